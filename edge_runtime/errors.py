@@ -1,0 +1,216 @@
+"""Errors of the edge runtime, and the one table that says which HTTP status each answers with.
+
+    EdgeError
+    ├── ConfigurationError          the start is refused
+    ├── StateError                  the state file cannot be read as state
+    ├── UpdateError                 bringing a specialization to the device failed
+    │   ├── CloudUnreachableError   no answer, or none in time
+    │   ├── CloudStatusError        an answer with a status that is no success
+    │   ├── DownloadError           the body was cut short, or longer than allowed
+    │   ├── IntegrityError          the bytes are not the announced ones
+    │   └── CanaryError             the new slot loaded, but does not answer sanely
+    ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
+    │   ├── MasterError             the master is missing, damaged or not admitted
+    │   ├── SurvivalError           quantization would lose the delta
+    │   └── MergeCancelledError     the device is shutting down
+    └── ServingError                a request cannot be answered
+        ├── InvalidRequestError     malformed, or asks for what this server does not do
+        ├── BodyTooLargeError       longer than the limit
+        ├── ContextLengthError      the prompt does not fit the context
+        ├── UnknownModelError       no such specialization
+        ├── BusyError               the queue is full, or the device is starting or draining
+        ├── ModelLoadError          llama.cpp refused a file
+        └── ModelOutputError        the model produced NaN or infinity
+
+`contract.errors.ContractError` passes through the update code untranslated: it already says expected and actual, and
+carries a code and a hint. Names, codes and statuses are part of the interface; messages are not.
+"""
+
+from typing import ClassVar
+
+
+class EdgeError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: What happened, with expected and actual.
+        hint: What an operator or client can do about it; empty when there is nothing to say.
+        code: Overrides the class's code where one class covers several conditions.
+    """
+
+    code: ClassVar[str] | str = "edge_error"
+
+    def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class ConfigurationError(EdgeError):
+    """The settings do not describe a device that can run."""
+
+    code = "configuration_invalid"
+
+
+class StateError(EdgeError):
+    """The state file is not the state of this format."""
+
+    code = "state_corrupt"
+
+
+class UpdateError(EdgeError):
+    """A specialization could not be brought to the device."""
+
+    code = "update_failed"
+
+
+class CloudUnreachableError(UpdateError):
+    """The cloud did not answer, or not in time."""
+
+    code = "cloud_unreachable"
+
+
+class CloudStatusError(UpdateError):
+    """The cloud answered with a status that is no success.
+
+    Attributes:
+        status: The HTTP status.
+        retry_after_seconds: What the cloud asked for, None when it said nothing.
+    """
+
+    code = "cloud_status"
+
+    def __init__(self, message: str, hint: str = "", *, status: int, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DownloadError(UpdateError):
+    """A body was cut short or is longer than its limit."""
+
+    code = "download_incomplete"
+
+
+class IntegrityError(UpdateError):
+    """Bytes that are complete, and not those that were announced."""
+
+    code = "digest_mismatch"
+
+
+class CanaryError(UpdateError):
+    """A new slot loads, but its answers are not finite."""
+
+    code = "canary_failed"
+
+
+class MergeError(EdgeError):
+    """A merge could not be carried out; nothing was left behind."""
+
+    code = "merge_failed"
+
+
+class MasterError(MergeError):
+    """The master is missing, damaged, of another model, or not admitted."""
+
+    code = "master_invalid"
+
+
+class SurvivalError(MergeError):
+    """Less than the least acceptable share of the delta would survive quantization; the LoRA stays a run-time adapter."""
+
+    code = "survival_too_low"
+
+
+class MergeCancelledError(MergeError):
+    """The merge was abandoned because the device is shutting down."""
+
+    code = "merge_cancelled"
+
+
+class ServingError(EdgeError):
+    """A request could not be answered."""
+
+    code = "serving_failed"
+
+
+class InvalidRequestError(ServingError):
+    """The request is malformed, or asks for what this server does not do."""
+
+    code = "invalid_request"
+
+
+class BodyTooLargeError(ServingError):
+    """The request body is longer than the limit."""
+
+    code = "body_too_large"
+
+
+class ContextLengthError(ServingError):
+    """The prompt does not leave room for a single token in the context."""
+
+    code = "context_length_exceeded"
+
+
+class UnknownModelError(ServingError):
+    """No specialization has this name."""
+
+    code = "model_not_found"
+
+
+class BusyError(ServingError):
+    """The device cannot take the request now.
+
+    Attributes:
+        retry_after_seconds: When to ask again; whole seconds, at least 1.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, message: str, hint: str = "", *, retry_after_seconds: int = 1, code: str | None = None) -> None:
+        super().__init__(message, hint, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelLoadError(ServingError):
+    """llama.cpp refused a model or an adapter."""
+
+    code = "model_load_failed"
+
+
+class ModelOutputError(ServingError):
+    """The model produced logits that are not finite, or decoding failed."""
+
+    code = "model_output_invalid"
+
+
+HTTP_STATUS: dict[type[EdgeError], int] = {
+    EdgeError: 500,
+    ConfigurationError: 500,
+    StateError: 500,
+    UpdateError: 502,
+    CloudUnreachableError: 504,
+    CloudStatusError: 502,
+    DownloadError: 502,
+    IntegrityError: 502,
+    CanaryError: 500,
+    MergeError: 500,
+    MasterError: 500,
+    SurvivalError: 500,
+    MergeCancelledError: 503,
+    ServingError: 500,
+    InvalidRequestError: 400,
+    BodyTooLargeError: 413,
+    ContextLengthError: 400,
+    UnknownModelError: 404,
+    BusyError: 503,
+    ModelLoadError: 503,
+    ModelOutputError: 500,
+}
+"""Total over the tree above (tested); the edge speaks no gRPC of its own, so there is no second column."""
+
+
+def http_status(error: EdgeError) -> int:
+    """The status that `error` answers with."""
+    return HTTP_STATUS[type(error)]
