@@ -1,0 +1,56 @@
+# The only interface: CI calls these targets and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON_BIN := .venv/bin/python
+DATA ?= data
+ARGS ?=
+
+# Nothing here fetches models; a library that tries should say so at once.
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup demo test check format bench protos reference train-nano evaluate up
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+
+setup:  ## Make .venv: pinned dependencies, llama-cpp-python built once, missing Debian packages
+	@scripts/setup.sh
+
+demo: setup  ## Three task descriptions become specializations on a device, measured: build/demo.json
+	@$(PYTHON_BIN) -m demo.run $(ARGS)
+
+test: setup  ## Run all tests, or some: make test ARGS=tests/contract
+	@OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest $(ARGS)
+
+check: setup  ## Lint, format, types, import boundaries, and drift of generated files
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(PYTHON_BIN) scripts/protos.py --check
+	@$(PYTHON_BIN) scripts/reference.py --check
+
+format: setup  ## Format and fix what ruff can
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: setup  ## Measure every published figure: build/bench.json
+	@$(PYTHON_BIN) -m benchmarks $(ARGS)
+
+protos: setup  ## Make contract/stubs from protos/
+	@$(PYTHON_BIN) scripts/protos.py
+
+reference: setup  ## Make docs/reference.md from the settings and command lines
+	@$(PYTHON_BIN) scripts/reference.py
+
+train-nano: setup  ## Train models/nano from the data in DATA=dir
+	@$(PYTHON_BIN) -m training.nano --data $(DATA) $(ARGS)
+
+evaluate: setup  ## Evaluate models/nano with its controls
+	@$(PYTHON_BIN) -m training.evaluate $(ARGS)
+
+up:  ## Run the services and the demo client in containers
+	docker compose up --build --abort-on-container-exit --exit-code-from client

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Makes .venv with everything the project needs. Does nothing, and needs no network, when it is already in order.
+#
+#   PYTHON=python3.11          interpreter for .venv
+#   LORAGEN_CACHE=DIR          where the built llama-cpp-python wheel is kept between clones
+#   LLAMA_ARM_ARCH=...         arm64 baseline, see below
+#   PIP_EXTRA_INDEX_URL, ...   pip's own variables work as ever (for instance to choose the CPU build of torch)
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "$0")/.."
+
+cache="${LORAGEN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/loragen}/wheels"
+arch="$(uname -m)"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$1"; [ -z "${2:-}" ] || say "hint: $2"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# install_debian PACKAGE...: 1 when this machine or this user cannot.
+install_debian() {
+    local as_root=()
+    has apt-get || return 1
+    if [ "$(id -u)" -ne 0 ]; then
+        has sudo || return 1
+        as_root=(sudo)
+    fi
+    say "installing Debian packages: $*"
+    "${as_root[@]}" apt-get update -qq &&
+        # RUNLEVEL=1: a package installed for tests must not leave a daemon running.
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+            apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+}
+
+choose_python() {
+    local name
+    for name in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+        if has "$name" && "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+llama_version() { sed -n 's/^llama_cpp_python==//p' constraints.txt; }
+
+# GGML_NATIVE=ON, the default, builds for the CPU at hand: the wheel then fails elsewhere, and on CPUs with AMX it dies with
+# SIGILL at the first matrix product. OFF means AVX2 on x86-64; on arm64 a baseline has to be named.
+llama_flags() {
+    case "$arch" in
+    aarch64 | arm64) echo "-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DGGML_CPU_ARM_ARCH=${LLAMA_ARM_ARCH:-armv8.2-a+dotprod}" ;;
+    *) echo "-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF" ;;
+    esac
+}
+
+# Prints the path of the llama-cpp-python wheel, building it (6 to 12 minutes on two cores) when the cache has none.
+llama_wheel() {
+    local version flags key directory wheel building
+    version="$(llama_version)" flags="$(llama_flags)"
+    key="$(printf '%s' "$flags" | sha256sum | cut -c1-8)"
+    directory="$cache/llama-cpp-python-$version-$arch-$key"
+    wheel="$(compgen -G "$directory/*.whl" || true)"
+    if [ -z "$wheel" ]; then
+        local missing=()
+        has g++ || missing+=(g++)
+        has cmake || missing+=(cmake)
+        if [ "${#missing[@]}" -gt 0 ]; then
+            install_debian "${missing[@]}" ||
+                fail "cannot build llama-cpp-python: ${missing[*]} missing" "install them, then run make setup again"
+        fi
+        say "building llama-cpp-python $version once for this machine, 6 to 12 minutes on two cores; the wheel stays in $directory"
+        mkdir -p "$cache"
+        building="$(mktemp -d "$cache/building.XXXXXX")"
+        if ! CMAKE_ARGS="$flags" .venv/bin/python -m pip wheel -q --no-deps --no-binary llama-cpp-python --no-cache-dir \
+            -w "$building" "llama-cpp-python==$version" >&2; then
+            rm -rf "$building"
+            fail "llama-cpp-python $version did not build" "the compiler's message is above"
+        fi
+        rm -rf "$directory"
+        mv "$building" "$directory"
+        wheel="$(compgen -G "$directory/*.whl")"
+    fi
+    printf '%s\n' "$wheel"
+}
+
+if ! has redis-server && ! install_debian redis-server; then
+    say "redis-server is missing and could not be installed: the tests of the Redis store will fail; the demo runs without it"
+fi
+
+fingerprint="$(cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum | cut -d' ' -f1) $PWD"
+if [ "$(cat .venv/.fingerprint 2>/dev/null)" = "$fingerprint" ]; then
+    exit 0
+fi
+
+if [ ! -x .venv/bin/python ]; then
+    python="$(choose_python)" || {
+        install_debian python3.11 python3.11-venv || true
+        python="$(choose_python)" || fail "no Python 3.11 or newer with venv found" "install python3.11 and python3.11-venv, or set PYTHON"
+    }
+    say "creating .venv with $("$python" --version)"
+    "$python" -m venv .venv
+fi
+rm -f .venv/.fingerprint
+wheel="$(llama_wheel)"
+say "installing dependencies"
+# Without build isolation an editable install that is already satisfied asks no index for anything.
+.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
+.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation "$wheel" -e '.[dev]'
+.venv/bin/python -c 'import llama_cpp' ||
+    fail "llama-cpp-python is installed but does not load" "is libgomp1 installed? Else delete $cache and run make setup again"
+printf '%s\n' "$fingerprint" >.venv/.fingerprint
+say "ready"
