@@ -1,0 +1,60 @@
+"""Adapter: the state of a training run on disk, as safetensors and JSON, never pickle.
+
+A checkpoint is written to a temporary folder and renamed, so that a run killed at any moment resumes from a whole one.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+def store_checkpoint(
+    directory: Path, step: int, parameters: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
+) -> None:
+    """Writes parameters, optimizer state and the number of finished steps, replacing the last checkpoint."""
+    temporary = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary / "parameters.safetensors")
+    moments: dict[str, Tensor] = {}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                moments[f"{number}.{index}.{name}"] = torch.as_tensor(value).contiguous()
+    save_file(moments, temporary / "optimizers.safetensors")
+    (temporary / "run.json").write_text(json.dumps({"step": step}))
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(temporary, directory)
+
+
+def load_checkpoint(
+    directory: Path, parameters: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
+) -> int:
+    """Restores what `store_checkpoint` wrote, in place.
+
+    Returns:
+        The number of finished steps; 0 when there is no checkpoint.
+    """
+    if not (directory / "run.json").exists():
+        return 0
+    stored = load_file(directory / "parameters.safetensors")
+    if stored.keys() != parameters.keys():
+        raise ValueError(f"{directory} holds another model: {sorted(stored.keys() ^ parameters.keys())[:4]} differ")
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(stored[name])
+    moments = load_file(directory / "optimizers.safetensors")
+    for number, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in moments.items():
+            owner, index, name = key.split(".", 2)
+            if int(owner) == number:
+                state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(json.loads((directory / "run.json").read_text())["step"])

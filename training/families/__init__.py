@@ -1,0 +1,32 @@
+"""The task families of the nano pair, and the mixture that trains it."""
+
+from pathlib import Path
+
+from training.corpus import Split
+from training.episodes import Mixture
+from training.families.classify import Classification, load_data_sets
+from training.families.extract import SlotExtraction, load_messages
+from training.families.instructions import PublishedInstructions, is_seen, load_described_tasks
+from training.families.tools import ToolRouting, is_held_out, load_test_services, load_tools
+from training.families.transform import TextTransformation
+
+__all__ = ["load_mixture"]
+
+
+def load_mixture(data: Path) -> Mixture:
+    """Every family over its seen tasks. The weights follow what a device serves: routing first."""
+    services = load_test_services(data)
+    tools = [known for known in load_tools(data) if not is_held_out(known, services)]
+    texts: dict[Split, list[str]] = {
+        split: [text for known in tools for text in known.utterances[split]] for split in ("train", "validation", "test")
+    }
+    return Mixture(
+        families=(
+            ToolRouting(tools),
+            Classification(load_data_sets(data)),
+            SlotExtraction(load_messages(data)),
+            TextTransformation(texts),
+            PublishedInstructions([task for task in load_described_tasks(data) if is_seen(task)]),
+        ),
+        weights=(0.35, 0.2, 0.15, 0.15, 0.15),
+    )

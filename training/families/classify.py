@@ -1,0 +1,144 @@
+"""Family: classify short texts, under labels that are renamed at random, so that the label words come from the description.
+
+The same texts serve several tasks (topic, sentiment, domain), and codes such as A and B mean what only the description says.
+Sources: AG News, SST-2, Yelp and Amazon reviews as packed by the O-LoRA benchmark (MIT), instruction-induction (Apache-2.0), CLINC150
+(CC BY 3.0).
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud_service.task import Example, TaskDescription
+from training.corpus import Split, read_records, split_of
+from training.episodes import Episode, Instance, choose_examples
+from training.families import wording
+
+LONGEST_TEXT = 320
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTexts:
+    """A data set of texts with a closed set of classes.
+
+    Attributes:
+        name: For tables.
+        nouns: What one text may be called.
+        aspects: What the classes may be said to tell.
+        names: Ways to name the classes, each in the order of the class numbers.
+        texts: (text, class number) by split.
+    """
+
+    name: str
+    nouns: tuple[str, ...]
+    aspects: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+    texts: dict[Split, list[tuple[str, int]]]
+
+
+class Classification:
+    """Draws a data set, a naming of its classes and a wording."""
+
+    name = "classify"
+
+    def __init__(self, data_sets: Sequence[LabelledTexts]) -> None:
+        self.data_sets = data_sets
+
+    def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
+        """An episode; one in five asks for codes whose meaning the description defines."""
+        data = rng.choice(self.data_sets)
+        names = rng.choice(data.names)
+        classes = list(range(len(names)))
+        if len(classes) > 4:
+            classes = sorted(rng.sample(classes, rng.randint(3, min(8, len(classes)))))
+        drawn: list[tuple[str, int]] = []
+        while len(drawn) < inputs + 4:
+            text, number = rng.choice(data.texts[split])
+            if number in classes:
+                drawn.append((text, number))
+        answers = {number: names[number] for number in classes}
+        legend = ""
+        if rng.random() < 0.2:
+            codes = rng.choice((("A", "B", "C", "D", "E", "F", "G", "H"), ("1", "2", "3", "4", "5", "6", "7", "8")))
+            shuffled = rng.sample(codes[: len(classes)], len(classes))
+            legend = " " + " ".join(f"{code} means {names[n]}." for code, n in zip(shuffled, classes, strict=True))
+            answers = dict(zip(classes, shuffled, strict=True))
+        labels = [answers[number] for number in classes]
+        shown = rng.sample(labels, len(labels))
+        instances = [Instance(text, answers[number]) for text, number in drawn]
+        examples, taken = choose_examples(rng, instances, inputs)
+        text = wording.choose(
+            rng,
+            wording.CLASSIFY,
+            noun=rng.choice(data.nouns),
+            aspect=rng.choice(data.aspects),
+            labels=wording.listed(shown),
+            labels_or=wording.listed_or(shown),
+        )
+        task = TaskDescription(
+            description=text + legend,
+            examples=tuple(Example(e.input, e.output) for e in examples),
+            output_format=wording.maybe(rng, 0.5, wording.CLASSIFY_FORMAT),
+        )
+        return Episode(f"classify/{data.name}", task, tuple(instances[taken : taken + inputs]), tuple(labels))
+
+
+_TOPICS = (
+    ("World", "Sports", "Business", "Science or Technology"),
+    ("world", "sport", "business", "technology"),
+    ("international", "sports", "economy", "science"),
+    ("politics", "athletics", "finance", "tech"),
+)
+_SENTIMENTS = (
+    ("negative", "positive"),
+    ("Bad", "Good"),
+    ("bad", "good"),
+    ("unhappy", "happy"),
+    ("NEG", "POS"),
+    ("thumbs down", "thumbs up"),
+    ("dislike", "like"),
+)
+_DOMAINS = (
+    ("banking", "credit_cards", "home", "meta", "small_talk", "travel", "utility", "work"),
+    ("bank account", "credit card", "home", "assistant settings", "chitchat", "travel", "tools", "job"),
+)
+_POLARITY = {"very negative": 0, "negative": 0, "positive": 1, "very positive": 1, "Bad": 0, "Good": 1}
+
+
+def load_data_sets(data: Path) -> list[LabelledTexts]:
+    """The labelled texts that training and evaluation know."""
+    by_name: dict[str, list[tuple[str, int]]] = {"agnews": [], "sst2": [], "reviews": [], "phrases": [], "domains": []}
+    for record in read_records(data / "tasks/described_tasks.jsonl.zst"):
+        task = record["task"]
+        if task not in ("classify_agnews", "classify_SST-2", "classify_yelp", "classify_amazon", "induction_sentiment"):
+            continue
+        for instance in record["instances"]:
+            text, label = " ".join(instance["input"].split()), instance["outputs"][0]
+            text = text.removeprefix("Text: ").removeprefix("Title: ")
+            if task == "classify_agnews":
+                by_name["agnews"].append((text.replace(" Text: ", ". ")[:LONGEST_TEXT], _TOPICS[0].index(label)))
+            elif task == "induction_sentiment":
+                by_name["phrases"].append((text, int(label == "positive")))
+            elif label in _POLARITY and len(text) <= LONGEST_TEXT:
+                text = text.replace(" Text: ", ". ")
+                by_name["sst2" if task == "classify_SST-2" else "reviews"].append((text, _POLARITY[label]))
+    for record in read_records(data / "tools/utterances.jsonl.zst"):
+        if record["source"] == "clinc150":
+            by_name["domains"].append((record["utterance"], _DOMAINS[0].index(record["domain"])))
+    review, utterance = ("review", "text", "comment", "sentence"), ("request", "message", "utterance", "user question")
+    sentiment, topic = ("sentiment", "tone", "opinion", "mood"), ("topic", "subject", "section", "category")
+    return [
+        LabelledTexts("agnews", ("news", "article", "headline", "text"), topic, _TOPICS, _by_split(by_name["agnews"])),
+        LabelledTexts("sst2", review, sentiment, _SENTIMENTS, _by_split(by_name["sst2"])),
+        LabelledTexts("reviews", review, sentiment, _SENTIMENTS, _by_split(by_name["reviews"])),
+        LabelledTexts("phrases", review, sentiment, _SENTIMENTS, _by_split(by_name["phrases"])),
+        LabelledTexts("domains", utterance, ("domain", "topic", "area"), _DOMAINS, _by_split(by_name["domains"])),
+    ]
+
+
+def _by_split(texts: list[tuple[str, int]]) -> dict[Split, list[tuple[str, int]]]:
+    by: dict[Split, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
+    for text, number in sorted(set(texts)):
+        by[split_of(text)].append((text, number))
+    return by

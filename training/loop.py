@@ -1,0 +1,103 @@
+"""The one training loop: schedule, gradient clipping, checkpoints, progress. What a step computes belongs to its caller.
+
+Each step's randomness is a function of the seed and the step's number, so a resumed run gives the losses of an uninterrupted one.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from training.checkpoints import load_checkpoint, store_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Linear warm-up, then cosine to `floor` of the peak."""
+
+    steps: int
+    warmup: int
+    floor: float = 0.05
+
+    def factor(self, step: int) -> float:
+        """What the peak learning rate is multiplied by at a step, counted from 0."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a run keeps its state and how it is seeded."""
+
+    directory: Path
+    title: str
+    seed: int
+    schedule: Schedule
+    checkpoint_seconds: float = 120.0
+    clip_norm: float = 1.0
+
+
+def train(
+    run: Run,
+    parameters: Mapping[str, Tensor],
+    optimizers: Sequence[torch.optim.Optimizer],
+    compute_loss: Callable[[int], tuple[Tensor, int]],
+    stop_after: int | None = None,
+) -> list[float]:
+    """Runs or resumes a training run to its last step.
+
+    Args:
+        run: Seed, schedule and folder.
+        parameters: Every trained tensor by name; stored in checkpoints.
+        optimizers: Over the same tensors; their initial learning rates are the peaks.
+        compute_loss: From the step's number to the loss and the tokens it took.
+        stop_after: Leave after this many steps, as if killed after a checkpoint (tests).
+
+    Returns:
+        The loss of each step that this call ran.
+    """
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    first = load_checkpoint(run.directory, parameters, optimizers)
+    losses: list[float] = []
+    saved, tokens, started = time.monotonic(), 0, time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    run.directory.parent.mkdir(parents=True, exist_ok=True)
+    with Progress(*columns) as progress, run.directory.with_suffix(".jsonl").open("a") as log:
+        bar = progress.add_task(run.title, total=run.schedule.steps, completed=first)
+        for step in range(first, run.schedule.steps):
+            torch.manual_seed(run.seed * 1_000_003 + step)
+            factor = run.schedule.factor(step)
+            for optimizer, peak in zip(optimizers, peaks, strict=True):
+                for group, rate in zip(optimizer.param_groups, peak, strict=True):
+                    group["lr"] = rate * factor
+            loss, count = compute_loss(step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters.values(), run.clip_norm)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+            tokens += count
+            rate_now = tokens / (time.monotonic() - started)
+            log.write(json.dumps({"step": step, "loss": losses[-1], "tokens_per_second": round(rate_now)}) + "\n")
+            recent = sum(losses[-20:]) / len(losses[-20:])
+            progress.update(bar, advance=1, description=f"{run.title}  loss {recent:.3f}  {rate_now:,.0f} tokens/s")
+            stopping = stop_after is not None and len(losses) >= stop_after
+            if stopping or step + 1 == run.schedule.steps or time.monotonic() - saved > run.checkpoint_seconds:
+                store_checkpoint(run.directory, step + 1, parameters, optimizers)
+                log.flush()
+                saved = time.monotonic()
+            if stopping:
+                break
+    for optimizer, peak in zip(optimizers, peaks, strict=True):
+        for group, rate in zip(optimizer.param_groups, peak, strict=True):
+            group["lr"] = rate
+    return losses
