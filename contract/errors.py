@@ -1,0 +1,58 @@
+"""Every way in which bytes, names or values can break what cloud and edge agreed on.
+
+    ContractError
+    ├── FormatError      the bytes or the value are not what the format says
+    ├── VersionError     a format version that this code does not know
+    ├── LimitError       a size, count or length over its named limit
+    ├── MismatchError    two things that should belong together do not: a digest, a model, a shape
+    └── NonFiniteError   NaN or infinity where a weight or a gate should be
+
+Parsing any bytes raises nothing else. Which HTTP status or gRPC code an error becomes is decided by the services.
+"""
+
+from typing import ClassVar
+
+
+class ContractError(Exception):
+    """Base of all errors of this package. `str(error)` says what was expected and what was found.
+
+    Attributes:
+        code: Stable word for machines.
+        hint: What an operator or client can do about it; may be empty.
+    """
+
+    code: ClassVar[str] = "contract_error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class FormatError(ContractError):
+    """The bytes or the value are not what the format says."""
+
+    code = "invalid_format"
+
+
+class VersionError(ContractError):
+    """A format version that this code does not know."""
+
+    code = "unsupported_format_version"
+
+
+class LimitError(ContractError):
+    """A size, count or length over its named limit."""
+
+    code = "limit_exceeded"
+
+
+class MismatchError(ContractError):
+    """Two things that should belong together do not."""
+
+    code = "mismatch"
+
+
+class NonFiniteError(ContractError):
+    """NaN or infinity where a number should be."""
+
+    code = "non_finite"

@@ -1,0 +1,50 @@
+"""Named limits of the formats. Each is checked before memory is taken for what it bounds.
+
+The numbers leave room above the largest models that the project names (Gemma-2B, rank 16: a bundle of 32 MB) and are
+far below what would hurt a small device. Limits of requests, queues and downloads belong to the services.
+"""
+
+MAX_LAYERS = 256
+"""Edge layers. Llama 3.1 405B, the deepest common decoder, has 126."""
+
+MAX_HIDDEN = 65_536
+"""Width of the edge model's residual stream."""
+
+MAX_INTERMEDIATE = 262_144
+"""Width of a feed-forward layer; common models use 3 to 8 times the hidden width."""
+
+MAX_RANK = 1_024
+"""LoRA rank of a bundle. `mix: deltas` multiplies the expert's rank by the number of chosen experts."""
+
+MAX_EXPERTS = 1_024
+"""Experts in one layer. The paper uses 8, dense gating some hundred."""
+
+MAX_ALPHA = 65_536.0
+"""LoRA alpha; alpha / rank is the scale."""
+
+MAX_PROMPT_TOKENS = 1_048_576
+"""Tokens of a task description, as the edge model counts them: the longest context on the market."""
+
+MAX_HEADER_BYTES = 512 * 1024
+"""Header of a safetensors file. A bundle of 256 layers needs 210 KB."""
+
+MAX_TENSORS = MAX_LAYERS * 3 * 2
+"""Tensors in one file: A and B for three projections of each layer."""
+
+MAX_BUNDLE_BYTES = 512 * 1024 * 1024
+"""One bundle. TinyLlama-1.1B at rank 16 takes 16 MB."""
+
+MAX_RECIPE_BYTES = 4 * 1024 * 1024
+"""One recipe: 256 layers x 3 groups x 1,024 experts x 4 bytes, and the header."""
+
+MAX_BANK_BYTES = 64 * 1024 * 1024 * 1024
+"""One bank. It is mapped, not read, so disk is what this guards."""
+
+MAX_SPECIALIZATIONS = 1_024
+"""Specializations in one channel."""
+
+MAX_CHANNEL_BYTES = 1024 * 1024
+"""One channel document: 1,024 specializations of at most 900 bytes."""
+
+MAX_CHANNEL_VERSION = 2**53 - 1
+"""Largest integer that every JSON reader keeps exact."""

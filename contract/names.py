@@ -1,0 +1,81 @@
+"""Names: of projections, of tensors in PEFT and GGUF, of specializations, generators and models, and of digests.
+
+Names that people choose end up in URLs, file names and HTTP headers, so that they are checked against a closed alphabet
+here, once. What a name refers to is not this module's concern.
+"""
+
+import re
+
+from contract.errors import FormatError
+
+PROJECTIONS = ("gate", "up", "down")
+"""The three projections of a feed-forward layer, in the order that every format and loop uses."""
+
+SIDES = ("A", "B")
+
+MASTER_MODEL_ID = "loragen.edge_model.id"
+"""GGUF metadata key of a master: the id of the edge model that it was converted from."""
+
+MASTER_MODEL_DIGEST = "loragen.edge_model.digest"
+"""GGUF metadata key of a master: the digest (`contract.digest.model_digest`) of that model."""
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_MODEL_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_MODEL_ID = re.compile(rf"{_MODEL_PART}(?:/{_MODEL_PART})?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def peft_name(layer: int, projection: str, side: str) -> str:
+    """Name of a LoRA factor in a bundle, as PEFT writes it for a decoder of the Llama, Qwen and Gemma families."""
+    return f"base_model.model.model.layers.{layer}.mlp.{projection}_proj.lora_{side}.weight"
+
+
+def gguf_name(layer: int, projection: str) -> str:
+    """Name of a projection's weight in a GGUF model."""
+    return f"blk.{layer}.ffn_{projection}.weight"
+
+
+def bank_name(layer: int, projection: str, side: str) -> str:
+    """Name of the factors of all experts of one projection in a bank."""
+    return f"layers.{layer}.{projection}.{side}"
+
+
+def verify_name(name: str) -> str:
+    """Return `name` when it may name a specialization, a channel or a generator.
+
+    Raises:
+        FormatError: Not 1 to 64 of `a-z 0-9 . _ -` with a letter or digit at both ends, or it contains `..`.
+    """
+    if _NAME.fullmatch(name) is None or ".." in name:
+        raise FormatError(
+            f"expected a name of 1 to 64 characters a-z 0-9 . _ -, found {_shown(name)}",
+            hint="start and end with a letter or digit, in lower case, without '..'",
+        )
+    return name
+
+
+def verify_model_id(model_id: str) -> str:
+    """Return `model_id` when it has the form of a Hugging Face id, `name` or `namespace/name`.
+
+    Raises:
+        FormatError: Another character, more than one slash, an empty or over-long part, or `..`.
+    """
+    if _MODEL_ID.fullmatch(model_id) is None or ".." in model_id:
+        raise FormatError(f"expected a model id like 'name' or 'namespace/name', found {_shown(model_id)}")
+    return model_id
+
+
+def verify_digest(text: str) -> str:
+    """Return `text` when it is a sha256 in 64 lower-case hexadecimal digits.
+
+    Raises:
+        FormatError: It is not.
+    """
+    if _DIGEST.fullmatch(text) is None:
+        raise FormatError(f"expected a sha256 of 64 lower-case hexadecimal digits, found {_shown(text)}")
+    return text
+
+
+def _shown(text: str) -> str:
+    # ascii() keeps control characters of hostile names out of logs and terminals.
+    return ascii(text if len(text) <= 80 else text[:80] + "...")
