@@ -1,0 +1,48 @@
+"""The result document's shape, which other programs read, and the table."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from demo.clients import Generated, Merged
+from demo.evaluation import Evaluation, Score
+from demo.report import TaskResult, render_table, store_results
+
+RESULT = TaskResult(
+    name="router",
+    inputs=100,
+    evaluation=Evaluation(Score(0.1, 12, 9.0), Score(0.5, 300, 80.0), Score(0.9, 12, 10.0)),
+    generated=Generated("b1", 1_000_000, 1_200, 42.0, cached=False),
+    merged=Merged("b1", 0.7, 0.98),
+)
+
+
+def test_document_has_exactly_the_published_shape(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "demo.json"
+    store_results([RESULT], path)
+    assert json.loads(path.read_text()) == {
+        "tasks": [
+            {
+                "name": "router",
+                "inputs": 100,
+                "accuracy": {"base": 0.1, "prompted": 0.5, "specialized": 0.9},
+                "input_tokens": {"prompted": 300, "specialized": 12},
+                "latency_ms": {"prompted": 80.0, "specialized": 10.0},
+                "generate_ms": 42.0,
+                "bundle_bytes": 1_000_000,
+                "recipe_bytes": 1_200,
+                "merge_seconds": 0.7,
+                "delta_survival": 0.98,
+            }
+        ]
+    }
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_table_shows_every_figure() -> None:
+    console = Console(width=80, record=True)
+    console.print(render_table([RESULT, RESULT, RESULT]))
+    text = console.export_text()
+    for figure in ("10.0%", "50.0%", "90.0%", "300", "80 ms", "42 ms", "1000 kB", "1.2 kB", "0.70 s", "0.980"):
+        assert figure in text
