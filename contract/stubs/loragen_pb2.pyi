@@ -1,0 +1,177 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SpecializationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPECIALIZATION_STATE_UNSPECIFIED: _ClassVar[SpecializationState]
+    SPECIALIZATION_STATE_PENDING: _ClassVar[SpecializationState]
+    SPECIALIZATION_STATE_ADAPTER: _ClassVar[SpecializationState]
+    SPECIALIZATION_STATE_MERGED: _ClassVar[SpecializationState]
+    SPECIALIZATION_STATE_FAILED: _ClassVar[SpecializationState]
+SPECIALIZATION_STATE_UNSPECIFIED: SpecializationState
+SPECIALIZATION_STATE_PENDING: SpecializationState
+SPECIALIZATION_STATE_ADAPTER: SpecializationState
+SPECIALIZATION_STATE_MERGED: SpecializationState
+SPECIALIZATION_STATE_FAILED: SpecializationState
+
+class Example(_message.Message):
+    __slots__ = ("input", "output")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    input: str
+    output: str
+    def __init__(self, input: _Optional[str] = ..., output: _Optional[str] = ...) -> None: ...
+
+class Tool(_message.Message):
+    __slots__ = ("name", "description", "parameters_json")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_JSON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    parameters_json: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters_json: _Optional[str] = ...) -> None: ...
+
+class PublishTarget(_message.Message):
+    __slots__ = ("channel", "name")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    name: str
+    def __init__(self, channel: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class GenerateLoraRequest(_message.Message):
+    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle")
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    TOOLS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    EDGE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    PUBLISH_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    description: str
+    examples: _containers.RepeatedCompositeFieldContainer[Example]
+    tools: _containers.RepeatedCompositeFieldContainer[Tool]
+    output_format: str
+    edge_model: str
+    generator: str
+    publish: PublishTarget
+    include_bundle: bool
+    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ...) -> None: ...
+
+class ModelRef(_message.Message):
+    __slots__ = ("id", "digest")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    digest: str
+    def __init__(self, id: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Gates(_message.Message):
+    __slots__ = ("layers", "groups", "experts", "values")
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    EXPERTS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    layers: int
+    groups: int
+    experts: int
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, layers: _Optional[int] = ..., groups: _Optional[int] = ..., experts: _Optional[int] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("queue_ms", "generate_ms", "assemble_ms", "total_ms")
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    GENERATE_MS_FIELD_NUMBER: _ClassVar[int]
+    ASSEMBLE_MS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    queue_ms: float
+    generate_ms: float
+    assemble_ms: float
+    total_ms: float
+    def __init__(self, queue_ms: _Optional[float] = ..., generate_ms: _Optional[float] = ..., assemble_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+
+class GenerateLoraResponse(_message.Message):
+    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    EDGE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    GATES_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_SAVED_PER_CALL_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    bundle_bytes: int
+    recipe_id: str
+    recipe_bytes: int
+    cached: bool
+    generator: ModelRef
+    edge_model: ModelRef
+    gates: Gates
+    prompt_tokens: int
+    tokens_saved_per_call: int
+    timings: Timings
+    bundle: bytes
+    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("channel", "device_id", "known_version")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    device_id: str
+    known_version: int
+    def __init__(self, channel: _Optional[str] = ..., device_id: _Optional[str] = ..., known_version: _Optional[int] = ...) -> None: ...
+
+class ChannelChanged(_message.Message):
+    __slots__ = ("channel", "version")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    version: int
+    def __init__(self, channel: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class RunningSpecialization(_message.Message):
+    __slots__ = ("name", "bundle_id", "state", "message")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bundle_id: str
+    state: SpecializationState
+    message: str
+    def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., state: _Optional[_Union[SpecializationState, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class DeviceStatus(_message.Message):
+    __slots__ = ("device_id", "channel", "channel_version", "specializations", "runtime_version", "edge_model_digest")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SPECIALIZATIONS_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EDGE_MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    channel: str
+    channel_version: int
+    specializations: _containers.RepeatedCompositeFieldContainer[RunningSpecialization]
+    runtime_version: str
+    edge_model_digest: str
+    def __init__(self, device_id: _Optional[str] = ..., channel: _Optional[str] = ..., channel_version: _Optional[int] = ..., specializations: _Optional[_Iterable[_Union[RunningSpecialization, _Mapping]]] = ..., runtime_version: _Optional[str] = ..., edge_model_digest: _Optional[str] = ...) -> None: ...
+
+class ReportStatusResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
