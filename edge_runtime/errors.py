@@ -11,7 +11,9 @@
     │   └── CanaryError             the new slot loaded, but does not answer sanely
     ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
     │   ├── MasterError             the master is missing, damaged or not admitted
+    │   ├── ConversionError         a Hugging Face directory cannot become a master
     │   ├── SurvivalError           quantization would lose the delta
+    │   ├── OutputError             the result cannot be written: disk full, no permission
     │   └── MergeCancelledError     the device is shutting down
     └── ServingError                a request cannot be answered
         ├── InvalidRequestError     malformed, or asks for what this server does not do
@@ -26,8 +28,6 @@
 carries a code and a hint. Names, codes and statuses are part of the interface; messages are not.
 """
 
-from typing import ClassVar
-
 
 class EdgeError(Exception):
     """Base of every error this package raises on purpose.
@@ -38,7 +38,7 @@ class EdgeError(Exception):
         code: Overrides the class's code where one class covers several conditions.
     """
 
-    code: ClassVar[str] | str = "edge_error"
+    code: str = "edge_error"
 
     def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
         super().__init__(message)
@@ -117,8 +117,20 @@ class MasterError(MergeError):
     code = "master_invalid"
 
 
+class ConversionError(MergeError):
+    """A Hugging Face directory cannot become a master: another architecture, tokenizer or kind of file."""
+
+    code = "conversion_unsupported"
+
+
+class OutputError(MergeError):
+    """The result cannot be written; whatever stood there before still does."""
+
+    code = "output_not_written"
+
+
 class SurvivalError(MergeError):
-    """Less than the least acceptable share of the delta would survive quantization; the LoRA stays a run-time adapter."""
+    """Too little of the delta would survive quantization; the LoRA stays a run-time adapter."""
 
     code = "survival_too_low"
 
@@ -197,7 +209,9 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     CanaryError: 500,
     MergeError: 500,
     MasterError: 500,
+    ConversionError: 500,
     SurvivalError: 500,
+    OutputError: 500,
     MergeCancelledError: 503,
     ServingError: 500,
     InvalidRequestError: 400,
