@@ -117,14 +117,16 @@ class Bank:
     Attributes:
         header: What it holds.
         digest: sha256 of the file.
+        data: The whole mapped file, read-only, for whoever serves it.
     """
 
-    __slots__ = ("_container", "digest", "header")
+    __slots__ = ("_container", "data", "digest", "header")
 
-    def __init__(self, header: BankHeader, digest: str, container: Container) -> None:
+    def __init__(self, header: BankHeader, digest: str, container: Container, data: memoryview) -> None:
         """Use `Bank.open`."""
         self.header = header
         self.digest = digest
+        self.data = data
         self._container = container
 
     @classmethod
@@ -154,7 +156,7 @@ class Bank:
         digest = file_sha256(path)
         if expected_digest is not None and digest != expected_digest:
             raise MismatchError(f"bank: expected sha256 {expected_digest}, found {digest}", hint="fetch the bank again")
-        return cls(header, digest, container)
+        return cls(header, digest, container, data)
 
     def factors(self, layer: int, projection: str) -> Factors:
         """All experts of a projection: A (experts, rank, in) and B (experts, out, rank), float16 views of the file."""

@@ -30,7 +30,7 @@ TARGETS = tuple(f"{projection}_proj" for projection in PROJECTIONS)
 """PEFT's names of the modules that a bundle of format 1 adapts."""
 
 _KIND = "bundle"
-# Readers of the Hugging Face family look for "format" and refuse a file without it.
+# PEFT writes it, and accelerate refuses a safetensors file without it.
 _FOREIGN_KEY, _FOREIGN_VALUE = "format", "pt"
 _KEYS = frozenset(
     {
