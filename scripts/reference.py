@@ -1,0 +1,114 @@
+"""Makes `docs/reference.md` from the settings classes and command lines, or checks that it is what they give.
+
+Run it through `make reference`; `make check` calls it with `--check`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import typer
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined, to_jsonable_python
+from pydantic_settings import BaseSettings
+
+import cloud_service.cli
+import cloud_service.config
+import edge_runtime.cli
+import edge_runtime.config
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "reference.md"
+HEAD = """# Reference
+
+<!-- Made by `make reference` from the settings classes and command lines; `make check` finds drift. -->
+
+Settings are environment variables; a value that is not valid stops the start with a line that names it.
+"""
+
+
+def render() -> str:
+    """The whole document."""
+    parts = [
+        HEAD,
+        "## Settings of the cloud service\n",
+        *_settings(cloud_service.config.CloudSettings),
+        "\n## Settings of the edge runtime\n",
+        *_settings(edge_runtime.config.EdgeSettings),
+        "\n## Command line `loragen`\n",
+        *_commands("loragen", cloud_service.cli.app),
+        "\n## Command line `loragen-edge`\n",
+        *_commands("loragen-edge", edge_runtime.cli.app),
+    ]
+    return "\n".join(part.rstrip("\n") if part.startswith("|") else part for part in parts).rstrip() + "\n"
+
+
+def _settings(settings: type[BaseSettings]) -> Iterator[str]:
+    yield "| variable | default | meaning |"
+    yield "|---|---|---|"
+    prefix = settings.model_config.get("env_prefix", "")
+    for name, field in settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if default is PydanticUndefined:
+            shown = "required"
+        elif default is None or default == "" or isinstance(default, SecretStr):
+            shown = "none"
+        else:
+            value = to_jsonable_python(default)
+            shown = f"`{value if isinstance(value, str) else json.dumps(value)}`"
+        yield f"| `{(prefix + name).upper()}` | {_cell(shown)} | {_cell(field.description or '')} |"
+
+
+def _commands(program: str, app: typer.Typer) -> Iterator[str]:
+    command = typer.main.get_command(app)
+    commands = getattr(command, "commands", None)
+    # Typer turns an app of one command into that command.
+    for name, each in sorted(commands.items()) if commands else [("", command)]:
+        usage = " ".join(part for part in (program, name) if part)
+        arguments = [p for p in each.params if p.param_type_name == "argument"]
+        options = [p for p in each.params if p.param_type_name == "option"]
+        signature = " ".join(p.name.upper() for p in arguments)
+        yield f"### `{' '.join(part for part in (usage, signature) if part)}`\n"
+        yield f"{(each.help or '').strip()}\n"
+        if arguments or options:
+            yield "| parameter | default | meaning |"
+            yield "|---|---|---|"
+        for parameter in (*arguments, *options):
+            label = ", ".join(parameter.opts) if parameter in options else parameter.name.upper()
+            default = "required" if parameter.required else _default(parameter.default)
+            yield f"| `{label}` | {_cell(default)} | {_cell(getattr(parameter, 'help', '') or '')} |"
+        if arguments or options:
+            yield ""
+
+
+def _default(value: object) -> str:
+    empty = (
+        value is None or callable(value) or value in ((), "", False) or not isinstance(value, str | int | float | Path)
+    )
+    return "none" if empty else f"`{value}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes or checks the document; 1 when `--check` finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare only, write nothing")
+    options = parser.parse_args(arguments)
+    wanted = render()
+    if options.check:
+        stale = not TARGET.is_file() or TARGET.read_text(encoding="utf-8") != wanted
+        if stale:
+            print("docs/reference.md is not what the code gives; run `make reference`", file=sys.stderr)
+        return int(stale)
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
