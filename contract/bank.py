@@ -24,7 +24,7 @@ from contract.container import (
     parse_container,
     tensor_order,
 )
-from contract.digest import file_sha256
+from contract.digest import stream_sha256
 from contract.errors import FormatError, LimitError, MismatchError
 from contract.fields import format_decimal, parse_count, parse_decimal, verify_count, verify_keys
 from contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
@@ -149,11 +149,11 @@ class Bank:
             if size == 0:  # which mmap refuses
                 raise FormatError("bank: expected a safetensors file, found 0 bytes")
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        container = parse_container(data, kind=_KIND, version=BANK_FORMAT, max_bytes=MAX_BANK_BYTES)
-        header = _from_metadata(container.metadata)
-        if container.specs != header.tensor_specs():
-            raise FormatError("bank: tensors are missing, unknown, or not of the shape that the header implies")
-        digest = file_sha256(path)
+            container = parse_container(data, kind=_KIND, version=BANK_FORMAT, max_bytes=MAX_BANK_BYTES)
+            header = _from_metadata(container.metadata)
+            if container.specs != header.tensor_specs():
+                raise FormatError("bank: tensors are missing, unknown, or not of the shape that the header implies")
+            digest = stream_sha256(file)
         if expected_digest is not None and digest != expected_digest:
             raise MismatchError(f"bank: expected sha256 {expected_digest}, found {digest}", hint="fetch the bank again")
         return cls(header, digest, container, data)

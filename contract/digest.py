@@ -5,6 +5,7 @@ Signatures are not made here; names of what is digested belong to the formats.
 
 import hashlib
 import json
+from io import BufferedReader
 from pathlib import Path
 
 from contract.errors import FormatError
@@ -22,7 +23,16 @@ def file_sha256(path: Path) -> str:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return stream_sha256(file)
+
+
+def stream_sha256(file: BufferedReader) -> str:
+    """sha256 of what is left to read of an open file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def canonical_json(value: object) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import FormatError, NonFiniteError
+from contract.errors import FormatError, LimitError, NonFiniteError
 from contract.fields import format_decimal, verify_count
 from contract.limits import MAX_ALPHA, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_RANK
 from contract.names import PROJECTIONS
@@ -103,11 +103,14 @@ def verify_alpha(alpha: float) -> float:
     """Return `alpha` when it is above 0, within its limit and has at most six decimals.
 
     Raises:
-        FormatError: It is not.
+        FormatError: It is 0, negative, not finite or has more decimals.
+        LimitError: It is over the limit.
     """
     format_decimal(alpha, "alpha")
-    if not 0 < alpha <= MAX_ALPHA:
-        raise FormatError(f"alpha: expected a number above 0 and at most {MAX_ALPHA}, found {alpha}")
+    if alpha == 0:
+        raise FormatError("alpha: expected a number above 0, found 0")
+    if alpha > MAX_ALPHA:
+        raise LimitError(f"alpha: expected at most {MAX_ALPHA}, found {alpha}")
     return alpha
 
 
