@@ -1,0 +1,42 @@
+# syntax=docker/dockerfile:1
+# The cloud service, and the demo client of docker-compose.yml. Multi-arch: docker buildx build --platform linux/amd64,linux/arm64
+#
+# torch comes from the index that pip is set up with. On amd64 that build carries CUDA; for the CPU build, or one for another
+# CUDA, name PyTorch's index for it: --build-arg TORCH_INDEX_URL=...
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ARG TORCH_INDEX_URL=""
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PATH=/opt/venv/bin:$PATH
+WORKDIR /src
+RUN python -m venv /opt/venv
+COPY constraints.txt ./
+# A layer of its own: torch is most of the image and changes least.
+RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch
+COPY pyproject.toml README.md LICENSE ./
+COPY contract contract
+COPY cloud_service cloud_service
+COPY demo demo
+# The script of a package that is not in this image would only fail.
+RUN pip install -c constraints.txt '.[cloud]' && rm /opt/venv/bin/loragen-edge
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \
+    && install -d -o 10001 -g 10001 /data
+COPY --from=build /opt/venv /opt/venv
+COPY models/nano /app/models/nano
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HUB_OFFLINE=1 \
+    CLOUD_HOST=0.0.0.0 \
+    CLOUD_PORT=8080 \
+    CLOUD_GRPC_PORT=50051 \
+    CLOUD_STORE_PATH=/data/cloud.sqlite
+WORKDIR /app
+USER 10001:10001
+EXPOSE 8080 50051
+VOLUME /data
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health/ready', timeout=2)"]
+CMD ["python", "-m", "cloud_service"]

@@ -1,0 +1,86 @@
+"""Renders the kustomizations in plain Python, so that the manifests are tested where no kubectl is installed.
+
+It knows what `k8s/` uses of kustomize (resources, components, namespace, images, JSON 6902 patches) and refuses
+the rest by name; where kubectl is installed, a test holds it to what `kubectl kustomize` gives.
+"""
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Manifest = dict[str, Any]
+KNOWN_FIELDS = {"apiVersion", "kind", "namespace", "resources", "components", "images", "patches"}
+CLUSTER_KINDS = {"Namespace"}
+
+
+def render_directory(directory: Path) -> list[Manifest]:
+    """All manifests of a kustomization."""
+    return apply_kustomization(directory, [])
+
+
+def apply_kustomization(directory: Path, manifests: list[Manifest]) -> list[Manifest]:
+    """Adds the resources of a kustomization, then applies its components and transformations to everything."""
+    kustomization = yaml.safe_load((directory / "kustomization.yaml").read_text())
+    unknown = kustomization.keys() - KNOWN_FIELDS
+    assert not unknown, f"{directory}: teach tests/deploy/conftest.py about {sorted(unknown)}"
+    for name in kustomization.get("resources", ()):
+        path = directory / name
+        manifests += render_directory(path) if path.is_dir() else yaml.safe_load_all(path.read_text())
+    for name in kustomization.get("components", ()):
+        manifests = apply_kustomization(directory / name, manifests)
+    for patch in kustomization.get("patches", ()):
+        text = patch["patch"] if "patch" in patch else (directory / patch["path"]).read_text()
+        targets = [m for m in manifests if matches(m, patch["target"])]
+        assert targets, f"{directory}: no {patch['target']} to patch"
+        for manifest in targets:
+            for operation in yaml.safe_load(text):
+                apply_operation(manifest, operation)
+    if namespace := kustomization.get("namespace"):
+        for manifest in manifests:
+            key = "name" if manifest["kind"] in CLUSTER_KINDS else "namespace"
+            manifest["metadata"][key] = namespace
+    for image in kustomization.get("images", ()):
+        for container in containers(manifests):
+            name, _, tag = container["image"].partition(":")
+            if name == image["name"]:
+                container["image"] = f"{image.get('newName', name)}:{image.get('newTag', tag)}"
+    return manifests
+
+
+def matches(manifest: Manifest, target: dict[str, str]) -> bool:
+    return manifest["kind"] == target["kind"] and manifest["metadata"]["name"] == target["name"]
+
+
+def apply_operation(manifest: Manifest, operation: dict[str, Any]) -> None:
+    """One add or replace of RFC 6902 on an existing parent."""
+    *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+    node: Any = manifest
+    for part in parents:
+        node = node[int(part) if isinstance(node, list) else part]
+    assert operation["op"] == "add" or (operation["op"] == "replace" and last in node), operation
+    node[last] = copy.deepcopy(operation["value"])
+
+
+def pod_specs(manifests: list[Manifest]) -> Iterator[Manifest]:
+    return (m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {}))
+
+
+def containers(manifests: list[Manifest]) -> Iterator[Manifest]:
+    return (c for spec in pod_specs(manifests) for c in (*spec.get("initContainers", ()), *spec["containers"]))
+
+
+@pytest.fixture(scope="session")
+def root(pytestconfig: pytest.Config) -> Path:
+    return pytestconfig.rootpath
+
+
+@pytest.fixture(scope="session")
+def render(root: Path) -> Callable[[str], list[Manifest]]:
+    """Renders a kustomization below `k8s/`."""
+    cached = functools.cache(lambda name: render_directory(root / "k8s" / name))
+    return lambda name: copy.deepcopy(cached(name))

@@ -1,0 +1,88 @@
+"""Images and Compose file: in step with the settings, hardened, and the device without torch."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloud_service.config import CloudSettings
+from edge_runtime.config import EdgeSettings
+
+DOCKERFILES = {"cloud": CloudSettings, "edge": EdgeSettings}
+
+
+@pytest.fixture
+def compose(root: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((root / "docker-compose.yml").read_text())
+    return document
+
+
+def dockerfile(root: Path, name: str) -> str:
+    return (root / "docker" / f"{name}.Dockerfile").read_text()
+
+
+def known_variables() -> set[str]:
+    cloud = {f"CLOUD_{field}".upper() for field in CloudSettings.model_fields}
+    return cloud | {f"EDGE_{field}".upper() for field in EdgeSettings.model_fields}
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_variables_set_in_an_image_are_settings(root: Path, name: str) -> None:
+    variables = set(re.findall(r"\b((?:CLOUD|EDGE)_[A-Z_]+)=", dockerfile(root, name)))
+    assert variables
+    assert variables <= known_variables()
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_image_runs_as_a_user_without_rights(root: Path, name: str) -> None:
+    final = dockerfile(root, name).rsplit("\nFROM ", 1)[1]
+    assert re.findall(r"^USER (.+)$", final, re.MULTILINE) == ["10001:10001"]
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_everything_copied_into_an_image_is_in_the_build_context(root: Path, name: str) -> None:
+    allowed = [line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile(root, name), re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert sources
+    for source in sources:
+        assert (root / source).exists(), source
+        assert any(source == entry or source.startswith(f"{entry}/") for entry in allowed), source
+
+
+def test_device_image_has_neither_torch_nor_cloud_service(root: Path) -> None:
+    text = dockerfile(root, "edge")
+    assert "cloud_service" not in text
+    assert "[cloud]" not in text
+    assert not re.search(r"pip install.*\btorch\b", text)
+
+
+def test_llama_is_never_built_for_the_build_machine(root: Path) -> None:
+    assert "-DGGML_NATIVE=OFF" in dockerfile(root, "edge")
+    assert "-DGGML_NATIVE=OFF" in (root / "scripts" / "setup.sh").read_text()
+
+
+def test_compose_variables_are_settings(compose: dict[str, Any]) -> None:
+    variables = {key for service in compose["services"].values() for key in service.get("environment", {})}
+    assert variables
+    assert variables <= known_variables()
+
+
+def test_compose_services_are_hardened_and_watched(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "healthcheck" in service, name
+
+
+def test_compose_starts_each_service_after_what_it_needs(compose: dict[str, Any]) -> None:
+    needs = {name: set(service.get("depends_on", {})) for name, service in compose["services"].items()}
+    assert needs == {"valkey": set(), "cloud": {"valkey"}, "edge": {"cloud"}, "client": {"cloud", "edge"}}
+
+
+def test_compose_client_publishes_where_the_device_listens(compose: dict[str, Any]) -> None:
+    command = compose["services"]["client"]["command"]
+    channel = command[command.index("--channel") + 1]
+    assert compose["services"]["edge"]["environment"]["EDGE_CHANNEL"] == channel
