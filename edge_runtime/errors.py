@@ -18,11 +18,13 @@
     └── ServingError                a request cannot be answered
         ├── InvalidRequestError     malformed, or asks for what this server does not do
         ├── BodyTooLargeError       longer than the limit
+        ├── MediaTypeError          a body of another type than JSON
         ├── ContextLengthError      the prompt does not fit the context
         ├── UnknownModelError       no such specialization
         ├── BusyError               the queue is full, or the device is starting or draining
         ├── ModelLoadError          llama.cpp refused a file
-        └── ModelOutputError        the model produced NaN or infinity
+        ├── ModelOutputError        the model produced NaN or infinity
+        └── ClientGoneError         the connection was closed before the answer was complete
 
 `contract.errors.ContractError` passes through the update code untranslated: it already says expected and actual, and
 carries a code and a hint. Names, codes and statuses are part of the interface; messages are not.
@@ -159,6 +161,12 @@ class BodyTooLargeError(ServingError):
     code = "body_too_large"
 
 
+class MediaTypeError(ServingError):
+    """The request body is of another type than the one that is read."""
+
+    code = "unsupported_media_type"
+
+
 class ContextLengthError(ServingError):
     """The prompt does not leave room for a single token in the context."""
 
@@ -197,6 +205,12 @@ class ModelOutputError(ServingError):
     code = "model_output_invalid"
 
 
+class ClientGoneError(ServingError):
+    """The client closed the connection; nobody reads the answer, and the status is only for the record."""
+
+    code = "client_gone"
+
+
 HTTP_STATUS: dict[type[EdgeError], int] = {
     EdgeError: 500,
     ConfigurationError: 500,
@@ -216,11 +230,13 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     ServingError: 500,
     InvalidRequestError: 400,
     BodyTooLargeError: 413,
+    MediaTypeError: 415,
     ContextLengthError: 400,
     UnknownModelError: 404,
     BusyError: 503,
     ModelLoadError: 503,
     ModelOutputError: 500,
+    ClientGoneError: 499,
 }
 """Total over the tree above (tested); the edge speaks no gRPC of its own, so there is no second column."""
 

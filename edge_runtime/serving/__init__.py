@@ -1,0 +1,1 @@
+"""Serving: engines, slots and the OpenAI-compatible HTTP interface."""

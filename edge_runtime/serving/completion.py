@@ -1,0 +1,186 @@
+"""Values of one completion, and the rules that turn an engine's tokens into its text.
+
+Bytes become text only at character boundaries, and text leaves only when it can no longer turn out to be the beginning
+of a stop string. Nothing here waits or has threads: `serving.worker` drives it.
+"""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_runtime.errors import ContextLengthError, InvalidRequestError
+from edge_runtime.serving.engine import Cancelled, ChatMessage, Engine, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """Text to continue."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """Tokens to continue, as the client counted them."""
+
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A chat to answer."""
+
+    messages: tuple[ChatMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """What a client asks for.
+
+    Attributes:
+        max_tokens: Longest answer; None for as long as the context allows.
+        stop: The answer ends before the first of these strings.
+    """
+
+    prompt: TextPrompt | TokenPrompt | ChatPrompt
+    sampling: Sampling
+    max_tokens: int | None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is in the context; the next event carries text.
+
+    Attributes:
+        cached_tokens: Leading prompt tokens that were still there from the request before.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is complete."""
+
+    reason: Literal["stop", "length"]
+    completion_tokens: int
+
+
+Event = Started | Delta | Finished
+
+
+class TextAssembler:
+    """Puts together the text of one answer.
+
+    Attributes:
+        stopped: A stop string was met; whatever follows is dropped.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = [text for text in stop if text]
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+        self.stopped = False
+
+    def push(self, piece: bytes) -> str:
+        """Take the bytes of one token; return the text that is now certain, which may be none."""
+        return self._release(self._decoder.decode(piece), last=False)
+
+    def finish(self) -> str:
+        """Return what was held back, the answer being over."""
+        return self._release(self._decoder.decode(b"", final=True), last=True)
+
+    def _release(self, text: str, last: bool) -> str:
+        if self.stopped:
+            return ""
+        self._held += text
+        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.stopped = True
+            return self._take(min(found))
+        return self._take(len(self._held) - (0 if last else self._possible_stop()))
+
+    def _possible_stop(self) -> int:
+        """Length of the longest end of the held text with which a stop string begins."""
+        longest = 0
+        for stop in self._stop:
+            for length in range(min(len(stop) - 1, len(self._held)), longest, -1):
+                if self._held.endswith(stop[:length]):
+                    longest = length
+                    break
+        return longest
+
+    def _take(self, length: int) -> str:
+        text, self._held = self._held[:length], self._held[length:]
+        return text
+
+
+def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -> Iterator[Event]:
+    """Answer one request; blocking.
+
+    Yields:
+        `Started`, any number of `Delta`, `Finished`; it just ends when `cancelled` says so.
+
+    Raises:
+        ContextLengthError: The prompt leaves no room for an answer.
+        InvalidRequestError: The chat template refuses the messages, or there is no prompt.
+        ModelOutputError: The model failed.
+    """
+    prompt = prompt_tokens(engine, request.prompt)
+    room = engine.context_tokens - len(prompt)
+    if room < 1:
+        raise ContextLengthError(
+            f"the prompt has {len(prompt)} tokens, the context of this model {engine.context_tokens}, "
+            "and at least one must be left for the answer",
+            f"shorten the prompt to {engine.context_tokens - 1} tokens",
+        )
+    max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
+    cached = engine.prefill(prompt, cancelled)
+    if cancelled():
+        return
+    yield Started(len(prompt), cached)
+    text = TextAssembler(request.stop)
+    count = 0
+    for piece in engine.decode(request.sampling, max_tokens, cancelled):
+        count += 1
+        if certain := text.push(piece):
+            yield Delta(certain)
+        if text.stopped:
+            break
+    if cancelled():
+        return
+    if rest := text.finish():
+        yield Delta(rest)
+    # An engine that ends on its own met an end-of-generation token before the count was full.
+    yield Finished("stop" if text.stopped or count < max_tokens else "length", count)
+
+
+def prompt_tokens(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:
+    """The tokens of a prompt.
+
+    Raises:
+        InvalidRequestError: There are none, one is outside the vocabulary, or the chat template refuses.
+    """
+    match prompt:
+        case TextPrompt(text):
+            tokens = engine.tokenize(text, add_special=True)
+        case ChatPrompt(messages):
+            # A template writes BOS itself where the model wants one, as in training; adding another would double it.
+            tokens = engine.tokenize(engine.render_chat(messages), add_special=False)
+        case TokenPrompt(given):
+            tokens = list(given)
+            if tokens and not 0 <= min(tokens) <= max(tokens) < engine.vocab_tokens:
+                raise InvalidRequestError(f"prompt tokens must lie between 0 and {engine.vocab_tokens - 1}")
+    if not tokens:
+        raise InvalidRequestError("the prompt is empty", "send at least one token of text")
+    return tokens

@@ -1,0 +1,109 @@
+"""Values and the port between serving and whatever computes tokens.
+
+An engine is one model with one context: one thread at a time prefills a prompt and decodes from it. The real one is
+`serving.llama`; tests bring their own. Text, stop strings and queues are not its concern.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a chat, its content flattened to text."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen; the defaults are OpenAI's.
+
+    Attributes:
+        temperature: 0 is greedy: the most likely token, always.
+        top_p: Smallest set of tokens whose probability reaches this.
+        frequency_penalty: Subtracted from a token's logit for each time it was generated.
+        presence_penalty: Subtracted once when it was generated at all.
+        seed: Makes sampling repeatable; None draws one.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+
+
+GREEDY = Sampling(temperature=0.0)
+
+Cancelled = Callable[[], bool]
+"""Asked between steps; True abandons the generation."""
+
+
+class Engine(Protocol):
+    """One model, one context; called from one thread at a time."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Prompt and answer together, in tokens."""
+        ...
+
+    @property
+    def vocab_tokens(self) -> int:
+        """Tokens in the vocabulary."""
+        ...
+
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        """Tokens of a text; markup of special tokens is recognized.
+
+        Args:
+            text: The text.
+            add_special: Prepend what the model's tokenizer prepends (BOS); False for text that a template made.
+        """
+        ...
+
+    def render_chat(self, messages: Sequence[ChatMessage]) -> str:
+        """The prompt that the model's own template makes of `messages`.
+
+        Raises:
+            InvalidRequestError: The model has no template, or the template refuses the messages.
+        """
+        ...
+
+    def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
+        """Bring the context to the end of `prompt`.
+
+        Returns:
+            How many leading tokens were still in the context and were not computed again.
+
+        Raises:
+            ModelOutputError: Decoding failed.
+        """
+        ...
+
+    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
+        """The answer token by token, as bytes; special tokens are empty. Ends before an end-of-generation token.
+
+        Raises:
+            ModelOutputError: Logits are not finite, or decoding failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the context, and the model when no other engine uses it."""
+        ...
+
+
+class EngineLoader(Protocol):
+    """Loads engines; blocking."""
+
+    def load(self, model: Path, adapter: Path | None) -> Engine:
+        """An engine of a GGUF model, with a GGUF adapter attached at run time when one is given.
+
+        Raises:
+            ModelLoadError: A file is missing, damaged, or does not fit.
+        """
+        ...

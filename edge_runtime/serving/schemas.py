@@ -1,0 +1,142 @@
+"""Request bodies of the OpenAI-compatible interface: what is accepted, within which limits, and what it becomes.
+
+Rules: a field that would change the answer and is not supported is refused by name, never ignored; fields that change
+nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt
+from edge_runtime.serving.engine import ChatMessage, Sampling
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""A prompt of a million tokens, at four bytes each."""
+
+MAX_MESSAGES = 1_024
+MAX_STOP = 16
+MAX_STOP_CHARACTERS = 256
+MAX_TOKENS = 1_048_576
+_COMPLETION_MAX_TOKENS = 16
+"""OpenAI's default for /v1/completions."""
+
+# What each of these may say without changing the answer.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (None, 1),
+    "best_of": (None, 1),
+    "echo": (None, False),
+    "suffix": (None, ""),
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "logit_bias": (None, {}),
+    "tools": (None, []),
+    "tool_choice": (None, "none", "auto"),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "response_format": (None, {"type": "text"}),
+}
+
+Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+
+
+class StreamOptions(BaseModel):
+    """How a stream is sent.
+
+    Attributes:
+        include_usage: Send token counts in a last chunk.
+    """
+
+    include_usage: bool = False
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    model: Annotated[str, Field(min_length=1, max_length=256, description="Specialization, or `base`.")]
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOP)] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    @property
+    def includes_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def _verify_supported(self) -> None:
+        for field, value in (self.model_extra or {}).items():
+            if field in _NEUTRAL and value not in _NEUTRAL[field]:
+                raise InvalidRequestError(
+                    f"{field!r} is not supported by this server",
+                    "leave it out; tools and formats belong into the task description, and so into the weights",
+                    code="unsupported_parameter",
+                )
+
+    def _request(self, prompt: TextPrompt | TokenPrompt | ChatPrompt, max_tokens: int | None) -> CompletionRequest:
+        self._verify_supported()
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        sampling = Sampling(self.temperature, self.top_p, self.frequency_penalty, self.presence_penalty, self.seed)
+        return CompletionRequest(prompt, sampling, max_tokens, stop)
+
+
+class CompletionBody(_Body):
+    """Body of `POST /v1/completions`: one prompt, as text or as tokens."""
+
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)] | Annotated[list[int], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = _COMPLETION_MAX_TOKENS
+
+    def to_request(self) -> CompletionRequest:
+        """The request that this body describes.
+
+        Raises:
+            InvalidRequestError: It asks for something that is not supported.
+        """
+        if isinstance(self.prompt, str):
+            return self._request(TextPrompt(self.prompt), self.max_tokens)
+        texts = [part for part in self.prompt if isinstance(part, str)]
+        if texts:
+            return self._request(TextPrompt(texts[0]), self.max_tokens)
+        tokens = tuple(part for part in self.prompt if isinstance(part, int))
+        return self._request(TokenPrompt(tokens), self.max_tokens)
+
+
+class TextPart(BaseModel):
+    """A part of a message's content; only text is understood."""
+
+    type: Literal["text"]
+    text: str
+
+
+class MessageBody(BaseModel):
+    """One message; a content in parts is joined."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart]
+
+    def to_message(self) -> ChatMessage:
+        """The message with its content as one text; `developer` is OpenAI's newer word for `system`."""
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return ChatMessage("system" if self.role == "developer" else self.role, content)
+
+
+class ChatCompletionBody(_Body):
+    """Body of `POST /v1/chat/completions`."""
+
+    messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES)]
+    max_tokens: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_TOKENS, validation_alias=AliasChoices("max_completion_tokens", "max_tokens")),
+    ] = None
+
+    def to_request(self) -> CompletionRequest:
+        """The request that this body describes.
+
+        Raises:
+            InvalidRequestError: It asks for something that is not supported.
+        """
+        return self._request(ChatPrompt(tuple(m.to_message() for m in self.messages)), self.max_tokens)

@@ -1,0 +1,255 @@
+"""Which engine answers for which name: loading, swapping, draining and unloading.
+
+Rules:
+- Activation moves a pointer. A request keeps the slot it started on; a replaced slot closes when its last request ends.
+- At most `max_resident` slots are loaded to answer requests. The least recently used idle one makes room; when none is
+  idle the request waits a while and is then refused. One more may be loaded while a candidate is being checked, and
+  replaced slots drain beside them.
+- Everything here runs on the event loop, except loading and closing, which block and go to threads.
+
+What a revision is made of and whether it is fit to serve is decided by `updates`.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
+from edge_runtime.serving.engine import EngineLoader
+from edge_runtime.serving.worker import Worker
+
+BASE = "base"
+"""Name under which the unspecialized model is always served; no specialization can take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One thing that can be loaded and serve under a name.
+
+    Attributes:
+        name: Specialization, or `BASE`.
+        bundle_id: The bundle that is in it; None for the base.
+        state: How the LoRA is applied.
+        model: GGUF file.
+        adapter: GGUF adapter attached at run time, for the state `adapter`.
+    """
+
+    name: str
+    bundle_id: str | None
+    state: Literal["base", "adapter", "merged"]
+    model: Path
+    adapter: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Says in an answer what gave it."""
+        return self.state if self.bundle_id is None else f"{self.state}-{self.bundle_id}"
+
+
+class Slot:
+    """A loaded revision: an engine behind its worker, and the number of requests that are on it."""
+
+    def __init__(self, revision: Revision, worker: Worker) -> None:
+        self.revision = revision
+        self.worker = worker
+        self.leases = 0
+        self.used = 0
+        self.retired = False
+
+
+class SlotTable:
+    """The slots of a device.
+
+    Args:
+        loader: Makes engines.
+        max_resident: Slots loaded at a time.
+        max_queue: Requests waiting for one slot.
+        room_wait_seconds: How long a request waits for a slot to fall idle when all are busy.
+    """
+
+    def __init__(
+        self, loader: EngineLoader, max_resident: int, max_queue: int, room_wait_seconds: float = 10.0
+    ) -> None:
+        self._loader = loader
+        self._max_resident = max_resident
+        self._max_queue = max_queue
+        self._room_wait_seconds = room_wait_seconds
+        self._revisions: dict[str, Revision] = {}
+        self._resident: dict[str, Slot] = {}
+        self._draining: set[Slot] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._loading = 0
+        self._changed = asyncio.Event()
+        self._uses = itertools.count(1)
+        self.broken: dict[Revision, str] = {}
+        """Revisions that failed to load when a request wanted them, and why; `updates` repairs and clears them."""
+
+    def revisions(self) -> dict[str, Revision]:
+        """What serves under each name."""
+        return dict(self._revisions)
+
+    def is_resident(self, name: str) -> bool:
+        """Whether a request for `name` finds its slot loaded."""
+        return name in self._resident
+
+    def queue_depth(self) -> int:
+        """Requests waiting or running, over all slots."""
+        return sum(slot.worker.queue_depth for slot in (*self._resident.values(), *self._draining))
+
+    def paths_in_use(self) -> set[Path]:
+        """Files that a name points to, or that a slot still has open."""
+        slots = (*self._resident.values(), *self._draining)
+        revisions = {*self._revisions.values(), *(slot.revision for slot in slots)}
+        return {path for r in revisions for path in (r.model, r.adapter) if path is not None}
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Slot]:
+        """Hold the slot that serves `name` now; it stays open until the block is left.
+
+        Raises:
+            UnknownModelError: Nothing serves under this name.
+            BusyError: No room for the slot within the wait.
+            ModelLoadError: The slot had to be loaded, and could not be.
+        """
+        slot = await self._acquire(name)
+        slot.leases += 1
+        slot.used = next(self._uses)
+        try:
+            yield slot
+        finally:
+            slot.leases -= 1
+            if slot.retired and slot.leases == 0:
+                self._close_later(slot)
+            self._trim()
+            self._changed.set()
+
+    async def prepare(self, revision: Revision) -> Slot:
+        """Load a candidate beside what serves. It must then go to `activate` or `discard`.
+
+        Raises:
+            ModelLoadError: A file is missing, damaged, or does not fit.
+        """
+        return await self._load(revision)
+
+    def activate(self, slot: Slot) -> None:
+        """Let a prepared slot answer all requests for its name that start from now on."""
+        name = slot.revision.name
+        self._revisions[name] = slot.revision
+        slot.used = next(self._uses)
+        self._retire(self._resident.pop(name, None))
+        self._resident[name] = slot
+        self._trim()
+
+    async def discard(self, slot: Slot) -> None:
+        """Close a prepared slot that will not serve."""
+        await asyncio.to_thread(slot.worker.close)
+
+    def register(self, revision: Revision) -> None:
+        """Let `revision` serve its name, loading it when the first request comes."""
+        self._revisions[revision.name] = revision
+        self._retire(self._resident.pop(revision.name, None))
+
+    def remove(self, name: str) -> None:
+        """Serve nothing under `name` any more; requests on it finish."""
+        self._revisions.pop(name, None)
+        self._retire(self._resident.pop(name, None))
+
+    async def drained(self) -> None:
+        """Wait until every replaced slot has closed."""
+        while self._draining:
+            await self._wait_for_change()
+
+    async def close(self) -> None:
+        """Close every slot, ending the requests on them."""
+        slots = [*self._resident.values(), *(slot for slot in self._draining if slot.leases)]
+        self._revisions.clear()
+        self._resident.clear()
+        await asyncio.gather(*(asyncio.to_thread(slot.worker.close) for slot in slots), *self._closing)
+        self._draining.clear()
+
+    async def _acquire(self, name: str) -> Slot:
+        while True:
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                revision = self._revisions.get(name)
+                if revision is None:
+                    self._locks.pop(name, None)
+                    known = ", ".join(sorted(self._revisions)) or "none yet"
+                    raise UnknownModelError(f"no model {name[:80]!r} on this device", f"it serves: {known}")
+                if slot := self._resident.get(name):
+                    return slot
+                slot = await self._load_on_demand(revision)
+                if self._revisions.get(name) == revision and name not in self._resident:
+                    self._resident[name] = slot
+                    return slot
+            # An update moved the pointer meanwhile; what was loaded is out of date.
+            await self.discard(slot)
+
+    async def _load_on_demand(self, revision: Revision) -> Slot:
+        await self._make_room()
+        self._loading += 1
+        try:
+            # Memory is bounded only when what makes room is gone before what takes it comes.
+            await asyncio.gather(*self._closing)
+            return await self._load(revision)
+        except ModelLoadError as error:
+            self.broken[revision] = str(error)
+            raise
+        finally:
+            self._loading -= 1
+            self._changed.set()
+
+    async def _make_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._room_wait_seconds):
+                while len(self._resident) + self._loading >= self._max_resident:
+                    idle = self._least_recently_used()
+                    if idle is None:
+                        await self._wait_for_change()
+                    else:
+                        self._retire(self._resident.pop(idle))
+        except TimeoutError as error:
+            raise BusyError(
+                f"all {self._max_resident} loaded models are busy", "raise EDGE_MAX_RESIDENT, or ask again"
+            ) from error
+
+    async def _wait_for_change(self) -> None:
+        # Setting the event wakes all who wait now, whoever clears it afterwards.
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _trim(self) -> None:
+        while len(self._resident) > self._max_resident and (idle := self._least_recently_used()):
+            self._retire(self._resident.pop(idle))
+
+    def _least_recently_used(self) -> str | None:
+        idle = [name for name, slot in self._resident.items() if slot.leases == 0]
+        return min(idle, key=lambda name: self._resident[name].used, default=None)
+
+    async def _load(self, revision: Revision) -> Slot:
+        engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
+        return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
+
+    def _retire(self, slot: Slot | None) -> None:
+        if slot is None:
+            return
+        slot.retired = True
+        self._draining.add(slot)
+        if slot.leases == 0:
+            self._close_later(slot)
+
+    def _close_later(self, slot: Slot) -> None:
+        task = asyncio.create_task(self._close_retired(slot))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_retired(self, slot: Slot) -> None:
+        try:
+            await asyncio.to_thread(slot.worker.close)
+        finally:
+            self._draining.discard(slot)
+            self._changed.set()

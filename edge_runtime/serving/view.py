@@ -1,0 +1,81 @@
+"""Values and the port through which the HTTP interface sees the device. `updates` implements it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+ModelState = Literal["base", "adapter", "merged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One entry of `GET /v1/models`.
+
+    Attributes:
+        id: What a request puts into `model`.
+        bundle_id: The bundle that answers; None for the base model, and for one that failed.
+        state: How the LoRA is applied; `failed` when nothing serves under this name yet.
+        message: Why it is an adapter or failed, or what failed after it; empty when all is well.
+        created: Unix seconds of its activation.
+        merge_seconds: What the merge took.
+        survival: Smallest share of the delta, over the tensors, that survived quantization.
+        survival_mean: The mean of it.
+        prompt_tokens: Tokens of the task description that a request no longer carries.
+        resident: Whether it is loaded now.
+    """
+
+    id: str
+    state: ModelState
+    bundle_id: str | None = None
+    message: str = ""
+    created: int = 0
+    merge_seconds: float | None = None
+    survival: float | None = None
+    survival_mean: float | None = None
+    prompt_tokens: int | None = None
+    resident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """The body of `GET /status`.
+
+    Attributes:
+        last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.
+        last_poll_at: Unix seconds of it.
+        failures: Name of a specialization to why its newest bundle is not what serves.
+    """
+
+    device_id: str
+    version: str
+    edge_model_id: str
+    edge_model_digest: str | None
+    quantization: str
+    ready: bool
+    channel: str
+    channel_version: int | None = None
+    last_poll: str = ""
+    last_poll_message: str = ""
+    last_poll_at: float | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    models: tuple[ServedModel, ...] = ()
+
+
+class DeviceView(Protocol):
+    """What serving needs to know of the device beside its slots."""
+
+    def slot_name(self, model: str) -> str:
+        """The slot that a request for `model` means."""
+        ...
+
+    def models(self) -> Sequence[ServedModel]:
+        """Everything that has a name here, the base model first."""
+        ...
+
+    def not_ready_reason(self) -> str | None:
+        """Why no traffic should be sent here; None when it should."""
+        ...
+
+    def report(self) -> DeviceReport:
+        """The device's state for people and the cloud."""
+        ...

@@ -1,0 +1,146 @@
+"""One thread in front of one engine, with a bounded queue: how blocking inference meets the event loop.
+
+Rules: an engine is used by this thread alone; a full queue refuses at once, and says when to come back; a client that
+has gone away costs at most one more step. Which engine serves which name is decided in `serving.slots`.
+"""
+
+import asyncio
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator
+
+from edge_runtime.errors import BusyError, ModelOutputError, ServingError
+from edge_runtime.serving.completion import CompletionRequest, Event, Finished, complete
+from edge_runtime.serving.engine import Engine
+
+_LOG = logging.getLogger(__name__)
+
+_FIRST_ESTIMATE_SECONDS = 1.0
+"""What a request is taken to last before any was measured; only Retry-After depends on it."""
+
+_MAX_RETRY_AFTER_SECONDS = 60
+
+
+class Job:
+    """One request on its way through a worker. Iterate it once; `cancel` when nobody reads any more."""
+
+    def __init__(self, request: CompletionRequest) -> None:
+        self.request = request
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event | ServingError | None] = asyncio.Queue()
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Abandon the job; it ends within one step of the engine."""
+        self._cancelled.set()
+
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def put(self, event: Event | ServingError | None) -> None:
+        """Hand an event to the loop; None is the end. Called from the worker's thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        except RuntimeError:  # the loop is closed: nobody can be reading
+            self.cancel()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The job's events.
+
+        Raises:
+            ServingError: Whatever ended the job early.
+        """
+        while (event := await self._events.get()) is not None:
+            if isinstance(event, ServingError):
+                raise event
+            yield event
+
+
+class Worker:
+    """Runs jobs on an engine, one after another.
+
+    Args:
+        engine: Used by this worker's thread only, and closed with it.
+        max_queue: Jobs that may wait or run.
+        name: Name of the thread.
+    """
+
+    def __init__(self, engine: Engine, max_queue: int, name: str) -> None:
+        self._engine = engine
+        self._max_queue = max_queue
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._unfinished = 0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._job_seconds = _FIRST_ESTIMATE_SECONDS
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def queue_depth(self) -> int:
+        """Jobs waiting or running."""
+        return self._unfinished
+
+    def submit(self, request: CompletionRequest) -> Job:
+        """Queue a request.
+
+        Raises:
+            BusyError: The queue is full, or the worker is closing.
+        """
+        with self._lock:
+            if self._closing.is_set():
+                raise BusyError("this model is being unloaded", "ask again", code="shutting_down")
+            if self._unfinished >= self._max_queue:
+                wait = math.ceil(self._job_seconds * self._unfinished)
+                raise BusyError(
+                    f"{self._unfinished} requests are waiting for this model, at most {self._max_queue} may",
+                    "ask again after Retry-After seconds",
+                    retry_after_seconds=min(max(wait, 1), _MAX_RETRY_AFTER_SECONDS),
+                )
+            self._unfinished += 1
+        job = Job(request)
+        self._jobs.put(job)
+        return job
+
+    def close(self) -> None:
+        """End the running job at its next step, refuse the waiting ones, and close the engine; blocking."""
+        with self._lock:
+            self._closing.set()
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            started = time.monotonic()
+            try:
+                self._answer(job)
+            finally:
+                with self._lock:
+                    self._unfinished -= 1
+                if not job.is_cancelled():
+                    # The newest request weighs a quarter: follows a change of load within a few requests.
+                    self._job_seconds += (time.monotonic() - started - self._job_seconds) / 4
+        self._engine.close()
+
+    def _answer(self, job: Job) -> None:
+        def is_over() -> bool:
+            return job.is_cancelled() or self._closing.is_set()
+
+        try:
+            for event in complete(self._engine, job.request, is_over):
+                job.put(event)
+                if isinstance(event, Finished):
+                    break
+            else:
+                # Ended without finishing: the client is gone, or the worker closes.
+                job.put(BusyError("the device is shutting down", "ask again", code="shutting_down"))
+        except ServingError as error:
+            job.put(error)
+        except Exception:
+            # The thread must outlive whatever a model or a library does; the client gets no inner detail.
+            _LOG.exception("inference failed")
+            job.put(ModelOutputError("inference failed; the device's log says why"))
+        job.put(None)

@@ -1,0 +1,164 @@
+"""What the device tells about itself: metrics, and one log record for each request and each update attempt.
+
+Rules: records carry sizes, times, ids and outcomes, never a prompt, an answer, a key or a weight; metric labels come
+from closed sets, so that clients cannot grow them. The core fills in records; nothing outside this module knows which
+library counts or writes.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SPEED_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+_MERGE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One HTTP request, filled in on its way.
+
+    Attributes:
+        route: Path template, not the path that the client sent.
+        model: Specialization that was asked for, when it exists.
+        fingerprint: Revision that answered.
+        first_token_seconds: From arrival to the first piece of text.
+        decode_seconds: From the first piece of text to the last.
+        error: Error code, when it failed.
+    """
+
+    request_id: str
+    method: str
+    route: str = "unknown"
+    status: int = 0
+    duration_seconds: float = 0.0
+    model: str | None = None
+    fingerprint: str | None = None
+    streamed: bool | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish_reason: str | None = None
+    first_token_seconds: float | None = None
+    decode_seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRecord:
+    """One attempt to update: a poll, or one step of bringing a specialization here.
+
+    Attributes:
+        step: `poll`, `fetch`, `attach`, `merge`, `restore`, `rollback` or `remove`.
+        outcome: `ok`, `unchanged`, or the code of the error that ended it.
+        name: Specialization; None for a poll.
+        source: Where the bundle came from: `recipe`, `bundle` or `disk`.
+    """
+
+    step: str
+    outcome: str
+    duration_seconds: float
+    channel: str
+    name: str | None = None
+    bundle_id: str | None = None
+    source: str | None = None
+    survival: float | None = None
+    message: str | None = None
+
+
+class Telemetry:
+    """Counts and writes records. Has a registry of its own, so that several devices fit in one process (tests)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._log = structlog.stdlib.get_logger("edge_runtime")
+        self._requests = self._counter("requests_total", "HTTP requests.", "route", "status")
+        self._tokens = self._counter("tokens_total", "Tokens, by kind: prompt, cached, completion.", "kind")
+        self._first_token = self._histogram("time_to_first_token_seconds", "Arrival to first text.", _LATENCY_BUCKETS)
+        self._speed = self._histogram("decode_tokens_per_second", "Speed after the first token.", _SPEED_BUCKETS)
+        self._updates = self._counter("update_attempts_total", "Update attempts.", "step", "outcome")
+        self._merge_seconds = Histogram(
+            "loragen_edge_merge_seconds", "Merging and quantizing.", buckets=_MERGE_BUCKETS, registry=self.registry
+        )
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Expose a value that is read when metrics are asked for."""
+        Gauge(f"loragen_edge_{name}", text, registry=self.registry).set_function(read)
+
+    def request_finished(self, record: RequestRecord) -> None:
+        """Count and log a request."""
+        self._requests.labels(record.route, str(record.status)).inc()
+        state = (record.fingerprint or "none").split("-", 1)[0]
+        for kind, count in (
+            ("prompt", record.prompt_tokens),
+            ("cached", record.cached_tokens),
+            ("completion", record.completion_tokens),
+        ):
+            if count:
+                self._tokens.labels(kind).inc(count)
+        if record.first_token_seconds is not None:
+            self._first_token.labels(state).observe(record.first_token_seconds)
+        # One token has no speed: there is nothing after the first.
+        if record.decode_seconds and record.completion_tokens and record.completion_tokens > 1:
+            self._speed.labels(state).observe((record.completion_tokens - 1) / record.decode_seconds)
+        level = logging.DEBUG if record.route.startswith(("/health", "/metrics")) else logging.INFO
+        self._log.log(level, "request", **{k: v for k, v in asdict(record).items() if v is not None})
+
+    def update_finished(self, record: UpdateRecord) -> None:
+        """Count and log an update attempt."""
+        self._updates.labels(record.step, record.outcome).inc()
+        if record.step == "merge" and record.outcome == "ok":
+            self._merge_seconds.observe(record.duration_seconds)
+        level = logging.INFO if record.outcome in ("ok", "unchanged") else logging.WARNING
+        if record.step == "poll" and record.outcome == "unchanged":
+            level = logging.DEBUG
+        self._log.log(level, "update", **{k: v for k, v in asdict(record).items() if v is not None})
+
+    def event(self, text: str, **fields: str | float | None) -> None:
+        """Log something that is neither request nor update: start, stop, a repaired state."""
+        self._log.info(text, **{k: v for k, v in fields.items() if v is not None})
+
+    def render(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"loragen_edge_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"loragen_edge_{name}", text, ("state",), buckets=buckets, registry=self.registry)
+
+
+def configure_logging(level: str, json: bool) -> None:
+    """Send structured and library logs to standard error, as lines of JSON or for people."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # Each request has its canonical record; the library's lines would say the same again, URLs included.
+    for name in ("httpx2", "httpcore2", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""Updates: following a channel, verifying what it announces, and installing it."""
