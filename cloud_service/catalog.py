@@ -1,0 +1,76 @@
+"""The catalog: which generators are loaded, and which of them answers a request.
+
+Rules: the first is the default; a request may name a generator, an edge model, both or neither. Loading belongs to
+`bootstrap`, running to `runner`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cloud_service.errors import ConfigurationError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
+from cloud_service.generation import GeneratorInfo
+from cloud_service.runner import Runner
+from contract.bank import Bank
+
+
+@dataclass(frozen=True, slots=True)
+class ServedGenerator:
+    """A generator in service: what it is, its experts, and the queue in front of it."""
+
+    info: GeneratorInfo
+    bank: Bank
+    runner: Runner
+
+
+class Catalog:
+    """The generators of this process, in the order of the settings.
+
+    Raises:
+        ConfigurationError: There is none, or two have the same id.
+    """
+
+    def __init__(self, generators: Sequence[ServedGenerator]) -> None:
+        if not generators:
+            raise ConfigurationError("expected at least one generator, found none", "set CLOUD_GENERATORS")
+        twice = [name for name, count in Counter(served.info.id for served in generators).items() if count > 1]
+        if twice:
+            raise ConfigurationError(f"expected different generator ids, found {', '.join(twice)} twice")
+        self._generators = tuple(generators)
+
+    def __iter__(self) -> Iterator[ServedGenerator]:
+        return iter(self._generators)
+
+    def get(self, generator_id: str) -> ServedGenerator:
+        """The generator of this name.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        for served in self._generators:
+            if served.info.id == generator_id:
+                return served
+        raise NotFoundError(f"no generator {generator_id!r} is loaded", f"loaded: {self._ids()}")
+
+    def select(self, generator_id: str | None, edge_model_id: str | None) -> ServedGenerator:
+        """The generator that a request means.
+
+        Raises:
+            UnknownGeneratorError: No generator of this name.
+            UnknownEdgeModelError: No generator that the request leaves open serves this edge model.
+        """
+        named = [served for served in self._generators if generator_id in (None, served.info.id)]
+        if not named:
+            raise UnknownGeneratorError(f"no generator {generator_id!r} is loaded", f"loaded: {self._ids()}")
+        fitting = [served for served in named if edge_model_id in (None, served.info.edge_model_id)]
+        if not fitting:
+            served_models = ", ".join(sorted({served.info.edge_model_id for served in named}))
+            raise UnknownEdgeModelError(f"edge model {edge_model_id!r} is not served", f"served: {served_models}")
+        return fitting[0]
+
+    def find_bank(self, digest: str) -> Bank | None:
+        """The bank of this digest, when one of the generators has it."""
+        return next((served.bank for served in self._generators if served.bank.digest == digest), None)
+
+    def _ids(self) -> str:
+        return ", ".join(served.info.id for served in self._generators)

@@ -1,0 +1,227 @@
+"""The use cases around channels: publish, withdraw, read, watch, and what devices say they run.
+
+Rules: a channel's version grows by one with every change and with nothing else; a change is a compare-and-swap of the
+whole document, repeated when another writer was faster, so that concurrent publishers lose nothing; a published recipe
+is kept for ever.
+
+What a channel's document looks like belongs to `contract.channel`, telling its listeners to `watching`.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from cloud_service.errors import (
+    ConflictError,
+    IntegrityError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+)
+from cloud_service.limits import MAX_DEVICES_LISTED
+from cloud_service.store import Store, StoredLora
+from cloud_service.watching import ChannelWatch
+from contract.channel import Channel, Specialization, encode_channel, parse_channel
+from contract.digest import sha256_hex
+from contract.errors import ContractError
+from contract.names import verify_name
+from contract.recipe import parse_recipe
+
+_MAX_ATTEMPTS = 20
+"""Writers of this process take turns, so that only writers of other replicas can win against us."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedChannel:
+    """A channel and its bytes.
+
+    Attributes:
+        channel: The parsed document.
+        document: Its bytes, as devices read them.
+        digest: sha256 of the bytes, its entity tag.
+    """
+
+    channel: Channel
+    document: bytes
+    digest: str
+
+
+class ChannelService:
+    """Publishes to channels and tells who follows them.
+
+    Args:
+        store: Where channels live.
+        watch_interval_seconds: How often a watched channel is looked up for changes by other replicas.
+    """
+
+    def __init__(self, store: Store, *, watch_interval_seconds: float) -> None:
+        self._store = store
+        self._watch = ChannelWatch(store, watch_interval_seconds)
+        self._turn = asyncio.Lock()
+
+    async def load(self, channel: str) -> PublishedChannel:
+        """A channel as it is now.
+
+        Raises:
+            InvalidRequestError: The name is none.
+            NotFoundError: Nothing was ever published there.
+            StoreUnavailableError: The store does not answer.
+        """
+        _verify(channel)
+        document = await self._store.load_channel(channel)
+        if document is None:
+            raise NotFoundError(f"no channel {channel!r}", "it appears when something is published to it")
+        return _published(document)
+
+    async def publish(
+        self, channel: str, name: str, bundle_id: str, *, expected_digest: str | None = None
+    ) -> PublishedChannel:
+        """Let `name` mean this bundle in the channel, which is made if need be. Publishing twice changes nothing.
+
+        Args:
+            channel: Name of the channel.
+            name: Name of the specialization.
+            bundle_id: A bundle that was generated here.
+            expected_digest: The document that the caller saw; None publishes over anything.
+
+        Raises:
+            InvalidRequestError: A name is none, or the channel is full.
+            NotFoundError: The bundle is not known.
+            PreconditionError: The channel is not the one that the caller saw.
+            ConflictError: Other writers kept winning.
+            StoreUnavailableError: The store does not answer.
+        """
+        _verify(channel)
+        _verify(name)
+        lora = await self._store.load_lora(bundle_id)
+        if lora is None or not await self._store.keep(bundle_id):
+            raise NotFoundError(f"no bundle {bundle_id}", "generate it, then publish it", code="bundle_not_found")
+        specialization = _specialization(name, lora)
+
+        def put(entries: dict[str, Specialization]) -> None:
+            entries[name] = specialization
+
+        return await self._change(channel, put, expected_digest)
+
+    async def withdraw(self, channel: str, name: str, *, expected_digest: str | None = None) -> PublishedChannel:
+        """Take a name out of the channel; devices go back to their base model.
+
+        Raises:
+            InvalidRequestError: A name is none.
+            NotFoundError: The channel does not exist, or has no such name.
+            PreconditionError, ConflictError, StoreUnavailableError: As for `publish`.
+        """
+        _verify(channel)
+        _verify(name)
+
+        def remove(entries: dict[str, Specialization]) -> None:
+            if entries.pop(name, None) is None:
+                raise NotFoundError(f"no specialization {name!r} in channel {channel!r}")
+
+        return await self._change(channel, remove, expected_digest)
+
+    def watch(self, channel: str, known_version: int) -> AsyncIterator[int]:
+        """Versions of a channel, whenever it is another than the last one known.
+
+        Raises:
+            InvalidRequestError: The name is none.
+            OverloadedError: Too many watches are open.
+        """
+        _verify(channel)
+        return self._watch.versions(channel, known_version)
+
+    async def report(self, channel: str, device_id: str, report: bytes) -> None:
+        """Remember what a device says of itself.
+
+        Raises:
+            InvalidRequestError: The channel or the device has no proper name.
+            StoreUnavailableError: The store does not answer.
+        """
+        _verify(channel)
+        _verify(device_id)
+        await self._store.store_device(channel, device_id, report)
+
+    async def devices(self, channel: str) -> list[bytes]:
+        """The last reports of the devices that follow a channel, the most recent first.
+
+        Raises:
+            InvalidRequestError: The name is none.
+            StoreUnavailableError: The store does not answer.
+        """
+        _verify(channel)
+        return await self._store.load_devices(channel, MAX_DEVICES_LISTED)
+
+    def drain(self) -> None:
+        """End all watches, so that they do not hold up the shutdown."""
+        self._watch.drain()
+
+    async def _change(
+        self, name: str, change: Callable[[dict[str, Specialization]], None], expected_digest: str | None
+    ) -> PublishedChannel:
+        async with self._turn:
+            for attempt in range(_MAX_ATTEMPTS):
+                document = await self._store.load_channel(name)
+                current = _published(document) if document is not None else _unwritten(name)
+                if expected_digest is not None and current.digest != expected_digest:
+                    raise PreconditionError(
+                        f"expected channel {name!r} with digest {expected_digest}, found {current.digest}",
+                        "read the channel again",
+                    )
+                entries = {entry.name: entry for entry in current.channel.specializations}
+                change(entries)
+                specializations = tuple(entries[key] for key in sorted(entries))
+                if document is not None and specializations == current.channel.specializations:
+                    return current
+                version = current.channel.version + 1
+                changed = _encode(name, version, specializations)
+                if await self._store.swap_channel(name, current.channel.version, version, changed.document):
+                    self._watch.announce(name, version)
+                    return changed
+                await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(attempt, 5)))
+        raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
+
+
+def _verify(name: str) -> None:
+    try:
+        verify_name(name)
+    except ContractError as e:
+        raise InvalidRequestError(str(e), e.hint, code="invalid_name") from e
+
+
+def _specialization(name: str, lora: StoredLora) -> Specialization:
+    recipe = parse_recipe(lora.recipe)
+    return Specialization(
+        name=name,
+        bundle_id=lora.bundle_id,
+        bundle_bytes=lora.bundle_bytes,
+        recipe_id=lora.recipe_id,
+        recipe_bytes=len(lora.recipe),
+        generator_id=recipe.generator_id,
+        generator_digest=recipe.generator_digest,
+        bank_digest=recipe.bank_digest,
+        edge_model_id=recipe.edge_model_id,
+        edge_model_digest=recipe.edge_model_digest,
+    )
+
+
+def _published(document: bytes) -> PublishedChannel:
+    try:
+        return PublishedChannel(parse_channel(document), document, sha256_hex(document))
+    except ContractError as e:
+        raise IntegrityError(f"a stored channel is damaged: {e}", "restore the store from a backup") from e
+
+
+def _unwritten(name: str) -> PublishedChannel:
+    return PublishedChannel(Channel(name, 0, ()), b"", "")
+
+
+def _encode(name: str, version: int, specializations: tuple[Specialization, ...]) -> PublishedChannel:
+    try:
+        channel = Channel(name, version, specializations)
+    except ContractError as e:
+        raise InvalidRequestError(
+            f"channel {name!r} is full: {e}", "withdraw what no device needs", code="channel_full"
+        ) from e
+    document = encode_channel(channel)
+    return PublishedChannel(channel, document, sha256_hex(document))

@@ -1,0 +1,288 @@
+"""Errors of the cloud service, and the one table that says what each becomes over HTTP and gRPC.
+
+    CloudError
+    ├── ConfigurationError             the start is refused
+    ├── RequestError                   the client must change something
+    │   ├── InvalidRequestError        a field is missing, malformed or over its limit
+    │   │   ├── UnknownGeneratorError  no generator of this name is loaded
+    │   │   ├── UnknownEdgeModelError  no loaded generator serves this edge model
+    │   │   └── PromptTooLongError     the rendered prompt does not fit the cloud LM
+    │   ├── MalformedBodyError         the body is not JSON, or not UTF-8
+    │   ├── BodyTooLargeError          longer than the limit
+    │   ├── BodyTimeoutError           the body did not arrive in time
+    │   ├── MediaTypeError             a body of another content type
+    │   ├── NotAcceptableError         no representation that the client accepts
+    │   ├── RangeError                 a range outside the artifact
+    │   ├── MethodError                the resource does not know the method
+    │   ├── NotFoundError              no such resource
+    │   │   └── ArtifactGoneError      a bundle that was evicted, and whose bank is not loaded
+    │   ├── ConflictError              other writers kept winning
+    │   └── PreconditionError          the channel is not at the version the client named
+    ├── UnavailableError               try again later
+    │   ├── OverloadedError            the queue is full
+    │   ├── DrainingError              the process is shutting down
+    │   └── StoreUnavailableError      the store does not answer
+    ├── DeadlineError                  no answer in time
+    ├── GenerationError                the model failed on this request
+    ├── IntegrityError                 stored bytes are not those of their id
+    └── RemoteError                    a command's own request to a service failed
+
+`contract.errors.ContractError` is translated where it arises, because only the caller knows whose fault it is.
+Codes and statuses are part of the interface; messages are not.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import grpc
+
+
+class CloudError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: What happened, with expected and actual. Never quotes a prompt.
+        hint: What the client or operator can do about it; empty when there is nothing to say.
+        code: Overrides the class's code where one class covers several conditions.
+    """
+
+    code: str = "internal"
+
+    def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class ConfigurationError(CloudError):
+    """The settings do not describe a service that can run."""
+
+    code = "configuration_invalid"
+
+
+class RequestError(CloudError):
+    """The request cannot be carried out as it is."""
+
+    code = "bad_request"
+
+
+class InvalidRequestError(RequestError):
+    """A field is missing, malformed or over its limit."""
+
+    code = "invalid_request"
+
+
+class UnknownGeneratorError(InvalidRequestError):
+    """No generator of this name is loaded."""
+
+    code = "unknown_generator"
+
+
+class UnknownEdgeModelError(InvalidRequestError):
+    """No loaded generator serves this edge model."""
+
+    code = "unknown_edge_model"
+
+
+class PromptTooLongError(InvalidRequestError):
+    """The rendered prompt is longer than the cloud LM reads.
+
+    Attributes:
+        tokens: Length of the prompt in tokens of the cloud LM.
+        limit: Longest prompt of the generator.
+    """
+
+    code = "prompt_too_long"
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"expected a prompt of at most {limit} tokens, found {tokens}",
+            "shorten the description, or send fewer examples or tools",
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+
+class MalformedBodyError(RequestError):
+    """The body is not JSON, or not UTF-8."""
+
+    code = "malformed_body"
+
+
+class BodyTooLargeError(RequestError):
+    """The request body is longer than the limit."""
+
+    code = "body_too_large"
+
+
+class BodyTimeoutError(RequestError):
+    """The request body did not arrive in time."""
+
+    code = "body_timeout"
+
+
+class MediaTypeError(RequestError):
+    """The body has a content type that this service does not read."""
+
+    code = "unsupported_media_type"
+
+
+class NotAcceptableError(RequestError):
+    """None of the representations on offer is one the client accepts."""
+
+    code = "not_acceptable"
+
+
+class RangeError(RequestError):
+    """The range lies outside the artifact.
+
+    Attributes:
+        size: Length of the artifact in bytes.
+    """
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"expected a range within 0-{size - 1}, found one outside")
+        self.size = size
+
+
+class MethodError(RequestError):
+    """The resource exists and does not know the method."""
+
+    code = "method_not_allowed"
+
+
+class NotFoundError(RequestError):
+    """No such resource."""
+
+    code = "not_found"
+
+
+class ArtifactGoneError(NotFoundError):
+    """A bundle that was evicted and cannot be rebuilt, because no loaded generator has its bank."""
+
+    code = "bundle_gone"
+
+
+class ConflictError(RequestError):
+    """The change lost against other writers as often as it was tried."""
+
+    code = "conflict"
+
+
+class PreconditionError(RequestError):
+    """The channel is not at the version that the client named."""
+
+    code = "precondition_failed"
+
+
+class UnavailableError(CloudError):
+    """The service cannot take the request now.
+
+    Attributes:
+        retry_after_seconds: When to ask again; whole seconds, at least 1.
+    """
+
+    code = "unavailable"
+
+    def __init__(self, message: str, hint: str = "", *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(UnavailableError):
+    """The queue in front of the model, or another bounded resource, is full."""
+
+    code = "overloaded"
+
+
+class DrainingError(UnavailableError):
+    """The process finishes what it has and takes nothing new."""
+
+    code = "draining"
+
+
+class StoreUnavailableError(UnavailableError):
+    """The store does not answer, or refuses to write."""
+
+    code = "store_unavailable"
+
+
+class DeadlineError(CloudError):
+    """The answer was not ready in time."""
+
+    code = "deadline_exceeded"
+
+
+class GenerationError(CloudError):
+    """The model failed on this request; others are not affected."""
+
+    code = "generation_failed"
+
+
+class IntegrityError(CloudError):
+    """Stored or rebuilt bytes are not those that their id names."""
+
+    code = "integrity"
+
+
+class RemoteError(CloudError):
+    """A command asked a service, and got no answer or a refusal.
+
+    Attributes:
+        retry_after_seconds: When the service wants to be asked again; None when asking again will not help.
+    """
+
+    code = "remote"
+
+    def __init__(
+        self, message: str, hint: str = "", *, code: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, hint, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an error is called on the wire."""
+
+    http: HTTPStatus
+    grpc: grpc.StatusCode
+
+
+STATUS: dict[type[CloudError], Status] = {
+    CloudError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.INTERNAL),
+    ConfigurationError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.INTERNAL),
+    RequestError: Status(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
+    InvalidRequestError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
+    UnknownGeneratorError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
+    UnknownEdgeModelError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
+    PromptTooLongError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
+    MalformedBodyError: Status(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
+    BodyTooLargeError: Status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT),
+    BodyTimeoutError: Status(HTTPStatus.REQUEST_TIMEOUT, grpc.StatusCode.DEADLINE_EXCEEDED),
+    MediaTypeError: Status(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, grpc.StatusCode.INVALID_ARGUMENT),
+    NotAcceptableError: Status(HTTPStatus.NOT_ACCEPTABLE, grpc.StatusCode.INVALID_ARGUMENT),
+    RangeError: Status(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, grpc.StatusCode.OUT_OF_RANGE),
+    MethodError: Status(HTTPStatus.METHOD_NOT_ALLOWED, grpc.StatusCode.UNIMPLEMENTED),
+    NotFoundError: Status(HTTPStatus.NOT_FOUND, grpc.StatusCode.NOT_FOUND),
+    ArtifactGoneError: Status(HTTPStatus.GONE, grpc.StatusCode.NOT_FOUND),
+    ConflictError: Status(HTTPStatus.CONFLICT, grpc.StatusCode.ABORTED),
+    PreconditionError: Status(HTTPStatus.PRECONDITION_FAILED, grpc.StatusCode.FAILED_PRECONDITION),
+    UnavailableError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
+    OverloadedError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    DrainingError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
+    StoreUnavailableError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
+    DeadlineError: Status(HTTPStatus.GATEWAY_TIMEOUT, grpc.StatusCode.DEADLINE_EXCEEDED),
+    GenerationError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.INTERNAL),
+    IntegrityError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.DATA_LOSS),
+    RemoteError: Status(HTTPStatus.BAD_GATEWAY, grpc.StatusCode.UNAVAILABLE),
+}
+"""Total over the tree above (tested). 429 stays free for per-client rate limits: a full queue is nobody's fault."""
+
+
+def status_of(error: CloudError) -> Status:
+    """What `error` is called over HTTP and gRPC."""
+    return STATUS[type(error)]

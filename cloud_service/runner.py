@@ -1,0 +1,260 @@
+"""The runner: one bounded queue and one thread in front of a generator.
+
+Rules it keeps: the model is called from its own thread and never from the event loop; prompts that wait together run
+together, up to `max_batch`, after at most `max_delay_seconds`; a full queue refuses at once and says when to come back;
+every wait has a deadline; a prompt that makes the model fail, fails alone.
+
+A thread cannot be interrupted: a model that hangs makes its callers time out, and the process must be restarted.
+Equal prompts are the concern of `flights`, what becomes of gates that of `service`.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from cloud_service.errors import (
+    CloudError,
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    OverloadedError,
+    PromptTooLongError,
+)
+from cloud_service.generation import Generation, LoadedGenerator
+from cloud_service.telemetry import describe_crash
+
+_log = structlog.get_logger(__name__)
+
+_MAX_RETRY_AFTER_SECONDS = 60
+"""A client that is told to wait longer would rather ask elsewhere."""
+
+
+class RunnerEvents(Protocol):
+    """What a runner tells whoever measures it."""
+
+    def queue_changed(self, depth: int) -> None:
+        """This many prompts wait now."""
+        ...
+
+    def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
+        """A batch ran; one wait for each of its prompts."""
+        ...
+
+    def rejected(self) -> None:
+        """A prompt found the queue full."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A generation and what it took."""
+
+    generation: Generation
+    queue_seconds: float
+    generate_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    prompt: str
+    queued_at: float
+    outcome: asyncio.Future[Produced]
+
+
+class Runner:
+    """Runs one generator; `start` it on the loop that will call it.
+
+    Args:
+        generator: The generator.
+        max_batch: Most prompts in one call.
+        max_delay_seconds: Longest wait of the first prompt of a batch for others.
+        max_queue: Most waiting prompts.
+        events: Who is told.
+    """
+
+    def __init__(
+        self,
+        generator: LoadedGenerator,
+        *,
+        max_batch: int,
+        max_delay_seconds: float,
+        max_queue: int,
+        events: RunnerEvents,
+    ) -> None:
+        self._generator = generator
+        self._max_batch = max_batch
+        self._max_delay = max_delay_seconds
+        self._max_queue = max_queue
+        self._events = events
+        self._waiting: deque[_Ticket] = deque()
+        self._running: list[_Ticket] = []
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generator")
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._batch_seconds = 0.0
+
+    def start(self) -> None:
+        """Begin to serve the queue."""
+        self._task = asyncio.create_task(self._serve(), name="runner")
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether prompts are being taken from the queue."""
+        return self._task is not None and not self._task.done()
+
+    async def generate(self, prompt: str, timeout_seconds: float) -> Produced:
+        """Gates for one rendered prompt.
+
+        Raises:
+            OverloadedError: The queue is full.
+            DrainingError: The runner is being closed.
+            DeadlineError: Not ready within `timeout_seconds`.
+            PromptTooLongError: More tokens than the generator reads.
+            GenerationError: The model failed on this prompt.
+        """
+        if self._closing:
+            raise DrainingError("the service is shutting down", "ask another replica")
+        if len(self._waiting) >= self._max_queue:
+            self._events.rejected()
+            raise OverloadedError(
+                f"{len(self._waiting)} requests are waiting, the most allowed",
+                "come back after Retry-After seconds",
+                retry_after_seconds=self._retry_after_seconds(),
+            )
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(prompt, loop.time(), loop.create_future())
+        self._waiting.append(ticket)
+        self._queue_changed()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await ticket.outcome
+        except TimeoutError:
+            raise DeadlineError(
+                f"no generation within {timeout_seconds:g} s", "the service may be overloaded"
+            ) from None
+        finally:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                self._queue_changed()
+
+    async def close(self, timeout_seconds: float) -> int:
+        """Finish what was accepted, then stop; what is not ready in time fails with `DrainingError`.
+
+        Returns:
+            How many requests were cut off.
+        """
+        self._closing = True
+        pending = [ticket.outcome for ticket in (*self._waiting, *self._running) if not ticket.outcome.done()]
+        cut_off: set[asyncio.Future[Produced]] = set()
+        if pending:
+            _, cut_off = await asyncio.wait(pending, timeout=timeout_seconds)
+        for outcome in cut_off:
+            outcome.set_exception(DrainingError("the service shut down before the generation was ready", "ask again"))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        return len(cut_off)
+
+    async def _serve(self) -> None:
+        while True:
+            await self._collect()
+            self._running = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            self._queue_changed()
+            if self._running:
+                await self._run(self._running)
+                self._running = []
+
+    async def _collect(self) -> None:
+        while not self._waiting:
+            await self._next_change()
+        try:
+            async with asyncio.timeout_at(self._waiting[0].queued_at + self._max_delay):
+                while len(self._waiting) < self._max_batch:
+                    await self._next_change()
+        except TimeoutError:
+            pass
+
+    async def _run(self, batch: list[_Ticket]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        outcomes = await loop.run_in_executor(self._thread, self._produce, [ticket.prompt for ticket in batch])
+        seconds = loop.time() - started
+        self._batch_seconds = seconds if self._batch_seconds == 0 else 0.8 * self._batch_seconds + 0.2 * seconds
+        waits = [started - ticket.queued_at for ticket in batch]
+        for ticket, outcome, wait in zip(batch, outcomes, waits, strict=True):
+            if ticket.outcome.done():  # its caller gave up
+                continue
+            if isinstance(outcome, CloudError):
+                ticket.outcome.set_exception(outcome)
+            else:
+                ticket.outcome.set_result(Produced(outcome, wait, seconds))
+        self._events.batch_done(waits, seconds)
+
+    def _produce(self, prompts: list[str]) -> list[Generation | CloudError]:
+        # On the generator's thread. Returns errors instead of raising them, so that each prompt gets its own.
+        outcomes: list[Generation | CloudError | None] = [self._find_fault(prompt) for prompt in prompts]
+        sound = [index for index, outcome in enumerate(outcomes) if outcome is None]
+        for index, outcome in zip(sound, self._attempt([prompts[index] for index in sound]), strict=True):
+            outcomes[index] = outcome
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _find_fault(self, prompt: str) -> CloudError | None:
+        try:
+            tokens = self._generator.count_tokens(prompt)
+        except Exception as e:
+            return self._failed(e)
+        limit = self._generator.info.max_prompt_tokens
+        return PromptTooLongError(tokens, limit) if tokens > limit else None
+
+    def _attempt(self, prompts: list[str]) -> Sequence[Generation | CloudError]:
+        if not prompts:
+            return []
+        try:
+            return self._verified(prompts)
+        except Exception as e:
+            if len(prompts) == 1:
+                return [self._failed(e)]
+            # One of them broke the batch; alone, it breaks nothing else.
+            return [outcome for prompt in prompts for outcome in self._attempt([prompt])]
+
+    def _verified(self, prompts: list[str]) -> list[Generation]:
+        info = self._generator.info
+        expected = (info.layers, info.groups, info.experts)
+        generations = self._generator.generate(prompts)
+        if len(generations) != len(prompts):
+            raise GenerationError(f"expected {len(prompts)} generations, found {len(generations)}")
+        for generation in generations:
+            if generation.gates.shape != expected:
+                raise GenerationError(f"expected gates of shape {expected}, found {generation.gates.shape}")
+        return generations
+
+    def _failed(self, error: Exception) -> CloudError:
+        _log.error("generation_failed", generator=self._generator.info.id, crash=describe_crash(error))
+        if isinstance(error, CloudError):
+            return error
+        failure = GenerationError(
+            f"the generator {self._generator.info.id} failed on this request: {type(error).__name__}",
+            "the service goes on; report the request id if it happens again",
+        )
+        failure.__cause__ = error
+        return failure
+
+    def _queue_changed(self) -> None:
+        self._changed.set()
+        self._events.queue_changed(len(self._waiting))
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _retry_after_seconds(self) -> int:
+        batches = math.ceil((len(self._waiting) + 1) / self._max_batch) + bool(self._running)
+        return min(max(1, math.ceil(batches * self._batch_seconds)), _MAX_RETRY_AFTER_SECONDS)

@@ -1,0 +1,320 @@
+"""The use cases around one generation: from a task description to a stored bundle, and from an id to its bytes.
+
+A generation is its gates: the recipe is stored for long, the bundle under a budget, and a bundle that is gone is built
+again from its recipe with the function that devices use. Equal requests generate once, on whatever replica they arrive.
+
+Knows no HTTP, gRPC, Redis or torch. Validation of what clients send belongs to `api`, channels to `channels`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.errors import (
+    ArtifactGoneError,
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    IntegrityError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnavailableError,
+)
+from cloud_service.flights import Flights, Leases
+from cloud_service.generation import Generation, GeneratorInfo
+from cloud_service.store import Store, StoredLora
+from cloud_service.task import TaskDescription, render_prompt
+from contract.assembly import build_bundle
+from contract.bank import Bank
+from contract.bundle import content_id
+from contract.digest import canonical_json, sha256_hex
+from contract.errors import ContractError
+from contract.recipe import Recipe, encode_recipe, parse_recipe
+
+_T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
+
+
+class ServiceEvents(Protocol):
+    """What the service tells whoever measures it."""
+
+    def answered(self, *, cached: bool) -> None:
+        """A generation request was answered."""
+        ...
+
+    def assembled(self, seconds: float) -> None:
+        """A bundle was built."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRequest:
+    """A valid request; None leaves the choice to the service."""
+
+    task: TaskDescription
+    edge_model: str | None = None
+    generator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one answer went, in seconds; the parts are 0 when nothing was generated for it."""
+
+    queue: float
+    generate: float
+    assemble: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedLora:
+    """The answer to a request.
+
+    Attributes:
+        lora: Ids and sizes.
+        recipe: The gates and what they belong to.
+        cached: Whether an earlier or concurrent request did the work.
+        timings: Where the time went.
+    """
+
+    lora: StoredLora
+    recipe: Recipe
+    cached: bool
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    lora: StoredLora
+    queue_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    assemble_seconds: float = 0.0
+
+
+def cache_key(task: TaskDescription, info: GeneratorInfo) -> str:
+    """sha256 over the normalized request and the generator that answers it; the edge model is the generator's."""
+    request = {
+        "task": asdict(task.normalized()),
+        "edge_model": info.edge_model_id,
+        "generator_digest": info.digest,
+    }
+    return sha256_hex(canonical_json(request))
+
+
+class LoraService:
+    """Generates, stores and rebuilds LoRAs.
+
+    Args:
+        catalog: The generators, with started runners.
+        store: Where recipes and bundles are.
+        request_timeout_seconds: Longest time for one generation, queue included.
+        lease_seconds: How long a lease outlives a replica that died.
+        assembly_threads: Threads that build bundles.
+        events: Who is told.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        *,
+        request_timeout_seconds: float,
+        lease_seconds: float,
+        assembly_threads: int,
+        events: ServiceEvents,
+    ) -> None:
+        self.catalog = catalog
+        self._store = store
+        self._timeout = request_timeout_seconds
+        self._events = events
+        self._leases = Leases(store, lease_seconds)
+        self._generations: Flights[tuple[_Made, bool]] = Flights()
+        self._rebuilds: Flights[bytes] = Flights()
+        self._assembly = ThreadPoolExecutor(max_workers=assembly_threads, thread_name_prefix="assembly")
+        self._draining = False
+
+    async def generate(self, request: LoraRequest) -> GeneratedLora:
+        """Answer a request, from the store or with a new generation.
+
+        Raises:
+            UnknownGeneratorError, UnknownEdgeModelError, PromptTooLongError: The request cannot be answered as it is.
+            OverloadedError, DrainingError, StoreUnavailableError, DeadlineError: It may be answered later.
+            GenerationError: The model failed on it.
+        """
+        started = time.perf_counter()
+        served = self.catalog.select(request.generator, request.edge_model)
+        key = cache_key(request.task, served.info)
+        found = await self._store.find_generation(key)
+        if found is not None:
+            made, cached = _Made(found), True
+        else:
+            (made, generated_here), began = await self._generations.join(
+                key, lambda: self._generate_once(key, request.task, served), self._timeout
+            )
+            cached = not (began and generated_here)
+            if cached:
+                made = _Made(made.lora)
+        self._events.answered(cached=cached)
+        total = time.perf_counter() - started
+        return GeneratedLora(
+            made.lora,
+            _parse_stored(made.lora),
+            cached,
+            Timings(made.queue_seconds, made.generate_seconds, made.assemble_seconds, total),
+        )
+
+    async def load_lora(self, bundle_id: str) -> StoredLora:
+        """What is known of a bundle, without its bytes.
+
+        Raises:
+            NotFoundError: Nothing.
+            StoreUnavailableError: The store does not answer.
+        """
+        lora = await self._store.load_lora(bundle_id)
+        if lora is None:
+            raise NotFoundError(
+                f"no bundle {bundle_id}", "bundles expire unless published: generate it again", code="bundle_not_found"
+            )
+        return lora
+
+    async def fetch_bundle(self, lora: StoredLora) -> bytes:
+        """The bytes of a bundle, built again if they were evicted or damaged.
+
+        Raises:
+            ArtifactGoneError: They are not stored, and no loaded generator has the bank.
+            IntegrityError: What was built is not what was stored.
+            StoreUnavailableError, DeadlineError: Try again.
+        """
+        stored = await self._store.load_bundle(lora.bundle_id)
+        if stored is not None:
+            if await self._off_loop(lambda: content_id(stored)) == lora.bundle_id:
+                return stored
+            _log.error("stored_bundle_damaged", bundle_id=lora.bundle_id)
+        bundle, _ = await self._rebuilds.join(lora.bundle_id, lambda: self._rebuild(lora), self._timeout)
+        return bundle
+
+    async def fetch_recipe(self, recipe_id: str) -> bytes:
+        """The bytes of a recipe.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            IntegrityError: The stored bytes are others.
+            StoreUnavailableError: The store does not answer.
+        """
+        recipe = await self._store.load_recipe(recipe_id)
+        if recipe is None:
+            raise NotFoundError(
+                f"no recipe {recipe_id}", "recipes expire unless published: generate it again", code="recipe_not_found"
+            )
+        if content_id(recipe) != recipe_id:
+            raise IntegrityError(f"the stored recipe {recipe_id} is damaged", "generate it again")
+        return recipe
+
+    async def verify_ready(self) -> None:
+        """Return when requests can be answered.
+
+        Raises:
+            DrainingError: The process is shutting down.
+            UnavailableError: A runner died.
+            StoreUnavailableError: The store does not answer.
+        """
+        if self._draining:
+            raise DrainingError("the service is shutting down", "ask another replica")
+        stopped = [served.info.id for served in self.catalog if not served.runner.is_serving]
+        if stopped:
+            raise UnavailableError(f"the runner of {', '.join(stopped)} stopped", "restart the process")
+        await self._store.ping()
+
+    def drain(self) -> None:
+        """Be not ready from now on. Whoever still comes is served: load balancers take a while to notice."""
+        self._draining = True
+
+    async def close(self, timeout_seconds: float) -> int:
+        """Finish accepted generations, then cancel.
+
+        Returns:
+            How many generations were cut off.
+        """
+        self.drain()
+        cut_off = sum(await asyncio.gather(*(served.runner.close(timeout_seconds) for served in self.catalog)))
+        await self._generations.settle(timeout_seconds)
+        await self._rebuilds.settle(timeout_seconds)
+        self._assembly.shutdown(wait=False, cancel_futures=True)
+        return cut_off
+
+    async def _generate_once(self, key: str, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
+        async def find() -> _Made | None:
+            found = await self._store.find_generation(key)
+            return None if found is None else _Made(found)
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._leases.run(key, find, lambda: self._generate(key, task, served))
+        except TimeoutError:
+            raise DeadlineError(f"no generation within {self._timeout:g} s", "the service may be overloaded") from None
+
+    async def _generate(self, key: str, task: TaskDescription, served: ServedGenerator) -> _Made:
+        produced = await served.runner.generate(render_prompt(task), self._timeout)
+        started = time.perf_counter()
+        try:
+            lora, bundle = await self._off_loop(lambda: _assemble(produced.generation, served.info, served.bank))
+        except ContractError as e:
+            raise GenerationError(f"the generator {served.info.id} made no usable LoRA: {e}", e.hint) from e
+        assemble_seconds = time.perf_counter() - started
+        self._events.assembled(assemble_seconds)
+        await self._store.store_generation(key, lora, bundle)
+        return _Made(lora, produced.queue_seconds, produced.generate_seconds, assemble_seconds)
+
+    async def _rebuild(self, lora: StoredLora) -> bytes:
+        recipe = _parse_stored(lora)
+        bank = self.catalog.find_bank(recipe.bank_digest)
+        if bank is None:
+            raise ArtifactGoneError(
+                f"bundle {lora.bundle_id} was evicted, and bank {recipe.bank_digest} is not loaded",
+                f"fetch recipe {lora.recipe_id} and build the bundle with its bank",
+            )
+        started = time.perf_counter()
+        try:
+            bundle = await self._off_loop(lambda: build_bundle(bank, recipe))
+        except ContractError as e:
+            raise IntegrityError(f"bundle {lora.bundle_id} cannot be built again: {e}", e.hint) from e
+        self._events.assembled(time.perf_counter() - started)
+        if await self._off_loop(lambda: content_id(bundle)) != lora.bundle_id:
+            raise IntegrityError(f"expected bundle {lora.bundle_id}, and built another one")
+        try:
+            await self._store.store_bundle(lora.bundle_id, bundle)
+        except StoreUnavailableError:
+            _log.warning("rebuilt_bundle_not_stored", bundle_id=lora.bundle_id)
+        return bundle
+
+    async def _off_loop(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._assembly, work)
+
+
+def _assemble(generation: Generation, info: GeneratorInfo, bank: Bank) -> tuple[StoredLora, bytes]:
+    recipe = Recipe(
+        generator_id=info.id,
+        generator_digest=info.digest,
+        bank_digest=bank.digest,
+        edge_model_id=info.edge_model_id,
+        edge_model_digest=info.edge_model_digest,
+        prompt_tokens=generation.prompt_tokens,
+        gates=generation.gates,
+    )
+    recipe_bytes = encode_recipe(recipe)
+    bundle = build_bundle(bank, recipe)
+    return StoredLora(content_id(bundle), len(bundle), content_id(recipe_bytes), recipe_bytes), bundle
+
+
+def _parse_stored(lora: StoredLora) -> Recipe:
+    try:
+        return parse_recipe(lora.recipe)
+    except ContractError as e:
+        raise IntegrityError(f"the stored recipe {lora.recipe_id} is damaged: {e}", "generate it again") from e

@@ -1,0 +1,120 @@
+"""The port `Store`: what the service asks of whatever remembers things for it.
+
+Rules every adapter keeps, and the contract test proves for each:
+- What a call returned is still there after a restart.
+- A channel changes by compare-and-swap only, so that concurrent writers lose nothing.
+- Recipes stay until unused for the configured time, those that were published for ever. Bundles live under a byte
+  budget and may be gone at any moment: the service rebuilds them.
+- A lease ends by itself. It saves work; nothing relies on it for correctness.
+- Every failure is a `StoreUnavailableError`.
+
+What the bytes mean belongs to `contract` and to the callers.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLora:
+    """What stays of a generation when its bundle is evicted.
+
+    Attributes:
+        bundle_id: sha256 of the bundle's bytes.
+        bundle_bytes: Length of the bundle.
+        recipe_id: sha256 of the recipe's bytes.
+        recipe: The recipe (`contract.recipe`).
+    """
+
+    bundle_id: str
+    bundle_bytes: int
+    recipe_id: str
+    recipe: bytes
+
+
+class LoraStore(Protocol):
+    """Recipes kept long, bundles under a byte budget."""
+
+    async def find_generation(self, key: str) -> StoredLora | None:
+        """What an equal request led to; using it renews its time."""
+        ...
+
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes) -> None:
+        """Remember what a request led to, in one step; storing it twice is storing it once."""
+        ...
+
+    async def load_lora(self, bundle_id: str) -> StoredLora | None:
+        """What is known of a bundle, evicted or not."""
+        ...
+
+    async def load_recipe(self, recipe_id: str) -> bytes | None:
+        """The bytes of a recipe."""
+        ...
+
+    async def load_bundle(self, bundle_id: str) -> bytes | None:
+        """The bytes of a bundle; None when it was evicted or never there."""
+        ...
+
+    async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
+        """Put a rebuilt bundle back, at the cost of those that were not used for longest."""
+        ...
+
+    async def keep(self, bundle_id: str) -> bool:
+        """Keep a recipe for ever, because a channel names its bundle; False when it is not there."""
+        ...
+
+
+class ChannelStore(Protocol):
+    """Channel documents with their versions."""
+
+    async def load_channel(self, name: str) -> bytes | None:
+        """The document; None when nothing was ever published there."""
+        ...
+
+    async def load_channel_version(self, name: str) -> int | None:
+        """The version alone."""
+        ...
+
+    async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
+        """Write the document if the channel is still at `expected_version` (0: not there yet); False when it is not."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """Short locks between replicas."""
+
+    async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
+        """Take a free lease, or prolong one's own; False when another owner has it."""
+        ...
+
+    async def release_lease(self, key: str, owner: str) -> None:
+        """Give a lease back; nothing happens when it is another's by now."""
+        ...
+
+
+class DeviceStore(Protocol):
+    """The last report of each device."""
+
+    async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
+        """Replace what the device said last."""
+        ...
+
+    async def load_devices(self, channel: str, limit: int) -> list[bytes]:
+        """Reports of the devices that follow a channel, the most recent first."""
+        ...
+
+
+class Store(LoraStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
+    """All of it, behind one connection."""
+
+    async def ping(self) -> None:
+        """Return when the store answers.
+
+        Raises:
+            StoreUnavailableError: It does not.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and files."""
+        ...

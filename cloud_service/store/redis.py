@@ -1,0 +1,259 @@
+"""The store in Redis or Valkey (7 or later), shared by all replicas. The only file that imports redis.
+
+Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster slot, so that scripts may touch several:
+
+    generation:<key>    id of the bundle that a request led to            expires
+    lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, kept       expires unless kept
+    recipe:<recipe id>  id of the bundle that the recipe makes            expires unless kept
+    bundle:<bundle id>  the bytes
+    bundles:used        sorted set of bundle ids by last use, in microseconds
+    bundles:bytes       hash: length of each bundle
+    bundles:total       sum of these lengths
+    channel:<name>      hash: version, document
+    lease:<key>         owner                                             expires
+    devices:<channel>   sorted set of device ids by last report
+    device:<channel>:<device id>                                          expires
+
+Whatever must happen in one step is a script. Whether a restart keeps the data is decided by the server's configuration:
+run it with `appendonly yes`. A server that evicts keys by itself costs rebuilds only, as long as channels are kept
+(`volatile-lru`).
+"""
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from cloud_service.errors import StoreUnavailableError
+from cloud_service.store.port import StoredLora
+
+_PREFIX = "{loragen}:"
+
+# Reads what a request led to, and gives everything that belongs to it a new lease of life.
+_FIND = """
+local id = redis.call('GET', KEYS[1])
+if not id then return false end
+local lora = ARGV[1] .. 'lora:' .. id
+local found = redis.call('HMGET', lora, 'bundle_bytes', 'recipe_id', 'recipe')
+if not found[2] then return false end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', lora, ARGV[2], 'XX')
+redis.call('PEXPIRE', ARGV[1] .. 'recipe:' .. found[2], ARGV[2], 'XX')
+return {id, found[1], found[2], found[3]}
+"""
+
+_STORE = """
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[5])
+redis.call('HSET', KEYS[2], 'bundle_bytes', ARGV[2], 'recipe_id', ARGV[3], 'recipe', ARGV[4])
+redis.call('SET', KEYS[3], ARGV[1])
+if redis.call('HEXISTS', KEYS[2], 'kept') == 0 then
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+end
+return 1
+"""
+
+_KEEP = """
+local recipe = redis.call('HGET', KEYS[1], 'recipe_id')
+if not recipe then return 0 end
+redis.call('HSET', KEYS[1], 'kept', '1')
+redis.call('PERSIST', KEYS[1])
+redis.call('SET', ARGV[1] .. 'recipe:' .. recipe, ARGV[2])
+return 1
+"""
+
+# The list of used bundles may name bytes that the server evicted on its own; then only the books are put right.
+_STORE_BUNDLE = """
+local size, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
+if size > budget then return 0 end
+local now = redis.call('TIME')
+local known = redis.call('HGET', KEYS[3], ARGV[1])
+if known then redis.call('DECRBY', KEYS[4], known) end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[2], now[1] * 1000000 + now[2], ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[1], size)
+local total = redis.call('INCRBY', KEYS[4], size)
+while total > budget do
+  local oldest = redis.call('ZPOPMIN', KEYS[2])[1]
+  if not oldest then break end
+  local freed = redis.call('HGET', KEYS[3], oldest)
+  redis.call('HDEL', KEYS[3], oldest)
+  redis.call('UNLINK', ARGV[5] .. 'bundle:' .. oldest)
+  total = redis.call('DECRBY', KEYS[4], freed)
+end
+return 1
+"""
+
+_LOAD_BUNDLE = """
+local bundle = redis.call('GET', KEYS[1])
+if bundle then
+  local now = redis.call('TIME')
+  redis.call('ZADD', KEYS[2], 'XX', now[1] * 1000000 + now[2], ARGV[1])
+end
+return bundle
+"""
+
+_SWAP = """
+local version = redis.call('HGET', KEYS[1], 'version') or '0'
+if version ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[2], 'document', ARGV[3])
+return 1
+"""
+
+_ACQUIRE = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+_STORE_DEVICE = """
+local now = tonumber(redis.call('TIME')[1])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - math.ceil(ARGV[3] / 1000))
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[3] + 1000)
+return 1
+"""
+
+
+class RedisStore:
+    """`Store` over redis-py's asyncio client.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        bundle_budget_bytes: Sum of the lengths of all bundles kept.
+        recipe_ttl_seconds: How long an unpublished recipe outlives its last use.
+        device_ttl_seconds: How long a silent device stays listed.
+        timeout_seconds: Longest wait for a connection, and for an answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        bundle_budget_bytes: int,
+        recipe_ttl_seconds: float,
+        device_ttl_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
+        self._redis = Redis.from_url(
+            url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, health_check_interval=30
+        )
+        self._budget = bundle_budget_bytes
+        self._recipe_ttl_ms = round(recipe_ttl_seconds * 1000)
+        self._device_ttl_ms = round(device_ttl_seconds * 1000)
+        self._find = self._redis.register_script(_FIND)
+        self._store = self._redis.register_script(_STORE)
+        self._keep = self._redis.register_script(_KEEP)
+        self._store_bundle = self._redis.register_script(_STORE_BUNDLE)
+        self._load_bundle = self._redis.register_script(_LOAD_BUNDLE)
+        self._swap = self._redis.register_script(_SWAP)
+        self._acquire = self._redis.register_script(_ACQUIRE)
+        self._release = self._redis.register_script(_RELEASE)
+        self._store_device = self._redis.register_script(_STORE_DEVICE)
+
+    async def find_generation(self, key: str) -> StoredLora | None:
+        async with _translated():
+            found = await self._find(keys=[_key("generation", key)], args=[_PREFIX, self._recipe_ttl_ms])
+        return StoredLora(found[0].decode(), int(found[1]), found[2].decode(), found[3]) if found else None
+
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes) -> None:
+        async with _translated():
+            await self._store(
+                keys=[_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)],
+                args=[lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms],
+            )
+        await self.store_bundle(lora.bundle_id, bundle)
+
+    async def load_lora(self, bundle_id: str) -> StoredLora | None:
+        async with _translated():
+            found = await _answer(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
+        return StoredLora(bundle_id, int(found[0]), found[1].decode(), found[2]) if found[1] else None
+
+    async def load_recipe(self, recipe_id: str) -> bytes | None:
+        async with _translated():
+            bundle_id = await _answer(self._redis.get(_key("recipe", recipe_id)))
+            if bundle_id is None:
+                return None
+            return cast(bytes | None, await _answer(self._redis.hget(_key("lora", bundle_id.decode()), "recipe")))
+
+    async def load_bundle(self, bundle_id: str) -> bytes | None:
+        async with _translated():
+            found = await self._load_bundle(keys=[_key("bundle", bundle_id), _key("bundles", "used")], args=[bundle_id])
+        return cast(bytes | None, found)
+
+    async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
+        keys = [_key("bundle", bundle_id), *(_key("bundles", part) for part in ("used", "bytes", "total"))]
+        async with _translated():
+            await self._store_bundle(keys=keys, args=[bundle_id, bundle, len(bundle), self._budget, _PREFIX])
+
+    async def keep(self, bundle_id: str) -> bool:
+        async with _translated():
+            return bool(await self._keep(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id]))
+
+    async def load_channel(self, name: str) -> bytes | None:
+        async with _translated():
+            return cast(bytes | None, await _answer(self._redis.hget(_key("channel", name), "document")))
+
+    async def load_channel_version(self, name: str) -> int | None:
+        async with _translated():
+            version = await _answer(self._redis.hget(_key("channel", name), "version"))
+        return None if version is None else int(version)
+
+    async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
+        async with _translated():
+            return bool(await self._swap(keys=[_key("channel", name)], args=[expected_version, version, document]))
+
+    async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
+        async with _translated():
+            return bool(await self._acquire(keys=[_key("lease", key)], args=[owner, round(seconds * 1000)]))
+
+    async def release_lease(self, key: str, owner: str) -> None:
+        async with _translated():
+            await self._release(keys=[_key("lease", key)], args=[owner])
+
+    async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
+        keys = [_key("device", f"{channel}:{device_id}"), _key("devices", channel)]
+        async with _translated():
+            await self._store_device(keys=keys, args=[device_id, report, self._device_ttl_ms])
+
+    async def load_devices(self, channel: str, limit: int) -> list[bytes]:
+        async with _translated():
+            ids = await _answer(self._redis.zrevrange(_key("devices", channel), 0, limit - 1))
+            keys = [_key("device", f"{channel}:{device_id.decode()}") for device_id in ids]
+            reports = await _answer(self._redis.mget(keys)) if keys else []
+        return [report for report in reports if report is not None]
+
+    async def ping(self) -> None:
+        async with _translated():
+            await _answer(self._redis.ping())
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+
+def _key(kind: str, name: str) -> str:
+    return f"{_PREFIX}{kind}:{name}"
+
+
+async def _answer(result: Any) -> Any:
+    # redis-py types one class for its blocking and its asyncio client: every command may or may not be awaitable.
+    return await cast(Awaitable[Any], result)
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as e:
+        raise StoreUnavailableError(
+            f"Redis did not answer: {type(e).__name__}", "check CLOUD_REDIS_URL and that the server is up"
+        ) from e

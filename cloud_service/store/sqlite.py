@@ -1,0 +1,307 @@
+"""The store in one SQLite file: the default, for a single machine.
+
+All statements run on one thread of their own, so that the event loop never waits for the disk. Several processes may
+open the same file; SQLite's locks order them. Publishing syncs the disk before it answers; everything else can be
+generated again, and is synced when SQLite finds it convenient.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+from cloud_service.errors import StoreUnavailableError
+from cloud_service.store.port import StoredLora
+
+_T = TypeVar("_T")
+
+_SCHEMA_VERSION = 1
+
+# Lengths stand before the blobs, so that summing them does not read the blobs.
+_SCHEMA = """
+CREATE TABLE generations (key TEXT PRIMARY KEY, bundle_id TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX generations_expires ON generations (expires);
+CREATE TABLE loras (
+    bundle_id TEXT PRIMARY KEY, bundle_bytes INTEGER NOT NULL, recipe_id TEXT NOT NULL UNIQUE, expires REAL,
+    recipe BLOB NOT NULL
+);
+CREATE INDEX loras_expires ON loras (expires) WHERE expires IS NOT NULL;
+CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX bundles_used ON bundles (used, bytes);
+CREATE TABLE channels (name TEXT PRIMARY KEY, version INTEGER NOT NULL, document BLOB NOT NULL);
+CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE devices (
+    channel TEXT NOT NULL, device_id TEXT NOT NULL, reported REAL NOT NULL, report BLOB NOT NULL,
+    PRIMARY KEY (channel, device_id)
+);
+CREATE INDEX devices_reported ON devices (reported);
+"""
+
+
+class SqliteStore:
+    """`Store` over the standard library's sqlite3.
+
+    Args:
+        path: The file; made, with its folder, when absent.
+        bundle_budget_bytes: Sum of the lengths of all bundles kept.
+        recipe_ttl_seconds: How long an unpublished recipe outlives its last use.
+        device_ttl_seconds: How long a silent device stays listed.
+        timeout_seconds: Longest wait for another process's lock.
+
+    Raises:
+        StoreUnavailableError: The file cannot be opened, is no database, or has another schema.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bundle_budget_bytes: int,
+        recipe_ttl_seconds: float,
+        device_ttl_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
+        self._budget = bundle_budget_bytes
+        self._recipe_ttl = recipe_ttl_seconds
+        self._device_ttl = device_ttl_seconds
+        with _translated():
+            self._db = _open(path, timeout_seconds)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+
+    async def find_generation(self, key: str) -> StoredLora | None:
+        def find() -> StoredLora | None:
+            now = time.time()
+            row = self._db.execute(
+                "SELECT l.bundle_id, l.bundle_bytes, l.recipe_id, l.recipe, g.expires FROM generations g"
+                " JOIN loras l USING (bundle_id) WHERE g.key = ? AND g.expires > ?"
+                " AND (l.expires IS NULL OR l.expires > ?)",
+                (key, now, now),
+            ).fetchone()
+            if row is None:
+                return None
+            # Renewing on each use would turn every cached answer into a write.
+            if row[4] - now < 0.9 * self._recipe_ttl:
+                self._renew(key, row[0], now + self._recipe_ttl)
+            return StoredLora(*row[:4])
+
+        return await self._run(find)
+
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes) -> None:
+        def store() -> None:
+            now = time.time()
+            expires = now + self._recipe_ttl
+            with self._transaction():
+                self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
+                self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
+                self._db.execute("INSERT OR REPLACE INTO generations VALUES (?, ?, ?)", (key, lora.bundle_id, expires))
+                self._db.execute(
+                    "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
+                    " ON CONFLICT (bundle_id) DO UPDATE SET expires = excluded.expires WHERE expires IS NOT NULL",
+                    (lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, expires),
+                )
+                self._put_bundle(lora.bundle_id, bundle)
+
+        await self._run(store)
+
+    async def load_lora(self, bundle_id: str) -> StoredLora | None:
+        def load() -> StoredLora | None:
+            row = self._db.execute(
+                "SELECT bundle_id, bundle_bytes, recipe_id, recipe FROM loras"
+                " WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
+                (bundle_id, time.time()),
+            ).fetchone()
+            return None if row is None else StoredLora(*row)
+
+        return await self._run(load)
+
+    async def load_recipe(self, recipe_id: str) -> bytes | None:
+        return await self._run(
+            lambda: self._blob(
+                "SELECT recipe FROM loras WHERE recipe_id = ? AND (expires IS NULL OR expires > ?)",
+                recipe_id,
+                time.time(),
+            )
+        )
+
+    async def load_bundle(self, bundle_id: str) -> bytes | None:
+        def load() -> bytes | None:
+            bundle = self._blob("SELECT data FROM bundles WHERE bundle_id = ?", bundle_id)
+            if bundle is not None:
+                with self._transaction():
+                    self._db.execute(
+                        "UPDATE bundles SET used = (SELECT max(used) + 1 FROM bundles) WHERE bundle_id = ?",
+                        (bundle_id,),
+                    )
+            return bundle
+
+        return await self._run(load)
+
+    async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
+        def store() -> None:
+            with self._transaction():
+                self._put_bundle(bundle_id, bundle)
+
+        await self._run(store)
+
+    async def keep(self, bundle_id: str) -> bool:
+        def keep() -> bool:
+            with self._transaction(durable=True):
+                cursor = self._db.execute(
+                    "UPDATE loras SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
+                    (bundle_id, time.time()),
+                )
+            return cursor.rowcount == 1
+
+        return await self._run(keep)
+
+    async def load_channel(self, name: str) -> bytes | None:
+        return await self._run(lambda: self._blob("SELECT document FROM channels WHERE name = ?", name))
+
+    async def load_channel_version(self, name: str) -> int | None:
+        def load() -> int | None:
+            row = self._db.execute("SELECT version FROM channels WHERE name = ?", (name,)).fetchone()
+            return None if row is None else int(row[0])
+
+        return await self._run(load)
+
+    async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
+        def swap() -> bool:
+            with self._transaction(durable=True):
+                if expected_version == 0:
+                    statement = "INSERT OR IGNORE INTO channels (version, document, name) VALUES (?, ?, ?)"
+                    cursor = self._db.execute(statement, (version, document, name))
+                else:
+                    statement = "UPDATE channels SET version = ?, document = ? WHERE name = ? AND version = ?"
+                    cursor = self._db.execute(statement, (version, document, name, expected_version))
+            return cursor.rowcount == 1
+
+        return await self._run(swap)
+
+    async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
+        def acquire() -> bool:
+            now = time.time()
+            with self._transaction():
+                cursor = self._db.execute(
+                    "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                    " owner = excluded.owner, expires = excluded.expires WHERE owner = excluded.owner OR expires <= ?",
+                    (key, owner, now + seconds, now),
+                )
+            return cursor.rowcount == 1
+
+        return await self._run(acquire)
+
+    async def release_lease(self, key: str, owner: str) -> None:
+        def release() -> None:
+            with self._transaction():
+                self._db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner))
+
+        await self._run(release)
+
+    async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
+        def store() -> None:
+            now = time.time()
+            with self._transaction():
+                self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._device_ttl,))
+                self._db.execute(
+                    "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (channel, device_id, now, report)
+                )
+
+        await self._run(store)
+
+    async def load_devices(self, channel: str, limit: int) -> list[bytes]:
+        def load() -> list[bytes]:
+            rows = self._db.execute(
+                "SELECT report FROM devices WHERE channel = ? AND reported > ? ORDER BY reported DESC LIMIT ?",
+                (channel, time.time() - self._device_ttl, limit),
+            )
+            return [row[0] for row in rows]
+
+        return await self._run(load)
+
+    async def ping(self) -> None:
+        await self._run(lambda: self._db.execute("SELECT count(*) FROM channels").fetchone())
+
+    async def aclose(self) -> None:
+        await self._run(self._db.close)
+        self._thread.shutdown()
+
+    def _renew(self, key: str, bundle_id: str, expires: float) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))
+            self._db.execute(
+                "UPDATE loras SET expires = ? WHERE bundle_id = ? AND expires IS NOT NULL", (expires, bundle_id)
+            )
+
+    def _put_bundle(self, bundle_id: str, bundle: bytes) -> None:
+        if len(bundle) > self._budget:
+            return
+        self._db.execute(
+            "INSERT OR REPLACE INTO bundles SELECT ?, ?, coalesce(max(used), 0) + 1, ? FROM bundles",
+            (bundle_id, len(bundle), bundle),
+        )
+        (total,) = self._db.execute("SELECT sum(bytes) FROM bundles").fetchone()
+        if total <= self._budget:
+            return
+        for oldest, size in self._db.execute("SELECT bundle_id, bytes FROM bundles ORDER BY used").fetchall():
+            self._db.execute("DELETE FROM bundles WHERE bundle_id = ?", (oldest,))
+            total -= size
+            if total <= self._budget:
+                return
+
+    def _blob(self, statement: str, *values: object) -> bytes | None:
+        row = self._db.execute(statement, values).fetchone()
+        return None if row is None else cast(bytes, row[0])
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        # In WAL mode NORMAL never corrupts the file, but a power cut may lose what was committed last.
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        with _translated():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One thread uses the connection, but another makes it; isolation_level None leaves transactions to us.
+    db = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        elif version != _SCHEMA_VERSION:
+            raise StoreUnavailableError(
+                f"expected a store of schema {_SCHEMA_VERSION}, found schema {version} in {path.name}",
+                "point CLOUD_STORE_PATH at another file",
+            )
+        db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as e:
+        raise StoreUnavailableError(
+            f"the store file failed: {e}", "check CLOUD_STORE_PATH and the disk's free space"
+        ) from e

@@ -1,0 +1,131 @@
+"""Logs and metrics: one canonical record for each request, Prometheus counters in a registry of their own.
+
+Rules it keeps: nothing that a client wrote as content (descriptions, examples, tools) and no weight enters a log; ids,
+names, sizes, times and codes do. The core calls hooks (`runner.RunnerEvents`, `service.ServiceEvents`) and knows no
+Prometheus. What may be measured of a model's quality is the business of `training`.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from structlog.typing import Processor
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """All metrics of one service, and the hooks that feed them.
+
+    Attributes:
+        registry: Where they are registered; nothing is global, so that tests and processes may hold several.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "loragen_requests", "Requests by outcome.", ["protocol", "route", "code"], registry=self.registry
+        )
+        self._request_seconds = Histogram(
+            "loragen_request_seconds",
+            "Time of a request.",
+            ["protocol", "route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._answers = Counter(
+            "loragen_generations",
+            "Answers to generation requests, by where they came from.",
+            ["source"],
+            registry=self.registry,
+        )
+        self._queue_depth = Gauge("loragen_queue_depth", "Prompts that wait for the model.", registry=self.registry)
+        self._queue_seconds = Histogram(
+            "loragen_queue_seconds", "Time a prompt waited.", buckets=_SECONDS, registry=self.registry
+        )
+        self._batch_size = Histogram(
+            "loragen_batch_size", "Prompts in one forward pass.", buckets=_BATCH_SIZES, registry=self.registry
+        )
+        self._generate_seconds = Histogram(
+            "loragen_generate_seconds", "Time of one forward pass.", buckets=_SECONDS, registry=self.registry
+        )
+        self._assemble_seconds = Histogram(
+            "loragen_assemble_seconds", "Time to build one bundle.", buckets=_SECONDS, registry=self.registry
+        )
+        self._rejections = Counter("loragen_rejections", "Prompts that found the queue full.", registry=self.registry)
+        for source in ("cache", "model"):  # so that a rate is defined before the first answer
+            self._answers.labels(source)
+
+    def queue_changed(self, depth: int) -> None:
+        """This many prompts wait now."""
+        self._queue_depth.set(depth)
+
+    def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
+        """A batch ran."""
+        self._batch_size.observe(len(queue_seconds))
+        self._generate_seconds.observe(generate_seconds)
+        for seconds in queue_seconds:
+            self._queue_seconds.observe(seconds)
+
+    def rejected(self) -> None:
+        """A prompt found the queue full."""
+        self._rejections.inc()
+
+    def answered(self, *, cached: bool) -> None:
+        """A generation request was answered."""
+        self._answers.labels("cache" if cached else "model").inc()
+
+    def assembled(self, seconds: float) -> None:
+        """A bundle was built."""
+        self._assemble_seconds.observe(seconds)
+
+    def request_done(self, protocol: Literal["http", "grpc"], route: str, code: str, seconds: float) -> None:
+        """A request was answered; `route` is the template of the path, so that its values stay few."""
+        self._requests.labels(protocol, route, code).inc()
+        self._request_seconds.labels(protocol, route).observe(seconds)
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+def configure_logging(level: str, log_format: Literal["json", "console"]) -> None:
+    """Send the logs of this package, and warnings of libraries, to standard error."""
+    renderer: Processor = (
+        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    )
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+
+
+def describe_crash(error: BaseException) -> str:
+    """Type and places of an exception, without its message, which may quote what a client wrote."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {places}" if places else type(error).__name__

@@ -1,0 +1,100 @@
+"""Watches: telling who listens that a channel has another version.
+
+One task looks a watched channel up for all its listeners, so that a thousand devices cost one read an interval; changes
+made by this process are told at once. A watch is a hint to poll: it may repeat itself, a silent store does not end it,
+and it ends when the process drains. What is in a channel belongs to `channels`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import structlog
+
+from cloud_service.errors import OverloadedError, StoreUnavailableError
+from cloud_service.limits import MAX_WATCHES
+from cloud_service.store import ChannelStore
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Topic:
+    poll: asyncio.Task[None] | None = None
+    listeners: int = 0
+    version: int | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ChannelWatch:
+    """Versions of channels, as they change.
+
+    Args:
+        store: Where channels live.
+        interval_seconds: How often a watched channel is looked up.
+    """
+
+    def __init__(self, store: ChannelStore, interval_seconds: float) -> None:
+        self._store = store
+        self._interval = interval_seconds
+        self._topics: dict[str, _Topic] = {}
+        self._listeners = 0
+        self._draining = False
+
+    async def versions(self, channel: str, known_version: int) -> AsyncIterator[int]:
+        """The channel's version whenever it is another than the last one known; ends when the process drains.
+
+        Raises:
+            OverloadedError: Too many watches are open.
+        """
+        if self._listeners >= MAX_WATCHES:
+            raise OverloadedError(
+                f"{self._listeners} watches are open, the most allowed", "poll", retry_after_seconds=60
+            )
+        topic = self._topics.setdefault(channel, _Topic())
+        if topic.poll is None:
+            topic.poll = asyncio.create_task(self._poll(channel, topic))
+        topic.listeners += 1
+        self._listeners += 1
+        try:
+            while not self._draining:
+                changed = topic.changed
+                if topic.version is not None and topic.version != known_version:
+                    known_version = topic.version
+                    yield known_version
+                else:
+                    await changed.wait()
+        finally:
+            topic.listeners -= 1
+            self._listeners -= 1
+            if topic.listeners == 0:
+                topic.poll.cancel()
+                del self._topics[channel]
+
+    def announce(self, channel: str, version: int) -> None:
+        """Tell the listeners of a channel which version it has."""
+        topic = self._topics.get(channel)
+        if topic is not None and topic.version != version:
+            topic.version = version
+            self._wake(topic)
+
+    def drain(self) -> None:
+        """End all watches."""
+        self._draining = True
+        for topic in self._topics.values():
+            self._wake(topic)
+
+    async def _poll(self, channel: str, topic: _Topic) -> None:
+        while True:
+            try:
+                version = await self._store.load_channel_version(channel)
+            except StoreUnavailableError as e:
+                _log.warning("watch_lookup_failed", channel=channel, error=e.code)
+            else:
+                if version is not None:
+                    self.announce(channel, version)
+            await asyncio.sleep(self._interval)
+
+    def _wake(self, topic: _Topic) -> None:
+        topic.changed.set()
+        topic.changed = asyncio.Event()
