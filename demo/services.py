@@ -82,6 +82,7 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
         "EDGE_HOST": "127.0.0.1",
         "EDGE_PORT": str(edge_port),
         "EDGE_CLOUD_URL": cloud_url,
+        "EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
         "EDGE_CHANNEL": channel,
         "EDGE_DEVICE_ID": "demo-device",
         "EDGE_MASTER": str(master),

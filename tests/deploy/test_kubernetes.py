@@ -126,8 +126,12 @@ def test_grace_outlasts_drain_and_shutdown(render: Render) -> None:
     manifests = render("base")
     cloud = find(manifests, "ConfigMap", "loragen-cloud")["data"]
     drain = float(cloud["CLOUD_DRAIN_DELAY_SECONDS"]) + float(cloud["CLOUD_SHUTDOWN_TIMEOUT_SECONDS"])
-    grace = find(manifests, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert grace > drain
+    pod = find(manifests, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > drain
+    edge = find(manifests, "ConfigMap", "loragen-edge")["data"]
+    pod = find(manifests, "DaemonSet", "loragen-edge")["spec"]["template"]["spec"]
+    before = float(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > before + float(edge["EDGE_DRAIN_SECONDS"])
 
 
 def test_gpu_request_equals_its_limit(render: Render) -> None:
