@@ -5,6 +5,7 @@ and one that dies early is reported with the end of its log.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -72,7 +73,13 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
     state.mkdir(parents=True)
     cloud_port, grpc_port, edge_port = free_ports(3)
     cloud_url, edge_url = f"http://127.0.0.1:{cloud_port}", f"http://127.0.0.1:{edge_port}"
+    generator = {
+        "directory": str(models / "generator"),
+        "cloud_model": str(models / "cloud"),
+        "edge_model": str(models / "edge"),
+    }
     cloud_settings = {
+        "CLOUD_GENERATORS": json.dumps([generator]),
         "CLOUD_HOST": "127.0.0.1",
         "CLOUD_PORT": str(cloud_port),
         "CLOUD_GRPC_PORT": str(grpc_port),
