@@ -1,7 +1,7 @@
 """Model families: from a Hugging Face `config.json` to what llama.cpp needs to run the same arithmetic.
 
 One `Architecture` says, for one concrete model, which metadata go into the GGUF header, which tensors there must be,
-and what happens to each on the way. A configuration that llama.cpp would run differently is refused, never approximated.
+and what happens to each on the way. A configuration that llama.cpp would run differently is refused.
 
 What differs between the families:
 - Llama: llama.cpp rotates interleaved pairs, Hugging Face rotates halves, so the rows of q and k are reordered.

@@ -109,8 +109,8 @@ def _write(
     if factors is not None:
         plan.append(("rope_freqs.weight", factors.shape, GGMLQuantizationType.F32))
     head, header = lay_out(plan, metadata)
-    total = max(info.offset + info.nbytes for info in header.tensors)
-    with replacing(out) as file:
+    total = header.file_bytes
+    with replacing(out, total) as file:
         file.write(head)
         for (hf, _), info in zip(architecture.tensors.items(), header.tensors, strict=False):
             file.write(bytes(info.offset - file.tell()))

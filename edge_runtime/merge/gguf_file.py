@@ -107,6 +107,11 @@ class Header:
     tensors: tuple[TensorInfo, ...]
     alignment: int
 
+    @property
+    def file_bytes(self) -> int:
+        """Length of the whole file, padded after the last tensor as after every other."""
+        return max((padded(info.offset + info.nbytes, self.alignment) for info in self.tensors), default=0)
+
     def string(self, key: str) -> str | None:
         """The text under `key`; None when it is absent or of another type."""
         value = self.metadata.get(key)

@@ -22,8 +22,12 @@ PARTIAL_SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, size: int) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends without an error.
+
+    Args:
+        path: The target.
+        size: Final length in bytes, reserved at once, so that a full disk is noticed before any work is done.
 
     Raises:
         OutputError: The file cannot be written: disk full, no permission, another writer.
@@ -37,6 +41,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with file:
             file.truncate(0)
+            os.posix_fallocate(file.fileno(), 0, size)
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,0 +1,77 @@
+"""Finished bytes of the tensors that no bundle can touch, kept from one merge to the next.
+
+One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. Its
+name says which master (metadata, size, modification time) and which type it belongs to, so that a changed master never
+meets old bytes. Only the newest is kept: a device serves one type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from contract.names import gguf_name
+from edge_runtime.errors import MasterError, OutputError
+from edge_runtime.merge.gguf_file import TensorInfo, read_header
+from edge_runtime.merge.master import Master
+from edge_runtime.merge.quantize import Codec, Quantization
+from edge_runtime.merge.writer import PlannedTensor, Stored, write_model
+
+_PREFIX, _SUFFIX = "untouched-", ".gguf"
+
+
+@contextlib.contextmanager
+def cached(
+    plan: Sequence[PlannedTensor], directory: Path, quantization: Quantization, master: Master, codec: Codec
+) -> Iterator[list[PlannedTensor]]:
+    """Yield `plan` with finished bytes for every tensor that no bundle can touch; make them when they are missing.
+
+    Raises:
+        MergeError: The master cannot be read, or the cache cannot be written.
+    """
+    touchable = {gguf_name(*block) for block in master.shape.blocks()}
+    keep = [tensor for tensor in plan if tensor.stored is None and tensor.info.name not in touchable]
+    if not keep:
+        yield list(plan)
+        return
+    path = directory / f"{_PREFIX}{quantization.matrices.name}-{master.identity()}{_SUFFIX}"
+    tensors = _read(path, keep)
+    if tensors is None:
+        write_model(path, {}, keep, master, codec)
+        _remove_others(path)
+        tensors = _read(path, keep)
+    try:
+        fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as e:
+        raise OutputError(f"cannot read back {path.name}: {e.strerror or e}") from e
+    if tensors is None:
+        os.close(fileno)
+        raise OutputError(f"{path.name} is not what was written", hint="check the disk")
+    try:
+        yield [
+            replace(tensor, stored=Stored(fileno, tensors[tensor.info.name])) if tensor.info.name in tensors else tensor
+            for tensor in plan
+        ]
+    finally:
+        os.close(fileno)
+
+
+def _read(path: Path, keep: Sequence[PlannedTensor]) -> dict[str, TensorInfo] | None:
+    try:
+        found = {info.name: info for info in read_header(path).tensors}
+    except MasterError:
+        return None
+    same = {name: (info.shape, info.type) for name, info in found.items()} == {
+        tensor.info.name: (tensor.info.shape, tensor.dtype) for tensor in keep
+    }
+    return found if same else None
+
+
+def _remove_others(path: Path) -> None:
+    for other in path.parent.glob(f"{_PREFIX}*{_SUFFIX}"):
+        if other != path:
+            with contextlib.suppress(OSError):
+                other.unlink()

@@ -1,0 +1,110 @@
+"""What a LoRA adds to one matrix, row by row, and how much of it a quantized matrix keeps.
+
+delta = alpha / rank * B A, float32, of shape (out, in).
+
+Survival, per tensor: <served - base, delta> / <delta, delta>, where `served` and `base` are the weights that a device
+multiplies with after quantizing W + delta and W in the same way. 1 means that the delta is all there (quantization
+noise is not correlated with it); 0 means that rounding has removed it. It is measured on evenly spaced rows, and on all
+rows before anybody acts on a low value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGMLQuantizationType
+
+from edge_runtime.merge.gguf_file import TensorInfo
+from edge_runtime.merge.master import Master
+from edge_runtime.merge.quantize import Codec
+
+SAMPLED_WEIGHTS = 2**18
+"""Weights measured per tensor. At a delta of 0.1 % and 4 bits, the share's standard error is about 0.03."""
+
+_ROWS_PER_PRODUCT = 8
+# OpenBLAS starts threads above 2^18 multiplications; two of our threads then fight over them, 20 times slower.
+_MAX_MULTIPLICATIONS = 2**18
+_MEASURED_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The LoRA of one matrix.
+
+    Attributes:
+        A: (rank, in) float32.
+        B: (out, rank) float32, the scale alpha / rank included.
+    """
+
+    A: npt.NDArray[np.float32]
+    B: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, A: npt.NDArray[np.float16], B: npt.NDArray[np.float16], scale: float) -> Delta | None:
+        """Make the delta of a pair of factors; None when it is zero."""
+        if not A.any() or not B.any():
+            return None
+        return cls(A.astype(np.float32), B.astype(np.float32) * np.float32(scale))
+
+    def rows(self, index: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Rows of the delta, (rows, in) float32."""
+        B = self.B[index]
+        count, rank = B.shape
+        padded = np.zeros((-(-count // _ROWS_PER_PRODUCT) * _ROWS_PER_PRODUCT, rank), np.float32)
+        padded[:count] = B
+        stacked = padded.reshape(-1, _ROWS_PER_PRODUCT, rank)
+        out = np.empty((*stacked.shape[:2], self.A.shape[1]), np.float32)
+        step = max(1, _MAX_MULTIPLICATIONS // (_ROWS_PER_PRODUCT * rank))
+        for start in range(0, self.A.shape[1], step):
+            np.matmul(stacked, self.A[:, start : start + step], out=out[..., start : start + step])
+        return out.reshape(-1, self.A.shape[1])[:count]
+
+
+def measure_survival(
+    master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
+) -> float:
+    """Share of a delta that survives being merged and stored as `dtype`, measured on evenly spaced rows.
+
+    Raises:
+        MergeError: The merged weights are not finite.
+    """
+    stride = max(1, info.rows * info.columns // SAMPLED_WEIGHTS)
+    return _measure(master, info, delta, dtype, codec, stride)
+
+
+def measure_survival_exactly(
+    master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
+) -> float:
+    """The same, on all rows."""
+    return _measure(master, info, delta, dtype, codec, 1)
+
+
+def _measure(
+    master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec, stride: int
+) -> float:
+    kept = whole = 0.0
+    index = np.arange(0, info.rows, stride, dtype=np.int64)
+    step = max(1, _MEASURED_AT_ONCE // info.columns)
+    for start in range(0, len(index), step):
+        part = index[start : start + step]
+        raw = _read(master, info, part, stride)
+        weights, added = codec.decode(raw, info.type, info.columns), delta.rows(part)
+        base = codec.decode(codec.encode(weights, dtype, info.name), dtype, info.columns)
+        served = codec.decode(codec.encode(weights + added, dtype, info.name), dtype, info.columns)
+        kept += _inner(served - base, added)
+        whole += _inner(added, added)
+    # Rows that the LoRA leaves alone lose nothing.
+    return kept / whole if whole else 1.0
+
+
+def _read(master: Master, info: TensorInfo, rows: npt.NDArray[np.int64], stride: int) -> npt.NDArray[np.uint8]:
+    if stride == 1:
+        return master.read(info, int(rows[0]), int(rows[-1]) + 1)
+    return np.concatenate([master.read(info, row, row + 1) for row in rows.tolist()])
+
+
+def _inner(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:
+    # einsum stays in this thread, where a BLAS dot product would start others.
+    return float(np.einsum("ij,ij->", left, right, dtype=np.float64))

@@ -1,0 +1,177 @@
+"""The master: the edge model's high-precision GGUF file, and whether a bundle may be merged into it.
+
+Rules it keeps:
+- Tensors are read with `pread` by rows, from any thread: memory does not grow with the model, and no mapped page counts
+  as resident.
+- A bundle is merged only into the model that it was made for. A master from our converter says which model it is; one
+  from elsewhere is admitted when the operator names the model's digest.
+
+It leaves to others: what happens to the weights (`merger.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.bundle import BundleHeader
+from contract.errors import ContractError
+from contract.lora import EdgeShape
+from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID, gguf_name, verify_digest
+from edge_runtime.errors import MasterError
+from edge_runtime.merge.gguf_file import Header, TensorInfo, read_header
+
+
+class Master:
+    """An open GGUF model. Use it as a context manager; all methods may be called from several threads.
+
+    Attributes:
+        path: The file.
+        header: Its metadata and tensors.
+        tensors: Tensors by name.
+        shape: What a LoRA must know of the model.
+
+    Raises:
+        MasterError: The file is missing, malformed, or not a dense decoder with gate, up and down projections.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header: Header = read_header(path)
+        self.tensors: Mapping[str, TensorInfo] = {info.name: info for info in self.header.tensors}
+        self.shape = _edge_shape(self.header, self.tensors)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as e:
+            raise MasterError(f"cannot read {path.name}: {e.strerror or e}") from e
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the master at `path`."""
+        return cls(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+
+    @property
+    def model_id(self) -> str | None:
+        """Id of the edge model; None for a master from elsewhere."""
+        return self.header.string(MASTER_MODEL_ID)
+
+    @property
+    def digest(self) -> str | None:
+        """Digest of the edge model; None for a master from elsewhere."""
+        return self.header.string(MASTER_MODEL_DIGEST)
+
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of the architecture."""
+        return self.header.string("general.architecture") or ""
+
+    @property
+    def fileno(self) -> int:
+        """The open file, for copies inside the kernel."""
+        return self._fd
+
+    def identity(self) -> str:
+        """A short text that changes when the file does: from its metadata, size and modification time."""
+        status = os.fstat(self._fd)
+        state = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode())
+        for key, value in self.header.metadata.items():
+            state.update(key.encode() + b"\0" + value.raw)
+        for info in self.header.tensors:
+            state.update(f"{info.name} {info.shape} {info.type} {info.offset}".encode())
+        return state.hexdigest()[:32]
+
+    def read(self, info: TensorInfo, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """Read rows as they are stored.
+
+        Returns:
+            (stop - start, bytes of a row) uint8.
+
+        Raises:
+            MasterError: The file cannot be read or has become shorter.
+        """
+        out = np.empty((stop - start, info.row_bytes), np.uint8)
+        left, offset = out.data.cast("B"), info.offset + start * info.row_bytes
+        while left:
+            try:
+                count = os.preadv(self._fd, [left], offset)
+            except OSError as e:
+                raise MasterError(f"cannot read {self.path.name}: {e.strerror or e}") from e
+            if count == 0:
+                raise MasterError(f"{self.path.name} ends inside tensor {info.name!r}")
+            left, offset = left[count:], offset + count
+        return out
+
+
+def _edge_shape(header: Header, tensors: Mapping[str, TensorInfo]) -> EdgeShape:
+    name = header.string("general.architecture") or ""
+    layers = header.integer(f"{name}.block_count")
+    hidden = header.integer(f"{name}.embedding_length")
+    intermediate = header.integer(f"{name}.feed_forward_length")
+    if layers is None or hidden is None or intermediate is None:
+        raise MasterError(
+            f"architecture {name!r} does not state its layers and widths", hint="use a dense decoder model"
+        )
+    try:
+        shape = EdgeShape(layers, hidden, intermediate)
+    except ContractError as e:
+        raise MasterError(str(e)) from e
+    for layer, projection in shape.blocks():
+        width_in, width_out = shape.in_out(projection)
+        info = tensors.get(gguf_name(layer, projection))
+        if info is None or info.shape != (width_out, width_in):
+            raise MasterError(
+                f"{gguf_name(layer, projection)} of shape {(width_out, width_in)} expected, "
+                f"found {info.shape if info else 'none'}",
+                hint="models with fused projections or experts are not supported",
+            )
+    return shape
+
+
+def verify_admitted(master: Master, header: BundleHeader, admitted_digest: str | None = None) -> None:
+    """Check that a bundle belongs to a master.
+
+    Args:
+        master: Where the bundle would go.
+        header: The bundle's header.
+        admitted_digest: Digest of the edge model that a master without a digest of its own stands for, by the
+            operator's word.
+
+    Raises:
+        MasterError: They do not belong together, or nothing says that they do.
+        ContractError: `admitted_digest` is not a digest.
+    """
+    digest = master.digest
+    if digest is None:
+        if admitted_digest is None:
+            raise MasterError(
+                f"{master.path.name} does not say which edge model it is",
+                hint="convert the model with loragen-edge, or name the digest of its model in EDGE_ADMIT_MASTER_DIGEST",
+                code="master_not_admitted",
+            )
+        digest = verify_digest(admitted_digest)
+    if digest != header.edge_model_digest:
+        raise MasterError(
+            f"the bundle is for edge model {header.edge_model_id} ({header.edge_model_digest}), "
+            f"the master is {master.model_id or 'unnamed'} ({digest})",
+            hint="fetch a bundle that was generated for this model",
+            code="master_not_admitted",
+        )
+    if header.layers != master.shape.layers:
+        raise MasterError(
+            f"the bundle has {header.layers} layers, the master {master.shape.layers}", code="master_not_admitted"
+        )

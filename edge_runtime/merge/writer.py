@@ -1,0 +1,147 @@
+"""Writes GGUF models tensor by tensor: copied, quantized, or quantized with a delta added.
+
+Rules it keeps:
+- Memory is bounded by a few chunks of rows, whatever the size of the model.
+- Two threads read, add and quantize; this one writes their results in order.
+- A file appears whole or not at all (`output.py`).
+
+It leaves to others: which tensor gets which type and delta (`merger.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGMLQuantizationType
+
+from edge_runtime.errors import MasterError
+from edge_runtime.merge.delta import Delta
+from edge_runtime.merge.gguf_file import TensorInfo, Value, lay_out
+from edge_runtime.merge.master import Master
+from edge_runtime.merge.output import replacing
+from edge_runtime.merge.quantize import Codec
+
+THREADS = 2
+# 2 MB of float32: stays in the second-level cache between the steps.
+_CHUNK_WEIGHTS = 2**19
+_CHUNKS_AHEAD = 2 * THREADS
+_COPY_BYTES = 2**23
+
+Progress = Callable[[int, int], None]
+"""Called with bytes written and bytes in all; an exception that it raises ends the work and leaves no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes to copy as they are: a tensor of an open file."""
+
+    fileno: int
+    info: TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """One tensor of the file to be written.
+
+    Attributes:
+        info: The tensor in the master.
+        dtype: Its type in the new file.
+        delta: What is added to it; None leaves the weights as they are.
+        stored: The finished bytes, where they exist already.
+    """
+
+    info: TensorInfo
+    dtype: GGMLQuantizationType
+    delta: Delta | None = None
+    stored: Stored | None = None
+
+
+def write_model(
+    out: Path,
+    metadata: Mapping[str, Value],
+    plan: Sequence[PlannedTensor],
+    master: Master,
+    codec: Codec,
+    progress: Progress | None = None,
+) -> int:
+    """Write a GGUF file and return its length in bytes.
+
+    Raises:
+        MergeError: The master cannot be read, a weight is not finite, or the file cannot be written.
+    """
+    head, header = lay_out([(t.info.name, t.info.shape, t.dtype) for t in plan], metadata)
+    total = header.file_bytes
+    with replacing(out, total) as file, ThreadPoolExecutor(THREADS, thread_name_prefix="merge") as pool:
+        file.write(head)
+        for planned, placed in zip(plan, header.tensors, strict=True):
+            file.seek(placed.offset)
+            if planned.stored is not None:
+                steps = _copy(planned.stored, file)
+            else:
+                steps = _encode(planned, master, codec, pool, file)
+            for _ in steps:
+                if progress:
+                    progress(file.tell(), total)
+        if progress:
+            progress(total, total)
+    return total
+
+
+def _encode(
+    planned: PlannedTensor, master: Master, codec: Codec, pool: ThreadPoolExecutor, file: BinaryIO
+) -> Iterator[None]:
+    info = planned.info
+
+    def chunk(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        weights = codec.decode(master.read(info, start, stop), info.type, info.columns)
+        if planned.delta is not None:
+            weights = weights + planned.delta.rows(slice(start, stop))
+        return codec.encode(weights, planned.dtype, info.name)
+
+    step = max(1, _CHUNK_WEIGHTS // info.columns)
+    waiting: deque[Future[npt.NDArray[np.uint8]]] = deque()
+    try:
+        for start in range(0, info.rows, step):
+            waiting.append(pool.submit(chunk, start, min(start + step, info.rows)))
+            if len(waiting) > _CHUNKS_AHEAD:
+                file.write(waiting.popleft().result().data)
+                yield
+        while waiting:
+            file.write(waiting.popleft().result().data)
+            yield
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _copy(stored: Stored, file: BinaryIO) -> Iterator[None]:
+    file.flush()
+    source, target = stored.info.offset, file.tell()
+    end = source + stored.info.nbytes
+    while source < end:
+        count = _copy_some(stored.fileno, source, file.fileno(), target, min(_COPY_BYTES, end - source))
+        source, target = source + count, target + count
+        file.seek(target)
+        yield
+
+
+def _copy_some(source: int, source_offset: int, target: int, target_offset: int, count: int) -> int:
+    try:
+        copied = os.copy_file_range(source, target, count, source_offset, target_offset)
+        if copied:
+            return copied
+    except (AttributeError, OSError):
+        # Another file system, or one that cannot do it: through memory, which reports real errors again.
+        pass
+    data = os.pread(source, count, source_offset)
+    if not data:
+        raise MasterError("a file became shorter while it was copied")
+    return os.pwrite(target, data, target_offset)
