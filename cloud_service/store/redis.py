@@ -2,17 +2,17 @@
 
 Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster slot, so that scripts may touch several:
 
-    generation:<key>    id of the bundle that a request led to            expires
-    lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, kept       expires unless kept
-    recipe:<recipe id>  id of the bundle that the recipe makes            expires unless kept
+    generation:<key>    id of the bundle that a request led to                     expires
+    lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, kept                expires unless kept
+    recipe:<recipe id>  id of the bundle that the recipe makes                     expires unless kept
     bundle:<bundle id>  the bytes
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
     bundles:total       sum of these lengths
     channel:<name>      hash: version, document
-    lease:<key>         owner                                             expires
-    devices:<channel>   sorted set of device ids by last report
-    device:<channel>:<device id>                                          expires
+    lease:<key>         owner                                                      expires
+    devices:<channel>   sorted set of device ids by last report, in microseconds   expires
+    device:<channel>:<device id>   the report                                      expires
 
 Whatever must happen in one step is a script. Whether a restart keeps the data is decided by the server's configuration:
 run it with `appendonly yes`. A server that evicts keys by itself costs rebuilds only, as long as channels are kept
@@ -115,11 +115,12 @@ return 0
 """
 
 _STORE_DEVICE = """
-local now = tonumber(redis.call('TIME')[1])
+local now = redis.call('TIME')
+local score = now[1] * 1000000 + now[2]
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - math.ceil(ARGV[3] / 1000))
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[3] + 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', score - ARGV[3] * 1000)
+redis.call('ZADD', KEYS[2], score, ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
 

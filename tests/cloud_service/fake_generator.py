@@ -1,0 +1,108 @@
+"""A deterministic generator without a model: gates from the hash of the prompt, over a real bank."""
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cloud_service.generation import Generation, GeneratorInfo
+from contract.bank import Bank, BankHeader, write_bank
+from contract.digest import sha256_hex
+from contract.lora import EdgeShape
+
+SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
+EXPERTS = 4
+CLOUD_DIGEST = sha256_hex(b"cloud model")
+EDGE_DIGEST = sha256_hex(b"edge model")
+
+
+class FakeGenerator:
+    """Implements `LoadedGenerator`.
+
+    Attributes:
+        batches: The prompts of each call.
+        threads: Names of the threads that called.
+        gate: While cleared, calls block; set at first.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        generator_id: str = "fake",
+        edge_model_id: str = "tiny-edge",
+        max_prompt_tokens: int = 200,
+    ) -> None:
+        header = BankHeader(
+            generator_id=generator_id,
+            edge_model_id=edge_model_id,
+            edge_model_digest=EDGE_DIGEST,
+            shape=SHAPE,
+            groups=1,
+            experts=EXPERTS,
+            rank=2,
+            alpha=2.0,
+            mix="parameters",
+        )
+        random = np.random.default_rng(0)
+        tensors = {
+            name: random.standard_normal(spec.shape).astype(np.float16) for name, spec in header.tensor_specs().items()
+        }
+        path = directory / f"{generator_id}.bank.safetensors"
+        write_bank(path, header, tensors)
+        self.bank = Bank.open(path)
+        self.info = GeneratorInfo(
+            id=generator_id,
+            digest=sha256_hex(f"{generator_id} {self.bank.digest}".encode()),
+            cloud_model_id="tiny-cloud",
+            cloud_model_digest=CLOUD_DIGEST,
+            edge_model_id=edge_model_id,
+            edge_model_digest=EDGE_DIGEST,
+            layers=SHAPE.layers,
+            groups=1,
+            experts=EXPERTS,
+            rank=2,
+            alpha=2.0,
+            mix="parameters",
+            gating="dense",
+            max_prompt_tokens=max_prompt_tokens,
+        )
+        self.batches: list[list[str]] = []
+        self.threads: set[str] = set()
+        self._called = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.seconds = 0.0
+
+    def count_tokens(self, prompt: str) -> int:
+        return len(prompt.split())
+
+    def generate(self, prompts: Sequence[str]) -> list[Generation]:
+        self.batches.append(list(prompts))
+        self.threads.add(threading.current_thread().name)
+        self._called.set()
+        assert self.gate.wait(20)
+        time.sleep(self.seconds)
+        return [self._generate(prompt) for prompt in prompts]
+
+    def _generate(self, prompt: str) -> Generation:
+        if "CRASH" in prompt:
+            raise RuntimeError(f"cannot read {prompt!r}")
+        seed = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8])
+        gates = np.random.default_rng(seed).standard_normal((SHAPE.layers, 1, EXPERTS)).astype(np.float32)
+        if "NAN" in prompt:
+            gates[0, 0, 0] = np.nan
+        return Generation(gates, prompt_tokens=len(prompt.split()))
+
+    async def wait_until_called(self) -> None:
+        """Return when `generate` was called at least once."""
+        assert await asyncio.to_thread(self._called.wait, 10)
+
+    @property
+    def prompts(self) -> list[str]:
+        """All prompts, in the order they were generated."""
+        return [prompt for batch in self.batches for prompt in batch]

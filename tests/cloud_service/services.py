@@ -1,0 +1,34 @@
+"""Services over a fake generator and a real store, as several replicas if need be."""
+
+from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.generation import LoadedGenerator
+from cloud_service.runner import Runner
+from cloud_service.service import LoraService
+from cloud_service.store import Store
+from cloud_service.telemetry import Metrics
+
+
+def make_service(
+    store: Store,
+    *generators: LoadedGenerator,
+    metrics: Metrics | None = None,
+    request_timeout_seconds: float = 10,
+    lease_seconds: float = 5,
+    max_queue: int = 16,
+    max_batch: int = 4,
+) -> LoraService:
+    """A service whose runners run; close it."""
+    metrics = metrics or Metrics()
+    served = []
+    for generator in generators:
+        runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)
+        runner.start()
+        served.append(ServedGenerator(generator.info, generator.bank, runner))
+    return LoraService(
+        Catalog(served),
+        store,
+        request_timeout_seconds=request_timeout_seconds,
+        lease_seconds=lease_seconds,
+        assembly_threads=2,
+        events=metrics,
+    )

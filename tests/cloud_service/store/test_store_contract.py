@@ -1,0 +1,173 @@
+"""What every adapter of the store promises; each test runs against Redis and against SQLite."""
+
+import asyncio
+import time
+
+from cloud_service.store import StoredLora
+from contract.digest import sha256_hex
+from tests.cloud_service.store_backends import StoreBackend
+
+
+def _lora(text: str, size: int = 1000) -> tuple[StoredLora, bytes]:
+    bundle = text.encode().ljust(size, b"\0")
+    recipe = b"recipe\0\xff of " + text.encode()
+    return StoredLora(sha256_hex(bundle), len(bundle), sha256_hex(recipe), recipe), bundle
+
+
+async def test_generation_is_found_again_with_recipe_and_bundle(backend: StoreBackend) -> None:
+    store = await backend.open()
+    lora, bundle = _lora("one")
+    await store.store_generation("key", lora, bundle)
+    assert await store.find_generation("key") == lora
+    assert await store.load_lora(lora.bundle_id) == lora
+    assert await store.load_recipe(lora.recipe_id) == lora.recipe
+    assert await store.load_bundle(lora.bundle_id) == bundle
+
+
+async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
+    store = await backend.open()
+    absent = sha256_hex(b"absent")
+    assert await store.find_generation(absent) is None
+    assert await store.load_lora(absent) is None
+    assert await store.load_recipe(absent) is None
+    assert await store.load_bundle(absent) is None
+    assert await store.load_channel("absent") is None
+    assert await store.load_channel_version("absent") is None
+    assert await store.load_devices("absent", 10) == []
+    assert not await store.keep(absent)
+
+
+async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
+    store = await backend.open()
+    lora, bundle = _lora("one")
+    for key in ("first", "second", "second"):
+        await store.store_generation(key, lora, bundle)
+    assert await store.find_generation("first") == lora
+    assert await store.find_generation("second") == lora
+
+
+async def test_bundles_used_least_recently_are_evicted_and_recipes_stay(backend: StoreBackend) -> None:
+    store = await backend.open(bundle_budget_bytes=3000)
+    loras = [_lora(name) for name in ("a", "b", "c")]
+    for key, (lora, bundle) in enumerate(loras):
+        await store.store_generation(str(key), lora, bundle)
+    await store.load_bundle(loras[0][0].bundle_id)
+    new, bundle = _lora("d", size=1500)
+    await store.store_generation("d", new, bundle)
+    kept = [await store.load_bundle(lora.bundle_id) is not None for lora, _ in [*loras, (new, bundle)]]
+    assert kept == [True, False, False, True]
+    for key, (lora, _) in enumerate(loras):
+        assert await store.find_generation(str(key)) == lora
+
+
+async def test_storing_a_bundle_twice_counts_once(backend: StoreBackend) -> None:
+    store = await backend.open(bundle_budget_bytes=2000)
+    (one, one_bundle), (two, two_bundle) = _lora("one"), _lora("two")
+    await store.store_generation("one", one, one_bundle)
+    for _ in range(5):
+        await store.store_bundle(one.bundle_id, one_bundle)
+    await store.store_generation("two", two, two_bundle)
+    assert await store.load_bundle(one.bundle_id) == one_bundle
+    assert await store.load_bundle(two.bundle_id) == two_bundle
+
+
+async def test_bundle_over_the_whole_budget_is_not_kept_and_evicts_nothing(backend: StoreBackend) -> None:
+    store = await backend.open(bundle_budget_bytes=2000)
+    (small, small_bundle), (huge, huge_bundle) = _lora("small"), _lora("huge", size=2001)
+    await store.store_generation("small", small, small_bundle)
+    await store.store_generation("huge", huge, huge_bundle)
+    assert await store.load_bundle(huge.bundle_id) is None
+    assert await store.load_lora(huge.bundle_id) == huge
+    assert await store.load_bundle(small.bundle_id) == small_bundle
+
+
+async def test_unused_recipe_expires_and_a_kept_one_does_not(backend: StoreBackend) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.2)
+    (gone, gone_bundle), (kept, kept_bundle) = _lora("gone"), _lora("kept")
+    await store.store_generation("gone", gone, gone_bundle)
+    await store.store_generation("kept", kept, kept_bundle)
+    assert await store.keep(kept.bundle_id)
+    await asyncio.sleep(0.3)
+    assert await store.find_generation("gone") is None
+    assert await store.load_lora(gone.bundle_id) is None
+    assert await store.load_recipe(gone.recipe_id) is None
+    assert not await store.keep(gone.bundle_id)
+    assert await store.load_lora(kept.bundle_id) == kept
+    assert await store.load_recipe(kept.recipe_id) == kept.recipe
+    # Generating it again must not make it mortal.
+    await store.store_generation("kept", kept, kept_bundle)
+    await asyncio.sleep(0.3)
+    assert await store.load_recipe(kept.recipe_id) == kept.recipe
+
+
+async def test_use_renews_the_time_of_a_recipe(backend: StoreBackend) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.6)
+    lora, bundle = _lora("one")
+    await store.store_generation("key", lora, bundle)
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        assert await store.find_generation("key") == lora
+        await asyncio.sleep(0.1)
+    assert await store.load_recipe(lora.recipe_id) == lora.recipe
+
+
+async def test_channel_changes_only_from_the_expected_version(backend: StoreBackend) -> None:
+    store = await backend.open()
+    assert not await store.swap_channel("c", 1, 2, b"two")
+    assert await store.swap_channel("c", 0, 1, b"one")
+    assert not await store.swap_channel("c", 0, 1, b"other")
+    assert await store.load_channel("c") == b"one"
+    assert await store.swap_channel("c", 1, 2, b"two")
+    assert await store.load_channel("c") == b"two"
+    assert await store.load_channel_version("c") == 2
+
+
+async def test_of_concurrent_swaps_exactly_one_wins(backend: StoreBackend) -> None:
+    stores = [await backend.open() for _ in range(3)]
+    won = await asyncio.gather(*(stores[i % 3].swap_channel("c", 0, 1, str(i).encode()) for i in range(12)))
+    assert sum(won) == 1
+    assert await stores[0].load_channel("c") == str(won.index(True)).encode()
+
+
+async def test_lease_has_one_owner_until_released_or_expired(backend: StoreBackend) -> None:
+    store, other = await backend.open(), await backend.open()
+    assert await store.acquire_lease("k", "me", 30)
+    assert await store.acquire_lease("k", "me", 0.3)
+    assert not await other.acquire_lease("k", "you", 30)
+    await other.release_lease("k", "you")
+    assert not await other.acquire_lease("k", "you", 30)
+    await asyncio.sleep(0.4)
+    assert await other.acquire_lease("k", "you", 30)
+    await other.release_lease("k", "you")
+    assert await store.acquire_lease("k", "me", 30)
+
+
+async def test_devices_are_listed_by_channel_most_recent_first(backend: StoreBackend) -> None:
+    store = await backend.open()
+    for second, (channel, device) in enumerate([("c", "a"), ("c", "b"), ("d", "a"), ("c", "a")]):
+        await store.store_device(channel, device, f"{device}{second}".encode())
+        await asyncio.sleep(0.01)
+    assert await store.load_devices("c", 10) == [b"a3", b"b1"]
+    assert await store.load_devices("c", 1) == [b"a3"]
+    assert await store.load_devices("d", 10) == [b"a2"]
+
+
+async def test_silent_devices_leave_the_listing(backend: StoreBackend) -> None:
+    store = await backend.open(device_ttl_seconds=0.2)
+    await store.store_device("c", "a", b"report")
+    await asyncio.sleep(0.3)
+    assert await store.load_devices("c", 10) == []
+
+
+async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend) -> None:
+    store = await backend.open()
+    lora, bundle = _lora("one")
+    await store.store_generation("key", lora, bundle)
+    await store.keep(lora.bundle_id)
+    await store.swap_channel("c", 0, 1, b"document")
+    await backend.restart()
+    store = await backend.open()
+    assert await store.find_generation("key") == lora
+    assert await store.load_bundle(lora.bundle_id) == bundle
+    assert await store.load_channel("c") == b"document"
+    await store.ping()

@@ -1,0 +1,209 @@
+"""The runner: batches, bounds, deadlines, and failures that stay with the prompt that caused them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from cloud_service.errors import (
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    OverloadedError,
+    PromptTooLongError,
+)
+from cloud_service.generation import Generation
+from cloud_service.runner import Runner
+from tests.cloud_service.fake_generator import FakeGenerator
+
+MakeRunner = Callable[..., Runner]
+
+
+class Recorder:
+    """Hooks that remember."""
+
+    def __init__(self) -> None:
+        self.depths: list[int] = []
+        self.batches: list[int] = []
+        self.rejections = 0
+
+    def queue_changed(self, depth: int) -> None:
+        self.depths.append(depth)
+
+    def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
+        assert all(seconds >= 0 for seconds in queue_seconds)
+        assert generate_seconds > 0
+        self.batches.append(len(queue_seconds))
+
+    def rejected(self) -> None:
+        self.rejections += 1
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest_asyncio.fixture
+async def make_runner(generator: FakeGenerator, recorder: Recorder) -> AsyncIterator[MakeRunner]:
+    runners: list[Runner] = []
+
+    def make(*, max_batch: int = 4, max_delay_seconds: float = 0.05, max_queue: int = 16) -> Runner:
+        runner = Runner(
+            generator,
+            max_batch=max_batch,
+            max_delay_seconds=max_delay_seconds,
+            max_queue=max_queue,
+            events=recorder,
+        )
+        runner.start()
+        runners.append(runner)
+        return runner
+
+    yield make
+    generator.gate.set()
+    for runner in runners:
+        await runner.close(5)
+
+
+async def test_prompts_that_wait_together_run_together(
+    make_runner: MakeRunner, generator: FakeGenerator, recorder: Recorder
+) -> None:
+    runner = make_runner(max_batch=4)
+    prompts = [f"task {i}" for i in range(6)]
+    produced = await asyncio.gather(*(runner.generate(prompt, 5) for prompt in prompts))
+    assert [len(batch) for batch in generator.batches] == [4, 2]
+    assert recorder.batches == [4, 2]
+    assert max(recorder.depths) == 6
+    assert recorder.depths[-1] == 0
+    for prompt, one in zip(prompts, produced, strict=True):
+        assert (one.generation.gates == generator._generate(prompt).gates).all()
+
+
+async def test_full_batch_does_not_wait_for_the_delay(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    runner = make_runner(max_batch=2, max_delay_seconds=30)
+    await asyncio.gather(runner.generate("a", 5), runner.generate("b", 5))
+    assert len(generator.batches) == 1
+
+
+async def test_lone_prompt_waits_no_longer_than_the_delay(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    runner = make_runner(max_batch=8, max_delay_seconds=0.05)
+    produced = await runner.generate("a", 5)
+    assert 0.04 <= produced.queue_seconds < 2
+
+
+async def test_model_runs_on_one_thread_of_its_own(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    runner = make_runner(max_batch=1)
+    await asyncio.gather(*(runner.generate(f"task {i}", 5) for i in range(5)))
+    assert generator.threads == {"generator_0"}
+
+
+async def test_loop_goes_on_while_the_model_works(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    runner = make_runner(max_delay_seconds=0)
+    generator.gate.clear()
+    waiting = asyncio.create_task(runner.generate("a", 5))
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert not waiting.done()
+    generator.gate.set()
+    await waiting
+
+
+async def test_full_queue_refuses_at_once_with_a_time_to_come_back(
+    make_runner: MakeRunner, generator: FakeGenerator, recorder: Recorder
+) -> None:
+    runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=2)
+    generator.gate.clear()
+    tasks = [asyncio.create_task(runner.generate("running", 5))]
+    await generator.wait_until_called()
+    tasks += [asyncio.create_task(runner.generate(f"waiting {i}", 5)) for i in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError) as caught:
+        await runner.generate("one too many", 5)
+    assert 1 <= caught.value.retry_after_seconds <= 60
+    assert recorder.rejections == 1
+    generator.gate.set()
+    await asyncio.gather(*tasks)
+    assert "one too many" not in generator.prompts
+
+
+async def test_caller_that_gave_up_leaves_the_queue(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=1)
+    generator.gate.clear()
+    running = asyncio.create_task(runner.generate("running", 5))
+    await generator.wait_until_called()
+    with pytest.raises(DeadlineError, match=r"0\.05 s"):
+        await runner.generate("impatient", 0.05)
+    patient = asyncio.create_task(runner.generate("patient", 5))
+    await asyncio.sleep(0.01)
+    generator.gate.set()
+    await asyncio.gather(running, patient)
+    assert generator.prompts == ["running", "patient"]
+
+
+async def test_prompt_that_breaks_the_model_fails_alone(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    runner = make_runner(max_batch=3)
+    outcomes = await asyncio.gather(
+        *(runner.generate(prompt, 5) for prompt in ("good", "CRASH here", "fine")), return_exceptions=True
+    )
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Produced", "GenerationError", "Produced"]
+    assert "CRASH" not in str(outcomes[1]), "a prompt must not leak into an error message"
+    assert runner.is_serving
+    await runner.generate("next", 5)
+
+
+async def test_prompt_over_the_limit_is_refused_with_both_numbers_and_not_run(
+    make_runner: MakeRunner, generator: FakeGenerator
+) -> None:
+    runner = make_runner(max_batch=2)
+    outcomes = await asyncio.gather(
+        runner.generate("word " * 201, 5), runner.generate("short", 5), return_exceptions=True
+    )
+    assert isinstance(outcomes[0], PromptTooLongError)
+    assert (outcomes[0].tokens, outcomes[0].limit) == (201, 200)
+    assert "201" in str(outcomes[0])
+    assert "200" in str(outcomes[0])
+    assert generator.prompts == ["short"]
+
+
+@pytest.mark.parametrize("fault", ["count", "shape"])
+async def test_answer_of_another_form_is_a_generation_error(
+    make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def generate(prompts: Sequence[str]) -> list[Generation]:
+        good = [generator._generate(prompt) for prompt in prompts]
+        return [] if fault == "count" else [Generation(one.gates[:1], one.prompt_tokens) for one in good]
+
+    monkeypatch.setattr(generator, "generate", generate)
+    with pytest.raises(GenerationError, match="expected"):
+        await make_runner().generate("a", 5)
+
+
+async def test_close_finishes_what_was_accepted_and_takes_nothing_new(
+    make_runner: MakeRunner, generator: FakeGenerator
+) -> None:
+    runner = make_runner(max_batch=1, max_delay_seconds=0)
+    generator.seconds = 0.02
+    tasks = [asyncio.create_task(runner.generate(f"task {i}", 5)) for i in range(3)]
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(runner.close(5))
+    await asyncio.sleep(0)
+    with pytest.raises(DrainingError):
+        await runner.generate("late", 5)
+    assert await closing == 0
+    assert len(await asyncio.gather(*tasks)) == 3
+
+
+async def test_close_cuts_off_what_takes_too_long_and_says_so(
+    make_runner: MakeRunner, generator: FakeGenerator, tmp_path: Path
+) -> None:
+    runner = make_runner(max_batch=1, max_delay_seconds=0)
+    generator.gate.clear()
+    tasks = [asyncio.create_task(runner.generate(f"task {i}", 20)) for i in range(2)]
+    await generator.wait_until_called()
+    assert await runner.close(0.05) == 2
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(outcome, DrainingError)
+    generator.gate.set()

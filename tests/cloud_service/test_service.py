@@ -1,0 +1,258 @@
+"""The use cases around a generation, with a fake model, a real bank and both real stores."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from cloud_service.errors import (
+    ArtifactGoneError,
+    DeadlineError,
+    GenerationError,
+    NotFoundError,
+    PromptTooLongError,
+    UnknownEdgeModelError,
+    UnknownGeneratorError,
+)
+from cloud_service.service import LoraRequest, LoraService, cache_key
+from cloud_service.store import Store
+from cloud_service.task import Example, TaskDescription
+from contract.assembly import build_bundle
+from contract.bundle import content_id, parse_bundle
+from contract.recipe import parse_recipe
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.services import make_service
+from tests.cloud_service.store_backends import StoreBackend
+
+MakeService = Callable[..., LoraService]
+
+
+@pytest_asyncio.fixture
+async def services() -> AsyncIterator[MakeService]:
+    """Makes services, and closes them."""
+    made: list[LoraService] = []
+
+    def make(store: Store, *generators: FakeGenerator, **options: float) -> LoraService:
+        made.append(make_service(store, *generators, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for service in made:
+        await service.close(5)
+
+
+def _request(text: str) -> LoraRequest:
+    return LoraRequest(TaskDescription(text))
+
+
+async def test_answer_names_the_bundle_that_its_recipe_builds(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    answer = await service.generate(_request("sort the mail"))
+    assert not answer.cached
+    recipe = parse_recipe(await service.fetch_recipe(answer.lora.recipe_id))
+    assert (recipe.gates == answer.recipe.gates).all()
+    bundle = await service.fetch_bundle(answer.lora)
+    assert content_id(bundle) == answer.lora.bundle_id
+    assert len(bundle) == answer.lora.bundle_bytes
+    assert bundle == build_bundle(generator.bank, recipe)
+    assert parse_bundle(bundle).header.prompt_tokens == 3
+
+
+async def test_equal_request_is_answered_from_the_store(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    first = await service.generate(_request("sort the mail"))
+    second = await service.generate(_request("  sort the mail  \n"))
+    assert second.cached
+    assert second.lora == first.lora
+    assert second.timings.generate == 0
+    assert len(generator.prompts) == 1
+
+
+async def test_concurrent_equal_requests_generate_once(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    generator.seconds = 0.05
+    answers = await asyncio.gather(*(service.generate(_request("sort the mail")) for _ in range(20)))
+    assert len(generator.prompts) == 1
+    assert len({answer.lora.bundle_id for answer in answers}) == 1
+    assert sorted(answer.cached for answer in answers) == [False] + [True] * 19
+
+
+async def test_concurrent_equal_requests_on_two_replicas_generate_once(
+    backend: StoreBackend, tmp_path: Path, services: MakeService
+) -> None:
+    generators = [FakeGenerator(tmp_path), FakeGenerator(tmp_path)]
+    replicas = [services(await backend.open(), generator) for generator in generators]
+    for generator in generators:
+        generator.seconds = 0.1
+    answers = await asyncio.gather(*(replicas[i % 2].generate(_request("sort the mail")) for i in range(10)))
+    assert sum(len(generator.prompts) for generator in generators) == 1
+    assert len({answer.lora for answer in answers}) == 1
+
+
+async def test_another_replica_takes_over_from_one_that_died(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    key = cache_key(TaskDescription("sort the mail"), generator.info)
+    assert await store.acquire_lease(key, "a replica that died", 0.5)
+    answer = await services(store, generator).generate(_request("sort the mail"))
+    assert not answer.cached
+
+
+async def test_lease_is_prolonged_while_the_model_works(
+    backend: StoreBackend, tmp_path: Path, services: MakeService
+) -> None:
+    generators = [FakeGenerator(tmp_path), FakeGenerator(tmp_path)]
+    replicas = [services(await backend.open(), generator, lease_seconds=0.3) for generator in generators]
+    generators[0].seconds = 1.0
+    first = asyncio.create_task(replicas[0].generate(_request("sort the mail")))
+    await generators[0].wait_until_called()
+    second = await replicas[1].generate(_request("sort the mail"))
+    assert second.cached
+    assert (await first).lora == second.lora
+    assert generators[1].prompts == []
+
+
+async def test_caller_that_leaves_does_not_take_the_work_along(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    generator.gate.clear()
+    leaver = asyncio.create_task(service.generate(_request("sort the mail")))
+    await generator.wait_until_called()
+    stayer = asyncio.create_task(service.generate(_request("sort the mail")))
+    await asyncio.sleep(0.02)
+    leaver.cancel()
+    await asyncio.gather(leaver, return_exceptions=True)
+    generator.gate.set()
+    await stayer
+    assert len(generator.prompts) == 1
+
+
+async def test_evicted_bundle_is_rebuilt_from_its_recipe(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open(bundle_budget_bytes=0)
+    service = services(store, generator)
+    answer = await service.generate(_request("sort the mail"))
+    assert await store.load_bundle(answer.lora.bundle_id) is None
+    bundles = await asyncio.gather(*(service.fetch_bundle(answer.lora) for _ in range(3)))
+    assert {content_id(bundle) for bundle in bundles} == {answer.lora.bundle_id}
+
+
+async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    answer = await service.generate(_request("sort the mail"))
+    await store.store_bundle(answer.lora.bundle_id, b"damaged")
+    bundle = await service.fetch_bundle(answer.lora)
+    assert content_id(bundle) == answer.lora.bundle_id
+    assert await store.load_bundle(answer.lora.bundle_id) == bundle
+
+
+async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is_not(
+    backend: StoreBackend, tmp_path: Path, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open(bundle_budget_bytes=0)
+    answer = await services(store, generator).generate(_request("sort the mail"))
+    later = services(store, FakeGenerator(tmp_path, generator_id="another"))
+    with pytest.raises(ArtifactGoneError) as caught:
+        await later.fetch_bundle(await later.load_lora(answer.lora.bundle_id))
+    assert answer.lora.recipe_id in caught.value.hint
+    assert parse_recipe(await later.fetch_recipe(answer.lora.recipe_id)).bank_digest == generator.bank.digest
+
+
+async def test_failures_are_not_cached_and_leave_the_service_alive(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    for text, error in (("CRASH", GenerationError), ("NAN", GenerationError), ("word " * 201, PromptTooLongError)):
+        for _ in range(2):
+            with pytest.raises(error):
+                await service.generate(_request(text))
+    assert generator.prompts.count("CRASH") == 2
+    await service.verify_ready()
+    assert not (await service.generate(_request("sort the mail"))).cached
+
+
+async def test_slow_model_is_a_deadline_error_and_the_service_goes_on(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator, request_timeout_seconds=0.1)
+    generator.gate.clear()
+    with pytest.raises(DeadlineError):
+        await service.generate(_request("sort the mail"))
+    generator.gate.set()
+    assert not (await service.generate(_request("another task"))).cached
+
+
+async def test_generator_is_chosen_by_name_by_edge_model_or_by_default(
+    backend: StoreBackend, tmp_path: Path, services: MakeService
+) -> None:
+    first = FakeGenerator(tmp_path, generator_id="first", edge_model_id="small")
+    second = FakeGenerator(tmp_path, generator_id="second", edge_model_id="large")
+    service = services(await backend.open(), first, second)
+    task = TaskDescription("sort the mail")
+    for request, expected in (
+        (LoraRequest(task), "first"),
+        (LoraRequest(task, edge_model="large"), "second"),
+        (LoraRequest(task, generator="second"), "second"),
+        (LoraRequest(task, edge_model="small", generator="first"), "first"),
+    ):
+        assert (await service.generate(request)).recipe.generator_id == expected
+    with pytest.raises(UnknownGeneratorError, match="third") as unknown_generator:
+        await service.generate(LoraRequest(task, generator="third"))
+    assert "first, second" in unknown_generator.value.hint
+    for request in (LoraRequest(task, edge_model="huge"), LoraRequest(task, edge_model="large", generator="first")):
+        with pytest.raises(UnknownEdgeModelError):
+            await service.generate(request)
+
+
+def test_cache_key_follows_every_part_of_the_request_and_the_generator(tmp_path: Path) -> None:
+    info = FakeGenerator(tmp_path).info
+    other = FakeGenerator(tmp_path, generator_id="other").info
+    tasks = [
+        TaskDescription("sort"),
+        TaskDescription("sort", output_format="one word"),
+        TaskDescription("sort", examples=(Example("a", "b"),)),
+        TaskDescription("sort", examples=(Example("ab", ""),)),
+    ]
+    keys = [cache_key(task, info) for task in tasks] + [cache_key(tasks[0], other)]
+    assert len(set(keys)) == len(keys)
+    assert cache_key(TaskDescription(" sort \n"), info) == keys[0]
+
+
+async def test_unknown_ids_are_not_found(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    with pytest.raises(NotFoundError):
+        await service.load_lora("0" * 64)
+    with pytest.raises(NotFoundError):
+        await service.fetch_recipe("0" * 64)
+
+
+async def test_restart_keeps_recipes_and_bundles(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    before = await service.generate(_request("sort the mail"))
+    await service.close(5)
+    await backend.restart()
+    service = services(await backend.open(), generator)
+    after = await service.generate(_request("sort the mail"))
+    assert after.cached
+    assert after.lora == before.lora
+    assert np.array_equal(after.recipe.gates, before.recipe.gates)
+    assert content_id(await service.fetch_bundle(after.lora)) == before.lora.bundle_id
