@@ -90,7 +90,12 @@ def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
         group = PROJECTIONS.index(projection) if header.groups == len(PROJECTIONS) else 0
         chosen = [(expert, gate) for expert, gate in enumerate(gates[layer, group]) if gate != 0]
         experts = bank.factors(layer, projection)
-        pair = _mix_parameters(experts, chosen) if header.mix == "parameters" else _mix_deltas(experts, chosen, rank)
+        # Overflow becomes infinity or NaN, which is refused by name below.
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            if header.mix == "parameters":
+                pair = _weighted_sum(experts[0], chosen), _weighted_sum(experts[1], chosen)
+            else:
+                pair = _mix_deltas(experts, chosen, rank)
         for side, factor in zip("AB", pair, strict=True):
             verify_finite(factor, f"layer {layer} {projection} {side}")
         factors[layer, projection] = pair
@@ -103,10 +108,6 @@ def _block_count(header: BankHeader, gates: NDArray[np.float32]) -> int:
     if header.mix == "parameters":
         return 1
     return max(1, int(np.count_nonzero(gates, axis=2).max()))
-
-
-def _mix_parameters(experts: Factors, chosen: Chosen) -> Factors:
-    return _weighted_sum(experts[0], chosen), _weighted_sum(experts[1], chosen)
 
 
 def _weighted_sum(experts: NDArray[np.float16], chosen: Chosen) -> NDArray[np.float16]:
@@ -133,9 +134,7 @@ def _mix_deltas(experts: Factors, chosen: Chosen, rank: int) -> Factors:
 
 
 def _round(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    # Overflow becomes infinity, which the caller refuses by name.
-    with np.errstate(over="ignore", under="ignore"):
-        return _without_negative_zero(values.astype(np.float16))
+    return _without_negative_zero(values.astype(np.float16))
 
 
 def _without_negative_zero(values: NDArray[np.float16]) -> NDArray[np.float16]:

@@ -78,4 +78,5 @@ def verify_digest(text: str) -> str:
 
 def _shown(text: str) -> str:
     # ascii() keeps control characters of hostile names out of logs and terminals.
-    return ascii(text if len(text) <= 80 else text[:80] + "...")
+    shown = ascii(text[:81])
+    return shown if len(shown) <= 82 else shown[:80] + "..."
