@@ -1,0 +1,165 @@
+"""Adapter: a generator on disk, as a folder of `generator.json`, `router.safetensors` and `bank.safetensors`.
+
+`generator.json` binds everything: the settings, the digests of both models and of both other files. Its own sha256 is the generator's
+digest. The bank is the contract's file, ready to be served to devices.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from cloud_service.generator.config import GeneratorConfig
+from cloud_service.generator.errors import CheckpointError
+from cloud_service.generator.model import LoraGenerator
+from contract.bank import BankHeader, write_bank
+from contract.digest import file_sha256
+from contract.names import PROJECTIONS, bank_name
+
+CHECKPOINT_FORMAT = 1
+BANK_FILE = "bank.safetensors"
+ROUTER_FILE = "router.safetensors"
+MANIFEST_FILE = "generator.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """Which model a generator was trained for.
+
+    Attributes:
+        id: Name, for people.
+        digest: `contract.digest.model_digest` of its folder.
+    """
+
+    id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `generator.json` says."""
+
+    config: GeneratorConfig
+    cloud_model: ModelReference
+    edge_model: ModelReference
+    files: dict[str, str]
+    digest: str
+
+
+def store_generator(
+    directory: Path, generator: LoraGenerator, cloud_model: ModelReference, edge_model: ModelReference
+) -> Manifest:
+    """Writes a checkpoint; `generator.json` comes last, so an interrupted write leaves no valid checkpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = generator.config
+    state = {
+        name: value.detach().float().cpu().contiguous()
+        for name, value in generator.state_dict().items()
+        if not name.startswith("bank.") and value.is_floating_point()
+    }
+    save_file(state, directory / ROUTER_FILE)
+    header = BankHeader(
+        generator_id=config.id,
+        edge_model_id=edge_model.id,
+        edge_model_digest=edge_model.digest,
+        shape=generator.shape,
+        groups=config.groups,
+        experts=config.experts,
+        rank=config.rank,
+        alpha=config.alpha,
+        mix=config.mix,
+    )
+    write_bank(directory / BANK_FILE, header, _bank_tensors(generator))
+    document = {
+        "format": CHECKPOINT_FORMAT,
+        "config": asdict(config),
+        "cloud_model": asdict(cloud_model),
+        "edge_model": asdict(edge_model),
+        "files": {name: file_sha256(directory / name) for name in (BANK_FILE, ROUTER_FILE)},
+    }
+    temporary = directory / (MANIFEST_FILE + ".tmp")
+    temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+    os.replace(temporary, directory / MANIFEST_FILE)
+    return read_manifest(directory)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Reads `generator.json` and checks the files that it lists.
+
+    Raises:
+        CheckpointError: A file is missing or altered, or the manifest is malformed.
+    """
+    try:
+        content = (directory / MANIFEST_FILE).read_bytes()
+        document = json.loads(content)
+        if document["format"] != CHECKPOINT_FORMAT:
+            raise CheckpointError(f"{directory} has format {document['format']!r}, expected {CHECKPOINT_FORMAT}")
+        manifest = Manifest(
+            GeneratorConfig(**document["config"]),
+            ModelReference(**document["cloud_model"]),
+            ModelReference(**document["edge_model"]),
+            {name: str(document["files"][name]) for name in (BANK_FILE, ROUTER_FILE)},
+            hashlib.sha256(content).hexdigest(),
+        )
+    except FileNotFoundError as e:
+        raise CheckpointError(f"{directory} holds no {MANIFEST_FILE}") from e
+    except (ValueError, KeyError, TypeError) as e:
+        raise CheckpointError(f"{directory / MANIFEST_FILE} is malformed: {e}") from e
+    for name, expected in manifest.files.items():
+        if not (directory / name).exists():
+            raise CheckpointError(f"{directory} lacks {name}")
+        if (actual := file_sha256(directory / name)) != expected:
+            raise CheckpointError(f"{directory / name} has sha256 {actual}, expected {expected}")
+    return manifest
+
+
+def verify_model(role: str, reference: ModelReference, digest: str) -> None:
+    """Checks that a model is the one that the generator was trained for.
+
+    Raises:
+        CheckpointError: It is another.
+    """
+    if reference.digest != digest:
+        raise CheckpointError(
+            f"{role} model has digest {digest}, but the generator was trained for {reference.id} with {reference.digest}",
+            hint=f"load the {role} model {reference.id}, or train a generator for this pair",
+        )
+
+
+def load_parameters(directory: Path, generator: LoraGenerator) -> None:
+    """Loads everything but the experts, which inference never needs in torch.
+
+    Raises:
+        CheckpointError: The tensors are not those of this generator.
+    """
+    _load(generator, directory / ROUTER_FILE, {k for k in generator.state_dict() if not k.startswith("bank.")})
+
+
+def _load(generator: LoraGenerator, path: Path, expected: set[str]) -> None:
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"{path} cannot be read: {e}") from e
+    floating = {name for name in expected if generator.state_dict()[name].is_floating_point()}
+    if state.keys() != floating:
+        raise CheckpointError(f"{path} holds other tensors than expected: {sorted(state.keys() ^ floating)[:3]}")
+    try:
+        generator.load_state_dict(state, strict=False)
+    except RuntimeError as e:
+        raise CheckpointError(f"{path} does not fit these models: {e}") from e
+
+
+def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:
+    tensors: dict[str, np.ndarray[Any, np.dtype[np.float16]]] = {}
+    for projection in PROJECTIONS:
+        for side, stacked in (("A", generator.bank.a[projection]), ("B", generator.bank.b[projection])):
+            for layer, experts in enumerate(stacked.detach().to(torch.float16).cpu().numpy()):
+                tensors[bank_name(layer, projection, side)] = experts
+    return tensors

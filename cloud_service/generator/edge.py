@@ -1,0 +1,105 @@
+"""The edge model as the generator sees it: a frozen Hugging Face causal LM, and a LoRA that acts without being merged.
+
+Llama, Qwen2, Qwen3, Gemma 2 and Gemma 3 share the feed-forward layout that the paper adapts: gate, up and down projections without
+bias in every decoder layer. A model laid out in another way is refused, rather than adapted in part.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from cloud_service.generator.errors import UnsupportedModelError
+from contract.lora import EdgeShape, Lora
+from contract.names import PROJECTIONS
+
+SUPPORTED_EDGE_TYPES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
+
+Factors = Mapping[tuple[int, str], tuple[Tensor, Tensor]]
+"""By (layer, projection): A (tasks, rank, in) and B (tasks, out, rank), with the scale alpha/rank already in B."""
+
+
+def edge_shape(config: PretrainedConfig) -> EdgeShape:
+    """The shape that a LoRA for this model has.
+
+    Raises:
+        UnsupportedModelError: The family is none of `SUPPORTED_EDGE_TYPES`.
+    """
+    text = config.get_text_config()
+    if text.model_type not in SUPPORTED_EDGE_TYPES:
+        raise UnsupportedModelError(
+            f"edge model is of type {text.model_type!r}, expected one of {', '.join(SUPPORTED_EDGE_TYPES)}"
+        )
+    return EdgeShape(text.num_hidden_layers, text.hidden_size, text.intermediate_size)
+
+
+def edge_projections(model: PreTrainedModel) -> dict[tuple[int, str], nn.Linear]:
+    """The linear layers that a LoRA acts on, by (layer, projection).
+
+    Raises:
+        UnsupportedModelError: A layer is missing or shaped otherwise than the configuration says.
+    """
+    shape = edge_shape(model.config)
+    decoder = model.get_decoder()
+    found: dict[tuple[int, str], nn.Linear] = {}
+    for layer, projection in shape.blocks():
+        linear = getattr(decoder.layers[layer].mlp, f"{projection}_proj", None)
+        if not isinstance(linear, nn.Linear) or (linear.in_features, linear.out_features) != shape.in_out(projection):
+            raise UnsupportedModelError(f"layer {layer} of {model.config.model_type} has no usable {projection} projection")
+        found[layer, projection] = linear
+    return found
+
+
+class UnmergedLora:
+    """Adds one LoRA for each task in a batch to an edge model, without touching its weights.
+
+    Rows of the batch are grouped by task: with T tasks and R rows, rows 0 .. R/T - 1 belong to the first.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._factors: Factors | None = None
+        for key, linear in edge_projections(model).items():
+            linear.register_forward_hook(self._hook(key))
+
+    @contextmanager
+    def applied(self, factors: Factors) -> Iterator[None]:
+        """Within the block, the model answers as if the factors were merged."""
+        self._factors = factors
+        try:
+            yield
+        finally:
+            self._factors = None
+
+    def _hook(self, key: tuple[int, str]) -> Any:
+        def add_delta(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            if self._factors is None:
+                return output
+            a, b = self._factors[key]
+            x = inputs[0].reshape(a.shape[0], -1, a.shape[2])  # (tasks, rows of a task * length, in)
+            delta = x @ a.to(x.dtype).mT @ b.to(x.dtype).mT
+            return output + delta.view_as(output)
+
+        return add_delta
+
+
+def merge_lora(model: PreTrainedModel, lora: Lora) -> None:
+    """Adds a LoRA to the model's weights for good: W' = W + alpha/rank * B A (paper, section 3.3)."""
+    with torch.no_grad():
+        for key, linear in edge_projections(model).items():
+            a, b = (torch.from_numpy(factor).float() for factor in lora.factors[key])
+            linear.weight += (lora.scale * (b @ a)).to(linear.weight.dtype)
+
+
+def lora_factors(lora: Lora) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+    """A contract LoRA as factors for `UnmergedLora`, for one task."""
+    return {
+        (layer, projection): (
+            torch.from_numpy(lora.factors[layer, projection][0]).float()[None],
+            lora.scale * torch.from_numpy(lora.factors[layer, projection][1]).float()[None],
+        )
+        for layer in range(lora.shape.layers)
+        for projection in PROJECTIONS
+    }

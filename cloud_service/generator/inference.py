@@ -1,0 +1,139 @@
+"""The generator at work: prompts in, gates out. Implements `cloud_service.generation.LoadedGenerator`.
+
+On a CPU, prompts run one by one: nothing is lost there, and the same prompt gives the same bits in any company. On a GPU they run as one
+padded batch, where gates agree with those of a prompt alone to rounding only; the first result stored under a cache key is the one that
+every replica serves.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig
+
+from cloud_service.generation import Generation, GeneratorInfo
+from cloud_service.generator.checkpoint import BANK_FILE, Manifest, load_parameters, read_manifest, verify_model
+from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.errors import CheckpointError
+from cloud_service.generator.model import LoraGenerator
+from cloud_service.generator.reader import encode_prompts, pad_right
+from contract.bank import Bank
+from contract.digest import model_digest
+
+
+class TorchGenerator:
+    """A generator with its cloud model in memory."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        bank: Bank,
+        generator: LoraGenerator,
+        cloud_tokenizer: PreTrainedTokenizerBase,
+        edge_tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+    ) -> None:
+        config = manifest.config
+        self._generator, self._device = generator.to(device).eval(), device
+        self._cloud_tokenizer, self._edge_tokenizer = cloud_tokenizer, edge_tokenizer
+        self._bank = bank
+        self._info = GeneratorInfo(
+            id=config.id,
+            digest=manifest.digest,
+            cloud_model_id=manifest.cloud_model.id,
+            cloud_model_digest=manifest.cloud_model.digest,
+            edge_model_id=manifest.edge_model.id,
+            edge_model_digest=manifest.edge_model.digest,
+            layers=generator.shape.layers,
+            groups=config.groups,
+            experts=config.experts,
+            rank=config.rank,
+            alpha=config.alpha,
+            mix=config.mix,
+            gating=config.gating,
+            max_prompt_tokens=config.max_prompt_tokens,
+        )
+
+    @property
+    def info(self) -> GeneratorInfo:
+        return self._info
+
+    @property
+    def bank(self) -> Bank:
+        return self._bank
+
+    def count_tokens(self, prompt: str) -> int:
+        """Length of a rendered prompt in tokens of the cloud model, its beginning-of-sequence token included."""
+        return len(encode_prompts(self._cloud_tokenizer, [prompt])[0])
+
+    def generate(self, prompts: Sequence[str]) -> list[Generation]:
+        """Gates for each rendered prompt."""
+        encoded = encode_prompts(self._cloud_tokenizer, prompts)
+        size = len(prompts) if self._device.type == "cuda" else 1
+        gates: list[np.ndarray] = []  # type: ignore[type-arg]
+        with torch.inference_mode():
+            for start in range(0, len(encoded), size):
+                ids, lengths = pad_right(encoded[start : start + size])
+                gates += list(self._generator(ids.to(self._device), lengths.to(self._device)).cpu().numpy())
+        counts = [len(ids) for ids in self._edge_tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+        return [Generation(gate, count) for gate, count in zip(gates, counts, strict=True)]
+
+
+def load_generator(directory: Path, cloud_model: str | Path, edge_model: str | Path, device: str = "cpu") -> TorchGenerator:
+    """Loads a checkpoint together with the models that it was trained for.
+
+    Args:
+        directory: The generator's folder.
+        cloud_model: Folder or hub id of the cloud model.
+        edge_model: Folder or hub id of the edge model; only its configuration and tokenizer are loaded.
+        device: `cpu`, `cuda`, `cuda:1`, ...
+
+    Raises:
+        CheckpointError: The checkpoint is altered, or belongs to other models.
+        UnsupportedModelError: The edge model's family is not supported.
+    """
+    manifest = read_manifest(directory)
+    cloud_path, edge_path = resolve_model(cloud_model), resolve_model(edge_model)
+    verify_model("cloud", manifest.cloud_model, model_digest(cloud_path))
+    verify_model("edge", manifest.edge_model, model_digest(edge_path))
+    target = torch.device(device)
+    cloud = load_language_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
+    bank = Bank.open(directory / BANK_FILE, expected_digest=manifest.files[BANK_FILE])
+    with torch.device("meta"):  # the experts are served from the bank's file; torch never holds them here
+        generator = LoraGenerator(manifest.config, cloud, edge_shape(AutoConfig.from_pretrained(edge_path)))
+    del generator.bank.a, generator.bank.b
+    generator.to_empty(device="cpu")
+    load_parameters(directory, generator)
+    cloud.to(target)
+    return TorchGenerator(
+        manifest,
+        bank,
+        generator,
+        AutoTokenizer.from_pretrained(cloud_path),
+        AutoTokenizer.from_pretrained(edge_path),
+        target,
+    )
+
+
+def load_language_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """A Hugging Face causal LM, frozen and in evaluation mode."""
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    return model.requires_grad_(False).eval()
+
+
+def resolve_model(model: str | Path) -> Path:
+    """The folder of a model: itself when it is one, else a snapshot of the hub repository of that name.
+
+    Raises:
+        CheckpointError: There is neither.
+    """
+    path = Path(model)
+    if path.is_dir():
+        return path
+    try:
+        return Path(snapshot_download(str(model), allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"]))
+    except Exception as e:  # the hub client raises many kinds, from bad names to no network
+        raise CheckpointError(f"{model} is neither a folder nor a model that the hub gives: {e}") from e

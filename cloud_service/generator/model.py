@@ -1,0 +1,26 @@
+"""The generator as one module: reader, routers, expert bank. Training updates it; `cloud_service.generator.inference` runs it."""
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from cloud_service.generator.config import GeneratorConfig
+from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.reader import CloudReader
+from cloud_service.generator.router import Routers
+from contract.lora import EdgeShape
+
+
+class LoraGenerator(nn.Module):
+    """Everything that is trained for one (cloud model, edge model) pair, the cloud model's own weights aside."""
+
+    def __init__(self, config: GeneratorConfig, cloud: PreTrainedModel, shape: EdgeShape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.reader = CloudReader(config, cloud, shape.layers)
+        self.routers = Routers(config, shape.layers, self.reader.meta.shape[1])
+        self.bank = ExpertBank(config, shape)
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Gates (tasks, layers, groups, experts) float32 for prompts (tasks, longest) int64, padded on the right."""
+        gates: Tensor = self.routers(self.reader(ids, lengths))
+        return gates

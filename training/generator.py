@@ -1,0 +1,188 @@
+"""Training of a generator: read descriptions, mix experts, answer inputs without the description.
+
+For each task, the cloud model reads the description once, and the edge model answers several inputs under the un-merged LoRA. Only answer
+tokens carry the loss, each answer with equal weight. The edge model is frozen, and none of its gradients are computed.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cloud_service.generator import LoraGenerator
+from cloud_service.generator.edge import Factors, UnmergedLora
+from cloud_service.generator.reader import encode_prompts, pad_right
+from cloud_service.generator.router import balance_term
+from cloud_service.task import render_prompt
+from training.corpus import Split
+from training.episodes import Episode, Mixture
+from training.loop import Run, Schedule, train
+from training.turns import AnswerBatch, ChatTurns
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSettings:
+    """How a generator is trained.
+
+    Attributes:
+        tasks: Descriptions in one step.
+        inputs: Inputs of each description.
+        learning_rate: Peak for the parts trained from scratch: meta vectors, routers, experts.
+        cloud_learning_rate: Peak for the cloud model or its adapter.
+        train_cloud: Train the cloud model itself; else only its adapter.
+        balance_weight: Weight of the balance term, for `topk_softmax`.
+        longest_prompt: Descriptions with more cloud tokens are drawn again.
+        longest_turn: Tokens of input and answer.
+    """
+
+    steps: int
+    tasks: int = 8
+    inputs: int = 12
+    learning_rate: float = 1e-3
+    cloud_learning_rate: float = 3e-4
+    train_cloud: bool = False
+    balance_weight: float = 0.01
+    warmup: int = 50
+    weight_decay: float = 0.1
+    longest_prompt: int = 320
+    longest_turn: int = 160
+    seed: int = 0
+
+
+class EdgeAnswers:
+    """The frozen edge model, answering under LoRA factors or none."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int, compiled: bool = False) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.turns = ChatTurns(tokenizer, longest)
+        self._lora = UnmergedLora(model)
+        self._hidden: Callable[[Tensor], Tensor] = torch.compile(self._states, dynamic=True) if compiled else self._states
+
+    def _states(self, ids: Tensor) -> Tensor:
+        states: Tensor = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        return states
+
+    def logits(self, batch: AnswerBatch, factors: Factors | None) -> Tensor:
+        """Logits of the answer tokens, (answer tokens, vocabulary) float32."""
+        with torch.autocast(batch.ids.device.type, torch.bfloat16):
+            if factors is None:
+                states = self._hidden(batch.ids)
+            else:
+                with self._lora.applied(factors):
+                    states = self._hidden(batch.ids)
+            logits = self.model.get_output_embeddings()(states[batch.rows, batch.places]).float()
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        return logits if not cap else cap * torch.tanh(logits / cap)
+
+
+def answer_loss(logits: Tensor, batch: AnswerBatch) -> Tensor:
+    """Cross entropy, averaged within each answer, then over answers."""
+    losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+    lengths = torch.bincount(batch.rows, minlength=len(batch.ids)).clamp(min=1)
+    return (losses / lengths[batch.rows]).sum() / len(batch.ids)
+
+
+def exact_matches(logits: Tensor, batch: AnswerBatch) -> Tensor:
+    """Whether greedy decoding gives each answer exactly, (rows,) bool.
+
+    Greedy decoding yields the answer if and only if each of its tokens, its end included, is the likeliest after the ones before.
+    """
+    wrong = (logits.argmax(-1) != batch.targets).long()
+    return torch.zeros(len(batch.ids), dtype=torch.long).index_add(0, batch.rows.cpu(), wrong.cpu()) == 0
+
+
+class EpisodeBatches:
+    """Episodes of a step, drawn from the step's number alone, with prompts that fit."""
+
+    def __init__(self, mixture: Mixture, tokenizer: PreTrainedTokenizerBase, settings: GeneratorSettings) -> None:
+        self._mixture, self._tokenizer, self._settings = mixture, tokenizer, settings
+
+    def draw(self, step: int, split: Split = "train") -> tuple[list[Episode], list[list[int]]]:
+        """Episodes, and the cloud tokens of their prompts."""
+        rng = random.Random(f"generator/{split}/{self._settings.seed}/{step}")
+        episodes: list[Episode] = []
+        encoded: list[list[int]] = []
+        while len(episodes) < self._settings.tasks:
+            episode = self._mixture.draw(rng, split, self._settings.inputs)
+            ids = encode_prompts(self._tokenizer, [render_prompt(episode.task)])[0]
+            if len(ids) <= self._settings.longest_prompt:
+                episodes.append(episode)
+                encoded.append(ids)
+        return episodes, encoded
+
+
+def train_generator(
+    generator: LoraGenerator,
+    cloud: PreTrainedModel,
+    edge: EdgeAnswers,
+    batches: EpisodeBatches,
+    settings: GeneratorSettings,
+    directory: Path,
+    compiled: bool = False,
+    stop_after: int | None = None,
+) -> list[float]:
+    """Trains a generator in place, and the cloud model with it when the settings say so.
+
+    Returns:
+        The losses of the steps that this call ran.
+    """
+    parameters = trained_parameters(generator, cloud, settings)
+    slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.reader.adapter"))]
+    slow_ids = {id(p) for p in slow}
+    fast = [p for p in parameters.values() if id(p) not in slow_ids]
+    groups = [
+        {"params": fast, "lr": settings.learning_rate},
+        {"params": slow, "lr": settings.cloud_learning_rate},
+    ]
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], betas=(0.9, 0.999), weight_decay=settings.weight_decay
+    )
+    read = torch.compile(generator.reader, dynamic=True) if compiled else generator.reader
+    cloud.train()
+    generator.train()
+
+    def compute_loss(step: int) -> tuple[Tensor, int]:
+        episodes, encoded = batches.draw(step)
+        count = sum(map(len, encoded))
+        states = []
+        for group in grouped(len(episodes), [len(ids) for ids in encoded]):
+            with torch.autocast(generator.reader.meta.device.type, torch.bfloat16):
+                states.append((group, read(*pad_right([encoded[i] for i in group], multiple=16))))
+        order = [i for group, _ in states for i in group]
+        gates = generator.routers(torch.cat([part for _, part in states]))[torch.tensor(order).argsort()]
+        loss = torch.zeros(())
+        for group in grouped(len(episodes), [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
+            instances = [instance for i in group for instance in episodes[i].instances]
+            batch = edge.turns.batch(instances, [None] * len(instances))
+            share = len(group) / len(episodes)
+            loss = loss + share * answer_loss(edge.logits(batch, generator.bank(gates[group])), batch)
+            count += batch.count
+        if generator.config.gating == "topk_softmax" and settings.balance_weight:
+            loss = loss + settings.balance_weight * balance_term(gates)
+        return loss, count
+
+    run = Run(directory, "generator", settings.seed, Schedule(settings.steps, settings.warmup))
+    losses = train(run, parameters, [optimizer], compute_loss, stop_after)
+    generator.eval()
+    cloud.eval()
+    return losses
+
+
+def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:
+    """Indices in `parts` groups of like length, so that little is padded."""
+    order = sorted(range(count), key=lengths.__getitem__)
+    size = -(-count // parts)
+    return [order[start : start + size] for start in range(0, count, size)]
+
+
+def trained_parameters(generator: LoraGenerator, cloud: PreTrainedModel, settings: GeneratorSettings) -> Mapping[str, Tensor]:
+    """Every tensor that training moves, by name. The cloud model's head and last unused rows stay as they are."""
+    parameters: dict[str, Tensor] = {f"generator.{name}": value for name, value in generator.named_parameters()}
+    if settings.train_cloud:
+        decoder = cloud.get_decoder().requires_grad_(True)
+        parameters |= {f"cloud.{name}": value for name, value in decoder.named_parameters()}
+    return parameters
