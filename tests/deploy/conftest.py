@@ -75,11 +75,6 @@ def containers(manifests: list[Manifest]) -> Iterator[Manifest]:
 
 
 @pytest.fixture(scope="session")
-def root(pytestconfig: pytest.Config) -> Path:
-    return pytestconfig.rootpath
-
-
-@pytest.fixture(scope="session")
 def render(root: Path) -> Callable[[str], list[Manifest]]:
     """Renders a kustomization below `k8s/`."""
     cached = functools.cache(lambda name: render_directory(root / "k8s" / name))

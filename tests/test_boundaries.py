@@ -1,0 +1,46 @@
+"""What each package may load, proven by importing every module with the forbidden packages made unimportable.
+
+The linter reads import statements; `from safetensors.torch import ...` passes it and loads torch all the same.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import importlib, pkgutil, sys
+roots, left_out, forbidden = (text.split(",") for text in sys.argv[1:])
+for name in forbidden:
+    sys.modules[name] = None
+count = 0
+for root in roots:
+    package = importlib.import_module(root)
+    for module in pkgutil.walk_packages(package.__path__, root + "."):
+        skipped = any(f"{module.name}.".startswith(f"{name}.") for name in left_out if name)
+        if skipped or module.name.endswith("__main__"):
+            continue
+        importlib.import_module(module.name)
+        count += 1
+print(count)
+"""
+TORCH = "torch,transformers,peft,accelerate"
+
+
+@pytest.mark.parametrize(
+    ("packages", "left_out", "forbidden"),
+    [
+        ("contract", "", f"{TORCH},llama_cpp,redis,fastapi,pydantic,cloud_service,edge_runtime,training"),
+        ("edge_runtime", "", f"{TORCH},redis,cloud_service,training"),
+        ("edge_runtime", "edge_runtime.serving.llama,edge_runtime.bootstrap", "llama_cpp"),
+        ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),
+        ("cloud_service", "cloud_service.store.redis,cloud_service.bootstrap", "redis"),
+        ("demo", "", f"{TORCH},llama_cpp,redis,fastapi,edge_runtime,training"),
+    ],
+)
+def test_modules_import_without(packages: str, left_out: str, forbidden: str, root: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, packages, left_out, forbidden]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 3
