@@ -71,6 +71,7 @@ llama_wheel() {
         say "building llama-cpp-python $version once for this machine, 6 to 12 minutes on two cores; the wheel stays in $directory"
         mkdir -p "$cache"
         building="$(mktemp -d "$cache/building.XXXXXX")"
+        # shellcheck disable=SC2064  # expanded now: the variable is local
         trap "rm -rf '$building'" EXIT
         if ! CMAKE_ARGS="$flags" .venv/bin/python -m pip wheel -q --no-deps --no-binary llama-cpp-python --no-cache-dir \
             -w "$building" "llama-cpp-python==$version" >&2; then
