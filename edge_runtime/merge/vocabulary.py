@@ -2,7 +2,8 @@
 
 Supported, because llama.cpp reproduces them token by token (the tests compare):
 - byte-level BPE (`tokenizer.json`) with the pre-tokenizers of GPT-2, Llama 3, Qwen 2 / Qwen 3 and SmolLM;
-- sentencepiece BPE, from `tokenizer.model` or from a `tokenizer.json` with byte fallback (`sentencepiece.py`).
+- sentencepiece BPE, from `tokenizer.model` or from a `tokenizer.json` with byte fallback
+  (`sentencepiece_vocabulary.py`).
 
 Everything else raises `ConversionError`: a guessed pre-tokenizer gives a model that loads and quietly answers worse.
 
@@ -23,10 +24,14 @@ from gguf.constants import TokenType
 from edge_runtime.errors import ConversionError
 from edge_runtime.merge.checkpoint import load_json
 from edge_runtime.merge.gguf_file import Value, boolean, float32s, int32s, text, texts, uint32
+from edge_runtime.merge.sentencepiece_vocabulary import SPACE, Pieces, from_tokenizer_json, read_model
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _LLAMA_3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _QWEN_2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+# Of tokens that are matched as a whole and never made by merging.
+_LOWEST_SCORE = -1e6
 
 _SPLIT_NAMES = {_LLAMA_3: "llama-bpe", _QWEN_2: "qwen2"}
 
@@ -94,11 +99,29 @@ def load_vocabulary(directory: Path, config: Mapping[str, Any], size: int) -> Vo
     Raises:
         ConversionError: The files are missing, malformed, or a kind of tokenizer that llama.cpp would not reproduce.
     """
+    try:
+        return _load(directory, config, size)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
+        raise ConversionError(f"the tokenizer files in {directory.name} are malformed: {e!r}") from e
+
+
+def _load(directory: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
     tokenizer_config = _optional_json(directory / "tokenizer_config.json")
     tokenizer = _optional_json(directory / "tokenizer.json")
-    if not tokenizer:
-        raise ConversionError(f"no tokenizer.json in {directory.name}")
-    bare = _byte_level(tokenizer, size)
+    model_path = directory / "tokenizer.model"
+    # Tokens added to those of the model itself stand in either file.
+    added = tokenizer.get("added_tokens") or [
+        {"id": int(token), **entry} for token, entry in (tokenizer_config.get("added_tokens_decoder") or {}).items()
+    ]
+    if tokenizer and not (tokenizer.get("model") or {}).get("byte_fallback"):
+        bare = _byte_level(tokenizer, added, size)
+    elif model_path.exists():
+        bare = _sentencepiece(read_model(model_path), added, size)
+    elif tokenizer:
+        whole = [entry["content"] for entry in added]
+        bare = _sentencepiece(from_tokenizer_json(tokenizer, merge_rules(tokenizer["model"]), whole), added, size)
+    else:
+        raise ConversionError(f"neither tokenizer.json nor tokenizer.model in {directory.name}")
     special = _special_ids(bare.tokens, tokenizer_config, config, _optional_json(directory / "generation_config.json"))
     return replace(
         bare,
@@ -112,13 +135,25 @@ def _optional_json(path: Path) -> dict[str, Any]:
     return load_json(path) if path.exists() else {}
 
 
-def _byte_level(tokenizer: Mapping[str, Any], size: int) -> Vocabulary:
+def _sentencepiece(pieces: Pieces, added: Sequence[Mapping[str, Any]], size: int) -> Vocabulary:
+    tokens, types = _fill(pieces.entries, added, size)
+    # llama.cpp looks for added tokens before it replaces spaces.
+    tokens = tuple(
+        token.replace(SPACE, " ") if kind is TokenType.USER_DEFINED else token
+        for token, kind in zip(tokens, types, strict=True)
+    )
+    scores = tuple(pieces.scores.get(token, _LOWEST_SCORE) for token in range(size))
+    return Vocabulary("llama", "default", tokens, types, scores, add_space_prefix=pieces.add_space_prefix)
+
+
+def _byte_level(tokenizer: Mapping[str, Any], added: Sequence[Mapping[str, Any]], size: int) -> Vocabulary:
     model = tokenizer.get("model") or {}
     pre = byte_level_name(tokenizer)
     # Llama 3 looks whole words up before it merges, and llama.cpp ties that to the pre-tokenizer's name.
     if bool(model.get("ignore_merges")) != (pre == "llama-bpe"):
         raise ConversionError(f"ignore_merges = {model.get('ignore_merges')} does not go with pre-tokenizer {pre!r}")
-    tokens, types = fill_tokens(model.get("vocab") or {}, tokenizer.get("added_tokens") or [], size)
+    vocab = model.get("vocab") or {}
+    tokens, types = _fill([(token, content, TokenType.NORMAL) for content, token in vocab.items()], added, size)
     return Vocabulary("gpt2", pre, tokens, types, merges=tuple(merge_rules(model)))
 
 
@@ -177,13 +212,13 @@ def merge_rules(model: Mapping[str, Any]) -> list[str]:
     return rules
 
 
-def fill_tokens(
-    vocab: Mapping[str, int], added: Sequence[Mapping[str, Any]], size: int
+def _fill(
+    entries: Sequence[tuple[int, str, TokenType]], added: Sequence[Mapping[str, Any]], size: int
 ) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
     """Order tokens by id, mark the added ones, and fill the gaps with unused tokens.
 
     Args:
-        vocab: Text to id.
+        entries: Id, text and type of the model's own tokens.
         added: `added_tokens` of `tokenizer.json`: `id`, `content`, `special`.
         size: Rows of the embedding.
 
@@ -192,17 +227,19 @@ def fill_tokens(
     """
     tokens: list[str | None] = [None] * size
     types = [TokenType.UNUSED] * size
-    entries = [(token, content, TokenType.NORMAL) for content, token in vocab.items()]
-    entries += [
+    extra = [
         (entry["id"], entry["content"], TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED)
         for entry in added
     ]
-    for token, content, kind in entries:
+    for token, content, kind in [*entries, *extra]:
         if not 0 <= token < size:
             raise ConversionError(f"token {content!r} has id {token}, but the embedding has {size} rows")
         if tokens[token] not in (None, content):
             raise ConversionError(f"id {token} stands for both {tokens[token]!r} and {content!r}")
-        tokens[token], types[token] = content, kind
+        # Sentencepiece's unknown token stays that, also where it is listed as special.
+        if types[token] is not TokenType.UNKNOWN:
+            types[token] = kind
+        tokens[token] = content
     return tuple(t if t is not None else f"[unused {i}]" for i, t in enumerate(tokens)), tuple(types)
 
 
@@ -239,6 +276,8 @@ def _adds_bos(
     explicit = tokenizer_config.get("add_bos_token")
     if isinstance(explicit, bool):
         return explicit and bos is not None
+    if not tokenizer:
+        return bos is not None
     processor = tokenizer.get("post_processor") or {}
     for step in processor.get("processors") or [processor]:
         first = (step.get("single") or [{}])[0] if step.get("type") == "TemplateProcessing" else {}
