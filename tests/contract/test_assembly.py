@@ -1,6 +1,7 @@
 """Assembly: the bits of the plain reference, on every machine, whatever the processor does with subnormal numbers."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
@@ -91,6 +92,25 @@ def test_assembly_ignores_flushing_of_subnormals(golden: Path, make_bank: Callab
         assert everything() == expected
     finally:
         torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(
+    ("gate", "number"),
+    [(2.0**-11 + 2.0**-30, 1.0), (float.fromhex("0x1.ff901cp-12"), 1 + 2.0**-10)],
+    ids=["sums are rounded to float32", "products are rounded to float32"],
+)
+def test_no_operation_keeps_more_than_float32(make_bank: Callable[..., Bank], gate: float, number: float) -> None:
+    """1 + gate * number is 1.0 in float16; sums in float64, or a fused multiply and add, would give the next number."""
+    bank = make_bank(
+        EdgeShape(layers=1, hidden=1, intermediate=1),
+        experts=2,
+        rank=1,
+        tensors={"layers.0.up.A": np.array([1.0, number], np.float16).reshape(2, 1, 1)},
+    )
+    exact = Fraction(1) + Fraction(float(np.float32(gate))) * Fraction(number)
+    assert exact > 1 + Fraction(1, 2**11)  # more than half way to the next number
+    lora = assemble(bank, np.array([[[1.0, gate]]], np.float32))
+    assert lora.factors[0, "up"][0][0, 0] == 1.0
 
 
 def test_parameters_keep_the_rank_and_mix_both_factors(make_bank: Callable[..., Bank]) -> None:
