@@ -1,0 +1,98 @@
+"""Makes demo/tasks/*.json: three tasks with inputs that no training run draws (the test split of the public data).
+
+python scripts/demo_tasks.py --data DIR
+
+The descriptions are written here by hand, as a client would; the inputs are chosen by a fixed seed, not by how well they go.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+from training.families.classify import load_data_sets
+from training.families.extract import load_messages
+from training.families.tools import load_tools
+
+INPUTS = 120
+TOOLS = {
+    "book_flight": ("Book a plane ticket to a destination", ["origin", "destination", "date"]),
+    "weather": ("Tell the weather forecast for a place", ["place", "date"]),
+    "play_music": ("Play a song, an artist or a playlist", ["song"]),
+    "transfer": ("Move money from one account to another", ["amount", "from_account", "to_account"]),
+    "timer": ("Set a countdown timer", ["duration"]),
+    "translate": ("Translate words into another language", ["text", "language"]),
+    "shopping_list": ("Say what is on the shopping list", []),
+}
+
+
+def main() -> None:
+    """Writes the three files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("demo/tasks"))
+    arguments = parser.parse_args()
+    for task in (_router(arguments.data), _classifier(arguments.data), _extraction(arguments.data)):
+        path = arguments.out / f"{task['name']}.json"
+        path.write_text(json.dumps(task, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _router(data: Path) -> dict[str, object]:
+    known = {t.tool.name: t for t in load_tools(data) if t.domain.startswith("clinc150/") and t.tool.name in TOOLS}
+    pairs = [(text, name) for name in TOOLS for text in known[name].utterances["test"]]
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "description": description,
+                "parameters": {"type": "object", "properties": {p: {"type": "string"} for p in parameters}},
+            },
+        }
+        for name, (description, parameters) in TOOLS.items()
+    ]
+    return _task(
+        "tool-router",
+        {
+            "description": "You are the router of a voice assistant. Choose the tool that handles the user's request.",
+            "tools": tools,
+            "output_format": "Answer with the tool name only.",
+        },
+        pairs,
+    )
+
+
+def _classifier(data: Path) -> dict[str, object]:
+    news = next(d for d in load_data_sets(data) if d.name == "agnews")
+    labels = ("world", "sport", "business", "technology")
+    rng = random.Random("demo/examples")
+    examples = [rng.choice([t for t, n in news.texts["train"] if n == number and len(t) < 160]) for number in range(4)]
+    return _task(
+        "news-topic",
+        {
+            "description": f"Classify the news by topic: {', '.join(labels)}.",
+            "examples": [{"input": t, "output": label} for t, label in zip(examples, labels, strict=True)],
+            "output_format": "Answer with the label only.",
+        },
+        [(text, labels[number]) for text, number in news.texts["test"]],
+    )
+
+
+def _extraction(data: Path) -> dict[str, object]:
+    return _task(
+        "city-extraction",
+        {
+            "description": "Extract the name of the city from the message.",
+            "output_format": "the value as written in the message",
+        },
+        [(i.input, i.output) for i in sorted(set(load_messages(data)["city"]["test"]), key=lambda i: i.input)],
+    )
+
+
+def _task(name: str, request: dict[str, object], pairs: list[tuple[str, str]]) -> dict[str, object]:
+    chosen = random.Random(f"demo/{name}").sample(pairs, INPUTS)
+    return {"name": name, "request": request, "inputs": [{"input": text, "output": answer} for text, answer in chosen]}
+
+
+if __name__ == "__main__":
+    main()
