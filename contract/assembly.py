@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from contract.bank import Bank, BankHeader
 from contract.bundle import TARGETS, Bundle, BundleHeader, encode_bundle, verify_bundle_size
 from contract.errors import MismatchError
-from contract.lora import Factors, Lora, verify_finite
+from contract.lora import Factors, Lora
 from contract.names import PROJECTIONS
 from contract.recipe import Recipe, canonical_gates, gates_digest
 
@@ -96,11 +96,11 @@ def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
                 pair = _weighted_sum(experts[0], chosen), _weighted_sum(experts[1], chosen)
             else:
                 pair = _mix_deltas(experts, chosen, rank)
-        for side, factor in zip("AB", pair, strict=True):
-            verify_finite(factor, f"layer {layer} {projection} {side}")
         factors[layer, projection] = pair
     # Rounded to the six decimals that an alpha may have: 3 * 0.1 is not 0.3 in binary.
-    return Lora(header.shape, rank, round(blocks * header.alpha, 6), factors)
+    lora = Lora(header.shape, rank, round(blocks * header.alpha, 6), factors)
+    lora.verify_finite()
+    return lora
 
 
 def _block_count(header: BankHeader, gates: NDArray[np.float32]) -> int:

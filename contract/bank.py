@@ -29,7 +29,7 @@ from contract.errors import FormatError, LimitError, MismatchError
 from contract.fields import format_decimal, parse_count, parse_decimal, verify_count, verify_keys
 from contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
 from contract.lora import EdgeShape, Factors, verify_alpha, verify_finite
-from contract.names import bank_name, verify_digest, verify_model_id, verify_name
+from contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
 from contract.recipe import GROUP_COUNTS
 
 BANK_FORMAT = 1
@@ -172,7 +172,7 @@ class Bank:
             NonFiniteError: There is NaN or infinity.
         """
         for layer, projection in self.header.shape.blocks():
-            for side, experts in zip("AB", self.factors(layer, projection), strict=True):
+            for side, experts in zip(SIDES, self.factors(layer, projection), strict=True):
                 for expert in experts:
                     verify_finite(expert, bank_name(layer, projection, side))
 

@@ -21,8 +21,8 @@ from contract.digest import sha256_hex
 from contract.errors import FormatError, LimitError, MismatchError
 from contract.fields import format_decimal, parse_count, parse_decimal, verify_count, verify_keys
 from contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_LAYERS, MAX_PROMPT_TOKENS, MAX_RANK
-from contract.lora import EdgeShape, Lora, verify_alpha, verify_finite
-from contract.names import PROJECTIONS, peft_name, verify_digest, verify_model_id, verify_name
+from contract.lora import EdgeShape, Lora, verify_alpha
+from contract.names import PROJECTIONS, SIDES, peft_name, verify_digest, verify_model_id, verify_name
 
 BUNDLE_FORMAT = 1
 
@@ -128,11 +128,12 @@ def encode_bundle(bundle: Bundle) -> bytes:
     """
     lora = bundle.lora
     verify_bundle_size(lora.shape, lora.rank)
-    tensors = {}
-    for (layer, projection), factors in lora.factors.items():
-        for side, factor in zip("AB", factors, strict=True):
-            verify_finite(factor, f"layer {layer} {projection} {side}")
-            tensors[peft_name(layer, projection, side)] = factor
+    lora.verify_finite()
+    tensors = {
+        peft_name(*block, side): factor
+        for block, factors in lora.factors.items()
+        for side, factor in zip(SIDES, factors, strict=True)
+    }
     specs = {name: TensorSpec("F16", factor.shape) for name, factor in tensors.items()}
     parts = [encode_header(_KIND, BUNDLE_FORMAT, _to_metadata(bundle.header), specs)]
     parts += [tensors[name].tobytes() for name in tensor_order(specs)]
@@ -148,7 +149,7 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
     container = parse_container(data, kind=_KIND, version=BUNDLE_FORMAT, max_bytes=MAX_BUNDLE_BYTES)
     header = _from_metadata(container.metadata)
     shape = _edge_shape(container, header)
-    expected = {peft_name(*block, side) for block in shape.blocks() for side in "AB"}
+    expected = {peft_name(*block, side) for block in shape.blocks() for side in SIDES}
     if container.specs.keys() != expected:
         raise FormatError(f"bundle: expected {len(expected)} LoRA tensors, found {len(container.specs)} or other names")
     factors = {
@@ -156,9 +157,7 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
         for block in shape.blocks()
     }
     lora = Lora(shape, header.rank, header.alpha, factors)
-    for (layer, projection), pair in factors.items():
-        for side, factor in zip("AB", pair, strict=True):
-            verify_finite(factor, f"layer {layer} {projection} {side}")
+    lora.verify_finite()
     return Bundle(header, lora)
 
 
@@ -177,7 +176,7 @@ def verify_bundle_size(shape: EdgeShape, rank: int) -> None:
 
 def _edge_shape(container: Container, header: BundleHeader) -> EdgeShape:
     """The shape that the first gate projection implies; every other tensor is then compared with it."""
-    first = [container.specs.get(peft_name(0, "gate", side)) for side in "AB"]
+    first = [container.specs.get(peft_name(0, "gate", side)) for side in SIDES]
     sizes = [spec.shape for spec in first if spec is not None and len(spec.shape) == 2]
     if len(sizes) != 2:
         raise FormatError(f"bundle: expected matrices {peft_name(0, 'gate', 'A')} and B")

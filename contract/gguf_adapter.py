@@ -10,8 +10,7 @@ import gguf
 
 from contract.atomic import atomic_path
 from contract.bundle import Bundle
-from contract.lora import verify_finite
-from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID, gguf_name
+from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID, SIDES, gguf_name
 
 
 def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") -> None:
@@ -27,6 +26,7 @@ def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") 
         OSError: The file cannot be written.
     """
     lora = bundle.lora
+    lora.verify_finite()
     with atomic_path(path) as temporary:
         writer = gguf.GGUFWriter(temporary, architecture)
         try:
@@ -36,9 +36,8 @@ def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") 
             writer.add_string(MASTER_MODEL_ID, bundle.header.edge_model_id)
             writer.add_string(MASTER_MODEL_DIGEST, bundle.header.edge_model_digest)
             for layer, projection in lora.shape.blocks():
-                for side, factor in zip("ab", lora.factors[layer, projection], strict=True):
-                    verify_finite(factor, f"layer {layer} {projection} {side}")
-                    writer.add_tensor(f"{gguf_name(layer, projection)}.lora_{side}", factor)
+                for side, factor in zip(SIDES, lora.factors[layer, projection], strict=True):
+                    writer.add_tensor(f"{gguf_name(layer, projection)}.lora_{side.lower()}", factor)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contract.errors import FormatError, LimitError, NonFiniteError
 from contract.fields import format_decimal, verify_count
 from contract.limits import MAX_ALPHA, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_RANK
-from contract.names import PROJECTIONS
+from contract.names import PROJECTIONS, SIDES
 
 Factors = tuple[NDArray[np.float16], NDArray[np.float16]]
 """A (rank, in) and B (out, rank), float16; the delta of the weight (out, in) is alpha / rank * B @ A."""
@@ -83,7 +83,7 @@ class Lora:
             width_in, width_out = self.shape.in_out(projection)
             for factor, side, shape in zip(
                 self.factors[layer, projection],
-                "AB",
+                SIDES,
                 ((self.rank, width_in), (width_out, self.rank)),
                 strict=True,
             ):
@@ -97,6 +97,16 @@ class Lora:
     def scale(self) -> float:
         """Alpha / rank, what the product of the factors is multiplied by."""
         return self.alpha / self.rank
+
+    def verify_finite(self) -> None:
+        """Read every factor and check its numbers.
+
+        Raises:
+            NonFiniteError: There is NaN or infinity.
+        """
+        for layer, projection in self.shape.blocks():
+            for side, factor in zip(SIDES, self.factors[layer, projection], strict=True):
+                verify_finite(factor, f"layer {layer} {projection} {side}")
 
 
 def verify_alpha(alpha: float) -> float:
