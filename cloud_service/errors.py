@@ -149,9 +149,17 @@ class RangeError(RequestError):
 
 
 class MethodError(RequestError):
-    """The resource exists and does not know the method."""
+    """The resource exists and does not know the method.
+
+    Attributes:
+        allowed: The methods it knows, as in the header `Allow`.
+    """
 
     code = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"expected method {allowed}, found another", "the methods of each path are at /docs")
+        self.allowed = allowed
 
 
 class NotFoundError(RequestError):

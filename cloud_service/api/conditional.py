@@ -1,0 +1,79 @@
+"""Rules of content negotiation, conditional requests and ranges (RFC 9110), without I/O.
+
+What is offered, and where its bytes come from, belongs to the routes.
+"""
+
+import re
+from collections.abc import Sequence
+
+from cloud_service.errors import NotAcceptableError, RangeError
+
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
+_QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCII | re.IGNORECASE)
+
+
+def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
+    """The media type to answer with: the one that the client likes best, among equals the first on offer.
+
+    Raises:
+        NotAcceptableError: The client accepts none of them.
+    """
+    if accept is None or not accept.strip():
+        return offered[0]
+    wishes = [_parse_wish(part) for part in accept.split(",")]
+    qualities = [_quality(media_type, wishes) for media_type in offered]
+    best = max(qualities)
+    if best == 0:
+        raise NotAcceptableError(f"expected Accept to allow {' or '.join(offered)}", "send one of them, or */*")
+    return offered[qualities.index(best)]
+
+
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Whether the client has the representation already, by `If-None-Match`."""
+    if if_none_match is None:
+        return False
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return etag in tags or "*" in tags
+
+
+def select_range(header: str | None, if_range: str | None, etag: str, size: int) -> tuple[int, int] | None:
+    """First and one-after-last byte to send; None for all of them.
+
+    One range is understood. Several, other units, and ranges of a representation that has changed lead to the whole, as
+    the RFC allows.
+
+    Raises:
+        RangeError: The range lies behind the end.
+    """
+    if header is None or (if_range is not None and if_range.strip() != etag):
+        return None
+    match = _RANGE.fullmatch(header)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1 if last else size)
+        if last and int(last) < int(first):
+            return None
+    if start >= stop:
+        raise RangeError(size)
+    return start, stop
+
+
+def _parse_wish(part: str) -> tuple[str, float]:
+    media_range, *parameters = part.split(";")
+    for parameter in parameters:
+        if match := _QUALITY.fullmatch(parameter):
+            return media_range.strip().lower(), float(match[1])
+    return media_range.strip().lower(), 1.0
+
+
+def _quality(media_type: str, wishes: Sequence[tuple[str, float]]) -> float:
+    # The most specific wish decides, even when it is a refusal.
+    for pattern in (media_type, f"{media_type.split('/')[0]}/*", "*/*"):
+        matching = [quality for wish, quality in wishes if wish == pattern]
+        if matching:
+            return max(matching)
+    return 0.0

@@ -1,0 +1,145 @@
+"""The only place that knows which implementations are real: puts settings, store, generators and servers together."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+
+from cloud_service.api import GrpcServer, create_app
+from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.channels import ChannelService
+from cloud_service.config import CloudSettings
+from cloud_service.errors import ConfigurationError
+from cloud_service.generation import LoadedGenerator
+from cloud_service.runner import Runner
+from cloud_service.server import serve
+from cloud_service.service import LoraService
+from cloud_service.store import Store
+from cloud_service.store.redis import RedisStore
+from cloud_service.store.sqlite import SqliteStore
+from cloud_service.telemetry import Metrics
+from contract.errors import ContractError
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Everything of one process, ready to serve."""
+
+    app: FastAPI
+    grpc_server: GrpcServer
+    service: LoraService
+    channels: ChannelService
+
+
+def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
+    """The generators that the settings name, in memory.
+
+    Raises:
+        ConfigurationError: One of them, or a model that it belongs to, cannot be loaded.
+    """
+    # Torch takes seconds to import, and commands that only talk to a service do without.
+    from cloud_service.generator import GeneratorError, load_generator
+
+    generators: list[LoadedGenerator] = []
+    for source in settings.generators:
+        started = time.perf_counter()
+        try:
+            generator = load_generator(source.directory, source.cloud_model, source.edge_model, source.device)
+        except (GeneratorError, ContractError, OSError, ValueError) as e:
+            hint = getattr(e, "hint", "") or "check CLOUD_GENERATORS"
+            raise ConfigurationError(f"cannot load the generator in {source.directory}: {e}", hint) from e
+        seconds = round(time.perf_counter() - started, 2)
+        _log.info("generator_loaded", generator=generator.info.id, digest=generator.info.digest, seconds=seconds)
+        generators.append(generator)
+    return generators
+
+
+def open_store(settings: CloudSettings) -> Store:
+    """Redis when the settings name one, else the embedded file.
+
+    Raises:
+        ConfigurationError: The URL is none.
+        StoreUnavailableError: The file cannot be opened.
+    """
+    if settings.redis_url is None:
+        return SqliteStore(
+            settings.store_path,
+            bundle_budget_bytes=settings.bundle_budget_bytes,
+            recipe_ttl_seconds=settings.recipe_ttl_seconds,
+            device_ttl_seconds=settings.device_ttl_seconds,
+            timeout_seconds=settings.store_timeout_seconds,
+        )
+    try:
+        return RedisStore(
+            settings.redis_url.get_secret_value(),
+            bundle_budget_bytes=settings.bundle_budget_bytes,
+            recipe_ttl_seconds=settings.recipe_ttl_seconds,
+            device_ttl_seconds=settings.device_ttl_seconds,
+            timeout_seconds=settings.store_timeout_seconds,
+        )
+    except ValueError as e:
+        raise ConfigurationError("CLOUD_REDIS_URL: expected redis://, rediss:// or unix://") from e
+
+
+@asynccontextmanager
+async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
+    """Everything of one process, with runners that run; closed on the way out."""
+    metrics = Metrics()
+    store = open_store(settings)
+    try:
+        runners = [
+            Runner(
+                generator,
+                max_batch=settings.max_batch,
+                max_delay_seconds=settings.max_delay_ms / 1000,
+                max_queue=settings.max_queue,
+                events=metrics,
+            )
+            for generator in generators
+        ]
+        catalog = Catalog(
+            [
+                ServedGenerator(generator.info, generator.bank, runner)
+                for generator, runner in zip(generators, runners, strict=True)
+            ]
+        )
+        service = LoraService(
+            catalog,
+            store,
+            request_timeout_seconds=settings.request_timeout_seconds,
+            lease_seconds=settings.lease_seconds,
+            assembly_threads=settings.assembly_threads,
+            events=metrics,
+        )
+        channels = ChannelService(store, watch_interval_seconds=settings.watch_interval_seconds)
+        app = create_app(service, channels, metrics, body_timeout_seconds=settings.body_timeout_seconds)
+        for runner in runners:
+            runner.start()
+        try:
+            yield Cloud(app, GrpcServer(service, channels, metrics), service, channels)
+        finally:
+            await service.close(timeout_seconds=0)
+    finally:
+        await store.aclose()
+
+
+async def run(
+    settings: CloudSettings,
+    generators: Sequence[LoadedGenerator],
+    stop: asyncio.Event,
+    listening: Callable[[int, int], None] | None = None,
+) -> None:
+    """Serve until `stop` is set.
+
+    Raises:
+        ConfigurationError: The settings do not describe a service that can run.
+        StoreUnavailableError: The embedded store cannot be opened.
+    """
+    async with open_cloud(settings, generators) as cloud:
+        await serve(settings, cloud.app, cloud.grpc_server, cloud.service, cloud.channels, stop, listening)

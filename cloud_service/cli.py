@@ -1,0 +1,160 @@
+"""The command line `loragen`: runs the service, and talks to a running one.
+
+Commands that need more than this package (`train`, `evaluate`) are plugged in by entry points of the group
+`loragen.commands`, so that the service never imports training. What commands do is done elsewhere; here they are
+spelled.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloud_service.errors import CloudError, InvalidRequestError
+from contract.atomic import write_atomic
+from contract.bundle import parse_bundle
+from contract.errors import ContractError
+
+app = typer.Typer(
+    name="loragen",
+    help="Turn task descriptions into LoRA weights for small on-device language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+COMMAND_GROUP = "loragen.commands"
+
+_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
+_DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class ExportFormat(StrEnum):
+    """What a bundle can be exported to."""
+
+    peft = "peft"
+    gguf = "gguf"
+
+
+@app.command()
+def serve() -> None:
+    """Run the cloud service, HTTP and gRPC; all settings are environment variables (CLOUD_...)."""
+    # Imported here, so that commands that only talk to a service start fast.
+    from cloud_service.bootstrap import load_generators, run
+    from cloud_service.config import load_settings
+    from cloud_service.server import stop_on_signals
+    from cloud_service.telemetry import configure_logging
+
+    async def main() -> None:
+        with stop_on_signals() as stop:
+            await run(settings, generators, stop)
+
+    with _errors_told(exit_code=2):
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        generators = load_generators(settings)
+        asyncio.run(main())
+
+
+@app.command()
+def generate(
+    task: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The request as .json, or a text: the description.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
+    recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
+    publish: Annotated[str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle there.")] = None,
+    url: _Url = _DEFAULT_URL,
+) -> None:
+    """Generate a LoRA for a task on a running service, and write the bundle."""
+    from cloud_service.client import CloudClient
+
+    with _errors_told(), CloudClient(url) as client:
+        request = _read_task(task)
+        if publish is not None:
+            channel, _, name = publish.partition("/")
+            request["publish"] = {"channel": channel, "name": name}
+        answer = client.generate(request)
+        write_atomic(output, client.fetch(answer.links.bundle, answer.id))
+        if recipe is not None:
+            write_atomic(recipe, client.fetch(answer.links.recipe, answer.recipe_id))
+    source = "cached" if answer.cached else f"generated in {answer.timings.total_ms:.0f} ms"
+    typer.echo(f"bundle {answer.id}")
+    typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
+    typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
+
+
+@app.command()
+def publish(
+    channel: Annotated[str, typer.Argument(help="Channel that devices follow.")],
+    name: Annotated[str, typer.Argument(help="Name that devices serve it under.")],
+    bundle_id: Annotated[str, typer.Argument(help="Id of a bundle that the service generated.")],
+    url: _Url = _DEFAULT_URL,
+) -> None:
+    """Publish a bundle in a channel of a running service."""
+    from cloud_service.client import CloudClient
+
+    with _errors_told(), CloudClient(url) as client:
+        version = client.publish(channel, name, bundle_id)
+    typer.echo(f"{channel}/{name} is {bundle_id}; the channel is at version {version}")
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A bundle file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for peft, file for gguf.")],
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="peft or gguf.")] = ExportFormat.peft,
+    base_model: Annotated[str, typer.Option(help="Base model that the PEFT configuration names.")] = "",
+    architecture: Annotated[str, typer.Option(help="Architecture of the base model's GGUF file.")] = "llama",
+) -> None:
+    """Export a bundle to a PEFT directory or to a GGUF adapter."""
+    from contract.gguf_adapter import write_gguf_adapter
+    from contract.peft import export_peft
+
+    with _errors_told():
+        parsed = parse_bundle(bundle.read_bytes())
+        if export_format is ExportFormat.peft:
+            export_peft(parsed, output, base_model or parsed.header.edge_model_id)
+        else:
+            write_gguf_adapter(parsed, output, architecture)
+    typer.echo(f"wrote {output}")
+
+
+def main() -> None:
+    """Run `loragen` with the commands of all installed plug-ins."""
+    for entry_point in entry_points(group=COMMAND_GROUP):
+        command = entry_point.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry_point.name)
+        else:
+            app.command(entry_point.name)(command)
+    app()
+
+
+def _read_task(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        request = json.loads(text) if path.suffix == ".json" else {"description": text}
+    except UnicodeDecodeError as e:
+        raise InvalidRequestError(f"{path}: expected UTF-8, found {e.reason} at byte {e.start}") from e
+    except ValueError as e:
+        raise InvalidRequestError(f"{path}: expected JSON: {e}", "name the file .txt if it is the description") from e
+    if not isinstance(request, dict):
+        raise InvalidRequestError(f"{path}: expected a JSON object, found {type(request).__name__}")
+    return request
+
+
+@contextlib.contextmanager
+def _errors_told(exit_code: int = 1) -> Iterator[None]:
+    try:
+        yield
+    except (CloudError, ContractError, OSError) as e:
+        typer.echo(f"error: {e}", err=True)
+        if hint := getattr(e, "hint", ""):
+            typer.echo(f"hint: {hint}", err=True)
+        raise typer.Exit(exit_code) from e
