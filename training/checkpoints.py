@@ -21,7 +21,9 @@ def store_checkpoint(
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary / "parameters.safetensors")
+    save_file(
+        {name: value.detach().contiguous() for name, value in parameters.items()}, temporary / "parameters.safetensors"
+    )
     moments: dict[str, Tensor] = {}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():

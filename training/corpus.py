@@ -1,6 +1,7 @@
 """Adapter: the packed public data sets on disk (`--data DIR`), as plain records.
 
-Only reads and splits; what a record is used for belongs to `training.families`. Sources and licences are named in the model card.
+Only reads and splits; what a record is used for belongs to `training.families`. Sources and licences are named in the
+model card.
 """
 
 import hashlib
@@ -22,7 +23,9 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         FileNotFoundError: With the folder that `--data` should name.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: --data must name the folder that holds {path.parent.name}/{path.name}")
+        raise FileNotFoundError(
+            f"{path} is missing: --data must name the folder that holds {path.parent.name}/{path.name}"
+        )
     with path.open("rb") as file:
         for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"):
             yield json.loads(line)

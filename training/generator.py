@@ -1,7 +1,8 @@
 """Training of a generator: read descriptions, mix experts, answer inputs without the description.
 
-For each task, the cloud model reads the description once, and the edge model answers several inputs under the un-merged LoRA. Only answer
-tokens carry the loss, each answer with equal weight. The edge model is frozen, and none of its gradients are computed.
+For each task, the cloud model reads the description once, and the edge model answers several inputs under the un-merged
+LoRA. Only answer tokens carry the loss, each answer with equal weight. The edge model is frozen, and none of its
+gradients are computed.
 """
 
 import random
@@ -56,11 +57,15 @@ class GeneratorSettings:
 class EdgeAnswers:
     """The frozen edge model, answering under LoRA factors or none."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int, compiled: bool = False) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int, compiled: bool = False
+    ) -> None:
         self.model = model.requires_grad_(False).eval()
         self.turns = ChatTurns(tokenizer, longest)
         self._lora = UnmergedLora(model)
-        self._hidden: Callable[[Tensor], Tensor] = torch.compile(self._states, dynamic=True) if compiled else self._states
+        self._hidden: Callable[[Tensor], Tensor] = (
+            torch.compile(self._states, dynamic=True) if compiled else self._states
+        )
 
     def _states(self, ids: Tensor) -> Tensor:
         states: Tensor = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
@@ -89,7 +94,8 @@ def answer_loss(logits: Tensor, batch: AnswerBatch) -> Tensor:
 def exact_matches(logits: Tensor, batch: AnswerBatch) -> Tensor:
     """Whether greedy decoding gives each answer exactly, (rows,) bool.
 
-    Greedy decoding yields the answer if and only if each of its tokens, its end included, is the likeliest after the ones before.
+    Greedy decoding yields the answer if and only if each of its tokens, its end included, is the likeliest after the
+    ones before.
     """
     wrong = (logits.argmax(-1) != batch.targets).long()
     return torch.zeros(len(batch.ids), dtype=torch.long).index_add(0, batch.rows.cpu(), wrong.cpu()) == 0
@@ -179,7 +185,9 @@ def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, count, size)]
 
 
-def trained_parameters(generator: LoraGenerator, cloud: PreTrainedModel, settings: GeneratorSettings) -> Mapping[str, Tensor]:
+def trained_parameters(
+    generator: LoraGenerator, cloud: PreTrainedModel, settings: GeneratorSettings
+) -> Mapping[str, Tensor]:
     """Every tensor that training moves, by name. The cloud model's head and last unused rows stay as they are."""
     parameters: dict[str, Tensor] = {f"generator.{name}": value for name, value in generator.named_parameters()}
     if settings.train_cloud:

@@ -1,6 +1,7 @@
-"""The one training loop: schedule, gradient clipping, checkpoints, progress. What a step computes belongs to its caller.
+"""The one training loop: schedule, gradient clipping, checkpoints, progress. What a step computes is its caller's.
 
-Each step's randomness is a function of the seed and the step's number, so a resumed run gives the losses of an uninterrupted one.
+Each step's randomness is a function of the seed and the step's number, so a resumed run gives the losses of an
+uninterrupted one.
 """
 
 import json
@@ -79,7 +80,7 @@ def train(
                 for group, rate in zip(optimizer.param_groups, peak, strict=True):
                     group["lr"] = rate * factor
             loss, count = compute_loss(step)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), run.clip_norm)
             for optimizer in optimizers:
                 optimizer.step()

@@ -1,14 +1,16 @@
-"""Scores of one generator on drawn episodes, with its controls on the same inputs, all un-merged and in one process.
+"""Scores of one generator on drawn episodes, with its controls on the same inputs, un-merged and in one process.
 
-Quick enough to choose settings on validation episodes. The numbers of the product, merged and quantized, come from the services themselves.
+Quick enough to choose settings on validation episodes. The numbers of the product, merged and quantized as served, come from the demo,
+which goes through both services.
 """
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
@@ -20,15 +22,40 @@ from training.generator import EdgeAnswers, exact_matches
 from training.gibberish import gibberish
 
 COLUMNS = ("base", "prompted", "right", "another", "gibberish")
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95 % bootstrap interval; resampled are episodes, since inputs of one episode share a description."""
+
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Exact match in [0, 1] by column, over all inputs of a family."""
+    """Exact match of every episode of a suite.
 
-    family: str
-    inputs: int
-    exact: dict[str, float]
+    Attributes:
+        tasks: Names of the episodes' tasks.
+        instances: Inputs in all.
+        exact: By column, (episodes,) share of inputs answered exactly, in [0, 1].
+        tokens: Mean input tokens of the edge model, by `prompted` and `specialized`.
+    """
+
+    tasks: tuple[str, ...]
+    instances: int
+    exact: Mapping[str, NDArray[np.float64]]
+    tokens: Mapping[str, float]
+
+    def interval(self, column: str, minus: str | None = None) -> Interval:
+        """Mean of a column, or of its paired difference to another."""
+        values = self.exact[column] - (self.exact[minus] if minus else 0.0)
+        drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+        low, high = np.quantile(values[drawn].mean(1), (0.025, 0.975))
+        return Interval(float(values.mean()), float(low), float(high))
 
 
 def draw_episodes(family: Family, split: Split, count: int, inputs: int, seed: int = 0) -> list[Episode]:
@@ -38,34 +65,50 @@ def draw_episodes(family: Family, split: Split, count: int, inputs: int, seed: i
 
 
 def score_episodes(
-    name: str, episodes: Sequence[Episode], generator: LoraGenerator, tokenizer: PreTrainedTokenizerBase, edge: EdgeAnswers
+    episodes: Sequence[Episode], generator: LoraGenerator, tokenizer: PreTrainedTokenizerBase, edge: EdgeAnswers
 ) -> Scores:
-    """Scores every column on the same inputs.
+    """Scores every column on the same inputs, by the answer that greedy decoding gives.
 
     Args:
-        name: For the table.
-        episodes: At least two; *another* is the description of the next episode.
+        episodes: At least two; *another* is the description of a later episode of another task, where there is one.
         generator: In evaluation mode.
         tokenizer: The cloud model's.
         edge: The edge model; its turns must be long enough for the prompts.
     """
-    hits: dict[str, list[bool]] = defaultdict(list)
-    rng = random.Random(f"controls/{name}")
-    for index, episode in enumerate(episodes):
-        prompt = render_prompt(episode.task)
-        other = episodes[(index + 1) % len(episodes)].task
-        described: dict[str, TaskDescription] = {
-            "right": episode.task,
-            "another": other,
-            "gibberish": gibberish(rng, len(prompt)),
-        }
-        plain = edge.turns.batch(episode.instances, [None] * len(episode.instances))
-        prompted = edge.turns.batch(episode.instances, [prompt] * len(episode.instances))
-        with torch.inference_mode():
-            hits["base"] += exact_matches(edge.logits(plain, None), plain).tolist()
-            hits["prompted"] += exact_matches(edge.logits(prompted, None), prompted).tolist()
+    exact: dict[str, list[float]] = {column: [] for column in COLUMNS}
+    tokens: dict[str, list[int]] = {"prompted": [], "specialized": []}
+    rng = random.Random("gibberish")
+    with torch.inference_mode():
+        for index, episode in enumerate(episodes):
+            prompt = render_prompt(episode.task)
+            count = len(episode.instances)
+            plain = edge.turns.batch(episode.instances, [None] * count)
+            prompted = edge.turns.batch(episode.instances, [prompt] * count)
+            matches = {
+                "base": exact_matches(edge.logits(plain, None), plain),
+                "prompted": exact_matches(edge.logits(prompted, None), prompted),
+            }
+            described = {
+                "right": episode.task,
+                "another": _another(episodes, index),
+                "gibberish": gibberish(rng, len(prompt)),
+            }
             for column, task in described.items():
-                ids, lengths = pad_right(encode_prompts(tokenizer, [render_prompt(task)]))
-                factors = generator.bank(generator(ids, lengths))
-                hits[column] += exact_matches(edge.logits(plain, factors), plain).tolist()
-    return Scores(name, len(hits["base"]), {column: sum(hits[column]) / len(hits[column]) for column in COLUMNS})
+                gates = generator(*pad_right(encode_prompts(tokenizer, [render_prompt(task)])))
+                matches[column] = exact_matches(edge.logits(plain, generator.bank(gates)), plain)
+            for column, hits in matches.items():
+                exact[column].append(hits.float().mean().item())
+            for instance in episode.instances:
+                tokens["prompted"].append(len(edge.turns.question(instance.input, prompt)))
+                tokens["specialized"].append(len(edge.turns.question(instance.input)))
+    return Scores(
+        tuple(episode.name for episode in episodes),
+        sum(len(episode.instances) for episode in episodes),
+        {column: np.array(values) for column, values in exact.items()},
+        {column: float(np.mean(values)) for column, values in tokens.items()},
+    )
+
+
+def _another(episodes: Sequence[Episode], index: int) -> TaskDescription:
+    later = [*episodes[index + 1 :], *episodes[:index]]
+    return next((e for e in later if e.name != episodes[index].name), later[0]).task

@@ -49,7 +49,8 @@ class NanoRecipe:
     paragraphs: int
     edge: LanguageModelSize
     cloud_layers: tuple[int, ...]
-    pretrain: PretrainSettings
+    edge_pretrain: PretrainSettings
+    cloud_pretrain: PretrainSettings
     generator: GeneratorConfig
     fit: GeneratorSettings
 
@@ -62,7 +63,8 @@ NANO = NanoRecipe(
     paragraphs=24_000,
     edge=LanguageModelSize(hidden=256, intermediate=768, layers=6, heads=4, key_value_heads=2),
     cloud_layers=(0, 1, 2, 3, 2, 3, 4, 5, 4, 5),
-    pretrain=PretrainSettings(steps=1500),
+    edge_pretrain=PretrainSettings(steps=1500),
+    cloud_pretrain=PretrainSettings(steps=250, learning_rate=1e-3, warmup=20, seed=1),
     generator=GeneratorConfig(
         id="nano",
         experts=48,
@@ -75,7 +77,15 @@ NANO = NanoRecipe(
         adapter_rank=0,
         max_prompt_tokens=1000,
     ),
-    fit=GeneratorSettings(steps=2600, train_cloud=True),
+    fit=GeneratorSettings(
+        steps=2600,
+        tasks=12,
+        inputs=8,
+        learning_rate=1.5e-3,
+        cloud_learning_rate=5e-4,
+        train_cloud=True,
+        weight_decay=0.01,
+    ),
 )
 TINY = NanoRecipe(
     vocabulary=400,
@@ -85,9 +95,18 @@ TINY = NanoRecipe(
     paragraphs=20,
     edge=LanguageModelSize(hidden=32, intermediate=64, layers=2, heads=2, key_value_heads=1),
     cloud_layers=(0, 1, 1),
-    pretrain=PretrainSettings(steps=3, rows=2, length=64, warmup=1),
+    edge_pretrain=PretrainSettings(steps=3, rows=2, length=64, warmup=1),
+    cloud_pretrain=PretrainSettings(steps=2, rows=2, length=64, warmup=1, seed=1),
     generator=GeneratorConfig(
-        id="tiny", experts=4, gating="dense", groups=3, rank=2, alpha=2.0, norm="layer", router_width=16, adapter_rank=0,
+        id="tiny",
+        experts=4,
+        gating="dense",
+        groups=3,
+        rank=2,
+        alpha=2.0,
+        norm="layer",
+        router_width=16,
+        adapter_rank=0,
         max_prompt_tokens=400,
     ),
     fit=GeneratorSettings(steps=3, tasks=4, inputs=2, train_cloud=True, warmup=1, longest_prompt=400, longest_turn=96),
@@ -102,17 +121,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="checkpoints; a second call resumes")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, under a minute")
     arguments = parser.parse_args(argv)
-    train_pair(TINY if arguments.tiny else NANO, arguments.data, arguments.out, arguments.runs, compiled=not arguments.tiny)
+    train_pair(
+        TINY if arguments.tiny else NANO, arguments.data, arguments.out, arguments.runs, compiled=not arguments.tiny
+    )
 
 
 def train_pair(recipe: NanoRecipe, data: Path, out: Path, runs: Path, compiled: bool) -> None:
     """Trains whatever is not yet finished under `runs`, and writes the pair to `out`."""
     mixture = load_mixture(data)
     tokenizer = _tokenizer(recipe, mixture, data, runs)
-    edge_source = _edge_model(recipe, mixture, tokenizer, data, runs, compiled)
-    edge_reference = _store_model(edge_source, tokenizer, out / "edge", "nano-edge")
+    paragraphs = sample_paragraphs(data, recipe.paragraphs, seed=0)
+
+    edge_source = make_model(recipe.edge, tokenizer, recipe.edge_pretrain.seed)
+    rows = PackedRows(mixture, paragraphs, tokenizer, recipe.edge_pretrain)
+    pretrain(edge_source, rows, recipe.edge_pretrain, runs / "edge", "edge LM", compiled)
     cloud = grow_model(edge_source, list(recipe.cloud_layers))
-    edge = EdgeAnswers(LlamaForCausalLM.from_pretrained(out / "edge", dtype=torch.bfloat16), tokenizer, recipe.fit.longest_turn)
+    rows = PackedRows(mixture, paragraphs, tokenizer, recipe.cloud_pretrain)
+    pretrain(cloud, rows, recipe.cloud_pretrain, runs / "cloud", "cloud LM", compiled)
+
+    edge_reference = _store_model(edge_source, tokenizer, out / "edge", "nano-edge")
+    frozen = LlamaForCausalLM.from_pretrained(out / "edge", dtype=torch.bfloat16)
+    edge = EdgeAnswers(frozen, tokenizer, recipe.fit.longest_turn)
     torch.manual_seed(recipe.fit.seed)
     generator = LoraGenerator(recipe.generator, cloud, edge_shape(edge_source.config))
     batches = EpisodeBatches(mixture, tokenizer, recipe.fit)
@@ -129,17 +158,9 @@ def _tokenizer(recipe: NanoRecipe, mixture: Mixture, data: Path, runs: Path) -> 
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _edge_model(
-    recipe: NanoRecipe, mixture: Mixture, tokenizer: PreTrainedTokenizerFast, data: Path, runs: Path, compiled: bool
-) -> LlamaForCausalLM:
-    paragraphs = sample_paragraphs(data, recipe.paragraphs, recipe.pretrain.seed)
-    rows = PackedRows(mixture, paragraphs, tokenizer, recipe.pretrain)
-    model = make_model(recipe.edge, tokenizer, recipe.pretrain.seed)
-    pretrain(model, rows, recipe.pretrain, runs / "edge", "edge LM", compiled)
-    return model
-
-
-def _store_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, name: str) -> ModelReference:
+def _store_model(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, name: str
+) -> ModelReference:
     shutil.rmtree(folder, ignore_errors=True)
     state = {key: value.to(torch.float16) for key, value in model.state_dict().items()}
     copy = LlamaForCausalLM(model.config).to(torch.float16)

@@ -1,7 +1,7 @@
 """Base training of one nano language model on prose and prompted tasks, in packed rows without padding.
 
-Prompted tasks are conversations with a system prompt and several turns, so that **prompted** is a real competitor; one in eight has no
-system prompt. Answers weigh 1 in the loss, all other tokens `CONTEXT_WEIGHT`.
+Prompted tasks are conversations with a system prompt and several turns, so that **prompted** is a real competitor; one
+in eight has no system prompt. Answers weigh 1 in the loss, all other tokens `CONTEXT_WEIGHT`.
 """
 
 import random
@@ -54,7 +54,13 @@ class PackedRows:
     ) -> None:
         self._mixture, self._paragraphs, self._tokenizer, self._settings = mixture, paragraphs, tokenizer, settings
         self._bos, self._end = tokenizer.convert_tokens_to_ids(["<|bos|>", "<|end|>"])
-        self._roles = dict(zip(("system", "user", "assistant"), tokenizer.convert_tokens_to_ids(["<|system|>", "<|user|>", "<|assistant|>"]), strict=True))
+        self._roles = dict(
+            zip(
+                ("system", "user", "assistant"),
+                tokenizer.convert_tokens_to_ids(["<|system|>", "<|user|>", "<|assistant|>"]),
+                strict=True,
+            )
+        )
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Ids and weights of one step, each (rows, length + 1)."""
@@ -89,7 +95,7 @@ class PackedRows:
         yield [*self._encode(answer), self._end], 1.0
 
     def _encode(self, text: str) -> list[int]:
-        return self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids  # type: ignore[no-any-return]
+        return self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def make_model(size: LanguageModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -138,7 +144,12 @@ def make_optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.
 
 
 def pretrain(
-    model: LlamaForCausalLM, rows: PackedRows, settings: PretrainSettings, directory: Path, title: str, compiled: bool = True
+    model: LlamaForCausalLM,
+    rows: PackedRows,
+    settings: PretrainSettings,
+    directory: Path,
+    title: str,
+    compiled: bool = True,
 ) -> list[float]:
     """Trains the model in place.
 

@@ -1,4 +1,4 @@
-"""Trains the tokenizer that both nano models share, with the chat template that training, service and device all render."""
+"""Trains the tokenizer that both nano models share, with the chat template that training, service and device render."""
 
 import random
 from collections.abc import Iterable, Iterator

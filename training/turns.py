@@ -1,4 +1,7 @@
-"""Token ids of what the edge model sees: the user's input with or without a system prompt, and the answer, by its own chat template."""
+"""Token ids of what the edge model sees, by its own chat template.
+
+That is the user's input, with or without a system prompt, and the answer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,10 +61,18 @@ class ChatTurns:
             encoded.append((question, answer))
         longest = -(-max(len(q) + len(a) for q, a in encoded) // multiple) * multiple
         ids = torch.zeros(len(encoded), longest, dtype=torch.long)
-        rows, places, targets = [], [], []
+        rows: list[int] = []
+        places: list[int] = []
+        targets: list[int] = []
         for row, (question, answer) in enumerate(encoded):
             ids[row, : len(question) + len(answer)] = torch.tensor(question + answer)
             rows += [row] * len(answer)
             places += range(len(question) - 1, len(question) + len(answer) - 1)
             targets += answer
-        return AnswerBatch(ids, torch.tensor(rows), torch.tensor(places), torch.tensor(targets), sum(len(q) + len(a) for q, a in encoded))
+        return AnswerBatch(
+            ids,
+            torch.tensor(rows),
+            torch.tensor(places),
+            torch.tensor(targets),
+            sum(len(q) + len(a) for q, a in encoded),
+        )

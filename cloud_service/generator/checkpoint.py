@@ -1,7 +1,7 @@
 """Adapter: a generator on disk, as a folder of `generator.json`, `router.safetensors` and `bank.safetensors`.
 
-`generator.json` binds everything: the settings, the digests of both models and of both other files. Its own sha256 is the generator's
-digest. The bank is the contract's file, ready to be served to devices.
+`generator.json` binds everything: the settings, the digests of both models and of both other files. Its own sha256 is
+the generator's digest. The bank is the contract's file, ready to be served to devices.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
-from contract.bank import BankHeader, write_bank
+from contract.bank import Bank, BankHeader, write_bank
 from contract.digest import file_sha256
 from contract.names import PROJECTIONS, bank_name
 
@@ -128,8 +128,8 @@ def verify_model(role: str, reference: ModelReference, digest: str) -> None:
     """
     if reference.digest != digest:
         raise CheckpointError(
-            f"{role} model has digest {digest}, but the generator was trained for {reference.id} with {reference.digest}",
-            hint=f"load the {role} model {reference.id}, or train a generator for this pair",
+            f"{role} model has digest {digest}, but the generator was trained for {reference.id} with
+            {reference.digest}", hint=f"load the {role} model {reference.id}, or train a generator for this pair",
         )
 
 
@@ -140,6 +140,16 @@ def load_parameters(directory: Path, generator: LoraGenerator) -> None:
         CheckpointError: The tensors are not those of this generator.
     """
     _load(generator, directory / ROUTER_FILE, {k for k in generator.state_dict() if not k.startswith("bank.")})
+
+
+def load_experts(directory: Path, generator: LoraGenerator) -> None:
+    """Loads the experts too, for evaluation and further training."""
+    bank = Bank.open(directory / BANK_FILE)
+    with torch.no_grad():
+        for layer, projection in generator.shape.blocks():
+            a, b = bank.factors(layer, projection)
+            generator.bank.a[projection][layer] = torch.from_numpy(a.astype(np.float32))
+            generator.bank.b[projection][layer] = torch.from_numpy(b.astype(np.float32))
 
 
 def _load(generator: LoraGenerator, path: Path, expected: set[str]) -> None:

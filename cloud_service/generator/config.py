@@ -22,7 +22,8 @@ class GeneratorConfig:
         rank: LoRA rank of one expert.
         alpha: LoRA alpha; the scale is alpha / rank.
         router_width: Width of f1's output.
-        adapter_rank: Rank of the LoRA on the cloud model's q and v projections; 0 when the cloud model itself was trained.
+        adapter_rank: Rank of the LoRA on the cloud model's q and v projections; 0 when the cloud model itself was
+            trained.
         max_prompt_tokens: Longest prompt, in tokens of the cloud model.
 
     Raises:
@@ -43,6 +44,11 @@ class GeneratorConfig:
     max_prompt_tokens: int = 4096
 
     def __post_init__(self) -> None:
+        for name in ("experts", "rank", "alpha", "router_width", "max_prompt_tokens"):
+            if getattr(self, name) <= 0:
+                raise CheckpointError(f"{name} is {getattr(self, name)}, expected more than 0")
+        if self.adapter_rank < 0:
+            raise CheckpointError(f"adapter_rank is {self.adapter_rank}, expected 0 or more")
         if self.gating not in ("topk_softmax", "dense"):
             raise CheckpointError(f"gating is {self.gating!r}, expected topk_softmax or dense")
         if self.norm not in ("batch", "layer", "none"):

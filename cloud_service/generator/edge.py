@@ -1,12 +1,12 @@
 """The edge model as the generator sees it: a frozen Hugging Face causal LM, and a LoRA that acts without being merged.
 
-Llama, Qwen2, Qwen3, Gemma 2 and Gemma 3 share the feed-forward layout that the paper adapts: gate, up and down projections without
-bias in every decoder layer. A model laid out in another way is refused, rather than adapted in part.
+Llama, Qwen2, Qwen3, Gemma 2 and Gemma 3 share the feed-forward layout that the paper adapts: gate, up and down
+projections without bias in every decoder layer. A model laid out in another way is refused, rather than adapted in
+part.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from cloud_service.generator.errors import UnsupportedModelError
 from contract.lora import EdgeShape, Lora
-from contract.names import PROJECTIONS
 
 SUPPORTED_EDGE_TYPES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 
@@ -48,7 +47,9 @@ def edge_projections(model: PreTrainedModel) -> dict[tuple[int, str], nn.Linear]
     for layer, projection in shape.blocks():
         linear = getattr(decoder.layers[layer].mlp, f"{projection}_proj", None)
         if not isinstance(linear, nn.Linear) or (linear.in_features, linear.out_features) != shape.in_out(projection):
-            raise UnsupportedModelError(f"layer {layer} of {model.config.model_type} has no usable {projection} projection")
+            raise UnsupportedModelError(
+                f"layer {layer} of {model.config.model_type} has no usable {projection} projection"
+            )
         found[layer, projection] = linear
     return found
 
@@ -73,7 +74,7 @@ class UnmergedLora:
         finally:
             self._factors = None
 
-    def _hook(self, key: tuple[int, str]) -> Any:
+    def _hook(self, key: tuple[int, str]) -> Callable[..., Tensor]:
         def add_delta(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             if self._factors is None:
                 return output
@@ -89,17 +90,13 @@ def merge_lora(model: PreTrainedModel, lora: Lora) -> None:
     """Adds a LoRA to the model's weights for good: W' = W + alpha/rank * B A (paper, section 3.3)."""
     with torch.no_grad():
         for key, linear in edge_projections(model).items():
-            a, b = (torch.from_numpy(factor).float() for factor in lora.factors[key])
-            linear.weight += (lora.scale * (b @ a)).to(linear.weight.dtype)
+            a, b = (torch.tensor(factor, device=linear.weight.device).float() for factor in lora.factors[key])
+            linear.weight.copy_(linear.weight.float() + lora.scale * (b @ a))
 
 
 def lora_factors(lora: Lora) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
     """A contract LoRA as factors for `UnmergedLora`, for one task."""
     return {
-        (layer, projection): (
-            torch.from_numpy(lora.factors[layer, projection][0]).float()[None],
-            lora.scale * torch.from_numpy(lora.factors[layer, projection][1]).float()[None],
-        )
-        for layer in range(lora.shape.layers)
-        for projection in PROJECTIONS
+        key: (torch.tensor(a).float()[None], lora.scale * torch.tensor(b).float()[None])
+        for key, (a, b) in lora.factors.items()
     }

@@ -1,8 +1,8 @@
 """Errors of the generator.
 
-    GeneratorError
-    ├── UnsupportedModelError   a model whose layout the generator cannot read or adapt
-    └── CheckpointError         a checkpoint that is incomplete, altered, or made for another model
+GeneratorError
+├── UnsupportedModelError   a model whose layout the generator cannot read or adapt
+└── CheckpointError         a checkpoint that is incomplete, altered, or made for another model
 """
 
 

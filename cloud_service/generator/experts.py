@@ -1,7 +1,7 @@
 """The expert bank in torch: n LoRA experts for each edge layer, and their mixture under gates.
 
-This is the trained side of `contract.assembly`: the same mixture, differentiable and batched over tasks. What a device merges is always
-assembled by the contract; a test holds the two together.
+This is the trained side of `contract.assembly`: the same mixture, differentiable and batched over tasks. What a device
+merges is always assembled by the contract; a test holds the two together.
 """
 
 import math
@@ -15,7 +15,7 @@ from contract.names import PROJECTIONS
 
 
 class ExpertBank(nn.Module):
-    """Experts as two tensors a projection: A (layers, n, rank, in), random; B (layers, n, out, rank), zero at the start."""
+    """Experts as two tensors a projection: A (layers, n, rank, in), random; B (layers, n, out, rank), zero at first."""
 
     def __init__(self, config: GeneratorConfig, shape: EdgeShape) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class ExpertBank(nn.Module):
             gates: (tasks, layers, groups, experts) float32.
 
         Returns:
-            By (layer, projection): A (tasks, R, in) and B (tasks, out, R), the scale alpha/rank folded into B. R is the rank for
-            mix `parameters`, and n times the rank for `deltas`.
+            By (layer, projection): A (tasks, R, in) and B (tasks, out, R), the scale alpha/rank folded into B. R is the
+            rank for mix `parameters`, and n times the rank for `deltas`.
         """
         scale = self.config.alpha / self.config.rank
         factors = {}

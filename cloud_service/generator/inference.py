@@ -1,8 +1,8 @@
 """The generator at work: prompts in, gates out. Implements `cloud_service.generation.LoadedGenerator`.
 
-On a CPU, prompts run one by one: nothing is lost there, and the same prompt gives the same bits in any company. On a GPU they run as one
-padded batch, where gates agree with those of a prompt alone to rounding only; the first result stored under a cache key is the one that
-every replica serves.
+On a CPU, prompts run one by one: nothing is lost there, and the same prompt gives the same bits in any company. On a
+GPU they run as one padded batch, where gates agree with those of a prompt alone to rounding only; the first result
+stored under a cache key is the one that every replica serves.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generation import Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import BANK_FILE, Manifest, load_parameters, read_manifest, verify_model
@@ -82,7 +81,9 @@ class TorchGenerator:
         return [Generation(gate, count) for gate, count in zip(gates, counts, strict=True)]
 
 
-def load_generator(directory: Path, cloud_model: str | Path, edge_model: str | Path, device: str = "cpu") -> TorchGenerator:
+def load_generator(
+    directory: Path, cloud_model: str | Path, edge_model: str | Path, device: str = "cpu"
+) -> TorchGenerator:
     """Loads a checkpoint together with the models that it was trained for.
 
     Args:

@@ -1,4 +1,7 @@
-"""The generator as one module: reader, routers, expert bank. Training updates it; `cloud_service.generator.inference` runs it."""
+"""The generator as one module: reader, routers, expert bank.
+
+Training updates it; `cloud_service.generator.inference` runs it.
+"""
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel

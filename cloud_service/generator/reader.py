@@ -1,20 +1,22 @@
 """The cloud model as reader: a prompt and L meta vectors in, L meta states out, one forward pass, nothing sampled.
 
-Meta vectors follow the prompt directly and padding follows them, so under causal attention a prompt's states cannot depend on how long
-its neighbours are, and no mask is needed. Position ids run on from the prompt. States are read after the final norm.
+Meta vectors follow the prompt directly and padding follows them, so under causal attention a prompt's states cannot
+depend on how long its neighbours are, and no mask is needed. Position ids run on from the prompt. States are read after
+the final norm.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.config import GeneratorConfig
-from cloud_service.generator.errors import UnsupportedModelError
+from cloud_service.generator.errors import CheckpointError, UnsupportedModelError
 
 ADAPTED = ("q_proj", "v_proj")  # what the paper trains in the cloud model
+HINT = "use adapter_rank 0 and train the cloud model itself, or a cloud model of another family"
 
 
 class CloudReader(nn.Module):
@@ -23,8 +25,15 @@ class CloudReader(nn.Module):
     def __init__(self, config: GeneratorConfig, model: PreTrainedModel, layers: int) -> None:
         super().__init__()
         self._decoder = [model.get_decoder()]  # in a list: the cloud model's weights are not this module's parameters
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        if positions is not None and config.max_prompt_tokens + layers > positions:
+            raise CheckpointError(
+                f"max_prompt_tokens is {config.max_prompt_tokens}, expected at most {positions - layers}: "
+                f"the cloud model has {positions} positions, {layers} of them for the meta vectors"
+            )
         embedding = model.get_input_embeddings()
-        spread = float(embedding.weight.detach().float().std())
+        # Gemma multiplies what it looks up; meta vectors take the place of the result.
+        spread = float(embedding.weight.detach().float().std()) * float(getattr(embedding, "embed_scale", 1.0))
         self.meta = nn.Parameter(torch.randn(layers, embedding.weight.shape[1]) * spread)
         self.adapter = CloudAdapter(config, self._decoder[0]) if config.adapter_rank else None
 
@@ -59,20 +68,25 @@ class CloudAdapter(nn.Module):
         super().__init__()
         self.scale = config.alpha / config.adapter_rank
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
-        for number, layer in enumerate(decoder.layers):
+        layers = getattr(decoder, "layers", None)
+        if layers is None:
+            raise UnsupportedModelError(f"cloud model of type {decoder.config.model_type} has no list of layers", hint=HINT)
+        for number, layer in enumerate(layers):
             for name in ADAPTED:
                 linear = getattr(getattr(layer, "self_attn", None), name, None)
                 if not isinstance(linear, nn.Linear):
                     raise UnsupportedModelError(
                         f"layer {number} of {decoder.config.model_type} has no {name}",
-                        hint="use adapter_rank 0 and train the cloud model itself, or a cloud model of another family",
+                        hint=HINT,
                     )
                 key = f"{number}_{name}"
-                self.a[key] = nn.Parameter(torch.randn(config.adapter_rank, linear.in_features) / math.sqrt(linear.in_features))
+                self.a[key] = nn.Parameter(
+                    torch.randn(config.adapter_rank, linear.in_features) / math.sqrt(linear.in_features)
+                )
                 self.b[key] = nn.Parameter(torch.zeros(linear.out_features, config.adapter_rank))
                 linear.register_forward_hook(self._hook(key))
 
-    def _hook(self, key: str):  # type: ignore[no-untyped-def]  # torch's hook type is private
+    def _hook(self, key: str) -> Callable[..., Tensor]:
         def add_delta(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             x = inputs[0]
             return output + self.scale * (x @ self.a[key].to(x.dtype).mT @ self.b[key].to(x.dtype).mT)

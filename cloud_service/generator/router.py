@@ -20,7 +20,9 @@ class Routers(nn.Module):
         outputs = config.groups * config.experts
         self.f1_weight = nn.Parameter(torch.randn(layers, cloud_hidden, config.router_width) / math.sqrt(cloud_hidden))
         self.f1_bias = nn.Parameter(torch.zeros(layers, config.router_width))
-        self.f2_weight = nn.Parameter(torch.randn(layers, config.router_width, outputs) / math.sqrt(config.router_width))
+        self.f2_weight = nn.Parameter(
+            torch.randn(layers, config.router_width, outputs) / math.sqrt(config.router_width)
+        )
         self.f2_bias = nn.Parameter(torch.zeros(layers, outputs))
         self.batch_norm = nn.BatchNorm1d(layers * outputs) if config.norm == "batch" else None
         self.layer_norm = nn.LayerNorm(config.experts) if config.norm == "layer" else None
@@ -37,7 +39,8 @@ class Routers(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             x = states.float().transpose(0, 1)  # (layers, tasks, cloud hidden)
             x = nn.functional.silu(torch.baddbmm(self.f1_bias[:, None], x, self.f1_weight))
-            x = torch.baddbmm(self.f2_bias[:, None], x, self.f2_weight).transpose(0, 1)  # (tasks, layers, groups * experts)
+            x = torch.baddbmm(self.f2_bias[:, None], x, self.f2_weight)
+            x = x.transpose(0, 1)  # (tasks, layers, groups * experts)
             if self.batch_norm is not None:
                 x = self.batch_norm(x.flatten(1)).view_as(x)
             logits = x.unflatten(2, (self.config.groups, self.config.experts))
@@ -49,8 +52,8 @@ class Routers(nn.Module):
 def gate(config: GeneratorConfig, logits: Tensor) -> Tensor:
     """Router outputs to gates, over the last dimension.
 
-    `topk_softmax`: softmax, keep the K largest, renormalize to sum 1. `dense`: the signed outputs of every expert, scaled by
-    1/sqrt(n) so that the mixture's size does not depend on n.
+    `topk_softmax`: softmax, keep the K largest, renormalize to sum 1. `dense`: the signed outputs of every expert,
+    scaled by 1/sqrt(n) so that the mixture's size does not depend on n.
     """
     if config.gating == "dense":
         return logits / math.sqrt(config.experts)

@@ -18,9 +18,11 @@ def load_mixture(data: Path) -> Mixture:
     services = load_test_services(data)
     tools = [known for known in load_tools(data) if not is_held_out(known, services)]
     texts: dict[Split, list[str]] = {
-        split: [text for known in tools for text in known.utterances[split]] for split in ("train", "validation", "test")
+        split: [text for known in tools for text in known.utterances[split]]
+        for split in ("train", "validation", "test")
     }
     return Mixture(
+        name="training",
         families=(
             ToolRouting(tools),
             Classification(load_data_sets(data)),

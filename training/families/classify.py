@@ -1,8 +1,8 @@
-"""Family: classify short texts, under labels that are renamed at random, so that the label words come from the description.
+"""Family: classify short texts, under labels renamed at random, so that the label words come from the description.
 
-The same texts serve several tasks (topic, sentiment, domain), and codes such as A and B mean what only the description says.
-Sources: AG News, SST-2, Yelp and Amazon reviews as packed by the O-LoRA benchmark (MIT), instruction-induction (Apache-2.0), CLINC150
-(CC BY 3.0).
+The same texts serve several tasks (topic, sentiment, domain), and codes such as A and B mean what only the description
+says. Sources: AG News, SST-2, Yelp and Amazon reviews as packed by the O-LoRA benchmark (MIT), instruction-induction
+(Apache-2.0), CLINC150 (CC BY 3.0).
 """
 
 import random

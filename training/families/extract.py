@@ -27,16 +27,16 @@ SLOT_NAMES: dict[str, tuple[str, ...]] = {
     "location": ("location", "area", "address"),
 }
 _FIELDS = {
-    "date": "date event_date check_in_date visit_date departure_date appointment_date show_date check_out_date dropoff_date pickup_date "
-    "leaving_date return_date start_date end_date date_of_journey",
+    "date": "date event_date check_in_date visit_date departure_date appointment_date show_date check_out_date "
+    "dropoff_date pickup_date leaving_date return_date start_date end_date date_of_journey",
     "city": "city city_of_event pickup_city origin_city destination_city from_city to_city",
     "time": "time appointment_time pickup_time event_time leaving_time departure_time new_alarm_time show_time",
-    "count": "number_of_rooms number_of_seats number_of_tickets number_of_adults party_size number_of_beds passengers number_of_riders "
-    "number_of_baths number_of_days travelers stay_length group_size num_passengers",
+    "count": "number_of_rooms number_of_seats number_of_tickets number_of_adults party_size number_of_beds passengers "
+    "number_of_riders number_of_baths number_of_days travelers stay_length group_size num_passengers",
     "genre": "genre cuisine",
     "place": "theater_name restaurant_name hotel_name property_name place_name",
-    "person": "artist directed_by starring director cast actors contact_name recipient_account_name recipient_name stylist_name "
-    "doctor_name dentist_name",
+    "person": "artist directed_by starring director cast actors contact_name recipient_account_name recipient_name "
+    "stylist_name doctor_name dentist_name",
     "title": "movie_name title album song_name event_name",
     "account": "account_type recipient_account_type",
     "category": "category subcategory event_type show_type ride_type car_type seating_class type",

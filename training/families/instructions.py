@@ -1,7 +1,7 @@
 """Family: short tasks of Super-NaturalInstructions and instruction-induction, with their published descriptions.
 
-Tasks (not only instances) are split by hash, so validation and test hold tasks that training never met. Tasks made from the sources of
-the reasoning test sets are left out. Licence of both collections: Apache-2.0.
+Tasks (not only instances) are split by hash, so validation and test hold tasks that training never met. Tasks made from
+the sources of the reasoning test sets are left out. Licence of both collections: Apache-2.0.
 """
 
 import random

@@ -61,7 +61,7 @@ class ToolRouting:
 
 
 def describe_routing(rng: random.Random, tools: list[Tool], instances: list[Instance], inputs: int) -> Episode:
-    """Words a routing task: with or without tool descriptions, examples and output format; names or JSON as the answer."""
+    """Words a routing task: with or without tool descriptions, examples and output format; names or JSON as answer."""
     in_json = rng.random() < 0.1
     if in_json:
         instances = [Instance(i.input, json.dumps({"tool": i.output})) for i in instances]

@@ -1,4 +1,4 @@
-"""Values: the many ways in which people word the same request, drawn at random so that no single phrase names a task."""
+"""Values: the many ways in which people word one request, drawn at random so that no single phrase names a task."""
 
 import random
 from collections.abc import Sequence
