@@ -6,7 +6,8 @@
     ├── UpdateError                 bringing a specialization to the device failed
     │   ├── CloudUnreachableError   no answer, or none in time
     │   ├── CloudStatusError        an answer with a status that is no success
-    │   ├── DownloadError           the body was cut short, or longer than allowed
+    │   ├── DownloadError           the body was cut short
+    │   ├── TooLongError            the body is longer than announced or allowed
     │   ├── IntegrityError          the bytes are not the announced ones
     │   └── CanaryError             the new slot loaded, but does not answer sanely
     ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
@@ -90,9 +91,15 @@ class CloudStatusError(UpdateError):
 
 
 class DownloadError(UpdateError):
-    """A body was cut short or is longer than its limit."""
+    """A body was cut short; what came is kept and resumed."""
 
     code = "download_incomplete"
+
+
+class TooLongError(UpdateError):
+    """A body is longer than announced or allowed; reading stopped there."""
+
+    code = "download_too_long"
 
 
 class IntegrityError(UpdateError):
@@ -219,6 +226,7 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     CloudUnreachableError: 504,
     CloudStatusError: 502,
     DownloadError: 502,
+    TooLongError: 502,
     IntegrityError: 502,
     CanaryError: 500,
     MergeError: 500,

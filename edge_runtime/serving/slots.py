@@ -89,6 +89,11 @@ class SlotTable:
         self.broken: dict[Revision, str] = {}
         """Revisions that failed to load when a request wanted them, and why; `updates` repairs and clears them."""
 
+    @property
+    def max_resident(self) -> int:
+        """Slots loaded at a time."""
+        return self._max_resident
+
     def revisions(self) -> dict[str, Revision]:
         """What serves under each name."""
         return dict(self._revisions)
@@ -96,6 +101,10 @@ class SlotTable:
     def is_resident(self, name: str) -> bool:
         """Whether a request for `name` finds its slot loaded."""
         return name in self._resident
+
+    def resident_count(self) -> int:
+        """Slots that are loaded, those that drain included."""
+        return len(self._resident) + len(self._draining)
 
     def queue_depth(self) -> int:
         """Requests waiting or running, over all slots."""

@@ -1,10 +1,10 @@
 """Values and the port through which the HTTP interface sees the device. `updates` implements it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
-ModelState = Literal["base", "adapter", "merged", "failed"]
+ModelState = Literal["base", "adapter", "merged", "pending", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +13,10 @@ class ServedModel:
 
     Attributes:
         id: What a request puts into `model`.
-        bundle_id: The bundle that answers; None for the base model, and for one that failed.
-        state: How the LoRA is applied; `failed` when nothing serves under this name yet.
-        message: Why it is an adapter or failed, or what failed after it; empty when all is well.
+        bundle_id: The bundle that answers, or that should; None for the base model.
+        failed_bundle_id: A newer bundle that should serve and does not; `message` says why.
+        state: How the LoRA is applied; `pending` or `failed` when nothing serves under this name yet.
+        message: Why it is not merged, or what failed after it; empty when all is well.
         created: Unix seconds of its activation.
         merge_seconds: What the merge took.
         survival: Smallest share of the delta, over the tensors, that survived quantization.
@@ -27,6 +28,7 @@ class ServedModel:
     id: str
     state: ModelState
     bundle_id: str | None = None
+    failed_bundle_id: str | None = None
     message: str = ""
     created: int = 0
     merge_seconds: float | None = None
@@ -41,9 +43,11 @@ class DeviceReport:
     """The body of `GET /status`.
 
     Attributes:
+        ready: Whether traffic should be sent here.
+        reason: Why not, when it should not.
         last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.
         last_poll_at: Unix seconds of it.
-        failures: Name of a specialization to why its newest bundle is not what serves.
+        trouble: What is wrong with the device's own disk; empty when nothing is.
     """
 
     device_id: str
@@ -52,12 +56,13 @@ class DeviceReport:
     edge_model_digest: str | None
     quantization: str
     ready: bool
+    reason: str
     channel: str
     channel_version: int | None = None
     last_poll: str = ""
     last_poll_message: str = ""
     last_poll_at: float | None = None
-    failures: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
     models: tuple[ServedModel, ...] = ()
 
 

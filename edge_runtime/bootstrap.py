@@ -1,0 +1,189 @@
+"""Puts a device together from its settings, and runs it. The only module that knows which adapters are real.
+
+Order at the start: the HTTP server first, so that probes are answered while models load; then what served before the
+restart; then the first poll. At the end: not ready, requests in flight finish or are cut off after `drain_seconds`,
+then the models are closed.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+
+from edge_runtime.config import EdgeSettings
+from edge_runtime.daemon import Daemon
+from edge_runtime.device import Device, runtime_version
+from edge_runtime.errors import ConfigurationError
+from edge_runtime.serving.api import create_app
+from edge_runtime.serving.engine import EngineLoader
+from edge_runtime.serving.llama import LlamaLoader
+from edge_runtime.serving.slots import SlotTable
+from edge_runtime.telemetry import Telemetry
+from edge_runtime.updates.artifacts import Artifacts
+from edge_runtime.updates.clock import Clock, SystemClock
+from edge_runtime.updates.cloud_rpc import CloudLink, GrpcLink
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.fetcher import HttpFetcher
+from edge_runtime.updates.installer import Installer
+from edge_runtime.updates.memory import Memory
+from edge_runtime.updates.model import MasterModel
+from edge_runtime.updates.poller import Poller
+from edge_runtime.updates.state import DeviceState, StateFile
+from edge_runtime.updates.updater import Updater
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A device put together."""
+
+    app: FastAPI
+    daemon: Daemon
+    device: Device
+    updater: Updater
+    slots: SlotTable
+    telemetry: Telemetry
+
+
+@asynccontextmanager
+async def assemble(
+    settings: EdgeSettings, loader: EngineLoader | None = None, clock: Clock | None = None
+) -> AsyncIterator[Parts]:
+    """The parts of the device that `settings` describe, closed when the block is left.
+
+    Args:
+        settings: What the device is told.
+        loader: Instead of llama.cpp.
+        clock: Instead of the machine's.
+
+    Raises:
+        ConfigurationError: The settings do not describe a device that can run.
+    """
+    clock = clock or SystemClock()
+    telemetry = Telemetry()
+    disk = DataDirectory(settings.data_dir)
+    model = MasterModel.open(settings.master, settings.type, disk.cache, settings.admit_master_digest)
+    loader = loader or LlamaLoader(
+        settings.context_tokens, settings.effective_threads, settings.gpu_layers, settings.prefix_cache
+    )
+    slots = SlotTable(loader, settings.max_resident, settings.max_queue)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(disk.locked())
+        stack.push_async_callback(slots.close)
+        client = await stack.enter_async_context(_http_client(settings))
+        fetcher = HttpFetcher(client, settings.download_deadline_seconds, clock.unix)
+        memory = Memory(
+            StateFile(disk.state),
+            DeviceState(model.digest, settings.channel),
+            clock,
+            settings.poll_interval_seconds,
+            random.random,
+            telemetry,
+        )
+        poller = None
+        if settings.cloud_url is not None:
+            poller = Poller(settings.channel, fetcher, settings.poll_interval_seconds, clock, random.random, telemetry)
+        updater = Updater(
+            poller=poller,
+            artifacts=Artifacts(disk, fetcher, settings.max_bank_bytes),
+            installer=Installer(model, disk, slots, clock.unix),
+            memory=memory,
+            slots=slots,
+            model=model,
+            disk=disk,
+            clock=clock,
+            telemetry=telemetry,
+        )
+        device = Device(settings.effective_device_id, model, slots, updater)
+        link: CloudLink | None = None
+        if settings.cloud_grpc:
+            link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id)
+            stack.push_async_callback(link.close)
+        telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
+        telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
+        telemetry.gauge("channel_version", "Newest version seen.", lambda: memory.state.channel_version or 0)
+        daemon = Daemon(updater, device, disk, clock, link)
+        yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, telemetry)
+
+
+async def serve(settings: EdgeSettings) -> None:
+    """Run a device until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: It cannot start.
+        EdgeError: Not even the base model can serve.
+    """
+    async with assemble(settings) as parts:
+        server = _Server(
+            uvicorn.Config(
+                parts.app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            )
+        )
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        parts.telemetry.event(
+            "device starting",
+            version=runtime_version(),
+            device_id=parts.device.device_id,
+            channel=settings.channel,
+            cloud=str(settings.cloud_url or "none"),
+            master=settings.master.name,
+            quantization=settings.type,
+            address=f"http://{settings.host}:{settings.port}",
+        )
+        serving = asyncio.create_task(server.run_until_told())
+        following = asyncio.create_task(parts.daemon.run())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, following, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        parts.telemetry.event("device stopping", drain_seconds=settings.drain_seconds)
+        parts.device.stopping = True
+        parts.daemon.stop()
+        server.should_exit = True
+        stopped.cancel()
+        # Either may have ended by itself, and then says why; the other is ended by now.
+        results = await asyncio.gather(serving, following, return_exceptions=True)
+        parts.telemetry.event("device stopped")
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told when to stop by this program and not by signals of its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def run_until_told(self) -> None:
+        try:
+            await self.serve()
+        except SystemExit as error:
+            # uvicorn exits the process when it cannot listen; its log has said why.
+            raise ConfigurationError(
+                f"cannot listen on {self.config.host}:{self.config.port}", "is EDGE_PORT taken by another process?"
+            ) from error
+
+
+def _http_client(settings: EdgeSettings) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        # Without a cloud nothing ever asks; a client is there so that what uses it need not know.
+        base_url=str(settings.cloud_url or "http://localhost"),
+        timeout=settings.cloud_timeout_seconds,
+        headers={"User-Agent": f"loragen-edge/{runtime_version()}"},
+        follow_redirects=False,
+    )

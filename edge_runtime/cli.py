@@ -1,0 +1,250 @@
+"""`loragen-edge`: run a device, see what it serves, merge and convert without one, roll back.
+
+Output is for people (rich), errors are one line and a hint on standard error with exit status 1. `run` alone loads
+llama.cpp and the HTTP server.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from contract.bundle import parse_bundle
+from contract.errors import ContractError
+from contract.limits import MAX_BUNDLE_BYTES
+from contract.names import verify_digest
+from edge_runtime.config import EdgeSettings
+from edge_runtime.errors import EdgeError
+from edge_runtime.merge import convert_model
+from edge_runtime.merge import merge as merge_bundle
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.state import DeviceState, StateFile
+
+app = typer.Typer(
+    name="loragen-edge",
+    help="Follows a LoRA-Gen channel, merges what it announces, and serves it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_STATUS_SECONDS = 5.0
+_ROLLBACK_WAIT_SECONDS = 30.0
+
+
+class QuantizationName(StrEnum):
+    """Quantizations of a merged model."""
+
+    Q4_0 = "Q4_0"
+    Q4_K = "Q4_K"
+    Q5_K = "Q5_K"
+    Q6_K = "Q6_K"
+    Q8_0 = "Q8_0"
+    F16 = "F16"
+
+
+class MasterType(StrEnum):
+    """Types of a master."""
+
+    F16 = "F16"
+    BF16 = "BF16"
+    F32 = "F32"
+
+
+@app.command()
+def run() -> None:
+    """Run the device until SIGTERM; settings come from EDGE_... variables."""
+    from edge_runtime.bootstrap import serve
+    from edge_runtime.telemetry import configure_logging
+
+    with _reporting_errors():
+        settings = EdgeSettings.load()
+        configure_logging(settings.log_level, settings.log_json)
+        asyncio.run(serve(settings))
+
+
+@app.command()
+def status(
+    url: Annotated[str, typer.Option(help="Address of the running device; by default from the settings.")] = "",
+) -> None:
+    """Show what the device serves; when it does not run, what it would serve."""
+    with _reporting_errors():
+        settings = EdgeSettings.load()
+        console = Console()
+        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+        address = url or f"http://{host}:{settings.port}"
+        try:
+            answer = httpx2.get(f"{address}/status", timeout=_STATUS_SECONDS)
+            answer.raise_for_status()
+            _show_report(console, answer.json())
+        except (httpx2.HTTPError, ValueError) as error:
+            if url:
+                raise EdgeError(f"no device answers at {address}: {error}") from error
+            console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
+            state, trouble = StateFile(settings.data_dir / "state.json").peek()
+            _show_state(console, state, trouble)
+
+
+@app.command()
+def merge(
+    master: Annotated[Path, typer.Argument(help="GGUF master.", exists=True, dir_okay=False)],
+    bundle: Annotated[Path, typer.Argument(help="Bundle (.safetensors).", exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write.")],
+    type_name: Annotated[
+        QuantizationName, typer.Option("--type", help="Quantization.", case_sensitive=False)
+    ] = QuantizationName.Q4_K,
+    cache: Annotated[
+        Path | None, typer.Option(help="Directory that keeps quantized tensors which no LoRA touches.")
+    ] = None,
+    admit_digest: Annotated[
+        str, typer.Option(help="Edge-model digest that a master without one in its metadata stands for.")
+    ] = "",
+) -> None:
+    """Merge a bundle into a master and quantize the result, without a device or a cloud."""
+    with _reporting_errors():
+        if bundle.stat().st_size > MAX_BUNDLE_BYTES:
+            raise EdgeError(f"{bundle.name} has more than {MAX_BUNDLE_BYTES} bytes: it is no bundle")
+        parsed = parse_bundle(bundle.read_bytes())
+        admitted = verify_digest(admit_digest) if admit_digest else None
+        with _progress_bar(f"Merging {bundle.name[:24]}") as advance:
+            report = merge_bundle(master, parsed, output, type_name.value, cache, advance, admitted)
+        table = Table("", "value", title=str(output), title_justify="left")
+        table.add_row("bundle", report.bundle_id)
+        table.add_row("seconds", f"{report.seconds:.2f}")
+        table.add_row("size", f"{report.bytes / 1e6:.1f} MB")
+        table.add_row("delta survival", f"{report.min_survival:.4f} at least, {report.mean_survival:.4f} on average")
+        table.add_row("touched tensors", ", ".join(_counts(report.types.values())))
+        table.add_row("strategy", report.strategy)
+        Console().print(table)
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Argument(help="Hugging Face directory.", exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Argument(help="GGUF master to write.")],
+    model_id: Annotated[str, typer.Option(help="Id of the edge model, as the generator knows it.")],
+    type_name: Annotated[
+        MasterType, typer.Option("--type", help="Type of the matrices.", case_sensitive=False)
+    ] = MasterType.F16,
+) -> None:
+    """Make a GGUF master of a Hugging Face model; it carries the digest that bundles are bound to."""
+    with _reporting_errors():
+        with _progress_bar(f"Converting {model.name[:24]}") as advance:
+            convert_model(model, output, type_name.value, model_id, advance)
+        Console().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def rollback(name: Annotated[str, typer.Argument(help="Specialization.")]) -> None:
+    """Let the bundle before the newest one serve again; the newest is not installed again until another follows."""
+    with _reporting_errors():
+        settings = EdgeSettings.load()
+        disk = DataDirectory(settings.data_dir)
+        before, _ = StateFile(disk.state).peek()
+        entry = before.entries.get(name) if before else None
+        if entry is None or entry.previous is None:
+            raise EdgeError(
+                f"{name}: nothing to roll back to",
+                "loragen-edge status lists what serves; one bundle before it is kept",
+                code="no_previous",
+            )
+        request = disk.request_rollback(name)
+        if not disk.is_locked():
+            Console().print(f"No daemon runs on {disk.root}; {name} is rolled back when one starts.")
+            return
+        deadline = time.monotonic() + _ROLLBACK_WAIT_SECONDS
+        while time.monotonic() < deadline:
+            after, _ = StateFile(disk.state).peek()
+            now = after.entries.get(name) if after else None
+            if not request.exists() and now is not None and now.active.bundle_id == entry.previous.bundle_id:
+                Console().print(f"{name} serves {entry.previous.bundle_id} again.")
+                return
+            time.sleep(0.1)
+        raise EdgeError(f"{name}: the daemon has not rolled back in {_ROLLBACK_WAIT_SECONDS:g} s", "see its log")
+
+
+def main() -> None:
+    """Entry point of `loragen-edge`."""
+    app()
+
+
+@contextmanager
+def _reporting_errors() -> Iterator[None]:
+    try:
+        yield
+    except (EdgeError, ContractError) as error:
+        console = Console(stderr=True)
+        console.print(f"[bold red]error[/] ({error.code}): ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        if error.hint:
+            console.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda written, total: progress.update(task, completed=written, total=total)
+
+
+def _counts(values: Any) -> list[str]:
+    listed = sorted(values)
+    return [f"{listed.count(value)} x {value}" for value in dict.fromkeys(listed)]
+
+
+def _show_report(console: Console, report: dict[str, Any]) -> None:
+    console.print(
+        f"{report['device_id']}: {'ready' if report['ready'] else report['reason']}; "
+        f"{report['edge_model_id']} as {report['quantization']}; channel {report['channel']} "
+        f"version {report['channel_version']}, last poll {report['last_poll'] or 'none yet'}",
+        markup=False,
+    )
+    for message in (report["last_poll_message"], report["trouble"]):
+        if message:
+            console.print(message, markup=False, style="yellow")
+    table = Table("model", "state", "bundle", "survival", "merge", "loaded", "message")
+    for model in report["models"]:
+        seconds, survival = model["merge_seconds"], model["survival"]
+        table.add_row(
+            model["id"],
+            model["state"],
+            (model["bundle_id"] or "")[:12],
+            "" if survival is None else f"{survival:.4f}",
+            "" if seconds is None else f"{seconds:.2f} s",
+            "yes" if model["resident"] else "",
+            model["message"],
+        )
+    console.print(table)
+
+
+def _show_state(console: Console, state: DeviceState | None, trouble: str) -> None:
+    if trouble:
+        console.print(trouble, markup=False, style="yellow")
+    if state is None:
+        console.print("Nothing is installed.")
+        return
+    table = Table("model", "state", "bundle", "message")
+    for name, entry in sorted(state.entries.items()):
+        table.add_row(name, entry.active.state, entry.active.bundle_id[:12], entry.active.message)
+    for name, failure in sorted(state.failures.items()):
+        table.add_row(name, "failed", failure.bundle_id[:12], failure.message)
+    console.print(f"channel {state.channel}, version {state.channel_version}")
+    console.print(table)

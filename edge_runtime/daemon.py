@@ -1,0 +1,125 @@
+"""The daemon: `run()` around the updater's `tick()`, beside its merges and the link to the cloud.
+
+Rules: a tick that fails in a way nobody foresaw is logged and tried again, and never ends serving; one merge run at a
+time; at the end the merge in progress is abandoned, its specialization going on as an adapter next time. The HTTP
+server is started and stopped by `bootstrap`.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from edge_runtime.device import Device
+from edge_runtime.errors import EdgeError
+from edge_runtime.updates.clock import Clock
+from edge_runtime.updates.cloud_rpc import CloudLink
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.updater import Updater
+
+_LOG = logging.getLogger(__name__)
+
+REQUEST_CHECK_SECONDS = 1.0
+"""How often the command line's requests are looked for; they are files, so that they work without a port or a key."""
+
+UNFORESEEN_SECONDS = 30.0
+"""Until the next tick after one that failed in a way nobody foresaw."""
+
+WATCH_PAUSE_SECONDS = 5.0
+"""Between two attempts to listen to the cloud."""
+
+
+class Daemon:
+    """Drives one device.
+
+    Args:
+        updater: What is driven.
+        device: What is reported.
+        disk: Where the command line's requests arrive.
+        clock: Waits.
+        link: To the cloud; None without one.
+    """
+
+    def __init__(
+        self, updater: Updater, device: Device, disk: DataDirectory, clock: Clock, link: CloudLink | None = None
+    ) -> None:
+        self._updater = updater
+        self._device = device
+        self._disk = disk
+        self._clock = clock
+        self._link = link
+        self._nudge = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self._stop.set()
+        self._nudge.set()
+        self._updater.stop()
+
+    async def run(self) -> None:
+        """Bring up what was there, then follow the channel until `stop`.
+
+        Raises:
+            EdgeError: Not even the base model can serve.
+        """
+        await self._updater.restore()
+        watching = asyncio.create_task(self._watch()) if self._link else None
+        merging: asyncio.Task[None] | None = None
+        try:
+            while not self._stop.is_set():
+                delay = await self._tick()
+                if merging is None or merging.done():
+                    merging = asyncio.create_task(self._merge())
+                await self._report()
+                await self._wait(delay)
+        finally:
+            if watching is not None:
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
+            if merging is not None:
+                await merging
+
+    async def _tick(self) -> float:
+        try:
+            return await self._updater.tick()
+        except EdgeError as error:
+            _LOG.warning("update failed: %s", error)
+        except Exception:
+            _LOG.exception("update failed unexpectedly")
+        return UNFORESEEN_SECONDS
+
+    async def _merge(self) -> None:
+        try:
+            attempts = await self._updater.merge_pending()
+        except Exception:
+            _LOG.exception("merging failed unexpectedly")
+            return
+        if attempts:
+            # What was merged is reported, and what it replaced collected, without waiting for the next poll.
+            self._nudge.set()
+
+    async def _wait(self, seconds: float) -> None:
+        """Until `seconds` have passed, a nudge, or a request of the command line."""
+        left = seconds
+        while left > 0 and not self._nudge.is_set():
+            part = min(left, REQUEST_CHECK_SECONDS)
+            await self._clock.wait(self._nudge, part)
+            left -= part
+            if await asyncio.to_thread(self._disk.has_requests):
+                break
+        if not self._stop.is_set():
+            self._nudge.clear()
+
+    async def _report(self) -> None:
+        if self._link is not None:
+            await self._link.report(self._device.report())
+
+    async def _watch(self) -> None:
+        assert self._link is not None
+        while True:
+            changed = await self._link.watch(self._device.report().channel_version or 0)
+            if changed and self._updater.poller is not None:
+                self._updater.poller.hurry()
+                self._nudge.set()
+            await self._clock.wait(self._stop, WATCH_PAUSE_SECONDS)

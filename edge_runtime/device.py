@@ -1,0 +1,108 @@
+"""What the device says of itself: to the HTTP interface, to the command line and to the cloud.
+
+Reads what the updater and the slots know, and decides nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from contract.channel import Specialization
+from edge_runtime.serving.slots import BASE, SlotTable
+from edge_runtime.serving.view import DeviceReport, ServedModel
+from edge_runtime.updates.model import EdgeModel
+from edge_runtime.updates.poller import PollOutcome
+from edge_runtime.updates.state import Entry, Failure
+from edge_runtime.updates.updater import Updater
+
+
+@dataclass(slots=True)
+class Device:
+    """The view of one device.
+
+    Attributes:
+        stopping: Requests in flight are finished, no others should come.
+    """
+
+    device_id: str
+    model: EdgeModel
+    slots: SlotTable
+    updater: Updater
+    stopping: bool = False
+
+    def slot_name(self, model: str) -> str:
+        return BASE if model in (BASE, self.model.model_id) else model
+
+    def models(self) -> Sequence[ServedModel]:
+        state = self.updater.memory.state
+        served = {name: self._served(name, entry, state.failures.get(name)) for name, entry in state.entries.items()}
+        for name, failure in state.failures.items():
+            served.setdefault(name, ServedModel(name, "failed", failure.bundle_id, message=failure.message))
+        for wanted in self._wanted():
+            served.setdefault(wanted.name, ServedModel(wanted.name, "pending", wanted.bundle_id, message="on its way"))
+        base = ServedModel(
+            self.model.model_id, "base", message=self.updater.base_message, resident=self.slots.is_resident(BASE)
+        )
+        return [base, *(served[name] for name in sorted(served))]
+
+    def not_ready_reason(self) -> str | None:
+        if self.stopping:
+            return "the device is shutting down"
+        if BASE not in self.slots.revisions():
+            return "the device is starting: the base model is being prepared"
+        if not self.updater.is_restored:
+            return "the device is starting: what served before is being brought back"
+        return None
+
+    def report(self) -> DeviceReport:
+        state = self.updater.memory.state
+        outcome = PollOutcome() if self.updater.poller is None else self.updater.poller.outcome
+        reason = self.not_ready_reason()
+        return DeviceReport(
+            device_id=self.device_id,
+            version=runtime_version(),
+            edge_model_id=self.model.model_id,
+            edge_model_digest=self.model.digest,
+            quantization=self.model.type_name,
+            ready=reason is None,
+            reason=reason or "",
+            channel=state.channel,
+            channel_version=state.channel_version,
+            last_poll=outcome.code,
+            last_poll_message=outcome.message,
+            last_poll_at=outcome.at,
+            trouble=self.updater.memory.trouble,
+            models=tuple(self.models()),
+        )
+
+    def _wanted(self) -> Sequence[Specialization]:
+        poller = self.updater.poller
+        return () if poller is None or poller.wanted is None else poller.wanted.specializations
+
+    def _served(self, name: str, entry: Entry, failure: Failure | None) -> ServedModel:
+        active, merge = entry.active, entry.active.merge
+        newer = failure if failure is not None and failure.bundle_id != active.bundle_id else None
+        messages = [active.message, "" if newer is None else f"a newer bundle failed: {newer.message}"]
+        if entry.held is not None:
+            messages.append(f"rolled back from {entry.held}; waiting for another bundle")
+        return ServedModel(
+            id=name,
+            state=active.state,
+            bundle_id=active.bundle_id,
+            failed_bundle_id=None if newer is None else newer.bundle_id,
+            message="; ".join(message for message in messages if message),
+            created=active.activated_at,
+            merge_seconds=merge.seconds if merge else None,
+            survival=merge.survival if merge else None,
+            survival_mean=merge.survival_mean if merge else None,
+            prompt_tokens=active.prompt_tokens,
+            resident=self.slots.is_resident(name),
+        )
+
+
+def runtime_version() -> str:
+    """Version of this package; `0+unknown` when it runs from a source tree that was never installed."""
+    try:
+        return version("loragen")
+    except PackageNotFoundError:
+        return "0+unknown"

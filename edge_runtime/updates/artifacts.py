@@ -1,0 +1,132 @@
+"""Coordinator: brings the bundle of a specialization to the device's disk, by the shortest way.
+
+On disk already; else the recipe and the generator's bank, from which `contract.assembly` builds the bundle bit for bit;
+else the bundle itself. Whichever way, the bytes must have the announced id, and their header must say what the channel
+says. How bytes travel is the fetcher's concern, what is done with the bundle the installer's.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from contract.assembly import build_bundle
+from contract.atomic import write_atomic
+from contract.bank import Bank
+from contract.bundle import Bundle, content_id, parse_bundle
+from contract.channel import Specialization
+from contract.errors import ContractError
+from contract.recipe import parse_recipe
+from edge_runtime.errors import CloudUnreachableError, IntegrityError, OutputError, UpdateError
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.fetcher import Fetcher
+from edge_runtime.updates.rules import verify_announced
+
+Source = Literal["disk", "recipe", "bundle"]
+
+
+class Artifacts:
+    """Bundles and banks on disk, and the way to those that are not there.
+
+    Args:
+        disk: Where they are kept.
+        fetcher: The cloud.
+        max_bank_bytes: Largest bank to fetch; 0 never builds from recipes.
+    """
+
+    def __init__(self, disk: DataDirectory, fetcher: Fetcher, max_bank_bytes: int) -> None:
+        self._disk = disk
+        self._fetcher = fetcher
+        self._max_bank_bytes = max_bank_bytes
+        self._bank: Bank | None = None
+
+    async def bundle(self, wanted: Specialization) -> tuple[Bundle, Source]:
+        """The bundle of a specialization, which is on disk afterwards.
+
+        Raises:
+            UpdateError: It could not be had.
+            ContractError: It is not what the channel says, or malformed.
+            OutputError: It could not be written.
+        """
+        source: Source = "disk"
+        try:
+            bundle = await self.stored(wanted.bundle_id)
+        except IntegrityError:
+            source = await self._obtain(wanted)
+            bundle = await self.stored(wanted.bundle_id)
+        verify_announced(bundle.header, wanted)
+        return bundle, source
+
+    async def stored(self, bundle_id: str) -> Bundle:
+        """A bundle that is on disk.
+
+        Raises:
+            IntegrityError: It is not there, or has been damaged; a damaged file is removed.
+            ContractError: It is malformed.
+        """
+        return await asyncio.to_thread(_read_bundle, self._disk.bundle(bundle_id), bundle_id)
+
+    async def _obtain(self, wanted: Specialization) -> Source:
+        by_recipe: Exception | None = None
+        if self._max_bank_bytes > 0:
+            try:
+                await self._build(wanted)
+                return "recipe"
+            except CloudUnreachableError:
+                # The bundle is behind the same network.
+                raise
+            except (UpdateError, ContractError, OutputError) as error:
+                by_recipe = error
+        path = self._disk.bundle(wanted.bundle_id)
+        try:
+            await self._fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, path)
+        except (UpdateError, OutputError) as error:
+            if by_recipe is not None:
+                error.add_note(f"before that, by recipe: {by_recipe}")
+            raise
+        return "bundle"
+
+    async def _build(self, wanted: Specialization) -> None:
+        data = await self._fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+        recipe = parse_recipe(data)
+        bank = await self._open_bank(wanted)
+        built = await asyncio.to_thread(build_bundle, bank, recipe)
+        if content_id(built) != wanted.bundle_id:
+            raise IntegrityError(
+                f"{wanted.name}: expected bundle {wanted.bundle_id}, the recipe builds {content_id(built)}",
+                "the recipe is of other gates, or the cloud assembles differently; the bundle itself is fetched",
+            )
+        try:
+            await asyncio.to_thread(write_atomic, self._disk.bundle(wanted.bundle_id), built)
+        except OSError as error:
+            raise OutputError(f"cannot write a bundle: {error.strerror or error}", "free some space") from error
+
+    async def _open_bank(self, wanted: Specialization) -> Bank:
+        if self._bank is not None and self._bank.digest == wanted.bank_digest:
+            return self._bank
+        path = self._disk.bank(wanted.bank_digest)
+        try:
+            self._bank = await asyncio.to_thread(_open_bank, path, wanted.bank_digest)
+        except FileNotFoundError:
+            await self._fetcher.download_bank(wanted.generator_id, wanted.bank_digest, self._max_bank_bytes, path)
+            self._bank = await asyncio.to_thread(_open_bank, path, wanted.bank_digest)
+        return self._bank
+
+
+def _open_bank(path: Path, digest: str) -> Bank:
+    try:
+        return Bank.open(path, expected_digest=digest)
+    except ContractError:
+        # Damaged on disk, or malformed though its digest is right: either way this file will not do.
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _read_bundle(path: Path, bundle_id: str) -> Bundle:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"bundle {bundle_id} is not on disk: {error.strerror}", "it is fetched again") from error
+    if content_id(data) != bundle_id:
+        path.unlink(missing_ok=True)
+        raise IntegrityError(f"bundle {bundle_id} was damaged on disk", "it is fetched again")
+    return parse_bundle(data)

@@ -1,0 +1,43 @@
+"""The last check before a slot serves: it is asked something, and must answer with finite numbers, in time.
+
+What it says does not matter: a model that was specialized to route tools may rightly have nothing to say to a stranger.
+"""
+
+import asyncio
+
+from edge_runtime.errors import BusyError, CanaryError, ServingError
+from edge_runtime.serving.completion import CompletionRequest, Finished, TextPrompt
+from edge_runtime.serving.engine import GREEDY
+from edge_runtime.serving.slots import Slot
+
+CANARY_TOKENS = 8
+"""Each one is a pass through all layers: enough to meet a NaN that the first pass did not."""
+
+CANARY_SECONDS = 60.0
+"""A slot that takes longer for eight tokens serves nobody."""
+
+_REQUEST = CompletionRequest(TextPrompt("The weather today is"), GREEDY, CANARY_TOKENS)
+
+
+async def verify_answers(slot: Slot, limit_seconds: float = CANARY_SECONDS) -> None:
+    """Let a prepared slot answer.
+
+    Raises:
+        CanaryError: It failed, did not finish, or took too long.
+    """
+    name = slot.revision.fingerprint
+    try:
+        job = slot.worker.submit(_REQUEST)
+        try:
+            async with asyncio.timeout(limit_seconds):
+                events = [event async for event in job.events()]
+        finally:
+            job.cancel()
+    except BusyError as error:
+        raise CanaryError(f"{name}: the new slot is being closed") from error
+    except ServingError as error:
+        raise CanaryError(f"{name}: {error}", error.hint) from error
+    except TimeoutError as error:
+        raise CanaryError(f"{name}: no answer of {CANARY_TOKENS} tokens within {limit_seconds:g} s") from error
+    if not events or not isinstance(events[-1], Finished):
+        raise CanaryError(f"{name}: the answer has no end")

@@ -1,0 +1,174 @@
+"""Coordinator: turns a bundle on disk into a slot that serves, first as a run-time adapter, then merged.
+
+Rules: nothing serves that has not answered the canary; whatever fails before the activation leaves what served before
+untouched, and no file of its own. Which bundles are wanted, and what is remembered, is `updates.updater`.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contract.bundle import Bundle
+from contract.gguf_adapter import write_gguf_adapter
+from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, OutputError
+from edge_runtime.serving.slots import BASE, Revision, SlotTable
+from edge_runtime.updates.canary import verify_answers
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.model import EdgeModel
+from edge_runtime.updates.state import Installed, MergeSummary
+
+
+@dataclass(frozen=True, slots=True)
+class BaseOutcome:
+    """What serves as the base model.
+
+    Attributes:
+        message: Why it is not the quantized one; empty when it is.
+    """
+
+    revision: Revision
+    message: str
+
+
+class Installer:
+    """Makes files and slots.
+
+    Args:
+        model: The device's edge model.
+        disk: Where files go.
+        slots: Where slots go.
+        now: Unix seconds.
+    """
+
+    def __init__(self, model: EdgeModel, disk: DataDirectory, slots: SlotTable, now: Callable[[], float]) -> None:
+        self._model = model
+        self._disk = disk
+        self._slots = slots
+        self._now = now
+        self._stopping = threading.Event()
+        self._base = disk.base(model.identity, model.type_name)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """End a merge in progress at its next step."""
+        self._stopping.set()
+
+    async def bring_up_base(self) -> BaseOutcome:
+        """Let the quantized master serve as the base; the master itself, when it cannot be quantized.
+
+        Raises:
+            EdgeError: Not even the master can serve.
+        """
+        try:
+            if self._base.exists():
+                try:
+                    return BaseOutcome(await self._serve(Revision(BASE, None, "base", self._base)), "")
+                except EdgeError:
+                    # Written by an earlier run and damaged since; it can be made again.
+                    self._base.unlink()
+            await asyncio.to_thread(self._model.quantize_base, self._base, self._verify_running)
+            return BaseOutcome(await self._serve(Revision(BASE, None, "base", self._base)), "")
+        except MergeCancelledError:
+            raise
+        except EdgeError as error:
+            self._base = self._model.path
+            revision = await self._serve(Revision(BASE, None, "base", self._base))
+            return BaseOutcome(revision, f"served at the master's precision: {error}")
+
+    async def attach(self, name: str, bundle_id: str, bundle: Bundle) -> Installed:
+        """Serve a bundle as a run-time adapter on the base model.
+
+        Raises:
+            MasterError: The bundle is for another model.
+            ContractError: Its numbers are not finite.
+            CanaryError, ModelLoadError, OutputError: The adapter does not work, or could not be written.
+        """
+        await asyncio.to_thread(self._model.verify_admitted, bundle.header)
+        path = self._disk.adapter(bundle_id)
+        try:
+            await asyncio.to_thread(write_gguf_adapter, bundle, path, self._model.architecture)
+        except OSError as error:
+            raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
+        await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
+        return Installed(bundle_id, "adapter", bundle.header.prompt_tokens, int(self._now()))
+
+    async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed | None:
+        """Merge a bundle into the model and serve the result; None when `is_wanted` says no in the meantime.
+
+        Raises:
+            SurvivalError: Too little of the delta would survive.
+            MergeError: It could not be merged or written, or the device is stopping.
+            CanaryError, ModelLoadError: The result does not work; its file is removed.
+        """
+
+        def watch(_written: int, _total: int) -> None:
+            self._verify_running()
+            if not is_wanted():
+                raise MergeCancelledError(f"{name} was replaced while it was merged")
+
+        path = self._disk.slot(bundle_id, self._model.type_name)
+        report = await asyncio.to_thread(self._model.merge, bundle, path, watch)
+        revision = Revision(name, bundle_id, "merged", path)
+        try:
+            slot = await self._slots.prepare(revision)
+            try:
+                await verify_answers(slot)
+            except BaseException:
+                await self._slots.discard(slot)
+                raise
+        except EdgeError:
+            path.unlink(missing_ok=True)
+            raise
+        if not is_wanted():
+            await self._slots.discard(slot)
+            return None
+        self._slots.activate(slot)
+        summary = MergeSummary(
+            type_name=self._model.type_name,
+            strategy=report.strategy,
+            seconds=round(report.seconds, 3),
+            survival=round(report.min_survival, 4),
+            survival_mean=round(report.mean_survival, 4),
+        )
+        return Installed(bundle_id, "merged", bundle.header.prompt_tokens, int(self._now()), summary)
+
+    async def bring_up_merged(self, name: str, installed: Installed, load_now: bool) -> None:
+        """Serve a merged slot that an earlier run left.
+
+        Args:
+            name: Its specialization.
+            installed: What it is.
+            load_now: Load and check it at once; otherwise the first request does.
+
+        Raises:
+            MergeError: Its file is gone.
+            CanaryError, ModelLoadError: It does not work.
+        """
+        type_name = installed.merge.type_name if installed.merge else self._model.type_name
+        path = self._disk.slot(installed.bundle_id, type_name)
+        if not path.exists():
+            raise MergeError(f"{path.name} is gone")
+        revision = Revision(name, installed.bundle_id, "merged", path)
+        if load_now:
+            await self._serve(revision)
+        else:
+            self._slots.register(revision)
+
+    async def _serve(self, revision: Revision) -> Revision:
+        slot = await self._slots.prepare(revision)
+        try:
+            await verify_answers(slot)
+        except BaseException:
+            await self._slots.discard(slot)
+            raise
+        self._slots.activate(slot)
+        return revision
+
+    def _verify_running(self, _written: int = 0, _total: int = 0) -> None:
+        if self._stopping.is_set():
+            raise MergeCancelledError("the device is shutting down")

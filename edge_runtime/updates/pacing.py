@@ -1,0 +1,71 @@
+"""Rules: when to ask the cloud again. No clock, no randomness of its own: both are given.
+
+A fleet must not arrive in step, so every wait is drawn from a range; a cloud in trouble must not be asked more often,
+so waits double; and what the cloud asks for with Retry-After is the least that is waited, up to a limit, since a
+mistaken or hostile answer must not silence a device for days.
+"""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+MAX_BACKOFF_SECONDS = 900.0
+"""Longest wait after failures: a device is back within a quarter of an hour of its cloud."""
+
+MAX_RETRY_AFTER_SECONDS = 3_600.0
+"""Longest wait that a Retry-After is obeyed for."""
+
+_JITTER = 0.1
+_MAX_DOUBLINGS = 16
+
+
+def poll_delay(interval_seconds: float, failures: int, retry_after_seconds: float | None, draw: float) -> float:
+    """Seconds until the next poll.
+
+    Args:
+        interval_seconds: The configured interval.
+        failures: Polls that failed in a row.
+        retry_after_seconds: What the cloud asked for, if it did.
+        draw: Uniform in [0, 1).
+    """
+    if failures == 0:
+        delay = interval_seconds * (1 - _JITTER + 2 * _JITTER * draw)
+    else:
+        delay = backoff_delay(interval_seconds, failures, draw)
+    if retry_after_seconds is not None:
+        delay = max(delay, min(retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
+    return delay
+
+
+def backoff_delay(first_seconds: float, failures: int, draw: float) -> float:
+    """Seconds to wait after `failures` in a row: doubling, limited, the upper half of it drawn.
+
+    Args:
+        first_seconds: Full wait after the first failure.
+        failures: At least 1.
+        draw: Uniform in [0, 1).
+    """
+    # An interval that is itself longer than the limit stays what it is.
+    limit = max(MAX_BACKOFF_SECONDS, first_seconds)
+    full = min(first_seconds * 2.0 ** min(failures - 1, _MAX_DOUBLINGS), limit)
+    return full * (0.5 + 0.5 * draw)
+
+
+def parse_retry_after(text: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for, in either of its forms; None when there is none or it is malformed.
+
+    Args:
+        text: `120` or `Fri, 31 Dec 1999 23:59:59 GMT`.
+        now: Unix seconds, for the second form.
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(int(text)) if len(text) <= 10 else MAX_RETRY_AFTER_SECONDS
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -1,0 +1,91 @@
+"""Rules: what a channel asks of a device, and what may be installed. No I/O, no clock.
+
+A failure is permanent when the same bytes would fail again: then nothing is tried until the channel names others or the
+device restarts. Everything else is tried again, ever more slowly (`updates.pacing`).
+"""
+
+from dataclasses import dataclass
+
+from contract.bundle import BundleHeader
+from contract.channel import Channel, Specialization
+from contract.errors import ContractError, MismatchError
+from edge_runtime.errors import CanaryError, MasterError, SurvivalError
+from edge_runtime.serving.slots import BASE
+from edge_runtime.updates.state import DeviceState
+
+_PERMANENT = (ContractError, MasterError, CanaryError, SurvivalError)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to happen so that a device serves what its channel lists.
+
+    Attributes:
+        install: Bundles that are to serve and do not; those whose failure is permanent are left out.
+        remove: Names that the channel no longer lists.
+        forget: Names whose recorded failure no longer concerns anything.
+    """
+
+    install: tuple[Specialization, ...]
+    remove: tuple[str, ...]
+    forget: tuple[str, ...]
+
+
+def plan_changes(channel: Channel, state: DeviceState) -> Plan:
+    """Compare what is wanted with what is there."""
+    wanted = {specialization.name: specialization for specialization in channel.specializations}
+    install = tuple(s for s in channel.specializations if _is_missing(s, state) and not _has_failed(s, state))
+    forget = tuple(
+        name
+        for name, failure in state.failures.items()
+        if name not in wanted or (wanted[name].bundle_id != failure.bundle_id)
+    )
+    return Plan(install, tuple(name for name in state.entries if name not in wanted), forget)
+
+
+def _is_missing(specialization: Specialization, state: DeviceState) -> bool:
+    entry = state.entries.get(specialization.name)
+    return entry is None or specialization.bundle_id not in (entry.active.bundle_id, entry.held)
+
+
+def _has_failed(specialization: Specialization, state: DeviceState) -> bool:
+    failure = state.failures.get(specialization.name)
+    return failure is not None and failure.permanent and failure.bundle_id == specialization.bundle_id
+
+
+def verify_wanted(specialization: Specialization, model_id: str, edge_model_digest: str | None) -> None:
+    """Check, before anything is fetched, that a specialization can serve on this device.
+
+    Raises:
+        MismatchError: It is for another model, or takes a name that the base model has.
+    """
+    if specialization.name in (BASE, model_id):
+        raise MismatchError(
+            f"the name {specialization.name!r} belongs to the base model", hint="publish it under another name"
+        )
+    if edge_model_digest is not None and specialization.edge_model_digest != edge_model_digest:
+        raise MismatchError(
+            f"{specialization.name}: expected edge model {model_id} ({edge_model_digest}), "
+            f"found {specialization.edge_model_id} ({specialization.edge_model_digest})",
+            hint="generate it for this device's model, or follow another channel",
+        )
+
+
+def verify_announced(header: BundleHeader, specialization: Specialization) -> None:
+    """Check that a bundle is from where the channel says.
+
+    Raises:
+        MismatchError: It is not.
+    """
+    for field in ("generator_id", "generator_digest", "edge_model_id", "edge_model_digest"):
+        expected, found = getattr(specialization, field), getattr(header, field)
+        if expected != found:
+            raise MismatchError(
+                f"{specialization.name}: the channel says {field} {expected}, the bundle {found}",
+                hint="publish the specialization again",
+            )
+
+
+def is_permanent(error: Exception) -> bool:
+    """Whether the same bytes would fail the same way again."""
+    return isinstance(error, _PERMANENT)

@@ -1,0 +1,238 @@
+"""The device's memory over a restart: what serves under each name, what served before, and what failed. JSON on disk.
+
+Rules: a write is whole or not at all, and the state before it is kept beside it; what cannot be read is moved aside,
+never deleted and never trusted in part. What to do about a state that was lost is decided by the coordinators.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from contract.atomic import write_atomic
+from contract.errors import ContractError
+from contract.names import verify_digest, verify_name
+from edge_runtime.errors import StateError
+
+STATE_FORMAT: Literal[1] = 1
+MAX_STATE_BYTES = 16 * 1024 * 1024
+"""1,024 specializations of at most 16 KB."""
+
+_strict = with_config(ConfigDict(extra="forbid", strict=True))
+
+InstalledState = Literal["adapter", "merged"]
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class MergeSummary:
+    """What a merge reported.
+
+    Attributes:
+        type_name: Quantization that was asked for.
+        strategy: How the touched tensors were stored.
+        survival: Smallest share of the delta that survived, over the tensors.
+        survival_mean: The mean of it.
+    """
+
+    type_name: str
+    strategy: str
+    seconds: float
+    survival: float
+    survival_mean: float
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A bundle that serves, or served, under a name.
+
+    Attributes:
+        activated_at: Unix seconds.
+        merge: Report of its merge, for the state `merged`.
+        message: Why it is not merged, or what else is to be said; empty when all is well.
+        merge_refused: Merging it again would refuse it again: the adapter stays.
+    """
+
+    bundle_id: str
+    state: InstalledState
+    prompt_tokens: int
+    activated_at: int
+    merge: MergeSummary | None = None
+    message: str = ""
+    merge_refused: bool = False
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name.
+
+    Attributes:
+        active: What serves.
+        previous: What served before it, for a rollback.
+        held: Bundle that was rolled back from; it is not installed again.
+    """
+
+    active: Installed
+    previous: Installed | None = None
+    held: str | None = None
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the newest bundle of a name does not serve.
+
+    Attributes:
+        attempts: Failures in a row.
+        permanent: The same bytes would fail again; nothing is tried until the channel names others.
+    """
+
+    bundle_id: str
+    code: str
+    message: str
+    attempts: int
+    permanent: bool
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """Everything that survives a restart.
+
+    Attributes:
+        edge_model_digest: The edge model that the slots are of; None for a master without one.
+        channel: The channel that was followed.
+        channel_version: Its newest version that was seen.
+        entries: By name of the specialization.
+        failures: By name of the specialization.
+    """
+
+    edge_model_digest: str | None
+    channel: str
+    channel_version: int | None = None
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+
+    def with_entry(self, name: str, entry: Entry | None) -> "DeviceState":
+        """The state with this entry for `name`, or without one."""
+        return replace(self, entries=_put(self.entries, name, entry))
+
+    def with_failure(self, name: str, failure: Failure | None) -> "DeviceState":
+        """The state with this failure for `name`, or without one."""
+        return replace(self, failures=_put(self.failures, name, failure))
+
+
+_ItemT = TypeVar("_ItemT")
+
+
+def _put(items: Mapping[str, _ItemT], name: str, item: _ItemT | None) -> dict[str, _ItemT]:
+    kept = {key: value for key, value in items.items() if key != name}
+    return kept if item is None else {**kept, name: item}
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The file: a state, and the format that it is in."""
+
+    format: Literal[1]
+    state: DeviceState
+
+
+_DOCUMENT = TypeAdapter(_Document)
+
+
+class StateFile:
+    """Loads and stores the state.
+
+    Args:
+        path: The file; the state before the last write is kept as `<name>.bak`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._backup = path.with_name(path.name + ".bak")
+
+    def load(self) -> tuple[DeviceState | None, str]:
+        """The newest state that can be read.
+
+        Returns:
+            The state, None when there is none, and what was wrong with the files, empty when nothing was.
+        """
+        troubles: list[str] = []
+        for path in (self._path, self._backup):
+            try:
+                return parse_state(_read(path)), "; ".join(troubles)
+            except FileNotFoundError:
+                continue
+            except (StateError, OSError) as error:
+                aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+                os.replace(path, aside)
+                troubles.append(f"{path.name}: {error}; moved aside to {aside.name}")
+        return None, "; ".join(troubles)
+
+    def peek(self) -> tuple[DeviceState | None, str]:
+        """The newest state that can be read, for whoever does not own it: nothing is moved."""
+        troubles: list[str] = []
+        for path in (self._path, self._backup):
+            try:
+                return parse_state(_read(path)), "; ".join(troubles)
+            except FileNotFoundError:
+                continue
+            except (StateError, OSError) as error:
+                troubles.append(f"{path.name}: {error}")
+        return None, "; ".join(troubles)
+
+    def store(self, state: DeviceState) -> None:
+        """Write the state, whole or not at all.
+
+        Raises:
+            OSError: It cannot be written; the file is what it was.
+        """
+        data = encode_state(state)
+        if self._path.exists():
+            # A second name for the old file, not a copy: at every moment one of the two names is a whole state.
+            link = self._backup.with_name(self._backup.name + ".tmp")
+            link.unlink(missing_ok=True)
+            os.link(self._path, link)
+            link.replace(self._backup)
+        write_atomic(self._path, data)
+
+
+def encode_state(state: DeviceState) -> bytes:
+    """The state as JSON, for people to read as well."""
+    return _DOCUMENT.dump_json(_Document(STATE_FORMAT, state), indent=1)
+
+
+def parse_state(data: bytes) -> DeviceState:
+    """Parse a state file.
+
+    Raises:
+        StateError: Any bytes that `encode_state` could not have made.
+    """
+    try:
+        document = _DOCUMENT.validate_json(data)
+        for name in (*document.state.entries, *document.state.failures, document.state.channel):
+            verify_name(name)
+        # These become parts of paths.
+        for entry in document.state.entries.values():
+            for digest in (entry.active.bundle_id, entry.previous and entry.previous.bundle_id, entry.held):
+                verify_digest(digest or entry.active.bundle_id)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise StateError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except ContractError as error:
+        raise StateError(str(error)) from error
+    return document.state
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > MAX_STATE_BYTES:
+        raise StateError(f"expected at most {MAX_STATE_BYTES} bytes, found {path.stat().st_size}")
+    return path.read_bytes()

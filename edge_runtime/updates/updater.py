@@ -1,0 +1,291 @@
+"""Coordinator: keeps what serves equal to what the channel lists, and brings it back after a restart.
+
+One `tick` polls when a poll is due, applies what changed, and says when it wants to be called again. Merges take longer
+and run beside it (`merge_pending`). Rules:
+- Whatever fails leaves what served before, is remembered with its reason, and is tried again later and later, unless
+  the same bytes would fail again.
+- The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
+- A specialization that the channel no longer lists is unloaded and its files are deleted; a channel that cannot be had,
+  or is not there, deletes nothing.
+- Files are deleted in `tick` only, so that nothing is deleted while it is being installed.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from contract.channel import Channel, Specialization
+from contract.errors import ContractError
+from edge_runtime.errors import EdgeError, MergeCancelledError, UpdateError
+from edge_runtime.serving.slots import BASE, SlotTable
+from edge_runtime.telemetry import Telemetry, UpdateRecord
+from edge_runtime.updates.artifacts import Artifacts
+from edge_runtime.updates.clock import Clock
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.installer import Installer
+from edge_runtime.updates.memory import Memory, describe, error_code
+from edge_runtime.updates.model import EdgeModel
+from edge_runtime.updates.poller import Poller
+from edge_runtime.updates.rules import is_permanent, plan_changes, verify_wanted
+from edge_runtime.updates.state import Entry, Installed
+
+IDLE_SECONDS = 3_600.0
+"""Between two ticks when there is nothing to poll and nothing to retry."""
+
+
+class Updater:
+    """The update side of a device.
+
+    Args:
+        poller: Follows the channel; None for a device without a cloud.
+        artifacts: Brings bundles.
+        installer: Makes slots of them.
+        memory: What is known.
+        slots: What serves.
+        model: The device's edge model.
+        disk: Its files.
+        clock: For the durations in records.
+        telemetry: Gets a record of each attempt.
+
+    Attributes:
+        base_message: Why the base model is not as it should be; empty when it is.
+        is_restored: Whether `restore` is done.
+    """
+
+    def __init__(
+        self,
+        *,
+        poller: Poller | None,
+        artifacts: Artifacts,
+        installer: Installer,
+        memory: Memory,
+        slots: SlotTable,
+        model: EdgeModel,
+        disk: DataDirectory,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self.poller = poller
+        self.memory = memory
+        self.base_message = ""
+        self.is_restored = False
+        self._artifacts = artifacts
+        self._installer = installer
+        self._slots = slots
+        self._model = model
+        self._disk = disk
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def restore(self) -> None:
+        """Bring up the base and everything that served before the restart, without the cloud.
+
+        Raises:
+            EdgeError: Not even the base can serve.
+        """
+        await asyncio.to_thread(self._disk.remove_unfinished)
+        await self.memory.load()
+        base = await self._installer.bring_up_base()
+        self.base_message = base.message
+        newest_first = sorted(
+            self.memory.state.entries.items(), key=lambda item: item[1].active.activated_at, reverse=True
+        )
+        for count, (name, entry) in enumerate(newest_first, start=1):
+            await self._bring_up(name, entry, load_now=count < self._slots.max_resident)
+        self.is_restored = True
+
+    async def tick(self) -> float:
+        """Do what is due.
+
+        Returns:
+            Seconds until something is due again.
+        """
+        for name in self._disk.take_rollback_requests():
+            await self._roll_back(name)
+        await self._repair()
+        if self.poller is not None:
+            if self.poller.due_in() <= 0:
+                await self.poller.poll()
+            if self.poller.wanted is not None:
+                await self._follow(self.poller.wanted)
+        await self._collect()
+        poll_in = math.inf if self.poller is None else self.poller.due_in()
+        return min(poll_in, self.memory.due_in(), IDLE_SECONDS)
+
+    async def merge_pending(self) -> int:
+        """Merge, one after another, what serves as an adapter and is due.
+
+        Returns:
+            How many merges were tried.
+        """
+        attempts = 0
+        while not self._installer.is_stopping and (name := self._next_to_merge()) is not None:
+            await self._merge(name, self.memory.state.entries[name])
+            attempts += 1
+        return attempts
+
+    def stop(self) -> None:
+        """End a merge in progress at its next step; its specialization goes on as an adapter."""
+        self._installer.stop()
+
+    async def _follow(self, channel: Channel) -> None:
+        await self.memory.set_channel_version(channel.version)
+        plan = plan_changes(channel, self.memory.state)
+        for name in plan.forget:
+            await self.memory.forget_failure(name)
+        for name in plan.remove:
+            with self._recorded("remove", name):
+                self._slots.remove(name)
+                await self.memory.drop(name)
+        for wanted in plan.install:
+            if self.memory.is_due(wanted.name):
+                await self._install(wanted)
+
+    async def _install(self, wanted: Specialization) -> None:
+        name = wanted.name
+        try:
+            with self._recorded("fetch", name, wanted.bundle_id) as record:
+                verify_wanted(wanted, self._model.model_id, self._model.digest)
+                bundle, source = await self._artifacts.bundle(wanted)
+                record(source=source)
+            with self._recorded("attach", name, wanted.bundle_id):
+                installed = await self._installer.attach(name, wanted.bundle_id, bundle)
+        except (EdgeError, ContractError) as error:
+            await self.memory.fail(name, wanted.bundle_id, error)
+            return
+        before = self.memory.state.entries.get(name)
+        await self.memory.put(name, Entry(installed, previous=before.active if before else None))
+
+    def _next_to_merge(self) -> str | None:
+        for name, entry in self.memory.state.entries.items():
+            failure = self.memory.state.failures.get(name)
+            failed = failure is not None and failure.permanent and failure.bundle_id == entry.active.bundle_id
+            if self._needs_merge(entry.active) and not failed and self.memory.is_due(name):
+                return name
+        return None
+
+    def _needs_merge(self, installed: Installed) -> bool:
+        if installed.state == "adapter":
+            return not installed.merge_refused
+        return installed.merge is None or installed.merge.type_name != self._model.type_name
+
+    async def _merge(self, name: str, entry: Entry) -> None:
+        bundle_id = entry.active.bundle_id
+
+        def is_wanted() -> bool:
+            current = self.memory.state.entries.get(name)
+            return current is not None and current.active.bundle_id == bundle_id
+
+        try:
+            with self._recorded("merge", name, bundle_id) as record:
+                merged = self._merged_elsewhere(bundle_id)
+                if merged is not None:
+                    await self._installer.bring_up_merged(name, merged, load_now=True)
+                else:
+                    bundle = await self._artifacts.stored(bundle_id)
+                    merged = await self._installer.merge(name, bundle_id, bundle, is_wanted)
+                    record(survival=merged.merge.survival if merged and merged.merge else None)
+        except MergeCancelledError:
+            return
+        except (EdgeError, ContractError) as error:
+            if not is_wanted():
+                return
+            entry = self.memory.state.entries[name]
+            refused = is_permanent(error)
+            message = f"{'kept as' if refused else 'still a'} run-time adapter: {describe(error)}"
+            if entry.active.state == "adapter":
+                kept = replace(entry.active, merge_refused=refused, message=message)
+                await self.memory.put(name, replace(entry, active=kept))
+            if not refused or entry.active.state == "merged":
+                await self.memory.fail(name, bundle_id, error)
+            return
+        if merged is not None and is_wanted():
+            await self.memory.put(name, replace(self.memory.state.entries[name], active=merged))
+
+    def _merged_elsewhere(self, bundle_id: str) -> Installed | None:
+        """The same bundle, merged for another name."""
+        for entry in self.memory.state.entries.values():
+            if entry.active.bundle_id == bundle_id and not self._needs_merge(entry.active) and entry.active.merge:
+                return entry.active
+        return None
+
+    async def _roll_back(self, name: str) -> None:
+        entry = self.memory.state.entries.get(name)
+        with suppress(EdgeError, ContractError), self._recorded("rollback", name):
+            if entry is None or entry.previous is None:
+                raise UpdateError(f"{name}: nothing to roll back to", code="no_previous")
+            before = await self._serve_again(name, entry.previous, load_now=True)
+            await self.memory.put(name, Entry(before, held=entry.active.bundle_id))
+
+    async def _bring_up(self, name: str, entry: Entry, load_now: bool) -> None:
+        try:
+            with self._recorded("restore", name, entry.active.bundle_id):
+                active = await self._serve_again(name, entry.active, load_now)
+        except (EdgeError, ContractError) as error:
+            await self.memory.drop(name)
+            await self.memory.fail(name, entry.active.bundle_id, error, retry=True)
+            return
+        if active != entry.active:
+            await self.memory.put(name, replace(entry, active=active))
+
+    async def _serve_again(self, name: str, installed: Installed, load_now: bool) -> Installed:
+        """Serve what served before: its merged file when that still works, else its bundle as an adapter."""
+        if installed.state == "merged":
+            try:
+                await self._installer.bring_up_merged(name, installed, load_now)
+                return installed
+            except EdgeError as error:
+                self._telemetry.event("merged slot unusable", name=name, reason=describe(error))
+        bundle = await self._artifacts.stored(installed.bundle_id)
+        attached = await self._installer.attach(name, installed.bundle_id, bundle)
+        return replace(attached, merge_refused=installed.merge_refused, message=installed.message)
+
+    async def _repair(self) -> None:
+        """Bring back what a request found broken on disk."""
+        for revision, _reason in list(self._slots.broken.items()):
+            del self._slots.broken[revision]
+            if revision.name == BASE:
+                self.base_message = (await self._installer.bring_up_base()).message
+                continue
+            entry = self.memory.state.entries.get(revision.name)
+            if entry is not None and entry.active.bundle_id == revision.bundle_id:
+                await self._bring_up(revision.name, entry, load_now=True)
+
+    async def _collect(self) -> None:
+        keep = self._slots.paths_in_use()
+        for entry in self.memory.state.entries.values():
+            for installed in (entry.active, entry.previous):
+                if installed is not None:
+                    keep.add(self._disk.bundle(installed.bundle_id))
+                    # Of the type that is being merged now, and of the one that serves until then.
+                    types = {self._model.type_name, installed.merge.type_name if installed.merge else ""}
+                    keep |= {self._disk.slot(installed.bundle_id, type_name) for type_name in types}
+            if entry.active.state == "adapter":
+                keep.add(self._disk.adapter(entry.active.bundle_id))
+        banks: set[str] | None = None
+        if self.poller is not None and self.poller.wanted is not None:
+            banks = {wanted.bank_digest for wanted in self.poller.wanted.specializations}
+            keep |= {self._disk.bundle(wanted.bundle_id) for wanted in self.poller.wanted.specializations}
+        deleted = await asyncio.to_thread(self._disk.collect, keep, banks)
+        if deleted:
+            self._telemetry.event("files collected", count=len(deleted))
+
+    @contextmanager
+    def _recorded(self, step: str, name: str, bundle_id: str | None = None) -> Iterator[Callable[..., None]]:
+        """Record an attempt however it ends; what it is given may add to the record."""
+        started = self._clock.monotonic()
+        details: dict[str, Any] = {}
+        outcome, message = "ok", None
+        try:
+            yield details.update
+        except (EdgeError, ContractError) as error:
+            outcome, message = error_code(error), describe(error)
+            raise
+        finally:
+            seconds = round(self._clock.monotonic() - started, 6)
+            channel = self.memory.state.channel
+            record = UpdateRecord(step, outcome, seconds, channel, name, bundle_id, message=message)
+            self._telemetry.update_finished(replace(record, **details))
