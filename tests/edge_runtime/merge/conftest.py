@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from contract.bundle import Bundle
+from contract.digest import model_digest
+from contract.lora import EdgeShape
+from edge_runtime.merge import convert_model
 from tests.edge_runtime.merge.tiny_models import (
     Gguf,
     byte_level_tokenizer,
     llama_config,
     random_model,
     save_tokenizer,
+    tiny_bundle,
 )
 
 
@@ -21,6 +26,20 @@ def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_model(llama_config(), scale=0.05).save_pretrained(directory)
     save_tokenizer(byte_level_tokenizer(), directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def master(llama_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The F16 master of the tiny Llama."""
+    path = tmp_path_factory.mktemp("master") / "master.gguf"
+    convert_model(llama_directory, path, "F16", "nano-edge")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(llama_directory: Path) -> Bundle:
+    """A LoRA for the tiny Llama, with a delta of about 3 % of its weights."""
+    return tiny_bundle(EdgeShape(layers=2, hidden=256, intermediate=512), model_digest(llama_directory))
 
 
 @pytest.fixture

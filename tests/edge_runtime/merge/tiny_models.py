@@ -10,6 +10,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from contract.bundle import TARGETS, Bundle, BundleHeader
+from contract.lora import EdgeShape, Lora
+
 TEXT = (
     "The quick brown fox, aged 12, jumps over the lazy dog. It's 3:45 pm; we'll meet at 10001 Main Street!\n"
     "def add(a, b):\n    return a + b  # naïve café, Zürich 東京\n\n"
@@ -96,3 +99,33 @@ class Gguf:
         self.llama.reset()
         self.llama.eval(ids)
         return np.array(self.llama.scores[: len(ids)], np.float32)
+
+
+def tiny_bundle(
+    shape: EdgeShape, digest: str, *, relative: float = 0.03, std: float = 0.07, rank: int = 8, seed: int = 3
+) -> Bundle:
+    """A random LoRA; its delta is `relative` times the weights, whose standard deviation is `std`."""
+    rng = np.random.default_rng(seed)
+    # Entries of B A are sums of `rank` products.
+    size = (relative * std / rank**0.5) ** 0.5
+
+    def draw(*dimensions: int) -> np.ndarray:
+        return (rng.standard_normal(dimensions) * size).astype(np.float16)
+
+    factors = {}
+    for block in shape.blocks():
+        width_in, width_out = shape.in_out(block[1])
+        factors[block] = (draw(rank, width_in), draw(width_out, rank))
+    header = BundleHeader(
+        generator_id="test",
+        generator_digest="1" * 64,
+        edge_model_id="nano-edge",
+        edge_model_digest=digest,
+        layers=shape.layers,
+        rank=rank,
+        alpha=float(rank),
+        targets=TARGETS,
+        gates_digest="2" * 64,
+        prompt_tokens=100,
+    )
+    return Bundle(header, Lora(shape, rank, float(rank), factors))

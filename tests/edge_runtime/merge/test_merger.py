@@ -1,0 +1,408 @@
+"""A merged file is the master plus the LoRA, or there is no file and an error that says why."""
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import transformers
+from gguf import GGUFReader, dequantize
+
+from contract.bundle import Bundle, content_id, encode_bundle
+from contract.digest import model_digest
+from contract.errors import NonFiniteError
+from contract.lora import EdgeShape, Lora
+from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID, gguf_name
+from edge_runtime.errors import MasterError, MergeCancelledError, MergeError, OutputError, SurvivalError
+from edge_runtime.merge import QUANTIZATIONS, merge, quantize_base
+from edge_runtime.merge.gguf_file import lay_out, read_header
+from edge_runtime.merge.quantize import Codec
+from tests.edge_runtime.merge.tiny_models import TEXT, hf_logits, tiny_bundle
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of a GGUF file, float32, read by the gguf package."""
+    return {t.name: dequantize(t.data, t.tensor_type).reshape(t.shape[::-1]) for t in GGUFReader(path).tensors}
+
+
+def types(path: Path) -> dict[str, str]:
+    return {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
+
+
+def scaled(bundle: Bundle, factor: float) -> Bundle:
+    """The bundle with every B multiplied."""
+    factors = {block: (a, (b * factor).astype(np.float16)) for block, (a, b) in bundle.lora.factors.items()}
+    return Bundle(bundle.header, replace(bundle.lora, factors=factors))
+
+
+def without_keys(source: Path, target: Path, *keys: str) -> Path:
+    """Copy a GGUF file, leaving metadata out."""
+    header = read_header(source)
+    metadata = {key: value for key, value in header.metadata.items() if key not in keys}
+    head, placed = lay_out([(t.name, t.shape, t.type) for t in header.tensors], metadata)
+    data = source.read_bytes()
+    with target.open("wb") as file:
+        file.write(head)
+        for old, new in zip(header.tensors, placed.tensors, strict=True):
+            file.seek(new.offset)
+            file.write(data[old.offset : old.offset + old.nbytes])
+        file.truncate(placed.file_bytes)
+    return target
+
+
+def test_merge_to_f16_equals_numpy(master, bundle, tmp_path):
+    merge(master, bundle, tmp_path / "out.gguf", "F16")
+    before, after = tensors(master), tensors(tmp_path / "out.gguf")
+    touched = {gguf_name(*block): block for block in bundle.lora.shape.blocks()}
+    for name, found in after.items():
+        if name not in touched:
+            assert np.array_equal(found, before[name])
+            continue
+        a, b = (factor.astype(np.float32) for factor in bundle.lora.factors[touched[name]])
+        expected = (before[name] + bundle.lora.scale * (b @ a)).astype(np.float16)
+        # The order of summation may move the last bit.
+        ulps = np.abs(found.astype(np.float16).view(np.int16).astype(int) - expected.view(np.int16))
+        assert ulps.max() <= 1
+        assert (ulps == 0).mean() > 0.999
+
+
+@pytest.mark.parametrize("type_name", QUANTIZATIONS)
+def test_merge_from_an_f16_master_keeps_the_delta_in_every_type(type_name, master, bundle, tmp_path):
+    report = merge(master, bundle, tmp_path / "out.gguf", type_name)
+    assert report.strategy == "requested"
+    assert len(report.survival) == 3 * bundle.lora.shape.layers
+    assert 0.95 < report.min_survival <= report.mean_survival < 1.05
+    assert set(report.types.values()) == {QUANTIZATIONS[type_name].matrices.name}
+
+
+@pytest.mark.parametrize(("type_name", "tolerance"), [("F16", 0.01), ("Q8_0", 0.1), ("Q6_K", 0.3), ("Q4_0", 0.5)])
+def test_merged_file_gives_the_logits_of_the_merged_model(
+    type_name, tolerance, llama_directory, master, tmp_path, open_gguf
+):
+    """The error is set against what the LoRA does; llama.cpp rounds activations too."""
+    shape = EdgeShape(layers=2, hidden=256, intermediate=512)
+    strong = tiny_bundle(shape, model_digest(llama_directory), relative=0.5)
+    merge(master, strong, tmp_path / "out.gguf", type_name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(llama_directory)
+    gguf = open_gguf(tmp_path / "out.gguf")
+    ids = gguf.ids(TEXT)
+    plain = hf_logits(model, ids)
+    parameters = model.state_dict()
+    for (layer, projection), factors in strong.lora.factors.items():
+        a, b = (factor.astype(np.float32) for factor in factors)
+        parameters[f"model.layers.{layer}.mlp.{projection}_proj.weight"].numpy()[:] += strong.lora.scale * (b @ a)
+    expected = hf_logits(model, ids)
+    assert np.abs(gguf.logits(ids) - expected).mean() < tolerance * np.abs(plain - expected).mean()
+
+
+def test_merge_reports_what_it_wrote(master, bundle, tmp_path):
+    calls: list[tuple[int, int]] = []
+    report = merge(master, bundle, tmp_path / "out.gguf", "Q4_K", progress=lambda *call: calls.append(call))
+    assert report.bytes == (tmp_path / "out.gguf").stat().st_size
+    assert report.bundle_id == content_id(encode_bundle(bundle))
+    assert report.seconds > 0
+    assert calls == sorted(calls)
+    assert calls[-1] == (report.bytes, report.bytes)
+    before, after = read_header(master).metadata, read_header(tmp_path / "out.gguf")
+    assert after.string("loragen.bundle.id") == report.bundle_id
+    assert after.integer("general.file_type") == QUANTIZATIONS["Q4_K"].file_type
+    changed = {"loragen.bundle.id", "general.file_type"}
+    assert {k: v for k, v in after.metadata.items() if k not in changed} == {
+        k: v for k, v in before.items() if k not in changed
+    }
+
+
+def test_reported_survival_is_that_of_the_written_file(master, bundle, tmp_path):
+    report = merge(master, bundle, tmp_path / "out.gguf", "Q4_0")
+    quantize_base(master, tmp_path / "base.gguf", "Q4_0")
+    merged, base = tensors(tmp_path / "out.gguf"), tensors(tmp_path / "base.gguf")
+    for block, (a, b) in bundle.lora.factors.items():
+        name = gguf_name(*block)
+        delta = bundle.lora.scale * (b.astype(np.float64) @ a.astype(np.float64))
+        share = np.vdot(merged[name] - base[name], delta) / np.vdot(delta, delta)
+        assert report.survival[name] == pytest.approx(share, abs=1e-4)
+
+
+def test_small_delta_on_a_q4_0_master_is_stored_as_q8_0(master, bundle, tmp_path):
+    """Requantizing to Q4_0 would lose it; only the touched tensors grow."""
+    quantize_base(master, tmp_path / "q4.gguf", "Q4_0")
+    report = merge(tmp_path / "q4.gguf", bundle, tmp_path / "out.gguf", "Q4_0")
+    assert report.strategy == "q8_0"
+    assert report.min_survival > 0.9
+    before, after = types(tmp_path / "q4.gguf"), types(tmp_path / "out.gguf")
+    assert {after[name] for name in report.survival} == {"Q8_0"}
+    assert {name: after[name] for name in after if name not in report.survival} == {
+        name: before[name] for name in before if name not in report.survival
+    }
+
+
+def test_delta_that_no_type_keeps_is_refused(master, bundle, tmp_path):
+    """A delta of 0.1 %, below the grid on which the master's weights already lie."""
+    quantize_base(master, tmp_path / "q8.gguf", "Q8_0")
+    (tmp_path / "out.gguf").write_bytes(b"old")
+    with pytest.raises(SurvivalError, match="Q8_0") as caught:
+        merge(tmp_path / "q8.gguf", scaled(bundle, 1 / 30), tmp_path / "out.gguf", "Q8_0")
+    assert "higher precision" in caught.value.hint
+    assert (tmp_path / "out.gguf").read_bytes() == b"old"
+
+
+def test_merge_of_a_zero_lora_is_the_base(master, bundle, tmp_path):
+    report = merge(master, scaled(bundle, 0.0), tmp_path / "out.gguf", "Q4_K")
+    quantize_base(master, tmp_path / "base.gguf", "Q4_K")
+    assert report.survival == {}
+    assert report.min_survival == 1.0
+    out, base = tensors(tmp_path / "out.gguf"), tensors(tmp_path / "base.gguf")
+    assert all(np.array_equal(out[name], base[name]) for name in base)
+
+
+@pytest.mark.parametrize("type_name", QUANTIZATIONS)
+def test_quantized_base_is_near_the_master(type_name, master, tmp_path, open_gguf):
+    quantize_base(master, tmp_path / "base.gguf", type_name)
+    before, after = tensors(master), tensors(tmp_path / "base.gguf")
+    for name, expected in before.items():
+        error = np.abs(after[name] - expected).mean() / np.abs(expected).mean()
+        assert error < (0 if name.endswith("norm.weight") else 0.15) + 1e-9, name
+    assert np.isfinite(open_gguf(tmp_path / "base.gguf").logits([1, 5, 6])).all()
+
+
+def test_bundle_with_nan_is_refused(master, bundle, tmp_path):
+    block = next(iter(bundle.lora.factors))
+    a, b = bundle.lora.factors[block]
+    b = b.copy()
+    b[0, 0] = np.nan
+    bad = Bundle(bundle.header, replace(bundle.lora, factors={**bundle.lora.factors, block: (a, b)}))
+    with pytest.raises(NonFiniteError):
+        merge(master, bad, tmp_path / "out.gguf", "Q8_0")
+
+
+@pytest.mark.parametrize("type_name", QUANTIZATIONS)
+def test_merged_weights_beyond_the_type_are_refused(type_name, master, bundle, tmp_path, capfd):
+    """Every factor is finite, and so is the float32 sum; float16 weights or block scales are not."""
+    factors = {block: (np.full_like(a, 6e4), np.full_like(b, 6e4)) for block, (a, b) in bundle.lora.factors.items()}
+    with pytest.raises(MergeError) as caught:
+        merge(master, Bundle(bundle.header, replace(bundle.lora, factors=factors)), tmp_path / "out.gguf", type_name)
+    assert caught.value.code == "weights_not_finite"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bundle_of_another_model_is_refused(master, bundle, tmp_path):
+    other = Bundle(replace(bundle.header, edge_model_digest="f" * 64), bundle.lora)
+    with pytest.raises(MasterError, match="f" * 64) as caught:
+        merge(master, other, tmp_path / "out.gguf", "Q4_0")
+    assert caught.value.code == "master_not_admitted"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_admitting_a_digest_does_not_overrule_the_digest_of_the_master(master, bundle, tmp_path):
+    other = Bundle(replace(bundle.header, edge_model_digest="f" * 64), bundle.lora)
+    with pytest.raises(MasterError):
+        merge(master, other, tmp_path / "out.gguf", "Q4_0", admitted_digest="f" * 64)
+
+
+def test_foreign_master_is_refused_until_its_digest_is_admitted(master, bundle, tmp_path):
+    foreign = without_keys(master, tmp_path / "foreign.gguf", MASTER_MODEL_ID, MASTER_MODEL_DIGEST)
+    with pytest.raises(MasterError, match="does not say") as caught:
+        merge(foreign, bundle, tmp_path / "out.gguf", "Q4_0")
+    assert caught.value.code == "master_not_admitted"
+    with pytest.raises(MasterError, match="0" * 64):
+        merge(foreign, bundle, tmp_path / "out.gguf", "Q4_0", admitted_digest="0" * 64)
+    digest = bundle.header.edge_model_digest
+    report = merge(foreign, bundle, tmp_path / "out.gguf", "Q4_0", admitted_digest=digest)
+    assert report.min_survival > 0.9
+
+
+@pytest.mark.parametrize("shape", [EdgeShape(3, 256, 512), EdgeShape(2, 256, 256), EdgeShape(2, 128, 512)])
+def test_bundle_of_another_shape_is_refused(shape, master, bundle, tmp_path):
+    with pytest.raises(MasterError) as caught:
+        merge(master, tiny_bundle(shape, bundle.header.edge_model_digest), tmp_path / "out.gguf", "Q4_0")
+    assert caught.value.code == "master_not_admitted"
+
+
+def test_unknown_type_is_refused(master, bundle, tmp_path):
+    with pytest.raises(MergeError, match="Q3_X") as caught:
+        merge(master, bundle, tmp_path / "out.gguf", "Q3_X")
+    assert "Q4_K" in caught.value.hint
+
+
+def test_master_that_lacks_projections_is_refused(master, bundle, tmp_path):
+    header = read_header(master)
+    head, _ = lay_out([(t.name, t.shape, t.type) for t in header.tensors if "ffn_up" not in t.name], header.metadata)
+    (tmp_path / "fused.gguf").write_bytes(head + bytes(master.stat().st_size))
+    with pytest.raises(MasterError, match=r"blk\.0\.ffn_up"):
+        merge(tmp_path / "fused.gguf", bundle, tmp_path / "out.gguf", "Q4_0")
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Writes beyond `size` fail, as they do on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_full_disk_is_noticed_before_any_work(master, bundle, tmp_path):
+    (tmp_path / "out.gguf").write_bytes(b"old")
+    calls: list[object] = []
+    with file_size_limit(100_000), pytest.raises(OutputError, match="no space left") as caught:
+        merge(master, bundle, tmp_path / "out.gguf", "Q4_0", progress=lambda *call: calls.append(call))
+    assert caught.value.code == "output_not_written"
+    assert "free" in caught.value.hint
+    assert calls == []
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("out.gguf", b"old")]
+
+
+@pytest.mark.parametrize("with_cache", [False, True])
+def test_disk_that_fills_up_while_merging_leaves_the_old_file_alone(with_cache, master, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)
+    (tmp_path / "out.gguf").write_bytes(b"old")
+    with file_size_limit(100_000), pytest.raises(OutputError, match="no space left"):
+        merge(master, bundle, tmp_path / "out.gguf", "Q4_0", cache_dir=tmp_path / "cache" if with_cache else None)
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert [(p.name, p.read_bytes()) for p in files] == [("out.gguf", b"old")]
+
+
+def test_flush_that_fails_leaves_the_old_file_alone(master, bundle, tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "out.gguf").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left"):
+        merge(master, bundle, tmp_path / "out.gguf", "Q4_0")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("out.gguf", b"old")]
+
+
+def test_cancelled_merge_leaves_no_file(master, bundle, tmp_path):
+    def cancel(done: int, total: int) -> None:
+        if done > total // 2:
+            raise MergeCancelledError("shutting down")
+
+    with pytest.raises(MergeCancelledError):
+        merge(master, bundle, tmp_path / "out.gguf", "Q4_0", progress=cancel)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_merge_leaves_the_old_file_and_the_next_one_succeeds(master, bundle, tmp_path):
+    (tmp_path / "bundle.safetensors").write_bytes(encode_bundle(bundle))
+    (tmp_path / "out.gguf").write_bytes(b"old")
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from contract.bundle import parse_bundle
+        from edge_runtime.merge import merge
+
+        def die(done, total):
+            if done > total // 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        master, folder = Path(sys.argv[1]), Path(sys.argv[2])
+        bundle = parse_bundle((folder / "bundle.safetensors").read_bytes())
+        merge(master, bundle, folder / "out.gguf", "Q4_0", progress=die)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(master), str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "out.gguf").read_bytes() == b"old"
+    assert (tmp_path / "out.gguf.partial").exists()
+    report = merge(master, bundle, tmp_path / "out.gguf", "Q4_0")
+    assert (tmp_path / "out.gguf").stat().st_size == report.bytes
+    assert not (tmp_path / "out.gguf.partial").exists()
+
+
+def test_two_merges_to_one_file_do_not_mix(master, bundle, tmp_path):
+    def second(done: int, total: int) -> None:
+        with pytest.raises(OutputError, match="another process"):
+            merge(master, bundle, tmp_path / "out.gguf", "Q8_0")
+
+    report = merge(master, bundle, tmp_path / "out.gguf", "Q4_0", progress=second)
+    assert (tmp_path / "out.gguf").stat().st_size == report.bytes
+
+
+class CountingCodec(Codec):
+    """Remembers which tensors were quantized."""
+
+    encoded: set[str]
+
+    def encode(self, rows, dtype, name):
+        type(self).encoded.add(name)
+        return super().encode(rows, dtype, name)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Names of the tensors quantized since the test began."""
+    CountingCodec.encoded = set()
+    monkeypatch.setattr("edge_runtime.merge.merger.Codec", CountingCodec)
+    return CountingCodec.encoded
+
+
+def test_untouched_tensors_are_quantized_once(master, bundle, tmp_path, encoded):
+    merge(master, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
+    assert {"token_embd.weight", "blk.1.attn_q.weight"} <= encoded
+    encoded.clear()
+    merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    assert encoded == {gguf_name(*block) for block in bundle.lora.shape.blocks()}
+    merge(master, bundle, tmp_path / "without.gguf", "Q4_0")
+    first, second, without = ((tmp_path / f"{n}.gguf").read_bytes() for n in ("first", "second", "without"))
+    assert first == second == without
+
+
+def test_cache_is_made_anew_for_a_changed_master_or_type_and_the_old_one_goes(master, bundle, tmp_path, encoded):
+    shutil.copy(master, tmp_path / "master.gguf")
+    merge(tmp_path / "master.gguf", bundle, tmp_path / "out.gguf", "Q4_0", tmp_path / "cache")
+    for change in ("master", "type"):
+        encoded.clear()
+        if change == "master":
+            os.utime(tmp_path / "master.gguf", ns=(0, 1))
+        merge(
+            tmp_path / "master.gguf", bundle, tmp_path / "out.gguf", "Q8_0" if change == "type" else "Q4_0",
+            tmp_path / "cache",
+        )  # fmt: skip
+        assert "token_embd.weight" in encoded, change
+        assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"GGUF", b"\0" * 5000])
+def test_damaged_cache_is_made_anew(damage, master, bundle, tmp_path):
+    merge(master, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
+    (cache,) = (tmp_path / "cache").iterdir()
+    cache.write_bytes(damage)
+    merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    assert (tmp_path / "first.gguf").read_bytes() == (tmp_path / "second.gguf").read_bytes()
+
+
+def test_cached_bytes_reach_the_file_where_the_kernel_cannot_copy(master, bundle, tmp_path, monkeypatch):
+    """copy_file_range does not work between all file systems, nor on all systems."""
+
+    def cannot(*_: object) -> int:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    merge(master, bundle, tmp_path / "first.gguf", "Q4_0")
+    monkeypatch.setattr(os, "copy_file_range", cannot)
+    merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    assert (tmp_path / "first.gguf").read_bytes() == (tmp_path / "second.gguf").read_bytes()
+
+
+def test_rank_and_scale_enter_the_merge(master, bundle, tmp_path):
+    """Twice alpha is twice the delta."""
+    lora = bundle.lora
+    double = Bundle(
+        replace(bundle.header, alpha=2 * lora.alpha), Lora(lora.shape, lora.rank, 2 * lora.alpha, lora.factors)
+    )
+    merge(master, bundle, tmp_path / "one.gguf", "F16")
+    merge(master, double, tmp_path / "two.gguf", "F16")
+    base, one, two = tensors(master), tensors(tmp_path / "one.gguf"), tensors(tmp_path / "two.gguf")
+    name = "blk.1.ffn_down.weight"
+    assert np.allclose(two[name] - base[name], 2 * (one[name] - base[name]), atol=2e-4)
