@@ -1,6 +1,7 @@
 """Values and the port between the service and whatever turns a prompt into gates.
 
-The real implementation is `cloud_service.generator` (torch); tests bring their own. Nothing here knows of torch, HTTP or stores.
+The real implementation is `cloud_service.generator` (torch); tests bring their own. Nothing here knows of torch, HTTP
+or stores.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Values: the task description, and the one text that the cloud LM reads for it.
 
-The same text is the system prompt of the *prompted* baseline, so that what a bundle replaces and what it is compared with
-are one string. Validation against limits belongs to `cloud_service.api`; tokens to `cloud_service.generator`.
+The same text is the system prompt of the *prompted* baseline, so that what a bundle replaces and what it is compared
+with are one string. Validation against limits belongs to `cloud_service.api`; tokens to `cloud_service.generator`.
 """
 
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ class TaskDescription:
 
 
 def render_prompt(task: TaskDescription) -> str:
-    """The system prompt for a task: description, tools, examples, output format, in this order, empty parts left out."""
+    """System prompt for a task: description, tools, examples, output format, in this order; empty parts left out."""
     task = task.normalized()
     parts = [task.description] if task.description else []
     if task.tools:

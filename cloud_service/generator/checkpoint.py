@@ -6,7 +6,6 @@ the generator's digest. The bank is the contract's file, ready to be served to d
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,16 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
+from contract.atomic import write_atomic
 from contract.bank import Bank, BankHeader, write_bank
-from contract.digest import file_sha256
+from contract.digest import file_sha256, model_digest
+from contract.errors import ContractError
+from contract.lora import EdgeShape
 from contract.names import PROJECTIONS, bank_name
 
 CHECKPOINT_FORMAT = 1
@@ -53,30 +56,34 @@ class Manifest:
     digest: str
 
 
-def store_generator(
-    directory: Path, generator: LoraGenerator, cloud_model: ModelReference, edge_model: ModelReference
-) -> Manifest:
-    """Writes a checkpoint; `generator.json` comes last, so an interrupted write leaves no valid checkpoint."""
-    directory.mkdir(parents=True, exist_ok=True)
-    config = generator.config
-    state = {
-        name: value.detach().float().cpu().contiguous()
-        for name, value in generator.state_dict().items()
-        if not name.startswith("bank.") and value.is_floating_point()
-    }
-    save_file(state, directory / ROUTER_FILE)
-    header = BankHeader(
+def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: EdgeShape) -> BankHeader:
+    """What the bank of a generator says of itself.
+
+    Raises:
+        ContractError: A name or number that the contract does not allow.
+    """
+    return BankHeader(
         generator_id=config.id,
         edge_model_id=edge_model.id,
         edge_model_digest=edge_model.digest,
-        shape=generator.shape,
+        shape=shape,
         groups=config.groups,
         experts=config.experts,
         rank=config.rank,
         alpha=config.alpha,
         mix=config.mix,
     )
-    write_bank(directory / BANK_FILE, header, _bank_tensors(generator))
+
+
+def store_generator(
+    directory: Path, generator: LoraGenerator, cloud_model: ModelReference, edge_model: ModelReference
+) -> Manifest:
+    """Writes a checkpoint; `generator.json` comes last, so an interrupted write leaves no valid checkpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = generator.config
+    state = stored_state(generator)
+    save_file({name: value.float().cpu().contiguous() for name, value in state.items()}, directory / ROUTER_FILE)
+    write_bank(directory / BANK_FILE, bank_header(config, edge_model, generator.shape), _bank_tensors(generator))
     document = {
         "format": CHECKPOINT_FORMAT,
         "config": asdict(config),
@@ -84,9 +91,7 @@ def store_generator(
         "edge_model": asdict(edge_model),
         "files": {name: file_sha256(directory / name) for name in (BANK_FILE, ROUTER_FILE)},
     }
-    temporary = directory / (MANIFEST_FILE + ".tmp")
-    temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    os.replace(temporary, directory / MANIFEST_FILE)
+    write_atomic(directory / MANIFEST_FILE, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
     return read_manifest(directory)
 
 
@@ -108,10 +113,10 @@ def read_manifest(directory: Path) -> Manifest:
             {name: str(document["files"][name]) for name in (BANK_FILE, ROUTER_FILE)},
             hashlib.sha256(content).hexdigest(),
         )
-    except FileNotFoundError as e:
-        raise CheckpointError(f"{directory} holds no {MANIFEST_FILE}") from e
+    except OSError as e:
+        raise CheckpointError(f"{directory} holds no {MANIFEST_FILE} that can be read: {e}") from e
     except (ValueError, KeyError, TypeError) as e:
-        raise CheckpointError(f"{directory / MANIFEST_FILE} is malformed: {e}") from e
+        raise CheckpointError(f"{directory / MANIFEST_FILE} is malformed: {type(e).__name__}: {e}") from e
     for name, expected in manifest.files.items():
         if not (directory / name).exists():
             raise CheckpointError(f"{directory} lacks {name}")
@@ -120,17 +125,39 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def verify_model(role: str, reference: ModelReference, digest: str) -> None:
+def verify_model(role: str, reference: ModelReference, directory: Path) -> None:
     """Checks that a model is the one that the generator was trained for.
 
     Raises:
-        CheckpointError: It is another.
+        CheckpointError: It is another, or none.
     """
+    try:
+        digest = model_digest(directory)
+    except (ContractError, OSError) as e:
+        raise CheckpointError(f"{role} model: {e}", hint=f"name the folder or hub id of {reference.id}") from e
     if reference.digest != digest:
         raise CheckpointError(
-            f"{role} model has digest {digest}, but the generator was trained for {reference.id} with
-            {reference.digest}", hint=f"load the {role} model {reference.id}, or train a generator for this pair",
+            f"{role} model has digest {digest}, but the generator was trained for {reference.id} "
+            f"with {reference.digest}",
+            hint=f"load the {role} model {reference.id}, or train a generator for this pair",
         )
+
+
+def open_bank(directory: Path, manifest: Manifest, shape: EdgeShape) -> Bank:
+    """Opens the bank of a checkpoint.
+
+    Raises:
+        CheckpointError: It is no bank, or not the one that the manifest and the edge model's shape ask for.
+    """
+    path = directory / BANK_FILE
+    try:
+        bank = Bank.open(path, expected_digest=manifest.files[BANK_FILE])
+        expected = bank_header(manifest.config, manifest.edge_model, shape)
+    except (ContractError, OSError) as e:
+        raise CheckpointError(f"{path}: {e}") from e
+    if bank.header != expected:
+        raise CheckpointError(f"{path} has {bank.header}, expected {expected}")
+    return bank
 
 
 def load_parameters(directory: Path, generator: LoraGenerator) -> None:
@@ -139,7 +166,27 @@ def load_parameters(directory: Path, generator: LoraGenerator) -> None:
     Raises:
         CheckpointError: The tensors are not those of this generator.
     """
-    _load(generator, directory / ROUTER_FILE, {k for k in generator.state_dict() if not k.startswith("bank.")})
+    path = directory / ROUTER_FILE
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"{path} cannot be read: {e}") from e
+    expected = stored_state(generator).keys()
+    if state.keys() != expected:
+        raise CheckpointError(f"{path} holds other tensors than expected: {sorted(state.keys() ^ expected)[:3]}")
+    try:
+        generator.load_state_dict(state, strict=False)
+    except RuntimeError as e:
+        raise CheckpointError(f"{path} does not fit these models: {e}") from e
+
+
+def stored_state(generator: LoraGenerator) -> dict[str, Tensor]:
+    """What `router.safetensors` holds: all but the experts, and the counter of batches that batch norm never reads."""
+    return {
+        name: value
+        for name, value in generator.state_dict().items()
+        if not name.startswith("bank.") and value.is_floating_point()
+    }
 
 
 def load_experts(directory: Path, generator: LoraGenerator) -> None:
@@ -150,20 +197,6 @@ def load_experts(directory: Path, generator: LoraGenerator) -> None:
             a, b = bank.factors(layer, projection)
             generator.bank.a[projection][layer] = torch.from_numpy(a.astype(np.float32))
             generator.bank.b[projection][layer] = torch.from_numpy(b.astype(np.float32))
-
-
-def _load(generator: LoraGenerator, path: Path, expected: set[str]) -> None:
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as e:
-        raise CheckpointError(f"{path} cannot be read: {e}") from e
-    floating = {name for name in expected if generator.state_dict()[name].is_floating_point()}
-    if state.keys() != floating:
-        raise CheckpointError(f"{path} holds other tensors than expected: {sorted(state.keys() ^ floating)[:3]}")
-    try:
-        generator.load_state_dict(state, strict=False)
-    except RuntimeError as e:
-        raise CheckpointError(f"{path} does not fit these models: {e}") from e
 
 
 def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generation import Generation, GeneratorInfo
-from cloud_service.generator.checkpoint import BANK_FILE, Manifest, load_parameters, read_manifest, verify_model
+from cloud_service.generator.checkpoint import Manifest, load_parameters, open_bank, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.reader import encode_prompts, pad_right
 from contract.bank import Bank
-from contract.digest import model_digest
 
 
 class TorchGenerator:
@@ -72,7 +72,7 @@ class TorchGenerator:
         """Gates for each rendered prompt."""
         encoded = encode_prompts(self._cloud_tokenizer, prompts)
         size = len(prompts) if self._device.type == "cuda" else 1
-        gates: list[np.ndarray] = []  # type: ignore[type-arg]
+        gates: list[NDArray[np.float32]] = []
         with torch.inference_mode():
             for start in range(0, len(encoded), size):
                 ids, lengths = pad_right(encoded[start : start + size])
@@ -98,13 +98,14 @@ def load_generator(
     """
     manifest = read_manifest(directory)
     cloud_path, edge_path = resolve_model(cloud_model), resolve_model(edge_model)
-    verify_model("cloud", manifest.cloud_model, model_digest(cloud_path))
-    verify_model("edge", manifest.edge_model, model_digest(edge_path))
+    verify_model("cloud", manifest.cloud_model, cloud_path)
+    verify_model("edge", manifest.edge_model, edge_path)
+    shape = edge_shape(AutoConfig.from_pretrained(edge_path))
+    bank = open_bank(directory, manifest, shape)
     target = torch.device(device)
     cloud = load_language_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
-    bank = Bank.open(directory / BANK_FILE, expected_digest=manifest.files[BANK_FILE])
     with torch.device("meta"):  # the experts are served from the bank's file; torch never holds them here
-        generator = LoraGenerator(manifest.config, cloud, edge_shape(AutoConfig.from_pretrained(edge_path)))
+        generator = LoraGenerator(manifest.config, cloud, shape)
     del generator.bank.a, generator.bank.b
     generator.to_empty(device="cpu")
     load_parameters(directory, generator)

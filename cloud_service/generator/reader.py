@@ -70,7 +70,7 @@ class CloudAdapter(nn.Module):
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
         layers = getattr(decoder, "layers", None)
         if layers is None:
-            raise UnsupportedModelError(f"cloud model of type {decoder.config.model_type} has no list of layers", hint=HINT)
+            raise UnsupportedModelError(f"cloud model of type {decoder.config.model_type} has no layers", hint=HINT)
         for number, layer in enumerate(layers):
             for name in ADAPTED:
                 linear = getattr(getattr(layer, "self_attn", None), name, None)
