@@ -46,4 +46,4 @@ EXPOSE 8090
 VOLUME /data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8090/health/ready', timeout=2)"]
-CMD ["python", "-m", "edge_runtime", "run"]
+CMD ["python", "-m", "edge_runtime"]
