@@ -1,6 +1,7 @@
 """Adapter: the state of a training run on disk, as safetensors and JSON, never pickle.
 
-A checkpoint is written to a temporary folder and renamed, so that a run killed at any moment resumes from a whole one.
+A checkpoint is written to a temporary folder and renamed, and the one before is kept until then, so that a run killed
+at any moment resumes from a whole one.
 """
 
 import json
@@ -31,8 +32,12 @@ def store_checkpoint(
                 moments[f"{number}.{index}.{name}"] = torch.as_tensor(value).contiguous()
     save_file(moments, temporary / "optimizers.safetensors")
     (temporary / "run.json").write_text(json.dumps({"step": step}))
-    shutil.rmtree(directory, ignore_errors=True)
+    previous = _previous(directory)
+    shutil.rmtree(previous, ignore_errors=True)
+    if directory.exists():
+        os.replace(directory, previous)
     os.replace(temporary, directory)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def load_checkpoint(
@@ -43,6 +48,8 @@ def load_checkpoint(
     Returns:
         The number of finished steps; 0 when there is no checkpoint.
     """
+    if not directory.exists() and _previous(directory).exists():  # killed between the two renames
+        os.replace(_previous(directory), directory)
     if not (directory / "run.json").exists():
         return 0
     stored = load_file(directory / "parameters.safetensors")
@@ -60,3 +67,7 @@ def load_checkpoint(
                 state.setdefault(int(index), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return int(json.loads((directory / "run.json").read_text())["step"])
+
+
+def _previous(directory: Path) -> Path:
+    return directory.with_name(directory.name + ".old")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import zstandard
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ class Episode:
     Attributes:
         name: Family and task, for tables.
         task: What the cloud LM reads.
-        instances: Inputs with answers; none of them is among the examples of `task`.
+        instances: Inputs with answers; in validation and test, none of them is among the examples of `task`.
         labels: All answers possible when the set is closed, else empty.
     """
 
@@ -63,12 +63,18 @@ class Mixture:
         return family.draw(rng, split, inputs)
 
 
-def choose_examples(rng: random.Random, instances: Sequence[Instance], inputs: int) -> tuple[tuple[Instance, ...], int]:
+def choose_examples(
+    rng: random.Random, instances: Sequence[Instance], inputs: int, split: Split
+) -> tuple[tuple[Instance, ...], int]:
     """Splits drawn instances into few-shot examples and the rest.
+
+    Instances are drawn with replacement, so an input can be on both sides. Training may meet that now and then; where
+    answers are scored, such an example is left out.
 
     Returns:
         The examples (one to four) and how many instances they took; none in two draws of three.
     """
     count = rng.randint(1, 4) if rng.random() < 1 / 3 else 0
     count = max(0, min(count, len(instances) - inputs))
-    return tuple(instances[:count]), count
+    asked = set() if split == "train" else {instance.input for instance in instances[count : count + inputs]}
+    return tuple(example for example in instances[:count] if example.input not in asked), count

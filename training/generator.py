@@ -139,7 +139,7 @@ def train_generator(
     parameters = trained_parameters(generator, cloud, settings)
     slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.reader.adapter"))]
     slow_ids = {id(p) for p in slow}
-    fast = [p for p in parameters.values() if id(p) not in slow_ids]
+    fast = [p for p in parameters.values() if isinstance(p, nn.Parameter) and id(p) not in slow_ids]
     groups = [
         {"params": fast, "lr": settings.learning_rate},
         {"params": slow, "lr": settings.cloud_learning_rate},
@@ -188,8 +188,12 @@ def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:
 def trained_parameters(
     generator: LoraGenerator, cloud: PreTrainedModel, settings: GeneratorSettings
 ) -> Mapping[str, Tensor]:
-    """Every tensor that training moves, by name. The cloud model's head and last unused rows stay as they are."""
+    """Every tensor that training moves, by name, batch norm's running statistics included.
+
+    The cloud model's head and last unused rows stay as they are.
+    """
     parameters: dict[str, Tensor] = {f"generator.{name}": value for name, value in generator.named_parameters()}
+    parameters |= {f"generator.{name}": value for name, value in generator.named_buffers() if value.is_floating_point()}
     if settings.train_cloud:
         decoder = cloud.get_decoder().requires_grad_(True)
         parameters |= {f"cloud.{name}": value for name, value in decoder.named_parameters()}

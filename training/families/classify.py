@@ -67,7 +67,7 @@ class Classification:
         labels = [answers[number] for number in classes]
         shown = rng.sample(labels, len(labels))
         instances = [Instance(text, answers[number]) for text, number in drawn]
-        examples, taken = choose_examples(rng, instances, inputs)
+        examples, taken = choose_examples(rng, instances, inputs, split)
         text = wording.choose(
             rng,
             wording.CLASSIFY,

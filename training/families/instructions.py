@@ -40,7 +40,7 @@ class PublishedInstructions:
         """An episode of a seen task, on instances of the given split."""
         task = rng.choice(self.tasks)
         instances = [rng.choice(task.instances[split]) for _ in range(inputs + 4)]
-        examples, taken = choose_examples(rng, instances, inputs)
+        examples, taken = choose_examples(rng, instances, inputs, split)
         asked = TaskDescription(
             description=rng.choice(task.descriptions),
             examples=tuple(Example(e.input, e.output) for e in examples),

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloud_service.task import Example, TaskDescription, Tool
-from training.corpus import Split, read_records, split_of
+from training.corpus import SPLITS, Split, read_records, split_of
 from training.episodes import Episode, Instance, choose_examples
 from training.families import wording
 
 SHORTEST_DIALOGUE_WORDS = 6  # shorter dialogue turns ("Yes, please.") do not say which tool they mean
 LONGEST_UTTERANCE = 240
 LONGEST_DESCRIPTION = 100
+CLINC_SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 
 
 @dataclass(slots=True)
@@ -57,15 +58,17 @@ class ToolRouting:
         for _ in range(inputs + 4):
             known = rng.choice(tools)
             instances.append(Instance(rng.choice(known.utterances[split]), known.tool.name))
-        return describe_routing(rng, [known.tool for known in tools], instances, inputs)
+        return describe_routing(rng, [known.tool for known in tools], instances, inputs, split)
 
 
-def describe_routing(rng: random.Random, tools: list[Tool], instances: list[Instance], inputs: int) -> Episode:
+def describe_routing(
+    rng: random.Random, tools: list[Tool], instances: list[Instance], inputs: int, split: Split
+) -> Episode:
     """Words a routing task: with or without tool descriptions, examples and output format; names or JSON as answer."""
     in_json = rng.random() < 0.1
     if in_json:
         instances = [Instance(i.input, json.dumps({"tool": i.output})) for i in instances]
-    examples, taken = choose_examples(rng, instances, inputs)
+    examples, taken = choose_examples(rng, instances, inputs, split)
     output_format = rng.choice(wording.ROUTE_JSON) if in_json else wording.maybe(rng, 0.6, wording.ROUTE_FORMAT)
     if rng.random() < 0.15:
         tools = [Tool(t.name, "", t.parameters) for t in tools]
@@ -100,11 +103,19 @@ def load_tools(data: Path) -> list[KnownTool]:
             text = record["description"] or f"{humanize(name)} ({humanize(record['domain'])})"
             tool = Tool(name, " ".join(text.split())[:LONGEST_DESCRIPTION], parameters.get(record["tool"], ()))
             tools[key] = KnownTool(tool, f"{record['source']}/{record['domain'].split('_')[0]}")
-        split: Split = {"val": "validation", "test": "test", "train": "train"}.get(record["split"], "train")  # type: ignore[assignment]
-        if record["source"] != "clinc150":
-            split = split_of(utterance)
+        split = CLINC_SPLITS[record["split"]] if record["source"] == "clinc150" else split_of(utterance)
         tools[key].utterances[split].append(utterance)
-    return [t for t in tools.values() if all(len(t.utterances[s]) >= 2 for s in ("train", "validation", "test"))]
+    _drop_repeated(list(tools.values()))
+    return [t for t in tools.values() if all(len(t.utterances[s]) >= 2 for s in SPLITS)]
+
+
+def _drop_repeated(tools: list[KnownTool]) -> None:
+    """Leaves an utterance that several sources hold, in other splits, to training or else to validation."""
+    drawn: set[str] = set()
+    for split in SPLITS:
+        for known in tools:
+            known.utterances[split] = [u for u in known.utterances[split] if u not in drawn]
+        drawn |= {utterance for known in tools for utterance in known.utterances[split]}
 
 
 def is_held_out(known: KnownTool, test_services: frozenset[str]) -> bool:

@@ -243,7 +243,7 @@ class TextTransformation:
         function = rng.choice(TRANSFORMATIONS)
         texts = [self._text(rng, split) for _ in range(inputs + 4)]
         instances = [Instance(text, function.apply(text)) for text in texts]
-        examples, taken = choose_examples(rng, instances, inputs)
+        examples, taken = choose_examples(rng, instances, inputs, split)
         asked = rng.choice(function.wordings[:-1]) if split == "train" else function.wordings[-1]
         task = TaskDescription(
             description=asked if rng.random() < 0.95 or not examples else "",
