@@ -38,7 +38,10 @@ def store_results(results: Sequence[TaskResult], path: Path) -> None:
 
 def render_table(results: Sequence[TaskResult]) -> Table:
     """One column a task, one row a figure."""
-    table = Table(title="Specialized on the device: the same inputs, three ways")
+    table = Table(
+        title="The same inputs, three ways",
+        caption="base: input only · prompted: whole prompt and input · specialized: input only, merged LoRA",
+    )
     table.add_column("")
     for result in results:
         table.add_column(result.name, justify="right")
@@ -69,9 +72,9 @@ def _document(result: TaskResult) -> dict[str, object]:
 
 _ROWS: tuple[tuple[str, Callable[[TaskResult], str], bool], ...] = (
     ("held-out inputs", lambda r: str(r.inputs), True),
-    ("accuracy, base (input only)", lambda r: f"{r.evaluation.base.accuracy:.1%}", False),
-    ("accuracy, prompted (whole prompt)", lambda r: f"{r.evaluation.prompted.accuracy:.1%}", False),
-    ("accuracy, specialized (input only)", lambda r: f"[bold]{r.evaluation.specialized.accuracy:.1%}[/bold]", True),
+    ("accuracy, base", lambda r: f"{r.evaluation.base.accuracy:.1%}", False),
+    ("accuracy, prompted", lambda r: f"{r.evaluation.prompted.accuracy:.1%}", False),
+    ("accuracy, specialized", lambda r: f"[bold]{r.evaluation.specialized.accuracy:.1%}[/bold]", True),
     ("input tokens, prompted", lambda r: f"{r.evaluation.prompted.input_tokens:g}", False),
     ("input tokens, specialized", lambda r: f"[bold]{r.evaluation.specialized.input_tokens:g}[/bold]", True),
     ("median latency, prompted", lambda r: f"{r.evaluation.prompted.latency_ms:.0f} ms", False),

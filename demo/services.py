@@ -95,6 +95,7 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
         "EDGE_MASTER": str(master),
         "EDGE_DATA_DIR": str(state / "edge"),
         "EDGE_POLL_INTERVAL_SECONDS": "0.5",
+        "EDGE_LOG_JSON": "true",
     }
     with contextlib.ExitStack() as stack:
         children = []
