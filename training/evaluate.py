@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the evaluation from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
-    parser.add_argument("--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/ and generator/")
+    parser.add_argument(
+        "--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/ and generator/"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/eval.json"))
     parser.add_argument("--table", type=Path, help="also write the table as Markdown here")
     parser.add_argument("--split", choices=("validation", "test"), default="test")

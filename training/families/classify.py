@@ -14,6 +14,7 @@ from cloud_service.task import Example, TaskDescription
 from training.corpus import Split, read_records, split_of
 from training.episodes import Episode, Instance, choose_examples
 from training.families import wording
+from training.families.tools import CLINC_SPLITS
 
 LONGEST_TEXT = 320
 
@@ -108,7 +109,7 @@ _POLARITY = {"very negative": 0, "negative": 0, "positive": 1, "very positive": 
 
 def load_data_sets(data: Path) -> list[LabelledTexts]:
     """The labelled texts that training and evaluation know."""
-    by_name: dict[str, list[tuple[str, int]]] = {"agnews": [], "sst2": [], "reviews": [], "phrases": [], "domains": []}
+    by_name: dict[str, list[tuple[str, int]]] = {"agnews": [], "sst2": [], "reviews": [], "phrases": []}
     for record in read_records(data / "tasks/described_tasks.jsonl.zst"):
         task = record["task"]
         if task not in ("classify_agnews", "classify_SST-2", "classify_yelp", "classify_amazon", "induction_sentiment"):
@@ -123,9 +124,11 @@ def load_data_sets(data: Path) -> list[LabelledTexts]:
             elif label in _POLARITY and len(text) <= LONGEST_TEXT:
                 text = text.replace(" Text: ", ". ")
                 by_name["sst2" if task == "classify_SST-2" else "reviews"].append((text, _POLARITY[label]))
+    domains: dict[Split, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
     for record in read_records(data / "tools/utterances.jsonl.zst"):
-        if record["source"] == "clinc150":
-            by_name["domains"].append((record["utterance"], _DOMAINS[0].index(record["domain"])))
+        if record["source"] == "clinc150":  # in the published split, which routing follows, too: a text has one split
+            text = " ".join(record["utterance"].split())
+            domains[CLINC_SPLITS[record["split"]]].append((text, _DOMAINS[0].index(record["domain"])))
     review, utterance = ("review", "text", "comment", "sentence"), ("request", "message", "utterance", "user question")
     sentiment, topic = ("sentiment", "tone", "opinion", "mood"), ("topic", "subject", "section", "category")
     return [
@@ -133,7 +136,7 @@ def load_data_sets(data: Path) -> list[LabelledTexts]:
         LabelledTexts("sst2", review, sentiment, _SENTIMENTS, _by_split(by_name["sst2"])),
         LabelledTexts("reviews", review, sentiment, _SENTIMENTS, _by_split(by_name["reviews"])),
         LabelledTexts("phrases", review, sentiment, _SENTIMENTS, _by_split(by_name["phrases"])),
-        LabelledTexts("domains", utterance, ("domain", "topic", "area"), _DOMAINS, _by_split(by_name["domains"])),
+        LabelledTexts("domains", utterance, ("domain", "topic", "area"), _DOMAINS, domains),
     ]
 
 
