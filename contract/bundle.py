@@ -8,6 +8,8 @@ How a LoRA is made from gates is `contract.assembly`; what is done with it is le
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from contract.container import (
     FORMAT_KEY,
     VERSION_KEY,
@@ -135,9 +137,8 @@ def encode_bundle(bundle: Bundle) -> bytes:
         for side, factor in zip(SIDES, factors, strict=True)
     }
     specs = {name: TensorSpec("F16", factor.shape) for name, factor in tensors.items()}
-    parts = [encode_header(_KIND, BUNDLE_FORMAT, _to_metadata(bundle.header), specs)]
-    parts += [tensors[name].tobytes() for name in tensor_order(specs)]
-    return b"".join(parts)
+    header = encode_header(_KIND, BUNDLE_FORMAT, _to_metadata(bundle.header), specs)
+    return b"".join([header, *(np.ascontiguousarray(tensors[name]).data for name in tensor_order(specs))])
 
 
 def parse_bundle(data: bytes | memoryview) -> Bundle:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import errors
+from contract import errors, limits
 from contract.bank import Bank, write_bank
 from contract.bundle import Bundle, content_id, encode_bundle
 from contract.digest import canonical_json, file_sha256, model_digest, sha256_hex
@@ -197,6 +198,20 @@ def test_digests_are_sha256(tmp_path: Path) -> None:
 
 def test_canonical_json_has_one_form() -> None:
     assert canonical_json({"b": [1, "ä"], "a": {}}) == b'{"a":{},"b":[1,"\\u00e4"]}'
+
+
+def test_documented_limits_are_those_of_the_code() -> None:
+    """The table in docs/bundle-format.md, value for value."""
+    text = (Path(__file__).parents[2] / "docs" / "bundle-format.md").read_text()
+    units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "": 1}
+    documented = {
+        name: int(number.replace(",", "")) * units[unit]
+        for name, number, unit in re.findall(r"\| `(MAX_\w+)` \| ([\d,]+) ?(\w*) ", text)
+    }
+    values = {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
+    # This one has no row: the text about channels says it.
+    assert values.pop("MAX_CHANNEL_VERSION") == 2**53 - 1
+    assert documented == values
 
 
 def test_every_error_has_its_own_code() -> None:
