@@ -48,6 +48,7 @@ class Parts:
     device: Device
     updater: Updater
     slots: SlotTable
+    disk: DataDirectory
     telemetry: Telemetry
 
 
@@ -109,7 +110,7 @@ async def assemble(
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
         telemetry.gauge("channel_version", "Newest version seen.", lambda: memory.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link)
-        yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, telemetry)
+        yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, disk, telemetry)
 
 
 async def serve(settings: EdgeSettings) -> None:

@@ -84,6 +84,11 @@ class Worker:
         """Jobs waiting or running."""
         return self._unfinished
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the engine is gone."""
+        return not self._thread.is_alive()
+
     def submit(self, request: CompletionRequest) -> Job:
         """Queue a request.
 

@@ -181,17 +181,19 @@ class HttpFetcher:
             CloudUnreachableError: No answer, or none in time.
             DownloadError: The connection ended inside the body.
         """
+        answered = False
         try:
             async with (
                 asyncio.timeout(self._deadline_seconds),
                 self._client.stream("GET", url, headers={"Accept-Encoding": "identity", **headers}) as answer,
             ):
+                answered = True
                 yield answer
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise CloudUnreachableError(f"{url}: no answer in time", "the cloud or the network is slow") from error
-        except httpx2.RemoteProtocolError as error:
-            raise DownloadError(f"{url}: the answer was cut short: {error}") from error
         except httpx2.HTTPError as error:
+            if answered:
+                raise DownloadError(f"{url}: the answer was cut short: {error}") from error
             raise CloudUnreachableError(
                 f"{url}: {str(error) or type(error).__name__}", "check EDGE_CLOUD_URL and the network"
             ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from contract.bundle import Bundle, BundleHeader
+from edge_runtime.config import TypeName
 from edge_runtime.errors import ConfigurationError, MergeError
 from edge_runtime.merge.master import Master, verify_admitted
 from edge_runtime.merge.merger import MergeReport, merge, quantize_base
@@ -42,7 +43,7 @@ class EdgeModel(Protocol):
     def architecture(self) -> str: ...
 
     @property
-    def type_name(self) -> str:
+    def type_name(self) -> TypeName:
         """Quantization of the slots."""
         ...
 
@@ -84,12 +85,12 @@ class MasterModel:
     digest: str | None
     identity: str
     architecture: str
-    type_name: str
+    type_name: TypeName
     cache_dir: Path
     admitted_digest: str | None
 
     @classmethod
-    def open(cls, path: Path, type_name: str, cache_dir: Path, admitted_digest: str | None) -> Self:
+    def open(cls, path: Path, type_name: TypeName, cache_dir: Path, admitted_digest: str | None) -> Self:
         """Read what the master says of itself.
 
         Raises:

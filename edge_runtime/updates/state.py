@@ -6,16 +6,17 @@ never deleted and never trusted in part. What to do about a state that was lost 
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from contract.atomic import write_atomic
 from contract.errors import ContractError
 from contract.names import verify_digest, verify_name
+from edge_runtime.config import TypeName
 from edge_runtime.errors import StateError
 
 STATE_FORMAT: Literal[1] = 1
@@ -25,6 +26,10 @@ MAX_STATE_BYTES = 16 * 1024 * 1024
 _strict = with_config(ConfigDict(extra="forbid", strict=True))
 
 InstalledState = Literal["adapter", "merged"]
+
+# Names and digests become parts of paths.
+Name = Annotated[str, AfterValidator(verify_name)]
+Digest = Annotated[str, AfterValidator(verify_digest)]
 
 
 @_strict
@@ -39,7 +44,7 @@ class MergeSummary:
         survival_mean: The mean of it.
     """
 
-    type_name: str
+    type_name: TypeName
     strategy: str
     seconds: float
     survival: float
@@ -58,7 +63,7 @@ class Installed:
         merge_refused: Merging it again would refuse it again: the adapter stays.
     """
 
-    bundle_id: str
+    bundle_id: Digest
     state: InstalledState
     prompt_tokens: int
     activated_at: int
@@ -80,7 +85,7 @@ class Entry:
 
     active: Installed
     previous: Installed | None = None
-    held: str | None = None
+    held: Digest | None = None
 
 
 @_strict
@@ -93,7 +98,7 @@ class Failure:
         permanent: The same bytes would fail again; nothing is tried until the channel names others.
     """
 
-    bundle_id: str
+    bundle_id: Digest
     code: str
     message: str
     attempts: int
@@ -113,11 +118,11 @@ class DeviceState:
         failures: By name of the specialization.
     """
 
-    edge_model_digest: str | None
-    channel: str
+    edge_model_digest: Digest | None
+    channel: Name
     channel_version: int | None = None
-    entries: Mapping[str, Entry] = field(default_factory=dict)
-    failures: Mapping[str, Failure] = field(default_factory=dict)
+    entries: Mapping[Name, Entry] = field(default_factory=dict)
+    failures: Mapping[Name, Failure] = field(default_factory=dict)
 
     def with_entry(self, name: str, entry: Entry | None) -> "DeviceState":
         """The state with this entry for `name`, or without one."""
@@ -165,20 +170,13 @@ class StateFile:
         Returns:
             The state, None when there is none, and what was wrong with the files, empty when nothing was.
         """
-        troubles: list[str] = []
-        for path in (self._path, self._backup):
-            try:
-                return parse_state(_read(path)), "; ".join(troubles)
-            except FileNotFoundError:
-                continue
-            except (StateError, OSError) as error:
-                aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-                os.replace(path, aside)
-                troubles.append(f"{path.name}: {error}; moved aside to {aside.name}")
-        return None, "; ".join(troubles)
+        return self._newest(_move_aside)
 
     def peek(self) -> tuple[DeviceState | None, str]:
-        """The newest state that can be read, for whoever does not own it: nothing is moved."""
+        """As `load`, for whoever does not own the file: nothing is moved."""
+        return self._newest(lambda path: "")
+
+    def _newest(self, on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
         troubles: list[str] = []
         for path in (self._path, self._backup):
             try:
@@ -186,7 +184,7 @@ class StateFile:
             except FileNotFoundError:
                 continue
             except (StateError, OSError) as error:
-                troubles.append(f"{path.name}: {error}")
+                troubles.append(f"{path.name}: {error}{on_unreadable(path)}")
         return None, "; ".join(troubles)
 
     def store(self, state: DeviceState) -> None:
@@ -217,22 +215,21 @@ def parse_state(data: bytes) -> DeviceState:
         StateError: Any bytes that `encode_state` could not have made.
     """
     try:
-        document = _DOCUMENT.validate_json(data)
-        for name in (*document.state.entries, *document.state.failures, document.state.channel):
-            verify_name(name)
-        # These become parts of paths.
-        for entry in document.state.entries.values():
-            for digest in (entry.active.bundle_id, entry.previous and entry.previous.bundle_id, entry.held):
-                verify_digest(digest or entry.active.bundle_id)
+        return _DOCUMENT.validate_json(data).state
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise StateError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except ContractError as error:
         raise StateError(str(error)) from error
-    return document.state
 
 
 def _read(path: Path) -> bytes:
     if path.stat().st_size > MAX_STATE_BYTES:
         raise StateError(f"expected at most {MAX_STATE_BYTES} bytes, found {path.stat().st_size}")
     return path.read_bytes()
+
+
+def _move_aside(path: Path) -> str:
+    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    path.replace(aside)
+    return f"; moved aside to {aside.name}"

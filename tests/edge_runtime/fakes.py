@@ -1,0 +1,140 @@
+"""Hand-written stand-ins for what the edge runtime meets: time, engines, and a whole device on a temporary disk."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.bootstrap import Parts, assemble
+from edge_runtime.config import EdgeSettings
+from edge_runtime.errors import ModelLoadError, ModelOutputError
+from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
+
+
+class FakeClock:
+    """Time that stands still until it is moved; waiting moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.waits: list[float] = []
+
+    def unix(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        self.waits.append(seconds)
+        await asyncio.sleep(0)
+        if event.is_set():
+            return True
+        self.now += seconds
+        return False
+
+
+@dataclass
+class FakeEngine:
+    """Answers with the words of `answer`; a word is a token."""
+
+    answer: Sequence[bytes]
+    loader: "FakeLoader"
+    context_tokens: int = 64
+    vocab_tokens: int = 256
+    closed: bool = False
+    prefilled: list[list[int]] = field(default_factory=list)
+
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        return ([1] if add_special else []) + [ord(c) % 250 + 2 for c in text]
+
+    def render_chat(self, messages: Sequence[ChatMessage]) -> str:
+        return "".join(f"<{m.role}>{m.content}" for m in messages)
+
+    def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
+        self.prefilled.append(list(prompt))
+        self.loader.hold.wait(10)
+        return 0
+
+    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
+        for word in list(self.answer)[:max_tokens]:
+            self.loader.step.wait(10)
+            if cancelled():
+                return
+            if word == b"NaN":
+                raise ModelOutputError("the model's logits are not finite")
+            if word == b"bug":
+                raise RuntimeError("a bug")
+            yield word
+
+    def close(self) -> None:
+        self.closed = True
+        self.loader.open -= 1
+
+
+class FakeLoader:
+    """Loads engines that answer with the content of the model's file, word by word."""
+
+    def __init__(self) -> None:
+        self.engines: list[FakeEngine] = []
+        self.open = 0
+        self.most_open = 0
+        self.hold = threading.Event()
+        self.hold.set()
+        self.step = threading.Event()
+        self.step.set()
+
+    def load(self, model: Path, adapter: Path | None) -> FakeEngine:
+        try:
+            text = (adapter or model).read_bytes()
+        except OSError as error:
+            raise ModelLoadError(f"{model.name} does not exist") from error
+        if text == b"damaged":
+            raise ModelLoadError(f"{model.name} is damaged")
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        engine = FakeEngine([w + b" " if w not in (b"NaN", b"bug") else w for w in text.split()], self)
+        self.engines.append(engine)
+        return engine
+
+
+def make_settings(data_dir: Path, master: Path, cloud_url: str | None, **changes: Any) -> EdgeSettings:
+    """Settings of a device in a test."""
+    values: dict[str, Any] = {
+        "data_dir": data_dir,
+        "master": master,
+        "cloud_url": cloud_url,
+        "type": "Q8_0",
+        "context_tokens": 256,
+        "threads": 1,
+        "poll_interval_seconds": 10,
+        "cloud_timeout_seconds": 5,
+        "port": 0,
+    }
+    return EdgeSettings(**values | changes)
+
+
+@asynccontextmanager
+async def device(
+    settings: EdgeSettings, clock: FakeClock | None = None, loader: EngineLoader | None = None
+) -> AsyncIterator[Parts]:
+    """A device that has come up, without an HTTP port."""
+    async with assemble(settings, loader, clock or FakeClock()) as parts:
+        await parts.updater.restore()
+        yield parts
+
+
+async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tokens: int = 8) -> tuple[str, str]:
+    """A greedy answer of a device's slot, and the fingerprint of what gave it."""
+    from edge_runtime.serving.completion import CompletionRequest, Delta, TextPrompt
+    from edge_runtime.serving.engine import GREEDY
+
+    async with parts.slots.lease(parts.device.slot_name(model)) as slot:
+        job = slot.worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens))
+        text = "".join([event.text async for event in job.events() if isinstance(event, Delta)])
+        return text, slot.revision.fingerprint

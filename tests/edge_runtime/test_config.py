@@ -1,0 +1,57 @@
+"""Settings: defaults, refusals, and what is derived from them."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from edge_runtime.config import EdgeSettings
+from edge_runtime.errors import ConfigurationError
+
+
+def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in EdgeSettings.model_fields:
+        monkeypatch.delenv(f"EDGE_{name.upper()}", raising=False)
+    settings = EdgeSettings.load()
+    assert settings.cloud_url is None
+    assert settings.master == Path("models/nano/edge-f16.gguf")
+    assert settings.effective_device_id
+    assert settings.effective_threads >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CLOUD_URL", "ftp://cloud"),
+        ("CLOUD_URL", "cloud:8080"),
+        ("CHANNEL", "../secrets"),
+        ("CHANNEL", "Upper"),
+        ("TYPE", "Q3_K"),
+        ("PORT", "70000"),
+        ("MAX_RESIDENT", "0"),
+        ("POLL_INTERVAL_SECONDS", "0"),
+        ("POLL_INTERVAL_SECONDS", "nan"),
+        ("ADMIT_MASTER_DIGEST", "abc"),
+        ("CLOUD_GRPC", "no port"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_bad_value_is_refused_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("EDGE_CLOUD_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(f"EDGE_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"EDGE_{name}"):
+        EdgeSettings.load()
+
+
+def test_grpc_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_CLOUD_GRPC", "127.0.0.1:50051")
+    with pytest.raises(ConfigurationError, match="EDGE_CLOUD_URL"):
+        EdgeSettings.load()
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = EdgeSettings()
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]

@@ -1,0 +1,35 @@
+"""The error tree and its status table."""
+
+import re
+
+import edge_runtime.errors
+from edge_runtime.errors import HTTP_STATUS, BusyError, CloudStatusError, EdgeError, http_status
+
+
+def tree(root: type[EdgeError]) -> set[type[EdgeError]]:
+    """A class and everything below it."""
+    return {root}.union(*(tree(child) for child in root.__subclasses__()))
+
+
+def test_status_table_is_total_and_has_nothing_else() -> None:
+    """Every error of the package has exactly one HTTP status."""
+    assert set(HTTP_STATUS) == tree(EdgeError)
+
+
+def test_every_class_stands_in_the_drawn_tree() -> None:
+    drawn = set(re.findall(r"(\w+Error)\b", edge_runtime.errors.__doc__ or "")) - {"ContractError"}
+    assert drawn == {error.__name__ for error in tree(EdgeError)}
+
+
+def test_codes_are_words_and_unique() -> None:
+    codes = [error.code for error in tree(EdgeError)]
+    assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
+    assert len(set(codes)) == len(codes)
+
+
+def test_error_carries_message_hint_and_code() -> None:
+    error = BusyError("all busy", "wait", retry_after_seconds=3, code="starting")
+    assert (str(error), error.hint, error.code, error.retry_after_seconds) == ("all busy", "wait", "starting", 3)
+    assert http_status(error) == 503
+    assert BusyError("x").code == "overloaded"
+    assert CloudStatusError("x", status=503, retry_after_seconds=4.0).retry_after_seconds == 4.0

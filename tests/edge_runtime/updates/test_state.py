@@ -1,0 +1,133 @@
+"""The state file: round trips, refusals, and writes that are whole or not at all."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.errors import StateError
+from edge_runtime.updates.state import (
+    DeviceState,
+    Entry,
+    Failure,
+    Installed,
+    MergeSummary,
+    StateFile,
+    encode_state,
+    parse_state,
+)
+
+STATE = DeviceState(
+    edge_model_digest="a" * 64,
+    channel="default",
+    channel_version=3,
+    entries={
+        "router": Entry(
+            Installed("b" * 64, "merged", 120, 1_700_000_000, MergeSummary("Q4_K", "requested", 0.5, 0.98, 0.99)),
+            previous=Installed("c" * 64, "adapter", 120, 1_600_000_000, message="kept", merge_refused=True),
+            held="d" * 64,
+        )
+    },
+    failures={"other": Failure("e" * 64, "mismatch", "another base", 2, True)},
+)
+
+
+def test_state_comes_back_as_it_was() -> None:
+    assert parse_state(encode_state(STATE)) == STATE
+
+
+def changed(path: str, value: object) -> bytes:
+    """The state's JSON with one value replaced."""
+    document = json.loads(encode_state(STATE))
+    *way, last = path.split("/")
+    place = document
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("format", 2),
+        ("state/unknown", 1),
+        ("state/channel", "../x"),
+        ("state/entries/router/active/bundle_id", "../../etc/passwd"),
+        ("state/entries/router/previous/bundle_id", "x"),
+        ("state/entries/router/held", ""),
+        ("state/entries/router/active/state", "running"),
+        ("state/entries/router/active/prompt_tokens", "120"),
+        ("state/entries/router/active/merge/type_name", "../../x"),
+        ("state/entries/..", {"active": None}),
+        ("state/failures/other/permanent", 1),
+    ],
+)
+def test_state_that_we_did_not_write_is_refused(path: str, value: object) -> None:
+    with pytest.raises(StateError):
+        parse_state(changed(path, value))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    with pytest.raises(StateError):
+        parse_state(data)
+
+
+@given(st.integers(0, len(encode_state(STATE)) - 1), st.integers(0, 255))
+def test_one_changed_byte_raises_nothing_else(position: int, byte: int) -> None:
+    data = bytearray(encode_state(STATE))
+    data[position] = byte
+    with contextlib.suppress(StateError):
+        parse_state(bytes(data))
+
+
+def test_state_before_the_last_write_is_kept(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    first = DeviceState(None, "default")
+    file.store(first)
+    file.store(STATE)
+    assert file.load() == (STATE, "")
+    (tmp_path / "state.json").write_bytes(b"\0" * 10)
+    assert file.peek()[0] == first
+    state, trouble = file.load()
+    assert state == first
+    assert "moved aside" in trouble
+
+
+def test_crash_between_the_two_renames_leaves_a_whole_state(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    file.store(STATE)
+    file.store(STATE)
+    (tmp_path / "state.json").unlink()
+    assert file.load() == (STATE, "")
+
+
+def test_corrupt_files_are_moved_aside_and_never_deleted(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    (tmp_path / "state.json").write_bytes(b"first")
+    (tmp_path / "state.json.bak").write_bytes(b"second")
+    state, trouble = file.load()
+    assert state is None
+    assert trouble.count("moved aside") == 2
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"first", b"second"]
+
+
+def test_missing_state_is_no_trouble(tmp_path: Path) -> None:
+    assert StateFile(tmp_path / "state.json").load() == (None, "")
+
+
+def test_failed_write_leaves_the_state_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StateFile(tmp_path / "state.json")
+    file.store(STATE)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge_runtime.updates.state.write_atomic", fail)
+    with pytest.raises(OSError, match="No space"):
+        file.store(DeviceState(None, "default"))
+    assert file.load() == (STATE, "")
