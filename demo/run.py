@@ -23,7 +23,7 @@ from demo.report import TaskResult, render_table, store_results
 from demo.services import Child, local_services, wait_until_ready
 from demo.tasks import TASKS_DIRECTORY, DemoTask, load_tasks
 
-MERGE_TIMEOUT_SECONDS = 60.0
+MERGE_TIMEOUT_SECONDS = 120.0
 WAYS = 3
 
 

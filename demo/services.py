@@ -18,7 +18,8 @@ from pathlib import Path
 
 from demo.errors import ServiceError, WaitError
 
-START_TIMEOUT_SECONDS = 60.0
+# Generous: a service that ends early is noticed at once, and a cold disk under load takes long to import torch.
+START_TIMEOUT_SECONDS = 180.0
 STOP_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_LINES_SHOWN = 20
