@@ -4,8 +4,9 @@ delta = alpha / rank * B A, float32, of shape (out, in).
 
 Survival, per tensor: <served - base, delta> / <delta, delta>, where `served` and `base` are the weights that a device
 multiplies with after quantizing W + delta and W in the same way. 1 means that the delta is all there (quantization
-noise is not correlated with it); 0 means that rounding has removed it. It is measured on evenly spaced rows, and on all
-rows before anybody acts on a low value.
+noise is not correlated with it); 0 means that rounding has removed it. Rounding can also amplify a small delta, where
+the weights lie halfway between two steps (4-bit weights stored as Q8_0: seven times); as much above 1 counts like as
+much below. It is measured on evenly spaced rows, and on all rows before anybody acts on a low value.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Delta:
 def measure_survival(
     master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
 ) -> float:
-    """Share of a delta that survives being merged and stored as `dtype`, measured on evenly spaced rows.
+    """Share of a delta that survives being merged and stored as `dtype`, at most 1, measured on evenly spaced rows.
 
     Raises:
         MergeError: The merged weights are not finite.
@@ -96,7 +97,8 @@ def _measure(
         kept += _inner(served - base, added)
         whole += _inner(added, added)
     # Rows that the LoRA leaves alone lose nothing.
-    return kept / whole if whole else 1.0
+    share = kept / whole if whole else 1.0
+    return min(share, 2.0 - share)
 
 
 def _read(master: Master, info: TensorInfo, rows: npt.NDArray[np.int64], stride: int) -> npt.NDArray[np.uint8]:

@@ -160,7 +160,7 @@ def verify_admitted(master: Master, header: BundleHeader, admitted_digest: str |
         if admitted_digest is None:
             raise MasterError(
                 f"{master.path.name} does not say which edge model it is",
-                hint="convert the model with loragen-edge, or name the digest of its model in EDGE_ADMIT_MASTER_DIGEST",
+                hint="make one with `loragen-edge convert`, or name its model's digest in EDGE_ADMIT_MASTER_DIGEST",
                 code="master_not_admitted",
             )
         digest = verify_digest(admitted_digest)

@@ -45,7 +45,7 @@ class MergeReport:
         bundle_id: The bundle that was merged.
         seconds: Wall time.
         bytes: Length of the new file.
-        survival: Share of the delta that survived, by GGUF tensor name; tensors with a zero delta are left out.
+        survival: Share of the delta that survived (`delta.py`), by GGUF tensor name; a zero delta is left out.
         types: Type of each of these tensors in the new file.
         strategy: `requested`: every touched tensor has the requested type; `q8_0`: some were stored as Q8_0 instead.
     """
@@ -164,7 +164,7 @@ def _place(
         if share >= MIN_SURVIVAL:
             return dtype, share
     raise SurvivalError(
-        f"{share:.2f} of the delta of {info.name} would survive in {dtype.name}, at least {MIN_SURVIVAL} expected",
+        f"survival of the delta of {info.name} would be {share:.2f} in {dtype.name}, at least {MIN_SURVIVAL} expected",
         hint=f"the master holds this tensor as {info.type.name}; use a master of higher precision",
     )
 

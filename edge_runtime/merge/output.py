@@ -2,7 +2,8 @@
 
 Rules it keeps:
 - Bytes go to `<name>.partial` beside the target, which is flushed to the disk and then renamed over it.
-- Any failure removes the partial file. After a kill or a power cut it stays, and the next attempt overwrites it.
+- Any failure removes the partial file. After a kill or a power cut it stays, and the next attempt overwrites it: its
+  name is fixed (unlike that of `contract.atomic`), so that gigabytes cannot pile up.
 - One writer a target: a second one is refused, not interleaved.
 """
 

@@ -66,6 +66,23 @@ FAMILIES = {
     "gemma3": lambda: transformers.Gemma3TextConfig(
         **SHAPE, num_hidden_layers=7, head_dim=64, query_pre_attn_scalar=64, sliding_window=16
     ),
+    "gemma3-linear-rope": lambda: transformers.Gemma3TextConfig(
+        **SHAPE,
+        num_hidden_layers=7,
+        head_dim=64,
+        query_pre_attn_scalar=64,
+        sliding_window=16,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+        },
+    ),
+    "qwen2-linear-rope": lambda: transformers.Qwen2Config(
+        **SHAPE,
+        num_hidden_layers=2,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0},
+    ),
 }
 
 

@@ -81,7 +81,7 @@ def test_merge_from_an_f16_master_keeps_the_delta_in_every_type(type_name, maste
     report = merge(master, bundle, tmp_path / "out.gguf", type_name)
     assert report.strategy == "requested"
     assert len(report.survival) == 3 * bundle.lora.shape.layers
-    assert 0.95 < report.min_survival <= report.mean_survival < 1.05
+    assert 0.95 < report.min_survival <= report.mean_survival <= 1.0
     assert set(report.types.values()) == {QUANTIZATIONS[type_name].matrices.name}
 
 
@@ -130,7 +130,7 @@ def test_reported_survival_is_that_of_the_written_file(master, bundle, tmp_path)
         name = gguf_name(*block)
         delta = bundle.lora.scale * (b.astype(np.float64) @ a.astype(np.float64))
         share = np.vdot(merged[name] - base[name], delta) / np.vdot(delta, delta)
-        assert report.survival[name] == pytest.approx(share, abs=1e-4)
+        assert report.survival[name] == pytest.approx(min(share, 2 - share), abs=1e-4)
 
 
 def test_small_delta_on_a_q4_0_master_is_stored_as_q8_0(master, bundle, tmp_path):
@@ -154,6 +154,13 @@ def test_delta_that_no_type_keeps_is_refused(master, bundle, tmp_path):
         merge(tmp_path / "q8.gguf", scaled(bundle, 1 / 30), tmp_path / "out.gguf", "Q8_0")
     assert "higher precision" in caught.value.hint
     assert (tmp_path / "out.gguf").read_bytes() == b"old"
+
+
+def test_delta_that_rounding_amplifies_is_refused(master, bundle, tmp_path):
+    """4-bit weights lie on the ties of Q8_0's rounding: a delta of 0.01 % moves some of them a whole step."""
+    quantize_base(master, tmp_path / "q4.gguf", "Q4_0")
+    with pytest.raises(SurvivalError, match="would be -"):
+        merge(tmp_path / "q4.gguf", scaled(bundle, 1 / 300), tmp_path / "out.gguf", "Q4_0")
 
 
 def test_merge_of_a_zero_lora_is_the_base(master, bundle, tmp_path):
