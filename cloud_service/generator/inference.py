@@ -70,6 +70,8 @@ class TorchGenerator:
 
     def generate(self, prompts: Sequence[str]) -> list[Generation]:
         """Gates for each rendered prompt."""
+        if not prompts:
+            return []
         encoded = encode_prompts(self._cloud_tokenizer, prompts)
         size = len(prompts) if self._device.type == "cuda" else 1
         gates: list[NDArray[np.float32]] = []

@@ -1,0 +1,62 @@
+"""What is trained is what is merged: the bank in torch against the contract's assembly of the stored bank."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
+from cloud_service.generator.config import Gating, Mix
+from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.router import gate
+from contract.assembly import assemble
+from contract.bank import Bank
+from contract.lora import EdgeShape
+from tests.cloud_service.generator.tiny import generator_config, random_generator, random_model
+
+TASKS = 3
+REFERENCE = ModelReference("test/edge", "0" * 64)
+
+
+@pytest.mark.parametrize("gating", ["topk_softmax", "dense"])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+def test_assembled_lora_is_the_mixture_of_training(tmp_path: Path, mix: Mix, groups: int, gating: Gating) -> None:
+    """Factors for `parameters` and products for `deltas` agree within the rounding of float16, scale included."""
+    config = generator_config(mix=mix, groups=groups, gating=gating)
+    generator = random_generator(config, random_model("llama"), random_model("llama"))
+    store_generator(tmp_path, generator, REFERENCE, REFERENCE)
+    bank = Bank.open(tmp_path / "bank.safetensors")
+    torch.manual_seed(0)
+    gates = gate(config, torch.randn(TASKS, generator.shape.layers, groups, config.experts))
+    with torch.no_grad():
+        mixture = generator.bank(gates)
+    for task in range(TASKS):
+        lora = assemble(bank, gates[task].numpy())
+        for key, (a, b) in lora.factors.items():
+            trained_a, trained_b = (factor[task].detach().numpy() for factor in mixture[key])
+            if mix == "parameters":
+                np.testing.assert_allclose(a, trained_a, rtol=1e-3, atol=1e-6)
+                np.testing.assert_allclose(lora.scale * b.astype(np.float32), trained_b, rtol=1e-3, atol=1e-6)
+            product = lora.scale * b.astype(np.float64) @ a.astype(np.float64)
+            trained = trained_b.astype(np.float64) @ trained_a.astype(np.float64)
+            np.testing.assert_allclose(product, trained, rtol=0, atol=2e-3 * np.abs(trained).max())
+
+
+def test_experts_start_apart_and_without_effect() -> None:
+    """A differs between experts, B is zero (paper, section 3.3)."""
+    bank = ExpertBank(generator_config(), EdgeShape(2, 32, 48))
+    assert all((b == 0).all() for b in bank.b.values())
+    for a in bank.a.values():
+        assert (a[:, 0] != a[:, 1]).any(dim=(-1, -2)).all()
+
+
+def test_stored_experts_load_again(tmp_path: Path) -> None:
+    config, edge = generator_config(), random_model("llama")
+    generator = random_generator(config, edge, edge)
+    store_generator(tmp_path, generator, REFERENCE, REFERENCE)
+    other = random_generator(read_manifest(tmp_path).config, edge, edge, seed=1)
+    load_experts(tmp_path, other)
+    for name, parameter in generator.bank.named_parameters():
+        assert torch.equal(other.bank.get_parameter(name), parameter)

@@ -1,0 +1,116 @@
+"""A stored generator at work: the gates of the module in memory, one prompt at a time or many."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from cloud_service.generation import LoadedGenerator
+from cloud_service.generator import CheckpointError, TorchGenerator, load_generator
+from cloud_service.generator.checkpoint import read_manifest
+from cloud_service.generator.inference import resolve_model
+from cloud_service.generator.reader import encode_prompts, pad_right
+from contract.assembly import build_bundle
+from contract.bundle import parse_bundle
+from contract.digest import file_sha256, model_digest
+from contract.recipe import Recipe
+from tests.cloud_service.generator.tiny import Pair, make_pair
+
+PROMPTS = ["route the message to a tool", "x", "Classify the review: positive or negative?\n\nExamples: ünïcödé 東京"]
+
+
+@pytest.fixture(scope="module")
+def loaded(pair: Pair) -> TorchGenerator:
+    return load_generator(pair.generator, pair.cloud, pair.edge)
+
+
+def gates_in_memory(pair: Pair, prompt: str) -> np.ndarray:
+    ids = encode_prompts(AutoTokenizer.from_pretrained(pair.cloud), [prompt])
+    with torch.inference_mode():
+        gates: np.ndarray = pair.original(*pad_right(ids))[0].numpy()
+    return gates
+
+
+def test_loaded_generator_gives_the_gates_of_the_module_in_memory(pair: Pair, loaded: TorchGenerator) -> None:
+    for prompt, generation in zip(PROMPTS, loaded.generate(PROMPTS), strict=True):
+        assert generation.gates.dtype == np.float32
+        assert generation.gates.shape == (2, 3, 5)
+        assert np.array_equal(generation.gates, gates_in_memory(pair, prompt))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "layer", "gating": "topk_softmax", "groups": 1, "adapter_rank": 0},
+        {"norm": "none", "gating": "topk_softmax", "mix": "deltas"},
+    ],
+)
+def test_round_trip_in_other_settings(tmp_path_factory: pytest.TempPathFactory, changes: dict[str, object]) -> None:
+    pair = make_pair(tmp_path_factory.mktemp("pair"), **changes)
+    generation = load_generator(pair.generator, pair.cloud, pair.edge).generate(PROMPTS[:1])[0]
+    assert np.array_equal(generation.gates, gates_in_memory(pair, PROMPTS[0]))
+
+
+def test_prompt_gives_the_same_bits_alone_and_in_company(loaded: TorchGenerator) -> None:
+    together = loaded.generate([*PROMPTS, PROMPTS[0]])
+    for prompt, generation in zip(PROMPTS, together, strict=False):
+        alone = loaded.generate([prompt])[0]
+        assert alone.gates.tobytes() == generation.gates.tobytes()
+        assert alone.prompt_tokens == generation.prompt_tokens
+    assert together[0].gates.tobytes() == together[3].gates.tobytes()
+    assert together[0].gates.tobytes() != together[1].gates.tobytes()
+
+
+def test_tokens_are_counted_by_the_model_that_reads_them(pair: Pair, loaded: TorchGenerator) -> None:
+    """Requests are bounded in cloud tokens, its first included; savings are told in edge tokens."""
+    prompt = PROMPTS[0]
+    cloud, edge = (AutoTokenizer.from_pretrained(folder) for folder in (pair.cloud, pair.edge))
+    assert loaded.count_tokens(prompt) == len(cloud(prompt)["input_ids"]) + 1
+    assert loaded.generate([prompt])[0].prompt_tokens == len(edge(prompt)["input_ids"])
+    assert len(edge(prompt)["input_ids"]) < len(cloud(prompt)["input_ids"])
+
+
+def test_no_prompts_and_an_empty_prompt(loaded: TorchGenerator) -> None:
+    assert loaded.generate([]) == []
+    assert loaded.generate([""])[0].prompt_tokens == 0
+    assert np.isfinite(loaded.generate([""])[0].gates).all()
+
+
+def test_info_tells_what_was_loaded(pair: Pair, loaded: TorchGenerator) -> None:
+    port: LoadedGenerator = loaded
+    info = port.info
+    assert (info.id, info.cloud_model_id, info.edge_model_id) == ("test", "test/cloud", "test/edge")
+    assert info.digest == file_sha256(pair.generator / "generator.json") == read_manifest(pair.generator).digest
+    assert info.cloud_model_digest == model_digest(pair.cloud)
+    assert info.edge_model_digest == model_digest(pair.edge)
+    assert (info.layers, info.groups, info.experts, info.rank, info.alpha) == (2, 3, 5, 2, 3.0)
+    assert (info.mix, info.gating, info.max_prompt_tokens) == ("parameters", "dense", 200)
+    assert port.bank.digest == file_sha256(pair.generator / "bank.safetensors")
+
+
+def test_gates_and_bank_become_a_bundle(loaded: TorchGenerator) -> None:
+    """What the service does with a generation."""
+    generation, info = loaded.generate(PROMPTS[:1])[0], loaded.info
+    recipe = Recipe(
+        generator_id=info.id,
+        generator_digest=info.digest,
+        bank_digest=loaded.bank.digest,
+        edge_model_id=info.edge_model_id,
+        edge_model_digest=info.edge_model_digest,
+        prompt_tokens=generation.prompt_tokens,
+        gates=generation.gates,
+    )
+    bundle = parse_bundle(build_bundle(loaded.bank, recipe))
+    assert (bundle.lora.shape.layers, bundle.lora.rank, bundle.lora.alpha) == (2, 2, 3.0)
+    assert bundle.header.prompt_tokens == generation.prompt_tokens
+
+
+def test_model_that_is_nowhere_is_told_by_name() -> None:
+    with pytest.raises(CheckpointError, match="no-such-organization/no-such-model is neither a folder nor a model"):
+        resolve_model("no-such-organization/no-such-model")
+    with pytest.raises(CheckpointError, match=r"\.\./there is neither"):
+        resolve_model("../there")
+
+
+def test_folder_is_used_as_it_is(pair: Pair) -> None:
+    assert resolve_model(str(pair.edge)) == pair.edge

@@ -1,0 +1,117 @@
+"""The cloud model as reader: families, padding, positions, the adapter."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from cloud_service.generator import CheckpointError, UnsupportedModelError
+from cloud_service.generator.reader import CloudReader, encode_prompts, pad_right
+from tests.cloud_service.generator.tiny import generator_config, random_model, tokenizer
+
+LAYERS = 3
+PROMPTS = [[5, 6, 7], [9] * 20, [11, 12, 13, 14, 15, 16, 17], []]
+ADAPTABLE = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "opt")
+FAMILIES = [(family, rank) for family in ADAPTABLE for rank in (0, 2)] + [("gpt2", 0), ("gpt_neox", 0)]
+
+
+def reader(family: str, adapter_rank: int) -> CloudReader:
+    torch.manual_seed(0)
+    made = CloudReader(generator_config(adapter_rank=adapter_rank), random_model(family), LAYERS).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return made
+
+
+def read(made: CloudReader, prompts: list[list[int]]) -> Tensor:
+    with torch.inference_mode():
+        states: Tensor = made(*pad_right(prompts))
+    return states
+
+
+@pytest.mark.parametrize(("family", "adapter_rank"), FAMILIES)
+def test_states_do_not_depend_on_the_neighbours(family: str, adapter_rank: int) -> None:
+    """A prompt alone, with longer and with shorter neighbours, and in another row."""
+    made = reader(family, adapter_rank)
+    together = read(made, PROMPTS)
+    assert together.shape == (len(PROMPTS), LAYERS, 32)
+    for row, prompt in enumerate(PROMPTS):
+        torch.testing.assert_close(together[row : row + 1], read(made, [prompt]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(read(made, [[8] * 11, PROMPTS[0]])[1], together[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_states_are_those_of_a_plain_forward_pass(family: str) -> None:
+    """Prompt embeddings, then the meta vectors; states after the final norm, at the meta vectors' places."""
+    made = reader(family, 0)
+    model = random_model(family)
+    with torch.inference_mode():
+        prompt = model.get_input_embeddings()(torch.tensor([PROMPTS[0]]))
+        whole = torch.cat([prompt, made.meta[None]], dim=1)
+        expected = model(inputs_embeds=whole, output_hidden_states=True).hidden_states[-1][:, len(PROMPTS[0]) :]
+    torch.testing.assert_close(read(made, [PROMPTS[0]]), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_states_follow_the_prompt() -> None:
+    made = reader("llama", 0)
+    states = read(made, [[5, 6, 7], [6, 5, 7]])
+    assert (states[0] - states[1]).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("family", ADAPTABLE)
+def test_adapter_starts_without_effect_and_learns(family: str) -> None:
+    """B is zero at first: the same states as without an adapter, and a gradient for every B."""
+    torch.manual_seed(0)
+    model = random_model(family)
+    plain = CloudReader(generator_config(adapter_rank=0), model, LAYERS)
+    before = read(plain, PROMPTS)
+    adapted = CloudReader(generator_config(adapter_rank=2), model, LAYERS)
+    adapted.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(read(adapted, PROMPTS), before)
+    adapted(*pad_right(PROMPTS)).square().sum().backward()
+    assert adapted.adapter is not None
+    assert len(adapted.adapter.b) == 4  # q and v of two layers
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in adapted.adapter.b.values())
+    assert all(parameter.grad is None for parameter in model.parameters()), "the cloud model is frozen"
+
+
+def test_cloud_weights_are_not_parameters_of_the_reader() -> None:
+    assert list(reader("llama", 0).state_dict()) == ["meta"]
+
+
+@pytest.mark.parametrize(("family", "message"), [("gpt2", "gpt2 has no layers"), ("gpt_neox", "layer 0 of gpt_neox")])
+def test_adapter_on_another_layout_is_refused(family: str, message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message) as caught:
+        CloudReader(generator_config(adapter_rank=2), random_model(family), LAYERS)
+    assert "adapter_rank 0" in caught.value.hint
+
+
+def test_prompts_that_the_cloud_model_cannot_hold_are_refused_early() -> None:
+    """253 tokens of prompt and 3 meta vectors fill the 256 positions."""
+    model = random_model("gpt2")
+    CloudReader(generator_config(max_prompt_tokens=253), model, LAYERS)
+    with pytest.raises(CheckpointError, match="max_prompt_tokens is 254, expected at most 253"):
+        CloudReader(generator_config(max_prompt_tokens=254), model, LAYERS)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3_text"])
+def test_meta_vectors_start_at_the_size_of_embedded_tokens(family: str) -> None:
+    """Gemma scales its embeddings; too small a meta vector would start as next to nothing."""
+    torch.manual_seed(0)
+    model = random_model(family)
+    made = CloudReader(generator_config(max_prompt_tokens=100), model, 64)
+    embedded = model.get_input_embeddings()(torch.arange(256))
+    assert 0.8 < made.meta.std() / embedded.std() < 1.25
+
+
+def test_encoding_puts_the_beginning_of_sequence_in_front_where_there_is_one() -> None:
+    with_bos, without = tokenizer(bos_token="<s>"), tokenizer()
+    plain = without("ab")["input_ids"]
+    assert encode_prompts(without, ["ab", ""]) == [plain, []]
+    assert encode_prompts(with_bos, ["ab", ""]) == [[0, *plain], [0]]
+
+
+def test_padding_is_on_the_right_and_up_to_a_multiple() -> None:
+    ids, lengths = pad_right([[4, 5, 6], [7]], multiple=4)
+    assert ids.tolist() == [[4, 5, 6, 0], [7, 0, 0, 0]]
+    assert lengths.tolist() == [3, 1]
