@@ -40,7 +40,7 @@ def render_table(results: Sequence[TaskResult]) -> Table:
     """One column a task, one row a figure."""
     table = Table(
         title="The same inputs, three ways",
-        caption="base: input only · prompted: whole prompt and input · specialized: input only, merged LoRA",
+        caption="base, specialized: input only · prompted: whole prompt, then input",
     )
     table.add_column("")
     for result in results:

@@ -29,6 +29,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HF_HUB_OFFLINE=1 \
+    HF_HOME=/tmp/huggingface \
     CLOUD_HOST=0.0.0.0 \
     CLOUD_PORT=8080 \
     CLOUD_GRPC_PORT=50051 \
