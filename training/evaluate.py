@@ -1,7 +1,8 @@
 """Evaluates a trained pair with its controls: `python -m training.evaluate --data DIR`.
 
-Writes build/eval.json and a Markdown table. Suites go from near to far; `--split validation` is for choosing settings, `test` (the
-default) for reporting. Un-merged, in float32 on the edge model's stored weights; the demo measures the served product.
+Writes build/eval.json and a Markdown table. Suites go from near to far; `--split validation` is for choosing settings,
+`test` (the default) for reporting. Un-merged, in float32 on the edge model's stored weights; the demo measures the
+served product.
 """
 
 import argparse
@@ -61,7 +62,8 @@ def evaluate_pair(pair: Path, data: Path, split: Split, episodes: int, inputs: i
     load_parameters(pair / "generator", generator)
     load_experts(pair / "generator", generator)
     tokenizer = AutoTokenizer.from_pretrained(pair / "cloud")
-    edge = EdgeAnswers(edge_model, AutoTokenizer.from_pretrained(pair / "edge"), longest=1000)
+    edge_tokenizer = AutoTokenizer.from_pretrained(pair / "edge")
+    edge = EdgeAnswers(edge_model, edge_tokenizer, longest=1000, dtype=torch.float32)
     scores = {}
     for suite, family in load_suites(data).items():
         drawn = draw_episodes(family, split, episodes, inputs)
@@ -72,8 +74,9 @@ def evaluate_pair(pair: Path, data: Path, split: Split, episodes: int, inputs: i
 def load_suites(data: Path) -> dict[str, Family]:
     """Suites from near to far; all of them on inputs that training never drew.
 
-    `tasks-paraphrased` asks for known transformations in words that training never met, `tools-seen` routes among known tools in sets
-    never met together, `tools-unseen` among tools and services never met, `tasks-unseen` holds published tasks never met.
+    `tasks-paraphrased` asks for known transformations in words that training never met, `tools-seen` routes among known
+    tools in sets never met together, `tools-unseen` among tools and services never met, `tasks-unseen` holds published
+    tasks never met.
     """
     services = load_test_services(data)
     tools = load_tools(data)

@@ -55,14 +55,19 @@ class GeneratorSettings:
 
 
 class EdgeAnswers:
-    """The frozen edge model, answering under LoRA factors or none."""
+    """The frozen edge model, answering under LoRA factors or none; computes in bfloat16 unless `dtype` is float32."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int, compiled: bool = False
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        longest: int,
+        compiled: bool = False,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         self.model = model.requires_grad_(False).eval()
         self.turns = ChatTurns(tokenizer, longest)
-        self._lora = UnmergedLora(model)
+        self._lora, self._dtype = UnmergedLora(model), dtype
         self._hidden: Callable[[Tensor], Tensor] = (
             torch.compile(self._states, dynamic=True) if compiled else self._states
         )
@@ -73,7 +78,7 @@ class EdgeAnswers:
 
     def logits(self, batch: AnswerBatch, factors: Factors | None) -> Tensor:
         """Logits of the answer tokens, (answer tokens, vocabulary) float32."""
-        with torch.autocast(batch.ids.device.type, torch.bfloat16):
+        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             if factors is None:
                 states = self._hidden(batch.ids)
             else:

@@ -1,7 +1,7 @@
 """Scores of one generator on drawn episodes, with its controls on the same inputs, un-merged and in one process.
 
-Quick enough to choose settings on validation episodes. The numbers of the product, merged and quantized as served, come from the demo,
-which goes through both services.
+Quick enough to choose settings on validation episodes. The numbers of the product, merged and quantized as served, come
+from the demo, which goes through both services.
 """
 
 import random
@@ -27,7 +27,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95 % bootstrap interval; resampled are episodes, since inputs of one episode share a description."""
+    """A mean with its 95 % bootstrap interval; resampled are episodes, whose inputs share a description."""
 
     mean: float
     low: float

@@ -1,9 +1,9 @@
-"""Trains the default pair from public data: tokenizer, edge LM, cloud LM, generator, in this order, each step resumable.
+"""Trains the default pair from public data: tokenizer, edge LM, cloud LM, generator, each step resumable.
 
     python -m training.nano --data DIR --out models/nano
 
-The GGUF master is made from the result by `loragen-edge convert`, since training does not know the device. `--tiny` runs the same chain at
-toy size. What was tried and what it gave is in docs/experiments.md.
+The GGUF master is made from the result by `loragen-edge convert`, since training does not know the device. `--tiny`
+runs the same chain at toy size. What was tried and what it gave is in docs/experiments.md.
 """
 
 import argparse
@@ -117,13 +117,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the chain from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.nano", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
-    parser.add_argument("--out", type=Path, default=Path("models/nano"), help="where the pair goes")
-    parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="checkpoints; a second call resumes")
+    parser.add_argument("--out", type=Path, help="where the pair goes (models/nano; with --tiny, build/tiny)")
+    parser.add_argument(
+        "--runs", type=Path, help="checkpoints; a second call resumes (runs/nano; with --tiny, runs/tiny)"
+    )
     parser.add_argument("--tiny", action="store_true", help="toy sizes, under a minute")
     arguments = parser.parse_args(argv)
-    train_pair(
-        TINY if arguments.tiny else NANO, arguments.data, arguments.out, arguments.runs, compiled=not arguments.tiny
-    )
+    recipe, out, runs = (NANO, Path("models/nano"), Path("runs/nano"))
+    if arguments.tiny:  # never in the place of the real pair
+        recipe, out, runs = (TINY, Path("build/tiny"), Path("runs/tiny"))
+    train_pair(recipe, arguments.data, arguments.out or out, arguments.runs or runs, compiled=not arguments.tiny)
 
 
 def train_pair(recipe: NanoRecipe, data: Path, out: Path, runs: Path, compiled: bool) -> None:

@@ -38,13 +38,14 @@ class ToolRouting:
 
     def __init__(self, tools: list[KnownTool]) -> None:
         self.tools = tools
+        self._names = len({known.tool.name for known in tools})
         self._by_domain: dict[str, list[KnownTool]] = defaultdict(list)
         for known in tools:
             self._by_domain[known.domain].append(known)
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode with a new set of tools; half of the sets hold neighbours from one domain, the harder case."""
-        size = rng.randint(3, 10)
+        size = min(rng.randint(3, 10), self._names)
         chosen: dict[str, KnownTool] = {}
         if rng.random() < 0.5:
             near = self._by_domain[rng.choice(self.tools).domain]

@@ -1,0 +1,57 @@
+"""The commands `loragen train` and `loragen evaluate`, which `cloud_service.cli` finds through their entry points.
+
+Only spells the options; each command is a `main(argv)` elsewhere, and torch is imported when one of them runs.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (training/corpus.py).")]
+
+
+class Recipe(StrEnum):
+    """Pairs that this package knows how to train."""
+
+    nano = "nano"
+
+
+class EvaluationSplit(StrEnum):
+    """What may be scored: validation to choose settings, test to report."""
+
+    validation = "validation"
+    test = "test"
+
+
+def train(
+    recipe: Annotated[Recipe, typer.Argument(help="The pair to train.")],
+    data: _Data,
+    out: Annotated[Path | None, typer.Option(help="Where the pair goes: models/nano; tiny, build/tiny.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Checkpoints; a second call resumes: runs/nano, runs/tiny.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Toy sizes, under a minute.")] = False,
+) -> None:
+    """Train a pair of models and their generator from public data."""
+    from training import nano
+
+    nano.main([*_options(data=data, out=out, runs=runs), *["--tiny"] * tiny])
+
+
+def evaluate(
+    data: _Data,
+    pair: Annotated[Path, typer.Option(help="Folder with cloud/, edge/ and generator/.")] = Path("models/nano"),
+    out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
+    table: Annotated[Path | None, typer.Option(help="Also write the table, as Markdown.")] = None,
+    split: Annotated[EvaluationSplit, typer.Option(help="Which inputs.")] = EvaluationSplit.test,
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the episodes.")] = False,
+) -> None:
+    """Score a trained pair with its controls: base, prompted, another task's description, gibberish."""
+    from training import evaluate as evaluation
+
+    options = _options(data=data, pair=pair, out=out, table=table, split=split.value)
+    evaluation.main([*options, *["--quick"] * quick])
+
+
+def _options(**values: Path | str | None) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
