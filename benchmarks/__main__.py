@@ -1,0 +1,88 @@
+"""`python -m benchmarks [names...]`: measures the published figures, prints them and writes `build/bench.json`.
+
+Rules: benchmarks run one after another, because they share the machine's cores; the document is written after each, so
+that a later failure loses nothing; figures of benchmarks that were not asked for stay in it. The exit code is 0 when
+everything asked for was measured, whatever the figures are: on a slow machine a missed target is no failure.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import answer_latency, generation_latency, merge_speed, sizes
+from benchmarks.errors import BenchmarkError
+from benchmarks.figures import Figures, merge_figures, parse_figures, render_table
+from contract.errors import ContractError
+from demo.errors import DemoError
+from edge_runtime.errors import EdgeError
+
+DOCUMENT = Path("build/bench.json")
+
+Benchmark = Callable[[Path], Figures]
+"""Measures; gets the directory of the model pair."""
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "sizes": lambda _pair: sizes.run(),
+    "generation_latency": lambda pair: generation_latency.run(pair),
+    "merge_speed": lambda _pair: parse_figures(merge_speed.run()),
+    "answer_latency": lambda _pair: answer_latency.run(),
+}
+
+_FAILURES = (BenchmarkError, DemoError, EdgeError, ContractError, OSError, subprocess.CalledProcessError)
+
+
+def main(arguments: Sequence[str] | None = None, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> int:
+    """Measure what is asked for; 0 when all of it could be measured, 1 otherwise."""
+    options = _parse(arguments, benchmarks)
+    console, errors = Console(), Console(stderr=True)
+    _warn_when_busy(errors)
+    measured: dict[str, Figures] = {}
+    for name in options.names or benchmarks:
+        started = time.monotonic()
+        with console.status(f"{name} ..."):
+            try:
+                measured[name] = benchmarks[name](options.pair)
+                merge_figures(options.out, measured[name])
+            except _FAILURES as error:
+                measured.pop(name, None)
+                errors.print(f"{name} failed: {error}", style="red", markup=False)
+                continue
+        console.print(f"{name}: {len(measured[name])} figures in {time.monotonic() - started:.0f} s", highlight=False)
+    if measured:
+        console.print(render_table({name: figure for figures in measured.values() for name, figure in figures.items()}))
+        console.print(f"{options.out} written")
+    return 0 if len(measured) == len(set(options.names or benchmarks)) else 1
+
+
+def _warn_when_busy(errors: Console) -> None:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        message = (
+            f"{load:.1f} of {cores} cores were busy in the last minute: times will be longer than on a quiet machine"
+        )
+        errors.print(message, style="yellow", highlight=False)
+
+
+def _parse(arguments: Sequence[str] | None, benchmarks: Mapping[str, Benchmark]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure the published figures, on a machine with nothing else to do."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(benchmarks)} (default: all of them)")
+    parser.add_argument(
+        "--pair", type=Path, default=generation_latency.PAIR, metavar="DIR", help="model pair (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, default=DOCUMENT, metavar="FILE", help="document (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in benchmarks]:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(benchmarks)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

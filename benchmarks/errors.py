@@ -1,0 +1,8 @@
+"""What can go wrong in a benchmark.
+
+BenchmarkError          a figure cannot be measured, or the document of figures is not one
+"""
+
+
+class BenchmarkError(Exception):
+    """No figure can be given; the message is for the person who asked for it."""
