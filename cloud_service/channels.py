@@ -131,6 +131,11 @@ class ChannelService:
         _verify(channel)
         return self._watch.versions(channel, known_version)
 
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return self._watch.listeners
+
     async def report(self, channel: str, device_id: str, report: bytes) -> None:
         """Remember what a device says of itself.
 

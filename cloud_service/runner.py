@@ -105,6 +105,11 @@ class Runner:
         self._task = asyncio.create_task(self._serve(), name="runner")
 
     @property
+    def waiting(self) -> int:
+        """How many prompts are in the queue."""
+        return len(self._waiting)
+
+    @property
     def is_serving(self) -> bool:
         """Whether prompts are being taken from the queue."""
         return self._task is not None and not self._task.done()

@@ -41,6 +41,11 @@ class ChannelWatch:
         self._listeners = 0
         self._draining = False
 
+    @property
+    def listeners(self) -> int:
+        """How many watches are open."""
+        return self._listeners
+
     async def versions(self, channel: str, known_version: int) -> AsyncIterator[int]:
         """The channel's version whenever it is another than the last one known; ends when the process drains.
 

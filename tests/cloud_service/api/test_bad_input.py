@@ -1,0 +1,287 @@
+"""Bad input over HTTP: a clear error with code, message, hint and request id each time, and a service that goes on."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.types import Message
+
+from cloud_service import limits
+from cloud_service.bootstrap import Cloud, open_cloud
+from tests.cloud_service.clouds import client_of, settings_for
+from tests.cloud_service.fake_generator import FakeGenerator
+
+JSON = {"content-type": "application/json"}
+
+
+def _tool(**function: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "find", **function}}]}
+
+
+async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: int, code: str) -> dict[str, str]:
+    """The error has its form, and the next good request is answered."""
+    error: dict[str, str] = response.json()["error"]
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert set(error) == {"code", "message", "hint", "request_id"}
+    assert error["code"] == code
+    assert error["message"]
+    assert error["request_id"] == response.headers["x-request-id"]
+    assert (await http.post("/generate-lora", json={"description": "still alive?"})).status_code == 200
+    return error
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({}, "none of them"),
+        ({"description": "  \n "}, "none of them"),
+        ({"description": None}, "description"),
+        ({"description": 7}, "description"),
+        ({"description": "a" * (limits.MAX_DESCRIPTION_CHARS + 1)}, "16000 characters, found 16001"),
+        ({"examples": [{"input": "a", "output": "b"}] * (limits.MAX_EXAMPLES + 1)}, "64 items"),
+        ({"examples": [{"input": "a" * 4001, "output": "b"}]}, "examples.0.input: String should have at most 4000"),
+        ({"examples": [{"input": "a"}]}, "examples.0.output: Field required"),
+        ({"examples": [["a", "b"]]}, "examples.0"),
+        ({"output_format": "a" * 2001, "description": "a"}, "output_format"),
+        ({"tools": [{"name": "find"}]}, "tools.0.type"),
+        ({"tools": ["find"]}, "tools.0"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"tools": [{"type": "retrieval", "function": {"name": "find"}}]}, "tools.0.type"),
+        ({"tools": _tool()["tools"] * 65}, "tools"),
+        ({"tools": _tool()["tools"] * 2}, "each tool once"),
+        (_tool(name="a b"), "tools.0.function.name"),
+        (_tool(name=""), "tools.0.function.name"),
+        (_tool(name="../../etc"), "tools.0.function.name"),
+        (_tool(name="a" * 65), "tools.0.function.name"),
+        (_tool(description="a" * 2001), "tools.0.function.description"),
+        (_tool(parameters=[]), "tools.0.function.parameters"),
+        (_tool(parameters={"type": "array"}), "tools.0.function.parameters.type"),
+        (_tool(parameters={"properties": ["a"]}), "tools.0.function.parameters.properties"),
+        (_tool(parameters={"properties": {"a\nb": {}}}), "tools.0.function.parameters.properties"),
+        (_tool(parameters={"properties": {f"p{i}": {} for i in range(65)}}), "64 items"),
+        ({"description": "a", "exmaples": []}, "exmaples"),
+        ({"description": "a", "publish": {"channel": "../x", "name": "y"}}, "publish.channel"),
+        ({"description": "a", "publish": {"channel": "x"}}, "publish.name"),
+        ([], "dictionary"),
+        ("text", "dictionary"),
+    ],
+)
+async def test_field_that_is_none_is_named_with_what_was_expected(
+    http: httpx2.AsyncClient, generator: FakeGenerator, body: Any, told: str
+) -> None:
+    response = await http.post("/generate-lora", json=body)
+    assert generator.batches == []
+    error = await _verify(http, response, 422, "invalid_request")
+    assert told in error["message"]
+    assert "a" * 100 not in error["message"], "messages do not quote content"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"description": "\xff\xfe"}', "UTF-8"),
+        (b'{"description": "a"', "JSON"),
+        (b"description=a", "JSON"),
+        (b"\x00\x01\x02", "JSON"),
+        (b'{"description": "a", "tools": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nesting"),
+    ],
+)
+async def test_body_that_is_no_json_in_utf8_is_malformed(http: httpx2.AsyncClient, content: bytes, told: str) -> None:
+    response = await http.post("/generate-lora", content=content, headers=JSON)
+    error = await _verify(http, response, 400, "malformed_body")
+    assert told in error["message"]
+
+
+async def test_empty_body_is_invalid(http: httpx2.AsyncClient) -> None:
+    await _verify(http, await http.post("/generate-lora", headers=JSON), 422, "invalid_request")
+
+
+async def test_lone_surrogate_is_invalid_wherever_it_stands(http: httpx2.AsyncClient) -> None:
+    half = "\ud800"
+    for body in (
+        {"description": half},
+        {"examples": [{"input": half, "output": "a"}]},
+        {"description": "a", "edge_model": half},
+        {"description": "a", half: 1},
+        _tool(description=half),
+        _tool(parameters={"properties": {half: 1}}),
+    ):
+        response = await http.post("/generate-lora", content=json.dumps(body).encode(), headers=JSON)
+        await _verify(http, response, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "multipart/form-data", ""],
+)
+async def test_other_content_type_is_unsupported(http: httpx2.AsyncClient, content_type: str) -> None:
+    content = b'{"description": "a"}'
+    response = await http.post("/generate-lora", content=content, headers={"content-type": content_type})
+    await _verify(http, response, 415, "unsupported_media_type")
+    response = await http.put("/channels/c/specializations/n", content=content, headers={"content-type": content_type})
+    await _verify(http, response, 415, "unsupported_media_type")
+
+
+async def test_json_with_charset_is_read(http: httpx2.AsyncClient) -> None:
+    content = json.dumps({"description": "Größe"}, ensure_ascii=False).encode()
+    response = await http.post(
+        "/generate-lora", content=content, headers={"content-type": 'Application/JSON; charset="UTF-8"'}
+    )
+    assert response.status_code == 200
+
+
+async def test_announced_body_over_the_limit_is_refused_unread(cloud: Cloud, http: httpx2.AsyncClient) -> None:
+    reads = 0
+
+    async def receive() -> Message:
+        nonlocal reads
+        reads += 1
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    length = str(limits.MAX_BODY_BYTES + 1).encode()
+    headers = [(b"content-length", length), (b"content-type", b"application/json")]
+    await cloud.app(
+        {"type": "http", "method": "POST", "path": "/generate-lora", "headers": headers, "query_string": b""},
+        receive,
+        send,
+    )
+    assert sent[0]["status"] == 413
+    assert reads == 0
+
+
+async def test_endless_body_is_cut_at_the_limit(http: httpx2.AsyncClient) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 50 * limits.MAX_BODY_BYTES:
+            sent += 65536
+            yield b" " * 65536
+
+    response = await http.post("/generate-lora", content=endless(), headers=JSON)
+    error = await _verify(http, response, 413, "body_too_large")
+    assert str(limits.MAX_BODY_BYTES) in error["message"]
+    assert sent <= limits.MAX_BODY_BYTES + 2 * 65536
+
+
+async def test_body_that_does_not_arrive_is_a_timeout(tmp_path: Path, generator: FakeGenerator) -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async with (
+        open_cloud(settings_for(tmp_path, body_timeout_seconds=0.1), [generator]) as cloud,
+        client_of(cloud) as http,
+    ):
+        response = await http.post("/generate-lora", content=stalled(), headers=JSON)
+        await _verify(http, response, 408, "body_timeout")
+
+
+async def test_unknown_generator_and_edge_model_are_told_with_those_that_exist(http: httpx2.AsyncClient) -> None:
+    response = await http.post("/generate-lora", json={"description": "a", "generator": "other"})
+    error = await _verify(http, response, 422, "unknown_generator")
+    assert "fake" in error["hint"]
+    response = await http.post("/generate-lora", json={"description": "a", "edge_model": "../../etc/passwd"})
+    error = await _verify(http, response, 422, "unknown_edge_model")
+    assert "tiny-edge" in error["hint"]
+
+
+async def test_prompt_over_the_models_limit_tells_both_numbers(http: httpx2.AsyncClient) -> None:
+    response = await http.post("/generate-lora", json={"description": "word " * 250})
+    error = await _verify(http, response, 422, "prompt_too_long")
+    assert "200" in error["message"]
+    assert "250" in error["message"]
+
+
+async def test_model_that_crashes_fails_this_request_only(http: httpx2.AsyncClient) -> None:
+    good, bad, fine = await asyncio.gather(
+        *(http.post("/generate-lora", json={"description": text}) for text in ("good", "CRASH secret", "fine"))
+    )
+    assert (good.status_code, fine.status_code) == (200, 200)
+    error = await _verify(http, bad, 500, "generation_failed")
+    assert "secret" not in bad.text
+    assert error["hint"]
+
+
+async def test_gates_that_are_not_finite_fail_and_store_nothing(http: httpx2.AsyncClient) -> None:
+    for _ in range(2):
+        response = await http.post("/generate-lora", json={"description": "NAN"})
+        await _verify(http, response, 500, "generation_failed")
+
+
+async def test_unexpected_error_has_the_form_of_all_errors_and_tells_nothing(
+    cloud: Cloud, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: object) -> None:
+        raise RuntimeError("password=hunter2")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cloud.service), "generate", lambda self, request: fail(request))
+        response = await http.post("/generate-lora", json={"description": "a"})
+    await _verify(http, response, 500, "internal")
+    assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/generate-lora", 405, "method_not_allowed"),
+        ("PATCH", "/channels/c", 405, "method_not_allowed"),
+        ("GET", f"/bundles/{'0' * 64}", 404, "bundle_not_found"),
+        ("GET", f"/recipes/{'0' * 64}", 404, "recipe_not_found"),
+        ("GET", "/generators/other/bank", 404, "not_found"),
+        ("GET", "/channels/never-used", 404, "not_found"),
+        ("DELETE", "/channels/c/specializations/n", 404, "not_found"),
+        ("GET", "/bundles/..%2f..%2fetc%2fpasswd", 404, "not_found"),
+        ("GET", "/bundles/../../etc/passwd", 404, "not_found"),
+        ("GET", "/bundles/%2e%2e", 422, "invalid_request"),
+        ("GET", f"/bundles/{'A' * 64}", 422, "invalid_request"),
+        ("GET", "/bundles/short", 422, "invalid_request"),
+        ("GET", "/channels/a..b", 422, "invalid_name"),
+        ("GET", "/channels/.hidden", 422, "invalid_request"),
+        ("GET", "/channels/UPPER", 422, "invalid_request"),
+        ("GET", "/channels/a%00b", 422, "invalid_request"),
+        ("GET", "/channels/a%0d%0ab", 422, "invalid_request"),
+        ("GET", f"/channels/{'a' * 65}", 422, "invalid_request"),
+        ("GET", "/generators/%2e%2e/bank", 422, "invalid_request"),
+        ("DELETE", "/channels/c/specializations/%2e%2e", 422, "invalid_request"),
+    ],
+)
+async def test_path_that_leads_nowhere_is_a_clear_error(
+    http: httpx2.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    await _verify(http, await http.request(method, path), status, code)
+
+
+async def test_refused_method_names_the_allowed_ones(http: httpx2.AsyncClient) -> None:
+    assert (await http.get("/generate-lora")).headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("body", [{}, {"bundle_id": "short"}, {"bundle_id": 7}, {"bundle_id": "0" * 64, "more": 1}])
+async def test_publishing_needs_a_bundle_id(http: httpx2.AsyncClient, body: Any) -> None:
+    response = await http.put("/channels/c/specializations/n", json=body)
+    await _verify(http, response, 422, "invalid_request")
+
+
+async def test_publishing_an_unknown_bundle_is_not_found(http: httpx2.AsyncClient) -> None:
+    response = await http.put("/channels/c/specializations/n", json={"bundle_id": "0" * 64})
+    await _verify(http, response, 404, "bundle_not_found")
+
+
+async def test_harmless_request_id_is_kept_and_another_replaced(http: httpx2.AsyncClient) -> None:
+    for proposed, kept in (("abc-1.2_3", True), ("a b", False), ("x" * 65, False), ("", False)):
+        response = await http.get("/nothing", headers={"x-request-id": proposed})
+        assert (response.headers["x-request-id"] == proposed) is kept
+        assert response.json()["error"]["request_id"] == response.headers["x-request-id"]

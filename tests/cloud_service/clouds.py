@@ -1,0 +1,30 @@
+"""How the tests reach the whole service: its settings, a client without a network, and patience."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from cloud_service.bootstrap import Cloud
+from cloud_service.config import CloudSettings
+
+
+def settings_for(directory: Path, **changes: Any) -> CloudSettings:
+    """Settings that touch nothing outside of `directory`."""
+    return CloudSettings(**({"store_path": directory / "store.sqlite3", "watch_interval_seconds": 0.05} | changes))
+
+
+def client_of(cloud: Cloud) -> httpx2.AsyncClient:
+    """A client of the application itself."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(cloud.app), base_url="http://cloud")
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; fail after five seconds."""
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the condition never held")

@@ -1,0 +1,61 @@
+"""Settings: defaults that run, and bad values that stop the start with a line naming the variable."""
+
+import json
+
+import pytest
+
+from cloud_service.config import CloudSettings, load_settings
+from cloud_service.errors import ConfigurationError
+
+
+def test_defaults_describe_the_shipped_pair_and_the_embedded_store() -> None:
+    settings = load_settings()
+    assert settings.redis_url is None
+    assert [str(source.directory) for source in settings.generators] == ["models/nano/generator"]
+
+
+def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = {"directory": "g", "cloud_model": "c", "edge_model": "e", "device": "cuda"}
+    monkeypatch.setenv("CLOUD_PORT", "9000")
+    monkeypatch.setenv("CLOUD_GENERATORS", json.dumps([source]))
+    settings = load_settings()
+    assert settings.port == 9000
+    assert settings.generators[0].device == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CLOUD_PORT", "http"),
+        ("CLOUD_PORT", "70000"),
+        ("CLOUD_MAX_BATCH", "0"),
+        ("CLOUD_LOG_LEVEL", "loud"),
+        ("CLOUD_GENERATORS", "models/nano"),
+        ("CLOUD_GENERATORS", "[]"),
+        ("CLOUD_GENERATORS", '[{"directory": "x"}]'),
+        ("CLOUD_REQUEST_TIMEOUT_SECONDS", "-1"),
+    ],
+)
+def test_bad_value_stops_the_start_and_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert variable.removeprefix("CLOUD_").lower() in str(caught.value).lower()
+
+
+def test_one_port_for_both_protocols_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_PORT", "9000")
+    monkeypatch.setenv("CLOUD_GRPC_PORT", "9000")
+    with pytest.raises(ConfigurationError, match="two ports"):
+        load_settings()
+
+
+def test_secret_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_REDIS_URL", "redis://:hunter2@host")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in CloudSettings.model_fields.values())
