@@ -104,10 +104,11 @@ class TextAssembler:
         if self.stopped:
             return ""
         self._held += text
-        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        # The one that is complete first counts, so that the text does not hang on how it was cut into tokens.
+        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            return self._take(min(found))
+            return self._take(min(found)[1])
         return self._take(len(self._held) - (0 if last else self._possible_stop()))
 
     def _possible_stop(self) -> int:

@@ -85,6 +85,11 @@ class Worker:
         return self._unfinished
 
     @property
+    def is_closing(self) -> bool:
+        """Whether jobs are refused."""
+        return self._closing.is_set()
+
+    @property
     def is_closed(self) -> bool:
         """Whether the engine is gone."""
         return not self._thread.is_alive()

@@ -69,8 +69,7 @@ class FakeCloud:
         self.faults: list[Fault] = []
         self.ranges = True
         self.requests: list[tuple[str, dict[str, str]]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -154,6 +153,13 @@ class FakeCloud:
                 self.faults[index] = replace(fault, times=fault.times - 1)
                 return fault
         return Fault("")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that hang up are what these tests are about."""
 
 
 def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:

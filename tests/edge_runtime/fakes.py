@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,14 @@ class FakeLoader:
         engine = FakeEngine([w + b" " if w not in (b"NaN", b"bug") else w for w in text.split()], self)
         self.engines.append(engine)
         return engine
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until something that another thread or process does has happened."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not happened"
+        await asyncio.sleep(0.005)
 
 
 def make_settings(data_dir: Path, master: Path, cloud_url: str | None, **changes: Any) -> EdgeSettings:

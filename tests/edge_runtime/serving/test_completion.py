@@ -1,0 +1,135 @@
+"""From tokens to text: character boundaries, stop strings, limits."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelOutputError
+from edge_runtime.serving.completion import (
+    ChatPrompt,
+    CompletionRequest,
+    Delta,
+    Finished,
+    Started,
+    TextAssembler,
+    TextPrompt,
+    TokenPrompt,
+    complete,
+)
+from edge_runtime.serving.engine import GREEDY, ChatMessage
+from tests.edge_runtime.fakes import FakeEngine, FakeLoader
+
+
+def engine(answer: str = "one two three") -> FakeEngine:
+    return FakeEngine([word.encode() + b" " for word in answer.split()], FakeLoader())
+
+
+def request(prompt: str = "hi", max_tokens: int | None = 10, stop: tuple[str, ...] = ()) -> CompletionRequest:
+    return CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens, stop)
+
+
+def never() -> bool:
+    return False
+
+
+def assembled(pieces: list[bytes], stop: tuple[str, ...]) -> str:
+    text = TextAssembler(stop)
+    return "".join([*(text.push(piece) for piece in pieces), text.finish()])
+
+
+@given(text=st.text(), cuts=st.lists(st.integers(0, 400)), stop=st.lists(st.text(min_size=1, max_size=4), max_size=3))
+def test_text_does_not_depend_on_how_it_is_cut(text: str, cuts: list[int], stop: list[str]) -> None:
+    """However the bytes are divided among tokens, the text ends before the stop string that is complete first."""
+    data = text.encode("utf-8", "replace")
+    bounds = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    pieces = [data[start:end] for start, end in itertools.pairwise(bounds)]
+    whole = data.decode()
+    found = [(whole.find(each) + len(each), whole.find(each)) for each in stop if each in whole]
+    assert assembled(pieces, tuple(stop)) == (whole[: min(found)[1]] if found else whole)
+
+
+def test_stop_string_inside_another_is_complete_first() -> None:
+    for pieces in ([b"xabcd"], [b"xabc", b"d"], [b"x", b"a", b"b", b"c", b"d"]):
+        assert assembled(pieces, ("abcd", "bc")) == "xa"
+
+
+def test_text_that_may_become_a_stop_string_is_held_back() -> None:
+    text = TextAssembler(("END",))
+    assert text.push(b"all E") == "all "
+    assert text.push(b"N") == ""
+    assert text.push(b"d") == "ENd"
+    assert text.push(b"xEND and more") == "x"
+    assert text.stopped
+    assert text.push(b"ignored") == text.finish() == ""
+
+
+def test_bytes_that_are_no_text_become_a_replacement_character() -> None:
+    assert assembled([b"a", b"\xff", b"b", b"\xe2\x82"], ()) == "a�b�"
+
+
+def test_answer_ends_by_itself() -> None:
+    events = list(complete(engine(), request(), never))
+    assert events == [Started(3, 0), Delta("one "), Delta("two "), Delta("three "), Finished("stop", 3)]
+
+
+def test_answer_ends_at_the_limit() -> None:
+    events = list(complete(engine(), request(max_tokens=2), never))
+    assert events[-1] == Finished("length", 2)
+
+
+def test_answer_ends_before_a_stop_string() -> None:
+    events = list(complete(engine(), request(stop=("wo",)), never))
+    assert events == [Started(3, 0), Delta("one "), Delta("t"), Finished("stop", 2)]
+
+
+def test_limit_is_what_the_context_leaves() -> None:
+    """63 of 64 tokens are taken: one is left, whatever was asked for."""
+    events = list(complete(engine(), request("x" * 62, max_tokens=None), never))
+    assert events[-1] == Finished("length", 1)
+
+
+def test_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
+    with pytest.raises(ContextLengthError, match=r"64 tokens.*64"):
+        list(complete(engine(), request("x" * 63), never))
+
+
+def test_tokens_outside_the_vocabulary_are_refused() -> None:
+    for tokens in ((-1,), (256,), (1, 10**9)):
+        with pytest.raises(InvalidRequestError, match="between 0 and 255"):
+            list(complete(engine(), CompletionRequest(TokenPrompt(tokens), GREEDY, 1), never))
+
+
+def test_empty_prompt_is_refused() -> None:
+    with pytest.raises(InvalidRequestError):
+        list(complete(engine(), CompletionRequest(TokenPrompt(()), GREEDY, 1), never))
+
+
+def test_chat_is_not_given_a_second_beginning_of_sequence() -> None:
+    """The template writes it where the model wants it."""
+    fake = engine()
+    list(complete(fake, CompletionRequest(ChatPrompt((ChatMessage("user", "hi"),)), GREEDY, 1), never))
+    list(complete(fake, request("hi"), never))
+    chat, text = fake.prefilled
+    assert chat[0] != 1
+    assert text[0] == 1
+
+
+def test_cancelled_answer_just_ends() -> None:
+    asked: list[int] = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    events = list(complete(engine(), request(), cancelled))
+    assert not any(isinstance(event, Finished) for event in events)
+
+
+def test_model_failure_comes_through() -> None:
+    fake = FakeEngine([b"one ", b"NaN"], FakeLoader())
+    events = complete(fake, request(), never)
+    assert [next(events), next(events)] == [Started(3, 0), Delta("one ")]
+    with pytest.raises(ModelOutputError):
+        next(events)

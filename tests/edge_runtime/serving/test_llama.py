@@ -1,0 +1,224 @@
+"""The llama.cpp adapter on a tiny real model."""
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+import pytest
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+from contract.bundle import parse_bundle
+from contract.gguf_adapter import write_gguf_adapter
+from edge_runtime.errors import InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.merge.merger import merge
+from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
+from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.merge.tiny_models import TEMPLATE
+
+PROMPT = "The quick brown fox, aged 12, jumps"
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def loader() -> LlamaLoader:
+    return LlamaLoader(context_tokens=256, threads=1)
+
+
+@pytest.fixture
+def engine(loader: LlamaLoader, tiny_master: Path) -> Iterator[LlamaEngine]:
+    made = loader.load(tiny_master, None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
+    path = tmp_path / "adapter.gguf"
+    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path)
+    return path
+
+
+def answer(engine: LlamaEngine, tokens: list[int], count: int = 12, sampling: Sampling = GREEDY) -> tuple[int, bytes]:
+    """Tokens that were cached, and the answer."""
+    cached = engine.prefill(tokens, never)
+    return cached, b"".join(engine.decode(sampling, count, never))
+
+
+def reference(model: Path, tokens: list[int], count: int) -> list[int]:
+    """Greedy tokens by the library's own high-level class."""
+    llama = llama_cpp.Llama(str(model), n_ctx=256, n_threads=1, verbose=False)
+    found = []
+    for token in llama.generate(tokens, top_k=1, temp=0.0):
+        if len(found) == count or llama_cpp.llama_vocab_is_eog(llama._model.vocab, token):
+            break
+        found.append(token)
+    llama.close()
+    return found
+
+
+def test_greedy_answer_is_that_of_the_high_level_class(engine: LlamaEngine, tiny_master: Path) -> None:
+    tokens = engine.tokenize(PROMPT, add_special=True)
+    expected = reference(tiny_master, tokens, 12)
+    assert answer(engine, tokens)[1] == b"".join(engine._model.piece(token) for token in expected)
+
+
+def test_common_prefix_is_computed_once_and_changes_nothing(
+    engine: LlamaEngine, loader: LlamaLoader, tiny_master: Path
+) -> None:
+    """A long shared prefix is reused, a repeated prompt but for its last token, and the answers are the same."""
+    first = engine.tokenize(PROMPT + " over the lazy dog", add_special=True)
+    second = engine.tokenize(PROMPT + " add(a, b)", add_special=True)
+    assert answer(engine, first)[0] == 0
+    cached, text = answer(engine, second)
+    assert 0 < cached < len(second)
+    assert answer(engine, second) == (len(second) - 1, text)
+    uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_master, None)
+    assert answer(uncached, second) == answer(uncached, second) == (0, text)
+    uncached.close()
+
+
+def test_abandoned_answer_leaves_a_context_that_is_still_right(engine: LlamaEngine) -> None:
+    tokens = engine.tokenize(PROMPT, add_special=True)
+    _, text = answer(engine, tokens)
+    engine.prefill(tokens, never)
+    pieces = engine.decode(GREEDY, 12, never)
+    next(pieces)
+    del pieces
+    engine.prefill(engine.tokenize("Zürich 東京", add_special=True), lambda: True)
+    assert answer(engine, tokens)[1] == text
+
+
+def test_seed_repeats_a_sample_and_temperature_matters(engine: LlamaEngine) -> None:
+    tokens = engine.tokenize(PROMPT, add_special=True)
+    warm = Sampling(temperature=1.5, seed=7)
+    assert answer(engine, tokens, sampling=warm)[1] == answer(engine, tokens, sampling=warm)[1]
+    drawn = {answer(engine, tokens, sampling=Sampling(temperature=1.5, seed=seed))[1] for seed in range(6)}
+    assert len(drawn) > 1
+    narrow = Sampling(temperature=1.5, top_p=1e-6, seed=3)
+    assert answer(engine, tokens, sampling=narrow)[1] == answer(engine, tokens)[1]
+
+
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])
+def test_penalty_forbids_repetition_when_it_outweighs_the_logits(engine: LlamaEngine, penalty: str) -> None:
+    engine.prefill(engine.tokenize(PROMPT, add_special=True), never)
+    pieces = list(engine.decode(Sampling(temperature=0.0, **{penalty: 1000.0}), 100, never))
+    text = [piece for piece in pieces if piece]
+    assert len(set(text)) == len(text)
+    engine.prefill(engine.tokenize(PROMPT, add_special=True), never)
+    plain = [piece for piece in engine.decode(GREEDY, 100, never) if piece]
+    assert len(set(plain)) < len(plain)
+
+
+def test_engines_with_adapters_share_one_mapped_model(loader: LlamaLoader, tiny_master: Path, adapter: Path) -> None:
+    """The base is loaded once, answers as before beside its adapters, and is closed with the last of them."""
+    base = loader.load(tiny_master, None)
+    special = loader.load(tiny_master, adapter)
+    tokens = base.tokenize(PROMPT, add_special=True)
+    assert base._model is special._model
+    assert answer(base, tokens)[1] != answer(special, tokens)[1]
+    expected = answer(special, tokens)[1]
+    base.close()
+    assert answer(special, tokens)[1] == expected
+    special.close()
+    assert loader._models == {}
+    mapped = Path("/proc/self/maps").read_text()
+    assert str(tiny_master) not in mapped
+    again = loader.load(tiny_master, adapter)
+    assert str(tiny_master) in Path("/proc/self/maps").read_text()
+    again.close()
+
+
+def test_adapter_and_merge_give_the_same_logits(
+    loader: LlamaLoader, tiny_master: Path, cloud: FakeCloud, adapter: Path, tmp_path: Path
+) -> None:
+    """Run-time LoRA and a merge at the master's precision differ by the rounding of float16."""
+    bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
+    merge(tiny_master, bundle, tmp_path / "merged.gguf", "F16")
+    tokens: list[int] = []
+    found = []
+    for model, lora in ((tiny_master, adapter), (tmp_path / "merged.gguf", None), (tiny_master, None)):
+        engine = loader.load(model, lora)
+        tokens = tokens or engine.tokenize(PROMPT, add_special=True)
+        engine.prefill(tokens, never)
+        pointer = llama_cpp.llama_get_logits_ith(engine._context, -1)
+        found.append(np.ctypeslib.as_array(pointer, shape=(engine.vocab_tokens,)).copy())
+        engine.close()
+    attached, merged, base = found
+    assert np.abs(attached - merged).max() < 0.05 * np.abs(attached - base).max()
+
+
+def test_chat_uses_the_models_own_template_without_a_second_bos(engine: LlamaEngine) -> None:
+    messages = (ChatMessage("system", "Route."), ChatMessage("user", "naïve café"))
+    expected = Jinja2ChatFormatter(TEMPLATE, eos_token="<|end|>", bos_token="<|bos|>")(
+        messages=[{"role": m.role, "content": m.content} for m in messages]
+    ).prompt
+    assert engine.render_chat(messages) == expected
+    tokens = engine.tokenize(engine.render_chat(messages), add_special=False)
+    bos = llama_cpp.llama_vocab_bos(engine._model.vocab)
+    assert tokens[0] == bos
+    assert tokens.count(bos) == 1
+
+
+def test_template_that_refuses_is_the_clients_error(engine: LlamaEngine) -> None:
+    engine._model.chat_format = Jinja2ChatFormatter("{{ raise_exception('roles must alternate') }}", "", "")
+    with pytest.raises(InvalidRequestError, match="roles must alternate") as caught:
+        engine.render_chat((ChatMessage("user", "hi"),))
+    assert caught.value.code == "chat_template_refused"
+    engine._model.chat_format = None
+    with pytest.raises(InvalidRequestError) as caught:
+        engine.render_chat((ChatMessage("user", "hi"),))
+    assert caught.value.code == "chat_template_missing"
+
+
+def test_files_that_cannot_be_loaded_say_why(loader: LlamaLoader, tiny_master: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    for data in (b"", b"not a model", tiny_master.read_bytes()[:5_000], tiny_master.read_bytes()[:-50_000]):
+        damaged.write_bytes(data)
+        with pytest.raises(ModelLoadError, match="cannot load"):
+            loader.load(damaged, None)
+        with pytest.raises(ModelLoadError, match="refuses the adapter"):
+            loader.load(tiny_master, damaged)
+    with pytest.raises(ModelLoadError, match="does not exist"):
+        loader.load(tmp_path / "nothing.gguf", None)
+    assert loader._models == {}
+
+
+def test_logits_that_are_not_finite_are_an_error_and_the_next_prompt_is_answered(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = engine.tokenize(PROMPT, add_special=True)
+    _, text = answer(engine, tokens)
+    for bad in (float("nan"), float("inf"), float("-inf")):
+        logits = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
+        logits[engine.vocab_tokens // 2] = bad
+        pointer = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float))
+        with monkeypatch.context() as patched:
+            patched.setattr(llama_cpp, "llama_get_logits_ith", lambda *_, pointer=pointer: pointer)
+            with pytest.raises(ModelOutputError, match="not finite"):
+                answer(engine, tokens)
+    assert answer(engine, tokens) == (0, text)
+
+
+def test_adapter_of_nan_is_caught_by_its_logits(
+    loader: LlamaLoader, tiny_master: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """llama.cpp loads it without a word."""
+    data = bytearray(adapter.read_bytes())
+    data[-2_000:] = np.full(1_000, np.float16("nan")).tobytes()
+    (tmp_path / "nan.gguf").write_bytes(data)
+    engine = loader.load(tiny_master, tmp_path / "nan.gguf")
+    with pytest.raises(ModelOutputError, match="not finite"):
+        answer(engine, engine.tokenize(PROMPT, add_special=True))
+    engine.close()
+
+
+def test_text_of_any_kind_is_tokenized(engine: LlamaEngine) -> None:
+    for text in ("", "\0", "\ud800", "東京" * 100, "<|user|>" * 50, "a" * 5_000):
+        tokens = engine.tokenize(text, add_special=False)
+        assert len(tokens) <= len(text.encode("utf-8", "replace"))
