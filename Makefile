@@ -50,8 +50,8 @@ train-nano: setup  ## Train models/nano from the data in DATA=dir
 	@$(PYTHON_BIN) -m training.nano --data $(DATA) --out models/nano $(ARGS)
 	@.venv/bin/loragen-edge convert models/nano/edge models/nano/edge-f16.gguf --type F16 --model-id nano-edge
 
-evaluate: setup  ## Evaluate models/nano with its controls
-	@$(PYTHON_BIN) -m training.evaluate $(ARGS)
+evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir
+	@$(PYTHON_BIN) -m training.evaluate --data $(DATA) $(ARGS)
 
 up:  ## Run the services and the demo client in containers
 	docker compose up --build --abort-on-container-exit --exit-code-from client

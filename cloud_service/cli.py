@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from enum import StrEnum
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,20 +45,23 @@ class ExportFormat(StrEnum):
 @app.command()
 def serve() -> None:
     """Run the cloud service, HTTP and gRPC; all settings are environment variables (CLOUD_...)."""
-    # Imported here, so that commands that only talk to a service start fast.
-    from cloud_service.bootstrap import load_generators, run
+    # Imported here, so that commands that only talk to a service start fast, and bad settings are told at once.
     from cloud_service.config import load_settings
-    from cloud_service.server import stop_on_signals
-    from cloud_service.telemetry import configure_logging
-
-    async def main() -> None:
-        with stop_on_signals() as stop:
-            await run(settings, generators, stop)
 
     with _errors_told(exit_code=2):
         settings = load_settings()
+
+        from cloud_service.bootstrap import load_generators, run
+        from cloud_service.server import stop_on_signals
+        from cloud_service.telemetry import configure_logging
+
         configure_logging(settings.log_level, settings.log_format)
         generators = load_generators(settings)
+
+        async def main() -> None:
+            with stop_on_signals() as stop:
+                await run(settings, generators, stop)
+
         asyncio.run(main())
 
 
@@ -125,14 +129,22 @@ def export(
     typer.echo(f"wrote {output}")
 
 
-def main() -> None:
-    """Run `loragen` with the commands of all installed plug-ins."""
-    for entry_point in entry_points(group=COMMAND_GROUP):
+def add_plugins() -> None:
+    """Add the commands of all installed plug-ins to `app`."""
+    for entry_point in sorted(entry_points(group=COMMAND_GROUP), key=lambda each: each.name):
+        # The service's image leaves the plug-ins' package out, though the distribution names it.
+        if find_spec(entry_point.module.partition(".")[0]) is None:
+            continue
         command = entry_point.load()
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=entry_point.name)
         else:
             app.command(entry_point.name)(command)
+
+
+def main() -> None:
+    """Run `loragen` with the commands of all installed plug-ins."""
+    add_plugins()
     app()
 
 

@@ -2,7 +2,8 @@
 
 python scripts/demo_tasks.py --data DIR
 
-The descriptions are written here by hand, as a client would; the inputs are chosen by a fixed seed, not by how well they go.
+The descriptions are written here by hand, as a client would; the inputs are chosen by a fixed seed, not by how well
+they go.
 """
 
 import argparse

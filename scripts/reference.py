@@ -31,6 +31,7 @@ Settings are environment variables; a value that is not valid stops the start wi
 
 def render() -> str:
     """The whole document."""
+    cloud_service.cli.add_plugins()
     parts = [
         HEAD,
         "## Settings of the cloud service\n",
