@@ -1,0 +1,29 @@
+"""A process that serves a fake generator, half a second a generation; prints its port: `serve_fake.py DIRECTORY`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from cloud_service.bootstrap import run
+from cloud_service.server import stop_on_signals
+from cloud_service.telemetry import configure_logging
+from tests.cloud_service.clouds import settings_for
+from tests.cloud_service.fake_generator import FakeGenerator
+
+
+async def main(directory: Path) -> None:
+    generator = FakeGenerator(directory)
+    generator.seconds = 0.5
+    with stop_on_signals() as stop:
+        await run(
+            settings_for(directory, port=0, grpc_port=0),
+            [generator],
+            stop,
+            lambda port, _: print(port, flush=True),  # noqa: T201 - the test reads it
+        )
+
+
+configure_logging("info", "json")
+asyncio.run(main(Path(sys.argv[1])))

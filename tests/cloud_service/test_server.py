@@ -1,0 +1,131 @@
+"""The process: both protocols on real ports, and a shutdown that loses nothing."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx2
+import pytest
+
+from cloud_service.bootstrap import run
+from cloud_service.errors import ConfigurationError
+from contract.stubs import loragen_pb2 as pb
+from contract.stubs import loragen_pb2_grpc as stubs
+from tests.cloud_service.clouds import settings_for
+from tests.cloud_service.fake_generator import FakeGenerator
+
+
+class Process:
+    """A service that runs in this process, on ports of its own."""
+
+    def __init__(self, stop: asyncio.Event, ports: tuple[int, int], task: "asyncio.Task[None]") -> None:
+        self.stop = stop
+        self.url = f"http://127.0.0.1:{ports[0]}"
+        self.grpc_address = f"127.0.0.1:{ports[1]}"
+        self.task = task
+
+
+@asynccontextmanager
+async def running(directory: Path, generator: FakeGenerator, **changes: Any) -> AsyncIterator[Process]:
+    stop = asyncio.Event()
+    ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    listening: Callable[[int, int], None] = lambda http, grpc: ports.set_result((http, grpc))  # noqa: E731
+    settings = settings_for(directory, port=0, grpc_port=0, **changes)
+    task = asyncio.create_task(run(settings, [generator], stop, listening))
+    await asyncio.wait({task, ports}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    yield Process(stop, ports.result(), task)
+    stop.set()
+    await task
+
+
+async def test_http_and_grpc_share_one_service(tmp_path: Path, generator: FakeGenerator) -> None:
+    async with (
+        running(tmp_path, generator) as process,
+        httpx2.AsyncClient(base_url=process.url) as http,
+        grpc.aio.insecure_channel(process.grpc_address) as channel,
+    ):
+        answer = (await http.post("/generate-lora", json={"description": "Sort."})).json()
+        over_grpc = await stubs.GeneratorStub(channel).GenerateLora(pb.GenerateLoraRequest(description="Sort."))
+        assert over_grpc.cached
+        assert over_grpc.id == answer["id"]
+
+
+async def test_shutdown_is_not_ready_first_then_finishes_what_is_in_flight(
+    tmp_path: Path, generator: FakeGenerator
+) -> None:
+    async with (
+        running(tmp_path, generator, drain_delay_seconds=0.4) as process,
+        httpx2.AsyncClient(base_url=process.url) as http,
+        grpc.aio.insecure_channel(process.grpc_address) as channel,
+    ):
+        watching = asyncio.ensure_future(stubs.ChannelsStub(channel).Watch(pb.WatchRequest(channel="c")).read())
+        generator.gate.clear()
+        in_flight = asyncio.create_task(http.post("/generate-lora", json={"description": "in flight"}))
+        await generator.wait_until_called()
+        process.stop.set()
+        await asyncio.sleep(0.05)
+        assert (await http.get("/health/ready")).status_code == 503
+        assert (await http.get("/health/live")).status_code == 200
+        late = asyncio.create_task(http.post("/generate-lora", json={"description": "late"}))
+        await asyncio.sleep(0.5)
+        with pytest.raises(httpx2.ConnectError):
+            await httpx2.AsyncClient(base_url=process.url).get("/health/live")
+        assert not process.task.done()
+        generator.gate.set()
+        assert (await in_flight).status_code == 200
+        assert (await late).status_code == 200
+        assert await watching is grpc.aio.EOF
+        await process.task
+
+
+async def test_port_in_use_stops_the_start_with_its_name(tmp_path: Path, generator: FakeGenerator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for changes, told in (({"port": port}, "CLOUD_PORT"), ({"grpc_port": port}, "CLOUD_GRPC_PORT")):
+            settings = settings_for(tmp_path, **({"port": 0, "grpc_port": 0} | changes))
+            with pytest.raises(ConfigurationError, match=str(port)) as caught:
+                await run(settings, [generator], asyncio.Event())
+            assert told in caught.value.hint
+
+
+async def test_sigterm_drains_and_ends_with_success(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("serve_fake.py")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, script, tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    async with asyncio.timeout(60):
+        port = int(await child.stdout.readline())
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            in_flight = asyncio.create_task(http.post("/generate-lora", json={"description": "in flight"}))
+            await asyncio.sleep(0.2)
+            child.send_signal(signal.SIGTERM)
+            assert (await in_flight).status_code == 200
+        _, log = await child.communicate()
+    assert child.returncode == 0
+    assert b'"event": "draining"' in log
+    assert b'"generations_cut_off": 0' in log
+
+
+def test_bad_setting_ends_the_process_with_one_clear_line() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-m", "cloud_service"],
+        env={**os.environ, "CLOUD_PORT": "http"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome.returncode == 2
+    assert "CLOUD_PORT" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
