@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import httpx2
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
@@ -230,7 +231,7 @@ def _show_report(console: Console, report: dict[str, Any]) -> None:
             "" if survival is None else f"{survival:.4f}",
             "" if seconds is None else f"{seconds:.2f} s",
             "yes" if model["resident"] else "",
-            model["message"],
+            escape(model["message"]),
         )
     console.print(table)
 
@@ -243,8 +244,8 @@ def _show_state(console: Console, state: DeviceState | None, trouble: str) -> No
         return
     table = Table("model", "state", "bundle", "message")
     for name, entry in sorted(state.entries.items()):
-        table.add_row(name, entry.active.state, entry.active.bundle_id[:12], entry.active.message)
+        table.add_row(name, entry.active.state, entry.active.bundle_id[:12], escape(entry.active.message))
     for name, failure in sorted(state.failures.items()):
-        table.add_row(name, "failed", failure.bundle_id[:12], failure.message)
+        table.add_row(name, "failed", failure.bundle_id[:12], escape(failure.message))
     console.print(f"channel {state.channel}, version {state.channel_version}")
     console.print(table)

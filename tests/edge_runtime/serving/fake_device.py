@@ -1,0 +1,45 @@
+"""What the HTTP interface sees of a device, without one."""
+
+from edge_runtime.serving.slots import BASE
+from edge_runtime.serving.view import DeviceReport, ServedModel
+from edge_runtime.telemetry import RequestRecord, Telemetry
+
+BUNDLE = "ab" * 32
+
+
+class FakeDevice:
+    """A device that serves what the table has."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.entries = [
+            ServedModel("org/Nano-Edge", "base", resident=True),
+            ServedModel(
+                "router", "merged", BUNDLE, merge_seconds=0.5, survival=0.98, survival_mean=0.99, resident=True
+            ),
+            ServedModel("late", "pending", message="on its way"),
+        ]
+
+    def slot_name(self, model: str) -> str:
+        return BASE if model in (BASE, "org/Nano-Edge") else model
+
+    def models(self) -> list[ServedModel]:
+        return self.entries
+
+    def not_ready_reason(self) -> str | None:
+        return self.reason
+
+    def report(self) -> DeviceReport:
+        return DeviceReport("dev", "0", "nano", None, "Q4_K", True, "", "default", models=tuple(self.entries))
+
+
+class RecordingTelemetry(Telemetry):
+    """Keeps the records of requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[RequestRecord] = []
+
+    def request_finished(self, record: RequestRecord) -> None:
+        super().request_finished(record)
+        self.records.append(record)

@@ -1,0 +1,191 @@
+"""`loragen-edge` as its users see it."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from contract.bundle import content_id
+from edge_runtime.cli import app
+from edge_runtime.merge.master import Master
+from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed, StateFile
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.merge.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
+
+ONE, TWO = "1" * 64, "2" * 64
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setenv("EDGE_DATA_DIR", str(tmp_path / "edge"))
+    monkeypatch.setenv("EDGE_PORT", "9")
+    monkeypatch.setenv("COLUMNS", "200")
+    return CliRunner()
+
+
+def keep_state(directory: Path) -> None:
+    DataDirectory(directory)
+    StateFile(directory / "state.json").store(
+        DeviceState(
+            "e" * 64,
+            "default",
+            4,
+            {
+                "router": Entry(
+                    Installed(TWO, "adapter", 9, 1, message="kept"), previous=Installed(ONE, "adapter", 9, 1)
+                )
+            },
+            {"other": Failure(ONE, "mismatch", "another base", 1, True)},
+        )
+    )
+
+
+@pytest.mark.parametrize("type_name", ["Q4_K", "q8_0"])
+def test_merge_works_alone(cli: CliRunner, cloud: FakeCloud, tiny_master: Path, tmp_path: Path, type_name: str) -> None:
+    """A bundle file and a master give a model and a report; no device, no cloud."""
+    data = cloud.bundles[cloud.make("router").bundle_id]
+    (tmp_path / "bundle.safetensors").write_bytes(data)
+    out = tmp_path / "merged.gguf"
+    result = cli.invoke(
+        app, ["merge", str(tiny_master), str(tmp_path / "bundle.safetensors"), "-o", str(out), "--type", type_name]
+    )
+    assert result.exit_code == 0, result.output
+    assert content_id(data) in result.output
+    assert "delta survival" in result.output
+    with Master.open(out) as merged:
+        assert merged.shape == cloud.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-10], "invalid_format"),
+        (lambda data: b"", "invalid_format"),
+        (lambda data: data.replace(b'"loragen.version":"1"', b'"loragen.version":"7"'), "unsupported_format_version"),
+    ],
+)
+def test_merge_of_an_unfit_bundle_is_one_line_and_leaves_no_file(
+    cli: CliRunner, cloud: FakeCloud, tiny_master: Path, tmp_path: Path, change: object, message: str
+) -> None:
+    assert callable(change)
+    data = change(cloud.bundles[cloud.make("router").bundle_id])
+    (tmp_path / "bundle.safetensors").write_bytes(data)
+    out = tmp_path / "merged.gguf"
+    result = cli.invoke(app, ["merge", str(tiny_master), str(tmp_path / "bundle.safetensors"), "-o", str(out)])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not out.exists()
+
+
+def test_convert_makes_a_master(cli: CliRunner, tmp_path: Path) -> None:
+    directory = tmp_path / "model"
+    random_model(llama_config(num_hidden_layers=1)).save_pretrained(directory)
+    save_tokenizer(byte_level_tokenizer(), directory)
+    out = tmp_path / "master.gguf"
+    result = cli.invoke(app, ["convert", str(directory), str(out), "--model-id", "org/tiny"])
+    assert result.exit_code == 0, result.output
+    with Master.open(out) as master:
+        assert master.model_id == "org/tiny"
+        assert master.digest
+    refused = cli.invoke(app, ["convert", str(directory), str(out), "--model-id", "../x"])
+    assert (refused.exit_code, "invalid_format" in refused.output) == (1, True)
+
+
+def test_status_without_a_device_shows_the_disk(cli: CliRunner, tmp_path: Path) -> None:
+    keep_state(tmp_path / "edge")
+    result = cli.invoke(app, ["status"])
+    assert result.exit_code == 0, result.output
+    for text in ("No device answers", "router", "adapter", "kept", "other", "another base", "version 4"):
+        assert text in result.output
+
+
+def test_status_of_a_corrupt_state_says_so_and_moves_nothing(cli: CliRunner, tmp_path: Path) -> None:
+    DataDirectory(tmp_path / "edge")
+    (tmp_path / "edge/state.json").write_text("{")
+    result = cli.invoke(app, ["status"])
+    assert result.exit_code == 0
+    assert "state.json:" in result.output
+    assert (tmp_path / "edge/state.json").read_text() == "{"
+
+
+def test_status_of_a_running_device(cli: CliRunner) -> None:
+    report = {
+        "device_id": "dev-1",
+        "ready": True,
+        "reason": "",
+        "edge_model_id": "nano-edge",
+        "quantization": "Q4_K",
+        "channel": "default",
+        "channel_version": 7,
+        "last_poll": "cloud_unreachable",
+        "last_poll_message": "no answer in time",
+        "trouble": "",
+        "models": [
+            {
+                "id": "router",
+                "state": "merged",
+                "bundle_id": ONE,
+                "survival": 0.98765,
+                "merge_seconds": 0.5,
+                "resident": True,
+                "message": "a newer bundle failed: [bold]mismatch",
+            }
+        ],
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(report).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        result = cli.invoke(app, ["status", "--url", f"http://127.0.0.1:{server.server_port}"])
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert result.exit_code == 0, result.output
+    for text in ("dev-1: ready", "version 7", "no answer in time", "router", "merged", "0.9877", "0.50 s", "[bold]mismatch"):
+        assert text in result.output
+
+
+def test_status_of_an_address_where_nothing_runs_is_an_error(cli: CliRunner) -> None:
+    result = cli.invoke(app, ["status", "--url", "http://127.0.0.1:9"])
+    assert result.exit_code == 1
+    assert "no device answers" in result.output
+
+
+def test_rollback_without_a_daemon_waits_for_one(cli: CliRunner, tmp_path: Path) -> None:
+    keep_state(tmp_path / "edge")
+    result = cli.invoke(app, ["rollback", "router"])
+    assert result.exit_code == 0, result.output
+    assert "when one starts" in result.output
+    assert DataDirectory(tmp_path / "edge").take_rollback_requests() == ["router"]
+
+
+@pytest.mark.parametrize("name", ["other", "nobody", "../x"])
+def test_rollback_of_what_has_no_past_is_refused(cli: CliRunner, tmp_path: Path, name: str) -> None:
+    keep_state(tmp_path / "edge")
+    result = cli.invoke(app, ["rollback", name])
+    assert result.exit_code == 1
+    assert "no_previous" in result.output
+
+
+def test_bad_setting_is_one_line(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_TYPE", "Q1")
+    for command in (["run"], ["status"], ["rollback", "router"]):
+        result = cli.invoke(app, command)
+        assert result.exit_code == 1
+        assert "EDGE_TYPE" in result.output

@@ -1,0 +1,180 @@
+"""The loop around the tick, with time that moves only when the daemon waits."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.bootstrap import Parts, assemble
+from edge_runtime.daemon import UNFORESEEN_SECONDS, Daemon
+from edge_runtime.errors import ConfigurationError, ModelLoadError
+from edge_runtime.serving.view import DeviceReport
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.fakes import FakeClock, FakeEngine, FakeLoader, ask, eventually, make_settings
+
+
+class FakeLink:
+    """A cloud that says when to poll, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.reports: list[DeviceReport] = []
+        self.changed = asyncio.Event()
+        self.deaf = False
+
+    async def watch(self, known_version: int) -> bool:
+        if self.deaf:
+            return False
+        await self.changed.wait()
+        self.changed.clear()
+        return True
+
+    async def report(self, report: DeviceReport) -> None:
+        self.reports.append(report)
+
+    async def close(self) -> None:
+        pass
+
+
+class StandingClock(FakeClock):
+    """Waits only for events: time stands still, so that nothing but a nudge wakes the daemon."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        await event.wait()
+        return True
+
+
+def state(parts: Parts, name: str) -> str:
+    return next((model.state for model in parts.device.models() if model.id == name), "absent")
+
+
+async def test_daemon_follows_the_channel_without_being_told(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """A publication is polled, served and merged; at the end the daemon stops by itself."""
+    clock = FakeClock()
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+        running = asyncio.create_task(parts.daemon.run())
+        await eventually(lambda: parts.updater.is_restored)
+        wanted = cloud.make("router")
+        cloud.publish(wanted)
+        await eventually(lambda: state(parts, "router") == "merged")
+        assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
+        parts.daemon.stop()
+        await running
+        assert max(clock.waits) <= 1.0
+
+
+async def test_nudge_polls_at_once_and_reports_are_sent(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with assemble(settings, clock=StandingClock()) as parts:
+        link = FakeLink()
+        daemon = Daemon(parts.updater, parts.device, parts.disk, StandingClock(), link)
+        running = asyncio.create_task(daemon.run())
+        await eventually(lambda: link.reports)
+        assert link.reports[-1].last_poll == "channel_missing"
+        cloud.publish(cloud.make("router"))
+        link.changed.set()
+        await eventually(lambda: any(m.state == "merged" for m in link.reports[-1].models))
+        daemon.stop()
+        await running
+
+
+async def test_deaf_link_does_not_make_the_daemon_poll(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    """Listening that fails is tried again after a pause, and is no reason to ask the cloud more often."""
+    clock = FakeClock()
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+        link = FakeLink()
+        link.deaf = True
+        daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link)
+        started = clock.now
+        running = asyncio.create_task(daemon.run())
+        await eventually(lambda: cloud.asked("/channels/") >= 4)
+        daemon.stop()
+        await running
+        assert clock.now - started >= 3 * 9
+
+
+async def test_unforeseen_failure_of_a_tick_ends_nothing(
+    cloud: FakeCloud,
+    tiny_master: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cloud.publish(cloud.make("router"))
+    clock = FakeClock()
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+        tick, failures = parts.updater.tick, [RuntimeError("a bug"), ConfigurationError("foreseen")]
+
+        async def failing() -> float:
+            if failures:
+                raise failures.pop()
+            return await tick()
+
+        monkeypatch.setattr(parts.updater, "tick", failing)
+        started = clock.now
+        running = asyncio.create_task(parts.daemon.run())
+        await eventually(lambda: state(parts, "router") == "merged")
+        parts.daemon.stop()
+        await running
+        assert clock.now - started >= 2 * UNFORESEEN_SECONDS
+        assert "a bug" in caplog.text
+
+
+async def test_rollback_request_is_met_within_a_second(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    """The command line's wish is a file; the daemon sees it between two polls, an hour apart."""
+    first, second = cloud.make("router", 1), cloud.make("router", 2)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, poll_interval_seconds=3_600)
+    clock = FakeClock()
+    async with assemble(settings, clock=clock) as parts:
+        await parts.updater.restore()
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            parts.updater.poller.hurry()  # type: ignore[union-attr]
+            await parts.updater.tick()
+            await parts.updater.merge_pending()
+    async with assemble(settings, clock=clock) as parts:
+        running = asyncio.create_task(parts.daemon.run())
+        await eventually(lambda: clock.waits)
+        polls = cloud.asked("/channels/")
+        parts.disk.request_rollback("router")
+        await eventually(lambda: parts.updater.memory.state.entries["router"].held == second.bundle_id)
+        assert cloud.asked("/channels/") - polls <= 1
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+        parts.daemon.stop()
+        await running
+
+
+async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    cloud.publish(cloud.make("router"))
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=FakeClock()) as parts:
+        await parts.updater.restore()
+        await parts.updater.tick()
+        parts.updater.stop()
+        assert await parts.updater.merge_pending() == 0
+        assert state(parts, "router") == "adapter"
+    assert not list((tmp_path / "edge").rglob("*.partial"))
+
+
+class RefusingLoader(FakeLoader):
+    """A llama.cpp that refuses every file."""
+
+    def load(self, model: Path, adapter: Path | None) -> FakeEngine:
+        raise ModelLoadError(f"{model.name} is refused")
+
+
+async def test_base_that_cannot_serve_ends_the_daemon_with_its_reason(tiny_master: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_master, None)
+    async with assemble(settings, RefusingLoader(), FakeClock()) as parts:
+        with pytest.raises(ModelLoadError, match="refused"):
+            await parts.daemon.run()
+
+
+async def test_truncated_master_refuses_the_start(tiny_master: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(tiny_master.read_bytes()[:-100_000])  # noqa: ASYNC240 - a small file, before anything runs
+    with pytest.raises(ConfigurationError, match=r"EDGE_MASTER.*truncated"):
+        async with assemble(make_settings(tmp_path / "edge", damaged, None)):
+            pass

@@ -1,0 +1,96 @@
+"""What a channel asks of a device, without any device."""
+
+from dataclasses import replace
+
+import pytest
+
+from contract.bundle import TARGETS, BundleHeader
+from contract.channel import Channel, Specialization
+from contract.errors import FormatError, MismatchError
+from edge_runtime.errors import CanaryError, CloudUnreachableError, IntegrityError, MasterError, OutputError
+from edge_runtime.updates.rules import is_permanent, plan_changes, verify_announced, verify_wanted
+from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed
+
+
+def specialization(name: str, bundle: str) -> Specialization:
+    return Specialization(
+        name=name,
+        bundle_id=bundle * 64,
+        bundle_bytes=1,
+        recipe_id="f" * 64,
+        recipe_bytes=1,
+        generator_id="g",
+        generator_digest="d" * 64,
+        bank_digest="b" * 64,
+        edge_model_id="nano-edge",
+        edge_model_digest="e" * 64,
+    )
+
+
+def channel(*listed: Specialization) -> Channel:
+    return Channel("default", 1, listed)
+
+
+def state(**entries: Entry) -> DeviceState:
+    return DeviceState("e" * 64, "default", entries=entries)
+
+
+def entry(bundle: str, held: str | None = None) -> Entry:
+    return Entry(Installed(bundle * 64, "merged", 1, 1), held=held)
+
+
+def test_new_changed_and_removed() -> None:
+    wanted = channel(specialization("changed", "2"), specialization("new", "1"), specialization("same", "1"))
+    plan = plan_changes(wanted, state(changed=entry("1"), same=entry("1"), gone=entry("1")))
+    assert [s.name for s in plan.install] == ["changed", "new"]
+    assert plan.remove == ("gone",)
+    assert plan.forget == ()
+
+
+def test_bundle_that_was_rolled_back_from_is_not_installed_again() -> None:
+    held = state(router=entry("1", held="2" * 64))
+    assert plan_changes(channel(specialization("router", "2")), held).install == ()
+    assert len(plan_changes(channel(specialization("router", "3")), held).install) == 1
+
+
+@pytest.mark.parametrize(("permanent", "tries"), [(True, 0), (False, 1)])
+def test_permanent_failure_is_not_tried_again(permanent: bool, tries: int) -> None:
+    failed = replace(state(), failures={"router": Failure("1" * 64, "mismatch", "x", 1, permanent)})
+    assert len(plan_changes(channel(specialization("router", "1")), failed).install) == tries
+
+
+def test_failure_of_bytes_that_are_no_longer_wanted_is_forgotten() -> None:
+    failed = replace(
+        state(),
+        failures={"router": Failure("1" * 64, "mismatch", "x", 1, True), "gone": Failure("1" * 64, "x", "x", 1, True)},
+    )
+    plan = plan_changes(channel(specialization("router", "2")), failed)
+    assert set(plan.forget) == {"router", "gone"}
+    assert len(plan.install) == 1
+
+
+@pytest.mark.parametrize("name", ["base", "nano-edge"])
+def test_names_of_the_base_model_cannot_be_taken(name: str) -> None:
+    with pytest.raises(MismatchError, match="base model"):
+        verify_wanted(specialization(name, "1"), "nano-edge", "e" * 64)
+
+
+def test_other_edge_model_is_refused_with_both_digests() -> None:
+    verify_wanted(specialization("router", "1"), "nano-edge", "e" * 64)
+    verify_wanted(specialization("router", "1"), "some-master", None)
+    with pytest.raises(MismatchError, match=f"{'a' * 64}.*{'e' * 64}"):
+        verify_wanted(specialization("router", "1"), "nano-edge", "a" * 64)
+
+
+@pytest.mark.parametrize("field", ["generator_id", "generator_digest", "edge_model_id", "edge_model_digest"])
+def test_header_must_say_what_the_channel_says(field: str) -> None:
+    header = BundleHeader("g", "d" * 64, "nano-edge", "e" * 64, 1, 1, 1.0, TARGETS, "0" * 64, 1)
+    verify_announced(header, specialization("router", "1"))
+    other = replace(header, **{field: "0" * 64})
+    with pytest.raises(MismatchError, match=field):
+        verify_announced(other, specialization("router", "1"))
+
+
+def test_what_the_same_bytes_would_do_again_is_permanent() -> None:
+    assert all(is_permanent(error("x")) for error in (FormatError, MismatchError, CanaryError, MasterError))
+    assert not any(is_permanent(error("x")) for error in (IntegrityError, CloudUnreachableError, OutputError))
