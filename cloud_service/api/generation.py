@@ -1,8 +1,6 @@
 """The route that turns a task description into a LoRA."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from structlog.contextvars import bind_contextvars
 
@@ -26,9 +24,9 @@ def generation_routes(service: LoraService, channels: ChannelService) -> APIRout
         responses={200: {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
         dependencies=[Depends(verify_json)],
     )
-    async def generate_lora(body: GenerateLoraBody, accept: Annotated[str | None, Header()] = None) -> Response:
+    async def generate_lora(request: Request, body: GenerateLoraBody) -> Response:
         """Generate a LoRA for a task. With `Accept: application/octet-stream` the answer is the bundle itself."""
-        media_type = choose_media_type(accept, (_JSON, OCTETS))
+        media_type = choose_media_type(request.headers.get("accept"), (_JSON, OCTETS))
         answer = await generate_and_publish(service, channels, body)
         headers = {"cache-control": "no-store", "vary": "accept"}
         if media_type == OCTETS:

@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cloud_service.channels import ChannelService
-from cloud_service.errors import IntegrityError, InvalidRequestError, NotFoundError, PreconditionError
+from cloud_service.errors import (
+    IntegrityError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    PreconditionError,
+)
 from cloud_service.service import LoraRequest
 from cloud_service.store import Store, StoredLora
 from cloud_service.task import TaskDescription
@@ -194,3 +200,15 @@ async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, genera
     await channels.publish("kitchen", "mail", lora.bundle_id)
     assert await waiting == 1
     channels.drain()
+
+
+async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud_service.watching.MAX_WATCHES", 1)
+    channels = _channels(await sqlite.open())
+    first = asyncio.create_task(_next(channels.watch("kitchen", 0)))
+    await asyncio.sleep(0.05)
+    with pytest.raises(OverloadedError):
+        await _next(channels.watch("kitchen", 0))
+    channels.drain()
+    await asyncio.gather(first, return_exceptions=True)
+    assert channels.watches == 0
