@@ -132,7 +132,7 @@ def merge(
 @app.command()
 def convert(
     model: Annotated[Path, typer.Argument(help="Hugging Face directory.", exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Argument(help="GGUF master to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="GGUF master to write.")],
     model_id: Annotated[str, typer.Option(help="Id of the edge model, as the generator knows it.")],
     type_name: Annotated[
         MasterType, typer.Option("--type", help="Type of the matrices.", case_sensitive=False)

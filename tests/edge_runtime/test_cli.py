@@ -87,12 +87,12 @@ def test_convert_makes_a_master(cli: CliRunner, tmp_path: Path) -> None:
     random_model(llama_config(num_hidden_layers=1)).save_pretrained(directory)
     save_tokenizer(byte_level_tokenizer(), directory)
     out = tmp_path / "master.gguf"
-    result = cli.invoke(app, ["convert", str(directory), str(out), "--model-id", "org/tiny"])
+    result = cli.invoke(app, ["convert", str(directory), "-o", str(out), "--type", "f16", "--model-id", "org/tiny"])
     assert result.exit_code == 0, result.output
     with Master.open(out) as master:
         assert master.model_id == "org/tiny"
         assert master.digest
-    refused = cli.invoke(app, ["convert", str(directory), str(out), "--model-id", "../x"])
+    refused = cli.invoke(app, ["convert", str(directory), "-o", str(out), "--model-id", "../x"])
     assert (refused.exit_code, "invalid_format" in refused.output) == (1, True)
 
 
@@ -157,7 +157,16 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         thread.join()
         server.server_close()
     assert result.exit_code == 0, result.output
-    for text in ("dev-1: ready", "version 7", "no answer in time", "router", "merged", "0.9877", "0.50 s", "[bold]mismatch"):
+    for text in (
+        "dev-1: ready",
+        "version 7",
+        "no answer in time",
+        "router",
+        "merged",
+        "0.9877",
+        "0.50 s",
+        "[bold]mismatch",
+    ):
         assert text in result.output
 
 
