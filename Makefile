@@ -48,7 +48,7 @@ reference: setup  ## Make docs/reference.md from the settings and command lines
 
 train-nano: setup  ## Train models/nano from the data in DATA=dir
 	@$(PYTHON_BIN) -m training.nano --data $(DATA) --out models/nano $(ARGS)
-	@.venv/bin/loragen-edge convert models/nano/edge models/nano/edge-f16.gguf --type F16 --model-id nano-edge
+	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
 
 evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir
 	@$(PYTHON_BIN) -m training.evaluate --data $(DATA) $(ARGS)
