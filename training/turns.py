@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from cloud_service.generator.turns import answer_ids, question_ids
 from training.episodes import Instance
 
 
@@ -39,18 +40,11 @@ class ChatTurns:
 
     def question(self, text: str, system: str | None = None) -> list[int]:
         """Ids up to where the answer begins. Without a chat template, a plain layout of lines."""
-        if self._tokenizer.chat_template is None:
-            head = "" if system is None else system + "\n\n"
-            return list(self._tokenizer(f"{head}{text}\n")["input_ids"])
-        messages = [] if system is None else [{"role": "system", "content": system}]
-        messages.append({"role": "user", "content": text})
-        rendered = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return list(self._tokenizer(rendered, add_special_tokens=False)["input_ids"])
+        return question_ids(self._tokenizer, text, system)
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer with its end."""
-        ids = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [*ids, self._tokenizer.eos_token_id]
+        return answer_ids(self._tokenizer, text)
 
     def batch(self, instances: Sequence[Instance], systems: Sequence[str | None], multiple: int = 16) -> AnswerBatch:
         """Rows for instances, each with its system prompt or none; a question that is too long loses its beginning."""

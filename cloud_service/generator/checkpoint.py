@@ -1,11 +1,13 @@
 """Adapter: a generator on disk, as a folder of `generator.json`, `router.safetensors` and `bank.safetensors`.
 
-`generator.json` binds everything: the settings, the digests of both models and of both other files. Its own sha256 is
-the generator's digest. The bank is the contract's file, ready to be served to devices.
+`generator.json` binds everything: the settings, the digests of both models and of all other files. Its own sha256 is
+the generator's digest. The bank is the contract's file, ready to be served to devices. A calibrated generator has
+`understanding.safetensors` too (`cloud_service.generator.understanding`).
 """
 
 import hashlib
 import json
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
+from cloud_service.generator.understanding import Calibration, load_calibration, store_calibration
 from contract.atomic import write_atomic
 from contract.bank import Bank, BankHeader, write_bank
 from contract.digest import file_sha256, model_digest
@@ -30,6 +33,7 @@ CHECKPOINT_FORMAT = 1
 BANK_FILE = "bank.safetensors"
 ROUTER_FILE = "router.safetensors"
 MANIFEST_FILE = "generator.json"
+UNDERSTANDING_FILE = "understanding.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +88,36 @@ def store_generator(
     state = stored_state(generator)
     save_file({name: value.float().cpu().contiguous() for name, value in state.items()}, directory / ROUTER_FILE)
     write_bank(directory / BANK_FILE, bank_header(config, edge_model, generator.shape), _bank_tensors(generator))
-    document = {
-        "format": CHECKPOINT_FORMAT,
-        "config": asdict(config),
-        "cloud_model": asdict(cloud_model),
-        "edge_model": asdict(edge_model),
-        "files": {name: file_sha256(directory / name) for name in (BANK_FILE, ROUTER_FILE)},
-    }
-    write_atomic(directory / MANIFEST_FILE, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+    _write_manifest(directory, config, cloud_model, edge_model, (BANK_FILE, ROUTER_FILE))
     return read_manifest(directory)
+
+
+def add_calibration(directory: Path, calibration: Calibration) -> Manifest:
+    """Gives a checkpoint its calibration, or another one; the generator's digest changes, its gates do not.
+
+    Interrupted at any point, it leaves a valid checkpoint: as it was, without a calibration, or with the new one.
+
+    Raises:
+        CheckpointError: There is no valid checkpoint.
+    """
+    manifest = read_manifest(directory)
+    origin = (manifest.config, manifest.cloud_model, manifest.edge_model)
+    if UNDERSTANDING_FILE in manifest.files:
+        _write_manifest(directory, *origin, (BANK_FILE, ROUTER_FILE))
+    store_calibration(directory / UNDERSTANDING_FILE, calibration)
+    _write_manifest(directory, *origin, (BANK_FILE, ROUTER_FILE, UNDERSTANDING_FILE))
+    return read_manifest(directory)
+
+
+def read_calibration(directory: Path, manifest: Manifest, features: int) -> Calibration | None:
+    """The calibration of a checkpoint; None when it has none.
+
+    Raises:
+        CheckpointError: The file is none, or not for a cloud model with so many features.
+    """
+    if UNDERSTANDING_FILE not in manifest.files:
+        return None
+    return load_calibration(directory / UNDERSTANDING_FILE, features)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -110,7 +135,7 @@ def read_manifest(directory: Path) -> Manifest:
             GeneratorConfig(**document["config"]),
             ModelReference(**document["cloud_model"]),
             ModelReference(**document["edge_model"]),
-            {name: str(document["files"][name]) for name in (BANK_FILE, ROUTER_FILE)},
+            {name: str(document["files"][name]) for name in _listed(document["files"])},
             hashlib.sha256(content).hexdigest(),
         )
     except OSError as e:
@@ -197,6 +222,27 @@ def load_experts(directory: Path, generator: LoraGenerator) -> None:
             a, b = bank.factors(layer, projection)
             generator.bank.a[projection][layer] = torch.from_numpy(a.astype(np.float32))
             generator.bank.b[projection][layer] = torch.from_numpy(b.astype(np.float32))
+
+
+def _write_manifest(
+    directory: Path,
+    config: GeneratorConfig,
+    cloud_model: ModelReference,
+    edge_model: ModelReference,
+    files: Sequence[str],
+) -> None:
+    document = {
+        "format": CHECKPOINT_FORMAT,
+        "config": asdict(config),
+        "cloud_model": asdict(cloud_model),
+        "edge_model": asdict(edge_model),
+        "files": {name: file_sha256(directory / name) for name in files},
+    }
+    write_atomic(directory / MANIFEST_FILE, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _listed(files: Container[str]) -> tuple[str, ...]:
+    return (BANK_FILE, ROUTER_FILE, *((UNDERSTANDING_FILE,) if UNDERSTANDING_FILE in files else ()))
 
 
 def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:

@@ -6,6 +6,7 @@ stored under a cache key is the one that every replica serves.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +15,62 @@ from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from cloud_service.generation import Generation, GeneratorInfo
-from cloud_service.generator.checkpoint import Manifest, load_parameters, open_bank, read_manifest, verify_model
+from cloud_service.generation import Generation, GeneratorInfo, Understanding
+from cloud_service.generator.checkpoint import (
+    Manifest,
+    load_parameters,
+    open_bank,
+    read_calibration,
+    read_manifest,
+    verify_model,
+)
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
+from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.reader import encode_prompts, pad_right
+from cloud_service.generator.understanding import Calibration, PromptFeatures
 from contract.bank import Bank
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    gates: NDArray[np.float32]  # (layers, groups, experts)
+    features: NDArray[np.float32] | None  # (features,); None when they were not asked for
+
+
 class TorchGenerator:
-    """A generator with its cloud model in memory."""
+    """A generator with its cloud model in memory.
+
+    Args:
+        manifest: What the checkpoint says.
+        bank: Its experts.
+        generator: Its other parameters.
+        features: Measures prompts of the generator's cloud model.
+        calibration: None when the generator was not calibrated.
+        cloud_tokenizer: Of the model that reads.
+        edge_tokenizer: Of the model that is specialized.
+        edge_path: Folder of the model that is specialized.
+        device: Where the cloud model is.
+    """
 
     def __init__(
         self,
         manifest: Manifest,
         bank: Bank,
         generator: LoraGenerator,
+        features: PromptFeatures,
+        calibration: Calibration | None,
         cloud_tokenizer: PreTrainedTokenizerBase,
         edge_tokenizer: PreTrainedTokenizerBase,
+        edge_path: Path,
         device: torch.device,
     ) -> None:
         config = manifest.config
         self._generator, self._device = generator.to(device).eval(), device
+        self._features, self._calibration = features, calibration
         self._cloud_tokenizer, self._edge_tokenizer = cloud_tokenizer, edge_tokenizer
+        self._edge_path = edge_path
         self._bank = bank
         self._info = GeneratorInfo(
             id=config.id,
@@ -72,15 +105,44 @@ class TorchGenerator:
         """Gates for each rendered prompt."""
         if not prompts:
             return []
+        readings = self._read(prompts, with_features=self._calibration is not None)
+        counts = [len(ids) for ids in self._edge_tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+        return [
+            Generation(reading.gates, count, self._judge(reading))
+            for reading, count in zip(readings, counts, strict=True)
+        ]
+
+    def measure(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Features of at least one rendered prompt, (prompts, features): what a calibration is fitted on."""
+        readings = self._read(prompts, with_features=True)
+        return np.stack([reading.features for reading in readings if reading.features is not None])
+
+    def load_probe(self) -> TorchProbe:
+        """Loads the weights of the edge model, to where the cloud model is."""
+        dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        return TorchProbe(load_language_model(self._edge_path, dtype).to(self._device), self._edge_tokenizer)
+
+    def _read(self, prompts: Sequence[str], *, with_features: bool) -> list[_Reading]:
         encoded = encode_prompts(self._cloud_tokenizer, prompts)
+        characters = torch.tensor([len(prompt) for prompt in prompts])
         size = len(prompts) if self._device.type == "cuda" else 1
-        gates: list[NDArray[np.float32]] = []
+        readings: list[_Reading] = []
         with torch.inference_mode():
             for start in range(0, len(encoded), size):
-                ids, lengths = pad_right(encoded[start : start + size])
-                gates += list(self._generator(ids.to(self._device), lengths.to(self._device)).cpu().numpy())
-        counts = [len(ids) for ids in self._edge_tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
-        return [Generation(gate, count) for gate, count in zip(gates, counts, strict=True)]
+                ids, lengths = (each.to(self._device) for each in pad_right(encoded[start : start + size]))
+                meta, states = self._generator.reader.read(ids, lengths)
+                gates = self._generator.routers(meta).cpu().numpy()
+                if with_features:
+                    features = self._features(ids, lengths, characters[start : start + size], meta, states)
+                    readings += map(_Reading, gates, features.cpu().numpy())
+                else:
+                    readings += [_Reading(each, None) for each in gates]
+        return readings
+
+    def _judge(self, reading: _Reading) -> Understanding | None:
+        if self._calibration is None or reading.features is None:
+            return None
+        return self._calibration.judge(reading.features)
 
 
 def load_generator(
@@ -91,7 +153,7 @@ def load_generator(
     Args:
         directory: The generator's folder.
         cloud_model: Folder or hub id of the cloud model.
-        edge_model: Folder or hub id of the edge model; only its configuration and tokenizer are loaded.
+        edge_model: Folder or hub id of the edge model; its weights are loaded by `TorchGenerator.load_probe` only.
         device: `cpu`, `cuda`, `cuda:1`, ...
 
     Raises:
@@ -111,13 +173,17 @@ def load_generator(
     del generator.bank.a, generator.bank.b
     generator.to_empty(device="cpu")
     load_parameters(directory, generator)
+    calibration = read_calibration(directory, manifest, PromptFeatures.count(generator.reader.meta.shape[1]))
     cloud.to(target)
     return TorchGenerator(
         manifest,
         bank,
         generator,
+        PromptFeatures(cloud),
+        calibration,
         AutoTokenizer.from_pretrained(cloud_path),
         AutoTokenizer.from_pretrained(edge_path),
+        edge_path,
         target,
     )
 

@@ -52,13 +52,20 @@ class CloudReader(nn.Module):
         Returns:
             T, (tasks, layers, cloud hidden).
         """
+        return self.read(ids, lengths)[0]
+
+    def read(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Meta states as `forward` gives them, and the states of the prompts (tasks, longest prompt, cloud hidden).
+
+        Prompts stand before the meta vectors, so their states are those of the cloud model without any.
+        """
         layers, width = self.meta.shape
         embedded = self.decoder.get_input_embeddings()(ids)
         embedded = torch.cat([embedded, embedded.new_zeros(len(ids), layers, width)], dim=1)
         places = (lengths[:, None] + torch.arange(layers, device=ids.device))[:, :, None].expand(-1, -1, width)
         embedded = embedded.scatter(1, places, self.meta.to(embedded.dtype).expand(len(ids), -1, -1))
         hidden = self.decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
-        return hidden.gather(1, places)
+        return hidden.gather(1, places), hidden[:, : ids.shape[1]]
 
 
 class CloudAdapter(nn.Module):
