@@ -1,0 +1,59 @@
+"""What the tests of training share: one thread of torch, a made-up data folder, a tokenizer, and a trained toy pair."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from tests.training.packed import write_packed_data
+from training import nano
+from training.episodes import Mixture
+from training.families import load_mixture
+from training.tokenizer import sample_texts, train_tokenizer
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Tiny shapes gain nothing from threads, and sums in one order are needed to compare bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `--data`."""
+    return write_packed_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def mixture(data: Path) -> Mixture:
+    """Every family over the made-up data."""
+    return load_mixture(data)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(data: Path, mixture: Mixture) -> PreTrainedTokenizerFast:
+    """The nano tokenizer at toy size."""
+    return train_tokenizer(sample_texts(mixture, data, 0, 40, 10), vocabulary=400, context=256)
+
+
+@dataclass(frozen=True)
+class TrainedPair:
+    """Where `training.nano --tiny` left its pair and its checkpoints."""
+
+    out: Path
+    runs: Path
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedPair:
+    """The whole chain at toy size; not to be altered."""
+    root = tmp_path_factory.mktemp("tiny")
+    pair = TrainedPair(root / "out", root / "runs")
+    nano.main(["--data", str(data), "--out", str(pair.out), "--runs", str(pair.runs), "--tiny"])
+    return pair
