@@ -17,6 +17,7 @@ import pytest
 
 from cloud_service.bootstrap import run
 from cloud_service.errors import ConfigurationError
+from cloud_service.server import listen
 from contract.stubs import loragen_pb2 as pb
 from contract.stubs import loragen_pb2_grpc as stubs
 from tests.cloud_service.clouds import settings_for
@@ -86,6 +87,23 @@ async def test_shutdown_is_not_ready_first_then_finishes_what_is_in_flight(
         assert (await late).status_code == 200
         assert await watching is grpc.aio.EOF
         await process.task
+
+
+async def test_small_answers_are_sent_at_once() -> None:
+    """Without TCP_NODELAY every answer of two packets waits some 40 ms for the client's delayed acknowledgement."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def on_connection(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with listen("127.0.0.1", 0) as listener:
+        server = await asyncio.start_server(on_connection, sock=listener)
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await accepted
+        writer.close()
+        server.close()
+        await server.wait_closed()
 
 
 async def test_port_in_use_stops_the_start_with_its_name(tmp_path: Path, generator: FakeGenerator) -> None:
