@@ -10,7 +10,7 @@ import logging
 from contextlib import suppress
 
 from edge_runtime.device import Device
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, MergeCancelledError
 from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.cloud_rpc import CloudLink
 from edge_runtime.updates.disk import DataDirectory
@@ -62,7 +62,11 @@ class Daemon:
         Raises:
             EdgeError: Not even the base model can serve.
         """
-        await self._updater.restore()
+        try:
+            await self._updater.restore()
+        except MergeCancelledError:
+            # Told to stop while the base was being quantized.
+            return
         watching = asyncio.create_task(self._watch()) if self._link else None
         merging: asyncio.Task[None] | None = None
         try:

@@ -158,6 +158,14 @@ async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
     assert not list((tmp_path / "edge").rglob("*.partial"))
 
 
+async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_master: Path, tmp_path: Path) -> None:
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, None), clock=FakeClock()) as parts:
+        parts.daemon.stop()
+        await parts.daemon.run()
+        assert parts.slots.revisions() == {}
+    assert not list((tmp_path / "edge/slots").iterdir())
+
+
 class RefusingLoader(FakeLoader):
     """A llama.cpp that refuses every file."""
 

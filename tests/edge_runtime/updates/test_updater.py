@@ -14,8 +14,10 @@ import pytest
 from contract.channel import Specialization
 from contract.digest import sha256_hex
 from edge_runtime.bootstrap import Parts
-from edge_runtime.errors import UnknownModelError
+from edge_runtime.errors import ConfigurationError, UnknownModelError
+from edge_runtime.merge import quantize_base
 from edge_runtime.serving.view import ServedModel
+from tests.edge_runtime.conftest import TINY_SHAPE
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import FakeClock, ask, device, make_settings
 
@@ -401,28 +403,58 @@ async def test_disk_full_while_fetching_is_reported_and_tried_again(
 
 
 async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_master: Path, tiny_digest: str, tmp_path: Path
 ) -> None:
-    """What merging refuses goes on as an adapter, which is not merged again, not even after a restart, and says so."""
-    # No quantization keeps this much: the refusal is real, only the least acceptable share is raised.
-    monkeypatch.setattr("edge_runtime.merge.merger.MIN_SURVIVAL", 0.999999)
+    """A small delta on a master of four bits: it is not merged, not even after a restart, and says why."""
+    quantized = tmp_path / "quantized.gguf"
+    quantize_base(tiny_master, quantized, "Q4_0")
+    (tmp_path / "cloud").mkdir()
+    cloud = FakeCloud(tmp_path / "cloud", TINY_SHAPE, tiny_digest, scale=0.004)
+    try:
+        wanted = cloud.make("router")
+        cloud.publish(wanted)
+        clock = FakeClock()
+        settings = make_settings(tmp_path / "edge", quantized, cloud.url, type="Q4_0")
+        async with device(settings, clock) as parts:
+            await parts.updater.tick()
+            assert await parts.updater.merge_pending() == 1
+            assert entry(parts, "router").state == "adapter"
+            assert "kept as run-time adapter: survival of the delta" in entry(parts, "router").message
+            clock.advance(LONG)
+            assert await parts.updater.merge_pending() == 0
+        async with device(settings, clock) as parts:
+            assert await parts.updater.merge_pending() == 0
+            assert "kept as run-time adapter" in entry(parts, "router").message
+            assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
+    finally:
+        cloud.close()
+
+
+async def test_master_from_elsewhere_is_admitted_only_by_name(
+    cloud: FakeCloud, tiny_master: Path, tiny_digest: str, tmp_path: Path
+) -> None:
+    """A master that does not say which model it is serves as a base; a LoRA needs the operator to name its digest."""
+    foreign = tmp_path / "foreign.gguf"
+    foreign.write_bytes(tiny_master.read_bytes().replace(b"loragen.edge_model.", b"another.edge_model."))  # noqa: ASYNC240
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    clock = FakeClock()
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, type="Q4_0")
-    async with device(settings, clock) as parts:
+    async with device(make_settings(tmp_path / "one", foreign, cloud.url)) as parts:
+        await parts.updater.tick()
+        assert (await ask(parts, "base"))[1] == "base"
+        assert entry(parts, "router").state == "failed"
+        assert "EDGE_ADMIT_MASTER_DIGEST" in entry(parts, "router").message
+    admitted = make_settings(tmp_path / "two", foreign, cloud.url, admit_master_digest=tiny_digest)
+    async with device(admitted) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
-        served = entry(parts, "router")
-        assert served.state == "adapter"
-        assert "kept as run-time adapter" in served.message
-        assert "survive" in served.message
-        clock.advance(LONG)
-        assert await parts.updater.merge_pending() == 0
-    async with device(settings, clock) as parts:
-        assert await parts.updater.merge_pending() == 0
-        assert "kept as run-time adapter" in entry(parts, "router").message
-        assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
+        assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
+    other = make_settings(tmp_path / "three", foreign, cloud.url, admit_master_digest="a" * 64)
+    async with device(other) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "failed"
+    with pytest.raises(ConfigurationError, match="EDGE_ADMIT_MASTER_DIGEST"):
+        async with device(make_settings(tmp_path / "four", tiny_master, None, admit_master_digest="a" * 64)):
+            pass
 
 
 async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
