@@ -42,15 +42,30 @@ def evaluate(
     data: _Data,
     pair: Annotated[Path, typer.Option(help="Folder with cloud/, edge/ and generator/.")] = Path("models/nano"),
     out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
-    table: Annotated[Path | None, typer.Option(help="Also write the table, as Markdown.")] = None,
-    split: Annotated[EvaluationSplit, typer.Option(help="Which inputs.")] = EvaluationSplit.test,
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the episodes.")] = False,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of table and plot: build/results; a full run on test, docs/results.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where oracles are kept.")] = Path("runs/evaluation"),
+    split: Annotated[EvaluationSplit, typer.Option(help="Which tasks and inputs.")] = EvaluationSplit.test,
+    quantization: Annotated[str, typer.Option(help="Of the served models.")] = "Q4_K",
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    served: Annotated[bool, typer.Option(help="Also run a sample of tasks through both services.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter of everything.")] = False,
 ) -> None:
-    """Score a trained pair with its controls: base, prompted, another task's description, gibberish."""
+    """Score a trained pair with its controls: base, prompted, oracle, right, another task's description, gibberish."""
     from training import evaluate as evaluation
 
-    options = _options(data=data, pair=pair, out=out, table=table, split=split.value)
-    evaluation.main([*options, *["--quick"] * quick])
+    options = _options(
+        data=data,
+        pair=pair,
+        out=out,
+        results=results,
+        runs=runs,
+        split=split.value,
+        quantization=quantization,
+        device=device,
+    )
+    evaluation.main([*options, *["--no-served"] * (not served), *["--quick"] * quick])
 
 
 def _options(**values: Path | str | None) -> list[str]:

@@ -1,34 +1,68 @@
-"""Evaluates a trained pair with its controls: `python -m training.evaluate --data DIR`.
+"""Evaluates a trained pair with its controls: `python -m training.evaluate --data DIR`, or `make evaluate`.
 
-Writes build/eval.json and a Markdown table. Suites go from near to far; `--split validation` is for choosing settings,
-`test` (the default) for reporting. Un-merged, in float32 on the edge model's stored weights; the demo measures the
-served product.
+Six columns on the same inputs: base, prompted, oracle, right, another, gibberish. Suites go from near to far;
+`--split validation` is for choosing settings, `test` (the default) for reporting. Writes build/eval.json, a Markdown
+table and a plot. The columns are computed un-merged in float32; a sample of tasks runs through the product as well
+(`training.served`). Oracles are trained for some tasks of each suite, all of `conflict`, and kept under `--runs`.
 """
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer
 
 from cloud_service.generator import LoraGenerator
-from cloud_service.generator.checkpoint import load_experts, load_parameters, read_manifest
+from cloud_service.generator.checkpoint import Manifest, load_experts, load_parameters, read_manifest
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_language_model
+from training.answering import EdgeModel
 from training.corpus import Split
-from training.episodes import Family, Mixture
-from training.families.classify import Classification, load_data_sets
-from training.families.extract import SlotExtraction, load_messages
-from training.families.instructions import PublishedInstructions, is_seen, load_described_tasks
-from training.families.tools import ToolRouting, is_held_out, load_test_services, load_tools
-from training.families.transform import TextTransformation
-from training.generator import EdgeAnswers
-from training.measure import COLUMNS, Interval, Scores, draw_episodes, score_episodes
+from training.measure import Measurement, TaskScores, pick_another
+from training.oracle import OracleSettings, fit_oracles
+from training.report import Report, SuiteResult, write_report
+from training.served import ServedPathError, ServedScores, serve_pair
+from training.suites import SUITES, Suite, SuiteSizes, load_suites
+from training.suites.conflict import chance
 
-DIFFERENCES = (("right", "base"), ("right", "gibberish"), ("right", "another"), ("right", "prompted"))
+LONGEST_TURN = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSizes:
+    """How much an evaluation does.
+
+    Attributes:
+        oracles: Tasks of each suite that get an oracle; `conflict` has one for each task but in a quick run.
+        served: Tasks of each suite that run through the product, too.
+    """
+
+    suites: SuiteSizes
+    oracles: int
+    oracle_steps: int
+    conflict_oracles: int
+    served: int
+
+
+FULL = EvaluationSizes(SuiteSizes(), oracles=4, oracle_steps=160, conflict_oracles=16, served=3)
+QUICK = EvaluationSizes(
+    SuiteSizes(tasks=4, inputs=6, reasoning_inputs=6), oracles=1, oracle_steps=60, conflict_oracles=4, served=1
+)
+UNSERVED = ("reasoning",)  # scored by likelihood, which the device does not tell
+WITHOUT_ORACLE = ("reasoning",)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPair:
+    """A pair in memory."""
+
+    measurement: Measurement
+    edge: EdgeModel
+    manifest: Manifest
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,99 +73,142 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/ and generator/"
     )
     parser.add_argument("--out", type=Path, default=Path("build/eval.json"))
-    parser.add_argument("--table", type=Path, help="also write the table as Markdown here")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="folder of the table and the plot (build/results; in a full run on test, docs/results)",
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/evaluation"), help="where oracles are kept")
     parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the episodes")
+    parser.add_argument("--suites", nargs="+", choices=SUITES, default=list(SUITES))
+    parser.add_argument("--quantization", default="Q4_K", help="of the served models")
+    parser.add_argument("--no-served", action="store_true", help="leave out the product's path")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter of everything, under three minutes")
     arguments = parser.parse_args(argv)
-    suites = evaluate_pair(arguments.pair, arguments.data, arguments.split, episodes=16 if arguments.quick else 64)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"split": arguments.split, "suites": suites_document(suites)}, indent=2) + "\n")
-    table = markdown_table(suites)
-    if arguments.table:
-        arguments.table.parent.mkdir(parents=True, exist_ok=True)
-        arguments.table.write_text(table)
-    print(table)
+    sizes = QUICK if arguments.quick else FULL
+    if arguments.no_served:
+        sizes = replace(sizes, served=0)
+    whole = not arguments.quick and arguments.split == "test" and list(arguments.suites) == list(SUITES)
+    report = evaluate_pair(
+        arguments.pair,
+        arguments.data,
+        arguments.split,
+        sizes,
+        arguments.runs,
+        arguments.suites,
+        arguments.quantization,
+        arguments.device,
+    )
+    results = arguments.results or Path("docs/results" if whole else "build/results")
+    print(write_report(report, arguments.out, results))
 
 
-def evaluate_pair(pair: Path, data: Path, split: Split, episodes: int, inputs: int = 8) -> dict[str, Scores]:
-    """Scores by suite, in the order of `load_suites`."""
+def evaluate_pair(
+    pair: Path,
+    data: Path,
+    split: Split,
+    sizes: EvaluationSizes,
+    runs: Path,
+    names: Sequence[str] = SUITES,
+    quantization: str = "Q4_K",
+    device: str = "cpu",
+) -> Report:
+    """Everything that an evaluation measures.
+
+    Raises:
+        CheckpointError: `pair` holds no pair that can be loaded.
+        FileNotFoundError: `data` lacks a file.
+        ServedPathError: The product's path fails; leave it out with `served=0`.
+    """
+    started = time.monotonic()
+    suites = load_suites(data, split, sizes.suites, names)
+    loaded = load_pair(pair, device)
+    results = [measure_suite(suite, loaded, sizes, runs / "oracles") for suite in suites]
+    measured = time.monotonic()
+    served = serve_sample(suites, pair, runs / "served", sizes.served, quantization) if sizes.served else {}
+    results = [replace(result, served=served.get(result.name, ())) for result in results]
+    about = {
+        "pair": f"{loaded.manifest.config.id} ({loaded.manifest.digest[:12]})",
+        "split": split,
+        "description samples a task": sizes.suites.samples,
+        "oracle": f"rank {loaded.manifest.config.rank}, {sizes.oracle_steps} steps",
+        "served as": quantization if sizes.served else "not",
+        "seconds": f"{measured - started:.0f} measured, {time.monotonic() - measured:.0f} served",
+    }
+    return Report(about, results)
+
+
+def load_pair(pair: Path, device: str = "cpu") -> LoadedPair:
+    """Cloud model, generator and edge model, in float32."""
     manifest = read_manifest(pair / "generator")
     cloud = load_language_model(pair / "cloud", torch.float32)
     edge_model = load_language_model(pair / "edge", torch.float32)
     generator = LoraGenerator(manifest.config, cloud, edge_shape(edge_model.config)).eval()
     load_parameters(pair / "generator", generator)
     load_experts(pair / "generator", generator)
-    tokenizer = AutoTokenizer.from_pretrained(pair / "cloud")
-    edge_tokenizer = AutoTokenizer.from_pretrained(pair / "edge")
-    edge = EdgeAnswers(edge_model, edge_tokenizer, longest=1000, dtype=torch.float32)
-    scores = {}
-    for suite, family in load_suites(data).items():
-        drawn = draw_episodes(family, split, episodes, inputs)
-        scores[suite] = score_episodes(drawn, generator, tokenizer, edge)
+    for module in (cloud, edge_model, generator):
+        module.to(torch.device(device))
+    longest = min(LONGEST_TURN, getattr(edge_model.config.get_text_config(), "max_position_embeddings", LONGEST_TURN))
+    edge = EdgeModel(edge_model, AutoTokenizer.from_pretrained(pair / "edge"), longest)
+    return LoadedPair(Measurement(generator, AutoTokenizer.from_pretrained(pair / "cloud"), edge), edge, manifest)
+
+
+def measure_suite(suite: Suite, loaded: LoadedPair, sizes: EvaluationSizes, directory: Path) -> SuiteResult:
+    """Scores every task of a suite; the first ones, of each kind in turn, with an oracle."""
+    started = time.monotonic()
+    count = 0 if suite.name in WITHOUT_ORACLE else sizes.oracles
+    if suite.name == "conflict":
+        count = sizes.conflict_oracles
+    config = loaded.manifest.config
+    settings = OracleSettings(config.rank, config.alpha, sizes.oracle_steps)
+    oracles = fit_oracles(loaded.edge, loaded.manifest.edge_model.digest, suite.tasks[:count], settings, directory)
+    trained = time.monotonic()
+    scores: list[TaskScores] = []
+    for index, task in enumerate(suite.tasks):
+        oracle = oracles[index] if index < len(oracles) else None
+        scores.append(loaded.measurement.score(task, pick_another(suite.tasks, index), oracle))
+    print(
+        f"{suite.name}: {len(scores)} tasks in {time.monotonic() - trained:.0f} s, "
+        f"{len(oracles)} oracles in {trained - started:.0f} s",
+        flush=True,
+    )
+    return SuiteResult(
+        suite.name,
+        scores,
+        sum(len(task.instances) * len(task.samples) for task in suite.tasks),
+        suite.fixed_tasks,
+        suite_chance(suite),
+    )
+
+
+def suite_chance(suite: Suite) -> float | None:
+    """What ignoring the description can give: known for tasks on shared inputs and for choices alone."""
+    if suite.name == "conflict":
+        return chance(suite.tasks)
+    if suite.name == "reasoning":
+        guesses = [sum(1 / len(c) for c in task.choices) / len(task.choices) for task in suite.tasks]
+        return sum(guesses) / len(guesses)
+    return None
+
+
+def serve_sample(
+    suites: Sequence[Suite], pair: Path, state: Path, count: int, quantization: str
+) -> dict[str, list[ServedScores]]:
+    """The first tasks of each suite through the product, by suite."""
+    shutil.rmtree(state, ignore_errors=True)
+    scores: dict[str, list[ServedScores]] = {}
+    with serve_pair(pair, state, quantization) as served:
+        for suite in suites:
+            if suite.name not in UNSERVED:
+                scores[suite.name] = [
+                    served.score(task, f"{suite.name}-{number}") for number, task in enumerate(suite.tasks[:count])
+                ]
     return scores
 
 
-def load_suites(data: Path) -> dict[str, Family]:
-    """Suites from near to far; all of them on inputs that training never drew.
-
-    `tasks-paraphrased` asks for known transformations in words that training never met, `tools-seen` routes among known
-    tools in sets never met together, `tools-unseen` among tools and services never met, `tasks-unseen` holds published
-    tasks never met.
-    """
-    services = load_test_services(data)
-    tools = load_tools(data)
-    seen_tools = [tool for tool in tools if not is_held_out(tool, services)]
-    tasks = load_described_tasks(data)
-    texts: dict[Split, list[str]] = {
-        split: [text for tool in seen_tools for text in tool.utterances[split]] for split in ("validation", "test")
-    }
-    return {
-        "tasks-seen": Mixture(
-            "tasks-seen",
-            (
-                Classification(load_data_sets(data)),
-                SlotExtraction(load_messages(data)),
-                PublishedInstructions([task for task in tasks if is_seen(task)]),
-            ),
-            (1, 1, 1),
-        ),
-        "tasks-paraphrased": TextTransformation(texts),
-        "tools-seen": ToolRouting(seen_tools),
-        "tools-unseen": ToolRouting([tool for tool in tools if is_held_out(tool, services)]),
-        "tasks-unseen": PublishedInstructions([task for task in tasks if not is_seen(task)]),
-    }
-
-
-def suites_document(suites: Mapping[str, Scores]) -> dict[str, object]:
-    """What build/eval.json holds for each suite."""
-    return {
-        suite: {
-            "tasks": len(set(scores.tasks)),
-            "episodes": len(scores.tasks),
-            "instances": scores.instances,
-            "score": {column: asdict(scores.interval(column)) for column in COLUMNS},
-            "difference": {f"{a} - {b}": asdict(scores.interval(a, minus=b)) for a, b in DIFFERENCES},
-            "tokens": dict(scores.tokens),
-        }
-        for suite, scores in suites.items()
-    }
-
-
-def markdown_table(suites: Mapping[str, Scores]) -> str:
-    """Exact match in percent with 95 % intervals, one line a suite."""
-    head = ("suite", "inputs", *COLUMNS, "right - gibberish", "tokens prompted", "tokens specialized")
-    lines = [head, ("---",) * len(head)]
-    for suite, scores in suites.items():
-        difference = scores.interval("right", minus="gibberish")
-        cells = [_percent(scores.interval(column)) for column in COLUMNS]
-        tokens = [f"{scores.tokens[column]:.0f}" for column in ("prompted", "specialized")]
-        lines.append((suite, str(scores.instances), *cells, _percent(difference), *tokens))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _percent(interval: Interval) -> str:
-    return f"{100 * interval.mean:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ServedPathError as error:
+        raise SystemExit(f"the product's path failed, --no-served leaves it out: {error}") from error

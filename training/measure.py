@@ -1,7 +1,7 @@
-"""Scores of one generator on drawn episodes, with its controls on the same inputs, un-merged and in one process.
+"""Scores of a pair on suite tasks with its controls on the same inputs, un-merged and in one process.
 
-Quick enough to choose settings on validation episodes. The numbers of the product, merged and quantized as served, come
-from the demo, which goes through both services.
+Quick enough to choose settings on validation tasks. The numbers of the product, merged and quantized as served, come
+from `training.served`.
 """
 
 import random
@@ -11,23 +11,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rouge_score.rouge_scorer import RougeScorer
 from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
+from cloud_service.generator.edge import Factors
 from cloud_service.generator.reader import encode_prompts, pad_right
 from cloud_service.task import TaskDescription, render_prompt
-from training.corpus import Split
-from training.episodes import Episode, Family
-from training.generator import EdgeAnswers, exact_matches
+from training.answering import Answers, EdgeModel
 from training.gibberish import gibberish
+from training.oracle import TaskFactors
+from training.suites import SuiteTask
 
-COLUMNS = ("base", "prompted", "right", "another", "gibberish")
+COLUMNS = ("base", "prompted", "oracle", "right", "another", "gibberish")
 RESAMPLES = 2000
+MORE_ANSWER_TOKENS = 4
+MOST_ANSWER_TOKENS = 64
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95 % bootstrap interval; resampled are episodes, whose inputs share a description."""
+    """A mean with its 95 % bootstrap interval."""
 
     mean: float
     low: float
@@ -35,80 +41,183 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Exact match of every episode of a suite.
+class TaskScores:
+    """One task's scores, in [0, 1].
 
     Attributes:
-        tasks: Names of the episodes' tasks.
-        instances: Inputs in all.
-        exact: By column, (episodes,) share of inputs answered exactly, in [0, 1].
+        name: The task.
+        score: By column, (samples, inputs): what the task's metric says; one row for base and oracle.
+        choice: The same for the choice by likelihood, where the answers are a closed set, else empty.
         tokens: Mean input tokens of the edge model, by `prompted` and `specialized`.
     """
 
-    tasks: tuple[str, ...]
-    instances: int
-    exact: Mapping[str, NDArray[np.float64]]
+    name: str
+    score: Mapping[str, Values]
+    choice: Mapping[str, Values]
     tokens: Mapping[str, float]
 
-    def interval(self, column: str, minus: str | None = None) -> Interval:
-        """Mean of a column, or of its paired difference to another."""
-        values = self.exact[column] - (self.exact[minus] if minus else 0.0)
-        drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-        low, high = np.quantile(values[drawn].mean(1), (0.025, 0.975))
-        return Interval(float(values.mean()), float(low), float(high))
 
+def interval(
+    tasks: Sequence[TaskScores],
+    column: str,
+    minus: str | None = None,
+    choice: bool = False,
+    fixed_tasks: bool = False,
+    harmonic: bool = False,
+) -> Interval | None:
+    """Mean over tasks of a column, or of its paired difference to another, over the tasks that have both.
 
-def draw_episodes(family: Family, split: Split, count: int, inputs: int, seed: int = 0) -> list[Episode]:
-    """The same episodes in every call."""
-    rng = random.Random(f"measure/{family.name}/{split}/{seed}")
-    return [family.draw(rng, split, inputs) for _ in range(count)]
-
-
-def score_episodes(
-    episodes: Sequence[Episode], generator: LoraGenerator, tokenizer: PreTrainedTokenizerBase, edge: EdgeAnswers
-) -> Scores:
-    """Scores every column on the same inputs, by the answer that greedy decoding gives.
+    Resampled are tasks, whose inputs share descriptions; the inputs within each task when the tasks are all there are.
 
     Args:
-        episodes: At least two; *another* is the description of a later episode of another task, where there is one.
-        generator: In evaluation mode.
-        tokenizer: The cloud model's.
-        edge: The edge model; its turns must be long enough for the prompts.
+        tasks: Scores of a suite.
+        column: One of `COLUMNS`.
+        minus: The column to subtract.
+        choice: Of the choice by likelihood in the place of the metric.
+        fixed_tasks: Resample inputs, not tasks.
+        harmonic: The harmonic mean over tasks.
+
+    Returns:
+        None when no task has the columns.
     """
-    exact: dict[str, list[float]] = {column: [] for column in COLUMNS}
-    tokens: dict[str, list[int]] = {"prompted": [], "specialized": []}
-    rng = random.Random("gibberish")
-    with torch.inference_mode():
-        for index, episode in enumerate(episodes):
-            prompt = render_prompt(episode.task)
-            count = len(episode.instances)
-            plain = edge.turns.batch(episode.instances, [None] * count)
-            prompted = edge.turns.batch(episode.instances, [prompt] * count)
-            matches = {
-                "base": exact_matches(edge.logits(plain, None), plain),
-                "prompted": exact_matches(edge.logits(prompted, None), prompted),
-            }
-            described = {
-                "right": episode.task,
-                "another": _another(episodes, index),
-                "gibberish": gibberish(rng, len(prompt)),
-            }
-            for column, task in described.items():
-                gates = generator(*pad_right(encode_prompts(tokenizer, [render_prompt(task)])))
-                matches[column] = exact_matches(edge.logits(plain, generator.bank(gates)), plain)
-            for column, hits in matches.items():
-                exact[column].append(hits.float().mean().item())
-            for instance in episode.instances:
-                tokens["prompted"].append(len(edge.turns.question(instance.input, prompt)))
-                tokens["specialized"].append(len(edge.turns.question(instance.input)))
-    return Scores(
-        tuple(episode.name for episode in episodes),
-        sum(len(episode.instances) for episode in episodes),
-        {column: np.array(values) for column, values in exact.items()},
-        {column: float(np.mean(values)) for column, values in tokens.items()},
-    )
+    found: list[Values] = []
+    for task in tasks:
+        values = task.choice if choice else task.score
+        if column in values and (minus is None or minus in values):
+            means = values[column].mean(0)  # (inputs,)
+            found.append(means - values[minus].mean(0) if minus else means)
+    if not found:
+        return None
+    rng = np.random.default_rng(0)
+    if fixed_tasks:
+        means = np.stack(
+            [v[rng.integers(len(v), size=(RESAMPLES, len(v)))].mean(1) for v in found], 1
+        )  # (resamples, tasks)
+    else:
+        every = np.array([v.mean() for v in found])
+        means = every[rng.integers(len(found), size=(RESAMPLES, len(found)))]
+    over = _harmonic_mean if harmonic else _mean
+    low, high = np.quantile(over(means), (0.025, 0.975))
+    return Interval(float(over(np.array([[v.mean() for v in found]]))[0]), float(low), float(high))
 
 
-def _another(episodes: Sequence[Episode], index: int) -> TaskDescription:
-    later = [*episodes[index + 1 :], *episodes[:index]]
-    return next((e for e in later if e.name != episodes[index].name), later[0]).task
+def sample_spread(tasks: Sequence[TaskScores], column: str = "right") -> float:
+    """Standard deviation between the description samples of a task, averaged over tasks."""
+    spreads = [float(task.score[column].mean(1).std()) for task in tasks if column in task.score]
+    return sum(spreads) / len(spreads) if spreads else 0.0
+
+
+class Measurement:
+    """Scores tasks of one pair."""
+
+    def __init__(self, generator: LoraGenerator, tokenizer: PreTrainedTokenizerBase, edge: EdgeModel) -> None:
+        self._generator, self._tokenizer, self._edge = generator, tokenizer, edge
+        self._limit = generator.config.max_prompt_tokens
+
+    def factors(self, descriptions: Sequence[TaskDescription]) -> Factors:
+        """LoRA factors of each description; one too long for the cloud model loses its end."""
+        prompts = [render_prompt(description) for description in descriptions]
+        encoded = [ids[: self._limit] for ids in encode_prompts(self._tokenizer, prompts)]
+        device = self._generator.reader.meta.device
+        with torch.inference_mode():
+            ids, lengths = pad_right(encoded)
+            gates = self._generator(ids.to(device), lengths.to(device))
+            factors: Factors = self._generator.bank(gates)
+        return factors
+
+    def score(self, task: SuiteTask, another: SuiteTask, oracle: TaskFactors | None) -> TaskScores:
+        """Every column on the same inputs; the oracle's only where there is one.
+
+        Args:
+            task: What is asked.
+            another: The task whose descriptions are *another's*, of the same suite.
+            oracle: Factors trained on the task.
+        """
+        longest = self._longest_answer(task)
+        rng = random.Random(f"gibberish/{task.name}")
+        samples = len(task.samples)
+        others = [another.samples[number % len(another.samples)] for number in range(samples)]
+        nonsense = [gibberish(rng, len(render_prompt(sample))) for sample in task.samples]
+        inputs = [instance.input for instance in task.instances]
+
+        def answer(factors: Factors | None, rows: int, system: str | None = None) -> Answers:
+            systems = [system] * (rows * len(inputs))
+            return self._edge.answer(inputs * rows, systems, factors, longest, task.choices * rows)
+
+        base = answer(None, 1)
+        # One description at a time: a batch of long prompts with all their choices takes too much memory.
+        prompted = [answer(None, 1, render_prompt(sample)) for sample in task.samples]
+        answers = {
+            "base": [base],
+            "prompted": prompted,
+            "right": [answer(self.factors(task.samples), samples)],
+            "another": [answer(self.factors(others), samples)],
+            "gibberish": [answer(self.factors(nonsense), samples)],
+        }
+        if oracle is not None:
+            answers["oracle"] = [answer(oracle, 1)]
+        return TaskScores(
+            task.name,
+            {column: self._rows(task, found) for column, found in answers.items()},
+            {column: choice_scores(task, found) for column, found in answers.items()} if task.choices else {},
+            {
+                "prompted": float(np.mean([count for found in prompted for count in found.tokens])),
+                "specialized": float(np.mean(base.tokens)),
+            },
+        )
+
+    def _rows(self, task: SuiteTask, found: Sequence[Answers]) -> Values:
+        if task.metric == "choice":
+            return choice_scores(task, found)
+        texts = [text for answers in found for text in answers.texts]
+        return np.array(score_texts(task, texts)).reshape(-1, len(task.instances))
+
+    def _longest_answer(self, task: SuiteTask) -> int:
+        if task.metric == "choice":
+            return 0
+        longest = max(len(self._edge.turns.answer(instance.output)) for instance in task.instances)
+        return min(longest + MORE_ANSWER_TOKENS, MOST_ANSWER_TOKENS)
+
+
+def score_texts(task: SuiteTask, texts: Sequence[str]) -> list[float]:
+    """What the metric of a task says of answers, the instances in turn as often as needed."""
+    expected = [task.instances[row % len(task.instances)].output for row in range(len(texts))]
+    if task.metric == "rouge_l":
+        return [rouge_l(answer, text) for answer, text in zip(expected, texts, strict=True)]
+    return [float(text.strip() == answer.strip()) for answer, text in zip(expected, texts, strict=True)]
+
+
+def choice_scores(task: SuiteTask, found: Sequence[Answers]) -> Values:
+    """Whether the likeliest choice is the right one, (samples, inputs); for long choices, the likeliest by byte."""
+    count = len(task.instances)
+    chosen = [n for a in found for n in (a.chosen_by_byte if task.metric == "choice" else a.chosen)]
+    right = [
+        float(task.choices[row % count][number] == task.instances[row % count].output)
+        for row, number in enumerate(chosen)
+    ]
+    return np.array(right).reshape(-1, count)
+
+
+def rouge_l(expected: str, answer: str) -> float:
+    """F-measure of the longest common subsequence of words, in [0, 1]; equal texts without a word score 1."""
+    if expected.strip() == answer.strip():
+        return 1.0
+    return float(RougeScorer(["rougeL"]).score(expected, answer)["rougeL"].fmeasure)
+
+
+def pick_another(tasks: Sequence[SuiteTask], index: int) -> SuiteTask:
+    """The next task: of the same group, where the task has one; else of another name."""
+    task = tasks[index]
+    later = [*tasks[index + 1 :], *tasks[:index]]
+    same = [other for other in later if task.group and other.group == task.group]
+    return next(iter([*same, *(other for other in later if other.name != task.name), task]))
+
+
+def _mean(values: Values) -> Values:
+    means: Values = values.mean(-1)
+    return means
+
+
+def _harmonic_mean(values: Values) -> Values:
+    means: Values = values.shape[-1] / (1 / np.maximum(values, 1e-9)).sum(-1)
+    return means

@@ -1,7 +1,9 @@
 """Loads every suite from the packed public data, the same in every call: near to far, `reasoning` last."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from training.corpus import Split, split_of
@@ -105,7 +107,17 @@ def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str
         "reasoning": lambda rng: reasoning_tasks(rng, data, split, sizes),
     }
     return [
-        Suite(name, tuple(makers[name](random.Random(f"suite/{name}/{split}"))), fixed_tasks=name == "reasoning")
+        Suite(name, _numbered(makers[name](random.Random(f"suite/{name}/{split}"))), fixed_tasks=name == "reasoning")
         for name in SUITES
         if name in names
     ]
+
+
+def _numbered(tasks: Sequence[SuiteTask]) -> tuple[SuiteTask, ...]:
+    """A task that is asked again on other inputs gets a number, so that names are unique in a suite."""
+    met: Counter[str] = Counter()
+    named = []
+    for task in tasks:
+        met[task.name] += 1
+        named.append(task if met[task.name] == 1 else replace(task, name=f"{task.name}-{met[task.name]}"))
+    return tuple(named)

@@ -63,7 +63,6 @@ SIBLINGS: dict[str, str] = {
     "task596_mocha_question_generation": "task1580_eqasc-perturbed_question_generation",
     "task857_inquisitive_question_generation": "task1552_scitail_question_generation",
     "task1660_super_glue_question_generation": "task519_aquamuse_question_generation",
-    "subtask017_mctaco_wrong_answer_generation_frequency": "subtask005, subtask008, subtask011, wrong answers",
 }
 
 

@@ -35,7 +35,7 @@ def routing_tasks(
     for known in by_name.values():
         by_domain[known.domain].append(known)
     tasks = []
-    for number in range(sizes.tasks):
+    for number in range(sizes.tasks if by_name else 0):
         size = min(rng.randint(FEWEST_TOOLS, MOST_TOOLS), len(by_name))
         near = by_domain[rng.choice(list(by_name.values())).domain] if number % 2 else []
         chosen = {known.tool.name: known for known in rng.sample(near, min(len(near), size // 2 + 1))}

@@ -1,0 +1,30 @@
+"""The product's path: the service reads the prompt that is evaluated, and a failing service is told with its log."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud_service.api.schemas import GenerateLoraBody
+from cloud_service.task import Example, TaskDescription, Tool, render_prompt
+from training.served import ServedPathError, request_body, serve_pair
+
+
+def test_cloud_renders_the_prompt_that_is_scored() -> None:
+    task = TaskDescription(
+        "Pick a tool.",
+        (Example("wake me", "set_alarm"),),
+        (Tool("set_alarm", "Sets an alarm.", ("time", "label")), Tool("fn42", "")),
+        "Only the name.",
+    )
+    request = GenerateLoraBody.model_validate(request_body(task)).to_request()
+    assert render_prompt(request.task) == render_prompt(task)
+
+
+def test_service_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    (tmp_path / "pair").mkdir()
+    (tmp_path / "pair/edge-f16.gguf").write_bytes(b"no master")
+    with (
+        pytest.raises(ServedPathError, match=r"(?s)(cloud_service|edge_runtime) ended with exit code .*\n."),
+        serve_pair(tmp_path / "pair", tmp_path / "state", "Q4_K"),
+    ):
+        pass
