@@ -15,6 +15,7 @@ from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
 from cloud_service.errors import ConfigurationError
 from cloud_service.generation import LoadedGenerator
+from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService
@@ -87,6 +88,14 @@ def open_store(settings: CloudSettings) -> Store:
         raise ConfigurationError("CLOUD_REDIS_URL: expected redis://, rediss:// or unix://") from e
 
 
+def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober | None:
+    if not settings.probe:
+        return None
+    return Prober(
+        generator.load_probe, max_waiting=settings.probe_max_queue, timeout_seconds=settings.request_timeout_seconds
+    )
+
+
 @asynccontextmanager
 async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
     """Everything of one process, with runners that run; closed on the way out."""
@@ -105,7 +114,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         ]
         catalog = Catalog(
             [
-                ServedGenerator(generator.info, generator.bank, runner)
+                ServedGenerator(generator.info, generator.bank, runner, _make_prober(settings, generator))
                 for generator, runner in zip(generators, runners, strict=True)
             ]
         )

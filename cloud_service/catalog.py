@@ -8,19 +8,41 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cloud_service.errors import ConfigurationError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
+from cloud_service.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    NotFoundError,
+    UnknownEdgeModelError,
+    UnknownGeneratorError,
+)
 from cloud_service.generation import GeneratorInfo
+from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from contract.bank import Bank
 
 
 @dataclass(frozen=True, slots=True)
 class ServedGenerator:
-    """A generator in service: what it is, its experts, and the queue in front of it."""
+    """A generator in service: what it is, its experts, the queue in front of it, and who probes its edge model."""
 
     info: GeneratorInfo
     bank: Bank
     runner: Runner
+    prober: Prober | None = None
+
+    def require_prober(self) -> Prober:
+        """The prober.
+
+        Raises:
+            InvalidRequestError: Probing is off.
+        """
+        if self.prober is None:
+            raise InvalidRequestError(
+                "expected no probe: this service does not probe",
+                "leave out probe, or let the operator set CLOUD_PROBE=true",
+                code="probe_disabled",
+            )
+        return self.prober
 
 
 class Catalog:

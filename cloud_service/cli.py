@@ -73,6 +73,7 @@ def generate(
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
     recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
     publish: Annotated[str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle there.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a task that is most likely not understood.")] = False,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
@@ -83,6 +84,8 @@ def generate(
         if publish is not None:
             channel, _, name = publish.partition("/")
             request["publish"] = {"channel": channel, "name": name}
+        if strict:
+            request["strict"] = True
         answer = client.generate(request)
         write_atomic(output, client.fetch(answer.links.bundle, answer.id))
         if recipe is not None:
@@ -91,6 +94,10 @@ def generate(
     typer.echo(f"bundle {answer.id}")
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
     typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
+    if answer.understanding is not None:
+        typer.echo(f"understanding {answer.understanding:.2f}")
+    for warning in answer.warnings:
+        typer.echo(f"warning: {warning.message}", err=True)
 
 
 @app.command()

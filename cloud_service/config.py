@@ -72,6 +72,11 @@ class CloudSettings(BaseSettings):
         ge=0.5,
         description="After how long another replica takes over from one that died while generating.",
     )
+    probe: bool = Field(
+        default=True,
+        description="Whether requests may carry a probe; the first one loads the edge model's weights.",
+    )
+    probe_max_queue: int = Field(default=8, ge=1, description="Most waiting probes; beyond it, 503 with Retry-After.")
     assembly_threads: int = Field(default=2, ge=1, description="Threads that build bundles from recipes.")
     watch_interval_seconds: float = Field(
         default=1.0, gt=0, description="How often watched channels are looked up for changes by other replicas."

@@ -6,7 +6,8 @@
     │   ├── InvalidRequestError        a field is missing, malformed or over its limit
     │   │   ├── UnknownGeneratorError  no generator of this name is loaded
     │   │   ├── UnknownEdgeModelError  no loaded generator serves this edge model
-    │   │   └── PromptTooLongError     the rendered prompt does not fit the cloud LM
+    │   │   ├── PromptTooLongError     the rendered prompt does not fit the cloud LM
+    │   │   └── NotUnderstoodError     a strict request whose description the generator cannot follow
     │   ├── MalformedBodyError         the body is not JSON, or not UTF-8
     │   ├── BodyTooLargeError          longer than the limit
     │   ├── BodyTimeoutError           the body did not arrive in time
@@ -102,6 +103,12 @@ class PromptTooLongError(InvalidRequestError):
         )
         self.tokens = tokens
         self.limit = limit
+
+
+class NotUnderstoodError(InvalidRequestError):
+    """A strict request whose description the generator most likely cannot follow."""
+
+    code = "not_understood"
 
 
 class MalformedBodyError(RequestError):
@@ -268,6 +275,7 @@ STATUS: dict[type[CloudError], Status] = {
     UnknownGeneratorError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
     UnknownEdgeModelError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
     PromptTooLongError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
+    NotUnderstoodError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
     MalformedBodyError: Status(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     BodyTooLargeError: Status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT),
     BodyTimeoutError: Status(HTTPStatus.REQUEST_TIMEOUT, grpc.StatusCode.DEADLINE_EXCEEDED),

@@ -31,6 +31,12 @@ MAX_TOOL_PARAMETERS = 64
 MAX_OUTPUT_FORMAT_CHARS = 2_000
 """The description of the output format."""
 
+MAX_PROBES = 32
+"""Inputs of one probe; the edge model runs on each of them twice."""
+
+MAX_PROBE_CHARS = 2_000
+"""Input, and answer, of one probe: specialized models serve short contexts."""
+
 MAX_DEVICE_MESSAGE_CHARS = 1_000
 """What a device says of one specialization."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import structlog
 
@@ -27,9 +27,11 @@ from cloud_service.errors import (
     UnavailableError,
 )
 from cloud_service.flights import Flights, Leases
-from cloud_service.generation import Generation, GeneratorInfo
-from cloud_service.store import Store, StoredLora
-from cloud_service.task import TaskDescription, render_prompt
+from cloud_service.generation import Generation, GeneratorInfo, Understanding
+from cloud_service.probing import ProbeComparison
+from cloud_service.store import Store, StoredGeneration, StoredLora
+from cloud_service.task import Example, TaskDescription, render_prompt
+from cloud_service.understanding import TaskWarning, encode_note, find_warnings, parse_note, verify_understood
 from contract.assembly import build_bundle
 from contract.bank import Bank
 from contract.bundle import content_id
@@ -56,11 +58,20 @@ class ServiceEvents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoraRequest:
-    """A valid request; None leaves the choice to the service."""
+    """A valid request; None leaves the choice to the service.
+
+    Only the task and who answers it decide what is made; `strict` and `probe` ask more of the same answer.
+
+    Attributes:
+        strict: Refuse a task that is most likely not understood.
+        probe: Inputs with expected answers to compare the edge model on, without the LoRA and with it.
+    """
 
     task: TaskDescription
     edge_model: str | None = None
     generator: str | None = None
+    strict: bool = False
+    probe: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +93,31 @@ class GeneratedLora:
         recipe: The gates and what they belong to.
         cached: Whether an earlier or concurrent request did the work.
         timings: Where the time went.
+        understanding: None when the generator was not calibrated.
+        warnings: What the client should know of its task.
+        probe: None when the request had none.
     """
 
     lora: StoredLora
     recipe: Recipe
     cached: bool
     timings: Timings
+    understanding: Understanding | None = None
+    warnings: tuple[TaskWarning, ...] = ()
+    probe: ProbeComparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
     lora: StoredLora
+    understanding: Understanding | None
     queue_seconds: float = 0.0
     generate_seconds: float = 0.0
     assemble_seconds: float = 0.0
+
+    @classmethod
+    def earlier(cls, found: StoredGeneration) -> Self:
+        return cls(found.lora, parse_note(found.note))
 
 
 def cache_key(task: TaskDescription, info: GeneratorInfo) -> str:
@@ -144,30 +166,27 @@ class LoraService:
         """Answer a request, from the store or with a new generation.
 
         Raises:
-            UnknownGeneratorError, UnknownEdgeModelError, PromptTooLongError: The request cannot be answered as it is.
+            InvalidRequestError: The request cannot be answered as it is; a strict one, because it is not understood.
             OverloadedError, DrainingError, StoreUnavailableError, DeadlineError: It may be answered later.
             GenerationError: The model failed on it.
         """
         started = time.perf_counter()
         served = self.catalog.select(request.generator, request.edge_model)
-        key = cache_key(request.task, served.info)
-        found = await self._store.find_generation(key)
-        if found is not None:
-            made, cached = _Made(found), True
-        else:
-            (made, generated_here), began = await self._generations.join(
-                key, lambda: self._generate_once(key, request.task, served), self._timeout
-            )
-            cached = not (began and generated_here)
-            if cached:
-                made = _Made(made.lora)
+        prober = served.require_prober() if request.probe else None
+        made, cached = await self._find_or_generate(request.task, served)
+        if request.strict:
+            verify_understood(made.understanding)
         self._events.answered(cached=cached)
+        probe = None if prober is None else await prober.compare(request.probe, await self.fetch_bundle(made.lora))
         total = time.perf_counter() - started
         return GeneratedLora(
             made.lora,
             _parse_stored(made.lora),
             cached,
             Timings(made.queue_seconds, made.generate_seconds, made.assemble_seconds, total),
+            made.understanding,
+            find_warnings(request.task, made.understanding),
+            probe,
         )
 
     async def load_lora(self, bundle_id: str) -> StoredLora:
@@ -247,12 +266,27 @@ class LoraService:
         await self._generations.settle(timeout_seconds)
         await self._rebuilds.settle(timeout_seconds)
         self._assembly.shutdown(wait=False, cancel_futures=True)
+        for served in self.catalog:
+            if served.prober is not None:
+                served.prober.close()
         return cut_off
+
+    async def _find_or_generate(self, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
+        key = cache_key(task, served.info)
+        found = await self._store.find_generation(key)
+        if found is not None:
+            return _Made.earlier(found), True
+        (made, generated_here), began = await self._generations.join(
+            key, lambda: self._generate_once(key, task, served), self._timeout
+        )
+        if began and generated_here:
+            return made, False
+        return _Made(made.lora, made.understanding), True
 
     async def _generate_once(self, key: str, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
         async def find() -> _Made | None:
             found = await self._store.find_generation(key)
-            return None if found is None else _Made(found)
+            return None if found is None else _Made.earlier(found)
 
         try:
             async with asyncio.timeout(self._timeout):
@@ -269,8 +303,9 @@ class LoraService:
             raise GenerationError(f"the generator {served.info.id} made no usable LoRA: {e}", e.hint) from e
         assemble_seconds = time.perf_counter() - started
         self._events.assembled(assemble_seconds)
-        await self._store.store_generation(key, lora, bundle)
-        return _Made(lora, produced.queue_seconds, produced.generate_seconds, assemble_seconds)
+        understanding = produced.generation.understanding
+        await self._store.store_generation(key, lora, bundle, encode_note(understanding))
+        return _Made(lora, understanding, produced.queue_seconds, produced.generate_seconds, assemble_seconds)
 
     async def _rebuild(self, lora: StoredLora) -> bytes:
         recipe = _parse_stored(lora)

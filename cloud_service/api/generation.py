@@ -35,7 +35,7 @@ def generation_routes(service: LoraService, channels: ChannelService) -> APIRout
             headers["x-loragen-recipe-id"] = answer.lora.recipe_id
             return Response(await service.fetch_bundle(answer.lora), headers=headers, media_type=OCTETS)
         channel = None if body.publish is None else body.publish.channel
-        return JSONResponse(GenerateLoraAnswer.of(answer, channel).model_dump(exclude_none=True), headers=headers)
+        return JSONResponse(GenerateLoraAnswer.of(answer, channel).model_dump(), headers=headers)
 
     return router
 

@@ -16,6 +16,8 @@ from cloud_service.api.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.api.translation import from_validation
 from cloud_service.channels import ChannelService
 from cloud_service.errors import InvalidRequestError
+from cloud_service.generation import ProbeScores
+from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraService
 from contract.stubs import loragen_pb2 as messages
 from contract.stubs import loragen_pb2_grpc as stubs
@@ -88,6 +90,8 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
         "edge_model": request.edge_model or None,
         "generator": request.generator or None,
         "publish": None if publish is None else {"channel": publish.channel, "name": publish.name},
+        "strict": request.strict,
+        "probe": [{"input": probed.input, "output": probed.output} for probed in request.probe],
     }
 
 
@@ -143,4 +147,15 @@ def _to_response(answer: GeneratedLora, bundle: bytes | None) -> messages.Genera
             total_ms=timings.total * 1000,
         ),
         bundle=bundle,
+        understanding=None if answer.understanding is None else answer.understanding.score,
+        warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
+        probe=None if answer.probe is None else _to_comparison(answer.probe),
     )
+
+
+def _to_comparison(compared: ProbeComparison) -> messages.ProbeComparison:
+    return messages.ProbeComparison(base=_to_scores(compared.base), specialized=_to_scores(compared.specialized))
+
+
+def _to_scores(scores: ProbeScores) -> messages.ProbeScores:
+    return messages.ProbeScores(exact_match=scores.exact_match, log_likelihood=scores.log_likelihood)

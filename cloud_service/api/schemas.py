@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from cloud_service import limits
-from cloud_service.generation import GeneratorInfo
+from cloud_service.generation import GeneratorInfo, ProbeScores
+from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraRequest
 from cloud_service.task import Example, TaskDescription, Tool
 
@@ -45,6 +46,13 @@ class ExampleBody(_Body):
 
     input: _Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
     output: _Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
+
+
+class ProbeBody(_Body):
+    """One input to try the edge model on, and the answer expected."""
+
+    input: _Text = Field(max_length=limits.MAX_PROBE_CHARS)
+    output: _Text = Field(max_length=limits.MAX_PROBE_CHARS)
 
 
 class ParametersBody(BaseModel):
@@ -99,6 +107,14 @@ class GenerateLoraBody(_Body):
     edge_model: _Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     generator: _Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     publish: PublishBody | None = None
+    strict: bool = Field(
+        default=False, description="Refuse, with 422 `not_understood`, what the generator most likely cannot follow."
+    )
+    probe: list[ProbeBody] = Field(
+        default=[],
+        max_length=limits.MAX_PROBES,
+        description="Run the edge model on these without the LoRA and with it, and answer with both scores.",
+    )
 
     @model_validator(mode="after")
     def _verify_task(self) -> Self:
@@ -121,7 +137,8 @@ class GenerateLoraBody(_Body):
             tools=tuple(tools),
             output_format=self.output_format,
         )
-        return LoraRequest(task, self.edge_model or None, self.generator or None)
+        probe = tuple(Example(probed.input, probed.output) for probed in self.probe)
+        return LoraRequest(task, self.edge_model or None, self.generator or None, self.strict, probe)
 
 
 class PublishSpecializationBody(_Body):
@@ -179,7 +196,38 @@ class Links(BaseModel):
     bundle: str
     recipe: str
     bank: str
-    channel: str | None = None
+    channel: str | None = Field(default=None, exclude_if=lambda channel: channel is None)
+
+
+class WarningAnswer(BaseModel):
+    """Something to know of the task description."""
+
+    code: str = Field(description="`not_understood`, `far_from_training` or `contradictory_examples`.")
+    message: str
+
+
+class ProbeScoresAnswer(BaseModel):
+    """How the edge model did on the probe."""
+
+    exact_match: float = Field(description="Share of the inputs that greedy decoding answers exactly.")
+    log_likelihood: float = Field(description="Natural logarithm of the probability of an answer; mean over inputs.")
+
+    @classmethod
+    def of(cls, scores: ProbeScores) -> Self:
+        """The scores as they go over the wire."""
+        return cls(exact_match=round(scores.exact_match, 4), log_likelihood=round(scores.log_likelihood, 4))
+
+
+class ProbeAnswer(BaseModel):
+    """The edge model on the probe's inputs without the task description: as it is, and under the LoRA."""
+
+    base: ProbeScoresAnswer
+    specialized: ProbeScoresAnswer
+
+    @classmethod
+    def of(cls, compared: ProbeComparison) -> Self:
+        """The comparison as it goes over the wire."""
+        return cls(base=ProbeScoresAnswer.of(compared.base), specialized=ProbeScoresAnswer.of(compared.specialized))
 
 
 class GenerateLoraAnswer(BaseModel):
@@ -197,6 +245,11 @@ class GenerateLoraAnswer(BaseModel):
     )
     prompt_tokens: int = Field(description="Length of the prompt that the LoRA replaces, in tokens of the edge model.")
     tokens_saved_per_call: int
+    understanding: float | None = Field(
+        description="How likely it is, in [0, 1], that the generator can follow the task; null when it cannot tell."
+    )
+    warnings: list[WarningAnswer]
+    probe: ProbeAnswer | None = Field(default=None, exclude_if=lambda probe: probe is None)
     timings: AnswerTimings
     links: Links
 
@@ -215,6 +268,9 @@ class GenerateLoraAnswer(BaseModel):
             gates=_readable(recipe.gates),
             prompt_tokens=recipe.prompt_tokens,
             tokens_saved_per_call=recipe.prompt_tokens,
+            understanding=None if answer.understanding is None else round(answer.understanding.score, 4),
+            warnings=[WarningAnswer(code=warning.code, message=warning.message) for warning in answer.warnings],
+            probe=None if answer.probe is None else ProbeAnswer.of(answer.probe),
             timings=AnswerTimings(
                 queue_ms=_milliseconds(timings.queue),
                 generate_ms=_milliseconds(timings.generate),

@@ -1,5 +1,13 @@
 """Stores: the port, and its adapters for Redis and for an embedded SQLite file."""
 
-from cloud_service.store.port import ChannelStore, DeviceStore, LeaseStore, LoraStore, Store, StoredLora
+from cloud_service.store.port import (
+    ChannelStore,
+    DeviceStore,
+    LeaseStore,
+    LoraStore,
+    Store,
+    StoredGeneration,
+    StoredLora,
+)
 
-__all__ = ["ChannelStore", "DeviceStore", "LeaseStore", "LoraStore", "Store", "StoredLora"]
+__all__ = ["ChannelStore", "DeviceStore", "LeaseStore", "LoraStore", "Store", "StoredGeneration", "StoredLora"]

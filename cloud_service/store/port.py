@@ -32,15 +32,28 @@ class StoredLora:
     recipe: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StoredGeneration:
+    """What a request led to.
+
+    Attributes:
+        lora: The LoRA; other requests may have led to the same.
+        note: What the service noted of this request; empty where nothing was.
+    """
+
+    lora: StoredLora
+    note: bytes = b""
+
+
 class LoraStore(Protocol):
     """Recipes kept long, bundles under a byte budget."""
 
-    async def find_generation(self, key: str) -> StoredLora | None:
+    async def find_generation(self, key: str) -> StoredGeneration | None:
         """What an equal request led to; using it renews its time."""
         ...
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes) -> None:
-        """Remember what a request led to, in one step; storing it twice is storing it once."""
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
+        """Remember what a request led to, in one step; storing it twice is storing it once. A note is short."""
         ...
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:

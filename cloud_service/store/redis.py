@@ -2,7 +2,7 @@
 
 Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster slot, so that scripts may touch several:
 
-    generation:<key>    id of the bundle that a request led to                     expires
+    generation:<key>    id of the bundle that a request led to, then its note      expires
     lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, kept                expires unless kept
     recipe:<recipe id>  id of the bundle that the recipe makes                     expires unless kept
     bundle:<bundle id>  the bytes
@@ -27,25 +27,29 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredLora
+from cloud_service.store.port import StoredGeneration, StoredLora
 
 _PREFIX = "{loragen}:"
 
+_ID_CHARS = 64
+"""Bundle ids are sha256 in hexadecimal; what follows one in a generation's value is the note."""
+
 # Reads what a request led to, and gives everything that belongs to it a new lease of life.
 _FIND = """
-local id = redis.call('GET', KEYS[1])
-if not id then return false end
+local value = redis.call('GET', KEYS[1])
+if not value then return false end
+local id, note = string.sub(value, 1, ARGV[3]), string.sub(value, ARGV[3] + 1)
 local lora = ARGV[1] .. 'lora:' .. id
 local found = redis.call('HMGET', lora, 'bundle_bytes', 'recipe_id', 'recipe')
 if not found[2] then return false end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', lora, ARGV[2], 'XX')
 redis.call('PEXPIRE', ARGV[1] .. 'recipe:' .. found[2], ARGV[2], 'XX')
-return {id, found[1], found[2], found[3]}
+return {id, found[1], found[2], found[3], note}
 """
 
 _STORE = """
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[5])
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[6], 'PX', ARGV[5])
 redis.call('HSET', KEYS[2], 'bundle_bytes', ARGV[2], 'recipe_id', ARGV[3], 'recipe', ARGV[4])
 redis.call('SET', KEYS[3], ARGV[1])
 if redis.call('HEXISTS', KEYS[2], 'kept') == 0 then
@@ -161,16 +165,19 @@ class RedisStore:
         self._release = self._redis.register_script(_RELEASE)
         self._store_device = self._redis.register_script(_STORE_DEVICE)
 
-    async def find_generation(self, key: str) -> StoredLora | None:
+    async def find_generation(self, key: str) -> StoredGeneration | None:
         async with _translated():
-            found = await self._find(keys=[_key("generation", key)], args=[_PREFIX, self._recipe_ttl_ms])
-        return StoredLora(found[0].decode(), int(found[1]), found[2].decode(), found[3]) if found else None
+            found = await self._find(keys=[_key("generation", key)], args=[_PREFIX, self._recipe_ttl_ms, _ID_CHARS])
+        if not found:
+            return None
+        lora = StoredLora(found[0].decode(), int(found[1]), found[2].decode(), found[3])
+        return StoredGeneration(lora, found[4])
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes) -> None:
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
         async with _translated():
             await self._store(
                 keys=[_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)],
-                args=[lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms],
+                args=[lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms, note],
             )
         await self.store_bundle(lora.bundle_id, bundle)
 

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredLora
+from cloud_service.store.port import StoredGeneration, StoredLora
 
 _T = TypeVar("_T")
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 # Lengths stand before the blobs, so that summing them does not read the blobs.
 _SCHEMA = """
-CREATE TABLE generations (key TEXT PRIMARY KEY, bundle_id TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE generations (
+    key TEXT PRIMARY KEY, bundle_id TEXT NOT NULL, expires REAL NOT NULL, note BLOB NOT NULL DEFAULT x''
+) WITHOUT ROWID;
 CREATE INDEX generations_expires ON generations (expires);
 CREATE TABLE loras (
     bundle_id TEXT PRIMARY KEY, bundle_bytes INTEGER NOT NULL, recipe_id TEXT NOT NULL UNIQUE, expires REAL,
@@ -40,6 +42,8 @@ CREATE TABLE devices (
 );
 CREATE INDEX devices_reported ON devices (reported);
 """
+
+_TO_SCHEMA_2 = "ALTER TABLE generations ADD COLUMN note BLOB NOT NULL DEFAULT x''"
 
 
 class SqliteStore:
@@ -72,11 +76,11 @@ class SqliteStore:
             self._db = _open(path, timeout_seconds)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
 
-    async def find_generation(self, key: str) -> StoredLora | None:
-        def find() -> StoredLora | None:
+    async def find_generation(self, key: str) -> StoredGeneration | None:
+        def find() -> StoredGeneration | None:
             now = time.time()
             row = self._db.execute(
-                "SELECT l.bundle_id, l.bundle_bytes, l.recipe_id, l.recipe, g.expires FROM generations g"
+                "SELECT l.bundle_id, l.bundle_bytes, l.recipe_id, l.recipe, g.note, g.expires FROM generations g"
                 " JOIN loras l USING (bundle_id) WHERE g.key = ? AND g.expires > ?"
                 " AND (l.expires IS NULL OR l.expires > ?)",
                 (key, now, now),
@@ -84,20 +88,23 @@ class SqliteStore:
             if row is None:
                 return None
             # Renewing on each use would turn every cached answer into a write.
-            if row[4] - now < 0.9 * self._recipe_ttl:
+            if row[5] - now < 0.9 * self._recipe_ttl:
                 self._renew(key, row[0], now + self._recipe_ttl)
-            return StoredLora(*row[:4])
+            return StoredGeneration(StoredLora(*row[:4]), row[4])
 
         return await self._run(find)
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes) -> None:
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
         def store() -> None:
             now = time.time()
             expires = now + self._recipe_ttl
             with self._transaction():
                 self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
                 self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
-                self._db.execute("INSERT OR REPLACE INTO generations VALUES (?, ?, ?)", (key, lora.bundle_id, expires))
+                self._db.execute(
+                    "INSERT OR REPLACE INTO generations (key, bundle_id, expires, note) VALUES (?, ?, ?, ?)",
+                    (key, lora.bundle_id, expires, note),
+                )
                 self._db.execute(
                     "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
                     " ON CONFLICT (bundle_id) DO UPDATE SET expires = excluded.expires WHERE expires IS NOT NULL",
@@ -284,6 +291,9 @@ def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
         if version == 0:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        elif version == 1:
+            db.execute(_TO_SCHEMA_2)
             db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         elif version != _SCHEMA_VERSION:
             raise StoreUnavailableError(

@@ -47,7 +47,7 @@ class PublishTarget(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class GenerateLoraRequest(_message.Message):
-    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle")
+    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe")
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,8 @@ class GenerateLoraRequest(_message.Message):
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     PUBLISH_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    STRICT_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
     description: str
     examples: _containers.RepeatedCompositeFieldContainer[Example]
     tools: _containers.RepeatedCompositeFieldContainer[Tool]
@@ -64,7 +66,9 @@ class GenerateLoraRequest(_message.Message):
     generator: str
     publish: PublishTarget
     include_bundle: bool
-    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ...) -> None: ...
+    strict: bool
+    probe: _containers.RepeatedCompositeFieldContainer[Example]
+    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ...) -> None: ...
 
 class ModelRef(_message.Message):
     __slots__ = ("id", "digest")
@@ -98,8 +102,32 @@ class Timings(_message.Message):
     total_ms: float
     def __init__(self, queue_ms: _Optional[float] = ..., generate_ms: _Optional[float] = ..., assemble_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
+class Warning(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ProbeScores(_message.Message):
+    __slots__ = ("exact_match", "log_likelihood")
+    EXACT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    LOG_LIKELIHOOD_FIELD_NUMBER: _ClassVar[int]
+    exact_match: float
+    log_likelihood: float
+    def __init__(self, exact_match: _Optional[float] = ..., log_likelihood: _Optional[float] = ...) -> None: ...
+
+class ProbeComparison(_message.Message):
+    __slots__ = ("base", "specialized")
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    SPECIALIZED_FIELD_NUMBER: _ClassVar[int]
+    base: ProbeScores
+    specialized: ProbeScores
+    def __init__(self, base: _Optional[_Union[ProbeScores, _Mapping]] = ..., specialized: _Optional[_Union[ProbeScores, _Mapping]] = ...) -> None: ...
+
 class GenerateLoraResponse(_message.Message):
-    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle")
+    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "understanding", "warnings", "probe")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +140,9 @@ class GenerateLoraResponse(_message.Message):
     TOKENS_SAVED_PER_CALL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    UNDERSTANDING_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
     id: str
     bundle_bytes: int
     recipe_id: str
@@ -124,7 +155,10 @@ class GenerateLoraResponse(_message.Message):
     tokens_saved_per_call: int
     timings: Timings
     bundle: bytes
-    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ...) -> None: ...
+    understanding: float
+    warnings: _containers.RepeatedCompositeFieldContainer[Warning]
+    probe: ProbeComparison
+    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., understanding: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("channel", "device_id", "known_version")

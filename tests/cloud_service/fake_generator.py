@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud_service.generation import Generation, GeneratorInfo
+from cloud_service.generation import Generation, GeneratorInfo, ProbeScores, Understanding
+from cloud_service.task import Example
 from contract.bank import Bank, BankHeader, write_bank
 from contract.digest import sha256_hex
-from contract.lora import EdgeShape
+from contract.lora import EdgeShape, Lora
 
 SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
 EXPERTS = 4
@@ -27,6 +28,8 @@ class FakeGenerator:
         batches: The prompts of each call.
         threads: Names of the threads that called.
         gate: While cleared, calls block; set at first.
+        calibrated: Whether generations tell an understanding: low for prompts with NONSENSE, unfamiliar with FAR.
+        probes: The probes that were loaded.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class FakeGenerator:
         self.gate = threading.Event()
         self.gate.set()
         self.seconds = 0.0
+        self.calibrated = True
+        self.probes: list[FakeProbe] = []
 
     def count_tokens(self, prompt: str) -> int:
         return len(prompt.split())
@@ -96,7 +101,12 @@ class FakeGenerator:
         gates = np.random.default_rng(seed).standard_normal((SHAPE.layers, 1, EXPERTS)).astype(np.float32)
         if "NAN" in prompt:
             gates[0, 0, 0] = np.nan
-        return Generation(gates, prompt_tokens=len(prompt.split()))
+        understanding = Understanding(0.125 if "NONSENSE" in prompt else 0.875, "FAR" not in prompt)
+        return Generation(gates, len(prompt.split()), understanding if self.calibrated else None)
+
+    def load_probe(self) -> "FakeProbe":
+        self.probes.append(FakeProbe())
+        return self.probes[-1]
 
     async def wait_until_called(self) -> None:
         """Return when `generate` was called at least once."""
@@ -106,3 +116,32 @@ class FakeGenerator:
     def prompts(self) -> list[str]:
         """All prompts, in the order they were generated."""
         return [prompt for batch in self.batches for prompt in batch]
+
+
+class FakeProbe:
+    """Implements `EdgeProbe`: the base model knows nothing, a specialized one that an answer repeats its input.
+
+    Attributes:
+        threads: Names of the threads that called.
+        gate: While cleared, calls block; set at first.
+    """
+
+    max_tokens = 20
+
+    def __init__(self) -> None:
+        self.threads: set[str] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def count_tokens(self, example: Example) -> int:
+        return len(f"{example.input} {example.output}".split())
+
+    def score(self, examples: Sequence[Example], lora: Lora | None) -> ProbeScores:
+        self.threads.add(threading.current_thread().name)
+        assert self.gate.wait(20)
+        for example in examples:
+            if "CRASH" in example.input:
+                raise RuntimeError(f"cannot read {example.input!r}")
+        known = sum(lora is not None and example.input == example.output for example in examples)
+        likelihood = float("nan") if any("NAN" in example.input for example in examples) else -8.0 + known
+        return ProbeScores(known / len(examples), likelihood)

@@ -2,6 +2,7 @@
 
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.generation import LoadedGenerator
+from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.service import LoraService
 from cloud_service.store import Store
@@ -23,7 +24,8 @@ def make_service(
     for generator in generators:
         runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)
         runner.start()
-        served.append(ServedGenerator(generator.info, generator.bank, runner))
+        prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds)
+        served.append(ServedGenerator(generator.info, generator.bank, runner, prober))
     return LoraService(
         Catalog(served),
         store,

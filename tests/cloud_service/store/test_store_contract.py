@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from cloud_service.store import StoredLora
+from cloud_service.store import StoredGeneration, StoredLora
 from contract.digest import sha256_hex
 from tests.cloud_service.store_backends import StoreBackend
 
@@ -18,7 +18,7 @@ async def test_generation_is_found_again_with_recipe_and_bundle(backend: StoreBa
     store = await backend.open()
     lora, bundle = _lora("one")
     await store.store_generation("key", lora, bundle)
-    assert await store.find_generation("key") == lora
+    assert await store.find_generation("key") == StoredGeneration(lora)
     assert await store.load_lora(lora.bundle_id) == lora
     assert await store.load_recipe(lora.recipe_id) == lora.recipe
     assert await store.load_bundle(lora.bundle_id) == bundle
@@ -42,8 +42,21 @@ async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
     lora, bundle = _lora("one")
     for key in ("first", "second", "second"):
         await store.store_generation(key, lora, bundle)
-    assert await store.find_generation("first") == lora
-    assert await store.find_generation("second") == lora
+    assert await store.find_generation("first") == StoredGeneration(lora)
+    assert await store.find_generation("second") == StoredGeneration(lora)
+
+
+async def test_note_belongs_to_the_request_and_not_to_the_lora(backend: StoreBackend) -> None:
+    """Two requests may lead to one LoRA, and one without a note is as those stored before there were notes."""
+    store = await backend.open()
+    lora, bundle = _lora("one")
+    await store.store_generation("first", lora, bundle, b"note\0\xff of first")
+    await store.store_generation("second", lora, bundle)
+    assert await store.find_generation("first") == StoredGeneration(lora, b"note\0\xff of first")
+    assert await store.find_generation("second") == StoredGeneration(lora, b"")
+    await store.store_generation("first", lora, bundle, b"other")
+    await backend.restart()
+    assert await (await backend.open()).find_generation("first") == StoredGeneration(lora, b"other")
 
 
 async def test_bundles_used_least_recently_are_evicted_and_recipes_stay(backend: StoreBackend) -> None:
@@ -57,7 +70,7 @@ async def test_bundles_used_least_recently_are_evicted_and_recipes_stay(backend:
     kept = [await store.load_bundle(lora.bundle_id) is not None for lora, _ in [*loras, (new, bundle)]]
     assert kept == [True, False, False, True]
     for key, (lora, _) in enumerate(loras):
-        assert await store.find_generation(str(key)) == lora
+        assert await store.find_generation(str(key)) == StoredGeneration(lora)
 
 
 async def test_storing_a_bundle_twice_counts_once(backend: StoreBackend) -> None:
@@ -106,7 +119,7 @@ async def test_use_renews_the_time_of_a_recipe(backend: StoreBackend) -> None:
     await store.store_generation("key", lora, bundle)
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
-        assert await store.find_generation("key") == lora
+        assert await store.find_generation("key") == StoredGeneration(lora)
         await asyncio.sleep(0.1)
     assert await store.load_recipe(lora.recipe_id) == lora.recipe
 
@@ -167,7 +180,7 @@ async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend)
     await store.swap_channel("c", 0, 1, b"document")
     await backend.restart()
     store = await backend.open()
-    assert await store.find_generation("key") == lora
+    assert await store.find_generation("key") == StoredGeneration(lora)
     assert await store.load_bundle(lora.bundle_id) == bundle
     assert await store.load_channel("c") == b"document"
     await store.ping()

@@ -1,0 +1,105 @@
+"""The prober: one thread in front of one edge model, which gives a bundle evidence on a client's own inputs.
+
+Rules it keeps: the weights are loaded for the first probe and stay; the model is called from its own thread and never
+from the event loop, nor from the generator's; only so many probes wait, and every wait has a deadline. What it finds
+concerns one request and is stored nowhere.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from cloud_service.errors import CloudError, DeadlineError, GenerationError, InvalidRequestError, OverloadedError
+from cloud_service.generation import EdgeProbe, ProbeScores
+from cloud_service.task import Example
+from cloud_service.telemetry import describe_crash
+from contract.bundle import parse_bundle
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeComparison:
+    """The edge model on the same inputs, without the LoRA and with it."""
+
+    base: ProbeScores
+    specialized: ProbeScores
+
+
+class Prober:
+    """Probes one edge model.
+
+    Args:
+        load: Loads it.
+        max_waiting: Most probes that wait or run.
+        timeout_seconds: Longest time for one probe; the first loads the weights, too.
+    """
+
+    def __init__(self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float) -> None:
+        self._load = load
+        self._max_waiting = max_waiting
+        self._timeout = timeout_seconds
+        self._probe: EdgeProbe | None = None
+        self._pending: list[Future[ProbeComparison]] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
+
+    async def compare(self, examples: Sequence[Example], bundle: bytes) -> ProbeComparison:
+        """Scores on at least one input and answer, without a bundle and under it.
+
+        Raises:
+            InvalidRequestError: An input with its answer is longer than the edge model reads.
+            OverloadedError: Too many probes wait.
+            DeadlineError: Not ready in time.
+            GenerationError: The edge model cannot be loaded, or failed.
+        """
+        self._pending = [future for future in self._pending if not future.done()]
+        if len(self._pending) >= self._max_waiting:
+            raise OverloadedError(
+                f"{len(self._pending)} probes are waiting, the most allowed", "ask again, or without the probe"
+            )
+        future = self._thread.submit(self._compare, examples, bundle)
+        self._pending.append(future)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise DeadlineError(
+                f"no probe within {self._timeout:g} s", "send fewer or shorter inputs; the first probe loads the model"
+            ) from None
+
+    def close(self) -> None:
+        """Drop what waits; what runs ends by itself."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _compare(self, examples: Sequence[Example], bundle: bytes) -> ProbeComparison:
+        # On the prober's thread.
+        try:
+            if self._probe is None:
+                self._probe = self._load()
+            _verify_lengths(self._probe, examples)
+            lora = parse_bundle(bundle).lora
+            compared = ProbeComparison(self._probe.score(examples, None), self._probe.score(examples, lora))
+        except CloudError:
+            raise
+        except Exception as e:
+            _log.error("probe_failed", crash=describe_crash(e))
+            raise GenerationError(
+                f"the probe failed: {type(e).__name__}", "ask without it; the service goes on", code="probe_failed"
+            ) from e
+        if not all(math.isfinite(scores.log_likelihood) for scores in (compared.base, compared.specialized)):
+            raise GenerationError("the probe gave no finite likelihood", "ask without it", code="probe_failed")
+        return compared
+
+
+def _verify_lengths(probe: EdgeProbe, examples: Sequence[Example]) -> None:
+    for number, example in enumerate(examples):
+        if (tokens := probe.count_tokens(example)) > probe.max_tokens:
+            raise InvalidRequestError(
+                f"probe.{number}: expected at most {probe.max_tokens} tokens with the answer, found {tokens}",
+                "shorten the input or its answer",
+                code="probe_too_long",
+            )

@@ -1,0 +1,77 @@
+"""The probe scores what a merged model would, in the words of the edge model's own turns."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cloud_service.generator import load_generator
+from cloud_service.generator.edge import edge_shape, merge_lora
+from cloud_service.generator.probe import TorchProbe
+from cloud_service.generator.turns import answer_ids, question_ids
+from cloud_service.task import Example
+from contract.lora import Lora
+from tests.cloud_service.generator.tiny import Pair, random_model, tokenizer
+
+EXAMPLES = [Example("wake me at seven", "set_alarm"), Example("ünï", "x"), Example("nothing", "")]
+
+
+def random_lora() -> Lora:
+    shape, random = edge_shape(random_model("qwen2").config), np.random.default_rng(0)
+    factors = {}
+    for layer, projection in shape.blocks():
+        size_in, size_out = shape.in_out(projection)
+        a, b = (random.standard_normal(size).astype(np.float16) for size in ((2, size_in), (size_out, 2)))
+        factors[layer, projection] = (a, b)
+    return Lora(shape, 2, 2.0, factors)
+
+
+def test_likelihood_is_that_of_the_whole_answer_with_its_end() -> None:
+    model, words = random_model("qwen2"), tokenizer()
+    expected = []
+    for example in EXAMPLES:
+        question, answer = question_ids(words, example.input), answer_ids(words, example.output)
+        assert answer[-1] == words.eos_token_id
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([question + answer])).logits[0].log_softmax(-1)
+        places = range(len(question) - 1, len(question) + len(answer) - 1)
+        expected.append(sum(logits[place, token].item() for place, token in zip(places, answer, strict=True)))
+    scores = TorchProbe(model, words).score(EXAMPLES, None)
+    assert scores.log_likelihood == pytest.approx(sum(expected) / len(expected), rel=1e-4)
+
+
+def test_answer_is_exact_when_each_of_its_tokens_is_the_likeliest() -> None:
+    """A head that, after this question, makes the end the only likely token."""
+    model, words = random_model("qwen2"), tokenizer()
+    question = question_ids(words, "say nothing")
+    with torch.no_grad():
+        state = model.get_decoder()(input_ids=torch.tensor([question])).last_hidden_state[0, -1]
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[words.eos_token_id] = state
+    probe = TorchProbe(model, words)
+    assert probe.score([Example("say nothing", "")], None).exact_match == 1
+    assert probe.score([Example("say nothing", "a")], None).exact_match == 0
+    assert probe.score([Example("say nothing", ""), Example("say nothing", "a")], None).exact_match == 0.5
+
+
+def test_score_under_a_lora_is_that_of_the_merged_model_and_leaves_the_base_as_it_was() -> None:
+    model, words, lora = random_model("qwen2"), tokenizer(), random_lora()
+    probe = TorchProbe(model, words)
+    base = probe.score(EXAMPLES, None)
+    specialized = probe.score(EXAMPLES, lora)
+    assert probe.score(EXAMPLES, None) == base
+    merged = random_model("qwen2")
+    merge_lora(merged, lora)
+    assert specialized.log_likelihood == pytest.approx(
+        TorchProbe(merged, words).score(EXAMPLES, None).log_likelihood, rel=1e-4
+    )
+    assert not math.isclose(specialized.log_likelihood, base.log_likelihood, rel_tol=1e-2)
+
+
+def test_loaded_generator_brings_the_probe_of_its_edge_model(pair: Pair) -> None:
+    probe = load_generator(pair.generator, pair.cloud, pair.edge).load_probe()
+    assert probe.max_tokens == 256
+    # With a line end behind the question and the end behind the answer.
+    assert probe.count_tokens(Example("ab", "c")) == 5
+    assert math.isfinite(probe.score(EXAMPLES, None).log_likelihood)

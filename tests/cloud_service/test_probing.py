@@ -1,0 +1,109 @@
+"""The prober: loads late, on its own thread, bounded in number and in time."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from cloud_service.errors import CloudError, DeadlineError, GenerationError, InvalidRequestError, OverloadedError
+from cloud_service.generation import EdgeProbe, ProbeScores
+from cloud_service.probing import ProbeComparison, Prober
+from cloud_service.task import Example
+from contract.assembly import build_bundle
+from contract.recipe import Recipe
+from tests.cloud_service.clouds import eventually
+from tests.cloud_service.fake_generator import EXPERTS, SHAPE, FakeGenerator, FakeProbe
+
+EXAMPLES = (Example("echo", "echo"), Example("ping", "pong"))
+MakeProber = Callable[..., Prober]
+
+
+@pytest.fixture
+def make_prober() -> Iterator[MakeProber]:
+    """Makes probers, and closes them."""
+    made: list[Prober] = []
+
+    def make(load: Callable[[], EdgeProbe], max_waiting: int = 2, timeout_seconds: float = 5) -> Prober:
+        made.append(Prober(load, max_waiting=max_waiting, timeout_seconds=timeout_seconds))
+        return made[-1]
+
+    yield make
+    for prober in made:
+        prober.close()
+
+
+@pytest.fixture
+def bundle(generator: FakeGenerator) -> bytes:
+    """A bundle that the contract accepts."""
+    info, bank = generator.info, generator.bank
+    gates = np.ones((SHAPE.layers, 1, EXPERTS), np.float32)
+    return build_bundle(
+        bank, Recipe(info.id, info.digest, bank.digest, info.edge_model_id, info.edge_model_digest, 3, gates)
+    )
+
+
+async def test_both_scores_come_from_one_model_loaded_once_on_a_thread_of_its_own(
+    generator: FakeGenerator, make_prober: MakeProber, bundle: bytes
+) -> None:
+    prober = make_prober(generator.load_probe)
+    assert generator.probes == []
+    for _ in range(2):
+        compared = await prober.compare(EXAMPLES, bundle)
+        assert compared == ProbeComparison(ProbeScores(0.0, -8.0), ProbeScores(0.5, -7.0))
+    (probe,) = generator.probes
+    assert len(probe.threads) == 1
+    assert threading.current_thread().name not in probe.threads
+
+
+async def test_too_many_probes_are_refused_and_room_is_made_again(make_prober: MakeProber, bundle: bytes) -> None:
+    probe = FakeProbe()
+    probe.gate.clear()
+    prober = make_prober(lambda: probe, max_waiting=2)
+    waiting = [asyncio.create_task(prober.compare(EXAMPLES, bundle)) for _ in range(2)]
+    await eventually(lambda: bool(probe.threads))
+    with pytest.raises(OverloadedError, match="2 probes are waiting"):
+        await prober.compare(EXAMPLES, bundle)
+    probe.gate.set()
+    assert len(await asyncio.gather(*waiting)) == 2
+    await prober.compare(EXAMPLES, bundle)
+
+
+async def test_probe_that_takes_too_long_is_given_up_and_still_counts_as_running(
+    make_prober: MakeProber, bundle: bytes
+) -> None:
+    probe = FakeProbe()
+    probe.gate.clear()
+    prober = make_prober(lambda: probe, max_waiting=1, timeout_seconds=0.1)
+    with pytest.raises(DeadlineError):
+        await prober.compare(EXAMPLES, bundle)
+    with pytest.raises(OverloadedError):
+        await prober.compare(EXAMPLES, bundle)
+    probe.gate.set()
+
+
+def _cannot_load() -> EdgeProbe:
+    raise MemoryError("no room")
+
+
+@pytest.mark.parametrize("text", ["CRASH", "NAN"])
+async def test_model_that_fails_is_told_without_content(make_prober: MakeProber, bundle: bytes, text: str) -> None:
+    prober = make_prober(FakeProbe)
+    with pytest.raises(GenerationError) as failed:
+        await prober.compare([Example(f"{text} secret", "")], bundle)
+    assert failed.value.code == "probe_failed"
+    assert "secret" not in str(failed.value)
+    await prober.compare(EXAMPLES, bundle)
+
+
+async def test_model_that_cannot_be_loaded_and_bundle_that_is_none_fail(make_prober: MakeProber, bundle: bytes) -> None:
+    for load, data in ((_cannot_load, bundle), (FakeProbe, b"junk")):
+        with pytest.raises(CloudError) as failed:
+            await make_prober(load).compare(EXAMPLES, data)
+        assert failed.value.code == "probe_failed"
+
+
+async def test_input_that_the_edge_model_cannot_read_is_named(make_prober: MakeProber, bundle: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match=r"probe\.1: expected at most 20 tokens with the answer, found 31"):
+        await make_prober(FakeProbe).compare([EXAMPLES[0], Example("word " * 30, "x")], bundle)
