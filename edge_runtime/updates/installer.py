@@ -113,21 +113,13 @@ class Installer:
 
         path = self._disk.slot(bundle_id, self._model.type_name)
         report = await asyncio.to_thread(self._model.merge, bundle, path, watch)
-        revision = Revision(name, bundle_id, "merged", path)
         try:
-            slot = await self._slots.prepare(revision)
-            try:
-                await verify_answers(slot)
-            except BaseException:
-                await self._slots.discard(slot)
-                raise
+            await self._serve(Revision(name, bundle_id, "merged", path), is_wanted)
+        except MergeCancelledError:
+            raise
         except EdgeError:
             path.unlink(missing_ok=True)
             raise
-        if not is_wanted():
-            await self._slots.discard(slot)
-            return None
-        self._slots.activate(slot)
         summary = MergeSummary(
             type_name=self._model.type_name,
             strategy=report.strategy,
@@ -137,16 +129,19 @@ class Installer:
         )
         return Installed(bundle_id, "merged", bundle.header.prompt_tokens, int(self._now()), summary)
 
-    async def bring_up_merged(self, name: str, installed: Installed, load_now: bool) -> None:
-        """Serve a merged slot that an earlier run left.
+    async def bring_up_merged(
+        self, name: str, installed: Installed, load_now: bool, is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Serve a merged slot that is on disk already.
 
         Args:
             name: Its specialization.
             installed: What it is.
             load_now: Load and check it at once; otherwise the first request does.
+            is_wanted: Asked when it is loaded and checked.
 
         Raises:
-            MergeError: Its file is gone.
+            MergeError: Its file is gone, or it is no longer wanted.
             CanaryError, ModelLoadError: It does not work.
         """
         type_name = installed.merge.type_name if installed.merge else self._model.type_name
@@ -155,14 +150,16 @@ class Installer:
             raise MergeError(f"{path.name} is gone")
         revision = Revision(name, installed.bundle_id, "merged", path)
         if load_now:
-            await self._serve(revision)
+            await self._serve(revision, is_wanted)
         else:
             self._slots.register(revision)
 
-    async def _serve(self, revision: Revision) -> Revision:
+    async def _serve(self, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> Revision:
         slot = await self._slots.prepare(revision)
         try:
             await verify_answers(slot)
+            if not is_wanted():
+                raise MergeCancelledError(f"{revision.name} was replaced meanwhile")
         except BaseException:
             await self._slots.discard(slot)
             raise

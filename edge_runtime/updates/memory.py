@@ -67,9 +67,13 @@ class Memory:
         self.state = replace(found, channel=self.state.channel, channel_version=version)
 
     async def put(self, name: str, entry: Entry) -> None:
-        """Remember what serves under `name`; an earlier failure of it is over."""
-        self._retry_at.pop(name, None)
-        await self._change(self.state.with_entry(name, entry).with_failure(name, None))
+        """Remember what serves under `name`; an earlier failure of that bundle is over, one of another is not."""
+        state = self.state.with_entry(name, entry)
+        failure = state.failures.get(name)
+        if failure is not None and failure.bundle_id == entry.active.bundle_id:
+            self._retry_at.pop(name, None)
+            state = state.with_failure(name, None)
+        await self._change(state)
 
     async def drop(self, name: str) -> None:
         """Forget `name`."""

@@ -151,11 +151,16 @@ class Updater:
                 verify_wanted(wanted, self._model.model_id, self._model.digest)
                 bundle, source = await self._artifacts.bundle(wanted)
                 record(source=source)
+            before = self.memory.state.entries.get(name)
             with self._recorded("attach", name, wanted.bundle_id):
-                installed = await self._installer.attach(name, wanted.bundle_id, bundle)
+                if before and before.previous and before.previous.bundle_id == wanted.bundle_id:
+                    installed = await self._serve_again(name, before.previous, load_now=True)
+                else:
+                    installed = await self._installer.attach(name, wanted.bundle_id, bundle)
         except (EdgeError, ContractError) as error:
             await self.memory.fail(name, wanted.bundle_id, error)
             return
+        # Read again: while this waited, what serves may have been merged.
         before = self.memory.state.entries.get(name)
         await self.memory.put(name, Entry(installed, previous=before.active if before else None))
 
@@ -181,13 +186,10 @@ class Updater:
 
         try:
             with self._recorded("merge", name, bundle_id) as record:
-                merged = self._merged_elsewhere(bundle_id)
-                if merged is not None:
-                    await self._installer.bring_up_merged(name, merged, load_now=True)
-                else:
-                    bundle = await self._artifacts.stored(bundle_id)
-                    merged = await self._installer.merge(name, bundle_id, bundle, is_wanted)
-                    record(survival=merged.merge.survival if merged and merged.merge else None)
+                merged = await self._use_merged(name, bundle_id, is_wanted) or await self._installer.merge(
+                    name, bundle_id, await self._artifacts.stored(bundle_id), is_wanted
+                )
+                record(survival=merged.merge.survival if merged.merge else None)
         except MergeCancelledError:
             return
         except (EdgeError, ContractError) as error:
@@ -202,14 +204,25 @@ class Updater:
             if not refused or entry.active.state == "merged":
                 await self.memory.fail(name, bundle_id, error)
             return
-        if merged is not None and is_wanted():
+        if is_wanted():
             await self.memory.put(name, replace(self.memory.state.entries[name], active=merged))
 
-    def _merged_elsewhere(self, bundle_id: str) -> Installed | None:
-        """The same bundle, merged for another name."""
+    async def _use_merged(self, name: str, bundle_id: str, is_wanted: Callable[[], bool]) -> Installed | None:
+        """Serve the merged file that the same bundle has under another name; None when there is none that works.
+
+        Raises:
+            MergeCancelledError: `is_wanted` said no in the meantime.
+        """
         for entry in self.memory.state.entries.values():
-            if entry.active.bundle_id == bundle_id and not self._needs_merge(entry.active) and entry.active.merge:
-                return entry.active
+            twin = entry.active
+            if twin.bundle_id == bundle_id and twin.state == "merged" and not self._needs_merge(twin):
+                try:
+                    await self._installer.bring_up_merged(name, twin, True, is_wanted)
+                except MergeCancelledError:
+                    raise
+                except EdgeError:
+                    continue
+                return twin
         return None
 
     async def _roll_back(self, name: str) -> None:
@@ -225,11 +238,21 @@ class Updater:
             with self._recorded("restore", name, entry.active.bundle_id):
                 active = await self._serve_again(name, entry.active, load_now)
         except (EdgeError, ContractError) as error:
-            await self.memory.drop(name)
+            await self._without_active(name, entry)
             await self.memory.fail(name, entry.active.bundle_id, error, retry=True)
             return
         if active != entry.active:
             await self.memory.put(name, replace(entry, active=active))
+
+    async def _without_active(self, name: str, entry: Entry) -> None:
+        """What serves is lost on disk: go on with what served before it, when that is still there."""
+        if entry.previous is not None:
+            with suppress(EdgeError, ContractError), self._recorded("restore", name, entry.previous.bundle_id):
+                before = await self._serve_again(name, entry.previous, load_now=True)
+                await self.memory.put(name, Entry(before))
+                return
+        self._slots.remove(name)
+        await self.memory.drop(name)
 
     async def _serve_again(self, name: str, installed: Installed, load_now: bool) -> Installed:
         """Serve what served before: its merged file when that still works, else its bundle as an adapter."""

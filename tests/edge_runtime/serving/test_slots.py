@@ -122,6 +122,7 @@ async def test_request_waits_for_room_and_is_then_refused(slots: SlotTable, load
         async with slots.lease("b"):
             with pytest.raises(BusyError, match="all 2 loaded models are busy"):
                 await ask(slots, "c")
+            slots._room_wait_seconds = 30.0
             waiting = asyncio.create_task(ask(slots, "c"))
             await asyncio.sleep(0.01)
         assert await waiting == "c "

@@ -24,8 +24,8 @@ NOW = 1_700_000_000.0
 
 @pytest.fixture
 async def fetcher(cloud: FakeCloud) -> AsyncIterator[HttpFetcher]:
-    async with httpx2.AsyncClient(base_url=cloud.url, timeout=2.0) as client:
-        yield HttpFetcher(client, deadline_seconds=3.0, now=lambda: NOW)
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=20.0) as client:
+        yield HttpFetcher(client, deadline_seconds=30.0, now=lambda: NOW)
 
 
 async def test_unchanged_channel_is_not_sent_again(cloud: FakeCloud, fetcher: HttpFetcher) -> None:

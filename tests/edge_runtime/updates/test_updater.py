@@ -16,6 +16,7 @@ from contract.digest import sha256_hex
 from edge_runtime.bootstrap import Parts
 from edge_runtime.errors import ConfigurationError, UnknownModelError
 from edge_runtime.merge import quantize_base
+from edge_runtime.serving.slots import Slot
 from edge_runtime.serving.view import ServedModel
 from tests.edge_runtime.conftest import TINY_SHAPE
 from tests.edge_runtime.fake_cloud import FakeCloud
@@ -614,3 +615,95 @@ async def test_channel_that_is_not_there_deletes_nothing(cloud: FakeCloud, tiny_
         await parts.updater.tick()
         assert parts.device.report().last_poll == "channel_missing"
         assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
+
+
+async def test_failure_of_a_newer_bundle_outlives_the_merge_of_the_one_that_serves(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    good = cloud.make("router", 1)
+    cloud.publish(good)
+    clock = FakeClock()
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, max_bank_bytes=0)
+    async with device(settings, clock) as parts:
+        await parts.updater.tick()
+        bad = with_nan(cloud, cloud.make("router", 2))
+        cloud.publish(bad)
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert await parts.updater.merge_pending() == 1
+        served = entry(parts, "router")
+        assert (served.state, served.bundle_id, served.failed_bundle_id) == ("merged", good.bundle_id, bad.bundle_id)
+        fetched = cloud.asked("/bundles/")
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert cloud.asked("/bundles/") == fetched
+
+
+async def test_bundle_that_comes_back_is_not_merged_again(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    """Its merged file is still there, kept for a rollback."""
+    first, second = cloud.make("router", 1), cloud.make("router", 2)
+    clock = FakeClock()
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock) as parts:
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            clock.advance(LONG)
+            await parts.updater.tick()
+            await parts.updater.merge_pending()
+        cloud.publish(first)
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert await parts.updater.merge_pending() == 0
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+
+
+async def test_bundle_whose_files_are_lost_gives_way_to_the_one_before(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """At a restart without the cloud; with the cloud, the newest is brought again."""
+    first, second = cloud.make("router", 1), cloud.make("router", 2)
+    clock = FakeClock()
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings, clock) as parts:
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            clock.advance(LONG)
+            await parts.updater.tick()
+            await parts.updater.merge_pending()
+    for path in list((tmp_path / "edge").rglob(f"{second.bundle_id}*")):
+        path.unlink()
+    async with device(settings, clock) as parts:
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+        assert second.bundle_id in entry(parts, "router").message
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{second.bundle_id}"
+
+
+@pytest.mark.parametrize("is_twin", [False, True])
+async def test_bundle_that_is_replaced_while_it_is_merged_never_serves(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_twin: bool
+) -> None:
+    """The newer bundle arrives while the old one's slot is being checked; the old one is not put back."""
+    old, new = cloud.make("router", 1), cloud.make("router", 2)
+    cloud.publish(old)
+    clock = FakeClock()
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock) as parts:
+        if is_twin:
+            cloud.publish(replace(old, name="a-twin"))
+            await parts.updater.tick()
+            monkeypatch.setattr(parts.updater.memory, "is_due", lambda name: name != "router")
+            await parts.updater.merge_pending()
+            monkeypatch.undo()
+        else:
+            await parts.updater.tick()
+
+        async def slow_canary(slot: Slot) -> None:
+            monkeypatch.undo()
+            cloud.publish(new)
+            clock.advance(LONG)
+            await parts.updater.tick()
+
+        monkeypatch.setattr("edge_runtime.updates.installer.verify_answers", slow_canary)
+        await parts.updater.merge_pending()
+        assert (await ask(parts, "router"))[1] == f"merged-{new.bundle_id}"
+        assert entry(parts, "router").bundle_id == new.bundle_id
