@@ -97,12 +97,13 @@ class Installer:
         await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
         return Installed(bundle_id, "adapter", bundle.header.prompt_tokens, int(self._now()))
 
-    async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed | None:
-        """Merge a bundle into the model and serve the result; None when `is_wanted` says no in the meantime.
+    async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed:
+        """Merge a bundle into the model and serve the result.
 
         Raises:
             SurvivalError: Too little of the delta would survive.
-            MergeError: It could not be merged or written, or the device is stopping.
+            MergeCancelledError: `is_wanted` said no in the meantime, or the device is stopping.
+            MergeError: It could not be merged or written.
             CanaryError, ModelLoadError: The result does not work; its file is removed.
         """
 
