@@ -47,7 +47,7 @@ reference: setup  ## Make docs/reference.md from the settings and command lines
 	@$(PYTHON_BIN) scripts/reference.py
 
 train-nano: setup  ## Train models/nano from the data in DATA=dir
-	@$(PYTHON_BIN) -m training.nano --data $(DATA) --out models/nano $(ARGS)
+	@$(PYTHON_BIN) -m training.train nano --data $(DATA) $(ARGS)
 	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
 
 evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir

@@ -9,13 +9,8 @@ from typing import Annotated
 
 import typer
 
+_RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml")))
 _Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (training/corpus.py).")]
-
-
-class Recipe(StrEnum):
-    """Pairs that this package knows how to train."""
-
-    nano = "nano"
 
 
 class EvaluationSplit(StrEnum):
@@ -26,16 +21,20 @@ class EvaluationSplit(StrEnum):
 
 
 def train(
-    recipe: Annotated[Recipe, typer.Argument(help="The pair to train.")],
+    recipe: Annotated[str, typer.Argument(help=f"{_RECIPES}, or a .toml file of the same form.")],
     data: _Data,
-    out: Annotated[Path | None, typer.Option(help="Where the pair goes: models/nano; tiny, build/tiny.")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Checkpoints; a second call resumes: runs/nano, runs/tiny.")] = None,
-    tiny: Annotated[bool, typer.Option("--tiny", help="Toy sizes, under a minute.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the result goes: models/RECIPE; tiny, build/RECIPE-tiny.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Checkpoints; a second call resumes: runs/RECIPE; tiny, runs/RECIPE-tiny.")
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Toy size, to see that everything runs.")] = False,
 ) -> None:
-    """Train a pair of models and their generator from public data."""
-    from training import nano
+    """Train a generator, and its pair of models where the recipe says so, from public data."""
+    from training import train as training
 
-    nano.main([*_options(data=data, out=out, runs=runs), *["--tiny"] * tiny])
+    training.main([recipe, *_options(data=data, out=out, runs=runs), *["--tiny"] * tiny])
 
 
 def evaluate(

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from cloud_service.task import render_prompt
 from training.corpus import Split
 from training.episodes import Episode, Mixture
 from training.loop import Run, Schedule, train
+from training.processes import Processes
 from training.turns import AnswerBatch, ChatTurns
 
 
@@ -30,7 +32,7 @@ class GeneratorSettings:
     """How a generator is trained.
 
     Attributes:
-        tasks: Descriptions in one step.
+        tasks: Descriptions in one step, over all processes.
         inputs: Inputs of each description.
         learning_rate: Peak for the parts trained from scratch: meta vectors, routers, experts.
         cloud_learning_rate: Peak for the cloud model or its adapter.
@@ -38,6 +40,9 @@ class GeneratorSettings:
         balance_weight: Weight of the balance term, for `topk_softmax`.
         longest_prompt: Descriptions with more cloud tokens are drawn again.
         longest_turn: Tokens of input and answer.
+        lora_dropout: Share of the inputs of the experts' A that a training step leaves out.
+        recompute: Compute the cloud model's activations twice rather than keep them: less memory, more time.
+        precision: Of both models while training; trained tensors are float32 always.
     """
 
     steps: int
@@ -51,7 +56,15 @@ class GeneratorSettings:
     weight_decay: float = 0.1
     longest_prompt: int = 320
     longest_turn: int = 160
+    lora_dropout: float = 0.0
+    recompute: bool = False
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """`precision`, for torch."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
 
 class EdgeAnswers:
@@ -76,13 +89,13 @@ class EdgeAnswers:
         states: Tensor = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
         return states
 
-    def logits(self, batch: AnswerBatch, factors: Factors | None) -> Tensor:
+    def logits(self, batch: AnswerBatch, factors: Factors | None, dropout: float = 0.0) -> Tensor:
         """Logits of the answer tokens, (answer tokens, vocabulary) float32."""
         with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             if factors is None:
                 states = self._hidden(batch.ids)
             else:
-                with self._lora.applied(factors):
+                with self._lora.applied(factors, dropout):
                     states = self._hidden(batch.ids)
             logits = self.model.get_output_embeddings()(states[batch.rows, batch.places]).float()
         cap = getattr(self.model.config, "final_logit_softcapping", None)
@@ -135,12 +148,21 @@ def train_generator(
     directory: Path,
     compiled: bool = False,
     stop_after: int | None = None,
+    processes: Processes | None = None,
 ) -> list[float]:
-    """Trains a generator in place, and the cloud model with it when the settings say so.
+    """Trains a generator in place, and the cloud model with it when the settings say so; on the device they are on.
+
+    Tasks are split over processes. Routers see every task of a step in every process, so that batch norm and the
+    balance term are those of the whole step.
 
     Returns:
         The losses of the steps that this call ran.
+
+    Raises:
+        ValueError: The tasks of a step cannot be split evenly over the processes.
     """
+    processes = processes or Processes()
+    device, own = generator.reader.meta.device, processes.share(settings.tasks)
     parameters = trained_parameters(generator, cloud, settings)
     slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.reader.adapter"))]
     slow_ids = {id(p) for p in slow}
@@ -156,31 +178,42 @@ def train_generator(
     cloud.train()
     generator.train()
 
+    if settings.recompute:
+        cloud.activation_checkpointing_enable()
+
     def compute_loss(step: int) -> tuple[Tensor, int]:
-        episodes, encoded = batches.draw(step)
+        drawn, prompts = batches.draw(step)
+        episodes, encoded = drawn[own], prompts[own]
         count = sum(map(len, encoded))
         states = []
         for group in grouped(len(episodes), [len(ids) for ids in encoded]):
-            with torch.autocast(generator.reader.meta.device.type, torch.bfloat16):
-                states.append((group, read(*pad_right([encoded[i] for i in group], multiple=16))))
+            ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                states.append((group, read(ids.to(device), lengths.to(device)).float()))
         order = [i for group, _ in states for i in group]
-        gates = generator.routers(torch.cat([part for _, part in states]))[torch.tensor(order).argsort()]
-        loss = torch.zeros(())
+        gates = generator.routers(processes.gather(torch.cat([part for _, part in states])))
+        own_gates = gates[own][torch.tensor(order).argsort()]
+        loss = torch.zeros((), device=device)
         for group in grouped(len(episodes), [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
             instances = [instance for i in group for instance in episodes[i].instances]
-            batch = edge.turns.batch(instances, [None] * len(instances))
-            share = len(group) / len(episodes)
-            loss = loss + share * answer_loss(edge.logits(batch, generator.bank(gates[group])), batch)
+            batch = _moved(edge.turns.batch(instances, [None] * len(instances)), device)
+            logits = edge.logits(batch, generator.bank(own_gates[group]), settings.lora_dropout)
+            loss = loss + len(group) / settings.tasks * answer_loss(logits, batch)
             count += batch.count
         if generator.config.gating == "topk_softmax" and settings.balance_weight:
-            loss = loss + settings.balance_weight * balance_term(gates)
+            loss = loss + settings.balance_weight * balance_term(gates) / processes.count
         return loss, count
 
     run = Run(directory, "generator", settings.seed, Schedule(settings.steps, settings.warmup))
-    losses = train(run, parameters, [optimizer], compute_loss, stop_after)
+    losses = train(run, parameters, [optimizer], compute_loss, stop_after, processes)
     generator.eval()
     cloud.eval()
     return losses
+
+
+def _moved(batch: AnswerBatch, device: torch.device) -> AnswerBatch:
+    ids, rows, places, targets = (each.to(device) for each in (batch.ids, batch.rows, batch.places, batch.targets))
+    return AnswerBatch(ids, rows, places, targets, batch.count)
 
 
 def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:

@@ -17,6 +17,7 @@ from cloud_service.task import render_prompt
 from training.corpus import read_paragraphs
 from training.episodes import Mixture
 from training.loop import Run, Schedule, train
+from training.processes import Processes
 
 CONTEXT_WEIGHT = 0.3
 PROSE_SHARE = 0.25
@@ -150,29 +151,36 @@ def pretrain(
     directory: Path,
     title: str,
     compiled: bool = True,
+    processes: Processes | None = None,
 ) -> list[float]:
-    """Trains the model in place.
+    """Trains the model in place, on the device it is on.
 
     Returns:
         The losses of the steps that this call ran.
-    """
 
-    def weighted_loss(ids: Tensor, weights: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+    Raises:
+        ValueError: The rows of a step cannot be split evenly over the processes.
+    """
+    processes = processes or Processes()
+    device = next(model.parameters()).device
+
+    def weighted_loss(ids: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits
         losses = nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        kept = weights[:, 1:].flatten()
-        return (losses * kept).sum() / kept.sum()
+        return (losses * weights[:, 1:].flatten()).sum() / total
 
     step_loss = torch.compile(weighted_loss) if compiled else weighted_loss
 
     def compute_loss(step: int) -> tuple[Tensor, int]:
         ids, weights = rows.draw(step)
-        return step_loss(ids, weights), ids.numel()
+        own, total = processes.share(len(ids)), weights[:, 1:].sum()
+        return step_loss(ids[own].to(device), weights[own].to(device), total.to(device)), ids[own].numel()
 
     model.train()
     run = Run(directory, title, settings.seed, Schedule(settings.steps, settings.warmup))
-    return train(run, dict(model.named_parameters()), make_optimizers(model, settings.learning_rate), compute_loss)
+    optimizers = make_optimizers(model, settings.learning_rate)
+    return train(run, dict(model.named_parameters()), optimizers, compute_loss, processes=processes)
 
 
 def sample_paragraphs(data: Path, count: int, seed: int) -> list[str]:

@@ -62,13 +62,14 @@ class UnmergedLora:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._factors: Factors | None = None
+        self._dropout = 0.0
         for key, linear in edge_projections(model).items():
             linear.register_forward_hook(self._hook(key))
 
     @contextmanager
-    def applied(self, factors: Factors) -> Iterator[None]:
-        """Within the block, the model answers as if the factors were merged."""
-        self._factors = factors
+    def applied(self, factors: Factors, dropout: float = 0.0) -> Iterator[None]:
+        """Within the block, the model answers as if the factors were merged; `dropout` of what A reads is left out."""
+        self._factors, self._dropout = factors, dropout
         try:
             yield
         finally:
@@ -80,6 +81,8 @@ class UnmergedLora:
                 return output
             a, b = self._factors[key]
             x = inputs[0].reshape(a.shape[0], -1, a.shape[2])  # (tasks, rows of a task * length, in)
+            if self._dropout:
+                x = nn.functional.dropout(x, self._dropout)
             delta = x @ a.to(x.dtype).mT @ b.to(x.dtype).mT
             return output + delta.view_as(output)
 

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.training.packed import write_packed_data
-from training import nano
+from training import train
 from training.episodes import Mixture
 from training.families import load_mixture
 from training.tokenizer import sample_texts, train_tokenizer
@@ -44,7 +44,7 @@ def tokenizer(data: Path, mixture: Mixture) -> PreTrainedTokenizerFast:
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """Where `training.nano --tiny` left its pair and its checkpoints."""
+    """Where `training.train nano --tiny` left its pair and its checkpoints."""
 
     out: Path
     runs: Path
@@ -55,5 +55,5 @@ def tiny_pair(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedPa
     """The whole chain at toy size; not to be altered."""
     root = tmp_path_factory.mktemp("tiny")
     pair = TrainedPair(root / "out", root / "runs")
-    nano.main(["--data", str(data), "--out", str(pair.out), "--runs", str(pair.runs), "--tiny"])
+    train.main(["nano", "--data", str(data), "--out", str(pair.out), "--runs", str(pair.runs), "--tiny"])
     return pair

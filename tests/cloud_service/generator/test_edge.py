@@ -72,6 +72,22 @@ def test_unmerged_lora_is_taken_off_when_the_block_fails() -> None:
     assert (logits(model, IDS) == base).all()
 
 
+def test_dropout_acts_on_the_lora_and_on_nothing_else() -> None:
+    """With everything dropped the model is its base; with a part dropped, two draws differ."""
+    model = random_model("llama")
+    factors = lora_factors(random_lora(edge_shape(model.config), 0))
+    base = logits(model, IDS)
+    unmerged = UnmergedLora(model)
+    answers = []
+    for dropout in (1.0, 0.5, 0.5, 0.0):
+        with unmerged.applied(factors, dropout):
+            answers.append(logits(model, IDS))
+    assert torch.equal(answers[0], base)
+    assert not torch.equal(answers[1], answers[2])
+    with unmerged.applied(factors):
+        assert torch.equal(logits(model, IDS), answers[3])
+
+
 def test_merging_rounds_once() -> None:
     """In bfloat16, W' is the rounded sum, not the sum of rounded parts."""
     model = random_model("llama").bfloat16()

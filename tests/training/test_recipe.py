@@ -1,0 +1,81 @@
+"""Recipes: the shipped ones hold what they claim, and a mistake in a file stops the run with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from training.recipe import LoadedModels, RecipeError, load_recipe, recipe_names
+
+PAPER = ("gemma2-llama3-8b", "qwen-llama3-8b", "tinyllama-llama3-8b")
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_pair_that_is_spoken_of_has_a_recipe() -> None:
+    assert recipe_names() == sorted(["nano", "nano-gpu", *PAPER])
+    for name in recipe_names():
+        assert load_recipe(name).fit.steps > load_recipe(name, tiny=True).fit.steps == 3
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_recipes_of_the_paper_have_its_settings(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.load is not None
+    assert recipe.load.cloud == "meta-llama/Meta-Llama-3-8B"
+    shape, fit = recipe.generator, recipe.fit
+    assert (shape.id, shape.gating, shape.experts, shape.top_k, shape.groups) == (name, "topk_softmax", 8, 2, 1)
+    assert (shape.rank, shape.alpha, shape.norm, shape.mix, shape.adapter_rank) == (16, 16.0, "batch", "parameters", 16)
+    assert (fit.cloud_learning_rate, fit.warmup, fit.weight_decay, fit.tasks * fit.inputs) == (2e-5, 50, 0.1, 64)
+    assert (fit.balance_weight, fit.lora_dropout, fit.longest_prompt, fit.train_cloud) == (0.01, 0.05, 2048, False)
+
+
+def test_recipe_on_a_base_says_only_what_differs() -> None:
+    first, second = load_recipe("tinyllama-llama3-8b"), load_recipe("qwen-llama3-8b")
+    assert second.load == LoadedModels("meta-llama/Meta-Llama-3-8B", "Qwen/Qwen2-1.5B")
+    assert second.fit == first.fit
+    assert load_recipe("nano-gpu").generator == load_recipe("nano").generator, "the same pair, trained for longer"
+
+
+def test_file_of_ones_own_is_a_recipe(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        written(tmp_path, 'base = "tinyllama-llama3-8b"\n[load]\nedge = "here"\n[fit]\nlearning_rate = 1')
+    )
+    assert recipe.load == LoadedModels("meta-llama/Meta-Llama-3-8B", "here")
+    assert recipe.fit.learning_rate == 1.0
+    assert isinstance(recipe.fit.learning_rate, float)
+
+
+LOADED = '[load]\ncloud = "c"\nedge = "e"\n[generator]\nid = "g"\n[fit]\nsteps = 1\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LOADED + "stepz = 2", r"fit\.stepz is not known, expected one of steps, tasks, "),
+        (LOADED + 'tasks = "many"', r"fit\.tasks is 'many', expected int"),
+        (LOADED + "tasks = true", r"fit\.tasks is True, expected int"),
+        (LOADED + 'precision = "int8"', r"fit\.precision is 'int8', expected 'bfloat16' or 'float32'"),
+        (LOADED.replace("steps = 1", ""), r"fit\.steps is missing"),
+        (LOADED.replace('id = "g"', 'id = "g"\nexperts = 1'), "top_k is 2, expected 1 to 1"),
+        ("fit = 3\n" + LOADED.replace("[fit]\nsteps = 1\n", ""), "fit is 3, expected a table"),
+        (LOADED.replace('[load]\ncloud = "c"\nedge = "e"\n', ""), r"expected one of \[scratch\] and \[load\]"),
+        ('base = "nano"\n[load]\ncloud = "c"\nedge = "e"\n', r"expected one of \[scratch\] and \[load\]"),
+        ('base = "nano"\n[scratch]\ncloud_layers = 3', r"scratch\.cloud_layers is 3, expected a list"),
+        ('base = "nano"\n[scratch]\ncloud_layers = ["a"]', r"scratch\.cloud_layers is 'a', expected int"),
+        ('base = "giant"', "there is no recipe giant, .* nano"),
+        ("[fit", "mine.toml: "),
+    ],
+)
+def test_mistake_is_told_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(written(tmp_path, text))
+
+
+def test_recipe_that_is_not_there_is_told_with_those_that_are() -> None:
+    for name in ("giant", "giant.toml"):
+        with pytest.raises(RecipeError, match=f"there is no recipe {name}, expected .* nano-gpu"):
+            load_recipe(name)
