@@ -1,0 +1,92 @@
+"""Evaluation of the toy pair: every suite with its controls, and what the command writes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.training.conftest import TrainedPair
+from training import cli, evaluate
+from training.evaluate import EvaluationSizes, evaluate_pair
+from training.measure import COLUMNS
+from training.report import Report
+from training.suites import SuiteSizes
+
+SIZES = EvaluationSizes(
+    SuiteSizes(tasks=2, samples=2, inputs=2, reasoning_inputs=2),
+    oracles=1,
+    oracle_steps=2,
+    conflict_oracles=2,
+    served=0,
+)
+DRAWN_HERE = ("tasks-seen", "conflict", "tools-seen", "tools-unseen", "tools-renamed")
+
+
+@pytest.fixture(scope="module")
+def report(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return evaluate_pair(tiny_pair.out, data, "test", SIZES, tmp_path_factory.mktemp("runs"), DRAWN_HERE)
+
+
+@pytest.fixture(scope="module")
+def commands() -> typer.Typer:
+    """`loragen` with the command plugged in."""
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    app.command("evaluate")(cli.evaluate)
+    return app
+
+
+def test_evaluation_scores_every_column_of_every_suite(report: Report) -> None:
+    assert tuple(suite.name for suite in report.suites) == DRAWN_HERE
+    for suite in report.suites:
+        oracles = [task for task in suite.tasks if "oracle" in task.score]
+        assert len(oracles) == (2 if suite.name == "conflict" else 1)
+        for task in suite.tasks:
+            assert set(task.score) | {"oracle"} == set(COLUMNS)
+            for values in task.score.values():
+                assert 0 <= values.min() <= values.max() <= 1
+            assert task.tokens["specialized"] < task.tokens["prompted"]
+    assert next(suite.chance for suite in report.suites if suite.name == "conflict") is not None
+
+
+def test_command_writes_json_table_and_plot(
+    tiny_pair: TrainedPair, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "QUICK", SIZES)
+    paths = [f"--{name}={tmp_path / name}" for name in ("out", "results", "runs")]
+    evaluate.main([f"--data={data}", f"--pair={tiny_pair.out}", "--quick", "--suites", "tools-seen", *paths])
+    document = json.loads((tmp_path / "out").read_text())
+    assert list(document["suites"]) == ["tools-seen"]
+    assert set(document["suites"]["tools-seen"]["score"]) == set(COLUMNS)
+    assert (tmp_path / "results/evaluation.md").read_text().startswith("# Evaluation")
+    assert (tmp_path / "results/evaluation.png").stat().st_size > 1000
+    assert len(list((tmp_path / "runs/oracles").iterdir())) == 1
+
+
+def test_only_a_full_run_on_test_goes_to_the_published_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def record(report: object, out: Path, results: Path) -> str:
+        written.append(results)
+        return ""
+
+    monkeypatch.setattr(evaluate, "evaluate_pair", lambda *_: None)
+    monkeypatch.setattr(evaluate, "write_report", record)
+    for options in ([], ["--quick"], ["--split=validation"], ["--suites", "conflict"]):
+        evaluate.main(["--data=d", *options])
+    assert written == [Path("docs/results"), *[Path("build/results")] * 3]
+
+
+def test_evaluate_command_passes_its_options_on(commands: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(evaluate, "main", calls.append)
+    arguments = ["--data", "d", "--split", "validation", "--quick", "--results", "r", "--no-served"]
+    assert CliRunner().invoke(commands, ["evaluate", *arguments]).exit_code == 0
+    expected = (
+        "--data=d --pair=models/nano --out=build/eval.json --results=r --runs=runs/evaluation --split=validation "
+        "--quantization=Q4_K --device=cpu --no-served --quick"
+    )
+    assert calls == [expected.split()]
+    assert CliRunner().invoke(commands, ["evaluate", "--data", "d", "--split", "train"]).exit_code == 2
