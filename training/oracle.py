@@ -1,8 +1,8 @@
 """Oracles: one LoRA fine-tuned on each task's own training instances, at the rank and targets that the generator has.
 
 An oracle sees what no description says, and is what a LoRA of this size can reach. Several are trained in one batch,
-each on its own rows; they share nothing but the frozen edge model. Finished ones are kept on disk under the digest of
-everything that decides them, so that a second evaluation reads them.
+each on its own rows; they share nothing but the frozen edge model. Matrix products are in bfloat16. Finished ones are
+kept on disk under the digest of everything that decides them, so that a second evaluation reads them.
 """
 
 import hashlib
@@ -89,7 +89,8 @@ def _train(edge: EdgeModel, tasks: Sequence[SuiteTask], settings: OracleSettings
         for rng, task in zip(draws, tasks, strict=True):
             rows += rng.choices(task.practice, k=settings.rows)
         batch = edge.turns.batch(rows, [None] * len(rows))
-        with edge.lora.applied({key: (a[key], scale * b[key]) for key in a}):
+        factors = {key: (a[key], scale * b[key]) for key in a}
+        with torch.autocast(device.type, torch.bfloat16), edge.lora.applied(factors):
             # Summed over tasks, so that each oracle's gradient is that of its own mean.
             loss = count * answer_loss(edge, batch)
         loss.backward()
