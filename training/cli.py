@@ -40,6 +40,8 @@ def train(
 def evaluate(
     data: _Data,
     pair: Annotated[Path, typer.Option(help="Folder with cloud/, edge/ and generator/.")] = Path("models/nano"),
+    cloud: Annotated[str | None, typer.Option(help="Cloud model, where it is not in the pair's folder.")] = None,
+    edge: Annotated[str | None, typer.Option(help="Edge model, where it is not in the pair's folder.")] = None,
     out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
     results: Annotated[
         Path | None, typer.Option(help="Folder of table and plot: build/results; a full run on test, docs/results.")
@@ -57,6 +59,8 @@ def evaluate(
     options = _options(
         data=data,
         pair=pair,
+        cloud=cloud,
+        edge=edge,
         out=out,
         results=results,
         runs=runs,

@@ -2,8 +2,8 @@
 
 Six columns on the same inputs: base, prompted, oracle, right, another, gibberish. Suites go from near to far;
 `--split validation` is for choosing settings, `test` (the default) for reporting. Writes build/eval.json, a Markdown
-table and a plot. The columns are computed un-merged in float32; a sample of tasks runs through the product as well
-(`training.served`). Oracles are trained for some tasks of each suite, all of `conflict`, and kept under `--runs`.
+table and a plot. The columns are computed un-merged, in float32 on a CPU; a sample of tasks runs through the product as
+well (`training.served`). Oracles are trained for some tasks of each suite, all of `conflict`, and kept under `--runs`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer
 
 from cloud_service.generator import LoraGenerator
-from cloud_service.generator.checkpoint import Manifest, load_experts, load_parameters, read_manifest
+from cloud_service.generator.checkpoint import Manifest, load_experts, load_parameters, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_language_model
 from training.answering import EdgeModel
@@ -25,7 +25,7 @@ from training.corpus import Split
 from training.measure import Measurement, TaskScores, pick_another
 from training.oracle import OracleSettings, fit_oracles
 from training.report import Report, SuiteResult, write_report
-from training.served import ServedPathError, ServedScores, serve_pair
+from training.served import PairPaths, ServedPathError, ServedScores, serve_pair
 from training.suites import SUITES, Suite, SuiteSizes, load_suites
 from training.suites.conflict import chance
 
@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/ and generator/"
     )
+    parser.add_argument("--cloud", help="folder or hub id of the cloud model, where it is not in the pair's folder")
+    parser.add_argument("--edge", help="folder or hub id of the edge model, where it is not in the pair's folder")
     parser.add_argument("--out", type=Path, default=Path("build/eval.json"))
     parser.add_argument(
         "--results",
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sizes = replace(sizes, served=0)
     whole = not arguments.quick and arguments.split == "test" and list(arguments.suites) == list(SUITES)
     report = evaluate_pair(
-        arguments.pair,
+        PairPaths.of(arguments.pair, arguments.cloud, arguments.edge),
         arguments.data,
         arguments.split,
         sizes,
@@ -105,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def evaluate_pair(
-    pair: Path,
+    pair: PairPaths,
     data: Path,
     split: Split,
     sizes: EvaluationSizes,
@@ -139,19 +141,26 @@ def evaluate_pair(
     return Report(about, results)
 
 
-def load_pair(pair: Path, device: str = "cpu") -> LoadedPair:
-    """Cloud model, generator and edge model, in float32."""
-    manifest = read_manifest(pair / "generator")
-    cloud = load_language_model(pair / "cloud", torch.float32)
-    edge_model = load_language_model(pair / "edge", torch.float32)
+def load_pair(pair: PairPaths, device: str = "cpu") -> LoadedPair:
+    """Cloud model, generator and edge model; in float32 on a CPU, the models in bfloat16 elsewhere.
+
+    Raises:
+        CheckpointError: The files are not those of one pair.
+    """
+    manifest = read_manifest(pair.generator)
+    verify_model("cloud", manifest.cloud_model, pair.cloud)
+    verify_model("edge", manifest.edge_model, pair.edge)
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    cloud = load_language_model(pair.cloud, dtype)
+    edge_model = load_language_model(pair.edge, dtype)
     generator = LoraGenerator(manifest.config, cloud, edge_shape(edge_model.config)).eval()
-    load_parameters(pair / "generator", generator)
-    load_experts(pair / "generator", generator)
+    load_parameters(pair.generator, generator)
+    load_experts(pair.generator, generator)
     for module in (cloud, edge_model, generator):
         module.to(torch.device(device))
     longest = min(LONGEST_TURN, getattr(edge_model.config.get_text_config(), "max_position_embeddings", LONGEST_TURN))
-    edge = EdgeModel(edge_model, AutoTokenizer.from_pretrained(pair / "edge"), longest)
-    return LoadedPair(Measurement(generator, AutoTokenizer.from_pretrained(pair / "cloud"), edge), edge, manifest)
+    edge = EdgeModel(edge_model, AutoTokenizer.from_pretrained(pair.edge), longest)
+    return LoadedPair(Measurement(generator, AutoTokenizer.from_pretrained(pair.cloud), edge), edge, manifest)
 
 
 def measure_suite(suite: Suite, loaded: LoadedPair, sizes: EvaluationSizes, directory: Path) -> SuiteResult:
@@ -193,7 +202,7 @@ def suite_chance(suite: Suite) -> float | None:
 
 
 def serve_sample(
-    suites: Sequence[Suite], pair: Path, state: Path, count: int, quantization: str
+    suites: Sequence[Suite], pair: PairPaths, state: Path, count: int, quantization: str
 ) -> dict[str, list[ServedScores]]:
     """The first tasks of each suite through the product, by suite."""
     shutil.rmtree(state, ignore_errors=True)

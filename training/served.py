@@ -16,10 +16,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
+from cloud_service.generator.checkpoint import read_manifest
+from cloud_service.generator.inference import resolve_model
 from cloud_service.task import TaskDescription, render_prompt
 from training.measure import MOST_ANSWER_TOKENS, score_texts
 from training.suites import SuiteTask
@@ -36,6 +38,34 @@ LOG_LINES = 15
 
 class ServedPathError(Exception):
     """A service did not start, ended, or answered otherwise than documented; the message has the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairPaths:
+    """Where a generator and its two models lie.
+
+    Attributes:
+        master: The edge model as GGUF; made anew when it is not there.
+    """
+
+    generator: Path
+    cloud: Path
+    edge: Path
+    master: Path
+
+    @classmethod
+    def of(cls, folder: Path, cloud: str | None = None, edge: str | None = None) -> Self:
+        """A folder with generator/, and cloud/ and edge/ unless other folders or hub ids are named.
+
+        Raises:
+            CheckpointError: A model is neither a folder nor on the hub.
+        """
+        return cls(
+            folder / "generator",
+            resolve_model(cloud or folder / "cloud"),
+            resolve_model(edge or folder / "edge"),
+            folder / "edge-f16.gguf",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +209,11 @@ class ServedPair:
 
 
 @contextlib.contextmanager
-def serve_pair(pair: Path, state: Path, quantization: str) -> Iterator[ServedPair]:
+def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[ServedPair]:
     """Starts both services on a pair and waits for them; ends them when the block is left.
 
     Args:
-        pair: Folder with cloud/, edge/ and generator/; `edge-f16.gguf` is made under `state` when it is not there.
+        pair: What is served; a master that is not there is made under `state`.
         state: Folder for logs, bundles and merged models.
         quantization: Of the device's models.
 
@@ -191,12 +221,10 @@ def serve_pair(pair: Path, state: Path, quantization: str) -> Iterator[ServedPai
         ServedPathError: A service or the conversion fails.
     """
     state.mkdir(parents=True, exist_ok=True)
-    master = pair / "edge-f16.gguf"
-    if not master.exists():
-        master = _convert(pair, state)
+    master = pair.master if pair.master.exists() else _convert(pair, state)
     cloud_port, grpc_port, edge_port = _free_ports(3)
     cloud_url, edge_url = f"http://127.0.0.1:{cloud_port}", f"http://127.0.0.1:{edge_port}"
-    generator = {"directory": pair / "generator", "cloud_model": pair / "cloud", "edge_model": pair / "edge"}
+    generator = {"directory": pair.generator, "cloud_model": pair.cloud, "edge_model": pair.edge}
     cloud = {
         "CLOUD_GENERATORS": json.dumps([{name: str(path) for name, path in generator.items()}]),
         "CLOUD_HOST": "127.0.0.1",
@@ -261,11 +289,11 @@ def _start(module: str, settings: dict[str, str], log: Path) -> _Service:
     return _Service(module, process, log)
 
 
-def _convert(pair: Path, state: Path) -> Path:
+def _convert(pair: PairPaths, state: Path) -> Path:
     master = state / "edge-f16.gguf"
-    model_id = json.loads((pair / "generator" / "generator.json").read_text())["edge_model"]["id"]
+    model_id = read_manifest(pair.generator).edge_model.id
     code = "from edge_runtime.cli import main; main()"
-    command = [sys.executable, "-c", code, "convert", str(pair / "edge"), "-o", str(master), "--model-id", model_id]
+    command = [sys.executable, "-c", code, "convert", str(pair.edge), "-o", str(master), "--model-id", model_id]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ServedPathError(f"loragen-edge convert: {result.stderr.strip()[-500:]}")

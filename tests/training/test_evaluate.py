@@ -12,6 +12,7 @@ from training import cli, evaluate
 from training.evaluate import EvaluationSizes, evaluate_pair
 from training.measure import COLUMNS
 from training.report import Report
+from training.served import PairPaths
 from training.suites import SuiteSizes
 
 SIZES = EvaluationSizes(
@@ -26,7 +27,7 @@ DRAWN_HERE = ("tasks-seen", "conflict", "tools-seen", "tools-unseen", "tools-ren
 
 @pytest.fixture(scope="module")
 def report(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return evaluate_pair(tiny_pair.out, data, "test", SIZES, tmp_path_factory.mktemp("runs"), DRAWN_HERE)
+    return evaluate_pair(PairPaths.of(tiny_pair.out), data, "test", SIZES, tmp_path_factory.mktemp("runs"), DRAWN_HERE)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,9 @@ def test_command_writes_json_table_and_plot(
     assert len(list((tmp_path / "runs/oracles").iterdir())) == 1
 
 
-def test_only_a_full_run_on_test_goes_to_the_published_results(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_full_run_on_test_goes_to_the_published_results(
+    tiny_pair: TrainedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[Path] = []
 
     def record(report: object, out: Path, results: Path) -> str:
@@ -75,7 +78,7 @@ def test_only_a_full_run_on_test_goes_to_the_published_results(monkeypatch: pyte
     monkeypatch.setattr(evaluate, "evaluate_pair", lambda *_: None)
     monkeypatch.setattr(evaluate, "write_report", record)
     for options in ([], ["--quick"], ["--split=validation"], ["--suites", "conflict"]):
-        evaluate.main(["--data=d", *options])
+        evaluate.main(["--data=d", f"--pair={tiny_pair.out}", *options])
     assert written == [Path("docs/results"), *[Path("build/results")] * 3]
 
 
