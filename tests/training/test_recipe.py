@@ -1,9 +1,11 @@
 """Recipes: the shipped ones hold what they claim, and a mistake in a file stops the run with its place."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from cloud_service.generator.checkpoint import read_manifest
 from training.recipe import LoadedModels, RecipeError, load_recipe, recipe_names
 
 PAPER = ("gemma2-llama3-8b", "qwen-llama3-8b", "tinyllama-llama3-8b")
@@ -31,6 +33,12 @@ def test_recipes_of_the_paper_have_its_settings(name: str) -> None:
     assert (shape.rank, shape.alpha, shape.norm, shape.mix, shape.adapter_rank) == (16, 16.0, "batch", "parameters", 16)
     assert (fit.cloud_learning_rate, fit.warmup, fit.weight_decay, fit.tasks * fit.inputs) == (2e-5, 50, 0.1, 64)
     assert (fit.balance_weight, fit.lora_dropout, fit.longest_prompt, fit.train_cloud) == (0.01, 0.05, 2048, False)
+
+
+def test_shipped_pair_is_the_one_of_its_recipe() -> None:
+    shipped = read_manifest(Path(__file__).parents[2] / "models/nano/generator")
+    assert dataclasses.asdict(shipped.config) == dataclasses.asdict(load_recipe("nano").generator)
+    assert (shipped.cloud_model.id, shipped.edge_model.id) == ("nano-cloud", "nano-edge")
 
 
 def test_recipe_on_a_base_says_only_what_differs() -> None:
