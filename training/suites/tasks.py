@@ -69,7 +69,7 @@ class SuiteSizes:
     tasks: int = 16
     samples: int = 3
     inputs: int = 12
-    reasoning_inputs: int = 48
+    reasoning_inputs: int = 32
 
 
 def make_task(
