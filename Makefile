@@ -11,7 +11,7 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo test check format bench protos reference train-nano evaluate up
+.PHONY: help setup demo test check format bench protos reference train-nano calibrate evaluate up
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -49,6 +49,9 @@ reference: setup  ## Make docs/reference.md from the settings and command lines
 train-nano: setup  ## Train models/nano from the data in DATA=dir
 	@$(PYTHON_BIN) -m training.train nano --data $(DATA) $(ARGS)
 	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
+
+calibrate: setup  ## Calibrate the understanding of models/nano on the data in DATA=dir
+	@$(PYTHON_BIN) -m training.calibrate --data $(DATA) $(ARGS)
 
 evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir
 	@$(PYTHON_BIN) -m training.evaluate --data $(DATA) $(ARGS)
