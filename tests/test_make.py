@@ -6,7 +6,9 @@ from pathlib import Path
 
 
 def test_help_lists_every_target(root: Path) -> None:
-    text = subprocess.run(["make", "--no-print-directory", "help"], cwd=root, capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
     listed = {line.split()[0] for line in text.splitlines()}
     assert listed == set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
 
