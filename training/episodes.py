@@ -1,7 +1,7 @@
 """Values: an episode is one task, as one client would describe it, with inputs and the answers expected.
 
 A family draws episodes. Drawing depends on the given random state alone, so any step of a training run can be drawn
-again after a resume. What the families are belongs to `training.families`; batching to `training.batches`.
+again after a resume. What the families are belongs to `training.families`; batching to the training loops.
 """
 
 import random
