@@ -6,7 +6,8 @@ gradients are computed.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from cloud_service.generator.edge import Factors, UnmergedLora
 from cloud_service.generator.reader import encode_prompts, pad_right
 from cloud_service.generator.router import balance_term
 from cloud_service.task import render_prompt
+from training.answer_loss import answer_logits, answer_loss
 from training.corpus import Split
 from training.episodes import Episode, Mixture
 from training.loop import Run, Schedule, train
@@ -75,48 +77,19 @@ class EdgeAnswers:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         longest: int,
-        compiled: bool = False,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         self.model = model.requires_grad_(False).eval()
         self.turns = ChatTurns(tokenizer, longest)
         self._lora, self._dtype = UnmergedLora(model), dtype
-        self._hidden: Callable[[Tensor], Tensor] = (
-            torch.compile(self._states, dynamic=True) if compiled else self._states
-        )
-
-    def _states(self, ids: Tensor) -> Tensor:
-        states: Tensor = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        return states
 
     def logits(self, batch: AnswerBatch, factors: Factors | None, dropout: float = 0.0) -> Tensor:
         """Logits of the answer tokens, (answer tokens, vocabulary) float32."""
-        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
-            if factors is None:
-                states = self._hidden(batch.ids)
-            else:
-                with self._lora.applied(factors, dropout):
-                    states = self._hidden(batch.ids)
-            logits = self.model.get_output_embeddings()(states[batch.rows, batch.places]).float()
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
-        return logits if not cap else cap * torch.tanh(logits / cap)
-
-
-def answer_loss(logits: Tensor, batch: AnswerBatch) -> Tensor:
-    """Cross entropy, averaged within each answer, then over answers."""
-    losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")
-    lengths = torch.bincount(batch.rows, minlength=len(batch.ids)).clamp(min=1)
-    return (losses / lengths[batch.rows]).sum() / len(batch.ids)
-
-
-def exact_matches(logits: Tensor, batch: AnswerBatch) -> Tensor:
-    """Whether greedy decoding gives each answer exactly, (rows,) bool.
-
-    Greedy decoding yields the answer if and only if each of its tokens, its end included, is the likeliest after the
-    ones before.
-    """
-    wrong = (logits.argmax(-1) != batch.targets).long()
-    return torch.zeros(len(batch.ids), dtype=torch.long).index_add(0, batch.rows.cpu(), wrong.cpu()) == 0
+        with (
+            torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16),
+            nullcontext() if factors is None else self._lora.applied(factors, dropout),
+        ):
+            return answer_logits(self.model, batch)
 
 
 class EpisodeBatches:
@@ -146,7 +119,6 @@ def train_generator(
     batches: EpisodeBatches,
     settings: GeneratorSettings,
     directory: Path,
-    compiled: bool = False,
     stop_after: int | None = None,
     processes: Processes | None = None,
 ) -> list[float]:
@@ -174,7 +146,6 @@ def train_generator(
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(0.9, 0.999), weight_decay=settings.weight_decay
     )
-    read = torch.compile(generator.reader, dynamic=True) if compiled else generator.reader
     cloud.train()
     generator.train()
 
@@ -189,14 +160,14 @@ def train_generator(
         for group in grouped(len(episodes), [len(ids) for ids in encoded]):
             ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                states.append((group, read(ids.to(device), lengths.to(device)).float()))
+                states.append((group, generator.reader(ids.to(device), lengths.to(device)).float()))
         order = [i for group, _ in states for i in group]
         gates = generator.routers(processes.gather(torch.cat([part for _, part in states])))
         own_gates = gates[own][torch.tensor(order).argsort()]
         loss = torch.zeros((), device=device)
         for group in grouped(len(episodes), [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
             instances = [instance for i in group for instance in episodes[i].instances]
-            batch = _moved(edge.turns.batch(instances, [None] * len(instances)), device)
+            batch = edge.turns.batch(instances, [None] * len(instances)).to(device)
             logits = edge.logits(batch, generator.bank(own_gates[group]), settings.lora_dropout)
             loss = loss + len(group) / settings.tasks * answer_loss(logits, batch)
             count += batch.count
@@ -209,11 +180,6 @@ def train_generator(
     generator.eval()
     cloud.eval()
     return losses
-
-
-def _moved(batch: AnswerBatch, device: torch.device) -> AnswerBatch:
-    ids, rows, places, targets = (each.to(device) for each in (batch.ids, batch.rows, batch.places, batch.targets))
-    return AnswerBatch(ids, rows, places, targets, batch.count)
 
 
 def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from cloud_service.generator.edge import edge_shape
+from training.answer_loss import answer_logits, answer_loss
 from training.answering import EdgeModel
 from training.episodes import Instance
 from training.loop import Schedule
 from training.suites import SuiteTask
-from training.turns import AnswerBatch
 
 TaskFactors = dict[tuple[int, str], tuple[Tensor, Tensor]]
 
@@ -89,28 +89,15 @@ def _train(edge: EdgeModel, tasks: Sequence[SuiteTask], settings: OracleSettings
         rows: list[Instance] = []
         for rng, task in zip(draws, tasks, strict=True):
             rows += rng.choices(task.practice, k=settings.rows)
-        batch = edge.turns.batch(rows, [None] * len(rows))
+        batch = edge.turns.batch(rows, [None] * len(rows)).to(device)
         factors = {key: (a[key], scale * b[key]) for key in a}
         with torch.autocast(device.type, torch.bfloat16), edge.lora.applied(factors):
             # Summed over tasks, so that each oracle's gradient is that of its own mean.
-            loss = count * answer_loss(edge, batch)
+            loss = count * answer_loss(answer_logits(edge.model, batch), batch)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return {key: (a[key].detach(), scale * b[key].detach()) for key in a}
-
-
-def answer_loss(edge: EdgeModel, batch: AnswerBatch) -> Tensor:
-    """Cross entropy of the answers under whatever is applied, averaged within each answer, then over answers."""
-    device = edge.model.device
-    states = edge.model.get_decoder()(input_ids=batch.ids.to(device), use_cache=False).last_hidden_state
-    rows = batch.rows.to(device)
-    logits = edge.model.get_output_embeddings()(states[rows, batch.places.to(device)]).float()
-    cap = getattr(edge.model.config.get_text_config(), "final_logit_softcapping", None)
-    logits = cap * torch.tanh(logits / cap) if cap else logits
-    losses = nn.functional.cross_entropy(logits, batch.targets.to(device), reduction="none")
-    lengths = torch.bincount(rows, minlength=len(batch.ids)).clamp(min=1)
-    return (losses / lengths[rows]).sum() / len(batch.ids)
 
 
 def _key(edge_digest: str, task: SuiteTask, settings: OracleSettings) -> str:

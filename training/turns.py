@@ -5,6 +5,7 @@ That is the user's input, with or without a system prompt, and the answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,6 +31,11 @@ class AnswerBatch:
     places: Tensor
     targets: Tensor
     count: int
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        ids, rows, places, targets = (each.to(device) for each in (self.ids, self.rows, self.places, self.targets))
+        return type(self)(ids, rows, places, targets, self.count)
 
 
 class ChatTurns:

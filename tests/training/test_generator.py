@@ -1,24 +1,22 @@
-"""Training of a generator: what the loss sees, what counts as answered, and exact resuming."""
+"""Training of a generator: what the loss sees, and exact resuming."""
 
-import random
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.router import balance_term
 from tests.training.models import tiny_config, tiny_model
+from training.answer_loss import answer_loss
 from training.episodes import Instance, Mixture
 from training.generator import (
     EdgeAnswers,
     EpisodeBatches,
     GeneratorSettings,
-    answer_loss,
-    exact_matches,
     grouped,
     train_generator,
     trained_parameters,
@@ -107,50 +105,6 @@ def test_every_answer_weighs_the_same_however_long(edge: EdgeAnswers) -> None:
     assert wrong.grad is not None
     by_answer = [wrong.grad[batch.rows == row].abs().sum().item() for row in range(3)]
     assert by_answer == pytest.approx([by_answer[0]] * 3, rel=1e-4)
-
-
-@pytest.mark.parametrize("specialized", [False, True])
-def test_exact_match_is_what_greedy_generation_answers(tokenizer: PreTrainedTokenizerFast, specialized: bool) -> None:
-    """Against `generate` of transformers: its answer counts, a wrong token, a missing and a further end do not."""
-    model = tiny_model(tokenizer, 2)
-    with torch.no_grad():  # untied, with an end that is likely, so that answers do end
-        model.lm_head.weight = nn.Parameter(model.lm_head.weight.clone())
-        model.lm_head.weight[tokenizer.eos_token_id] *= 4
-    edge = EdgeAnswers(model, tokenizer, longest=80, dtype=torch.float32)
-    factors = some_factors(model, tasks=1) if specialized else None
-    rng = random.Random(0)
-    questions = [edge.turns.question("".join(rng.choices("abcdefgh ", k=rng.randint(2, 9)))) for _ in range(40)]
-    rows: list[tuple[list[int], list[int], bool]] = []
-    for question in questions:
-        ids = torch.tensor([question])
-        with edge._lora.applied(factors or {}) if factors else torch.no_grad():
-            made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        answer = made[0, len(question) :].tolist()
-        if answer[-1] != tokenizer.eos_token_id:
-            continue
-        assert tokenizer.eos_token_id not in answer[:-1]
-        rows.append((question, answer, True))
-        if len(answer) > 1:
-            rows.append((question, [*answer[:-2], (answer[-2] + 1) % 300, answer[-1]], False))
-            rows.append((question, [*answer[:-2], tokenizer.eos_token_id], False))
-        rows.append((question, [*answer[:-1], 77, tokenizer.eos_token_id], False))
-    assert sum(expected for *_, expected in rows) >= 5
-    assert any(len(answer) > 3 for _, answer, _ in rows)
-
-    longest = max(len(question) + len(answer) for question, answer, _ in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    for row, (question, answer, _) in zip(ids, rows, strict=True):
-        row[: len(question) + len(answer)] = torch.tensor(question + answer)
-    batch = AnswerBatch(
-        ids,
-        torch.tensor([n for n, (_, answer, _) in enumerate(rows) for _ in answer]),
-        torch.tensor([len(question) - 1 + n for question, answer, _ in rows for n in range(len(answer))]),
-        torch.tensor([token for _, answer, _ in rows for token in answer]),
-        ids.numel(),
-    )
-    with torch.inference_mode():
-        matches = exact_matches(edge.logits(batch, factors), batch)
-    assert matches.tolist() == [expected for *_, expected in rows]
 
 
 def test_capped_logits_are_those_of_the_model(edge: EdgeAnswers) -> None:

@@ -8,9 +8,10 @@ from transformers import PreTrainedTokenizerFast
 
 from cloud_service.task import TaskDescription
 from tests.training.models import tiny_model
+from training.answer_loss import answer_logits, answer_loss
 from training.answering import EdgeModel
 from training.episodes import Instance
-from training.oracle import OracleSettings, answer_loss, fit_oracles
+from training.oracle import OracleSettings, fit_oracles
 from training.suites import SuiteTask
 
 SETTINGS = OracleSettings(rank=4, alpha=4.0, steps=40, rows=4, learning_rate=2e-2)
@@ -33,9 +34,10 @@ def test_oracle_answers_its_task_and_leaves_the_model_alone(edge: EdgeModel, tmp
     for one, factors in zip(tasks, fit_oracles(edge, "d", tasks, SETTINGS, tmp_path), strict=True):
         batch = edge.turns.batch(one.instances, [None] * 8)
         with torch.inference_mode():
-            untrained = answer_loss(edge, batch).item()
+            untrained = answer_loss(answer_logits(edge.model, batch), batch).item()
             with edge.lora.applied(factors):
-                assert answer_loss(edge, batch).item() < 0.5 * untrained
+                trained = answer_loss(answer_logits(edge.model, batch), batch).item()
+            assert trained < 0.5 * untrained
         choices = [["yes", "no"]] * 8
         assert set(edge.answer(inputs, [None] * 8, factors, 0, choices).chosen) == {0 if one.name == "yes" else 1}
     assert all(torch.equal(value, before[name]) for name, value in edge.model.state_dict().items())
