@@ -21,9 +21,9 @@ DIFFERENCES = (
     ("right", "gibberish"),
     ("prompted", "base"),
 )
-NANO_REASONING_NOTE = (
-    "`reasoning` is the paper's metric on its eight sets; a pair of a few million parameters is near chance there "
-    "(on average {chance:.1f} %), and differences between columns are noise."
+REASONING_NOTE = (
+    "`reasoning` is the paper's metric on its eight sets, where guessing gives {chance:.1f} % on average. A pair of a "
+    "few million parameters is near chance there, and differences between its columns are noise."
 )
 SCORES_NOTE = """All columns are scored on the same inputs. Closed answers and short ones count when the greedy answer
 is exactly the expected one, longer ones by ROUGE-L, `reasoning` by the likeliest choice. Intervals are 95 %, by
@@ -319,7 +319,7 @@ def _reasoning(suite: SuiteResult) -> str:
     harmonic = [interval(suite.tasks, column, fixed_tasks=True, harmonic=True) for column in COLUMNS]
     rows.append(("mean", *(_percent(suite.interval(column)) for column in COLUMNS)))
     rows.append(("harmonic mean", *(_percent(value) for value in harmonic)))
-    note = "" if suite.chance is None else NANO_REASONING_NOTE.format(chance=100 * suite.chance) + "\n\n"
+    note = "" if suite.chance is None else REASONING_NOTE.format(chance=100 * suite.chance) + "\n\n"
     return "## Reasoning\n\n" + note + _table(("set", *COLUMNS), rows)
 
 
