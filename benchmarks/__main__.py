@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks import answer_latency, generation_latency, merge_speed, sizes
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import Figures, merge_figures, parse_figures, render_table
+from benchmarks.figures import Figures, merge_figures, render_table
 from contract.errors import ContractError
 from demo.errors import DemoError
 from edge_runtime.errors import EdgeError
@@ -30,7 +30,7 @@ Benchmark = Callable[[Path], Figures]
 BENCHMARKS: Mapping[str, Benchmark] = {
     "sizes": lambda _pair: sizes.run(),
     "generation_latency": lambda pair: generation_latency.run(pair),
-    "merge_speed": lambda _pair: parse_figures(merge_speed.run()),
+    "merge_speed": lambda _pair: merge_speed.run(),
     "answer_latency": lambda _pair: answer_latency.run(),
 }
 

@@ -7,8 +7,6 @@ but a device's first), of the first merge, and of copying the merged file, both 
     python -m benchmarks.merge_speed [--runs 3] [--types Q4_0,Q4_K]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -18,12 +16,16 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from benchmarks.figures import Figure, Figures
 from benchmarks.tinyllama import BUILD, ensure_master, make_bundle
 from edge_runtime.merge import merge
 
+RUNS = 3
+TYPES = ("Q4_0", "Q4_K")
 TARGET_SECONDS = {"Q4_0": 10.0}
 TARGET_MEGABYTES = 1000.0
 
@@ -31,27 +33,15 @@ TARGET_MEGABYTES = 1000.0
 def _worker(master: Path, out: Path, type_name: str, cache: Path) -> None:
     """One merge in this process; prints what it took."""
     bundle = make_bundle()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = merge(master, bundle, out, type_name, cache)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        json.dumps(
-            {
-                "seconds": report.seconds,
-                "peak_megabytes": peak * 1024 / 1e6,
-                "before_megabytes": before * 1024 / 1e6,
-                "bytes": report.bytes,
-                "min_survival": report.min_survival,
-                "strategy": report.strategy,
-            }
-        )
-    )
+    print(json.dumps({"seconds": report.seconds, "peak_megabytes": peak * 1024 / 1e6}))
 
 
-def _merge_apart(master: Path, out: Path, type_name: str, cache: Path) -> dict[str, Any]:
+def _merge_apart(master: Path, out: Path, type_name: str, cache: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.merge_speed", "--worker", str(master), str(out), type_name, str(cache)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -66,8 +56,8 @@ def _copy_seconds(source: Path, target: Path) -> float:
     return seconds
 
 
-def run(runs: int = 3, types: tuple[str, ...] = ("Q4_0", "Q4_K")) -> dict[str, dict[str, Any]]:
-    """Measure, and return one entry for each figure.
+def run(runs: int = RUNS, types: Sequence[str] = TYPES) -> Figures:
+    """Measure each quantization.
 
     Args:
         runs: Measurements per median.
@@ -75,46 +65,40 @@ def run(runs: int = 3, types: tuple[str, ...] = ("Q4_0", "Q4_K")) -> dict[str, d
     """
     command = f"python -m benchmarks.merge_speed --runs {runs} --types {','.join(types)}"
     master, out, cache = ensure_master(), BUILD / "merged.gguf", BUILD / "merge-cache"
-    figures: dict[str, dict[str, Any]] = {}
-
-    def add(name: str, value: float, unit: str, baseline: float, target: float | None) -> None:
-        figures[name] = {
-            "value": round(value, 3),
-            "unit": unit,
-            "baseline": round(baseline, 3),
-            "ratio": round(value / baseline, 3),
-            "target": target,
-            "command": command,
-        }
-
+    figures: dict[str, Figure] = {}
     for type_name in types:
         shutil.rmtree(cache, ignore_errors=True)
         first = _merge_apart(master, out, type_name, cache)
         rows = [_merge_apart(master, out, type_name, cache) for _ in range(runs)]
         copy = statistics.median(_copy_seconds(out, BUILD / "copy.gguf") for _ in range(runs))
         name = f"merge_{type_name.lower()}"
-        target = TARGET_SECONDS.get(type_name)
-        add(f"{name}_seconds", statistics.median(row["seconds"] for row in rows), "s", copy, target)
-        add(f"{name}_first_seconds", first["seconds"], "s", copy, None)
+        seconds = statistics.median(row["seconds"] for row in rows)
         peak = statistics.median(row["peak_megabytes"] for row in [first, *rows])
-        add(f"{name}_peak_megabytes", peak, "MB", master.stat().st_size / 1e6, TARGET_MEGABYTES)
+        figures |= {
+            f"{name}_seconds": Figure.of(seconds, "s", command, baseline=copy, target=TARGET_SECONDS.get(type_name)),
+            f"{name}_first_seconds": Figure.of(first["seconds"], "s", command, baseline=copy),
+            f"{name}_peak_megabytes": Figure.of(
+                peak, "MB", command, baseline=master.stat().st_size / 1e6, target=TARGET_MEGABYTES
+            ),
+        }
         out.unlink()
     shutil.rmtree(cache, ignore_errors=True)
     return figures
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--types", default="Q4_0,Q4_K")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--types", default=",".join(TYPES))
     parser.add_argument("--worker", nargs=4, metavar=("MASTER", "OUT", "TYPE", "CACHE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.worker:
         master, out, type_name, cache = arguments.worker
         _worker(Path(master), Path(out), type_name, Path(cache))
     else:
-        print(json.dumps(run(arguments.runs, tuple(arguments.types.split(","))), indent=2))
+        figures = run(arguments.runs, tuple(arguments.types.split(",")))
+        print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
 
 
 if __name__ == "__main__":
