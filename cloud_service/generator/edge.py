@@ -89,14 +89,6 @@ class UnmergedLora:
         return add_delta
 
 
-def merge_lora(model: PreTrainedModel, lora: Lora) -> None:
-    """Adds a LoRA to the model's weights for good: W' = W + alpha/rank * B A (paper, section 3.3)."""
-    with torch.no_grad():
-        for key, linear in edge_projections(model).items():
-            a, b = (torch.tensor(factor, device=linear.weight.device).float() for factor in lora.factors[key])
-            linear.weight.copy_(linear.weight.float() + lora.scale * (b @ a))
-
-
 def lora_factors(lora: Lora) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
     """A contract LoRA as factors for `UnmergedLora`, for one task."""
     return {

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from cloud_service.generator import load_generator
-from cloud_service.generator.edge import edge_shape, merge_lora
+from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.turns import answer_ids, question_ids
 from cloud_service.task import Example
 from contract.lora import Lora
-from tests.cloud_service.generator.tiny import Pair, random_model, tokenizer
+from tests.cloud_service.generator.tiny import Pair, merge_lora, random_model, tokenizer
 
 EXAMPLES = [Example("wake me at seven", "set_alarm"), Example("ünï", "x"), Example("nothing", "")]
 

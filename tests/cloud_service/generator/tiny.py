@@ -11,8 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from cloud_service.generator import GeneratorConfig, LoraGenerator
 from cloud_service.generator.checkpoint import ModelReference, store_generator
-from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.edge import edge_projections, edge_shape
 from contract.digest import model_digest
+from contract.lora import Lora
 
 VOCABULARY = 320
 EDGE_FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
@@ -107,6 +108,14 @@ def random_generator(
             if name.endswith(("running_mean", "running_var")):
                 buffer += torch.rand_like(buffer)
     return generator.eval()
+
+
+def merge_lora(model: PreTrainedModel, lora: Lora) -> None:
+    """Adds a LoRA to the model's weights for good: W' = W + alpha/rank * B A (paper, section 3.3)."""
+    with torch.no_grad():
+        for key, linear in edge_projections(model).items():
+            a, b = (torch.tensor(factor).float() for factor in lora.factors[key])
+            linear.weight += lora.scale * (b @ a)
 
 
 @dataclass(frozen=True)
