@@ -13,6 +13,10 @@ from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
+from edge_runtime.serving.view import ServedModel
+
+LONG = 100_000.0
+"""Seconds after which everything is due again."""
 
 
 class FakeClock:
@@ -147,3 +151,13 @@ async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tok
         job = slot.worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens))
         text = "".join([event.text async for event in job.events() if isinstance(event, Delta)])
         return text, slot.revision.fingerprint
+
+
+def entry(parts: Parts, name: str) -> ServedModel:
+    """What the device says of one specialization."""
+    return next(model for model in parts.device.models() if model.id == name)
+
+
+def files(directory: Path) -> set[str]:
+    """Names of what lies in a directory."""
+    return {path.name for path in directory.iterdir()}

@@ -2,14 +2,11 @@
 
 import errno
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from edge_runtime.errors import MasterError, MergeCancelledError, MergeError, Ou
 from edge_runtime.merge import QUANTIZATIONS, merge, quantize_base
 from edge_runtime.merge.gguf_file import lay_out, read_header
 from edge_runtime.merge.quantize import Codec
+from tests.edge_runtime.full_disk import full_disk
 from tests.edge_runtime.merge.tiny_models import TEXT, hf_logits, tiny_bundle
 
 
@@ -249,21 +247,10 @@ def test_master_that_lacks_projections_is_refused(master, bundle, tmp_path):
         merge(tmp_path / "fused.gguf", bundle, tmp_path / "out.gguf", "Q4_0")
 
 
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Writes beyond `size` fail, as they do on a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-
-
 def test_full_disk_is_noticed_before_any_work(master, bundle, tmp_path):
     (tmp_path / "out.gguf").write_bytes(b"old")
     calls: list[object] = []
-    with file_size_limit(100_000), pytest.raises(OutputError, match="no space left") as caught:
+    with full_disk(100_000), pytest.raises(OutputError, match="no space left") as caught:
         merge(master, bundle, tmp_path / "out.gguf", "Q4_0", progress=lambda *call: calls.append(call))
     assert caught.value.code == "output_not_written"
     assert "free" in caught.value.hint
@@ -275,7 +262,7 @@ def test_full_disk_is_noticed_before_any_work(master, bundle, tmp_path):
 def test_disk_that_fills_up_while_merging_leaves_the_old_file_alone(with_cache, master, bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)
     (tmp_path / "out.gguf").write_bytes(b"old")
-    with file_size_limit(100_000), pytest.raises(OutputError, match="no space left"):
+    with full_disk(100_000), pytest.raises(OutputError, match="no space left"):
         merge(master, bundle, tmp_path / "out.gguf", "Q4_0", cache_dir=tmp_path / "cache" if with_cache else None)
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert [(p.name, p.read_bytes()) for p in files] == [("out.gguf", b"old")]

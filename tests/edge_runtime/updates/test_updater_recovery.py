@@ -1,0 +1,219 @@
+"""A device with a real model finds its way back: after a restart, a rollback, or damage to its files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, files, make_settings
+from tests.edge_runtime.full_disk import full_disk
+
+
+async def test_restart_without_the_cloud_serves_what_served(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """Slots come up before anything is polled, merged ones and adapters alike, with the same answers."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        adapter, _ = await ask(parts, "router")
+    requests = len(cloud.requests)
+    cloud.fail("/", hang_up=True)
+    async with device(settings) as parts:
+        assert await ask(parts, "router") == (adapter, f"adapter-{wanted.bundle_id}")
+        # The merge that the first run did not get to is done from what is on disk.
+        await parts.updater.merge_pending()
+    async with device(settings) as parts:
+        assert len(cloud.requests) == requests
+        assert await ask(parts, "router") == (adapter, f"merged-{wanted.bundle_id}")
+        await parts.updater.tick()
+        assert parts.device.report().last_poll == "cloud_unreachable"
+        assert (await ask(parts, "router"))[0] == adapter
+
+
+async def test_corrupt_state_is_moved_aside_and_the_one_before_it_used(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    (tmp_path / "edge/state.json").write_bytes(b'{"format": 1, "state": {"cha')
+    async with device(settings) as parts:
+        assert "moved aside" in parts.device.report().trouble
+        assert (await ask(parts, "router"))[1].endswith(wanted.bundle_id)
+    assert any(name.startswith("state.json.corrupt-") for name in files(tmp_path / "edge"))
+
+
+async def test_lost_state_is_rebuilt_from_channel_and_disk(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    """With both states unreadable the channel says what serves, and the disk has it: nothing is downloaded again."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    for name in ("state.json", "state.json.bak"):
+        (tmp_path / "edge" / name).write_bytes(os.urandom(100))
+    cloud.requests.clear()
+    async with device(settings) as parts:
+        assert [model.state for model in parts.device.models()] == ["base"]
+        await parts.updater.tick()
+        assert entry(parts, "router").bundle_id == wanted.bundle_id
+    assert [path for path, _ in cloud.requests] == ["/channels/default"]
+
+
+async def test_state_of_another_edge_model_is_dropped(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    cloud.publish(cloud.make("router"))
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+    path = tmp_path / "edge/state.json"
+    path.write_text(path.read_text().replace(cloud.edge_model_digest, "f" * 64))
+    async with device(settings) as parts:
+        assert [model.state for model in parts.device.models()] == ["base"]
+
+
+async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    first, second, third = (cloud.make("router", seed) for seed in (1, 2, 3))
+    clock = FakeClock()
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings, clock) as parts:
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            clock.advance(LONG)
+            await parts.updater.tick()
+            await parts.updater.merge_pending()
+        parts.disk.request_rollback("router")
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+        assert second.bundle_id in entry(parts, "router").message
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+        parts.disk.request_rollback("router")
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+    async with device(settings, clock) as parts:
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+        cloud.publish(third)
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{third.bundle_id}"
+
+
+async def test_changed_quantization_merges_again_while_the_old_slot_serves(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    async with device(make_settings(tmp_path / "edge", tiny_master, None, type="F16")) as parts:
+        assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
+        assert await parts.updater.merge_pending() == 1
+        assert parts.slots.revisions()["router"].model.name == f"{wanted.bundle_id}.F16.gguf"
+        await parts.slots.drained()
+        await parts.updater.tick()
+        assert f"{wanted.bundle_id}.Q8_0.gguf" not in files(tmp_path / "edge/slots")
+
+
+async def test_damaged_slot_on_disk_falls_back_to_the_adapter_and_is_merged_again(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    slot = tmp_path / f"edge/slots/{wanted.bundle_id}.Q8_0.gguf"
+    slot.write_bytes(slot.read_bytes()[:-5_000])
+    async with device(settings) as parts:
+        assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
+        await parts.updater.merge_pending()
+        assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
+
+
+async def test_damaged_base_is_made_again(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        answer = await ask(parts, "base")
+    (base,) = (tmp_path / "edge/slots").glob("base.*")
+    base.write_bytes(base.read_bytes()[:10_000])
+    async with device(settings) as parts:
+        assert await ask(parts, "base") == answer
+
+
+async def test_base_is_the_master_itself_when_it_cannot_be_quantized(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """A full disk does not keep the device from serving, and the reason shows."""
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    with full_disk(50_000):
+        async with device(settings) as parts:
+            assert (await ask(parts, "base"))[1] == "base"
+            assert "no space left" in parts.device.models()[0].message
+            assert parts.device.not_ready_reason() is None
+
+
+async def test_slot_that_vanished_is_repaired_after_a_request_met_it(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """The request gets a clear error, the next tick brings the specialization back."""
+    first, second = cloud.make("first", 1), cloud.make("second", 2)
+    cloud.publish(first, second)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, max_resident=1)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+        await ask(parts, "second")
+        (tmp_path / f"edge/slots/{first.bundle_id}.Q8_0.gguf").unlink()
+        with pytest.raises(Exception, match="does not exist"):
+            await ask(parts, "first")
+        await parts.updater.tick()
+        assert (await ask(parts, "first"))[1] == f"adapter-{first.bundle_id}"
+
+
+async def test_unwritable_state_is_reported_and_serving_goes_on(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    cloud.publish(cloud.make("router"))
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+        (tmp_path / "edge/state.json.bak.tmp").mkdir()
+        (tmp_path / "edge/state.json").write_text("{}")
+        await parts.updater.tick()
+        assert "cannot be written" in parts.device.report().trouble
+        assert (await ask(parts, "router"))[1].startswith("adapter-")
+
+
+async def test_bundle_whose_files_are_lost_gives_way_to_the_one_before(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """At a restart without the cloud; with the cloud, the newest is brought again."""
+    first, second = cloud.make("router", 1), cloud.make("router", 2)
+    clock = FakeClock()
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings, clock) as parts:
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            clock.advance(LONG)
+            await parts.updater.tick()
+            await parts.updater.merge_pending()
+    for path in list((tmp_path / "edge").rglob(f"{second.bundle_id}*")):
+        path.unlink()
+    async with device(settings, clock) as parts:
+        assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
+        assert second.bundle_id in entry(parts, "router").message
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{second.bundle_id}"
