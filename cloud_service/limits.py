@@ -5,7 +5,7 @@ Limits of the formats are in `contract.limits`; sizes of queues and caches are s
 """
 
 MAX_BODY_BYTES = 1024 * 1024
-"""One HTTP body or gRPC message. All other limits together allow about 600 KB of text."""
+"""One HTTP body or gRPC message. All other limits together allow about 800,000 characters of text."""
 
 MAX_DESCRIPTION_CHARS = 16_000
 """About 4,000 tokens, the longest system prompt that edge models of this size are given in practice."""

@@ -19,10 +19,16 @@ MASTER_MODEL_ID = "loragen.edge_model.id"
 MASTER_MODEL_DIGEST = "loragen.edge_model.digest"
 """GGUF metadata key of a master: the digest (`contract.digest.model_digest`) of that model."""
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+"""Of `verify_name`, but for the rule against `..`."""
+
+DIGEST_PATTERN = r"^[0-9a-f]{64}$"
+"""Of `verify_digest`."""
+
+_NAME = re.compile(NAME_PATTERN)
 _MODEL_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _MODEL_ID = re.compile(rf"{_MODEL_PART}(?:/{_MODEL_PART})?")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(DIGEST_PATTERN)
 
 
 def peft_name(layer: int, projection: str, side: str) -> str:

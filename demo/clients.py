@@ -22,8 +22,8 @@ class Generated:
     """What the cloud service answered for one task description.
 
     Attributes:
-        generate_ms: The forward pass alone, in milliseconds.
-        cached: The answer came from the store; `generate_ms` is then of the time it was made.
+        generate_ms: The forward pass alone, in milliseconds; 0 when nothing was generated for this answer.
+        cached: The answer came from the store.
     """
 
     bundle_id: str

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import StreamingResponse
 
 from cloud_service.api.conditional import is_known, select_range
-from cloud_service.api.schemas import DIGEST_PATTERN, NAME_PATTERN, GeneratorAnswer, GeneratorList
+from cloud_service.api.schemas import GeneratorAnswer, GeneratorList
 from cloud_service.service import LoraService
+from contract.names import DIGEST_PATTERN, NAME_PATTERN
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from cloud_service.api.artifacts import REVALIDATE, send_artifact
-from cloud_service.api.schemas import NAME_PATTERN, DeviceList, DeviceReport, PublishSpecializationBody
+from cloud_service.api.schemas import DeviceList, DeviceReport, PublishSpecializationBody
 from cloud_service.api.translation import verify_json
 from cloud_service.channels import ChannelService, PublishedChannel
+from contract.names import NAME_PATTERN
 
 _JSON = "application/json"
 

@@ -17,9 +17,9 @@ from cloud_service.generation import GeneratorInfo, ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraRequest
 from cloud_service.task import Example, TaskDescription, Tool
+from contract.limits import MAX_SPECIALIZATIONS
+from contract.names import DIGEST_PATTERN, NAME_PATTERN
 
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
-DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 _MAX_MODEL_ID_CHARS = 200
 
 
@@ -162,7 +162,7 @@ class DeviceReport(_Body):
     device_id: _Name
     channel: _Name
     channel_version: int = Field(ge=0)
-    specializations: list[RunningSpecialization] = Field(default=[], max_length=1024)
+    specializations: list[RunningSpecialization] = Field(default=[], max_length=MAX_SPECIALIZATIONS)
     runtime_version: _Text = Field(default="", max_length=100)
     edge_model_digest: str = Field(default="", pattern=r"^(?:[0-9a-f]{64})?$")
     reported_at: str = Field(default="", max_length=40, description="When the cloud heard it, ISO 8601, UTC.")
