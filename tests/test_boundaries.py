@@ -39,7 +39,9 @@ TORCH = "torch,transformers,peft,accelerate"
         ("demo", "", f"{TORCH},llama_cpp,redis,fastapi,edge_runtime,training"),
     ],
 )
-def test_modules_import_without(packages: str, left_out: str, forbidden: str, root: Path) -> None:
+def test_every_module_imports_without_the_forbidden_ones(
+    packages: str, left_out: str, forbidden: str, root: Path
+) -> None:
     command = [sys.executable, "-c", SCRIPT, packages, left_out, forbidden]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

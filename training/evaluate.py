@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quantization", default="Q4_K", help="of the served models")
     parser.add_argument("--no-served", action="store_true", help="leave out the product's path")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter of everything, under three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter of everything")
     arguments = parser.parse_args(argv)
     sizes = QUICK if arguments.quick else FULL
     if arguments.no_served:

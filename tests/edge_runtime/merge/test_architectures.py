@@ -23,7 +23,7 @@ def test_rope_scaling_of_an_older_llama(kind_key):
     assert np.array_equal(found.rope_factors, expected.rope_factors)
 
 
-def test_older_gemma_3():
+def test_gemma_3_as_older_transformers_wrote_it_is_the_same_model():
     new = transformers.Gemma3TextConfig(
         vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=7, num_attention_heads=2,
         num_key_value_heads=1, head_dim=32, query_pre_attn_scalar=32, sliding_window=16,

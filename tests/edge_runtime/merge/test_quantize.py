@@ -73,7 +73,7 @@ def info(name: str, *shape: int, dtype: str = "F16") -> TensorInfo:
         (info("blk.0.ffn_up.weight", 512, 256, dtype="F32"), "F16", "F16"),
     ],
 )
-def test_storage_type(tensor, requested, expected):
+def test_tensor_is_stored_as_requested_or_in_the_next_type_that_fits(tensor, requested, expected):
     assert storage_type(tensor, QUANTIZATIONS[requested]).name == expected
 
 

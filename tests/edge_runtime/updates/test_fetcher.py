@@ -57,7 +57,7 @@ async def test_retry_after_is_read_in_both_forms(
     assert caught.value.retry_after_seconds == seconds
 
 
-async def test_unreachable_cloud(fetcher: HttpFetcher, cloud: FakeCloud) -> None:
+async def test_cloud_that_hangs_up_or_does_not_listen_is_unreachable(fetcher: HttpFetcher, cloud: FakeCloud) -> None:
     cloud.fail("/channels/", hang_up=True)
     with pytest.raises(CloudUnreachableError):
         await fetcher.fetch_channel("default", None)
