@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written beside their place, flushed to disk, then renamed.
 
-Used for everything this project keeps on disk. What goes into a file is left to the caller.
+What goes into a file is left to the caller. The device writes models of gigabytes in a way of its own, so that what a
+kill leaves behind cannot pile up.
 """
 
 import os

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cloud_service.generator.edge import edge_shape
+from contract.atomic import atomic_path
 from training.answer_loss import answer_logits, answer_loss
 from training.answering import EdgeModel
 from training.episodes import Instance
@@ -62,9 +63,8 @@ def fit_oracles(
                 for (layer, projection), pair in factors.items()
                 for side, value in zip("AB", pair, strict=True)
             }
-            temporary = path.with_suffix(".tmp")
-            save_file(tensors, temporary)
-            temporary.replace(path)
+            with atomic_path(path) as temporary:
+                save_file(tensors, temporary)
     return [_load(path, edge.model.device) for path in paths]
 
 
