@@ -31,6 +31,7 @@ class Memory:
     Attributes:
         state: What is known.
         trouble: What is wrong with the file; empty when nothing is.
+        is_lost: There was a state, and none of it could be read: what the files on disk are for is not known.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Memory:
     ) -> None:
         self.state = empty
         self.trouble = ""
+        self.is_lost = False
         self._file = file
         self._clock = clock
         self._first_retry_seconds = first_retry_seconds
@@ -58,6 +60,7 @@ class Memory:
         if self.trouble:
             self._telemetry.event("state repaired", trouble=self.trouble)
         if found is None:
+            self.is_lost = bool(self.trouble)
             return
         if found.edge_model_digest != self.state.edge_model_digest:
             self._telemetry.event("state of another edge model dropped", edge_model_digest=found.edge_model_digest)

@@ -6,7 +6,7 @@ and run beside it (`merge_pending`). Rules:
   the same bytes would fail again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
 - A specialization that the channel no longer lists is unloaded and its files are deleted; a channel that cannot be had,
-  or is not there, deletes nothing.
+  or is not there, deletes nothing; nor does a device that has lost its state, until it has heard the channel.
 - Files are deleted in `tick` only, so that nothing is deleted while it is being installed.
 """
 
@@ -278,6 +278,8 @@ class Updater:
                 await self._bring_up(revision.name, entry, load_now=True)
 
     async def _collect(self) -> None:
+        if self.memory.is_lost and (self.poller is None or self.poller.wanted is None):
+            return
         keep = self._slots.paths_in_use()
         for entry in self.memory.state.entries.values():
             for installed in (entry.active, entry.previous):
