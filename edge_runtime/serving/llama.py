@@ -21,6 +21,7 @@ import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.serving.checksum import verify_checksum
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 
 _LOG = logging.getLogger(__name__)
@@ -234,6 +235,7 @@ class LlamaLoader:
         self._prefix_cache = prefix_cache
         self._lock = threading.Lock()
         self._models: dict[Path, tuple[_Model, int]] = {}
+        self._verified: dict[Path, tuple[int, int, int]] = {}
         llama_cpp.llama_log_set(_on_native_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 
@@ -241,6 +243,7 @@ class LlamaLoader:
         for path in (model, adapter):
             if path is not None and not path.is_file():
                 raise ModelLoadError(f"{path.name} does not exist")
+        self._verify(model)
         with ExitStack() as owned:
             shared = self._borrow(model)
             owned.callback(self._return, model)
@@ -248,6 +251,14 @@ class LlamaLoader:
             # From here on the engine's close() frees what was taken; when its making failed, leaving the block did.
             engine._owned = owned.pop_all()
             return engine
+
+    def _verify(self, path: Path) -> None:
+        # Once for each file that was written: a slot that gives way and comes back is not read through again.
+        status = path.stat()
+        version = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._verified.get(path) != version:
+            verify_checksum(path)
+            self._verified[path] = version
 
     def _borrow(self, path: Path) -> _Model:
         with self._lock:

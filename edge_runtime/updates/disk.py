@@ -21,6 +21,7 @@ from pathlib import Path
 from contract.errors import ContractError
 from contract.names import verify_name
 from edge_runtime.errors import ConfigurationError
+from edge_runtime.serving.checksum import CHECKSUM_SUFFIX
 
 _ROLLBACK = "rollback-"
 
@@ -141,7 +142,7 @@ class DataDirectory:
         for folder in (self._bundles, self._adapters, self._slots):
             for path in folder.iterdir():
                 finished = path.with_suffix(".safetensors") if path.suffix == ".part" else path
-                finished = finished.with_name(finished.name.removesuffix(".partial"))
+                finished = finished.with_name(finished.name.removesuffix(".partial").removesuffix(CHECKSUM_SUFFIX))
                 if finished not in keep and path.suffix != ".tmp":
                     deleted.append(path)
         if banks is not None:

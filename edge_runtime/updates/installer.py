@@ -7,11 +7,14 @@ untouched, and no file of its own. Which bundles are wanted, and what is remembe
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from contract.bundle import Bundle
 from contract.gguf_adapter import write_gguf_adapter
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, OutputError
+from edge_runtime.serving.checksum import write_checksum
 from edge_runtime.serving.slots import BASE, Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from edge_runtime.updates.disk import DataDirectory
@@ -72,6 +75,7 @@ class Installer:
                     # Written by an earlier run and damaged since; it can be made again.
                     self._base.unlink()
             await asyncio.to_thread(self._model.quantize_base, self._base, self._verify_running)
+            await self._note_checksum(self._base)
             return BaseOutcome(await self._serve(Revision(BASE, None, "base", self._base)), "")
         except MergeCancelledError:
             raise
@@ -114,6 +118,7 @@ class Installer:
 
         path = self._disk.slot(bundle_id, self._model.type_name)
         report = await asyncio.to_thread(self._model.merge, bundle, path, watch)
+        await self._note_checksum(path)
         try:
             await self._serve(Revision(name, bundle_id, "merged", path), is_wanted)
         except MergeCancelledError:
@@ -154,6 +159,11 @@ class Installer:
             await self._serve(revision, is_wanted)
         else:
             self._slots.register(revision)
+
+    async def _note_checksum(self, path: Path) -> None:
+        # A slot without one serves as well; only damage to it would be found later.
+        with suppress(OSError):
+            await asyncio.to_thread(write_checksum, path)
 
     async def _serve(self, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> Revision:
         slot = await self._slots.prepare(revision)

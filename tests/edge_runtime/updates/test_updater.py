@@ -122,7 +122,8 @@ async def test_unpublished_specialization_is_unloaded_and_its_files_deleted(
         assert files(tmp_path / "edge/bundles") == {f"{kept.bundle_id}.safetensors"}
         assert files(tmp_path / "edge/adapters") == set()
         assert {name for name in files(tmp_path / "edge/slots") if not name.startswith("base")} == {
-            f"{kept.bundle_id}.Q8_0.gguf"
+            f"{kept.bundle_id}.Q8_0.gguf",
+            f"{kept.bundle_id}.Q8_0.gguf.crc32",
         }
     state = json.loads((tmp_path / "edge/state.json").read_text())
     assert set(state["state"]["entries"]) == {"kept"}

@@ -68,6 +68,27 @@ async def test_lost_state_is_rebuilt_from_channel_and_disk(cloud: FakeCloud, tin
     assert [path for path, _ in cloud.requests] == ["/channels/default"]
 
 
+async def test_lost_state_deletes_nothing_before_the_channel_is_heard(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """Without its state a device does not know what its files are for: only the cloud can say what may go."""
+    cloud.publish(cloud.make("router"))
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+        await parts.updater.tick()
+    for name in ("state.json", "state.json.bak"):
+        (tmp_path / "edge" / name).write_bytes(b"garbage")
+    kept = {folder: files(tmp_path / "edge" / folder) for folder in ("banks", "bundles", "slots")}
+    assert all(kept.values())
+    cloud.fail("/channels/", status=503)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        assert parts.device.report().last_poll != "ok"
+    assert {folder: files(tmp_path / "edge" / folder) for folder in kept} == kept
+
+
 async def test_state_of_another_edge_model_is_dropped(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
     cloud.publish(cloud.make("router"))
     settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
@@ -144,11 +165,32 @@ async def test_damaged_slot_on_disk_falls_back_to_the_adapter_and_is_merged_agai
         assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
 
 
+async def test_flipped_bit_in_a_slot_is_found_before_it_serves(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """Weights that the disk changed give finite logits and wrong answers: only the checksum can tell."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+        good, _ = await ask(parts, "router")
+    slot = tmp_path / f"edge/slots/{wanted.bundle_id}.Q8_0.gguf"
+    data = bytearray(slot.read_bytes())
+    data[len(data) // 2] ^= 1
+    slot.write_bytes(data)
+    async with device(settings) as parts:
+        assert await ask(parts, "router") == (good, f"adapter-{wanted.bundle_id}")
+        await parts.updater.merge_pending()
+        assert await ask(parts, "router") == (good, f"merged-{wanted.bundle_id}")
+
+
 async def test_damaged_base_is_made_again(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
     async with device(settings) as parts:
         answer = await ask(parts, "base")
-    (base,) = (tmp_path / "edge/slots").glob("base.*")
+    (base,) = (tmp_path / "edge/slots").glob("base.*.gguf")
     base.write_bytes(base.read_bytes()[:10_000])
     async with device(settings) as parts:
         assert await ask(parts, "base") == answer
