@@ -1,4 +1,4 @@
-"""Recipe format 1: the gates of one generation, and what they are gates of. About a kilobyte.
+"""Recipe format 1: the gates of one generation, and what they are gates of. A few kilobytes.
 
 With the bank at hand, a recipe is enough to rebuild the bundle bit for bit (`contract.assembly.build_bundle`).
 See docs/bundle-format.md. Where recipes are kept, and for how long, is left to the services.
