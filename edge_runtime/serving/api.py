@@ -8,7 +8,7 @@ its generation. Which slots exist is not decided here.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
@@ -245,22 +245,45 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> Fa
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_body(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        message = f"{where}: {first['msg']}" if where else str(first["msg"])
-        refused = InvalidRequestError(message, "/docs has the schema of the body")
-        return error_response(refused, record_of(request.scope))
+        return error_response(_refused(error.errors()), record_of(request.scope))
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
         record = record_of(request.scope)
         if isinstance(error, RefusedBody):
             return error_response(error.reason, record)
+        if isinstance(error.__cause__, ValueError | RecursionError):
+            return error_response(_unreadable(error.__cause__), record)
         record.error = _HTTP_ERROR_CODES.get(error.status_code, "http_error")
         body = error_body(record.error, str(error.detail), "/docs has the paths", record.request_id, error.status_code)
         return JSONResponse(body, error.status_code, error.headers)
 
     return app
+
+
+def _refused(faults: Sequence[Any]) -> InvalidRequestError:
+    """One error for a body that does not fit the schema."""
+    if faults[0]["type"] == "json_invalid":
+        at, why = faults[0]["loc"][-1], faults[0].get("ctx", {}).get("error", "")
+        return InvalidRequestError(f"expected JSON, found a fault at character {at}: {why}", "send one JSON object")
+    # A field of several forms has a fault for each; the one that got past the type tells what is wrong.
+    field = faults[0]["loc"][:2]
+    of_field = [fault for fault in faults if fault["loc"][:2] == field]
+    told = next((fault for fault in of_field if not fault["type"].endswith("_type")), faults[0])
+    where = ".".join(str(part) for part in told["loc"] if part != "body")
+    message = f"{where}: {told['msg']}" if where else str(told["msg"])
+    return InvalidRequestError(message, "/docs has the schema of the body")
+
+
+def _unreadable(cause: BaseException) -> InvalidRequestError:
+    """The error for a body that could not even be parsed; the framework only says that there was one."""
+    if isinstance(cause, UnicodeDecodeError):
+        return InvalidRequestError(
+            f"expected UTF-8, found {cause.reason} at byte {cause.start}", "encode the body as UTF-8"
+        )
+    if isinstance(cause, RecursionError):
+        return InvalidRequestError("expected JSON of reasonable depth, found deeper nesting")
+    return InvalidRequestError("expected JSON with numbers of reasonable length, found a longer one")
 
 
 async def _unless_hung_up(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

@@ -6,7 +6,7 @@ nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt
@@ -38,6 +38,17 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "response_format": (None, {"type": "text"}),
 }
 
+
+def _verify_unicode(text: str) -> str:
+    # JSON can spell half of a surrogate pair ("\\ud800"), which no encoder takes.
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("expected valid Unicode, found a lone surrogate") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_verify_unicode)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
@@ -87,7 +98,7 @@ class _Body(BaseModel):
 class CompletionBody(_Body):
     """Body of `POST /v1/completions`: one prompt, as text or as tokens."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)] | Annotated[list[int], Field(min_length=1)]
+    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)] | Annotated[list[int], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = _COMPLETION_MAX_TOKENS
 
     def to_request(self) -> CompletionRequest:
@@ -109,14 +120,14 @@ class TextPart(BaseModel):
     """A part of a message's content; only text is understood."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class MessageBody(BaseModel):
     """One message; a content in parts is joined."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart]
+    content: Text | list[TextPart]
 
     def to_message(self) -> ChatMessage:
         """The message with its content as one text; `developer` is OpenAI's newer word for `system`."""

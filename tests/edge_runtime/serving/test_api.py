@@ -153,6 +153,30 @@ async def test_content_in_parts_is_joined_and_developer_is_system(
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"model": "base", "prompt": "\xff"}', "expected UTF-8, found invalid start byte at byte 29"),
+        (b'{"mod', "expected JSON, found a fault at character 1"),
+        (b"[" * 100_000, "deeper nesting"),
+        (b'{"model": "base", "prompt": "x", "max_tokens": ' + b"9" * 9_000 + b"}", "numbers of reasonable length"),
+        (b'{"model": "base", "prompt": "\\ud800"}', "prompt"),
+        (b'{"model": "base", "prompt": ["\\ud800"]}', "lone surrogate"),
+        (b'{"model": "base", "prompt": ["a", "b"]}', "at most 1 item"),
+        (b'{"model": "base", "prompt": []}', "at least 1 item"),
+    ],
+)
+async def test_body_that_cannot_be_read_is_told_what_is_wrong(
+    client: httpx2.AsyncClient, body: bytes, told: str
+) -> None:
+    answer = await client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "invalid_request"
+    assert told in error["message"]
+    assert "parsing the body" not in error["message"]
+
+
 REFUSED = [
     ({"messages": []}, 400, "invalid_request"),
     ({"messages": "hi"}, 400, "invalid_request"),
