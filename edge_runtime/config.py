@@ -34,7 +34,7 @@ class EdgeSettings(BaseSettings):
     ] = ""
     channel: Annotated[str, Field(description="Channel to follow.")] = "default"
     device_id: Annotated[
-        str, Field(max_length=128, description="Name of this device towards the cloud; empty takes the host's name.")
+        str, Field(description="Name of this device towards the cloud; empty makes one of the host's name.")
     ] = ""
     poll_interval_seconds: Annotated[
         float, Field(gt=0, le=86_400, description="Between two polls, give or take a tenth.")
@@ -106,8 +106,8 @@ class EdgeSettings(BaseSettings):
 
     @property
     def effective_device_id(self) -> str:
-        """The device's name: the configured one, or the host's."""
-        return self.device_id or re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:128] or "device"
+        """The device's name: the configured one, or the host's as a name that the cloud takes."""
+        return self.device_id or re.sub(r"[^a-z0-9]+", "-", platform.node().lower())[:64].strip("-") or "device"
 
     @property
     def effective_threads(self) -> int:
@@ -121,6 +121,11 @@ class EdgeSettings(BaseSettings):
     @classmethod
     def _channel_is_a_name(cls, value: str) -> str:
         return _as_value(verify_name, value)
+
+    @field_validator("device_id")
+    @classmethod
+    def _device_id_is_a_name(cls, value: str) -> str:
+        return _as_value(verify_name, value) if value else value
 
     @field_validator("admit_master_digest")
     @classmethod

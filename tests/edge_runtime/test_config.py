@@ -1,10 +1,12 @@
 """Settings: defaults, refusals, and what is derived from them."""
 
+import platform
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from contract.names import verify_name
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ConfigurationError
 
@@ -20,12 +22,24 @@ def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "expected"),
+    [("LAPTOP-X", "laptop-x"), ("Johns-MacBook.local", "johns-macbook-local"), ("x" * 80, "x" * 64), ("", "device")],
+)
+def test_host_name_becomes_a_device_id_that_the_cloud_takes(
+    monkeypatch: pytest.MonkeyPatch, host: str, expected: str
+) -> None:
+    monkeypatch.setattr(platform, "node", lambda: host)
+    assert verify_name(EdgeSettings().effective_device_id) == expected
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("CLOUD_URL", "ftp://cloud"),
         ("CLOUD_URL", "cloud:8080"),
         ("CHANNEL", "../secrets"),
         ("CHANNEL", "Upper"),
+        ("DEVICE_ID", "LAPTOP-X"),
         ("TYPE", "Q3_K"),
         ("PORT", "70000"),
         ("MAX_RESIDENT", "0"),
