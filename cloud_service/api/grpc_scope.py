@@ -12,10 +12,11 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cloud_service.api.scope import new_request_id
-from cloud_service.errors import CloudError, UnavailableError, status_of
+from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError, status_of
 from cloud_service.telemetry import Metrics, describe_crash
 
 _log = structlog.get_logger(__name__)
@@ -35,15 +36,25 @@ class GrpcScope(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(_OURS):
             return handler
         proposed = dict(handler_call_details.invocation_metadata).get("x-request-id")
-        codec = (handler.request_deserializer, handler.response_serializer)
+        # Parsed inside the call: what gRPC cannot parse it answers by itself, without a code or a request id.
+        codec = (None, handler.response_serializer)
 
-        async def unary(request: Any, context: Any) -> Any:
-            async with self._call(method, proposed, context):
-                return await handler.unary_unary(request, context)
+        def parse(data: bytes) -> Any:
+            try:
+                return handler.request_deserializer(data)
+            except DecodeError as e:
+                raise MalformedBodyError(
+                    f"expected a message of {method}, found {len(data)} bytes that are none",
+                    "encode it by protos/, texts in UTF-8",
+                ) from e
 
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        async def unary(data: bytes, context: Any) -> Any:
             async with self._call(method, proposed, context):
-                async for message in handler.unary_stream(request, context):
+                return await handler.unary_unary(parse(data), context)
+
+        async def stream(data: bytes, context: Any) -> AsyncIterator[Any]:
+            async with self._call(method, proposed, context):
+                async for message in handler.unary_stream(parse(data), context):
                     yield message
 
         if handler.response_streaming:

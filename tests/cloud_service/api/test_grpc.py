@@ -230,3 +230,13 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
         names = {service.name for service in answer.list_services_response.service}
         assert {"loragen.v1.Generator", "loragen.v1.Channels", "grpc.health.v1.Health"} <= names
         break
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe"], ids=["garbage", "invalid UTF-8"])
+async def test_bytes_that_are_no_message_get_an_error_of_ours(channel: grpc.aio.Channel, data: bytes) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await channel.unary_unary("/loragen.v1.Generator/GenerateLora")(data)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    trailers = _trailers(caught.value)
+    assert trailers["loragen-error-code"] == "malformed_body"
+    assert trailers["loragen-request-id"]
