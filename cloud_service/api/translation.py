@@ -90,6 +90,8 @@ def _from_http(error: HTTPException) -> CloudError:
         )
     if isinstance(error.__cause__, RecursionError):
         return MalformedBodyError("expected JSON of reasonable depth, found deeper nesting")
+    if isinstance(error.__cause__, ValueError):  # of all that is JSON, Python refuses only numbers of too many digits
+        return MalformedBodyError("expected JSON with numbers of reasonable length, found a longer one")
     if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return RequestError(str(error.detail))
     return CloudError(str(error.detail))

@@ -89,6 +89,7 @@ async def test_field_that_is_none_is_named_with_what_was_expected(
         (b"description=a", "JSON"),
         (b"\x00\x01\x02", "JSON"),
         (b'{"description": "a", "tools": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nesting"),
+        (b'{"description": ' + b"9" * 9_000 + b"}", "numbers"),
     ],
 )
 async def test_body_that_is_no_json_in_utf8_is_malformed(http: httpx2.AsyncClient, content: bytes, told: str) -> None:
