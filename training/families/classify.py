@@ -90,6 +90,9 @@ _TOPICS = (
     ("world", "sport", "business", "technology"),
     ("international", "sports", "economy", "science"),
     ("politics", "athletics", "finance", "tech"),
+    ("WORLD", "SPORT", "BIZ", "SCITECH"),
+    ("foreign news", "sports news", "business news", "science news"),
+    ("world events", "games and matches", "companies and markets", "computers and research"),
 )
 _SENTIMENTS = (
     ("negative", "positive"),
@@ -99,11 +102,22 @@ _SENTIMENTS = (
     ("NEG", "POS"),
     ("thumbs down", "thumbs up"),
     ("dislike", "like"),
+    ("unfavourable", "favourable"),
+    ("negative review", "positive review"),
+    ("disappointed", "satisfied"),
 )
 _DOMAINS = (
     ("banking", "credit_cards", "home", "meta", "small_talk", "travel", "utility", "work"),
     ("bank account", "credit card", "home", "assistant settings", "chitchat", "travel", "tools", "job"),
+    ("accounts", "cards", "household", "assistant", "conversation", "trips", "everyday help", "office"),
+    ("BANK", "CARDS", "HOME", "SETTINGS", "CHAT", "TRAVEL", "UTILITY", "WORK"),
 )
+_NEWS = ("news", "article", "headline", "text", "news item", "story", "press report", "snippet")
+_REVIEW = ("review", "text", "comment", "sentence", "feedback", "user post", "customer comment", "remark")
+_UTTERANCE = ("request", "message", "utterance", "user question", "query", "command", "chat line", "question")
+_TOPIC = ("topic", "subject", "section", "category", "theme", "subject area", "field", "news desk")
+_SENTIMENT = ("sentiment", "tone", "opinion", "mood", "attitude", "verdict", "feeling", "polarity")
+_DOMAIN = ("domain", "topic", "area", "department", "subject", "category", "field", "kind of request")
 _POLARITY = {"very negative": 0, "negative": 0, "positive": 1, "very positive": 1, "Bad": 0, "Good": 1}
 
 
@@ -129,14 +143,12 @@ def load_data_sets(data: Path) -> list[LabelledTexts]:
         if record["source"] == "clinc150":  # in the published split, which routing follows, too: a text has one split
             text = " ".join(record["utterance"].split())
             domains[CLINC_SPLITS[record["split"]]].append((text, _DOMAINS[0].index(record["domain"])))
-    review, utterance = ("review", "text", "comment", "sentence"), ("request", "message", "utterance", "user question")
-    sentiment, topic = ("sentiment", "tone", "opinion", "mood"), ("topic", "subject", "section", "category")
     return [
-        LabelledTexts("agnews", ("news", "article", "headline", "text"), topic, _TOPICS, _by_split(by_name["agnews"])),
-        LabelledTexts("sst2", review, sentiment, _SENTIMENTS, _by_split(by_name["sst2"])),
-        LabelledTexts("reviews", review, sentiment, _SENTIMENTS, _by_split(by_name["reviews"])),
-        LabelledTexts("phrases", review, sentiment, _SENTIMENTS, _by_split(by_name["phrases"])),
-        LabelledTexts("domains", utterance, ("domain", "topic", "area"), _DOMAINS, domains),
+        LabelledTexts("agnews", _NEWS, _TOPIC, _TOPICS, _by_split(by_name["agnews"])),
+        LabelledTexts("sst2", _REVIEW, _SENTIMENT, _SENTIMENTS, _by_split(by_name["sst2"])),
+        LabelledTexts("reviews", _REVIEW, _SENTIMENT, _SENTIMENTS, _by_split(by_name["reviews"])),
+        LabelledTexts("phrases", _REVIEW, _SENTIMENT, _SENTIMENTS, _by_split(by_name["phrases"])),
+        LabelledTexts("domains", _UTTERANCE, _DOMAIN, _DOMAINS, domains),
     ]
 
 

@@ -13,18 +13,25 @@ from training.episodes import Episode, Instance, choose_examples
 from training.families import wording
 
 SLOT_NAMES: dict[str, tuple[str, ...]] = {
-    "date": ("date", "day"),
-    "city": ("city", "town", "name of the city"),
-    "time": ("time", "time of day"),
-    "count": ("number", "quantity", "how many"),
-    "genre": ("genre", "style of music or film"),
-    "place": ("name of the place", "venue", "restaurant or hotel name"),
-    "person": ("person", "name of the artist or person"),
-    "title": ("title", "name of the song, film or album"),
-    "account": ("account type", "kind of account"),
-    "category": ("category", "type of event or service"),
-    "money": ("amount", "amount of money"),
-    "location": ("location", "area", "address"),
+    "date": ("date", "day", "calendar day", "date asked for", "day of the booking or event"),
+    "city": ("city", "town", "name of the city", "city name", "municipality"),
+    "time": ("time", "time of day", "hour", "clock time", "time asked for"),
+    "count": ("number", "quantity", "how many", "count", "number of people, things or days", "figure"),
+    "genre": ("genre", "style of music or film", "cuisine or genre", "style", "kind of music, film or food"),
+    "place": (
+        "name of the place",
+        "venue",
+        "restaurant or hotel name",
+        "name of the venue",
+        "name of the business",
+        "establishment",
+    ),
+    "person": ("person", "name of the artist or person", "person's name", "name of the person", "full or given name"),
+    "title": ("title", "name of the song, film or album", "title of the work", "name of the event or work"),
+    "account": ("account type", "kind of account", "type of account", "bank account type", "account kind"),
+    "category": ("category", "type of event or service", "type", "kind of event, ride or car", "class of service"),
+    "money": ("amount", "amount of money", "sum", "sum of money", "price or amount", "money"),
+    "location": ("location", "area", "address", "area or address", "whereabouts", "spot on the map"),
 }
 _FIELDS = {
     "date": "date event_date check_in_date visit_date departure_date appointment_date show_date check_out_date "

@@ -11,6 +11,7 @@ from cloud_service.task import Example, TaskDescription
 from training.corpus import Split
 from training.episodes import Episode, Instance, choose_examples
 from training.families import wording
+from training.families.transform_wording import WORDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,206 +28,26 @@ def _words(text: str) -> list[str]:
 
 
 TRANSFORMATIONS = (
-    Transformation(
-        "upper",
-        str.upper,
-        (
-            "Write the text in capital letters.",
-            "Convert everything to uppercase.",
-            "Change the message to upper case.",
-            "Shout: repeat the text in all caps.",
-        ),
-    ),
-    Transformation(
-        "lower",
-        str.lower,
-        (
-            "Write the text in lower case.",
-            "Convert all letters to lowercase.",
-            "Make every letter small.",
-            "Remove all capitals from the text by lowering them.",
-        ),
-    ),
-    Transformation(
-        "title",
-        lambda t: " ".join(w.capitalize() for w in _words(t)),
-        (
-            "Capitalize each word.",
-            "Write the text in title case.",
-            "Start every word with a capital letter.",
-            "Turn the sentence into a headline: capitalize every word.",
-        ),
-    ),
-    Transformation(
-        "first_word",
-        lambda t: _words(t)[0],
-        (
-            "Give the first word of the text.",
-            "Return only the first word.",
-            "Which word does the sentence start with?",
-            "Output the word at the beginning.",
-        ),
-    ),
-    Transformation(
-        "last_word",
-        lambda t: _words(t)[-1],
-        (
-            "Give the last word of the text.",
-            "Return only the last word.",
-            "Which word does the sentence end with?",
-            "Output the final word.",
-        ),
-    ),
-    Transformation(
-        "second_word",
-        lambda t: _words(t)[1],
-        (
-            "Give the second word of the text.",
-            "Return only word number two.",
-            "Which word comes second?",
-            "Output the second word.",
-        ),
-    ),
-    Transformation(
-        "first_two_words",
-        lambda t: " ".join(_words(t)[:2]),
-        (
-            "Give the first two words.",
-            "Return the first two words of the text.",
-            "Cut the text after two words.",
-            "Output only the two words at the beginning.",
-        ),
-    ),
-    Transformation(
-        "first_letter",
-        lambda t: t[0],
-        (
-            "Give the first letter of the text.",
-            "Return only the first character.",
-            "Which letter does the text start with?",
-            "Output the initial letter.",
-        ),
-    ),
-    Transformation(
-        "reverse_words",
-        lambda t: " ".join(reversed(_words(t))),
-        (
-            "Reverse the order of the words.",
-            "Write the words backwards, last word first.",
-            "Invert the word order.",
-            "Output the words in reverse order.",
-        ),
-    ),
-    Transformation(
-        "initials",
-        lambda t: "".join(w[0] for w in _words(t)).upper(),
-        (
-            "Make an acronym from the text.",
-            "Give the initials of the words.",
-            "Write the first letter of each word in capitals.",
-            "Abbreviate the text to its initials.",
-        ),
-    ),
-    Transformation(
-        "hyphens",
-        lambda t: "-".join(_words(t)),
-        (
-            "Replace the spaces with hyphens.",
-            "Join the words with hyphens.",
-            "Put a dash between the words.",
-            "Turn spaces into hyphens.",
-        ),
-    ),
-    Transformation(
-        "snake",
-        lambda t: "_".join(_words(t.lower())),
-        (
-            "Convert the text to snake_case.",
-            "Write it in snake case.",
-            "Join the words in lower case with underscores.",
-            "Turn the text into a snake_case name.",
-        ),
-    ),
-    Transformation(
-        "quote",
-        lambda t: f'"{t}"',
-        (
-            "Put the text in quotation marks.",
-            "Wrap the message in double quotes.",
-            "Quote the text.",
-            "Add quotes around the text.",
-        ),
-    ),
-    Transformation(
-        "repeat",
-        lambda t: t,
-        (
-            "Repeat the text exactly.",
-            "Copy the input.",
-            "Echo the message without changes.",
-            "Output the same text again.",
-        ),
-    ),
-    Transformation(
-        "drop_last",
-        lambda t: " ".join(_words(t)[:-1]),
-        (
-            "Remove the last word.",
-            "Drop the final word of the text.",
-            "Repeat the text without its last word.",
-            "Delete the word at the end.",
-        ),
-    ),
-    Transformation(
-        "drop_first",
-        lambda t: " ".join(_words(t)[1:]),
-        (
-            "Remove the first word.",
-            "Drop the first word of the text.",
-            "Repeat the text without its first word.",
-            "Delete the word at the beginning.",
-        ),
-    ),
-    Transformation(
-        "commas",
-        lambda t: ", ".join(_words(t)),
-        (
-            "Separate the words with commas.",
-            "Put a comma between the words.",
-            "List the words with commas.",
-            "Write a comma-separated list of the words.",
-        ),
-    ),
-    Transformation(
-        "count",
-        lambda t: str(len(_words(t))),
-        (
-            "Count the words.",
-            "How many words does the text have?",
-            "Give the number of words.",
-            "Output the word count.",
-        ),
-    ),
-    Transformation(
-        "exclaim",
-        lambda t: t.rstrip(".?!") + "!",
-        (
-            "End the text with an exclamation mark.",
-            "Add an exclamation mark.",
-            "Make it an exclamation with ! at the end.",
-            "Finish the sentence with !.",
-        ),
-    ),
-    Transformation(
-        "please",
-        lambda t: "please " + t,
-        (
-            "Make the request polite by putting please in front.",
-            "Add please at the beginning.",
-            "Start the text with please.",
-            "Prefix the request with the word please.",
-        ),
-    ),
+    Transformation("upper", str.upper, WORDINGS["upper"]),
+    Transformation("lower", str.lower, WORDINGS["lower"]),
+    Transformation("title", lambda t: " ".join(w.capitalize() for w in _words(t)), WORDINGS["title"]),
+    Transformation("first_word", lambda t: _words(t)[0], WORDINGS["first_word"]),
+    Transformation("last_word", lambda t: _words(t)[-1], WORDINGS["last_word"]),
+    Transformation("second_word", lambda t: _words(t)[1], WORDINGS["second_word"]),
+    Transformation("first_two_words", lambda t: " ".join(_words(t)[:2]), WORDINGS["first_two_words"]),
+    Transformation("first_letter", lambda t: t[0], WORDINGS["first_letter"]),
+    Transformation("reverse_words", lambda t: " ".join(reversed(_words(t))), WORDINGS["reverse_words"]),
+    Transformation("initials", lambda t: "".join(w[0] for w in _words(t)).upper(), WORDINGS["initials"]),
+    Transformation("hyphens", lambda t: "-".join(_words(t)), WORDINGS["hyphens"]),
+    Transformation("snake", lambda t: "_".join(_words(t.lower())), WORDINGS["snake"]),
+    Transformation("quote", lambda t: f'"{t}"', WORDINGS["quote"]),
+    Transformation("repeat", lambda t: t, WORDINGS["repeat"]),
+    Transformation("drop_last", lambda t: " ".join(_words(t)[:-1]), WORDINGS["drop_last"]),
+    Transformation("drop_first", lambda t: " ".join(_words(t)[1:]), WORDINGS["drop_first"]),
+    Transformation("commas", lambda t: ", ".join(_words(t)), WORDINGS["commas"]),
+    Transformation("count", lambda t: str(len(_words(t))), WORDINGS["count"]),
+    Transformation("exclaim", lambda t: t.rstrip(".?!") + "!", WORDINGS["exclaim"]),
+    Transformation("please", lambda t: "please " + t, WORDINGS["please"]),
 )
 
 
@@ -248,9 +69,7 @@ class TextTransformation:
         task = TaskDescription(
             description=asked if rng.random() < 0.95 or not examples else "",
             examples=tuple(Example(e.input, e.output) for e in examples),
-            output_format=wording.maybe(
-                rng, 0.2, ("Only the result.", "the changed text", "Answer with the result only.")
-            ),
+            output_format=wording.maybe(rng, 0.2, wording.TRANSFORM_FORMAT),
         )
         return Episode(f"transform/{function.name}", task, tuple(instances[taken : taken + inputs]))
 
