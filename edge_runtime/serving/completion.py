@@ -174,10 +174,9 @@ def prompt_tokens(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt)
     """
     match prompt:
         case TextPrompt(text):
-            tokens = engine.tokenize(text, add_special=True)
+            tokens = engine.tokenize(text)
         case ChatPrompt(messages):
-            # A template writes BOS itself where the model wants one, as in training; adding another would double it.
-            tokens = engine.tokenize(engine.render_chat(messages), add_special=False)
+            tokens = engine.tokenize_chat(messages)
         case TokenPrompt(given):
             tokens = list(given)
             if tokens and not 0 <= min(tokens) <= max(tokens) < engine.vocab_tokens:

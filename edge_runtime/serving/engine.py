@@ -56,17 +56,14 @@ class Engine(Protocol):
         """Tokens in the vocabulary."""
         ...
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        """Tokens of a text; markup of special tokens is recognized.
-
-        Args:
-            text: The text.
-            add_special: Prepend what the model's tokenizer prepends (BOS); False for text that a template made.
-        """
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of a text as it stands, with the BOS that the tokenizer prepends; markup of control tokens is obeyed."""
         ...
 
-    def render_chat(self, messages: Sequence[ChatMessage]) -> str:
-        """The prompt that the model's own template makes of `messages`.
+    def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """Tokens of the prompt that the model's own template makes of `messages`.
+
+        Only the template's markup is obeyed: what a message says is text, even where it spells a control token.
 
         Raises:
             InvalidRequestError: The model has no template, or the template refuses the messages.

@@ -23,6 +23,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from edge_runtime.errors import InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.serving.checksum import verify_checksum
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
+from edge_runtime.serving.markup import ControlMarkup
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ _PREFILL_BATCH = 512
 
 _PENALTY_WINDOW = 1_024
 """Generated tokens that frequency and presence penalties look back on."""
+
+_CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+"""Tokens that llama_tokenize obeys only when told to parse markup. Tokens that a model's maker added for text, such as
+`</think>`, are found in any text."""
 
 _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 """ggml_log_level (debug, info, warn, error) to the level of our log; llama.cpp's info is a page for each load."""
@@ -72,6 +77,11 @@ class _Model:
         self.vocab = llama_cpp.llama_model_get_vocab(self.handle)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self.handle)
+        self.markup = ControlMarkup(
+            self._token_text(token)
+            for token in range(self.vocab_size)
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & _CONTROL
+        )
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self.chat_format = None
         if template:
@@ -82,13 +92,13 @@ class _Model:
             )
 
     def _token_text(self, token: int) -> str:
-        return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8"))
+        return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"))
 
-    def piece(self, token: int) -> bytes:
+    def piece(self, token: int, *, markup: bool = False) -> bytes:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            written = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, False)
+            written = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, markup)
             if written >= 0:
                 return bytes(buffer.raw[:written])
             size = -written
@@ -140,17 +150,32 @@ class LlamaEngine:
         self._owned.callback(llama_cpp.llama_adapter_lora_free, lora)
         return lora
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
+        return self._tokens_of(text, add_special=True, markup=True)
+
+    def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+        prompt = self._render(messages)
+        markup = self._model.markup
+        marked = [ChatMessage(message.role, markup.mark(message.content)) for message in messages]
+        # A template writes BOS itself where the model wants one, as in training; adding another would double it.
+        if marked == list(messages):
+            return self._tokens_of(prompt, add_special=False, markup=True)
+        tokens: list[int] = []
+        for text, is_control in markup.split(self._render(marked)):
+            tokens += self._tokens_of(text, add_special=False, markup=is_control)
+        return tokens
+
+    def _tokens_of(self, text: str, *, add_special: bool, markup: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
         # A token stands for at least one byte, save for BOS and EOS, so that one call is enough.
         room = len(data) + 2
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._model.vocab, data, len(data), tokens, room, add_special, True)
+        count = llama_cpp.llama_tokenize(self._model.vocab, data, len(data), tokens, room, add_special, markup)
         if count < 0:
             raise InvalidRequestError(f"cannot tokenize {len(data)} bytes into {room} tokens: the model needs {-count}")
         return list(tokens[:count])
 
-    def render_chat(self, messages: Sequence[ChatMessage]) -> str:
+    def _render(self, messages: Sequence[ChatMessage]) -> str:
         if self._model.chat_format is None:
             raise InvalidRequestError(
                 "this model's file has no chat template", "use /v1/completions", code="chat_template_missing"

@@ -55,11 +55,11 @@ class FakeEngine:
     closed: bool = False
     prefilled: list[list[int]] = field(default_factory=list)
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        return ([1] if add_special else []) + [ord(c) % 250 + 2 for c in text]
+    def tokenize(self, text: str) -> list[int]:
+        return [1, *(ord(c) % 250 + 2 for c in text)]
 
-    def render_chat(self, messages: Sequence[ChatMessage]) -> str:
-        return "".join(f"<{m.role}>{m.content}" for m in messages)
+    def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
+        return self.tokenize("".join(f"<{m.role}>{m.content}" for m in messages))[1:]
 
     def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
         self.prefilled.append(list(prompt))

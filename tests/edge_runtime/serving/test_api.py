@@ -149,7 +149,7 @@ async def test_content_in_parts_is_joined_and_developer_is_system(
     ]
     answer = await client.post("/v1/chat/completions", json={"model": "router", "messages": messages})
     engine = loader.engines[1]
-    assert engine.prefilled[-1] == engine.tokenize("<system>D<user>ab", add_special=False)
+    assert engine.prefilled[-1] == engine.tokenize("<system>D<user>ab")[1:]
     assert answer.status_code == 200
 
 
