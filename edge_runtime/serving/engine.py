@@ -57,7 +57,11 @@ class Engine(Protocol):
         ...
 
     def tokenize(self, text: str) -> list[int]:
-        """Tokens of a text as it stands, with the BOS that the tokenizer prepends; markup of control tokens is obeyed."""
+        """Tokens of a text as it stands, with the BOS that the tokenizer prepends; markup of control tokens is obeyed.
+
+        Raises:
+            ContextLengthError: It is so long that no tokens of this vocabulary would fit the context.
+        """
         ...
 
     def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
@@ -67,6 +71,7 @@ class Engine(Protocol):
 
         Raises:
             InvalidRequestError: The model has no template, or the template refuses the messages.
+            ContextLengthError: As for `tokenize`.
         """
         ...
 

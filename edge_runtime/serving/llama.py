@@ -20,7 +20,7 @@ import llama_cpp
 import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from edge_runtime.errors import InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.serving.checksum import verify_checksum
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 from edge_runtime.serving.markup import ControlMarkup
@@ -82,6 +82,7 @@ class _Model:
             for token in range(self.vocab_size)
             if llama_cpp.llama_vocab_get_attr(self.vocab, token) & _CONTROL
         )
+        self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self.chat_format = None
         if template:
@@ -151,10 +152,12 @@ class LlamaEngine:
         return lora
 
     def tokenize(self, text: str) -> list[int]:
+        self._verify_length(text)
         return self._tokens_of(text, add_special=True, markup=True)
 
     def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
         prompt = self._render(messages)
+        self._verify_length(prompt)
         markup = self._model.markup
         marked = [ChatMessage(message.role, markup.mark(message.content)) for message in messages]
         # A template writes BOS itself where the model wants one, as in training; adding another would double it.
@@ -164,6 +167,17 @@ class LlamaEngine:
         for text, is_control in markup.split(self._render(marked)):
             tokens += self._tokens_of(text, add_special=False, markup=is_control)
         return tokens
+
+    def _verify_length(self, text: str) -> None:
+        # Tokenizing takes time that grows with the text, and nobody else is answered meanwhile.
+        size = len(text.encode("utf-8", "replace"))
+        least = -(-size // self._model.longest_token_bytes)
+        if least >= self.context_tokens:
+            raise ContextLengthError(
+                f"the prompt of {size} bytes has at least {least} tokens, the context of this model "
+                f"{self.context_tokens}, and at least one must be left for the answer",
+                f"shorten the prompt to {self.context_tokens - 1} tokens",
+            )
 
     def _tokens_of(self, text: str, *, add_special: bool, markup: bool) -> list[int]:
         data = text.encode("utf-8", "replace")

@@ -11,7 +11,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from contract.bundle import parse_bundle
 from contract.gguf_adapter import write_gguf_adapter
-from edge_runtime.errors import InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
@@ -245,5 +245,20 @@ def test_adapter_of_nan_is_caught_by_its_logits(
 
 
 def test_text_of_any_kind_is_tokenized(engine: LlamaEngine) -> None:
-    for text in ("", "\0", "\ud800", "東京" * 100, "<|user|>" * 50, "a" * 5_000):
+    for text in ("", "\0", "\ud800", "東京" * 100, "<|user|>" * 50, "a" * 3_000):
         assert len(engine.tokenize(text)) <= len(text.encode("utf-8", "replace")) + 1
+
+
+@pytest.mark.parametrize("piece", [" ", "a", "東", "<|assistant|>"])
+def test_text_too_long_for_any_tokens_is_refused_untokenized(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch, piece: str
+) -> None:
+    """What would take seconds is refused by its length; what the longest token could still fit is tokenized."""
+    longest = len("<|assistant|>")
+    most = (engine.context_tokens - 1) * longest // len(piece.encode())
+    assert engine.tokenize(piece * most)
+    monkeypatch.setattr(llama_cpp, "llama_tokenize", None)
+    with pytest.raises(ContextLengthError, match="256"):
+        engine.tokenize(piece * (most + 1))
+    with pytest.raises(ContextLengthError, match="256"):
+        engine.tokenize_chat((ChatMessage("user", piece * (most + 1)),))
