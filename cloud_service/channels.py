@@ -25,7 +25,7 @@ from cloud_service.watching import ChannelWatch
 from contract.channel import Channel, Specialization, encode_channel, parse_channel
 from contract.digest import sha256_hex
 from contract.errors import ContractError
-from contract.names import verify_name
+from contract.names import BASE_NAME, verify_name
 from contract.recipe import parse_recipe
 
 _MAX_ATTEMPTS = 20
@@ -86,7 +86,7 @@ class ChannelService:
             expected_digest: The document that the caller saw; None publishes over anything.
 
         Raises:
-            InvalidRequestError: A name is none, or the channel is full.
+            InvalidRequestError: A name is none or is taken by the edge model itself, or the channel is full.
             NotFoundError: The bundle is not known.
             PreconditionError: The channel is not the one that the caller saw.
             ConflictError: Other writers kept winning.
@@ -95,9 +95,9 @@ class ChannelService:
         _verify(channel)
         _verify(name)
         lora = await self._store.load_lora(bundle_id)
-        if lora is None or not await self._store.keep(bundle_id):
+        specialization = None if lora is None else _specialization(name, lora)
+        if specialization is None or not await self._store.keep(bundle_id):
             raise NotFoundError(f"no bundle {bundle_id}", "generate it, then publish it", code="bundle_not_found")
-        specialization = _specialization(name, lora)
 
         def put(entries: dict[str, Specialization]) -> None:
             entries[name] = specialization
@@ -196,6 +196,12 @@ def _verify(name: str) -> None:
 
 def _specialization(name: str, lora: StoredLora) -> Specialization:
     recipe = parse_recipe(lora.recipe)
+    if name in (BASE_NAME, recipe.edge_model_id):
+        raise InvalidRequestError(
+            f"the name {name!r} belongs to the base model on every device",
+            "publish it under another name",
+            code="reserved_name",
+        )
     return Specialization(
         name=name,
         bundle_id=lora.bundle_id,

@@ -13,6 +13,9 @@ PROJECTIONS = ("gate", "up", "down")
 
 SIDES = ("A", "B")
 
+BASE_NAME = "base"
+"""Name under which every device serves the model without a LoRA; nothing can be published under it."""
+
 MASTER_MODEL_ID = "loragen.edge_model.id"
 """GGUF metadata key of a master: the id of the edge model that it was converted from."""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from contract.channel import Specialization
-from edge_runtime.serving.slots import BASE, SlotTable
+from contract.names import BASE_NAME
+from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.view import DeviceReport, ServedModel
 from edge_runtime.updates.model import EdgeModel
 from edge_runtime.updates.poller import PollOutcome
@@ -31,7 +32,7 @@ class Device:
     stopping: bool = False
 
     def slot_name(self, model: str) -> str:
-        return BASE if model in (BASE, self.model.model_id) else model
+        return BASE_NAME if model in (BASE_NAME, self.model.model_id) else model
 
     def models(self) -> Sequence[ServedModel]:
         state = self.updater.memory.state
@@ -41,14 +42,14 @@ class Device:
         for wanted in self._wanted():
             served.setdefault(wanted.name, ServedModel(wanted.name, "pending", wanted.bundle_id, message="on its way"))
         base = ServedModel(
-            self.model.model_id, "base", message=self.updater.base_message, resident=self.slots.is_resident(BASE)
+            self.model.model_id, "base", message=self.updater.base_message, resident=self.slots.is_resident(BASE_NAME)
         )
         return [base, *(served[name] for name in sorted(served))]
 
     def not_ready_reason(self) -> str | None:
         if self.stopping:
             return "the device is shutting down"
-        if BASE not in self.slots.revisions():
+        if BASE_NAME not in self.slots.revisions():
             return "the device is starting: the base model is being prepared"
         if not self.updater.is_restored:
             return "the device is starting: what served before is being brought back"

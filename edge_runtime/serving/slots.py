@@ -22,16 +22,13 @@ from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
 from edge_runtime.serving.engine import EngineLoader
 from edge_runtime.serving.worker import Worker
 
-BASE = "base"
-"""Name under which the unspecialized model is always served; no specialization can take it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Revision:
     """One thing that can be loaded and serve under a name.
 
     Attributes:
-        name: Specialization, or `BASE`.
+        name: Specialization, or `BASE_NAME`.
         bundle_id: The bundle that is in it; None for the base.
         state: How the LoRA is applied.
         model: GGUF file.

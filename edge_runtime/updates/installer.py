@@ -13,9 +13,10 @@ from pathlib import Path
 
 from contract.bundle import Bundle
 from contract.gguf_adapter import write_gguf_adapter
+from contract.names import BASE_NAME
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, OutputError
 from edge_runtime.serving.checksum import write_checksum
-from edge_runtime.serving.slots import BASE, Revision, SlotTable
+from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.model import EdgeModel
@@ -70,18 +71,18 @@ class Installer:
         try:
             if self._base.exists():
                 try:
-                    return BaseOutcome(await self._serve(Revision(BASE, None, "base", self._base)), "")
+                    return BaseOutcome(await self._serve(Revision(BASE_NAME, None, "base", self._base)), "")
                 except EdgeError:
                     # Written by an earlier run and damaged since; it can be made again.
                     self._base.unlink()
             await asyncio.to_thread(self._model.quantize_base, self._base, self._verify_running)
             await self._note_checksum(self._base)
-            return BaseOutcome(await self._serve(Revision(BASE, None, "base", self._base)), "")
+            return BaseOutcome(await self._serve(Revision(BASE_NAME, None, "base", self._base)), "")
         except MergeCancelledError:
             raise
         except EdgeError as error:
             self._base = self._model.path
-            revision = await self._serve(Revision(BASE, None, "base", self._base))
+            revision = await self._serve(Revision(BASE_NAME, None, "base", self._base))
             return BaseOutcome(revision, f"served at the master's precision: {error}")
 
     async def attach(self, name: str, bundle_id: str, bundle: Bundle) -> Installed:

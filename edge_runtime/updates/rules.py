@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from contract.bundle import BundleHeader
 from contract.channel import Channel, Specialization
 from contract.errors import ContractError, MismatchError
+from contract.names import BASE_NAME
 from edge_runtime.errors import CanaryError, MasterError, SurvivalError
-from edge_runtime.serving.slots import BASE
 from edge_runtime.updates.state import DeviceState
 
 _PERMANENT = (ContractError, MasterError, CanaryError, SurvivalError)
@@ -59,7 +59,7 @@ def verify_wanted(specialization: Specialization, model_id: str, edge_model_dige
     Raises:
         MismatchError: It is for another model, or takes a name that the base model has.
     """
-    if specialization.name in (BASE, model_id):
+    if specialization.name in (BASE_NAME, model_id):
         raise MismatchError(
             f"the name {specialization.name!r} belongs to the base model", hint="publish it under another name"
         )

@@ -19,8 +19,9 @@ from typing import Any
 
 from contract.channel import Channel, Specialization
 from contract.errors import ContractError
+from contract.names import BASE_NAME
 from edge_runtime.errors import EdgeError, MergeCancelledError, UpdateError
-from edge_runtime.serving.slots import BASE, SlotTable
+from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.clock import Clock
@@ -270,7 +271,7 @@ class Updater:
         """Bring back what a request found broken on disk."""
         for revision, _reason in list(self._slots.broken.items()):
             del self._slots.broken[revision]
-            if revision.name == BASE:
+            if revision.name == BASE_NAME:
                 self.base_message = (await self._installer.bring_up_base()).message
                 continue
             entry = self.memory.state.entries.get(revision.name)

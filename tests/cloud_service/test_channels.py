@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from cloud_service.errors import (
 from cloud_service.service import LoraRequest
 from cloud_service.store import Store, StoredLora
 from cloud_service.task import TaskDescription
-from contract.channel import parse_channel
+from contract.channel import Channel, encode_channel, parse_channel
 from contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.services import make_service
@@ -212,3 +213,21 @@ async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatc
     channels.drain()
     await asyncio.gather(first, return_exceptions=True)
     assert channels.watches == 0
+
+
+async def test_names_of_the_edge_model_are_refused_and_can_be_withdrawn(
+    backend: StoreBackend, generator: FakeGenerator
+) -> None:
+    """Every device would refuse them; a channel that an earlier version let one into is cleaned up as any other."""
+    store = await backend.open()
+    lora = await _generate(store, generator, "sort the mail")
+    channels = _channels(store)
+    mail = (await channels.publish("kitchen", "mail", lora.bundle_id)).channel
+    for name in ("base", generator.info.edge_model_id):
+        with pytest.raises(InvalidRequestError, match=name) as caught:
+            await channels.publish("kitchen", name, lora.bundle_id)
+        assert caught.value.code == "reserved_name"
+    assert (await channels.load("kitchen")).channel == mail
+    earlier = Channel("kitchen", 2, (replace(mail.specializations[0], name="base"), *mail.specializations))
+    await store.swap_channel("kitchen", 1, 2, encode_channel(earlier))
+    assert (await channels.withdraw("kitchen", "base")).channel.specializations == mail.specializations

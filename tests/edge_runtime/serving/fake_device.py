@@ -1,6 +1,6 @@
 """What the HTTP interface sees of a device, without one."""
 
-from edge_runtime.serving.slots import BASE
+from contract.names import BASE_NAME
 from edge_runtime.serving.view import DeviceReport, ServedModel
 from edge_runtime.telemetry import RequestRecord, Telemetry
 
@@ -21,7 +21,7 @@ class FakeDevice:
         ]
 
     def slot_name(self, model: str) -> str:
-        return BASE if model in (BASE, "org/Nano-Edge") else model
+        return BASE_NAME if model in (BASE_NAME, "org/Nano-Edge") else model
 
     def models(self) -> list[ServedModel]:
         return self.entries

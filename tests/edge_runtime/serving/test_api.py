@@ -11,9 +11,10 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from contract.names import BASE_NAME
 from edge_runtime.serving.api import create_app
 from edge_runtime.serving.schemas import MAX_BODY_BYTES
-from edge_runtime.serving.slots import BASE, Revision, SlotTable
+from edge_runtime.serving.slots import Revision, SlotTable
 from tests.edge_runtime.fakes import FakeLoader, eventually
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
 
@@ -39,7 +40,7 @@ def telemetry() -> RecordingTelemetry:
 @pytest.fixture
 async def slots(loader: FakeLoader, tmp_path: Path) -> AsyncIterator[SlotTable]:
     table = SlotTable(loader, max_resident=4, max_queue=2)
-    for name, text, bundle in ((BASE, "plain words", None), ("router", "call get_weather now", BUNDLE)):
+    for name, text, bundle in ((BASE_NAME, "plain words", None), ("router", "call get_weather now", BUNDLE)):
         path = tmp_path / f"{name}.gguf"
         path.write_text(text)
         table.activate(await table.prepare(Revision(name, bundle, "merged" if bundle else "base", path)))

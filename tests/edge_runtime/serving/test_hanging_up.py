@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx2
 import uvicorn
 
+from contract.names import BASE_NAME
 from edge_runtime.serving.api import create_app
-from edge_runtime.serving.slots import BASE, Revision, SlotTable
+from edge_runtime.serving.slots import Revision, SlotTable
 from tests.edge_runtime.fakes import FakeLoader, eventually
 from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
 
@@ -34,7 +35,7 @@ async def test_client_that_hangs_up_ends_its_generation(tmp_path: Path) -> None:
     loader, telemetry = FakeLoader(), RecordingTelemetry()
     slots = SlotTable(loader, 2, 4)
     (tmp_path / "base.gguf").write_text("word " * 60)
-    slot = await slots.prepare(Revision(BASE, None, "base", tmp_path / "base.gguf"))
+    slot = await slots.prepare(Revision(BASE_NAME, None, "base", tmp_path / "base.gguf"))
     slots.activate(slot)
     body = {"model": "base", "prompt": "hi", "max_tokens": 60}
     async with served(slots, telemetry) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
