@@ -37,9 +37,6 @@ MAX_PROBES = 32
 MAX_PROBE_CHARS = 2_000
 """Input, and answer, of one probe: specialized models serve short contexts."""
 
-MAX_DEVICE_MESSAGE_CHARS = 1_000
-"""What a device says of one specialization."""
-
 MAX_DEVICES_LISTED = 1_000
 """Devices in one listing, the most recent first."""
 

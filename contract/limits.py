@@ -1,4 +1,4 @@
-"""Named limits of the formats. Each is checked before memory is taken for what it bounds.
+"""Named limits of the formats and of status reports. Each is checked before memory is taken for what it bounds.
 
 The numbers leave room above the largest models that the project names (Gemma-2B, rank 16: a bundle of 32 MB) and are
 far below what would hurt a small device. Limits of requests, queues and downloads belong to the services.
@@ -48,3 +48,6 @@ MAX_CHANNEL_BYTES = 1024 * 1024
 
 MAX_CHANNEL_VERSION = 2**53 - 1
 """Largest integer that every JSON reader keeps exact."""
+
+MAX_STATUS_MESSAGE_CHARS = 1_000
+"""What a device tells the cloud of one specialization."""

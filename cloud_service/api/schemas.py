@@ -17,7 +17,7 @@ from cloud_service.generation import GeneratorInfo, ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraRequest
 from cloud_service.task import Example, TaskDescription, Tool
-from contract.limits import MAX_SPECIALIZATIONS
+from contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from contract.names import DIGEST_PATTERN, NAME_PATTERN
 
 _MAX_MODEL_ID_CHARS = 200
@@ -153,7 +153,7 @@ class RunningSpecialization(_Body):
     name: _Name
     bundle_id: _Digest
     state: Literal["pending", "adapter", "merged", "failed"]
-    message: _Text = Field(default="", max_length=limits.MAX_DEVICE_MESSAGE_CHARS)
+    message: _Text = Field(default="", max_length=MAX_STATUS_MESSAGE_CHARS)
 
 
 class DeviceReport(_Body):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import grpc
 
+from contract.limits import MAX_STATUS_MESSAGE_CHARS
 from contract.stubs import loragen_pb2 as pb
 from contract.stubs import loragen_pb2_grpc as pb_grpc
 from edge_runtime.serving.view import DeviceReport, ModelState
@@ -88,7 +89,10 @@ def device_status(report: DeviceReport) -> pb.DeviceStatus:
         channel_version=report.channel_version or 0,
         specializations=[
             pb.RunningSpecialization(
-                name=model.id, bundle_id=model.bundle_id or "", state=_STATES[model.state], message=model.message
+                name=model.id,
+                bundle_id=model.bundle_id or "",
+                state=_STATES[model.state],
+                message=_within_limit(model.message),
             )
             for model in report.models
             if model.state != "base"
@@ -96,3 +100,8 @@ def device_status(report: DeviceReport) -> pb.DeviceStatus:
         runtime_version=report.version,
         edge_model_digest=report.edge_model_digest or "",
     )
+
+
+def _within_limit(message: str) -> str:
+    # One message too long would have the cloud refuse the whole report.
+    return message if len(message) <= MAX_STATUS_MESSAGE_CHARS else message[: MAX_STATUS_MESSAGE_CHARS - 1] + "…"

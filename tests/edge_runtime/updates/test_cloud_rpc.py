@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 
+from contract.limits import MAX_STATUS_MESSAGE_CHARS
 from contract.stubs import loragen_pb2 as pb
 from contract.stubs import loragen_pb2_grpc as pb_grpc
 from edge_runtime.serving.view import DeviceReport, ServedModel
@@ -85,6 +86,19 @@ async def test_report_says_what_runs(cloud_and_link: tuple[FakeChannels, GrpcLin
         ("c", pb.SPECIALIZATION_STATE_FAILED, "NaN"),
         ("d", pb.SPECIALIZATION_STATE_PENDING, ""),
     ]
+
+
+async def test_message_over_the_limit_is_cut_so_that_the_cloud_takes_the_report(
+    cloud_and_link: tuple[FakeChannels, GrpcLink],
+) -> None:
+    channels, link = cloud_and_link
+    longest = "x" * MAX_STATUS_MESSAGE_CHARS
+    messages = ("short", longest, longest + "y")
+    await link.report(
+        report(*(ServedModel(f"m{i}", "failed", "1" * 64, message=text) for i, text in enumerate(messages)))
+    )
+    (status,) = channels.reported
+    assert [each.message for each in status.specializations] == ["short", longest, longest[:-1] + "…"]
 
 
 async def test_cloud_that_is_not_there_is_harmless() -> None:
