@@ -25,7 +25,7 @@ from cloud_service.watching import ChannelWatch
 from contract.channel import Channel, Specialization, encode_channel, parse_channel
 from contract.digest import sha256_hex
 from contract.errors import ContractError
-from contract.names import BASE_NAME, verify_name
+from contract.names import BASE_NAME, verify_device_name, verify_name
 from contract.recipe import parse_recipe
 
 _MAX_ATTEMPTS = 20
@@ -144,7 +144,7 @@ class ChannelService:
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
-        _verify(device_id)
+        _verify(device_id, verify_device_name)
         await self._store.store_device(channel, device_id, report)
 
     async def devices(self, channel: str) -> list[bytes]:
@@ -187,9 +187,9 @@ class ChannelService:
         raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
 
 
-def _verify(name: str) -> None:
+def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
     try:
-        verify_name(name)
+        rule(name)
     except ContractError as e:
         raise InvalidRequestError(str(e), e.hint, code="invalid_name") from e
 

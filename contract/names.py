@@ -1,4 +1,4 @@
-"""Names: of projections, of tensors in PEFT and GGUF, of specializations, generators and models, and of digests.
+"""Names: of projections, tensors in PEFT and GGUF, specializations, generators, models and devices; and digests.
 
 Names that people choose end up in URLs, file names and HTTP headers, so that they are checked against a closed alphabet
 here, once. What a name refers to is not this module's concern.
@@ -25,10 +25,14 @@ MASTER_MODEL_DIGEST = "loragen.edge_model.digest"
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 """Of `verify_name`, but for the rule against `..`."""
 
+DEVICE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?$"
+"""Of `verify_device_name`, but for the rule against `..`."""
+
 DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 """Of `verify_digest`."""
 
 _NAME = re.compile(NAME_PATTERN)
+_DEVICE_NAME = re.compile(DEVICE_NAME_PATTERN)
 _MODEL_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _MODEL_ID = re.compile(rf"{_MODEL_PART}(?:/{_MODEL_PART})?")
 _DIGEST = re.compile(DIGEST_PATTERN)
@@ -55,12 +59,16 @@ def verify_name(name: str) -> str:
     Raises:
         FormatError: Not 1 to 64 of `a-z 0-9 . _ -` with a letter or digit at both ends, or it contains `..`.
     """
-    if _NAME.fullmatch(name) is None or ".." in name:
-        raise FormatError(
-            f"expected a name of 1 to 64 characters a-z 0-9 . _ -, found {_shown(name)}",
-            hint="start and end with a letter or digit, in lower case, without '..'",
-        )
-    return name
+    return _matching(_NAME, 64, name)
+
+
+def verify_device_name(name: str) -> str:
+    """Return `name` when it may name a device; the name of every Kubernetes node and host in lower case may.
+
+    Raises:
+        FormatError: As for `verify_name`, but up to 253 characters, the longest DNS name.
+    """
+    return _matching(_DEVICE_NAME, 253, name)
 
 
 def verify_model_id(model_id: str) -> str:
@@ -83,6 +91,15 @@ def verify_digest(text: str) -> str:
     if _DIGEST.fullmatch(text) is None:
         raise FormatError(f"expected a sha256 of 64 lower-case hexadecimal digits, found {_shown(text)}")
     return text
+
+
+def _matching(pattern: re.Pattern[str], longest: int, name: str) -> str:
+    if pattern.fullmatch(name) is None or ".." in name:
+        raise FormatError(
+            f"expected a name of 1 to {longest} characters a-z 0-9 . _ -, found {_shown(name)}",
+            hint="start and end with a letter or digit, in lower case, without '..'",
+        )
+    return name
 
 
 def _shown(text: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, HttpUrl, ValidationError, field_validator, model_val
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.errors import ContractError
-from contract.names import verify_digest, verify_name
+from contract.names import verify_device_name, verify_digest, verify_name
 from edge_runtime.errors import ConfigurationError
 
 TypeName = Literal["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16"]
@@ -107,7 +107,7 @@ class EdgeSettings(BaseSettings):
     @property
     def effective_device_id(self) -> str:
         """The device's name: the configured one, or the host's as a name that the cloud takes."""
-        return self.device_id or re.sub(r"[^a-z0-9]+", "-", platform.node().lower())[:64].strip("-") or "device"
+        return self.device_id or re.sub(r"[^a-z0-9]+", "-", platform.node().lower())[:253].strip("-") or "device"
 
     @property
     def effective_threads(self) -> int:
@@ -125,7 +125,7 @@ class EdgeSettings(BaseSettings):
     @field_validator("device_id")
     @classmethod
     def _device_id_is_a_name(cls, value: str) -> str:
-        return _as_value(verify_name, value) if value else value
+        return _as_value(verify_device_name, value) if value else value
 
     @field_validator("admit_master_digest")
     @classmethod

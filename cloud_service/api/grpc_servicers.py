@@ -59,7 +59,7 @@ class ChannelsServicer(stubs.ChannelsServicer):
         self, request: messages.WatchRequest, context: Any
     ) -> AsyncIterator[messages.ChannelChanged]:
         """Tell a device when its channel changes."""
-        bind_contextvars(channel=request.channel[:64], device=request.device_id[:64])
+        bind_contextvars(channel=request.channel[:64], device=request.device_id[:253])
         async for version in self._channels.watch(request.channel, request.known_version):
             yield messages.ChannelChanged(channel=request.channel, version=version)
 

@@ -18,7 +18,7 @@ from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraRequest
 from cloud_service.task import Example, TaskDescription, Tool
 from contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
-from contract.names import DIGEST_PATTERN, NAME_PATTERN
+from contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN
 
 _MAX_MODEL_ID_CHARS = 200
 
@@ -34,6 +34,7 @@ def _verify_unicode(text: str) -> str:
 
 _Text = Annotated[str, AfterValidator(_verify_unicode)]
 _Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+_DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
 _Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 
@@ -159,7 +160,7 @@ class RunningSpecialization(_Body):
 class DeviceReport(_Body):
     """What a device says of itself."""
 
-    device_id: _Name
+    device_id: _DeviceName
     channel: _Name
     channel_version: int = Field(ge=0)
     specializations: list[RunningSpecialization] = Field(default=[], max_length=MAX_SPECIALIZATIONS)

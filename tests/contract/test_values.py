@@ -20,7 +20,7 @@ from contract.digest import canonical_json, file_sha256, model_digest, sha256_he
 from contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
 from contract.fields import format_decimal, parse_decimal
 from contract.lora import EdgeShape, Lora
-from contract.names import gguf_name, peft_name, verify_digest, verify_model_id, verify_name
+from contract.names import gguf_name, peft_name, verify_device_name, verify_digest, verify_model_id, verify_name
 
 SHAPE = EdgeShape(layers=1, hidden=4, intermediate=6)
 
@@ -41,6 +41,13 @@ def test_name_that_could_be_a_path_or_a_trick_is_refused(name: str) -> None:
     assert raised.value.hint
 
 
+def test_device_name_may_be_as_long_as_a_dns_name() -> None:
+    assert verify_device_name("n" * 63 + ".x" * 95) == "n" * 63 + ".x" * 95
+    for name in ("a" * 254, "", "A", "a..b", "../a", "a\n"):
+        with pytest.raises(FormatError):
+            verify_device_name(name)
+
+
 @pytest.mark.parametrize("model_id", ["nano-edge", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "Qwen/Qwen2.5-0.5B"])
 def test_hugging_face_id_is_accepted(model_id: str) -> None:
     assert verify_model_id(model_id) == model_id
@@ -54,14 +61,14 @@ def test_model_id_that_could_be_a_path_is_refused(model_id: str) -> None:
 
 @given(st.text())
 def test_any_text_is_a_name_or_a_format_error(text: str) -> None:
-    for verify in (verify_name, verify_model_id, verify_digest):
+    for verify in (verify_name, verify_device_name, verify_model_id, verify_digest):
         with suppress(FormatError):
             assert verify(text) == text
 
 
 @given(st.text(alphabet="\x00/\U0001f600é", min_size=1, max_size=300))
 def test_refusal_of_a_hostile_name_is_short_and_printable(text: str) -> None:
-    for verify in (verify_name, verify_model_id, verify_digest):
+    for verify in (verify_name, verify_device_name, verify_model_id, verify_digest):
         with pytest.raises(FormatError) as raised:
             verify(text)
         assert str(raised.value).isprintable()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from contract.names import verify_name
+from contract.names import verify_device_name
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ConfigurationError
 
@@ -23,13 +23,20 @@ def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("LAPTOP-X", "laptop-x"), ("Johns-MacBook.local", "johns-macbook-local"), ("x" * 80, "x" * 64), ("", "device")],
+    [("LAPTOP-X", "laptop-x"), ("Johns-MacBook.local", "johns-macbook-local"), ("x" * 300, "x" * 253), ("", "device")],
 )
 def test_host_name_becomes_a_device_id_that_the_cloud_takes(
     monkeypatch: pytest.MonkeyPatch, host: str, expected: str
 ) -> None:
     monkeypatch.setattr(platform, "node", lambda: host)
-    assert verify_name(EdgeSettings().effective_device_id) == expected
+    assert verify_device_name(EdgeSettings().effective_device_id) == expected
+
+
+def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = ".".join(["n" * 63] * 3 + ["n" * 61])
+    assert len(node) == 253
+    monkeypatch.setenv("EDGE_DEVICE_ID", node)
+    assert EdgeSettings.load().effective_device_id == node
 
 
 @pytest.mark.parametrize(
@@ -40,6 +47,7 @@ def test_host_name_becomes_a_device_id_that_the_cloud_takes(
         ("CHANNEL", "../secrets"),
         ("CHANNEL", "Upper"),
         ("DEVICE_ID", "LAPTOP-X"),
+        ("DEVICE_ID", "x" * 254),
         ("TYPE", "Q3_K"),
         ("PORT", "70000"),
         ("MAX_RESIDENT", "0"),

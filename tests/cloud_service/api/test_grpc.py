@@ -183,13 +183,14 @@ async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub
     running = pb.RunningSpecialization(
         name="mail", bundle_id="0" * 64, state=pb.SPECIALIZATION_STATE_FAILED, message="disk full"
     )
+    node = "node-1." + "a" * 63 + ".internal.example"
     status = pb.DeviceStatus(
-        device_id="toaster", channel="kitchen", channel_version=3, specializations=[running], runtime_version="0.1"
+        device_id=node, channel="kitchen", channel_version=3, specializations=[running], runtime_version="0.1"
     )
     await channels_stub.ReportStatus(status)
     (device,) = (await http.get("/channels/kitchen/devices")).json()["devices"]
     assert device["reported_at"]
-    assert device["device_id"] == "toaster"
+    assert device["device_id"] == node
     assert device["specializations"] == [
         {"name": "mail", "bundle_id": "0" * 64, "state": "failed", "message": "disk full"}
     ]
