@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.checkpoint import Manifest, load_experts, load_parameters, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
-from cloud_service.generator.inference import load_language_model
+from cloud_service.generator.inference import load_cloud_model, load_language_model
 from training.answering import EdgeModel
 from training.corpus import Split
 from training.measure import Measurement, TaskScores, pick_another
@@ -151,7 +151,7 @@ def load_pair(pair: PairPaths, device: str = "cpu") -> LoadedPair:
     verify_model("cloud", manifest.cloud_model, pair.cloud)
     verify_model("edge", manifest.edge_model, pair.edge)
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    cloud = load_language_model(pair.cloud, dtype)
+    cloud = load_cloud_model(pair.cloud, dtype)
     edge_model = load_language_model(pair.edge, dtype)
     generator = LoraGenerator(manifest.config, cloud, edge_shape(edge_model.config)).eval()
     load_parameters(pair.generator, generator)

@@ -146,7 +146,10 @@ def train_generator(
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(0.9, 0.999), weight_decay=settings.weight_decay
     )
-    cloud.train()
+    cloud.train(settings.recompute)  # only in training mode does it recompute
+    for module in cloud.modules():
+        if isinstance(module, nn.Dropout):  # an encoder's; what a prompt says to the routers is not left to chance
+            module.p = 0.0
     generator.train()
 
     if settings.recompute:

@@ -1,14 +1,18 @@
-"""Trains two models from scratch: tokenizer, edge LM, and a cloud LM grown from it; each step resumable."""
+"""Trains two models from scratch: tokenizer, edge LM, and a cloud LM grown from it; each step resumable.
+
+A recipe may name a published model as the cloud model instead, which then has a tokenizer of its own.
+"""
 
 import os
 import shutil
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from cloud_service.generator.inference import load_language_model
 from training.episodes import Mixture
-from training.pair import ModelPair, store_model
+from training.pair import ModelPair, load_reader, store_model
 from training.pretrain import PackedRows, grow_model, make_model, pretrain, sample_paragraphs
 from training.processes import Processes
 from training.recipe import Recipe, ScratchModels
@@ -25,15 +29,18 @@ def make_pair(
     edge = make_model(models.edge, tokenizer, models.edge_pretrain.seed).to(processes.device)
     rows = PackedRows(mixture, paragraphs, tokenizer, models.edge_pretrain)
     pretrain(edge, rows, models.edge_pretrain, runs / "edge", "edge LM", models.compiled, processes)
-    cloud = grow_model(edge, list(models.cloud_layers)).to(processes.device)
-    rows = PackedRows(mixture, paragraphs, tokenizer, models.cloud_pretrain)
-    pretrain(cloud, rows, models.cloud_pretrain, runs / "cloud", "cloud LM", models.compiled, processes)
-
     edge_reference = store_model(edge, tokenizer, out / "edge", f"{recipe.generator.id}-edge", processes)
+    frozen = load_language_model(out / "edge", recipe.fit.dtype)
+    if isinstance(models.cloud, str):  # small enough to stay in float32, as it is served
+        reader = load_reader(models.cloud, torch.float32, recipe.fit.train_cloud, processes)
+        return ModelPair(*reader, frozen, tokenizer, edge_reference)
+
+    cloud = grow_model(edge, list(models.cloud.layers)).to(processes.device)
+    rows = PackedRows(mixture, paragraphs, tokenizer, models.cloud.pretrain)
+    pretrain(cloud, rows, models.cloud.pretrain, runs / "cloud", "cloud LM", models.compiled, processes)
     cloud_reference = None
     if not recipe.fit.train_cloud:
         cloud_reference = store_model(cloud, tokenizer, out / "cloud", f"{recipe.generator.id}-cloud", processes)
-    frozen = load_language_model(out / "edge", recipe.fit.dtype)
     return ModelPair(cloud.requires_grad_(False), tokenizer, cloud_reference, frozen, tokenizer, edge_reference)
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.checkpoint import ModelReference
-from cloud_service.generator.inference import load_language_model, resolve_model
+from cloud_service.generator.inference import load_cloud_model, load_language_model, resolve_model
 from contract.digest import model_digest
 from training.processes import Processes
 from training.recipe import LoadedModels, Recipe
@@ -36,17 +36,29 @@ def load_pair(models: LoadedModels, recipe: Recipe, processes: Processes) -> Mod
     Raises:
         CheckpointError: A model is neither a folder nor on the hub.
     """
+    dtype, trained = recipe.fit.dtype, recipe.fit.train_cloud
     with processes.main_first():  # the others find the snapshot in the cache
-        cloud, edge = resolve_model(models.cloud), resolve_model(models.edge)
-    dtype = recipe.fit.dtype
+        edge = resolve_model(models.edge)
     return ModelPair(
-        load_language_model(cloud, torch.float32 if recipe.fit.train_cloud else dtype),
-        AutoTokenizer.from_pretrained(cloud),
-        None if recipe.fit.train_cloud else _reference(models.cloud, cloud),
+        *load_reader(models.cloud, torch.float32 if trained else dtype, trained, processes),
         load_language_model(edge, dtype),
         AutoTokenizer.from_pretrained(edge),
         _reference(models.edge, edge),
     )
+
+
+def load_reader(
+    name: str, dtype: torch.dtype, trained: bool, processes: Processes
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, ModelReference | None]:
+    """A published cloud model, its tokenizer, and what it is called; when it is `trained`, it is another in the end.
+
+    Raises:
+        CheckpointError: There is no model of this name.
+    """
+    with processes.main_first():
+        folder = resolve_model(name)
+    reference = None if trained else _reference(name, folder)
+    return load_cloud_model(folder, dtype), AutoTokenizer.from_pretrained(folder), reference
 
 
 def store_model(

@@ -76,12 +76,13 @@ class Processes:
     def shard(self, model: PreTrainedModel) -> None:
         """Puts a frozen decoder on the processes' devices, a part of its weights on each.
 
-        A layer is gathered while it computes. The embedding stays whole: the reader looks tokens up by itself.
+        A layer is gathered while it computes. The embedding stays whole: the reader looks tokens up by itself. So does
+        an encoder, which is small.
         """
-        if self.count == 1:
+        decoder, embedding = model.get_decoder(), model.get_input_embeddings()
+        if self.count == 1 or not hasattr(decoder, "layers"):
             model.to(self.device)
             return
-        decoder, embedding = model.get_decoder(), model.get_input_embeddings()
         mesh = init_device_mesh(self.device.type, (self.count,))
         for layer in decoder.layers:
             fully_shard(layer, mesh=mesh)

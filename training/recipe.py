@@ -25,15 +25,28 @@ class RecipeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class ScratchModels:
-    """Both models, trained from scratch by this project's own code.
+class GrownModel:
+    """A cloud LM grown from the edge LM, whose tokenizer it shares.
 
     Attributes:
-        vocabulary: Tokens of the tokenizer that both share.
+        layers: For each layer of the cloud model, the edge layer it starts from.
+        pretrain: Its base training, on from there.
+    """
+
+    layers: tuple[int, ...]
+    pretrain: PretrainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchModels:
+    """An edge LM trained from scratch by this project's own code, and a cloud model grown from it or loaded.
+
+    Attributes:
+        vocabulary: Tokens of the tokenizer.
         context: Longest text, in tokens, that the tokenizer announces.
         tokenizer_episodes, tokenizer_paragraphs: What the tokenizer is trained on.
         paragraphs: Prose for base training.
-        cloud_layers: For each layer of the cloud model, the edge layer it starts from.
+        cloud: How the cloud model is grown; or the name of one as published, as `LoadedModels` takes it.
         compiled: Compile base training; worth it for more than a few hundred steps.
     """
 
@@ -43,15 +56,14 @@ class ScratchModels:
     tokenizer_paragraphs: int
     paragraphs: int
     edge: LanguageModelSize
-    cloud_layers: tuple[int, ...]
     edge_pretrain: PretrainSettings
-    cloud_pretrain: PretrainSettings
+    cloud: GrownModel | str
     compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """Both models, as somebody published them: a Hugging Face hub id each, or a folder."""
+    """Both models, as somebody published them: each a hub id, a folder, or `package:` and an installed package."""
 
     cloud: str
     edge: str
@@ -62,8 +74,8 @@ class Recipe:
     """What a run makes: two models from one of two sources, and a generator for them.
 
     Attributes:
-        scratch: Set when the models are trained from scratch.
-        load: Set when the models are loaded.
+        scratch: Set when the edge model is trained from scratch.
+        load: Set when both models are loaded.
         generator: Shape of the generator.
         fit: How the generator is trained.
 
@@ -132,8 +144,9 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _parse(kind: Any, value: Any, place: str) -> Any:
     """A TOML value as the type that a field has; `place` names it in errors."""
-    if isinstance(kind, types.UnionType):  # optional tables: the key is absent, or it is the table
-        kind = get_args(kind)[0]
+    if isinstance(kind, types.UnionType):  # a table that may be absent (None, which TOML does not have), or be a name
+        table, other = get_args(kind)
+        kind = other if isinstance(value, str) and other is str else table
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _parse_table(kind, value, place)
     if get_origin(kind) is tuple and isinstance(value, list):

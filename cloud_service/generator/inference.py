@@ -13,7 +13,14 @@ import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from cloud_service.generation import Generation, GeneratorInfo, Understanding
 from cloud_service.generator.checkpoint import (
@@ -27,6 +34,7 @@ from cloud_service.generator.checkpoint import (
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
+from cloud_service.generator.packages import PREFIX, find_packaged_model
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.reader import encode_prompts, pad_right
 from cloud_service.generator.understanding import Calibration, PromptFeatures
@@ -152,7 +160,7 @@ def load_generator(
 
     Args:
         directory: The generator's folder.
-        cloud_model: Folder or hub id of the cloud model.
+        cloud_model: Folder or hub id of the cloud model, or `package:` and the name of an installed package.
         edge_model: Folder or hub id of the edge model; its weights are loaded by `TorchGenerator.load_probe` only.
         device: `cpu`, `cuda`, `cuda:1`, ...
 
@@ -167,7 +175,7 @@ def load_generator(
     shape = edge_shape(AutoConfig.from_pretrained(edge_path))
     bank = open_bank(directory, manifest, shape)
     target = torch.device(device)
-    cloud = load_language_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
+    cloud = load_cloud_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
     with torch.device("meta"):  # the experts are served from the bank's file; torch never holds them here
         generator = LoraGenerator(manifest.config, cloud, shape)
     del generator.bank.a, generator.bank.b
@@ -194,12 +202,29 @@ def load_language_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     return model.requires_grad_(False).eval()
 
 
+def load_cloud_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The model that reads, frozen and in evaluation mode.
+
+    It is a causal LM, unless `config.json` names a model without a head, or one that was trained on masked words: these
+    are loaded without a head, as encoders.
+    """
+    names = AutoConfig.from_pretrained(path).architectures or ()
+    if not any(name.endswith(("Model", "ForMaskedLM")) and not name.endswith("LMHeadModel") for name in names):
+        return load_language_model(path, dtype)
+    model: PreTrainedModel = AutoModel.from_pretrained(path, dtype=dtype)
+    return model.requires_grad_(False).eval()
+
+
 def resolve_model(model: str | Path) -> Path:
     """The folder of a model: itself when it is one, else a snapshot of the hub repository of that name.
 
+    `package:NAME` is the model that the installed Python package NAME carries.
+
     Raises:
-        CheckpointError: There is neither.
+        CheckpointError: There is none.
     """
+    if str(model).startswith(PREFIX):
+        return find_packaged_model(str(model).removeprefix(PREFIX))
     path = Path(model)
     if path.is_dir():
         return path

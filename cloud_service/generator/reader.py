@@ -1,12 +1,14 @@
 """The cloud model as reader: a prompt and L meta vectors in, L meta states out, one forward pass, nothing sampled.
 
 Meta vectors follow the prompt directly and padding follows them, so under causal attention a prompt's states cannot
-depend on how long its neighbours are, and no mask is needed. Position ids run on from the prompt. States are read after
-the final norm.
+depend on how long its neighbours are, and no mask is needed. A model without a language-model head is taken for a
+bidirectional encoder: prompt and meta vectors see each other, and a mask hides the padding. Position ids run on from
+the prompt. States are read after the final norm.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +17,24 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError, UnsupportedModelError
 
-ADAPTED = ("q_proj", "v_proj")  # what the paper trains in the cloud model
+LAYOUTS = (
+    ("layers", "self_attn", ("q_proj", "v_proj")),
+    ("encoder.layer", "attention.self", ("query", "value")),
+    ("transformer.layer", "attention", ("q_lin", "v_lin")),
+)
+"""Where model families keep what the paper trains in the cloud model: layers, their attention, its q and v."""
+
 HINT = "use adapter_rank 0 and train the cloud model itself, or a cloud model of another family"
 
 
 class CloudReader(nn.Module):
-    """Reads prompts with a Hugging Face causal LM."""
+    """Reads prompts with a Hugging Face causal LM, or an encoder such as BERT."""
 
     def __init__(self, config: GeneratorConfig, model: PreTrainedModel, layers: int) -> None:
         super().__init__()
         self._decoder = [model.get_decoder()]  # in a list: the cloud model's weights are not this module's parameters
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._bidirectional = model.get_output_embeddings() is None
+        positions = count_positions(model)
         if positions is not None and config.max_prompt_tokens + layers > positions:
             raise CheckpointError(
                 f"max_prompt_tokens is {config.max_prompt_tokens}, expected at most {positions - layers}: "
@@ -39,7 +48,7 @@ class CloudReader(nn.Module):
 
     @property
     def decoder(self) -> PreTrainedModel:
-        """The cloud model without its language-model head."""
+        """The cloud model without its language-model head; an encoder has none to begin with."""
         return self._decoder[0]
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -57,14 +66,19 @@ class CloudReader(nn.Module):
     def read(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Meta states as `forward` gives them, and the states of the prompts (tasks, longest prompt, cloud hidden).
 
-        Prompts stand before the meta vectors, so their states are those of the cloud model without any.
+        In a causal LM, prompts stand before the meta vectors, so their states are those of the cloud model without any.
+        In an encoder, they have seen the meta vectors.
         """
         layers, width = self.meta.shape
         embedded = self.decoder.get_input_embeddings()(ids)
         embedded = torch.cat([embedded, embedded.new_zeros(len(ids), layers, width)], dim=1)
         places = (lengths[:, None] + torch.arange(layers, device=ids.device))[:, :, None].expand(-1, -1, width)
         embedded = embedded.scatter(1, places, self.meta.to(embedded.dtype).expand(len(ids), -1, -1))
-        hidden = self.decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        if self._bidirectional:
+            mask = torch.arange(embedded.shape[1], device=ids.device) < (lengths + layers)[:, None]
+            hidden = self.decoder(inputs_embeds=embedded, attention_mask=mask.long()).last_hidden_state
+        else:
+            hidden = self.decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
         return hidden.gather(1, places), hidden[:, : ids.shape[1]]
 
 
@@ -75,12 +89,13 @@ class CloudAdapter(nn.Module):
         super().__init__()
         self.scale = config.alpha / config.adapter_rank
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
-        layers = getattr(decoder, "layers", None)
-        if layers is None:
+        found = [layout for layout in LAYOUTS if _reach(decoder, layout[0]) is not None]
+        if not found:
             raise UnsupportedModelError(f"cloud model of type {decoder.config.model_type} has no layers", hint=HINT)
-        for number, layer in enumerate(layers):
-            for name in ADAPTED:
-                linear = getattr(getattr(layer, "self_attn", None), name, None)
+        place, attention, names = found[0]
+        for number, layer in enumerate(_reach(decoder, place)):
+            for name in names:
+                linear = _reach(layer, f"{attention}.{name}")
                 if not isinstance(linear, nn.Linear):
                     raise UnsupportedModelError(
                         f"layer {number} of {decoder.config.model_type} has no {name}",
@@ -101,8 +116,22 @@ class CloudAdapter(nn.Module):
         return add_delta
 
 
+def count_positions(model: PreTrainedModel) -> int | None:
+    """Tokens that a model can hold at once; None where it says nothing of it."""
+    positions: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    # RoBERTa and its kin number places from behind their padding token.
+    padding = getattr(_reach(model, "embeddings.position_embeddings"), "padding_idx", None)
+    return positions if positions is None or padding is None else positions - padding - 1
+
+
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each prompt, with the tokenizer's beginning-of-sequence token in front where it has one."""
+    """Token ids of each prompt, with the special tokens that its model was trained with around it.
+
+    For an encoder's tokenizer, known by its classification token, these are the tokenizer's own; for a causal LM's, the
+    beginning-of-sequence token in front where it has one.
+    """
+    if tokenizer.cls_token_id is not None:
+        return [list(ids) for ids in tokenizer(list(prompts))["input_ids"]]
     encoded = [list(ids) for ids in tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
     bos = tokenizer.bos_token_id
     return encoded if bos is None else [[bos, *ids] for ids in encoded]
@@ -115,3 +144,10 @@ def pad_right(encoded: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tens
     for row, tokens in zip(ids, encoded, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
     return ids, torch.tensor([len(tokens) for tokens in encoded])
+
+
+def _reach(module: Any, path: str) -> Any:
+    """What a dotted path leads to, or None."""
+    for name in path.split("."):
+        module = getattr(module, name, None)
+    return module

@@ -1,9 +1,10 @@
 """How well a prompt was understood: a few features of the one forward pass, and a logistic regression on them.
 
 The features are what the cloud model has computed anyway: its surprise at the prompt (mean negative log-likelihood of a
-token), how long the prompt is and how many tokens its text takes, and the mean of the meta states and of the prompt's
-states. They are measured in standard deviations of training's descriptions; how far all of them together lie from those
-is one more feature. The coefficients are fitted by `training.calibrate`; gates do not depend on any of this.
+token; of an encoder, which predicts nothing, how far the prompt's states point the same way), how long the prompt is
+and how many tokens its text takes, and the mean of the meta states and of the prompt's states. They are measured in
+standard deviations of training's descriptions; how far all of them together lie from those is one more feature. The
+coefficients are fitted by `training.calibrate`; gates do not depend on any of this.
 """
 
 import math
@@ -23,7 +24,7 @@ from cloud_service.generator.errors import CheckpointError
 from contract.atomic import write_atomic
 
 SCALARS = 3
-"""Features that are no state: surprise, logarithm of the tokens, tokens for each character."""
+"""Features that are no state: surprise or coherence, logarithm of the tokens, tokens for each character."""
 
 MAX_SCORED_TOKENS = 128
 """Tokens whose surprise is measured, evenly spread: a large vocabulary costs a tenth of a layer for each of them."""
@@ -63,9 +64,12 @@ class PromptFeatures(nn.Module):
         rows = []
         for row, length in enumerate(lengths.tolist()):
             tokens = max(length, 1)
+            predicts = self._head[0] is not None
             scalars = torch.tensor(
                 [
-                    self._surprise(states[row, :length], ids[row, :length]),
+                    self._surprise(states[row, :length], ids[row, :length])
+                    if predicts
+                    else _coherence(states[row, :length]),
                     math.log(tokens),
                     tokens / max(int(characters[row]), 1),
                 ]
@@ -76,13 +80,18 @@ class PromptFeatures(nn.Module):
 
     def _surprise(self, states: Tensor, ids: Tensor) -> float:
         head = self._head[0]
-        if head is None or len(ids) < 2:  # a model that predicts nothing is surprised by nothing
+        if len(ids) < 2:  # nothing is predicted from anything
             return 0.0
         places = torch.linspace(0, len(ids) - 2, min(len(ids) - 1, MAX_SCORED_TOKENS), device=ids.device).long()
         logits = head(states[places]).float()
         if self._cap:
             logits = self._cap * torch.tanh(logits / self._cap)
         return float(nn.functional.cross_entropy(logits, ids[places + 1]))
+
+
+def _coherence(states: Tensor) -> float:
+    """Length of the mean of (tokens, hidden) states scaled to length 1: 1 when all point the same way."""
+    return float(nn.functional.normalize(states.float(), dim=-1).mean(0).norm()) if len(states) else 0.0
 
 
 @dataclass(frozen=True, slots=True)

