@@ -2,7 +2,8 @@
 
 One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. Its
 name says which master (metadata, size, modification time) and which type it belongs to, so that a changed master never
-meets old bytes. Only the newest is kept: a device serves one type.
+meets old bytes; its checksum lies beside it, and whatever does not have its checksum is made anew. Only the newest is
+kept: a device serves one type.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from contract.names import gguf_name
-from edge_runtime.errors import MasterError, OutputError
+from edge_runtime.checksum import checksum_path, verify_checksum, write_checksum
+from edge_runtime.errors import MasterError, ModelLoadError, OutputError
 from edge_runtime.merge.gguf_file import TensorInfo, read_header
 from edge_runtime.merge.master import Master
 from edge_runtime.merge.quantize import Codec, Quantization
@@ -41,6 +43,12 @@ def cached(
     tensors = _read(path, keep)
     if tensors is None:
         write_model(path, {}, keep, master, codec)
+        try:
+            write_checksum(path)
+        except OSError as e:
+            raise OutputError(
+                f"cannot write the checksum of {path.name}: {e.strerror or e}", hint="check permissions and the disk"
+            ) from e
         _remove_others(path)
         tensors = _read(path, keep)
     try:
@@ -61,8 +69,9 @@ def cached(
 
 def _read(path: Path, keep: Sequence[PlannedTensor]) -> dict[str, TensorInfo] | None:
     try:
+        verify_checksum(path, required=True)
         found = {info.name: info for info in read_header(path).tensors}
-    except MasterError:
+    except (ModelLoadError, MasterError):
         return None
     same = {name: (info.shape, info.type) for name, info in found.items()} == {
         tensor.info.name: (tensor.info.shape, tensor.dtype) for tensor in keep
@@ -75,3 +84,4 @@ def _remove_others(path: Path) -> None:
         if other != path:
             with contextlib.suppress(OSError):
                 other.unlink()
+                checksum_path(other).unlink(missing_ok=True)

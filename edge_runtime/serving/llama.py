@@ -20,8 +20,8 @@ import llama_cpp
 import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
-from edge_runtime.serving.checksum import verify_checksum
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 from edge_runtime.serving.markup import ControlMarkup
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from contract.errors import ContractError
 from contract.names import verify_name
+from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
-from edge_runtime.serving.checksum import CHECKSUM_SUFFIX
 
 _ROLLBACK = "rollback-"
 

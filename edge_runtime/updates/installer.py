@@ -14,8 +14,8 @@ from pathlib import Path
 from contract.bundle import Bundle
 from contract.gguf_adapter import write_gguf_adapter
 from contract.names import BASE_NAME
+from edge_runtime.checksum import write_checksum
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, OutputError
-from edge_runtime.serving.checksum import write_checksum
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from edge_runtime.updates.disk import DataDirectory

@@ -365,15 +365,21 @@ def test_cache_is_made_anew_for_a_changed_master_or_type_and_the_old_one_goes(ma
             tmp_path / "cache",
         )  # fmt: skip
         assert "token_embd.weight" in encoded, change
-        assert len(list((tmp_path / "cache").iterdir())) == 1
+        assert len(list((tmp_path / "cache").glob("*.gguf"))) == len(list((tmp_path / "cache").glob("*.crc32"))) == 1
 
 
-@pytest.mark.parametrize("damage", [b"", b"GGUF", b"\0" * 5000])
-def test_damaged_cache_is_made_anew(damage, master, bundle, tmp_path):
+@pytest.mark.parametrize("damage", ["empty", "magic", "zeros", "one bit", "no checksum"])
+def test_damaged_cache_is_made_anew(damage, master, bundle, tmp_path, encoded):
     merge(master, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
-    (cache,) = (tmp_path / "cache").iterdir()
-    cache.write_bytes(damage)
+    (cache,) = (tmp_path / "cache").glob("*.gguf")
+    data = cache.read_bytes()
+    flipped = data[:-100] + bytes([data[-100] ^ 4]) + data[-99:]
+    cache.write_bytes({"empty": b"", "magic": b"GGUF", "zeros": b"\0" * 5000, "one bit": flipped}.get(damage, data))
+    if damage == "no checksum":
+        cache.with_name(cache.name + ".crc32").unlink()
+    encoded.clear()
     merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    assert "token_embd.weight" in encoded
     assert (tmp_path / "first.gguf").read_bytes() == (tmp_path / "second.gguf").read_bytes()
 
 

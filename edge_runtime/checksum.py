@@ -1,9 +1,9 @@
 """Checksums of the model files that a device makes: what the disk damaged is found before llama.cpp reads it.
 
 llama.cpp ends the whole process on some damaged headers, so that a device would fall at every start, and it cannot
-notice damaged weights. A file's checksum lies beside it; a file without one (the master, or one whose maker was killed
-in between) is taken as it is. CRC-32, because it guards against damage and not against people: whoever can write the
-file can write its checksum. What becomes of a damaged file is decided by `updates`.
+notice damaged weights. A file's checksum lies beside it. CRC-32, because it guards against damage and not against
+people: whoever can write the file can write its checksum. What becomes of a damaged file, and of one without a checksum
+(the master, or one whose maker was killed in between), is decided by those who read it.
 """
 
 import zlib
@@ -17,36 +17,43 @@ CHECKSUM_SUFFIX = ".crc32"
 _CHUNK_BYTES = 1 << 20
 
 
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a file is."""
+    return path.with_name(path.name + CHECKSUM_SUFFIX)
+
+
 def write_checksum(path: Path) -> None:
     """Note what is in a file now, beside it.
 
     Raises:
         OSError: The file cannot be read, or nothing written beside it; then no older checksum is left either.
     """
-    beside = _beside(path)
+    beside = checksum_path(path)
     beside.unlink(missing_ok=True)
     write_atomic(beside, _checksum(path))
 
 
-def verify_checksum(path: Path) -> None:
-    """Compare a file with its checksum, when it has one.
+def verify_checksum(path: Path, *, required: bool = False) -> None:
+    """Compare a file with its checksum.
+
+    Args:
+        path: The file.
+        required: Refuse a file that has none, instead of taking it as it is.
 
     Raises:
         ModelLoadError: They differ, or cannot be read.
     """
     try:
-        expected = _beside(path).read_bytes()
+        expected = checksum_path(path).read_bytes()
         found = _checksum(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if required:
+            raise ModelLoadError(f"{path.name} is missing, or has no checksum") from error
         return
     except OSError as error:
         raise ModelLoadError(f"cannot read {path.name}: {error.strerror or error}", "check the disk") from error
     if found != expected:
         raise ModelLoadError(f"{path.name} is not what was written", "the disk damaged it; it is made again")
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + CHECKSUM_SUFFIX)
 
 
 def _checksum(path: Path) -> bytes:

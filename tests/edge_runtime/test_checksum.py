@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.checksum import verify_checksum, write_checksum
 from edge_runtime.errors import ModelLoadError
-from edge_runtime.serving.checksum import verify_checksum, write_checksum
 
 
 @pytest.fixture
@@ -37,8 +37,11 @@ def test_truncation_is_found(model: Path) -> None:
         verify_checksum(model)
 
 
-def test_file_without_a_checksum_is_taken_as_it_is(model: Path) -> None:
+def test_file_without_a_checksum_is_taken_as_it_is_unless_one_is_required(model: Path) -> None:
     verify_checksum(model)
+    for path in (model, model.with_name("missing.gguf")):
+        with pytest.raises(ModelLoadError, match="no checksum"):
+            verify_checksum(path, required=True)
 
 
 def test_unreadable_checksum_is_an_error(model: Path) -> None:
