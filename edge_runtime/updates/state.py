@@ -4,7 +4,6 @@ Rules: a write is whole or not at all, and the state before it is kept beside it
 never deleted and never trusted in part. What to do about a state that was lost is decided by the coordinators.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -195,11 +194,8 @@ class StateFile:
         """
         data = encode_state(state)
         if self._path.exists():
-            # A second name for the old file, not a copy: at every moment one of the two names is a whole state.
-            link = self._backup.with_name(self._backup.name + ".tmp")
-            link.unlink(missing_ok=True)
-            os.link(self._path, link)
-            link.replace(self._backup)
+            # A copy, not a second name: FAT and some mounts of containers have no hard links.
+            write_atomic(self._backup, self._path.read_bytes())
         write_atomic(self._path, data)
 
 

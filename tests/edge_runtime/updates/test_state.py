@@ -1,7 +1,9 @@
 """The state file: round trips, refusals, and writes that are whole or not at all."""
 
 import contextlib
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,22 @@ def test_state_before_the_last_write_is_kept(tmp_path: Path) -> None:
     state, trouble = file.load()
     assert state == first
     assert "moved aside" in trouble
+
+
+def test_state_is_stored_where_files_cannot_have_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT, exFAT and some mounts of containers have no hard links."""
+
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", cannot)
+    file = StateFile(tmp_path / "state.json")
+    first = DeviceState(None, "default")
+    file.store(first)
+    file.store(STATE)
+    assert file.load() == (STATE, "")
+    (tmp_path / "state.json").unlink()
+    assert file.load() == (first, "")
 
 
 def test_crash_between_the_two_renames_leaves_a_whole_state(tmp_path: Path) -> None:
