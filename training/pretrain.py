@@ -1,7 +1,7 @@
 """Base training of one nano language model on prose and prompted tasks, in packed rows without padding.
 
 Prompted tasks are conversations with a system prompt and several turns, so that **prompted** is a real competitor; one
-in eight has no system prompt. Answers weigh 1 in the loss, all other tokens `CONTEXT_WEIGHT`.
+in ten has no system prompt, routing never. Answers weigh 1 in the loss, all other tokens `CONTEXT_WEIGHT`.
 """
 
 import random
@@ -20,8 +20,8 @@ from training.loop import Run, Schedule, train
 from training.processes import Processes
 
 CONTEXT_WEIGHT = 0.3
-PROSE_SHARE = 0.25
-WITHOUT_PROMPT_SHARE = 0.125
+PROSE_SHARE = 0.12
+WITHOUT_PROMPT_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ class PackedRows:
             yield [self._bos, *self._encode(rng.choice(self._paragraphs)), self._end], CONTEXT_WEIGHT
             return
         episode = self._mixture.draw(rng, "train", rng.randint(1, 6))
-        if rng.random() < WITHOUT_PROMPT_SHARE:
+        # Without its list of tools, routing would teach one name for each request.
+        if rng.random() < WITHOUT_PROMPT_SHARE and not episode.name.startswith("tools"):
             for instance in episode.instances:
                 yield [self._bos], CONTEXT_WEIGHT
                 yield from self._turn(instance.input, instance.output)

@@ -28,8 +28,9 @@ def write_packed_data(directory: Path) -> Path:
     """
     seen = list(itertools.islice(_names("tool", seen=True, held_out=1 / 12), SEEN_TOOLS))
     held_out = list(itertools.islice(_names("tool", seen=False, held_out=1 / 12), HELD_OUT_TOOLS))
-    definitions = [{"tool": name, "parameters": {"city": {}, "time": {}}} for name in seen[::2]]
-    write_records(directory / "tools/definitions.jsonl.zst", definitions)
+    slots: dict[str, Any] = {"city": {}, "time": {}}
+    definitions = [{"source": "sgd", "tool": name, "parameters": slots} for name in seen[::2]]
+    write_records(directory / "tools/definitions.jsonl.zst", [*definitions, *_described()])
     write_records(directory / "tools/utterances.jsonl.zst", [*_clinc(seen, held_out), *_messages()])
     write_records(directory / "tasks/described_tasks.jsonl.zst", [*_labelled(), *_published()])
     for name in ("gutenberg", "openstax_ccby"):
@@ -48,6 +49,19 @@ def _names(kind: str, seen: bool, held_out: float = 0.1) -> Iterator[str]:
         name = f"{kind}_{number}"
         if (split_of(f"{kind}/{name}", held_out) == "train") == seen:
             yield name
+
+
+def _described() -> Iterator[dict[str, Any]]:
+    for thing in ("weather", "lunar tide", "snow depth", "stock price", "bus route", "star chart", "museum plan"):
+        name = "get" + "".join(word.capitalize() for word in thing.split())
+        description = f"Retrieve the {thing} for a given city."
+        yield {
+            "source": "seal-tools",
+            "domain": "Data/Open",
+            "tool": name,
+            "description": description,
+            "parameters": {},
+        }
 
 
 def _clinc(seen: list[str], held_out: list[str]) -> Iterator[dict[str, Any]]:

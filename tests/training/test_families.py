@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from training.corpus import SPLITS, Split, read_records
 from training.episodes import Episode, Instance, Mixture, choose_examples
 from training.families import load_mixture
 from training.families.classify import Classification, LabelledTexts, load_data_sets
+from training.families.described import load_described_tools
 from training.families.extract import SlotExtraction, load_messages
 from training.families.instructions import PublishedInstructions, is_seen, load_described_tasks
-from training.families.tools import KnownTool, ToolRouting, is_held_out, load_test_services, load_tools
+from training.families.names import relabel, rename_tools, respell
+from training.families.tools import KnownTool, ToolRouting, humanize, is_held_out, load_test_services, load_tools
 from training.families.transform import TRANSFORMATIONS, TextTransformation
 from training.gibberish import gibberish
 
@@ -88,8 +91,13 @@ def test_held_out_tools_are_never_drawn_for_training(mixture: Mixture, data: Pat
     seen = {known.tool.name for known in tools} - held_out
     assert "BookTrip" in held_out
     assert len(held_out) >= 5
-    drawn = {tool.name for split in SPLITS for e in draw(mixture, "tools", split, 100) for tool in e.task.tools}
-    assert drawn == seen
+    episodes = [e for split in SPLITS for e in draw(mixture, "tools", split, 200)]
+    drawn = {tool.name for episode in episodes for tool in episode.task.tools}
+    assert seen <= drawn
+    assert not held_out & drawn
+    kept = {u for known in tools if known.tool.name in held_out for us in known.utterances.values() for u in us}
+    assert kept
+    assert not kept & inputs_of(episodes)
 
 
 def test_held_out_and_reasoning_tasks_are_never_drawn(mixture: Mixture, data: Path) -> None:
@@ -122,44 +130,93 @@ def test_utterance_of_two_sources_has_one_split(tmp_path: Path, data: Path) -> N
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_routing_answers_with_a_tool_of_the_set(mixture: Mixture, split: Split) -> None:
-    in_json = 0
-    for episode in draw(mixture, "tools", split, 100):
+    in_json, none_fits, renamed = 0, 0, 0
+    known = {
+        known.tool.name for family in mixture.families if isinstance(family, ToolRouting) for known in family.tools
+    }
+    for episode in draw(mixture, "tools", split, 200):
         names = [tool.name for tool in episode.task.tools]
         assert 3 <= len(names) <= 10
         assert len(set(names)) == len(names)
+        renamed += not known & set(names)
         answers = [instance.output for instance in episode.instances]
-        assert set(answers) <= set(episode.labels)
+        labels = list(episode.labels)
         if answers[0].startswith("{"):
             in_json += 1
             answers = [json.loads(answer)["tool"] for answer in answers]
-        assert set(answers) <= set(names)
-    assert 1 <= in_json <= 30
+            labels = [json.loads(label)["tool"] for label in labels]
+        assert labels[: len(names)] == names
+        for answer in set(answers) - set(names):  # what the description says for it, or the word `none`
+            none_fits += 1
+            assert [answer] == (labels[len(names) :] or ["none"])
+            assert len(labels) == len(names) or answer in episode.task.description
+    assert in_json
+    assert none_fits
+    assert renamed > 20
 
 
 def test_routing_among_few_tools_uses_all_of_them() -> None:
     tools = [KnownTool(Tool(f"t{n}", "d"), "one", {split: ["a", "b"] for split in SPLITS}) for n in range(2)]
     episode = ToolRouting(tools).draw(random.Random(0), "train", 3)
-    assert {tool.name for tool in episode.task.tools} == {"t0", "t1"}
+    assert len({tool.name for tool in episode.task.tools}) == 2
+
+
+def test_requests_made_from_descriptions_belong_to_one_tool_and_one_split(data: Path) -> None:
+    tools = load_described_tools(data)
+    assert len(tools) >= 5
+    requests = [request for known in tools for split in SPLITS for request in known.utterances[split]]
+    assert len(set(requests)) == len(requests)
+    for known in tools:
+        thing = humanize(known.tool.name).removeprefix("get ")
+        assert all(thing in request for split in SPLITS for request in known.utterances[split])
+
+
+def test_new_names_are_different_and_in_one_style() -> None:
+    known = [("play music", "Plays a song."), ("get weather", "The weather of a city."), ("play music", "Plays it.")]
+    styles = set()
+    for number in range(200):
+        names = rename_tools(random.Random(number), known)
+        assert len(set(names)) == 3
+        assert all(name.strip() for name in names)
+        styles.add(names[1])
+    assert len(styles) > 50
+    assert {"get_weather", "getWeather", "GetWeather"} <= styles
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_new_labels_are_different(count: int) -> None:
+    drawn = [relabel(random.Random(number), count) for number in range(50)]
+    assert all(len(set(labels)) == count for labels in drawn)
+    assert len(set(map(tuple, drawn))) > 20
+
+
+def test_respelled_labels_stay_different() -> None:
+    for number in range(20):
+        assert len(set(respell(random.Random(number), ["Good", "good", "so so"]))) == 3
 
 
 def test_classification_keeps_the_meaning_of_renamed_labels() -> None:
     """Whatever the labels are called, texts of one class get one answer, which the description names."""
     texts = {split: [(f"{split} {n}", n % 2) for n in range(12)] for split in SPLITS}
     data = LabelledTexts("toy", ("text",), ("tone",), (("bad", "good"), ("NEG", "POS")), texts)
-    with_codes = 0
+    relabelled = 0
     for number in range(60):
         episode = Classification([data]).draw(random.Random(number), "train", 8)
         answers = {(int(i.input.split()[-1]) % 2, i.output) for i in episode.instances}
         answers |= {(int(e.input.split()[-1]) % 2, e.output) for e in episode.task.examples}
         assert len({label for _, label in answers}) == len({cls for cls, _ in answers}) == len(answers)
         for class_number, label in answers:
-            if " means " in episode.task.description:
-                with_codes += 1
-                assert any(f"{label} means {names[class_number]}." in episode.task.description for names in data.names)
-            else:
-                assert label in [names[class_number] for names in data.names]
-                assert label in episode.task.description
-    assert with_codes
+            called = [names[class_number] for names in data.names]
+            if not episode.task.description:  # then the examples show every label
+                assert label in {e.output for e in episode.task.examples}
+                continue
+            assert label in episode.task.description
+            if label.lower() in [name.lower() for name in called]:
+                continue
+            relabelled += 1  # the description says what the label stands for, in one sentence
+            sentences = [s for s in re.split(r"(?<=[.;]) ", episode.task.description) if label in s]
+            assert any(name in sentence for sentence in sentences for name in called)
+    assert relabelled
 
 
 def test_extracted_value_stands_in_the_message(data: Path, mixture: Mixture) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from training.corpus import Split
 from training.episodes import Mixture
 from training.families.classify import Classification, load_data_sets
+from training.families.described import load_described_tools
 from training.families.extract import SlotExtraction, load_messages
 from training.families.instructions import PublishedInstructions, is_seen, load_described_tasks
 from training.families.tools import ToolRouting, is_held_out, load_test_services, load_tools
@@ -24,11 +25,11 @@ def load_mixture(data: Path) -> Mixture:
     return Mixture(
         name="training",
         families=(
-            ToolRouting(tools),
+            ToolRouting(tools, load_described_tools(data)),
             Classification(load_data_sets(data)),
             SlotExtraction(load_messages(data)),
             TextTransformation(texts),
             PublishedInstructions([task for task in load_described_tasks(data) if is_seen(task)]),
         ),
-        weights=(0.35, 0.2, 0.15, 0.15, 0.15),
+        weights=(0.38, 0.2, 0.14, 0.16, 0.12),
     )

@@ -13,10 +13,11 @@ from pathlib import Path
 from cloud_service.task import Example, TaskDescription
 from training.corpus import Split, read_records, split_of
 from training.episodes import Episode, Instance, choose_examples
-from training.families import wording
+from training.families import names, wording
 from training.families.tools import CLINC_SPLITS
 
 LONGEST_TEXT = 320
+RELABELLED_SHARE, RESPELLED_SHARE = 0.3, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ class Classification:
         self.data_sets = data_sets
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
-        """An episode; one in five asks for codes whose meaning the description defines."""
+        """An episode; three in ten ask for labels whose meaning the description defines, some spell them otherwise."""
         data = rng.choice(self.data_sets)
-        names = rng.choice(data.names)
-        classes = list(range(len(names)))
+        called = rng.choice(data.names)
+        classes = list(range(len(called)))
         if len(classes) > 4:
             classes = sorted(rng.sample(classes, rng.randint(3, min(8, len(classes)))))
         drawn: list[tuple[str, int]] = []
@@ -58,13 +59,15 @@ class Classification:
             text, number = rng.choice(data.texts[split])
             if number in classes:
                 drawn.append((text, number))
-        answers = {number: names[number] for number in classes}
-        legend = ""
-        if rng.random() < 0.2:
-            codes = rng.choice((("A", "B", "C", "D", "E", "F", "G", "H"), ("1", "2", "3", "4", "5", "6", "7", "8")))
-            shuffled = rng.sample(codes[: len(classes)], len(classes))
-            legend = " " + " ".join(f"{code} means {names[n]}." for code, n in zip(shuffled, classes, strict=True))
-            answers = dict(zip(classes, shuffled, strict=True))
+        answers, legend = {number: called[number] for number in classes}, ""
+        if (style := rng.random()) < RELABELLED_SHARE:
+            new = names.relabel(rng, len(classes))
+            phrase = rng.choice(wording.LEGEND)
+            meanings = zip(new, classes, strict=True)
+            legend = " " + " ".join(phrase.format(label=label, meaning=called[n]) for label, n in meanings)
+            answers = dict(zip(classes, new, strict=True))
+        elif style < RELABELLED_SHARE + RESPELLED_SHARE:
+            answers = dict(zip(classes, names.respell(rng, list(answers.values())), strict=True))
         labels = [answers[number] for number in classes]
         shown = rng.sample(labels, len(labels))
         instances = [Instance(text, answers[number]) for text, number in drawn]
@@ -78,7 +81,7 @@ class Classification:
             labels_or=wording.listed_or(shown),
         )
         task = TaskDescription(
-            description=text + legend,
+            description=text + legend if rng.random() < 0.8 or set(labels) - {e.output for e in examples} else "",
             examples=tuple(Example(e.input, e.output) for e in examples),
             output_format=wording.maybe(rng, 0.5, wording.CLASSIFY_FORMAT),
         )

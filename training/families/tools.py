@@ -1,24 +1,33 @@
 """Family: route a request to one of several tools, in sets that are drawn anew for each episode.
 
-A sixth of the tools, and every service of the Schema-Guided Dialogue test split, is never drawn for training.
-Sources: CLINC150 (CC BY 3.0), MetaTool (MIT), Schema-Guided Dialogue (CC BY-SA 4.0).
+Half of the sets get new names, so that a name can only be read from the description; a request that none of the tools
+serves is answered `none`, or what the description says for it. A sixth of the tools, and every service of the
+Schema-Guided Dialogue test split, is never drawn for training.
+Sources: CLINC150 (CC BY 3.0), MetaTool (MIT), Schema-Guided Dialogue (CC BY-SA 4.0); names and descriptions of
+Seal-Tools (Apache-2.0), for which requests are made from the descriptions.
 """
 
 import json
 import random
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cloud_service.task import Example, TaskDescription, Tool
 from training.corpus import SPLITS, Split, read_records, split_of
 from training.episodes import Episode, Instance, choose_examples
-from training.families import wording
+from training.families import names, wording
 
 SHORTEST_DIALOGUE_WORDS = 6  # shorter dialogue turns ("Yes, please.") do not say which tool they mean
 LONGEST_UTTERANCE = 240
 LONGEST_DESCRIPTION = 100
+RENAMED_SHARE = 0.5
+DESCRIBED_SHARE = 0.3  # sets of tools that only their descriptions are known of
+STATED_NONE_SHARE = 0.25  # sets whose description says what to answer when no tool fits
+FOREIGN_SHARE, STATED_FOREIGN_SHARE = 0.06, 0.25  # requests that no tool of the set serves
+NONE = "none"
 CLINC_SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -32,38 +41,74 @@ class KnownTool:
 
 
 class ToolRouting:
-    """Draws three to ten tools, and requests for them."""
+    """Draws three to ten tools, and requests for them.
+
+    Args:
+        tools: Tools with real requests.
+        described: Tools with requests made from their descriptions; in some sets, and alone in others.
+    """
 
     name = "tools"
 
-    def __init__(self, tools: list[KnownTool]) -> None:
-        self.tools = tools
-        self._names = len({known.tool.name for known in tools})
+    def __init__(self, tools: Sequence[KnownTool], described: Sequence[KnownTool] = ()) -> None:
+        self.tools, self.described = tools, described
+        self._names = [len({known.tool.name for known in pool}) for pool in (tools, described)]
         self._by_domain: dict[str, list[KnownTool]] = defaultdict(list)
-        for known in tools:
+        for known in (*tools, *described):
             self._by_domain[known.domain].append(known)
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode with a new set of tools; half of the sets hold neighbours from one domain, the harder case."""
-        size = min(rng.randint(3, 10), self._names)
+        described = bool(self.described) and rng.random() < DESCRIBED_SHARE
+        pool, mixed = (self.described, False) if described else (self.tools, rng.random() < 0.3)
+        size = min(rng.randint(3, 10), self._names[described])
         chosen: dict[str, KnownTool] = {}
         if rng.random() < 0.5:
-            near = self._by_domain[rng.choice(self.tools).domain]
+            near = self._by_domain[rng.choice(pool).domain]
             chosen = {known.tool.name: known for known in rng.sample(near, min(len(near), size // 2 + 1))}
         while len(chosen) < size:
-            known = rng.choice(self.tools)
+            known = rng.choice(self.described if mixed and self.described and rng.random() < 0.5 else pool)
             chosen.setdefault(known.tool.name, known)
-        tools = list(chosen.values())
-        rng.shuffle(tools)
+        shown = list(chosen.values())
+        rng.shuffle(shown)
+        tools = [known.tool for known in shown]
+        if rng.random() < RENAMED_SHARE:
+            renamed = names.rename_tools(rng, [(humanize(t.name), t.description) for t in tools])
+            tools = [replace(tool, name=name) for tool, name in zip(tools, renamed, strict=True)]
+
+        rule, none = "", NONE
+        if rng.random() < STATED_NONE_SHARE:
+            none = rng.choice(wording.NO_TOOL_ANSWERS)
+            rule = " " + wording.choose(rng, wording.NO_TOOL, none=none)
+        foreign_share = STATED_FOREIGN_SHARE if rule else FOREIGN_SHARE
         instances = []
         for _ in range(inputs + 4):
-            known = rng.choice(tools)
-            instances.append(Instance(rng.choice(known.utterances[split]), known.tool.name))
-        return describe_routing(rng, [known.tool for known in tools], instances, inputs, split)
+            index = rng.randrange(size)
+            foreign = self._foreign(rng, shown, pool) if rng.random() < foreign_share else None
+            if foreign is not None:
+                instances.append(Instance(rng.choice(foreign.utterances[split]), none))
+            else:
+                instances.append(Instance(rng.choice(shown[index].utterances[split]), tools[index].name))
+        return describe_routing(rng, tools, instances, inputs, split, rule, none)
+
+    def _foreign(self, rng: random.Random, shown: Sequence[KnownTool], pool: Sequence[KnownTool]) -> KnownTool | None:
+        """A tool outside of the set that has no word in common with any name or domain in it; None in bad luck."""
+        taken = {word for known in shown for word in _telling_words(known)}
+        for _ in range(5):
+            known = rng.choice(pool)
+            if not taken & _telling_words(known):
+                return known
+        return None
 
 
 def describe_routing(
-    rng: random.Random, tools: list[Tool], instances: list[Instance], inputs: int, split: Split
+    rng: random.Random,
+    tools: Sequence[Tool],
+    instances: list[Instance],
+    inputs: int,
+    split: Split,
+    rule: str = "",
+    none: str = NONE,
 ) -> Episode:
     """Words a routing task: with or without tool descriptions, examples and output format; names or JSON as answer."""
     in_json = rng.random() < 0.1
@@ -71,17 +116,19 @@ def describe_routing(
         instances = [Instance(i.input, json.dumps({"tool": i.output})) for i in instances]
     examples, taken = choose_examples(rng, instances, inputs, split)
     output_format = rng.choice(wording.ROUTE_JSON) if in_json else wording.maybe(rng, 0.6, wording.ROUTE_FORMAT)
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         tools = [Tool(t.name, "", t.parameters) for t in tools]
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         tools = [Tool(t.name, t.description, ()) for t in tools]
+    text = wording.choose(rng, wording.ROUTE) if rule or rng.random() < 0.95 else ""
     task = TaskDescription(
-        description=wording.choose(rng, wording.ROUTE) if rng.random() < 0.95 else "",
+        description=text + rule,
         examples=tuple(Example(e.input, e.output) for e in examples),
         tools=tuple(tools),
         output_format=output_format,
     )
-    labels = tuple(json.dumps({"tool": t.name}) if in_json else t.name for t in tools)
+    answers = [*(t.name for t in tools), *([none] if rule else [])]
+    labels = tuple(json.dumps({"tool": answer}) if in_json else answer for answer in answers)
     return Episode("tools", task, tuple(instances[taken : taken + inputs]), labels)
 
 
@@ -108,6 +155,11 @@ def load_tools(data: Path) -> list[KnownTool]:
         tools[key].utterances[split].append(utterance)
     _drop_repeated(list(tools.values()))
     return [t for t in tools.values() if all(len(t.utterances[s]) >= 2 for s in SPLITS)]
+
+
+def _telling_words(known: KnownTool) -> set[str]:
+    words = set(re.findall(r"[a-z]{4,}", humanize(known.tool.name))) | {known.domain}
+    return words - {"find", "search", "check", "change", "book", "reserve", "tool"}
 
 
 def _drop_repeated(tools: list[KnownTool]) -> None:

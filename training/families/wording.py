@@ -96,6 +96,25 @@ ROUTE_JSON = (
     "An object in JSON format; key: tool, value: name of the function.",
     'Please wrap the name in JSON, as {"tool": name}.',
 )
+LEGEND = (
+    "{label} means {meaning}.",
+    "{label} = {meaning}.",
+    "Answer {label} for {meaning}.",
+    "Use {label} when it is {meaning}.",
+    "If it is {meaning}, say {label}.",
+    "{meaning} -> {label}.",
+    "Write {label} in the case of {meaning}.",
+    "{label}: {meaning}.",
+)
+NO_TOOL = (
+    "If no tool fits, answer {none}.",
+    "Reply {none} when nothing matches.",
+    "When none of them can help, say {none}.",
+    "Otherwise the answer is {none}.",
+    "Use {none} for anything else.",
+    "Requests outside of this list get {none}.",
+    "Answer {none} if the request is about something else.",
+)
 NO_TOOL_ANSWERS = ("none", "none", "None", "NONE", "no_tool", "other", "fallback", "unknown", "no match", "null")
 CLASSIFY = (
     "Classify the {noun} into one of these labels: {labels}.",
