@@ -60,6 +60,8 @@ async def serve(
             uvicorn.Config(
                 app,
                 lifespan="off",
+                # Of uvicorn's parsers the one that bounds a request's head (16 KiB), whatever else is installed.
+                http="h11",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -126,6 +126,8 @@ async def serve(settings: EdgeSettings) -> None:
                 parts.app,
                 host=settings.host,
                 port=settings.port,
+                # Of uvicorn's parsers the one that bounds a request's head (16 KiB), whatever else is installed.
+                http="h11",
                 log_config=None,
                 access_log=False,
                 lifespan="off",
