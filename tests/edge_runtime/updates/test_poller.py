@@ -112,10 +112,18 @@ async def test_another_channels_document_is_refused() -> None:
 
 
 async def test_nudge_hurries_unless_the_cloud_is_in_trouble() -> None:
-    poller, _ = make(GOOD, CloudStatusError("x", status=503, retry_after_seconds=60.0))
+    """Then the poll at the end of the back-off brings what the nudge told of, and the next nudge hurries again."""
+    changed = ChannelAnswer(encode_channel(Channel("default", 4, ())), '"two"')
+    poller, clock = make(GOOD, CloudStatusError("x", status=503, retry_after_seconds=60.0), changed)
     await poller.poll()
     poller.hurry()
     assert poller.due_in() == 0
     await poller.poll()
     poller.hurry()
     assert poller.due_in() == 60.0
+    clock.advance(60.0)
+    assert poller.due_in() == 0
+    await poller.poll()
+    assert poller.wanted == Channel("default", 4, ())
+    poller.hurry()
+    assert poller.due_in() == 0
