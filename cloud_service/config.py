@@ -18,7 +18,10 @@ class GeneratorSource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     directory: Path = Field(description="Checkpoint: generator.json, router.safetensors, bank.safetensors.")
-    cloud_model: str = Field(description="Hugging Face directory or id of the model that reads task descriptions.")
+    cloud_model: str = Field(
+        description="Hugging Face directory or id of the model that reads task descriptions, or package:NAME for the "
+        "one that an installed Python package carries."
+    )
     edge_model: str = Field(description="Hugging Face directory or id of the model that is specialized.")
     device: str = Field(default="cpu", description="Torch device of the cloud model.")
 

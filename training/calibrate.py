@@ -19,6 +19,7 @@ from cloud_service.generator import TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import add_calibration
 from cloud_service.generator.understanding import Calibration, regression_inputs
 from training.descriptions import UNREAL, Descriptions, load_descriptions
+from training.served import PairPaths
 
 TARGET = 0.95
 FARTHEST_QUANTILE = 0.99
@@ -37,15 +38,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--descriptions", type=int, default=500, help="of each kind to fit on; 2/5 of it to test")
     parser.add_argument("--dry-run", action="store_true", help="report, and leave the checkpoint as it is")
     arguments = parser.parse_args(argv)
-    pair: Path = arguments.pair
-    generator = load_generator(pair / "generator", pair / "cloud", pair / "edge")
+    pair = PairPaths.of(arguments.pair)
+    generator = load_generator(pair.generator, pair.cloud, pair.edge)
     descriptions = load_descriptions(arguments.data)
     count: int = arguments.descriptions
     fit_on = measure_descriptions(generator, descriptions["validation"], count)
     calibration = fit(fit_on)
     report = make_report(calibration, measure_descriptions(generator, descriptions["test"], max(2, count * 2 // 5)))
     if not arguments.dry_run:
-        report["generator_digest"] = add_calibration(pair / "generator", calibration).digest
+        report["generator_digest"] = add_calibration(pair.generator, calibration).digest
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

