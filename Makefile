@@ -11,7 +11,7 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo test check format bench protos reference train-nano calibrate evaluate up
+.PHONY: help setup demo test check format bench bench-gpu protos reference train-nano calibrate evaluate up
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -37,8 +37,11 @@ format: setup  ## Format and fix what ruff can
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: setup  ## Measure every published figure: build/bench.json
+bench: setup  ## Measure the published figures, or some: build/bench.json
 	@$(PYTHON_BIN) -m benchmarks $(ARGS)
+
+bench-gpu: setup  ## Generation and a training step with Llama-3-8B shapes; without a GPU, small ones
+	@$(PYTHON_BIN) -m benchmarks.gpu_generate $(ARGS)
 
 protos: setup  ## Make contract/stubs from protos/
 	@$(PYTHON_BIN) scripts/protos.py

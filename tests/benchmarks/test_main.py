@@ -29,6 +29,12 @@ def test_only_the_named_benchmarks_run(tmp_path: Path) -> None:
     assert set(load_figures(out)) == {"fast"}
 
 
+def test_unnamed_leaves_out_what_wants_another_machine(tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    assert main(["--out", str(out)], {"fast": lambda _pair: measured("fast", 1.0), "edge_shapes": failing}) == 0
+    assert set(load_figures(out)) == {"fast"}
+
+
 def test_failure_is_told_and_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
     benchmarks = {"broken": failing, "sound": lambda _pair: measured("sound", 2.0)}
