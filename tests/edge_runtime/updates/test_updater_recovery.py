@@ -231,7 +231,7 @@ async def test_unwritable_state_is_reported_and_serving_goes_on(
 ) -> None:
     cloud.publish(cloud.make("router"))
     async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
-        (tmp_path / "edge/state.json.bak.tmp").mkdir()
+        (tmp_path / "edge/state.json.bak").mkdir()
         (tmp_path / "edge/state.json").write_text("{}")
         await parts.updater.tick()
         assert "cannot be written" in parts.device.report().trouble
