@@ -11,7 +11,7 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo test check format bench bench-gpu protos reference train-nano calibrate evaluate up
+.PHONY: help setup demo test check format bench bench-gpu protos reference train-nano calibrate evaluate ablate up
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -58,6 +58,9 @@ calibrate: setup  ## Calibrate the understanding of models/nano on the data in D
 
 evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir
 	@$(PYTHON_BIN) -m training.evaluate --data $(DATA) $(ARGS)
+
+ablate: setup  ## Repeat the paper's ablations on models/nano, in short runs: DATA=dir; resumes
+	@$(PYTHON_BIN) -m training.ablate --data $(DATA) $(ARGS)
 
 up:  ## Run the services and the demo client in containers
 	docker compose up --build --abort-on-container-exit --exit-code-from client

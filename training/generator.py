@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.edge import Factors, UnmergedLora
 from cloud_service.generator.reader import encode_prompts, pad_right
-from cloud_service.generator.router import balance_term
+from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import render_prompt
 from training.answer_loss import answer_logits, answer_loss
 from training.corpus import Split
@@ -40,6 +40,7 @@ class GeneratorSettings:
         cloud_learning_rate: Peak for the cloud model or its adapter.
         train_cloud: Train the cloud model itself; else only its adapter.
         balance_weight: Weight of the balance term, for `topk_softmax`.
+        gumbel: Scale of the Gumbel noise on the routers' outputs, for `topk_softmax`; the paper tried it and left it.
         longest_prompt: Descriptions with more cloud tokens are drawn again.
         longest_turn: Tokens of input and answer.
         lora_dropout: Share of the inputs of the experts' A that a training step leaves out.
@@ -54,6 +55,7 @@ class GeneratorSettings:
     cloud_learning_rate: float = 3e-4
     train_cloud: bool = False
     balance_weight: float = 0.01
+    gumbel: float = 0.0
     warmup: int = 50
     weight_decay: float = 0.1
     longest_prompt: int = 320
@@ -165,7 +167,10 @@ def train_generator(
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 states.append((group, generator.reader(ids.to(device), lengths.to(device)).float()))
         order = [i for group, _ in states for i in group]
-        gates = generator.routers(processes.gather(torch.cat([part for _, part in states])))
+        logits = generator.routers.logits(processes.gather(torch.cat([part for _, part in states])))
+        if generator.config.gating == "topk_softmax" and settings.gumbel:
+            logits = logits + settings.gumbel * gumbel_noise(logits, f"{settings.seed}/{step}")
+        gates = gate(generator.config, logits)
         own_gates = gates[own][torch.tensor(order).argsort()]
         loss = torch.zeros((), device=device)
         for group in grouped(len(episodes), [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
@@ -183,6 +188,13 @@ def train_generator(
     generator.eval()
     cloud.eval()
     return losses
+
+
+def gumbel_noise(like: Tensor, seed: str) -> Tensor:
+    """Standard Gumbel noise of a tensor's shape, the same in every process: -log(-log(u)), u uniform."""
+    draw = torch.Generator().manual_seed(random.Random(f"gumbel/{seed}").getrandbits(63))
+    uniform = torch.rand(like.shape, generator=draw).clamp(min=1e-9, max=1 - 1e-6)
+    return -(-uniform.log()).log().to(like.device)
 
 
 def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:

@@ -36,6 +36,10 @@ class Routers(nn.Module):
         Returns:
             G, (tasks, layers, groups, experts) float32.
         """
+        return gate(self.config, self.logits(states))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """R, what `gate` turns into gates, of the same shape."""
         with torch.autocast(states.device.type, enabled=False):
             x = states.float().transpose(0, 1)  # (layers, tasks, cloud hidden)
             x = nn.functional.silu(torch.baddbmm(self.f1_bias[:, None], x, self.f1_weight))
@@ -44,9 +48,7 @@ class Routers(nn.Module):
             if self.batch_norm is not None:
                 x = self.batch_norm(x.flatten(1)).view_as(x)
             logits = x.unflatten(2, (self.config.groups, self.config.experts))
-            if self.layer_norm is not None:
-                logits = self.layer_norm(logits)
-            return gate(self.config, logits)
+            return logits if self.layer_norm is None else self.layer_norm(logits)
 
 
 def gate(config: GeneratorConfig, logits: Tensor) -> Tensor:

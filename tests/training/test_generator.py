@@ -1,5 +1,6 @@
 """Training of a generator: what the loss sees, and exact resuming."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from training.generator import (
     EpisodeBatches,
     GeneratorSettings,
     grouped,
+    gumbel_noise,
     train_generator,
     trained_parameters,
 )
@@ -232,6 +234,31 @@ def test_first_loss_is_that_of_the_pieces_put_together(
         expected, mixed_up = mean_loss(gates) + balance, mean_loss([*gates[1:], gates[0]]) + balance
     loss = training.run(tmp_path / "run", stop_after=1)[0]
     assert abs(loss - expected) < 0.1 * abs(mixed_up - expected)
+
+
+def test_gumbel_noise_acts_in_training_alone(
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """The first loss, before any update, is another; a generator's gates are the same, and without chance."""
+    losses, gates = [], []
+    for gumbel in (0.0, 5.0):
+        training = Training(mixture, tokenizer, False, gating="topk_softmax", norm="none")
+        training.settings = replace(training.settings, gumbel=gumbel)
+        with torch.no_grad():
+            gates.append(training.generator(torch.tensor([[5, 6, 7]]), torch.tensor([3])))
+        losses.append(training.run(tmp_path / str(gumbel), stop_after=1)[0])
+    assert losses[0] != losses[1]
+    assert torch.equal(*gates)
+
+
+def test_gumbel_noise_is_that_of_its_seed_and_distribution() -> None:
+    """Mean 0.577 and variance pi^2 / 6; equal in every process of a step."""
+    like = torch.zeros(100, 100)
+    noise = gumbel_noise(like, "1/7")
+    assert torch.equal(noise, gumbel_noise(like, "1/7"))
+    assert not torch.equal(noise, gumbel_noise(like, "1/8"))
+    assert noise.mean().item() == pytest.approx(0.5772, abs=0.05)
+    assert noise.var().item() == pytest.approx(1.6449, abs=0.1)
 
 
 def test_trained_are_the_generator_and_what_the_settings_say(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,0 +1,89 @@
+"""The ablations at toy size: runs, resuming, and what the table says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import TrainedPair
+from training import ablate
+from training.ablate import DEFAULT, SETTINGS, VARIANTS, Result, table
+
+
+def call(data: Path, pair: TrainedPair, runs: Path, only: Sequence[str], steps: int = 2) -> None:
+    """Two seeds of each variant, on four validation episodes."""
+    options = ["--data", str(data), "--pair", str(pair.out), "--runs", str(runs), "--steps", str(steps)]
+    ablate.main([*options, "--seeds", "2", "--episodes", "4", "--only", *only])
+
+
+def test_second_call_runs_only_what_is_missing(
+    data: Path, tiny_pair: TrainedPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a frozen reader, without experts, and with an adapter; the run that is lost comes out as it was."""
+    only = [DEFAULT, "direct", "adapter"]
+    call(data, tiny_pair, tmp_path, only)
+    results = tmp_path / "results.jsonl"
+    lines = results.read_text().splitlines()
+    assert len(lines) == 6
+    results.write_text("".join(line + "\n" for line in lines[:-1]))
+    call(data, tiny_pair, tmp_path, only)
+    again = results.read_text().splitlines()
+    assert again[:-1] == lines[:-1]
+    assert without_time(again[-1]) == without_time(lines[-1])
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()], "checkpoints of finished runs go"
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [row.split(" | ")[0] for row in rows[-3:]] == ["| paper", "| direct", "| adapter"]
+
+
+def without_time(line: str) -> list[str]:
+    return [part for part in line.split(", ") if "cpu_seconds" not in part]
+
+
+def test_runs_of_other_lengths_are_not_mixed(data: Path, tiny_pair: TrainedPair, tmp_path: Path) -> None:
+    for steps in (1, 2):
+        call(data, tiny_pair, tmp_path, [DEFAULT], steps)
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 4
+
+
+def test_variants_change_what_their_names_say() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert names[0] == DEFAULT
+    assert len(set(names)) == len(names)
+    for variant in VARIANTS[1:]:
+        assert variant.config or variant.fit or variant.direct
+        for name, value in variant.config.items():
+            assert getattr(ablate.PAPER, name) != value
+        for name, value in variant.fit.items():
+            assert getattr(SETTINGS, name) != value
+
+
+def result(variant: str, seed: int, right: float) -> Result:
+    losses = {"right": right, "another": right + 0.5, "gibberish": 2.0}
+    return Result(variant, seed, 2, ["c", "e"], 1_500_000, 10, 4.0, losses, 0.25)
+
+
+def test_table_has_t_intervals_and_differences_on_the_same_seeds() -> None:
+    """Three seeds 0.2 apart: 4.303 * 0.2 / sqrt(3) = 0.497; a constant difference has no spread."""
+    values = {1: 1.0, 2: 1.2, 3: 1.4}
+    results = [result(DEFAULT, seed, right) for seed, right in values.items()]
+    results += [result("n=4", seed, right - 0.1) for seed, right in reversed(values.items())]
+    results.append(result("K=1", 9, 1.0))
+    head, _, default, fewer, single = table(results).splitlines()
+    assert head.startswith("| variant | parameters | right |")
+    assert default == "| paper | 1.50 M | 1.200 ± 0.497 |  | 0.500 ± 0.000 | 0.800 ± 0.497 | 25.0 ± 0.0 | 4 |"
+    assert fewer.startswith("| n=4 | 1.50 M | 1.100 ± 0.497 | -0.100 ± 0.000 |")
+    assert single.startswith("| K=1 | 1.50 M | 1.000 |  | 0.500 | 1.000 |"), "one seed has no interval"
+
+
+def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
+    reader = ablate.load_reader(tiny_pair.out, torch.float32)
+    ids, lengths = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])
+    remembering = ablate.RememberingReader(reader)
+    with torch.no_grad():
+        expected = reader(ids, lengths)
+    torch.testing.assert_close(remembering(ids, lengths), expected)
+    remembering._reader.clear()
+    again = remembering(torch.tensor([[8, 9]]), torch.tensor([2]))
+    torch.testing.assert_close(again, expected[1:])
+    assert not again.requires_grad
