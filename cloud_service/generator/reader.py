@@ -4,6 +4,10 @@ Meta vectors follow the prompt directly and padding follows them, so under causa
 depend on how long its neighbours are, and no mask is needed. A model without a language-model head is taken for a
 bidirectional encoder: prompt and meta vectors see each other, and a mask hides the padding. Position ids run on from
 the prompt. States are read after the final norm.
+
+Many encoders are uncased, but a description may ask for `FindApartment` or `DO_OPTIMIZE`. So an id tells, beside the
+token, which case its text had, and the reader adds a trained vector for each case but the lower one; they start as
+nothing. White space is still lost on such an encoder.
 """
 
 import math
@@ -24,6 +28,8 @@ LAYOUTS = (
 )
 """Where model families keep what the paper trains in the cloud model: layers, their attention, its q and v."""
 
+CASES = ("lower", "capitalized", "upper", "mixed")
+CASE_STRIDE = 1 << 24  # above any vocabulary: id + CASE_STRIDE * index in CASES
 HINT = "use adapter_rank 0 and train the cloud model itself, or a cloud model of another family"
 
 
@@ -44,6 +50,8 @@ class CloudReader(nn.Module):
         # Gemma multiplies what it looks up; meta vectors take the place of the result.
         spread = float(embedding.weight.detach().float().std()) * float(getattr(embedding, "embed_scale", 1.0))
         self.meta = nn.Parameter(torch.randn(layers, embedding.weight.shape[1]) * spread)
+        if self._bidirectional:
+            self.cases = nn.Parameter(torch.zeros(len(CASES) - 1, self.meta.shape[1]))
         self.adapter = CloudAdapter(config, self._decoder[0]) if config.adapter_rank else None
 
     @property
@@ -55,7 +63,7 @@ class CloudReader(nn.Module):
         """Meta states of a batch of prompts.
 
         Args:
-            ids: (tasks, longest prompt) int64, padded on the right with any token.
+            ids: (tasks, longest prompt) int64, as `encode_prompts` gives them, padded on the right with any token.
             lengths: (tasks,) int64, tokens of each prompt.
 
         Returns:
@@ -70,7 +78,10 @@ class CloudReader(nn.Module):
         In an encoder, they have seen the meta vectors.
         """
         layers, width = self.meta.shape
-        embedded = self.decoder.get_input_embeddings()(ids)
+        embedded = self.decoder.get_input_embeddings()(ids % CASE_STRIDE)
+        if self._bidirectional:
+            vectors = torch.cat([self.cases.new_zeros(1, width), self.cases])
+            embedded = embedded + vectors[ids // CASE_STRIDE].to(embedded.dtype)
         embedded = torch.cat([embedded, embedded.new_zeros(len(ids), layers, width)], dim=1)
         places = (lengths[:, None] + torch.arange(layers, device=ids.device))[:, :, None].expand(-1, -1, width)
         embedded = embedded.scatter(1, places, self.meta.to(embedded.dtype).expand(len(ids), -1, -1))
@@ -127,11 +138,19 @@ def count_positions(model: PreTrainedModel) -> int | None:
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
     """Token ids of each prompt, with the special tokens that its model was trained with around it.
 
-    For an encoder's tokenizer, known by its classification token, these are the tokenizer's own; for a causal LM's, the
-    beginning-of-sequence token in front where it has one.
+    For an encoder's tokenizer, known by its classification token, these are the tokenizer's own, and where it loses the
+    case of letters, ids tell it (`CASE_STRIDE`); for a causal LM's, the beginning-of-sequence token in front where it
+    has one.
     """
     if tokenizer.cls_token_id is not None:
-        return [list(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+        loses_case = tokenizer("A")["input_ids"] == tokenizer("a")["input_ids"]
+        encoded = tokenizer(list(prompts), return_offsets_mapping=loses_case)
+        if not loses_case:
+            return [list(ids) for ids in encoded["input_ids"]]
+        return [
+            [token + CASE_STRIDE * _case(prompt[start:end]) for token, (start, end) in zip(ids, spans, strict=True)]
+            for prompt, ids, spans in zip(prompts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        ]
     encoded = [list(ids) for ids in tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
     bos = tokenizer.bos_token_id
     return encoded if bos is None else [[bos, *ids] for ids in encoded]
@@ -144,6 +163,13 @@ def pad_right(encoded: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tens
     for row, tokens in zip(ids, encoded, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
     return ids, torch.tensor([len(tokens) for tokens in encoded])
+
+
+def _case(text: str) -> int:
+    """Index in CASES of what a token stands for; a single capital letter is capitalized."""
+    if text == text.lower():
+        return 0
+    return 1 if text == text.capitalize() else 2 if text == text.upper() else 3
 
 
 def _reach(module: Any, path: str) -> Any:

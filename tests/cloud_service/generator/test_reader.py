@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cloud_service.generator import CheckpointError, UnsupportedModelError
-from cloud_service.generator.reader import CloudReader, encode_prompts, pad_right
+from cloud_service.generator.reader import CASE_STRIDE, CloudReader, encode_prompts, pad_right
 from tests.cloud_service.generator.tiny import encoder_tokenizer, generator_config, random_model, tokenizer
 
 LAYERS = 3
@@ -107,6 +107,7 @@ def test_adapter_starts_without_effect_and_learns(family: str) -> None:
 
 def test_cloud_weights_are_not_parameters_of_the_reader() -> None:
     assert list(reader("llama", 0).state_dict()) == ["meta"]
+    assert list(reader("bert", 0).state_dict()) == ["meta", "cases"]
 
 
 @pytest.mark.parametrize(
@@ -152,8 +153,27 @@ def test_encoding_puts_the_beginning_of_sequence_in_front_where_there_is_one() -
 
 def test_encoding_for_an_encoder_frames_each_prompt_as_its_tokenizer_does() -> None:
     words = encoder_tokenizer()
-    plain = words("Route the tool", add_special_tokens=False)["input_ids"]
-    assert encode_prompts(words, ["Route the tool", ""]) == [[2, *plain, 3], [2, 3]]
+    plain = words("route the tool", add_special_tokens=False)["input_ids"]
+    assert encode_prompts(words, ["route the tool", ""]) == [[2, *plain, 3], [2, 3]]
+
+
+def test_case_that_an_uncased_tokenizer_loses_is_told_beside_the_token() -> None:
+    words = encoder_tokenizer()
+    route, the, tool = words("route the tool", add_special_tokens=False)["input_ids"]
+    (ids,) = encode_prompts(words, ["Route THE tooL"])
+    assert ids == [2, route + CASE_STRIDE, the + 2 * CASE_STRIDE, tool + 3 * CASE_STRIDE, 3]
+
+
+def test_case_reads_as_nothing_until_it_is_trained() -> None:
+    made = CloudReader(generator_config(), random_model("bert"), LAYERS)
+    lower, capital = [[5, 6, 7]], [[5 + CASE_STRIDE, 6, 7 + 3 * CASE_STRIDE]]
+    assert torch.equal(read(made, lower), read(made, capital))
+    made(*pad_right(capital)).square().sum().backward()
+    assert made.cases.grad is not None
+    assert made.cases.grad.abs().amax(1).gt(0).tolist() == [True, False, True], "capitalized and mixed, not upper"
+    with torch.no_grad():
+        made.cases.normal_()
+    assert (read(made, lower) - read(made, capital)).abs().mean() > 0.01
 
 
 def test_padding_is_on_the_right_and_up_to_a_multiple() -> None:
