@@ -188,6 +188,7 @@ def measure(setup: Setup, device: torch.device, rounds: int) -> Report:
                     prompts = [make_text(tokens - 1, number) for number in range(batch)]
                     one = partial(_generate, generator, served, bare, tokenizer, prompts, device, rounds)
                     generated[tokens, batch] = _fitting(one)
+        generator.float()  # as training has it; the served adapter has the cloud model's type
         step = _fitting(lambda: _train(setup, generator, cloud, bare, edge, tokenizer, Path(directory), rounds))
     return Report(sum(parameter.numel() for parameter in cloud.parameters()), generated, step)
 
@@ -270,6 +271,8 @@ def _serve(
         np.zeros(size, np.float32), np.ones(size, np.float32), np.zeros(size + 1, np.float32), 0.0, 1.0
     )
     features = PromptFeatures(cloud)
+    if generator.reader.adapter is not None:
+        generator.reader.adapter.to(cloud.dtype)
     return TorchGenerator(manifest, bank, generator, features, calibration, tokenizer, tokenizer, folder, device)
 
 

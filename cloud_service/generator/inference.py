@@ -181,6 +181,8 @@ def load_generator(
     del generator.bank.a, generator.bank.b
     generator.to_empty(device="cpu")
     load_parameters(directory, generator)
+    if generator.reader.adapter is not None:
+        generator.reader.adapter.to(cloud.dtype)  # once, and not for every prompt
     calibration = read_calibration(directory, manifest, PromptFeatures.count(generator.reader.meta.shape[1]))
     cloud.to(target)
     return TorchGenerator(

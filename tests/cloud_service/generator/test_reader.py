@@ -105,6 +105,23 @@ def test_adapter_starts_without_effect_and_learns(family: str) -> None:
     assert all(parameter.grad is None for parameter in model.parameters()), "the cloud model is frozen"
 
 
+def test_adapter_acts_as_if_merged_into_the_weights() -> None:
+    """W' = W + alpha/rank * B A on q and v."""
+    made = reader("llama", 2)
+    assert made.adapter is not None
+    adapted = read(made, PROMPTS)
+    plain = random_model("llama")
+    merged = CloudReader(generator_config(adapter_rank=0), plain, LAYERS)
+    merged.load_state_dict({"meta": made.meta})
+    assert not torch.allclose(read(merged, PROMPTS), adapted, rtol=1e-2, atol=1e-2)
+    with torch.no_grad():
+        for number, layer in enumerate(plain.get_decoder().layers):
+            for name in ("q_proj", "v_proj"):
+                a, b = (factors[f"{number}_{name}"] for factors in (made.adapter.a, made.adapter.b))
+                getattr(layer.self_attn, name).weight += made.adapter.scale * b @ a
+    torch.testing.assert_close(read(merged, PROMPTS), adapted, rtol=1e-4, atol=1e-5)
+
+
 def test_cloud_weights_are_not_parameters_of_the_reader() -> None:
     assert list(reader("llama", 0).state_dict()) == ["meta"]
     assert list(reader("bert", 0).state_dict()) == ["meta", "cases"]
