@@ -20,7 +20,7 @@ def test_every_step_is_taken_with_one_pair_and_nothing_is_left(monkeypatch: pyte
     """The steps run in this process; that they run apart is the next test."""
     monkeypatch.setattr(edge_shapes, "take_apart", edge_shapes.take_here)
     costs = edge_shapes.measure("tiny")
-    assert list(costs) == ["make", "cloud", "probe", "convert", "merge", "merge_again", "answer"]
+    assert list(costs) == ["make", "cloud", "probe", "convert", "merge", "merge_again", "serve"]
     assert all(cost.seconds > 0 and cost.peak_mb >= cost.anonymous_mb > 0 for cost in costs.values())
     numbers = 2 * 3 * 16 * (256 + 512)  # two layers, three projections, rank 16
     assert 2 * numbers < costs["cloud"].found["bundle_mb"] * 1e6 < 2 * numbers + 8192
@@ -30,9 +30,9 @@ def test_every_step_is_taken_with_one_pair_and_nothing_is_left(monkeypatch: pyte
     table = edge_shapes.render({"tiny": costs}).splitlines()
     assert table[0] == "| | tiny |"
     assert all(line.count("|") == 3 for line in table)
-    assert edge_shapes.figures("tiny", costs, "c")["tiny_merge_peak"].baseline == pytest.approx(
-        costs["make"].found["weights_mb"], abs=1e-3
-    )
+    figures = edge_shapes.figures("tiny", costs, "c")
+    assert figures["tiny_merge_peak"].baseline == pytest.approx(costs["make"].found["weights_mb"], abs=1e-3)
+    assert figures["tiny_answer"].value == pytest.approx(costs["serve"].found["answer_seconds"], abs=1e-3)
 
 
 def test_failing_step_is_told_with_its_last_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,9 @@ def test_command_measures_the_families_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken: list[tuple[str, str]] = []
-    names = ("parameters", "bank_mb", "weights_mb", "digest_seconds", "generate_ms", "assemble_ms", "bundle_mb")
-    found = dict.fromkeys((*names, "master_mb", "merged_mb", "survival", "first_token_seconds"), 1.0)
+    timed = (f"{name}{kind}_seconds" for name in ("digest", "generate", "assemble", "answer") for kind in ("", "_cpu"))
+    sizes = ("parameters", "bank_mb", "weights_mb", "bundle_mb", "master_mb", "merged_mb", "survival")
+    found = dict.fromkeys((*timed, *sizes), 1.0)
 
     def take(step: str, family: str, folder: Path) -> Cost:
         taken.append((family, step))
