@@ -13,42 +13,34 @@ whatever else the machine does hits all alike; the first round warms up. Figures
   runner calls. It reads a batch as one on a GPU, and prompt by prompt on a CPU.
 Target: generation / bare at most 1.1.
 
-A training step is one of `training.generator.train_generator` with the settings of the recipe tinyllama-llama3-8b
-(activations computed twice), from its drawing to the next one's; its baseline is the bare pass on its prompts, run
-between steps.
+Then it trains for some steps (`training_step`).
 
     python -m benchmarks.gpu_generate [--device cpu] [--rounds 5] [--out build/gpu_generate.json]
 """
 
 import argparse
 import copy
-import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.figures import Figure, Figures, merge_figures
 from benchmarks.random_pair import SHAPES, make_generator, make_model, make_text, make_tokenizer, paper_recipe
 from benchmarks.tinyllama import BUILD, DIGEST
+from benchmarks.training_step import Step, StepSize, TrainedPair, measure_step, seconds_on
 from cloud_service.generator import LoraGenerator, TorchGenerator
 from cloud_service.generator.checkpoint import ModelReference, open_bank, store_generator
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.reader import encode_prompts, pad_right
 from cloud_service.generator.understanding import Calibration, PromptFeatures
-from cloud_service.task import TaskDescription
-from training.corpus import Split
-from training.episodes import Episode, Instance, Mixture
-from training.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
 
 DOCUMENT = BUILD / "gpu_generate.json"
 ROUNDS = 5
@@ -68,8 +60,7 @@ class Setup:
         prompts: Lengths in tokens.
         batches: Prompts generated together.
         most_tokens: Larger batches are left out.
-        tasks: Descriptions of a training step.
-        description, question, answer: Tokens of each in a training step.
+        step: A training step.
         has_target: Whether the project promises anything for these shapes.
     """
 
@@ -80,10 +71,7 @@ class Setup:
     prompts: tuple[int, ...]
     batches: tuple[int, ...]
     most_tokens: int
-    tasks: int
-    description: int
-    question: int
-    answer: int
+    step: StepSize
     has_target: bool
 
 
@@ -95,10 +83,7 @@ LLAMA3_8B = Setup(
     prompts=(200, 1000, 4000),
     batches=(1, 4, 16),
     most_tokens=64_000,
-    tasks=64,
-    description=500,
-    question=200,
-    answer=50,
+    step=StepSize(tasks=64, description=500, question=200, answer=50),
     has_target=True,
 )
 SMALL = Setup(
@@ -109,10 +94,7 @@ SMALL = Setup(
     prompts=(200, 1000, 4000),
     batches=(1, 4),
     most_tokens=4000,
-    tasks=8,
-    description=200,
-    question=60,
-    answer=20,
+    step=StepSize(tasks=8, description=200, question=60, answer=20),
     has_target=False,
 )
 
@@ -126,21 +108,6 @@ class Generated:
     bare_ms: float
     reading_ms: float
     generation_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Training steps; medians in seconds.
-
-    Attributes:
-        tokens: That the cloud model reads in a step, without meta vectors.
-        peak_gigabytes: Most memory of the device that tensors took; None on a CPU, where nobody counts.
-    """
-
-    tokens: int
-    bare_seconds: float
-    seconds: float
-    peak_gigabytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +156,8 @@ def measure(setup: Setup, device: torch.device, rounds: int) -> Report:
                     one = partial(_generate, generator, served, bare, tokenizer, prompts, device, rounds)
                     generated[tokens, batch] = _fitting(one)
         generator.float()  # as training has it; the served adapter has the cloud model's type
-        step = _fitting(lambda: _train(setup, generator, cloud, bare, edge, tokenizer, Path(directory), rounds))
+        models = TrainedPair(generator, cloud, bare, edge, tokenizer)
+        step = _fitting(lambda: measure_step(models, setup.step, setup.dtype, Path(directory, "steps"), rounds))
     return Report(sum(parameter.numel() for parameter in cloud.parameters()), generated, step)
 
 
@@ -225,9 +193,10 @@ def render(setup: Setup, report: Report, device: torch.device) -> str:
     for (tokens, batch), one in report.generated.items():
         row = "does not fit | | |" if one is None else _row(one)
         lines.append(f"| {tokens:,} | {batch} | {row} |")
+    size = setup.step
     tasks = (
-        f"{setup.tasks} descriptions of {setup.description} tokens, each with an input of {setup.question} "
-        f"and an answer of {setup.answer}"
+        f"{size.tasks} descriptions of {size.description} tokens, each with an input of {size.question} "
+        f"and an answer of {size.answer}"
     )
     took = "does not fit" if report.step is None else _step(report.step)
     return "\n".join([*lines, "", f"Training step ({tasks}): {took}."])
@@ -304,18 +273,11 @@ def _take_turns(ways: Sequence[Callable[[], object]], rounds: int, device: torch
     for number in range(rounds + 1):
         for turn in range(len(ways)):
             way = (turn + number) % len(ways)
-            started = _now(device)
+            started = seconds_on(device)
             ways[way]()
             if number:
-                times[way].append((_now(device) - started) * 1000)
+                times[way].append((seconds_on(device) - started) * 1000)
     return [statistics.median(each) for each in times]
-
-
-def _now(device: torch.device) -> float:
-    """Seconds, when the device has done everything that it was asked for."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def _fitting(work: Callable[[], _T]) -> _T | None:
@@ -326,88 +288,6 @@ def _fitting(work: Callable[[], _T]) -> _T | None:
         pass  # outside of this block, the error's frames and their tensors are gone
     torch.cuda.empty_cache()
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class _EvenTasks:
-    """A family of tasks that all have the same lengths."""
-
-    setup: Setup
-    name: str = "even"
-
-    def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
-        task = TaskDescription(make_text(self.setup.description - 1, rng.randrange(1000)))
-        instance = Instance(make_text(self.setup.question - 2), make_text(self.setup.answer - 1))
-        return Episode(self.name, task, (instance,) * inputs)
-
-
-class _WatchedBatches(EpisodeBatches):
-    """Draws as training does, and takes the time: a step lasts from one drawing to the next.
-
-    Attributes:
-        began, ended: When, in seconds; what ended was the step before.
-        bare: Seconds of the bare pass that runs between steps.
-    """
-
-    def __init__(
-        self,
-        mixture: Mixture,
-        tokenizer: PreTrainedTokenizerFast,
-        settings: GeneratorSettings,
-        forward: Callable[[Tensor], object],
-        device: torch.device,
-    ) -> None:
-        super().__init__(mixture, tokenizer, settings)
-        self._forward, self._device = forward, device
-        self.began: list[float] = []
-        self.ended: list[float] = []
-        self.bare: list[float] = []
-
-    def draw(self, step: int, split: Split = "train") -> tuple[list[Episode], list[list[int]]]:
-        self.ended.append(_now(self._device))
-        groups = pad_right(super().draw(step, split)[1])[0].to(self._device).chunk(4)  # as the step groups them
-        started = _now(self._device)
-        with torch.inference_mode():
-            for ids in groups:
-                self._forward(ids)
-        self.began.append(_now(self._device))
-        self.bare.append(self.began[-1] - started)
-        return super().draw(step, split)
-
-
-def _train(
-    setup: Setup,
-    generator: LoraGenerator,
-    cloud: PreTrainedModel,
-    bare: PreTrainedModel,
-    edge: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    folder: Path,
-    rounds: int,
-) -> Step:
-    device = generator.reader.meta.device
-    settings = replace(
-        paper_recipe().fit,
-        steps=rounds + 2,  # the first warms up, and nothing ends the last
-        warmup=1,
-        tasks=setup.tasks,
-        precision="bfloat16" if setup.dtype == torch.bfloat16 else "float32",
-    )
-    batches = _WatchedBatches(
-        Mixture("even", [_EvenTasks(setup)], [1.0]),
-        tokenizer,
-        settings,
-        lambda ids: bare(input_ids=ids, use_cache=False),
-        device,
-    )
-    answers = EdgeAnswers(edge, tokenizer, settings.longest_turn, settings.dtype)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    train_generator(generator, cloud, answers, batches, settings, folder / "steps")
-    seconds = [end - start for start, end in zip(batches.began[1:-1], batches.ended[2:], strict=True)]
-    peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
-    tokens = setup.tasks * setup.description
-    return Step(tokens, statistics.median(batches.bare[1:]), statistics.median(seconds), peak)
 
 
 def _command(device: torch.device, rounds: int) -> str:

@@ -8,12 +8,19 @@ import torch
 
 from benchmarks import gpu_generate
 from benchmarks.figures import load_figures
-from benchmarks.gpu_generate import SMALL, Generated, Report, Setup, Step
+from benchmarks.gpu_generate import SMALL, Generated, Report, Setup
 from benchmarks.random_pair import SHAPES, make_model, make_text, make_tokenizer
+from benchmarks.training_step import Step, StepSize
 
 CPU = torch.device("cpu")
 TINY = replace(
-    SMALL, cloud="tiny", edge="tiny", prompts=(20, 50), batches=(1, 2), most_tokens=60, description=20, tasks=4
+    SMALL,
+    cloud="tiny",
+    edge="tiny",
+    prompts=(20, 50),
+    batches=(1, 2),
+    most_tokens=60,
+    step=StepSize(tasks=4, description=20, question=10, answer=5),
 )
 
 
@@ -35,7 +42,7 @@ def test_generations_and_a_training_step_are_measured_and_written(
     printed = capsys.readouterr().out
     assert "No GPU: small shapes stand in" in printed
     assert "| 20 | 2 |" in printed
-    assert "Training step (4 descriptions of 20 tokens" in printed
+    assert "Training step (4 descriptions of 20 tokens, each with an input of 10 and an answer of 5)" in printed
     assert not list(Path("build").iterdir())
 
 
