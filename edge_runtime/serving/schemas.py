@@ -22,7 +22,7 @@ MAX_TOKENS = 1_048_576
 _COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for /v1/completions."""
 
-# What each of these may say without changing the answer.
+# What each of these may say, of a request or in a message, without changing the answer.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (None, 1),
     "best_of": (None, 1),
@@ -35,6 +35,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": (None, "none", "auto"),
     "functions": (None, []),
     "function_call": (None, "none", "auto"),
+    "tool_calls": (None, []),
     "response_format": (None, {"type": "text"}),
 }
 
@@ -46,6 +47,16 @@ def _verify_unicode(text: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError("expected valid Unicode, found a lone surrogate") from error
     return text
+
+
+def _verify_supported(body: BaseModel) -> None:
+    for field, value in (body.model_extra or {}).items():
+        if field in _NEUTRAL and value not in _NEUTRAL[field]:
+            raise InvalidRequestError(
+                f"{field!r} is not supported by this server",
+                "leave it out; tools and formats belong into the task description, and so into the weights",
+                code="unsupported_parameter",
+            )
 
 
 Text = Annotated[str, AfterValidator(_verify_unicode)]
@@ -79,17 +90,8 @@ class _Body(BaseModel):
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def _verify_supported(self) -> None:
-        for field, value in (self.model_extra or {}).items():
-            if field in _NEUTRAL and value not in _NEUTRAL[field]:
-                raise InvalidRequestError(
-                    f"{field!r} is not supported by this server",
-                    "leave it out; tools and formats belong into the task description, and so into the weights",
-                    code="unsupported_parameter",
-                )
-
     def _request(self, prompt: TextPrompt | TokenPrompt | ChatPrompt, max_tokens: int | None) -> CompletionRequest:
-        self._verify_supported()
+        _verify_supported(self)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         sampling = Sampling(self.temperature, self.top_p, self.frequency_penalty, self.presence_penalty, self.seed)
         return CompletionRequest(prompt, sampling, max_tokens, stop)
@@ -126,11 +128,18 @@ class TextPart(BaseModel):
 class MessageBody(BaseModel):
     """One message; a content in parts is joined."""
 
+    model_config = ConfigDict(extra="allow")
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text | list[TextPart]
 
     def to_message(self) -> ChatMessage:
-        """The message with its content as one text; `developer` is OpenAI's newer word for `system`."""
+        """The message with its content as one text; `developer` is OpenAI's newer word for `system`.
+
+        Raises:
+            InvalidRequestError: It asks for something that is not supported.
+        """
+        _verify_supported(self)
         content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         return ChatMessage("system" if self.role == "developer" else self.role, content)
 
