@@ -83,5 +83,5 @@ def _remove_others(path: Path) -> None:
     for other in path.parent.glob(f"{_PREFIX}*{_SUFFIX}"):
         if other != path:
             with contextlib.suppress(OSError):
+                checksum_path(other).unlink(missing_ok=True)  # first: what is left without one is found again
                 other.unlink()
-                checksum_path(other).unlink(missing_ok=True)
