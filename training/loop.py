@@ -79,7 +79,8 @@ def train(
     saved, tokens, started = time.monotonic(), 0, time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     run.directory.parent.mkdir(parents=True, exist_ok=True)
-    log_path = run.directory.with_suffix(".jsonl") if processes.is_main else Path(os.devnull)
+    beside = run.directory.with_name(f"{run.directory.name}.jsonl")  # not with_suffix: a name may have a dot
+    log_path = beside if processes.is_main else Path(os.devnull)
     with Progress(*columns, disable=not processes.is_main) as progress, log_path.open("a") as log:
         bar = progress.add_task(run.title, total=run.schedule.steps, completed=first)
         for step in range(first, run.schedule.steps):

@@ -66,8 +66,9 @@ def test_finished_run_runs_nothing_and_loads_its_weights(
 
 
 def test_losses_are_logged_a_line_a_step(tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
-    losses = Pretraining(mixture, tokenizer).run(tmp_path / "run")
-    lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    """Beside the run's folder, whose name may have a dot."""
+    losses = Pretraining(mixture, tokenizer).run(tmp_path / "rate=0.1")
+    lines = [json.loads(line) for line in (tmp_path / "rate=0.1.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(STEPS))
     assert [line["loss"] for line in lines] == losses
 
