@@ -2,11 +2,12 @@
 
 Each variant changes one thing of the paper's default. All train the same number of steps, on the same tasks, over the
 same models, once for each seed; then each is scored on the same validation episodes. Routers and experts start anew.
-The reader is the pair's own and frozen, so that the states of a prompt are computed once for all variants; what that
-costs is the last row, where the cloud model gets a LoRA on q and v, as in the paper.
+The reader is the pair's own and frozen, so that the states of a prompt are computed once for all variants, and by none
+of them; what that costs is the last row, where the cloud model gets a LoRA on q and v, as in the paper.
 
 A finished run is one line of `results.jsonl` under `--runs`, so that a second call goes on where the first was ended,
-inside a run too. Every call prints the table of what is finished, with t intervals over seeds.
+inside a run too. Every call prints the table of what is finished, with t intervals over seeds. Runs over other models
+are kept apart; those on other data or of another version of this code belong into another folder.
 """
 
 import argparse
@@ -117,7 +118,7 @@ class Result:
         models: Digests of cloud and edge model.
         parameters: Trained.
         tokens: That the run's steps took, cloud and edge model together.
-        cpu_seconds: Of training, in the call that finished it.
+        cpu_seconds: Of training without a frozen reader's part, in the call that finished it.
         cross_entropy, exact_match: As `Scores` has them.
     """
 
@@ -133,7 +134,7 @@ class Result:
 
 
 class RememberingReader(nn.Module):
-    """A frozen reader that reads each prompt once."""
+    """A frozen reader that reads each prompt once, and alone: its states do not depend on what was read when."""
 
     def __init__(self, reader: CloudReader) -> None:
         super().__init__()
@@ -144,10 +145,10 @@ class RememberingReader(nn.Module):
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """As `CloudReader` has it."""
         keys = [tuple(row[:length].tolist()) for row, length in zip(ids, lengths, strict=True)]
-        missing = list(dict.fromkeys(key for key in keys if key not in self._known))
-        if missing:
-            with torch.no_grad():
-                self._known |= zip(missing, self._reader[0](*pad_right(missing)).float().clone(), strict=True)
+        for key in keys:
+            if key not in self._known:
+                with torch.no_grad():
+                    self._known[key] = self._reader[0](*pad_right([key]))[0].float()
         return torch.stack([self._known[key] for key in keys])
 
 
@@ -200,7 +201,8 @@ class Ablation:
     def run(self, variant: Variant, seed: int) -> None:
         """Trains and scores one variant, and writes its line."""
         settings = replace(self._settings, seed=seed, **variant.fit)
-        directory = self._runs / f"{variant.name}-{settings.steps}-{seed}"
+        models = "-".join(digest[:8] for digest in self._models)
+        directory = self._runs / f"{variant.name}-{settings.steps}-{seed}-{models}"
         # An adapter acts through hooks on the cloud model, so each run loads its own.
         cloud = load_cloud_model(self._cloud_path, settings.dtype)
         config, shape = replace(PAPER, **variant.config), edge_shape(self._edge.model.config)
@@ -215,6 +217,7 @@ class Ablation:
         else:
             generator.reader = self._reader
         batches = EpisodeBatches(self._mixture, self._tokenizer, settings)
+        tokens = self._read_ahead(batches)
         started = time.process_time()
         train_generator(generator, cloud, self._edge, batches, settings, directory)
         seconds = time.process_time() - started
@@ -225,7 +228,7 @@ class Ablation:
             steps=settings.steps,
             models=self._models,
             parameters=sum(p.numel() for p in generator.parameters() if p.requires_grad),
-            tokens=self._tokens(batches),
+            tokens=tokens,
             cpu_seconds=round(seconds, 1),
             **asdict(scores),
         )
@@ -233,10 +236,12 @@ class Ablation:
             file.write(json.dumps(asdict(result)) + "\n")
         shutil.rmtree(directory)
 
-    def _tokens(self, batches: EpisodeBatches) -> int:
+    def _read_ahead(self, batches: EpisodeBatches) -> int:
+        """Read a run's prompts, or whichever variant comes first would pay for all; returns the run's tokens."""
         count = 0
         for step in range(self._settings.steps):
             episodes, encoded = batches.draw(step)
+            self._reader(*pad_right(encoded))
             instances = [instance for episode in episodes for instance in episode.instances]
             count += sum(map(len, encoded)) + self._edge.turns.batch(instances, [None] * len(instances)).count
         return count

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,3 +88,20 @@ def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
     again = remembering(torch.tensor([[8, 9]]), torch.tensor([2]))
     torch.testing.assert_close(again, expected[1:])
     assert not again.requires_grad
+    assert torch.equal(again, ablate.RememberingReader(reader)(torch.tensor([[8, 9]]), torch.tensor([2])))
+
+
+def test_no_variant_pays_for_what_the_frozen_reader_reads(
+    data: Path, tiny_pair: TrainedPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its reader, training finds every prompt read."""
+    train = ablate.train_generator
+
+    def train_without_reader(generator: Any, *rest: Any) -> None:
+        held, generator.reader._reader = generator.reader._reader, []
+        train(generator, *rest)
+        generator.reader._reader = held
+
+    monkeypatch.setattr(ablate, "train_generator", train_without_reader)
+    call(data, tiny_pair, tmp_path, [DEFAULT])
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
