@@ -72,7 +72,7 @@ OF_SPLIT: dict[Split, slice] = {"train": slice(0, 6), "validation": slice(6, 8),
 
 
 def load_described_tools(data: Path) -> list[KnownTool]:
-    """Tools with ten requests each; no request belongs to two tools."""
+    """Tools with nine or ten requests each; no request belongs to two tools."""
     tools = []
     drawn: set[str] = set()
     for record in read_records(data / "tools/definitions.jsonl.zst"):

@@ -1,8 +1,8 @@
 """Family: route a request to one of several tools, in sets that are drawn anew for each episode.
 
 Half of the sets get new names, so that a name can only be read from the description; a request that none of the tools
-serves is answered `none`, or what the description says for it. A sixth of the tools, and every service of the
-Schema-Guided Dialogue test split, is never drawn for training.
+serves is answered `none`, or what the description says for it. A sixth of the tools with real requests, and every
+service of the Schema-Guided Dialogue test split, is never drawn for training.
 Sources: CLINC150 (CC BY 3.0), MetaTool (MIT), Schema-Guided Dialogue (CC BY-SA 4.0); names and descriptions of
 Seal-Tools (Apache-2.0), for which requests are made from the descriptions.
 """
@@ -178,11 +178,11 @@ def is_held_out(known: KnownTool, test_services: frozenset[str]) -> bool:
 
 def load_test_services(data: Path) -> frozenset[str]:
     """Names of tools that only the test split of Schema-Guided Dialogue has."""
-    names: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     for record in read_records(data / "tools/utterances.jsonl.zst"):
         if record["source"] == "sgd":
-            names[record["split"]].add(record["tool"])
-    return frozenset(name.split(".")[-1] for name in names["test"] - names["train"] - names["dev"])
+            found[record["split"]].add(record["tool"])
+    return frozenset(name.split(".")[-1] for name in found["test"] - found["train"] - found["dev"])
 
 
 def humanize(name: str) -> str:
