@@ -1,7 +1,9 @@
 """The paper's ablations on a trained pair, in equal short runs: `python -m training.ablate --data DIR`.
 
-Each variant changes one thing of the paper's default. All train the same number of steps, on the same tasks, over the
-same models, once for each seed; then each is scored on the same validation episodes. Routers and experts start anew.
+Each variant changes one thing of the paper's default, but `ours`, which has the gating of the nano pair. All train the
+same number of steps, on the same tasks, over the same models, once for each seed; then each is scored on the same
+validation episodes. Routers and experts start anew. The reader does not: what it was trained with, in the nano pair
+`ours`, has an advantage.
 The reader is the pair's own and frozen, so that the states of a prompt are computed once for all variants, and by none
 of them; what that costs is the last row, where the cloud model gets a LoRA on q and v, as in the paper.
 
