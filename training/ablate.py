@@ -5,7 +5,8 @@ same number of steps, on the same tasks, over the same models, once for each see
 validation episodes. Routers and experts start anew. The reader does not: what it was trained with, in the nano pair
 `ours`, has an advantage.
 The reader is the pair's own and frozen, so that the states of a prompt are computed once for all variants, and by none
-of them; what that costs is the last row, where the cloud model gets a LoRA on q and v, as in the paper.
+of them; what that costs is the last row, where the cloud model's LoRA on q and v is trained, as in the paper: the
+pair's own or a new one.
 
 A finished run is one line of `results.jsonl` under `--runs`, so that a second call goes on where the first was ended,
 inside a run too. Every call prints the table of what is finished, with t intervals over seeds. Runs over other models
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from cloud_service.generator import GeneratorConfig, LoraGenerator
-from cloud_service.generator.checkpoint import load_parameters, read_manifest, verify_model
+from cloud_service.generator.checkpoint import ROUTER_FILE, load_parameters, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_cloud_model, load_language_model
 from cloud_service.generator.reader import CloudReader, pad_right
@@ -38,6 +39,7 @@ from training.direct import DirectGenerator
 from training.episodes import Mixture
 from training.families import load_mixture
 from training.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
+from training.served import PairPaths
 from training.validation import LONGEST_ANSWER, ValidationSet
 
 FAMILIES = ("tools", "classify", "extract", "transform")
@@ -117,7 +119,7 @@ class Result:
 
     Attributes:
         variant, seed, steps: Which run.
-        models: Digests of cloud and edge model.
+        models: Digests of cloud model, edge model and what the generator adds to the cloud model.
         parameters: Trained.
         tokens: That the run's steps took, cloud and edge model together.
         cpu_seconds: Of training without a frozen reader's part, in the call that finished it.
@@ -142,7 +144,12 @@ class RememberingReader(nn.Module):
         super().__init__()
         self._reader = [reader.requires_grad_(False).eval()]  # in a list: its parameters are not trained or counted
         self.meta = reader.meta
+        self.adapter_rank = 0 if reader.adapter is None else next(iter(reader.adapter.a.values())).shape[0]
         self._known: dict[tuple[int, ...], Tensor] = {}
+
+    def begin(self, reader: CloudReader) -> None:
+        """Lets another reader, of the same cloud model, start from this one; an adapter that this one lacks stays."""
+        reader.load_state_dict(self._reader[0].state_dict(), strict=False)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """As `CloudReader` has it."""
@@ -154,18 +161,18 @@ class RememberingReader(nn.Module):
         return torch.stack([self._known[key] for key in keys])
 
 
-def load_reader(pair: Path, dtype: torch.dtype) -> CloudReader:
+def load_reader(pair: PairPaths, dtype: torch.dtype) -> CloudReader:
     """The reader of a trained pair, with its cloud model.
 
     Raises:
         CheckpointError: The generator is altered, or belongs to another cloud model.
     """
-    manifest = read_manifest(pair / "generator")
-    verify_model("cloud", manifest.cloud_model, pair / "cloud")
-    cloud = load_cloud_model(pair / "cloud", dtype)
-    shape = edge_shape(AutoConfig.from_pretrained(pair / "edge"))
+    manifest = read_manifest(pair.generator)
+    verify_model("cloud", manifest.cloud_model, pair.cloud)
+    cloud = load_cloud_model(pair.cloud, dtype)
+    shape = edge_shape(AutoConfig.from_pretrained(pair.edge))
     generator = LoraGenerator(manifest.config, cloud, shape)
-    load_parameters(pair / "generator", generator)
+    load_parameters(pair.generator, generator)
     return generator.reader
 
 
@@ -173,21 +180,25 @@ class Ablation:
     """Runs variants over one pair of frozen models.
 
     Args:
-        pair: Folder with `cloud/`, `edge/` and `generator/`.
+        pair: Where the models and the generator lie.
         data: Packed public data.
         runs: Where results and unfinished runs are kept.
         settings: Of every run, the seed and what a variant changes aside.
         episodes: Validation episodes.
     """
 
-    def __init__(self, pair: Path, data: Path, runs: Path, settings: GeneratorSettings, episodes: int) -> None:
-        self._cloud_path, self._runs, self._settings = pair / "cloud", runs, settings
-        self._models = [model_digest(pair / "cloud"), model_digest(pair / "edge")]
+    def __init__(self, pair: PairPaths, data: Path, runs: Path, settings: GeneratorSettings, episodes: int) -> None:
+        self._cloud_path, self._runs, self._settings = pair.cloud, runs, settings
+        self._models = [
+            model_digest(pair.cloud),
+            model_digest(pair.edge),
+            read_manifest(pair.generator).files[ROUTER_FILE],
+        ]
         self._mixture = _without_instructions(load_mixture(data))
         self._reader: Any = RememberingReader(load_reader(pair, settings.dtype))
-        self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(pair / "cloud")
-        tokenizer = AutoTokenizer.from_pretrained(pair / "edge")
-        edge = load_language_model(pair / "edge", settings.dtype)
+        self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(pair.cloud)
+        tokenizer = AutoTokenizer.from_pretrained(pair.edge)
+        edge = load_language_model(pair.edge, settings.dtype)
         self._edge = EdgeAnswers(edge, tokenizer, settings.longest_turn, settings.dtype)
         writer = EdgeModel(edge, tokenizer, settings.longest_turn + LONGEST_ANSWER)
         drawn = EpisodeBatches(self._mixture, self._tokenizer, replace(settings, tasks=episodes, seed=0))
@@ -208,6 +219,8 @@ class Ablation:
         # An adapter acts through hooks on the cloud model, so each run loads its own.
         cloud = load_cloud_model(self._cloud_path, settings.dtype)
         config, shape = replace(PAPER, **variant.config), edge_shape(self._edge.model.config)
+        if config.adapter_rank and self._reader.adapter_rank:
+            config = replace(config, adapter_rank=self._reader.adapter_rank)
         torch.manual_seed(seed)
         generator = (
             DirectGenerator(config, cloud, shape, variant.direct)
@@ -215,7 +228,7 @@ class Ablation:
             else LoraGenerator(config, cloud, shape)
         )
         if config.adapter_rank:
-            generator.reader.meta.data.copy_(self._reader.meta)
+            self._reader.begin(generator.reader)
         else:
             generator.reader = self._reader
         batches = EpisodeBatches(self._mixture, self._tokenizer, settings)
@@ -253,7 +266,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is not finished, seed by seed, and prints the table."""
     parser = argparse.ArgumentParser(prog="python -m training.ablate", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
-    parser.add_argument("--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/, generator/")
+    parser.add_argument(
+        "--pair", type=Path, default=Path("models/nano"), help="folder with generator/, edge/, and cloud/ if it has one"
+    )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/ablations"), help="results; a second call runs what is missing"
     )
@@ -264,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="print the table of what is finished, and leave")
     arguments = parser.parse_args(argv)
     settings = replace(SETTINGS, steps=arguments.steps)
-    ablation = Ablation(arguments.pair, arguments.data, arguments.runs, settings, arguments.episodes)
+    ablation = Ablation(PairPaths.of(arguments.pair), arguments.data, arguments.runs, settings, arguments.episodes)
     chosen = [v for v in VARIANTS if arguments.only is None or v.name in arguments.only]
     if not arguments.table:
         for seed in range(1, arguments.seeds + 1):

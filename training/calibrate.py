@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the calibration from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.calibrate", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
-    parser.add_argument("--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/, generator/")
+    parser.add_argument(
+        "--pair", type=Path, default=Path("models/nano"), help="folder with generator/, edge/, and cloud/ if it has one"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/understanding.json"), help="where the report goes")
     parser.add_argument("--descriptions", type=int, default=500, help="of each kind to fit on; 2/5 of it to test")
     parser.add_argument("--dry-run", action="store_true", help="report, and leave the checkpoint as it is")

@@ -39,8 +39,12 @@ def train(
 
 def evaluate(
     data: _Data,
-    pair: Annotated[Path, typer.Option(help="Folder with cloud/, edge/ and generator/.")] = Path("models/nano"),
-    cloud: Annotated[str | None, typer.Option(help="Cloud model, where it is not in the pair's folder.")] = None,
+    pair: Annotated[Path, typer.Option(help="Folder with generator/, edge/, and cloud/ if it has one.")] = Path(
+        "models/nano"
+    ),
+    cloud: Annotated[
+        str | None, typer.Option(help="Cloud model, where it is not the one that the pair has or names.")
+    ] = None,
     edge: Annotated[str | None, typer.Option(help="Edge model, where it is not in the pair's folder.")] = None,
     out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
     results: Annotated[

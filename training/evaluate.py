@@ -70,9 +70,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
     parser.add_argument(
-        "--pair", type=Path, default=Path("models/nano"), help="folder with cloud/, edge/ and generator/"
+        "--pair", type=Path, default=Path("models/nano"), help="folder with generator/, edge/, and cloud/ if it has one"
     )
-    parser.add_argument("--cloud", help="folder or hub id of the cloud model, where it is not in the pair's folder")
+    parser.add_argument(
+        "--cloud",
+        help="folder or hub id of the cloud model, or package:NAME, where it is not the one that the pair has or names",
+    )
     parser.add_argument("--edge", help="folder or hub id of the edge model, where it is not in the pair's folder")
     parser.add_argument("--out", type=Path, default=Path("build/eval.json"))
     parser.add_argument(

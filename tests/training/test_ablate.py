@@ -10,6 +10,7 @@ import torch
 from tests.training.conftest import TrainedPair
 from training import ablate
 from training.ablate import DEFAULT, SETTINGS, VARIANTS, Result, table
+from training.served import PairPaths
 
 
 def call(data: Path, pair: TrainedPair, runs: Path, only: Sequence[str], steps: int = 2) -> None:
@@ -78,7 +79,7 @@ def test_table_has_t_intervals_and_differences_on_the_same_seeds() -> None:
 
 
 def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
-    reader = ablate.load_reader(tiny_pair.out, torch.float32)
+    reader = ablate.load_reader(PairPaths.of(tiny_pair.out), torch.float32)
     ids, lengths = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])
     remembering = ablate.RememberingReader(reader)
     with torch.no_grad():

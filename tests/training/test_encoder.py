@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +17,14 @@ from cloud_service.generator.edge import edge_shape
 from contract.digest import model_digest
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, record_package
 from tests.training.models import tiny_config, tiny_model
-from training import train
+from training import ablate, train
 from training.episodes import Mixture
 from training.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
 from training.served import PairPaths
 from training.tokenizer import sample_texts, train_tokenizer
 
 RECIPE = """
-base = "nano-encoder"
+base = "nano"
 [tiny.scratch]
 cloud = "package:tiny-encoder"
 [tiny.generator]
@@ -88,6 +90,32 @@ def test_tuned_encoder_is_stored_with_its_tokenizer(run: Callable[[int, bool], P
     loaded = load_generator(out / "generator", out / "cloud", out / "edge")
     first, second = loaded.generate(PROMPTS)
     assert (first.gates != second.gates).any()
+
+
+def test_ablation_of_the_adapter_starts_from_that_of_the_pair(
+    run: Callable[[int, bool], Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter of the variant would have another rank."""
+    pair = PairPaths.of(run(2, False))
+    begun: dict[str, torch.Tensor] = {}
+    really_train = ablate.train_generator
+
+    def watch(generator: LoraGenerator, *rest: Any) -> None:
+        begun.update({name: value.clone() for name, value in generator.state_dict().items()})
+        really_train(generator, *rest)
+
+    monkeypatch.setattr(ablate, "train_generator", watch)
+    ablation = ablate.Ablation(pair, data, tmp_path / "ablations", replace(ablate.SETTINGS, steps=1), episodes=4)
+    (variant,) = [variant for variant in ablate.VARIANTS if variant.name == "adapter"]
+    ablation.run(variant, seed=1)
+    stored = {
+        name: value
+        for name, value in load_file(pair.generator / "router.safetensors").items()
+        if name.startswith("reader.")
+    }
+    assert {"reader.meta", "reader.cases", "reader.adapter.b.0_query"} <= stored.keys()
+    assert all((begun[name] == value).all() for name, value in stored.items())
+    assert len(ablation.finished()) == 1
 
 
 @pytest.mark.parametrize("recompute", [False, True])

