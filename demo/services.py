@@ -65,7 +65,7 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
     """Starts both services with the model pair in `models`; ends them when the block is left.
 
     Raises:
-        ServiceError: The master of the pair is missing.
+        ServiceError: The master of the pair is missing, or its generator cannot be read.
     """
     master = models / "edge-f16.gguf"
     if not master.is_file():
@@ -74,13 +74,8 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
     state.mkdir(parents=True)
     cloud_port, grpc_port, edge_port = free_ports(3)
     cloud_url, edge_url = f"http://127.0.0.1:{cloud_port}", f"http://127.0.0.1:{edge_port}"
-    generator = {
-        "directory": str(models / "generator"),
-        "cloud_model": str(models / "cloud"),
-        "edge_model": str(models / "edge"),
-    }
     cloud_settings = {
-        "CLOUD_GENERATORS": json.dumps([generator]),
+        "CLOUD_GENERATORS": json.dumps([generator_source(models)]),
         "CLOUD_HOST": "127.0.0.1",
         "CLOUD_PORT": str(cloud_port),
         "CLOUD_GRPC_PORT": str(grpc_port),
@@ -108,6 +103,24 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
             stack.callback(child.stop)
             children.append(child)
         yield LocalServices(cloud_url, edge_url, tuple(children))
+
+
+def generator_source(models: Path) -> dict[str, str]:
+    """The entry of CLOUD_GENERATORS for a model pair.
+
+    Without `cloud/`, the cloud model is the one that the generator names: published, and not stored with the pair.
+
+    Raises:
+        ServiceError: The generator cannot be read.
+    """
+    cloud = str(models / "cloud")
+    if not Path(cloud).is_dir():
+        manifest = models / "generator" / "generator.json"
+        try:
+            cloud = str(json.loads(manifest.read_bytes())["cloud_model"]["id"])
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise ServiceError(f"{manifest} does not say which cloud model it belongs to: {e!r}") from e
+    return {"directory": str(models / "generator"), "cloud_model": cloud, "edge_model": str(models / "edge")}
 
 
 def start_child(name: str, command: Sequence[str], settings: Mapping[str, str], log: Path) -> Child:

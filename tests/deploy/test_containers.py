@@ -59,6 +59,17 @@ def test_device_image_has_neither_torch_nor_cloud_service(root: Path) -> None:
     assert not re.search(r"pip install.*\btorch\b", text)
 
 
+def test_model_that_the_default_generator_reads_with_is_pinned_and_brought_by_image_and_setup(root: Path) -> None:
+    """Without the library that its package asks for."""
+    (nano,) = CloudSettings.model_fields["generators"].default
+    package = nano.cloud_model.removeprefix("package:")
+    assert package != nano.cloud_model
+    assert re.search(rf"^{package}==", (root / "constraints.txt").read_text(), re.MULTILINE)
+    for text in (dockerfile(root, "cloud"), (root / "scripts" / "setup.sh").read_text()):
+        commands = re.sub(r"\\\n\s*", "", text)
+        assert re.search(rf"pip install [^\n&]*-c constraints\.txt --no-deps [^\n&]*{package}\b", commands)
+
+
 def test_llama_is_never_built_for_the_build_machine(root: Path) -> None:
     assert "-DGGML_NATIVE=OFF" in dockerfile(root, "edge")
     assert "-DGGML_NATIVE=OFF" in (root / "scripts" / "setup.sh").read_text()
