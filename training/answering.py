@@ -1,7 +1,8 @@
 """The edge model answering: greedy text, and the likeliest of given choices, under un-merged LoRA factors or none.
 
-Questions are read once, and both ways of answering go on from the same cache. Rows are grouped by task as
-`UnmergedLora` has them: with T tasks and R rows, rows 0 .. R/T - 1 belong to the first.
+Questions are read once, the beginning that all of them share (a system prompt) once for all, and both ways of answering
+go on from the same cache. Rows are grouped by task as `UnmergedLora` has them: with T tasks and R rows, rows
+0 .. R/T - 1 belong to the first.
 """
 
 import copy
@@ -72,7 +73,7 @@ class EdgeModel:
         room = self._longest - max(longest_answer, self._longest_choice(choices))
         questions = [self.turns.question(text, s)[-room:] for text, s in zip(inputs, systems, strict=True)]
         with torch.inference_mode(), self.lora.applied(factors) if factors is not None else nullcontext():
-            read = self._read(questions)
+            read = self._read(questions, _shared_beginning(questions) if factors is None else 0)
             scores = self._score(read, choices) if choices else []
             texts = self._generate(read, longest_answer) if longest_answer else [""] * len(questions)
         return Answers(
@@ -90,17 +91,30 @@ class EdgeModel:
         distinct = {choice for offered in choices for choice in offered}
         return max((len(self.turns.answer(choice)) for choice in distinct), default=0)
 
-    def _read(self, questions: Sequence[list[int]]) -> _Read:
-        """Reads questions, padded on the left, so that every answer begins in the same column."""
-        longest, device = max(map(len, questions)), self.model.device
-        ids = torch.zeros(len(questions), longest, dtype=torch.long)
+    def _read(self, questions: Sequence[list[int]], shared: int) -> _Read:
+        """Reads questions; behind the shared tokens padded on the left, so that every answer begins in one column."""
+        rows, longest, device = len(questions), max(map(len, questions)) - shared, self.model.device
+        ids = torch.zeros(rows, longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, question in enumerate(questions):
-            ids[row, longest - len(question) :] = torch.tensor(question)
-            mask[row, longest - len(question) :] = 1
+            ids[row, longest - len(question) + shared :] = torch.tensor(question[shared:])
+            mask[row, longest - len(question) + shared :] = 1
         ids, mask = ids.to(device), mask.to(device)
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        out = self.model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1)
+        places = shared + (mask.cumsum(1) - 1).clamp(min=0)
+        cache: Any = None
+        if shared:
+            beginning = torch.tensor([questions[0][:shared]], device=device)
+            cache = self.model(input_ids=beginning, use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(rows)
+            mask = torch.cat([mask.new_ones(rows, shared), mask], 1)
+        out = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=places,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         return _Read(out.past_key_values, out.logits[:, -1].float(), mask, mask.sum(1))
 
     def _generate(self, read: _Read, longest_answer: int) -> list[str]:
@@ -154,6 +168,17 @@ class EdgeModel:
         likelihood = logits.log_softmax(-1).gather(2, ids[..., None])[..., 0]
         sums = iter((likelihood * real).sum(1).tolist())
         return [[next(sums) for _ in offered] for offered in encoded]
+
+
+def _shared_beginning(questions: Sequence[list[int]]) -> int:
+    """Tokens with which all questions begin; one at least is left to each."""
+    if len(questions) < 2:
+        return 0
+    first, last = min(questions), max(questions)
+    return next(
+        (i for i, (a, b) in enumerate(zip(first[:-1], last[:-1], strict=False)) if a != b),
+        min(len(first), len(last)) - 1,
+    )
 
 
 def _best(scores: Sequence[float]) -> int:

@@ -55,6 +55,26 @@ def test_greedy_answers_are_those_of_each_row_alone(edge: EdgeModel, tokenizer: 
     assert found.chosen == (-1, -1, -1)
 
 
+def test_system_prompt_that_all_rows_share_is_read_once(
+    edge: EdgeModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers are those of each row alone, also for rows that begin alike beyond the prompt, or are the same."""
+    system = "You are a router of messages. Name the tool that serves the user."
+    inputs = [*INPUTS, "wake me up", "hi"]
+    read: list[int] = []
+    forward = edge.model.forward
+    monkeypatch.setattr(
+        edge.model, "forward", lambda **given: (read.append(given["input_ids"].numel()), forward(**given))[1]
+    )
+    found = edge.answer(inputs, [system] * 5, None, 6, [["a", "weather"]] * 5)
+    assert sum(read[:2]) < sum(found.tokens)
+    monkeypatch.undo()
+    assert list(found.texts) == [greedy(edge, tokenizer, text, system, 6) for text in inputs]
+    alone = [edge.answer([text], [system], None, 0, [["a", "weather"]]).chosen[0] for text in inputs]
+    assert list(found.chosen) == alone
+    assert edge.answer(["hi", "hi"], [system] * 2, None, 6).texts == (found.texts[2],) * 2
+
+
 def test_chosen_is_the_likeliest_choice_with_its_end(edge: EdgeModel) -> None:
     """Rows may offer different numbers of choices, one of them long."""
     choices = [["a", "weather"], ["yes", "no", "the harbour is quiet this evening"], ["x", "y"]]
