@@ -108,7 +108,7 @@ VARIANTS = (
     Variant("norm=layer", {"norm": "layer"}),
     Variant("norm=none", {"norm": "none"}),
     Variant("dense", {"gating": "dense"}),
-    Variant("ours", {"gating": "dense", "experts": 48, "groups": 3, "norm": "layer"}),
+    Variant("ours", {"gating": "dense", "experts": 96, "groups": 3, "norm": "layer"}),
     Variant("adapter", {"adapter_rank": 8}),
 )
 
