@@ -49,7 +49,7 @@ protos: setup  ## Make contract/stubs from protos/
 reference: setup  ## Make docs/reference.md from the settings and command lines
 	@$(PYTHON_BIN) scripts/reference.py
 
-# Without these, glibc gives the large buffers of each step back to the kernel, and a sixth of the time is lost.
+# Without these, glibc gives the large buffers of each step back to the kernel, and an eighth of the time is lost.
 train-nano: export MALLOC_MMAP_THRESHOLD_ := 17179869184
 train-nano: export MALLOC_TRIM_THRESHOLD_ := 34359738368
 train-nano: export MALLOC_TOP_PAD_ := 268435456
