@@ -28,13 +28,13 @@ class ScriptedFetcher:
         return answer
 
     async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a poller reads channels only")
 
     async def download_bundle(self, bundle_id: str, size: int, destination: Path) -> None:
-        raise NotImplementedError
+        raise AssertionError("a poller reads channels only")
 
     async def download_bank(self, generator_id: str, digest: str, max_bytes: int, destination: Path) -> None:
-        raise NotImplementedError
+        raise AssertionError("a poller reads channels only")
 
 
 DOCUMENT = encode_channel(Channel("default", 3, ()))
