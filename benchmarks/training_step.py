@@ -85,7 +85,7 @@ def measure_step(pair: TrainedPair, size: StepSize, dtype: torch.dtype, director
         precision="bfloat16" if dtype == torch.bfloat16 else "float32",
     )
     batches = _WatchedBatches(pair, size, settings, device)
-    answers = EdgeAnswers(pair.edge, pair.tokenizer, settings.longest_turn, settings.dtype)
+    answers = EdgeAnswers(pair.edge, pair.tokenizer, settings.longest_turn, dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     train_generator(pair.generator, pair.cloud, answers, batches, settings, directory)

@@ -194,12 +194,13 @@ class Ablation:
             model_digest(pair.edge),
             read_manifest(pair.generator).files[ROUTER_FILE],
         ]
-        self._mixture = _without_instructions(load_mixture(data))
-        self._reader: Any = RememberingReader(load_reader(pair, settings.dtype))
+        self._mixture = _without_instructions(load_mixture(data, settings.tools))
+        self._dtype = settings.dtype_on(torch.device("cpu"))
+        self._reader: Any = RememberingReader(load_reader(pair, self._dtype))
         self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(pair.cloud)
         tokenizer = AutoTokenizer.from_pretrained(pair.edge)
-        edge = load_language_model(pair.edge, settings.dtype)
-        self._edge = EdgeAnswers(edge, tokenizer, settings.longest_turn, settings.dtype)
+        edge = load_language_model(pair.edge, self._dtype)
+        self._edge = EdgeAnswers(edge, tokenizer, settings.longest_turn, self._dtype)
         writer = EdgeModel(edge, tokenizer, settings.longest_turn + LONGEST_ANSWER)
         drawn = EpisodeBatches(self._mixture, self._tokenizer, replace(settings, tasks=episodes, seed=0))
         self._validation = ValidationSet(drawn.draw(0, "validation")[0], self._tokenizer, self._edge, writer)
@@ -217,7 +218,7 @@ class Ablation:
         models = "-".join(digest[:8] for digest in self._models)
         directory = self._runs / f"{variant.name}-{settings.steps}-{seed}-{models}"
         # An adapter acts through hooks on the cloud model, so each run loads its own.
-        cloud = load_cloud_model(self._cloud_path, settings.dtype)
+        cloud = load_cloud_model(self._cloud_path, self._dtype)
         config, shape = replace(PAPER, **variant.config), edge_shape(self._edge.model.config)
         if config.adapter_rank and self._reader.adapter_rank:
             config = replace(config, adapter_rank=self._reader.adapter_rank)

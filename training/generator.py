@@ -8,7 +8,7 @@ gradients are computed.
 import random
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,9 @@ from cloud_service.task import render_prompt
 from training.answer_loss import answer_logits, answer_loss
 from training.corpus import Split
 from training.episodes import Episode, Mixture
+from training.families import ToolShares
 from training.loop import Run, Schedule, train
+from training.precision import product_dtype
 from training.processes import Processes
 from training.turns import AnswerBatch, ChatTurns
 
@@ -45,7 +47,8 @@ class GeneratorSettings:
         longest_turn: Tokens of input and answer.
         lora_dropout: Share of the inputs of the experts' A that a training step leaves out.
         recompute: Compute the cloud model's activations twice rather than keep them: less memory, more time.
-        precision: Of both models while training; trained tensors are float32 always.
+        precision: Of both models while training, where the device has it; trained tensors are float32 always.
+        tools: How often which kind of tool set is drawn.
     """
 
     steps: int
@@ -64,11 +67,11 @@ class GeneratorSettings:
     recompute: bool = False
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 0
+    tools: ToolShares = field(default_factory=ToolShares)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """`precision`, for torch."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """`precision`, for torch; float32 where the device has no instructions for bfloat16."""
+        return product_dtype(device) if self.precision == "bfloat16" else torch.float32
 
 
 class EdgeAnswers:
@@ -137,6 +140,7 @@ def train_generator(
     """
     processes = processes or Processes()
     device, own = generator.reader.meta.device, processes.share(settings.tasks)
+    mixed = settings.dtype_on(device) == torch.bfloat16
     parameters = trained_parameters(generator, cloud, settings)
     slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.reader.adapter"))]
     slow_ids = {id(p) for p in slow}
@@ -164,7 +168,7 @@ def train_generator(
         states = []
         for group in grouped(len(episodes), [len(ids) for ids in encoded]):
             ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                 states.append((group, generator.reader(ids.to(device), lengths.to(device)).float()))
         order = [i for group, _ in states for i in group]
         logits = generator.routers.logits(processes.gather(torch.cat([part for _, part in states])))

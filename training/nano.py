@@ -30,7 +30,7 @@ def make_pair(
     rows = PackedRows(mixture, paragraphs, tokenizer, models.edge_pretrain)
     pretrain(edge, rows, models.edge_pretrain, runs / "edge", "edge LM", models.compiled, processes)
     edge_reference = store_model(edge, tokenizer, out / "edge", f"{recipe.generator.id}-edge", processes)
-    frozen = load_language_model(out / "edge", recipe.fit.dtype)
+    frozen = load_language_model(out / "edge", recipe.fit.dtype_on(processes.device))
     if isinstance(models.cloud, str):  # small enough to stay in float32, as it is served
         reader = load_reader(models.cloud, torch.float32, recipe.fit.train_cloud, processes)
         return ModelPair(*reader, frozen, tokenizer, edge_reference)

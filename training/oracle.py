@@ -1,8 +1,9 @@
 """Oracles: one LoRA fine-tuned on each task's own training instances, at the rank and targets that the generator has.
 
 An oracle sees what no description says, and is what a LoRA of this size can reach. Several are trained in one batch,
-each on its own rows; they share nothing but the frozen edge model. Matrix products are in bfloat16. Finished ones are
-kept on disk under the digest of everything that decides them, so that a second evaluation reads them.
+each on its own rows; they share nothing but the frozen edge model. Matrix products are in
+bfloat16 where the device has it. Finished ones are kept on disk under the digest of everything that decides them, so
+that a second evaluation reads them.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from training.answer_loss import answer_logits, answer_loss
 from training.answering import EdgeModel
 from training.episodes import Instance
 from training.loop import Schedule
+from training.precision import product_dtype
 from training.suites import SuiteTask
 
 TaskFactors = dict[tuple[int, str], tuple[Tensor, Tensor]]
@@ -71,6 +73,7 @@ def fit_oracles(
 def _train(edge: EdgeModel, tasks: Sequence[SuiteTask], settings: OracleSettings) -> TaskFactors:
     torch.manual_seed(settings.seed)
     device, shape, count = edge.model.device, edge_shape(edge.model.config), len(tasks)
+    mixed = product_dtype(device) == torch.bfloat16
     a: dict[tuple[int, str], Tensor] = {}
     b: dict[tuple[int, str], Tensor] = {}
     for key in shape.blocks():
@@ -91,7 +94,7 @@ def _train(edge: EdgeModel, tasks: Sequence[SuiteTask], settings: OracleSettings
             rows += rng.choices(task.practice, k=settings.rows)
         batch = edge.turns.batch(rows, [None] * len(rows)).to(device)
         factors = {key: (a[key], scale * b[key]) for key in a}
-        with torch.autocast(device.type, torch.bfloat16), edge.lora.applied(factors):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed), edge.lora.applied(factors):
             # Summed over tasks, so that each oracle's gradient is that of its own mean.
             loss = count * answer_loss(answer_logits(edge.model, batch), batch)
         loss.backward()

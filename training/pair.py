@@ -36,7 +36,7 @@ def load_pair(models: LoadedModels, recipe: Recipe, processes: Processes) -> Mod
     Raises:
         CheckpointError: A model is neither a folder nor on the hub.
     """
-    dtype, trained = recipe.fit.dtype, recipe.fit.train_cloud
+    dtype, trained = recipe.fit.dtype_on(processes.device), recipe.fit.train_cloud
     with processes.main_first():  # the others find the snapshot in the cache
         edge = resolve_model(models.edge)
     return ModelPair(

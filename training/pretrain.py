@@ -17,6 +17,7 @@ from cloud_service.task import render_prompt
 from training.corpus import read_paragraphs
 from training.episodes import Mixture
 from training.loop import Run, Schedule, train
+from training.precision import product_dtype
 from training.processes import Processes
 
 CONTEXT_WEIGHT = 0.3
@@ -164,9 +165,10 @@ def pretrain(
     """
     processes = processes or Processes()
     device = next(model.parameters()).device
+    mixed = product_dtype(device) == torch.bfloat16
 
     def weighted_loss(ids: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits
         losses = nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         return (losses * weights[:, 1:].flatten()).sum() / total

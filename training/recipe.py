@@ -78,6 +78,8 @@ class Recipe:
         load: Set when both models are loaded.
         generator: Shape of the generator.
         fit: How the generator is trained.
+        refine: How it is trained on from there, by a new optimizer and on other draws; says only what differs from
+            `fit`.
 
     Raises:
         RecipeError: The models have no source, or two.
@@ -85,6 +87,7 @@ class Recipe:
 
     generator: GeneratorConfig
     fit: GeneratorSettings
+    refine: GeneratorSettings | None = None
     scratch: ScratchModels | None = None
     load: LoadedModels | None = None
 
@@ -110,8 +113,11 @@ def load_recipe(recipe: str | Path, tiny: bool = False) -> Recipe:
     """
     tables = _read_tables(_find(recipe))
     toy = tables.pop("tiny", {})
+    tables = _merged(tables, toy) if tiny else tables
+    if isinstance(tables.get("fit"), dict) and isinstance(tables.get("refine"), dict):
+        tables["refine"] = _merged(tables["fit"], tables["refine"])
     try:
-        parsed: Recipe = _parse(Recipe, _merged(tables, toy) if tiny else tables, "")
+        parsed: Recipe = _parse(Recipe, tables, "")
     except (RecipeError, CheckpointError) as e:
         raise RecipeError(f"recipe {recipe}: {e}") from e
     return parsed
@@ -169,7 +175,7 @@ def _parse_table(kind: type[Any], value: Any, place: str) -> Any:
         if key not in hints:
             raise RecipeError(f"{prefix}{key} is not known, expected one of {', '.join(f.name for f in fields)}")
     for field in fields:
-        if field.default is dataclasses.MISSING and field.name not in value:
+        if field.default is field.default_factory is dataclasses.MISSING and field.name not in value:
             raise RecipeError(f"{prefix}{field.name} is missing")
     return kind(**{key: _parse(hints[key], each, f"{prefix}{key}") for key, each in value.items()})
 

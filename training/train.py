@@ -68,10 +68,15 @@ def train_pair(recipe: Recipe, data: Path, out: Path, runs: Path) -> None:
     else:
         processes.shard(pair.cloud)
     edge = EdgeAnswers(
-        pair.edge.to(processes.device), pair.edge_tokenizer, recipe.fit.longest_turn, dtype=recipe.fit.dtype
+        pair.edge.to(processes.device),
+        pair.edge_tokenizer,
+        recipe.fit.longest_turn,
+        dtype=recipe.fit.dtype_on(processes.device),
     )
-    batches = EpisodeBatches(mixture, pair.cloud_tokenizer, recipe.fit)
-    train_generator(generator, pair.cloud, edge, batches, recipe.fit, runs / "generator", processes=processes)
+    for settings, folder in ((recipe.fit, "generator"), (recipe.refine, "refined")):
+        if settings is not None:
+            batches = EpisodeBatches(load_mixture(data, settings.tools), pair.cloud_tokenizer, settings)
+            train_generator(generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes)
     cloud_reference = pair.cloud_reference or store_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{recipe.generator.id}-cloud", processes
     )

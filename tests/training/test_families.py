@@ -11,7 +11,7 @@ from cloud_service.task import Tool, render_prompt
 from tests.training.packed import texts_of, write_records
 from training.corpus import SPLITS, Split, read_records
 from training.episodes import Episode, Instance, Mixture, choose_examples
-from training.families import load_mixture
+from training.families import ToolShares, load_mixture
 from training.families.classify import Classification, LabelledTexts, load_data_sets
 from training.families.described import load_described_tools
 from training.families.extract import SlotExtraction, load_messages
@@ -159,6 +159,32 @@ def test_routing_among_few_tools_uses_all_of_them() -> None:
     tools = [KnownTool(Tool(f"t{n}", "d"), "one", {split: ["a", "b"] for split in SPLITS}) for n in range(2)]
     episode = ToolRouting(tools).draw(random.Random(0), "train", 3)
     assert len({tool.name for tool in episode.task.tools}) == 2
+
+
+def test_foreign_request_shares_no_word_with_a_name_of_the_set() -> None:
+    """Also one of the same domain is foreign: the description has to tell which tools there are."""
+    called = ["play_music", "pause_music", "book_table", "call_taxi", "send_letter", "paint_house"]
+    tools = [KnownTool(Tool(name, "d"), "one", {s: [f"{name} 1", f"{name} 2"] for s in SPLITS}) for name in called]
+    shares = ToolShares(renamed=0.0, foreign=1.0)
+    nones = 0
+    for number in range(40):
+        episode = ToolRouting(tools[:5] if number % 2 else tools, shares=shares).draw(random.Random(number), "train", 6)
+        words = {word for tool in episode.task.tools for word in tool.name.split("_")}
+        for instance in episode.instances:
+            asked = instance.input.split()[0]
+            if asked not in instance.output:
+                nones += 1
+                assert not words & set(asked.split("_"))
+    assert nones > 40
+
+
+def test_described_tools_have_no_namesake_among_the_held_out(data: Path) -> None:
+    services = load_test_services(data)
+    held_out = {known.tool.name.lower() for known in load_tools(data) if is_held_out(known, services)}
+    routing = next(family for family in load_mixture(data).families if isinstance(family, ToolRouting))
+    namesakes = held_out & {known.tool.name.lower() for known in load_described_tools(data)}
+    assert namesakes == {"booktrip"}
+    assert not held_out & {known.tool.name.lower() for known in (*routing.tools, *routing.described)}
 
 
 def test_requests_made_from_descriptions_belong_to_one_tool_and_one_split(data: Path) -> None:

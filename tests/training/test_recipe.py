@@ -49,6 +49,18 @@ def test_recipe_on_a_base_says_only_what_differs() -> None:
     assert load_recipe("nano-gpu").generator == load_recipe("nano").generator, "the same pair, trained for longer"
 
 
+def test_refinement_says_only_what_differs_from_fit(tmp_path: Path) -> None:
+    recipe = load_recipe("nano")
+    assert recipe.refine is not None
+    assert recipe.refine.seed != recipe.fit.seed, "else it would meet the same episodes again"
+    assert recipe.refine.tools.renamed < recipe.fit.tools.renamed
+    kept = ("tasks", "inputs", "weight_decay", "longest_prompt", "train_cloud")
+    assert all(getattr(recipe.refine, name) == getattr(recipe.fit, name) for name in kept)
+    assert load_recipe("tinyllama-llama3-8b").refine is None
+    with pytest.raises(RecipeError, match=r"refine\.tools\.renamd is not known, expected one of renamed, described"):
+        load_recipe(written(tmp_path, LOADED + "[refine]\ntools = { renamd = 0.1 }"))
+
+
 def test_reader_is_an_encoder_or_a_grown_model_as_in_the_paper() -> None:
     """The recipes differ in the reader alone."""
     encoder, grown = load_recipe("nano"), load_recipe("nano-causal")

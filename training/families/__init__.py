@@ -8,16 +8,19 @@ from training.families.classify import Classification, load_data_sets
 from training.families.described import load_described_tools
 from training.families.extract import SlotExtraction, load_messages
 from training.families.instructions import PublishedInstructions, is_seen, load_described_tasks
-from training.families.tools import ToolRouting, is_held_out, load_test_services, load_tools
+from training.families.tools import ToolRouting, ToolShares, is_held_out, load_test_services, load_tools
 from training.families.transform import TextTransformation
 
-__all__ = ["load_mixture"]
+__all__ = ["ToolShares", "load_mixture"]
 
 
-def load_mixture(data: Path) -> Mixture:
+def load_mixture(data: Path, shares: ToolShares | None = None) -> Mixture:
     """Every family over its seen tasks. The weights follow what a device serves: routing first."""
     services = load_test_services(data)
-    tools = [known for known in load_tools(data) if not is_held_out(known, services)]
+    every = load_tools(data)
+    tools = [known for known in every if not is_held_out(known, services)]
+    held_out = {known.tool.name.lower() for known in every if is_held_out(known, services)}
+    described = [known for known in load_described_tools(data) if known.tool.name.lower() not in held_out]
     texts: dict[Split, list[str]] = {
         split: [text for known in tools for text in known.utterances[split]]
         for split in ("train", "validation", "test")
@@ -25,7 +28,7 @@ def load_mixture(data: Path) -> Mixture:
     return Mixture(
         name="training",
         families=(
-            ToolRouting(tools, load_described_tools(data)),
+            ToolRouting(tools, described, shares),
             Classification(load_data_sets(data)),
             SlotExtraction(load_messages(data)),
             TextTransformation(texts),

@@ -79,7 +79,7 @@ def load_described_tools(data: Path) -> list[KnownTool]:
         if record["source"] != "seal-tools":
             continue
         verb, _, rest = " ".join(record["description"].split()).rstrip(".").partition(" ")
-        wish = verb.lower() if verb.lower() in VERBS else verb.lower().removesuffix("s")  # "Calculates the sum"
+        wish = verb.lower() if verb.lower() in VERBS else _infinitive(verb.lower())  # "Calculates the sum"
         if not rest or len(rest) > LONGEST_DESCRIPTION:
             continue
         rng = random.Random(f"described/{record['tool']}")
@@ -96,6 +96,15 @@ def load_described_tools(data: Path) -> list[KnownTool]:
         known.utterances.update({split: new[part] for split, part in OF_SPLIT.items()})
         tools.append(known)
     return tools
+
+
+def _infinitive(verb: str) -> str:
+    """`calculates` as `calculate`, `matches` as `match`, `process` as it is."""
+    if verb.endswith(("sses", "shes", "ches", "xes")):
+        return verb[:-2]
+    if verb.endswith("ies"):
+        return verb[:-3] + "y"
+    return verb if verb.endswith("ss") else verb.removesuffix("s")
 
 
 def _as_said(rng: random.Random, text: str) -> str:

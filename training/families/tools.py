@@ -1,8 +1,9 @@
 """Family: route a request to one of several tools, in sets that are drawn anew for each episode.
 
-Half of the sets get new names, so that a name can only be read from the description; a request that none of the tools
-serves is answered `none`, or what the description says for it. A sixth of the tools with real requests, and every
-service of the Schema-Guided Dialogue test split, is never drawn for training.
+Some sets get new names, so that a name can only be read from the description; a request that none of the tools serves
+is answered `none`, or what the description says for it, so that the description has to tell which tools there are. A
+sixth of the tools with real requests, and every service of the Schema-Guided Dialogue test split, is never drawn for
+training.
 Sources: CLINC150 (CC BY 3.0), MetaTool (MIT), Schema-Guided Dialogue (CC BY-SA 4.0); names and descriptions of
 Seal-Tools (Apache-2.0), for which requests are made from the descriptions.
 """
@@ -23,12 +24,25 @@ from training.families import names, wording
 SHORTEST_DIALOGUE_WORDS = 6  # shorter dialogue turns ("Yes, please.") do not say which tool they mean
 LONGEST_UTTERANCE = 240
 LONGEST_DESCRIPTION = 100
-RENAMED_SHARE = 0.5
-DESCRIBED_SHARE = 0.3  # sets of tools that only their descriptions are known of
 STATED_NONE_SHARE = 0.25  # sets whose description says what to answer when no tool fits
-FOREIGN_SHARE, STATED_FOREIGN_SHARE = 0.06, 0.25  # requests that no tool of the set serves
+STATED_FOREIGN_SHARE = 0.25  # requests that no tool of such a set serves
 NONE = "none"
 CLINC_SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolShares:
+    """How often a set of tools is of a harder kind.
+
+    Attributes:
+        renamed: Sets whose tools get new names.
+        described: Sets of tools that only their descriptions are known of.
+        foreign: Requests that no tool of the set serves, where the description does not speak of them.
+    """
+
+    renamed: float = 0.5
+    described: float = 0.3
+    foreign: float = 0.06
 
 
 @dataclass(slots=True)
@@ -46,12 +60,15 @@ class ToolRouting:
     Args:
         tools: Tools with real requests.
         described: Tools with requests made from their descriptions; in some sets, and alone in others.
+        shares: How often which kind of set is drawn.
     """
 
     name = "tools"
 
-    def __init__(self, tools: Sequence[KnownTool], described: Sequence[KnownTool] = ()) -> None:
-        self.tools, self.described = tools, described
+    def __init__(
+        self, tools: Sequence[KnownTool], described: Sequence[KnownTool] = (), shares: ToolShares | None = None
+    ) -> None:
+        self.tools, self.described, self._shares = tools, described, shares or ToolShares()
         self._names = [len({known.tool.name for known in pool}) for pool in (tools, described)]
         self._by_domain: dict[str, list[KnownTool]] = defaultdict(list)
         for known in (*tools, *described):
@@ -59,8 +76,8 @@ class ToolRouting:
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode with a new set of tools; half of the sets hold neighbours from one domain, the harder case."""
-        described = bool(self.described) and rng.random() < DESCRIBED_SHARE
-        pool, mixed = (self.described, False) if described else (self.tools, rng.random() < 0.3)
+        described = bool(self.described) and rng.random() < self._shares.described
+        pool, mixed = (self.described, False) if described else (self.tools, rng.random() < self._shares.described)
         size = min(rng.randint(3, 10), self._names[described])
         chosen: dict[str, KnownTool] = {}
         if rng.random() < 0.5:
@@ -72,7 +89,7 @@ class ToolRouting:
         shown = list(chosen.values())
         rng.shuffle(shown)
         tools = [known.tool for known in shown]
-        if rng.random() < RENAMED_SHARE:
+        if rng.random() < self._shares.renamed:
             renamed = names.rename_tools(rng, [(humanize(t.name), t.description) for t in tools])
             tools = [replace(tool, name=name) for tool, name in zip(tools, renamed, strict=True)]
 
@@ -80,7 +97,7 @@ class ToolRouting:
         if rng.random() < STATED_NONE_SHARE:
             none = rng.choice(wording.NO_TOOL_ANSWERS)
             rule = " " + wording.choose(rng, wording.NO_TOOL, none=none)
-        foreign_share = STATED_FOREIGN_SHARE if rule else FOREIGN_SHARE
+        foreign_share = max(STATED_FOREIGN_SHARE, self._shares.foreign) if rule else self._shares.foreign
         instances = []
         for _ in range(inputs + 4):
             index = rng.randrange(size)
@@ -92,7 +109,7 @@ class ToolRouting:
         return describe_routing(rng, tools, instances, inputs, split, rule, none)
 
     def _foreign(self, rng: random.Random, shown: Sequence[KnownTool], pool: Sequence[KnownTool]) -> KnownTool | None:
-        """A tool outside of the set that has no word in common with any name or domain in it; None in bad luck."""
+        """A tool outside of the set that has no word in common with any name in it; None in bad luck."""
         taken = {word for known in shown for word in _telling_words(known)}
         for _ in range(5):
             known = rng.choice(pool)
@@ -158,8 +175,15 @@ def load_tools(data: Path) -> list[KnownTool]:
 
 
 def _telling_words(known: KnownTool) -> set[str]:
-    words = set(re.findall(r"[a-z]{4,}", humanize(known.tool.name))) | {known.domain}
-    return words - {"find", "search", "check", "change", "book", "reserve", "tool"}
+    return set(re.findall(r"[a-z]{4,}", humanize(known.tool.name))) - {
+        "find",
+        "search",
+        "check",
+        "change",
+        "book",
+        "reserve",
+        "tool",
+    }
 
 
 def _drop_repeated(tools: list[KnownTool]) -> None:
