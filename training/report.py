@@ -50,9 +50,11 @@ SERVED_NOTE = """
 
 A sample of the tasks through the product: recipe from the cloud service, assembly, merge and quantization on the
 device, answers through llama.cpp. One description for each task. *Un-merged* is the column right above, on these tasks
-and that description. A prompted answer has its prompt's prefix cached.
+and that description. A prompted answer has its prompt's prefix cached. *Guided*: each request names the
+answers possible (`structured_outputs`), as a client with a closed set can, at no cost in tokens; over tasks with one.
 
 """
+SERVED_COLUMNS = ("base", "prompted", "right")
 COLORS = {
     "base": "#9a9a9a",
     "prompted": "#4c78a8",
@@ -277,20 +279,17 @@ def _served_table(suites: Sequence[SuiteResult]) -> str:
     head = (
         "suite",
         "tasks",
-        "base",
-        "prompted",
-        "right",
+        *SERVED_COLUMNS,
         "right, un-merged",
+        *(f"{column}, guided" for column in SERVED_COLUMNS),
         "ms prompted",
         "ms specialized",
         "survival",
     )
     rows = []
     for suite in suites:
-        means = {
-            column: statistics.fmean(served.score[column] for served in suite.served)
-            for column in ("base", "prompted", "right")
-        }
+        means = {column: statistics.fmean(served.score[column] for served in suite.served) for column in SERVED_COLUMNS}
+        closed = [served.guided for served in suite.served if served.guided]
         named = {served.name for served in suite.served}
         unmerged = [float(task.score["right"][0].mean()) for task in suite.tasks if task.name in named]
         seconds = _served_means(suite, "seconds")
@@ -298,8 +297,12 @@ def _served_table(suites: Sequence[SuiteResult]) -> str:
             (
                 suite.name,
                 str(len(suite.served)),
-                *(f"{100 * means[column]:.1f}" for column in ("base", "prompted", "right")),
+                *(f"{100 * means[column]:.1f}" for column in SERVED_COLUMNS),
                 f"{100 * statistics.fmean(unmerged):.1f}",
+                *(
+                    f"{100 * statistics.fmean(guided[column] for guided in closed):.1f}" if closed else ""
+                    for column in SERVED_COLUMNS
+                ),
                 f"{1000 * seconds['prompted']:.0f}",
                 f"{1000 * seconds['specialized']:.0f}",
                 f"{min(served.survival for served in suite.served):.2f}",

@@ -79,6 +79,7 @@ class ServedScores:
     Attributes:
         name: The task.
         score: By column (base, prompted, right): mean over the inputs, under the first description sample.
+        guided: The same where each request names the answers possible; empty where the set is open.
         seconds: Median time of one answer, by `prompted` and `specialized`; the device caches prompt prefixes.
         tokens: Median prompt tokens that the device counted, by the same.
         survival: Smallest share of the LoRA's change that survived quantization, over the tensors.
@@ -86,6 +87,7 @@ class ServedScores:
 
     name: str
     score: dict[str, float]
+    guided: dict[str, float]
     seconds: dict[str, float]
     tokens: dict[str, float]
     survival: float
@@ -155,6 +157,7 @@ class ServedPair:
         merged = self._specialize(description, name)
         ways = {"base": (BASE_MODEL, None), "prompted": (BASE_MODEL, render_prompt(description)), "right": (name, None)}
         score: dict[str, float] = {}
+        guided: dict[str, float] = {}
         seconds: dict[str, float] = {}
         tokens: dict[str, float] = {}
         for column, (model, system) in ways.items():
@@ -162,12 +165,18 @@ class ServedPair:
             self._answer(model, task.instances[0].input, system)
             answers = [self._answer(model, instance.input, system) for instance in task.instances]
             score[column] = statistics.fmean(score_texts(task, [text for text, _, _ in answers]))
+            if task.choices:
+                chosen = [
+                    self._answer(model, instance.input, system, choices)[0]
+                    for instance, choices in zip(task.instances, task.choices, strict=True)
+                ]
+                guided[column] = statistics.fmean(score_texts(task, chosen))
             if column != "base":
                 way = "prompted" if column == "prompted" else "specialized"
                 tokens[way] = float(statistics.median(count for _, count, _ in answers))
                 seconds[way] = statistics.median(spent for _, _, spent in answers)
         return ServedScores(
-            task.name, score, seconds, tokens, float(merged["survival"]), float(merged["merge_seconds"])
+            task.name, score, guided, seconds, tokens, float(merged["survival"]), float(merged["merge_seconds"])
         )
 
     def _specialize(self, task: TaskDescription, name: str) -> dict[str, Any]:
@@ -184,11 +193,18 @@ class ServedPair:
                 raise ServedPathError(f"{name} is not merged after {MERGE_SECONDS:g} s: the device says {entry}")
             time.sleep(POLL_SECONDS)
 
-    def _answer(self, model: str, text: str, system: str | None) -> tuple[str, int, float]:
-        """Greedy answer, prompt tokens, seconds."""
+    def _answer(self, model: str, text: str, system: str | None, choices: Sequence[str] = ()) -> tuple[str, int, float]:
+        """Greedy answer, one of the choices where there are any; prompt tokens; seconds."""
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": text})
-        body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": MOST_ANSWER_TOKENS}
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": messages,
+            "temperature": 0,
+            "max_tokens": MOST_ANSWER_TOKENS,
+        }
+        if choices:
+            body["structured_outputs"] = {"choice": list(choices)}
         start = time.perf_counter()
         answer = self._call("POST", f"{self._edge}/v1/chat/completions", body)
         seconds = time.perf_counter() - start

@@ -28,6 +28,7 @@ class Sampling:
         frequency_penalty: Subtracted from a token's logit for each time it was generated.
         presence_penalty: Subtracted once when it was generated at all.
         seed: Makes sampling repeatable; None draws one.
+        choices: The answer is one of these texts; empty for any text.
     """
 
     temperature: float = 1.0
@@ -35,6 +36,7 @@ class Sampling:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     seed: int | None = None
+    choices: tuple[str, ...] = ()
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -90,7 +92,7 @@ class Engine(Protocol):
         """The answer token by token, as bytes; special tokens are empty. Ends before an end-of-generation token.
 
         Raises:
-            ModelOutputError: Logits are not finite, or decoding failed.
+            ModelOutputError: Logits are not finite, no token spells any of the choices, or decoding failed.
         """
         ...
 

@@ -13,15 +13,18 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+from numpy.typing import NDArray
 
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 from edge_runtime.serving.markup import ControlMarkup
 
@@ -103,6 +106,20 @@ class _Model:
             if written >= 0:
                 return bytes(buffer.raw[:written])
             size = -written
+
+    @cached_property
+    def tokens_of(self) -> dict[bytes, list[int]]:
+        """Tokens by the bytes that each stands for; only choices need it, and a large vocabulary takes a second."""
+        found: dict[bytes, list[int]] = {}
+        for token in range(self.vocab_size):
+            if piece := self.piece(token):
+                found.setdefault(piece, []).append(token)
+        return found
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """End-of-generation tokens."""
+        return [token for token in range(self.vocab_size) if llama_cpp.llama_vocab_is_eog(self.vocab, token)]
 
     def close(self) -> None:
         llama_cpp.llama_model_free(self.handle)
@@ -220,16 +237,24 @@ class LlamaEngine:
         return kept
 
     def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
+        guide = ChoiceGuide(sampling.choices, self._model.tokens_of) if sampling.choices else None
         sampler = _make_sampler(sampling, self._model.vocab_size)
         try:
             for step in range(max_tokens):
                 if cancelled():
                     return
-                self._verify_logits()
+                logits = self._finite_logits()
+                if guide is not None:
+                    self._keep_only(logits, guide.next_tokens() + (self._model.ends if guide.may_end else []))
                 token = llama_cpp.llama_sampler_sample(sampler, self._context, -1)
                 if llama_cpp.llama_vocab_is_eog(self._model.vocab, token):
                     return
-                yield self._model.piece(token)
+                piece = self._model.piece(token)
+                yield piece
+                if guide is not None:
+                    guide.advance(piece)
+                    if guide.must_end:
+                        return
                 if step + 1 < max_tokens:
                     self._evaluate([token])
         finally:
@@ -244,7 +269,15 @@ class LlamaEngine:
             raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {_NATIVE_LOG.last_error}")
         self._tokens.extend(tokens)
 
-    def _verify_logits(self) -> None:
+    def _keep_only(self, logits: NDArray[np.float32], tokens: list[int]) -> None:
+        if not tokens:
+            raise ModelOutputError("this model has no tokens that spell any of the choices")
+        kept = logits[tokens]
+        logits.fill(-np.inf)
+        logits[tokens] = kept
+
+    def _finite_logits(self) -> NDArray[np.float32]:
+        """The logits of the next token, llama.cpp's own buffer, from which it samples."""
         pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
         logits = np.ctypeslib.as_array(pointer, shape=(self._model.vocab_size,))
         # The extremes are finite exactly when all are: NaN and the infinities come through min and max.
@@ -252,6 +285,7 @@ class LlamaEngine:
             llama_cpp.llama_memory_clear(self._memory, True)
             self._tokens = []
             raise ModelOutputError("the model's logits are not finite")
+        return logits
 
     def close(self) -> None:
         self._owned.close()

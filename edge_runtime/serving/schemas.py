@@ -1,7 +1,8 @@
 """Request bodies of the OpenAI-compatible interface: what is accepted, within which limits, and what it becomes.
 
 Rules: a field that would change the answer and is not supported is refused by name, never ignored; fields that change
-nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's.
+nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's. The one addition, `structured_outputs`, is
+spelled as vLLM spells it.
 """
 
 from typing import Annotated, Any, Literal
@@ -19,6 +20,8 @@ MAX_MESSAGES = 1_024
 MAX_STOP = 16
 MAX_STOP_CHARACTERS = 256
 MAX_TOKENS = 1_048_576
+MAX_CHOICES = 256
+MAX_CHOICE_CHARACTERS = 256
 _COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for /v1/completions."""
 
@@ -37,6 +40,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "function_call": (None, "none", "auto"),
     "tool_calls": (None, []),
     "response_format": (None, {"type": "text"}),
+    "guided_choice": (None,),  # what vLLM called `structured_outputs` before
 }
 
 
@@ -73,6 +77,21 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class StructuredOutputs(BaseModel):
+    """What an answer must look like: of vLLM's forms, the one that a specialization for a closed set needs.
+
+    Attributes:
+        choice: The answer is exactly one of these texts.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    choice: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=MAX_CHOICE_CHARACTERS)]],
+        Field(min_length=1, max_length=MAX_CHOICES),
+    ]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -83,6 +102,7 @@ class _Body(BaseModel):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOP)] | None = None
+    structured_outputs: StructuredOutputs | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
 
@@ -93,7 +113,10 @@ class _Body(BaseModel):
     def _request(self, prompt: TextPrompt | TokenPrompt | ChatPrompt, max_tokens: int | None) -> CompletionRequest:
         _verify_supported(self)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        sampling = Sampling(self.temperature, self.top_p, self.frequency_penalty, self.presence_penalty, self.seed)
+        choices = () if self.structured_outputs is None else tuple(self.structured_outputs.choice)
+        sampling = Sampling(
+            self.temperature, self.top_p, self.frequency_penalty, self.presence_penalty, self.seed, choices
+        )
         return CompletionRequest(prompt, sampling, max_tokens, stop)
 
 

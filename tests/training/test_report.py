@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from training.measure import COLUMNS, TaskScores
-from training.report import Report, SuiteResult, chance_to_oracle, document, oracle_gain, write_report
+from training.report import (
+    SERVED_COLUMNS,
+    Report,
+    SuiteResult,
+    chance_to_oracle,
+    document,
+    oracle_gain,
+    write_report,
+)
 from training.served import ServedScores
 
 TOKENS = {"prompted": 100.0, "specialized": 10.0}
@@ -26,8 +34,17 @@ def report() -> Report:
     ]
     served = [
         ServedScores(
-            "a", {"base": 0.0, "prompted": 0.5, "right": 0.7}, {"prompted": 0.2, "specialized": 0.05}, TOKENS, 0.99, 1.0
-        )
+            "a",
+            {"base": 0.0, "prompted": 0.5, "right": 0.7},
+            {"base": 0.1, "prompted": 0.6, "right": 0.9},
+            {"prompted": 0.2, "specialized": 0.05},
+            TOKENS,
+            0.99,
+            1.0,
+        ),
+        ServedScores(
+            "b", dict.fromkeys(SERVED_COLUMNS, 0.5), {}, {"prompted": 0.2, "specialized": 0.05}, TOKENS, 1.0, 1.0
+        ),
     ]
     eight = [scores(f"reasoning/{n}", base=0.25, prompted=0.25, right=0.5, another=0.25, gibberish=0.25) for n in "xy"]
     return Report(
@@ -72,6 +89,7 @@ def test_written_files_hold_json_a_table_and_a_plot(report: Report, tmp_path: Pa
     assert "| harmonic mean |" in text
     assert "near chance" in text
     assert "## As served" in text
+    assert "| conflict | 2 | 25.0 | 50.0 | 60.0 | 60.0 | 10.0 | 60.0 | 90.0 | 200 | 50 | 0.99 |" in text
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.endswith("|")

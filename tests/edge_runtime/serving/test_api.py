@@ -193,6 +193,11 @@ REFUSED = [
     ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
     ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter"),
     ({"logit_bias": {"5": 1}}, 400, "unsupported_parameter"),
+    ({"guided_choice": ["a", "b"]}, 400, "unsupported_parameter"),
+    ({"structured_outputs": {"regex": "a|b"}}, 400, "invalid_request"),
+    ({"structured_outputs": {"choice": []}}, 400, "invalid_request"),
+    ({"structured_outputs": {"choice": [""]}}, 400, "invalid_request"),
+    ({"structured_outputs": {"choice": ["x"] * 257}}, 400, "invalid_request"),
 ]
 
 

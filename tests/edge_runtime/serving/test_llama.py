@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import llama_cpp
@@ -111,6 +112,36 @@ def test_seed_repeats_a_sample_and_temperature_matters(engine: LlamaEngine) -> N
     assert len(drawn) > 1
     narrow = Sampling(temperature=1.5, top_p=1e-6, seed=3)
     assert answer(engine, tokens, sampling=narrow)[1] == answer(engine, tokens)[1]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.5, top_p=0.9, seed=1)])
+def test_answer_is_one_of_the_choices_whatever_the_model_says(engine: LlamaEngine, sampling: Sampling) -> None:
+    tokens = engine.tokenize(PROMPT)
+    for choices in (("Zürich", "東京"), ("play", "play_music", "playlist"), ("<|end|>",), ('a "b"\n\\c',)):
+        _, text = answer(engine, tokens, 60, replace(sampling, choices=choices))
+        assert text.decode() in choices
+    assert answer(engine, tokens, sampling=sampling)[1], "and any text again without them"
+
+
+def test_likelier_choice_wins(engine: LlamaEngine) -> None:
+    """Among single tokens, greedy takes the one with the highest logit."""
+    tokens = engine.tokenize(PROMPT)
+    engine.prefill(tokens, never)
+    logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(engine._context, -1), (engine.vocab_tokens,)).copy()
+    single = {engine._model.piece(token): token for token in range(len(SPECIAL), engine.vocab_tokens)}
+    pieces = [piece for piece in single if piece.isalpha() and len(piece) == 1]
+    assert len(pieces) > 5
+    best = max(pieces, key=lambda piece: logits[single[piece]])
+    choices = tuple(piece.decode() for piece in pieces)
+    assert answer(engine, tokens, sampling=replace(GREEDY, choices=choices))[1] == best
+
+
+def test_choice_that_the_vocabulary_cannot_spell_is_an_error(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine._model, "tokens_of", {b"a": [5]})
+    with pytest.raises(ModelOutputError, match="no tokens that spell any of the choices"):
+        answer(engine, engine.tokenize(PROMPT), sampling=replace(GREEDY, choices=("Zürich",)))
 
 
 @pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])

@@ -24,6 +24,11 @@ def test_answer_sent_back_as_clients_keep_it_is_taken() -> None:
     assert request.prompt == ChatPrompt((ChatMessage("assistant", "yes"),))
 
 
+def test_closed_set_of_answers_reaches_the_sampling() -> None:
+    body = parse('{"role": "user", "content": "hi"}').model_dump() | {"structured_outputs": {"choice": ["a", "b c"]}}
+    assert ChatCompletionBody.model_validate(body).to_request().sampling.choices == ("a", "b c")
+
+
 @pytest.mark.parametrize("field", ["tool_calls", "function_call"])
 def test_call_in_a_message_is_refused_and_not_forgotten(field: str) -> None:
     """The model would answer as if it had called nothing."""

@@ -1,0 +1,39 @@
+"""Rule: which tokens may come next when an answer must be one of given texts.
+
+It goes by the bytes that tokens stand for, so that it does not matter how a tokenizer would cut the texts: the model
+chooses its way. Logits and engines are not its concern.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+
+class ChoiceGuide:
+    """Follows one answer.
+
+    Args:
+        choices: The texts; one may be the beginning of another.
+        tokens_of: Tokens by the bytes that each stands for.
+    """
+
+    def __init__(self, choices: Iterable[str], tokens_of: Mapping[bytes, Sequence[int]]) -> None:
+        self._left = {choice.encode() for choice in choices}
+        self._tokens_of = tokens_of
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer is one of the texts by now."""
+        return b"" in self._left
+
+    @property
+    def must_end(self) -> bool:
+        """Whether it is, and no other text goes on from here."""
+        return self._left == {b""}
+
+    def next_tokens(self) -> list[int]:
+        """Tokens that lead on to a text; none when no token spells what is left, or nothing is."""
+        beginnings = {left[:length] for left in self._left for length in range(1, len(left) + 1)}
+        return [token for beginning in beginnings for token in self._tokens_of.get(beginning, ())]
+
+    def advance(self, piece: bytes) -> None:
+        """Take the bytes of the token that was chosen."""
+        self._left = {left[len(piece) :] for left in self._left if left.startswith(piece)}
