@@ -5,7 +5,7 @@ They know the two services' JSON and nothing of tasks files, scores or tables.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -145,15 +145,19 @@ class DeviceClient(_Client):
                 raise WaitError(f"{self._service}: no {wanted} after {timeout_seconds:g} s; it is {seen}")
             time.sleep(POLL_SECONDS)
 
-    def answer(self, model: str, user: str, max_tokens: int, system: str | None = None) -> Answer:
-        """One greedy answer of a model to a user's input.
+    def answer(
+        self, model: str, user: str, max_tokens: int, system: str | None = None, choices: Sequence[str] = ()
+    ) -> Answer:
+        """One greedy answer of a model to a user's input, one of the choices where there are any.
 
         Raises:
             ServiceError: The device refused or did not answer as documented.
         """
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": user})
-        body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        body: dict[str, object] = {"model": model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        if choices:
+            body["structured_outputs"] = {"choice": list(choices)}
         start = time.perf_counter()
         answer = self._call("POST", "/v1/chat/completions", body)
         seconds = time.perf_counter() - start

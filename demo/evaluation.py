@@ -1,12 +1,13 @@
 """Rules: how one task is measured on a device, three ways over the same held-out inputs.
 
 *base* is the edge model given the input only, *prompted* has the whole system prompt before it, *specialized* is the
-merged model given the input only. One way runs after the other, so that a device that caches prompt prefixes helps the
+merged model given the input only. Where the answers are a closed set, prompted and specialized run again *guided*: each
+request names the answers possible. One way runs after the other, so that a device that caches prompt prefixes helps the
 prompted way as much as it can. An answer counts when it equals the expected one, white space around it and case aside.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,10 @@ BASE_MODEL = "base"
 class Device(Protocol):
     """What an evaluation asks of a device."""
 
-    def answer(self, model: str, user: str, max_tokens: int, system: str | None = None) -> Answer:
-        """One greedy answer of a model to a user's input."""
+    def answer(
+        self, model: str, user: str, max_tokens: int, system: str | None = None, choices: Sequence[str] = ()
+    ) -> Answer:
+        """One greedy answer of a model to a user's input, one of the choices where there are any."""
         ...
 
 
@@ -41,11 +44,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The three ways side by side."""
+    """The ways side by side; the guided ones are None where the answers are an open set."""
 
     base: Score
     prompted: Score
     specialized: Score
+    guided_prompted: Score | None = None
+    guided_specialized: Score | None = None
 
 
 def is_right(answer: str, expected: str) -> bool:
@@ -54,14 +59,14 @@ def is_right(answer: str, expected: str) -> bool:
 
 
 def evaluate(task: DemoTask, device: Device, progress: Callable[[], None] = lambda: None) -> Evaluation:
-    """Runs every input of a task through a device in the three ways; `progress` is called after each answer."""
+    """Runs every input of a task through a device in each way; `progress` is called after each answer."""
 
-    def run(model: str, system: str | None) -> Score:
+    def run(model: str, system: str | None, choices: Sequence[str] = ()) -> Score:
         # The first request may load the model, or fill the prefix cache; it is not what a user waits for later.
-        device.answer(model, task.cases[0].input, task.max_tokens, system)
+        device.answer(model, task.cases[0].input, task.max_tokens, system, choices)
         answers = []
         for case in task.cases:
-            answers.append(device.answer(model, case.input, task.max_tokens, system))
+            answers.append(device.answer(model, case.input, task.max_tokens, system, choices))
             progress()
         right = [is_right(answer.text, case.output) for answer, case in zip(answers, task.cases, strict=True)]
         return Score(
@@ -74,4 +79,6 @@ def evaluate(task: DemoTask, device: Device, progress: Callable[[], None] = lamb
         base=run(BASE_MODEL, None),
         prompted=run(BASE_MODEL, task.prompt),
         specialized=run(task.name, None),
+        guided_prompted=run(BASE_MODEL, task.prompt, task.choices) if task.choices else None,
+        guided_specialized=run(task.name, None, task.choices) if task.choices else None,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from demo.clients import Generated, Merged
-from demo.evaluation import Evaluation
+from demo.evaluation import Evaluation, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ def render_table(results: Sequence[TaskResult]) -> Table:
     """One column a task, one row a figure."""
     table = Table(
         title="The same inputs, three ways",
-        caption="base, specialized: input only · prompted: whole prompt, then input",
+        caption="base, specialized: input only · prompted: whole prompt, then input\n"
+        "guided: each request names the answers possible (structured_outputs)",
     )
     table.add_column("")
     for result in results:
@@ -52,6 +53,8 @@ def render_table(results: Sequence[TaskResult]) -> Table:
 
 def _document(result: TaskResult) -> dict[str, object]:
     base, prompted, specialized = result.evaluation.base, result.evaluation.prompted, result.evaluation.specialized
+    guided = {"prompted": result.evaluation.guided_prompted, "specialized": result.evaluation.guided_specialized}
+    accuracy_guided = {way: score.accuracy for way, score in guided.items() if score is not None}
     return {
         "name": result.name,
         "inputs": result.inputs,
@@ -60,6 +63,7 @@ def _document(result: TaskResult) -> dict[str, object]:
             "prompted": prompted.accuracy,
             "specialized": specialized.accuracy,
         },
+        **({"accuracy_guided": accuracy_guided} if accuracy_guided else {}),
         "input_tokens": {"prompted": prompted.input_tokens, "specialized": specialized.input_tokens},
         "latency_ms": {"prompted": prompted.latency_ms, "specialized": specialized.latency_ms},
         "generate_ms": result.generated.generate_ms,
@@ -70,11 +74,17 @@ def _document(result: TaskResult) -> dict[str, object]:
     }
 
 
+def _accuracy(score: Score | None) -> str:
+    return "" if score is None else f"{score.accuracy:.1%}"
+
+
 _ROWS: tuple[tuple[str, Callable[[TaskResult], str], bool], ...] = (
     ("held-out inputs", lambda r: str(r.inputs), True),
     ("accuracy, base", lambda r: f"{r.evaluation.base.accuracy:.1%}", False),
     ("accuracy, prompted", lambda r: f"{r.evaluation.prompted.accuracy:.1%}", False),
-    ("accuracy, specialized", lambda r: f"[bold]{r.evaluation.specialized.accuracy:.1%}[/bold]", True),
+    ("accuracy, specialized", lambda r: f"[bold]{r.evaluation.specialized.accuracy:.1%}[/bold]", False),
+    ("guided, prompted", lambda r: _accuracy(r.evaluation.guided_prompted), False),
+    ("guided, specialized", lambda r: f"[bold]{_accuracy(r.evaluation.guided_specialized)}[/bold]", True),
     ("input tokens, prompted", lambda r: f"{r.evaluation.prompted.input_tokens:g}", False),
     ("input tokens, specialized", lambda r: f"[bold]{r.evaluation.specialized.input_tokens:g}[/bold]", True),
     ("median latency, prompted", lambda r: f"{r.evaluation.prompted.latency_ms:.0f} ms", False),

@@ -24,7 +24,6 @@ from demo.services import Child, local_services, wait_until_ready
 from demo.tasks import TASKS_DIRECTORY, DemoTask, load_tasks
 
 MERGE_TIMEOUT_SECONDS = 120.0
-WAYS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +57,7 @@ def _measure(
     results = []
     with _progress(console) as progress:
         for task in tasks:
-            bar = progress.add_task(task.name, total=WAYS * len(task.cases))
+            bar = progress.add_task(task.name, total=task.ways * len(task.cases))
             answer = generated[task.name]
             merged = device.wait_until_merged(task.name, answer.bundle_id, MERGE_TIMEOUT_SECONDS)
             evaluation = evaluate(task, device, _advance(progress, bar))

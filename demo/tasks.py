@@ -1,8 +1,9 @@
 """Values: the demo's tasks, read from `demo/tasks/*.json`.
 
 A file is `{"name", "request": {"description", "examples", "tools", "output_format"}, "inputs": [{"input", "output"}]}`:
-the body of `POST /generate-lora` as it is sent, and held-out inputs with the answers expected. `max_tokens` is
-optional. The prompt of the *prompted* way is rendered here by the same code with which the cloud LM reads the request.
+the body of `POST /generate-lora` as it is sent, and held-out inputs with the answers expected. Optional are
+`max_tokens`, and `choices`: every answer possible. The prompt of the *prompted* way is rendered here by the same code
+with which the cloud LM reads the request.
 """
 
 import json
@@ -36,6 +37,7 @@ class DemoTask:
         prompt: The same request as a system prompt.
         cases: Held-out inputs.
         max_tokens: Longest answer asked for.
+        choices: Every answer possible; empty when the set is open.
     """
 
     name: str
@@ -43,6 +45,12 @@ class DemoTask:
     prompt: str
     cases: tuple[Case, ...]
     max_tokens: int = DEFAULT_MAX_TOKENS
+    choices: tuple[str, ...] = ()
+
+    @property
+    def ways(self) -> int:
+        """How often each input is asked."""
+        return 5 if self.choices else 3
 
 
 def load_tasks(directory: Path = TASKS_DIRECTORY) -> tuple[DemoTask, ...]:
@@ -76,6 +84,7 @@ def load_task(path: Path) -> DemoTask:
             prompt=render_prompt(_describe(request)),
             cases=cases,
             max_tokens=int(document.get("max_tokens", DEFAULT_MAX_TOKENS)),
+            choices=tuple(_text(choice) for choice in document.get("choices", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TaskFileError(f"{path}: {type(error).__name__}: {error}") from error

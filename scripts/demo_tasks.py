@@ -60,6 +60,7 @@ def _router(data: Path) -> dict[str, object]:
             "output_format": "Answer with the tool name only.",
         },
         pairs,
+        tuple(TOOLS),
     )
 
 
@@ -76,6 +77,7 @@ def _classifier(data: Path) -> dict[str, object]:
             "output_format": "Answer with the label only.",
         },
         [(text, labels[number]) for text, number in news.texts["test"]],
+        labels,
     )
 
 
@@ -90,9 +92,13 @@ def _extraction(data: Path) -> dict[str, object]:
     )
 
 
-def _task(name: str, request: dict[str, object], pairs: list[tuple[str, str]]) -> dict[str, object]:
+def _task(
+    name: str, request: dict[str, object], pairs: list[tuple[str, str]], choices: tuple[str, ...] = ()
+) -> dict[str, object]:
     chosen = random.Random(f"demo/{name}").sample(pairs, INPUTS)
-    return {"name": name, "request": request, "inputs": [{"input": text, "output": answer} for text, answer in chosen]}
+    inputs = [{"input": text, "output": answer} for text, answer in chosen]
+    closed = {"choices": list(choices)} if choices else {}
+    return {"name": name, "request": request, **closed, "inputs": inputs}
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def test_prompt_renders_every_part_of_the_request(tmp_path: Path) -> None:
         {"request": "text"},
         {"request": {"tools": [{"type": "function"}]}},
         {"max_tokens": "many"},
+        {"choices": [1]},
     ],
 )
 def test_file_that_is_not_a_task_is_named_in_the_error(tmp_path: Path, changes: dict[str, object]) -> None:
