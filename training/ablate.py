@@ -31,6 +31,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 from cloud_service.generator import GeneratorConfig, LoraGenerator
 from cloud_service.generator.checkpoint import ROUTER_FILE, load_parameters, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.inference import load_cloud_model, load_language_model
 from cloud_service.generator.reader import CloudReader, pad_right
 from contract.digest import model_digest
@@ -39,11 +40,16 @@ from training.direct import DirectGenerator
 from training.episodes import Mixture
 from training.families import load_mixture
 from training.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
+from training.oracle import OracleSettings, TaskFactors, fit_oracles
 from training.served import PairPaths
+from training.suites import SuiteSizes, load_suites
 from training.validation import LONGEST_ANSWER, ValidationSet
 
 FAMILIES = ("tools", "classify", "extract", "transform")
 """Published instructions are left out: their long prompts and answers take most of a step."""
+
+KINDS = ("route", "classify", "extract", "transform")
+"""The same families, as suites call them."""
 
 PAPER = GeneratorConfig(id="ablation", rank=8, alpha=8.0, adapter_rank=0, max_prompt_tokens=320)
 """The paper's default at the rank of the nano pair: 8 experts, top 2, one gate a layer, batch norm."""
@@ -84,12 +90,14 @@ class Variant:
         config: Fields of `GeneratorConfig` that differ from the paper's default.
         fit: Fields of `GeneratorSettings` that differ.
         direct: Hidden units of direct generation; 0: a bank of experts.
+        warm: Experts start as oracles of tasks from training.
     """
 
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
     direct: int = 0
+    warm: bool = False
 
 
 DEFAULT = "paper"
@@ -103,6 +111,8 @@ VARIANTS = (
     Variant("balance=0.005", fit={"balance_weight": 0.005}),
     Variant("balance=0.1", fit={"balance_weight": 0.1}),
     Variant("gumbel", fit={"gumbel": 1.0}),
+    Variant("contrast", fit={"contrast": 0.5}),
+    Variant("oracles", warm=True),
     Variant("direct", direct=10),  # as many parameters as the default
     Variant("mix=deltas", {"mix": "deltas"}),
     Variant("norm=layer", {"norm": "layer"}),
@@ -135,6 +145,16 @@ class Result:
     cpu_seconds: float
     cross_entropy: Mapping[str, float]
     exact_match: float
+
+
+def start_from_oracles(bank: ExpertBank, oracles: Sequence[TaskFactors]) -> None:
+    """Writes the factors of an oracle into each expert: a gate of 1 gives that oracle."""
+    scale = bank.config.alpha / bank.config.rank
+    with torch.no_grad():
+        for expert, oracle in enumerate(oracles):
+            for (layer, projection), (a, b) in oracle.items():  # the scale is folded into an oracle's B
+                bank.a[projection][layer, expert] = a[0]
+                bank.b[projection][layer, expert] = b[0] / scale
 
 
 class RememberingReader(nn.Module):
@@ -201,9 +221,9 @@ class Ablation:
         tokenizer = AutoTokenizer.from_pretrained(pair.edge)
         edge = load_language_model(pair.edge, self._dtype)
         self._edge = EdgeAnswers(edge, tokenizer, settings.longest_turn, self._dtype)
-        writer = EdgeModel(edge, tokenizer, settings.longest_turn + LONGEST_ANSWER)
+        self._data, self._writer = data, EdgeModel(edge, tokenizer, settings.longest_turn + LONGEST_ANSWER)
         drawn = EpisodeBatches(self._mixture, self._tokenizer, replace(settings, tasks=episodes, seed=0))
-        self._validation = ValidationSet(drawn.draw(0, "validation")[0], self._tokenizer, self._edge, writer)
+        self._validation = ValidationSet(drawn.draw(0, "validation")[0], self._tokenizer, self._edge, self._writer)
 
     def finished(self) -> list[Result]:
         """The runs of so many steps over these models that are on disk."""
@@ -228,6 +248,8 @@ class Ablation:
             if variant.direct
             else LoraGenerator(config, cloud, shape)
         )
+        if variant.warm and isinstance(generator, LoraGenerator):
+            start_from_oracles(generator.bank, self._oracles(config))
         if config.adapter_rank:
             self._reader.begin(generator.reader)
         else:
@@ -251,6 +273,15 @@ class Ablation:
         with (self._runs / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(result)) + "\n")
         shutil.rmtree(directory)
+
+    def _oracles(self, config: GeneratorConfig) -> list[TaskFactors]:
+        """One oracle for each expert, fitted to a task of a family that is drawn."""
+        sizes = SuiteSizes(tasks=4 * config.experts, samples=1, inputs=1)
+        suites = load_suites(self._data, "validation", sizes, ("tools-seen", "tasks-seen"))
+        known = [[task for task in suite.tasks if task.name.split("/")[0] in KINDS] for suite in suites]
+        tasks = [task for pair in zip(*known, strict=False) for task in pair][: config.experts]
+        settings = OracleSettings(config.rank, config.alpha)
+        return fit_oracles(self._writer, self._models[1], tasks, settings, self._runs / "oracles")
 
     def _read_ahead(self, batches: EpisodeBatches) -> int:
         """Read a run's prompts, or whichever variant comes first would pay for all; returns the run's tokens."""

@@ -20,6 +20,11 @@ def answer_logits(model: PreTrainedModel, batch: AnswerBatch) -> Tensor:
 
 def answer_loss(logits: Tensor, batch: AnswerBatch) -> Tensor:
     """Cross entropy, averaged within each answer, then over answers."""
+    return answer_losses(logits, batch).mean()
+
+
+def answer_losses(logits: Tensor, batch: AnswerBatch) -> Tensor:
+    """Cross entropy of each answer, averaged over its tokens, (rows,)."""
     losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")
     lengths = torch.bincount(batch.rows, minlength=len(batch.ids)).clamp(min=1)
-    return (losses / lengths[batch.rows]).sum() / len(batch.ids)
+    return losses.new_zeros(len(batch.ids)).index_add(0, batch.rows, losses / lengths[batch.rows])

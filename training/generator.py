@@ -21,7 +21,7 @@ from cloud_service.generator.edge import Factors, UnmergedLora
 from cloud_service.generator.reader import encode_prompts, pad_right
 from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import render_prompt
-from training.answer_loss import answer_logits, answer_loss
+from training.answer_loss import answer_logits, answer_losses
 from training.corpus import Split
 from training.episodes import Episode, Mixture
 from training.families import ToolShares
@@ -43,6 +43,8 @@ class GeneratorSettings:
         train_cloud: Train the cloud model itself; else only its adapter.
         balance_weight: Weight of the balance term, for `topk_softmax`.
         gumbel: Scale of the Gumbel noise on the routers' outputs, for `topk_softmax`; the paper tried it and left it.
+        contrast: Weight of a term that wants each answer likelier under its own description than under another of the
+            step, -log sigmoid of the difference of their losses; half as much work again.
         longest_prompt: Descriptions with more cloud tokens are drawn again.
         longest_turn: Tokens of input and answer.
         lora_dropout: Share of the inputs of the experts' A that a training step leaves out.
@@ -59,6 +61,7 @@ class GeneratorSettings:
     train_cloud: bool = False
     balance_weight: float = 0.01
     gumbel: float = 0.0
+    contrast: float = 0.0
     warmup: int = 50
     weight_decay: float = 0.1
     longest_prompt: int = 320
@@ -180,8 +183,14 @@ def train_generator(
         for group in grouped(len(episodes), [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
             instances = [instance for i in group for instance in episodes[i].instances]
             batch = edge.turns.batch(instances, [None] * len(instances)).to(device)
+            share = len(group) / settings.tasks
             logits = edge.logits(batch, generator.bank(own_gates[group]), settings.lora_dropout)
-            loss = loss + len(group) / settings.tasks * answer_loss(logits, batch)
+            losses = answer_losses(logits, batch)
+            loss = loss + share * losses.mean()
+            if settings.contrast:
+                logits = edge.logits(batch, generator.bank(own_gates[group].roll(1, 0)), settings.lora_dropout)
+                lead = answer_losses(logits, batch) - losses
+                loss = loss - settings.contrast * share * nn.functional.logsigmoid(lead).mean()
             count += batch.count
         if generator.config.gating == "topk_softmax" and settings.balance_weight:
             loss = loss + settings.balance_weight * balance_term(gates) / processes.count

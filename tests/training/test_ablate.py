@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
+from cloud_service.generator import GeneratorConfig
+from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.experts import ExpertBank
 from tests.training.conftest import TrainedPair
+from tests.training.models import tiny_model
 from training import ablate
 from training.ablate import DEFAULT, SETTINGS, VARIANTS, Result, table
 from training.served import PairPaths
@@ -23,11 +28,11 @@ def test_second_call_runs_only_what_is_missing(
     data: Path, tiny_pair: TrainedPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a frozen reader, without experts, and with an adapter; the run that is lost comes out as it was."""
-    only = [DEFAULT, "direct", "adapter"]
+    only = [DEFAULT, "contrast", "direct", "adapter"]
     call(data, tiny_pair, tmp_path, only)
     results = tmp_path / "results.jsonl"
     lines = results.read_text().splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
     results.write_text("".join(line + "\n" for line in lines[:-1]))
     call(data, tiny_pair, tmp_path, only)
     again = results.read_text().splitlines()
@@ -35,7 +40,7 @@ def test_second_call_runs_only_what_is_missing(
     assert without_time(again[-1]) == without_time(lines[-1])
     assert not [path for path in tmp_path.iterdir() if path.is_dir()], "checkpoints of finished runs go"
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert [row.split(" | ")[0] for row in rows[-3:]] == ["| paper", "| direct", "| adapter"]
+    assert [row.split(" | ")[0] for row in rows[-4:]] == ["| paper", "| contrast", "| direct", "| adapter"]
 
 
 def without_time(line: str) -> list[str]:
@@ -53,7 +58,7 @@ def test_variants_change_what_their_names_say() -> None:
     assert names[0] == DEFAULT
     assert len(set(names)) == len(names)
     for variant in VARIANTS[1:]:
-        assert variant.config or variant.fit or variant.direct
+        assert variant.config or variant.fit or variant.direct or variant.warm
         for name, value in variant.config.items():
             assert getattr(ablate.PAPER, name) != value
         for name, value in variant.fit.items():
@@ -76,6 +81,26 @@ def test_table_has_t_intervals_and_differences_on_the_same_seeds() -> None:
     assert default == "| paper | 1.50 M | 1.200 ± 0.497 |  | 0.500 ± 0.000 | 0.800 ± 0.497 | 25.0 ± 0.0 | 4 |"
     assert fewer.startswith("| n=4 | 1.50 M | 1.100 ± 0.497 | -0.100 ± 0.000 |")
     assert single.startswith("| K=1 | 1.50 M | 1.000 |  | 0.500 | 1.000 |"), "one seed has no interval"
+
+
+def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    shape = edge_shape(tiny_model(tokenizer).config)
+    config = GeneratorConfig(id="t", experts=3, top_k=2, rank=2, alpha=6.0)
+    torch.manual_seed(0)
+    oracles = []
+    for _ in range(2):
+        sizes = {key: shape.in_out(key[1]) for key in shape.blocks()}
+        oracles.append({k: (torch.randn(1, 2, i), torch.randn(1, o, 2)) for k, (i, o) in sizes.items()})
+    bank = ExpertBank(config, shape)
+    ablate.start_from_oracles(bank, oracles)
+    gates = torch.zeros(1, shape.layers, 1, 3)
+    gates[..., 1] = 1.0
+    for key, (a, b) in bank(gates).items():
+        torch.testing.assert_close(a, oracles[1][key][0])
+        torch.testing.assert_close(b, oracles[1][key][1])
+    assert not bank.b["down"][:, 2].any(), "the others start as ever"
 
 
 def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:

@@ -12,7 +12,7 @@ from cloud_service.generator import LoraGenerator
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.router import balance_term
 from tests.training.models import tiny_config, tiny_model
-from training.answer_loss import answer_loss
+from training.answer_loss import answer_loss, answer_losses
 from training.corpus import Split
 from training.episodes import Episode, Instance, Mixture
 from training.generator import (
@@ -243,6 +243,31 @@ def test_first_loss_is_that_of_the_pieces_put_together(
         expected, mixed_up = mean_loss(gates) + balance, mean_loss([*gates[1:], gates[0]]) + balance
     loss = training.run(tmp_path / "run", stop_after=1)[0]
     assert abs(loss - expected) < 0.1 * abs(mixed_up - expected)
+
+
+def test_contrast_asks_how_much_likelier_answers_are_than_under_another_description(
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Against the pieces put together: within a group, each task's answers under the gates of the task before it."""
+    settings = {"precision": "float32", "balance_weight": 0.0}
+    training = Training(mixture, tokenizer, False, tasks=6, gating="topk_softmax", norm="none")
+    generator, edge = training.generator, training.edge
+    training.settings = replace(training.settings, **settings)
+    episodes, encoded = training.batches.draw(0)
+    with torch.no_grad():
+        gates = [generator(torch.tensor([ids]), torch.tensor([len(ids)])) for ids in encoded]
+        expected = 0.0
+        for group in grouped(6, [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
+            for place, task in enumerate(group):
+                batch = edge.turns.batch(episodes[task].instances, [None] * len(episodes[task].instances))
+                own, others = (
+                    answer_losses(edge.logits(batch, generator.bank(gates[n])), batch) for n in (task, group[place - 1])
+                )
+                expected -= torch.nn.functional.logsigmoid(others - own).mean().item() / 6
+    plain = training.run(tmp_path / "plain", stop_after=1)[0]
+    training = Training(mixture, tokenizer, False, tasks=6, gating="topk_softmax", norm="none")
+    training.settings = replace(training.settings, **settings, contrast=2.0)
+    assert training.run(tmp_path / "contrast", stop_after=1)[0] - plain == pytest.approx(2 * expected, rel=1e-3)
 
 
 def test_gumbel_noise_acts_in_training_alone(
