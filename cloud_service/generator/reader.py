@@ -146,14 +146,15 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
     """
     if tokenizer.cls_token_id is not None:
         loses_case = tokenizer("A")["input_ids"] == tokenizer("a")["input_ids"]
-        encoded = tokenizer(list(prompts), return_offsets_mapping=loses_case)
+        # Not verbose: what a prompt may have at most is the service's to say, and it refuses what is longer.
+        encoded = tokenizer(list(prompts), return_offsets_mapping=loses_case, verbose=False)
         if not loses_case:
             return [list(ids) for ids in encoded["input_ids"]]
         return [
             [token + CASE_STRIDE * _case(prompt[start:end]) for token, (start, end) in zip(ids, spans, strict=True)]
             for prompt, ids, spans in zip(prompts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]
-    encoded = [list(ids) for ids in tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+    encoded = [list(ids) for ids in tokenizer(list(prompts), add_special_tokens=False, verbose=False)["input_ids"]]
     bos = tokenizer.bos_token_id
     return encoded if bos is None else [[bos, *ids] for ids in encoded]
 
