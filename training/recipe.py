@@ -6,6 +6,7 @@ is not known stops the run before it starts.
 """
 
 import dataclasses
+import itertools
 import tomllib
 import types
 from collections.abc import Mapping
@@ -78,8 +79,8 @@ class Recipe:
         load: Set when both models are loaded.
         generator: Shape of the generator.
         fit: How the generator is trained.
-        refine: How it is trained on from there, by a new optimizer and on other draws; says only what differs from
-            `fit`.
+        refine: Stages in which it is trained on from there, each with a new optimizer and on other draws; in the file,
+            a stage says only what differs from the one before it.
 
     Raises:
         RecipeError: The models have no source, or two.
@@ -87,7 +88,7 @@ class Recipe:
 
     generator: GeneratorConfig
     fit: GeneratorSettings
-    refine: GeneratorSettings | None = None
+    refine: tuple[GeneratorSettings, ...] = ()
     scratch: ScratchModels | None = None
     load: LoadedModels | None = None
 
@@ -114,10 +115,8 @@ def load_recipe(recipe: str | Path, tiny: bool = False) -> Recipe:
     tables = _read_tables(_find(recipe))
     toy = tables.pop("tiny", {})
     tables = _merged(tables, toy) if tiny else tables
-    if isinstance(tables.get("fit"), dict) and isinstance(tables.get("refine"), dict):
-        tables["refine"] = _merged(tables["fit"], tables["refine"])
     try:
-        parsed: Recipe = _parse(Recipe, tables, "")
+        parsed: Recipe = _parse(Recipe, _with_whole_stages(tables), "")
     except (RecipeError, CheckpointError) as e:
         raise RecipeError(f"recipe {recipe}: {e}") from e
     return parsed
@@ -139,6 +138,14 @@ def _read_tables(path: Path) -> dict[str, Any]:
     return tables if base is None else _merged(_read_tables(_find(base)), tables)
 
 
+def _with_whole_stages(tables: dict[str, Any]) -> dict[str, Any]:
+    refine = tables.get("refine")
+    stages = [tables.get("fit"), *refine] if isinstance(refine, list) else []
+    if not stages or not all(isinstance(stage, dict) for stage in stages):
+        return tables  # parsing says what is wrong
+    return {**tables, "refine": list(itertools.accumulate(stages, _merged))[1:]}
+
+
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Tables are merged key by key, everything else is replaced."""
     merged = dict(base)
@@ -156,7 +163,7 @@ def _parse(kind: Any, value: Any, place: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _parse_table(kind, value, place)
     if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_parse(get_args(kind)[0], each, place) for each in value)
+        return tuple(_parse(get_args(kind)[0], each, f"{place}.{n}") for n, each in enumerate(value))
     if get_origin(kind) is Literal and value in get_args(kind):
         return value
     if kind is float and type(value) is int:

@@ -73,10 +73,10 @@ def train_pair(recipe: Recipe, data: Path, out: Path, runs: Path) -> None:
         recipe.fit.longest_turn,
         dtype=recipe.fit.dtype_on(processes.device),
     )
-    for settings, folder in ((recipe.fit, "generator"), (recipe.refine, "refined")):
-        if settings is not None:
-            batches = EpisodeBatches(load_mixture(data, settings.tools), pair.cloud_tokenizer, settings)
-            train_generator(generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes)
+    stages = {"generator": recipe.fit} | {f"refined-{n}": stage for n, stage in enumerate(recipe.refine, 1)}
+    for folder, settings in stages.items():
+        batches = EpisodeBatches(load_mixture(data, settings.tools), pair.cloud_tokenizer, settings)
+        train_generator(generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes)
     cloud_reference = pair.cloud_reference or store_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{recipe.generator.id}-cloud", processes
     )

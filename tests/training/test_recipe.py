@@ -49,16 +49,25 @@ def test_recipe_on_a_base_says_only_what_differs() -> None:
     assert load_recipe("nano-gpu").generator == load_recipe("nano").generator, "the same pair, trained for longer"
 
 
-def test_refinement_says_only_what_differs_from_fit(tmp_path: Path) -> None:
+def test_stage_says_only_what_differs_from_the_one_before(tmp_path: Path) -> None:
     recipe = load_recipe("nano")
-    assert recipe.refine is not None
-    assert recipe.refine.seed != recipe.fit.seed, "else it would meet the same episodes again"
-    assert recipe.refine.tools.renamed < recipe.fit.tools.renamed
+    stages = (recipe.fit, *recipe.refine)
+    assert len({stage.seed for stage in stages}) == len(stages) == 3, "else one would meet another's episodes again"
     kept = ("tasks", "inputs", "weight_decay", "longest_prompt", "train_cloud")
-    assert all(getattr(recipe.refine, name) == getattr(recipe.fit, name) for name in kept)
-    assert load_recipe("tinyllama-llama3-8b").refine is None
-    with pytest.raises(RecipeError, match=r"refine\.tools\.renamd is not known, expected one of renamed, described"):
-        load_recipe(written(tmp_path, LOADED + "[refine]\ntools = { renamd = 0.1 }"))
+    assert all(getattr(stage, name) == getattr(recipe.fit, name) for stage in stages for name in kept)
+    assert load_recipe("tinyllama-llama3-8b").refine == ()
+    text = LOADED + "[[refine]]\nsteps = 2\ntools = { foreign = 0.1 }\n[[refine]]\ninputs = 3\n"
+    first, second = load_recipe(written(tmp_path, text)).refine
+    assert (first.steps, first.inputs, first.tools.foreign) == (2, 12, 0.1)
+    assert (second.steps, second.inputs, second.tools.foreign) == (2, 3, 0.1)
+    with pytest.raises(RecipeError, match=r"refine\.1\.tools\.renamd is not known, expected one of renamed, described"):
+        load_recipe(written(tmp_path, text + "tools = { renamd = 0.1 }"))
+    with pytest.raises(RecipeError, match=r"refine is \{'steps': 2\}, expected a list"):
+        load_recipe(written(tmp_path, LOADED + "[refine]\nsteps = 2"))
+    with pytest.raises(RecipeError, match=r"refine\.0 is 3, expected a table"):
+        load_recipe(written(tmp_path, "refine = [3]\n" + LOADED))
+    with pytest.raises(RecipeError, match="refine is 3, expected a list"):
+        load_recipe(written(tmp_path, "refine = 3\n" + LOADED))
 
 
 def test_reader_is_an_encoder_or_a_grown_model_as_in_the_paper() -> None:
@@ -111,7 +120,7 @@ LOADED = '[load]\ncloud = "c"\nedge = "e"\n[generator]\nid = "g"\n[fit]\nsteps =
         (LOADED.replace('[load]\ncloud = "c"\nedge = "e"\n', ""), r"expected one of \[scratch\] and \[load\]"),
         ('base = "nano"\n[load]\ncloud = "c"\nedge = "e"\n', r"expected one of \[scratch\] and \[load\]"),
         ('base = "nano-causal"\n[scratch.cloud]\nlayers = 3', r"scratch\.cloud\.layers is 3, expected a list"),
-        ('base = "nano-causal"\n[scratch.cloud]\nlayers = ["a"]', r"scratch\.cloud\.layers is 'a', expected int"),
+        ('base = "nano-causal"\n[scratch.cloud]\nlayers = ["a"]', r"scratch\.cloud\.layers\.0 is 'a', expected int"),
         ('base = "nano"\n[scratch]\ncloud = 3', r"scratch\.cloud is 3, expected a table"),
         ('base = "giant"', "there is no recipe giant, .* nano"),
         ("[fit", "mine.toml: "),
