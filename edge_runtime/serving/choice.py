@@ -13,11 +13,12 @@ class ChoiceGuide:
     Args:
         choices: The texts; one may be the beginning of another.
         tokens_of: Tokens by the bytes that each stands for.
+        longest_token: Most bytes that one stands for.
     """
 
-    def __init__(self, choices: Iterable[str], tokens_of: Mapping[bytes, Sequence[int]]) -> None:
+    def __init__(self, choices: Iterable[str], tokens_of: Mapping[bytes, Sequence[int]], longest_token: int) -> None:
         self._left = {choice.encode() for choice in choices}
-        self._tokens_of = tokens_of
+        self._tokens_of, self._longest_token = tokens_of, longest_token
 
     @property
     def may_end(self) -> bool:
@@ -31,7 +32,8 @@ class ChoiceGuide:
 
     def next_tokens(self) -> list[int]:
         """Tokens that lead on to a text; none when no token spells what is left, or nothing is."""
-        beginnings = {left[:length] for left in self._left for length in range(1, len(left) + 1)}
+        longest = self._longest_token
+        beginnings = {left[:length] for left in self._left for length in range(1, min(len(left), longest) + 1)}
         return [token for beginning in beginnings for token in self._tokens_of.get(beginning, ())]
 
     def advance(self, piece: bytes) -> None:

@@ -237,7 +237,8 @@ class LlamaEngine:
         return kept
 
     def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
-        guide = ChoiceGuide(sampling.choices, self._model.tokens_of) if sampling.choices else None
+        model = self._model
+        guide = ChoiceGuide(sampling.choices, model.tokens_of, model.longest_token_bytes) if sampling.choices else None
         sampler = _make_sampler(sampling, self._model.vocab_size)
         try:
             for step in range(max_tokens):
