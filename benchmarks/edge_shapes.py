@@ -33,6 +33,7 @@ from typing import TypeVar
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figure, Figures, merge_figures
+from benchmarks.memory import status_bytes
 from benchmarks.tinyllama import BUILD
 from contract.assembly import build_bundle
 from contract.bundle import parse_bundle
@@ -216,7 +217,7 @@ class _Memory:
     """Watches this process's memory. The kernel keeps the peak of all of it, and of the anonymous part nothing."""
 
     def __init__(self) -> None:
-        self._anonymous_kb, self._done = 0, threading.Event()
+        self._anonymous, self._done = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -224,21 +225,13 @@ class _Memory:
         """Peak resident memory and most anonymous memory, in 10^6 bytes."""
         self._done.set()
         self._thread.join()
-        return _status_kb("VmHWM") * 1024 / 1e6, self._anonymous_kb * 1024 / 1e6
+        return status_bytes("VmHWM") / 1e6, self._anonymous / 1e6
 
     def _watch(self) -> None:
         while True:
-            self._anonymous_kb = max(self._anonymous_kb, _status_kb("RssAnon"))
+            self._anonymous = max(self._anonymous, status_bytes("RssAnon"))
             if self._done.wait(SAMPLE_SECONDS):
                 return
-
-
-def _status_kb(key: str) -> int:
-    # Not getrusage: what it calls the peak of a process may be that of the one that started it.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1])
-    raise BenchmarkError(f"/proc/self/status says nothing of {key}")
 
 
 # The steps import what they need: a step's memory is not to include the libraries of another.

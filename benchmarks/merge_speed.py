@@ -10,7 +10,6 @@ but a device's first), of the first merge, and of copying the merged file, both 
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.figures import Figure, Figures
+from benchmarks.memory import status_bytes
 from benchmarks.tinyllama import BUILD, ensure_master, make_bundle
 from edge_runtime.merge import merge
 
@@ -34,8 +34,7 @@ def _worker(master: Path, out: Path, type_name: str, cache: Path) -> None:
     """One merge in this process; prints what it took."""
     bundle = make_bundle()
     report = merge(master, bundle, out, type_name, cache)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": report.seconds, "peak_megabytes": peak * 1024 / 1e6}))
+    print(json.dumps({"seconds": report.seconds, "peak_megabytes": status_bytes("VmHWM") / 1e6}))
 
 
 def _merge_apart(master: Path, out: Path, type_name: str, cache: Path) -> dict[str, float]:

@@ -333,6 +333,12 @@ def test_mixture_draws_by_weight() -> None:
     assert "c" not in names
 
 
+def test_more_tools_take_of_the_other_families_alike(data: Path) -> None:
+    usual, more = load_mixture(data).weights, load_mixture(data, ToolShares(episodes=0.69)).weights
+    assert (sum(usual), usual[0], sum(more), more[0]) == pytest.approx((1.0, 0.38, 1.0, 0.69))
+    assert [2 * weight for weight in more[1:]] == pytest.approx(usual[1:])
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_examples_are_one_to_four_in_a_third_of_the_draws(split: Split) -> None:
     instances = [Instance(str(n), "x") for n in range(12)]

@@ -11,14 +11,17 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.router import balance_term
+from cloud_service.task import TaskDescription
 from tests.training.models import tiny_config, tiny_model
 from training.answer_loss import answer_loss, answer_losses
 from training.corpus import Split
 from training.episodes import Episode, Instance, Mixture
 from training.generator import (
+    CONTRASTED,
     EdgeAnswers,
     EpisodeBatches,
     GeneratorSettings,
+    choose_rivals,
     grouped,
     gumbel_noise,
     train_generator,
@@ -145,6 +148,7 @@ class Training:
         tokenizer: PreTrainedTokenizerFast,
         train_cloud: bool,
         tasks: int = 3,
+        inputs: int = 2,
         **changes: object,
     ) -> None:
         self.cloud = tiny_model(tokenizer, 1).requires_grad_(False)
@@ -152,7 +156,7 @@ class Training:
         self.edge_weights = {name: p.clone() for name, p in edge.named_parameters()}
         self.generator = random_generator(self.cloud, edge, **changes)
         self.settings = GeneratorSettings(
-            steps=4, tasks=tasks, inputs=2, warmup=1, longest_prompt=300, longest_turn=80, train_cloud=train_cloud
+            steps=4, tasks=tasks, inputs=inputs, warmup=1, longest_prompt=300, longest_turn=80, train_cloud=train_cloud
         )
         self.edge = EdgeAnswers(edge, tokenizer, 80)
         self.batches = EpisodeBatches(mixture, tokenizer, self.settings)
@@ -248,26 +252,32 @@ def test_first_loss_is_that_of_the_pieces_put_together(
 def test_contrast_asks_how_much_likelier_answers_are_than_under_another_description(
     tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    """Against the pieces put together: within a group, each task's answers under the gates of the task before it."""
+    """Against the pieces put together: each task's answers under the gates of the next one of its family."""
     settings = {"precision": "float32", "balance_weight": 0.0}
-    training = Training(mixture, tokenizer, False, tasks=6, gating="topk_softmax", norm="none")
+    training = Training(mixture, tokenizer, False, tasks=6, inputs=3, gating="topk_softmax", norm="none")
     generator, edge = training.generator, training.edge
     training.settings = replace(training.settings, **settings)
     episodes, encoded = training.batches.draw(0)
     with torch.no_grad():
         gates = [generator(torch.tensor([ids]), torch.tensor([len(ids)])) for ids in encoded]
         expected = 0.0
-        for group in grouped(6, [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
-            for place, task in enumerate(group):
-                batch = edge.turns.batch(episodes[task].instances, [None] * len(episodes[task].instances))
-                own, others = (
-                    answer_losses(edge.logits(batch, generator.bank(gates[n])), batch) for n in (task, group[place - 1])
-                )
-                expected -= torch.nn.functional.logsigmoid(others - own).mean().item() / 6
+        for task, rival in enumerate(choose_rivals(episodes)):
+            if rival is None:
+                continue
+            batch = edge.turns.batch(episodes[task].instances[:CONTRASTED], [None] * CONTRASTED)
+            own, others = (answer_losses(edge.logits(batch, generator.bank(gates[n])), batch) for n in (task, rival))
+            expected -= torch.nn.functional.logsigmoid(others - own).mean().item() / 6
     plain = training.run(tmp_path / "plain", stop_after=1)[0]
-    training = Training(mixture, tokenizer, False, tasks=6, gating="topk_softmax", norm="none")
+    training = Training(mixture, tokenizer, False, tasks=6, inputs=3, gating="topk_softmax", norm="none")
     training.settings = replace(training.settings, **settings, contrast=2.0)
     assert training.run(tmp_path / "contrast", stop_after=1)[0] - plain == pytest.approx(2 * expected, rel=1e-3)
+
+
+def test_rivals_are_of_one_family_and_have_closed_sets() -> None:
+    names = ("tools", "classify/a", "tools", "extract/a", "extract/b", "classify/b", "tools", "reverse/a")
+    task = TaskDescription(description="any")
+    drawn = [Episode(name, task, (), () if name.startswith("extract") else ("yes",)) for name in names]
+    assert choose_rivals(drawn) == [2, 5, 6, None, None, 1, 0, None]
 
 
 def test_gumbel_noise_acts_in_training_alone(

@@ -60,7 +60,7 @@ def test_stage_says_only_what_differs_from_the_one_before(tmp_path: Path) -> Non
     first, second = load_recipe(written(tmp_path, text)).refine
     assert (first.steps, first.inputs, first.tools.foreign) == (2, 12, 0.1)
     assert (second.steps, second.inputs, second.tools.foreign) == (2, 3, 0.1)
-    with pytest.raises(RecipeError, match=r"refine\.1\.tools\.renamd is not known, expected one of renamed, described"):
+    with pytest.raises(RecipeError, match=r"refine\.1\.tools\.renamd is not known, expected one of episodes, renamed, described"):
         load_recipe(written(tmp_path, text + "tools = { renamd = 0.1 }"))
     with pytest.raises(RecipeError, match=r"refine is \{'steps': 2\}, expected a list"):
         load_recipe(written(tmp_path, LOADED + "[refine]\nsteps = 2"))

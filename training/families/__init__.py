@@ -16,6 +16,7 @@ __all__ = ["ToolShares", "load_mixture"]
 
 def load_mixture(data: Path, shares: ToolShares | None = None) -> Mixture:
     """Every family over its seen tasks. The weights follow what a device serves: routing first."""
+    shares, others = shares or ToolShares(), (0.2, 0.14, 0.16, 0.12)
     services = load_test_services(data)
     every = load_tools(data)
     tools = [known for known in every if not is_held_out(known, services)]
@@ -34,5 +35,5 @@ def load_mixture(data: Path, shares: ToolShares | None = None) -> Mixture:
             TextTransformation(texts),
             PublishedInstructions([task for task in load_described_tasks(data) if is_seen(task)]),
         ),
-        weights=(0.38, 0.2, 0.14, 0.16, 0.12),
+        weights=(shares.episodes, *((1 - shares.episodes) * other / sum(others) for other in others)),
     )

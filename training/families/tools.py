@@ -32,14 +32,16 @@ CLINC_SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test":
 
 @dataclass(frozen=True, slots=True)
 class ToolShares:
-    """How often a set of tools is of a harder kind.
+    """How often tools are drawn, and sets of them of a harder kind.
 
     Attributes:
+        episodes: Of a mixture's episodes, those that route to tools.
         renamed: Sets whose tools get new names.
         described: Sets of tools that only their descriptions are known of.
         foreign: Requests that no tool of the set serves, where the description does not speak of them.
     """
 
+    episodes: float = 0.38
     renamed: float = 0.5
     described: float = 0.3
     foreign: float = 0.06
