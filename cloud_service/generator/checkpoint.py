@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cloud_service.generator.config import GeneratorConfig
@@ -86,7 +86,9 @@ def store_generator(
     directory.mkdir(parents=True, exist_ok=True)
     config = generator.config
     state = stored_state(generator)
-    save_file({name: value.float().cpu().contiguous() for name, value in state.items()}, directory / ROUTER_FILE)
+    # Not save_file, whose file only its owner could read: a service in a container is another user.
+    stored = save({name: value.float().cpu().contiguous() for name, value in state.items()})
+    write_atomic(directory / ROUTER_FILE, stored)
     write_bank(directory / BANK_FILE, bank_header(config, edge_model, generator.shape), _bank_tensors(generator))
     _write_manifest(directory, config, cloud_model, edge_model, (BANK_FILE, ROUTER_FILE))
     return read_manifest(directory)

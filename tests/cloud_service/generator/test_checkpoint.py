@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from cloud_service.generator import CheckpointError, GeneratorError, UnsupportedModelError, load_generator
 from cloud_service.generator.checkpoint import ModelReference, read_manifest, store_generator
+from contract.atomic import write_atomic
 from contract.bank import Bank, write_bank
 from contract.digest import file_sha256, model_digest
 from tests.cloud_service.generator.tiny import Pair, generator_config, random_generator, random_model
@@ -175,6 +176,12 @@ def test_storing_again_gives_the_same_digest(pair: Pair, tmp_path: Path) -> None
     assert again == first
 
 
+def test_all_files_of_a_checkpoint_have_the_same_permissions(pair: Pair, directory: Path) -> None:
+    """One that only its owner can read would not load in a container."""
+    modes = {path.stat().st_mode for path in directory.iterdir()}
+    assert len(modes) == 1
+
+
 def test_write_that_is_interrupted_leaves_no_valid_checkpoint(
     pair: Pair, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +190,9 @@ def test_write_that_is_interrupted_leaves_no_valid_checkpoint(
     other = random_generator(generator_config(), random_model("llama"), random_model("qwen2"), seed=5)
 
     def fail(path: Path, data: bytes) -> None:
-        raise OSError("disk full")
+        if path.name == "generator.json":
+            raise OSError("disk full")
+        write_atomic(path, data)
 
     monkeypatch.setattr("cloud_service.generator.checkpoint.write_atomic", fail)
     with pytest.raises(OSError, match="disk full"):
