@@ -23,13 +23,16 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.port import StoredGeneration, StoredLora
 
 _PREFIX = "{loragen}:"
+
+_MAX_CONNECTIONS = 32
+"""Of one process. Redis answers one command at a time, so that more would only wait there instead of here."""
 
 _ID_CHARS = 64
 """Bundle ids are sha256 in hexadecimal; what follows one in a generation's value is the note."""
@@ -137,7 +140,7 @@ class RedisStore:
         bundle_budget_bytes: Sum of the lengths of all bundles kept.
         recipe_ttl_seconds: How long an unpublished recipe outlives its last use.
         device_ttl_seconds: How long a silent device stays listed.
-        timeout_seconds: Longest wait for a connection, and for an answer.
+        timeout_seconds: Longest wait for a free connection, for a new one, and for an answer.
     """
 
     def __init__(
@@ -149,9 +152,16 @@ class RedisStore:
         device_ttl_seconds: float,
         timeout_seconds: float,
     ) -> None:
-        self._redis = Redis.from_url(
-            url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, health_check_interval=30
+        # The plain pool refuses at once what would need one connection more.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=timeout_seconds,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            health_check_interval=30,
         )
+        self._redis = Redis.from_pool(pool)
         self._budget = bundle_budget_bytes
         self._recipe_ttl_ms = round(recipe_ttl_seconds * 1000)
         self._device_ttl_ms = round(device_ttl_seconds * 1000)

@@ -1,9 +1,11 @@
 """What each adapter does when its place of storage fails."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.sqlite import SqliteStore
@@ -24,6 +26,20 @@ async def test_redis_that_went_away_is_store_unavailable_and_comes_back(redis: R
             await call
     await redis.restart()
     assert await store.load_channel("c") == b"document"
+
+
+async def test_more_calls_than_connections_wait_and_all_connections_are_closed(redis: RedisBackend) -> None:
+    store = await redis.open(timeout_seconds=60.0)
+    await store.swap_channel("c", 0, 1, b"document")
+    assert await asyncio.gather(*(store.load_channel("c") for _ in range(300))) == [b"document"] * 300
+    async with Redis.from_url(redis.url) as plain:
+        assert len(await plain.client_list()) < 100
+        await store.aclose()
+        for _ in range(100):  # the server notices in its own time
+            if len(clients := await plain.client_list()) == 1:
+                break
+            await asyncio.sleep(0.02)
+        assert len(clients) == 1
 
 
 async def test_file_that_is_no_database_is_store_unavailable(tmp_path: Path) -> None:
