@@ -5,7 +5,7 @@ Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster sl
     generation:<key>    id of the bundle that a request led to, then its note      expires
     lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, kept                expires unless kept
     recipe:<recipe id>  id of the bundle that the recipe makes                     expires unless kept
-    bundle:<bundle id>  the bytes
+    bundle:<bundle id>  the bytes                                                  expires
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
     bundles:total       sum of these lengths
@@ -15,8 +15,8 @@ Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster sl
     device:<channel>:<device id>   the report                                      expires
 
 Whatever must happen in one step is a script. Whether a restart keeps the data is decided by the server's configuration:
-run it with `appendonly yes`. A server that evicts keys by itself costs rebuilds only, as long as channels are kept
-(`volatile-lru`).
+run it with `appendonly yes`. Give it a `maxmemory`, and `volatile-lru`: whatever can be made again expires, so that a
+full server evicts that and never a channel or what was published. Any of these keys may be gone while others stay.
 """
 
 from collections.abc import AsyncIterator, Awaitable
@@ -46,8 +46,9 @@ local lora = ARGV[1] .. 'lora:' .. id
 local found = redis.call('HMGET', lora, 'bundle_bytes', 'recipe_id', 'recipe')
 if not found[2] then return false end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', lora, ARGV[2], 'XX')
-redis.call('PEXPIRE', ARGV[1] .. 'recipe:' .. found[2], ARGV[2], 'XX')
+if redis.call('PEXPIRE', lora, ARGV[2], 'XX') == 1 then
+  redis.call('SET', ARGV[1] .. 'recipe:' .. found[2], id, 'PX', ARGV[2])
+end
 return {id, found[1], found[2], found[3], note}
 """
 
@@ -78,7 +79,7 @@ if size > budget then return 0 end
 local now = redis.call('TIME')
 local known = redis.call('HGET', KEYS[3], ARGV[1])
 if known then redis.call('DECRBY', KEYS[4], known) end
-redis.call('SET', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[6])
 redis.call('ZADD', KEYS[2], now[1] * 1000000 + now[2], ARGV[1])
 redis.call('HSET', KEYS[3], ARGV[1], size)
 local total = redis.call('INCRBY', KEYS[4], size)
@@ -97,6 +98,7 @@ _LOAD_BUNDLE = """
 local bundle = redis.call('GET', KEYS[1])
 if bundle then
   local now = redis.call('TIME')
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
   redis.call('ZADD', KEYS[2], 'XX', now[1] * 1000000 + now[2], ARGV[1])
 end
 return bundle
@@ -205,13 +207,17 @@ class RedisStore:
 
     async def load_bundle(self, bundle_id: str) -> bytes | None:
         async with _translated():
-            found = await self._load_bundle(keys=[_key("bundle", bundle_id), _key("bundles", "used")], args=[bundle_id])
+            found = await self._load_bundle(
+                keys=[_key("bundle", bundle_id), _key("bundles", "used")], args=[bundle_id, self._recipe_ttl_ms]
+            )
         return cast(bytes | None, found)
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
         keys = [_key("bundle", bundle_id), *(_key("bundles", part) for part in ("used", "bytes", "total"))]
         async with _translated():
-            await self._store_bundle(keys=keys, args=[bundle_id, bundle, len(bundle), self._budget, _PREFIX])
+            await self._store_bundle(
+                keys=keys, args=[bundle_id, bundle, len(bundle), self._budget, _PREFIX, self._recipe_ttl_ms]
+            )
 
     async def keep(self, bundle_id: str) -> bool:
         async with _translated():
