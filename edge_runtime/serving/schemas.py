@@ -1,13 +1,15 @@
 """Request bodies of the OpenAI-compatible interface: what is accepted, within which limits, and what it becomes.
 
 Rules: a field that would change the answer and is not supported is refused by name, never ignored; fields that change
-nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's. The one addition, `structured_outputs`, is
-spelled as vLLM spells it.
+nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's. The one
+addition, `structured_outputs`, is spelled as vLLM spells it. Lists and objects are bounded, and a list is read no
+further than its first fault: bodies are read on the event loop, where each fault would take its time and memory.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt
@@ -16,7 +18,13 @@ from edge_runtime.serving.engine import ChatMessage, Sampling
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """A prompt of a million tokens, at four bytes each."""
 
+MAX_FIELDS = 128
+"""In one object; OpenAI's and vLLM's fields together are fewer."""
+
 MAX_MESSAGES = 1_024
+MAX_PARTS = 256
+"""In one message."""
+
 MAX_STOP = 16
 MAX_STOP_CHARACTERS = 256
 MAX_TOKENS = 1_048_576
@@ -67,7 +75,20 @@ Text = Annotated[str, AfterValidator(_verify_unicode)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
-class StreamOptions(BaseModel):
+class _Object(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def _verify_fields(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and len(fields) > MAX_FIELDS:
+            raise PydanticCustomError(
+                "too_many_fields",
+                "expected at most {limit} fields, found {found}",
+                {"limit": MAX_FIELDS, "found": len(fields)},
+            )
+        return fields
+
+
+class StreamOptions(_Object):
     """How a stream is sent.
 
     Attributes:
@@ -77,7 +98,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class StructuredOutputs(BaseModel):
+class StructuredOutputs(_Object):
     """What an answer must look like: of vLLM's forms, the one that a specialization for a closed set needs.
 
     Attributes:
@@ -88,11 +109,11 @@ class StructuredOutputs(BaseModel):
 
     choice: Annotated[
         list[Annotated[Text, Field(min_length=1, max_length=MAX_CHOICE_CHARACTERS)]],
-        Field(min_length=1, max_length=MAX_CHOICES),
+        Field(min_length=1, max_length=MAX_CHOICES, fail_fast=True),
     ]
 
 
-class _Body(BaseModel):
+class _Body(_Object):
     model_config = ConfigDict(extra="allow")
 
     model: Annotated[str, Field(min_length=1, max_length=256, description="Specialization, or `base`.")]
@@ -101,7 +122,7 @@ class _Body(BaseModel):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOP)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOP, fail_fast=True)] | None = None
     structured_outputs: StructuredOutputs | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -123,7 +144,11 @@ class _Body(BaseModel):
 class CompletionBody(_Body):
     """Body of `POST /v1/completions`: one prompt, as text or as tokens."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)] | Annotated[list[int], Field(min_length=1)]
+    prompt: (
+        Text
+        | Annotated[list[Text], Field(min_length=1, max_length=1)]
+        | Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
+    )
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = _COMPLETION_MAX_TOKENS
 
     def to_request(self) -> CompletionRequest:
@@ -148,13 +173,13 @@ class TextPart(BaseModel):
     text: Text
 
 
-class MessageBody(BaseModel):
+class MessageBody(_Object):
     """One message; a content in parts is joined."""
 
     model_config = ConfigDict(extra="allow")
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | list[TextPart]
+    content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)]
 
     def to_message(self) -> ChatMessage:
         """The message with its content as one text; `developer` is OpenAI's newer word for `system`.
@@ -170,7 +195,7 @@ class MessageBody(BaseModel):
 class ChatCompletionBody(_Body):
     """Body of `POST /v1/chat/completions`."""
 
-    messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     max_tokens: Annotated[
         int | None,
         Field(ge=1, le=MAX_TOKENS, validation_alias=AliasChoices("max_completion_tokens", "max_tokens")),

@@ -1,4 +1,4 @@
-"""What a chat request may say of its messages."""
+"""What the bodies of requests may say."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import ChatPrompt
 from edge_runtime.serving.engine import ChatMessage
-from edge_runtime.serving.schemas import ChatCompletionBody
+from edge_runtime.serving.schemas import MAX_FIELDS, MAX_PARTS, ChatCompletionBody, CompletionBody
 
 
 def parse(message: str) -> ChatCompletionBody:
@@ -43,3 +43,44 @@ def test_lone_surrogate_in_a_message_is_refused(content: str) -> None:
     """The engine marks control tokens with one."""
     with pytest.raises(ValidationError, match="valid"):
         parse(f'{{"role": "user", "content": {content}}}')
+
+
+MANY = 20_000
+HI = {"role": "user", "content": "hi"}
+PART = {"type": "text", "text": "hi"}
+UNKNOWN = {f"field-{number}": 0 for number in range(MANY)}
+
+
+@pytest.mark.parametrize(
+    ("body", "change"),
+    [
+        (ChatCompletionBody, {"messages": [[]] * MANY}),
+        (ChatCompletionBody, {"messages": [{}] * 1_000}),
+        (ChatCompletionBody, {"messages": [HI | {"content": [[]] * MANY}]}),
+        (ChatCompletionBody, {"messages": [HI | {"content": [{}] * MAX_PARTS}] * 100}),
+        (ChatCompletionBody, {"messages": [HI | {"content": [PART] * (MAX_PARTS + 1)}]}),
+        (ChatCompletionBody, {"messages": [HI | UNKNOWN]}),
+        (ChatCompletionBody, UNKNOWN),
+        (ChatCompletionBody, {"stop": [[]] * MANY}),
+        (ChatCompletionBody, {"structured_outputs": {"choice": [[]] * 256}}),
+        (ChatCompletionBody, {"structured_outputs": UNKNOWN}),
+        (ChatCompletionBody, {"stream_options": UNKNOWN}),
+        (CompletionBody, {"prompt": [[]] * MANY}),
+        (CompletionBody, {"prompt": [5] * MANY + ["x"] * MANY}),
+    ],
+)
+def test_body_of_many_faults_is_refused_at_the_first(
+    body: type[ChatCompletionBody | CompletionBody], change: dict[str, Any]
+) -> None:
+    """A field of several forms has one fault for each."""
+    with pytest.raises(ValidationError) as caught:
+        body.model_validate({"model": "base", "messages": [HI], "prompt": "hi"} | change)
+    assert caught.value.error_count() <= 3
+
+
+def test_body_at_its_limits_is_taken() -> None:
+    message = HI | {"content": [PART] * MAX_PARTS}
+    some = dict(list(UNKNOWN.items())[: MAX_FIELDS - 2])
+    request = ChatCompletionBody.model_validate({"model": "base", "messages": [message] * 1_024} | some).to_request()
+    assert request.prompt == ChatPrompt((ChatMessage("user", "hi" * MAX_PARTS),) * 1_024)
+    CompletionBody.model_validate({"model": "base", "prompt": [5] * MANY}).to_request()
