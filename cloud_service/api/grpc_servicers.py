@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
+from cloud_service import limits
 from cloud_service.api.generation import generate_and_publish
 from cloud_service.api.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.api.translation import from_validation
@@ -19,6 +20,7 @@ from cloud_service.errors import InvalidRequestError
 from cloud_service.generation import ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraService
+from contract.limits import MAX_SPECIALIZATIONS
 from contract.stubs import loragen_pb2 as messages
 from contract.stubs import loragen_pb2_grpc as stubs
 
@@ -84,14 +86,20 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
     publish = request.publish if request.HasField("publish") else None
     return {
         "description": request.description,
-        "examples": [{"input": example.input, "output": example.output} for example in request.examples],
-        "tools": [_to_tool(index, tool) for index, tool in enumerate(request.tools)],
+        # Of too many items no more are copied than the schema needs to refuse them.
+        "examples": [
+            {"input": example.input, "output": example.output}
+            for example in request.examples[: limits.MAX_EXAMPLES + 1]
+        ],
+        "tools": [_to_tool(index, tool) for index, tool in enumerate(request.tools[: limits.MAX_TOOLS + 1])],
         "output_format": request.output_format,
         "edge_model": request.edge_model or None,
         "generator": request.generator or None,
         "publish": None if publish is None else {"channel": publish.channel, "name": publish.name},
         "strict": request.strict,
-        "probe": [{"input": probed.input, "output": probed.output} for probed in request.probe],
+        "probe": [
+            {"input": probed.input, "output": probed.output} for probed in request.probe[: limits.MAX_PROBES + 1]
+        ],
     }
 
 
@@ -118,7 +126,7 @@ def _to_report(status: messages.DeviceStatus) -> dict[str, Any]:
                 "state": _STATES.get(running.state, "unspecified"),
                 "message": running.message,
             }
-            for running in status.specializations
+            for running in status.specializations[: MAX_SPECIALIZATIONS + 1]
         ],
         "runtime_version": status.runtime_version,
         "edge_model_digest": status.edge_model_digest,

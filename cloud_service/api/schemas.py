@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from cloud_service import limits
 from cloud_service.generation import GeneratorInfo, ProbeScores
@@ -22,6 +22,9 @@ from contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN
 
 _MAX_MODEL_ID_CHARS = 200
 
+_MAX_FIELDS = 16
+"""More than any body has. Pydantic tells every key that it does not know, and a body has room for many."""
+
 
 def _verify_unicode(text: str) -> str:
     # JSON can spell half of a surrogate pair ("\ud800"), which no encoder takes.
@@ -32,6 +35,13 @@ def _verify_unicode(text: str) -> str:
     return text
 
 
+def _verify_few(fields: Any, most: int) -> Any:
+    # Pydantic counts the keys of a dictionary only after it has read them all.
+    if isinstance(fields, dict) and len(fields) > most:
+        raise ValueError(f"Dictionary should have at most {most} items, found {len(fields)}")
+    return fields
+
+
 _Text = Annotated[str, AfterValidator(_verify_unicode)]
 _Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 _DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
@@ -40,6 +50,11 @@ _Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _verify_fields(cls, fields: Any) -> Any:
+        return _verify_few(fields, _MAX_FIELDS)
 
 
 class ExampleBody(_Body):
@@ -62,9 +77,10 @@ class ParametersBody(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     type: Literal["object"] = "object"
-    properties: dict[Annotated[_Text, StringConstraints(pattern=r"^\S{1,64}$")], Any] = Field(
-        default_factory=dict, max_length=limits.MAX_TOOL_PARAMETERS
-    )
+    properties: Annotated[
+        dict[Annotated[_Text, StringConstraints(pattern=r"^\S{1,64}$")], Any],
+        BeforeValidator(lambda properties: _verify_few(properties, limits.MAX_TOOL_PARAMETERS)),
+    ] = Field(default_factory=dict, max_length=limits.MAX_TOOL_PARAMETERS)
 
 
 class FunctionBody(BaseModel):
