@@ -90,15 +90,15 @@ class PromptTooLongError(InvalidRequestError):
     """The rendered prompt is longer than the cloud LM reads.
 
     Attributes:
-        tokens: Length of the prompt in tokens of the cloud LM.
+        tokens: Length of the prompt in tokens of the cloud LM; of its beginning, when it was not counted to the end.
         limit: Longest prompt of the generator.
     """
 
     code = "prompt_too_long"
 
-    def __init__(self, tokens: int, limit: int) -> None:
+    def __init__(self, tokens: int, limit: int, *, at_least: bool = False) -> None:
         super().__init__(
-            f"expected a prompt of at most {limit} tokens, found {tokens}",
+            f"expected a prompt of at most {limit} tokens, found {'more than ' if at_least else ''}{tokens}",
             "shorten the description, or send fewer examples or tools",
         )
         self.tokens = tokens

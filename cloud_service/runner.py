@@ -35,6 +35,13 @@ _MAX_RETRY_AFTER_SECONDS = 60
 """A client that is told to wait longer would rather ask elsewhere."""
 
 
+_FIRST_CHARS_PER_TOKEN = 8
+"""Of a prompt, so many characters for each token allowed are counted first; common text has 4 or 5."""
+
+_CLEARLY_TOO_LONG = 2
+"""Times the limit. Where a prefix ends it may cut a word into more tokens than the word has."""
+
+
 class RunnerEvents(Protocol):
     """What a runner tells whoever measures it."""
 
@@ -212,12 +219,17 @@ class Runner:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _find_fault(self, prompt: str) -> CloudError | None:
+        # Counting all of a prompt of many times the limit would take longer than generating.
+        limit = self._generator.info.max_prompt_tokens
+        counted_chars = min(_FIRST_CHARS_PER_TOKEN * limit, len(prompt))
         try:
-            tokens = self._generator.count_tokens(prompt)
+            while (tokens := self._generator.count_tokens(prompt[:counted_chars])) <= _CLEARLY_TOO_LONG * limit:
+                if counted_chars == len(prompt):
+                    break
+                counted_chars = min(2 * counted_chars, len(prompt))
         except Exception as e:
             return self._failed(e)
-        limit = self._generator.info.max_prompt_tokens
-        return PromptTooLongError(tokens, limit) if tokens > limit else None
+        return PromptTooLongError(tokens, limit, at_least=counted_chars < len(prompt)) if tokens > limit else None
 
     def _attempt(self, prompts: list[str]) -> Sequence[Generation | CloudError]:
         if not prompts:

@@ -168,6 +168,33 @@ async def test_prompt_over_the_limit_is_refused_with_both_numbers_and_not_run(
     assert generator.prompts == ["short"]
 
 
+async def test_prompt_far_over_the_limit_is_not_counted_to_its_end(
+    make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def count(prompt: str) -> int:
+        counted.append(len(prompt))
+        return len(prompt.split())
+
+    monkeypatch.setattr(generator, "count_tokens", count)
+    runner = make_runner()
+    with pytest.raises(PromptTooLongError, match="at most 200 tokens, found more than 640"):
+        await runner.generate("word " * 130_000, 5)
+    assert counted == [1600, 3200]
+    with pytest.raises(PromptTooLongError, match=r"found 390$"):
+        await runner.generate("word " * 390, 5)
+
+
+async def test_prompt_that_fits_is_accepted_however_its_beginning_counts(
+    make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = "w" * 5000
+    monkeypatch.setattr(generator, "count_tokens", lambda prompt: 1 if prompt == whole else 300)
+    await make_runner().generate(whole, 5)
+    assert generator.prompts == [whole]
+
+
 @pytest.mark.parametrize("fault", ["count", "shape"])
 async def test_answer_of_another_form_is_a_generation_error(
     make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch, fault: str
