@@ -1,8 +1,8 @@
 """Request bodies of the OpenAI-compatible interface: what is accepted, within which limits, and what it becomes.
 
 Rules: a field that would change the answer and is not supported is refused by name, never ignored; fields that change
-nothing (`user`, `metadata`, ...) are let through. Defaults are OpenAI's. The one
-addition, `structured_outputs`, is spelled as vLLM spells it. Lists and objects are bounded, and a list is read no
+nothing (`user`, `metadata`, ...) are let through. Null says what leaving a field out says. Defaults are OpenAI's. The
+one addition, `structured_outputs`, is spelled as vLLM spells it. Lists and objects are bounded, and a list is read no
 further than its first fault: bodies are read on the event loop, where each fault would take its time and memory.
 """
 
@@ -33,22 +33,22 @@ MAX_CHOICE_CHARACTERS = 256
 _COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for /v1/completions."""
 
-# What each of these may say, of a request or in a message, without changing the answer.
+# What each of these may say, of a request or in a message, without changing the answer; null besides.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (None, 1),
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "suffix": (None, ""),
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
-    "logit_bias": (None, {}),
-    "tools": (None, []),
-    "tool_choice": (None, "none", "auto"),
-    "functions": (None, []),
-    "function_call": (None, "none", "auto"),
-    "tool_calls": (None, []),
-    "response_format": (None, {"type": "text"}),
-    "guided_choice": (None,),  # what vLLM called `structured_outputs` before
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "tool_calls": ([],),
+    "response_format": ({"type": "text"},),
+    "guided_choice": (),  # what vLLM called `structured_outputs` before
 }
 
 
@@ -78,14 +78,16 @@ Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 class _Object(BaseModel):
     @model_validator(mode="before")
     @classmethod
-    def _verify_fields(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and len(fields) > MAX_FIELDS:
+    def _without_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        if len(fields) > MAX_FIELDS:
             raise PydanticCustomError(
                 "too_many_fields",
                 "expected at most {limit} fields, found {found}",
                 {"limit": MAX_FIELDS, "found": len(fields)},
             )
-        return fields
+        return {field: value for field, value in fields.items() if value is not None}
 
 
 class StreamOptions(_Object):
@@ -149,7 +151,7 @@ class CompletionBody(_Body):
         | Annotated[list[Text], Field(min_length=1, max_length=1)]
         | Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
     )
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = _COMPLETION_MAX_TOKENS
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = _COMPLETION_MAX_TOKENS
 
     def to_request(self) -> CompletionRequest:
         """The request that this body describes.

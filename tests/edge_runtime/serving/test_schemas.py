@@ -11,6 +11,8 @@ from edge_runtime.serving.completion import ChatPrompt
 from edge_runtime.serving.engine import ChatMessage
 from edge_runtime.serving.schemas import MAX_FIELDS, MAX_PARTS, ChatCompletionBody, CompletionBody
 
+HI = {"role": "user", "content": "hi"}
+
 
 def parse(message: str) -> ChatCompletionBody:
     """The body of a request with one message."""
@@ -45,8 +47,30 @@ def test_lone_surrogate_in_a_message_is_refused(content: str) -> None:
         parse(f'{{"role": "user", "content": {content}}}')
 
 
+def test_null_says_what_leaving_out_says() -> None:
+    """Clients that serialize what nobody set send it."""
+    fields = set(ChatCompletionBody.model_fields) | {"n", "tools", "response_format", "guided_choice", "unheard_of"}
+    nulls: dict[str, Any] = dict.fromkeys(fields - {"model", "messages"})
+    nulls |= {"stream_options": {"include_usage": None}, "structured_outputs": {"choice": ["a"], "regex": None}}
+    body = {"model": "base", "messages": [HI]}
+    request = ChatCompletionBody.model_validate(body | nulls).to_request()
+    assert request == ChatCompletionBody.model_validate(body | {"structured_outputs": {"choice": ["a"]}}).to_request()
+    completion = CompletionBody.model_validate({"model": "base", "prompt": "hi", "max_tokens": None, "stream": None})
+    assert (completion.max_tokens, completion.stream) == (16, False)
+
+
+def test_null_under_one_name_leaves_the_other_in_force() -> None:
+    body = {"model": "base", "messages": [HI], "max_completion_tokens": None, "max_tokens": 5}
+    assert ChatCompletionBody.model_validate(body).to_request().max_tokens == 5
+
+
+@pytest.mark.parametrize("field", ["model", "messages"])
+def test_null_for_what_must_be_there_is_refused(field: str) -> None:
+    with pytest.raises(ValidationError, match="required"):
+        ChatCompletionBody.model_validate({"model": "base", "messages": [HI], field: None})
+
+
 MANY = 20_000
-HI = {"role": "user", "content": "hi"}
 PART = {"type": "text", "text": "hi"}
 UNKNOWN = {f"field-{number}": 0 for number in range(MANY)}
 
