@@ -48,7 +48,34 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "tool_calls": ([],),
     "response_format": ({"type": "text"},),
-    "guided_choice": (),  # what vLLM called `structured_outputs` before
+    "modalities": (["text"],),
+    "audio": (),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "min_tokens": (0,),
+    "stop_token_ids": ([],),
+    "ignore_eos": (False,),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "bad_words": ([],),
+    "allowed_token_ids": (),
+    "truncate_prompt_tokens": (),
+    "prompt_logprobs": (),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    "chat_template": (),
+    "chat_template_kwargs": ({},),
+    "documents": ([],),
+    "guided_json": (),  # these four came before `structured_outputs`
+    "guided_regex": (),
+    "guided_grammar": (),
+    "guided_choice": (),
 }
 
 
@@ -63,7 +90,10 @@ def _verify_unicode(text: str) -> str:
 
 def _verify_supported(body: BaseModel) -> None:
     for field, value in (body.model_extra or {}).items():
-        if field in _NEUTRAL and value not in _NEUTRAL[field]:
+        # 0 equals False, but `"logprobs": 0` asks for one.
+        if field in _NEUTRAL and not any(
+            value == neutral and isinstance(value, bool) is isinstance(neutral, bool) for neutral in _NEUTRAL[field]
+        ):
             raise InvalidRequestError(
                 f"{field!r} is not supported by this server",
                 "leave it out; tools and formats belong into the task description, and so into the weights",

@@ -70,6 +70,48 @@ def test_null_for_what_must_be_there_is_refused(field: str) -> None:
         ChatCompletionBody.model_validate({"model": "base", "messages": [HI], field: None})
 
 
+@pytest.mark.parametrize(
+    ("field", "neutral", "other"),
+    [
+        ("logprobs", [False], [True, 0]),
+        ("modalities", [["text"]], [["text", "audio"]]),
+        ("reasoning_effort", ["none"], ["low"]),
+        ("top_k", [0, -1], [1, 40]),
+        ("min_p", [0, 0.0], [0.05]),
+        ("repetition_penalty", [1, 1.0], [1.1, 0]),
+        ("length_penalty", [1.0], [0.5]),
+        ("use_beam_search", [False], [True]),
+        ("min_tokens", [0], [1]),
+        ("stop_token_ids", [[]], [[2]]),
+        ("ignore_eos", [False], [True]),
+        ("include_stop_str_in_output", [False], [True]),
+        ("skip_special_tokens", [True], [False]),
+        ("bad_words", [[]], [["no"]]),
+        ("allowed_token_ids", [], [[], [5]]),
+        ("truncate_prompt_tokens", [], [5]),
+        ("prompt_logprobs", [], [0]),
+        ("add_generation_prompt", [True], [False]),
+        ("continue_final_message", [False], [True]),
+        ("chat_template", [], ["{{ messages }}"]),
+        ("chat_template_kwargs", [{}], [{"enable_thinking": False}]),
+        ("documents", [[]], [[{"text": "x"}]]),
+        ("guided_json", [], [{}]),
+        ("guided_regex", [], ["a|b"]),
+        ("guided_grammar", [], ["root ::= 'a'"]),
+    ],
+)
+def test_what_would_change_the_answer_is_refused_by_name(field: str, neutral: list[Any], other: list[Any]) -> None:
+    """And let through where it says what happens anyway."""
+    body = {"model": "base", "messages": [HI]}
+    plain = ChatCompletionBody.model_validate(body).to_request()
+    for value in [*neutral, None]:
+        assert ChatCompletionBody.model_validate(body | {field: value}).to_request() == plain
+    for value in other:
+        with pytest.raises(InvalidRequestError, match=f"'{field}' is not supported") as caught:
+            ChatCompletionBody.model_validate(body | {field: value}).to_request()
+        assert caught.value.code == "unsupported_parameter"
+
+
 MANY = 20_000
 PART = {"type": "text", "text": "hi"}
 UNKNOWN = {f"field-{number}": 0 for number in range(MANY)}
