@@ -4,7 +4,8 @@ Rules it keeps: the model is called from its own thread and never from the event
 together, up to `max_batch`, after at most `max_delay_seconds`; a full queue refuses at once and says when to come back;
 every wait has a deadline; a prompt that makes the model fail, fails alone.
 
-A thread cannot be interrupted: a model that hangs makes its callers time out, and the process must be restarted.
+A thread cannot be interrupted: a model that hangs makes its callers time out, and the process must be restarted. How
+long a batch has been running is told; `service` decides from when on that is hanging.
 Equal prompts are the concern of `flights`, what becomes of gates that of `service`.
 """
 
@@ -106,6 +107,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._batch_seconds = 0.0
+        self._batch_began: float | None = None
 
     def start(self) -> None:
         """Begin to serve the queue."""
@@ -120,6 +122,11 @@ class Runner:
     def is_serving(self) -> bool:
         """Whether prompts are being taken from the queue."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def running_seconds(self) -> float:
+        """How long the batch under way has been running; 0 when there is none."""
+        return 0.0 if self._batch_began is None else asyncio.get_running_loop().time() - self._batch_began
 
     async def generate(self, prompt: str, timeout_seconds: float) -> Produced:
         """Gates for one rendered prompt.
@@ -196,8 +203,9 @@ class Runner:
 
     async def _run(self, batch: list[_Ticket]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        self._batch_began = started = loop.time()
         outcomes = await loop.run_in_executor(self._thread, self._produce, [ticket.prompt for ticket in batch])
+        self._batch_began = None
         seconds = loop.time() - started
         self._batch_seconds = seconds if self._batch_seconds == 0 else 0.8 * self._batch_seconds + 0.2 * seconds
         waits = [started - ticket.queued_at for ticket in batch]

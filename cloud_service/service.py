@@ -43,6 +43,9 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
 
+_HUNG_TIMEOUTS = 4
+"""A batch that runs for so many request timeouts will not end: one whose prompts run alone after a fault takes less."""
+
 
 class ServiceEvents(Protocol):
     """What the service tells whoever measures it."""
@@ -241,7 +244,7 @@ class LoraService:
 
         Raises:
             DrainingError: The process is shutting down.
-            UnavailableError: A runner died.
+            UnavailableError: A runner died, or its model takes longer than any client waits.
             StoreUnavailableError: The store does not answer.
         """
         if self._draining:
@@ -249,7 +252,16 @@ class LoraService:
         stopped = [served.info.id for served in self.catalog if not served.runner.is_serving]
         if stopped:
             raise UnavailableError(f"the runner of {', '.join(stopped)} stopped", "restart the process")
+        self._verify_progress(self._timeout)
         await self._store.ping()
+
+    def verify_live(self) -> None:
+        """Return unless only a restart can help.
+
+        Raises:
+            UnavailableError: A model hangs.
+        """
+        self._verify_progress(_HUNG_TIMEOUTS * self._timeout)
 
     def drain(self) -> None:
         """Be not ready from now on. Whoever still comes is served: load balancers take a while to notice."""
@@ -270,6 +282,15 @@ class LoraService:
             if served.prober is not None:
                 served.prober.close()
         return cut_off
+
+    def _verify_progress(self, most_seconds: float) -> None:
+        for served in self.catalog:
+            if (seconds := served.runner.running_seconds) > most_seconds:
+                raise UnavailableError(
+                    f"the model of {served.info.id} has been at one batch for {seconds:.1f} s, "
+                    f"expected at most {most_seconds:g} s",
+                    "ask another replica; this one has to be restarted if that goes on",
+                )
 
     async def _find_or_generate(self, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
         key = cache_key(task, served.info)

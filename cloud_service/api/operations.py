@@ -1,6 +1,7 @@
 """Routes for whoever runs the service: is it alive, is it ready, how is it doing.
 
-Live and ready differ: a process that drains, or whose store is away, is alive and must not be restarted for it.
+Live and ready differ: a process that drains, or whose store is away, is alive and must not be restarted for it. One
+whose model hangs is not ready first, and not alive some time later.
 """
 
 from fastapi import APIRouter, Response
@@ -17,12 +18,13 @@ def operation_routes(service: LoraService, metrics: Metrics) -> APIRouter:
 
     @router.get("/health/live")
     async def live() -> HealthAnswer:
-        """200 as long as the process answers."""
+        """200 as long as the process works; 503 when a model hangs, and only a restart helps."""
+        service.verify_live()
         return HealthAnswer(status="live")
 
     @router.get("/health/ready")
     async def ready() -> HealthAnswer:
-        """200 when requests can be answered; 503 with the reason while draining or without the store."""
+        """200 when requests can be answered; 503 with the reason: draining, no store, or a model that hangs."""
         await service.verify_ready()
         return HealthAnswer(status="ready")
 

@@ -38,6 +38,32 @@ async def test_slow_generation_is_504(tmp_path: Path, generator: FakeGenerator) 
         assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")
 
 
+async def _until(http: httpx2.AsyncClient, path: str, status: int) -> httpx2.Response:
+    for _ in range(500):
+        if (response := await http.get(path)).status_code == status:
+            return response
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{path} never answered {status}")
+
+
+async def test_model_that_hangs_is_not_ready_then_not_alive_until_it_is_back(
+    tmp_path: Path, generator: FakeGenerator
+) -> None:
+    settings = settings_for(tmp_path, request_timeout_seconds=0.5)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        generator.gate.clear()
+        assert (await http.post("/generate-lora", json={"description": "hangs"})).status_code == 504
+        ready = await _until(http, "/health/ready", 503)
+        assert ready.json()["error"]["code"] == "unavailable"
+        assert "the model of fake" in ready.json()["error"]["message"]
+        assert (await http.get("/health/live")).status_code == 200
+        live = await _until(http, "/health/live", 503)
+        assert "expected at most 2 s" in live.json()["error"]["message"]
+        generator.gate.set()
+        for path in ("/health/ready", "/health/live"):
+            await _until(http, path, 200)
+
+
 async def test_store_that_is_away_is_503_and_not_ready_but_alive_until_it_is_back(
     tmp_path: Path, generator: FakeGenerator, redis: RedisBackend
 ) -> None:
