@@ -6,6 +6,7 @@ go on from the same cache. Rows are grouped by task as `UnmergedLora` has them: 
 """
 
 import copy
+import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.edge import Factors, UnmergedLora
+from cloud_service.generator.turns import end_of_answer
 from training.turns import ChatTurns
 
 
@@ -118,9 +120,11 @@ class EdgeModel:
         return _Read(out.past_key_values, out.logits[:, -1].float(), mask, mask.sum(1))
 
     def _generate(self, read: _Read, longest_answer: int) -> list[str]:
-        token, mask, end = read.logits.argmax(-1), read.mask, self._tokenizer.eos_token_id
+        token, mask = read.logits.argmax(-1), read.mask
+        ends = {end_of_answer(self._tokenizer), self._tokenizer.eos_token_id}
+        stops = torch.tensor(sorted(ends), device=token.device)
         written = [token]
-        done = token == end
+        done = torch.isin(token, stops)
         for step in range(longest_answer - 1):
             if bool(done.all()):
                 break
@@ -134,10 +138,10 @@ class EdgeModel:
             )
             token = out.logits[:, -1].argmax(-1)
             written.append(token)
-            done |= token == end
+            done |= torch.isin(token, stops)
         texts = []
         for row in torch.stack(written, 1).tolist():
-            ids = row[: row.index(end)] if end in row else row
+            ids = list(itertools.takewhile(lambda token: token not in ends, row))
             texts.append(self._tokenizer.decode(ids, skip_special_tokens=True).strip())
         return texts
 

@@ -36,12 +36,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--pair", type=Path, default=Path("models/nano"), help="folder with generator/, edge/, and cloud/ if it has one"
     )
+    parser.add_argument("--cloud", help="folder or hub id of the cloud model, where it is not what the generator names")
+    parser.add_argument("--edge", help="folder or hub id of the edge model, likewise")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--out", type=Path, default=Path("build/understanding.json"), help="where the report goes")
     parser.add_argument("--descriptions", type=int, default=500, help="of each kind to fit on; 2/5 of it to test")
     parser.add_argument("--dry-run", action="store_true", help="report, and leave the checkpoint as it is")
     arguments = parser.parse_args(argv)
-    pair = PairPaths.of(arguments.pair)
-    generator = load_generator(pair.generator, pair.cloud, pair.edge)
+    pair = PairPaths.of(arguments.pair, arguments.cloud, arguments.edge)
+    generator = load_generator(pair.generator, pair.cloud, pair.edge, arguments.device)
     descriptions = load_descriptions(arguments.data)
     count: int = arguments.descriptions
     fit_on = measure_descriptions(generator, descriptions["validation"], count)

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from contract.atomic import write_atomic
-from training.measure import COLUMNS, Interval, TaskScores, interval, sample_spread
+from training.measure import COLUMNS, Interval, TaskScores, interval, sample_spread, share
 from training.served import ServedScores
 
 DIFFERENCES = (
@@ -27,16 +27,17 @@ REASONING_NOTE = (
 )
 SCORES_NOTE = """All columns are scored on the same inputs. Closed answers and short ones count when the greedy answer
 is exactly the expected one, longer ones by ROUGE-L, `reasoning` by the likeliest choice. Intervals are 95 %, by
-bootstrap over tasks (over inputs for `reasoning`), paired for differences. The oracle is a LoRA fine-tuned on a task's
-own training instances, for the first tasks of each suite: their number is in brackets, its column is their mean.
+bootstrap over tasks (over inputs for `reasoning`, over groups of tasks on the same inputs for `conflict`), paired for
+differences. The oracle is a LoRA fine-tuned on a task's own training instances, for the first tasks of each suite:
+their number is in brackets, its column is their mean.
 
 """
 DIFFERENCES_NOTE = """
 ## Differences
 
-In percentage points. *Of the oracle's gain* is (right - base) / (oracle - base) over the tasks that have an oracle;
-*chance* is what ignoring the description can give; *spread* is the standard deviation of right between the
-descriptions of one task, averaged over tasks.
+In percentage points. *Of the oracle's gain* is (right - base) / (oracle - base), in percent, over the tasks that have
+an oracle; oracles are few and briefly trained, so 100 is no upper bound. *Chance* is what ignoring the description can
+give; *spread* is the standard deviation of right between the descriptions of one task, averaged over tasks.
 
 """
 CHOICE_NOTE = """
@@ -182,20 +183,14 @@ def plot(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
-def oracle_gain(suite: SuiteResult) -> float | None:
+def oracle_gain(suite: SuiteResult) -> Interval | None:
     """(right - base) / (oracle - base) over the tasks with an oracle; None where the oracle gains nothing."""
-    with_oracle = [task for task in suite.tasks if "oracle" in task.score]
-    right, oracle = interval(with_oracle, "right", "base"), interval(with_oracle, "oracle", "base")
-    return right.mean / oracle.mean if right and oracle and oracle.mean > 0 else None
+    return share(suite.tasks, "base")
 
 
-def chance_to_oracle(suite: SuiteResult) -> float | None:
+def chance_to_oracle(suite: SuiteResult) -> Interval | None:
     """How far right comes on the way from chance to oracle, over the tasks with an oracle."""
-    with_oracle = [task for task in suite.tasks if "oracle" in task.score]
-    right, oracle = interval(with_oracle, "right"), interval(with_oracle, "oracle")
-    if suite.chance is None or not right or not oracle or oracle.mean <= suite.chance:
-        return None
-    return (right.mean - suite.chance) / (oracle.mean - suite.chance)
+    return None if suite.chance is None else share(suite.tasks, suite.chance)
 
 
 def _details(suite: SuiteResult) -> dict[str, Any]:
@@ -205,9 +200,9 @@ def _details(suite: SuiteResult) -> dict[str, Any]:
         },
         "choice": _intervals(suite, choice=True),
         "oracle_tasks": sum("oracle" in task.score for task in suite.tasks),
-        "share_of_oracle_gain": oracle_gain(suite),
+        "share_of_oracle_gain": _as_dict(oracle_gain(suite)),
         "chance": suite.chance,
-        "share_from_chance_to_oracle": chance_to_oracle(suite),
+        "share_from_chance_to_oracle": _as_dict(chance_to_oracle(suite)),
         "spread_over_descriptions": sample_spread(suite.tasks),
         "by_task": {
             task.name: {column: float(values.mean()) for column, values in task.score.items()} for task in suite.tasks
@@ -251,7 +246,7 @@ def _scores_table(suites: Sequence[SuiteResult]) -> str:
 
 
 def _differences_table(suites: Sequence[SuiteResult]) -> str:
-    head = ("suite", *(f"{a} - {b}" for a, b in DIFFERENCES), "of the oracle's gain", "chance", "spread")
+    head = ("suite", *(f"{a} - {b}" for a, b in DIFFERENCES), "of the oracle's gain, %", "chance", "spread")
     rows = []
     for suite in suites:
         gain, spread = oracle_gain(suite), 100 * sample_spread(suite.tasks)
@@ -259,7 +254,7 @@ def _differences_table(suites: Sequence[SuiteResult]) -> str:
             (
                 suite.name,
                 *(_percent(suite.interval(a, b)) for a, b in DIFFERENCES),
-                "" if gain is None else f"{100 * gain:.0f} %",
+                _percent(gain, 0),
                 _chance(suite),
                 f"{spread:.1f}",
             )
@@ -270,8 +265,8 @@ def _differences_table(suites: Sequence[SuiteResult]) -> str:
 def _chance(suite: SuiteResult) -> str:
     if suite.chance is None:
         return ""
-    share = chance_to_oracle(suite)
-    way = "" if share is None else f", {100 * share:.0f} % of the way to the oracle"
+    found = chance_to_oracle(suite)
+    way = "" if found is None else f"; {_percent(found, 0)} % of the way to the oracle"
     return f"{100 * suite.chance:.1f}{way}"
 
 
@@ -331,5 +326,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _percent(value: Interval | None) -> str:
-    return "" if value is None else f"{100 * value.mean:.1f} ({100 * value.low:.1f} to {100 * value.high:.1f})"
+def _percent(value: Interval | None, digits: int = 1) -> str:
+    if value is None:
+        return ""
+    mean, low, high = (f"{100 * part:.{digits}f}" for part in (value.mean, value.low, value.high))
+    return f"{mean} ({low} to {high})"
+
+
+def _as_dict(value: Interval | None) -> dict[str, float] | None:
+    return None if value is None else asdict(value)

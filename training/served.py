@@ -57,13 +57,15 @@ class PairPaths:
     def of(cls, folder: Path, cloud: str | None = None, edge: str | None = None) -> Self:
         """A folder with generator/, and cloud/ and edge/ unless other folders or hub ids are named.
 
-        Without cloud/, the cloud model is the one that the generator names: published, and not stored with the pair.
+        A model without a folder is the one that the generator names: published, and not stored with the pair.
 
         Raises:
             CheckpointError: A model is neither a folder nor on the hub nor in an installed package.
         """
         if cloud is None and not (folder / "cloud").is_dir():
             cloud = read_manifest(folder / "generator").cloud_model.id
+        if edge is None and not (folder / "edge").is_dir():
+            edge = read_manifest(folder / "generator").edge_model.id
         return cls(
             folder / "generator",
             resolve_model(cloud or folder / "cloud"),

@@ -1,5 +1,7 @@
 """Answers from the cache are those of reading every row alone and whole."""
 
+import copy
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -53,6 +55,26 @@ def test_greedy_answers_are_those_of_each_row_alone(edge: EdgeModel, tokenizer: 
     assert list(found.texts) == expected
     assert found.tokens == tuple(len(edge.turns.question(t, s)) for t, s in zip(INPUTS, systems, strict=True))
     assert found.chosen == (-1, -1, -1)
+
+
+@pytest.mark.parametrize("end", ["text", "turn"])
+def test_answer_ends_where_a_text_ends_or_a_turn(edge: EdgeModel, tokenizer: PreTrainedTokenizerFast, end: str) -> None:
+    """The third token of the greedy answer is taken for the end of a text, or for that of the assistant's turn."""
+    ids = edge.turns.question("hi")
+    start = len(ids)
+    with torch.inference_mode():
+        for _ in range(3):
+            ids = [*ids, int(edge.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())]
+    assert ids[-1] not in ids[start:-1], "else the answer would end before"
+    changed, token = copy.deepcopy(tokenizer), tokenizer.convert_ids_to_tokens(ids[-1])
+    changed.add_special_tokens({"additional_special_tokens": [token]})
+    if end == "text":
+        changed.eos_token = token
+    else:
+        changed.chat_template = str(tokenizer.chat_template).replace("<|end|>", token)
+    found = EdgeModel(edge.model, changed, longest=200).answer(["hi"], [None], None, 6)
+    assert found.texts[0] == tokenizer.decode(ids[start:-1], skip_special_tokens=True).strip()
+    assert found.texts != edge.answer(["hi"], [None], None, 6).texts
 
 
 def test_system_prompt_that_all_rows_share_is_read_once(

@@ -1,6 +1,7 @@
 """Evaluation of the toy pair: every suite with its controls, and what the command writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from training import cli, evaluate
 from training.evaluate import EvaluationSizes, evaluate_pair
 from training.measure import COLUMNS
 from training.report import Report
-from training.served import PairPaths
+from training.served import PairPaths, ServedPathError
 from training.suites import SuiteSizes
 
 SIZES = EvaluationSizes(
@@ -27,7 +28,10 @@ DRAWN_HERE = ("tasks-seen", "conflict", "tools-seen", "tools-unseen", "tools-ren
 
 @pytest.fixture(scope="module")
 def report(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return evaluate_pair(PairPaths.of(tiny_pair.out), data, "test", SIZES, tmp_path_factory.mktemp("runs"), DRAWN_HERE)
+    runs = tmp_path_factory.mktemp("runs")
+    report, failure = evaluate_pair(PairPaths.of(tiny_pair.out), data, "test", SIZES, runs, DRAWN_HERE)
+    assert failure is None
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,23 @@ def test_command_writes_json_table_and_plot(
     assert len(list((tmp_path / "runs/oracles").iterdir())) == 1
 
 
-def test_only_a_full_run_on_test_goes_to_the_published_results(
+def test_what_was_measured_is_written_when_the_product_fails(
+    tiny_pair: TrainedPair, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ServedPathError("no chat template")
+
+    monkeypatch.setattr(evaluate, "QUICK", replace(SIZES, served=1))
+    monkeypatch.setattr(evaluate, "serve_sample", fail)
+    paths = [f"--{name}={tmp_path / name}" for name in ("out", "results", "runs")]
+    with pytest.raises(SystemExit, match="no chat template"):
+        evaluate.main([f"--data={data}", f"--pair={tiny_pair.out}", "--quick", "--suites", "tools-seen", *paths])
+    document = json.loads((tmp_path / "out").read_text())
+    assert set(document["suites"]["tools-seen"]["score"]) == set(COLUMNS)
+    assert document["about"]["served as"] == "failed"
+
+
+def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_results(
     tiny_pair: TrainedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Path] = []
@@ -75,11 +95,12 @@ def test_only_a_full_run_on_test_goes_to_the_published_results(
         written.append(results)
         return ""
 
-    monkeypatch.setattr(evaluate, "evaluate_pair", lambda *_: None)
+    monkeypatch.setattr(evaluate, "evaluate_pair", lambda *_: (None, None))
     monkeypatch.setattr(evaluate, "write_report", record)
-    for options in ([], ["--quick"], ["--split=validation"], ["--suites", "conflict"]):
-        evaluate.main(["--data=d", f"--pair={tiny_pair.out}", *options])
-    assert written == [Path("docs/results"), *[Path("build/results")] * 3]
+    others = [f"--pair={tiny_pair.out}"], ["--quick"], ["--split=validation"], ["--suites", "conflict"], ["--no-served"]
+    for options in ([], *others):
+        evaluate.main(["--data=d", *options])
+    assert written == [Path("docs/results"), *[Path("build/results")] * len(others)]
 
 
 def test_evaluate_command_passes_its_options_on(commands: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:

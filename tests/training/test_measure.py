@@ -1,5 +1,7 @@
 """Scores: intervals on known numbers, pairing, metrics on made cases, and controls on the same inputs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -12,6 +14,7 @@ from training.answering import Answers, EdgeModel
 from training.episodes import Instance
 from training.measure import (
     COLUMNS,
+    Interval,
     Measurement,
     TaskScores,
     choice_scores,
@@ -19,6 +22,7 @@ from training.measure import (
     rouge_l,
     sample_spread,
     score_texts,
+    share,
 )
 from training.suites import SuiteTask
 from training.suites.tasks import Metric
@@ -67,6 +71,30 @@ def test_difference_is_over_the_tasks_that_have_both_columns() -> None:
     assert found is not None
     assert found.mean == pytest.approx(-0.1)
     assert interval(tasks, "gibberish") is None
+
+
+def test_tasks_of_a_group_are_resampled_together() -> None:
+    """Two groups of fifty tasks vary as two tasks do; one group does not vary at all."""
+    tasks = scored(right=[0.0] * 50 + [1.0] * 50)
+    grouped = [replace(task, group=str(number // 50)) for number, task in enumerate(tasks)]
+    found = interval(grouped, "right")
+    assert found is not None
+    assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
+    assert interval([replace(task, group="all") for task in tasks], "right") == Interval(0.5, 0.5, 0.5)
+
+
+def test_share_of_the_way_to_the_oracle_has_an_interval() -> None:
+    """Over the tasks with an oracle, as a ratio of sums: tasks where the oracle gains nothing count as well."""
+    tasks = [*scored(right=[0.4, 0.6, 0.5], base=[0.0, 0.2, 0.5], oracle=[0.8, 1.0, 0.5]), *scored(right=[1.0])]
+    found = share(tasks, "base")
+    assert found is not None
+    assert found.mean == pytest.approx(0.5)
+    assert (found.low, found.high) == pytest.approx((0.5, 0.5))
+    varied = share(scored(right=[0.0, 1.0, 1.0, 0.0], oracle=[1.0] * 4), 0.0)
+    assert varied is not None
+    assert varied.low < varied.mean == 0.5 < varied.high
+    assert share(scored(right=[1.0], base=[0.5], oracle=[0.5]), "base") is None
+    assert share(scored(right=[1.0], base=[0.5]), "base") is None
 
 
 def test_fixed_tasks_vary_by_their_inputs_alone() -> None:

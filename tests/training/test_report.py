@@ -13,6 +13,7 @@ from training.report import (
     SuiteResult,
     chance_to_oracle,
     document,
+    markdown,
     oracle_gain,
     write_report,
 )
@@ -74,8 +75,12 @@ def test_suites_have_the_promised_figures(report: Report) -> None:
 
 def test_shares_are_over_the_tasks_that_have_an_oracle(report: Report) -> None:
     conflict = report.suites[0]
-    assert oracle_gain(conflict) == pytest.approx(0.8)
-    assert chance_to_oracle(conflict) == pytest.approx((0.8 - 0.5) / (1.0 - 0.5))
+    gain, way = oracle_gain(conflict), chance_to_oracle(conflict)
+    assert gain is not None
+    assert way is not None
+    assert gain.mean == pytest.approx(0.8)
+    assert way.mean == pytest.approx((0.8 - 0.5) / (1.0 - 0.5))
+    assert "| 80 (80 to 80) | 50.0; 60 (60 to 60) % of the way to the oracle |" in markdown(report)
     assert oracle_gain(report.suites[1]) is None
     assert chance_to_oracle(report.suites[1]) is None
 

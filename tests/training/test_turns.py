@@ -1,5 +1,7 @@
 """Rows of ids and the places of answers."""
 
+import copy
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -54,6 +56,17 @@ def test_without_a_chat_template_lines_separate(tokenizer: PreTrainedTokenizerFa
     turns = ChatTurns(plain, 100)
     assert plain.decode(turns.question("hi", "Be brief.")) == "Be brief.\n\nhi\n"
     assert plain.decode(turns.question("hi")) == "hi\n"
+
+
+def test_answer_ends_as_the_template_ends_a_turn(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Which in many families is not the end of a text; where the template ends turns with plain words, it is."""
+    assert tokenizer.decode(ChatTurns(tokenizer, 100).answer("yes")) == "yes<|end|>"
+    other = copy.deepcopy(tokenizer)
+    other.eos_token = "<|bos|>"
+    assert other.decode(ChatTurns(other, 100).answer("yes")) == "yes<|end|>"
+    words = copy.deepcopy(other)
+    words.chat_template = "{% for message in messages %}{{ message['content'] }} over. {% endfor %}"
+    assert words.decode(ChatTurns(words, 100).answer("yes")) == "yes<|bos|>"
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
