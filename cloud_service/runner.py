@@ -44,10 +44,10 @@ _CLEARLY_TOO_LONG = 2
 
 
 class RunnerEvents(Protocol):
-    """What a runner tells whoever measures it."""
+    """What runners tell whoever measures them; one may listen to several."""
 
-    def queue_changed(self, depth: int) -> None:
-        """This many prompts wait now."""
+    def queue_changed(self, change: int) -> None:
+        """This many prompts more wait now, or fewer."""
         ...
 
     def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
@@ -101,6 +101,7 @@ class Runner:
         self._max_queue = max_queue
         self._events = events
         self._waiting: deque[_Ticket] = deque()
+        self._told_waiting = 0
         self._running: list[_Ticket] = []
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generator")
@@ -274,7 +275,9 @@ class Runner:
 
     def _queue_changed(self) -> None:
         self._changed.set()
-        self._events.queue_changed(len(self._waiting))
+        change = len(self._waiting) - self._told_waiting
+        self._told_waiting += change
+        self._events.queue_changed(change)
 
     async def _next_change(self) -> None:
         self._changed.clear()

@@ -46,7 +46,7 @@ class Metrics:
             ["source"],
             registry=self.registry,
         )
-        self._queue_depth = Gauge("loragen_queue_depth", "Prompts that wait for the model.", registry=self.registry)
+        self._queue_depth = Gauge("loragen_queue_depth", "Prompts that wait for a model.", registry=self.registry)
         self._queue_seconds = Histogram(
             "loragen_queue_seconds", "Time a prompt waited.", buckets=_SECONDS, registry=self.registry
         )
@@ -63,9 +63,9 @@ class Metrics:
         for source in ("cache", "model"):  # so that a rate is defined before the first answer
             self._answers.labels(source)
 
-    def queue_changed(self, depth: int) -> None:
-        """This many prompts wait now."""
-        self._queue_depth.set(depth)
+    def queue_changed(self, change: int) -> None:
+        """This many prompts more wait now, or fewer, for one of the models."""
+        self._queue_depth.inc(change)
 
     def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
         """A batch ran."""

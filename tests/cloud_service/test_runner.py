@@ -25,12 +25,12 @@ class Recorder:
     """Hooks that remember."""
 
     def __init__(self) -> None:
-        self.depths: list[int] = []
+        self.depths: list[int] = [0]
         self.batches: list[int] = []
         self.rejections = 0
 
-    def queue_changed(self, depth: int) -> None:
-        self.depths.append(depth)
+    def queue_changed(self, change: int) -> None:
+        self.depths.append(self.depths[-1] + change)
 
     def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
         assert all(seconds >= 0 for seconds in queue_seconds)

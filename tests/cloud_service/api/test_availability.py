@@ -29,6 +29,27 @@ async def test_full_queue_is_503_with_retry_after(tmp_path: Path, generator: Fak
         assert "loragen_rejections_total 1.0" in (await http.get("/metrics")).text
 
 
+async def test_queue_depth_counts_the_prompts_of_all_generators(tmp_path: Path, generator: FakeGenerator) -> None:
+    generators = [generator, FakeGenerator(tmp_path, generator_id="second")]
+    settings = settings_for(tmp_path, max_batch=1, max_delay_ms=0)
+    async with open_cloud(settings, generators) as cloud, client_of(cloud) as http:
+        accepted = []
+        for each in generators:
+            each.gate.clear()
+            for text in ("running", "waiting"):
+                body = {"description": text, "generator": each.info.id}
+                accepted.append(asyncio.create_task(http.post("/generate-lora", json=body)))
+                await each.wait_until_called()
+        await eventually(lambda: all(served.runner.waiting == 1 for served in cloud.service.catalog))
+        assert "loragen_queue_depth 2.0" in (await http.get("/metrics")).text
+        generators[1].gate.set()
+        await asyncio.gather(*accepted[2:])
+        assert "loragen_queue_depth 1.0" in (await http.get("/metrics")).text
+        generator.gate.set()
+        assert [response.status_code for response in await asyncio.gather(*accepted)] == [200] * 4
+        assert "loragen_queue_depth 0.0" in (await http.get("/metrics")).text
+
+
 async def test_slow_generation_is_504(tmp_path: Path, generator: FakeGenerator) -> None:
     settings = settings_for(tmp_path, request_timeout_seconds=0.1)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
