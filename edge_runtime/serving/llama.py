@@ -36,6 +36,9 @@ _PREFILL_BATCH = 512
 _PENALTY_WINDOW = 1_024
 """Generated tokens that frequency and presence penalties look back on."""
 
+_GREEDY_BELOW = 1e-6
+"""Temperature under which the most likely token is taken at once: at 1e-38 the quotient overflows float32."""
+
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 """Tokens that llama_tokenize obeys only when told to parse markup. Tokens that a model's maker added for text, such as
 `</think>`, are found in any text."""
@@ -366,7 +369,7 @@ def _make_sampler(sampling: Sampling, vocab_size: int) -> Any:
             vocab_size, _PENALTY_WINDOW, 1.0, sampling.frequency_penalty, sampling.presence_penalty
         )
         llama_cpp.llama_sampler_chain_add(chain, penalties)
-    if sampling.temperature == 0.0:
+    if sampling.temperature < _GREEDY_BELOW:
         llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
         return chain
     if sampling.top_p < 1.0:

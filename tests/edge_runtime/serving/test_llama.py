@@ -114,6 +114,14 @@ def test_seed_repeats_a_sample_and_temperature_matters(engine: LlamaEngine) -> N
     assert answer(engine, tokens, sampling=narrow)[1] == answer(engine, tokens)[1]
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-38, 1e-7, 1e-6])
+def test_temperature_next_to_zero_is_greedy(engine: LlamaEngine, temperature: float) -> None:
+    tokens = engine.tokenize(PROMPT)
+    for choices in ((), ("play", "stop", "Zürich")):
+        greedy, cold = (Sampling(temperature=degrees, seed=3, choices=choices) for degrees in (0.0, temperature))
+        assert answer(engine, tokens, sampling=cold)[1] == answer(engine, tokens, sampling=greedy)[1]
+
+
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.5, top_p=0.9, seed=1)])
 def test_answer_is_one_of_the_choices_whatever_the_model_says(engine: LlamaEngine, sampling: Sampling) -> None:
     tokens = engine.tokenize(PROMPT)
