@@ -4,6 +4,7 @@ A checkpoint is written to a temporary folder and renamed, and the one before is
 at any moment resumes from a whole one.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,9 +17,16 @@ from torch import Tensor
 
 
 def store_checkpoint(
-    directory: Path, step: int, parameters: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
+    directory: Path,
+    step: int,
+    parameters: Mapping[str, Tensor],
+    optimizers: Sequence[torch.optim.Optimizer],
+    start: str = "",
 ) -> None:
-    """Writes parameters, optimizer state and the number of finished steps, replacing the last checkpoint."""
+    """Writes parameters, optimizer state, the number of finished steps and what the run started from.
+
+    The last checkpoint is replaced.
+    """
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -31,7 +39,7 @@ def store_checkpoint(
             for name, value in state.items():
                 moments[f"{number}.{index}.{name}"] = torch.as_tensor(value).contiguous()
     save_file(moments, temporary / "optimizers.safetensors")
-    (temporary / "run.json").write_text(json.dumps({"step": step}))
+    (temporary / "run.json").write_text(json.dumps({"step": step, "start": start}))
     previous = _previous(directory)
     shutil.rmtree(previous, ignore_errors=True)
     if directory.exists():
@@ -41,17 +49,26 @@ def store_checkpoint(
 
 
 def load_checkpoint(
-    directory: Path, parameters: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
+    directory: Path, parameters: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer], start: str = ""
 ) -> int:
     """Restores what `store_checkpoint` wrote, in place.
 
     Returns:
         The number of finished steps; 0 when there is no checkpoint.
+
+    Raises:
+        ValueError: The checkpoint is of another model, or of a run that started from other weights.
     """
     if not directory.exists() and _previous(directory).exists():  # killed between the two renames
         os.replace(_previous(directory), directory)
     if not (directory / "run.json").exists():
         return 0
+    run = json.loads((directory / "run.json").read_text())
+    if start and run.get("start") and run["start"] != start:
+        raise ValueError(
+            f"{directory} was trained on from other weights: an earlier stage or a model it uses has changed. "
+            "Remove the folder to train this stage anew"
+        )
     stored = load_file(directory / "parameters.safetensors")
     if stored.keys() != parameters.keys():
         raise ValueError(f"{directory} holds another model: {sorted(stored.keys() ^ parameters.keys())[:4]} differ")
@@ -66,7 +83,16 @@ def load_checkpoint(
             if int(owner) == number:
                 state.setdefault(int(index), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(json.loads((directory / "run.json").read_text())["step"])
+    return int(run["step"])
+
+
+def start_digest(parameters: Mapping[str, Tensor], origin: str) -> str:
+    """sha256 of what a run starts from: every trained tensor, and `origin` for what is not trained."""
+    digest = hashlib.sha256(origin.encode())
+    for name, value in sorted(parameters.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _previous(directory: Path) -> Path:

@@ -132,6 +132,7 @@ def train_generator(
     directory: Path,
     stop_after: int | None = None,
     processes: Processes | None = None,
+    origin: str = "",
 ) -> list[float]:
     """Trains a generator in place, and the cloud model with it when the settings say so; on the device they are on.
 
@@ -142,7 +143,8 @@ def train_generator(
         The losses of the steps that this call ran.
 
     Raises:
-        ValueError: The tasks of a step cannot be split evenly over the processes.
+        ValueError: The tasks of a step cannot be split evenly over the processes, or `directory` holds a run that
+            started from other weights or, by their digests in `origin`, over other frozen models.
     """
     processes = processes or Processes()
     device, own = generator.reader.meta.device, processes.share(settings.tasks)
@@ -202,7 +204,7 @@ def train_generator(
             loss = loss + settings.balance_weight * balance_term(gates) / processes.count
         return loss, count
 
-    run = Run(directory, "generator", settings.seed, Schedule(settings.steps, settings.warmup))
+    run = Run(directory, "generator", settings.seed, Schedule(settings.steps, settings.warmup), origin=origin)
     losses = train(run, parameters, [optimizer], compute_loss, stop_after, processes)
     generator.eval()
     cloud.eval()

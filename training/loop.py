@@ -17,7 +17,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from training.checkpoints import load_checkpoint, store_checkpoint
+from training.checkpoints import load_checkpoint, start_digest, store_checkpoint
 from training.processes import Processes
 
 
@@ -39,7 +39,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where a run keeps its state and how it is seeded."""
+    """Where a run keeps its state and how it is seeded.
+
+    Attributes:
+        origin: Digests of the frozen models that it depends on; a checkpoint of a run on others is refused.
+    """
 
     directory: Path
     title: str
@@ -47,6 +51,7 @@ class Run:
     schedule: Schedule
     checkpoint_seconds: float = 120.0
     clip_norm: float = 1.0
+    origin: str = ""
 
 
 def train(
@@ -70,11 +75,15 @@ def train(
 
     Returns:
         The loss of each step that this call ran.
+
+    Raises:
+        ValueError: The checkpoint is of a run that started from other weights.
     """
     processes = processes or Processes()
+    start = start_digest(parameters, run.origin)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     with processes.main_first():
-        first = load_checkpoint(run.directory, parameters, optimizers)
+        first = load_checkpoint(run.directory, parameters, optimizers, start)
     losses: list[float] = []
     saved, tokens, started = time.monotonic(), 0, time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -106,7 +115,7 @@ def train(
             stopping = stop_after is not None and len(losses) >= stop_after
             due = stopping or step + 1 == run.schedule.steps or time.monotonic() - saved > run.checkpoint_seconds
             if due and processes.is_main:
-                store_checkpoint(run.directory, step + 1, parameters, optimizers)
+                store_checkpoint(run.directory, step + 1, parameters, optimizers, start)
                 log.flush()
                 saved = time.monotonic()
             if stopping:

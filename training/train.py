@@ -73,10 +73,13 @@ def train_pair(recipe: Recipe, data: Path, out: Path, runs: Path) -> None:
         recipe.fit.longest_turn,
         dtype=recipe.fit.dtype_on(processes.device),
     )
+    origin = f"{pair.edge_reference.digest} {pair.cloud_reference.digest if pair.cloud_reference else 'trained'}"
     stages = {"generator": recipe.fit} | {f"refined-{n}": stage for n, stage in enumerate(recipe.refine, 1)}
     for folder, settings in stages.items():
         batches = EpisodeBatches(load_mixture(data, settings.tools), pair.cloud_tokenizer, settings)
-        train_generator(generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes)
+        train_generator(
+            generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
+        )
     cloud_reference = pair.cloud_reference or store_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{recipe.generator.id}-cloud", processes
     )

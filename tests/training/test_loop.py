@@ -149,3 +149,24 @@ def test_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     store_checkpoint(tmp_path / "run", 1, parameters(1.0), [])
     with pytest.raises(ValueError, match=r"holds another model: .*bias"):
         load_checkpoint(tmp_path / "run", parameters(0.0) | {"bias": torch.zeros(1)}, [])
+
+
+def test_checkpoint_of_a_run_from_other_weights_is_refused(tmp_path: Path) -> None:
+    """A later stage must not put its old weights in the place of what an earlier one has trained since."""
+
+    def stage(name: str, start: float, steps: int, origin: str = "edge") -> float:
+        weight = nn.Parameter(torch.full((2,), start))
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        run = Run(tmp_path / name, name, 0, Schedule(steps, warmup=0), origin=origin)
+        train(run, {"weight": weight}, [optimizer], lambda _: (weight.square().sum(), 1))
+        return float(weight.detach()[0])
+
+    first = stage("first", 1.0, 2)
+    second = stage("second", first, 2)
+    assert stage("second", first, 2) == second
+    further = stage("first", 1.0, 4)
+    assert further < first
+    with pytest.raises(ValueError, match="second was trained on from other weights"):
+        stage("second", further, 2)
+    with pytest.raises(ValueError, match="Remove the folder"):
+        stage("second", first, 2, origin="another edge")
