@@ -9,9 +9,11 @@
     │   ├── DownloadError           the body was cut short
     │   ├── TooLongError            the body is longer than announced or allowed
     │   ├── IntegrityError          the bytes are not the announced ones
-    │   └── CanaryError             the new slot loaded, but does not answer sanely
+    │   ├── CanaryError             the new slot loaded, but does not answer sanely
+    │   └── CanaryUnfinishedError   the new slot did not come to an answer: too slow now, or closed meanwhile
     ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
-    │   ├── MasterError             the master is missing, damaged or not admitted
+    │   ├── MasterError             the master is damaged, of another model or not admitted
+    │   ├── MasterUnreadableError   the master cannot be read now
     │   ├── ConversionError         a Hugging Face directory cannot become a master
     │   ├── SurvivalError           quantization would lose the delta
     │   ├── OutputError             the result cannot be written: disk full, no permission
@@ -114,6 +116,12 @@ class CanaryError(UpdateError):
     code = "canary_failed"
 
 
+class CanaryUnfinishedError(UpdateError):
+    """A new slot did not come to an answer: the device is too busy now, or the slot was closed meanwhile."""
+
+    code = "canary_unfinished"
+
+
 class MergeError(EdgeError):
     """A merge could not be carried out; nothing was left behind."""
 
@@ -121,9 +129,15 @@ class MergeError(EdgeError):
 
 
 class MasterError(MergeError):
-    """The master is missing, damaged, of another model, or not admitted."""
+    """The master is damaged, of another model, or not admitted."""
 
     code = "master_invalid"
+
+
+class MasterUnreadableError(MergeError):
+    """The master cannot be read now: it is missing, the disk fails, or too many files are open."""
+
+    code = "master_unreadable"
 
 
 class ConversionError(MergeError):
@@ -229,8 +243,10 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     TooLongError: 502,
     IntegrityError: 502,
     CanaryError: 500,
+    CanaryUnfinishedError: 500,
     MergeError: 500,
     MasterError: 500,
+    MasterUnreadableError: 500,
     ConversionError: 500,
     SurvivalError: 500,
     OutputError: 500,

@@ -25,7 +25,7 @@ from contract.bundle import BundleHeader
 from contract.errors import ContractError
 from contract.lora import EdgeShape
 from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID, gguf_name, verify_digest
-from edge_runtime.errors import MasterError
+from edge_runtime.errors import MasterError, MasterUnreadableError
 from edge_runtime.merge.gguf_file import Header, TensorInfo, read_header
 
 
@@ -39,18 +39,19 @@ class Master:
         shape: What a LoRA must know of the model.
 
     Raises:
-        MasterError: The file is missing, malformed, or not a dense decoder with gate, up and down projections.
+        MasterError: The file is malformed, or not a dense decoder with gate, up and down projections.
+        MasterUnreadableError: It is missing, or cannot be read now.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header: Header = read_header(path)
+        self.header: Header = _read_header(path)
         self.tensors: Mapping[str, TensorInfo] = {info.name: info for info in self.header.tensors}
         self.shape = _edge_shape(self.header, self.tensors)
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as e:
-            raise MasterError(f"cannot read {path.name}: {e.strerror or e}") from e
+            raise MasterUnreadableError(f"cannot read {path.name}: {e.strerror or e}") from e
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -102,7 +103,8 @@ class Master:
             (stop - start, bytes of a row) uint8.
 
         Raises:
-            MasterError: The file cannot be read or has become shorter.
+            MasterError: The file has become shorter.
+            MasterUnreadableError: It cannot be read now.
         """
         out = np.empty((stop - start, info.row_bytes), np.uint8)
         left, offset = out.data.cast("B"), info.offset + start * info.row_bytes
@@ -110,11 +112,20 @@ class Master:
             try:
                 count = os.preadv(self._fd, [left], offset)
             except OSError as e:
-                raise MasterError(f"cannot read {self.path.name}: {e.strerror or e}") from e
+                raise MasterUnreadableError(f"cannot read {self.path.name}: {e.strerror or e}") from e
             if count == 0:
                 raise MasterError(f"{self.path.name} ends inside tensor {info.name!r}")
             left, offset = left[count:], offset + count
         return out
+
+
+def _read_header(path: Path) -> Header:
+    try:
+        return read_header(path)
+    except MasterError as e:
+        if isinstance(e.__cause__, OSError):
+            raise MasterUnreadableError(str(e)) from e.__cause__
+        raise
 
 
 def _edge_shape(header: Header, tensors: Mapping[str, TensorInfo]) -> EdgeShape:

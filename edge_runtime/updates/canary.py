@@ -5,7 +5,7 @@ What it says does not matter: a model that was specialized to route tools may ri
 
 import asyncio
 
-from edge_runtime.errors import BusyError, CanaryError, ServingError
+from edge_runtime.errors import BusyError, CanaryError, CanaryUnfinishedError, ServingError
 from edge_runtime.serving.completion import CompletionRequest, Finished, TextPrompt
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.slots import Slot
@@ -23,7 +23,8 @@ async def verify_answers(slot: Slot, limit_seconds: float = CANARY_SECONDS) -> N
     """Let a prepared slot answer.
 
     Raises:
-        CanaryError: It failed, did not finish, or took too long.
+        CanaryError: It failed; the same files would fail again.
+        CanaryUnfinishedError: It took too long, or was closed meanwhile.
     """
     name = slot.revision.fingerprint
     try:
@@ -34,10 +35,12 @@ async def verify_answers(slot: Slot, limit_seconds: float = CANARY_SECONDS) -> N
         finally:
             job.cancel()
     except BusyError as error:
-        raise CanaryError(f"{name}: the new slot is being closed") from error
+        raise CanaryUnfinishedError(f"{name}: the new slot is being closed") from error
     except ServingError as error:
         raise CanaryError(f"{name}: {error}", error.hint) from error
     except TimeoutError as error:
-        raise CanaryError(f"{name}: no answer of {CANARY_TOKENS} tokens within {limit_seconds:g} s") from error
+        raise CanaryUnfinishedError(
+            f"{name}: no answer of {CANARY_TOKENS} tokens within {limit_seconds:g} s", "is the device overloaded?"
+        ) from error
     if not events or not isinstance(events[-1], Finished):
         raise CanaryError(f"{name}: the answer has no end")

@@ -55,7 +55,10 @@ class Memory:
         self._writing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the state from disk; what was for another edge model is dropped."""
+        """Read the state from disk; what was for another edge model is dropped.
+
+        Refusals are forgotten: the settings, the master or the program may be others now.
+        """
         found, self.trouble = await asyncio.to_thread(self._file.load)
         if self.trouble:
             self._telemetry.event("state repaired", trouble=self.trouble)
@@ -67,7 +70,13 @@ class Memory:
             return
         # Of another channel, what serves goes on serving until the new channel has been heard.
         version = found.channel_version if found.channel == self.state.channel else None
-        self.state = replace(found, channel=self.state.channel, channel_version=version)
+        self.state = replace(
+            found,
+            channel=self.state.channel,
+            channel_version=version,
+            entries={name: _without_refusal(entry) for name, entry in found.entries.items()},
+            failures={name: failure for name, failure in found.failures.items() if not failure.permanent},
+        )
 
     async def put(self, name: str, entry: Entry) -> None:
         """Remember what serves under `name`; an earlier failure of that bundle is over, one of another is not."""
@@ -77,6 +86,10 @@ class Memory:
             self._retry_at.pop(name, None)
             state = state.with_failure(name, None)
         await self._change(state)
+
+    async def note(self, name: str, entry: Entry) -> None:
+        """Remember what else is to be said of what serves under `name`; a failure of it is not over."""
+        await self._change(self.state.with_entry(name, entry))
 
     async def drop(self, name: str) -> None:
         """Forget `name`."""
@@ -133,6 +146,11 @@ class Memory:
             except OSError as error:
                 self.trouble = f"the state cannot be written: {error.strerror or error}"
                 self._telemetry.event("state not written", trouble=self.trouble)
+
+
+def _without_refusal(entry: Entry) -> Entry:
+    previous = None if entry.previous is None else replace(entry.previous, merge_refused=False)
+    return replace(entry, active=replace(entry.active, merge_refused=False), previous=previous)
 
 
 def error_code(error: Exception) -> str:

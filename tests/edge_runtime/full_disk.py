@@ -1,4 +1,4 @@
-"""A disk that is full, for a test that has no such disk."""
+"""A disk that is full, and a process that may open no more files, for a test that has neither."""
 
 import resource
 from collections.abc import Iterator
@@ -14,3 +14,14 @@ def full_disk(limit_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """No file can be opened; what is open stays open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

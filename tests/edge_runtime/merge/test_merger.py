@@ -19,10 +19,17 @@ from contract.digest import model_digest
 from contract.errors import NonFiniteError
 from contract.lora import EdgeShape, Lora
 from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID, gguf_name
-from edge_runtime.errors import MasterError, MergeCancelledError, MergeError, OutputError, SurvivalError
+from edge_runtime.errors import (
+    MasterError,
+    MasterUnreadableError,
+    MergeCancelledError,
+    MergeError,
+    OutputError,
+    SurvivalError,
+)
 from edge_runtime.merge import QUANTIZATIONS, merge, quantize_base
 from edge_runtime.merge.gguf_file import lay_out, read_header
-from tests.edge_runtime.full_disk import full_disk
+from tests.edge_runtime.full_disk import full_disk, no_descriptors
 from tests.edge_runtime.merge.tiny_models import TEXT, hf_logits, tiny_bundle
 
 
@@ -196,6 +203,13 @@ def test_merged_weights_beyond_the_type_are_refused(type_name, master, bundle, t
         merge(master, Bundle(bundle.header, replace(bundle.lora, factors=factors)), tmp_path / "out.gguf", type_name)
     assert caught.value.code == "weights_not_finite"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_master_that_cannot_be_opened_now_is_no_refusal(master, bundle, tmp_path):
+    with no_descriptors(), pytest.raises(MasterUnreadableError):
+        merge(master, bundle, tmp_path / "out.gguf", "Q4_0")
+    with pytest.raises(MasterUnreadableError):
+        merge(tmp_path / "nothing.gguf", bundle, tmp_path / "out.gguf", "Q4_0")
 
 
 def test_bundle_of_another_model_is_refused(master, bundle, tmp_path):

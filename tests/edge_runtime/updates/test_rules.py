@@ -7,7 +7,15 @@ import pytest
 from contract.bundle import TARGETS, BundleHeader
 from contract.channel import Channel, Specialization
 from contract.errors import FormatError, MismatchError
-from edge_runtime.errors import CanaryError, CloudUnreachableError, IntegrityError, MasterError, OutputError
+from edge_runtime.errors import (
+    CanaryError,
+    CanaryUnfinishedError,
+    CloudUnreachableError,
+    IntegrityError,
+    MasterError,
+    MasterUnreadableError,
+    OutputError,
+)
 from edge_runtime.updates.rules import is_permanent, plan_changes, verify_announced, verify_wanted
 from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed
 
@@ -93,4 +101,5 @@ def test_header_must_say_what_the_channel_says(field: str) -> None:
 
 def test_what_the_same_bytes_would_do_again_is_permanent() -> None:
     assert all(is_permanent(error("x")) for error in (FormatError, MismatchError, CanaryError, MasterError))
-    assert not any(is_permanent(error("x")) for error in (IntegrityError, CloudUnreachableError, OutputError))
+    transient = (IntegrityError, CloudUnreachableError, OutputError, CanaryUnfinishedError, MasterUnreadableError)
+    assert not any(is_permanent(error("x")) for error in transient)
