@@ -1,0 +1,30 @@
+"""What is remembered over a restart, and what is better forgotten."""
+
+from pathlib import Path
+
+from edge_runtime.telemetry import Telemetry
+from edge_runtime.updates.memory import Memory
+from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed, StateFile
+from tests.edge_runtime.fakes import FakeClock
+
+
+async def test_restart_forgets_refusals_and_nothing_else(tmp_path: Path) -> None:
+    """The type, the master or the program may be others now: what was refused may be taken."""
+    refused = Installed("a" * 64, "adapter", 1, 1, message="kept as run-time adapter: x", merge_refused=True)
+    passing, permanent = (Failure("b" * 64, "x", "x", 3, is_permanent) for is_permanent in (False, True))
+    file = StateFile(tmp_path / "state.json")
+    file.store(
+        DeviceState(
+            None,
+            "default",
+            entries={"router": Entry(refused, previous=refused)},
+            failures={"passing": passing, "permanent": permanent},
+        )
+    )
+    memory = Memory(file, DeviceState(None, "default"), FakeClock(), 10.0, lambda: 0.5, Telemetry())
+    await memory.load()
+    entry = memory.state.entries["router"]
+    assert entry.previous is not None
+    assert not entry.active.merge_refused
+    assert not entry.previous.merge_refused
+    assert memory.state.failures == {"passing": passing}
