@@ -27,6 +27,9 @@ from edge_runtime.errors import (
 )
 from edge_runtime.updates.pacing import parse_retry_after
 
+MAX_ETAG_CHARS = 200
+"""Longest ETag to be sent back: a digest has 64 characters, and the header must stay one that any server takes."""
+
 _RESUMES = 5
 """Times that one download is resumed at once, each time having come further, before it is left to the next attempt."""
 
@@ -103,7 +106,7 @@ class HttpFetcher:
                 return ChannelAnswer(None, etag)
             self._verify_success(answer, 200)
             document = b"".join([piece async for piece in _body(answer, MAX_CHANNEL_BYTES)])
-            return ChannelAnswer(document, answer.headers.get("ETag"))
+            return ChannelAnswer(document, _usable_etag(answer.headers.get("ETag")))
 
     async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
         async with self._get(f"/recipes/{recipe_id}", {}) as answer:
@@ -121,6 +124,16 @@ class HttpFetcher:
         await self._download(f"/generators/{generator_id}/bank", digest, max_bytes, destination)
 
     async def _download(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                await self._complete(url, digest, max_bytes, destination)
+        except TimeoutError as error:
+            raise CloudUnreachableError(
+                f"{url}: not complete within {self._deadline_seconds:g} s, to be resumed later",
+                "the cloud or the network is slow",
+            ) from error
+
+    async def _complete(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
         partial = destination.with_name(f"{digest}.part")
         try:
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -222,6 +235,11 @@ async def _body(answer: httpx2.Response, max_bytes: int) -> AsyncIterator[bytes]
     announced = answer.headers.get("Content-Length")
     if announced is not None and count != int(announced):
         raise DownloadError(f"{answer.request.url.path}: expected {announced} bytes, got {count}")
+
+
+def _usable_etag(etag: str | None) -> str | None:
+    """An ETag that can be sent back; without one the channel is asked for in full."""
+    return etag if etag and len(etag) <= MAX_ETAG_CHARS and etag.isascii() and etag.isprintable() else None
 
 
 def _verify_sha256(found: str, expected: str, what: str) -> None:

@@ -194,3 +194,22 @@ async def test_unwritable_destination_is_an_output_error(
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "file" / "b")
+
+
+@pytest.mark.parametrize("etag", ['"\xe9"', '"' + "x" * 10_000 + '"'])
+async def test_etag_that_cannot_be_sent_back_is_forgotten(cloud: FakeCloud, fetcher: HttpFetcher, etag: str) -> None:
+    cloud.publish(cloud.make("router"))
+    cloud.fail("/channels/", headers={"ETag": etag})
+    first = await fetcher.fetch_channel("default", None)
+    assert first.etag is None
+    assert (await fetcher.fetch_channel("default", first.etag)).document == first.document
+
+
+async def test_deadline_is_for_a_download_with_all_its_resumes(cloud: FakeCloud, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/bundles/", cut_after=wanted.bundle_bytes // 4 + 1, delay_seconds=0.5)
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=20.0) as client:
+        with pytest.raises(CloudUnreachableError):
+            await HttpFetcher(client, 1.2, lambda: NOW).download_bundle(
+                wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b"
+            )
