@@ -12,6 +12,7 @@
 Every name is made of digests, never of what a cloud or a client chose. Which files are needed is decided elsewhere.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Set
@@ -24,6 +25,14 @@ from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
 
 _ROLLBACK = "rollback-"
+
+
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether a file could not be read for want of descriptors or memory, which says nothing of the file."""
+    return error.errno in _SHORTAGES
 
 
 class DataDirectory:
@@ -119,8 +128,11 @@ class DataDirectory:
         return names
 
     def has_requests(self) -> bool:
-        """Whether the command line has asked for something."""
-        return any(self._requests.glob(f"{_ROLLBACK}*"))
+        """Whether the command line has asked for something; not, as long as that cannot be seen."""
+        try:
+            return any(self._requests.glob(f"{_ROLLBACK}*"))
+        except OSError:
+            return False
 
     def remove_unfinished(self) -> None:
         """Delete what a killed process left half written; downloads stay, to be resumed. Before anything else runs."""

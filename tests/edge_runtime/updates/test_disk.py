@@ -7,6 +7,7 @@ import pytest
 from contract.errors import ContractError
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.updates.disk import DataDirectory
+from tests.edge_runtime.full_disk import no_descriptors
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -70,3 +71,12 @@ def test_requests_are_taken_once_and_only_for_names(tmp_path: Path) -> None:
     assert not disk.has_requests()
     with pytest.raises(ContractError):
         disk.request_rollback("../../etc/passwd")
+
+
+def test_requests_are_not_seen_while_no_file_can_be_opened(tmp_path: Path) -> None:
+    """The daemon looks for them every second, outside of what a failed tick is caught by."""
+    disk = DataDirectory(tmp_path)
+    disk.request_rollback("router")
+    with no_descriptors():
+        assert not disk.has_requests()
+    assert disk.has_requests()
