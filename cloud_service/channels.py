@@ -187,6 +187,20 @@ class ChannelService:
         raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
 
 
+def verify_not_reserved(name: str, edge_model_id: str, field: str = "name") -> None:
+    """Return when a specialization for this edge model may have this name.
+
+    Raises:
+        InvalidRequestError: Devices serve the model itself under it.
+    """
+    if name in (BASE_NAME, edge_model_id):
+        raise InvalidRequestError(
+            f"{field}: {name!r} belongs to the base model on every device",
+            "publish it under another name",
+            code="reserved_name",
+        )
+
+
 def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
     try:
         rule(name)
@@ -196,12 +210,7 @@ def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
 
 def _specialization(name: str, lora: StoredLora) -> Specialization:
     recipe = parse_recipe(lora.recipe)
-    if name in (BASE_NAME, recipe.edge_model_id):
-        raise InvalidRequestError(
-            f"the name {name!r} belongs to the base model on every device",
-            "publish it under another name",
-            code="reserved_name",
-        )
+    verify_not_reserved(name, recipe.edge_model_id)
     return Specialization(
         name=name,
         bundle_id=lora.bundle_id,

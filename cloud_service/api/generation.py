@@ -8,7 +8,7 @@ from cloud_service.api.artifacts import OCTETS
 from cloud_service.api.conditional import choose_media_type
 from cloud_service.api.schemas import GenerateLoraAnswer, GenerateLoraBody
 from cloud_service.api.translation import verify_json
-from cloud_service.channels import ChannelService
+from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.service import GeneratedLora, LoraService
 
 _JSON = "application/json"
@@ -46,7 +46,11 @@ async def generate_and_publish(service: LoraService, channels: ChannelService, b
     Raises:
         CloudError: As for `LoraService.generate` and `ChannelService.publish`.
     """
-    answer = await service.generate(body.to_request())
+    request = body.to_request()
+    if body.publish is not None:
+        served = service.catalog.select(request.generator, request.edge_model)
+        verify_not_reserved(body.publish.name, served.info.edge_model_id, "publish.name")
+    answer = await service.generate(request)
     bind_contextvars(
         generator=answer.recipe.generator_id,
         bundle_id=answer.lora.bundle_id,

@@ -17,8 +17,9 @@ from cloud_service.generation import GeneratorInfo, ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, LoraRequest
 from cloud_service.task import Example, TaskDescription, Tool
+from contract.errors import ContractError
 from contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
-from contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN
+from contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
 
 _MAX_MODEL_ID_CHARS = 200
 
@@ -42,8 +43,16 @@ def _verify_few(fields: Any, most: int) -> Any:
     return fields
 
 
+def _verify_name(name: str) -> str:
+    # The pattern stands in the OpenAPI schema; one rule does not fit into it.
+    try:
+        return verify_name(name)
+    except ContractError as e:
+        raise ValueError(str(e)) from e
+
+
 _Text = Annotated[str, AfterValidator(_verify_unicode)]
-_Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+_Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), AfterValidator(_verify_name)]
 _DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
 _Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 

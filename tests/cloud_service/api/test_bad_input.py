@@ -82,6 +82,26 @@ async def test_field_that_is_none_is_named_with_what_was_expected(
 
 
 @pytest.mark.parametrize(
+    ("channel", "name", "code", "told"),
+    [
+        ("a..b", "mail", "invalid_request", "publish.channel: expected a name"),
+        ("kitchen", "a..b", "invalid_request", "publish.name: expected a name"),
+        ("kitchen", "base", "reserved_name", "publish.name: 'base'"),
+        ("kitchen", "tiny-edge", "reserved_name", "publish.name: 'tiny-edge'"),
+    ],
+)
+async def test_target_that_nothing_can_be_published_to_is_refused_before_anything_is_made(
+    http: httpx2.AsyncClient, generator: FakeGenerator, channel: str, name: str, code: str, told: str
+) -> None:
+    task = {"description": "Sort each mail."}
+    response = await http.post("/generate-lora", json=task | {"publish": {"channel": channel, "name": name}})
+    assert generator.batches == []
+    error = await _verify(http, response, 422, code)
+    assert told in error["message"]
+    assert not (await http.post("/generate-lora", json=task)).json()["cached"]
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         (b'{"description": "\xff\xfe"}', "UTF-8"),

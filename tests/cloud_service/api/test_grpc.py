@@ -101,6 +101,11 @@ async def test_publish_in_the_request_publishes(generator_stub: stubs.GeneratorS
         ),
         (pb.GenerateLoraRequest(description="a", generator="other"), "INVALID_ARGUMENT", "unknown_generator"),
         (pb.GenerateLoraRequest(description="a", edge_model="other"), "INVALID_ARGUMENT", "unknown_edge_model"),
+        (
+            pb.GenerateLoraRequest(description="a", publish=pb.PublishTarget(channel="c", name="base")),
+            "INVALID_ARGUMENT",
+            "reserved_name",
+        ),
         (pb.GenerateLoraRequest(description="word " * 250), "INVALID_ARGUMENT", "prompt_too_long"),
         (pb.GenerateLoraRequest(description="CRASH"), "INTERNAL", "generation_failed"),
     ],
