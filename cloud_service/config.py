@@ -59,7 +59,10 @@ class CloudSettings(BaseSettings):
         default=1024**3, ge=0, description="Bundles kept; the least recently used are evicted and rebuilt on demand."
     )
     recipe_ttl_seconds: int = Field(
-        default=90 * 86400, ge=60, description="How long an unpublished recipe is kept after its last use."
+        default=90 * 86400,
+        ge=60,
+        description="How long an unpublished recipe is kept after the last generation request for it; downloads do not "
+        "count.",
     )
     device_ttl_seconds: int = Field(
         default=86400, ge=1, description="How long a device that went silent stays in the listing."

@@ -3,8 +3,8 @@
 Rules every adapter keeps, and the contract test proves for each:
 - What a call returned is still there after a restart.
 - A channel changes by compare-and-swap only, so that concurrent writers lose nothing.
-- Recipes stay until unused for the configured time, those that were published for ever. Bundles live under a byte
-  budget and may be gone at any moment: the service rebuilds them.
+- Recipes stay until no generation request led to them for the configured time, those that were published for ever;
+  downloads renew nothing. Bundles live under a byte budget and may be gone at any moment: the service rebuilds them.
 - A lease ends by itself. It saves work; nothing relies on it for correctness.
 - Every failure is a `StoreUnavailableError`.
 
@@ -49,7 +49,7 @@ class LoraStore(Protocol):
     """Recipes kept long, bundles under a byte budget."""
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
-        """What an equal request led to; using it renews its time."""
+        """What an equal request led to; asking for it renews its time, and that of its recipe."""
         ...
 
     async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:

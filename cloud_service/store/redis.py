@@ -140,7 +140,7 @@ class RedisStore:
     Args:
         url: `redis://`, `rediss://` or `unix://`.
         bundle_budget_bytes: Sum of the lengths of all bundles kept.
-        recipe_ttl_seconds: How long an unpublished recipe outlives its last use.
+        recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         timeout_seconds: Longest wait for a free connection, for a new one, and for an answer.
     """

@@ -52,7 +52,7 @@ class SqliteStore:
     Args:
         path: The file; made, with its folder, when absent.
         bundle_budget_bytes: Sum of the lengths of all bundles kept.
-        recipe_ttl_seconds: How long an unpublished recipe outlives its last use.
+        recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         timeout_seconds: Longest wait for another process's lock.
 

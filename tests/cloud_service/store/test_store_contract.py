@@ -124,6 +124,20 @@ async def test_use_renews_the_time_of_a_recipe(backend: StoreBackend) -> None:
     assert await store.load_recipe(lora.recipe_id) == lora.recipe
 
 
+async def test_downloads_do_not_renew_the_time_of_a_recipe(backend: StoreBackend) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.4)
+    lora, bundle = _lora("one")
+    await store.store_generation("key", lora, bundle)
+    deadline = time.monotonic() + 0.6
+    while time.monotonic() < deadline:
+        await store.load_lora(lora.bundle_id)
+        await store.load_bundle(lora.bundle_id)
+        await store.load_recipe(lora.recipe_id)
+        await asyncio.sleep(0.05)
+    assert await store.load_recipe(lora.recipe_id) is None
+    assert await store.load_lora(lora.bundle_id) is None
+
+
 async def test_channel_changes_only_from_the_expected_version(backend: StoreBackend) -> None:
     store = await backend.open()
     assert not await store.swap_channel("c", 1, 2, b"two")
