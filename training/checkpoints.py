@@ -91,7 +91,7 @@ def start_digest(parameters: Mapping[str, Tensor], origin: str) -> str:
     digest = hashlib.sha256(origin.encode())
     for name, value in sorted(parameters.items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
