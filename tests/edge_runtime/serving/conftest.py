@@ -1,0 +1,52 @@
+"""The HTTP interface over slots whose engines are fakes: `base`, and a specialization `router`."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from contract.names import BASE_NAME
+from edge_runtime.serving.api import create_app
+from edge_runtime.serving.slots import Revision, SlotTable
+from tests.edge_runtime.fakes import FakeLoader
+from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
+
+
+@pytest.fixture
+def loader() -> Iterator[FakeLoader]:
+    fake = FakeLoader()
+    yield fake
+    fake.hold.set()
+    fake.step.set()
+
+
+@pytest.fixture
+def device() -> FakeDevice:
+    return FakeDevice()
+
+
+@pytest.fixture
+def telemetry() -> RecordingTelemetry:
+    return RecordingTelemetry()
+
+
+@pytest.fixture
+async def slots(loader: FakeLoader, tmp_path: Path) -> AsyncIterator[SlotTable]:
+    table = SlotTable(loader, max_resident=4, max_queue=2)
+    for name, text, bundle in ((BASE_NAME, "plain words", None), ("router", "call get_weather now", BUNDLE)):
+        path = tmp_path / f"{name}.gguf"
+        path.write_text(text)
+        table.activate(await table.prepare(Revision(name, bundle, "merged" if bundle else "base", path)))
+    yield table
+    loader.hold.set()
+    await table.close()
+
+
+@pytest.fixture
+async def client(
+    slots: SlotTable, device: FakeDevice, telemetry: RecordingTelemetry
+) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(create_app(slots, device, telemetry), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as made:
+        yield made

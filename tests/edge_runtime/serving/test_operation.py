@@ -1,0 +1,96 @@
+"""What the HTTP interface tells of itself: models, status, records, metrics, schema."""
+
+import logging
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.edge_runtime.serving.fake_device import BUNDLE, RecordingTelemetry
+from tests.edge_runtime.serving.wire import chat
+
+
+async def test_request_id_is_kept_when_it_is_harmless(client: httpx2.AsyncClient) -> None:
+    for sent, kept in (("abc-123", True), ("x" * 65, False), ("a\tb", False), ("", False)):
+        answer = await client.get("/health/live", headers={"X-Request-ID": sent})
+        assert (answer.headers["x-request-id"] == sent) is kept
+
+
+async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) -> None:
+    listed = (await client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    base, router, late = listed["data"]
+    assert (base["id"], base["state"], base["bundle_id"]) == ("org/Nano-Edge", "base", None)
+    assert router == {
+        "object": "model",
+        "owned_by": "loragen",
+        "id": "router",
+        "state": "merged",
+        "bundle_id": BUNDLE,
+        "failed_bundle_id": None,
+        "message": "",
+        "created": 0,
+        "merge_seconds": 0.5,
+        "survival": 0.98,
+        "survival_mean": 0.99,
+        "prompt_tokens": None,
+        "resident": True,
+    }
+    assert late["state"] == "pending"
+    assert (await client.get("/v1/models/router")).json() == router
+    assert (await client.get("/v1/models/org/Nano-Edge")).json() == base
+    assert (await client.get("/v1/models/base")).json() == base
+
+
+async def test_status_is_the_report(client: httpx2.AsyncClient) -> None:
+    report = (await client.get("/status")).json()
+    assert report["device_id"] == "dev"
+    assert [model["id"] for model in report["models"]] == ["org/Nano-Edge", "router", "late"]
+
+
+async def test_one_record_for_each_request_and_no_prompt_in_it(
+    client: httpx2.AsyncClient, telemetry: RecordingTelemetry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("edge_runtime").setLevel(logging.DEBUG)
+    secret = "swordfish"
+    for stream in (False, True):
+        await client.post(
+            "/v1/chat/completions",
+            json={"model": "router", "messages": [{"role": "user", "content": secret}], "stream": stream},
+        )
+    await client.post("/v1/completions", json={"model": secret, "prompt": secret})
+    first, second, refused = telemetry.records
+    assert (first.route, first.status, first.model, first.streamed) == ("/v1/chat/completions", 200, "router", False)
+    assert second.streamed
+    for record in (first, second):
+        assert record.fingerprint == f"merged-{BUNDLE}"
+        assert (record.prompt_tokens, record.completion_tokens, record.finish_reason) == (15, 3, "stop")
+        assert record.first_token_seconds is not None
+        assert record.duration_seconds > 0
+    assert (refused.status, refused.error, refused.model) == (404, "model_not_found", None)
+    captured = capfd.readouterr()
+    assert "router" in captured.out + captured.err
+    assert secret not in captured.out + captured.err
+
+
+async def test_metrics_count_what_happened(client: httpx2.AsyncClient) -> None:
+    await client.post("/v1/chat/completions", json=chat())
+    await client.post("/v1/chat/completions", json=chat(model="nobody"))
+    text = (await client.get("/metrics")).text
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found["loragen_edge_requests_total", "/v1/chat/completions", "200"] == 1
+    assert found["loragen_edge_requests_total", "/v1/chat/completions", "404"] == 1
+    assert found["loragen_edge_tokens_total", "completion"] == 3
+    assert found["loragen_edge_tokens_total", "prompt"] == 8
+    assert found["loragen_edge_time_to_first_token_seconds_count", "merged"] == 1
+    assert found["loragen_edge_decode_tokens_per_second_count", "merged"] == 1
+    assert "nobody" not in text
+
+
+async def test_openapi_describes_the_bodies(client: httpx2.AsyncClient) -> None:
+    schema = (await client.get("/openapi.json")).json()
+    assert set(schema["components"]["schemas"]) >= {"CompletionBody", "ChatCompletionBody"}

@@ -1,0 +1,183 @@
+"""Requests that get an error instead of an answer: the status, the body, and that the service goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from edge_runtime.serving.api import create_app
+from edge_runtime.serving.schemas import MAX_BODY_BYTES
+from edge_runtime.serving.slots import SlotTable
+from tests.edge_runtime.fakes import FakeLoader, eventually
+from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
+from tests.edge_runtime.serving.wire import chat, events
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"model": "base", "prompt": "\xff"}', "expected UTF-8, found invalid start byte at byte 29"),
+        (b'{"mod', "expected JSON, found a fault at character 1"),
+        (b"[" * 100_000, "deeper nesting"),
+        (b'{"model": "base", "prompt": "x", "max_tokens": ' + b"9" * 9_000 + b"}", "numbers of reasonable length"),
+        (b'{"model": "base", "prompt": "\\ud800"}', "prompt"),
+        (b'{"model": "base", "prompt": ["\\ud800"]}', "lone surrogate"),
+        (b'{"model": "base", "prompt": ["a", "b"]}', "at most 1 item"),
+        (b'{"model": "base", "prompt": []}', "at least 1 item"),
+        (b"{" + b", ".join(b'"%d": 0' % field for field in range(200)) + b"}", "at most 128 fields, found 200"),
+    ],
+)
+async def test_body_that_cannot_be_read_is_told_what_is_wrong(
+    client: httpx2.AsyncClient, body: bytes, told: str
+) -> None:
+    answer = await client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "invalid_request"
+    assert told in error["message"]
+    assert "parsing the body" not in error["message"]
+
+
+REFUSED = [
+    ({"messages": []}, 400, "invalid_request"),
+    ({"messages": "hi"}, 400, "invalid_request"),
+    ({"messages": [{"role": "king", "content": "x"}]}, 400, "invalid_request"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 400, "invalid_request"),
+    ({"temperature": 3}, 400, "invalid_request"),
+    ({"temperature": "hot"}, 400, "invalid_request"),
+    ({"top_p": 0}, 400, "invalid_request"),
+    ({"max_tokens": 0}, 400, "invalid_request"),
+    ({"stop": [""]}, 400, "invalid_request"),
+    ({"stop": ["x"] * 17}, 400, "invalid_request"),
+    ({"model": ""}, 400, "invalid_request"),
+    ({"model": 5}, 400, "invalid_request"),
+    ({"model": "nobody"}, 404, "model_not_found"),
+    ({"model": "../../etc/passwd"}, 404, "model_not_found"),
+    ({"model": "late"}, 503, "not_ready"),
+    ({"n": 2}, 400, "unsupported_parameter"),
+    ({"logprobs": True}, 400, "unsupported_parameter"),
+    ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
+    ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter"),
+    ({"logit_bias": {"5": 1}}, 400, "unsupported_parameter"),
+    ({"guided_choice": ["a", "b"]}, 400, "unsupported_parameter"),
+    ({"structured_outputs": {"regex": "a|b"}}, 400, "invalid_request"),
+    ({"structured_outputs": {"choice": []}}, 400, "invalid_request"),
+    ({"structured_outputs": {"choice": [""]}}, 400, "invalid_request"),
+    ({"structured_outputs": {"choice": ["x"] * 257}}, 400, "invalid_request"),
+]
+
+
+@pytest.mark.parametrize(("change", "status", "code"), REFUSED)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refused_request_has_a_whole_error_body(
+    client: httpx2.AsyncClient, change: dict[str, Any], status: int, code: str, stream: bool
+) -> None:
+    """Before the first token an error is a status and a body, streamed or not, and the service goes on."""
+    answer = await client.post("/v1/chat/completions", json={**chat(stream=stream), **change})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["code"] == code
+    assert error["message"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+    assert set(error) == {"code", "message", "hint", "request_id", "type"}
+    assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+
+
+async def test_neutral_parameters_are_let_through(client: httpx2.AsyncClient) -> None:
+    body = chat(
+        n=1, user="me", metadata={"a": "b"}, tools=[], response_format={"type": "text"}, logit_bias={}, store=True
+    )
+    assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_over_long_prompt_is_refused_with_both_numbers(client: httpx2.AsyncClient, stream: bool) -> None:
+    answer = await client.post("/v1/completions", json={"model": "base", "prompt": "x" * 80, "stream": stream})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert "81 tokens" in error["message"]
+    assert "64" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"model": "\xff"}', b"[" * 50_000, b'{"model":' * 5_000],
+)
+async def test_body_that_is_no_request_is_refused(client: httpx2.AsyncClient, data: bytes) -> None:
+    answer = await client.post("/v1/completions", content=data, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "multipart/form-data", ""])
+async def test_other_content_type_is_refused(client: httpx2.AsyncClient, media_type: str) -> None:
+    answer = await client.post("/v1/completions", content=b"{}", headers={"Content-Type": media_type})
+    assert answer.status_code == 415
+    assert answer.json()["error"]["code"] == "unsupported_media_type"
+
+
+async def test_body_over_the_limit_is_refused_announced_or_not(client: httpx2.AsyncClient) -> None:
+    data = b'{"model": "base", "prompt": "' + b"x" * MAX_BODY_BYTES + b'"}'
+
+    async def unannounced() -> AsyncIterator[bytes]:
+        for start in range(0, len(data), 65_536):
+            yield data[start : start + 65_536]
+
+    for content in (data, unannounced()):
+        answer = await client.post("/v1/completions", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/v1/models/nobody", 404), ("/v1/completions", 405)])
+async def test_wrong_paths_have_the_same_error_body(client: httpx2.AsyncClient, path: str, status: int) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"code", "message", "hint", "request_id", "type"}
+
+
+async def test_full_queue_is_503_with_retry_after(client: httpx2.AsyncClient, loader: FakeLoader) -> None:
+    loader.hold.clear()
+    waiting = [asyncio.create_task(client.post("/v1/chat/completions", json=chat())) for _ in range(2)]
+    await eventually(lambda: loader.engines[1].prefilled)
+    answer = await client.post("/v1/chat/completions", json=chat())
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.json()["error"]["code"] == "overloaded"
+    assert (await client.get("/health/live")).status_code == 200
+    loader.hold.set()
+    assert {task.status_code for task in await asyncio.gather(*waiting)} == {200}
+
+
+async def test_model_failure_before_the_first_token_is_a_500(client: httpx2.AsyncClient, loader: FakeLoader) -> None:
+    loader.engines[1].answer = [b"NaN"]
+    answer = await client.post("/v1/chat/completions", json=chat())
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "model_output_invalid"
+
+
+async def test_model_failure_inside_a_stream_is_its_last_event(
+    client: httpx2.AsyncClient, loader: FakeLoader, telemetry: RecordingTelemetry
+) -> None:
+    loader.engines[1].answer = [b"one ", b"NaN"]
+    answer = await client.post("/v1/chat/completions", json=chat(stream=True))
+    *_, last = events(answer.text)
+    assert last["error"]["code"] == "model_output_invalid"
+    assert telemetry.records[-1].error == "model_output_invalid"
+    assert (await client.post("/v1/completions", json={"model": "base", "prompt": "hi"})).status_code == 200
+
+
+async def test_nothing_serves_yet_is_a_503(device: FakeDevice, telemetry: RecordingTelemetry) -> None:
+    device.reason = "the device is starting"
+    empty = SlotTable(FakeLoader(), 1, 1)
+    transport = httpx2.ASGITransport(create_app(empty, device, telemetry))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
+        answer = await client.post("/v1/chat/completions", json=chat())
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "starting"
+        ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["reason"]) == (503, "the device is starting")
+        assert (await client.get("/health/live")).status_code == 200
