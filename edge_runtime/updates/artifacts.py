@@ -17,7 +17,7 @@ from contract.channel import Specialization
 from contract.errors import ContractError
 from contract.recipe import parse_recipe
 from edge_runtime.errors import CloudUnreachableError, IntegrityError, OutputError, UpdateError
-from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.fetcher import Fetcher
 from edge_runtime.updates.rules import verify_announced
 
@@ -61,6 +61,7 @@ class Artifacts:
 
         Raises:
             IntegrityError: It is not there, or has been damaged; a damaged file is removed.
+            UpdateError: It cannot be read now.
             ContractError: It is malformed.
         """
         return await asyncio.to_thread(_read_bundle, self._disk.bundle(bundle_id), bundle_id)
@@ -119,12 +120,18 @@ def _open_bank(path: Path, digest: str) -> Bank:
         # Damaged on disk, or malformed though its digest is right: either way this file will not do.
         path.unlink(missing_ok=True)
         raise
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise IntegrityError(f"bank {digest} cannot be read: {error.strerror or error}", "check the disk") from error
 
 
 def _read_bundle(path: Path, bundle_id: str) -> Bundle:
     try:
         data = path.read_bytes()
     except OSError as error:
+        if is_shortage(error):
+            raise UpdateError(f"bundle {bundle_id} cannot be read now: {error.strerror}") from error
         raise IntegrityError(f"bundle {bundle_id} is not on disk: {error.strerror}", "it is fetched again") from error
     if content_id(data) != bundle_id:
         path.unlink(missing_ok=True)

@@ -14,11 +14,11 @@ from pathlib import Path
 from contract.bundle import Bundle
 from contract.gguf_adapter import write_gguf_adapter
 from contract.names import BASE_NAME
-from edge_runtime.checksum import write_checksum
-from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, OutputError
+from edge_runtime.checksum import verify_checksum, write_checksum
+from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, ModelLoadError, OutputError
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
-from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.model import EdgeModel
 from edge_runtime.updates.state import Installed, MergeSummary
 
@@ -51,7 +51,8 @@ class Installer:
         self._slots = slots
         self._now = now
         self._stopping = threading.Event()
-        self._base = disk.base(model.identity, model.type_name)
+        self._quantized = disk.base(model.identity, model.type_name)
+        self._base = self._quantized
 
     @property
     def is_stopping(self) -> bool:
@@ -69,21 +70,27 @@ class Installer:
             EdgeError: Not even the master can serve.
         """
         try:
-            if self._base.exists():
+            if self._quantized.exists():
                 try:
-                    return BaseOutcome(await self._serve(Revision(BASE_NAME, None, "base", self._base)), "")
+                    return await self._serve_base(self._quantized)
                 except EdgeError:
-                    # Written by an earlier run and damaged since; it can be made again.
-                    self._base.unlink()
-            await asyncio.to_thread(self._model.quantize_base, self._base, self._verify_running)
-            await self._note_checksum(self._base)
-            return BaseOutcome(await self._serve(Revision(BASE_NAME, None, "base", self._base)), "")
+                    if await asyncio.to_thread(_is_intact, self._quantized):
+                        # Made again, it would be the same.
+                        raise
+                    with suppress(OSError):
+                        self._quantized.unlink(missing_ok=True)
+            await asyncio.to_thread(self._model.quantize_base, self._quantized, self._verify_running)
+            await self._note_checksum(self._quantized)
+            return await self._serve_base(self._quantized)
         except MergeCancelledError:
             raise
         except EdgeError as error:
-            self._base = self._model.path
-            revision = await self._serve(Revision(BASE_NAME, None, "base", self._base))
-            return BaseOutcome(revision, f"served at the master's precision: {error}")
+            return await self._serve_base(self._model.path, f"served at the master's precision: {error}")
+
+    async def _serve_base(self, path: Path, message: str = "") -> BaseOutcome:
+        revision = await self._serve(Revision(BASE_NAME, None, "base", path))
+        self._base = path
+        return BaseOutcome(revision, message)
 
     async def attach(self, name: str, bundle_id: str, bundle: Bundle) -> Installed:
         """Serve a bundle as a run-time adapter on the base model.
@@ -91,14 +98,16 @@ class Installer:
         Raises:
             MasterError: The bundle is for another model.
             ContractError: Its numbers are not finite.
-            CanaryError, ModelLoadError, OutputError: The adapter does not work, or could not be written.
+            UpdateError, ModelLoadError, OutputError: The adapter does not work, or could not be written.
         """
         await asyncio.to_thread(self._model.verify_admitted, bundle.header)
         path = self._disk.adapter(bundle_id)
         try:
             await asyncio.to_thread(write_gguf_adapter, bundle, path, self._model.architecture)
         except OSError as error:
-            raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
+            # One that is there was written whole, and of the same bytes: a full disk keeps it from nothing.
+            if not path.exists():
+                raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
         await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
         return Installed(bundle_id, "adapter", bundle.header.prompt_tokens, int(self._now()))
 
@@ -109,7 +118,7 @@ class Installer:
             SurvivalError: Too little of the delta would survive.
             MergeCancelledError: `is_wanted` said no in the meantime, or the device is stopping.
             MergeError: It could not be merged or written.
-            CanaryError, ModelLoadError: The result does not work; its file is removed.
+            UpdateError, ModelLoadError: The result does not work; its file is removed.
         """
 
         def watch(_written: int, _total: int) -> None:
@@ -149,10 +158,9 @@ class Installer:
 
         Raises:
             MergeError: Its file is gone, or it is no longer wanted.
-            CanaryError, ModelLoadError: It does not work.
+            UpdateError, ModelLoadError: It does not work.
         """
-        type_name = installed.merge.type_name if installed.merge else self._model.type_name
-        path = self._disk.slot(installed.bundle_id, type_name)
+        path = self._merged_path(installed)
         if not path.exists():
             raise MergeError(f"{path.name} is gone")
         revision = Revision(name, installed.bundle_id, "merged", path)
@@ -160,6 +168,14 @@ class Installer:
             await self._serve(revision, is_wanted)
         else:
             self._slots.register(revision)
+
+    async def is_merged_intact(self, installed: Installed) -> bool:
+        """Whether a merged slot is on disk as it was written, so that only loading it can have failed."""
+        return await asyncio.to_thread(_is_intact, self._merged_path(installed))
+
+    def _merged_path(self, installed: Installed) -> Path:
+        type_name = installed.merge.type_name if installed.merge else self._model.type_name
+        return self._disk.slot(installed.bundle_id, type_name)
 
     async def _note_checksum(self, path: Path) -> None:
         # A slot without one serves as well; only damage to it would be found later.
@@ -181,3 +197,12 @@ class Installer:
     def _verify_running(self, _written: int = 0, _total: int = 0) -> None:
         if self._stopping.is_set():
             raise MergeCancelledError("the device is shutting down")
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a model file has its checksum, as far as it can be read now."""
+    try:
+        verify_checksum(path, required=True)
+    except ModelLoadError as error:
+        return isinstance(error.__cause__, OSError) and is_shortage(error.__cause__)
+    return True

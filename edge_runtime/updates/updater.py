@@ -3,7 +3,9 @@
 One `tick` polls when a poll is due, applies what changed, and says when it wants to be called again. Merges take longer
 and run beside it (`merge_pending`). Rules:
 - Whatever fails leaves what served before, is remembered with its reason, and is tried again later and later, unless
-  the same bytes would fail again.
+  the same bytes would fail again. It fails for its own specialization, even in a way that nobody foresaw.
+- What served is forgotten only when its bundle is missing, damaged or refused; while it merely cannot be loaded, its
+  files are kept and tried again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
 - A specialization that the channel no longer lists is unloaded and its files are deleted; a channel that cannot be had,
   or is not there, deletes nothing; nor does a device that has lost its state, until it has heard the channel.
@@ -11,6 +13,7 @@ and run beside it (`merge_pending`). Rules:
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +23,7 @@ from typing import Any
 from contract.channel import Channel, Specialization
 from contract.errors import ContractError
 from contract.names import BASE_NAME
-from edge_runtime.errors import EdgeError, MergeCancelledError, UpdateError
+from edge_runtime.errors import EdgeError, IntegrityError, MergeCancelledError, UpdateError
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.artifacts import Artifacts
@@ -33,8 +36,15 @@ from edge_runtime.updates.poller import Poller
 from edge_runtime.updates.rules import is_permanent, plan_changes, verify_wanted
 from edge_runtime.updates.state import Entry, Installed
 
+_LOG = logging.getLogger(__name__)
+
 IDLE_SECONDS = 3_600.0
 """Between two ticks when there is nothing to poll and nothing to retry."""
+
+_RETRY_CHECK_SECONDS = 1.0
+"""Between two ticks while something is due that runs beside them: a merge that is tried again."""
+
+_DOWN = "does not serve now: "
 
 
 class Updater:
@@ -54,6 +64,7 @@ class Updater:
     Attributes:
         base_message: Why the base model is not as it should be; empty when it is.
         is_restored: Whether `restore` is done.
+        is_fetching: Whether a tick is waiting for the cloud, and loses nothing when it is cancelled.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class Updater:
         self.memory = memory
         self.base_message = ""
         self.is_restored = False
+        self.is_fetching = False
         self._artifacts = artifacts
         self._installer = installer
         self._slots = slots
@@ -109,12 +121,13 @@ class Updater:
         await self._repair()
         if self.poller is not None:
             if self.poller.due_in() <= 0:
-                await self.poller.poll()
+                with self._fetching():
+                    await self.poller.poll()
             if self.poller.wanted is not None:
                 await self._follow(self.poller.wanted)
         await self._collect()
         poll_in = math.inf if self.poller is None else self.poller.due_in()
-        return min(poll_in, self.memory.due_in(), IDLE_SECONDS)
+        return min(poll_in, max(self.memory.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
 
     async def merge_pending(self) -> int:
         """Merge, one after another, what serves as an adapter and is due.
@@ -150,7 +163,8 @@ class Updater:
         try:
             with self._recorded("fetch", name, wanted.bundle_id) as record:
                 verify_wanted(wanted, self._model.model_id, self._model.digest)
-                bundle, source = await self._artifacts.bundle(wanted)
+                with self._fetching():
+                    bundle, source = await self._artifacts.bundle(wanted)
                 record(source=source)
             before = self.memory.state.entries.get(name)
             with self._recorded("attach", name, wanted.bundle_id):
@@ -158,7 +172,7 @@ class Updater:
                     installed = await self._serve_again(name, before.previous, load_now=True)
                 else:
                     installed = await self._installer.attach(name, wanted.bundle_id, bundle)
-        except (EdgeError, ContractError) as error:
+        except Exception as error:
             await self.memory.fail(name, wanted.bundle_id, error)
             return
         # Read again: while this waited, what serves may have been merged.
@@ -193,17 +207,19 @@ class Updater:
                 record(survival=merged.merge.survival if merged.merge else None)
         except MergeCancelledError:
             return
-        except (EdgeError, ContractError) as error:
+        except Exception as error:
             if not is_wanted():
                 return
             entry = self.memory.state.entries[name]
             refused = is_permanent(error)
             message = f"{'kept as' if refused else 'still a'} run-time adapter: {describe(error)}"
             if entry.active.state == "adapter":
-                kept = replace(entry.active, merge_refused=refused, message=message)
-                await self.memory.put(name, replace(entry, active=kept))
-            if not refused or entry.active.state == "merged":
-                await self.memory.fail(name, bundle_id, error)
+                kept = replace(entry, active=replace(entry.active, merge_refused=refused, message=message))
+                if refused:
+                    await self.memory.put(name, kept)
+                    return
+                await self.memory.note(name, kept)
+            await self.memory.fail(name, bundle_id, error)
             return
         if is_wanted():
             await self.memory.put(name, replace(self.memory.state.entries[name], active=merged))
@@ -228,7 +244,7 @@ class Updater:
 
     async def _roll_back(self, name: str) -> None:
         entry = self.memory.state.entries.get(name)
-        with suppress(EdgeError, ContractError), self._recorded("rollback", name):
+        with suppress(Exception), self._recorded("rollback", name):
             if entry is None or entry.previous is None:
                 raise UpdateError(f"{name}: nothing to roll back to", code="no_previous")
             before = await self._serve_again(name, entry.previous, load_now=True)
@@ -238,8 +254,17 @@ class Updater:
         try:
             with self._recorded("restore", name, entry.active.bundle_id):
                 active = await self._serve_again(name, entry.active, load_now)
-        except (EdgeError, ContractError) as error:
-            await self._without_active(name, entry)
+        except Exception as error:
+            if self.memory.state.entries.get(name) != entry:
+                # Merged meanwhile, and serving.
+                return
+            if isinstance(error, (IntegrityError, ContractError)):
+                await self._without_active(name, entry)
+            else:
+                # `_repair` tries a name again that has an entry and no slot.
+                self._slots.remove(name)
+                down = replace(entry.active, message=_DOWN + describe(error))
+                await self.memory.note(name, replace(entry, active=down))
             await self.memory.fail(name, entry.active.bundle_id, error, retry=True)
             return
         if active != entry.active:
@@ -247,41 +272,64 @@ class Updater:
 
     async def _without_active(self, name: str, entry: Entry) -> None:
         """What serves is lost on disk: go on with what served before it, when that is still there."""
-        if entry.previous is not None:
-            with suppress(EdgeError, ContractError), self._recorded("restore", name, entry.previous.bundle_id):
-                before = await self._serve_again(name, entry.previous, load_now=True)
-                await self.memory.put(name, Entry(before))
-                return
-        self._slots.remove(name)
-        await self.memory.drop(name)
+        if entry.previous is None:
+            self._slots.remove(name)
+            await self.memory.drop(name)
+        else:
+            before = Entry(entry.previous)
+            await self.memory.put(name, before)
+            await self._bring_up(name, before, load_now=True)
 
     async def _serve_again(self, name: str, installed: Installed, load_now: bool) -> Installed:
-        """Serve what served before: its merged file when that still works, else its bundle as an adapter."""
+        """Serve what served before: its merged file when that still works, else its bundle as an adapter.
+
+        Raises:
+            IntegrityError, ContractError: Neither is what it was.
+            EdgeError: It cannot be served now.
+        """
+        message = "" if installed.message.startswith(_DOWN) else installed.message
+        unusable: EdgeError | None = None
         if installed.state == "merged":
             try:
                 await self._installer.bring_up_merged(name, installed, load_now)
-                return installed
+                return replace(installed, message=message)
             except EdgeError as error:
+                unusable = error
                 self._telemetry.event("merged slot unusable", name=name, reason=describe(error))
-        bundle = await self._artifacts.stored(installed.bundle_id)
+        try:
+            bundle = await self._artifacts.stored(installed.bundle_id)
+        except (IntegrityError, ContractError):
+            if unusable is not None and await self._installer.is_merged_intact(installed):
+                raise unusable from None
+            raise
         attached = await self._installer.attach(name, installed.bundle_id, bundle)
-        return replace(attached, merge_refused=installed.merge_refused, message=installed.message)
+        return replace(attached, merge_refused=installed.merge_refused, message=message)
 
     async def _repair(self) -> None:
-        """Bring back what a request found broken on disk."""
-        for revision, _reason in list(self._slots.broken.items()):
+        """Bring back what a request found broken on disk, and try again what could not be brought back before."""
+        for revision in list(self._slots.broken):
             del self._slots.broken[revision]
             if revision.name == BASE_NAME:
-                self.base_message = (await self._installer.bring_up_base()).message
+                await self._repair_base()
                 continue
             entry = self.memory.state.entries.get(revision.name)
             if entry is not None and entry.active.bundle_id == revision.bundle_id:
                 await self._bring_up(revision.name, entry, load_now=True)
+        for name, entry in self.memory.state.entries.items():
+            if name not in self._slots.revisions() and self.memory.is_due(name):
+                await self._bring_up(name, entry, load_now=True)
+
+    async def _repair_base(self) -> None:
+        try:
+            self.base_message = (await self._installer.bring_up_base()).message
+        except EdgeError as error:
+            # The next request for it finds it broken again.
+            self.base_message = _DOWN + describe(error)
 
     async def _collect(self) -> None:
         if self.memory.is_lost and (self.poller is None or self.poller.wanted is None):
             return
-        keep = self._slots.paths_in_use()
+        keep = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.type_name)}
         for entry in self.memory.state.entries.values():
             for installed in (entry.active, entry.previous):
                 if installed is not None:
@@ -300,6 +348,14 @@ class Updater:
             self._telemetry.event("files collected", count=len(deleted))
 
     @contextmanager
+    def _fetching(self) -> Iterator[None]:
+        self.is_fetching = True
+        try:
+            yield
+        finally:
+            self.is_fetching = False
+
+    @contextmanager
     def _recorded(self, step: str, name: str, bundle_id: str | None = None) -> Iterator[Callable[..., None]]:
         """Record an attempt however it ends; what it is given may add to the record."""
         started = self._clock.monotonic()
@@ -308,6 +364,13 @@ class Updater:
         try:
             yield details.update
         except (EdgeError, ContractError) as error:
+            outcome, message = error_code(error), describe(error)
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except Exception as error:
+            _LOG.exception("%s of %s failed unexpectedly", step, name)
             outcome, message = error_code(error), describe(error)
             raise
         finally:

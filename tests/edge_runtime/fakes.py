@@ -108,6 +108,19 @@ class FakeLoader:
         return engine
 
 
+class FlakyLoader(FakeLoader):
+    """Refuses the files that `refuses` says, for as long as it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses: Callable[[Path], bool] = lambda path: False
+
+    def load(self, model: Path, adapter: Path | None) -> FakeEngine:
+        if self.refuses(adapter or model):
+            raise ModelLoadError(f"{(adapter or model).name}: cannot make a context: out of memory?")
+        return super().load(model, adapter)
+
+
 async def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until something that another thread or process does has happened."""
     deadline = time.monotonic() + seconds

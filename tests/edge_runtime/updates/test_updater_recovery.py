@@ -1,12 +1,13 @@
 """A device with a real model finds its way back: after a restart, a rollback, or damage to its files."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, files, make_settings
+from tests.edge_runtime.fakes import LONG, FakeClock, FlakyLoader, ask, device, entry, files, make_settings
 from tests.edge_runtime.full_disk import full_disk
 
 
@@ -259,3 +260,96 @@ async def test_bundle_whose_files_are_lost_gives_way_to_the_one_before(
         clock.advance(LONG)
         await parts.updater.tick()
         assert (await ask(parts, "router"))[1] == f"adapter-{second.bundle_id}"
+
+
+async def test_master_that_serves_as_the_base_is_never_deleted(tiny_master: Path, tmp_path: Path) -> None:
+    """Not even when it cannot be loaded for a while; and once there is room, the base is quantized after all."""
+    master = tmp_path / "master.gguf"
+    master.write_bytes(tiny_master.read_bytes())  # noqa: ASYNC240
+    loader = FlakyLoader()
+    with ExitStack() as full:
+        full.enter_context(full_disk(50_000))
+        async with device(make_settings(tmp_path / "edge", master, None), loader=loader) as parts:
+
+            async def repair() -> None:
+                parts.slots.broken[parts.slots.revisions()["base"]] = "out of memory"
+                await parts.updater.tick()
+
+            assert parts.slots.revisions()["base"].model == master
+            loader.refuses = lambda path: True
+            await repair()
+            assert master.exists()
+            assert "out of memory" in parts.updater.base_message
+            loader.refuses = lambda path: False
+            await repair()
+            assert "no space left" in parts.updater.base_message
+            full.close()
+            await repair()
+            assert parts.updater.base_message == ""
+            assert parts.slots.revisions()["base"].model != master
+            assert master.exists()
+
+
+async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_master: Path, tmp_path: Path) -> None:
+    loader = FlakyLoader()
+    async with device(make_settings(tmp_path / "edge", tiny_master, None), loader=loader) as parts:
+        base = parts.slots.revisions()["base"]
+        made = base.model.stat()
+        loader.refuses = lambda path: path == base.model
+        parts.slots.broken[base] = "out of memory"
+        await parts.updater.tick()
+        assert parts.slots.revisions()["base"].model == tiny_master
+        assert "at the master's precision" in parts.updater.base_message
+        loader.refuses = lambda path: False
+        parts.slots.broken[parts.slots.revisions()["base"]] = "out of memory"
+        await parts.updater.tick()
+        assert parts.slots.revisions()["base"] == base
+        assert base.model.stat().st_ino == made.st_ino
+
+
+async def test_restart_on_a_full_disk_serves_the_adapter_that_is_there(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+        await parts.updater.tick()
+        before = await ask(parts, "router")
+    with full_disk(8_000):
+        async with device(make_settings(tmp_path / "edge", tiny_master, None)) as parts:
+            assert await ask(parts, "router") == before
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+@pytest.mark.parametrize("is_bundle_there", [False, True])
+async def test_specialization_that_does_not_load_for_a_while_is_kept(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, is_merged: bool, is_bundle_there: bool
+) -> None:
+    """With the cloud away its files are all there is. Without its bundle, only a merged slot is worth keeping."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    clock, loader = FakeClock(), FlakyLoader()
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock, loader) as parts:
+        await parts.updater.tick()
+        if is_merged:
+            await parts.updater.merge_pending()
+            await parts.updater.tick()
+    if not is_bundle_there:
+        (tmp_path / f"edge/bundles/{wanted.bundle_id}.safetensors").unlink()
+    loader.refuses = lambda path: wanted.bundle_id in path.name
+    async with device(make_settings(tmp_path / "edge", tiny_master, None), clock, loader) as parts:
+        await parts.updater.tick()
+        if not is_bundle_there and not is_merged:
+            assert entry(parts, "router").state == "failed"
+            return
+        assert "does not serve now" in entry(parts, "router").message
+        attempts = parts.updater.memory.state.failures["router"].attempts
+        await parts.updater.tick()
+        assert parts.updater.memory.state.failures["router"].attempts == attempts
+        loader.refuses = lambda path: False
+        clock.advance(LONG)
+        await parts.updater.tick()
+        state = "merged" if is_merged else "adapter"
+        assert (await ask(parts, "router"))[1] == f"{state}-{wanted.bundle_id}"
+        assert entry(parts, "router").message == ""
+        assert parts.updater.memory.state.failures == {}

@@ -12,7 +12,7 @@ from edge_runtime.errors import ConfigurationError
 from edge_runtime.merge import quantize_base
 from tests.edge_runtime.conftest import TINY_SHAPE
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, files, make_settings
+from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, ask, device, entry, files, make_settings
 from tests.edge_runtime.full_disk import full_disk
 
 
@@ -167,10 +167,18 @@ async def test_disk_full_while_merging_keeps_the_adapter_and_tries_again(
         assert "no space left" in entry(parts, "router").message
         assert not [name for name in files(tmp_path / "edge/slots") if wanted.bundle_id in name]
         assert await parts.updater.merge_pending() == 0
+        first_wait = parts.updater.memory.due_in()
+        clock.advance(first_wait)
+        with full_disk(100_000):
+            assert await parts.updater.merge_pending() == 1
+        # The draws are from the upper half: the second wait is longer than the first, whatever they were.
+        assert parts.updater.memory.state.failures["router"].attempts == 2
+        assert parts.updater.memory.due_in() > first_wait
         clock.advance(LONG)
         assert await parts.updater.merge_pending() == 1
         assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
         assert entry(parts, "router").message == ""
+        assert parts.updater.memory.state.failures == {}
 
 
 async def test_disk_full_while_fetching_is_reported_and_tried_again(
@@ -192,7 +200,7 @@ async def test_disk_full_while_fetching_is_reported_and_tried_again(
 async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
     tiny_master: Path, tiny_digest: str, tmp_path: Path
 ) -> None:
-    """A small delta on a master of four bits: it is not merged, not even after a restart, and says why."""
+    """A small delta on a master of four bits: it is not merged, which is tried once after each start, and says why."""
     quantized = tmp_path / "quantized.gguf"
     quantize_base(tiny_master, quantized, "Q4_0")
     (tmp_path / "cloud").mkdir()
@@ -210,6 +218,7 @@ async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
             clock.advance(LONG)
             assert await parts.updater.merge_pending() == 0
         async with device(settings, clock) as parts:
+            assert await parts.updater.merge_pending() == 1
             assert await parts.updater.merge_pending() == 0
             assert "kept as run-time adapter" in entry(parts, "router").message
             assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
@@ -264,3 +273,34 @@ async def test_failure_of_a_newer_bundle_outlives_the_merge_of_the_one_that_serv
         clock.advance(LONG)
         await parts.updater.tick()
         assert cloud.asked("/bundles/") == fetched
+
+
+async def test_bank_that_cannot_be_read_is_gone_around(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    (tmp_path / f"edge/banks/{cloud.bank.digest}.safetensors").mkdir(parents=True)
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "adapter"
+    assert cloud.asked("/bundles/") == 1
+
+
+async def test_unforeseen_failure_is_of_one_specialization(
+    cloud: FakeCloud,
+    tiny_master: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cloud.publish(cloud.make("cursed", 1), cloud.make("other", 2))
+    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), loader=FakeLoader()) as parts:
+
+        def cursed(specialization: Specialization, *_: object) -> None:
+            if specialization.name == "cursed":
+                raise RuntimeError("a bug")
+
+        monkeypatch.setattr("edge_runtime.updates.updater.verify_wanted", cursed)
+        await parts.updater.tick()
+        assert entry(parts, "other").state == "adapter"
+        assert parts.updater.memory.state.failures["cursed"].code == "internal_error"
+        assert "a bug" in caplog.text
