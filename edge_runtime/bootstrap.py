@@ -8,6 +8,7 @@ then the models are closed.
 import asyncio
 import contextlib
 import random
+import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import httpx2
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
@@ -37,6 +39,9 @@ from edge_runtime.updates.model import MasterModel
 from edge_runtime.updates.poller import Poller
 from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.updater import Updater
+
+_BACKLOG = 64
+"""Connections that wait to be accepted, and that asyncio accepts in one go, before any of them can be refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ async def assemble(
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
         telemetry.gauge("channel_version", "Newest version seen.", lambda: memory.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link)
+        slots.on_broken = daemon.nudge
         yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, disk, telemetry)
 
 
@@ -127,7 +133,8 @@ async def serve(settings: EdgeSettings) -> None:
                 host=settings.host,
                 port=settings.port,
                 # Of uvicorn's parsers the one that bounds a request's head (16 KiB), whatever else is installed.
-                http="h11",
+                http=_BoundedH11,
+                backlog=_BACKLOG,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -163,6 +170,19 @@ async def serve(settings: EdgeSettings) -> None:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+class _BoundedH11(H11Protocol):
+    """Hangs up on new connections once the open ones have half of the file descriptors.
+
+    The other half is for models, downloads and the state. uvicorn's own limit is looked at when a request has arrived.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit != resource.RLIM_INFINITY and len(self.connections) > limit // 2:
+            transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -1,8 +1,9 @@
 """The daemon: `run()` around the updater's `tick()`, beside its merges and the link to the cloud.
 
 Rules: a tick that fails in a way nobody foresaw is logged and tried again, and never ends serving; one merge run at a
-time; at the end the merge in progress is abandoned, its specialization going on as an adapter next time. The HTTP
-server is started and stopped by `bootstrap`.
+time; a tick that waits for the cloud gives way to the command line, whose requests the next one takes first; at the end
+the tick and the merge in progress are abandoned, which leaves no more than a kill would. The HTTP server is started and
+stopped by `bootstrap`.
 """
 
 import asyncio
@@ -49,12 +50,19 @@ class Daemon:
         self._link = link
         self._nudge = asyncio.Event()
         self._stop = asyncio.Event()
+        self._ticking: asyncio.Task[float] | None = None
 
     def stop(self) -> None:
         """End `run` soon."""
         self._stop.set()
         self._nudge.set()
         self._updater.stop()
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+    def nudge(self) -> None:
+        """Tick at once, or again."""
+        self._nudge.set()
 
     async def run(self) -> None:
         """Bring up what was there, then follow the channel until `stop`.
@@ -72,6 +80,8 @@ class Daemon:
         try:
             while not self._stop.is_set():
                 delay = await self._tick()
+                if self._stop.is_set():
+                    break
                 if merging is None or merging.done():
                     merging = asyncio.create_task(self._merge())
                 await self._report()
@@ -85,13 +95,26 @@ class Daemon:
                 await merging
 
     async def _tick(self) -> float:
+        self._ticking = asyncio.create_task(self._updater.tick())
         try:
-            return await self._updater.tick()
+            await self._watch_requests(self._ticking)
+            return self._ticking.result()
+        except asyncio.CancelledError:
+            if not self._ticking.cancelled():
+                # It is this daemon that is cancelled.
+                self._ticking.cancel()
+                raise
+            return 0.0
         except EdgeError as error:
             _LOG.warning("update failed: %s", error)
         except Exception:
             _LOG.exception("update failed unexpectedly")
         return UNFORESEEN_SECONDS
+
+    async def _watch_requests(self, ticking: asyncio.Task[float]) -> None:
+        while not (await asyncio.wait({ticking}, timeout=REQUEST_CHECK_SECONDS))[0]:
+            if await asyncio.to_thread(self._disk.has_requests) and self._updater.is_fetching:
+                ticking.cancel()
 
     async def _merge(self) -> None:
         try:

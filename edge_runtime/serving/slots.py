@@ -12,7 +12,7 @@ What a revision is made of and whether it is fit to serve is decided by `updates
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,8 @@ class SlotTable:
         self._uses = itertools.count(1)
         self.broken: dict[Revision, str] = {}
         """Revisions that failed to load when a request wanted them, and why; `updates` repairs and clears them."""
+        self.on_broken: Callable[[], None] = lambda: None
+        """Called when there is a new one in `broken`."""
 
     @property
     def max_resident(self) -> int:
@@ -204,6 +206,7 @@ class SlotTable:
             return await self._load(revision)
         except ModelLoadError as error:
             self.broken[revision] = str(error)
+            self.on_broken()
             raise
         finally:
             self._loading -= 1

@@ -1,7 +1,10 @@
 """The device as a process of its own: it comes up, follows, serves, and stops when told to."""
 
+import asyncio
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -12,7 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
 
+from edge_runtime.bootstrap import _BoundedH11, _Server
 from tests.edge_runtime.fake_cloud import FakeCloud
 
 
@@ -136,3 +143,30 @@ def test_port_that_is_taken_is_a_clear_error(tiny_master: Path, tmp_path: Path, 
             assert process.wait(60) == 1
     assert "EDGE_PORT" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+async def test_connections_leave_half_of_the_descriptors_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle connections are enough to use them all up; who is over the limit is hung up on, the others are answered."""
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (6, 6))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        server = _Server(uvicorn.Config(answering, http=_BoundedH11, log_config=None, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            reader, refused = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            reader, writer = open_ones[0]
+            writer.write(b"GET / HTTP/1.1\r\nHost: device\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 204")
+            for _, each in (*open_ones, (reader, refused)):
+                each.close()
+        finally:
+            server.should_exit = True
+            await serving

@@ -1,6 +1,7 @@
 """The loop around the tick, with time that moves only when the daemon waits."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,56 @@ async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_master: P
         await parts.daemon.run()
         assert parts.slots.revisions() == {}
     assert not list((tmp_path / "edge/slots").iterdir())
+
+
+async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    first, second = cloud.make("router", 1), cloud.make("router", 2)
+    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, cloud_timeout_seconds=100)
+    clock = FakeClock()
+    async with assemble(settings, FakeLoader(), clock) as parts:
+        await parts.updater.restore()
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            parts.updater.poller.hurry()  # type: ignore[union-attr]
+            await parts.updater.tick()
+    cloud.fail("/channels/", delay_seconds=100)
+    asked = cloud.asked("/channels/")
+    async with assemble(settings, FakeLoader(), clock) as parts:
+        running = asyncio.create_task(parts.daemon.run())
+        await eventually(lambda: cloud.asked("/channels/") > asked)
+        parts.disk.request_rollback("router")
+        await eventually(lambda: parts.updater.memory.state.entries["router"].held == second.bundle_id)
+        await eventually(lambda: parts.updater.is_fetching)
+        stopped = time.monotonic()
+        parts.daemon.stop()
+        await running
+        assert time.monotonic() - stopped < 20
+
+
+async def test_slot_that_a_request_finds_broken_is_repaired_at_once(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+) -> None:
+    """Nothing else would wake a device without a cloud within the hour."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), FakeLoader(), FakeClock()) as parts:
+        await parts.updater.restore()
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, None), FakeLoader(), StandingClock()) as parts:
+        running = asyncio.create_task(parts.daemon.run())
+        await eventually(lambda: parts.updater.is_restored)
+        slot = parts.slots.revisions()["router"]
+        parts.slots.register(slot)
+        slot.model.unlink()
+        with pytest.raises(ModelLoadError):
+            await ask(parts, "router")
+        await eventually(lambda: parts.slots.revisions()["router"] != slot)
+        assert (await ask(parts, "router"))[1].endswith(wanted.bundle_id)
+        parts.daemon.stop()
+        await running
 
 
 class RefusingLoader(FakeLoader):

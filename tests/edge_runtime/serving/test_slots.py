@@ -144,9 +144,12 @@ async def test_swap_while_a_slot_is_being_loaded_answers_with_the_new_one(
 async def test_file_that_does_not_load_is_remembered_as_broken(slots: SlotTable, tmp_path: Path) -> None:
     broken = revision(tmp_path, "router", "damaged")
     slots.register(broken)
+    calls: list[bool] = []
+    slots.on_broken = lambda: calls.append(broken in slots.broken)
     with pytest.raises(ModelLoadError, match="damaged"):
         await ask(slots, "router")
     assert "damaged" in slots.broken[broken]
+    assert calls == [True]
 
 
 async def test_discarded_candidate_is_closed(slots: SlotTable, loader: FakeLoader, tmp_path: Path) -> None:
