@@ -72,7 +72,10 @@ class CloudSettings(BaseSettings):
     max_delay_ms: float = Field(default=5.0, ge=0, description="Longest wait of a prompt for others to join its batch.")
     max_queue: int = Field(default=64, ge=1, description="Most waiting prompts; beyond it, 503 with Retry-After.")
     request_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Longest time for one generation, queue included."
+        default=30.0,
+        gt=0,
+        description="Longest time for one generation, queue included. A model that takes longer makes the service not "
+        "ready, and not live after four times that.",
     )
     body_timeout_seconds: float = Field(default=10.0, gt=0, description="Longest time for a request body to arrive.")
     lease_seconds: float = Field(
