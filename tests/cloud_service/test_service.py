@@ -189,7 +189,7 @@ async def test_failures_are_not_cached_and_leave_the_service_alive(
 async def test_slow_model_is_a_deadline_error_and_the_service_goes_on(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
-    service = services(await backend.open(), generator, request_timeout_seconds=0.1)
+    service = services(await backend.open(), generator, request_timeout_seconds=1)
     generator.gate.clear()
     with pytest.raises(DeadlineError):
         await service.generate(_request("sort the mail"))
