@@ -13,7 +13,7 @@ from pathlib import Path
 
 from training.families.classify import load_data_sets
 from training.families.extract import load_messages
-from training.families.tools import load_tools
+from training.families.tools import is_held_out, load_test_services, load_tools
 
 INPUTS = 120
 TOOLS = {
@@ -82,13 +82,16 @@ def _classifier(data: Path) -> dict[str, object]:
 
 
 def _extraction(data: Path) -> dict[str, object]:
+    services = load_test_services(data)
+    routed = {u for t in load_tools(data) if not is_held_out(t, services) for u in t.utterances["train"]}
+    messages = {i for i in load_messages(data)["city"]["test"] if i.input not in routed}
     return _task(
         "city-extraction",
         {
             "description": "Extract the name of the city from the message.",
             "output_format": "the value as written in the message",
         },
-        [(i.input, i.output) for i in sorted(set(load_messages(data)["city"]["test"]), key=lambda i: i.input)],
+        [(i.input, i.output) for i in sorted(messages, key=lambda i: i.input)],
     )
 
 

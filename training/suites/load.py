@@ -1,8 +1,9 @@
 """Loads every suite from the packed public data, the same in every call: near to far, `reasoning` last."""
 
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str
         split: `validation`, to choose settings; `test`, to report.
         sizes: How much is drawn; a smaller draw of tasks is no subset of a larger one.
         names: Which suites; the others are not drawn.
+
+    An input that training draws, for whatever family and but for case, white space and punctuation, is not scored.
     """
     services = load_test_services(data)
     tools = load_tools(data)
@@ -95,6 +98,11 @@ def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str
         new = drawn(rng, [task for task in asked if task.name not in SIBLINGS and task.name not in SAME_TASK])
         return in_turn(rng, [labelled_tasks(rng, labelled, False, split, sizes), new], sizes.tasks)
 
+    drawn_for_training = {bare_text(text) for known in seen for text in known.utterances["train"]}
+    drawn_for_training |= {bare_text(i.input) for by in messages.values() for i in by["train"]}
+    drawn_for_training |= {bare_text(i.input) for task in published if is_seen(task) for i in task.instances["train"]}
+    drawn_for_training |= {bare_text(text) for labelled in data_sets for text, _ in labelled.texts["train"]}
+
     makers: dict[str, Callable[[random.Random], Sequence[SuiteTask]]] = {
         "tasks-seen": tasks_seen,
         "tasks-paraphrased": tasks_paraphrased,
@@ -106,11 +114,25 @@ def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str
         "tasks-unseen": unseen,
         "reasoning": lambda rng: reasoning_tasks(rng, data, split, sizes),
     }
-    return [
-        Suite(name, _numbered(makers[name](random.Random(f"suite/{name}/{split}"))), fixed_tasks=name == "reasoning")
-        for name in SUITES
-        if name in names
-    ]
+    suites = []
+    for name in SUITES:
+        if name in names:
+            tasks = makers[name](random.Random(f"suite/{name}/{split}"))
+            kept = [without_inputs(task, drawn_for_training) for task in tasks]
+            suites.append(Suite(name, _numbered([task for task in kept if task.instances]), name == "reasoning"))
+    return suites
+
+
+def bare_text(text: str) -> str:
+    """A text's words in lower case, by which copies are known."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def without_inputs(task: SuiteTask, inputs: Collection[str]) -> SuiteTask:
+    """A task without the instances whose inputs are among these bare texts; one of no words is none of them."""
+    kept = [n for n, i in enumerate(task.instances) if not (bare := bare_text(i.input)) or bare not in inputs]
+    choices = tuple(task.choices[n] for n in kept) if task.choices else ()
+    return replace(task, instances=tuple(task.instances[n] for n in kept), choices=choices)
 
 
 def _numbered(tasks: Sequence[SuiteTask]) -> tuple[SuiteTask, ...]:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from cloud_service.task import TaskDescription
 from training.corpus import SPLITS, Split, split_of
+from training.episodes import Instance
 from training.families import load_mixture
 from training.families.instructions import is_seen, load_described_tasks
 from training.families.tools import is_held_out, load_test_services, load_tools
-from training.suites import SUITES, Suite, SuiteSizes, load_suites
+from training.suites import SUITES, Suite, SuiteSizes, SuiteTask, load_suites
+from training.suites.load import bare_text, without_inputs
 from training.suites.published import SAME_TASK, SIBLINGS
 
 SIZES = SuiteSizes(tasks=6, samples=3, inputs=4, reasoning_inputs=5)
@@ -66,6 +69,14 @@ def test_inputs_are_never_drawn_for_training(suite_data: Path, suites: dict[str,
     for name in ("tasks-seen", "conflict", "tools-seen", "tools-renamed"):
         for task in suites[name].tasks:
             assert not trained & {instance.input for instance in task.instances}
+
+
+def test_input_that_training_draws_is_not_scored_whatever_its_spelling() -> None:
+    asked = tuple(Instance(text, "yes") for text in ("Wake me, please!", "wake  him", "...", "wake me please now"))
+    task = SuiteTask("one", (TaskDescription("Do it."),), asked, (), (("yes", "no"),) * 4)
+    kept = without_inputs(task, {bare_text("wake me please"), bare_text("Wake him.")})
+    assert [instance.input for instance in kept.instances] == ["...", "wake me please now"]
+    assert len(kept.choices) == 2
 
 
 def test_closed_answers_are_among_the_choices(suites: dict[str, Suite]) -> None:
