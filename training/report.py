@@ -129,6 +129,7 @@ def write_report(report: Report, out: Path, results: Path) -> str:
         The Markdown.
     """
     text = markdown(report)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, (json.dumps(document(report), indent=2) + "\n").encode())
     results.mkdir(parents=True, exist_ok=True)
     (results / "evaluation.md").write_text(text)

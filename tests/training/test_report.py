@@ -86,8 +86,8 @@ def test_shares_are_over_the_tasks_that_have_an_oracle(report: Report) -> None:
 
 
 def test_written_files_hold_json_a_table_and_a_plot(report: Report, tmp_path: Path) -> None:
-    text = write_report(report, tmp_path / "eval.json", tmp_path / "results")
-    assert json.loads((tmp_path / "eval.json").read_text()) == json.loads(json.dumps(document(report)))
+    text = write_report(report, tmp_path / "build/eval.json", tmp_path / "results")
+    assert json.loads((tmp_path / "build/eval.json").read_text()) == json.loads(json.dumps(document(report)))
     assert (tmp_path / "results/evaluation.md").read_text() == text
     assert (tmp_path / "results/evaluation.png").read_bytes().startswith(b"\x89PNG")
     assert "| conflict | 2 | 12 |" in text
