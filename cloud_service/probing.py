@@ -47,7 +47,7 @@ class Prober:
         self._pending: list[Future[ProbeComparison]] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
 
-    async def compare(self, examples: Sequence[Example], bundle: bytes) -> ProbeComparison:
+    async def compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
         """Scores on at least one input and answer, without a bundle and under it.
 
         Raises:
@@ -75,7 +75,7 @@ class Prober:
         """Drop what waits; what runs ends by itself."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _compare(self, examples: Sequence[Example], bundle: bytes) -> ProbeComparison:
+    def _compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
         # On the prober's thread.
         try:
             if self._probe is None:

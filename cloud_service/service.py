@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Protocol, Self, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -161,7 +162,8 @@ class LoraService:
         self._events = events
         self._leases = Leases(store, lease_seconds)
         self._generations: Flights[tuple[_Made, bool]] = Flights()
-        self._rebuilds: Flights[bytes] = Flights()
+        self._fetches: Flights[memoryview] = Flights()
+        self._in_use: WeakValueDictionary[str, memoryview] = WeakValueDictionary()
         self._assembly = ThreadPoolExecutor(max_workers=assembly_threads, thread_name_prefix="assembly")
         self._draining = False
 
@@ -206,20 +208,20 @@ class LoraService:
             )
         return lora
 
-    async def fetch_bundle(self, lora: StoredLora) -> bytes:
+    async def fetch_bundle(self, lora: StoredLora) -> memoryview:
         """The bytes of a bundle, built again if they were evicted or damaged.
+
+        As long as somebody holds this view, everyone gets it: a fleet that downloads a bundle at once takes the memory
+        of one.
 
         Raises:
             ArtifactGoneError: They are not stored, and no loaded generator has the bank.
             IntegrityError: What was built is not what was stored.
             StoreUnavailableError, DeadlineError: Try again.
         """
-        stored = await self._store.load_bundle(lora.bundle_id)
-        if stored is not None:
-            if await self._off_loop(lambda: content_id(stored)) == lora.bundle_id:
-                return stored
-            _log.error("stored_bundle_damaged", bundle_id=lora.bundle_id)
-        bundle, _ = await self._rebuilds.join(lora.bundle_id, lambda: self._rebuild(lora), self._timeout)
+        if (held := self._in_use.get(lora.bundle_id)) is not None:
+            return held
+        bundle, _ = await self._fetches.join(lora.bundle_id, lambda: self._fetch(lora), self._timeout)
         return bundle
 
     async def fetch_recipe(self, recipe_id: str) -> bytes:
@@ -276,7 +278,7 @@ class LoraService:
         self.drain()
         cut_off = sum(await asyncio.gather(*(served.runner.close(timeout_seconds) for served in self.catalog)))
         await self._generations.settle(timeout_seconds)
-        await self._rebuilds.settle(timeout_seconds)
+        await self._fetches.settle(timeout_seconds)
         self._assembly.shutdown(wait=False, cancel_futures=True)
         for served in self.catalog:
             if served.prober is not None:
@@ -327,6 +329,15 @@ class LoraService:
         understanding = produced.generation.understanding
         await self._store.store_generation(key, lora, bundle, encode_note(understanding))
         return _Made(lora, understanding, produced.queue_seconds, produced.generate_seconds, assemble_seconds)
+
+    async def _fetch(self, lora: StoredLora) -> memoryview:
+        stored = await self._store.load_bundle(lora.bundle_id) or b""
+        intact = await self._off_loop(lambda: content_id(stored)) == lora.bundle_id
+        if stored and not intact:
+            _log.error("stored_bundle_damaged", bundle_id=lora.bundle_id)
+        view = memoryview(stored if intact else await self._rebuild(lora))
+        self._in_use[lora.bundle_id] = view
+        return view
 
     async def _rebuild(self, lora: StoredLora) -> bytes:
         recipe = _parse_stored(lora)

@@ -41,7 +41,7 @@ def artifact_routes(service: LoraService) -> APIRouter:
         """The LoRA itself, a safetensors file that PEFT loads; built again from its recipe when it was evicted."""
         lora = await service.load_lora(bundle_id)
 
-        async def load() -> bytes:
+        async def load() -> memoryview:
             return await service.fetch_bundle(lora)
 
         return await send_artifact(request, bundle_id, lora.bundle_bytes, load, IMMUTABLE)
@@ -124,10 +124,10 @@ async def send_artifact(
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
     data = await load()
-    return StreamingResponse(_chunks(memoryview(data)[start:stop]), status, headers, media_type)
+    return StreamingResponse(_chunks(data, start, stop), status, headers, media_type)
 
 
-def _chunks(data: memoryview) -> Iterator[bytes]:
+def _chunks(data: bytes | memoryview, start: int, stop: int) -> Iterator[bytes]:
     # Starlette runs this on a thread, since a page of a mapped bank may have to come from disk.
-    for start in range(0, len(data), _CHUNK_BYTES):
-        yield bytes(data[start : start + _CHUNK_BYTES])
+    for place in range(start, stop, _CHUNK_BYTES):
+        yield bytes(data[place : min(place + _CHUNK_BYTES, stop)])

@@ -134,7 +134,7 @@ def _to_report(status: messages.DeviceStatus) -> dict[str, Any]:
     }
 
 
-def _to_response(answer: GeneratedLora, bundle: bytes | None) -> messages.GenerateLoraResponse:
+def _to_response(answer: GeneratedLora, bundle: memoryview | None) -> messages.GenerateLoraResponse:
     lora, recipe, timings = answer.lora, answer.recipe, answer.timings
     layers, groups, experts = recipe.gates.shape
     return messages.GenerateLoraResponse(
@@ -154,7 +154,7 @@ def _to_response(answer: GeneratedLora, bundle: bytes | None) -> messages.Genera
             assemble_ms=timings.assemble * 1000,
             total_ms=timings.total * 1000,
         ),
-        bundle=bundle,
+        bundle=None if bundle is None else bytes(bundle),
         understanding=None if answer.understanding is None else answer.understanding.score,
         warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
         probe=None if answer.probe is None else _to_comparison(answer.probe),

@@ -1,6 +1,7 @@
 """The use cases around a generation, with a fake model, a real bank and both real stores."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -159,6 +160,31 @@ async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
     bundle = await service.fetch_bundle(answer.lora)
     assert content_id(bundle) == answer.lora.bundle_id
     assert await store.load_bundle(answer.lora.bundle_id) == bundle
+
+
+async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    answer = await service.generate(_request("sort the mail"))
+    loaded: list[str] = []
+    load = store.load_bundle
+
+    async def counted(bundle_id: str) -> bytes | None:
+        loaded.append(bundle_id)
+        return await load(bundle_id)
+
+    monkeypatch.setattr(store, "load_bundle", counted)
+
+    async def download() -> int:
+        together = await asyncio.gather(*(service.fetch_bundle(answer.lora) for _ in range(20)))
+        later = await service.fetch_bundle(answer.lora)
+        return len({id(bundle) for bundle in (*together, later)})
+
+    assert (await download(), len(loaded)) == (1, 1)
+    gc.collect()
+    assert (await download(), len(loaded)) == (1, 2)
 
 
 async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is_not(
