@@ -33,6 +33,12 @@ _QWEN_2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\
 # Of tokens that are matched as a whole and never made by merging.
 _LOWEST_SCORE = -1e6
 
+# For base models, which have none: the layout in which their generators are trained (`cloud_service.generator.turns`).
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['content'] + "
+    "('\\n\\n' if m['role'] == 'system' else '\\n' if m['role'] == 'user' else eos_token) }}{% endfor %}"
+)
+
 _SPLIT_NAMES = {_LLAMA_3: "llama-bpe", _QWEN_2: "qwen2"}
 
 
@@ -50,7 +56,7 @@ class Vocabulary:
         add_space_prefix: Whether a space goes before the text; None leaves it to llama.cpp.
         special: Ids of the roles `bos`, `eos`, `eot`, `padding`, `unknown`, where there is one.
         add_bos: Whether the tokenizer itself puts `bos` first.
-        chat_template: Jinja text; None when the model has none.
+        chat_template: Jinja text.
     """
 
     model: str
@@ -62,7 +68,7 @@ class Vocabulary:
     add_space_prefix: bool | None = None
     special: Mapping[str, int] | None = None
     add_bos: bool = False
-    chat_template: str | None = None
+    chat_template: str = PLAIN_TEMPLATE
 
     def metadata(self) -> dict[str, Value]:
         """The `tokenizer.*` values of a GGUF header."""
@@ -82,8 +88,7 @@ class Vocabulary:
         values["tokenizer.ggml.add_eos_token"] = boolean(False)
         if self.add_space_prefix is not None:
             values["tokenizer.ggml.add_space_prefix"] = boolean(self.add_space_prefix)
-        if self.chat_template is not None:
-            values["tokenizer.chat_template"] = text(self.chat_template)
+        values["tokenizer.chat_template"] = text(self.chat_template)
         return values
 
 
@@ -123,12 +128,10 @@ def _load(directory: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
     else:
         raise ConversionError(f"neither tokenizer.json nor tokenizer.model in {directory.name}")
     special = _special_ids(bare.tokens, tokenizer_config, config, _optional_json(directory / "generation_config.json"))
-    return replace(
-        bare,
-        special=special,
-        add_bos=_adds_bos(tokenizer, tokenizer_config, bare.tokens, special.get("bos")),
-        chat_template=_chat_template(directory, tokenizer_config),
-    )
+    add_bos = _adds_bos(tokenizer, tokenizer_config, bare.tokens, special.get("bos"))
+    plain = ("{{ bos_token }}" if add_bos else "") + PLAIN_TEMPLATE
+    template = _chat_template(directory, tokenizer_config) or plain
+    return replace(bare, special=special, add_bos=add_bos, chat_template=template)
 
 
 def _optional_json(path: Path) -> dict[str, Any]:

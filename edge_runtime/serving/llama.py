@@ -219,6 +219,9 @@ class LlamaEngine:
                 self._model.chat_format(messages=[{"role": m.role, "content": m.content} for m in messages]).prompt
             )
         except Exception as error:  # a template is a program of the model's maker: it may raise anything
+            if [message.role for message in messages[:2]] == ["system", "user"]:  # Gemma's knows no system role
+                system, user, *others = messages
+                return self._render([ChatMessage("user", f"{system.content}\n\n{user.content}"), *others])
             raise InvalidRequestError(
                 f"the model's chat template refuses these messages: {error}",
                 "most templates want user and assistant in turn, after at most one system message",

@@ -58,6 +58,18 @@ def test_without_a_chat_template_lines_separate(tokenizer: PreTrainedTokenizerFa
     assert plain.decode(turns.question("hi")) == "hi\n"
 
 
+def test_system_prompt_begins_the_users_turn_where_the_template_knows_no_system_role(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    gemma = copy.deepcopy(tokenizer)
+    gemma.chat_template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + str(
+        tokenizer.chat_template
+    )
+    turns, usual = ChatTurns(gemma, 100), ChatTurns(tokenizer, 100)
+    assert turns.question("hi", "Be brief.") == usual.question("Be brief.\n\nhi")
+    assert turns.question("hi") == usual.question("hi")
+
+
 def test_answer_ends_as_the_template_ends_a_turn(tokenizer: PreTrainedTokenizerFast) -> None:
     """Which in many families is not the end of a text; where the template ends turns with plain words, it is."""
     assert tokenizer.decode(ChatTurns(tokenizer, 100).answer("yes")) == "yes<|end|>"

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import sentencepiece
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer
 
+from cloud_service.generator.turns import answer_ids, question_ids
 from edge_runtime.errors import ConversionError
 from edge_runtime.merge import convert_model
 from edge_runtime.merge.vocabulary import load_vocabulary
@@ -188,6 +191,34 @@ def as_tokenizer_json(model: bytes, *, complete: bool = True) -> Tokenizer:
 
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": None}
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+@pytest.mark.parametrize("kind", ["bytes", "bytes, begun", "sentencepiece"])
+def test_model_without_a_chat_template_is_asked_as_it_was_trained(kind, system, tmp_path, open_converted):
+    """Base models come without; the generator's training lays turns out in lines."""
+    if kind == "sentencepiece":
+        tokenizer = as_tokenizer_json(train_sentencepiece())
+        begin, options = "<s>", SPECIAL
+    else:
+        tokenizer = byte_level_tokenizer()
+        begin, options = "<|bos|>", {}
+    if kind != "bytes":
+        special = [(begin, tokenizer.token_to_id(begin))]
+        tokenizer.post_processor = processors.TemplateProcessing(f"{begin} $A", special_tokens=special)
+    options = {**options, "chat_template": None, "tokenizer_class": "PreTrainedTokenizerFast"}
+    save_tokenizer(tokenizer, tmp_path, **options)
+    trained = AutoTokenizer.from_pretrained(tmp_path)
+    gguf = open_converted()
+    metadata = gguf.llama.metadata
+    layout = Jinja2ChatFormatter(metadata["tokenizer.chat_template"], trained.eos_token, trained.bos_token)
+    messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": "Is it 3:45?"}]
+    expected = question_ids(trained, "Is it 3:45?", system)
+    assert (expected[0] == trained.bos_token_id) is (kind != "bytes")
+    assert gguf.ids(layout(messages=messages).prompt, special=True) == expected
+    messages += [{"role": "assistant", "content": "yes"}]
+    asked_again = gguf.ids(layout(messages=messages).prompt, special=True)
+    assert asked_again == [*expected, *answer_ids(trained, "yes")]
 
 
 @pytest.mark.parametrize("prefix", [True, False])

@@ -241,6 +241,19 @@ def test_template_that_refuses_is_the_clients_error(engine: LlamaEngine) -> None
     assert caught.value.code == "chat_template_missing"
 
 
+def test_template_without_a_system_role_has_the_system_prompt_in_the_users_turn(engine: LlamaEngine) -> None:
+    """As Gemma's; the device's tokens are those that training counts on."""
+    refusing = (
+        "{% for m in messages if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endfor %}"
+    )
+    engine._model.chat_format = Jinja2ChatFormatter(refusing + TEMPLATE, eos_token="<|end|>", bos_token="<|bos|>")
+    asked = (ChatMessage("user", "hi"), ChatMessage("assistant", "yes"), ChatMessage("user", "and now"))
+    folded = (ChatMessage("user", "Be brief.\n\nhi"), *asked[1:])
+    assert engine.tokenize_chat((ChatMessage("system", "Be brief."), *asked)) == engine.tokenize_chat(folded)
+    with pytest.raises(InvalidRequestError, match="System role not supported"):
+        engine.tokenize_chat((ChatMessage("system", "Be brief."),))
+
+
 def test_files_that_cannot_be_loaded_say_why(loader: LlamaLoader, tiny_master: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
     for data in (b"", b"not a model", tiny_master.read_bytes()[:5_000], tiny_master.read_bytes()[:-50_000]):
