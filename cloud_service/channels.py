@@ -209,7 +209,10 @@ def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
 
 
 def _specialization(name: str, lora: StoredLora) -> Specialization:
-    recipe = parse_recipe(lora.recipe)
+    try:
+        recipe = parse_recipe(lora.recipe)
+    except ContractError as e:
+        raise IntegrityError(f"the stored recipe {lora.recipe_id} is damaged: {e}", "generate it again") from e
     verify_not_reserved(name, recipe.edge_model_id)
     return Specialization(
         name=name,

@@ -119,7 +119,7 @@ def publish(
 def export(
     bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A bundle file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory for peft, file for gguf.")],
-    export_format: Annotated[ExportFormat, typer.Option("--format", help="peft or gguf.")] = ExportFormat.peft,
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Kind of file.")] = ExportFormat.peft,
     base_model: Annotated[str, typer.Option(help="Base model that the PEFT configuration names.")] = "",
     architecture: Annotated[str, typer.Option(help="Architecture of the base model's GGUF file.")] = "llama",
 ) -> None:

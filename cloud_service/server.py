@@ -6,6 +6,7 @@ and requests in flight get their time; then what is left is cancelled, and the l
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cloud_service.api import GrpcServer
 from cloud_service.channels import ChannelService
@@ -22,6 +24,51 @@ from cloud_service.errors import ConfigurationError
 from cloud_service.service import LoraService
 
 _log = structlog.get_logger(__name__)
+
+_HEAD_SECONDS = 30.0
+"""For a request's head, of at most 16 KiB, to arrive; Apache allows 20 to 40, nginx 60."""
+
+
+class _BoundedH11(H11Protocol):
+    """Hangs up on who is silent where a request is due, and on whoever comes once half of the descriptors are taken.
+
+    The other half is for gRPC, the store and the generator. A body's time is bounded by `BodyGate`, that of an idle
+    connection by uvicorn; an answer takes as long as it takes.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit != resource.RLIM_INFINITY and len(self.connections) > limit // 2:
+            transport.abort()
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        # uvicorn types as always there what is None until the first request.
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        # First, because uvicorn goes on with the next request here when that has arrived already.
+        self._await_head()
+        super().on_response_complete()
+
+    def _await_head(self) -> None:
+        self._stop_waiting()
+        # Closing sends what a slow client has not yet read of the answer before; aborting would not.
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
 
 
 class _HttpServer(uvicorn.Server):
@@ -61,7 +108,7 @@ async def serve(
                 app,
                 lifespan="off",
                 # Of uvicorn's parsers the one that bounds a request's head (16 KiB), whatever else is installed.
-                http="h11",
+                http=_BoundedH11,
                 log_config=None,
                 access_log=False,
                 server_header=False,

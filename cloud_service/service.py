@@ -296,9 +296,9 @@ class LoraService:
 
     async def _find_or_generate(self, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
         key = cache_key(task, served.info)
-        found = await self._store.find_generation(key)
+        found = await self._find(key)
         if found is not None:
-            return _Made.earlier(found), True
+            return found, True
         (made, generated_here), began = await self._generations.join(
             key, lambda: self._generate_once(key, task, served), self._timeout
         )
@@ -307,15 +307,21 @@ class LoraService:
         return _Made(made.lora, made.understanding), True
 
     async def _generate_once(self, key: str, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
-        async def find() -> _Made | None:
-            found = await self._store.find_generation(key)
-            return None if found is None else _Made.earlier(found)
-
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._leases.run(key, find, lambda: self._generate(key, task, served))
+                return await self._leases.run(key, lambda: self._find(key), lambda: self._generate(key, task, served))
         except TimeoutError:
             raise DeadlineError(f"no generation within {self._timeout:g} s", "the service may be overloaded") from None
+
+    async def _find(self, key: str) -> _Made | None:
+        found = await self._store.find_generation(key)
+        if found is None:
+            return None
+        if content_id(found.lora.recipe) != found.lora.recipe_id:
+            # Taken as a miss, so that a new generation replaces it.
+            _log.error("stored_recipe_damaged", recipe_id=found.lora.recipe_id)
+            return None
+        return _Made.earlier(found)
 
     async def _generate(self, key: str, task: TaskDescription, served: ServedGenerator) -> _Made:
         produced = await served.runner.generate(render_prompt(task), self._timeout)

@@ -99,7 +99,9 @@ class Metrics:
 def configure_logging(level: str, log_format: Literal["json", "console"]) -> None:
     """Send the logs of this package, and warnings of libraries, to standard error."""
     renderer: Processor = (
-        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

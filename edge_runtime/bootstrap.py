@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import h11
 import httpx2
 import uvicorn
 from fastapi import FastAPI
@@ -42,6 +43,9 @@ from edge_runtime.updates.updater import Updater
 
 _BACKLOG = 64
 """Connections that wait to be accepted, and that asyncio accepts in one go, before any of them can be refused."""
+
+_REQUEST_SECONDS = 30.0
+"""For a request to arrive, head and body: the longest body, 4 MiB, needs 140 kB/s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +177,44 @@ async def serve(settings: EdgeSettings) -> None:
 
 
 class _BoundedH11(H11Protocol):
-    """Hangs up on new connections once the open ones have half of the file descriptors.
+    """Hangs up on new connections once the open ones have half of the file descriptors, and on half-sent requests.
 
-    The other half is for models, downloads and the state. uvicorn's own limit is looked at when a request has arrived.
+    The other half is for models, downloads and the state. uvicorn's own limit is looked at when a request has arrived,
+    and it waits for one for ever: a client that vanished in the middle would keep its connection. However long an
+    answer takes, its client is not hung up on: the time runs only while the client is to send.
     """
+
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if limit != resource.RLIM_INFINITY and len(self.connections) > limit // 2:
             transport.abort()
+        self._watch_request()
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        self._watch_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _watch_request(self) -> None:
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._forget_deadline()
+        elif self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(_REQUEST_SECONDS, self.transport.abort)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class _Server(uvicorn.Server):

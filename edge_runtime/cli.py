@@ -147,7 +147,10 @@ def convert(
 
 @app.command()
 def rollback(name: Annotated[str, typer.Argument(help="Specialization.")]) -> None:
-    """Let the bundle before the newest one serve again; the newest is not installed again until another follows."""
+    """Let the bundle before the newest one serve again; the newest is not installed again until another follows.
+
+    Acts on the device whose files are in EDGE_DATA_DIR.
+    """
     with _reporting_errors():
         settings = EdgeSettings.load()
         disk = DataDirectory(settings.data_dir)

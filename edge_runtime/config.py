@@ -1,6 +1,6 @@
 """Settings of the edge runtime: environment variables with the prefix `EDGE_`, read once at the start.
 
-A value that cannot work stops the start with one line that names it. Nothing here touches the disk or the network.
+Values that cannot work stop the start with one line for each. Nothing here touches the disk or the network.
 """
 
 import os
@@ -73,7 +73,12 @@ class EdgeSettings(BaseSettings):
         int,
         Field(ge=16, le=1_048_576, description="Prompt and answer together; the model's own limit, when lower, wins."),
     ] = 2048
-    threads: Annotated[int, Field(ge=0, le=1_024, description="Threads of one slot; 0 takes the usable cores.")] = 0
+    threads: Annotated[
+        int,
+        Field(
+            ge=0, le=1_024, description="Threads of one slot; 0 takes the cores it may run on, whatever a CPU quota."
+        ),
+    ] = 0
     gpu_layers: Annotated[
         int,
         Field(ge=-1, le=1_024, description="Layers on an accelerator, when llama.cpp was built for one; -1 for all."),
@@ -100,9 +105,11 @@ class EdgeSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = "_".join(["EDGE", *(str(part).upper() for part in first["loc"])])
-            raise ConfigurationError(f"{name}: {first['msg']}", "docs/reference.md lists the settings") from error
+            lines = [
+                f"{'_'.join(['EDGE', *(str(part).upper() for part in each['loc'])])}: {each['msg']}"
+                for each in error.errors(include_url=False)
+            ]
+            raise ConfigurationError("\n".join(lines), "docs/reference.md lists the settings") from error
 
     @property
     def effective_device_id(self) -> str:
@@ -114,8 +121,13 @@ class EdgeSettings(BaseSettings):
         """Threads of one slot: the configured number, or the cores that this process may use."""
         if self.threads:
             return self.threads
-        # A container's share of the cores shows in the affinity, where the system has one.
+        # A container's CPU set shows in the affinity, where the system has one; its CPU quota does not.
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("channel")
     @classmethod

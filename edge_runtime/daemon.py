@@ -1,14 +1,13 @@
 """The daemon: `run()` around the updater's `tick()`, beside its merges and the link to the cloud.
 
-Rules: a tick that fails in a way nobody foresaw is logged and tried again, and never ends serving; one merge run at a
-time; a tick that waits for the cloud gives way to the command line, whose requests the next one takes first; at the end
-the tick and the merge in progress are abandoned, which leaves no more than a kill would. The HTTP server is started and
-stopped by `bootstrap`.
+Rules: a tick, or a word with the cloud, that fails in a way nobody foresaw is logged and tried again, and never ends
+serving; one merge run at a time; a tick that waits for the cloud gives way to the command line, whose requests the
+next one takes first; at the end the tick and the merge in progress are abandoned, which leaves no more than a kill
+would. The HTTP server is started and stopped by `bootstrap`.
 """
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from edge_runtime.device import Device
 from edge_runtime.errors import EdgeError, MergeCancelledError
@@ -89,8 +88,7 @@ class Daemon:
         finally:
             if watching is not None:
                 watching.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watching
+                await asyncio.gather(watching, return_exceptions=True)
             if merging is not None:
                 await merging
 
@@ -139,13 +137,21 @@ class Daemon:
             self._nudge.clear()
 
     async def _report(self) -> None:
-        if self._link is not None:
+        if self._link is None:
+            return
+        try:
             await self._link.report(self._device.report())
+        except Exception:
+            _LOG.exception("reporting failed unexpectedly")
 
     async def _watch(self) -> None:
         assert self._link is not None
         while True:
-            changed = await self._link.watch(self._device.report().channel_version or 0)
+            try:
+                changed = await self._link.watch(self._device.report().channel_version or 0)
+            except Exception:
+                _LOG.exception("listening to the cloud failed unexpectedly")
+                changed = False
             if changed and self._updater.poller is not None:
                 self._updater.poller.hurry()
                 self._nudge.set()

@@ -88,7 +88,7 @@ class Device:
             messages.append(f"rolled back from {entry.held}; waiting for another bundle")
         return ServedModel(
             id=name,
-            state=active.state,
+            state=active.state if name in self.slots.revisions() else "pending",
             bundle_id=active.bundle_id,
             failed_bundle_id=None if newer is None else newer.bundle_id,
             message="; ".join(message for message in messages if message),

@@ -2,13 +2,17 @@
 
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from pydantic import ValidationError
 
 from cloud_service.api.artifacts import REVALIDATE, send_artifact
 from cloud_service.api.schemas import DeviceList, DeviceReport, PublishSpecializationBody
 from cloud_service.api.translation import verify_json
 from cloud_service.channels import ChannelService, PublishedChannel
 from contract.names import NAME_PATTERN
+
+_log = structlog.get_logger(__name__)
 
 _JSON = "application/json"
 
@@ -63,8 +67,14 @@ def channel_routes(channels: ChannelService) -> APIRouter:
     @router.get("/devices")
     async def devices(channel: _Name) -> DeviceList:
         """What the devices that follow the channel said last."""
-        reports = await channels.devices(channel)
-        return DeviceList(devices=[DeviceReport.model_validate_json(report) for report in reports])
+        devices = []
+        for report in await channels.devices(channel):
+            try:
+                devices.append(DeviceReport.model_validate_json(report))
+            except ValidationError as e:
+                # Stored by a later version, perhaps; the others are still devices.
+                _log.warning("stored_report_unreadable", channel=channel, errors=e.error_count())
+        return DeviceList(devices=devices)
 
     return router
 

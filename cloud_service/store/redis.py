@@ -23,11 +23,14 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.port import StoredGeneration, StoredLora
+
+_log = structlog.get_logger(__name__)
 
 _PREFIX = "{loragen}:"
 
@@ -182,8 +185,8 @@ class RedisStore:
             found = await self._find(keys=[_key("generation", key)], args=[_PREFIX, self._recipe_ttl_ms, _ID_CHARS])
         if not found:
             return None
-        lora = StoredLora(found[0].decode(), int(found[1]), found[2].decode(), found[3])
-        return StoredGeneration(lora, found[4])
+        lora = _parse_lora(found[0].decode(), *found[1:4])
+        return None if lora is None else StoredGeneration(lora, found[4])
 
     async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
         async with _translated():
@@ -196,7 +199,7 @@ class RedisStore:
     async def load_lora(self, bundle_id: str) -> StoredLora | None:
         async with _translated():
             found = await _answer(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
-        return StoredLora(bundle_id, int(found[0]), found[1].decode(), found[2]) if found[1] else None
+        return _parse_lora(bundle_id, *found) if any(found) else None
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
         async with _translated():
@@ -262,6 +265,19 @@ class RedisStore:
 
     async def aclose(self) -> None:
         await self._redis.aclose()
+
+
+def _parse_lora(
+    bundle_id: str, bundle_bytes: bytes | None, recipe_id: bytes | None, recipe: bytes | None
+) -> StoredLora | None:
+    try:
+        if bundle_bytes is None or recipe_id is None or recipe is None:
+            raise ValueError("a field is missing")
+        return StoredLora(bundle_id, int(bundle_bytes), recipe_id.decode(), recipe)
+    except ValueError as e:
+        # Not there, so that it is generated again, and replaced.
+        _log.error("stored_lora_damaged", bundle_id=bundle_id, reason=str(e))
+        return None
 
 
 def _key(kind: str, name: str) -> str:

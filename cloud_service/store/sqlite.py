@@ -14,10 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
+import structlog
+
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.port import StoredGeneration, StoredLora
 
 _T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
 
 _SCHEMA_VERSION = 2
 
@@ -89,7 +93,7 @@ class SqliteStore:
                 return None
             # Renewing on each use would turn every cached answer into a write.
             if row[5] - now < 0.9 * self._recipe_ttl:
-                self._renew(key, row[0], now + self._recipe_ttl)
+                self._mark_use(lambda: self._renew(key, row[0], now + self._recipe_ttl))
             return StoredGeneration(StoredLora(*row[:4]), row[4])
 
         return await self._run(find)
@@ -107,7 +111,10 @@ class SqliteStore:
                 )
                 self._db.execute(
                     "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
-                    " ON CONFLICT (bundle_id) DO UPDATE SET expires = excluded.expires WHERE expires IS NOT NULL",
+                    # Whatever of the row was damaged is replaced; one that is kept stays so.
+                    " ON CONFLICT (bundle_id) DO UPDATE SET bundle_bytes = excluded.bundle_bytes,"
+                    " recipe_id = excluded.recipe_id, recipe = excluded.recipe,"
+                    " expires = iif(expires IS NULL, NULL, excluded.expires)",
                     (lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, expires),
                 )
                 self._put_bundle(lora.bundle_id, bundle)
@@ -138,11 +145,7 @@ class SqliteStore:
         def load() -> bytes | None:
             bundle = self._blob("SELECT data FROM bundles WHERE bundle_id = ?", bundle_id)
             if bundle is not None:
-                with self._transaction():
-                    self._db.execute(
-                        "UPDATE bundles SET used = (SELECT max(used) + 1 FROM bundles) WHERE bundle_id = ?",
-                        (bundle_id,),
-                    )
+                self._mark_use(lambda: self._use(bundle_id))
             return bundle
 
         return await self._run(load)
@@ -190,11 +193,14 @@ class SqliteStore:
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
         def acquire() -> bool:
-            now = time.time()
             with self._transaction():
+                # Read under the lock: every lease in the file is older. One that ends later than one taken now is left
+                # from before the clock was set back.
+                now = time.time()
                 cursor = self._db.execute(
                     "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                    " owner = excluded.owner, expires = excluded.expires WHERE owner = excluded.owner OR expires <= ?",
+                    " owner = excluded.owner, expires = excluded.expires"
+                    " WHERE owner = excluded.owner OR expires <= ? OR expires > excluded.expires",
                     (key, owner, now + seconds, now),
                 )
             return cursor.rowcount == 1
@@ -237,11 +243,23 @@ class SqliteStore:
         self._thread.shutdown()
 
     def _renew(self, key: str, bundle_id: str, expires: float) -> None:
-        with self._transaction():
-            self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))
-            self._db.execute(
-                "UPDATE loras SET expires = ? WHERE bundle_id = ? AND expires IS NOT NULL", (expires, bundle_id)
-            )
+        self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))
+        self._db.execute(
+            "UPDATE loras SET expires = ? WHERE bundle_id = ? AND expires IS NOT NULL", (expires, bundle_id)
+        )
+
+    def _use(self, bundle_id: str) -> None:
+        self._db.execute(
+            "UPDATE bundles SET used = (SELECT max(used) + 1 FROM bundles) WHERE bundle_id = ?", (bundle_id,)
+        )
+
+    def _mark_use(self, mark: Callable[[], None]) -> None:
+        # On a full disk, what was read is an answer all the same.
+        try:
+            with self._transaction():
+                mark()
+        except sqlite3.Error as e:
+            _log.warning("use_not_marked", reason=str(e))
 
     def _put_bundle(self, bundle_id: str, bundle: bytes) -> None:
         if len(bundle) > self._budget:
@@ -270,10 +288,12 @@ class SqliteStore:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            # SQLite has rolled back by itself after some errors, a full disk among them.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         with _translated():

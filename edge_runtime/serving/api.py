@@ -29,7 +29,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.serving.completion import Delta, Event, Finished, Started
 from edge_runtime.serving.middleware import RefusedBody, RequestScope, error_response, record_of
-from edge_runtime.serving.openai import AnswerFormat, Usage, error_body, model_entry, sse
+from edge_runtime.serving.openai import AnswerFormat, ErrorAnswer, Usage, error_body, model_entry, sse
 from edge_runtime.serving.schemas import MAX_BODY_BYTES, ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.view import DeviceView
@@ -195,26 +195,30 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> Fa
     app = FastAPI(
         title="LoRA-Gen edge runtime",
         description="OpenAI-compatible; `model` names a specialization, or `base`.",
-        docs_url="/docs",
         redoc_url=None,
+        responses={"default": {"model": ErrorAnswer, "description": "Every error has this body."}},
     )
     app.add_middleware(RequestScope, finished=telemetry.request_finished, max_body_bytes=MAX_BODY_BYTES)
     completions = _Completions(slots, device)
 
     @app.post("/v1/completions", tags=["inference"])
     async def complete(request: Request, body: CompletionBody) -> Response:
+        """OpenAI's completions: one prompt, as text or as tokens; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "text")
 
     @app.post("/v1/chat/completions", tags=["inference"])
     async def chat(request: Request, body: ChatCompletionBody) -> Response:
+        """OpenAI's chat completions, through the model's chat template; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "chat")
 
     @app.get("/v1/models", tags=["inference"])
     async def models() -> Response:
+        """What the device serves, and what it is about to: `state` tells how the LoRA is applied, `message` why not."""
         return JSONResponse({"object": "list", "data": [model_entry(model) for model in device.models()]})
 
     @app.get("/v1/models/{model:path}", tags=["inference"])
     async def model(model: Annotated[str, Path(max_length=256)]) -> Response:
+        """One of `/v1/models`, by its id."""
         for entry in device.models():
             if entry.id == model or device.slot_name(model) == device.slot_name(entry.id):
                 return JSONResponse(model_entry(entry))
@@ -222,6 +226,7 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> Fa
 
     @app.get("/status", tags=["operation"])
     async def status() -> Response:
+        """What the device follows, what it serves and what keeps it from more."""
         return JSONResponse(asdict(device.report()))
 
     @app.get("/health/live", tags=["operation"])
@@ -255,7 +260,9 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> Fa
         if isinstance(error.__cause__, ValueError | RecursionError):
             return error_response(_unreadable(error.__cause__), record)
         record.error = _HTTP_ERROR_CODES.get(error.status_code, "http_error")
-        body = error_body(record.error, str(error.detail), "/docs has the paths", record.request_id, error.status_code)
+        body = error_body(
+            record.error, str(error.detail), "/openapi.json has the paths", record.request_id, error.status_code
+        )
         return JSONResponse(body, error.status_code, error.headers)
 
     return app
@@ -272,7 +279,7 @@ def _refused(faults: Sequence[Any]) -> InvalidRequestError:
     told = next((fault for fault in of_field if not fault["type"].endswith("_type")), faults[0])
     where = ".".join(str(part) for part in told["loc"] if part != "body")
     message = f"{where}: {told['msg']}" if where else str(told["msg"])
-    return InvalidRequestError(message, "/docs has the schema of the body")
+    return InvalidRequestError(message, "/openapi.json has the schema of the body")
 
 
 def _unreadable(cause: BaseException) -> InvalidRequestError:

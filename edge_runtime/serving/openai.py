@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from edge_runtime.serving.view import ServedModel
 
 Json = Mapping[str, Any]
@@ -101,7 +103,24 @@ def model_entry(model: ServedModel) -> Json:
     return {"object": "model", "owned_by": "loragen", **asdict(model)}
 
 
+class ErrorDetails(BaseModel):
+    """What went wrong and what to do about it; `type` is there for OpenAI's clients."""
+
+    code: str
+    message: str
+    hint: str
+    request_id: str
+    type: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetails
+
+
 def error_body(code: str, message: str, hint: str, request_id: str, status: int) -> Json:
-    """The body of every error; `type` is there for OpenAI's clients."""
+    """An `ErrorAnswer` as JSON."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"code": code, "message": message, "hint": hint, "request_id": request_id, "type": kind}}
+    details = ErrorDetails(code=code, message=message, hint=hint, request_id=request_id, type=kind)
+    return ErrorAnswer(error=details).model_dump()

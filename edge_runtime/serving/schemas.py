@@ -8,7 +8,7 @@ further than its first fault: bodies are read on the event loop, where each faul
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from edge_runtime.errors import InvalidRequestError
@@ -228,10 +228,11 @@ class ChatCompletionBody(_Body):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
-    max_tokens: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_TOKENS, validation_alias=AliasChoices("max_completion_tokens", "max_tokens")),
-    ] = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    max_tokens: (
+        Annotated[int, Field(ge=1, le=MAX_TOKENS, description="The older name of `max_completion_tokens`, which wins.")]
+        | None
+    ) = None
 
     def to_request(self) -> CompletionRequest:
         """The request that this body describes.
@@ -239,4 +240,5 @@ class ChatCompletionBody(_Body):
         Raises:
             InvalidRequestError: It asks for something that is not supported.
         """
-        return self._request(ChatPrompt(tuple(m.to_message() for m in self.messages)), self.max_tokens)
+        longest = self.max_completion_tokens or self.max_tokens
+        return self._request(ChatPrompt(tuple(m.to_message() for m in self.messages)), longest)

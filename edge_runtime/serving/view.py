@@ -15,7 +15,7 @@ class ServedModel:
         id: What a request puts into `model`.
         bundle_id: The bundle that answers, or that should; None for the base model.
         failed_bundle_id: A newer bundle that should serve and does not; `message` says why.
-        state: How the LoRA is applied; `pending` or `failed` when nothing serves under this name yet.
+        state: How the LoRA is applied; `pending` or `failed` while nothing serves under this name.
         message: Why it is not merged, or what failed after it; empty when all is well.
         created: Unix seconds of its activation.
         merge_seconds: What the merge took.

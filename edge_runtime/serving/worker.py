@@ -1,15 +1,16 @@
 """One thread in front of one engine, with a bounded queue: how blocking inference meets the event loop.
 
 Rules: an engine is used by this thread alone; a full queue refuses at once, and says when to come back; a client that
-has gone away costs at most one more step. Which engine serves which name is decided in `serving.slots`.
+has gone away costs at most one more step, and no place in the queue. Which engine serves which name is decided in
+`serving.slots`.
 """
 
 import asyncio
 import logging
 import math
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 
 from edge_runtime.errors import BusyError, ModelOutputError, ServingError
@@ -71,9 +72,9 @@ class Worker:
     def __init__(self, engine: Engine, max_queue: int, name: str) -> None:
         self._engine = engine
         self._max_queue = max_queue
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._unfinished = 0
-        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+        self._is_running = False
+        self._changed = threading.Condition()
         self._closing = threading.Event()
         self._job_seconds = _FIRST_ESTIMATE_SECONDS
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -82,7 +83,8 @@ class Worker:
     @property
     def queue_depth(self) -> int:
         """Jobs waiting or running."""
-        return self._unfinished
+        with self._changed:
+            return self._count()
 
     @property
     def is_closing(self) -> bool:
@@ -100,36 +102,52 @@ class Worker:
         Raises:
             BusyError: The queue is full, or the worker is closing.
         """
-        with self._lock:
+        with self._changed:
             if self._closing.is_set():
                 raise BusyError("this model is being unloaded", "ask again", code="shutting_down")
-            if self._unfinished >= self._max_queue:
-                wait = math.ceil(self._job_seconds * self._unfinished)
+            if (count := self._count()) >= self._max_queue:
+                wait = math.ceil(self._job_seconds * count)
                 raise BusyError(
-                    f"{self._unfinished} requests are waiting for this model, at most {self._max_queue} may",
+                    f"{count} requests are waiting for this model, at most {self._max_queue} may",
                     "ask again after Retry-After seconds",
                     retry_after_seconds=min(max(wait, 1), _MAX_RETRY_AFTER_SECONDS),
                 )
-            self._unfinished += 1
-        job = Job(request)
-        self._jobs.put(job)
+            job = Job(request)
+            self._waiting.append(job)
+            self._changed.notify()
         return job
 
     def close(self) -> None:
         """End the running job at its next step, refuse the waiting ones, and close the engine; blocking."""
-        with self._lock:
+        with self._changed:
             self._closing.set()
-        self._jobs.put(None)
+            self._changed.notify()
         self._thread.join()
 
+    def _count(self) -> int:
+        """Jobs waiting or running, once those that were cancelled while they waited are out of the queue."""
+        for job in [job for job in self._waiting if job.is_cancelled()]:
+            self._waiting.remove(job)
+            job.put(None)
+        return len(self._waiting) + self._is_running
+
+    def _next(self) -> Job | None:
+        """The next job; None when the worker is closing and none is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+            if not self._waiting:
+                return None
+            self._is_running = True
+            return self._waiting.popleft()
+
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             started = time.monotonic()
             try:
                 self._answer(job)
             finally:
-                with self._lock:
-                    self._unfinished -= 1
+                with self._changed:
+                    self._is_running = False
                 if not job.is_cancelled():
                     # The newest request weighs a quarter: follows a change of load within a few requests.
                     self._job_seconds += (time.monotonic() - started - self._job_seconds) / 4

@@ -65,6 +65,10 @@ class GrpcLink:
         request = pb.WatchRequest(channel=self._channel_name, device_id=self._device_id, known_version=known_version)
         try:
             async for changed in self._stub.Watch(request):
+                if changed is None:
+                    # What gRPC makes of a message that does not parse.
+                    _LOG.debug("watch ended: a message that does not parse")
+                    return False
                 if changed.version != known_version:
                     return True
         except grpc.aio.AioRpcError as error:

@@ -1,6 +1,7 @@
 """The data directory: where each file is, what is left over, and the lock that keeps it to one daemon.
 
     state.json            what serves (updates/state.py), and state.json.bak before the last change
+    state.json.of-DIGEST  what served on another edge model, for when it is back
     banks/DIGEST.safetensors
     bundles/ID.safetensors
     adapters/ID.gguf      attached at run time until the merge is done
@@ -14,6 +15,7 @@ Every name is made of digests, never of what a cloud or a client chose. Which fi
 
 import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
@@ -24,10 +26,12 @@ from contract.names import verify_name
 from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
 
+_LOG = logging.getLogger(__name__)
+
 _ROLLBACK = "rollback-"
 
-
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_READ_ONLY = (errno.EROFS, errno.EACCES)
 
 
 def is_shortage(error: OSError) -> bool:
@@ -55,6 +59,8 @@ class DataDirectory:
         self._adapters = self.root / "adapters"
         self._slots = self.root / "slots"
         self._requests = self.root / "requests"
+        # Requests that were taken and could not be deleted.
+        self._stuck: set[Path] = set()
         try:
             for folder in (self.cache, self._banks, self._bundles, self._adapters, self._slots, self._requests):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -88,10 +94,10 @@ class DataDirectory:
         """Keep the directory to this process.
 
         Raises:
-            ConfigurationError: Another daemon has it, or it cannot be written.
+            ConfigurationError: Another daemon has it, or it cannot be written and never was.
         """
         try:
-            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = _open_lock(self.root / "lock")
         except OSError as error:
             raise ConfigurationError(f"EDGE_DATA_DIR: cannot write in {self.root}: {error.strerror}") from error
         try:
@@ -121,8 +127,9 @@ class DataDirectory:
     def take_rollback_requests(self) -> list[str]:
         """The specializations that are to be rolled back, each returned once."""
         names = []
-        for path in sorted(self._requests.glob(f"{_ROLLBACK}*")):
-            path.unlink(missing_ok=True)
+        for path in self._open_requests():
+            if not _delete(path):
+                self._stuck.add(path)
             with suppress(ContractError):
                 names.append(verify_name(path.name.removeprefix(_ROLLBACK)))
         return names
@@ -130,15 +137,18 @@ class DataDirectory:
     def has_requests(self) -> bool:
         """Whether the command line has asked for something; not, as long as that cannot be seen."""
         try:
-            return any(self._requests.glob(f"{_ROLLBACK}*"))
+            return bool(self._open_requests())
         except OSError:
             return False
+
+    def _open_requests(self) -> list[Path]:
+        return sorted(path for path in self._requests.glob(f"{_ROLLBACK}*") if path not in self._stuck)
 
     def remove_unfinished(self) -> None:
         """Delete what a killed process left half written; downloads stay, to be resumed. Before anything else runs."""
         for pattern in ("*.partial", ".*.tmp"):
             for path in self.root.rglob(pattern):
-                path.unlink(missing_ok=True)
+                _delete(path)
 
     def collect(self, keep: Set[Path], banks: Set[str] | None) -> list[str]:
         """Delete bundles, adapters and slots that are not in `keep`, and banks whose digest is not in `banks`.
@@ -159,6 +169,24 @@ class DataDirectory:
                     deleted.append(path)
         if banks is not None:
             deleted += [path for path in self._banks.iterdir() if path.stem not in banks and path.suffix != ".tmp"]
-        for path in deleted:
-            path.unlink(missing_ok=True)
-        return [path.name for path in deleted]
+        return [path.name for path in deleted if _delete(path)]
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in _READ_ONLY or not path.exists():
+            raise
+        # What is on a disk that became read-only can serve: a lock needs no writing.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _delete(path: Path) -> bool:
+    """Delete a file that nobody needs; one that cannot be deleted stops nothing."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _LOG.warning("cannot delete %s: %s", path, error.strerror or error)
+        return False
+    return True

@@ -16,6 +16,9 @@ from edge_runtime.updates.pacing import backoff_delay
 from edge_runtime.updates.rules import is_permanent
 from edge_runtime.updates.state import DeviceState, Entry, Failure, StateFile
 
+MAX_MESSAGE_CHARS = 1_000
+"""Of one message in the state, which has three for a name; foreign bytes that it quotes can be of any length."""
+
 
 class Memory:
     """The state of one device.
@@ -31,7 +34,7 @@ class Memory:
     Attributes:
         state: What is known.
         trouble: What is wrong with the file; empty when nothing is.
-        is_lost: There was a state, and none of it could be read: what the files on disk are for is not known.
+        is_lost: There was a state, and none that can be used: what the files on disk are for is not known.
     """
 
     def __init__(
@@ -55,18 +58,15 @@ class Memory:
         self._writing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the state from disk; what was for another edge model is dropped.
+        """Read the state of this edge model from disk.
 
         Refusals are forgotten: the settings, the master or the program may be others now.
         """
-        found, self.trouble = await asyncio.to_thread(self._file.load)
+        found, self.trouble = await asyncio.to_thread(self._file.load_of, self.state.edge_model_digest)
         if self.trouble:
             self._telemetry.event("state repaired", trouble=self.trouble)
         if found is None:
-            self.is_lost = bool(self.trouble)
-            return
-        if found.edge_model_digest != self.state.edge_model_digest:
-            self._telemetry.event("state of another edge model dropped", edge_model_digest=found.edge_model_digest)
+            self.is_lost = await asyncio.to_thread(self._file.has_remains)
             return
         # Of another channel, what serves goes on serving until the new channel has been heard.
         version = found.channel_version if found.channel == self.state.channel else None
@@ -159,8 +159,9 @@ def error_code(error: Exception) -> str:
 
 
 def describe(error: Exception) -> str:
-    """An error's message for the status, with its notes and its hint."""
+    """An error's message for the status, with its notes and its hint, cut to `MAX_MESSAGE_CHARS`."""
     parts = [str(error), *getattr(error, "__notes__", ())]
     if hint := getattr(error, "hint", ""):
         parts.append(f"hint: {hint}")
-    return "; ".join(parts) if isinstance(error, EdgeError) or hint else f"{type(error).__name__}: {error}"
+    text = "; ".join(parts) if isinstance(error, EdgeError) or hint else f"{type(error).__name__}: {error}"
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"

@@ -1,9 +1,11 @@
 """The device's memory over a restart: what serves under each name, what served before, and what failed. JSON on disk.
 
 Rules: a write is whole or not at all, and the state before it is kept beside it; what cannot be read is moved aside,
-never deleted and never trusted in part. What to do about a state that was lost is decided by the coordinators.
+never deleted and never trusted in part; the state of another edge model is set aside until that model is back. What to
+do about a state that was lost is decided by the coordinators.
 """
 
+import errno
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -169,15 +171,36 @@ class StateFile:
         Returns:
             The state, None when there is none, and what was wrong with the files, empty when nothing was.
         """
-        return self._newest(_move_aside)
+        return self._newest((self._path, self._backup), _move_aside)
+
+    def load_of(self, edge_model_digest: str | None) -> tuple[DeviceState | None, str]:
+        """As `load`, of one edge model: the state of another is set aside, and what was set aside of this one is back.
+
+        A start with a wrong master must not cost what the right one served.
+        """
+        state, trouble = self.load()
+        if state is not None and state.edge_model_digest == edge_model_digest:
+            return state, trouble
+        troubles = [trouble]
+        if state is not None:
+            troubles.append(f"{self._path.name} is of edge model {state.edge_model_digest}{self._set_aside(state)}")
+        aside = self._aside(edge_model_digest)
+        state, trouble = self._newest((aside,), _move_aside)
+        if state is not None:
+            _rename(aside, self._path)
+        return state, "; ".join(each for each in (*troubles, trouble) if each)
+
+    def has_remains(self) -> bool:
+        """Whether there is, or was, any state: of another edge model, or one that could not be read."""
+        return any(self._path.parent.glob(f"{self._path.name}*"))
 
     def peek(self) -> tuple[DeviceState | None, str]:
         """As `load`, for whoever does not own the file: nothing is moved."""
-        return self._newest(lambda path: "")
+        return self._newest((self._path, self._backup), lambda path: "")
 
-    def _newest(self, on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
+    def _newest(self, paths: tuple[Path, ...], on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
         troubles: list[str] = []
-        for path in (self._path, self._backup):
+        for path in paths:
             try:
                 return parse_state(_read(path)), "; ".join(troubles)
             except FileNotFoundError:
@@ -190,13 +213,23 @@ class StateFile:
         """Write the state, whole or not at all.
 
         Raises:
-            OSError: It cannot be written; the file is what it was.
+            OSError: It cannot be written, or is too large to be loaded again; the file is what it was.
         """
         data = encode_state(state)
+        if len(data) > MAX_STATE_BYTES:
+            raise OSError(errno.EFBIG, f"expected at most {MAX_STATE_BYTES} bytes, found {len(data)}")
         if self._path.exists():
             # A copy, not a second name: FAT and some mounts of containers have no hard links.
             write_atomic(self._backup, self._path.read_bytes())
         write_atomic(self._path, data)
+
+    def _aside(self, edge_model_digest: str | None) -> Path:
+        return self._path.with_name(f"{self._path.name}.of-{edge_model_digest or 'unknown'}")
+
+    def _set_aside(self, state: DeviceState) -> str:
+        aside = self._aside(state.edge_model_digest)
+        # The newer one last: it replaces the one before it, which would otherwise pass for the newest at a next start.
+        return [_rename(path, aside) for path in (self._backup, self._path) if path.exists()][-1]
 
 
 def encode_state(state: DeviceState) -> bytes:
@@ -226,6 +259,13 @@ def _read(path: Path) -> bytes:
 
 
 def _move_aside(path: Path) -> str:
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-    path.replace(aside)
-    return f"; moved aside to {aside.name}"
+    return _rename(path, path.with_name(f"{path.name}.corrupt-{time.time_ns()}"))
+
+
+def _rename(path: Path, to: Path) -> str:
+    try:
+        path.replace(to)
+    except OSError as error:
+        # On a disk that became read-only nothing can be written over it either.
+        return f"; cannot be moved aside: {error.strerror or error}"
+    return f"; moved aside to {to.name}"

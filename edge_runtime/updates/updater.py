@@ -8,7 +8,8 @@ and run beside it (`merge_pending`). Rules:
   files are kept and tried again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
 - A specialization that the channel no longer lists is unloaded and its files are deleted; a channel that cannot be had,
-  or is not there, deletes nothing; nor does a device that has lost its state, until it has heard the channel.
+  or is not there, deletes nothing; nor does a device whose state is lost or of another edge model, until it has heard
+  the channel.
 - Files are deleted in `tick` only, so that nothing is deleted while it is being installed.
 """
 

@@ -125,6 +125,15 @@ async def test_unknown_bundle_is_not_published(backend: StoreBackend) -> None:
         await channels.load("kitchen")
 
 
+async def test_bundle_with_a_damaged_recipe_is_not_published(sqlite: SqliteBackend, generator: FakeGenerator) -> None:
+    store = await sqlite.open()
+    lora = await _generate(store, generator, "sort the mail")
+    await store.store_generation("damages", replace(lora, recipe=b"damaged"), b"")
+    with pytest.raises(IntegrityError, match=lora.recipe_id) as caught:
+        await _channels(store).publish("kitchen", "mail", lora.bundle_id)
+    assert "generate it again" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "A", "a\n", "a" * 254, "ü"])
 async def test_names_that_are_none_are_refused(sqlite: SqliteBackend, name: str) -> None:
     channels = _channels(await sqlite.open())

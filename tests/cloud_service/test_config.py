@@ -47,6 +47,11 @@ def test_bad_value_stops_the_start_and_names_the_variable(
     assert variable.removeprefix("CLOUD_").lower() in str(caught.value).lower()
 
 
+def test_log_level_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_LOG_LEVEL", "DEBUG")
+    assert load_settings().log_level == "debug"
+
+
 def test_one_port_for_both_protocols_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUD_PORT", "9000")
     monkeypatch.setenv("CLOUD_GRPC_PORT", "9000")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,19 @@ async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
     bundle = await service.fetch_bundle(answer.lora)
     assert content_id(bundle) == answer.lora.bundle_id
     assert await store.load_bundle(answer.lora.bundle_id) == bundle
+
+
+async def test_damaged_recipe_in_the_store_is_generated_again_and_replaced(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    first = await service.generate(_request("sort the mail"))
+    await store.store_generation("damages", replace(first.lora, recipe=b"damaged"), b"")
+    again = await service.generate(_request("sort the mail"))
+    assert (again.cached, again.lora) == (False, first.lora)
+    assert await service.fetch_recipe(first.lora.recipe_id) == first.lora.recipe
+    assert (await service.generate(_request("sort the mail"))).cached
 
 
 async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(

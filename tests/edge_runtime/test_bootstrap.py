@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge_runtime import bootstrap
 from edge_runtime.bootstrap import _BoundedH11, _Server
 from tests.edge_runtime.fake_cloud import FakeCloud
 
@@ -145,6 +146,19 @@ def test_port_that_is_taken_is_a_clear_error(tiny_master: Path, tmp_path: Path, 
     assert "Traceback" not in log.read_text()
 
 
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[int]:
+    """An application behind the device's server, on a free loopback port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = _Server(uvicorn.Config(app, http=_BoundedH11, log_config=None, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
+
+
 async def test_connections_leave_half_of_the_descriptors_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle connections are enough to use them all up; who is over the limit is hung up on, the others are answered."""
 
@@ -153,20 +167,61 @@ async def test_connections_leave_half_of_the_descriptors_to_the_device(monkeypat
         await send({"type": "http.response.body"})
 
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (6, 6))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        server = _Server(uvicorn.Config(answering, http=_BoundedH11, log_config=None, lifespan="off"))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
-            reader, refused = await asyncio.open_connection("127.0.0.1", port)
-            with contextlib.suppress(ConnectionResetError):
-                assert await reader.read() == b""
-            reader, writer = open_ones[0]
-            writer.write(b"GET / HTTP/1.1\r\nHost: device\r\n\r\n")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 204")
-            for _, each in (*open_ones, (reader, refused)):
-                each.close()
-        finally:
-            server.should_exit = True
-            await serving
+    async with served(answering) as port:
+        open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        reader, refused = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        reader, writer = open_ones[0]
+        writer.write(b"GET / HTTP/1.1\r\nHost: device\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 204")
+        for _, each in (*open_ones, (reader, refused)):
+            each.close()
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: device\r\nContent-Length: 4\r\n\r\n"
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body, in two parts, each after 0.6 s; with nothing when the body does not come."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, more = body + message["body"], message["more_body"]
+    await asyncio.sleep(0.6)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body[:2], "more_body": True})
+    await asyncio.sleep(0.6)
+    await send({"type": "http.response.body", "body": body[2:]})
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD[:20], HEAD + b"bo", HEAD + b"body" + HEAD + b"bo"])
+async def test_client_that_stops_in_the_middle_of_a_request_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """It has most likely vanished, and would keep its connection for ever; a request before it is answered."""
+    monkeypatch.setattr(bootstrap, "_REQUEST_SECONDS", 0.3)
+    async with served(echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(10):
+                while part := await reader.read(1_000):
+                    received += part
+        assert received.endswith(b"\r\n\r\nbody" if b"body" in sent else b"")
+        writer.close()
+
+
+async def test_client_that_waits_for_its_answer_is_not_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the answer takes, whole or in parts, and again on the same connection."""
+    monkeypatch.setattr(bootstrap, "_REQUEST_SECONDS", 0.3)
+    async with served(echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(HEAD + b"body")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(4) == b"body"
+        writer.close()

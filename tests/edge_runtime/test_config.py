@@ -67,6 +67,19 @@ def test_bad_value_is_refused_by_the_name_of_its_variable(
         EdgeSettings.load()
 
 
+def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_PORT", "70000")
+    monkeypatch.setenv("EDGE_TYPE", "Q3_K")
+    with pytest.raises(ConfigurationError, match=r"EDGE_TYPE: .*\nEDGE_PORT: ") as caught:
+        EdgeSettings.load()
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_log_level_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_LOG_LEVEL", "debug")
+    assert EdgeSettings.load().log_level == "DEBUG"
+
+
 def test_grpc_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_CLOUD_GRPC", "127.0.0.1:50051")
     with pytest.raises(ConfigurationError, match="EDGE_CLOUD_URL"):

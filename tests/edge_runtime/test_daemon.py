@@ -95,6 +95,53 @@ async def test_deaf_link_does_not_make_the_daemon_poll(cloud: FakeCloud, tiny_ma
         assert clock.now - started >= 3 * 9
 
 
+class BrokenLink(FakeLink):
+    """A link that fails in ways nobody foresaw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    async def watch(self, known_version: int) -> bool:
+        self.calls += 1
+        raise RuntimeError("a bug in watching")
+
+    async def report(self, report: DeviceReport) -> None:
+        raise RuntimeError("a bug in reporting")
+
+
+async def test_unforeseen_failure_of_the_link_ends_nothing(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Listening and reporting are tried again, and the end is as orderly as ever."""
+    clock, link = FakeClock(), BrokenLink()
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+        daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link)
+        running = asyncio.create_task(daemon.run())
+        await eventually(lambda: link.calls >= 2 and cloud.asked("/channels/") >= 2)
+        daemon.stop()
+        await running
+    assert "a bug in watching" in caplog.text
+    assert "a bug in reporting" in caplog.text
+
+
+async def test_watching_that_ended_with_a_failure_does_not_spoil_the_end(
+    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+        daemon = Daemon(parts.updater, parts.device, parts.disk, clock, FakeLink())
+
+        async def failing() -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(daemon, "_watch", failing)
+        running = asyncio.create_task(daemon.run())
+        await eventually(lambda: cloud.asked("/channels/") >= 1)
+        daemon.stop()
+        await running
+
+
 async def test_unforeseen_failure_of_a_tick_ends_nothing(
     cloud: FakeCloud,
     tiny_master: Path,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx2
 
-from cloud_service.bootstrap import open_cloud
+from cloud_service.bootstrap import Cloud, open_cloud
 from contract.channel import parse_channel
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
@@ -61,3 +61,16 @@ async def test_restart_keeps_channels_and_bundles(tmp_path: Path, generator: Fak
 
 async def test_channel_without_devices_lists_none(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/channels/kitchen/devices")).json() == {"devices": []}
+
+
+async def test_report_that_cannot_be_read_hides_no_other_device(cloud: Cloud, http: httpx2.AsyncClient) -> None:
+    readable = b'{"device_id": "%s", "channel": "kitchen", "channel_version": 1}'
+    for device_id, report in (
+        ("first", readable % b"first"),
+        ("newer", b'{"device_id": "newer", "channel": "kitchen", "channel_version": 1, "unknown": 1}'),
+        ("broken", b"\xff{"),
+        ("last", readable % b"last"),
+    ):
+        await cloud.channels.report("kitchen", device_id, report)
+    listed = (await http.get("/channels/kitchen/devices")).json()["devices"]
+    assert [device["device_id"] for device in listed] == ["last", "first"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 from cloud_service.store import StoredGeneration, StoredLora
 from contract.digest import sha256_hex
@@ -44,6 +45,18 @@ async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
         await store.store_generation(key, lora, bundle)
     assert await store.find_generation("first") == StoredGeneration(lora)
     assert await store.find_generation("second") == StoredGeneration(lora)
+
+
+async def test_storing_again_replaces_a_damaged_recipe_and_keeps_it_kept(backend: StoreBackend) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.2)
+    lora, bundle = _lora("one")
+    await store.store_generation("key", replace(lora, bundle_bytes=1, recipe=b"damaged"), bundle)
+    assert await store.keep(lora.bundle_id)
+    await store.store_generation("key", lora, bundle)
+    assert await store.find_generation("key") == StoredGeneration(lora)
+    await asyncio.sleep(0.3)
+    assert await store.load_lora(lora.bundle_id) == lora
+    assert await store.load_recipe(lora.recipe_id) == lora.recipe
 
 
 async def test_note_belongs_to_the_request_and_not_to_the_lora(backend: StoreBackend) -> None:

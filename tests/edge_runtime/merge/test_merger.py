@@ -29,8 +29,8 @@ from edge_runtime.errors import (
 )
 from edge_runtime.merge import QUANTIZATIONS, merge, quantize_base
 from edge_runtime.merge.gguf_file import lay_out, read_header
-from tests.edge_runtime.full_disk import full_disk, no_descriptors
 from tests.edge_runtime.merge.tiny_models import TEXT, hf_logits, tiny_bundle
+from tests.full_disk import full_disk, no_descriptors
 
 
 def tensors(path: Path) -> dict[str, np.ndarray]:

@@ -93,4 +93,13 @@ async def test_metrics_count_what_happened(client: httpx2.AsyncClient) -> None:
 
 async def test_openapi_describes_the_bodies(client: httpx2.AsyncClient) -> None:
     schema = (await client.get("/openapi.json")).json()
+    for path in schema["paths"].values():
+        for operation in path.values():
+            assert operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"].endswith(
+                "ErrorAnswer"
+            )
+            assert "422" not in operation["responses"], "what is refused is 400"
+            assert "description" in operation or operation["tags"] == ["operation"]
+    chat = schema["components"]["schemas"]["ChatCompletionBody"]["properties"]
+    assert {"max_tokens", "max_completion_tokens"} <= chat.keys()
     assert set(schema["components"]["schemas"]) >= {"CompletionBody", "ChatCompletionBody"}

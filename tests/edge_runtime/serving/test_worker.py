@@ -58,6 +58,27 @@ async def test_cancelled_job_ends_and_the_next_is_answered() -> None:
     await asyncio.to_thread(worker.close)
 
 
+async def test_cancelled_jobs_give_their_places_in_the_queue_back() -> None:
+    """Behind one long answer, clients that come and go do not fill it; and what they sent is not kept."""
+    worker, engine, loader = make([b"a"])
+    loader.hold.clear()
+    running = worker.submit(REQUEST)
+    await eventually(lambda: engine.prefilled)
+    for _ in range(10):
+        gone = worker.submit(REQUEST)
+        gone.cancel()
+        assert worker.queue_depth == 1
+        assert await read(gone) == []
+    waiting = [worker.submit(REQUEST) for _ in range(2)]
+    with pytest.raises(BusyError, match="3 requests are waiting"):
+        worker.submit(REQUEST)
+    loader.hold.set()
+    for job in (running, *waiting):
+        assert (await read(job))[-1] == Finished("stop", 1)
+    assert len(engine.prefilled) == 3
+    await asyncio.to_thread(worker.close)
+
+
 async def test_closing_ends_the_running_job_and_refuses_the_waiting_ones() -> None:
     worker, engine, loader = make([b"a"] * 1000)
     loader.hold.clear()

@@ -20,16 +20,15 @@ class FakeChannels:
     """A cloud that has one version of the channel at a time."""
 
     version: int = 1
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
     watched: list[pb.WatchRequest] = field(default_factory=list)
     reported: list[pb.DeviceStatus] = field(default_factory=list)
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.ChannelChanged]:
         self.watched.append(request)
         while True:
-            yield pb.ChannelChanged(channel=request.channel, version=self.version)
-            await self.changed.wait()
-            self.changed.clear()
+            sent = self.version
+            yield pb.ChannelChanged(channel=request.channel, version=sent)
+            await eventually(lambda sent=sent: self.version != sent, seconds=600)
 
     async def ReportStatus(self, request: pb.DeviceStatus, context: object) -> pb.ReportStatusResponse:
         self.reported.append(request)
@@ -61,7 +60,6 @@ async def test_watch_returns_when_the_version_differs(cloud_and_link: tuple[Fake
     watching = asyncio.create_task(link.watch(1))
     await eventually(lambda: len(channels.watched) == 2)
     channels.version = 2
-    channels.changed.set()
     assert await watching is True
     assert channels.watched[-1] == pb.WatchRequest(channel="default", device_id="dev-1", known_version=1)
 
@@ -99,6 +97,22 @@ async def test_message_over_the_limit_is_cut_so_that_the_cloud_takes_the_report(
     )
     (status,) = channels.reported
     assert [each.message for each in status.specializations] == ["short", longest, longest[:-1] + "…"]
+
+
+async def test_message_that_does_not_parse_is_harmless() -> None:
+    async def watch(request: bytes, context: object) -> AsyncIterator[bytes]:
+        yield b"\xff"
+
+    server = grpc.aio.server()
+    handlers = {"Watch": grpc.unary_stream_rpc_method_handler(watch)}
+    service = pb.DESCRIPTOR.services_by_name["Channels"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    link = GrpcLink(f"127.0.0.1:{port}", "default", "dev-1")
+    assert await link.watch(0) is False
+    await link.close()
+    await server.stop(None)
 
 
 async def test_cloud_that_is_not_there_is_harmless() -> None:

@@ -7,7 +7,7 @@ import pytest
 from contract.errors import ContractError
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.updates.disk import DataDirectory
-from tests.edge_runtime.full_disk import no_descriptors
+from tests.full_disk import no_descriptors, read_only_disk
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -26,6 +26,24 @@ def test_unusable_directory_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="EDGE_DATA_DIR"):
         DataDirectory(tmp_path / "file")
+
+
+def test_directory_that_became_read_only_is_locked_as_well(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path / "edge").locked():
+        pass
+    with read_only_disk():
+        disk = DataDirectory(tmp_path / "edge")
+        with disk.locked():
+            assert disk.is_locked()
+            with pytest.raises(ConfigurationError, match="another daemon"), disk.locked():
+                pass
+        assert not disk.is_locked()
+
+
+def test_directory_that_was_never_written_is_a_configuration_error(tmp_path: Path) -> None:
+    disk = DataDirectory(tmp_path)
+    with read_only_disk(), pytest.raises(ConfigurationError, match="Read-only"), disk.locked():
+        pass
 
 
 def test_unneeded_files_are_deleted_and_downloads_of_needed_ones_kept(tmp_path: Path) -> None:
@@ -71,6 +89,21 @@ def test_requests_are_taken_once_and_only_for_names(tmp_path: Path) -> None:
     assert not disk.has_requests()
     with pytest.raises(ContractError):
         disk.request_rollback("../../etc/passwd")
+
+
+def test_what_cannot_be_deleted_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A request that stays on disk is taken once: seen again each second, it would keep the device from polling."""
+    disk = DataDirectory(tmp_path)
+    (tmp_path / "slots/x.gguf.partial").write_text("")
+    disk.bundle(ONE).write_text("")
+    disk.request_rollback("router")
+    with read_only_disk():
+        disk.remove_unfinished()
+        assert disk.collect(set(), None) == []
+        assert disk.take_rollback_requests() == ["router"]
+        assert not disk.has_requests()
+        assert disk.take_rollback_requests() == []
+    assert f"cannot delete {disk.bundle(ONE)}: Read-only file system" in caplog.text
 
 
 def test_requests_are_not_seen_while_no_file_can_be_opened(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
+from edge_runtime.errors import UpdateError
 from edge_runtime.telemetry import Telemetry
-from edge_runtime.updates.memory import Memory
+from edge_runtime.updates.memory import MAX_MESSAGE_CHARS, Memory, describe
 from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed, StateFile
 from tests.edge_runtime.fakes import FakeClock
 
@@ -28,3 +31,10 @@ async def test_restart_forgets_refusals_and_nothing_else(tmp_path: Path) -> None
     assert not entry.active.merge_refused
     assert not entry.previous.merge_refused
     assert memory.state.failures == {"passing": passing}
+
+
+@pytest.mark.parametrize("error", [UpdateError("\0" * 90_000, "ask again"), ValueError("\0" * 90_000)])
+def test_message_of_any_length_is_cut(error: Exception) -> None:
+    """It quotes foreign bytes: a few dozen long ones made the state too large to be loaded again."""
+    assert describe(error) == describe(error)[: MAX_MESSAGE_CHARS - 1] + "…"
+    assert describe(UpdateError("short", "ask again")) == "short; hint: ask again"

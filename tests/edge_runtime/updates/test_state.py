@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import StateError
 from edge_runtime.updates.state import (
+    MAX_STATE_BYTES,
     DeviceState,
     Entry,
     Failure,
@@ -21,6 +22,7 @@ from edge_runtime.updates.state import (
     encode_state,
     parse_state,
 )
+from tests.full_disk import read_only_disk
 
 STATE = DeviceState(
     edge_model_digest="a" * 64,
@@ -134,8 +136,57 @@ def test_corrupt_files_are_moved_aside_and_never_deleted(tmp_path: Path) -> None
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"first", b"second"]
 
 
+def test_corrupt_file_on_a_read_only_disk_is_passed_over(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    file.store(STATE)
+    file.store(STATE)
+    (tmp_path / "state.json").write_bytes(b"garbage")
+    with read_only_disk():
+        state, trouble = file.load()
+    assert state == STATE
+    assert "cannot be moved aside: Read-only file system" in trouble
+
+
+def test_state_of_another_edge_model_is_kept_until_that_model_is_back(tmp_path: Path) -> None:
+    """The newest of it, with the states of other models before and after it, and over a second wrong start."""
+    file = StateFile(tmp_path / "state.json")
+    file.store(DeviceState("a" * 64, "older"))
+    file.store(STATE)
+    state, trouble = file.load_of("f" * 64)
+    assert state is None
+    assert f"moved aside to state.json.of-{'a' * 64}" in trouble
+    assert file.load_of("f" * 64) == (None, "")
+    assert file.has_remains()
+    other = DeviceState(None, "default")
+    file.store(other)
+    assert file.load_of("a" * 64)[0] == STATE
+    assert file.load_of("a" * 64) == (STATE, "")
+    assert file.load_of(None)[0] == other
+
+
+def test_state_of_another_edge_model_stays_where_it_is_on_a_read_only_disk(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    file.store(STATE)
+    with read_only_disk():
+        state, trouble = file.load_of(None)
+    assert state is None
+    assert "cannot be moved aside" in trouble
+    assert file.load() == (STATE, "")
+
+
 def test_missing_state_is_no_trouble(tmp_path: Path) -> None:
-    assert StateFile(tmp_path / "state.json").load() == (None, "")
+    file = StateFile(tmp_path / "state.json")
+    assert file.load() == file.load_of(None) == (None, "")
+    assert not file.has_remains()
+
+
+def test_state_that_could_not_be_loaded_again_is_not_stored(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    file.store(STATE)
+    failure = Failure("e" * 64, "x", "x" * MAX_STATE_BYTES, 1, True)
+    with pytest.raises(OSError, match="at most"):
+        file.store(STATE.with_failure("other", failure))
+    assert file.load() == (STATE, "")
 
 
 def test_failed_write_leaves_the_state_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

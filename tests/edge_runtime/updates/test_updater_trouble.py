@@ -13,7 +13,7 @@ from edge_runtime.merge import quantize_base
 from tests.edge_runtime.conftest import TINY_SHAPE
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, ask, device, entry, files, make_settings
-from tests.edge_runtime.full_disk import full_disk
+from tests.full_disk import full_disk
 
 
 def garbled(cloud: FakeCloud, wanted: Specialization, old: bytes, new: bytes) -> Specialization:

@@ -1,0 +1,52 @@
+"""A disk that is full or read-only, and a process that may open no more files, for a test that has none of them."""
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+
+@contextmanager
+def full_disk(limit_bytes: int) -> Iterator[None]:
+    """No file can grow beyond `limit_bytes`; writing more fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def read_only_disk() -> Iterator[None]:
+    """No file can be made, opened for writing through `os`, renamed or deleted."""
+    really_open = os.open
+
+    def refuse(path: Any, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def only_to_read(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            refuse(path)
+        return really_open(path, flags, *rest, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "open", only_to_read)
+        for name in ("mkdir", "rename", "replace", "unlink"):
+            patched.setattr(os, name, refuse)
+        yield
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """No file can be opened; what is open stays open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
