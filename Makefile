@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
 PYTHON_BIN := .venv/bin/python
-DATA ?= data
+DATA ?= $(error this needs the folder of packed public data: DATA=dir, see docs/training.md)
 ARGS ?=
 
 # Nothing here fetches models; a library that tries should say so at once.

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import typer
 from pydantic import SecretStr
@@ -25,7 +26,7 @@ HEAD = """# Reference
 
 <!-- Made by `make reference` from the settings classes and command lines; `make check` finds drift. -->
 
-Settings are environment variables; a value that is not valid stops the start with a line that names it.
+Settings are environment variables; values that are not valid stop the start with a line for each.
 """
 
 
@@ -59,7 +60,9 @@ def _settings(settings: type[BaseSettings]) -> Iterator[str]:
         else:
             value = to_jsonable_python(default)
             shown = f"`{value if isinstance(value, str) else json.dumps(value)}`"
-        yield f"| `{(prefix + name).upper()}` | {_cell(shown)} | {_cell(field.description or '')} |"
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        meaning = (field.description or "") + _one_of(choices)
+        yield f"| `{(prefix + name).upper()}` | {_cell(shown)} | {_cell(meaning)} |"
 
 
 def _commands(program: str, app: typer.Typer) -> Iterator[str]:
@@ -79,7 +82,10 @@ def _commands(program: str, app: typer.Typer) -> Iterator[str]:
         for parameter in (*arguments, *options):
             label = ", ".join(parameter.opts) if parameter in options else parameter.name.upper()
             default = "required" if parameter.required else _default(parameter.default)
-            yield f"| `{label}` | {_cell(default)} | {_cell(getattr(parameter, 'help', '') or '')} |"
+            kind = getattr(parameter, "type_descriptor", None)
+            meaning = (getattr(parameter, "help", "") or "") + _one_of(getattr(kind, "choices", ()))
+            meaning += f" Or the variable {parameter.envvar}." if parameter.envvar else ""
+            yield f"| `{label}` | {_cell(default)} | {_cell(meaning)} |"
         if arguments or options:
             yield ""
 
@@ -89,6 +95,10 @@ def _default(value: object) -> str:
         value is None or callable(value) or value in ((), "", False) or not isinstance(value, str | int | float | Path)
     )
     return "none" if empty else f"`{value}`"
+
+
+def _one_of(choices: Sequence[object]) -> str:
+    return f" One of {', '.join(map(str, choices))}." if choices else ""
 
 
 def _cell(text: str) -> str:

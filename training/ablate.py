@@ -297,7 +297,7 @@ class Ablation:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs what is not finished, seed by seed, and prints the table."""
     parser = argparse.ArgumentParser(prog="python -m training.ablate", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (docs/training.md)")
     parser.add_argument(
         "--pair", type=Path, default=Path("models/nano"), help="folder with generator/, edge/, and cloud/ if it has one"
     )

@@ -32,7 +32,7 @@ Features = NDArray[np.float32]
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the calibration from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.calibrate", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (docs/training.md)")
     parser.add_argument(
         "--pair", type=Path, default=Path("models/nano"), help="folder with generator/, edge/, and cloud/ if it has one"
     )

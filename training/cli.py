@@ -1,4 +1,4 @@
-"""The commands `loragen train` and `loragen evaluate`, which `cloud_service.cli` finds through their entry points.
+"""The commands `loragen train`, `calibrate` and `evaluate`, which `cloud_service.cli` finds through their entry points.
 
 Only spells the options; each command is a `main(argv)` elsewhere, and torch is imported when one of them runs.
 """
@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 
 _RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml")))
-_Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (training/corpus.py).")]
+_Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (docs/training.md).")]
+
+_Pair = Annotated[Path, typer.Option(help="Folder with generator/, edge/, and cloud/ if it has one.")]
+_Cloud = Annotated[str | None, typer.Option(help="Cloud model, where it is not the one that the pair has or names.")]
+_Edge = Annotated[str | None, typer.Option(help="Edge model, where it is not in the pair's folder.")]
+_Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+_NANO = Path("models/nano")
 
 
 class EvaluationSplit(StrEnum):
@@ -37,23 +43,36 @@ def train(
     training.main([recipe, *_options(data=data, out=out, runs=runs), *["--tiny"] * tiny])
 
 
+def calibrate(
+    data: _Data,
+    pair: _Pair = _NANO,
+    cloud: _Cloud = None,
+    edge: _Edge = None,
+    device: _Device = "cpu",
+    out: Annotated[Path, typer.Option(help="Where the report goes, as JSON.")] = Path("build/understanding.json"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and leave the checkpoint as it is.")] = False,
+) -> None:
+    """Calibrate what a generator says of its understanding; its digest changes, what it generates does not."""
+    from training import calibrate as calibration
+
+    options = _options(data=data, pair=pair, cloud=cloud, edge=edge, device=device, out=out)
+    calibration.main([*options, *["--dry-run"] * dry_run])
+
+
 def evaluate(
     data: _Data,
-    pair: Annotated[Path, typer.Option(help="Folder with generator/, edge/, and cloud/ if it has one.")] = Path(
-        "models/nano"
-    ),
-    cloud: Annotated[
-        str | None, typer.Option(help="Cloud model, where it is not the one that the pair has or names.")
-    ] = None,
-    edge: Annotated[str | None, typer.Option(help="Edge model, where it is not in the pair's folder.")] = None,
+    pair: _Pair = _NANO,
+    cloud: _Cloud = None,
+    edge: _Edge = None,
     out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
     results: Annotated[
         Path | None, typer.Option(help="Folder of table and plot: build/results; a full run on test, docs/results.")
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where oracles are kept.")] = Path("runs/evaluation"),
     split: Annotated[EvaluationSplit, typer.Option(help="Which tasks and inputs.")] = EvaluationSplit.test,
+    suites: Annotated[list[str] | None, typer.Option(help="Score these alone; may be given several times.")] = None,
     quantization: Annotated[str, typer.Option(help="Of the served models.")] = "Q4_K",
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    device: _Device = "cpu",
     served: Annotated[bool, typer.Option(help="Also run a sample of tasks through both services.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter of everything.")] = False,
 ) -> None:
@@ -72,7 +91,8 @@ def evaluate(
         quantization=quantization,
         device=device,
     )
-    evaluation.main([*options, *["--no-served"] * (not served), *["--quick"] * quick])
+    chosen = ["--suites", *suites] if suites else []
+    evaluation.main([*options, *chosen, *["--no-served"] * (not served), *["--quick"] * quick])
 
 
 def _options(**values: Path | str | None) -> list[str]:

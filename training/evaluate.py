@@ -69,7 +69,7 @@ class LoadedPair:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the evaluation from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (docs/training.md)")
     parser.add_argument(
         "--pair", type=Path, default=SHIPPED, help="folder with generator/, edge/, and cloud/ if it has one"
     )

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs a recipe from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file of the same form")
-    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (training/corpus.py)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of packed public data (docs/training.md)")
     parser.add_argument(
         "--out", type=Path, help="where the result goes (models/RECIPE; with --tiny, build/RECIPE-tiny)"
     )

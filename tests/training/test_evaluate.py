@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.training.conftest import TrainedPair
-from training import cli, evaluate
+from training import calibrate, cli, evaluate
 from training.evaluate import EvaluationSizes, evaluate_pair
 from training.measure import COLUMNS
 from training.report import Report
@@ -36,10 +36,10 @@ def report(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def commands() -> typer.Typer:
-    """`loragen` with the command plugged in."""
+    """`loragen` with the commands plugged in."""
     app = typer.Typer()
-    app.callback()(lambda: None)
-    app.command("evaluate")(cli.evaluate)
+    for command in (cli.evaluate, cli.calibrate):
+        app.command()(command)
     return app
 
 
@@ -114,3 +114,16 @@ def test_evaluate_command_passes_its_options_on(commands: typer.Typer, monkeypat
     )
     assert calls == [expected.split()]
     assert CliRunner().invoke(commands, ["evaluate", "--data", "d", "--split", "train"]).exit_code == 2
+    chosen = ["evaluate", "--data", "d", "--suites", "conflict", "--suites", "tools-seen"]
+    assert CliRunner().invoke(commands, chosen).exit_code == 0
+    assert calls[1][-3:] == ["--suites", "conflict", "tools-seen"]
+
+
+def test_calibrate_command_passes_its_options_on(commands: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(calibrate, "main", calls.append)
+    arguments = ["--data", "d", "--pair", "p", "--edge", "e", "--dry-run"]
+    assert CliRunner().invoke(commands, ["calibrate", *arguments]).exit_code == 0
+    assert calls == [
+        ["--data=d", "--pair=p", "--edge=e", "--device=cpu", "--out=build/understanding.json", "--dry-run"]
+    ]
