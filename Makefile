@@ -22,7 +22,7 @@ setup:  ## Make .venv: pinned dependencies, llama-cpp-python built once, missing
 demo: setup  ## Three task descriptions become specializations on a device, measured: build/demo.json
 	@$(PYTHON_BIN) -m demo.run $(ARGS)
 
-test: setup  ## Run all tests, or some: make test ARGS=tests/contract
+test: setup  ## Run all tests, or some: make test ARGS=tests/loragen/contract
 	@OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest $(ARGS)
 
 check: setup  ## Lint, format, types, import boundaries, and drift of generated files
@@ -43,7 +43,7 @@ bench: setup  ## Measure the published figures, or some: build/bench.json
 bench-gpu: setup  ## Generation and a training step with Llama-3-8B shapes; without a GPU, small ones
 	@$(PYTHON_BIN) -m benchmarks.gpu_generate $(ARGS)
 
-protos: setup  ## Make contract/stubs from protos/
+protos: setup  ## Make loragen/contract/stubs from protos/
 	@$(PYTHON_BIN) scripts/protos.py
 
 reference: setup  ## Make docs/reference.md from the settings and command lines
@@ -57,7 +57,7 @@ train-nano: setup  ## Train models/nano from the data in DATA=dir
 	@$(PYTHON_BIN) -m training.train nano --data $(DATA) $(ARGS)
 	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
 
-calibrate: setup  ## Calibrate the understanding of models/nano on the data in DATA=dir
+calibrate: setup  ## Calibrate the confidence of models/nano on the data in DATA=dir
 	@$(PYTHON_BIN) -m training.calibrate --data $(DATA) $(ARGS)
 
 evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir

@@ -19,9 +19,9 @@ from rich.console import Console
 from benchmarks import answer_latency, edge_shapes, generation_latency, merge_speed, sizes
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
-from contract.errors import ContractError
 from demo.errors import DemoError
 from edge_runtime.errors import EdgeError
+from loragen.contract.errors import ContractError
 
 DOCUMENT = Path("build/bench.json")
 

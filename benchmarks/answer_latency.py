@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import FACTOR, Figure, Figures
-from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_master, make_bundle
+from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_base, make_bundle
 from edge_runtime.config import EdgeSettings
 from edge_runtime.merge import merge, quantize_base
 from edge_runtime.serving.completion import CompletionRequest, Delta, Finished, Started, TokenPrompt, complete
@@ -102,13 +102,13 @@ def measure(rounds: int, type_name: str, shape: ModelShape, threads: int) -> lis
     Raises:
         BenchmarkError: Answers keep ending early, or a prefix is not cached where it must be.
     """
-    master = ensure_master(shape)
+    base_gguf = ensure_base(shape)
     device_threads = EdgeSettings(threads=threads).effective_threads
     with tempfile.TemporaryDirectory(prefix="answer-latency-", dir=BUILD) as directory, ExitStack() as stack:
         base, merged = Path(directory, "base.gguf"), Path(directory, "merged.gguf")
         cache = Path(directory, "cache")
-        quantize_base(master, base, type_name, cache)
-        merge(master, make_bundle(shape), merged, type_name, cache)
+        quantize_base(base_gguf, base, type_name, cache)
+        merge(base_gguf, make_bundle(shape), merged, type_name, cache)
 
         def engine(model: Path, *, prefix_cache: bool) -> Engine:
             loader = LlamaLoader(CONTEXT_TOKENS, device_threads, prefix_cache=prefix_cache)

@@ -6,8 +6,8 @@ an edge model in a life, through the product's own functions and with one and th
 - cloud: `load_generator`, which reads the edge model's files for their digest and takes nothing else of it than
   configuration and tokenizer; a generation for a prompt of 200 tokens, and the assembly of its bundle (medians of 7).
 - probe: `load_probe`, the edge model's weights in float32, which only requests with a probe need; one example scored.
-- device: convert to an F16 master; merge to Q4_0, the first time and with the untouched tensors cached; load the merged
-  model and answer 50 tokens with 8.
+- device: convert to an F16 base GGUF; merge to Q4_0, the first time and with the untouched tensors cached; load the
+  merged model and answer 50 tokens with 8.
 
 Every step is a process of its own, so that its peak resident memory is its own (imports included). Pages of mapped
 files count in it, though the system may take them back at any time; what it may not, anonymous memory, is sampled and
@@ -35,10 +35,10 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figure, Figures, merge_figures
 from benchmarks.memory import status_bytes
 from benchmarks.tinyllama import BUILD
-from contract.assembly import build_bundle
-from contract.bundle import parse_bundle
-from contract.digest import model_digest
-from contract.recipe import Recipe
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.recipe import Recipe
 
 DOCUMENT = BUILD / "edge_shapes.json"
 FAMILIES = ("tinyllama-1.1b", "qwen2-1.5b", "gemma2-2b")
@@ -49,7 +49,7 @@ QUESTION_TOKENS = 50
 ANSWER_TOKENS = 8
 CONTEXT_TOKENS = 512
 SAMPLE_SECONDS = 0.01
-BUNDLE, MASTER, MERGED = "bundle.safetensors", "master.gguf", "merged.gguf"
+BUNDLE, MASTER, MERGED = "bundle.safetensors", "base.gguf", "merged.gguf"
 
 _T = TypeVar("_T")
 
@@ -129,12 +129,12 @@ _ROWS: Mapping[str, Callable[[Mapping[str, Cost]], str]] = {
     "probe: peak memory (anonymous)": lambda costs: _memory(costs["probe"]),
     "device: convert to F16, s (CPU s)": lambda costs: _time(costs["convert"]),
     "convert: peak memory (anonymous)": lambda costs: _memory(costs["convert"]),
-    "F16 master": lambda costs: f"{costs['convert'].found['master_mb']:,.0f} MB",
+    "F16 base GGUF": lambda costs: f"{costs['convert'].found['base_mb']:,.0f} MB",
     f"first merge to {TYPE}, s (CPU s)": lambda costs: _time(costs["merge"]),
     "merge again, s (CPU s)": lambda costs: _time(costs["merge_again"]),
     "merge: peak memory (anonymous)": lambda costs: _memory(costs["merge"]),
-    "merged model, least survival": lambda costs: (
-        f"{costs['merge'].found['merged_mb']:,.0f} MB, {costs['merge'].found['survival']:.2f}"
+    "merged model, least retained delta": lambda costs: (
+        f"{costs['merge'].found['merged_mb']:,.0f} MB, {costs['merge'].found['retained_delta']:.2f}"
     ),
     "load merged model, s (CPU s)": lambda costs: _time(costs["serve"]),
     f"answer {QUESTION_TOKENS} tokens with {ANSWER_TOKENS}, s (CPU s)": lambda costs: _found_time(
@@ -298,20 +298,20 @@ def _probe(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
 
 
 def _convert(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
-    """The Hugging Face folder to a master."""
-    from edge_runtime.merge.convert import convert_model
+    """The Hugging Face folder to a base GGUF."""
+    from edge_runtime.convert.converter import convert_model
 
     timed(lambda: convert_model(folder / "edge", folder / MASTER, "F16", f"random/{family}"))
-    return {"master_mb": _megabytes(folder / MASTER)}
+    return {"base_mb": _megabytes(folder / MASTER)}
 
 
 def _merge(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
-    """The bundle into the master; the second time, untouched tensors come from the cache."""
+    """The bundle into the base GGUF; the second time, untouched tensors come from the cache."""
     from edge_runtime.merge import merge
 
     bundle = parse_bundle((folder / BUNDLE).read_bytes())
     report = timed(lambda: merge(folder / MASTER, bundle, folder / MERGED, TYPE, folder / "cache"))
-    return {"merged_mb": report.bytes / 1e6, "survival": report.min_survival}
+    return {"merged_mb": report.bytes / 1e6, "retained_delta": report.min_retained_delta}
 
 
 def _serve(family: str, folder: Path, timed: _Watch) -> dict[str, float]:

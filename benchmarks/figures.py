@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.errors import BenchmarkError
-from contract.atomic import write_atomic
+from loragen.contract.atomic import write_atomic
 
 FACTOR = "x"
 """Unit of figures that say how many times faster or smaller: more is better."""

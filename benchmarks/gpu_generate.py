@@ -38,9 +38,9 @@ from benchmarks.tinyllama import BUILD, DIGEST
 from benchmarks.training_step import Step, StepSize, TrainedPair, measure_step, seconds_on
 from cloud_service.generator import LoraGenerator, TorchGenerator
 from cloud_service.generator.checkpoint import ModelReference, open_bank, store_generator
+from cloud_service.generator.confidence_model import Calibration, PromptFeatures
 from cloud_service.generator.edge import edge_shape
-from cloud_service.generator.reader import encode_prompts, pad_right
-from cloud_service.generator.understanding import Calibration, PromptFeatures
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 
 DOCUMENT = BUILD / "gpu_generate.json"
 ROUNDS = 5
@@ -235,13 +235,13 @@ def _serve(
         folder, generator, ModelReference("random/cloud", DIGEST), ModelReference("random/edge", DIGEST)
     )
     bank = open_bank(folder, manifest, generator.shape)
-    size = PromptFeatures.count(generator.reader.meta.shape[1])
+    size = PromptFeatures.count(generator.prompt_encoder.meta.shape[1])
     calibration = Calibration(
         np.zeros(size, np.float32), np.ones(size, np.float32), np.zeros(size + 1, np.float32), 0.0, 1.0
     )
     features = PromptFeatures(cloud)
-    if generator.reader.adapter is not None:
-        generator.reader.adapter.to(cloud.dtype)
+    if generator.prompt_encoder.adapter is not None:
+        generator.prompt_encoder.adapter.to(cloud.dtype)
     return TorchGenerator(manifest, bank, generator, features, calibration, tokenizer, tokenizer, folder, device)
 
 
@@ -260,7 +260,7 @@ def _generate(
         return bare(input_ids=ids, use_cache=False)
 
     def read() -> object:
-        return generator.reader.read(ids, lengths)
+        return generator.prompt_encoder.read(ids, lengths)
 
     with torch.inference_mode():
         times = _take_turns((forward, read, lambda: served.generate(prompts)), rounds, device)

@@ -1,6 +1,6 @@
 """How long merge + quantize takes at TinyLlama-1.1B shapes, and how much memory, against copying the same bytes.
 
-The master has random F16 weights (`tinyllama`); the LoRA has rank 16. Every run is a fresh process, so that its peak
+The base GGUF has random F16 weights (`tinyllama`); the LoRA has rank 16. Every run is a fresh process, so that its peak
 resident memory is its own. Reported are medians: of merges that find the untouched tensors in the cache (every merge
 but a device's first), of the first merge, and of copying the merged file, both with fsync.
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, Figures
 from benchmarks.memory import status_bytes
-from benchmarks.tinyllama import BUILD, ensure_master, make_bundle
+from benchmarks.tinyllama import BUILD, ensure_base, make_bundle
 from edge_runtime.merge import merge
 
 RUNS = 3
@@ -30,15 +30,24 @@ TARGET_SECONDS = {"Q4_0": 10.0}
 TARGET_MEGABYTES = 1000.0
 
 
-def _worker(master: Path, out: Path, type_name: str, cache: Path) -> None:
+def _worker(base_gguf: Path, out: Path, type_name: str, cache: Path) -> None:
     """One merge in this process; prints what it took."""
     bundle = make_bundle()
-    report = merge(master, bundle, out, type_name, cache)
+    report = merge(base_gguf, bundle, out, type_name, cache)
     print(json.dumps({"seconds": report.seconds, "peak_megabytes": status_bytes("VmHWM") / 1e6}))
 
 
-def _merge_apart(master: Path, out: Path, type_name: str, cache: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.merge_speed", "--worker", str(master), str(out), type_name, str(cache)]
+def _merge_apart(base_gguf: Path, out: Path, type_name: str, cache: Path) -> dict[str, float]:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.merge_speed",
+        "--worker",
+        str(base_gguf),
+        str(out),
+        type_name,
+        str(cache),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -63,12 +72,12 @@ def run(runs: int = RUNS, types: Sequence[str] = TYPES) -> Figures:
         types: Quantization types.
     """
     command = f"python -m benchmarks.merge_speed --runs {runs} --types {','.join(types)}"
-    master, out, cache = ensure_master(), BUILD / "merged.gguf", BUILD / "merge-cache"
+    base_gguf, out, cache = ensure_base(), BUILD / "merged.gguf", BUILD / "merge-cache"
     figures: dict[str, Figure] = {}
     for type_name in types:
         shutil.rmtree(cache, ignore_errors=True)
-        first = _merge_apart(master, out, type_name, cache)
-        rows = [_merge_apart(master, out, type_name, cache) for _ in range(runs)]
+        first = _merge_apart(base_gguf, out, type_name, cache)
+        rows = [_merge_apart(base_gguf, out, type_name, cache) for _ in range(runs)]
         copy = statistics.median(_copy_seconds(out, BUILD / "copy.gguf") for _ in range(runs))
         name = f"merge_{type_name.lower()}"
         seconds = statistics.median(row["seconds"] for row in rows)
@@ -77,7 +86,7 @@ def run(runs: int = RUNS, types: Sequence[str] = TYPES) -> Figures:
             f"{name}_seconds": Figure.of(seconds, "s", command, baseline=copy, target=TARGET_SECONDS.get(type_name)),
             f"{name}_first_seconds": Figure.of(first["seconds"], "s", command, baseline=copy),
             f"{name}_peak_megabytes": Figure.of(
-                peak, "MB", command, baseline=master.stat().st_size / 1e6, target=TARGET_MEGABYTES
+                peak, "MB", command, baseline=base_gguf.stat().st_size / 1e6, target=TARGET_MEGABYTES
             ),
         }
         out.unlink()
@@ -93,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--worker", nargs=4, metavar=("MASTER", "OUT", "TYPE", "CACHE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.worker:
-        master, out, type_name, cache = arguments.worker
-        _worker(Path(master), Path(out), type_name, Path(cache))
+        base_gguf, out, type_name, cache = arguments.worker
+        _worker(Path(base_gguf), Path(out), type_name, Path(cache))
     else:
         figures = run(arguments.runs, tuple(arguments.types.split(",")))
         print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))

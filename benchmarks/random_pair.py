@@ -28,8 +28,8 @@ from cloud_service.generator import GeneratorConfig, LoraGenerator
 from cloud_service.generator.checkpoint import BANK_FILE, ModelReference, store_generator
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_language_model
-from contract.digest import model_digest
-from contract.lora import EdgeShape
+from loragen.contract.digest import model_digest
+from loragen.contract.lora import EdgeShape
 from training.recipe import Recipe, load_recipe
 
 VOCABULARY = 512

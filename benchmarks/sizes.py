@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, Figures
 from benchmarks.tinyllama import BUILD, DIGEST, MODEL_ID, RANK, TINYLLAMA, ModelShape
-from contract.assembly import build_bundle
-from contract.bank import Bank, BankHeader, write_bank
-from contract.bundle import content_id
-from contract.recipe import Recipe, encode_recipe
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bank import Bank, BankHeader, write_bank
+from loragen.contract.bundle import content_id
+from loragen.contract.recipe import Recipe, encode_recipe
 
 EXPERTS = 8
 TOP_K = 2

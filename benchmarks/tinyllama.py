@@ -1,7 +1,7 @@
 """A model of TinyLlama-1.1B's shapes with random weights, and a random LoRA for it: what the benchmarks measure on.
 
-Time and size depend on shapes, not on what the numbers are, and so nobody has to download a model. The master is made
-once into `build/` (2.2 GB) and reused.
+Time and size depend on shapes, not on what the numbers are, and so nobody has to download a model. The base GGUF is
+made once into `build/` (2.2 GB) and reused.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from contract.bundle import TARGETS, Bundle, BundleHeader
-from contract.lora import EdgeShape, Lora
-from contract.names import MASTER_MODEL_DIGEST, MASTER_MODEL_ID
-from edge_runtime.merge.gguf_file import float32, float32s, int32s, lay_out, text, texts, uint32
-from edge_runtime.merge.output import replacing
+from edge_runtime.gguf.header import float32, float32s, int32s, lay_out, text, texts, uint32
+from edge_runtime.gguf.output import replacing
+from loragen.contract.bundle import TARGETS, Bundle, BundleHeader
+from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID
 
 BUILD = Path("build")
 MODEL_ID = "random-tinyllama-1.1b"
@@ -37,15 +37,15 @@ class ModelShape:
 TINYLLAMA = ModelShape(EdgeShape(layers=22, hidden=2048, intermediate=5632), vocabulary=32_000, heads=32, kv_heads=4)
 
 
-def ensure_master(shape: ModelShape = TINYLLAMA) -> Path:
-    """The GGUF F16 master of these shapes in `build/`; made when it is not there."""
+def ensure_base(shape: ModelShape = TINYLLAMA) -> Path:
+    """The F16 base GGUF of these shapes in `build/`; made when it is not there."""
     edge = shape.edge
     sizes = (edge.layers, edge.hidden, edge.intermediate, shape.vocabulary)
     name = "tinyllama" if shape == TINYLLAMA else "x".join(map(str, sizes))
     path = BUILD / f"{name}-random-f16.gguf"
     if not path.exists():
         BUILD.mkdir(exist_ok=True)
-        _make_master(path, shape)
+        _make_base(path, shape)
     return path
 
 
@@ -75,7 +75,7 @@ def make_bundle(shape: ModelShape = TINYLLAMA) -> Bundle:
     return Bundle(header, Lora(shape.edge, RANK, float(RANK), factors))
 
 
-def _make_master(path: Path, shape: ModelShape) -> None:
+def _make_base(path: Path, shape: ModelShape) -> None:
     hidden, wide, kv = shape.edge.hidden, shape.edge.intermediate, shape.edge.hidden * shape.kv_heads // shape.heads
     vocabulary = shape.vocabulary
     half, full = GGMLQuantizationType.F16, GGMLQuantizationType.F32
@@ -91,8 +91,8 @@ def _make_master(path: Path, shape: ModelShape) -> None:
     metadata = {
         "general.architecture": text("llama"),
         "general.file_type": uint32(1),
-        MASTER_MODEL_ID: text(MODEL_ID),
-        MASTER_MODEL_DIGEST: text(DIGEST),
+        BASE_MODEL_ID: text(MODEL_ID),
+        BASE_MODEL_DIGEST: text(DIGEST),
         "llama.context_length": uint32(2048),
         "llama.embedding_length": uint32(hidden),
         "llama.block_count": uint32(shape.edge.layers),

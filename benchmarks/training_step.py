@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.random_pair import make_text, paper_recipe
 from cloud_service.generator import LoraGenerator
-from cloud_service.generator.reader import pad_right
+from cloud_service.generator.prompt_encoder import pad_right
 from cloud_service.task import TaskDescription
 from training.corpus import Split
 from training.episodes import Episode, Instance, Mixture
@@ -76,7 +76,7 @@ def measure_step(pair: TrainedPair, size: StepSize, dtype: torch.dtype, director
         directory: Where training keeps its state.
         rounds: Steps that count.
     """
-    device = pair.generator.reader.meta.device
+    device = pair.generator.prompt_encoder.meta.device
     settings = replace(
         paper_recipe().fit,
         steps=rounds + 2,  # the first warms up, and nothing ends the last

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 
-from cloud_service.api import GrpcServer, create_app
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
 from cloud_service.errors import ConfigurationError
 from cloud_service.generation import LoadedGenerator
+from cloud_service.grpc import GrpcServer
+from cloud_service.http import create_app
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.server import serve
@@ -23,7 +24,7 @@ from cloud_service.store import Store
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 from cloud_service.telemetry import Metrics
-from contract.errors import ContractError
+from loragen.contract.errors import ContractError
 
 _log = structlog.get_logger(__name__)
 

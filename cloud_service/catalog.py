@@ -18,7 +18,7 @@ from cloud_service.errors import (
 from cloud_service.generation import GeneratorInfo
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
-from contract.bank import Bank
+from loragen.contract.bank import Bank
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Rules: a channel's version grows by one with every change and with nothing else;
 whole document, repeated when another writer was faster, so that concurrent publishers lose nothing; a published recipe
 is kept for ever.
 
-What a channel's document looks like belongs to `contract.channel`, telling its listeners to `watching`.
+What a channel's document looks like belongs to `loragen.contract.channel`, telling its listeners to `watching`.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from cloud_service.errors import (
 from cloud_service.limits import MAX_DEVICES_LISTED
 from cloud_service.store import Store, StoredLora
 from cloud_service.watching import ChannelWatch
-from contract.channel import Channel, Specialization, encode_channel, parse_channel
-from contract.digest import sha256_hex
-from contract.errors import ContractError
-from contract.names import BASE_NAME, verify_device_name, verify_name
-from contract.recipe import parse_recipe
+from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
+from loragen.contract.digest import sha256_hex
+from loragen.contract.errors import ContractError
+from loragen.contract.names import BASE_NAME, verify_device_name, verify_name
+from loragen.contract.recipe import parse_recipe
 
 _MAX_ATTEMPTS = 20
 """Writers of this process take turns, so that only writers of other replicas can win against us."""

@@ -1,8 +1,6 @@
 """The command line `loragen`: runs the service, and talks to a running one.
 
-Commands that need more than this package (`train`, `evaluate`) are plugged in by entry points of the group
-`loragen.commands`, so that the service never imports training. What commands do is done elsewhere; here they are
-spelled.
+What commands do is done elsewhere; here they are spelled. Training is run from a checkout: `python -m training`.
 """
 
 import asyncio
@@ -10,17 +8,15 @@ import contextlib
 import json
 from collections.abc import Iterator
 from enum import StrEnum
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cloud_service.errors import CloudError, InvalidRequestError
-from contract.atomic import write_atomic
-from contract.bundle import parse_bundle
-from contract.errors import ContractError
+from loragen.contract.atomic import write_atomic
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.errors import ContractError
 
 app = typer.Typer(
     name="loragen",
@@ -28,8 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-COMMAND_GROUP = "loragen.commands"
 
 _Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
 _DEFAULT_URL = "http://127.0.0.1:8080"
@@ -94,8 +88,8 @@ def generate(
     typer.echo(f"bundle {answer.id}")
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
     typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
-    if answer.understanding is not None:
-        typer.echo(f"understanding {answer.understanding:.2f}")
+    if answer.confidence is not None:
+        typer.echo(f"confidence {answer.confidence:.2f}")
     for warning in answer.warnings:
         typer.echo(f"warning: {warning.message}", err=True)
 
@@ -124,8 +118,8 @@ def export(
     architecture: Annotated[str, typer.Option(help="Architecture of the base model's GGUF file.")] = "llama",
 ) -> None:
     """Export a bundle to a PEFT directory or to a GGUF adapter."""
-    from contract.gguf_adapter import write_gguf_adapter
-    from contract.peft import export_peft
+    from loragen.contract.gguf_adapter import write_gguf_adapter
+    from loragen.contract.peft import export_peft
 
     with _errors_told():
         parsed = parse_bundle(bundle.read_bytes())
@@ -136,22 +130,8 @@ def export(
     typer.echo(f"wrote {output}")
 
 
-def add_plugins() -> None:
-    """Add the commands of all installed plug-ins to `app`."""
-    for entry_point in sorted(entry_points(group=COMMAND_GROUP), key=lambda each: each.name):
-        # The service's image leaves the plug-ins' package out, though the distribution names it.
-        if find_spec(entry_point.module.partition(".")[0]) is None:
-            continue
-        command = entry_point.load()
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=entry_point.name)
-        else:
-            app.command(entry_point.name)(command)
-
-
 def main() -> None:
-    """Run `loragen` with the commands of all installed plug-ins."""
-    add_plugins()
+    """Run `loragen`."""
     app()
 
 

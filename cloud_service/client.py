@@ -6,10 +6,10 @@ from typing import Any, Self
 import httpx2
 import stamina
 
-from cloud_service.api.schemas import ErrorBody, GenerateLoraAnswer
 from cloud_service.errors import RemoteError
-from contract.bundle import content_id
-from contract.limits import MAX_BUNDLE_BYTES
+from cloud_service.schemas import ErrorBody, GenerateLoraAnswer
+from loragen.contract.bundle import content_id
+from loragen.contract.limits import MAX_BUNDLE_BYTES
 
 _ATTEMPTS = 5
 _MAX_PAUSE_SECONDS = 60.0

@@ -7,7 +7,7 @@
     │   │   ├── UnknownGeneratorError  no generator of this name is loaded
     │   │   ├── UnknownEdgeModelError  no loaded generator serves this edge model
     │   │   ├── PromptTooLongError     the rendered prompt does not fit the cloud LM
-    │   │   └── NotUnderstoodError     a strict request whose description the generator cannot follow
+    │   │   └── LowConfidenceError     a strict request whose description the generator cannot follow
     │   ├── MalformedBodyError         the body is not JSON, or not UTF-8
     │   ├── BodyTooLargeError          longer than the limit
     │   ├── BodyTimeoutError           the body did not arrive in time
@@ -28,7 +28,7 @@
     ├── IntegrityError                 stored bytes are not those of their id
     └── RemoteError                    a command's own request to a service failed
 
-`contract.errors.ContractError` is translated where it arises, because only the caller knows whose fault it is.
+`loragen.contract.errors.ContractError` is translated where it arises, because only the caller knows whose fault it is.
 Codes and statuses are part of the interface; messages are not.
 """
 
@@ -105,10 +105,10 @@ class PromptTooLongError(InvalidRequestError):
         self.limit = limit
 
 
-class NotUnderstoodError(InvalidRequestError):
+class LowConfidenceError(InvalidRequestError):
     """A strict request whose description the generator most likely cannot follow."""
 
-    code = "not_understood"
+    code = "low_confidence"
 
 
 class MalformedBodyError(RequestError):
@@ -275,7 +275,7 @@ STATUS: dict[type[CloudError], Status] = {
     UnknownGeneratorError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
     UnknownEdgeModelError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
     PromptTooLongError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
-    NotUnderstoodError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
+    LowConfidenceError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
     MalformedBodyError: Status(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     BodyTooLargeError: Status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT),
     BodyTimeoutError: Status(HTTPStatus.REQUEST_TIMEOUT, grpc.StatusCode.DEADLINE_EXCEEDED),

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.task import Example
-from contract.bank import Bank
-from contract.lora import Lora
+from loragen.contract.bank import Bank
+from loragen.contract.lora import Lora
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class GeneratorInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Understanding:
+class Confidence:
     """What a calibrated generator says of a prompt.
 
     Attributes:
@@ -63,7 +63,7 @@ class Understanding:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise ValueError(f"expected an understanding in [0, 1], found {self.score}")
+            raise ValueError(f"expected an confidence in [0, 1], found {self.score}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ class Generation:
     Attributes:
         gates: (layers, groups, experts) float32.
         prompt_tokens: Length of the prompt in tokens of the *edge* model: what the device saves on each call.
-        understanding: None when the generator was not calibrated.
+        confidence: None when the generator was not calibrated.
     """
 
     gates: NDArray[np.float32]
     prompt_tokens: int
-    understanding: Understanding | None = None
+    confidence: Confidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from cloud_service.errors import CloudError, DeadlineError, GenerationError, Inv
 from cloud_service.generation import EdgeProbe, ProbeScores
 from cloud_service.task import Example
 from cloud_service.telemetry import describe_crash
-from contract.bundle import parse_bundle
+from loragen.contract.bundle import parse_bundle
 
 _log = structlog.get_logger(__name__)
 

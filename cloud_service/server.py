@@ -17,10 +17,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cloud_service.api import GrpcServer
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
 from cloud_service.errors import ConfigurationError
+from cloud_service.grpc import GrpcServer
 from cloud_service.service import LoraService
 
 _log = structlog.get_logger(__name__)

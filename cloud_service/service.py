@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
 from cloud_service.errors import (
     ArtifactGoneError,
     DeadlineError,
@@ -27,18 +28,17 @@ from cloud_service.errors import (
     StoreUnavailableError,
     UnavailableError,
 )
-from cloud_service.flights import Flights, Leases
-from cloud_service.generation import Generation, GeneratorInfo, Understanding
+from cloud_service.generation import Confidence, Generation, GeneratorInfo
 from cloud_service.probing import ProbeComparison
+from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredGeneration, StoredLora
 from cloud_service.task import Example, TaskDescription, render_prompt
-from cloud_service.understanding import TaskWarning, encode_note, find_warnings, parse_note, verify_understood
-from contract.assembly import build_bundle
-from contract.bank import Bank
-from contract.bundle import content_id
-from contract.digest import canonical_json, sha256_hex
-from contract.errors import ContractError
-from contract.recipe import Recipe, encode_recipe, parse_recipe
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bank import Bank
+from loragen.contract.bundle import content_id
+from loragen.contract.digest import canonical_json, sha256_hex
+from loragen.contract.errors import ContractError
+from loragen.contract.recipe import Recipe, encode_recipe, parse_recipe
 
 _T = TypeVar("_T")
 
@@ -97,7 +97,7 @@ class GeneratedLora:
         recipe: The gates and what they belong to.
         cached: Whether an earlier or concurrent request did the work.
         timings: Where the time went.
-        understanding: None when the generator was not calibrated.
+        confidence: None when the generator was not calibrated.
         warnings: What the client should know of its task.
         probe: None when the request had none.
     """
@@ -106,7 +106,7 @@ class GeneratedLora:
     recipe: Recipe
     cached: bool
     timings: Timings
-    understanding: Understanding | None = None
+    confidence: Confidence | None = None
     warnings: tuple[TaskWarning, ...] = ()
     probe: ProbeComparison | None = None
 
@@ -114,7 +114,7 @@ class GeneratedLora:
 @dataclass(frozen=True, slots=True)
 class _Made:
     lora: StoredLora
-    understanding: Understanding | None
+    confidence: Confidence | None
     queue_seconds: float = 0.0
     generate_seconds: float = 0.0
     assemble_seconds: float = 0.0
@@ -161,8 +161,8 @@ class LoraService:
         self._timeout = request_timeout_seconds
         self._events = events
         self._leases = Leases(store, lease_seconds)
-        self._generations: Flights[tuple[_Made, bool]] = Flights()
-        self._fetches: Flights[memoryview] = Flights()
+        self._generations: SingleFlight[tuple[_Made, bool]] = SingleFlight()
+        self._fetches: SingleFlight[memoryview] = SingleFlight()
         self._in_use: WeakValueDictionary[str, memoryview] = WeakValueDictionary()
         self._assembly = ThreadPoolExecutor(max_workers=assembly_threads, thread_name_prefix="assembly")
         self._draining = False
@@ -180,7 +180,7 @@ class LoraService:
         prober = served.require_prober() if request.probe else None
         made, cached = await self._find_or_generate(request.task, served)
         if request.strict:
-            verify_understood(made.understanding)
+            verify_confident(made.confidence)
         self._events.answered(cached=cached)
         probe = None if prober is None else await prober.compare(request.probe, await self.fetch_bundle(made.lora))
         total = time.perf_counter() - started
@@ -189,8 +189,8 @@ class LoraService:
             _parse_stored(made.lora),
             cached,
             Timings(made.queue_seconds, made.generate_seconds, made.assemble_seconds, total),
-            made.understanding,
-            find_warnings(request.task, made.understanding),
+            made.confidence,
+            find_warnings(request.task, made.confidence),
             probe,
         )
 
@@ -304,7 +304,7 @@ class LoraService:
         )
         if began and generated_here:
             return made, False
-        return _Made(made.lora, made.understanding), True
+        return _Made(made.lora, made.confidence), True
 
     async def _generate_once(self, key: str, task: TaskDescription, served: ServedGenerator) -> tuple[_Made, bool]:
         try:
@@ -332,9 +332,9 @@ class LoraService:
             raise GenerationError(f"the generator {served.info.id} made no usable LoRA: {e}", e.hint) from e
         assemble_seconds = time.perf_counter() - started
         self._events.assembled(assemble_seconds)
-        understanding = produced.generation.understanding
-        await self._store.store_generation(key, lora, bundle, encode_note(understanding))
-        return _Made(lora, understanding, produced.queue_seconds, produced.generate_seconds, assemble_seconds)
+        confidence = produced.generation.confidence
+        await self._store.store_generation(key, lora, bundle, encode_note(confidence))
+        return _Made(lora, confidence, produced.queue_seconds, produced.generate_seconds, assemble_seconds)
 
     async def _fetch(self, lora: StoredLora) -> memoryview:
         stored = await self._store.load_bundle(lora.bundle_id) or b""

@@ -1,7 +1,7 @@
 """Values: the task description, and the one text that the cloud LM reads for it.
 
 The same text is the system prompt of the *prompted* baseline, so that what a bundle replaces and what it is compared
-with are one string. Validation against limits belongs to `cloud_service.api`; tokens to `cloud_service.generator`.
+with are one string. Validation against limits belongs to `cloud_service.schemas`; tokens to `cloud_service.generator`.
 """
 
 from collections.abc import Iterable

@@ -43,7 +43,7 @@ class Merged:
 
     bundle_id: str
     merge_seconds: float
-    delta_survival: float
+    delta_retained_delta: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class DeviceClient(_Client):
             try:
                 entry = next((model for model in models["data"] if model["id"] == name), None)
                 if entry and entry["state"] == "merged" and entry["bundle_id"] == bundle_id:
-                    return Merged(bundle_id, float(entry["merge_seconds"]), float(entry["survival"]))
+                    return Merged(bundle_id, float(entry["merge_seconds"]), float(entry["retained_delta"]))
             except (KeyError, TypeError, ValueError) as error:
                 raise self._unexpected(models, error) from error
             if time.monotonic() > deadline:

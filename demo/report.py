@@ -70,7 +70,7 @@ def _document(result: TaskResult) -> dict[str, object]:
         "bundle_bytes": result.generated.bundle_bytes,
         "recipe_bytes": result.generated.recipe_bytes,
         "merge_seconds": result.merged.merge_seconds,
-        "delta_survival": result.merged.delta_survival,
+        "delta_retained_delta": result.merged.delta_retained_delta,
     }
 
 
@@ -93,5 +93,5 @@ _ROWS: tuple[tuple[str, Callable[[TaskResult], str], bool], ...] = (
     ("bundle", lambda r: f"{r.generated.bundle_bytes / 1000:.0f} kB", False),
     ("recipe", lambda r: f"{r.generated.recipe_bytes / 1000:.1f} kB", False),
     ("merge", lambda r: f"{r.merged.merge_seconds:.2f} s", False),
-    ("delta survival", lambda r: f"{r.merged.delta_survival:.3f}", False),
+    ("retained delta", lambda r: f"{r.merged.delta_retained_delta:.3f}", False),
 )

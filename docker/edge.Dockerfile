@@ -19,7 +19,7 @@ RUN flags="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF"; \
     if [ "$TARGETARCH" = arm64 ]; then flags="$flags -DGGML_CPU_ARM_ARCH=$LLAMA_ARM_ARCH"; fi; \
     CMAKE_ARGS="$flags" pip install -c constraints.txt --no-binary llama-cpp-python llama-cpp-python
 COPY pyproject.toml README.md LICENSE ./
-COPY contract contract
+COPY loragen loragen
 COPY edge_runtime edge_runtime
 # The script of a package that is not in this image would only fail.
 RUN pip install -c constraints.txt '.[edge]' && rm /opt/venv/bin/loragen
@@ -38,7 +38,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     EDGE_HOST=0.0.0.0 \
     EDGE_PORT=8090 \
-    EDGE_MASTER=/app/models/nano/edge-f16.gguf \
+    EDGE_BASE_MODEL=/app/models/nano/edge-f16.gguf \
     EDGE_DATA_DIR=/data
 WORKDIR /app
 USER 10001:10001

@@ -20,6 +20,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edge_runtime.cloud.fetcher import HttpFetcher
+from edge_runtime.cloud.poller import Poller
+from edge_runtime.cloud.rpc import CloudLink, GrpcLink
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device, runtime_version
@@ -31,14 +34,11 @@ from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.clock import Clock, SystemClock
-from edge_runtime.updates.cloud_rpc import CloudLink, GrpcLink
 from edge_runtime.updates.disk import DataDirectory
-from edge_runtime.updates.fetcher import HttpFetcher
+from edge_runtime.updates.edge_model import GgufEdgeModel
 from edge_runtime.updates.installer import Installer
-from edge_runtime.updates.memory import Memory
-from edge_runtime.updates.model import MasterModel
-from edge_runtime.updates.poller import Poller
 from edge_runtime.updates.state import DeviceState, StateFile
+from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
 
 _BACKLOG = 64
@@ -78,7 +78,7 @@ async def assemble(
     clock = clock or SystemClock()
     telemetry = Telemetry()
     disk = DataDirectory(settings.data_dir)
-    model = MasterModel.open(settings.master, settings.type, disk.cache, settings.admit_master_digest)
+    model = GgufEdgeModel.open(settings.base_model, settings.type, disk.cache, settings.admit_base_digest)
     loader = loader or LlamaLoader(
         settings.context_tokens, settings.effective_threads, settings.gpu_layers, settings.prefix_cache
     )
@@ -88,7 +88,7 @@ async def assemble(
         stack.push_async_callback(slots.close)
         client = await stack.enter_async_context(_http_client(settings))
         fetcher = HttpFetcher(client, settings.download_deadline_seconds, clock.unix)
-        memory = Memory(
+        state_store = StateStore(
             StateFile(disk.state),
             DeviceState(model.digest, settings.channel),
             clock,
@@ -103,7 +103,7 @@ async def assemble(
             poller=poller,
             artifacts=Artifacts(disk, fetcher, settings.max_bank_bytes),
             installer=Installer(model, disk, slots, clock.unix),
-            memory=memory,
+            state_store=state_store,
             slots=slots,
             model=model,
             disk=disk,
@@ -117,9 +117,9 @@ async def assemble(
             stack.push_async_callback(link.close)
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
-        telemetry.gauge("channel_version", "Newest version seen.", lambda: memory.state.channel_version or 0)
+        telemetry.gauge("channel_version", "Newest version seen.", lambda: state_store.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link)
-        slots.on_broken = daemon.nudge
+        slots.on_broken = daemon.wake
         yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, disk, telemetry)
 
 
@@ -155,7 +155,7 @@ async def serve(settings: EdgeSettings) -> None:
             device_id=parts.device.device_id,
             channel=settings.channel,
             cloud=str(settings.cloud_url or "none"),
-            master=settings.master.name,
+            base_gguf=settings.base_model.name,
             quantization=settings.type,
             address=f"http://{settings.host}:{settings.port}",
         )

@@ -3,14 +3,14 @@
 llama.cpp ends the whole process on some damaged headers, so that a device would fall at every start, and it cannot
 notice damaged weights. A file's checksum lies beside it. CRC-32, because it guards against damage and not against
 people: whoever can write the file can write its checksum. What becomes of a damaged file, and of one without a checksum
-(the master, or one whose maker was killed in between), is decided by those who read it.
+(the base GGUF, or one whose maker was killed in between), is decided by those who read it.
 """
 
 import zlib
 from pathlib import Path
 
-from contract.atomic import write_atomic
 from edge_runtime.errors import ModelLoadError
+from loragen.contract.atomic import write_atomic
 
 CHECKSUM_SUFFIX = ".crc32"
 

@@ -20,16 +20,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from contract.bundle import parse_bundle
-from contract.errors import ContractError
-from contract.limits import MAX_BUNDLE_BYTES
-from contract.names import verify_digest
 from edge_runtime.config import EdgeSettings
+from edge_runtime.convert import convert_model
 from edge_runtime.errors import EdgeError
-from edge_runtime.merge import convert_model
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.state import DeviceState, StateFile
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.errors import ContractError
+from loragen.contract.limits import MAX_BUNDLE_BYTES
+from loragen.contract.names import verify_digest
 
 app = typer.Typer(
     name="loragen-edge",
@@ -55,7 +55,7 @@ class QuantizationName(StrEnum):
 
 
 class MasterType(StrEnum):
-    """Types of a master."""
+    """Types of a base GGUF."""
 
     F16 = "F16"
     BF16 = "BF16"
@@ -98,7 +98,7 @@ def status(
 
 @app.command()
 def merge(
-    master: Annotated[Path, typer.Argument(help="GGUF master.", exists=True, dir_okay=False)],
+    base_gguf: Annotated[Path, typer.Argument(help="base GGUF.", exists=True, dir_okay=False)],
     bundle: Annotated[Path, typer.Argument(help="Bundle (.safetensors).", exists=True, dir_okay=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write.")],
     type_name: Annotated[
@@ -108,22 +108,24 @@ def merge(
         Path | None, typer.Option(help="Directory that keeps quantized tensors which no LoRA touches.")
     ] = None,
     admit_digest: Annotated[
-        str, typer.Option(help="Edge-model digest that a master without one in its metadata stands for.")
+        str, typer.Option(help="Edge-model digest that a base GGUF without one in its metadata stands for.")
     ] = "",
 ) -> None:
-    """Merge a bundle into a master and quantize the result, without a device or a cloud."""
+    """Merge a bundle into a base GGUF and quantize the result, without a device or a cloud."""
     with _reporting_errors():
         if bundle.stat().st_size > MAX_BUNDLE_BYTES:
             raise EdgeError(f"{bundle.name} has more than {MAX_BUNDLE_BYTES} bytes: it is no bundle")
         parsed = parse_bundle(bundle.read_bytes())
         admitted = verify_digest(admit_digest) if admit_digest else None
         with _progress_bar(f"Merging {bundle.name[:24]}") as advance:
-            report = merge_bundle(master, parsed, output, type_name.value, cache, advance, admitted)
+            report = merge_bundle(base_gguf, parsed, output, type_name.value, cache, advance, admitted)
         table = Table("", "value", title=str(output), title_justify="left")
         table.add_row("bundle", report.bundle_id)
         table.add_row("seconds", f"{report.seconds:.2f}")
         table.add_row("size", f"{report.bytes / 1e6:.1f} MB")
-        table.add_row("delta survival", f"{report.min_survival:.4f} at least, {report.mean_survival:.4f} on average")
+        table.add_row(
+            "retained delta", f"{report.min_retained_delta:.4f} at least, {report.mean_retained_delta:.4f} on average"
+        )
         table.add_row("touched tensors", ", ".join(_counts(report.types.values())))
         table.add_row("strategy", report.strategy)
         Console().print(table)
@@ -132,13 +134,13 @@ def merge(
 @app.command()
 def convert(
     model: Annotated[Path, typer.Argument(help="Hugging Face directory.", exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="GGUF master to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="base GGUF to write.")],
     model_id: Annotated[str, typer.Option(help="Id of the edge model, as the generator knows it.")],
     type_name: Annotated[
         MasterType, typer.Option("--type", help="Type of the matrices.", case_sensitive=False)
     ] = MasterType.F16,
 ) -> None:
-    """Make a GGUF master of a Hugging Face model; it carries the digest that bundles are bound to."""
+    """Make a base GGUF of a Hugging Face model; it carries the digest that bundles are bound to."""
     with _reporting_errors():
         with _progress_bar(f"Converting {model.name[:24]}") as advance:
             convert_model(model, output, type_name.value, model_id, advance)
@@ -224,14 +226,14 @@ def _show_report(console: Console, report: dict[str, Any]) -> None:
     for message in (report["last_poll_message"], report["trouble"]):
         if message:
             console.print(message, markup=False, style="yellow")
-    table = Table("model", "state", "bundle", "survival", "merge", "loaded", "message")
+    table = Table("model", "state", "bundle", "retained_delta", "merge", "loaded", "message")
     for model in report["models"]:
-        seconds, survival = model["merge_seconds"], model["survival"]
+        seconds, retained_delta = model["merge_seconds"], model["retained_delta"]
         table.add_row(
             model["id"],
             model["state"],
             (model["bundle_id"] or "")[:12],
-            "" if survival is None else f"{survival:.4f}",
+            "" if retained_delta is None else f"{retained_delta:.4f}",
             "" if seconds is None else f"{seconds:.2f} s",
             "yes" if model["resident"] else "",
             escape(model["message"]),

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, HttpUrl, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract.errors import ContractError
-from contract.names import verify_device_name, verify_digest, verify_name
 from edge_runtime.errors import ConfigurationError
+from loragen.contract.errors import ContractError
+from loragen.contract.names import verify_device_name, verify_digest, verify_name
 
 TypeName = Literal["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16"]
 """Quantizations that a slot can have; what each does is `edge_runtime.merge`."""
@@ -49,11 +49,11 @@ class EdgeSettings(BaseSettings):
         int, Field(ge=0, description="Largest expert bank to fetch and keep; above it, whole bundles are fetched.")
     ] = 2 * 1024**3
 
-    master: Annotated[
-        Path, Field(description="GGUF master: the edge model's high-precision weights, from `loragen-edge convert`.")
+    base_model: Annotated[
+        Path, Field(description="base GGUF: the edge model's high-precision weights, from `loragen-edge convert`.")
     ] = Path("models/nano/edge-f16.gguf")
-    admit_master_digest: Annotated[
-        str | None, Field(description="Edge-model digest that a master without one in its metadata stands for.")
+    admit_base_digest: Annotated[
+        str | None, Field(description="Edge-model digest that a base GGUF without one in its metadata stands for.")
     ] = None
     data_dir: Annotated[Path, Field(description="Where slots, bundles, banks and the state are kept.")] = Path(
         "build/edge"
@@ -139,7 +139,7 @@ class EdgeSettings(BaseSettings):
     def _device_id_is_a_name(cls, value: str) -> str:
         return _as_value(verify_device_name, value) if value else value
 
-    @field_validator("admit_master_digest")
+    @field_validator("admit_base_digest")
     @classmethod
     def _digest_is_one(cls, value: str | None) -> str | None:
         return None if not value else _as_value(verify_digest, value)

@@ -9,10 +9,10 @@ would. The HTTP server is started and stopped by `bootstrap`.
 import asyncio
 import logging
 
+from edge_runtime.cloud.rpc import CloudLink
 from edge_runtime.device import Device
 from edge_runtime.errors import EdgeError, MergeCancelledError
 from edge_runtime.updates.clock import Clock
-from edge_runtime.updates.cloud_rpc import CloudLink
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.updater import Updater
 
@@ -47,21 +47,21 @@ class Daemon:
         self._disk = disk
         self._clock = clock
         self._link = link
-        self._nudge = asyncio.Event()
+        self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._ticking: asyncio.Task[float] | None = None
 
     def stop(self) -> None:
         """End `run` soon."""
         self._stop.set()
-        self._nudge.set()
+        self._wake.set()
         self._updater.stop()
         if self._ticking is not None:
             self._ticking.cancel()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Tick at once, or again."""
-        self._nudge.set()
+        self._wake.set()
 
     async def run(self) -> None:
         """Bring up what was there, then follow the channel until `stop`.
@@ -122,19 +122,19 @@ class Daemon:
             return
         if attempts:
             # What was merged is reported, and what it replaced collected, without waiting for the next poll.
-            self._nudge.set()
+            self._wake.set()
 
     async def _wait(self, seconds: float) -> None:
         """Until `seconds` have passed, a nudge, or a request of the command line."""
         left = seconds
-        while left > 0 and not self._nudge.is_set():
+        while left > 0 and not self._wake.is_set():
             part = min(left, REQUEST_CHECK_SECONDS)
-            await self._clock.wait(self._nudge, part)
+            await self._clock.wait(self._wake, part)
             left -= part
             if await asyncio.to_thread(self._disk.has_requests):
                 break
         if not self._stop.is_set():
-            self._nudge.clear()
+            self._wake.clear()
 
     async def _report(self) -> None:
         if self._link is None:
@@ -153,6 +153,6 @@ class Daemon:
                 _LOG.exception("listening to the cloud failed unexpectedly")
                 changed = False
             if changed and self._updater.poller is not None:
-                self._updater.poller.hurry()
-                self._nudge.set()
+                self._updater.poller.poll_now()
+                self._wake.set()
             await self._clock.wait(self._stop, WATCH_PAUSE_SECONDS)

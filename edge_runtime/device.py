@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from contract.channel import Specialization
-from contract.names import BASE_NAME
+from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.view import DeviceReport, ServedModel
-from edge_runtime.updates.model import EdgeModel
-from edge_runtime.updates.poller import PollOutcome
+from edge_runtime.updates.edge_model import EdgeModel
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
+from loragen.contract.channel import Specialization
+from loragen.contract.names import BASE_NAME
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Device:
         return BASE_NAME if model in (BASE_NAME, self.model.model_id) else model
 
     def models(self) -> Sequence[ServedModel]:
-        state = self.updater.memory.state
+        state = self.updater.state_store.state
         served = {name: self._served(name, entry, state.failures.get(name)) for name, entry in state.entries.items()}
         for name, failure in state.failures.items():
             served.setdefault(name, ServedModel(name, "failed", failure.bundle_id, message=failure.message))
@@ -56,7 +56,7 @@ class Device:
         return None
 
     def report(self) -> DeviceReport:
-        state = self.updater.memory.state
+        state = self.updater.state_store.state
         outcome = PollOutcome() if self.updater.poller is None else self.updater.poller.outcome
         reason = self.not_ready_reason()
         return DeviceReport(
@@ -72,7 +72,7 @@ class Device:
             last_poll=outcome.code,
             last_poll_message=outcome.message,
             last_poll_at=outcome.at,
-            trouble=self.updater.memory.trouble,
+            trouble=self.updater.state_store.trouble,
             models=tuple(self.models()),
         )
 
@@ -94,8 +94,8 @@ class Device:
             message="; ".join(message for message in messages if message),
             created=active.activated_at,
             merge_seconds=merge.seconds if merge else None,
-            survival=merge.survival if merge else None,
-            survival_mean=merge.survival_mean if merge else None,
+            retained_delta=merge.retained_delta if merge else None,
+            retained_delta_mean=merge.retained_delta_mean if merge else None,
             prompt_tokens=active.prompt_tokens,
             resident=self.slots.is_resident(name),
         )

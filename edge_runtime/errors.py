@@ -12,10 +12,10 @@
     │   ├── CanaryError             the new slot loaded, but does not answer sanely
     │   └── CanaryUnfinishedError   the new slot did not come to an answer: too slow now, or closed meanwhile
     ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
-    │   ├── MasterError             the master is damaged, of another model or not admitted
-    │   ├── MasterUnreadableError   the master cannot be read now
-    │   ├── ConversionError         a Hugging Face directory cannot become a master
-    │   ├── SurvivalError           quantization would lose the delta
+    │   ├── BaseGgufError             the base GGUF is damaged, of another model or not admitted
+    │   ├── BaseGgufUnreadableError   the base GGUF cannot be read now
+    │   ├── ConversionError         a Hugging Face directory cannot become a base GGUF
+    │   ├── RetainedDeltaError           quantization would lose the delta
     │   ├── OutputError             the result cannot be written: disk full, no permission
     │   └── MergeCancelledError     the device is shutting down
     └── ServingError                a request cannot be answered
@@ -29,8 +29,8 @@
         ├── ModelOutputError        the model produced NaN or infinity
         └── ClientGoneError         the connection was closed before the answer was complete
 
-`contract.errors.ContractError` passes through the update code untranslated: it already says expected and actual, and
-carries a code and a hint. Names, codes and statuses are part of the interface; messages are not.
+`loragen.contract.errors.ContractError` passes through the update code untranslated: it already says expected and
+actual, and carries a code and a hint. Names, codes and statuses are part of the interface; messages are not.
 """
 
 
@@ -128,20 +128,20 @@ class MergeError(EdgeError):
     code = "merge_failed"
 
 
-class MasterError(MergeError):
-    """The master is damaged, of another model, or not admitted."""
+class BaseGgufError(MergeError):
+    """The base GGUF is damaged, of another model, or not admitted."""
 
-    code = "master_invalid"
+    code = "base_invalid"
 
 
-class MasterUnreadableError(MergeError):
-    """The master cannot be read now: it is missing, the disk fails, or too many files are open."""
+class BaseGgufUnreadableError(MergeError):
+    """The base GGUF cannot be read now: it is missing, the disk fails, or too many files are open."""
 
-    code = "master_unreadable"
+    code = "base_unreadable"
 
 
 class ConversionError(MergeError):
-    """A Hugging Face directory cannot become a master: another architecture, tokenizer or kind of file."""
+    """A Hugging Face directory cannot become a base GGUF: another architecture, tokenizer or kind of file."""
 
     code = "conversion_unsupported"
 
@@ -152,10 +152,10 @@ class OutputError(MergeError):
     code = "output_not_written"
 
 
-class SurvivalError(MergeError):
+class RetainedDeltaError(MergeError):
     """Too little of the delta would survive quantization; the LoRA stays a run-time adapter."""
 
-    code = "survival_too_low"
+    code = "retained_delta_too_low"
 
 
 class MergeCancelledError(MergeError):
@@ -245,10 +245,10 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     CanaryError: 500,
     CanaryUnfinishedError: 500,
     MergeError: 500,
-    MasterError: 500,
-    MasterUnreadableError: 500,
+    BaseGgufError: 500,
+    BaseGgufUnreadableError: 500,
     ConversionError: 500,
-    SurvivalError: 500,
+    RetainedDeltaError: 500,
     OutputError: 500,
     MergeCancelledError: 503,
     ServingError: 500,

@@ -66,7 +66,7 @@ class UpdateRecord:
     name: str | None = None
     bundle_id: str | None = None
     source: str | None = None
-    survival: float | None = None
+    retained_delta: float | None = None
     message: str | None = None
 
 

@@ -1,7 +1,8 @@
-"""Makes the Python stubs in `contract/stubs` from `protos/`, or checks that they are what the sources give.
+"""Makes the Python stubs in `loragen/contract/stubs` from `protos/`, or checks that they are what the sources give.
 
-The generated modules import one another by the proto package's path; that import is pointed at `contract.stubs`, the
-only change made to them. Run it through `make protos`; `make check` calls it with `--check`.
+The generated modules import one another by the proto package's path; that import is pointed at
+`loragen.contract.stubs`, the only change made to them. Run it through `make protos`; `make check` calls it with
+`--check`.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "protos"
-STUBS = ROOT / "contract" / "stubs"
+STUBS = ROOT / "loragen" / "contract" / "stubs"
 IMPORT = re.compile(r"^from loragen\.v\d+ import (\w+_pb2)", re.MULTILINE)
 
 
@@ -36,7 +37,7 @@ def generate(directory: Path) -> dict[str, str]:
     if code != 0 or not sources:
         raise SystemExit(f"protoc failed with {code} on {sources or 'no sources'}")
     stubs = (*directory.rglob("*.py"), *directory.rglob("*.pyi"))
-    return {path.name: IMPORT.sub(r"from contract.stubs import \1", path.read_text()) for path in sorted(stubs)}
+    return {path.name: IMPORT.sub(r"from loragen.contract.stubs import \1", path.read_text()) for path in sorted(stubs)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         present = {path.name: path.read_text() for path in STUBS.glob("*_pb2*") if path.is_file()}
         stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
         if stale:
-            print(f"contract/stubs is not what protos/ gives: {', '.join(stale)}; run `make protos`", file=sys.stderr)
+            print(
+                f"loragen/contract/stubs is not what protos/ gives: {', '.join(stale)}; run `make protos`",
+                file=sys.stderr,
+            )
         return int(bool(stale))
     STUBS.mkdir(parents=True, exist_ok=True)
     for name, text in wanted.items():

@@ -31,7 +31,7 @@ TORCH = "torch,transformers,peft,accelerate"
 @pytest.mark.parametrize(
     ("packages", "left_out", "forbidden"),
     [
-        ("contract", "", f"{TORCH},llama_cpp,redis,fastapi,pydantic,cloud_service,edge_runtime,training"),
+        ("loragen.contract", "", f"{TORCH},llama_cpp,redis,fastapi,pydantic,cloud_service,edge_runtime,training"),
         ("edge_runtime", "", f"{TORCH},redis,cloud_service,training"),
         ("edge_runtime", "edge_runtime.serving.llama,edge_runtime.bootstrap", "llama_cpp"),
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),

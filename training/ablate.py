@@ -2,11 +2,11 @@
 
 Each variant changes one thing of the paper's default, but `ours`, which has the gating of the nano pair. All train the
 same number of steps, on the same tasks, over the same models, once for each seed; then each is scored on the same
-validation episodes. Routers and experts start anew. The reader does not: what it was trained with, in the nano pair
-`ours`, has an advantage.
-The reader is the pair's own and frozen, so that the states of a prompt are computed once for all variants, and by none
-of them; what that costs is the last row, where the cloud model's LoRA on q and v is trained, as in the paper: the
-pair's own or a new one.
+validation episodes. Routers and experts start anew. The prompt encoder does not: what it was trained with, in the nano
+pair `ours`, has an advantage.
+The prompt encoder is the pair's own and frozen, so that the states of a prompt are computed once for all variants, and
+by none of them; what that costs is the last row, where the cloud model's LoRA on q and v is trained, as in the paper:
+the pair's own or a new one.
 
 A finished run is one line of `results.jsonl` under `--runs`, so that a second call goes on where the first was ended,
 inside a run too. Every call prints the table of what is finished, with t intervals over seeds. Runs over other models
@@ -33,8 +33,8 @@ from cloud_service.generator.checkpoint import ROUTER_FILE, load_parameters, rea
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.inference import load_cloud_model, load_language_model
-from cloud_service.generator.reader import CloudReader, pad_right
-from contract.digest import model_digest
+from cloud_service.generator.prompt_encoder import PromptEncoder, pad_right
+from loragen.contract.digest import model_digest
 from training.answering import EdgeModel
 from training.direct import DirectGenerator
 from training.episodes import Mixture
@@ -132,7 +132,7 @@ class Result:
         models: Digests of cloud model, edge model and what the generator adds to the cloud model.
         parameters: Trained.
         tokens: That the run's steps took, cloud and edge model together.
-        cpu_seconds: Of training without a frozen reader's part, in the call that finished it.
+        cpu_seconds: Of training without a frozen prompt encoder's part, in the call that finished it.
         cross_entropy, exact_match: As `Scores` has them.
     """
 
@@ -157,19 +157,23 @@ def start_from_oracles(bank: ExpertBank, oracles: Sequence[TaskFactors]) -> None
                 bank.b[projection][layer, expert] = b[0] / scale
 
 
-class RememberingReader(nn.Module):
-    """A frozen reader that reads each prompt once, and alone: its states do not depend on what was read when."""
+class RememberingPromptEncoder(nn.Module):
+    """A frozen prompt encoder that reads each prompt once, and alone."""
 
-    def __init__(self, reader: CloudReader) -> None:
+    def __init__(self, prompt_encoder: PromptEncoder) -> None:
         super().__init__()
-        self._reader = [reader.requires_grad_(False).eval()]  # in a list: its parameters are not trained or counted
-        self.meta = reader.meta
-        self.adapter_rank = 0 if reader.adapter is None else next(iter(reader.adapter.a.values())).shape[0]
+        self._prompt_encoder = [
+            prompt_encoder.requires_grad_(False).eval()
+        ]  # in a list: its parameters are not trained or counted
+        self.meta = prompt_encoder.meta
+        self.adapter_rank = (
+            0 if prompt_encoder.adapter is None else next(iter(prompt_encoder.adapter.a.values())).shape[0]
+        )
         self._known: dict[tuple[int, ...], Tensor] = {}
 
-    def begin(self, reader: CloudReader) -> None:
-        """Lets another reader, of the same cloud model, start from this one; an adapter that this one lacks stays."""
-        reader.load_state_dict(self._reader[0].state_dict(), strict=False)
+    def begin(self, prompt_encoder: PromptEncoder) -> None:
+        """Lets another one, of the same cloud model, start from this one; an adapter that this one lacks stays."""
+        prompt_encoder.load_state_dict(self._prompt_encoder[0].state_dict(), strict=False)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """As `CloudReader` has it."""
@@ -177,12 +181,12 @@ class RememberingReader(nn.Module):
         for key in keys:
             if key not in self._known:
                 with torch.no_grad():
-                    self._known[key] = self._reader[0](*pad_right([key]))[0].float()
+                    self._known[key] = self._prompt_encoder[0](*pad_right([key]))[0].float()
         return torch.stack([self._known[key] for key in keys])
 
 
-def load_reader(pair: PairPaths, dtype: torch.dtype) -> CloudReader:
-    """The reader of a trained pair, with its cloud model.
+def load_prompt_encoder(pair: PairPaths, dtype: torch.dtype) -> PromptEncoder:
+    """The prompt encoder of a trained pair, with its cloud model.
 
     Raises:
         CheckpointError: The generator is altered, or belongs to another cloud model.
@@ -193,7 +197,7 @@ def load_reader(pair: PairPaths, dtype: torch.dtype) -> CloudReader:
     shape = edge_shape(AutoConfig.from_pretrained(pair.edge))
     generator = LoraGenerator(manifest.config, cloud, shape)
     load_parameters(pair.generator, generator)
-    return generator.reader
+    return generator.prompt_encoder
 
 
 class Ablation:
@@ -216,7 +220,7 @@ class Ablation:
         ]
         self._mixture = _without_instructions(load_mixture(data, settings.tools))
         self._dtype = settings.dtype_on(torch.device("cpu"))
-        self._reader: Any = RememberingReader(load_reader(pair, self._dtype))
+        self._prompt_encoder: Any = RememberingPromptEncoder(load_prompt_encoder(pair, self._dtype))
         self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(pair.cloud)
         tokenizer = AutoTokenizer.from_pretrained(pair.edge)
         edge = load_language_model(pair.edge, self._dtype)
@@ -240,8 +244,8 @@ class Ablation:
         # An adapter acts through hooks on the cloud model, so each run loads its own.
         cloud = load_cloud_model(self._cloud_path, self._dtype)
         config, shape = replace(PAPER, **variant.config), edge_shape(self._edge.model.config)
-        if config.adapter_rank and self._reader.adapter_rank:
-            config = replace(config, adapter_rank=self._reader.adapter_rank)
+        if config.adapter_rank and self._prompt_encoder.adapter_rank:
+            config = replace(config, adapter_rank=self._prompt_encoder.adapter_rank)
         torch.manual_seed(seed)
         generator = (
             DirectGenerator(config, cloud, shape, variant.direct)
@@ -251,9 +255,9 @@ class Ablation:
         if variant.warm and isinstance(generator, LoraGenerator):
             start_from_oracles(generator.bank, self._oracles(config))
         if config.adapter_rank:
-            self._reader.begin(generator.reader)
+            self._prompt_encoder.begin(generator.prompt_encoder)
         else:
-            generator.reader = self._reader
+            generator.prompt_encoder = self._prompt_encoder
         batches = EpisodeBatches(self._mixture, self._tokenizer, settings)
         tokens = self._read_ahead(batches)
         started = time.process_time()
@@ -288,7 +292,7 @@ class Ablation:
         count = 0
         for step in range(self._settings.steps):
             episodes, encoded = batches.draw(step)
-            self._reader(*pad_right(encoded))
+            self._prompt_encoder(*pad_right(encoded))
             instances = [instance for episode in episodes for instance in episode.instances]
             count += sum(map(len, encoded)) + self._edge.turns.batch(instances, [None] * len(instances)).count
         return count

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from cloud_service.generator.chat_format import end_of_answer
 from cloud_service.generator.edge import Factors, UnmergedLora
-from cloud_service.generator.turns import end_of_answer
-from training.turns import ChatTurns
+from training.turns import ChatFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class EdgeModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
         self.model = model.requires_grad_(False).eval()
-        self.turns = ChatTurns(tokenizer, longest)
+        self.turns = ChatFormat(tokenizer, longest)
         self.lora = UnmergedLora(model)
         self._tokenizer, self._longest = tokenizer, longest
 

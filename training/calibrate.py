@@ -1,8 +1,8 @@
-"""Calibrates a generator's understanding: `python -m training.calibrate --pair models/nano --data DIR`.
+"""Calibrates a generator's confidence: `python -m training.calibrate --pair models/nano --data DIR`.
 
-Fits the logistic regression of `cloud_service.generator.understanding` on descriptions of training and of validation
+Fits the logistic regression of `cloud_service.generator.confidence_model` on descriptions of training and of validation
 tasks and tools against texts that ask for nothing, writes it into the generator's checkpoint, whose digest changes, and
-reports on the test part how well the two kinds are told apart: areas under the ROC curve, build/understanding.json.
+reports on the test part how well the two kinds are told apart: areas under the ROC curve, build/confidence.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cloud_service.generator import TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import add_calibration
-from cloud_service.generator.understanding import Calibration, regression_inputs
+from cloud_service.generator.confidence_model import Calibration, regression_inputs
 from training.descriptions import UNREAL, Descriptions, load_descriptions
 from training.served import PairPaths
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cloud", help="folder or hub id of the cloud model, where it is not what the generator names")
     parser.add_argument("--edge", help="folder or hub id of the edge model, likewise")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--out", type=Path, default=Path("build/understanding.json"), help="where the report goes")
+    parser.add_argument("--out", type=Path, default=Path("build/confidence.json"), help="where the report goes")
     parser.add_argument("--descriptions", type=int, default=500, help="of each kind to fit on; 2/5 of it to test")
     parser.add_argument("--dry-run", action="store_true", help="report, and leave the checkpoint as it is")
     arguments = parser.parse_args(argv)

@@ -49,10 +49,10 @@ def calibrate(
     cloud: _Cloud = None,
     edge: _Edge = None,
     device: _Device = "cpu",
-    out: Annotated[Path, typer.Option(help="Where the report goes, as JSON.")] = Path("build/understanding.json"),
+    out: Annotated[Path, typer.Option(help="Where the report goes, as JSON.")] = Path("build/confidence.json"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and leave the checkpoint as it is.")] = False,
 ) -> None:
-    """Calibrate what a generator says of its understanding; its digest changes, what it generates does not."""
+    """Calibrate what a generator says of its confidence; its digest changes, what it generates does not."""
     from training import calibrate as calibration
 
     options = _options(data=data, pair=pair, cloud=cloud, edge=edge, device=device, out=out)

@@ -1,4 +1,4 @@
-"""Task descriptions that a generator should follow, and texts that it should not, for calibrating its understanding.
+"""Task descriptions that a generator should follow, and texts that it should not, for calibrating its confidence.
 
 Real ones come from the families: as training draws them, and of tasks and tools that training never met, of which the
 validation part calibrates and the test part is measured. Unreal ones are made from real ones, so that length and layout

@@ -18,15 +18,15 @@ from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.router import Routers
-from contract.lora import EdgeShape
-from contract.names import PROJECTIONS
+from loragen.contract.lora import EdgeShape
+from loragen.contract.names import PROJECTIONS
 
 
 class DirectGenerator(LoraGenerator):
     """A generator whose LoRA is the output of a network; trained by `train_generator` like any other.
 
     Args:
-        config: Of the reader and the LoRA; what it says of experts, gating and routers does not count.
+        config: Of the prompt encoder and the LoRA; what it says of experts, gating and routers does not count.
         cloud: The cloud model.
         shape: Of the edge model.
         width: w, hidden units of each layer's network.
@@ -44,7 +44,7 @@ class DirectGenerator(LoraGenerator):
             router_width=width,
         )
         super().__init__(own, cloud, shape)
-        self.routers = HiddenUnits(own, shape.layers, self.reader.meta.shape[1])
+        self.routers = HiddenUnits(own, shape.layers, self.prompt_encoder.meta.shape[1])
         self.bank = DirectHeads(own, shape)
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.edge import Factors, UnmergedLora
-from cloud_service.generator.reader import encode_prompts, pad_right
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import render_prompt
 from training.answer_loss import answer_logits, answer_losses
@@ -28,7 +28,7 @@ from training.families import ToolShares
 from training.loop import Run, Schedule, train
 from training.precision import product_dtype
 from training.processes import Processes
-from training.turns import AnswerBatch, ChatTurns
+from training.turns import AnswerBatch, ChatFormat
 
 CONTRASTED = 2
 """Inputs of a description that are answered under another's as well; all eight make a step 1.6 times as long."""
@@ -91,7 +91,7 @@ class EdgeAnswers:
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         self.model = model.requires_grad_(False).eval()
-        self.turns = ChatTurns(tokenizer, longest)
+        self.turns = ChatFormat(tokenizer, longest)
         self._lora, self._dtype = UnmergedLora(model), dtype
 
     def logits(self, batch: AnswerBatch, factors: Factors | None, dropout: float = 0.0) -> Tensor:
@@ -147,10 +147,10 @@ def train_generator(
             started from other weights or, by their digests in `origin`, over other frozen models.
     """
     processes = processes or Processes()
-    device, own = generator.reader.meta.device, processes.share(settings.tasks)
+    device, own = generator.prompt_encoder.meta.device, processes.share(settings.tasks)
     mixed = settings.dtype_on(device) == torch.bfloat16
     parameters = trained_parameters(generator, cloud, settings)
-    slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.reader.adapter"))]
+    slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.prompt_encoder.adapter"))]
     slow_ids = {id(p) for p in slow}
     fast = [p for p in parameters.values() if isinstance(p, nn.Parameter) and id(p) not in slow_ids]
     groups = [
@@ -181,7 +181,7 @@ def train_generator(
         for group in grouped(len(episodes), [len(ids) for ids in encoded]):
             ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                parts.append(generator.reader(ids.to(device), lengths.to(device)).float())
+                parts.append(generator.prompt_encoder(ids.to(device), lengths.to(device)).float())
             order += group
         states = torch.cat(parts)[torch.tensor(order).argsort()]
         logits = generator.routers.logits(processes.gather(states))

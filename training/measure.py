@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.edge import Factors
-from cloud_service.generator.reader import encode_prompts, pad_right
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.task import TaskDescription, render_prompt
 from training.answering import Answers, EdgeModel
 from training.gibberish import gibberish
@@ -138,7 +138,7 @@ class Measurement:
         """LoRA factors of each description; one too long for the cloud model loses its end."""
         prompts = [render_prompt(description) for description in descriptions]
         encoded = [ids[: self._limit] for ids in encode_prompts(self._tokenizer, prompts)]
-        device = self._generator.reader.meta.device
+        device = self._generator.prompt_encoder.meta.device
         with torch.inference_mode():
             ids, lengths = pad_right(encoded)
             gates = self._generator(ids.to(device), lengths.to(device))

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from cloud_service.generator.inference import load_language_model
 from training.episodes import Mixture
-from training.pair import ModelPair, load_reader, store_model
+from training.pair import ModelPair, load_prompt_encoder, store_model
 from training.pretrain import PackedRows, grow_model, make_model, pretrain, sample_paragraphs
 from training.processes import Processes
 from training.recipe import Recipe, ScratchModels
@@ -32,8 +32,8 @@ def make_pair(
     edge_reference = store_model(edge, tokenizer, out / "edge", f"{recipe.generator.id}-edge", processes)
     frozen = load_language_model(out / "edge", recipe.fit.dtype_on(processes.device))
     if isinstance(models.cloud, str):  # small enough to stay in float32, as it is served
-        reader = load_reader(models.cloud, torch.float32, recipe.fit.train_cloud, processes)
-        return ModelPair(*reader, frozen, tokenizer, edge_reference)
+        prompt_encoder = load_prompt_encoder(models.cloud, torch.float32, recipe.fit.train_cloud, processes)
+        return ModelPair(*prompt_encoder, frozen, tokenizer, edge_reference)
 
     cloud = grow_model(edge, list(models.cloud.layers)).to(processes.device)
     rows = PackedRows(mixture, paragraphs, tokenizer, models.cloud.pretrain)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cloud_service.generator.edge import edge_shape
-from contract.atomic import atomic_path
+from loragen.contract.atomic import atomic_path
 from training.answer_loss import answer_logits, answer_loss
 from training.answering import EdgeModel
 from training.episodes import Instance

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.checkpoint import ModelReference
 from cloud_service.generator.inference import load_cloud_model, load_language_model, resolve_model
-from contract.digest import model_digest
+from loragen.contract.digest import model_digest
 from training.processes import Processes
 from training.recipe import LoadedModels, Recipe
 
@@ -40,14 +40,14 @@ def load_pair(models: LoadedModels, recipe: Recipe, processes: Processes) -> Mod
     with processes.main_first():  # the others find the snapshot in the cache
         edge = resolve_model(models.edge)
     return ModelPair(
-        *load_reader(models.cloud, torch.float32 if trained else dtype, trained, processes),
+        *load_prompt_encoder(models.cloud, torch.float32 if trained else dtype, trained, processes),
         load_language_model(edge, dtype),
         AutoTokenizer.from_pretrained(edge),
         _reference(models.edge, edge),
     )
 
 
-def load_reader(
+def load_prompt_encoder(
     name: str, dtype: torch.dtype, trained: bool, processes: Processes
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, ModelReference | None]:
     """A published cloud model, its tokenizer, and what it is called; when it is `trained`, it is another in the end.

@@ -76,8 +76,8 @@ class Processes:
     def shard(self, model: PreTrainedModel) -> None:
         """Puts a frozen decoder on the processes' devices, a part of its weights on each.
 
-        A layer is gathered while it computes. The embedding stays whole: the reader looks tokens up by itself. So does
-        an encoder, which is small.
+        A layer is gathered while it computes. The embedding stays whole: the prompt encoder looks tokens up by itself.
+        So does an encoder, which is small.
         """
         decoder, embedding = model.get_decoder(), model.get_input_embeddings()
         if self.count == 1 or not hasattr(decoder, "layers"):

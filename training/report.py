@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from contract.atomic import write_atomic
+from loragen.contract.atomic import write_atomic
 from training.measure import COLUMNS, Interval, TaskScores, interval, sample_spread, share
 from training.served import ServedScores
 
@@ -280,7 +280,7 @@ def _served_table(suites: Sequence[SuiteResult]) -> str:
         *(f"{column}, guided" for column in SERVED_COLUMNS),
         "ms prompted",
         "ms specialized",
-        "survival",
+        "retained_delta",
     )
     rows = []
     for suite in suites:
@@ -301,7 +301,7 @@ def _served_table(suites: Sequence[SuiteResult]) -> str:
                 ),
                 f"{1000 * seconds['prompted']:.0f}",
                 f"{1000 * seconds['specialized']:.0f}",
-                f"{min(served.survival for served in suite.served):.2f}",
+                f"{min(served.retained_delta for served in suite.served):.2f}",
             )
         )
     return _table(head, rows)

@@ -2,7 +2,7 @@
 
 Both services run as child processes on free loopback ports, as they would in production: a description is posted to the
 cloud service, which answers with a recipe and publishes it; the device assembles the bundle from recipe and bank,
-merges it into its GGUF master, quantizes, and answers through llama.cpp. Nothing here imports the device.
+merges it into its base GGUF, quantizes, and answers through llama.cpp. Nothing here imports the device.
 """
 
 import contextlib
@@ -45,13 +45,13 @@ class PairPaths:
     """Where a generator and its two models lie.
 
     Attributes:
-        master: The edge model as GGUF; made anew when it is not there.
+        base GGUF: The edge model as GGUF; made anew when it is not there.
     """
 
     generator: Path
     cloud: Path
     edge: Path
-    master: Path
+    base_gguf: Path
 
     @classmethod
     def of(cls, folder: Path, cloud: str | None = None, edge: str | None = None) -> Self:
@@ -84,7 +84,7 @@ class ServedScores:
         guided: The same where each request names the answers possible; empty where the set is open.
         seconds: Median time of one answer, by `prompted` and `specialized`; the device caches prompt prefixes.
         tokens: Median prompt tokens that the device counted, by the same.
-        survival: Smallest share of the LoRA's change that survived quantization, over the tensors.
+        retained delta: Smallest share of the LoRA's change that survived quantization, over the tensors.
     """
 
     name: str
@@ -92,7 +92,7 @@ class ServedScores:
     guided: dict[str, float]
     seconds: dict[str, float]
     tokens: dict[str, float]
-    survival: float
+    retained_delta: float
     merge_seconds: float
 
 
@@ -178,7 +178,7 @@ class ServedPair:
                 tokens[way] = float(statistics.median(count for _, count, _ in answers))
                 seconds[way] = statistics.median(spent for _, _, spent in answers)
         return ServedScores(
-            task.name, score, guided, seconds, tokens, float(merged["survival"]), float(merged["merge_seconds"])
+            task.name, score, guided, seconds, tokens, float(merged["retained_delta"]), float(merged["merge_seconds"])
         )
 
     def _specialize(self, task: TaskDescription, name: str) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[Serv
     """Starts both services on a pair and waits for them; ends them when the block is left.
 
     Args:
-        pair: What is served; a master that is not there is made under `state`.
+        pair: What is served; a base GGUF that is not there is made under `state`.
         state: Folder for logs, bundles and merged models.
         quantization: Of the device's models.
 
@@ -243,7 +243,7 @@ def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[Serv
         ServedPathError: A service or the conversion fails.
     """
     state.mkdir(parents=True, exist_ok=True)
-    master = pair.master if pair.master.exists() else _convert(pair, state)
+    base_gguf = pair.base_gguf if pair.base_gguf.exists() else _convert(pair, state)
     cloud_port, grpc_port, edge_port = _free_ports(3)
     cloud_url, edge_url = f"http://127.0.0.1:{cloud_port}", f"http://127.0.0.1:{edge_port}"
     generator = {"directory": pair.generator, "cloud_model": pair.cloud, "edge_model": pair.edge}
@@ -261,7 +261,7 @@ def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[Serv
         "EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
         "EDGE_CHANNEL": CHANNEL,
         "EDGE_DEVICE_ID": "evaluation",
-        "EDGE_MASTER": str(master),
+        "EDGE_BASE_MODEL": str(base_gguf),
         "EDGE_TYPE": quantization,
         "EDGE_DATA_DIR": str(state / "edge"),
         "EDGE_POLL_INTERVAL_SECONDS": "0.5",
@@ -312,14 +312,14 @@ def _start(module: str, settings: dict[str, str], log: Path) -> _Service:
 
 
 def _convert(pair: PairPaths, state: Path) -> Path:
-    master = state / "edge-f16.gguf"
+    base_gguf = state / "edge-f16.gguf"
     model_id = read_manifest(pair.generator).edge_model.id
     code = "from edge_runtime.cli import main; main()"
-    command = [sys.executable, "-c", code, "convert", str(pair.edge), "-o", str(master), "--model-id", model_id]
+    command = [sys.executable, "-c", code, "convert", str(pair.edge), "-o", str(base_gguf), "--model-id", model_id]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ServedPathError(f"loragen-edge convert: {result.stderr.strip()[-500:]}")
-    return master
+    return base_gguf
 
 
 def _free_ports(count: int) -> list[int]:

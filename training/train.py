@@ -5,7 +5,7 @@ One code path on a CPU, one GPU, or several under torchrun:
     python -m training.train nano --data DIR
     torchrun --nproc-per-node 8 -m training.train tinyllama-llama3-8b --data DIR
 
-A second call resumes from the checkpoints under `--runs`. A master for devices is made from the result by
+A second call resumes from the checkpoints under `--runs`. A base GGUF for devices is made from the result by
 `loragen-edge convert`, since training does not know the device.
 """
 

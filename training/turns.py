@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from cloud_service.generator.turns import answer_ids, question_ids
+from cloud_service.generator.chat_format import answer_ids, question_ids
 from training.episodes import Instance
 
 
@@ -38,7 +38,7 @@ class AnswerBatch:
         return type(self)(ids, rows, places, targets, self.count)
 
 
-class ChatTurns:
+class ChatFormat:
     """Encodes single turns for one tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
-from cloud_service.generator.reader import encode_prompts, pad_right
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.task import TaskDescription, render_prompt
 from training.answer_loss import answer_loss
 from training.answering import EdgeModel

@@ -2,7 +2,7 @@
 
 `generator.json` binds everything: the settings, the digests of both models and of all other files. Its own sha256 is
 the generator's digest. The bank is the contract's file, ready to be served to devices. A calibrated generator has
-`understanding.safetensors` too (`cloud_service.generator.understanding`).
+`confidence.safetensors` too (`cloud_service.generator.confidence_model`).
 """
 
 import hashlib
@@ -18,22 +18,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from cloud_service.generator.confidence_model import Calibration, load_calibration, store_calibration
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
-from cloud_service.generator.understanding import Calibration, load_calibration, store_calibration
-from contract.atomic import write_atomic
-from contract.bank import Bank, BankHeader, write_bank
-from contract.digest import file_sha256, model_digest
-from contract.errors import ContractError
-from contract.lora import EdgeShape
-from contract.names import PROJECTIONS, bank_name
+from loragen.contract.atomic import write_atomic
+from loragen.contract.bank import Bank, BankHeader, write_bank
+from loragen.contract.digest import file_sha256, model_digest
+from loragen.contract.errors import ContractError
+from loragen.contract.lora import EdgeShape
+from loragen.contract.names import PROJECTIONS, bank_name
 
 CHECKPOINT_FORMAT = 1
 BANK_FILE = "bank.safetensors"
 ROUTER_FILE = "router.safetensors"
 MANIFEST_FILE = "generator.json"
-UNDERSTANDING_FILE = "understanding.safetensors"
+CONFIDENCE_FILE = "confidence.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ModelReference:
 
     Attributes:
         id: Name, for people.
-        digest: `contract.digest.model_digest` of its folder.
+        digest: `loragen.contract.digest.model_digest` of its folder.
     """
 
     id: str
@@ -104,10 +104,10 @@ def add_calibration(directory: Path, calibration: Calibration) -> Manifest:
     """
     manifest = read_manifest(directory)
     origin = (manifest.config, manifest.cloud_model, manifest.edge_model)
-    if UNDERSTANDING_FILE in manifest.files:
+    if CONFIDENCE_FILE in manifest.files:
         _write_manifest(directory, *origin, (BANK_FILE, ROUTER_FILE))
-    store_calibration(directory / UNDERSTANDING_FILE, calibration)
-    _write_manifest(directory, *origin, (BANK_FILE, ROUTER_FILE, UNDERSTANDING_FILE))
+    store_calibration(directory / CONFIDENCE_FILE, calibration)
+    _write_manifest(directory, *origin, (BANK_FILE, ROUTER_FILE, CONFIDENCE_FILE))
     return read_manifest(directory)
 
 
@@ -117,9 +117,9 @@ def read_calibration(directory: Path, manifest: Manifest, features: int) -> Cali
     Raises:
         CheckpointError: The file is none, or not for a cloud model with so many features.
     """
-    if UNDERSTANDING_FILE not in manifest.files:
+    if CONFIDENCE_FILE not in manifest.files:
         return None
-    return load_calibration(directory / UNDERSTANDING_FILE, features)
+    return load_calibration(directory / CONFIDENCE_FILE, features)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -244,7 +244,7 @@ def _write_manifest(
 
 
 def _listed(files: Container[str]) -> tuple[str, ...]:
-    return (BANK_FILE, ROUTER_FILE, *((UNDERSTANDING_FILE,) if UNDERSTANDING_FILE in files else ()))
+    return (BANK_FILE, ROUTER_FILE, *((CONFIDENCE_FILE,) if CONFIDENCE_FILE in files else ()))
 
 
 def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from cloud_service.generator.errors import UnsupportedModelError
-from contract.lora import EdgeShape, Lora
+from loragen.contract.lora import EdgeShape, Lora
 
 SUPPORTED_EDGE_TYPES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 

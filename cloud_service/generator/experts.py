@@ -1,7 +1,7 @@
 """The expert bank in torch: n LoRA experts for each edge layer, and their mixture under gates.
 
-This is the trained side of `contract.assembly`: the same mixture, differentiable and batched over tasks. What a device
-merges is always assembled by the contract; a test holds the two together.
+This is the trained side of `loragen.contract.assembly`: the same mixture, differentiable and batched over tasks. What a
+device merges is always assembled by the contract; a test holds the two together.
 """
 
 import math
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from cloud_service.generator.config import GeneratorConfig
-from contract.lora import EdgeShape
-from contract.names import PROJECTIONS
+from loragen.contract.lora import EdgeShape
+from loragen.contract.names import PROJECTIONS
 
 
 class ExpertBank(nn.Module):

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from cloud_service.generation import Generation, GeneratorInfo, Understanding
+from cloud_service.generation import Confidence, Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import (
     Manifest,
     load_parameters,
@@ -31,14 +31,14 @@ from cloud_service.generator.checkpoint import (
     read_manifest,
     verify_model,
 )
+from cloud_service.generator.confidence_model import Calibration, PromptFeatures
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.packages import PREFIX, find_packaged_model
 from cloud_service.generator.probe import TorchProbe
-from cloud_service.generator.reader import encode_prompts, pad_right
-from cloud_service.generator.understanding import Calibration, PromptFeatures
-from contract.bank import Bank
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from loragen.contract.bank import Bank
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class TorchGenerator:
         with torch.inference_mode():
             for start in range(0, len(encoded), size):
                 ids, lengths = (each.to(self._device) for each in pad_right(encoded[start : start + size]))
-                meta, states = self._generator.reader.read(ids, lengths)
+                meta, states = self._generator.prompt_encoder.read(ids, lengths)
                 gates = self._generator.routers(meta).cpu().numpy()
                 if with_features:
                     features = self._features(ids, lengths, characters[start : start + size], meta, states)
@@ -147,7 +147,7 @@ class TorchGenerator:
                     readings += [_Reading(each, None) for each in gates]
         return readings
 
-    def _judge(self, reading: _Reading) -> Understanding | None:
+    def _judge(self, reading: _Reading) -> Confidence | None:
         if self._calibration is None or reading.features is None:
             return None
         return self._calibration.judge(reading.features)
@@ -181,9 +181,9 @@ def load_generator(
     del generator.bank.a, generator.bank.b
     generator.to_empty(device="cpu")
     load_parameters(directory, generator)
-    if generator.reader.adapter is not None:
-        generator.reader.adapter.to(cloud.dtype)  # once, and not for every prompt
-    calibration = read_calibration(directory, manifest, PromptFeatures.count(generator.reader.meta.shape[1]))
+    if generator.prompt_encoder.adapter is not None:
+        generator.prompt_encoder.adapter.to(cloud.dtype)  # once, and not for every prompt
+    calibration = read_calibration(directory, manifest, PromptFeatures.count(generator.prompt_encoder.meta.shape[1]))
     cloud.to(target)
     return TorchGenerator(
         manifest,

@@ -1,4 +1,4 @@
-"""The generator as one module: reader, routers, expert bank.
+"""The generator as one module: prompt encoder, routers, expert bank.
 
 Training updates it; `cloud_service.generator.inference` runs it.
 """
@@ -8,9 +8,9 @@ from transformers import PreTrainedModel
 
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.experts import ExpertBank
-from cloud_service.generator.reader import CloudReader
+from cloud_service.generator.prompt_encoder import PromptEncoder
 from cloud_service.generator.router import Routers
-from contract.lora import EdgeShape
+from loragen.contract.lora import EdgeShape
 
 
 class LoraGenerator(nn.Module):
@@ -19,11 +19,11 @@ class LoraGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig, cloud: PreTrainedModel, shape: EdgeShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        self.reader = CloudReader(config, cloud, shape.layers)
-        self.routers = Routers(config, shape.layers, self.reader.meta.shape[1])
+        self.prompt_encoder = PromptEncoder(config, cloud, shape.layers)
+        self.routers = Routers(config, shape.layers, self.prompt_encoder.meta.shape[1])
         self.bank = ExpertBank(config, shape)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Gates (tasks, layers, groups, experts) float32 for prompts (tasks, longest) int64, padded on the right."""
-        gates: Tensor = self.routers(self.reader(ids, lengths))
+        gates: Tensor = self.routers(self.prompt_encoder(ids, lengths))
         return gates

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generation import ProbeScores
+from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
-from cloud_service.generator.turns import answer_ids, question_ids
 from cloud_service.task import Example
-from contract.lora import Lora
+from loragen.contract.lora import Lora
 
 
 class TorchProbe:

@@ -23,7 +23,7 @@ class StoredLora:
         bundle_id: sha256 of the bundle's bytes.
         bundle_bytes: Length of the bundle.
         recipe_id: sha256 of the recipe's bytes.
-        recipe: The recipe (`contract.recipe`).
+        recipe: The recipe (`loragen.contract.recipe`).
     """
 
     bundle_id: str

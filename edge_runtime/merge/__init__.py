@@ -1,7 +1,5 @@
-"""From a Hugging Face model to a GGUF master, and from master and bundle to a merged, quantized model."""
+"""From a base GGUF and a bundle to a merged, quantized model."""
 
-from edge_runtime.merge.convert import convert_model
-from edge_runtime.merge.merger import MIN_SURVIVAL, MergeReport, merge, quantize_base
-from edge_runtime.merge.quantize import QUANTIZATIONS
+from edge_runtime.merge.merger import MIN_RETAINED_DELTA, MergeReport, merge, quantize_base
 
-__all__ = ["MIN_SURVIVAL", "QUANTIZATIONS", "MergeReport", "convert_model", "merge", "quantize_base"]
+__all__ = ["MIN_RETAINED_DELTA", "MergeReport", "merge", "quantize_base"]

@@ -1,9 +1,9 @@
 """Finished bytes of the tensors that no bundle can touch, kept from one merge to the next.
 
 One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. Its
-name says which master (metadata, size, modification time) and which type it belongs to, so that a changed master never
-meets old bytes; its checksum lies beside it, and whatever does not have its checksum is made anew. Only the newest is
-kept: a device serves one type.
+name says which base GGUF (metadata, size, modification time) and which type it belongs to, so that a changed base GGUF
+never meets old bytes; its checksum lies beside it, and whatever does not have its checksum is made anew. Only the
+newest is kept: a device serves one type.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from contract.names import gguf_name
 from edge_runtime.checksum import checksum_path, verify_checksum, write_checksum
-from edge_runtime.errors import MasterError, ModelLoadError, OutputError
-from edge_runtime.merge.gguf_file import TensorInfo, read_header
-from edge_runtime.merge.master import Master
-from edge_runtime.merge.quantize import Codec, Quantization
+from edge_runtime.errors import BaseGgufError, ModelLoadError, OutputError
+from edge_runtime.gguf.base_gguf import BaseGguf
+from edge_runtime.gguf.header import TensorInfo, read_header
+from edge_runtime.gguf.quantization import Codec, Quantization
 from edge_runtime.merge.writer import PlannedTensor, Stored, write_model
+from loragen.contract.names import gguf_name
 
 _PREFIX, _SUFFIX = "untouched-", ".gguf"
 
 
 @contextlib.contextmanager
 def cached(
-    plan: Sequence[PlannedTensor], directory: Path, quantization: Quantization, master: Master, codec: Codec
+    plan: Sequence[PlannedTensor], directory: Path, quantization: Quantization, base_gguf: BaseGguf, codec: Codec
 ) -> Iterator[list[PlannedTensor]]:
     """Yield `plan` with finished bytes for every tensor that no bundle can touch; make them when they are missing.
 
     Raises:
-        MergeError: The master cannot be read, or the cache cannot be written.
+        MergeError: The base GGUF cannot be read, or the cache cannot be written.
     """
-    touchable = {gguf_name(*block) for block in master.shape.blocks()}
+    touchable = {gguf_name(*block) for block in base_gguf.shape.blocks()}
     keep = [tensor for tensor in plan if tensor.stored is None and tensor.info.name not in touchable]
     if not keep:
         yield list(plan)
         return
-    path = directory / f"{_PREFIX}{quantization.matrices.name}-{master.identity()}{_SUFFIX}"
+    path = directory / f"{_PREFIX}{quantization.matrices.name}-{base_gguf.identity()}{_SUFFIX}"
     tensors = _read(path, keep)
     if tensors is None:
-        write_model(path, {}, keep, master, codec)
+        write_model(path, {}, keep, base_gguf, codec)
         try:
             write_checksum(path)
         except OSError as e:
@@ -71,7 +71,7 @@ def _read(path: Path, keep: Sequence[PlannedTensor]) -> dict[str, TensorInfo] | 
     try:
         verify_checksum(path, required=True)
         found = {info.name: info for info in read_header(path).tensors}
-    except (ModelLoadError, MasterError):
+    except (ModelLoadError, BaseGgufError):
         return None
     same = {name: (info.shape, info.type) for name, info in found.items()} == {
         tensor.info.name: (tensor.info.shape, tensor.dtype) for tensor in keep

@@ -2,11 +2,11 @@
 
 delta = alpha / rank * B A, float32, of shape (out, in).
 
-Survival, per tensor: <served - base, delta> / <delta, delta>, where `served` and `base` are the weights that a device
-multiplies with after quantizing W + delta and W in the same way. 1 means that the delta is all there (quantization
-noise is not correlated with it); 0 means that rounding has removed it. Rounding can also amplify a small delta, where
-the weights lie halfway between two steps (4-bit weights stored as Q8_0: seven times); as much above 1 counts like as
-much below. It is measured on evenly spaced rows, and on all rows before anybody acts on a low value.
+Retained delta, per tensor: <served - base, delta> / <delta, delta>, where `served` and `base` are the weights that a
+device multiplies with after quantizing W + delta and W in the same way. 1 means that the delta is all there
+(quantization noise is not correlated with it); 0 means that rounding has removed it. Rounding can also amplify a small
+delta, where the weights lie halfway between two steps (4-bit weights stored as Q8_0: seven times); as much above 1
+counts like as much below. It is measured on evenly spaced rows, and on all rows before anybody acts on a low value.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from gguf.constants import GGMLQuantizationType
 
-from edge_runtime.merge.gguf_file import TensorInfo
-from edge_runtime.merge.master import Master
-from edge_runtime.merge.quantize import Codec
+from edge_runtime.gguf.base_gguf import BaseGguf
+from edge_runtime.gguf.header import TensorInfo
+from edge_runtime.gguf.quantization import Codec
 
 SAMPLED_WEIGHTS = 2**18
 """Weights measured per tensor. At a delta of 0.1 % and 4 bits, the share's standard error is about 0.03."""
@@ -63,8 +63,8 @@ class Delta:
         return out.reshape(-1, self.A.shape[1])[:count]
 
 
-def measure_survival(
-    master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
+def measure_retained_delta(
+    base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
 ) -> float:
     """Share of a delta that survives being merged and stored as `dtype`, at most 1, measured on evenly spaced rows.
 
@@ -72,25 +72,25 @@ def measure_survival(
         MergeError: The merged weights are not finite.
     """
     stride = max(1, info.rows * info.columns // SAMPLED_WEIGHTS)
-    return _measure(master, info, delta, dtype, codec, stride)
+    return _measure(base_gguf, info, delta, dtype, codec, stride)
 
 
-def measure_survival_exactly(
-    master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
+def measure_retained_delta_exactly(
+    base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
 ) -> float:
     """The same, on all rows."""
-    return _measure(master, info, delta, dtype, codec, 1)
+    return _measure(base_gguf, info, delta, dtype, codec, 1)
 
 
 def _measure(
-    master: Master, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec, stride: int
+    base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec, stride: int
 ) -> float:
     kept = whole = 0.0
     index = np.arange(0, info.rows, stride, dtype=np.int64)
     step = max(1, _MEASURED_AT_ONCE // info.columns)
     for start in range(0, len(index), step):
         part = index[start : start + step]
-        raw = _read(master, info, part, stride)
+        raw = _read(base_gguf, info, part, stride)
         weights, added = codec.decode(raw, info.type, info.columns), delta.rows(part)
         base = codec.decode(codec.encode(weights, dtype, info.name), dtype, info.columns)
         served = codec.decode(codec.encode(weights + added, dtype, info.name), dtype, info.columns)
@@ -101,10 +101,10 @@ def _measure(
     return min(share, 2.0 - share)
 
 
-def _read(master: Master, info: TensorInfo, rows: npt.NDArray[np.int64], stride: int) -> npt.NDArray[np.uint8]:
+def _read(base_gguf: BaseGguf, info: TensorInfo, rows: npt.NDArray[np.int64], stride: int) -> npt.NDArray[np.uint8]:
     if stride == 1:
-        return master.read(info, int(rows[0]), int(rows[-1]) + 1)
-    return np.concatenate([master.read(info, row, row + 1) for row in rows.tolist()])
+        return base_gguf.read(info, int(rows[0]), int(rows[-1]) + 1)
+    return np.concatenate([base_gguf.read(info, row, row + 1) for row in rows.tolist()])
 
 
 def _inner(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 from gguf.constants import GGMLQuantizationType
 
-from edge_runtime.errors import MasterError
+from edge_runtime.errors import BaseGgufError
+from edge_runtime.gguf.base_gguf import BaseGguf
+from edge_runtime.gguf.header import TensorInfo, Value, lay_out
+from edge_runtime.gguf.output import replacing
+from edge_runtime.gguf.quantization import Codec
 from edge_runtime.merge.delta import Delta
-from edge_runtime.merge.gguf_file import TensorInfo, Value, lay_out
-from edge_runtime.merge.master import Master
-from edge_runtime.merge.output import replacing
-from edge_runtime.merge.quantize import Codec
 
 THREADS = 2
 # 2 MB of float32: stays in the second-level cache between the steps.
@@ -52,7 +52,7 @@ class PlannedTensor:
     """One tensor of the file to be written.
 
     Attributes:
-        info: The tensor in the master.
+        info: The tensor in the base GGUF.
         dtype: Its type in the new file.
         delta: What is added to it; None leaves the weights as they are.
         stored: The finished bytes, where they exist already.
@@ -68,14 +68,14 @@ def write_model(
     out: Path,
     metadata: Mapping[str, Value],
     plan: Sequence[PlannedTensor],
-    master: Master,
+    base_gguf: BaseGguf,
     codec: Codec,
     progress: Progress | None = None,
 ) -> int:
     """Write a GGUF file and return its length in bytes.
 
     Raises:
-        MergeError: The master cannot be read, a weight is not finite, or the file cannot be written.
+        MergeError: The base GGUF cannot be read, a weight is not finite, or the file cannot be written.
     """
     head, header = lay_out([(t.info.name, t.info.shape, t.dtype) for t in plan], metadata)
     total = header.file_bytes
@@ -86,7 +86,7 @@ def write_model(
             if planned.stored is not None:
                 steps = _copy(planned.stored, file)
             else:
-                steps = _encode(planned, master, codec, pool, file)
+                steps = _encode(planned, base_gguf, codec, pool, file)
             for _ in steps:
                 if progress:
                     progress(file.tell(), total)
@@ -96,12 +96,12 @@ def write_model(
 
 
 def _encode(
-    planned: PlannedTensor, master: Master, codec: Codec, pool: ThreadPoolExecutor, file: BinaryIO
+    planned: PlannedTensor, base_gguf: BaseGguf, codec: Codec, pool: ThreadPoolExecutor, file: BinaryIO
 ) -> Iterator[None]:
     info = planned.info
 
     def chunk(start: int, stop: int) -> npt.NDArray[np.uint8]:
-        weights = codec.decode(master.read(info, start, stop), info.type, info.columns)
+        weights = codec.decode(base_gguf.read(info, start, stop), info.type, info.columns)
         if planned.delta is not None:
             weights = weights + planned.delta.rows(slice(start, stop))
         return codec.encode(weights, planned.dtype, info.name)
@@ -143,5 +143,5 @@ def _copy_some(source: int, source_offset: int, target: int, target_offset: int,
         pass
     data = os.pread(source, count, source_offset)
     if not data:
-        raise MasterError("a file became shorter while it was copied")
+        raise BaseGgufError("a file became shorter while it was copied")
     return os.pwrite(target, data, target_offset)

@@ -157,7 +157,7 @@ class LlamaEngine:
         if not self._context:
             raise ModelLoadError(f"llama.cpp cannot make a context of {self.context_tokens} tokens: out of memory?")
         owned.callback(llama_cpp.llama_free, self._context)
-        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._state_store = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(lora)
             if llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, (ctypes.c_float * 1)(1.0)):
@@ -232,8 +232,8 @@ class LlamaEngine:
         tokens = list(prompt)
         kept = _common_prefix(self._tokens, tokens[:-1]) if self._prefix_cache else 0
         # A sliding window may not be able to forget its tail; then everything is computed anew.
-        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, kept, -1):
-            llama_cpp.llama_memory_clear(self._memory, True)
+        if not llama_cpp.llama_memory_seq_rm(self._state_store, 0, kept, -1):
+            llama_cpp.llama_memory_clear(self._state_store, True)
             kept = 0
         self._tokens = tokens[:kept]
         for start in range(kept, len(tokens), _PREFILL_BATCH):
@@ -271,7 +271,7 @@ class LlamaEngine:
         array = (llama_cpp.llama_token * len(tokens))(*tokens)
         code = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(tokens)))
         if code != 0:
-            llama_cpp.llama_memory_clear(self._memory, True)
+            llama_cpp.llama_memory_clear(self._state_store, True)
             self._tokens = []
             raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {_NATIVE_LOG.last_error}")
         self._tokens.extend(tokens)
@@ -289,7 +289,7 @@ class LlamaEngine:
         logits = np.ctypeslib.as_array(pointer, shape=(self._model.vocab_size,))
         # The extremes are finite exactly when all are: NaN and the infinities come through min and max.
         if not np.isfinite(logits.max() - logits.min()):
-            llama_cpp.llama_memory_clear(self._memory, True)
+            llama_cpp.llama_memory_clear(self._state_store, True)
             self._tokens = []
             raise ModelOutputError("the model's logits are not finite")
         return logits

@@ -19,7 +19,7 @@ class ServedModel:
         message: Why it is not merged, or what failed after it; empty when all is well.
         created: Unix seconds of its activation.
         merge_seconds: What the merge took.
-        survival: Smallest share of the delta, over the tensors, that survived quantization.
+        retained delta: Smallest share of the delta, over the tensors, that survived quantization.
         survival_mean: The mean of it.
         prompt_tokens: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
@@ -32,8 +32,8 @@ class ServedModel:
     message: str = ""
     created: int = 0
     merge_seconds: float | None = None
-    survival: float | None = None
-    survival_mean: float | None = None
+    retained_delta: float | None = None
+    retained_delta_mean: float | None = None
     prompt_tokens: int | None = None
     resident: bool = False
 

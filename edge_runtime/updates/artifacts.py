@@ -1,25 +1,25 @@
 """Coordinator: brings the bundle of a specialization to the device's disk, by the shortest way.
 
-On disk already; else the recipe and the generator's bank, from which `contract.assembly` builds the bundle bit for bit;
-else the bundle itself. Whichever way, the bytes must have the announced id, and their header must say what the channel
-says. How bytes travel is the fetcher's concern, what is done with the bundle the installer's.
+On disk already; else the recipe and the generator's bank, from which `loragen.contract.assembly` builds the bundle bit
+for bit; else the bundle itself. Whichever way, the bytes must have the announced id, and their header must say what the
+channel says. How bytes travel is the fetcher's concern, what is done with the bundle the installer's.
 """
 
 import asyncio
 from pathlib import Path
 from typing import Literal
 
-from contract.assembly import build_bundle
-from contract.atomic import write_atomic
-from contract.bank import Bank
-from contract.bundle import Bundle, content_id, parse_bundle
-from contract.channel import Specialization
-from contract.errors import ContractError
-from contract.recipe import parse_recipe
+from edge_runtime.cloud.fetcher import Fetcher
 from edge_runtime.errors import CloudUnreachableError, IntegrityError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory, is_shortage
-from edge_runtime.updates.fetcher import Fetcher
 from edge_runtime.updates.rules import verify_announced
+from loragen.contract.assembly import build_bundle
+from loragen.contract.atomic import write_atomic
+from loragen.contract.bank import Bank
+from loragen.contract.bundle import Bundle, content_id, parse_bundle
+from loragen.contract.channel import Specialization
+from loragen.contract.errors import ContractError
+from loragen.contract.recipe import parse_recipe
 
 Source = Literal["disk", "recipe", "bundle"]
 

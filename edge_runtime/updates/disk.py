@@ -21,10 +21,10 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from contract.errors import ContractError
-from contract.names import verify_name
 from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
+from loragen.contract.errors import ContractError
+from loragen.contract.names import verify_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class DataDirectory:
         return self._slots / f"{bundle_id}.{type_name}.gguf"
 
     def base(self, identity: str, type_name: str) -> Path:
-        """The model without a LoRA, from the master of this identity."""
+        """The model without a LoRA, from the base GGUF of this identity."""
         return self._slots / f"base.{type_name}.{identity}.gguf"
 
     @contextmanager

@@ -11,16 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.bundle import Bundle
-from contract.gguf_adapter import write_gguf_adapter
-from contract.names import BASE_NAME
 from edge_runtime.checksum import verify_checksum, write_checksum
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, ModelLoadError, OutputError
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from edge_runtime.updates.disk import DataDirectory, is_shortage
-from edge_runtime.updates.model import EdgeModel
+from edge_runtime.updates.edge_model import EdgeModel
 from edge_runtime.updates.state import Installed, MergeSummary
+from loragen.contract.bundle import Bundle
+from loragen.contract.gguf_adapter import write_gguf_adapter
+from loragen.contract.names import BASE_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class Installer:
         self._stopping.set()
 
     async def bring_up_base(self) -> BaseOutcome:
-        """Let the quantized master serve as the base; the master itself, when it cannot be quantized.
+        """Let the quantized base GGUF serve as the base; the base GGUF itself, when it cannot be quantized.
 
         Raises:
-            EdgeError: Not even the master can serve.
+            EdgeError: Not even the base GGUF can serve.
         """
         try:
             if self._quantized.exists():
@@ -85,7 +85,7 @@ class Installer:
         except MergeCancelledError:
             raise
         except EdgeError as error:
-            return await self._serve_base(self._model.path, f"served at the master's precision: {error}")
+            return await self._serve_base(self._model.path, f"served at the base GGUF's precision: {error}")
 
     async def _serve_base(self, path: Path, message: str = "") -> BaseOutcome:
         revision = await self._serve(Revision(BASE_NAME, None, "base", path))
@@ -96,7 +96,7 @@ class Installer:
         """Serve a bundle as a run-time adapter on the base model.
 
         Raises:
-            MasterError: The bundle is for another model.
+            BaseGgufError: The bundle is for another model.
             ContractError: Its numbers are not finite.
             UpdateError, ModelLoadError, OutputError: The adapter does not work, or could not be written.
         """
@@ -115,7 +115,7 @@ class Installer:
         """Merge a bundle into the model and serve the result.
 
         Raises:
-            SurvivalError: Too little of the delta would survive.
+            RetainedDeltaError: Too little of the delta would survive.
             MergeCancelledError: `is_wanted` said no in the meantime, or the device is stopping.
             MergeError: It could not be merged or written.
             UpdateError, ModelLoadError: The result does not work; its file is removed.
@@ -140,8 +140,8 @@ class Installer:
             type_name=self._model.type_name,
             strategy=report.strategy,
             seconds=round(report.seconds, 3),
-            survival=round(report.min_survival, 4),
-            survival_mean=round(report.mean_survival, 4),
+            retained_delta=round(report.min_retained_delta, 4),
+            retained_delta_mean=round(report.mean_retained_delta, 4),
         )
         return Installed(bundle_id, "merged", bundle.header.prompt_tokens, int(self._now()), summary)
 

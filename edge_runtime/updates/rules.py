@@ -6,14 +6,14 @@ device restarts. Everything else is tried again, ever more slowly (`updates.paci
 
 from dataclasses import dataclass
 
-from contract.bundle import BundleHeader
-from contract.channel import Channel, Specialization
-from contract.errors import ContractError, MismatchError
-from contract.names import BASE_NAME
-from edge_runtime.errors import CanaryError, MasterError, SurvivalError
+from edge_runtime.errors import BaseGgufError, CanaryError, RetainedDeltaError
 from edge_runtime.updates.state import DeviceState
+from loragen.contract.bundle import BundleHeader
+from loragen.contract.channel import Channel, Specialization
+from loragen.contract.errors import ContractError, MismatchError
+from loragen.contract.names import BASE_NAME
 
-_PERMANENT = (ContractError, MasterError, CanaryError, SurvivalError)
+_PERMANENT = (ContractError, BaseGgufError, CanaryError, RetainedDeltaError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
-from contract.atomic import write_atomic
-from contract.errors import ContractError
-from contract.names import verify_digest, verify_name
 from edge_runtime.config import TypeName
 from edge_runtime.errors import StateError
+from loragen.contract.atomic import write_atomic
+from loragen.contract.errors import ContractError
+from loragen.contract.names import verify_digest, verify_name
 
 STATE_FORMAT: Literal[1] = 1
 MAX_STATE_BYTES = 16 * 1024 * 1024
@@ -41,15 +41,15 @@ class MergeSummary:
     Attributes:
         type_name: Quantization that was asked for.
         strategy: How the touched tensors were stored.
-        survival: Smallest share of the delta that survived, over the tensors.
+        retained delta: Smallest share of the delta that survived, over the tensors.
         survival_mean: The mean of it.
     """
 
     type_name: TypeName
     strategy: str
     seconds: float
-    survival: float
-    survival_mean: float
+    retained_delta: float
+    retained_delta_mean: float
 
 
 @_strict
@@ -112,7 +112,7 @@ class DeviceState:
     """Everything that survives a restart.
 
     Attributes:
-        edge_model_digest: The edge model that the slots are of; None for a master without one.
+        edge_model_digest: The edge model that the slots are of; None for a base GGUF without one.
         channel: The channel that was followed.
         channel_version: Its newest version that was seen.
         entries: By name of the specialization.
@@ -176,7 +176,7 @@ class StateFile:
     def load_of(self, edge_model_digest: str | None) -> tuple[DeviceState | None, str]:
         """As `load`, of one edge model: the state of another is set aside, and what was set aside of this one is back.
 
-        A start with a wrong master must not cost what the right one served.
+        A start with a wrong base GGUF must not cost what the right one served.
         """
         state, trouble = self.load()
         if state is not None and state.edge_model_digest == edge_model_digest:

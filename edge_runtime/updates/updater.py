@@ -21,21 +21,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from contract.channel import Channel, Specialization
-from contract.errors import ContractError
-from contract.names import BASE_NAME
+from edge_runtime.cloud.poller import Poller
 from edge_runtime.errors import EdgeError, IntegrityError, MergeCancelledError, UpdateError
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.edge_model import EdgeModel
 from edge_runtime.updates.installer import Installer
-from edge_runtime.updates.memory import Memory, describe, error_code
-from edge_runtime.updates.model import EdgeModel
-from edge_runtime.updates.poller import Poller
 from edge_runtime.updates.rules import is_permanent, plan_changes, verify_wanted
 from edge_runtime.updates.state import Entry, Installed
+from edge_runtime.updates.state_store import StateStore, describe, error_code
+from loragen.contract.channel import Channel, Specialization
+from loragen.contract.errors import ContractError
+from loragen.contract.names import BASE_NAME
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Updater:
         poller: Poller | None,
         artifacts: Artifacts,
         installer: Installer,
-        memory: Memory,
+        state_store: StateStore,
         slots: SlotTable,
         model: EdgeModel,
         disk: DataDirectory,
@@ -82,7 +82,7 @@ class Updater:
         telemetry: Telemetry,
     ) -> None:
         self.poller = poller
-        self.memory = memory
+        self.state_store = state_store
         self.base_message = ""
         self.is_restored = False
         self.is_fetching = False
@@ -101,11 +101,11 @@ class Updater:
             EdgeError: Not even the base can serve.
         """
         await asyncio.to_thread(self._disk.remove_unfinished)
-        await self.memory.load()
+        await self.state_store.load()
         base = await self._installer.bring_up_base()
         self.base_message = base.message
         newest_first = sorted(
-            self.memory.state.entries.items(), key=lambda item: item[1].active.activated_at, reverse=True
+            self.state_store.state.entries.items(), key=lambda item: item[1].active.activated_at, reverse=True
         )
         for count, (name, entry) in enumerate(newest_first, start=1):
             await self._bring_up(name, entry, load_now=count < self._slots.max_resident)
@@ -128,7 +128,7 @@ class Updater:
                 await self._follow(self.poller.wanted)
         await self._collect()
         poll_in = math.inf if self.poller is None else self.poller.due_in()
-        return min(poll_in, max(self.memory.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
+        return min(poll_in, max(self.state_store.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
 
     async def merge_pending(self) -> int:
         """Merge, one after another, what serves as an adapter and is due.
@@ -138,7 +138,7 @@ class Updater:
         """
         attempts = 0
         while not self._installer.is_stopping and (name := self._next_to_merge()) is not None:
-            await self._merge(name, self.memory.state.entries[name])
+            await self._merge(name, self.state_store.state.entries[name])
             attempts += 1
         return attempts
 
@@ -147,16 +147,16 @@ class Updater:
         self._installer.stop()
 
     async def _follow(self, channel: Channel) -> None:
-        await self.memory.set_channel_version(channel.version)
-        plan = plan_changes(channel, self.memory.state)
+        await self.state_store.set_channel_version(channel.version)
+        plan = plan_changes(channel, self.state_store.state)
         for name in plan.forget:
-            await self.memory.forget_failure(name)
+            await self.state_store.forget_failure(name)
         for name in plan.remove:
             with self._recorded("remove", name):
                 self._slots.remove(name)
-                await self.memory.drop(name)
+                await self.state_store.drop(name)
         for wanted in plan.install:
-            if self.memory.is_due(wanted.name):
+            if self.state_store.is_due(wanted.name):
                 await self._install(wanted)
 
     async def _install(self, wanted: Specialization) -> None:
@@ -167,24 +167,24 @@ class Updater:
                 with self._fetching():
                     bundle, source = await self._artifacts.bundle(wanted)
                 record(source=source)
-            before = self.memory.state.entries.get(name)
+            before = self.state_store.state.entries.get(name)
             with self._recorded("attach", name, wanted.bundle_id):
                 if before and before.previous and before.previous.bundle_id == wanted.bundle_id:
                     installed = await self._serve_again(name, before.previous, load_now=True)
                 else:
                     installed = await self._installer.attach(name, wanted.bundle_id, bundle)
         except Exception as error:
-            await self.memory.fail(name, wanted.bundle_id, error)
+            await self.state_store.fail(name, wanted.bundle_id, error)
             return
         # Read again: while this waited, what serves may have been merged.
-        before = self.memory.state.entries.get(name)
-        await self.memory.put(name, Entry(installed, previous=before.active if before else None))
+        before = self.state_store.state.entries.get(name)
+        await self.state_store.put(name, Entry(installed, previous=before.active if before else None))
 
     def _next_to_merge(self) -> str | None:
-        for name, entry in self.memory.state.entries.items():
-            failure = self.memory.state.failures.get(name)
+        for name, entry in self.state_store.state.entries.items():
+            failure = self.state_store.state.failures.get(name)
             failed = failure is not None and failure.permanent and failure.bundle_id == entry.active.bundle_id
-            if self._needs_merge(entry.active) and not failed and self.memory.is_due(name):
+            if self._needs_merge(entry.active) and not failed and self.state_store.is_due(name):
                 return name
         return None
 
@@ -197,7 +197,7 @@ class Updater:
         bundle_id = entry.active.bundle_id
 
         def is_wanted() -> bool:
-            current = self.memory.state.entries.get(name)
+            current = self.state_store.state.entries.get(name)
             return current is not None and current.active.bundle_id == bundle_id
 
         try:
@@ -205,25 +205,25 @@ class Updater:
                 merged = await self._use_merged(name, bundle_id, is_wanted) or await self._installer.merge(
                     name, bundle_id, await self._artifacts.stored(bundle_id), is_wanted
                 )
-                record(survival=merged.merge.survival if merged.merge else None)
+                record(retained_delta=merged.merge.retained_delta if merged.merge else None)
         except MergeCancelledError:
             return
         except Exception as error:
             if not is_wanted():
                 return
-            entry = self.memory.state.entries[name]
+            entry = self.state_store.state.entries[name]
             refused = is_permanent(error)
             message = f"{'kept as' if refused else 'still a'} run-time adapter: {describe(error)}"
             if entry.active.state == "adapter":
                 kept = replace(entry, active=replace(entry.active, merge_refused=refused, message=message))
                 if refused:
-                    await self.memory.put(name, kept)
+                    await self.state_store.put(name, kept)
                     return
-                await self.memory.note(name, kept)
-            await self.memory.fail(name, bundle_id, error)
+                await self.state_store.note(name, kept)
+            await self.state_store.fail(name, bundle_id, error)
             return
         if is_wanted():
-            await self.memory.put(name, replace(self.memory.state.entries[name], active=merged))
+            await self.state_store.put(name, replace(self.state_store.state.entries[name], active=merged))
 
     async def _use_merged(self, name: str, bundle_id: str, is_wanted: Callable[[], bool]) -> Installed | None:
         """Serve the merged file that the same bundle has under another name; None when there is none that works.
@@ -231,7 +231,7 @@ class Updater:
         Raises:
             MergeCancelledError: `is_wanted` said no in the meantime.
         """
-        for entry in self.memory.state.entries.values():
+        for entry in self.state_store.state.entries.values():
             twin = entry.active
             if twin.bundle_id == bundle_id and twin.state == "merged" and not self._needs_merge(twin):
                 try:
@@ -244,19 +244,19 @@ class Updater:
         return None
 
     async def _roll_back(self, name: str) -> None:
-        entry = self.memory.state.entries.get(name)
+        entry = self.state_store.state.entries.get(name)
         with suppress(Exception), self._recorded("rollback", name):
             if entry is None or entry.previous is None:
                 raise UpdateError(f"{name}: nothing to roll back to", code="no_previous")
             before = await self._serve_again(name, entry.previous, load_now=True)
-            await self.memory.put(name, Entry(before, held=entry.active.bundle_id))
+            await self.state_store.put(name, Entry(before, held=entry.active.bundle_id))
 
     async def _bring_up(self, name: str, entry: Entry, load_now: bool) -> None:
         try:
             with self._recorded("restore", name, entry.active.bundle_id):
                 active = await self._serve_again(name, entry.active, load_now)
         except Exception as error:
-            if self.memory.state.entries.get(name) != entry:
+            if self.state_store.state.entries.get(name) != entry:
                 # Merged meanwhile, and serving.
                 return
             if isinstance(error, (IntegrityError, ContractError)):
@@ -265,20 +265,20 @@ class Updater:
                 # `_repair` tries a name again that has an entry and no slot.
                 self._slots.remove(name)
                 down = replace(entry.active, message=_DOWN + describe(error))
-                await self.memory.note(name, replace(entry, active=down))
-            await self.memory.fail(name, entry.active.bundle_id, error, retry=True)
+                await self.state_store.note(name, replace(entry, active=down))
+            await self.state_store.fail(name, entry.active.bundle_id, error, retry=True)
             return
         if active != entry.active:
-            await self.memory.put(name, replace(entry, active=active))
+            await self.state_store.put(name, replace(entry, active=active))
 
     async def _without_active(self, name: str, entry: Entry) -> None:
         """What serves is lost on disk: go on with what served before it, when that is still there."""
         if entry.previous is None:
             self._slots.remove(name)
-            await self.memory.drop(name)
+            await self.state_store.drop(name)
         else:
             before = Entry(entry.previous)
-            await self.memory.put(name, before)
+            await self.state_store.put(name, before)
             await self._bring_up(name, before, load_now=True)
 
     async def _serve_again(self, name: str, installed: Installed, load_now: bool) -> Installed:
@@ -313,11 +313,11 @@ class Updater:
             if revision.name == BASE_NAME:
                 await self._repair_base()
                 continue
-            entry = self.memory.state.entries.get(revision.name)
+            entry = self.state_store.state.entries.get(revision.name)
             if entry is not None and entry.active.bundle_id == revision.bundle_id:
                 await self._bring_up(revision.name, entry, load_now=True)
-        for name, entry in self.memory.state.entries.items():
-            if name not in self._slots.revisions() and self.memory.is_due(name):
+        for name, entry in self.state_store.state.entries.items():
+            if name not in self._slots.revisions() and self.state_store.is_due(name):
                 await self._bring_up(name, entry, load_now=True)
 
     async def _repair_base(self) -> None:
@@ -328,10 +328,10 @@ class Updater:
             self.base_message = _DOWN + describe(error)
 
     async def _collect(self) -> None:
-        if self.memory.is_lost and (self.poller is None or self.poller.wanted is None):
+        if self.state_store.is_lost and (self.poller is None or self.poller.wanted is None):
             return
         keep = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.type_name)}
-        for entry in self.memory.state.entries.values():
+        for entry in self.state_store.state.entries.values():
             for installed in (entry.active, entry.previous):
                 if installed is not None:
                     keep.add(self._disk.bundle(installed.bundle_id))
@@ -376,6 +376,6 @@ class Updater:
             raise
         finally:
             seconds = round(self._clock.monotonic() - started, 6)
-            channel = self.memory.state.channel
+            channel = self.state_store.state.channel
             record = UpdateRecord(step, outcome, seconds, channel, name, bundle_id, message=message)
             self._telemetry.update_finished(replace(record, **details))

@@ -25,7 +25,7 @@ def test_every_step_is_taken_with_one_pair_and_nothing_is_left(monkeypatch: pyte
     numbers = 2 * 3 * 16 * (256 + 512)  # two layers, three projections, rank 16
     assert 2 * numbers < costs["cloud"].found["bundle_mb"] * 1e6 < 2 * numbers + 8192
     assert 16 * numbers < costs["make"].found["bank_mb"] * 1e6 < 16 * numbers + 8192
-    assert costs["merge"].found["survival"] > 0.9
+    assert costs["merge"].found["retained_delta"] > 0.9
     assert not list(Path("build").iterdir())
     table = edge_shapes.render({"tiny": costs}).splitlines()
     assert table[0] == "| | tiny |"
@@ -47,7 +47,7 @@ def test_command_measures_the_families_asked_for(
 ) -> None:
     taken: list[tuple[str, str]] = []
     timed = (f"{name}{kind}_seconds" for name in ("digest", "generate", "assemble", "answer") for kind in ("", "_cpu"))
-    sizes = ("parameters", "bank_mb", "weights_mb", "bundle_mb", "master_mb", "merged_mb", "survival")
+    sizes = ("parameters", "bank_mb", "weights_mb", "bundle_mb", "base_mb", "merged_mb", "retained_delta")
     found = dict.fromkeys((*timed, *sizes), 1.0)
 
     def take(step: str, family: str, folder: Path) -> Cost:

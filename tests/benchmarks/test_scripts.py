@@ -11,7 +11,7 @@ from benchmarks import answer_latency, generation_latency, sizes
 from benchmarks.answer_latency import Answered, Round
 from benchmarks.errors import BenchmarkError
 from benchmarks.tinyllama import RANK, ModelShape
-from contract.lora import EdgeShape
+from loragen.contract.lora import EdgeShape
 
 TINY = ModelShape(EdgeShape(layers=2, hidden=256, intermediate=512), vocabulary=512, heads=4, kv_heads=2)
 

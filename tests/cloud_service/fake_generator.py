@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud_service.generation import Generation, GeneratorInfo, ProbeScores, Understanding
+from cloud_service.generation import Confidence, Generation, GeneratorInfo, ProbeScores
 from cloud_service.task import Example
-from contract.bank import Bank, BankHeader, write_bank
-from contract.digest import sha256_hex
-from contract.lora import EdgeShape, Lora
+from loragen.contract.bank import Bank, BankHeader, write_bank
+from loragen.contract.digest import sha256_hex
+from loragen.contract.lora import EdgeShape, Lora
 
 SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
 EXPERTS = 4
@@ -28,7 +28,7 @@ class FakeGenerator:
         batches: The prompts of each call.
         threads: Names of the threads that called.
         gate: While cleared, calls block; set at first.
-        calibrated: Whether generations tell an understanding: low for prompts with NONSENSE, unfamiliar with FAR.
+        calibrated: Whether generations tell an confidence: low for prompts with NONSENSE, unfamiliar with FAR.
         probes: The probes that were loaded.
     """
 
@@ -101,8 +101,8 @@ class FakeGenerator:
         gates = np.random.default_rng(seed).standard_normal((SHAPE.layers, 1, EXPERTS)).astype(np.float32)
         if "NAN" in prompt:
             gates[0, 0, 0] = np.nan
-        understanding = Understanding(0.125 if "NONSENSE" in prompt else 0.875, "FAR" not in prompt)
-        return Generation(gates, len(prompt.split()), understanding if self.calibrated else None)
+        confidence = Confidence(0.125 if "NONSENSE" in prompt else 0.875, "FAR" not in prompt)
+        return Generation(gates, len(prompt.split()), confidence if self.calibrated else None)
 
     def load_probe(self) -> "FakeProbe":
         self.probes.append(FakeProbe())

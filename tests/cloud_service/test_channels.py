@@ -17,8 +17,8 @@ from cloud_service.errors import (
 from cloud_service.service import LoraRequest
 from cloud_service.store import Store, StoredLora
 from cloud_service.task import TaskDescription
-from contract.channel import Channel, encode_channel, parse_channel
-from contract.digest import sha256_hex
+from loragen.contract.channel import Channel, encode_channel, parse_channel
+from loragen.contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.services import make_service
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend

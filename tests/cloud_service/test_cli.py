@@ -3,19 +3,17 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import httpx2
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from cloud_service import cli
 from cloud_service.client import CloudClient
 from cloud_service.errors import RemoteError
-from contract.bundle import content_id, parse_bundle
-from contract.recipe import parse_recipe
+from loragen.contract.bundle import content_id, parse_bundle
+from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.test_server import running
 
@@ -104,27 +102,6 @@ def test_export_of_a_damaged_bundle_is_told(tmp_path: Path) -> None:
     assert outcome.exit_code == 1
     assert outcome.output.startswith("error: ")
     assert not (tmp_path / "exported").exists()
-
-
-def test_installed_plug_ins_become_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "app", typer.Typer())
-    monkeypatch.setattr("sys.argv", ["loragen", "train", "nano"])
-    plugged = EntryPoint("train", f"{__name__}:_train", cli.COMMAND_GROUP)
-    other = EntryPoint("evaluate", f"{__name__}:_train", cli.COMMAND_GROUP)
-    monkeypatch.setattr(EntryPoint, "load", lambda self: _train)
-    monkeypatch.setattr(cli, "entry_points", lambda group: [plugged, other] if group == cli.COMMAND_GROUP else [])
-    _trained.clear()
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 0
-    assert _trained == ["nano"]
-
-
-_trained: list[str] = []
-
-
-def _train(recipe: str) -> None:
-    _trained.append(recipe)
 
 
 class Faults:

@@ -11,8 +11,8 @@ from cloud_service.errors import CloudError, DeadlineError, GenerationError, Inv
 from cloud_service.generation import EdgeProbe, ProbeScores
 from cloud_service.probing import ProbeComparison, Prober
 from cloud_service.task import Example
-from contract.assembly import build_bundle
-from contract.recipe import Recipe
+from loragen.contract.assembly import build_bundle
+from loragen.contract.recipe import Recipe
 from tests.cloud_service.clouds import eventually
 from tests.cloud_service.fake_generator import EXPERTS, SHAPE, FakeGenerator, FakeProbe
 

@@ -22,8 +22,8 @@ from starlette.types import Receive, Scope, Send
 from cloud_service.bootstrap import run
 from cloud_service.errors import ConfigurationError
 from cloud_service.server import _BoundedH11, _HttpServer, listen
-from contract.stubs import loragen_pb2 as pb
-from contract.stubs import loragen_pb2_grpc as stubs
+from loragen.contract.stubs import loragen_pb2 as pb
+from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from tests.cloud_service.clouds import settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 

@@ -22,9 +22,9 @@ from cloud_service.errors import (
 from cloud_service.service import LoraRequest, LoraService, cache_key
 from cloud_service.store import Store
 from cloud_service.task import Example, TaskDescription
-from contract.assembly import build_bundle
-from contract.bundle import content_id, parse_bundle
-from contract.recipe import parse_recipe
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bundle import content_id, parse_bundle
+from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.services import make_service
 from tests.cloud_service.store_backends import StoreBackend

@@ -18,7 +18,14 @@ def device_with(entry: dict[str, object]) -> DeviceClient:
     return DeviceClient("http://device", transport(lambda _: httpx2.Response(200, json={"data": [entry]})))
 
 
-MERGED = {"id": "router", "state": "merged", "bundle_id": "b1", "merge_seconds": 0.5, "survival": 0.97, "message": ""}
+MERGED = {
+    "id": "router",
+    "state": "merged",
+    "bundle_id": "b1",
+    "merge_seconds": 0.5,
+    "retained_delta": 0.97,
+    "message": "",
+}
 
 
 def test_generate_sends_the_request_and_where_to_publish() -> None:
@@ -56,7 +63,7 @@ def test_unexpected_answer_is_a_service_error(text: str) -> None:
 def test_wait_ends_when_the_wanted_bundle_is_merged() -> None:
     with device_with(MERGED) as device:
         merged = device.wait_until_merged("router", "b1", timeout_seconds=0)
-    assert (merged.merge_seconds, merged.delta_survival) == (0.5, 0.97)
+    assert (merged.merge_seconds, merged.delta_retained_delta) == (0.5, 0.97)
 
 
 @pytest.mark.parametrize(

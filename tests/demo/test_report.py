@@ -34,7 +34,7 @@ def test_document_has_exactly_the_published_shape(tmp_path: Path) -> None:
                 "bundle_bytes": 1_000_000,
                 "recipe_bytes": 1_200,
                 "merge_seconds": 0.7,
-                "delta_survival": 0.98,
+                "delta_retained_delta": 0.98,
             }
         ]
     }

@@ -37,7 +37,7 @@ class FakeServices(ThreadingHTTPServer):
                 sizes = {"bundle_bytes": 1000, "recipe_bytes": 100, "cached": False}
                 return {"id": BUNDLE_ID, **sizes, "timings": {"generate_ms": 5.0}}
             case "/v1/models":
-                served = {"state": self.state, "bundle_id": BUNDLE_ID, "merge_seconds": 0.5, "survival": 0.95}
+                served = {"state": self.state, "bundle_id": BUNDLE_ID, "merge_seconds": 0.5, "retained_delta": 0.95}
                 return {"data": [{"id": name, **served} for _, name in self.published]}
             case "/v1/chat/completions":
                 user = body["messages"][-1]["content"]

@@ -1,41 +1,41 @@
-"""Fixtures of the edge runtime's tests: a tiny master, and a cloud that publishes for it."""
+"""Fixtures of the edge runtime's tests: a tiny base GGUF, and a cloud that publishes for it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from contract.lora import EdgeShape
-from edge_runtime.merge.convert import convert_model
-from edge_runtime.merge.master import Master
+from edge_runtime.convert.converter import convert_model
+from edge_runtime.gguf.base_gguf import BaseGguf
+from loragen.contract.lora import EdgeShape
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.merge.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
+from tests.edge_runtime.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
 
 TINY_SHAPE = EdgeShape(layers=2, hidden=256, intermediate=512)
 
 
 @pytest.fixture(scope="session")
-def tiny_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The F16 master of a tiny random Llama with a tokenizer and a chat template."""
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The F16 base GGUF of a tiny random Llama with a tokenizer and a chat template."""
     directory = tmp_path_factory.mktemp("tiny-edge")
     random_model(llama_config(), seed=5, scale=0.1).save_pretrained(directory)
     save_tokenizer(byte_level_tokenizer(), directory)
-    path = directory / "master.gguf"
+    path = directory / "base.gguf"
     convert_model(directory, path, "F16", "nano-edge")
     return path
 
 
 @pytest.fixture(scope="session")
-def tiny_digest(tiny_master: Path) -> str:
-    """The edge-model digest of the tiny master."""
-    with Master.open(tiny_master) as master:
-        assert master.digest is not None
-        return master.digest
+def tiny_digest(tiny_base: Path) -> str:
+    """The edge-model digest of the tiny base GGUF."""
+    with BaseGguf.open(tiny_base) as base_gguf:
+        assert base_gguf.digest is not None
+        return base_gguf.digest
 
 
 @pytest.fixture
 def cloud(tmp_path: Path, tiny_digest: str) -> Iterator[FakeCloud]:
-    """A cloud whose generator is for the tiny master."""
+    """A cloud whose generator is for the tiny base GGUF."""
     directory = tmp_path / "cloud"
     directory.mkdir()
     fake = FakeCloud(directory, TINY_SHAPE, tiny_digest)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from contract.assembly import build_bundle
-from contract.bank import Bank, BankHeader, write_bank
-from contract.bundle import content_id
-from contract.channel import Channel, Specialization, encode_channel
-from contract.digest import sha256_hex
-from contract.lora import EdgeShape
-from contract.recipe import Recipe, encode_recipe
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bank import Bank, BankHeader, write_bank
+from loragen.contract.bundle import content_id
+from loragen.contract.channel import Channel, Specialization, encode_channel
+from loragen.contract.digest import sha256_hex
+from loragen.contract.lora import EdgeShape
+from loragen.contract.recipe import Recipe, encode_recipe
 
 GENERATOR_ID = "test-generator"
 GENERATOR_DIGEST = sha256_hex(b"test generator")

@@ -129,11 +129,11 @@ async def eventually(condition: Callable[[], object], seconds: float = 20.0) -> 
         await asyncio.sleep(0.005)
 
 
-def make_settings(data_dir: Path, master: Path, cloud_url: str | None, **changes: Any) -> EdgeSettings:
+def make_settings(data_dir: Path, base_gguf: Path, cloud_url: str | None, **changes: Any) -> EdgeSettings:
     """Settings of a device in a test."""
     values: dict[str, Any] = {
         "data_dir": data_dir,
-        "master": master,
+        "base_model": base_gguf,
         "cloud_url": cloud_url,
         "type": "Q8_0",
         "context_tokens": 256,

@@ -61,14 +61,14 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], lo
 
 
 def test_device_runs_as_a_process_and_survives_a_kill(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, root: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, root: Path
 ) -> None:
     """Up, merged, killed without warning, up again without its cloud, and down in order at SIGTERM with code 0."""
     port, log = free_port(), tmp_path / "log"
     url = f"http://127.0.0.1:{port}"
     settings = {
         "cloud_url": cloud.url,
-        "master": tiny_master,
+        "base_model": tiny_base,
         "data_dir": tmp_path / "edge",
         "port": port,
         "poll_interval_seconds": 0.2,
@@ -108,10 +108,10 @@ def test_device_runs_as_a_process_and_survives_a_kill(
     assert "The quick brown" not in log.read_text()
 
 
-def test_stream_in_flight_is_finished_before_the_process_ends(tiny_master: Path, tmp_path: Path, root: Path) -> None:
+def test_stream_in_flight_is_finished_before_the_process_ends(tiny_base: Path, tmp_path: Path, root: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     url = f"http://127.0.0.1:{port}"
-    settings = {"master": tiny_master, "data_dir": tmp_path / "edge", "port": port, "threads": 1, "type": "Q8_0"}
+    settings = {"base_model": tiny_base, "data_dir": tmp_path / "edge", "port": port, "threads": 1, "type": "Q8_0"}
     body = {"model": "base", "prompt": "The", "max_tokens": 200, "temperature": 0, "stream": True}
     with running(root, log, **settings) as process:
         wait_for(lambda: httpx2.get(f"{url}/health/ready").status_code == 200, process, log)
@@ -126,21 +126,21 @@ def test_stream_in_flight_is_finished_before_the_process_ends(tiny_master: Path,
 
 def test_start_that_cannot_work_is_one_line_and_a_hint(tmp_path: Path, root: Path) -> None:
     log = tmp_path / "log"
-    with running(root, log, master=tmp_path / "nothing.gguf", data_dir=tmp_path / "edge") as process:
+    with running(root, log, base_gguf=tmp_path / "nothing.gguf", data_dir=tmp_path / "edge") as process:
         assert process.wait(60) == 1
     text = log.read_text()
-    assert "EDGE_MASTER" in text
+    assert "EDGE_BASE_MODEL" in text
     assert "hint:" in text
     assert "Traceback" not in text
 
 
-def test_port_that_is_taken_is_a_clear_error(tiny_master: Path, tmp_path: Path, root: Path) -> None:
+def test_port_that_is_taken_is_a_clear_error(tiny_base: Path, tmp_path: Path, root: Path) -> None:
     log = tmp_path / "log"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with running(root, log, master=tiny_master, data_dir=tmp_path / "edge", port=port) as process:
+        with running(root, log, base_gguf=tiny_base, data_dir=tmp_path / "edge", port=port) as process:
             assert process.wait(60) == 1
     assert "EDGE_PORT" in log.read_text()
     assert "Traceback" not in log.read_text()

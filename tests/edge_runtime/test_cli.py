@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from contract.bundle import content_id
 from edge_runtime.cli import app
-from edge_runtime.merge.master import Master
+from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed, StateFile
+from loragen.contract.bundle import content_id
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.merge.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
+from tests.edge_runtime.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -45,18 +45,18 @@ def keep_state(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("type_name", ["Q4_K", "q8_0"])
-def test_merge_works_alone(cli: CliRunner, cloud: FakeCloud, tiny_master: Path, tmp_path: Path, type_name: str) -> None:
-    """A bundle file and a master give a model and a report; no device, no cloud."""
+def test_merge_works_alone(cli: CliRunner, cloud: FakeCloud, tiny_base: Path, tmp_path: Path, type_name: str) -> None:
+    """A bundle file and a base GGUF give a model and a report; no device, no cloud."""
     data = cloud.bundles[cloud.make("router").bundle_id]
     (tmp_path / "bundle.safetensors").write_bytes(data)
     out = tmp_path / "merged.gguf"
     result = cli.invoke(
-        app, ["merge", str(tiny_master), str(tmp_path / "bundle.safetensors"), "-o", str(out), "--type", type_name]
+        app, ["merge", str(tiny_base), str(tmp_path / "bundle.safetensors"), "-o", str(out), "--type", type_name]
     )
     assert result.exit_code == 0, result.output
     assert content_id(data) in result.output
-    assert "delta survival" in result.output
-    with Master.open(out) as merged:
+    assert "retained delta" in result.output
+    with BaseGguf.open(out) as merged:
         assert merged.shape == cloud.shape
 
 
@@ -69,29 +69,29 @@ def test_merge_works_alone(cli: CliRunner, cloud: FakeCloud, tiny_master: Path, 
     ],
 )
 def test_merge_of_an_unfit_bundle_is_one_line_and_leaves_no_file(
-    cli: CliRunner, cloud: FakeCloud, tiny_master: Path, tmp_path: Path, change: object, message: str
+    cli: CliRunner, cloud: FakeCloud, tiny_base: Path, tmp_path: Path, change: object, message: str
 ) -> None:
     assert callable(change)
     data = change(cloud.bundles[cloud.make("router").bundle_id])
     (tmp_path / "bundle.safetensors").write_bytes(data)
     out = tmp_path / "merged.gguf"
-    result = cli.invoke(app, ["merge", str(tiny_master), str(tmp_path / "bundle.safetensors"), "-o", str(out)])
+    result = cli.invoke(app, ["merge", str(tiny_base), str(tmp_path / "bundle.safetensors"), "-o", str(out)])
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
     assert not out.exists()
 
 
-def test_convert_makes_a_master(cli: CliRunner, tmp_path: Path) -> None:
+def test_convert_makes_a_base(cli: CliRunner, tmp_path: Path) -> None:
     directory = tmp_path / "model"
     random_model(llama_config(num_hidden_layers=1)).save_pretrained(directory)
     save_tokenizer(byte_level_tokenizer(), directory)
-    out = tmp_path / "master.gguf"
+    out = tmp_path / "base.gguf"
     result = cli.invoke(app, ["convert", str(directory), "-o", str(out), "--type", "f16", "--model-id", "org/tiny"])
     assert result.exit_code == 0, result.output
-    with Master.open(out) as master:
-        assert master.model_id == "org/tiny"
-        assert master.digest
+    with BaseGguf.open(out) as base_gguf:
+        assert base_gguf.model_id == "org/tiny"
+        assert base_gguf.digest
     refused = cli.invoke(app, ["convert", str(directory), "-o", str(out), "--model-id", "../x"])
     assert (refused.exit_code, "invalid_format" in refused.output) == (1, True)
 
@@ -130,7 +130,7 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
                 "id": "router",
                 "state": "merged",
                 "bundle_id": ONE,
-                "survival": 0.98765,
+                "retained_delta": 0.98765,
                 "merge_seconds": 0.5,
                 "resident": True,
                 "message": "a newer bundle failed: [bold]mismatch",

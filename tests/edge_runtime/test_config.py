@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from contract.names import verify_device_name
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ConfigurationError
+from loragen.contract.names import verify_device_name
 
 
 def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"EDGE_{name.upper()}", raising=False)
     settings = EdgeSettings.load()
     assert settings.cloud_url is None
-    assert settings.master == Path("models/nano/edge-f16.gguf")
+    assert settings.base_model == Path("models/nano/edge-f16.gguf")
     assert settings.effective_device_id
     assert settings.effective_threads >= 1
 

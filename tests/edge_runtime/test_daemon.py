@@ -48,12 +48,10 @@ def state(parts: Parts, name: str) -> str:
     return next((model.state for model in parts.device.models() if model.id == name), "absent")
 
 
-async def test_daemon_follows_the_channel_without_being_told(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
-) -> None:
+async def test_daemon_follows_the_channel_without_being_told(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """A publication is polled, served and merged; at the end the daemon stops by itself."""
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: parts.updater.is_restored)
         wanted = cloud.make("router")
@@ -65,8 +63,8 @@ async def test_daemon_follows_the_channel_without_being_told(
         assert max(clock.waits) <= 1.0
 
 
-async def test_nudge_polls_at_once_and_reports_are_sent(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+async def test_nudge_polls_at_once_and_reports_are_sent(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with assemble(settings, clock=StandingClock()) as parts:
         link = FakeLink()
         daemon = Daemon(parts.updater, parts.device, parts.disk, StandingClock(), link)
@@ -80,10 +78,10 @@ async def test_nudge_polls_at_once_and_reports_are_sent(cloud: FakeCloud, tiny_m
         await running
 
 
-async def test_deaf_link_does_not_make_the_daemon_poll(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_deaf_link_does_not_make_the_daemon_poll(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Listening that fails is tried again after a pause, and is no reason to ask the cloud more often."""
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         link = FakeLink()
         link.deaf = True
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link)
@@ -111,11 +109,11 @@ class BrokenLink(FakeLink):
 
 
 async def test_unforeseen_failure_of_the_link_ends_nothing(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Listening and reporting are tried again, and the end is as orderly as ever."""
     clock, link = FakeClock(), BrokenLink()
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link)
         running = asyncio.create_task(daemon.run())
         await eventually(lambda: link.calls >= 2 and cloud.asked("/channels/") >= 2)
@@ -126,10 +124,10 @@ async def test_unforeseen_failure_of_the_link_ends_nothing(
 
 
 async def test_watching_that_ended_with_a_failure_does_not_spoil_the_end(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, FakeLink())
 
         async def failing() -> None:
@@ -144,14 +142,14 @@ async def test_watching_that_ended_with_a_failure_does_not_spoil_the_end(
 
 async def test_unforeseen_failure_of_a_tick_ends_nothing(
     cloud: FakeCloud,
-    tiny_master: Path,
+    tiny_base: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cloud.publish(cloud.make("router"))
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=clock) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         tick, failures = parts.updater.tick, [RuntimeError("a bug"), ConfigurationError("foreseen")]
 
         async def failing() -> float:
@@ -169,16 +167,16 @@ async def test_unforeseen_failure_of_a_tick_ends_nothing(
         assert "a bug" in caplog.text
 
 
-async def test_rollback_request_is_met_within_a_second(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_rollback_request_is_met_within_a_second(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """The command line's wish is a file; the daemon sees it between two polls, an hour apart."""
     first, second = cloud.make("router", 1), cloud.make("router", 2)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, poll_interval_seconds=3_600)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, poll_interval_seconds=3_600)
     clock = FakeClock()
     async with assemble(settings, clock=clock) as parts:
         await parts.updater.restore()
         for wanted in (first, second):
             cloud.publish(wanted)
-            parts.updater.poller.hurry()  # type: ignore[union-attr]
+            parts.updater.poller.poll_now()  # type: ignore[union-attr]
             await parts.updater.tick()
             await parts.updater.merge_pending()
     async with assemble(settings, clock=clock) as parts:
@@ -186,7 +184,7 @@ async def test_rollback_request_is_met_within_a_second(cloud: FakeCloud, tiny_ma
         await eventually(lambda: clock.waits)
         polls = cloud.asked("/channels/")
         parts.disk.request_rollback("router")
-        await eventually(lambda: parts.updater.memory.state.entries["router"].held == second.bundle_id)
+        await eventually(lambda: parts.updater.state_store.state.entries["router"].held == second.bundle_id)
         assert cloud.asked("/channels/") - polls <= 1
         assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
         parts.daemon.stop()
@@ -194,10 +192,10 @@ async def test_rollback_request_is_met_within_a_second(cloud: FakeCloud, tiny_ma
 
 
 async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     cloud.publish(cloud.make("router"))
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock=FakeClock()) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=FakeClock()) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
         parts.updater.stop()
@@ -206,8 +204,8 @@ async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
     assert not list((tmp_path / "edge").rglob("*.partial"))
 
 
-async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_master: Path, tmp_path: Path) -> None:
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, None), clock=FakeClock()) as parts:
+async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_base: Path, tmp_path: Path) -> None:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, None), clock=FakeClock()) as parts:
         parts.daemon.stop()
         await parts.daemon.run()
         assert parts.slots.revisions() == {}
@@ -215,16 +213,16 @@ async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_master: P
 
 
 async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     first, second = cloud.make("router", 1), cloud.make("router", 2)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, cloud_timeout_seconds=100)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, cloud_timeout_seconds=100)
     clock = FakeClock()
     async with assemble(settings, FakeLoader(), clock) as parts:
         await parts.updater.restore()
         for wanted in (first, second):
             cloud.publish(wanted)
-            parts.updater.poller.hurry()  # type: ignore[union-attr]
+            parts.updater.poller.poll_now()  # type: ignore[union-attr]
             await parts.updater.tick()
     cloud.fail("/channels/", delay_seconds=100)
     asked = cloud.asked("/channels/")
@@ -232,7 +230,7 @@ async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: cloud.asked("/channels/") > asked)
         parts.disk.request_rollback("router")
-        await eventually(lambda: parts.updater.memory.state.entries["router"].held == second.bundle_id)
+        await eventually(lambda: parts.updater.state_store.state.entries["router"].held == second.bundle_id)
         await eventually(lambda: parts.updater.is_fetching)
         stopped = time.monotonic()
         parts.daemon.stop()
@@ -241,16 +239,16 @@ async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
 
 
 async def test_slot_that_a_request_finds_broken_is_repaired_at_once(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """Nothing else would wake a device without a cloud within the hour."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, cloud.url), FakeLoader(), FakeClock()) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), FakeLoader(), FakeClock()) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
         await parts.updater.merge_pending()
-    async with assemble(make_settings(tmp_path / "edge", tiny_master, None), FakeLoader(), StandingClock()) as parts:
+    async with assemble(make_settings(tmp_path / "edge", tiny_base, None), FakeLoader(), StandingClock()) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: parts.updater.is_restored)
         slot = parts.slots.revisions()["router"]
@@ -271,16 +269,16 @@ class RefusingLoader(FakeLoader):
         raise ModelLoadError(f"{model.name} is refused")
 
 
-async def test_base_that_cannot_serve_ends_the_daemon_with_its_reason(tiny_master: Path, tmp_path: Path) -> None:
-    settings = make_settings(tmp_path / "edge", tiny_master, None)
+async def test_base_that_cannot_serve_ends_the_daemon_with_its_reason(tiny_base: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_base, None)
     async with assemble(settings, RefusingLoader(), FakeClock()) as parts:
         with pytest.raises(ModelLoadError, match="refused"):
             await parts.daemon.run()
 
 
-async def test_truncated_master_refuses_the_start(tiny_master: Path, tmp_path: Path) -> None:
+async def test_truncated_base_refuses_the_start(tiny_base: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(tiny_master.read_bytes()[:-100_000])  # noqa: ASYNC240 - a small file, before anything runs
-    with pytest.raises(ConfigurationError, match=r"EDGE_MASTER.*truncated"):
+    damaged.write_bytes(tiny_base.read_bytes()[:-100_000])  # noqa: ASYNC240 - a small file, before anything runs
+    with pytest.raises(ConfigurationError, match=r"EDGE_BASE_MODEL.*truncated"):
         async with assemble(make_settings(tmp_path / "edge", damaged, None)):
             pass

@@ -104,17 +104,19 @@ def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
 
 
 def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
-    reader = ablate.load_reader(PairPaths.of(tiny_pair.out), torch.float32)
+    prompt_encoder = ablate.load_prompt_encoder(PairPaths.of(tiny_pair.out), torch.float32)
     ids, lengths = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])
-    remembering = ablate.RememberingReader(reader)
+    remembering = ablate.RememberingPromptEncoder(prompt_encoder)
     with torch.no_grad():
-        expected = reader(ids, lengths)
+        expected = prompt_encoder(ids, lengths)
     torch.testing.assert_close(remembering(ids, lengths), expected)
-    remembering._reader.clear()
+    remembering._prompt_encoder.clear()
     again = remembering(torch.tensor([[8, 9]]), torch.tensor([2]))
     torch.testing.assert_close(again, expected[1:])
     assert not again.requires_grad
-    assert torch.equal(again, ablate.RememberingReader(reader)(torch.tensor([[8, 9]]), torch.tensor([2])))
+    assert torch.equal(
+        again, ablate.RememberingPromptEncoder(prompt_encoder)(torch.tensor([[8, 9]]), torch.tensor([2]))
+    )
 
 
 def test_no_variant_pays_for_what_the_frozen_reader_reads(
@@ -124,9 +126,9 @@ def test_no_variant_pays_for_what_the_frozen_reader_reads(
     train = ablate.train_generator
 
     def train_without_reader(generator: Any, *rest: Any) -> None:
-        held, generator.reader._reader = generator.reader._reader, []
+        held, generator.prompt_encoder._prompt_encoder = generator.prompt_encoder._prompt_encoder, []
         train(generator, *rest)
-        generator.reader._reader = held
+        generator.prompt_encoder._prompt_encoder = held
 
     monkeypatch.setattr(ablate, "train_generator", train_without_reader)
     call(data, tiny_pair, tmp_path, [DEFAULT])

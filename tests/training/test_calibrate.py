@@ -122,4 +122,4 @@ def test_command_calibrates_the_checkpoint_and_changes_no_gate(
     assert report["generator_digest"] == after.info.digest != before.info.digest
     one, other = before.generate(["Sort the mail."])[0], after.generate(["Sort the mail."])[0]
     assert one.gates.tobytes() == other.gates.tobytes()
-    assert (one.understanding, other.understanding is None) == (None, False)
+    assert (one.confidence, other.confidence is None) == (None, False)

@@ -42,7 +42,7 @@ def test_factors_follow_the_equation(direct: DirectGenerator) -> None:
     with torch.no_grad():
         for parameter in direct.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
-        state = direct.reader(IDS, LENGTHS)[1, 0]
+        state = direct.prompt_encoder(IDS, LENGTHS)[1, 0]
         hidden = torch.nn.functional.silu(state @ direct.routers.f1_weight[0] + direct.routers.f1_bias[0])
         weights = direct.bank.a["up"][0]  # (width, rank, in)
         expected = (hidden @ weights.flatten(1)).view_as(weights[0]) / WIDTH**0.5 + direct.bank.a0["up"][0]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from cloud_service.generator import LoraGenerator, load_generator
 from cloud_service.generator.checkpoint import ModelReference, read_manifest
 from cloud_service.generator.edge import edge_shape
-from contract.digest import model_digest
+from loragen.contract.digest import model_digest
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, record_package
 from tests.training.models import tiny_config, tiny_model
 from training import ablate, train
@@ -74,7 +74,7 @@ def test_adapter_is_all_that_is_stored_of_a_frozen_encoder(run: Callable[[int, b
     assert manifest.cloud_model == ModelReference("package:tiny-encoder", model_digest(encoder))
     assert not (out / "cloud").exists()
     stored = load_file(out / "generator/router.safetensors")
-    assert any(value.any() for name, value in stored.items() if name.startswith("reader.adapter.b"))
+    assert any(value.any() for name, value in stored.items() if name.startswith("prompt_encoder.adapter.b"))
     assert PairPaths.of(out).cloud == encoder
     loaded = load_generator(out / "generator", manifest.cloud_model.id, out / "edge")
     first, second = loaded.generate(PROMPTS)
@@ -111,9 +111,9 @@ def test_ablation_of_the_adapter_starts_from_that_of_the_pair(
     stored = {
         name: value
         for name, value in load_file(pair.generator / "router.safetensors").items()
-        if name.startswith("reader.")
+        if name.startswith("prompt_encoder.")
     }
-    assert {"reader.meta", "reader.cases", "reader.adapter.b.0_query"} <= stored.keys()
+    assert {"prompt_encoder.meta", "prompt_encoder.cases", "prompt_encoder.adapter.b.0_query"} <= stored.keys()
     assert all((begun[name] == value).all() for name, value in stored.items())
     assert len(ablation.finished()) == 1
 

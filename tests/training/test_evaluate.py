@@ -124,6 +124,4 @@ def test_calibrate_command_passes_its_options_on(commands: typer.Typer, monkeypa
     monkeypatch.setattr(calibrate, "main", calls.append)
     arguments = ["--data", "d", "--pair", "p", "--edge", "e", "--dry-run"]
     assert CliRunner().invoke(commands, ["calibrate", *arguments]).exit_code == 0
-    assert calls == [
-        ["--data=d", "--pair=p", "--edge=e", "--device=cpu", "--out=build/understanding.json", "--dry-run"]
-    ]
+    assert calls == [["--data=d", "--pair=p", "--edge=e", "--device=cpu", "--out=build/confidence.json", "--dry-run"]]

@@ -236,7 +236,7 @@ def test_first_loss_is_that_of_the_pieces_put_together(
         gates = []
         for ids in encoded:
             with torch.autocast("cpu", torch.bfloat16):
-                states = generator.reader(torch.tensor([ids]), torch.tensor([len(ids)]))
+                states = generator.prompt_encoder(torch.tensor([ids]), torch.tensor([len(ids)]))
             gates.append(generator.routers(states))
 
         def mean_loss(gates: list[Tensor]) -> float:
@@ -309,8 +309,8 @@ def test_trained_are_the_generator_and_what_the_settings_say(tokenizer: PreTrain
     cloud, edge = tiny_model(tokenizer, 1).requires_grad_(False), tiny_model(tokenizer, 2)
     generator = random_generator(cloud, edge, norm="batch", adapter_rank=2)
     names = set(trained_parameters(generator, cloud, SETTINGS))
-    assert {"generator.reader.meta", "generator.bank.a.up", "generator.routers.batch_norm.running_var"} < names
-    assert "generator.reader.adapter.a.0_q_proj" in names
+    assert {"generator.prompt_encoder.meta", "generator.bank.a.up", "generator.routers.batch_norm.running_var"} < names
+    assert "generator.prompt_encoder.adapter.a.0_q_proj" in names
     assert not any(name.startswith("cloud.") for name in names)
     assert not any(p.requires_grad for p in cloud.parameters())
     with_cloud = set(trained_parameters(generator, cloud, GeneratorSettings(steps=1, train_cloud=True)))

@@ -87,7 +87,7 @@ def runs(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPathFa
     arguments = [options(root, scratch, data, "scratch-2"), options(root, recomputed, data, "loaded-2")]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    torchrun = ["torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", f"--master-port={port}"]
+    torchrun = ["torch.distributed.run", "--nproc-per-node=2", "--base GGUF-addr=127.0.0.1", f"--base GGUF-port={port}"]
     script = [ROOT / "tests/training/rank.py", root, models["cloud"], *map(json.dumps, arguments)]
     finished = subprocess.run(
         [sys.executable, "-m", *torchrun, *script],
@@ -114,8 +114,8 @@ def test_two_processes_have_the_losses_of_one(runs: Runs, recipe: str, part: str
 def test_two_processes_train_the_same_tensors_as_one(runs: Runs) -> None:
     """Adapter, meta vectors, routers, and batch norm's running variance, which is that of the whole step."""
     one, two = (runs.router(f"loaded-{count}") for count in (1, 2))
-    assert {"routers.batch_norm.running_var", "reader.adapter.b.0_q_proj", "reader.meta"} < one.keys()
-    assert one["reader.adapter.b.0_q_proj"].any(), "the adapter has moved"
+    assert {"routers.batch_norm.running_var", "prompt_encoder.adapter.b.0_q_proj", "prompt_encoder.meta"} < one.keys()
+    assert one["prompt_encoder.adapter.b.0_q_proj"].any(), "the adapter has moved"
     # Batch norm takes the bias before it away: its gradient is rounding noise, which Adam blows up.
     for name, value in one.items():
         if name not in ("routers.f2_bias", "routers.batch_norm.running_mean"):

@@ -80,11 +80,11 @@ def test_reader_is_an_encoder_or_a_grown_model_as_in_the_paper() -> None:
     assert encoder.scratch == dataclasses.replace(grown.scratch, cloud=READER)
     assert (encoder.fit.train_cloud, encoder.generator.adapter_rank > 0) == (False, True)
     assert (grown.fit.train_cloud, grown.generator.adapter_rank) == (True, 0)
-    reader = ("id", "adapter_rank", "max_prompt_tokens")
-    same = {key: value for key, value in dataclasses.asdict(grown.generator).items() if key not in reader}
+    prompt_encoder = ("id", "adapter_rank", "max_prompt_tokens")
+    same = {key: value for key, value in dataclasses.asdict(grown.generator).items() if key not in prompt_encoder}
     assert dataclasses.asdict(encoder.generator).items() >= same.items()
-    reader = ("cloud_learning_rate", "train_cloud")
-    same = {key: value for key, value in dataclasses.asdict(grown.fit).items() if key not in reader}
+    prompt_encoder = ("cloud_learning_rate", "train_cloud")
+    same = {key: value for key, value in dataclasses.asdict(grown.fit).items() if key not in prompt_encoder}
     assert dataclasses.asdict(encoder.fit).items() >= same.items()
 
 

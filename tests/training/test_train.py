@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from typer.testing import CliRunner
 
 from cloud_service.generator import load_generator
-from contract.digest import file_sha256, model_digest
+from loragen.contract.digest import file_sha256, model_digest
 from tests.training.conftest import TrainedPair
 from training import cli, train
 from training.recipe import load_recipe

@@ -7,13 +7,13 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from training.episodes import Instance
-from training.turns import ChatTurns
+from training.turns import ChatFormat
 
 INSTANCES = (Instance("wake me at seven", "set_alarm"), Instance("hi", "yes"), Instance("what now", ""))
 
 
 def test_row_is_the_template_of_a_whole_conversation(tokenizer: PreTrainedTokenizerFast) -> None:
-    turns = ChatTurns(tokenizer, 100)
+    turns = ChatFormat(tokenizer, 100)
     batch = turns.batch(INSTANCES, [None, "Be brief.", None])
     for row, (instance, system) in enumerate(zip(INSTANCES, (None, "Be brief.", None), strict=True)):
         messages = [] if system is None else [{"role": "system", "content": system}]
@@ -25,7 +25,7 @@ def test_row_is_the_template_of_a_whole_conversation(tokenizer: PreTrainedTokeni
 
 
 def test_places_predict_the_answer_with_its_end_and_nothing_else(tokenizer: PreTrainedTokenizerFast) -> None:
-    turns = ChatTurns(tokenizer, 100)
+    turns = ChatFormat(tokenizer, 100)
     batch = turns.batch(INSTANCES, [None] * 3)
     assert torch.equal(batch.ids[batch.rows, batch.places + 1], batch.targets)
     for row, instance in enumerate(INSTANCES):
@@ -38,7 +38,7 @@ def test_places_predict_the_answer_with_its_end_and_nothing_else(tokenizer: PreT
 
 
 def test_long_question_loses_its_beginning_and_the_answer_stays(tokenizer: PreTrainedTokenizerFast) -> None:
-    turns = ChatTurns(tokenizer, 24)
+    turns = ChatFormat(tokenizer, 24)
     batch = turns.batch([Instance("x" * 200 + " the end", "set_alarm")], [None])
     text = tokenizer.decode(batch.ids[0, :24])
     assert text.endswith("the end<|assistant|>set_alarm<|end|>")
@@ -46,14 +46,14 @@ def test_long_question_loses_its_beginning_and_the_answer_stays(tokenizer: PreTr
 
 
 def test_answer_takes_at_most_half_of_the_row(tokenizer: PreTrainedTokenizerFast) -> None:
-    batch = ChatTurns(tokenizer, 24).batch([Instance("hi there you", "z " * 100)], [None])
+    batch = ChatFormat(tokenizer, 24).batch([Instance("hi there you", "z " * 100)], [None])
     assert len(batch.targets) == 12
 
 
 def test_without_a_chat_template_lines_separate(tokenizer: PreTrainedTokenizerFast) -> None:
     """Base models have none."""
     plain = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|end|>")
-    turns = ChatTurns(plain, 100)
+    turns = ChatFormat(plain, 100)
     assert plain.decode(turns.question("hi", "Be brief.")) == "Be brief.\n\nhi\n"
     assert plain.decode(turns.question("hi")) == "hi\n"
 
@@ -65,25 +65,25 @@ def test_system_prompt_begins_the_users_turn_where_the_template_knows_no_system_
     gemma.chat_template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + str(
         tokenizer.chat_template
     )
-    turns, usual = ChatTurns(gemma, 100), ChatTurns(tokenizer, 100)
+    turns, usual = ChatFormat(gemma, 100), ChatFormat(tokenizer, 100)
     assert turns.question("hi", "Be brief.") == usual.question("Be brief.\n\nhi")
     assert turns.question("hi") == usual.question("hi")
 
 
 def test_answer_ends_as_the_template_ends_a_turn(tokenizer: PreTrainedTokenizerFast) -> None:
     """Which in many families is not the end of a text; where the template ends turns with plain words, it is."""
-    assert tokenizer.decode(ChatTurns(tokenizer, 100).answer("yes")) == "yes<|end|>"
+    assert tokenizer.decode(ChatFormat(tokenizer, 100).answer("yes")) == "yes<|end|>"
     other = copy.deepcopy(tokenizer)
     other.eos_token = "<|bos|>"
-    assert other.decode(ChatTurns(other, 100).answer("yes")) == "yes<|end|>"
+    assert other.decode(ChatFormat(other, 100).answer("yes")) == "yes<|end|>"
     words = copy.deepcopy(other)
     words.chat_template = "{% for message in messages %}{{ message['content'] }} over. {% endfor %}"
-    assert words.decode(ChatTurns(words, 100).answer("yes")) == "yes<|bos|>"
+    assert words.decode(ChatFormat(words, 100).answer("yes")) == "yes<|bos|>"
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
 def test_rows_are_as_long_as_the_longest(tokenizer: PreTrainedTokenizerFast, multiple: int) -> None:
-    turns = ChatTurns(tokenizer, 100)
+    turns = ChatFormat(tokenizer, 100)
     longest = max(len(turns.question(i.input)) + len(turns.answer(i.output)) for i in INSTANCES)
     batch = turns.batch(INSTANCES, [None] * 3, multiple)
     assert batch.ids.shape == (3, -(-longest // multiple) * multiple)

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from cloud_service.generator import CheckpointError, GeneratorError, UnsupportedModelError, load_generator
 from cloud_service.generator.checkpoint import ModelReference, read_manifest, store_generator
-from contract.atomic import write_atomic
-from contract.bank import Bank, write_bank
-from contract.digest import file_sha256, model_digest
+from loragen.contract.atomic import write_atomic
+from loragen.contract.bank import Bank, write_bank
+from loragen.contract.digest import file_sha256, model_digest
 from tests.cloud_service.generator.tiny import Pair, generator_config, random_generator, random_model
 
 Edit = Callable[[dict[str, Any]], None]
@@ -131,15 +131,16 @@ def test_bank_that_is_none_is_refused(pair: Pair, directory: Path) -> None:
 
 
 def _other_name(tensors: dict[str, np.ndarray]) -> None:
-    tensors["unknown"] = tensors.pop("reader.meta")
+    tensors["unknown"] = tensors.pop("prompt_encoder.meta")
 
 
 def _other_shape(tensors: dict[str, np.ndarray]) -> None:
-    tensors["reader.meta"] = tensors["reader.meta"][:, :-1].copy()
+    tensors["prompt_encoder.meta"] = tensors["prompt_encoder.meta"][:, :-1].copy()
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"), [(_other_name, "other tensors than expected: .*reader.meta"), (_other_shape, "does not fit")]
+    ("edit", "message"),
+    [(_other_name, "other tensors than expected: .*prompt_encoder.meta"), (_other_shape, "does not fit")],
 )
 def test_router_file_of_another_generator_is_refused(
     pair: Pair, directory: Path, edit: Callable[[dict[str, np.ndarray]], None], message: str

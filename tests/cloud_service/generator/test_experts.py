@@ -10,9 +10,9 @@ from cloud_service.generator.checkpoint import ModelReference, load_experts, rea
 from cloud_service.generator.config import Gating, Mix
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.router import gate
-from contract.assembly import assemble
-from contract.bank import Bank
-from contract.lora import EdgeShape
+from loragen.contract.assembly import assemble
+from loragen.contract.bank import Bank
+from loragen.contract.lora import EdgeShape
 from tests.cloud_service.generator.tiny import generator_config, random_generator, random_model
 
 TASKS = 3

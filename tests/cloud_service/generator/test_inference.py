@@ -13,11 +13,11 @@ from cloud_service.generation import LoadedGenerator
 from cloud_service.generator import CheckpointError, TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import read_manifest
 from cloud_service.generator.inference import load_cloud_model, resolve_model
-from cloud_service.generator.reader import encode_prompts, pad_right
-from contract.assembly import build_bundle
-from contract.bundle import parse_bundle
-from contract.digest import file_sha256, model_digest
-from contract.recipe import Recipe
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.digest import file_sha256, model_digest
+from loragen.contract.recipe import Recipe
 from tests.cloud_service.generator.tiny import Pair, make_pair, random_model
 
 PROMPTS = ["route the message to a tool", "x", "Classify the review: positive or negative?\n\nExamples: ünïcödé 東京"]
@@ -78,7 +78,7 @@ def test_encoder_reads_as_it_did_in_memory_alone_and_in_company(
         assert np.array_equal(generation.gates, gates_in_memory(pair, prompt))
     assert loaded.count_tokens("route the message") == 5
     stored = load_file(pair.generator / "router.safetensors")
-    adapters = [name for name in stored if name.startswith("reader.adapter.")]
+    adapters = [name for name in stored if name.startswith("prompt_encoder.adapter.")]
     assert len(adapters) == (8 if changes["adapter_rank"] else 0), "A and B of q and v, two layers"
     assert not any("embeddings" in name for name in stored)
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from cloud_service.generator import load_generator
+from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.probe import TorchProbe
-from cloud_service.generator.turns import answer_ids, question_ids
 from cloud_service.task import Example
-from contract.lora import Lora
+from loragen.contract.lora import Lora
 from tests.cloud_service.generator.tiny import Pair, merge_lora, random_model, tokenizer
 
 EXAMPLES = [Example("wake me at seven", "set_alarm"), Example("ünï", "x"), Example("nothing", "")]

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from cloud_service.generator import GeneratorConfig, LoraGenerator
 from cloud_service.generator.checkpoint import ModelReference, store_generator
 from cloud_service.generator.edge import edge_projections, edge_shape
-from contract.digest import model_digest
-from contract.lora import Lora
+from loragen.contract.digest import model_digest
+from loragen.contract.lora import Lora
 
 VOCABULARY = 320
 EDGE_FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")

@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from cloud_service.store import StoredLora
-from contract.digest import sha256_hex
+from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import RedisBackend
 
 BUNDLE = b"\0" * 100_000

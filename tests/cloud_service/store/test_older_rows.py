@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from cloud_service.store import StoredGeneration, StoredLora
 from cloud_service.store.sqlite import SqliteStore
-from contract.digest import sha256_hex
+from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import OPTIONS, RedisBackend
 
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")

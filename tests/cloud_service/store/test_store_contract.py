@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 from cloud_service.store import StoredGeneration, StoredLora
-from contract.digest import sha256_hex
+from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import StoreBackend
 
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
 from cloud_service.store.sqlite import SqliteStore
-from contract.digest import sha256_hex
+from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import OPTIONS, RedisBackend, SqliteBackend
 from tests.full_disk import full_disk
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.bundle import Bundle
-from contract.digest import model_digest
-from contract.lora import EdgeShape
-from edge_runtime.merge import convert_model
-from tests.edge_runtime.merge.tiny_models import (
+from edge_runtime.convert import convert_model
+from loragen.contract.bundle import Bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.lora import EdgeShape
+from tests.edge_runtime.tiny_models import (
     Gguf,
     byte_level_tokenizer,
     llama_config,
@@ -29,9 +29,9 @@ def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def master(llama_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The F16 master of the tiny Llama."""
-    path = tmp_path_factory.mktemp("master") / "master.gguf"
+def base_gguf(llama_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The F16 base GGUF of the tiny Llama."""
+    path = tmp_path_factory.mktemp("base_model") / "base.gguf"
     convert_model(llama_directory, path, "F16", "nano-edge")
     return path
 

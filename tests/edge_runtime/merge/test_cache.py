@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from contract.names import gguf_name
+from edge_runtime.gguf.quantization import Codec
 from edge_runtime.merge import merge
-from edge_runtime.merge.quantize import Codec
+from loragen.contract.names import gguf_name
 
 
 class CountingCodec(Codec):
@@ -29,26 +29,26 @@ def encoded(monkeypatch):
     return CountingCodec.encoded
 
 
-def test_untouched_tensors_are_quantized_once(master, bundle, tmp_path, encoded):
-    merge(master, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
+def test_untouched_tensors_are_quantized_once(base_gguf, bundle, tmp_path, encoded):
+    merge(base_gguf, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
     assert {"token_embd.weight", "blk.1.attn_q.weight"} <= encoded
     encoded.clear()
-    merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    merge(base_gguf, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
     assert encoded == {gguf_name(*block) for block in bundle.lora.shape.blocks()}
-    merge(master, bundle, tmp_path / "without.gguf", "Q4_0")
+    merge(base_gguf, bundle, tmp_path / "without.gguf", "Q4_0")
     first, second, without = ((tmp_path / f"{n}.gguf").read_bytes() for n in ("first", "second", "without"))
     assert first == second == without
 
 
-def test_cache_is_made_anew_for_a_changed_master_or_type_and_the_old_one_goes(master, bundle, tmp_path, encoded):
-    shutil.copy(master, tmp_path / "master.gguf")
-    merge(tmp_path / "master.gguf", bundle, tmp_path / "out.gguf", "Q4_0", tmp_path / "cache")
-    for change in ("master", "type"):
+def test_cache_is_made_anew_for_a_changed_base_or_type_and_the_old_one_goes(base_gguf, bundle, tmp_path, encoded):
+    shutil.copy(base_gguf, tmp_path / "base.gguf")
+    merge(tmp_path / "base.gguf", bundle, tmp_path / "out.gguf", "Q4_0", tmp_path / "cache")
+    for change in ("base_model", "type"):
         encoded.clear()
-        if change == "master":
-            os.utime(tmp_path / "master.gguf", ns=(0, 1))
+        if change == "base_model":
+            os.utime(tmp_path / "base.gguf", ns=(0, 1))
         merge(
-            tmp_path / "master.gguf", bundle, tmp_path / "out.gguf", "Q8_0" if change == "type" else "Q4_0",
+            tmp_path / "base.gguf", bundle, tmp_path / "out.gguf", "Q8_0" if change == "type" else "Q4_0",
             tmp_path / "cache",
         )  # fmt: skip
         assert "token_embd.weight" in encoded, change
@@ -56,8 +56,8 @@ def test_cache_is_made_anew_for_a_changed_master_or_type_and_the_old_one_goes(ma
 
 
 @pytest.mark.parametrize("damage", ["empty", "magic", "zeros", "one bit", "no checksum"])
-def test_damaged_cache_is_made_anew(damage, master, bundle, tmp_path, encoded):
-    merge(master, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
+def test_damaged_cache_is_made_anew(damage, base_gguf, bundle, tmp_path, encoded):
+    merge(base_gguf, bundle, tmp_path / "first.gguf", "Q4_0", tmp_path / "cache")
     (cache,) = (tmp_path / "cache").glob("*.gguf")
     data = cache.read_bytes()
     flipped = data[:-100] + bytes([data[-100] ^ 4]) + data[-99:]
@@ -65,18 +65,18 @@ def test_damaged_cache_is_made_anew(damage, master, bundle, tmp_path, encoded):
     if damage == "no checksum":
         cache.with_name(cache.name + ".crc32").unlink()
     encoded.clear()
-    merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    merge(base_gguf, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
     assert "token_embd.weight" in encoded
     assert (tmp_path / "first.gguf").read_bytes() == (tmp_path / "second.gguf").read_bytes()
 
 
-def test_cached_bytes_reach_the_file_where_the_kernel_cannot_copy(master, bundle, tmp_path, monkeypatch):
+def test_cached_bytes_reach_the_file_where_the_kernel_cannot_copy(base_gguf, bundle, tmp_path, monkeypatch):
     """copy_file_range does not work between all file systems, nor on all systems."""
 
     def cannot(*_: object) -> int:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    merge(master, bundle, tmp_path / "first.gguf", "Q4_0")
+    merge(base_gguf, bundle, tmp_path / "first.gguf", "Q4_0")
     monkeypatch.setattr(os, "copy_file_range", cannot)
-    merge(master, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
+    merge(base_gguf, bundle, tmp_path / "second.gguf", "Q4_0", tmp_path / "cache")
     assert (tmp_path / "first.gguf").read_bytes() == (tmp_path / "second.gguf").read_bytes()

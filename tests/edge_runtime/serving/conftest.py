@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from contract.names import BASE_NAME
 from edge_runtime.serving.api import create_app
 from edge_runtime.serving.slots import Revision, SlotTable
+from loragen.contract.names import BASE_NAME
 from tests.edge_runtime.fakes import FakeLoader
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
 

@@ -1,8 +1,8 @@
 """What the HTTP interface sees of a device, without one."""
 
-from contract.names import BASE_NAME
 from edge_runtime.serving.view import DeviceReport, ServedModel
 from edge_runtime.telemetry import RequestRecord, Telemetry
+from loragen.contract.names import BASE_NAME
 
 BUNDLE = "ab" * 32
 
@@ -15,7 +15,13 @@ class FakeDevice:
         self.entries = [
             ServedModel("org/Nano-Edge", "base", resident=True),
             ServedModel(
-                "router", "merged", BUNDLE, merge_seconds=0.5, survival=0.98, survival_mean=0.99, resident=True
+                "router",
+                "merged",
+                BUNDLE,
+                merge_seconds=0.5,
+                retained_delta=0.98,
+                retained_delta_mean=0.99,
+                resident=True,
             ),
             ServedModel("late", "pending", message="on its way"),
         ]

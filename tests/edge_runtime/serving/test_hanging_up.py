@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 import uvicorn
 
-from contract.names import BASE_NAME
 from edge_runtime.serving.api import create_app
 from edge_runtime.serving.slots import Revision, SlotTable
+from loragen.contract.names import BASE_NAME
 from tests.edge_runtime.fakes import FakeLoader, eventually
 from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from contract.bundle import parse_bundle
-from contract.gguf_adapter import write_gguf_adapter
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.gguf_adapter import write_gguf_adapter
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.merge.tiny_models import SPECIAL, TEMPLATE
+from tests.edge_runtime.tiny_models import SPECIAL, TEMPLATE
 
 PROMPT = "The quick brown fox, aged 12, jumps"
 
@@ -32,8 +32,8 @@ def loader() -> LlamaLoader:
 
 
 @pytest.fixture
-def engine(loader: LlamaLoader, tiny_master: Path) -> Iterator[LlamaEngine]:
-    made = loader.load(tiny_master, None)
+def engine(loader: LlamaLoader, tiny_base: Path) -> Iterator[LlamaEngine]:
+    made = loader.load(tiny_base, None)
     yield made
     made.close()
 
@@ -72,14 +72,14 @@ def reference(model: Path, tokens: list[int], count: int) -> list[int]:
     return found
 
 
-def test_greedy_answer_is_that_of_the_high_level_class(engine: LlamaEngine, tiny_master: Path) -> None:
+def test_greedy_answer_is_that_of_the_high_level_class(engine: LlamaEngine, tiny_base: Path) -> None:
     tokens = engine.tokenize(PROMPT)
-    expected = reference(tiny_master, tokens, 12)
+    expected = reference(tiny_base, tokens, 12)
     assert answer(engine, tokens)[1] == b"".join(engine._model.piece(token) for token in expected)
 
 
 def test_common_prefix_is_computed_once_and_changes_nothing(
-    engine: LlamaEngine, loader: LlamaLoader, tiny_master: Path
+    engine: LlamaEngine, loader: LlamaLoader, tiny_base: Path
 ) -> None:
     """A long shared prefix is reused, a repeated prompt but for its last token, and the answers are the same."""
     first = engine.tokenize(PROMPT + " over the lazy dog")
@@ -88,7 +88,7 @@ def test_common_prefix_is_computed_once_and_changes_nothing(
     cached, text = answer(engine, second)
     assert 0 < cached < len(second)
     assert answer(engine, second) == (len(second) - 1, text)
-    uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_master, None)
+    uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_base, None)
     assert answer(uncached, second) == answer(uncached, second) == (0, text)
     uncached.close()
 
@@ -163,10 +163,10 @@ def test_penalty_forbids_repetition_when_it_outweighs_the_logits(engine: LlamaEn
     assert len(set(plain)) < len(plain)
 
 
-def test_engines_with_adapters_share_one_mapped_model(loader: LlamaLoader, tiny_master: Path, adapter: Path) -> None:
+def test_engines_with_adapters_share_one_mapped_model(loader: LlamaLoader, tiny_base: Path, adapter: Path) -> None:
     """The base is loaded once, answers as before beside its adapters, and is closed with the last of them."""
-    base = loader.load(tiny_master, None)
-    special = loader.load(tiny_master, adapter)
+    base = loader.load(tiny_base, None)
+    special = loader.load(tiny_base, adapter)
     tokens = base.tokenize(PROMPT)
     assert base._model is special._model
     assert answer(base, tokens)[1] != answer(special, tokens)[1]
@@ -176,21 +176,21 @@ def test_engines_with_adapters_share_one_mapped_model(loader: LlamaLoader, tiny_
     special.close()
     assert loader._models == {}
     mapped = Path("/proc/self/maps").read_text()
-    assert str(tiny_master) not in mapped
-    again = loader.load(tiny_master, adapter)
-    assert str(tiny_master) in Path("/proc/self/maps").read_text()
+    assert str(tiny_base) not in mapped
+    again = loader.load(tiny_base, adapter)
+    assert str(tiny_base) in Path("/proc/self/maps").read_text()
     again.close()
 
 
 def test_adapter_and_merge_give_the_same_logits(
-    loader: LlamaLoader, tiny_master: Path, cloud: FakeCloud, adapter: Path, tmp_path: Path
+    loader: LlamaLoader, tiny_base: Path, cloud: FakeCloud, adapter: Path, tmp_path: Path
 ) -> None:
-    """Run-time LoRA and a merge at the master's precision differ by the rounding of float16."""
+    """Run-time LoRA and a merge at the base GGUF's precision differ by the rounding of float16."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
-    merge(tiny_master, bundle, tmp_path / "merged.gguf", "F16")
+    merge(tiny_base, bundle, tmp_path / "merged.gguf", "F16")
     tokens: list[int] = []
     found = []
-    for model, lora in ((tiny_master, adapter), (tmp_path / "merged.gguf", None), (tiny_master, None)):
+    for model, lora in ((tiny_base, adapter), (tmp_path / "merged.gguf", None), (tiny_base, None)):
         engine = loader.load(model, lora)
         tokens = tokens or engine.tokenize(PROMPT)
         engine.prefill(tokens, never)
@@ -254,14 +254,14 @@ def test_template_without_a_system_role_has_the_system_prompt_in_the_users_turn(
         engine.tokenize_chat((ChatMessage("system", "Be brief."),))
 
 
-def test_files_that_cannot_be_loaded_say_why(loader: LlamaLoader, tiny_master: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_loaded_say_why(loader: LlamaLoader, tiny_base: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
-    for data in (b"", b"not a model", tiny_master.read_bytes()[:5_000], tiny_master.read_bytes()[:-50_000]):
+    for data in (b"", b"not a model", tiny_base.read_bytes()[:5_000], tiny_base.read_bytes()[:-50_000]):
         damaged.write_bytes(data)
         with pytest.raises(ModelLoadError, match="cannot load"):
             loader.load(damaged, None)
         with pytest.raises(ModelLoadError, match="refuses the adapter"):
-            loader.load(tiny_master, damaged)
+            loader.load(tiny_base, damaged)
     with pytest.raises(ModelLoadError, match="does not exist"):
         loader.load(tmp_path / "nothing.gguf", None)
     assert loader._models == {}
@@ -284,13 +284,13 @@ def test_logits_that_are_not_finite_are_an_error_and_the_next_prompt_is_answered
 
 
 def test_adapter_of_nan_is_caught_by_its_logits(
-    loader: LlamaLoader, tiny_master: Path, adapter: Path, tmp_path: Path
+    loader: LlamaLoader, tiny_base: Path, adapter: Path, tmp_path: Path
 ) -> None:
     """llama.cpp loads it without a word."""
     data = bytearray(adapter.read_bytes())
     data[-2_000:] = np.full(1_000, np.float16("nan")).tobytes()
     (tmp_path / "nan.gguf").write_bytes(data)
-    engine = loader.load(tiny_master, tmp_path / "nan.gguf")
+    engine = loader.load(tiny_base, tmp_path / "nan.gguf")
     with pytest.raises(ModelOutputError, match="not finite"):
         answer(engine, engine.tokenize(PROMPT))
     engine.close()

@@ -31,8 +31,8 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "message": "",
         "created": 0,
         "merge_seconds": 0.5,
-        "survival": 0.98,
-        "survival_mean": 0.99,
+        "retained_delta": 0.98,
+        "retained_delta_mean": 0.99,
         "prompt_tokens": None,
         "resident": True,
     }

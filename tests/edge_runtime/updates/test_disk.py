@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ContractError
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.updates.disk import DataDirectory
+from loragen.contract.errors import ContractError
 from tests.full_disk import no_descriptors, read_only_disk
 
 ONE, TWO = "1" * 64, "2" * 64

@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from contract.bundle import TARGETS, BundleHeader
-from contract.channel import Channel, Specialization
-from contract.errors import FormatError, MismatchError
 from edge_runtime.errors import (
+    BaseGgufError,
+    BaseGgufUnreadableError,
     CanaryError,
     CanaryUnfinishedError,
     CloudUnreachableError,
     IntegrityError,
-    MasterError,
-    MasterUnreadableError,
     OutputError,
 )
 from edge_runtime.updates.rules import is_permanent, plan_changes, verify_announced, verify_wanted
 from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed
+from loragen.contract.bundle import TARGETS, BundleHeader
+from loragen.contract.channel import Channel, Specialization
+from loragen.contract.errors import FormatError, MismatchError
 
 
 def specialization(name: str, bundle: str) -> Specialization:
@@ -85,7 +85,7 @@ def test_names_of_the_base_model_cannot_be_taken(name: str) -> None:
 
 def test_other_edge_model_is_refused_with_both_digests() -> None:
     verify_wanted(specialization("router", "1"), "nano-edge", "e" * 64)
-    verify_wanted(specialization("router", "1"), "some-master", None)
+    verify_wanted(specialization("router", "1"), "some-base GGUF", None)
     with pytest.raises(MismatchError, match=f"{'a' * 64}.*{'e' * 64}"):
         verify_wanted(specialization("router", "1"), "nano-edge", "a" * 64)
 
@@ -100,6 +100,6 @@ def test_header_must_say_what_the_channel_says(field: str) -> None:
 
 
 def test_what_the_same_bytes_would_do_again_is_permanent() -> None:
-    assert all(is_permanent(error("x")) for error in (FormatError, MismatchError, CanaryError, MasterError))
-    transient = (IntegrityError, CloudUnreachableError, OutputError, CanaryUnfinishedError, MasterUnreadableError)
+    assert all(is_permanent(error("x")) for error in (FormatError, MismatchError, CanaryError, BaseGgufError))
+    transient = (IntegrityError, CloudUnreachableError, OutputError, CanaryUnfinishedError, BaseGgufUnreadableError)
     assert not any(is_permanent(error("x")) for error in transient)

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from contract.digest import sha256_hex
 from edge_runtime.errors import UnknownModelError
 from edge_runtime.serving.slots import Slot
+from loragen.contract.digest import sha256_hex
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, files, make_settings
 
 
 async def test_published_specialization_serves_as_adapter_then_merged(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """The adapter answers at once, the merge follows, and both say the same."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         adapter, fingerprint = await ask(parts, "router")
         assert fingerprint == f"adapter-{wanted.bundle_id}"
@@ -31,16 +31,16 @@ async def test_published_specialization_serves_as_adapter_then_merged(
         assert adapter == merged != base
         served = entry(parts, "router")
         assert served.state == "merged"
-        assert served.survival is not None
-        assert served.survival > 0.9
+        assert served.retained_delta is not None
+        assert served.retained_delta > 0.9
         assert served.prompt_tokens == 120
 
 
-async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Two specializations cost two recipes and one bank, no bundle, and give the bundles that were announced."""
     first, second = cloud.make("first", 1), cloud.make("second", 2)
     cloud.publish(first, second)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
     assert cloud.asked("/recipes/") == 2
     assert cloud.asked("/generators/") == 1
@@ -51,19 +51,19 @@ async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_master: Path, tmp_p
 
 @pytest.mark.parametrize("prefix", ["/generators/", "/recipes/"])
 async def test_bundle_is_fetched_when_recipe_or_bank_cannot_be_had(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, prefix: str
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, prefix: str
 ) -> None:
     cloud.publish(cloud.make("router"))
     cloud.fail(prefix, status=404)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         assert entry(parts, "router").state == "adapter"
     assert cloud.asked("/bundles/") == 1
 
 
-async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     cloud.publish(cloud.make("router"))
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url, max_bank_bytes=1000)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url, max_bank_bytes=1000)) as parts:
         await parts.updater.tick()
         assert entry(parts, "router").state == "adapter"
     assert cloud.asked("/bundles/") == 1
@@ -71,29 +71,27 @@ async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_master:
 
 
 async def test_recipe_that_builds_another_bundle_is_not_trusted(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """The announced id decides: the bundle that has it is fetched instead."""
     wanted, other = cloud.make("router", 1), cloud.make("router", 2)
     cloud.publish(replace(wanted, recipe_id=other.recipe_id, recipe_bytes=other.recipe_bytes))
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         assert entry(parts, "router").bundle_id == wanted.bundle_id
     assert cloud.asked("/bundles/") == 1
 
 
-async def test_new_bundle_swaps_while_a_request_is_in_flight(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
-) -> None:
+async def test_new_bundle_swaps_while_a_request_is_in_flight(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """The request keeps the slot it started on; the next one gets the new bundle; the old slot closes when drained."""
     old, new = cloud.make("router", 1), cloud.make("router", 2)
     cloud.publish(old)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
         async with parts.slots.lease("router") as held:
             cloud.publish(new)
-            parts.updater.poller.hurry()  # type: ignore[union-attr]
+            parts.updater.poller.poll_now()  # type: ignore[union-attr]
             await parts.updater.tick()
             assert (await ask(parts, "router"))[1] == f"adapter-{new.bundle_id}"
             assert held.revision.bundle_id == old.bundle_id
@@ -104,15 +102,15 @@ async def test_new_bundle_swaps_while_a_request_is_in_flight(
 
 
 async def test_unpublished_specialization_is_unloaded_and_its_files_deleted(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     gone, kept = cloud.make("gone", 1), cloud.make("kept", 2)
     cloud.publish(gone, kept)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
         cloud.unpublish("gone")
-        parts.updater.poller.hurry()  # type: ignore[union-attr]
+        parts.updater.poller.poll_now()  # type: ignore[union-attr]
         await parts.updater.tick()
         await parts.slots.drained()
         await parts.updater.tick()
@@ -129,27 +127,27 @@ async def test_unpublished_specialization_is_unloaded_and_its_files_deleted(
     assert set(state["state"]["entries"]) == {"kept"}
 
 
-async def test_one_bundle_under_two_names_is_merged_once(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_one_bundle_under_two_names_is_merged_once(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     wanted = cloud.make("first")
     cloud.publish(wanted, replace(wanted, name="second"))
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
         assert entry(parts, "first").state == entry(parts, "second").state == "merged"
         assert entry(parts, "first").created == entry(parts, "second").created
         cloud.unpublish("first")
-        parts.updater.poller.hurry()  # type: ignore[union-attr]
+        parts.updater.poller.poll_now()  # type: ignore[union-attr]
         await parts.updater.tick()
         assert (await ask(parts, "second"))[1] == f"merged-{wanted.bundle_id}"
         assert f"{wanted.bundle_id}.Q8_0.gguf" in files(tmp_path / "edge/slots")
 
 
 async def test_more_specializations_than_fit_in_memory_are_loaded_on_demand(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     wanted = [cloud.make(f"task-{seed}", seed) for seed in range(3)]
     cloud.publish(*wanted)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, max_resident=2)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_resident=2)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -158,11 +156,11 @@ async def test_more_specializations_than_fit_in_memory_are_loaded_on_demand(
             assert sum(parts.slots.is_resident(name) for name in parts.slots.revisions()) <= 2
 
 
-async def test_channel_that_is_not_there_deletes_nothing(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_channel_that_is_not_there_deletes_nothing(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     wanted = cloud.make("router")
     cloud.publish(wanted)
     clock = FakeClock()
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock) as parts:
         await parts.updater.tick()
         cloud.channel = None
         clock.advance(LONG)
@@ -171,11 +169,11 @@ async def test_channel_that_is_not_there_deletes_nothing(cloud: FakeCloud, tiny_
         assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
 
 
-async def test_bundle_that_comes_back_is_not_merged_again(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_bundle_that_comes_back_is_not_merged_again(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Its merged file is still there, kept for a rollback."""
     first, second = cloud.make("router", 1), cloud.make("router", 2)
     clock = FakeClock()
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock) as parts:
         for wanted in (first, second):
             cloud.publish(wanted)
             clock.advance(LONG)
@@ -190,17 +188,17 @@ async def test_bundle_that_comes_back_is_not_merged_again(cloud: FakeCloud, tiny
 
 @pytest.mark.parametrize("is_twin", [False, True])
 async def test_bundle_that_is_replaced_while_it_is_merged_never_serves(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_twin: bool
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_twin: bool
 ) -> None:
     """The newer bundle arrives while the old one's slot is being checked; the old one is not put back."""
     old, new = cloud.make("router", 1), cloud.make("router", 2)
     cloud.publish(old)
     clock = FakeClock()
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock) as parts:
         if is_twin:
             cloud.publish(replace(old, name="a-twin"))
             await parts.updater.tick()
-            monkeypatch.setattr(parts.updater.memory, "is_due", lambda name: name != "router")
+            monkeypatch.setattr(parts.updater.state_store, "is_due", lambda name: name != "router")
             await parts.updater.merge_pending()
             monkeypatch.undo()
         else:

@@ -11,13 +11,11 @@ from tests.edge_runtime.fakes import LONG, FakeClock, FlakyLoader, ask, device, 
 from tests.full_disk import full_disk, read_only_disk
 
 
-async def test_restart_without_the_cloud_serves_what_served(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
-) -> None:
+async def test_restart_without_the_cloud_serves_what_served(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Slots come up before anything is polled, merged ones and adapters alike, with the same answers."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         await parts.updater.tick()
         adapter, _ = await ask(parts, "router")
@@ -36,11 +34,11 @@ async def test_restart_without_the_cloud_serves_what_served(
 
 
 async def test_corrupt_state_is_moved_aside_and_the_one_before_it_used(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -51,11 +49,11 @@ async def test_corrupt_state_is_moved_aside_and_the_one_before_it_used(
     assert any(name.startswith("state.json.corrupt-") for name in files(tmp_path / "edge"))
 
 
-async def test_lost_state_is_rebuilt_from_channel_and_disk(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
+async def test_lost_state_is_rebuilt_from_channel_and_disk(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """With both states unreadable the channel says what serves, and the disk has it: nothing is downloaded again."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -70,11 +68,11 @@ async def test_lost_state_is_rebuilt_from_channel_and_disk(cloud: FakeCloud, tin
 
 
 async def test_lost_state_deletes_nothing_before_the_channel_is_heard(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """Without its state a device does not know what its files are for: only the cloud can say what may go."""
     cloud.publish(cloud.make("router"))
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -92,29 +90,29 @@ async def test_lost_state_deletes_nothing_before_the_channel_is_heard(
 
 @pytest.mark.parametrize("is_merged", [False, True])
 async def test_restart_on_a_disk_that_became_read_only_serves_what_served(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, is_merged: bool
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, is_merged: bool
 ) -> None:
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         if is_merged:
             await parts.updater.merge_pending()
         before = [await ask(parts, name) for name in ("base", "router")]
     (tmp_path / "edge/slots/left.gguf.partial").write_text("")
     with read_only_disk():
-        async with device(make_settings(tmp_path / "edge", tiny_master, None)) as parts:
+        async with device(make_settings(tmp_path / "edge", tiny_base, None)) as parts:
             assert [await ask(parts, name) for name in ("base", "router")] == before
             await parts.updater.tick()
             assert [await ask(parts, name) for name in ("base", "router")] == before
 
 
 async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     first, second, third = (cloud.make("router", seed) for seed in (1, 2, 3))
     clock = FakeClock()
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings, clock) as parts:
         for wanted in (first, second):
             cloud.publish(wanted)
@@ -141,14 +139,14 @@ async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
 
 
 async def test_changed_quantization_merges_again_while_the_old_slot_serves(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
-    async with device(make_settings(tmp_path / "edge", tiny_master, None, type="F16")) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, None, type="F16")) as parts:
         assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
         assert await parts.updater.merge_pending() == 1
         assert parts.slots.revisions()["router"].model.name == f"{wanted.bundle_id}.F16.gguf"
@@ -158,11 +156,11 @@ async def test_changed_quantization_merges_again_while_the_old_slot_serves(
 
 
 async def test_damaged_slot_on_disk_falls_back_to_the_adapter_and_is_merged_again(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -175,12 +173,12 @@ async def test_damaged_slot_on_disk_falls_back_to_the_adapter_and_is_merged_agai
 
 
 async def test_flipped_bit_in_a_slot_is_found_before_it_serves(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """Weights that the disk changed give finite logits and wrong answers: only the checksum can tell."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -195,8 +193,8 @@ async def test_flipped_bit_in_a_slot_is_found_before_it_serves(
         assert await ask(parts, "router") == (good, f"merged-{wanted.bundle_id}")
 
 
-async def test_damaged_base_is_made_again(cloud: FakeCloud, tiny_master: Path, tmp_path: Path) -> None:
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+async def test_damaged_base_is_made_again(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings) as parts:
         answer = await ask(parts, "base")
     (base,) = (tmp_path / "edge/slots").glob("base.*.gguf")
@@ -205,11 +203,11 @@ async def test_damaged_base_is_made_again(cloud: FakeCloud, tiny_master: Path, t
         assert await ask(parts, "base") == answer
 
 
-async def test_base_is_the_master_itself_when_it_cannot_be_quantized(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+async def test_base_is_the_base_itself_when_it_cannot_be_quantized(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """A full disk does not keep the device from serving, and the reason shows."""
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     with full_disk(50_000):
         async with device(settings) as parts:
             assert (await ask(parts, "base"))[1] == "base"
@@ -218,12 +216,12 @@ async def test_base_is_the_master_itself_when_it_cannot_be_quantized(
 
 
 async def test_slot_that_vanished_is_repaired_after_a_request_met_it(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """The request gets a clear error, the next tick brings the specialization back."""
     first, second = cloud.make("first", 1), cloud.make("second", 2)
     cloud.publish(first, second)
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url, max_resident=1)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_resident=1)
     async with device(settings) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
@@ -236,10 +234,10 @@ async def test_slot_that_vanished_is_repaired_after_a_request_met_it(
 
 
 async def test_unwritable_state_is_reported_and_serving_goes_on(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     cloud.publish(cloud.make("router"))
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         (tmp_path / "edge/state.json.bak").mkdir()
         (tmp_path / "edge/state.json").write_text("{}")
         await parts.updater.tick()
@@ -248,12 +246,12 @@ async def test_unwritable_state_is_reported_and_serving_goes_on(
 
 
 async def test_bundle_whose_files_are_lost_gives_way_to_the_one_before(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """At a restart without the cloud; with the cloud, the newest is brought again."""
     first, second = cloud.make("router", 1), cloud.make("router", 2)
     clock = FakeClock()
-    settings = make_settings(tmp_path / "edge", tiny_master, cloud.url)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
     async with device(settings, clock) as parts:
         for wanted in (first, second):
             cloud.publish(wanted)
@@ -270,23 +268,23 @@ async def test_bundle_whose_files_are_lost_gives_way_to_the_one_before(
         assert (await ask(parts, "router"))[1] == f"adapter-{second.bundle_id}"
 
 
-async def test_master_that_serves_as_the_base_is_never_deleted(tiny_master: Path, tmp_path: Path) -> None:
+async def test_base_that_serves_as_the_base_is_never_deleted(tiny_base: Path, tmp_path: Path) -> None:
     """Not even when it cannot be loaded for a while; and once there is room, the base is quantized after all."""
-    master = tmp_path / "master.gguf"
-    master.write_bytes(tiny_master.read_bytes())  # noqa: ASYNC240
+    base_gguf = tmp_path / "base.gguf"
+    base_gguf.write_bytes(tiny_base.read_bytes())  # noqa: ASYNC240
     loader = FlakyLoader()
     with ExitStack() as full:
         full.enter_context(full_disk(50_000))
-        async with device(make_settings(tmp_path / "edge", master, None), loader=loader) as parts:
+        async with device(make_settings(tmp_path / "edge", base_gguf, None), loader=loader) as parts:
 
             async def repair() -> None:
                 parts.slots.broken[parts.slots.revisions()["base"]] = "out of memory"
                 await parts.updater.tick()
 
-            assert parts.slots.revisions()["base"].model == master
+            assert parts.slots.revisions()["base"].model == base_gguf
             loader.refuses = lambda path: True
             await repair()
-            assert master.exists()
+            assert base_gguf.exists()
             assert "out of memory" in parts.updater.base_message
             loader.refuses = lambda path: False
             await repair()
@@ -294,20 +292,20 @@ async def test_master_that_serves_as_the_base_is_never_deleted(tiny_master: Path
             full.close()
             await repair()
             assert parts.updater.base_message == ""
-            assert parts.slots.revisions()["base"].model != master
-            assert master.exists()
+            assert parts.slots.revisions()["base"].model != base_gguf
+            assert base_gguf.exists()
 
 
-async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_master: Path, tmp_path: Path) -> None:
+async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_base: Path, tmp_path: Path) -> None:
     loader = FlakyLoader()
-    async with device(make_settings(tmp_path / "edge", tiny_master, None), loader=loader) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, None), loader=loader) as parts:
         base = parts.slots.revisions()["base"]
         made = base.model.stat()
         loader.refuses = lambda path: path == base.model
         parts.slots.broken[base] = "out of memory"
         await parts.updater.tick()
-        assert parts.slots.revisions()["base"].model == tiny_master
-        assert "at the master's precision" in parts.updater.base_message
+        assert parts.slots.revisions()["base"].model == tiny_base
+        assert "at the base GGUF's precision" in parts.updater.base_message
         loader.refuses = lambda path: False
         parts.slots.broken[parts.slots.revisions()["base"]] = "out of memory"
         await parts.updater.tick()
@@ -316,28 +314,28 @@ async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_master: P
 
 
 async def test_restart_on_a_full_disk_serves_the_adapter_that_is_there(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url)) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         before = await ask(parts, "router")
     with full_disk(8_000):
-        async with device(make_settings(tmp_path / "edge", tiny_master, None)) as parts:
+        async with device(make_settings(tmp_path / "edge", tiny_base, None)) as parts:
             assert await ask(parts, "router") == before
 
 
 @pytest.mark.parametrize("is_merged", [False, True])
 @pytest.mark.parametrize("is_bundle_there", [False, True])
 async def test_specialization_that_does_not_load_for_a_while_is_kept(
-    cloud: FakeCloud, tiny_master: Path, tmp_path: Path, is_merged: bool, is_bundle_there: bool
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, is_merged: bool, is_bundle_there: bool
 ) -> None:
     """With the cloud away its files are all there is. Without its bundle, only a merged slot is worth keeping."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
     clock, loader = FakeClock(), FlakyLoader()
-    async with device(make_settings(tmp_path / "edge", tiny_master, cloud.url), clock, loader) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock, loader) as parts:
         await parts.updater.tick()
         if is_merged:
             await parts.updater.merge_pending()
@@ -345,20 +343,20 @@ async def test_specialization_that_does_not_load_for_a_while_is_kept(
     if not is_bundle_there:
         (tmp_path / f"edge/bundles/{wanted.bundle_id}.safetensors").unlink()
     loader.refuses = lambda path: wanted.bundle_id in path.name
-    async with device(make_settings(tmp_path / "edge", tiny_master, None), clock, loader) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, None), clock, loader) as parts:
         await parts.updater.tick()
         if not is_bundle_there and not is_merged:
             assert entry(parts, "router").state == "failed"
             return
         assert "does not serve now" in entry(parts, "router").message
         assert parts.device.models()[1].state == "pending"
-        attempts = parts.updater.memory.state.failures["router"].attempts
+        attempts = parts.updater.state_store.state.failures["router"].attempts
         await parts.updater.tick()
-        assert parts.updater.memory.state.failures["router"].attempts == attempts
+        assert parts.updater.state_store.state.failures["router"].attempts == attempts
         loader.refuses = lambda path: False
         clock.advance(LONG)
         await parts.updater.tick()
         state = "merged" if is_merged else "adapter"
         assert (await ask(parts, "router"))[1] == f"{state}-{wanted.bundle_id}"
         assert entry(parts, "router").message == ""
-        assert parts.updater.memory.state.failures == {}
+        assert parts.updater.state_store.state.failures == {}

@@ -1,0 +1,113 @@
+"""The outermost layer of gRPC: what `scope` is for HTTP, with the same ids, record, metrics and errors.
+
+An error becomes a status code whose message says what was expected and found; the trailing metadata carry the rest of
+what an HTTP error body holds.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError, status_of
+from cloud_service.http.scope import new_request_id
+from cloud_service.telemetry import Metrics, describe_crash
+
+_log = structlog.get_logger(__name__)
+
+_OURS = "/loragen."
+
+
+class GrpcScope(grpc.aio.ServerInterceptor):
+    """Interceptor of this package's methods; health and reflection speak for themselves."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
+            return handler
+        proposed = dict(handler_call_details.invocation_metadata).get("x-request-id")
+        # Parsed inside the call: what gRPC cannot parse it answers by itself, without a code or a request id.
+        codec = (None, handler.response_serializer)
+
+        def parse(data: bytes) -> Any:
+            try:
+                return handler.request_deserializer(data)
+            except DecodeError as e:
+                raise MalformedBodyError(
+                    f"expected a message of {method}, found {len(data)} bytes that are none",
+                    "encode it by protos/, texts in UTF-8",
+                ) from e
+
+        async def unary(data: bytes, context: Any) -> Any:
+            async with self._call(method, proposed, context):
+                return await handler.unary_unary(parse(data), context)
+
+        async def stream(data: bytes, context: Any) -> AsyncIterator[Any]:
+            async with self._call(method, proposed, context):
+                async for message in handler.unary_stream(parse(data), context):
+                    yield message
+
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, *codec)
+        return grpc.unary_unary_rpc_method_handler(unary, *codec)
+
+    @asynccontextmanager
+    async def _call(self, method: str, proposed_id: str | bytes | None, context: Any) -> AsyncIterator[None]:
+        request_id = new_request_id(proposed_id if isinstance(proposed_id, str) else None)
+        started = time.perf_counter()
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+        status, code = grpc.StatusCode.OK, ""
+        try:
+            yield
+        except asyncio.CancelledError:
+            status = grpc.StatusCode.CANCELLED
+            raise
+        except Exception as e:
+            error = e if isinstance(e, CloudError) else _unexpected(e)
+            status, code = status_of(error).grpc, error.code
+            await context.abort(status, str(error), _trailers(error, request_id))
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.request_done("grpc", method, code or status.name, seconds)
+            failed = status in (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS)
+            (_log.error if failed else _log.info)(
+                "request",
+                protocol="grpc",
+                method=method,
+                status=status.name,
+                milliseconds=round(seconds * 1000, 2),
+                **({"code": code} if code else {}),
+            )
+            clear_contextvars()
+
+
+def _trailers(error: CloudError, request_id: str) -> tuple[tuple[str, str], ...]:
+    trailers = [
+        ("loragen-error-code", error.code),
+        ("loragen-error-hint", _ascii(error.hint)),
+        ("loragen-request-id", request_id),
+    ]
+    if isinstance(error, UnavailableError):
+        trailers.append(("retry-after", str(error.retry_after_seconds)))
+    return tuple(trailers)
+
+
+def _ascii(text: str) -> str:
+    # Metadata are printable ASCII on one line.
+    return text.replace("\n", " ").encode("ascii", "backslashreplace").decode()
+
+
+def _unexpected(error: Exception) -> CloudError:
+    _log.error("unexpected_error", crash=describe_crash(error))
+    return CloudError("internal error", "report the request id to the operator")

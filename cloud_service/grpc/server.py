@@ -1,0 +1,99 @@
+"""The gRPC server: our services, the standard health service and reflection, on one port.
+
+The health service says what `/health/ready` says, looked up at an interval, because its `Watch` must push.
+"""
+
+import asyncio
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from cloud_service.channels import ChannelService
+from cloud_service.errors import CloudError, ConfigurationError
+from cloud_service.grpc.scope import GrpcScope
+from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
+from cloud_service.limits import MAX_BODY_BYTES
+from cloud_service.service import LoraService
+from cloud_service.telemetry import Metrics
+from loragen.contract.stubs import loragen_pb2, loragen_pb2_grpc
+
+_SERVICES = tuple(service.full_name for service in loragen_pb2.DESCRIPTOR.services_by_name.values())
+
+_HEALTH_INTERVAL_SECONDS = 2.0
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+    ("grpc.max_send_message_length", -1),  # bundles; loragen.contract.limits bounds them
+    ("grpc.so_reuseport", 0),  # a second process on the same port must fail, not share it
+)
+
+
+class GrpcServer:
+    """gRPC over the same service objects as HTTP.
+
+    Args:
+        service: Generates.
+        channels: Publishes, and knows devices.
+        metrics: Counts.
+    """
+
+    def __init__(self, service: LoraService, channels: ChannelService, metrics: Metrics) -> None:
+        self._service = service
+        self._server = grpc.aio.server(interceptors=(GrpcScope(metrics),), options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        self._observer: asyncio.Task[None] | None = None
+        generator_servicer, channels_servicer = GeneratorServicer(service, channels), ChannelsServicer(channels)
+        # grpcio-tools makes stubs without types.
+        loragen_pb2_grpc.add_GeneratorServicer_to_server(generator_servicer, self._server)  # type: ignore[no-untyped-call]
+        loragen_pb2_grpc.add_ChannelsServicer_to_server(channels_servicer, self._server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen.
+
+        Returns:
+            The port, which the system chose when `port` is 0.
+
+        Raises:
+            ConfigurationError: The address cannot be listened on.
+        """
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound: int = self._server.add_insecure_port(address)
+        except RuntimeError as e:
+            raise ConfigurationError(
+                f"cannot listen on {address} for gRPC", "set CLOUD_GRPC_PORT to a free port"
+            ) from e
+        await self._server.start()
+        await self._observe()
+        self._observer = asyncio.create_task(self._keep_observing())
+        return bound
+
+    async def drain(self) -> None:
+        """Say "not serving" from now on, and go on serving."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take no new calls, give those in flight their time, then cancel them."""
+        if self._observer is not None:
+            self._observer.cancel()
+            await asyncio.gather(self._observer, return_exceptions=True)
+        await self._server.stop(timeout_seconds)
+
+    async def _keep_observing(self) -> None:
+        while True:
+            await asyncio.sleep(_HEALTH_INTERVAL_SECONDS)
+            await self._observe()
+
+    async def _observe(self) -> None:
+        try:
+            await self._service.verify_ready()
+        except CloudError:
+            status = health_pb2.HealthCheckResponse.NOT_SERVING
+        else:
+            status = health_pb2.HealthCheckResponse.SERVING
+        for name in ("", *_SERVICES):
+            await self._health.set(name, status)

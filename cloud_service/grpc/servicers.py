@@ -1,0 +1,169 @@
+"""The gRPC services of `protos/`: they turn messages into the schemas that HTTP validates, and call the same service.
+
+Errors leave as exceptions; `grpc_scope` writes them.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bind_contextvars
+
+from cloud_service import limits
+from cloud_service.channels import ChannelService
+from cloud_service.errors import InvalidRequestError
+from cloud_service.generation import ProbeScores
+from cloud_service.http.generation_routes import generate_and_publish
+from cloud_service.http.translation import from_validation
+from cloud_service.probing import ProbeComparison
+from cloud_service.schemas import DeviceReport, GenerateLoraBody
+from cloud_service.service import GeneratedLora, LoraService
+from loragen.contract.limits import MAX_SPECIALIZATIONS
+from loragen.contract.stubs import loragen_pb2 as messages
+from loragen.contract.stubs import loragen_pb2_grpc as stubs
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+_STATES = {
+    messages.SPECIALIZATION_STATE_PENDING: "pending",
+    messages.SPECIALIZATION_STATE_ADAPTER: "adapter",
+    messages.SPECIALIZATION_STATE_MERGED: "merged",
+    messages.SPECIALIZATION_STATE_FAILED: "failed",
+}
+
+
+class GeneratorServicer(stubs.GeneratorServicer):
+    """`loragen.v1.Generator`."""
+
+    def __init__(self, service: LoraService, channels: ChannelService) -> None:
+        self._service = service
+        self._channels = channels
+
+    async def GenerateLora(  # noqa: N802 - the name in the proto
+        self, request: messages.GenerateLoraRequest, context: Any
+    ) -> messages.GenerateLoraResponse:
+        """Generate a LoRA for a task; the bundle comes along when the request asks for it."""
+        body = _validated(GenerateLoraBody, _to_body(request))
+        answer = await generate_and_publish(self._service, self._channels, body)
+        bundle = await self._service.fetch_bundle(answer.lora) if request.include_bundle else None
+        return _to_response(answer, bundle)
+
+
+class ChannelsServicer(stubs.ChannelsServicer):
+    """`loragen.v1.Channels`."""
+
+    def __init__(self, channels: ChannelService) -> None:
+        self._channels = channels
+
+    async def Watch(  # noqa: N802 - the name in the proto
+        self, request: messages.WatchRequest, context: Any
+    ) -> AsyncIterator[messages.ChannelChanged]:
+        """Tell a device when its channel changes."""
+        bind_contextvars(channel=request.channel[:64], device=request.device_id[:253])
+        async for version in self._channels.watch(request.channel, request.known_version):
+            yield messages.ChannelChanged(channel=request.channel, version=version)
+
+    async def ReportStatus(  # noqa: N802 - the name in the proto
+        self, request: messages.DeviceStatus, context: Any
+    ) -> messages.ReportStatusResponse:
+        """Remember what a device runs."""
+        report = _validated(DeviceReport, _to_report(request))
+        bind_contextvars(channel=report.channel, device=report.device_id)
+        await self._channels.report(report.channel, report.device_id, report.model_dump_json().encode())
+        return messages.ReportStatusResponse()
+
+
+def _validated(schema: type[_Body], fields: dict[str, Any]) -> _Body:
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as e:
+        raise from_validation(e.errors()) from e
+
+
+def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
+    publish = request.publish if request.HasField("publish") else None
+    return {
+        "description": request.description,
+        # Of too many items no more are copied than the schema needs to refuse them.
+        "examples": [
+            {"input": example.input, "output": example.output}
+            for example in request.examples[: limits.MAX_EXAMPLES + 1]
+        ],
+        "tools": [_to_tool(index, tool) for index, tool in enumerate(request.tools[: limits.MAX_TOOLS + 1])],
+        "output_format": request.output_format,
+        "edge_model": request.edge_model or None,
+        "generator": request.generator or None,
+        "publish": None if publish is None else {"channel": publish.channel, "name": publish.name},
+        "strict": request.strict,
+        "probe": [
+            {"input": probed.input, "output": probed.output} for probed in request.probe[: limits.MAX_PROBES + 1]
+        ],
+    }
+
+
+def _to_tool(index: int, tool: messages.Tool) -> dict[str, Any]:
+    try:
+        parameters = json.loads(tool.parameters_json or "{}")
+    except (ValueError, RecursionError) as e:
+        raise InvalidRequestError(f"tools.{index}.parameters_json: expected JSON") from e
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
+
+
+def _to_report(status: messages.DeviceStatus) -> dict[str, Any]:
+    return {
+        "device_id": status.device_id,
+        "channel": status.channel,
+        "channel_version": status.channel_version,
+        "specializations": [
+            {
+                "name": running.name,
+                "bundle_id": running.bundle_id,
+                "state": _STATES.get(running.state, "unspecified"),
+                "message": running.message,
+            }
+            for running in status.specializations[: MAX_SPECIALIZATIONS + 1]
+        ],
+        "runtime_version": status.runtime_version,
+        "edge_model_digest": status.edge_model_digest,
+        "reported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _to_response(answer: GeneratedLora, bundle: memoryview | None) -> messages.GenerateLoraResponse:
+    lora, recipe, timings = answer.lora, answer.recipe, answer.timings
+    layers, groups, experts = recipe.gates.shape
+    return messages.GenerateLoraResponse(
+        id=lora.bundle_id,
+        bundle_bytes=lora.bundle_bytes,
+        recipe_id=lora.recipe_id,
+        recipe_bytes=len(lora.recipe),
+        cached=answer.cached,
+        generator=messages.ModelRef(id=recipe.generator_id, digest=recipe.generator_digest),
+        edge_model=messages.ModelRef(id=recipe.edge_model_id, digest=recipe.edge_model_digest),
+        gates=messages.Gates(layers=layers, groups=groups, experts=experts, values=recipe.gates.ravel().tolist()),
+        prompt_tokens=recipe.prompt_tokens,
+        tokens_saved_per_call=recipe.prompt_tokens,
+        timings=messages.Timings(
+            queue_ms=timings.queue * 1000,
+            generate_ms=timings.generate * 1000,
+            assemble_ms=timings.assemble * 1000,
+            total_ms=timings.total * 1000,
+        ),
+        bundle=None if bundle is None else bytes(bundle),
+        confidence=None if answer.confidence is None else answer.confidence.score,
+        warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
+        probe=None if answer.probe is None else _to_comparison(answer.probe),
+    )
+
+
+def _to_comparison(compared: ProbeComparison) -> messages.ProbeComparison:
+    return messages.ProbeComparison(base=_to_scores(compared.base), specialized=_to_scores(compared.specialized))
+
+
+def _to_scores(scores: ProbeScores) -> messages.ProbeScores:
+    return messages.ProbeScores(exact_match=scores.exact_match, log_likelihood=scores.log_likelihood)

@@ -1,0 +1,59 @@
+"""The HTTP application, made by a factory: nothing here exists at import time."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from cloud_service.channels import ChannelService
+from cloud_service.http.artifact_routes import artifact_routes
+from cloud_service.http.body_gate import BodyGate
+from cloud_service.http.channel_routes import channel_routes
+from cloud_service.http.generation_routes import generation_routes
+from cloud_service.http.operation_routes import operation_routes
+from cloud_service.http.scope import RequestScope
+from cloud_service.http.translation import install_translation
+from cloud_service.limits import MAX_BODY_BYTES
+from cloud_service.schemas import ErrorBody
+from cloud_service.service import LoraService
+from cloud_service.telemetry import Metrics
+
+_DESCRIPTION = "Turns task descriptions into LoRA weights for small on-device language models."
+_ERROR = {"model": ErrorBody, "description": "Every error has this body."}
+
+
+def create_app(
+    service: LoraService, channels: ChannelService, metrics: Metrics, *, body_timeout_seconds: float
+) -> FastAPI:
+    """All routes over one service.
+
+    Args:
+        service: Generates.
+        channels: Publishes.
+        metrics: Counts.
+        body_timeout_seconds: Longest time for a request body to arrive.
+    """
+    app = FastAPI(
+        title="LoRA-Gen",
+        description=_DESCRIPTION,
+        version=_version(),
+        responses={"default": _ERROR, 422: _ERROR},
+        redoc_url=None,
+        middleware=[
+            Middleware(RequestScope, metrics=metrics),
+            Middleware(BodyGate, max_bytes=MAX_BODY_BYTES, timeout_seconds=body_timeout_seconds),
+        ],
+    )
+    install_translation(app)
+    app.include_router(generation_routes(service, channels), tags=["generation"])
+    app.include_router(artifact_routes(service), tags=["artifacts"])
+    app.include_router(channel_routes(channels), tags=["channels"])
+    app.include_router(operation_routes(service, metrics), tags=["operations"])
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("loragen")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0"

@@ -1,0 +1,133 @@
+"""Routes of what devices download: bundles, recipes and banks; conditional, cacheable and resumable.
+
+A bundle or a recipe never changes under its id, so that any HTTP cache may keep it for ever. A generator's bank changes
+when the generator is trained again: it is revalidated, by its digest.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import StreamingResponse
+
+from cloud_service.http.conditional import is_known, select_range
+from cloud_service.schemas import GeneratorAnswer, GeneratorList
+from cloud_service.service import LoraService
+from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+
+OCTETS = "application/octet-stream"
+
+_CHUNK_BYTES = 256 * 1024
+
+_BYTES = {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: _BYTES,
+    206: {**_BYTES, "description": "The range that was asked for."},
+    304: {"description": "The client has these bytes."},
+}
+
+_Digest = Annotated[str, Path(pattern=DIGEST_PATTERN)]
+_Name = Annotated[str, Path(pattern=NAME_PATTERN)]
+
+
+def artifact_routes(service: LoraService) -> APIRouter:
+    """`/bundles`, `/recipes` and `/generators`."""
+    router = APIRouter()
+
+    async def bundle(request: Request, bundle_id: _Digest) -> Response:
+        """The LoRA itself, a safetensors file that PEFT loads; built again from its recipe when it was evicted."""
+        lora = await service.load_lora(bundle_id)
+
+        async def load() -> memoryview:
+            return await service.fetch_bundle(lora)
+
+        return await send_artifact(request, bundle_id, lora.bundle_bytes, load, IMMUTABLE)
+
+    async def recipe(request: Request, recipe_id: _Digest) -> Response:
+        """The gates of a generation; with the bank of its generator, enough to build the bundle."""
+        data = await service.fetch_recipe(recipe_id)
+
+        async def load() -> bytes:
+            return data
+
+        return await send_artifact(request, recipe_id, len(data), load, IMMUTABLE)
+
+    async def bank(request: Request, generator_id: _Name) -> Response:
+        """The expert bank of a generator, which devices keep to build bundles from recipes."""
+        served = service.catalog.get(generator_id).bank
+
+        async def load() -> memoryview:
+            return served.data
+
+        return await send_artifact(request, served.digest, len(served.data), load, REVALIDATE)
+
+    for path, endpoint in (
+        ("/bundles/{bundle_id}", bundle),
+        ("/recipes/{recipe_id}", recipe),
+        ("/generators/{generator_id}/bank", bank),
+    ):
+        router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+        router.add_api_route(path, endpoint, methods=["HEAD"], response_class=Response, include_in_schema=False)
+
+    @router.get("/generators")
+    async def generators() -> GeneratorList:
+        """The loaded generators; the first is the default."""
+        return GeneratorList(
+            generators=[
+                GeneratorAnswer.of(
+                    served.info,
+                    bank_digest=served.bank.digest,
+                    bank_bytes=len(served.bank.data),
+                    default=index == 0,
+                )
+                for index, served in enumerate(service.catalog)
+            ]
+        )
+
+    return router
+
+
+async def send_artifact(
+    request: Request,
+    digest: str,
+    size: int,
+    load: Callable[[], Awaitable[bytes | memoryview]],
+    cache_control: str,
+    media_type: str = OCTETS,
+) -> Response:
+    """Answer a GET or HEAD for bytes that a digest names.
+
+    Args:
+        request: Its method and conditions are obeyed.
+        digest: The entity tag.
+        size: Length of all bytes.
+        load: Gets them; called only when they are to be sent.
+        cache_control: Who may keep them for how long.
+        media_type: What they are.
+
+    Raises:
+        RangeError: The range lies behind the end.
+    """
+    etag = f'"{digest}"'
+    headers = {"etag": etag, "cache-control": cache_control, "accept-ranges": "bytes"}
+    if is_known(etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    span = select_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
+    start, stop = span or (0, size)
+    headers["content-length"] = str(stop - start)
+    if span is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+    status = 200 if span is None else 206
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    data = await load()
+    return StreamingResponse(_chunks(data, start, stop), status, headers, media_type)
+
+
+def _chunks(data: bytes | memoryview, start: int, stop: int) -> Iterator[bytes]:
+    # Starlette runs this on a thread, since a page of a mapped bank may have to come from disk.
+    for place in range(start, stop, _CHUNK_BYTES):
+        yield bytes(data[place : min(place + _CHUNK_BYTES, stop)])

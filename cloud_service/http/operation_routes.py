@@ -1,0 +1,36 @@
+"""Routes for whoever runs the service: is it alive, is it ready, how is it doing.
+
+Live and ready differ: a process that drains, or whose store is away, is alive and must not be restarted for it. One
+whose model hangs is not ready first, and not alive some time later.
+"""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from cloud_service.schemas import HealthAnswer
+from cloud_service.service import LoraService
+from cloud_service.telemetry import Metrics
+
+
+def operation_routes(service: LoraService, metrics: Metrics) -> APIRouter:
+    """`/health` and `/metrics`."""
+    router = APIRouter()
+
+    @router.get("/health/live")
+    async def live() -> HealthAnswer:
+        """200 as long as the process works; 503 when a model hangs, and only a restart helps."""
+        service.verify_live()
+        return HealthAnswer(status="live")
+
+    @router.get("/health/ready")
+    async def ready() -> HealthAnswer:
+        """200 when requests can be answered; 503 with the reason: draining, no store, or a model that hangs."""
+        await service.verify_ready()
+        return HealthAnswer(status="ready")
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def scrape() -> Response:
+        """Metrics for Prometheus."""
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    return router

@@ -1,0 +1,121 @@
+"""Single flight: of requests that ask for the same thing at the same time, one does the work and the others wait.
+
+Within a process, equal calls share one task. Between replicas a lease in the store decides who works; the others look
+for the result. A lease is prolonged while its owner lives and ends soon after it died, so that another takes over. It
+saves work and nothing more: should two replicas work on the same thing, they make the same bytes.
+
+The work belongs to no single caller: one who leaves does not take it along.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from cloud_service.errors import DeadlineError, StoreUnavailableError
+from cloud_service.store import LeaseStore
+
+_T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_POLL_SECONDS = 0.01
+_LAST_POLL_SECONDS = 0.2
+
+
+class SingleFlight(Generic[_T]):
+    """Calls under way in this process, by key."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[_T]] = {}
+
+    async def join(
+        self, key: str, work: Callable[[], Coroutine[Any, Any, _T]], timeout_seconds: float
+    ) -> tuple[_T, bool]:
+        """The result of `work`, begun by this call or by an equal one, and whether this call began it.
+
+        Raises:
+            DeadlineError: Not ready within `timeout_seconds`; the work goes on.
+            Exception: Whatever the work raised, to everyone who waited for it.
+        """
+        task = self._tasks.get(key)
+        began = task is None
+        if task is None:
+            task = asyncio.create_task(work())
+            self._tasks[key] = task
+            task.add_done_callback(lambda done: self._landed(key, done))
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.shield(task), began
+        except TimeoutError:
+            raise DeadlineError(f"no answer within {timeout_seconds:g} s", "the service may be overloaded") from None
+
+    async def settle(self, timeout_seconds: float) -> None:
+        """Wait for what is under way, then cancel it."""
+        if tasks := set(self._tasks.values()):
+            _, late = await asyncio.wait(tasks, timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _landed(self, key: str, task: asyncio.Task[_T]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen: everyone who waited may have left
+
+
+class Leases:
+    """Work that one replica does for all.
+
+    Args:
+        store: Where leases live.
+        seconds: How long a lease outlives its owner.
+    """
+
+    def __init__(self, store: LeaseStore, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+
+    async def run(
+        self, key: str, find: Callable[[], Awaitable[_T | None]], make: Callable[[], Awaitable[_T]]
+    ) -> tuple[_T, bool]:
+        """The result that `find` sees, or that of `make` if this replica is the one to make it; and whether it was.
+
+        Waits as long as another replica holds the lease: callers bring their own deadline.
+        """
+        owner = uuid.uuid4().hex
+        pause = _FIRST_POLL_SECONDS
+        while not await self._store.acquire_lease(key, owner, self._seconds):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_POLL_SECONDS)
+            if (found := await find()) is not None:
+                return found, False
+        async with self._held(key, owner):
+            # The owner before us may have finished between our last look and now.
+            if (found := await find()) is not None:
+                return found, False
+            return await make(), True
+
+    @asynccontextmanager
+    async def _held(self, key: str, owner: str) -> AsyncIterator[None]:
+        renewal = asyncio.create_task(self._renew(key, owner))
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+            try:
+                await self._store.release_lease(key, owner)
+            except StoreUnavailableError:
+                _log.warning("lease_not_released", seconds=self._seconds)  # it ends by itself
+
+    async def _renew(self, key: str, owner: str) -> None:
+        while True:
+            await asyncio.sleep(self._seconds / 3)
+            try:
+                await self._store.acquire_lease(key, owner, self._seconds)
+            except StoreUnavailableError:
+                _log.warning("lease_not_renewed", seconds=self._seconds)

@@ -1,0 +1,264 @@
+"""Adapter: HTTP to the cloud. Moves bytes, and bounds how many, how slowly and for how long.
+
+Rules: a body is counted while it comes and is never longer than its limit; it is taken as it is, uncompressed, so that
+nothing unfolds on the device; a download goes to a file that the next attempt resumes; what is complete must have the
+announced sha256 or is thrown away. What to fetch, and what a failure means, is decided by the coordinators.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import httpx2
+
+from edge_runtime.cloud.pacing import parse_retry_after
+from edge_runtime.errors import (
+    CloudStatusError,
+    CloudUnreachableError,
+    DownloadError,
+    IntegrityError,
+    OutputError,
+    TooLongError,
+)
+from loragen.contract.limits import MAX_CHANNEL_BYTES
+
+MAX_ETAG_CHARS = 200
+"""Longest ETag to be sent back: a digest has 64 characters, and the header must stay one that any server takes."""
+
+_RESUMES = 5
+"""Times that one download is resumed at once, each time having come further, before it is left to the next attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAnswer:
+    """What the cloud says of a channel.
+
+    Attributes:
+        document: The channel's JSON; None when it is what `etag` named.
+        etag: For the next request; None when the cloud sent none.
+    """
+
+    document: bytes | None
+    etag: str | None
+
+
+class Fetcher(Protocol):
+    """How the coordinators reach the cloud."""
+
+    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
+        """The channel, unless it is still the one that `etag` names.
+
+        Raises:
+            UpdateError: It could not be had.
+        """
+        ...
+
+    async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
+        """A recipe of `size` bytes; its digest is verified.
+
+        Raises:
+            UpdateError: It could not be had.
+        """
+        ...
+
+    async def download_bundle(self, bundle_id: str, size: int, destination: Path) -> None:
+        """Bring a bundle of `size` bytes to `destination`; its digest is verified.
+
+        Raises:
+            UpdateError: It could not be had.
+            OutputError: It could not be written.
+        """
+        ...
+
+    async def download_bank(self, generator_id: str, digest: str, max_bytes: int, destination: Path) -> None:
+        """Bring a generator's bank to `destination`; its digest is verified.
+
+        Raises:
+            UpdateError: It could not be had, or is longer than `max_bytes`.
+            OutputError: It could not be written.
+        """
+        ...
+
+
+class HttpFetcher:
+    """The fetcher over HTTP.
+
+    Args:
+        client: Its base URL is the cloud's; its time limits are those between two pieces of an answer.
+        deadline_seconds: For one transfer in all.
+        now: Unix seconds, to read a Retry-After that names a date.
+    """
+
+    def __init__(self, client: httpx2.AsyncClient, deadline_seconds: float, now: Callable[[], float]) -> None:
+        self._client = client
+        self._deadline_seconds = deadline_seconds
+        self._now = now
+
+    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
+        headers = {"If-None-Match": etag} if etag else {}
+        async with self._get(f"/channels/{channel}", headers) as answer:
+            if answer.status_code == 304:
+                return ChannelAnswer(None, etag)
+            self._verify_success(answer, 200)
+            document = b"".join([piece async for piece in _body(answer, MAX_CHANNEL_BYTES)])
+            return ChannelAnswer(document, _usable_etag(answer.headers.get("ETag")))
+
+    async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
+        async with self._get(f"/recipes/{recipe_id}", {}) as answer:
+            self._verify_success(answer, 200)
+            data = b"".join([piece async for piece in _body(answer, size)])
+        if len(data) < size:
+            raise DownloadError(f"recipe: expected {size} bytes, got {len(data)}")
+        _verify_sha256(hashlib.sha256(data).hexdigest(), recipe_id, "recipe")
+        return data
+
+    async def download_bundle(self, bundle_id: str, size: int, destination: Path) -> None:
+        await self._download(f"/bundles/{bundle_id}", bundle_id, size, destination)
+
+    async def download_bank(self, generator_id: str, digest: str, max_bytes: int, destination: Path) -> None:
+        await self._download(f"/generators/{generator_id}/bank", digest, max_bytes, destination)
+
+    async def _download(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                await self._complete(url, digest, max_bytes, destination)
+        except TimeoutError as error:
+            raise CloudUnreachableError(
+                f"{url}: not complete within {self._deadline_seconds:g} s, to be resumed later",
+                "the cloud or the network is slow",
+            ) from error
+
+    async def _complete(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
+        partial = destination.with_name(f"{digest}.part")
+        try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            for _ in range(_RESUMES):
+                before = _size(partial)
+                try:
+                    await self._append(url, digest, max_bytes, partial)
+                    break
+                except (CloudUnreachableError, DownloadError):
+                    if _size(partial) <= before:
+                        raise
+            else:
+                raise DownloadError(f"{url}: cut short {_RESUMES} times at {_size(partial)} bytes, to be resumed later")
+            found = await asyncio.to_thread(_file_sha256, partial)
+            if found != digest:
+                partial.unlink()
+                _verify_sha256(found, digest, url)
+            partial.replace(destination)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {destination.name}: {error.strerror or error}", "free some space"
+            ) from error
+
+    async def _append(self, url: str, digest: str, max_bytes: int, partial: Path) -> None:
+        """Fetch what `partial` lacks.
+
+        Raises:
+            DownloadError: The body was cut short; what came is in `partial`.
+            TooLongError: It is longer than allowed.
+        """
+        have = _size(partial)
+        if have > max_bytes:
+            have = 0
+        # The ETag of everything that is fetched this way is its digest, quoted: another body must start anew.
+        headers = {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'} if have else {}
+        async with self._get(url, headers) as answer:
+            if answer.status_code == 416 and have:
+                # Nothing is left to fetch; whether it is the right thing, its digest says.
+                return
+            if answer.status_code != 206:
+                self._verify_success(answer, 200)
+                have = 0
+            total = have + int(answer.headers.get("Content-Length", "0"))
+            if total > max_bytes:
+                raise TooLongError(f"{url}: expected at most {max_bytes} bytes, the cloud announces {total}")
+            # Opened here: an error status must leave what an earlier attempt brought.
+            with partial.open("r+b" if have else "wb") as file:
+                file.seek(have)
+                async for piece in _body(answer, max_bytes - have):
+                    await asyncio.to_thread(file.write, piece)
+                await asyncio.to_thread(_flush, file)
+
+    @asynccontextmanager
+    async def _get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+        """An answer whose body has not been read.
+
+        Raises:
+            CloudUnreachableError: No answer, or none in time.
+            DownloadError: The connection ended inside the body.
+        """
+        answered = False
+        try:
+            async with (
+                asyncio.timeout(self._deadline_seconds),
+                self._client.stream("GET", url, headers={"Accept-Encoding": "identity", **headers}) as answer,
+            ):
+                answered = True
+                yield answer
+        except (TimeoutError, httpx2.TimeoutException) as error:
+            raise CloudUnreachableError(f"{url}: no answer in time", "the cloud or the network is slow") from error
+        except httpx2.HTTPError as error:
+            if answered:
+                raise DownloadError(f"{url}: the answer was cut short: {error}") from error
+            raise CloudUnreachableError(
+                f"{url}: {str(error) or type(error).__name__}", "check EDGE_CLOUD_URL and the network"
+            ) from error
+
+    def _verify_success(self, answer: httpx2.Response, expected: int) -> None:
+        if answer.status_code == expected:
+            return
+        raise CloudStatusError(
+            f"{answer.request.url.path}: expected status {expected}, the cloud answers {answer.status_code}",
+            "the cloud's log has more, under its request id " + answer.headers.get("X-Request-ID", "(none)")[:64],
+            status=answer.status_code,
+            retry_after_seconds=parse_retry_after(answer.headers.get("Retry-After"), self._now()),
+        )
+
+
+async def _body(answer: httpx2.Response, max_bytes: int) -> AsyncIterator[bytes]:
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise DownloadError(f"expected a body as it is, the cloud sends it encoded as {encoding[:40]!r}")
+    count = 0
+    async for piece in answer.aiter_raw():
+        count += len(piece)
+        if count > max_bytes:
+            raise TooLongError(f"{answer.request.url.path}: expected at most {max_bytes} bytes, there are more")
+        yield piece
+    announced = answer.headers.get("Content-Length")
+    if announced is not None and count != int(announced):
+        raise DownloadError(f"{answer.request.url.path}: expected {announced} bytes, got {count}")
+
+
+def _usable_etag(etag: str | None) -> str | None:
+    """An ETag that can be sent back; without one the channel is asked for in full."""
+    return etag if etag and len(etag) <= MAX_ETAG_CHARS and etag.isascii() and etag.isprintable() else None
+
+
+def _verify_sha256(found: str, expected: str, what: str) -> None:
+    if found != expected:
+        raise IntegrityError(f"{what}: expected sha256 {expected}, found {found}", "it is fetched anew")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,111 @@
+"""Adapter: gRPC to the cloud. Hears that a channel changed, and reports what the device runs.
+
+Both are optional: what is heard is only a reason to poll now, and what is not reported is missing from a list. So every
+failure here is logged at debug level and otherwise ignored.
+"""
+
+import logging
+from typing import Protocol
+
+import grpc
+
+from edge_runtime.serving.view import DeviceReport, ModelState
+from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
+from loragen.contract.stubs import loragen_pb2 as pb
+from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
+
+_LOG = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 5.0
+"""For one report."""
+
+_STATES: dict[ModelState, pb.SpecializationState] = {
+    "adapter": pb.SPECIALIZATION_STATE_ADAPTER,
+    "merged": pb.SPECIALIZATION_STATE_MERGED,
+    "pending": pb.SPECIALIZATION_STATE_PENDING,
+    "failed": pb.SPECIALIZATION_STATE_FAILED,
+}
+
+_KEEPALIVE = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))
+"""A network that forgets idle connections silently must not make the device deaf."""
+
+
+class CloudLink(Protocol):
+    """What the daemon needs of the cloud beside polling."""
+
+    async def watch(self, known_version: int) -> bool:
+        """Listen until the channel has another version than `known_version`; False when listening has failed."""
+        ...
+
+    async def report(self, report: DeviceReport) -> None:
+        """Tell the cloud what the device runs; failures are ignored."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+class GrpcLink:
+    """The link over gRPC.
+
+    Args:
+        address: host:port.
+        channel: Channel to watch.
+        device_id: Name of this device.
+    """
+
+    def __init__(self, address: str, channel: str, device_id: str) -> None:
+        self._channel_name = channel
+        self._device_id = device_id
+        self._connection = grpc.aio.insecure_channel(address, options=_KEEPALIVE)
+        self._stub = pb_grpc.ChannelsStub(self._connection)  # type: ignore[no-untyped-call]
+
+    async def watch(self, known_version: int) -> bool:
+        request = pb.WatchRequest(channel=self._channel_name, device_id=self._device_id, known_version=known_version)
+        try:
+            async for changed in self._stub.Watch(request):
+                if changed is None:
+                    # What gRPC makes of a message that does not parse.
+                    _LOG.debug("watch ended: a message that does not parse")
+                    return False
+                if changed.version != known_version:
+                    return True
+        except grpc.aio.AioRpcError as error:
+            _LOG.debug("watch ended: %s", error.code())
+        return False
+
+    async def report(self, report: DeviceReport) -> None:
+        try:
+            await self._stub.ReportStatus(device_status(report), timeout=_REPORT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            _LOG.debug("report failed: %s", error.code())
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+def device_status(report: DeviceReport) -> pb.DeviceStatus:
+    """A report in the words of the protocol; the base model, which every device has, is left out."""
+    return pb.DeviceStatus(
+        device_id=report.device_id,
+        channel=report.channel,
+        channel_version=report.channel_version or 0,
+        specializations=[
+            pb.RunningSpecialization(
+                name=model.id,
+                bundle_id=model.bundle_id or "",
+                state=_STATES[model.state],
+                message=_within_limit(model.message),
+            )
+            for model in report.models
+            if model.state != "base"
+        ],
+        runtime_version=report.version,
+        edge_model_digest=report.edge_model_digest or "",
+    )
+
+
+def _within_limit(message: str) -> str:
+    # One message too long would have the cloud refuse the whole report.
+    return message if len(message) <= MAX_STATUS_MESSAGE_CHARS else message[: MAX_STATUS_MESSAGE_CHARS - 1] + "…"

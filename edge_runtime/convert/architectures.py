@@ -1,0 +1,320 @@
+"""Model families: from a Hugging Face `config.json` to what llama.cpp needs to run the same arithmetic.
+
+One `Architecture` says, for one concrete model, which metadata go into the GGUF header, which tensors there must be,
+and what happens to each on the way. A configuration that llama.cpp would run differently is refused.
+
+What differs between the families:
+- Llama: llama.cpp rotates interleaved pairs, Hugging Face rotates halves, so the rows of q and k are reordered.
+- Qwen 2: biases on q, k, v. Qwen 3: norms on the heads of q and k.
+- Gemma 2 and 3: norms are stored as (weight - 1), four norms a layer, sliding windows, soft-caps (2), head norms (3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import ConversionError
+from edge_runtime.gguf.header import Value, float32, text, uint32
+
+_ATTENTION = {f"self_attn.{x}_proj": f"attn_{x}" for x in "qkv"} | {"self_attn.o_proj": "attn_output"}
+_FEED_FORWARD = {f"mlp.{x}_proj": f"ffn_{x}" for x in ("gate", "up", "down")}
+_PLAIN_NORMS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+_GEMMA_NORMS = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+_HEAD_NORMS = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+
+# llama.cpp scales attention by 1/sqrt(head size) except in the two 27B models, which it knows by their layer count.
+_LAYERS_SCALED_BY_WIDTH = {"gemma2": 46, "gemma3": 62}
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One concrete model, described for llama.cpp.
+
+    Attributes:
+        name: llama.cpp's name of the architecture.
+        layers: Number of decoder layers.
+        vocabulary: Rows of the embedding.
+        metadata: Values for the GGUF header, keys included.
+        tensors: Hugging Face name to GGUF name, of every tensor that must be there.
+        ignored: Hugging Face names that may be there and are not needed (the output matrix of a tied model).
+        row_heads: Hugging Face name to a number of heads: rows of that tensor are reordered within each head.
+        norm_offset: Added to every norm weight.
+        rope_factors: Extra tensor `rope_freqs.weight` (head size / 2) float32; None when frequencies are not rescaled.
+    """
+
+    name: str
+    layers: int
+    vocabulary: int
+    metadata: Mapping[str, Value]
+    tensors: Mapping[str, str]
+    ignored: frozenset[str]
+    row_heads: Mapping[str, int]
+    norm_offset: float
+    rope_factors: npt.NDArray[np.float32] | None
+
+    def row_order(self, name: str, rows: int) -> npt.NDArray[np.int64] | None:
+        """For each row to write, the row of the checkpoint to take; None when they stay in order."""
+        heads = self.row_heads.get(name)
+        if heads is None:
+            return None
+        # Within a head: (2 halves, size/2) -> (size/2, 2), so that the two rows that rotate together are neighbours.
+        return np.arange(rows, dtype=np.int64).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
+
+
+class _Config:
+    """Typed access to a `config.json`; absent or mistyped values are conversion errors."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self.values.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConversionError(f"config.json: {key} must be a positive whole number, found {value!r}")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.values.get(key)
+        value = default if value is None else value
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            raise ConversionError(f"config.json: {key} must be a positive number, found {value!r}")
+        return float(value)
+
+    def expect(self, key: str, *allowed: object) -> None:
+        value = self.values.get(key)
+        if value not in allowed:
+            raise ConversionError(
+                f"config.json: {key} = {value!r} is not supported; expected {' or '.join(repr(a) for a in allowed)}"
+            )
+
+
+def describe(config: Mapping[str, Any]) -> Architecture:
+    """Describe the model of a `config.json`.
+
+    Raises:
+        ConversionError: Another architecture, or a setting that llama.cpp would not reproduce.
+    """
+    kind = config.get("model_type")
+    family = _FAMILIES.get(kind) if isinstance(kind, str) else None
+    if family is None:
+        raise ConversionError(
+            f"architecture {kind!r} is not supported", hint=f"supported model_type: {', '.join(sorted(_FAMILIES))}"
+        )
+    return family(_Config(config))
+
+
+def _common(
+    config: _Config,
+    name: str,
+    *,
+    norms: dict[str, str],
+    head_size: int | None = None,
+    biases: tuple[str, ...] = (),
+    interleaved: bool = False,
+    norm_offset: float = 0.0,
+    tied: bool = False,
+    extra: Mapping[str, Value] | None = None,
+    rope_factors: npt.NDArray[np.float32] | None = None,
+) -> Architecture:
+    layers, heads = config.whole("num_hidden_layers"), config.whole("num_attention_heads")
+    kv_heads, hidden = config.whole("num_key_value_heads", heads), config.whole("hidden_size")
+    size = head_size or hidden // heads
+    values = {
+        "context_length": uint32(config.whole("max_position_embeddings")),
+        "embedding_length": uint32(hidden),
+        "block_count": uint32(layers),
+        "feed_forward_length": uint32(config.whole("intermediate_size")),
+        "attention.head_count": uint32(heads),
+        "attention.head_count_kv": uint32(kv_heads),
+        "attention.key_length": uint32(size),
+        "attention.value_length": uint32(size),
+        "attention.layer_norm_rms_epsilon": float32(config.number("rms_norm_eps")),
+        "rope.dimension_count": uint32(size),
+        "vocab_size": uint32(config.whole("vocab_size")),
+        **(extra or {}),
+    }
+    tensors = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+    row_heads = {}
+    for layer in range(layers):
+        source, target = f"model.layers.{layer}.", f"blk.{layer}."
+        for hf, gguf in (_ATTENTION | _FEED_FORWARD | norms).items():
+            tensors[f"{source}{hf}.weight"] = f"{target}{gguf}.weight"
+        for hf in biases:
+            tensors[f"{source}{hf}.bias"] = f"{target}{_ATTENTION[hf]}.bias"
+        if interleaved:
+            row_heads[f"{source}self_attn.q_proj.weight"] = heads
+            row_heads[f"{source}self_attn.k_proj.weight"] = kv_heads
+    tied = bool(config.values.get("tie_word_embeddings", tied))
+    output = {"lm_head.weight": "output.weight"}
+    return Architecture(
+        name=name,
+        layers=layers,
+        vocabulary=config.whole("vocab_size"),
+        metadata={f"{name}.{key}": value for key, value in values.items()},
+        tensors=tensors if tied else tensors | output,
+        ignored=frozenset(output) if tied else frozenset(),
+        row_heads=row_heads,
+        norm_offset=norm_offset,
+        rope_factors=rope_factors,
+    )
+
+
+def _llama(config: _Config) -> Architecture:
+    config.expect("hidden_act", "silu", None)
+    config.expect("attention_bias", False, None)
+    config.expect("mlp_bias", False, None)
+    head_size = config.whole("head_dim", config.whole("hidden_size") // config.whole("num_attention_heads"))
+    extra, factors = _rope(config, _rope_parameters(config), head_size)
+    return _common(
+        config, "llama", norms=_PLAIN_NORMS, head_size=head_size, interleaved=True, extra=extra, rope_factors=factors
+    )
+
+
+def _qwen2(config: _Config) -> Architecture:
+    config.expect("hidden_act", "silu", None)
+    config.expect("use_sliding_window", False, None)
+    extra, factors = _rope(config, _rope_parameters(config), 0)
+    biases = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    return _common(config, "qwen2", norms=_PLAIN_NORMS, biases=biases, extra=extra, rope_factors=factors)
+
+
+def _qwen3(config: _Config) -> Architecture:
+    config.expect("hidden_act", "silu", None)
+    config.expect("attention_bias", False, None)
+    config.expect("use_sliding_window", False, None)
+    extra, factors = _rope(config, _rope_parameters(config), 0)
+    return _common(
+        config,
+        "qwen3",
+        norms=_PLAIN_NORMS | _HEAD_NORMS,
+        head_size=config.whole("head_dim", 128),
+        extra=extra,
+        rope_factors=factors,
+    )
+
+
+def _gemma2(config: _Config) -> Architecture:
+    extra, _ = _rope(config, _rope_parameters(config), 0)
+    window = _sliding_window(config, every=2)
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        extra[key] = float32(config.number(key))
+    return _common(
+        config,
+        "gemma2",
+        norms=_GEMMA_NORMS,
+        head_size=_gemma_head_size(config, "gemma2"),
+        norm_offset=1.0,
+        tied=True,
+        extra=extra | window,
+    )
+
+
+def _gemma3(config: _Config) -> Architecture:
+    config.expect("attn_logit_softcapping", None)
+    config.expect("final_logit_softcapping", None)
+    config.expect("use_bidirectional_attention", False, None)
+    rope = config.values.get("rope_parameters") or {}
+    if "full_attention" in rope:
+        full, local = rope["full_attention"], rope.get("sliding_attention") or {}
+    else:
+        full, local = _rope_parameters(config, 1_000_000.0), {}
+    extra, _ = _rope(config, full, 0)
+    base = local.get("rope_theta") or config.number("rope_local_base_freq", 10_000.0)
+    if local.get("rope_type", "default") != "default":
+        raise ConversionError(f"config.json: rope scaling {local['rope_type']!r} of sliding layers is not supported")
+    extra["rope.freq_base_swa"] = float32(float(base))
+    return _common(
+        config,
+        "gemma3",
+        norms=_GEMMA_NORMS | _HEAD_NORMS,
+        head_size=_gemma_head_size(config, "gemma3"),
+        norm_offset=1.0,
+        tied=True,
+        extra=extra | _sliding_window(config, every=6),
+    )
+
+
+def _gemma_head_size(config: _Config, name: str) -> int:
+    config.expect("attention_bias", False, None)
+    activation = config.values.get("hidden_activation") or config.values.get("hidden_act")
+    if activation != "gelu_pytorch_tanh":
+        raise ConversionError(f"config.json: activation {activation!r} is not supported for {name}")
+    size = config.whole("head_dim", 256)
+    by_width = config.whole("num_hidden_layers") == _LAYERS_SCALED_BY_WIDTH[name]
+    expected = config.whole("hidden_size") / config.whole("num_attention_heads") if by_width else size
+    scalar = config.number("query_pre_attn_scalar", 256)
+    if scalar != expected:
+        raise ConversionError(f"config.json: query_pre_attn_scalar must be {expected} for llama.cpp, found {scalar}")
+    return size
+
+
+def _sliding_window(config: _Config, every: int) -> dict[str, Value]:
+    """Window of the sliding layers; llama.cpp takes the last of each `every` layers as the one that sees everything."""
+    layers = config.whole("num_hidden_layers")
+    kinds = config.values.get("layer_types")
+    expected = ["sliding_attention" if (layer + 1) % every else "full_attention" for layer in range(layers)]
+    pattern = config.values.get("sliding_window_pattern", every)
+    if pattern != every or (kinds is not None and list(kinds) != expected):
+        raise ConversionError(f"config.json: layer_types must repeat {every - 1} sliding layers and a full one")
+    return {"attention.sliding_window": uint32(config.whole("sliding_window"))}
+
+
+def _rope_parameters(config: _Config, theta: float = 10_000.0) -> dict[str, Any]:
+    """Rotary settings, from transformers 5 (`rope_parameters`) or earlier (`rope_theta`, `rope_scaling`)."""
+    scaling = config.values.get("rope_scaling") or {}
+    found: dict[str, Any] = {"rope_theta": config.values.get("rope_theta") or theta, "rope_type": "default"}
+    if "type" in scaling:
+        found["rope_type"] = scaling["type"]
+    found.update({key: value for key, value in scaling.items() if value is not None})
+    found.update({k: v for k, v in (config.values.get("rope_parameters") or {}).items() if v is not None})
+    return found
+
+
+def _rope(
+    config: _Config, parameters: Mapping[str, Any], head_size: int
+) -> tuple[dict[str, Value], npt.NDArray[np.float32] | None]:
+    rope = _Config(parameters)
+    values = {"rope.freq_base": float32(rope.number("rope_theta"))}
+    if rope.values.get("partial_rotary_factor", 1.0) != 1.0 or config.values.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ConversionError("config.json: partial rotary embeddings are not supported")
+    kind = rope.values.get("rope_type", "default")
+    if kind == "linear":
+        values["rope.scaling.type"] = text("linear")
+        values["rope.scaling.factor"] = float32(rope.number("factor"))
+    elif kind == "llama3" and head_size:
+        return values, _llama3_factors(rope, head_size)
+    elif kind != "default":
+        raise ConversionError(
+            f"config.json: rope scaling {kind!r} is not supported; default, linear or llama3 expected"
+        )
+    return values, None
+
+
+def _llama3_factors(rope: _Config, head_size: int) -> npt.NDArray[np.float32]:
+    """Divisors of the rotary frequencies, (head size / 2) float32: long wave lengths are stretched, short ones kept."""
+    factor, original = rope.number("factor"), rope.number("original_max_position_embeddings")
+    low, high = rope.number("low_freq_factor"), rope.number("high_freq_factor")
+    exponents = np.arange(0, head_size, 2, dtype=np.float64) / head_size
+    turns = original * rope.number("rope_theta") ** -exponents / (2 * np.pi)
+    smooth = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return (1.0 / ((1.0 - smooth) / factor + smooth)).astype(np.float32)
+
+
+_FAMILIES = {
+    "llama": _llama,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+    "gemma2": _gemma2,
+    "gemma3_text": _gemma3,
+}

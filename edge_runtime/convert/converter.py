@@ -1,0 +1,157 @@
+"""Hugging Face model directory -> base GGUF, with its tokenizer, its chat template and its digest.
+
+Rules it keeps:
+- numpy only, row by row: memory does not grow with the model.
+- A base GGUF carries the id and the digest (`loragen.contract.digest.model_digest`) of the model that it was made from;
+  bundles are bound to that digest.
+- Every tensor of the checkpoint is accounted for: one that is missing, unknown or beyond float16 stops the conversion.
+
+It leaves to others: families (`architectures.py`), tokenizers (`vocabulary.py`), the file itself (`gguf_file.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGMLQuantizationType
+
+from edge_runtime.convert.architectures import Architecture, describe
+from edge_runtime.convert.checkpoint import StoredTensor, load_json, load_tensors
+from edge_runtime.convert.vocabulary import load_vocabulary
+from edge_runtime.errors import ConversionError
+from edge_runtime.gguf.header import Value, lay_out, text, uint32
+from edge_runtime.gguf.output import replacing
+from loragen.contract.digest import model_digest
+from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, verify_model_id
+
+CHUNK_WEIGHTS = 2**22
+
+# llama.cpp's `general.file_type` of each type of base GGUF.
+_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
+_QUANTIZATION_VERSION = 2
+
+
+def convert_model(
+    hf_directory: Path,
+    out: Path,
+    type_name: str,
+    model_id: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Make a base GGUF of a Llama, Qwen 2, Qwen 3, Gemma 2 or Gemma 3 (text) model.
+
+    Args:
+        hf_directory: Holds `config.json`, `*.safetensors` and the tokenizer.
+        out: Where the base GGUF goes; replaced as a whole.
+        type_name: `F16`, `BF16` or `F32` for matrices; vectors are always F32.
+        model_id: Id of the edge model, recorded in the base GGUF.
+        progress: Called with bytes written and bytes in all.
+
+    Raises:
+        ConversionError: The model or its tokenizer is not supported, or the directory is damaged.
+        OutputError: The base GGUF cannot be written.
+        ContractError: `model_id` is not a model id.
+    """
+    verify_model_id(model_id)
+    if type_name not in _FILE_TYPES:
+        raise ConversionError(f"a base GGUF is one of {', '.join(_FILE_TYPES)}, not {type_name!r}")
+    config = load_json(hf_directory / "config.json")
+    architecture = describe(config)
+    stored = load_tensors(hf_directory)
+    _verify_names(architecture, stored)
+    vocabulary = load_vocabulary(hf_directory, config, architecture.vocabulary)
+    metadata = {
+        "general.architecture": text(architecture.name),
+        "general.type": text("model"),
+        "general.name": text(model_id),
+        "general.file_type": uint32(_FILE_TYPES[type_name]),
+        "general.quantization_version": uint32(_QUANTIZATION_VERSION),
+        BASE_MODEL_ID: text(model_id),
+        BASE_MODEL_DIGEST: text(model_digest(hf_directory)),
+        **architecture.metadata,
+        **vocabulary.metadata(),
+    }
+    _write(out, metadata, architecture, stored, GGMLQuantizationType[type_name], progress)
+
+
+def _verify_names(architecture: Architecture, stored: Mapping[str, StoredTensor]) -> None:
+    # Older checkpoints carry the rotary frequencies, which follow from the configuration.
+    found = {name for name in stored if not name.endswith("rotary_emb.inv_freq")} - architecture.ignored
+    if missing := architecture.tensors.keys() - found:
+        raise ConversionError(f"{len(missing)} tensors are missing from the checkpoint, the first is {min(missing)!r}")
+    if unknown := found - architecture.tensors.keys():
+        raise ConversionError(
+            f"{len(unknown)} tensors are unknown for {architecture.name}, the first is {min(unknown)!r}"
+        )
+    embedding = stored["model.embed_tokens.weight"]
+    if embedding.shape[0] != architecture.vocabulary:
+        raise ConversionError(
+            f"vocab_size is {architecture.vocabulary}, but the embedding has {embedding.shape[0]} rows"
+        )
+
+
+def _write(
+    out: Path,
+    metadata: Mapping[str, Value],
+    architecture: Architecture,
+    stored: Mapping[str, StoredTensor],
+    matrix_type: GGMLQuantizationType,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    plan = [
+        (gguf, stored[hf].shape, matrix_type if len(stored[hf].shape) > 1 else GGMLQuantizationType.F32)
+        for hf, gguf in architecture.tensors.items()
+    ]
+    factors = architecture.rope_factors
+    if factors is not None:
+        plan.append(("rope_freqs.weight", factors.shape, GGMLQuantizationType.F32))
+    head, header = lay_out(plan, metadata)
+    total = header.file_bytes
+    with replacing(out, total) as file:
+        file.write(head)
+        for (hf, _), info in zip(architecture.tensors.items(), header.tensors, strict=False):
+            file.write(bytes(info.offset - file.tell()))
+            for rows in _rows(architecture, hf, stored[hf]):
+                file.write(encode_float(rows, info.type, info.name))
+                if progress:
+                    progress(file.tell(), total)
+        if factors is not None:
+            file.write(bytes(header.tensors[-1].offset - file.tell()))
+            file.write(factors.tobytes())
+
+
+def _rows(architecture: Architecture, name: str, tensor: StoredTensor) -> Iterator[npt.NDArray[np.float32]]:
+    rows = tensor.shape[0]
+    order = architecture.row_order(name, rows)
+    offset = architecture.norm_offset if name.endswith("norm.weight") else 0.0
+    step = max(1, CHUNK_WEIGHTS // max(1, tensor.data[0].size))
+    for start in range(0, rows, step):
+        taken = tensor.rows(slice(start, start + step) if order is None else order[start : start + step])
+        yield taken + np.float32(offset) if offset else taken
+
+
+def encode_float(rows: npt.NDArray[np.float32], dtype: GGMLQuantizationType, name: str) -> bytes:
+    """Encode weights as F32, F16 or BF16.
+
+    Raises:
+        ConversionError: A weight is NaN, infinite, or too large for the type.
+    """
+    if dtype is GGMLQuantizationType.F16:
+        with np.errstate(over="ignore"):
+            half = rows.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise ConversionError(
+                f"tensor {name!r} holds weights that are not finite or beyond float16",
+                hint="convert with type BF16 or F32",
+            )
+        return half.tobytes()
+    if not np.isfinite(rows).all():
+        raise ConversionError(f"tensor {name!r} holds NaN or infinity")
+    if dtype is GGMLQuantizationType.BF16:
+        bits = rows.view(np.uint32)
+        # Round to nearest, ties to even.
+        return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype(np.uint16).tobytes()
+    return rows.tobytes()

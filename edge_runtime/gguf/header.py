@@ -1,0 +1,338 @@
+"""GGUF headers: what a model file says about itself, read and written without touching its tensors.
+
+Rules it keeps:
+- A header is untrusted input: each count and length has a named limit that is checked before memory is taken, and any
+  malformed file raises `BaseGgufError`, nothing else.
+- Metadata stay raw bytes until somebody asks for a value, so that a header can be copied into a merged file exactly.
+  (`gguf.GGUFReader` makes one array per token: 2 s and 160 MB for 32,000 tokens and 60,000 merges.)
+
+It leaves to others: tensor data (`base_gguf.py`), which keys a model needs (`architectures.py`, `vocabulary.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gguf.constants import (
+    GGML_QUANT_SIZES,
+    GGUF_DEFAULT_ALIGNMENT,
+    GGUF_MAGIC,
+    GGUF_VERSION,
+    GGMLQuantizationType,
+    GGUFValueType,
+)
+
+from edge_runtime.errors import BaseGgufError
+
+# The largest vocabulary of the supported families (Gemma 3, 262,144 tokens) takes about 10 MB of header.
+MAX_HEADER_BYTES = 128 * 2**20
+MAX_METADATA_KEYS = 4096
+MAX_ARRAY_ITEMS = 2**22
+MAX_TENSORS = 2**16
+MAX_DIMENSIONS = 4
+MAX_NAME_BYTES = 2**16
+
+_SCALARS: dict[GGUFValueType, str] = {
+    GGUFValueType.UINT8: "<B",
+    GGUFValueType.INT8: "<b",
+    GGUFValueType.UINT16: "<H",
+    GGUFValueType.INT16: "<h",
+    GGUFValueType.UINT32: "<I",
+    GGUFValueType.INT32: "<i",
+    GGUFValueType.FLOAT32: "<f",
+    GGUFValueType.BOOL: "<?",
+    GGUFValueType.UINT64: "<Q",
+    GGUFValueType.INT64: "<q",
+    GGUFValueType.FLOAT64: "<d",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One metadata value as it stands in the file: its type and its bytes."""
+
+    type: GGUFValueType
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies.
+
+    Attributes:
+        name: GGUF name, as `blk.3.ffn_gate.weight`.
+        shape: Row-major shape; the last axis is contiguous and is the one that quantization blocks run along.
+        type: Storage type.
+        offset: First byte, from the start of the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: GGMLQuantizationType
+    offset: int
+
+    @property
+    def columns(self) -> int:
+        """Length of one row, in weights."""
+        return self.shape[-1]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, all other axes flattened."""
+        return math.prod(self.shape[:-1])
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of one row, in bytes."""
+        return row_bytes(self.columns, self.type)
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the tensor, in bytes."""
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A GGUF header: metadata in file order, tensors in file order, and the alignment of tensor data in bytes."""
+
+    metadata: Mapping[str, Value]
+    tensors: tuple[TensorInfo, ...]
+    alignment: int
+
+    @property
+    def file_bytes(self) -> int:
+        """Length of the whole file, padded after the last tensor as after every other."""
+        return max((padded(info.offset + info.nbytes, self.alignment) for info in self.tensors), default=0)
+
+    def string(self, key: str) -> str | None:
+        """The text under `key`; None when it is absent or of another type."""
+        value = self.metadata.get(key)
+        if value is None or value.type is not GGUFValueType.STRING:
+            return None
+        return value.raw[8:].decode("utf-8", errors="replace")
+
+    def integer(self, key: str) -> int | None:
+        """The whole number under `key`; None when it is absent or of another type."""
+        value = self.metadata.get(key)
+        if value is None or value.type in (GGUFValueType.STRING, GGUFValueType.ARRAY):
+            return None
+        number = struct.unpack(_SCALARS[value.type], value.raw)[0]
+        return number if isinstance(number, int) else None
+
+
+def row_bytes(columns: int, dtype: GGMLQuantizationType) -> int:
+    """Bytes of a row of `columns` weights.
+
+    Raises:
+        BaseGgufError: The row does not fill whole quantization blocks.
+    """
+    block, size = GGML_QUANT_SIZES[dtype]
+    if columns % block:
+        raise BaseGgufError(f"a {dtype.name} row must be a multiple of {block} weights, this one has {columns}")
+    return columns // block * size
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a GGUF file, version 2 or 3, little-endian.
+
+    Raises:
+        BaseGgufError: The file is missing, truncated, malformed or beyond a limit.
+    """
+    try:
+        with path.open("rb") as file:
+            return _Parser(file, os.fstat(file.fileno()).st_size).header()
+    except OSError as e:
+        raise BaseGgufError(f"cannot read {path.name}: {e.strerror or e}") from e
+
+
+class _Parser:
+    """Walks one header, counting what it reads against the size of the file and `MAX_HEADER_BYTES`."""
+
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
+        self._file = file
+        self._size = size
+        self._left = min(size, MAX_HEADER_BYTES)
+
+    def header(self) -> Header:
+        magic, version, tensor_count, key_count = struct.unpack("<IIQQ", self._read(24))
+        if magic != GGUF_MAGIC:
+            raise BaseGgufError("not a GGUF file: the first four bytes are not 'GGUF'")
+        if version not in (2, GGUF_VERSION):
+            raise BaseGgufError(f"GGUF version 2 or {GGUF_VERSION} expected, this file says {version}")
+        _limit("metadata keys", key_count, MAX_METADATA_KEYS)
+        _limit("tensors", tensor_count, MAX_TENSORS)
+        metadata: dict[str, Value] = {}
+        for _ in range(key_count):
+            key = self._text("a metadata key")
+            if key in metadata:
+                raise BaseGgufError(f"metadata key {key!r} occurs twice")
+            metadata[key] = self._value()
+        bare = [self._tensor() for _ in range(tensor_count)]
+        alignment = Header(metadata, (), 0).integer("general.alignment") or GGUF_DEFAULT_ALIGNMENT
+        if alignment < 1 or alignment & (alignment - 1) or alignment > 2**16:
+            raise BaseGgufError(f"general.alignment must be a power of two up to 65536, this file says {alignment}")
+        start = padded(self._file.tell(), alignment)
+        tensors = []
+        names: set[str] = set()
+        for info in bare:
+            if info.name in names:
+                raise BaseGgufError(f"tensor {info.name!r} occurs twice")
+            names.add(info.name)
+            placed = TensorInfo(info.name, info.shape, info.type, start + info.offset)
+            if info.offset % alignment or placed.offset + placed.nbytes > self._size:
+                raise BaseGgufError(f"tensor {info.name!r} lies outside the file or is not aligned: is it truncated?")
+            tensors.append(placed)
+        return Header(metadata, tuple(tensors), alignment)
+
+    def _read(self, count: int) -> bytes:
+        if count > self._left:
+            raise BaseGgufError(f"the header is truncated or longer than {MAX_HEADER_BYTES} bytes")
+        self._left -= count
+        data = self._file.read(count)
+        if len(data) != count:
+            raise BaseGgufError("the header is truncated")
+        return data
+
+    def _text(self, what: str) -> str:
+        length = struct.unpack("<Q", self._read(8))[0]
+        _limit(f"bytes of {what}", length, MAX_NAME_BYTES)
+        try:
+            return self._read(length).decode("utf-8")
+        except UnicodeDecodeError as e:
+            raise BaseGgufError(f"{what} is not UTF-8") from e
+
+    def _value(self) -> Value:
+        kind = _value_type(struct.unpack("<I", self._read(4))[0])
+        if kind is GGUFValueType.STRING:
+            return Value(kind, self._string())
+        if kind is not GGUFValueType.ARRAY:
+            return Value(kind, self._read(struct.calcsize(_SCALARS[kind])))
+        head = self._read(12)
+        code, count = struct.unpack("<IQ", head)
+        item = _value_type(code)
+        _limit("items of a metadata array", count, MAX_ARRAY_ITEMS)
+        if item is GGUFValueType.ARRAY:
+            raise BaseGgufError("nested metadata arrays are not supported")
+        if item is GGUFValueType.STRING:
+            return Value(kind, head + b"".join(self._string() for _ in range(count)))
+        return Value(kind, head + self._read(count * struct.calcsize(_SCALARS[item])))
+
+    def _string(self) -> bytes:
+        length = self._read(8)
+        return length + self._read(struct.unpack("<Q", length)[0])
+
+    def _tensor(self) -> TensorInfo:
+        name = self._text("a tensor name")
+        dimensions = struct.unpack("<I", self._read(4))[0]
+        if not 1 <= dimensions <= MAX_DIMENSIONS:
+            raise BaseGgufError(f"tensor {name!r} has {dimensions} dimensions, 1 to {MAX_DIMENSIONS} expected")
+        shape = struct.unpack(f"<{dimensions}Q", self._read(8 * dimensions))[::-1]
+        code, offset = struct.unpack("<IQ", self._read(12))
+        try:
+            dtype = GGMLQuantizationType(code)
+        except ValueError as e:
+            raise BaseGgufError(f"tensor {name!r} has the unknown type {code}") from e
+        if 0 in shape:
+            raise BaseGgufError(f"tensor {name!r} is empty")
+        return TensorInfo(name, shape, dtype, offset)
+
+
+def _value_type(code: int) -> GGUFValueType:
+    try:
+        return GGUFValueType(code)
+    except ValueError as e:
+        raise BaseGgufError(f"unknown metadata type {code}") from e
+
+
+def _limit(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise BaseGgufError(f"at most {limit} {what} expected, this file says {count}")
+
+
+def padded(offset: int, alignment: int) -> int:
+    """The first multiple of `alignment` at or after `offset`."""
+    return -(-offset // alignment) * alignment
+
+
+def lay_out(
+    tensors: Sequence[tuple[str, tuple[int, ...], GGMLQuantizationType]],
+    metadata: Mapping[str, Value],
+    alignment: int = GGUF_DEFAULT_ALIGNMENT,
+) -> tuple[bytes, Header]:
+    """Encode a header for tensors that follow it in order.
+
+    Args:
+        tensors: Name, row-major shape and type of each tensor.
+        metadata: Values in the order in which they are written.
+        alignment: Bytes; each tensor starts at a multiple of it.
+
+    Returns:
+        The encoded header, padded up to the first tensor, and the header with final offsets.
+    """
+    offset = 0
+    relative = []
+    out = io.BytesIO()
+    out.write(struct.pack("<IIQQ", GGUF_MAGIC, GGUF_VERSION, len(tensors), len(metadata)))
+    for key, value in metadata.items():
+        out.write(_string(key) + struct.pack("<I", value.type) + value.raw)
+    for name, shape, dtype in tensors:
+        info = TensorInfo(name, shape, dtype, offset)
+        relative.append(info)
+        out.write(_string(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape[::-1]))
+        out.write(struct.pack("<IQ", dtype, offset))
+        offset = padded(offset + info.nbytes, alignment)
+    start = padded(out.tell(), alignment)
+    out.write(bytes(start - out.tell()))
+    placed = tuple(TensorInfo(t.name, t.shape, t.type, start + t.offset) for t in relative)
+    return out.getvalue(), Header(dict(metadata), placed, alignment)
+
+
+def text(value: str) -> Value:
+    """A string value."""
+    return Value(GGUFValueType.STRING, _string(value))
+
+
+def uint32(value: int) -> Value:
+    """An unsigned 32-bit value."""
+    return Value(GGUFValueType.UINT32, struct.pack("<I", value))
+
+
+def float32(value: float) -> Value:
+    """A 32-bit floating point value."""
+    return Value(GGUFValueType.FLOAT32, struct.pack("<f", value))
+
+
+def boolean(value: bool) -> Value:
+    """A truth value."""
+    return Value(GGUFValueType.BOOL, struct.pack("<?", value))
+
+
+def texts(values: Sequence[str]) -> Value:
+    """An array of strings."""
+    head = struct.pack("<IQ", GGUFValueType.STRING, len(values))
+    return Value(GGUFValueType.ARRAY, head + b"".join(_string(value) for value in values))
+
+
+def int32s(values: Sequence[int]) -> Value:
+    """An array of signed 32-bit values."""
+    head = struct.pack("<IQ", GGUFValueType.INT32, len(values))
+    return Value(GGUFValueType.ARRAY, head + np.asarray(values, "<i4").tobytes())
+
+
+def float32s(values: Sequence[float]) -> Value:
+    """An array of 32-bit floating point values."""
+    head = struct.pack("<IQ", GGUFValueType.FLOAT32, len(values))
+    return Value(GGUFValueType.ARRAY, head + np.asarray(values, "<f4").tobytes())
+
+
+def _string(value: str) -> bytes:
+    data = value.encode("utf-8")
+    return struct.pack("<Q", len(data)) + data

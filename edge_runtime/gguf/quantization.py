@@ -1,0 +1,213 @@
+"""Quantization through ggml's own code: rows of float32 in, blocks of a GGUF type out, and back.
+
+Rules it keeps:
+- ggml decides how a block is rounded; this module only calls it, from the `libggml-base` that llama-cpp-python ships.
+  `gguf` can read K-quants but not make them.
+- The library is found without importing `llama_cpp` (which lives in `serving/llama.py` alone).
+- ggml aborts the whole process on arguments it does not like, so they are checked here first.
+- The calls release the GIL and share nothing: any number of threads may use one codec.
+
+Which type a tensor gets (`storage_type`) is llama.cpp's practice, made uniform:
+- matrices of the decoder layers: the requested type;
+- token embedding and output matrix: Q6_K beside Q4 and Q5, because they weigh most on quality and cost little speed;
+- rows that do not fill a K-quant's 256 weights: Q8_0, and below 32 weights F16;
+- vectors (norms, biases, rotary factors) and tensors this code does not know: as they are;
+- a base GGUF that already holds fewer bits than asked for: as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from edge_runtime.errors import MergeError
+from edge_runtime.gguf.header import TensorInfo, row_bytes
+
+_EMBEDDINGS = ("token_embd.weight", "output.weight")
+_MATRICES = tuple(
+    f".{name}.weight"
+    for name in ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+)
+_DECODERS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """What a requested type means for a model.
+
+    Attributes:
+        matrices: Type of the matrices of the decoder layers.
+        embeddings: Type of the token embedding and of the output matrix.
+        file_type: llama.cpp's `general.file_type`.
+    """
+
+    matrices: GGMLQuantizationType
+    embeddings: GGMLQuantizationType
+    file_type: int
+
+
+QUANTIZATIONS = {
+    "Q4_0": Quantization(GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q6_K, 2),
+    "Q4_K": Quantization(GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q6_K, 14),
+    "Q5_K": Quantization(GGMLQuantizationType.Q5_K, GGMLQuantizationType.Q6_K, 16),
+    "Q6_K": Quantization(GGMLQuantizationType.Q6_K, GGMLQuantizationType.Q6_K, 18),
+    "Q8_0": Quantization(GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q8_0, 7),
+    "F16": Quantization(GGMLQuantizationType.F16, GGMLQuantizationType.F16, 1),
+}
+"""The types a device can serve, by the name that settings and the command line use."""
+
+
+def find_quantization(type_name: str) -> Quantization:
+    """Look up a type by name.
+
+    Raises:
+        MergeError: There is no such type.
+    """
+    try:
+        return QUANTIZATIONS[type_name]
+    except KeyError:
+        known = ", ".join(QUANTIZATIONS)
+        raise MergeError(
+            f"unknown quantization type {type_name!r}", hint=f"one of {known}", code="unknown_quantization"
+        ) from None
+
+
+def storage_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizationType:
+    """The type in which a tensor of the base GGUF is served when no LoRA touches it."""
+    wanted = wanted_type(info, quantization)
+    return info.type if _bits(info.type) <= _bits(wanted) else wanted
+
+
+def wanted_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizationType:
+    """The type in which a tensor is served when its weights are written anew."""
+    if len(info.shape) != 2:
+        return info.type
+    if info.name in _EMBEDDINGS:
+        return fitting_type(info.columns, quantization.embeddings)
+    if info.name.endswith(_MATRICES):
+        return fitting_type(info.columns, quantization.matrices)
+    return info.type
+
+
+def fitting_type(columns: int, dtype: GGMLQuantizationType) -> GGMLQuantizationType:
+    """`dtype`, or the nearest larger type whose blocks divide a row of `columns` weights."""
+    for candidate in (dtype, GGMLQuantizationType.Q8_0):
+        if columns % GGML_QUANT_SIZES[candidate][0] == 0:
+            return candidate
+    return GGMLQuantizationType.F16
+
+
+def _bits(dtype: GGMLQuantizationType) -> float:
+    weights, size = GGML_QUANT_SIZES[dtype]
+    return 8 * size / weights
+
+
+class Codec:
+    """ggml's quantization functions.
+
+    Args:
+        library: Path of `libggml-base`; None finds the one that llama-cpp-python ships.
+
+    Raises:
+        MergeError: There is no such library, or it lacks a function.
+    """
+
+    def __init__(self, library: Path | None = None) -> None:
+        path = library or _find_library()
+        try:
+            self._ggml = ctypes.CDLL(str(path))
+            self._quantize = self._ggml.ggml_quantize_chunk
+            self._validate = self._ggml.ggml_validate_row_data
+            functions = {
+                name: getattr(self._ggml, f"dequantize_row_{name.lower().replace('k', 'K')}") for name in _DECODERS
+            }
+            functions["F16"] = self._ggml.ggml_fp16_to_fp32_row
+            functions["BF16"] = self._ggml.ggml_bf16_to_fp32_row
+        except (OSError, AttributeError) as e:
+            raise MergeError(
+                f"cannot use {path.name} for quantization: {e}",
+                hint="reinstall llama-cpp-python",
+                code="quantization_unavailable",
+            ) from e
+        int64, pointer = ctypes.c_int64, ctypes.c_void_p
+        self._quantize.argtypes = [ctypes.c_int, pointer, pointer, int64, int64, int64, pointer]
+        self._quantize.restype = ctypes.c_size_t
+        self._validate.argtypes = [ctypes.c_int, pointer, ctypes.c_size_t]
+        self._validate.restype = ctypes.c_bool
+        for function in functions.values():
+            function.argtypes, function.restype = [pointer, pointer, int64], None
+        self._decoders = {GGMLQuantizationType[name]: function for name, function in functions.items()}
+
+    def encode(self, rows: npt.NDArray[np.float32], dtype: GGMLQuantizationType, name: str) -> npt.NDArray[np.uint8]:
+        """Store weights as `dtype`.
+
+        Args:
+            rows: (rows, columns) float32, contiguous.
+            dtype: F32, F16, BF16 or a quantized type without importance matrix.
+            name: Of the tensor, for messages.
+
+        Returns:
+            (rows, bytes of a row) uint8.
+
+        Raises:
+            MergeError: A weight is NaN or infinite, or not representable in `dtype`.
+        """
+        if not np.isfinite(rows).all():
+            raise _not_finite(name)
+        if dtype is GGMLQuantizationType.F32:
+            return rows.view(np.uint8)
+        count, columns = rows.shape
+        out = np.empty((count, row_bytes(columns, dtype)), np.uint8)
+        rows = np.ascontiguousarray(rows, np.float32)
+        written = self._quantize(int(dtype), rows.ctypes.data, out.ctypes.data, 0, count, columns, None)
+        if written != out.nbytes:
+            raise MergeError(f"ggml wrote {written} bytes of {name!r}, {out.nbytes} expected")
+        # Block scales are float16: finite weights may still overflow them.
+        if not self._validate(int(dtype), out.ctypes.data, out.nbytes):
+            raise _not_finite(name)
+        return out
+
+    def decode(self, raw: npt.NDArray[np.uint8], dtype: GGMLQuantizationType, columns: int) -> npt.NDArray[np.float32]:
+        """Read weights back.
+
+        Args:
+            raw: (rows, bytes of a row) uint8, contiguous.
+            dtype: Their type.
+            columns: Weights in a row.
+
+        Returns:
+            (rows, columns) float32; for F32 a view of `raw`.
+
+        Raises:
+            MergeError: The type cannot be read.
+        """
+        if dtype is GGMLQuantizationType.F32:
+            return raw.view(np.float32)
+        function = self._decoders.get(dtype)
+        if function is None:
+            raise MergeError(f"tensors of type {dtype.name} cannot be read", hint="use an F16, BF16 or Q8_0 base GGUF")
+        out = np.empty((raw.shape[0], columns), np.float32)
+        function(raw.ctypes.data, out.ctypes.data, out.size)
+        return out
+
+
+def _not_finite(name: str) -> MergeError:
+    return MergeError(f"tensor {name!r} would hold weights that are not finite", code="weights_not_finite")
+
+
+def _find_library() -> Path:
+    spec = importlib.util.find_spec("llama_cpp")
+    names = {"darwin": "libggml-base.dylib", "win32": "ggml-base.dll"}
+    name = names.get(sys.platform, "libggml-base.so")
+    if spec is None or spec.origin is None:
+        raise MergeError(
+            "llama-cpp-python is not installed", hint="pip install llama-cpp-python", code="quantization_unavailable"
+        )
+    return Path(spec.origin).parent / "lib" / name

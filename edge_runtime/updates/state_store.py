@@ -1,0 +1,167 @@
+"""What the device knows of its specializations now: the state, kept on disk as it changes, and when to try again.
+
+Rules: the newest state is written after each change, one write at a time and off the event loop; a disk that refuses it
+stops nothing but is reported; a failed name waits longer after each failure. What changes and why, callers decide.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge_runtime.cloud.pacing import backoff_delay
+from edge_runtime.errors import EdgeError
+from edge_runtime.telemetry import Telemetry
+from edge_runtime.updates.clock import Clock
+from edge_runtime.updates.rules import is_permanent
+from edge_runtime.updates.state import DeviceState, Entry, Failure, StateFile
+
+MAX_MESSAGE_CHARS = 1_000
+"""Of one message in the state, which has three for a name; foreign bytes that it quotes can be of any length."""
+
+
+class StateStore:
+    """The state of one device.
+
+    Args:
+        file: Where it is kept.
+        empty: What a device starts with that has no usable state.
+        clock: For the times of retries.
+        first_retry_seconds: Wait after the first failure of a name.
+        draw: Uniform in [0, 1).
+        telemetry: Told when the state was lost or cannot be kept.
+
+    Attributes:
+        state: What is known.
+        trouble: What is wrong with the file; empty when nothing is.
+        is_lost: There was a state, and none that can be used: what the files on disk are for is not known.
+    """
+
+    def __init__(
+        self,
+        file: StateFile,
+        empty: DeviceState,
+        clock: Clock,
+        first_retry_seconds: float,
+        draw: Callable[[], float],
+        telemetry: Telemetry,
+    ) -> None:
+        self.state = empty
+        self.trouble = ""
+        self.is_lost = False
+        self._file = file
+        self._clock = clock
+        self._first_retry_seconds = first_retry_seconds
+        self._draw = draw
+        self._telemetry = telemetry
+        self._retry_at: dict[str, float] = {}
+        self._writing = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read the state of this edge model from disk.
+
+        Refusals are forgotten: the settings, the base GGUF or the program may be others now.
+        """
+        found, self.trouble = await asyncio.to_thread(self._file.load_of, self.state.edge_model_digest)
+        if self.trouble:
+            self._telemetry.event("state repaired", trouble=self.trouble)
+        if found is None:
+            self.is_lost = await asyncio.to_thread(self._file.has_remains)
+            return
+        # Of another channel, what serves goes on serving until the new channel has been heard.
+        version = found.channel_version if found.channel == self.state.channel else None
+        self.state = replace(
+            found,
+            channel=self.state.channel,
+            channel_version=version,
+            entries={name: _without_refusal(entry) for name, entry in found.entries.items()},
+            failures={name: failure for name, failure in found.failures.items() if not failure.permanent},
+        )
+
+    async def put(self, name: str, entry: Entry) -> None:
+        """Remember what serves under `name`; an earlier failure of that bundle is over, one of another is not."""
+        state = self.state.with_entry(name, entry)
+        failure = state.failures.get(name)
+        if failure is not None and failure.bundle_id == entry.active.bundle_id:
+            self._retry_at.pop(name, None)
+            state = state.with_failure(name, None)
+        await self._change(state)
+
+    async def note(self, name: str, entry: Entry) -> None:
+        """Remember what else is to be said of what serves under `name`; a failure of it is not over."""
+        await self._change(self.state.with_entry(name, entry))
+
+    async def drop(self, name: str) -> None:
+        """Forget `name`."""
+        self._retry_at.pop(name, None)
+        await self._change(self.state.with_entry(name, None).with_failure(name, None))
+
+    async def forget_failure(self, name: str) -> None:
+        """Forget a failure that no longer concerns anything."""
+        self._retry_at.pop(name, None)
+        await self._change(self.state.with_failure(name, None))
+
+    async def fail(self, name: str, bundle_id: str, error: Exception, *, retry: bool = False) -> None:
+        """Remember why a bundle does not serve, and when to try again.
+
+        Args:
+            name: Specialization.
+            bundle_id: The bundle that failed.
+            error: Why.
+            retry: Try again even if the same bytes would fail again: other bytes may come.
+        """
+        before = self.state.failures.get(name)
+        attempts = before.attempts + 1 if before is not None and before.bundle_id == bundle_id else 1
+        permanent = is_permanent(error) and not retry
+        if permanent:
+            self._retry_at.pop(name, None)
+        else:
+            delay = backoff_delay(self._first_retry_seconds, attempts, self._draw())
+            self._retry_at[name] = self._clock.monotonic() + delay
+        failure = Failure(bundle_id, error_code(error), describe(error), attempts, permanent)
+        await self._change(self.state.with_failure(name, failure))
+
+    async def set_channel_version(self, version: int) -> None:
+        """Remember the newest version of the channel."""
+        if version != self.state.channel_version:
+            await self._change(replace(self.state, channel_version=version))
+
+    def is_due(self, name: str) -> bool:
+        """Whether `name` is not waiting for its next attempt."""
+        return self._retry_at.get(name, -math.inf) <= self._clock.monotonic()
+
+    def due_in(self) -> float:
+        """Seconds until the next attempt; infinite when none is waited for."""
+        return max(0.0, min(self._retry_at.values(), default=math.inf) - self._clock.monotonic())
+
+    async def _change(self, state: DeviceState) -> None:
+        if state == self.state:
+            return
+        self.state = state
+        async with self._writing:
+            try:
+                # Whatever changed while this waited is in it too: the newest state is the one to keep.
+                await asyncio.to_thread(self._file.store, self.state)
+                self.trouble = ""
+            except OSError as error:
+                self.trouble = f"the state cannot be written: {error.strerror or error}"
+                self._telemetry.event("state not written", trouble=self.trouble)
+
+
+def _without_refusal(entry: Entry) -> Entry:
+    previous = None if entry.previous is None else replace(entry.previous, merge_refused=False)
+    return replace(entry, active=replace(entry.active, merge_refused=False), previous=previous)
+
+
+def error_code(error: Exception) -> str:
+    """The stable code of one of our errors; `internal_error` for any other."""
+    return str(getattr(error, "code", "internal_error"))
+
+
+def describe(error: Exception) -> str:
+    """An error's message for the status, with its notes and its hint, cut to `MAX_MESSAGE_CHARS`."""
+    parts = [str(error), *getattr(error, "__notes__", ())]
+    if hint := getattr(error, "hint", ""):
+        parts.append(f"hint: {hint}")
+    text = "; ".join(parts) if isinstance(error, EdgeError) or hint else f"{type(error).__name__}: {error}"
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"

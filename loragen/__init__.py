@@ -1,0 +1,1 @@
+"""What both services share, and what users import."""

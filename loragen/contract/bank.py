@@ -1,0 +1,248 @@
+"""Bank format 1: the LoRA experts of a generator, in one file that is mapped into memory and read where needed.
+
+A bank is immutable: it is known by the sha256 of its file, and whoever replaces one renames a new file into place.
+See docs/bundle-format.md. How experts are mixed is `loragen.contract.assembly`; the router that chooses them is the
+cloud's.
+"""
+
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loragen.contract.atomic import atomic_path
+from loragen.contract.container import (
+    FORMAT_KEY,
+    VERSION_KEY,
+    Container,
+    TensorSpec,
+    encode_header,
+    parse_container,
+    tensor_order,
+)
+from loragen.contract.digest import stream_sha256
+from loragen.contract.errors import FormatError, LimitError, MismatchError
+from loragen.contract.fields import format_decimal, parse_count, parse_decimal, verify_count, verify_keys
+from loragen.contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
+from loragen.contract.lora import EdgeShape, Factors, verify_alpha, verify_finite
+from loragen.contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
+from loragen.contract.recipe import GROUP_COUNTS
+
+BANK_FORMAT = 1
+
+Mix = Literal["parameters", "deltas"]
+"""What a gate multiplies: both factors of an expert, whose sums keep the rank, or the expert's product B @ A."""
+
+_KIND = "bank"
+_KEYS = frozenset(
+    {
+        FORMAT_KEY,
+        VERSION_KEY,
+        "loragen.alpha",
+        "loragen.edge_model.digest",
+        "loragen.edge_model.hidden",
+        "loragen.edge_model.id",
+        "loragen.edge_model.intermediate",
+        "loragen.experts",
+        "loragen.generator.id",
+        "loragen.groups",
+        "loragen.layers",
+        "loragen.mix",
+        "loragen.rank",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BankHeader:
+    """What a bank holds.
+
+    Attributes:
+        generator_id: Name of the generator. Its digest covers the bank and so cannot stand in it.
+        edge_model_id: The edge model that the experts are for.
+        edge_model_digest: Its digest.
+        shape: Its shape.
+        groups: Groups of gates G in each layer, 1 or 3.
+        experts: Experts n in each layer.
+        rank: LoRA rank of one expert.
+        alpha: Numerator of the scale alpha / rank of one expert; at most six decimals.
+        mix: What a gate multiplies.
+
+    Raises:
+        ContractError: A malformed name or digest, or a number out of its range.
+    """
+
+    generator_id: str
+    edge_model_id: str
+    edge_model_digest: str
+    shape: EdgeShape
+    groups: int
+    experts: int
+    rank: int
+    alpha: float
+    mix: Mix
+
+    def __post_init__(self) -> None:
+        verify_name(self.generator_id)
+        verify_model_id(self.edge_model_id)
+        verify_digest(self.edge_model_digest)
+        if self.groups not in GROUP_COUNTS:
+            raise FormatError(f"groups: expected 1 or 3, found {self.groups}")
+        verify_count(self.experts, "experts", 1, MAX_EXPERTS)
+        verify_count(self.rank, "rank", 1, MAX_RANK)
+        verify_alpha(self.alpha)
+        if self.mix not in get_args(Mix):
+            raise FormatError(f"mix: expected parameters or deltas, found {ascii(self.mix)[:40]}")
+        size = 2 * self.experts * self.shape.lora_numbers(self.rank)
+        if size > MAX_BANK_BYTES:
+            raise LimitError(f"bank: expected at most {MAX_BANK_BYTES} bytes of experts, found {size}")
+
+    def tensor_specs(self) -> dict[str, TensorSpec]:
+        """The tensors that a bank with this header has: A (experts, rank, in) and B (experts, out, rank), float16."""
+        specs = {}
+        for layer, projection in self.shape.blocks():
+            width_in, width_out = self.shape.in_out(projection)
+            specs[bank_name(layer, projection, "A")] = TensorSpec("F16", (self.experts, self.rank, width_in))
+            specs[bank_name(layer, projection, "B")] = TensorSpec("F16", (self.experts, width_out, self.rank))
+        return specs
+
+
+class Bank:
+    """An open bank.
+
+    Attributes:
+        header: What it holds.
+        digest: sha256 of the file.
+        data: The whole mapped file, read-only, for whoever serves it.
+    """
+
+    __slots__ = ("_container", "data", "digest", "header")
+
+    def __init__(self, header: BankHeader, digest: str, container: Container, data: memoryview) -> None:
+        """Use `Bank.open`."""
+        self.header = header
+        self.digest = digest
+        self.data = data
+        self._container = container
+
+    @classmethod
+    def open(cls, path: Path, *, expected_digest: str | None = None) -> Self:
+        """Map a bank's file and check everything but the finiteness of its numbers.
+
+        The file is read once as a stream for its digest; it stays mapped as long as the bank or an array of it lives.
+
+        Args:
+            path: The file.
+            expected_digest: The sha256 that it must have, when the caller knows it.
+
+        Raises:
+            ContractError: Any bytes that `write_bank` could not have made.
+            MismatchError: The digest is another one.
+            OSError: The file cannot be read.
+        """
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:  # which mmap refuses
+                raise FormatError("bank: expected a safetensors file, found 0 bytes")
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            container = parse_container(data, kind=_KIND, version=BANK_FORMAT, max_bytes=MAX_BANK_BYTES)
+            header = _from_metadata(container.metadata)
+            if container.specs != header.tensor_specs():
+                raise FormatError("bank: tensors are missing, unknown, or not of the shape that the header implies")
+            digest = stream_sha256(file)
+        if expected_digest is not None and digest != expected_digest:
+            raise MismatchError(f"bank: expected sha256 {expected_digest}, found {digest}", hint="fetch the bank again")
+        return cls(header, digest, container, data)
+
+    def factors(self, layer: int, projection: str) -> Factors:
+        """All experts of a projection: A (experts, rank, in) and B (experts, out, rank), float16 views of the file."""
+        return (
+            self._container.float16(bank_name(layer, projection, "A")),
+            self._container.float16(bank_name(layer, projection, "B")),
+        )
+
+    def verify_finite(self) -> None:
+        """Read the whole bank and check its numbers. Assembly checks what it makes, so that this is for acceptance.
+
+        Raises:
+            NonFiniteError: There is NaN or infinity.
+        """
+        for layer, projection in self.header.shape.blocks():
+            for side, experts in zip(SIDES, self.factors(layer, projection), strict=True):
+                for expert in experts:
+                    verify_finite(expert, bank_name(layer, projection, side))
+
+
+def write_bank(path: Path, header: BankHeader, tensors: Mapping[str, NDArray[np.float16]]) -> None:
+    """Write a bank's file, whole or not at all.
+
+    Args:
+        path: Where to.
+        header: What it holds.
+        tensors: float16 arrays by name, as `header.tensor_specs()` says.
+
+    Raises:
+        FormatError: A tensor is missing, unknown, or of another shape or element type.
+        NonFiniteError: A tensor holds NaN or infinity.
+        OSError: The file cannot be written.
+    """
+    specs = header.tensor_specs()
+    if tensors.keys() != specs.keys():
+        raise FormatError(f"bank: expected {len(specs)} tensors, found {len(tensors)} or other names")
+    for name, spec in specs.items():
+        tensor = tensors[name]
+        if tensor.dtype != np.float16 or tensor.shape != spec.shape:
+            raise FormatError(f"bank: {name}: expected float16 {spec.shape}, found {tensor.dtype} {tensor.shape}")
+        verify_finite(tensor, name)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(encode_header(_KIND, BANK_FORMAT, _to_metadata(header), specs))
+        for name in tensor_order(specs):
+            file.write(np.ascontiguousarray(tensors[name]).data)
+
+
+def _to_metadata(header: BankHeader) -> dict[str, str]:
+    return {
+        "loragen.alpha": format_decimal(header.alpha, "alpha"),
+        "loragen.edge_model.digest": header.edge_model_digest,
+        "loragen.edge_model.hidden": str(header.shape.hidden),
+        "loragen.edge_model.id": header.edge_model_id,
+        "loragen.edge_model.intermediate": str(header.shape.intermediate),
+        "loragen.experts": str(header.experts),
+        "loragen.generator.id": header.generator_id,
+        "loragen.groups": str(header.groups),
+        "loragen.layers": str(header.shape.layers),
+        "loragen.mix": header.mix,
+        "loragen.rank": str(header.rank),
+    }
+
+
+def _from_metadata(metadata: Mapping[str, str]) -> BankHeader:
+    verify_keys(metadata, _KEYS)
+    shape = EdgeShape(
+        layers=parse_count(metadata["loragen.layers"], "layers"),
+        hidden=parse_count(metadata["loragen.edge_model.hidden"], "hidden"),
+        intermediate=parse_count(metadata["loragen.edge_model.intermediate"], "intermediate"),
+    )
+    return BankHeader(
+        generator_id=metadata["loragen.generator.id"],
+        edge_model_id=metadata["loragen.edge_model.id"],
+        edge_model_digest=metadata["loragen.edge_model.digest"],
+        shape=shape,
+        groups=parse_count(metadata["loragen.groups"], "groups"),
+        experts=parse_count(metadata["loragen.experts"], "experts"),
+        rank=parse_count(metadata["loragen.rank"], "rank"),
+        alpha=parse_decimal(metadata["loragen.alpha"], "alpha"),
+        mix=_parse_mix(metadata["loragen.mix"]),
+    )
+
+
+def _parse_mix(text: str) -> Mix:
+    for mix in get_args(Mix):
+        if text == mix:
+            return mix
+    raise FormatError(f"mix: expected parameters or deltas, found {ascii(text)[:40]}")

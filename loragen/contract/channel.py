@@ -1,0 +1,173 @@
+"""The channel document: which specializations a group of devices follows, as canonical JSON.
+
+Rules it keeps: specializations are sorted by name and names are unique; one content has one byte string.
+Signatures, polling and what a device does with a new version are left to the services.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from loragen.contract.digest import canonical_json
+from loragen.contract.errors import FormatError, LimitError, VersionError
+from loragen.contract.fields import verify_count
+from loragen.contract.limits import (
+    MAX_BUNDLE_BYTES,
+    MAX_CHANNEL_BYTES,
+    MAX_CHANNEL_VERSION,
+    MAX_RECIPE_BYTES,
+    MAX_SPECIALIZATIONS,
+)
+from loragen.contract.names import verify_digest, verify_model_id, verify_name
+
+CHANNEL_FORMAT = 1
+
+_KIND = "channel"
+
+
+@dataclass(frozen=True, slots=True)
+class Specialization:
+    """A named bundle, and the recipe that rebuilds it.
+
+    Attributes:
+        name: The name that a device serves it under.
+        bundle_id: sha256 of the bundle.
+        bundle_bytes: Its size.
+        recipe_id: sha256 of the recipe.
+        recipe_bytes: Its size.
+        generator_id: Name of the generator that made it.
+        generator_digest: Digest of that generator.
+        bank_digest: sha256 of that generator's bank.
+        edge_model_id: The edge model that it is for.
+        edge_model_digest: Its digest.
+
+    Raises:
+        ContractError: A malformed name or digest, or a size out of its range.
+    """
+
+    name: str
+    bundle_id: str
+    bundle_bytes: int
+    recipe_id: str
+    recipe_bytes: int
+    generator_id: str
+    generator_digest: str
+    bank_digest: str
+    edge_model_id: str
+    edge_model_digest: str
+
+    def __post_init__(self) -> None:
+        verify_name(self.name)
+        verify_digest(self.bundle_id)
+        verify_count(self.bundle_bytes, "bundle_bytes", 1, MAX_BUNDLE_BYTES)
+        verify_digest(self.recipe_id)
+        verify_count(self.recipe_bytes, "recipe_bytes", 1, MAX_RECIPE_BYTES)
+        verify_name(self.generator_id)
+        verify_digest(self.generator_digest)
+        verify_digest(self.bank_digest)
+        verify_model_id(self.edge_model_id)
+        verify_digest(self.edge_model_digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The list that devices follow.
+
+    Attributes:
+        name: Name of the channel.
+        version: Grows with every change; 0 is a channel that was never written.
+        specializations: Sorted by name, each name once.
+
+    Raises:
+        ContractError: A malformed name, a version out of its range, too many specializations, or not in order.
+    """
+
+    name: str
+    version: int
+    specializations: tuple[Specialization, ...]
+
+    def __post_init__(self) -> None:
+        verify_name(self.name)
+        verify_count(self.version, "version", 0, MAX_CHANNEL_VERSION)
+        if len(self.specializations) > MAX_SPECIALIZATIONS:
+            raise LimitError(
+                f"channel: expected at most {MAX_SPECIALIZATIONS} specializations, found {len(self.specializations)}"
+            )
+        names = [specialization.name for specialization in self.specializations]
+        if names != sorted(set(names)):
+            raise FormatError("channel: expected specializations sorted by name, each name once")
+
+
+def encode_channel(channel: Channel) -> bytes:
+    """The document as canonical JSON; equal channels give equal bytes."""
+    return canonical_json(
+        {
+            "format": _KIND,
+            "format_version": CHANNEL_FORMAT,
+            "name": channel.name,
+            "version": channel.version,
+            "specializations": [asdict(specialization) for specialization in channel.specializations],
+        }
+    )
+
+
+def parse_channel(data: bytes | memoryview) -> Channel:
+    """Parse a channel document; `encode_channel` of the result gives `data` again.
+
+    Raises:
+        ContractError: Any bytes that `encode_channel` could not have made.
+    """
+    if len(data) > MAX_CHANNEL_BYTES:
+        raise LimitError(f"channel: expected at most {MAX_CHANNEL_BYTES} bytes, found {len(data)}")
+    try:
+        document = json.loads(bytes(data).decode("ascii"))
+    except (ValueError, RecursionError) as e:
+        raise FormatError("channel: expected JSON in ASCII") from e
+    if not isinstance(document, dict) or document.get("format") != _KIND:
+        raise FormatError(f"channel: expected a JSON object with format = {_KIND!r}")
+    if document.get("format_version") != CHANNEL_FORMAT:
+        raise VersionError(
+            f"channel: expected format version {CHANNEL_FORMAT}, found {ascii(document.get('format_version'))[:40]}",
+            hint="update this side, or ask the other for a version that this side reads",
+        )
+    entries = document.get("specializations")
+    if not isinstance(entries, list):
+        raise FormatError("channel: expected a list of specializations")
+    if len(entries) > MAX_SPECIALIZATIONS:
+        raise LimitError(f"channel: expected at most {MAX_SPECIALIZATIONS} specializations, found {len(entries)}")
+    channel = Channel(
+        name=_text(document.get("name"), "name"),
+        version=_integer(document.get("version"), "version"),
+        specializations=tuple(_parse_specialization(entry) for entry in entries),
+    )
+    if encode_channel(channel) != data:
+        raise FormatError("channel: the document is not in canonical form", hint="see docs/bundle-format.md")
+    return channel
+
+
+def _parse_specialization(entry: object) -> Specialization:
+    if not isinstance(entry, dict):
+        raise FormatError("channel: expected a JSON object for each specialization")
+    return Specialization(
+        name=_text(entry.get("name"), "name"),
+        bundle_id=_text(entry.get("bundle_id"), "bundle_id"),
+        bundle_bytes=_integer(entry.get("bundle_bytes"), "bundle_bytes"),
+        recipe_id=_text(entry.get("recipe_id"), "recipe_id"),
+        recipe_bytes=_integer(entry.get("recipe_bytes"), "recipe_bytes"),
+        generator_id=_text(entry.get("generator_id"), "generator_id"),
+        generator_digest=_text(entry.get("generator_digest"), "generator_digest"),
+        bank_digest=_text(entry.get("bank_digest"), "bank_digest"),
+        edge_model_id=_text(entry.get("edge_model_id"), "edge_model_id"),
+        edge_model_digest=_text(entry.get("edge_model_digest"), "edge_model_digest"),
+    )
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"channel: {name}: expected text, found {type(value).__name__}")
+    return value
+
+
+def _integer(value: object, name: str) -> int:
+    if not isinstance(value, int):
+        raise FormatError(f"channel: {name}: expected an integer, found {type(value).__name__}")
+    return value

@@ -1,0 +1,45 @@
+"""Export of a bundle to a GGUF adapter that llama.cpp attaches at run time.
+
+llama.cpp loads an adapter of NaN without a word, and one for another base as long as the shapes agree. So the numbers
+are checked here, and the base's digest is written into the file for whoever loads it to compare.
+"""
+
+from pathlib import Path
+
+import gguf
+
+from loragen.contract.atomic import atomic_path
+from loragen.contract.bundle import Bundle
+from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, SIDES, gguf_name
+
+
+def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") -> None:
+    """Write a GGUF adapter, whole or not at all; equal bundles give equal files.
+
+    Args:
+        bundle: What to export.
+        path: Where to.
+        architecture: `general.architecture` of the GGUF model that it is for; llama.cpp refuses another.
+
+    Raises:
+        NonFiniteError: A factor holds NaN or infinity.
+        OSError: The file cannot be written.
+    """
+    lora = bundle.lora
+    lora.verify_finite()
+    with atomic_path(path) as temporary:
+        writer = gguf.GGUFWriter(temporary, architecture)
+        try:
+            writer.add_type(gguf.GGUFType.ADAPTER)
+            writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+            writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, lora.alpha)
+            writer.add_string(BASE_MODEL_ID, bundle.header.edge_model_id)
+            writer.add_string(BASE_MODEL_DIGEST, bundle.header.edge_model_digest)
+            for layer, projection in lora.shape.blocks():
+                for side, factor in zip(SIDES, lora.factors[layer, projection], strict=True):
+                    writer.add_tensor(f"{gguf_name(layer, projection)}.lora_{side.lower()}", factor)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        finally:
+            writer.close()

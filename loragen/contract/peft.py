@@ -1,0 +1,44 @@
+"""Export of a bundle to a directory that PEFT loads.
+
+The weights file is the bundle itself, byte for byte; only the configuration is added. PEFT is not needed for it.
+"""
+
+from pathlib import Path
+
+from loragen.contract.atomic import write_atomic
+from loragen.contract.bundle import Bundle, encode_bundle
+from loragen.contract.digest import canonical_json
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+
+
+def export_peft(bundle: Bundle, directory: Path, base_model: str) -> None:
+    """Write `adapter_model.safetensors` and `adapter_config.json` into `directory`, which is made when absent.
+
+    Args:
+        bundle: What to export.
+        directory: Where to.
+        base_model: Path or Hub id of the edge model, for tools that load the base by it.
+
+    Raises:
+        NonFiniteError: A factor holds NaN or infinity.
+        OSError: A file cannot be written.
+    """
+    alpha = bundle.header.alpha
+    config = {
+        "base_model_name_or_path": base_model,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
+        "lora_dropout": 0,
+        "peft_type": "LORA",
+        "r": bundle.header.rank,
+        "target_modules": list(bundle.header.targets),
+        "task_type": "CAUSAL_LM",
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomic(directory / WEIGHTS_FILE, encode_bundle(bundle))
+    # The configuration comes last: a directory that has one is complete.
+    write_atomic(directory / CONFIG_FILE, canonical_json(config) + b"\n")

@@ -1,0 +1,159 @@
+"""A calibration tells an confidence, is bound by the generator's digest, and changes no gate."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cloud_service.generator import CheckpointError, load_generator
+from cloud_service.generator.checkpoint import CONFIDENCE_FILE, add_calibration, read_manifest
+from cloud_service.generator.confidence_model import (
+    SCALARS,
+    Calibration,
+    PromptFeatures,
+    load_calibration,
+    store_calibration,
+)
+from loragen.contract.digest import file_sha256
+from tests.cloud_service.generator.tiny import Pair, random_model
+
+PROMPTS = ["route the message to a tool", "x", "Classify the review: positive or negative?\n\nünïcödé 東京"]
+HIDDEN = 32
+FEATURES = PromptFeatures.count(HIDDEN)
+
+
+def calibration(features: int = FEATURES, seed: int = 0) -> Calibration:
+    random = np.random.default_rng(seed)
+    center, scale, weights = (
+        random.standard_normal(size).astype(np.float32) for size in (features, features, features + 1)
+    )
+    return Calibration(center, np.abs(scale) + 0.1, 0.1 * weights, 0.25, 1.5)
+
+
+@pytest.fixture
+def directory(pair: Pair, tmp_path: Path) -> Path:
+    """A calibrated copy of the generator's folder."""
+    directory = Path(shutil.copytree(pair.generator, tmp_path / "generator"))
+    add_calibration(directory, calibration())
+    return directory
+
+
+def test_calibration_changes_the_digest_and_no_gate(pair: Pair, directory: Path) -> None:
+    plain = load_generator(pair.generator, pair.cloud, pair.edge)
+    calibrated = load_generator(directory, pair.cloud, pair.edge)
+    assert plain.info.digest != calibrated.info.digest == file_sha256(directory / "generator.json")
+    for before, after in zip(plain.generate(PROMPTS), calibrated.generate(PROMPTS), strict=True):
+        assert before.confidence is None
+        assert after.confidence is not None
+        assert before.gates.tobytes() == after.gates.tobytes()
+
+
+def test_confidence_is_what_the_calibration_says_of_the_features(pair: Pair, directory: Path) -> None:
+    generator = load_generator(directory, pair.cloud, pair.edge)
+    features = generator.measure(PROMPTS)
+    assert features.shape == (len(PROMPTS), FEATURES)
+    told = [generation.confidence for generation in generator.generate(PROMPTS)]
+    assert told == [calibration().judge(row) for row in features]
+    assert told[0] == generator.generate(PROMPTS[:1])[0].confidence
+    assert len({each.score for each in told if each is not None}) == len(PROMPTS)
+    assert generator.generate([""])[0].confidence is not None
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma2"])
+def test_surprise_is_the_models_own_loss_on_the_prompt(family: str) -> None:
+    """Gemma 2 caps its logits."""
+    model = random_model(family)
+    ids, lengths = torch.randint(3, 320, (2, 12)), torch.tensor([12, 7])
+    with torch.inference_mode():
+        states = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        meta = torch.randn(2, 4, HIDDEN)
+        features = PromptFeatures(model)(ids, lengths, torch.tensor([24, 14]), meta, states)
+        for row, length in enumerate(lengths.tolist()):
+            asked = ids[row : row + 1, :length]
+            loss = model(input_ids=asked, labels=asked).loss
+            expected = torch.tensor([loss, np.log(length), 0.5])
+            assert torch.allclose(features[row, :SCALARS], expected.float(), atol=1e-4)
+            means = torch.cat([meta[row].mean(0), states[row, :length].mean(0)])
+            assert torch.allclose(features[row, SCALARS:], means, atol=1e-5)
+
+
+def test_coherence_takes_the_place_of_surprise_in_an_encoder() -> None:
+    """1 when the states of the prompt point the same way, whatever their length; less when they do not."""
+    same = torch.tensor([1.0, 2.0, 0.5])[:, None] * torch.randn(HIDDEN)
+    apart = torch.eye(HIDDEN)[:3]
+    meta, ids, lengths = torch.randn(2, 4, HIDDEN), torch.zeros(2, 3, dtype=torch.long), torch.tensor([3, 3])
+    features = PromptFeatures(random_model("bert"))(ids, lengths, lengths, meta, torch.stack([same, apart]))
+    assert features.shape == (2, FEATURES)
+    torch.testing.assert_close(features[:, 0], torch.tensor([1.0, 3**-0.5]))
+
+
+def test_score_rises_with_the_logit_and_far_means_beyond_the_farthest() -> None:
+    weights = np.zeros(FEATURES + 1, np.float32)
+    weights[0] = 2.0
+    plain = Calibration(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, -1.0, farthest=2.0)
+    features = np.zeros(FEATURES, np.float32)
+    features[0] = 0.5
+    assert plain.judge(features).score == pytest.approx(0.5)
+    features[0] = -1e9  # no overflow
+    assert 0 <= plain.judge(features).score < 1e-4
+    assert plain.judge(features).is_familiar
+    features[SCALARS:] = 2.1
+    assert not plain.judge(features).is_familiar
+
+
+def test_calibrating_again_replaces_and_an_interruption_leaves_a_valid_checkpoint(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_manifest(directory)
+    assert add_calibration(directory, calibration()) == first
+    assert add_calibration(directory, calibration(seed=1)).digest != first.digest
+
+    def fail(path: Path, calibration: Calibration) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("cloud_service.generator.checkpoint.store_calibration", fail)
+    with pytest.raises(OSError, match="disk full"):
+        add_calibration(directory, calibration())
+    assert CONFIDENCE_FILE not in read_manifest(directory).files
+
+
+def test_altered_or_missing_calibration_is_refused(directory: Path) -> None:
+    path = directory / CONFIDENCE_FILE
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"confidence\.safetensors has sha256"):
+        read_manifest(directory)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"lacks confidence\.safetensors"):
+        read_manifest(directory)
+
+
+def test_calibration_of_another_cloud_model_is_refused_when_loading(pair: Pair, directory: Path) -> None:
+    """The digest fits, since whoever edits the manifest sees to that."""
+    path = directory / CONFIDENCE_FILE
+    store_calibration(path, calibration(FEATURES + 2))
+    document = json.loads((directory / "generator.json").read_text())
+    document["files"][CONFIDENCE_FILE] = file_sha256(path)
+    (directory / "generator.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="expected finite") as refused:
+        load_generator(directory, pair.cloud, pair.edge)
+    assert refused.value.hint == "calibrate this generator again"
+
+
+def test_calibration_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "confidence"
+    path.write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_calibration(path, FEATURES)
+    sound = calibration()
+    for broken in (
+        Calibration(sound.center, sound.scale, sound.weights, float("nan"), 1.0),
+        Calibration(sound.center, -sound.scale, sound.weights, 0.0, 1.0),
+    ):
+        store_calibration(path, broken)
+        with pytest.raises(CheckpointError, match="holds"):
+            load_calibration(path, FEATURES)

@@ -1,0 +1,154 @@
+"""`POST /generate-lora`: what a client gets for a good request."""
+
+import asyncio
+
+import httpx2
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from loragen.contract.bundle import content_id, parse_bundle
+from loragen.contract.recipe import parse_recipe
+from tests.cloud_service.fake_generator import FakeGenerator
+
+REQUEST = {
+    "description": "Sort each mail.",
+    "examples": [{"input": "Where is my parcel?", "output": "delivery"}],
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "find_order",
+                "description": "Finds an order.",
+                "parameters": {"type": "object", "properties": {"number": {"type": "string"}, "year": {}}},
+                "strict": True,
+            },
+        }
+    ],
+    "output_format": "one word",
+}
+
+
+async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    response = await http.post("/generate-lora", json=REQUEST)
+    assert response.status_code == 200
+    answer = response.json()
+    assert not answer["cached"]
+    assert answer["generator"] == {"id": "fake", "digest": generator.info.digest}
+    assert answer["edge_model"] == {"id": "tiny-edge", "digest": generator.info.edge_model_digest}
+    assert answer["tokens_saved_per_call"] == answer["prompt_tokens"] > 10
+    assert answer["timings"]["total_ms"] >= answer["timings"]["generate_ms"] > 0
+    assert "channel" not in answer["links"]
+
+    bundle = (await http.get(answer["links"]["bundle"])).content
+    recipe = (await http.get(answer["links"]["recipe"])).content
+    assert (content_id(bundle), len(bundle)) == (answer["id"], answer["bundle_bytes"])
+    assert (content_id(recipe), len(recipe)) == (answer["recipe_id"], answer["recipe_bytes"])
+    assert np.allclose(parse_recipe(recipe).gates, answer["gates"], atol=1e-4)
+    assert parse_bundle(bundle).header.generator_digest == generator.info.digest
+
+
+async def test_prompt_holds_every_part_of_the_request(http: httpx2.AsyncClient, generator: FakeGenerator) -> None:
+    await http.post("/generate-lora", json=REQUEST)
+    (prompt,) = generator.prompts
+    for part in ("Sort each mail.", "Where is my parcel?", "find_order(number, year)", "Finds an order.", "one word"):
+        assert part in prompt
+
+
+async def test_equal_request_is_cached_whatever_its_white_space(http: httpx2.AsyncClient) -> None:
+    first = (await http.post("/generate-lora", json=REQUEST)).json()
+    second = (await http.post("/generate-lora", json=REQUEST | {"description": " Sort each mail.\n"})).json()
+    assert second["cached"]
+    assert {**second, "cached": False, "timings": None} == {**first, "timings": None}
+
+
+async def test_concurrent_equal_requests_generate_once(http: httpx2.AsyncClient, generator: FakeGenerator) -> None:
+    responses = await asyncio.gather(*(http.post("/generate-lora", json=REQUEST) for _ in range(10)))
+    assert {response.json()["id"] for response in responses} == {responses[0].json()["id"]}
+    assert len(generator.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("application/octet-stream", "application/octet-stream"),
+        ("application/json;q=0.1, application/octet-stream", "application/octet-stream"),
+        ("application/*;q=0.5, application/json;q=0", "application/octet-stream"),
+    ],
+)
+async def test_accept_chooses_between_answer_and_bundle(http: httpx2.AsyncClient, accept: str, media_type: str) -> None:
+    response = await http.post("/generate-lora", json=REQUEST, headers={"accept": accept})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == media_type
+    if media_type == "application/octet-stream":
+        assert response.headers["etag"] == f'"{content_id(response.content)}"'
+        assert response.headers["content-location"] == f"/bundles/{content_id(response.content)}"
+
+
+async def test_accept_of_something_else_is_refused_before_the_model_runs(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    response = await http.post("/generate-lora", json=REQUEST, headers={"accept": "text/html"})
+    assert response.status_code == 406
+    assert response.json()["error"]["code"] == "not_acceptable"
+    assert generator.batches == []
+
+
+async def test_publish_in_the_request_publishes_the_bundle(http: httpx2.AsyncClient) -> None:
+    publish = {"channel": "kitchen", "name": "mail"}
+    answer = (await http.post("/generate-lora", json=REQUEST | {"publish": publish})).json()
+    channel = (await http.get(answer["links"]["channel"])).json()
+    assert [(entry["name"], entry["bundle_id"]) for entry in channel["specializations"]] == [("mail", answer["id"])]
+
+
+async def test_description_may_be_empty_when_examples_or_tools_say_the_task(http: httpx2.AsyncClient) -> None:
+    for part in ("examples", "tools"):
+        assert (await http.post("/generate-lora", json={part: REQUEST[part]})).status_code == 200
+
+
+async def test_log_record_has_ids_and_times_and_no_content(http: httpx2.AsyncClient) -> None:
+    with capture_logs() as records:
+        await http.post("/generate-lora", json=REQUEST, headers={"x-request-id": "abc-1"})
+        await http.post("/generate-lora", json={"description": "CRASH secret"})
+    record = next(record for record in records if record["event"] == "request")
+    assert record["status"] == 200
+    assert record["milliseconds"] > 0
+    text = repr(records)
+    for secret in ("Sort each mail", "parcel", "find_order", "one word", "secret", "delivery"):
+        assert secret not in text
+
+
+async def test_metrics_count_requests_batches_and_cache_hits(http: httpx2.AsyncClient) -> None:
+    for _ in range(3):
+        await http.post("/generate-lora", json=REQUEST)
+    metrics = (await http.get("/metrics")).text
+    for line in (
+        'loragen_requests_total{code="200",protocol="http",route="/generate-lora"} 3.0',
+        'loragen_generations_total{source="cache"} 2.0',
+        'loragen_generations_total{source="model"} 1.0',
+        "loragen_batch_size_sum 1.0",
+        "loragen_queue_depth 0.0",
+        "loragen_queue_seconds_count 1.0",
+        "loragen_generate_seconds_count 1.0",
+        "loragen_assemble_seconds_count 1.0",
+        "loragen_rejections_total 0.0",
+    ):
+        assert line in metrics.splitlines()
+
+
+async def test_generators_are_listed_with_what_a_client_must_know(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    (entry,) = (await http.get("/generators")).json()["generators"]
+    assert entry["id"] == "fake"
+    assert entry["default"]
+    assert entry["max_prompt_tokens"] == generator.info.max_prompt_tokens
+    assert entry["bank"] == {
+        "digest": generator.bank.digest,
+        "bytes": len(generator.bank.data),
+        "link": "/generators/fake/bank",
+    }

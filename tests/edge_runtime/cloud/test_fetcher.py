@@ -1,0 +1,215 @@
+"""The HTTP adapter against a server that misbehaves."""
+
+from collections.abc import AsyncIterator
+from email.utils import formatdate
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from edge_runtime.cloud.fetcher import HttpFetcher
+from edge_runtime.errors import (
+    CloudStatusError,
+    CloudUnreachableError,
+    DownloadError,
+    IntegrityError,
+    OutputError,
+    TooLongError,
+    UpdateError,
+)
+from tests.edge_runtime.fake_cloud import GENERATOR_ID, FakeCloud
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+async def fetcher(cloud: FakeCloud) -> AsyncIterator[HttpFetcher]:
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=20.0) as client:
+        yield HttpFetcher(client, deadline_seconds=30.0, now=lambda: NOW)
+
+
+async def test_unchanged_channel_is_not_sent_again(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
+    cloud.publish(cloud.make("router"))
+    first = await fetcher.fetch_channel("default", None)
+    assert first.document is not None
+    again = await fetcher.fetch_channel("default", first.etag)
+    assert again.document is None
+    cloud.publish(cloud.make("other", 1))
+    assert (await fetcher.fetch_channel("default", again.etag)).document is not None
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 410, 429, 500, 502, 503])
+async def test_status_is_kept_in_the_error(cloud: FakeCloud, fetcher: HttpFetcher, status: int) -> None:
+    cloud.fail("/channels/", status=status, headers={"Location": "http://127.0.0.1:1/"})
+    with pytest.raises(CloudStatusError) as caught:
+        await fetcher.fetch_channel("default", None)
+    assert caught.value.status == status
+    assert caught.value.retry_after_seconds is None
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("17", 17.0), (formatdate(NOW + 40, usegmt=True), 40.0)])
+async def test_retry_after_is_read_in_both_forms(
+    cloud: FakeCloud, fetcher: HttpFetcher, header: str, seconds: float
+) -> None:
+    cloud.fail("/channels/", status=503, headers={"Retry-After": header})
+    with pytest.raises(CloudStatusError) as caught:
+        await fetcher.fetch_channel("default", None)
+    assert caught.value.retry_after_seconds == seconds
+
+
+async def test_cloud_that_hangs_up_or_does_not_listen_is_unreachable(fetcher: HttpFetcher, cloud: FakeCloud) -> None:
+    cloud.fail("/channels/", hang_up=True)
+    with pytest.raises(CloudUnreachableError):
+        await fetcher.fetch_channel("default", None)
+    async with httpx2.AsyncClient(base_url="http://127.0.0.1:9", timeout=1.0) as client:
+        with pytest.raises(CloudUnreachableError):
+            await HttpFetcher(client, 1.0, lambda: NOW).fetch_channel("default", None)
+
+
+async def test_slow_cloud_is_given_up(cloud: FakeCloud) -> None:
+    cloud.publish(cloud.make("router"))
+    cloud.fail("/channels/", delay_seconds=1.0)
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=0.1) as client:
+        with pytest.raises(CloudUnreachableError, match="in time"):
+            await HttpFetcher(client, 5.0, lambda: NOW).fetch_channel("default", None)
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=5.0) as client:
+        with pytest.raises(CloudUnreachableError, match="in time"):
+            await HttpFetcher(client, 0.1, lambda: NOW).fetch_channel("default", None)
+
+
+async def test_endless_body_is_cut_at_its_limit(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/recipes/", change=lambda data: data * 50)
+    with pytest.raises(TooLongError):
+        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+    cloud.fail("/bundles/", change=lambda data: data * 50)
+    with pytest.raises(TooLongError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+async def test_compressed_body_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
+    """A kilobyte could unfold to gigabytes; we ask for bodies as they are and take no others."""
+    cloud.publish(cloud.make("router"))
+    cloud.fail("/channels/", headers={"Content-Encoding": "gzip"})
+    with pytest.raises(DownloadError, match="gzip"):
+        await fetcher.fetch_channel("default", None)
+
+
+async def test_short_recipe_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/recipes/", change=lambda data: data[:-1])
+    with pytest.raises(DownloadError):
+        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+    cloud.heal()
+    cloud.fail("/recipes/", cut_after=10)
+    with pytest.raises(DownloadError):
+        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+
+
+async def test_changed_recipe_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/recipes/", change=lambda data: data[:-1] + bytes([data[-1] ^ 128]))
+    with pytest.raises(IntegrityError):
+        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+
+
+async def test_download_cut_again_and_again_is_resumed(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:
+    """Each attempt goes on where the one before was cut, and the whole has the announced digest."""
+    wanted = cloud.make("router")
+    step = wanted.bundle_bytes // 4 + 1
+    cloud.fail("/bundles/", cut_after=step)
+    await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == cloud.bundles[wanted.bundle_id]
+    ranges = [headers.get("Range") for path, headers in cloud.requests]
+    assert ranges == [None, *(f"bytes={count * step}-" for count in (1, 2, 3))]
+
+
+async def test_download_resumes_in_a_later_attempt(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/bundles/", cut_after=1_000, times=1)
+    cloud.fail("/bundles/", status=503, times=1)
+    with pytest.raises(CloudStatusError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert cloud.requests[-1][1]["Range"] == "bytes=1000-"
+    assert (tmp_path / "b").read_bytes() == cloud.bundles[wanted.bundle_id]
+
+
+async def test_download_that_gets_nowhere_ends(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/bundles/", cut_after=0)
+    with pytest.raises(UpdateError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert len(cloud.requests) == 1
+
+
+async def test_partial_file_of_other_bytes_is_thrown_away(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path
+) -> None:
+    """What an earlier attempt left is trusted only through the digest of the whole."""
+    wanted = cloud.make("router")
+    (tmp_path / f"{wanted.bundle_id}.part").write_bytes(b"x" * 500)
+    with pytest.raises(IntegrityError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == cloud.bundles[wanted.bundle_id]
+
+
+@pytest.mark.parametrize("extra", [b"", b"too much"])
+async def test_partial_file_that_is_whole_or_too_long(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path, extra: bytes
+) -> None:
+    wanted = cloud.make("router")
+    (tmp_path / f"{wanted.bundle_id}.part").write_bytes(cloud.bundles[wanted.bundle_id] + extra)
+    await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == cloud.bundles[wanted.bundle_id]
+    assert not (tmp_path / f"{wanted.bundle_id}.part").exists()
+
+
+async def test_server_without_ranges_starts_the_download_anew(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    (tmp_path / f"{wanted.bundle_id}.part").write_bytes(b"y" * 700)
+    cloud.ranges = False
+    await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == cloud.bundles[wanted.bundle_id]
+
+
+async def test_bank_over_the_limit_is_refused_before_it_comes(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path
+) -> None:
+    with pytest.raises(TooLongError, match="announces"):
+        await fetcher.download_bank(GENERATOR_ID, cloud.bank.digest, 1_000, tmp_path / "bank")
+    assert not (tmp_path / f"{cloud.bank.digest}.part").exists()
+    await fetcher.download_bank(GENERATOR_ID, cloud.bank.digest, len(cloud.bank_bytes), tmp_path / "bank")
+    assert (tmp_path / "bank").read_bytes() == cloud.bank_bytes
+
+
+async def test_unwritable_destination_is_an_output_error(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "file" / "b")
+
+
+@pytest.mark.parametrize("etag", ['"\xe9"', '"' + "x" * 10_000 + '"'])
+async def test_etag_that_cannot_be_sent_back_is_forgotten(cloud: FakeCloud, fetcher: HttpFetcher, etag: str) -> None:
+    cloud.publish(cloud.make("router"))
+    cloud.fail("/channels/", headers={"ETag": etag})
+    first = await fetcher.fetch_channel("default", None)
+    assert first.etag is None
+    assert (await fetcher.fetch_channel("default", first.etag)).document == first.document
+
+
+async def test_deadline_is_for_a_download_with_all_its_resumes(cloud: FakeCloud, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/bundles/", cut_after=wanted.bundle_bytes // 4 + 1, delay_seconds=0.5)
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=20.0) as client:
+        with pytest.raises(CloudUnreachableError):
+            await HttpFetcher(client, 1.2, lambda: NOW).download_bundle(
+                wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b"
+            )

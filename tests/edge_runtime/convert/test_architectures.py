@@ -1,0 +1,41 @@
+"""Configurations written by transformers 5 and by earlier versions describe the same model."""
+
+import numpy as np
+import pytest
+import transformers
+
+from edge_runtime.convert.architectures import describe
+from tests.edge_runtime.tiny_models import llama_config
+
+LLAMA_3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+
+
+def older(config: dict, **keys: object) -> dict:
+    return {key: value for key, value in config.items() if key not in ("rope_parameters", "layer_types")} | keys
+
+
+@pytest.mark.parametrize("kind_key", ["type", "rope_type"])
+def test_rope_scaling_of_an_older_llama(kind_key):
+    new = llama_config(rope_parameters={"rope_type": "llama3", "rope_theta": 500_000.0, **LLAMA_3}).to_dict()
+    old = older(new, rope_theta=500_000.0, rope_scaling={kind_key: "llama3", **LLAMA_3})
+    expected, found = describe(new), describe(old)
+    assert found.metadata == expected.metadata
+    assert np.array_equal(found.rope_factors, expected.rope_factors)
+
+
+def test_gemma_3_as_older_transformers_wrote_it_is_the_same_model():
+    new = transformers.Gemma3TextConfig(
+        vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=7, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, query_pre_attn_scalar=32, sliding_window=16,
+    ).to_dict()  # fmt: skip
+    old = older(new, rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling=None, sliding_window_pattern=6)
+    assert describe(old).metadata == describe(new).metadata
+
+
+def test_scale_and_window_of_a_large_gemma_2():
+    """llama.cpp scales the attention of the 27B model by its width: 4608 / 32 heads = 144, with heads of 128."""
+    config = transformers.Gemma2Config(
+        hidden_size=4608, num_hidden_layers=46, num_attention_heads=32, num_key_value_heads=16, head_dim=128,
+        query_pre_attn_scalar=144,
+    ).to_dict()  # fmt: skip
+    assert describe(config).name == "gemma2"

@@ -1,0 +1,96 @@
+"""What the tests of the contract share: the golden files, the plain reference, and makers of small values."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from loragen.contract.bank import Bank, BankHeader, Mix, write_bank
+from loragen.contract.bundle import TARGETS, Bundle, BundleHeader
+from loragen.contract.lora import EdgeShape, Lora
+
+GOLDEN = Path(__file__).parent / "golden"
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """golden/reference.py, which knows nothing of `contract`."""
+    spec = importlib.util.spec_from_file_location("golden_reference", GOLDEN / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def bank_header(shape: EdgeShape, *, groups: int, experts: int, rank: int, alpha: float, mix: Mix) -> BankHeader:
+    return BankHeader("test", "test/edge", DIGEST, shape, groups, experts, rank, alpha, mix)
+
+
+@pytest.fixture(scope="session")
+def make_bank(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bank]:
+    """Writes and opens a bank of random experts; `tensors` replaces some of them."""
+
+    def make(
+        shape: EdgeShape,
+        *,
+        groups: int = 1,
+        experts: int = 3,
+        rank: int = 2,
+        alpha: float = 16.0,
+        mix: Mix = "parameters",
+        seed: int = 0,
+        scale: float = 0.5,
+        tensors: dict[str, np.ndarray] | None = None,
+    ) -> Bank:
+        header = bank_header(shape, groups=groups, experts=experts, rank=rank, alpha=alpha, mix=mix)
+        rng = np.random.default_rng(seed)
+        values = {
+            name: (rng.standard_normal(spec.shape) * scale).astype(np.float16)
+            for name, spec in header.tensor_specs().items()
+        }
+        path = tmp_path_factory.mktemp("bank") / "bank.safetensors"
+        write_bank(path, header, values | (tensors or {}))
+        return Bank.open(path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Bundle]:
+    """Makes a bundle of random factors."""
+
+    def make(shape: EdgeShape, *, rank: int = 2, alpha: float = 4.0, seed: int = 0, scale: float = 0.1) -> Bundle:
+        rng = np.random.default_rng(seed)
+
+        def numbers(*size: int) -> np.ndarray:
+            return (rng.standard_normal(size) * scale).astype(np.float16)
+
+        factors = {}
+        for layer, projection in shape.blocks():
+            width_in, width_out = shape.in_out(projection)
+            factors[layer, projection] = (numbers(rank, width_in), numbers(width_out, rank))
+        header = BundleHeader(
+            generator_id="test",
+            generator_digest=DIGEST,
+            edge_model_id="test/edge",
+            edge_model_digest=DIGEST,
+            layers=shape.layers,
+            rank=rank,
+            alpha=alpha,
+            targets=TARGETS,
+            gates_digest=DIGEST,
+            prompt_tokens=100,
+        )
+        return Bundle(header, Lora(shape, rank, alpha, factors))
+
+    return make

@@ -1,0 +1,241 @@
+"""Assembly: the bits of the plain reference, on every machine, whatever the processor does with subnormal numbers."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loragen.contract.assembly import assemble, build_bundle
+from loragen.contract.bank import Bank, Mix
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
+from loragen.contract.lora import EdgeShape
+from loragen.contract.names import PROJECTIONS
+from loragen.contract.recipe import Recipe, canonical_gates, gates_digest, parse_recipe
+
+SHAPE = EdgeShape(layers=2, hidden=3, intermediate=5)
+EXPERTS, RANK = 3, 2
+
+# Zeros, plain gates and ones whose products are subnormal; apart from them, lists that mostly overflow.
+PLAIN = st.just(0.0) | st.floats(-2, 2, width=32) | st.floats(-(2.0**-110), 2.0**-110, width=32)
+GATES = st.one_of(
+    st.lists(PLAIN, min_size=18, max_size=18),
+    st.lists(st.floats(-70_000, 70_000, width=32), min_size=18, max_size=18),
+    st.lists(st.floats(width=32), min_size=18, max_size=18),
+)
+
+
+def reference_factors(reference: ModuleType, bank: Bank, gates: np.ndarray) -> dict[tuple[int, str], list[list[float]]]:
+    """The factors of every projection as flat lists, by the loops of golden/reference.py."""
+    blocks = max(1, int((gates != 0).sum(axis=2).max()))
+    result = {}
+    for layer, projection in SHAPE.blocks():
+        group = PROJECTIONS.index(projection) if gates.shape[1] == 3 else 0
+        chosen = [float(gate) for gate in gates[layer, group]]
+        a, b = (experts.astype(np.float64).tolist() for experts in bank.factors(layer, projection))
+        if bank.header.mix == "parameters":
+            pair = [reference.mix_parameters(chosen, [reference.flat(expert) for expert in side]) for side in (a, b)]
+        else:
+            pair = [reference.flat(rows) for rows in reference.mix_deltas(chosen, a, b, blocks)]
+        result[layer, projection] = pair
+    return result
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@given(values=GATES)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_assembly_has_the_bits_of_the_plain_loops(
+    make_bank: Callable[..., Bank], reference: ModuleType, mix: Mix, groups: int, values: list[float]
+) -> None:
+    """numpy against scalar loops for any gates; where the loops overflow float16, assembly refuses."""
+    bank = make_bank(SHAPE, groups=groups, experts=EXPERTS, rank=RANK, mix=mix)
+    raw = np.array(values[: 6 * groups], np.float32).reshape(2, groups, EXPERTS)
+    if not np.isfinite(raw).all():
+        with pytest.raises(NonFiniteError):
+            assemble(bank, raw)
+        return
+    try:
+        expected = reference_factors(reference, bank, canonical_gates(raw))
+    except OverflowError:
+        with pytest.raises(NonFiniteError):
+            assemble(bank, raw)
+        return
+    lora = assemble(bank, raw)
+    for block, (a, b) in lora.factors.items():
+        for factor, numbers in zip((a, b), expected[block], strict=True):
+            assert factor.tobytes() == np.array(numbers, np.float16).tobytes()
+
+
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+def test_assembly_ignores_flushing_of_subnormals(golden: Path, make_bank: Callable[..., Bank], mix: Mix) -> None:
+    """torch can switch a thread to flush subnormal numbers; the bundle stays the same."""
+    tiny = np.array([[[1e-38, -1e-36, 3e-39]], [[-1e-40, 0.5, -2e-38]]], np.float32)
+    bank = make_bank(SHAPE, mix=mix, scale=1e-4)
+    golden_bank = Bank.open(golden / f"bank-1-{mix}.safetensors")
+    recipe = parse_recipe((golden / f"recipe-1-{mix}.safetensors").read_bytes())
+
+    def everything() -> list[bytes]:
+        factors = assemble(bank, tiny).factors.values()
+        return [build_bundle(golden_bank, recipe), *(factor.tobytes() for pair in factors for factor in pair)]
+
+    expected = everything()
+    assert torch.set_flush_denormal(True)
+    try:
+        assert np.float32(1e-30) * np.float32(1e-10) == 0
+        assert everything() == expected
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(
+    ("gate", "number"),
+    [(2.0**-11 + 2.0**-30, 1.0), (float.fromhex("0x1.ff901cp-12"), 1 + 2.0**-10)],
+    ids=["sums are rounded to float32", "products are rounded to float32"],
+)
+def test_no_operation_keeps_more_than_float32(make_bank: Callable[..., Bank], gate: float, number: float) -> None:
+    """1 + gate * number is 1.0 in float16; sums in float64, or a fused multiply and add, would give the next number."""
+    bank = make_bank(
+        EdgeShape(layers=1, hidden=1, intermediate=1),
+        experts=2,
+        rank=1,
+        tensors={"layers.0.up.A": np.array([1.0, number], np.float16).reshape(2, 1, 1)},
+    )
+    exact = Fraction(1) + Fraction(float(np.float32(gate))) * Fraction(number)
+    assert exact > 1 + Fraction(1, 2**11)  # more than half way to the next number
+    lora = assemble(bank, np.array([[[1.0, gate]]], np.float32))
+    assert lora.factors[0, "up"][0][0, 0] == 1.0
+
+
+def test_parameters_keep_the_rank_and_mix_both_factors(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(SHAPE, alpha=8.0)
+    gates = np.array([[[0.5, 0, 0.25]], [[0, 1, 0]]], np.float32)
+    lora = assemble(bank, gates)
+    assert (lora.rank, lora.alpha, lora.scale) == (RANK, 8.0, 4.0)
+    for (layer, projection), pair in lora.factors.items():
+        for factor, experts in zip(pair, bank.factors(layer, projection), strict=True):
+            expected = np.tensordot(gates[layer, 0].astype(np.float64), experts.astype(np.float64), axes=1)
+            np.testing.assert_allclose(factor, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_deltas_add_up_exactly_by_concatenation(make_bank: Callable[..., Bank]) -> None:
+    """scale * B @ A of the result is the gated sum of the experts' deltas, for every (layer, group)."""
+    bank = make_bank(SHAPE, groups=3, mix="deltas", alpha=8.0)
+    gates = np.array(
+        [[[0.5, 0, 0.25], [0, 1, 0], [0, 0, 0]], [[0, -1, 0], [0.5, 0, 0.5], [0.25, 0.5, 0]]],
+        np.float32,
+    )
+    lora = assemble(bank, gates)
+    assert (lora.rank, lora.alpha, lora.scale) == (2 * RANK, 16.0, 4.0)
+    for (layer, projection), (a, b) in lora.factors.items():
+        experts_a, experts_b = (experts.astype(np.float64) for experts in bank.factors(layer, projection))
+        weights = gates[layer, PROJECTIONS.index(projection)].astype(np.float64)
+        expected = 4.0 * np.einsum("n,nor,nri->oi", weights, experts_b, experts_a)
+        np.testing.assert_allclose(4.0 * b.astype(np.float64) @ a.astype(np.float64), expected, atol=1e-2)
+
+
+def test_deltas_of_no_gates_are_a_lora_of_zeros(make_bank: Callable[..., Bank]) -> None:
+    lora = assemble(make_bank(SHAPE, mix="deltas"), np.zeros((2, 1, 3), np.float32))
+    assert lora.rank == RANK
+    assert not any(factor.any() for pair in lora.factors.values() for factor in pair)
+
+
+def test_decimal_alpha_keeps_its_scale(make_bank: Callable[..., Bank]) -> None:
+    """3 * 0.1 is not 0.3 in binary; the header still says 0.3."""
+    lora = assemble(make_bank(SHAPE, mix="deltas", alpha=0.1), np.ones((2, 1, 3), np.float32))
+    assert (lora.rank, lora.alpha) == (3 * RANK, 0.3)
+
+
+def test_expert_with_gate_zero_is_not_read(golden: Path, tmp_path: Path) -> None:
+    """0 * NaN would be NaN: an expert that was not chosen cannot spoil the sum."""
+    data = bytearray((golden / "bank-1-parameters.safetensors").read_bytes())
+    data[-2:] = b"\x00\x7e"  # the last number of the last expert
+    (tmp_path / "bank").write_bytes(data)
+    bank = Bank.open(tmp_path / "bank")
+    assemble(bank, np.array([[[1, 1, 0]], [[1, 1, 0]]], np.float32))
+    with pytest.raises(NonFiniteError, match="layer 1 up B"):
+        assemble(bank, np.array([[[1, 1, 0]], [[1, 1, 1]]], np.float32))
+
+
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+def test_overflow_of_float16_is_refused(make_bank: Callable[..., Bank], mix: Mix) -> None:
+    gates = np.full((2, 1, 3), 3e38, np.float32)
+    with pytest.raises(NonFiniteError, match="layer 0 gate"):
+        assemble(make_bank(SHAPE, mix=mix), gates)
+
+
+@pytest.mark.parametrize(
+    ("gates", "error"),
+    [
+        (np.ones((2, 1, 4), np.float32), MismatchError),
+        (np.ones((3, 1, 3), np.float32), MismatchError),
+        (np.ones((2, 3, 3), np.float32), MismatchError),
+        (np.ones((2, 2, 3), np.float32), FormatError),
+        (np.ones((2, 3), np.float32), FormatError),
+        (np.ones((2, 1, 3), np.float64), FormatError),
+        (np.ones((2, 1, 2000), np.float32), LimitError),
+        (np.full((2, 1, 3), np.nan, np.float32), NonFiniteError),
+        (np.full((2, 1, 3), -np.inf, np.float32), NonFiniteError),
+    ],
+)
+def test_gates_that_do_not_fit_are_refused(
+    make_bank: Callable[..., Bank], gates: np.ndarray, error: type[ContractError]
+) -> None:
+    with pytest.raises(error):
+        assemble(make_bank(SHAPE), gates)
+
+
+def test_deltas_beyond_the_rank_limit_are_refused(make_bank: Callable[..., Bank]) -> None:
+    """520 chosen experts of rank 2 would be a LoRA of rank 1,040."""
+    shape = EdgeShape(layers=1, hidden=1, intermediate=1)
+    bank = make_bank(shape, experts=520, mix="deltas")
+    with pytest.raises(LimitError, match="1040"):
+        assemble(bank, np.ones((1, 1, 520), np.float32))
+
+
+def test_deltas_beyond_the_size_of_a_bundle_are_refused(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loragen.contract.bundle.MAX_BUNDLE_BYTES", 1000)
+    with pytest.raises(LimitError, match="bundle"):
+        assemble(make_bank(SHAPE, mix="deltas"), np.ones((2, 1, 3), np.float32))
+
+
+@pytest.mark.parametrize("field", ["generator_id", "bank_digest", "edge_model_id", "edge_model_digest"])
+def test_recipe_of_something_else_is_refused(make_bank: Callable[..., Bank], field: str) -> None:
+    bank = make_bank(SHAPE)
+    fields = {
+        "generator_id": bank.header.generator_id,
+        "generator_digest": "c" * 64,
+        "bank_digest": bank.digest,
+        "edge_model_id": bank.header.edge_model_id,
+        "edge_model_digest": bank.header.edge_model_digest,
+    }
+    gates = np.ones((2, 1, 3), np.float32)
+    recipe = Recipe(**fields, prompt_tokens=5, gates=gates)
+    header = parse_bundle(build_bundle(bank, recipe)).header
+    assert (header.generator_digest, header.prompt_tokens, header.gates_digest) == ("c" * 64, 5, gates_digest(gates))
+    other = Recipe(**(fields | {field: "d" * 64}), prompt_tokens=5, gates=gates)
+    with pytest.raises(MismatchError, match=field.replace("_", " ")):
+        build_bundle(bank, other)
+
+
+def test_gates_of_equal_meaning_have_one_digest_and_shape_counts() -> None:
+    gates = np.array([[[0.0, 1.0, 1e-40]]], np.float32)
+    assert gates_digest(gates) == gates_digest(np.array([[[-0.0, 1.0, 0.0]]], np.float32))
+    assert gates_digest(np.ones((1, 3, 2), np.float32)) != gates_digest(np.ones((2, 3, 1), np.float32))
+
+
+def test_canonical_gates_are_a_copy_that_cannot_be_written() -> None:
+    gates = np.array([[[1e-40, -1.0]]], np.float32)
+    canonical = canonical_gates(gates)
+    assert canonical.tolist() == [[[0.0, -1.0]]]
+    assert gates[0, 0, 0] != 0
+    with pytest.raises(ValueError, match="read-only"):
+        canonical[0, 0, 0] = 1

@@ -1,0 +1,69 @@
+"""Files appear whole or not at all."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from loragen.contract.atomic import atomic_path, write_atomic
+
+
+def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failing_body_keeps_the_old_file_and_removes_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_atomic(path, b"old")
+
+    def fill_the_disk() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "disk full")
+
+    with pytest.raises(OSError, match="full"):
+        fill_the_disk()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failing_rename_removes_the_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "directory"
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_atomic(path, b"x")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync of the file, rename, fsync of the directory, in this order."""
+    events: list[str] = []
+    path = tmp_path / "state"
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real_fsync(descriptor)
+        kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        events.append(f"{kind}, named: {path.exists()}")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(path, b"x")
+    assert events == ["file, named: False", "directory, named: True"]
+
+
+def test_new_file_follows_the_umask(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "ours", b"")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_longest_file_name_still_has_room_for_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    write_atomic(path, b"x")
+    assert path.read_bytes() == b"x"

@@ -1,0 +1,398 @@
+"""Hostile files: each is refused with the right error, and before memory is taken for what it announces."""
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loragen.contract.bank import Bank
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.channel import parse_channel
+from loragen.contract.container import TensorSpec, encode_header
+from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError, VersionError
+from loragen.contract.limits import MAX_HEADER_BYTES
+from loragen.contract.recipe import parse_recipe
+
+Header = dict[str, Any]
+Edit = Callable[[Header], None]
+
+GATE_A = "base_model.model.model.layers.0.mlp.gate_proj.lora_A.weight"
+GATE_B = "base_model.model.model.layers.0.mlp.gate_proj.lora_B.weight"
+KINDS = ("bundle", "recipe", "bank")
+
+
+@pytest.fixture
+def parse(tmp_path: Path) -> Callable[[str, bytes], object]:
+    """Parses the bytes of a file of the named kind."""
+
+    def run(kind: str, data: bytes) -> object:
+        if kind == "bank":
+            (tmp_path / "bank").write_bytes(data)
+            return Bank.open(tmp_path / "bank")
+        return parse_bundle(data) if kind == "bundle" else parse_recipe(data)
+
+    return run
+
+
+@pytest.fixture
+def golden_bytes(golden: Path) -> Callable[[str], bytes]:
+    return lambda kind: (golden / f"{kind}-1-parameters.safetensors").read_bytes()
+
+
+def split(data: bytes) -> tuple[Header, bytes]:
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), data[end:]
+
+
+def framed(header: bytes, data: bytes) -> bytes:
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def canonical(header: Header, data: bytes) -> bytes:
+    return framed(json.dumps(header, sort_keys=True, separators=(",", ":")).encode(), data)
+
+
+def metadata(**fields: str) -> Edit:
+    """Replaces header fields; `__` in a keyword stands for a dot."""
+
+    def edit(header: Header) -> None:
+        header["__metadata__"] |= {f"loragen.{name.replace('__', '.')}": value for name, value in fields.items()}
+
+    return edit
+
+
+def tensor(name: str, **fields: object) -> Edit:
+    return lambda header: header[name].update(fields)
+
+
+def without(*path: str) -> Edit:
+    def edit(header: Header) -> None:
+        *parents, last = path
+        for parent in parents:
+            header = header[parent]
+        del header[last]
+
+    return edit
+
+
+FRAMES: dict[str, tuple[Callable[[bytes], bytes], type[ContractError]]] = {
+    "empty": (lambda _: b"", FormatError),
+    "shorter than the prefix": (lambda data: data[:7], FormatError),
+    "prefix only": (lambda data: data[:8], FormatError),
+    "half of the header": (lambda data: data[:100], FormatError),
+    "last byte missing": (lambda data: data[:-1], FormatError),
+    "one byte more": (lambda data: data + b"\0", FormatError),
+    "header of 2**64 - 1 bytes": (lambda data: b"\xff" * 8 + data[8:], LimitError),
+    "header just over the limit": (lambda data: (MAX_HEADER_BYTES + 1).to_bytes(8, "little") + data[8:], LimitError),
+    "header longer than the file": (lambda data: (400_000).to_bytes(8, "little") + data[8:], FormatError),
+    "empty header": (lambda data: framed(b"", split(data)[1]), FormatError),
+    "header not JSON": (lambda data: framed(b"{]", split(data)[1]), FormatError),
+    "header a list": (lambda data: framed(b"[]", split(data)[1]), FormatError),
+    "header a number": (lambda data: framed(b"1" * 5000, split(data)[1]), FormatError),
+    "header not UTF-8": (lambda data: data.replace(b"golden", b"gold\xff\xfe"), FormatError),
+    "header nested 100,000 deep": (lambda data: framed(b"[" * 100_000, split(data)[1]), FormatError),
+    "header objects nested 50,000 deep": (lambda data: framed(b'{"a":' * 50_000, split(data)[1]), FormatError),
+    "white space in the header": (
+        lambda data: framed(json.dumps(split(data)[0]).encode(), split(data)[1]),
+        FormatError,
+    ),
+    "keys not sorted": (
+        lambda data: framed(
+            json.dumps(dict(reversed(split(data)[0].items())), separators=(",", ":")).encode(), split(data)[1]
+        ),
+        FormatError,
+    ),
+    "padding of eight more spaces": (
+        lambda data: framed(data[8 : -len(split(data)[1])] + b" " * 8, split(data)[1]),
+        FormatError,
+    ),
+    "a key twice": (
+        lambda data: framed(
+            data[8 : -len(split(data)[1])]
+            .rstrip()
+            .replace(b'{"__metadata__":{', b'{"__metadata__":{},"__metadata__":{', 1),
+            split(data)[1],
+        ),
+        FormatError,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("attack", FRAMES)
+def test_broken_frame_is_refused(
+    parse: Callable[[str, bytes], object], golden_bytes: Callable[[str], bytes], kind: str, attack: str
+) -> None:
+    damage, error = FRAMES[attack]
+    with pytest.raises(error):
+        parse(kind, damage(golden_bytes(kind)))
+
+
+COMMON_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
+    "no metadata": (without("__metadata__"), FormatError),
+    "metadata not an object": (lambda header: header.update(__metadata__=[]), FormatError),
+    "metadata with a number": (lambda header: header["__metadata__"].update({"loragen.rank": 2}), FormatError),
+    "of another kind": (metadata(format="adapter"), FormatError),
+    "of no kind": (without("__metadata__", "loragen.format"), FormatError),
+    "version 2": (metadata(version="2"), VersionError),
+    "version 01": (metadata(version="01"), VersionError),
+    "no version": (without("__metadata__", "loragen.version"), VersionError),
+    "unknown field": (metadata(created="today"), FormatError),
+    "missing field": (without("__metadata__", "loragen.edge_model.id"), FormatError),
+    "generator named by a path": (metadata(generator__id="../../etc/passwd"), FormatError),
+    "generator named by a dotted path": (metadata(generator__id="a..b"), FormatError),
+    "generator in upper case": (metadata(generator__id="Golden"), FormatError),
+    "generator with a line feed": (metadata(generator__id="golden\n"), FormatError),
+    "generator with a null byte": (metadata(generator__id="gol\0den"), FormatError),
+    "generator of a lone surrogate": (metadata(generator__id="\ud800"), FormatError),
+    "model named by a path": (metadata(edge_model__id="/etc/passwd"), FormatError),
+    "model named by a parent": (metadata(edge_model__id="../edge"), FormatError),
+    "model with two slashes": (metadata(edge_model__id="a/b/c"), FormatError),
+    "digest in upper case": (metadata(edge_model__digest="B" * 64), FormatError),
+    "digest too short": (metadata(edge_model__digest="b" * 63), FormatError),
+    "digest empty": (metadata(edge_model__digest=""), FormatError),
+    "a tensor more": (
+        lambda header: header.update(x={"dtype": "F16", "shape": [1], "data_offsets": [0, 2]}),
+        FormatError,
+    ),
+    "a tensor that is a list": (lambda header: header.update(x=[]), FormatError),
+    "too many tensors": (lambda header: header.update({f"t{i}": {} for i in range(2000)}), LimitError),
+}
+
+EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
+    "bundle": {
+        "no foreign format": (without("__metadata__", "format"), FormatError),
+        "another foreign format": (lambda header: header["__metadata__"].update(format="np"), FormatError),
+        "first tensor missing": (without(GATE_A), FormatError),
+        "tensor outside the layers": (
+            lambda header: header.update({GATE_A.replace(".0.", ".9."): header.pop(GATE_A)}),
+            FormatError,
+        ),
+        "tensor named by a path": (lambda header: header.update({"../../" + GATE_A: header.pop(GATE_A)}), FormatError),
+        "B transposed": (tensor(GATE_B, shape=[2, 6]), FormatError),
+        "A of another rank": (tensor(GATE_A, shape=[4, 2]), FormatError),
+        "A flat": (tensor(GATE_A, shape=[8]), FormatError),
+        "A of four dimensions": (tensor(GATE_A, shape=[1, 1, 2, 4]), LimitError),
+        "A of no numbers": (tensor(GATE_A, shape=[0, 4]), FormatError),
+        "A of a negative size": (tensor(GATE_A, shape=[-2, -4]), FormatError),
+        "A of a fraction": (tensor(GATE_A, shape=[2.0, 4]), FormatError),
+        "A of true": (tensor(GATE_A, shape=[True, 8]), FormatError),
+        "A of 2**32 numbers": (tensor(GATE_A, shape=[2, 2**32]), LimitError),
+        "A larger than the file": (tensor(GATE_A, shape=[2, 2**31]), FormatError),
+        "A in float64": (tensor(GATE_A, dtype="F64"), FormatError),
+        "A in bfloat16": (tensor(GATE_A, dtype="BF16"), FormatError),
+        "A without dtype": (without(GATE_A, "dtype"), FormatError),
+        "A where B is": (tensor(GATE_A, data_offsets=[16, 32]), FormatError),
+        "A behind the end": (tensor(GATE_A, data_offsets=[10**9, 10**9 + 16]), FormatError),
+        "A with a field more": (tensor(GATE_A, note="x"), FormatError),
+        "no layers": (metadata(layers="0"), FormatError),
+        "257 layers": (metadata(layers="257"), LimitError),
+        "fewer layers": (metadata(layers="1"), FormatError),
+        "layers of twenty digits": (metadata(layers="9" * 20), FormatError),
+        "layers with a sign": (metadata(layers="+2"), FormatError),
+        "layers in Arabic digits": (metadata(layers="٢"), FormatError),
+        "layers with a leading zero": (metadata(layers="02"), FormatError),
+        "rank of a thousand": (metadata(rank="1000"), FormatError),
+        "rank over the limit": (metadata(rank="1025"), LimitError),
+        "alpha not a number": (metadata(alpha="nan"), FormatError),
+        "alpha infinite": (metadata(alpha="inf"), FormatError),
+        "alpha zero": (metadata(alpha="0"), FormatError),
+        "alpha negative": (metadata(alpha="-4"), FormatError),
+        "alpha in another form": (metadata(alpha="4.0"), FormatError),
+        "alpha with an exponent": (metadata(alpha="4e0"), FormatError),
+        "alpha too large": (metadata(alpha="65537"), LimitError),
+        "attention as target": (metadata(targets="q_proj,v_proj"), FormatError),
+        "targets in another order": (metadata(targets="up_proj,gate_proj,down_proj"), FormatError),
+        "prompt of too many tokens": (metadata(prompt_tokens="1048577"), LimitError),
+    },
+    "recipe": {
+        "gates under another name": (lambda header: header.update(gate=header.pop("gates")), FormatError),
+        "gates in float16": (tensor("gates", dtype="F16", shape=[2, 1, 6]), FormatError),
+        "gates of two dimensions": (tensor("gates", shape=[2, 3]), FormatError),
+        "two groups": (tensor("gates", shape=[1, 2, 3]), FormatError),
+        "gates larger than the file": (tensor("gates", shape=[2**31, 1, 2**31]), FormatError),
+        "bank digest not a digest": (metadata(bank__digest="bank"), FormatError),
+    },
+    "bank": {
+        "unknown mix": (metadata(mix="product"), FormatError),
+        "two groups": (metadata(groups="2"), FormatError),
+        "more experts": (metadata(experts="4"), FormatError),
+        "experts over the limit": (metadata(experts="1025"), LimitError),
+        "another width": (metadata(edge_model__hidden="8"), FormatError),
+        "width over the limit": (metadata(edge_model__hidden="65537"), LimitError),
+        "terabytes of experts": (
+            metadata(
+                edge_model__hidden="65536", edge_model__intermediate="262144", experts="1024", rank="1024", layers="256"
+            ),
+            LimitError,
+        ),
+        "tensor missing": (without("layers.1.up.A"), FormatError),
+    },
+}
+EDIT_CASES = [(kind, name) for kind in KINDS for name in (*COMMON_EDITS, *EDITS[kind])]
+
+
+@pytest.mark.parametrize(("kind", "attack"), EDIT_CASES)
+def test_edited_header_is_refused(
+    parse: Callable[[str, bytes], object], golden_bytes: Callable[[str], bytes], kind: str, attack: str
+) -> None:
+    """The header is canonical JSON again after the edit, so that what it says is what is refused."""
+    edit, error = (COMMON_EDITS | EDITS[kind])[attack]
+    header, data = split(golden_bytes(kind))
+    edit(header)
+    with pytest.raises(error) as raised:
+        parse(kind, canonical(header, data))
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "number", [b"\x00\x7e", b"\x01\xfc", b"\x00\x7c", b"\x00\xfc"], ids=["nan", "-nan", "inf", "-inf"]
+)
+@pytest.mark.parametrize("position", [0, -2])
+def test_bundle_with_a_number_that_is_not_finite_is_refused(
+    golden_bytes: Callable[[str], bytes], number: bytes, position: int
+) -> None:
+    header, data = split(golden_bytes("bundle"))
+    changed = bytearray(data)
+    changed[position : position + 2 or None] = number
+    with pytest.raises(NonFiniteError):
+        parse_bundle(canonical(header, bytes(changed)))
+
+
+@pytest.mark.parametrize(
+    ("gate", "error"),
+    [
+        (b"\x00\x00\xc0\x7f", NonFiniteError),
+        (b"\x00\x00\x80\x7f", NonFiniteError),
+        (b"\x00\x00\x80\xff", NonFiniteError),
+        (b"\x00\x00\x00\x80", FormatError),
+        (b"\x01\x00\x00\x00", FormatError),
+    ],
+    ids=["nan", "inf", "-inf", "negative zero", "subnormal"],
+)
+def test_recipe_with_a_gate_that_is_not_canonical_is_refused(
+    golden_bytes: Callable[[str], bytes], gate: bytes, error: type[ContractError]
+) -> None:
+    header, data = split(golden_bytes("recipe"))
+    with pytest.raises(error):
+        parse_recipe(canonical(header, gate + data[4:]))
+
+
+def test_bank_with_nan_is_found_by_verify_finite(
+    parse: Callable[[str, bytes], object], golden_bytes: Callable[[str], bytes]
+) -> None:
+    bank = parse("bank", golden_bytes("bank")[:-2] + b"\x00\x7e")
+    assert isinstance(bank, Bank)
+    with pytest.raises(NonFiniteError, match=r"layers\.1\.up\.B"):
+        bank.verify_finite()
+
+
+def test_bank_of_another_digest_is_refused(golden: Path) -> None:
+    path = golden / "bank-1-deltas.safetensors"
+    assert Bank.open(path, expected_digest=Bank.open(path).digest).header.mix == "deltas"
+    with pytest.raises(MismatchError, match="0" * 64):
+        Bank.open(path, expected_digest="0" * 64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_over_its_size_limit_is_refused(
+    parse: Callable[[str, bytes], object],
+    golden_bytes: Callable[[str], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    data = golden_bytes(kind)
+    monkeypatch.setattr(f"loragen.contract.{kind}.MAX_{kind.upper()}_BYTES", len(data) - 1)
+    with pytest.raises(LimitError, match=str(len(data))):
+        parse(kind, data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spec"),
+    [
+        ("bundle", GATE_A, TensorSpec("F16", (2**31, 2**31))),
+        ("recipe", "gates", TensorSpec("F32", (256, 3, 2**31))),
+        ("bank", "layers.0.gate.A", TensorSpec("F16", (1024, 1024, 2**31))),
+    ],
+    ids=KINDS,
+)
+def test_announced_sizes_take_no_memory(
+    parse: Callable[[str, bytes], object], golden_bytes: Callable[[str], bytes], kind: str, name: str, spec: TensorSpec
+) -> None:
+    """A header that announces terabytes, canonical and with offsets that agree, is refused within a megabyte."""
+    header, data = split(golden_bytes(kind))
+    fields = header.pop("__metadata__")
+    specs = {other: TensorSpec(entry["dtype"], tuple(entry["shape"])) for other, entry in header.items()}
+    attack = encode_header(kind, 1, fields, specs | {name: spec}) + data
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="bytes of tensors"):
+            parse(kind, attack)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def entry(**fields: object) -> Callable[[Header], None]:
+    return lambda document: document["specializations"][0].update(fields)
+
+
+CHANNEL_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
+    "of another format": (lambda document: document.update(format="list"), FormatError),
+    "version 2 of the format": (lambda document: document.update(format_version=2), VersionError),
+    "version as text": (lambda document: document.update(format_version="1"), VersionError),
+    "version as true": (lambda document: document.update(format_version=True), FormatError),
+    "a field more": (lambda document: document.update(note=""), FormatError),
+    "no name": (lambda document: document.pop("name"), FormatError),
+    "name of a path": (lambda document: document.update(name="../x"), FormatError),
+    "negative version": (lambda document: document.update(version=-1), FormatError),
+    "version beyond JSON": (lambda document: document.update(version=2**53), LimitError),
+    "version true": (lambda document: document.update(version=True), FormatError),
+    "version a fraction": (lambda document: document.update(version=7.0), FormatError),
+    "specializations an object": (lambda document: document.update(specializations={}), FormatError),
+    "a specialization of text": (lambda document: document.update(specializations=["x"]), FormatError),
+    "not sorted": (lambda document: document["specializations"].reverse(), FormatError),
+    "one name twice": (entry(name="parameters"), FormatError),
+    "specialization named by a path": (entry(name="a/../b"), FormatError),
+    "specialization named by a drive": (entry(name="c:\\x"), FormatError),
+    "specialization without a name": (entry(name=None), FormatError),
+    "bundle id by a path": (entry(bundle_id="../" + "0" * 61), FormatError),
+    "bundle of no bytes": (entry(bundle_bytes=0), FormatError),
+    "bundle over the limit": (entry(bundle_bytes=2**40), LimitError),
+    "recipe over the limit": (entry(recipe_bytes=2**40), LimitError),
+    "size as text": (entry(bundle_bytes="1"), FormatError),
+    "size as true": (entry(bundle_bytes=True), FormatError),
+    "specialization with a field more": (entry(url="http://example.com"), FormatError),
+    "too many specializations": (lambda document: document.update(specializations=[None] * 1025), LimitError),
+    "over the size limit": (lambda document: document.update(note="x" * 2**20), LimitError),
+}
+
+
+@pytest.mark.parametrize("attack", CHANNEL_EDITS)
+def test_edited_channel_is_refused(golden: Path, attack: str) -> None:
+    edit, error = CHANNEL_EDITS[attack]
+    document = json.loads((golden / "channel-1.json").read_bytes())
+    edit(document)
+    with pytest.raises(error):
+        parse_channel(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b"1" * 5000, b'{"format":"channel"}', b"NaN"]
+)
+def test_channel_that_is_no_document_is_refused(data: bytes) -> None:
+    with pytest.raises((FormatError, VersionError)):
+        parse_channel(data)
+
+
+def test_channel_in_another_spelling_is_refused(golden: Path) -> None:
+    """One content, one byte string: spaces, another order of keys and repeated keys are not it."""
+    data = (golden / "channel-1.json").read_bytes()
+    for spelling in (data + b"\n", json.dumps(json.loads(data)).encode(), data.replace(b"{", b'{"version":7,', 1)):
+        with pytest.raises(FormatError, match="canonical"):
+            parse_channel(spelling)

@@ -1,0 +1,126 @@
+"""Golden bytes of format version 1: what was once written is read and written forever."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bank import Bank, Mix, write_bank
+from loragen.contract.bundle import TARGETS, content_id, encode_bundle, parse_bundle
+from loragen.contract.channel import encode_channel, parse_channel
+from loragen.contract.lora import EdgeShape
+from loragen.contract.names import bank_name
+from loragen.contract.recipe import Recipe, encode_recipe, gates_digest, parse_recipe
+
+MIXES: tuple[Mix, ...] = ("parameters", "deltas")
+
+
+def test_golden_files_are_what_the_plain_reference_makes(golden: Path, reference: ModuleType) -> None:
+    """The folder holds exactly the files of reference.py, which knows nothing of `contract`."""
+    files = {path.name: path.read_bytes() for path in golden.iterdir() if path.suffix in {".safetensors", ".json"}}
+    assert files == reference.golden_files()
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_bundle_from_bank_and_recipe_is_golden(golden: Path, mix: Mix) -> None:
+    """Assembly and encoding give the golden bundle, byte for byte."""
+    bank = Bank.open(golden / f"bank-1-{mix}.safetensors")
+    recipe = parse_recipe((golden / f"recipe-1-{mix}.safetensors").read_bytes())
+    assert build_bundle(bank, recipe) == (golden / f"bundle-1-{mix}.safetensors").read_bytes()
+
+
+def test_golden_ids_never_change(golden: Path) -> None:
+    """The digests stand here too, so that the reference and the files cannot drift together."""
+    ids = {path.name: content_id(path.read_bytes()) for path in golden.glob("bundle-1-*")}
+    assert ids == {
+        "bundle-1-parameters.safetensors": "cda7e7e1ac61de418074e7dc46052c7449885dacf255c53a705bf2c3455721e6",
+        "bundle-1-deltas.safetensors": "e82630df4f24fee03c8cb5eb267f2b9e8e469099c384ec4a84b98b2766c8a083",
+    }
+
+
+def test_golden_bundle_says_where_it_comes_from(golden: Path) -> None:
+    """Every header field of the golden bundle is read back."""
+    bundle = parse_bundle((golden / "bundle-1-parameters.safetensors").read_bytes())
+    recipe = parse_recipe((golden / "recipe-1-parameters.safetensors").read_bytes())
+    header = bundle.header
+    assert (header.generator_id, header.generator_digest) == ("golden", "a" * 64)
+    assert (header.edge_model_id, header.edge_model_digest) == ("golden/edge", "b" * 64)
+    assert (header.layers, header.rank, header.alpha, header.targets) == (2, 2, 4.0, TARGETS)
+    assert header.gates_digest == gates_digest(recipe.gates)
+    assert header.prompt_tokens == 257
+    assert bundle.lora.shape == EdgeShape(layers=2, hidden=4, intermediate=6)
+    assert bundle.lora.scale == 2.0
+
+
+def test_golden_recipe_is_encoded_from_its_values(golden: Path) -> None:
+    """A recipe made from literal values has the golden bytes."""
+    recipe = Recipe(
+        generator_id="golden",
+        generator_digest="a" * 64,
+        bank_digest=Bank.open(golden / "bank-1-parameters.safetensors").digest,
+        edge_model_id="golden/edge",
+        edge_model_digest="b" * 64,
+        prompt_tokens=257,
+        gates=np.array([[[0.75, 0.0, 0.25]], [[0.1, -1.5, 1e-12]]], np.float32),
+    )
+    assert encode_recipe(recipe) == (golden / "recipe-1-parameters.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_golden_bank_is_written_again_byte_for_byte(golden: Path, tmp_path: Path, mix: Mix) -> None:
+    bank = Bank.open(golden / f"bank-1-{mix}.safetensors")
+    tensors = {}
+    for layer, projection in bank.header.shape.blocks():
+        for side, experts in zip("AB", bank.factors(layer, projection), strict=True):
+            tensors[bank_name(layer, projection, side)] = experts
+    write_bank(tmp_path / "bank", bank.header, tensors)
+    assert (tmp_path / "bank").read_bytes() == (golden / f"bank-1-{mix}.safetensors").read_bytes()
+    assert bytes(bank.data) == (tmp_path / "bank").read_bytes()
+    bank.verify_finite()
+
+
+def test_golden_channel_round_trips(golden: Path) -> None:
+    data = (golden / "channel-1.json").read_bytes()
+    channel = parse_channel(data)
+    assert (channel.name, channel.version) == ("lobby", 7)
+    assert [specialization.name for specialization in channel.specializations] == ["deltas", "parameters"]
+    assert encode_channel(channel) == data
+
+
+@pytest.mark.parametrize(
+    "name", [f"{kind}-1-{mix}.safetensors" for kind in ("bundle", "recipe", "bank") for mix in MIXES]
+)
+def test_the_safetensors_package_reads_every_golden_file(golden: Path, reference: ModuleType, name: str) -> None:
+    """The container is plain safetensors: names, shapes and numbers are what another reader sees."""
+    kind, mix = name.split(".")[0].split("-1-")
+    tensors = safetensors.numpy.load((golden / name).read_bytes())
+    if kind == "bank":
+        expected = reference.bank_tensors()
+        assert tensors.keys() == expected.keys()
+        for tensor_name, (_, shape, values) in expected.items():
+            np.testing.assert_array_equal(tensors[tensor_name], np.array(values, np.float16).reshape(shape))
+    elif kind == "recipe":
+        np.testing.assert_array_equal(tensors["gates"], np.array(reference.GATES[mix], np.float32))
+    else:
+        lora = parse_bundle((golden / name).read_bytes()).lora
+        assert len(tensors) == 2 * len(lora.factors)
+        for (layer, projection), (a, b) in lora.factors.items():
+            prefix = f"base_model.model.model.layers.{layer}.mlp.{projection}_proj"
+            np.testing.assert_array_equal(tensors[f"{prefix}.lora_A.weight"], a)
+            np.testing.assert_array_equal(tensors[f"{prefix}.lora_B.weight"], b)
+
+
+def test_bundle_header_is_readable_json_in_canonical_form(golden: Path) -> None:
+    """Length, sorted keys, no white space but the padding to 8 bytes."""
+    data = (golden / "bundle-1-parameters.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length]
+    text = header.rstrip(b" ")
+    assert length % 8 == 0
+    assert len(header) - len(text) < 8
+    assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")).encode() == text
+    assert encode_bundle(parse_bundle(data)) == data

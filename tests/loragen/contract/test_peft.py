@@ -1,0 +1,69 @@
+"""PEFT loads an exported directory, and the model is then the one with the delta added to its weights."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from loragen.contract.bundle import Bundle, encode_bundle
+from loragen.contract.lora import EdgeShape
+from loragen.contract.peft import export_peft
+
+SHAPE = EdgeShape(layers=3, hidden=32, intermediate=48)
+TOKENS = torch.arange(24).reshape(2, 12) % 61
+
+
+def tiny_llama() -> LlamaForCausalLM:
+    """The same random float32 model on every call."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=SHAPE.hidden,
+        intermediate_size=SHAPE.intermediate,
+        num_hidden_layers=SHAPE.layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@torch.no_grad()
+def patched_logits(bundle: Bundle) -> torch.Tensor:
+    """W + alpha / rank * B @ A, written into the weights by hand."""
+    model = tiny_llama()
+    for (layer, projection), (a, b) in bundle.lora.factors.items():
+        linear = getattr(model.model.layers[layer].mlp, f"{projection}_proj")
+        delta = torch.from_numpy(b.astype("float32")) @ torch.from_numpy(a.astype("float32"))
+        linear.weight += bundle.header.alpha / bundle.header.rank * delta
+    return model(TOKENS).logits
+
+
+# PEFT asks transformers for an attribute by its old name.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize(("rank", "alpha"), [(4, 8.0), (2, 0.5)])
+@torch.no_grad()
+def test_peft_gives_the_logits_of_the_patched_model(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, rank: int, alpha: float
+) -> None:
+    bundle = make_bundle(SHAPE, rank=rank, alpha=alpha, scale=0.3)
+    export_peft(bundle, tmp_path / "adapter", "test/edge")
+
+    model = PeftModel.from_pretrained(tiny_llama(), tmp_path / "adapter")
+
+    logits, base = model(TOKENS).logits, tiny_llama()(TOKENS).logits
+    torch.testing.assert_close(logits, patched_logits(bundle), rtol=1e-4, atol=1e-4)
+    assert (logits - base).abs().max() > 0.1  # the adapter does something
+
+
+def test_exported_weights_are_the_bundle_itself(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    """So that the id of the bundle is the sha256 of PEFT's file too."""
+    bundle = make_bundle(SHAPE)
+    export_peft(bundle, tmp_path, "test/edge")
+    assert (tmp_path / "adapter_model.safetensors").read_bytes() == encode_bundle(bundle)
+    config = json.loads((tmp_path / "adapter_config.json").read_bytes())
+    assert (config["base_model_name_or_path"], config["r"], config["lora_alpha"]) == ("test/edge", 2, 4)
