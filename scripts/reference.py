@@ -32,7 +32,6 @@ Settings are environment variables; values that are not valid stop the start wit
 
 def render() -> str:
     """The whole document."""
-    cloud_service.cli.add_plugins()
     parts = [
         HEAD,
         "## Settings of the cloud service\n",

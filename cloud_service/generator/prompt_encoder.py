@@ -1,5 +1,4 @@
-"""The prompt encoder: a prompt and L meta vectors in, L meta states out, one forward pass, nothing
-sampled.
+"""The prompt encoder: a prompt and L meta vectors in, L meta states out, one forward pass, nothing sampled.
 
 Meta vectors follow the prompt directly and padding follows them, so under causal attention a prompt's states cannot
 depend on how long its neighbours are, and no mask is needed. A model without a language-model head is taken for a

@@ -127,7 +127,7 @@ class ProbeComparison(_message.Message):
     def __init__(self, base: _Optional[_Union[ProbeScores, _Mapping]] = ..., specialized: _Optional[_Union[ProbeScores, _Mapping]] = ...) -> None: ...
 
 class GenerateLoraResponse(_message.Message):
-    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "understanding", "warnings", "probe")
+    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -140,7 +140,7 @@ class GenerateLoraResponse(_message.Message):
     TOKENS_SAVED_PER_CALL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
-    UNDERSTANDING_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     id: str
@@ -155,10 +155,10 @@ class GenerateLoraResponse(_message.Message):
     tokens_saved_per_call: int
     timings: Timings
     bundle: bytes
-    understanding: float
+    confidence: float
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     probe: ProbeComparison
-    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., understanding: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("channel", "device_id", "known_version")
