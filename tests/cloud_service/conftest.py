@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import pytest_asyncio
 
+from cloud_service.bootstrap import Cloud, open_cloud
+from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
 
@@ -38,3 +41,17 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
 def generator(tmp_path: Path) -> FakeGenerator:
     """A generator without a model."""
     return FakeGenerator(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def cloud(tmp_path: Path, generator: FakeGenerator) -> AsyncIterator[Cloud]:
+    """The whole service over a fake generator and the embedded store."""
+    async with open_cloud(settings_for(tmp_path), [generator]) as cloud:
+        yield cloud
+
+
+@pytest_asyncio.fixture
+async def http(cloud: Cloud) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of that service's HTTP interface."""
+    async with client_of(cloud) as client:
+        yield client

@@ -319,7 +319,7 @@ def test_killed_merge_leaves_the_old_file_and_the_next_one_succeeds(base_gguf, b
 
         base GGUF, folder = Path(sys.argv[1]), Path(sys.argv[2])
         bundle = parse_bundle((folder / "bundle.safetensors").read_bytes())
-        merge(base GGUF, bundle, folder / "out.gguf", "Q4_0", progress=die)
+        merge(base_gguf, bundle, folder / "out.gguf", "Q4_0", progress=die)
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(base_gguf), str(tmp_path)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
