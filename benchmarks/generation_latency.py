@@ -101,11 +101,11 @@ def _service(pair: Path) -> Iterator[httpx2.Client]:
     with contextlib.ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loragen-bench-")))
         settings = {
-            "CLOUD_GENERATORS": json.dumps([generator_source(pair)]),
-            "CLOUD_HOST": "127.0.0.1",
-            "CLOUD_PORT": str(port),
-            "CLOUD_GRPC_PORT": str(grpc_port),
-            "CLOUD_STORE_PATH": str(state / "store.sqlite3"),
+            "LORAGEN_CLOUD_GENERATORS": json.dumps([generator_source(pair)]),
+            "LORAGEN_CLOUD_HOST": "127.0.0.1",
+            "LORAGEN_CLOUD_PORT": str(port),
+            "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
+            "LORAGEN_CLOUD_STORE_PATH": str(state / "store.sqlite3"),
             "HF_HUB_OFFLINE": "1",
         }
         child = start_child("cloud service", [sys.executable, "-m", "cloud_service"], settings, state / "service.log")

@@ -54,7 +54,7 @@ def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
         try:
             generator = load_generator(source.directory, source.cloud_model, source.edge_model, source.device)
         except (GeneratorError, ContractError, OSError, ValueError) as e:
-            hint = getattr(e, "hint", "") or "check CLOUD_GENERATORS"
+            hint = getattr(e, "hint", "") or "check LORAGEN_CLOUD_GENERATORS"
             raise ConfigurationError(f"cannot load the generator in {source.directory}: {e}", hint) from e
         seconds = round(time.perf_counter() - started, 2)
         _log.info("generator_loaded", generator=generator.info.id, digest=generator.info.digest, seconds=seconds)
@@ -86,7 +86,7 @@ def open_store(settings: CloudSettings) -> Store:
             timeout_seconds=settings.store_timeout_seconds,
         )
     except ValueError as e:
-        raise ConfigurationError("CLOUD_REDIS_URL: expected redis://, rediss:// or unix://") from e
+        raise ConfigurationError("LORAGEN_CLOUD_REDIS_URL: expected redis://, rediss:// or unix://") from e
 
 
 def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober | None:

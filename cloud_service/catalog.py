@@ -39,7 +39,7 @@ class ServedGenerator:
         if self.prober is None:
             raise InvalidRequestError(
                 "expected no probe: this service does not probe",
-                "leave out probe, or let the operator set CLOUD_PROBE=true",
+                "leave out probe, or let the operator set LORAGEN_CLOUD_PROBE=true",
                 code="probe_disabled",
             )
         return self.prober
@@ -54,7 +54,7 @@ class Catalog:
 
     def __init__(self, generators: Sequence[ServedGenerator]) -> None:
         if not generators:
-            raise ConfigurationError("expected at least one generator, found none", "set CLOUD_GENERATORS")
+            raise ConfigurationError("expected at least one generator, found none", "set LORAGEN_CLOUD_GENERATORS")
         twice = [name for name, count in Counter(served.info.id for served in generators).items() if count > 1]
         if twice:
             raise ConfigurationError(f"expected different generator ids, found {', '.join(twice)} twice")

@@ -38,7 +38,7 @@ class ExportFormat(StrEnum):
 
 @app.command()
 def serve() -> None:
-    """Run the cloud service, HTTP and gRPC; all settings are environment variables (CLOUD_...)."""
+    """Run the cloud service, HTTP and gRPC; all settings are environment variables (LORAGEN_CLOUD_...)."""
     # Imported here, so that commands that only talk to a service start fast, and bad settings are told at once.
     from cloud_service.config import load_settings
 

@@ -1,4 +1,4 @@
-"""Settings of the cloud service: environment variables with the prefix `CLOUD_`, read once at the start.
+"""Settings of the cloud service: environment variables with the prefix `LORAGEN_CLOUD_`, read once at the start.
 
 A bad value stops the start with one clear line for each field. Limits of requests are not settings (`limits`).
 """
@@ -36,7 +36,7 @@ _NANO = GeneratorSource(
 class CloudSettings(BaseSettings):
     """Everything an operator can set."""
 
-    model_config = SettingsConfigDict(env_prefix="CLOUD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="LORAGEN_CLOUD_", frozen=True, extra="ignore")
 
     host: str = Field(default="127.0.0.1", description="Address that HTTP and gRPC listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
@@ -124,7 +124,7 @@ def load_settings() -> CloudSettings:
     try:
         return CloudSettings()
     except ValidationError as e:
-        lines = [f"CLOUD_{'.'.join(map(str, error['loc'])).upper()}: {error['msg']}" for error in e.errors()]
+        lines = [f"LORAGEN_CLOUD_{'.'.join(map(str, error['loc'])).upper()}: {error['msg']}" for error in e.errors()]
         raise ConfigurationError("\n".join(lines), "settings and their defaults: docs/reference.md") from e
     except SettingsError as e:
         raise ConfigurationError(f"{e}: expected JSON", "settings and their defaults: docs/reference.md") from e

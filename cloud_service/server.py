@@ -186,5 +186,5 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as e:
         listener.close()
         raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {e.strerror}", "set CLOUD_PORT to a free port"
+            f"cannot listen on {host}:{port}: {e.strerror}", "set LORAGEN_CLOUD_PORT to a free port"
         ) from e

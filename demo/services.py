@@ -75,23 +75,23 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
     cloud_port, grpc_port, edge_port = free_ports(3)
     cloud_url, edge_url = f"http://127.0.0.1:{cloud_port}", f"http://127.0.0.1:{edge_port}"
     cloud_settings = {
-        "CLOUD_GENERATORS": json.dumps([generator_source(models)]),
-        "CLOUD_HOST": "127.0.0.1",
-        "CLOUD_PORT": str(cloud_port),
-        "CLOUD_GRPC_PORT": str(grpc_port),
-        "CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
+        "LORAGEN_CLOUD_GENERATORS": json.dumps([generator_source(models)]),
+        "LORAGEN_CLOUD_HOST": "127.0.0.1",
+        "LORAGEN_CLOUD_PORT": str(cloud_port),
+        "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
+        "LORAGEN_CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
     }
     edge_settings = {
-        "EDGE_HOST": "127.0.0.1",
-        "EDGE_PORT": str(edge_port),
-        "EDGE_CLOUD_URL": cloud_url,
-        "EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
-        "EDGE_CHANNEL": channel,
-        "EDGE_DEVICE_ID": "demo-device",
-        "EDGE_BASE_MODEL": str(base_gguf),
-        "EDGE_DATA_DIR": str(state / "edge"),
-        "EDGE_POLL_INTERVAL_SECONDS": "0.5",
-        "EDGE_LOG_JSON": "true",
+        "LORAGEN_EDGE_HOST": "127.0.0.1",
+        "LORAGEN_EDGE_PORT": str(edge_port),
+        "LORAGEN_EDGE_CLOUD_URL": cloud_url,
+        "LORAGEN_EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
+        "LORAGEN_EDGE_CHANNEL": channel,
+        "LORAGEN_EDGE_DEVICE_ID": "demo-device",
+        "LORAGEN_EDGE_BASE_MODEL": str(base_gguf),
+        "LORAGEN_EDGE_DATA_DIR": str(state / "edge"),
+        "LORAGEN_EDGE_POLL_INTERVAL_SECONDS": "0.5",
+        "LORAGEN_EDGE_LOG_JSON": "true",
     }
     with contextlib.ExitStack() as stack:
         children = []
@@ -106,7 +106,7 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
 
 
 def generator_source(models: Path) -> dict[str, str]:
-    """The entry of CLOUD_GENERATORS for a model pair.
+    """The entry of LORAGEN_CLOUD_GENERATORS for a model pair.
 
     Without `cloud/`, the cloud model is the one that the generator names: published, and not stored with the pair.
 
@@ -125,7 +125,7 @@ def generator_source(models: Path) -> dict[str, str]:
 
 def start_child(name: str, command: Sequence[str], settings: Mapping[str, str], log: Path) -> Child:
     """Starts a process whose service settings are these and no others, its output going to a log file."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("CLOUD_", "EDGE_"))}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("LORAGEN_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

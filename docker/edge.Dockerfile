@@ -36,10 +36,10 @@ COPY models/nano/edge-f16.gguf /app/models/nano/edge-f16.gguf
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    EDGE_HOST=0.0.0.0 \
-    EDGE_PORT=8090 \
-    EDGE_BASE_MODEL=/app/models/nano/edge-f16.gguf \
-    EDGE_DATA_DIR=/data
+    LORAGEN_EDGE_HOST=0.0.0.0 \
+    LORAGEN_EDGE_PORT=8090 \
+    LORAGEN_EDGE_BASE_MODEL=/app/models/nano/edge-f16.gguf \
+    LORAGEN_EDGE_DATA_DIR=/data
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8090

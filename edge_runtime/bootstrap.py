@@ -230,7 +230,8 @@ class _Server(uvicorn.Server):
         except SystemExit as error:
             # uvicorn exits the process when it cannot listen; its log has said why.
             raise ConfigurationError(
-                f"cannot listen on {self.config.host}:{self.config.port}", "is EDGE_PORT taken by another process?"
+                f"cannot listen on {self.config.host}:{self.config.port}",
+                "is LORAGEN_EDGE_PORT taken by another process?",
             ) from error
 
 

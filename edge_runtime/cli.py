@@ -64,7 +64,7 @@ class MasterType(StrEnum):
 
 @app.command()
 def run() -> None:
-    """Run the device until SIGTERM; settings come from EDGE_... variables."""
+    """Run the device until SIGTERM; settings come from LORAGEN_EDGE_... variables."""
     from edge_runtime.bootstrap import serve
     from edge_runtime.telemetry import configure_logging
 
@@ -151,7 +151,7 @@ def convert(
 def rollback(name: Annotated[str, typer.Argument(help="Specialization.")]) -> None:
     """Let the bundle before the newest one serve again; the newest is not installed again until another follows.
 
-    Acts on the device whose files are in EDGE_DATA_DIR.
+    Acts on the device whose files are in LORAGEN_EDGE_DATA_DIR.
     """
     with _reporting_errors():
         settings = EdgeSettings.load()

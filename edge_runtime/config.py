@@ -1,4 +1,4 @@
-"""Settings of the edge runtime: environment variables with the prefix `EDGE_`, read once at the start.
+"""Settings of the edge runtime: environment variables with the prefix `LORAGEN_EDGE_`, read once at the start.
 
 Values that cannot work stop the start with one line for each. Nothing here touches the disk or the network.
 """
@@ -24,7 +24,7 @@ TypeName = Literal["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16"]
 class EdgeSettings(BaseSettings):
     """What a device is told. Immutable."""
 
-    model_config = SettingsConfigDict(env_prefix="EDGE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="LORAGEN_EDGE_", frozen=True, extra="ignore")
 
     cloud_url: Annotated[
         HttpUrl | None, Field(description="Cloud service to follow; without it the device serves what it has.")
@@ -106,7 +106,7 @@ class EdgeSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             lines = [
-                f"{'_'.join(['EDGE', *(str(part).upper() for part in each['loc'])])}: {each['msg']}"
+                f"{'_'.join(['LORAGEN_EDGE', *(str(part).upper() for part in each['loc'])])}: {each['msg']}"
                 for each in error.errors(include_url=False)
             ]
             raise ConfigurationError("\n".join(lines), "docs/reference.md lists the settings") from error
@@ -154,7 +154,7 @@ class EdgeSettings(BaseSettings):
     @model_validator(mode="after")
     def _grpc_goes_with_http(self) -> Self:
         if self.cloud_grpc and self.cloud_url is None:
-            raise ValueError("EDGE_CLOUD_GRPC needs EDGE_CLOUD_URL: gRPC only says when to poll")
+            raise ValueError("LORAGEN_EDGE_CLOUD_GRPC needs LORAGEN_EDGE_CLOUD_URL: gRPC only says when to poll")
         return self
 
 

@@ -248,23 +248,23 @@ def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[Serv
     cloud_url, edge_url = f"http://127.0.0.1:{cloud_port}", f"http://127.0.0.1:{edge_port}"
     generator = {"directory": pair.generator, "cloud_model": pair.cloud, "edge_model": pair.edge}
     cloud = {
-        "CLOUD_GENERATORS": json.dumps([{name: str(path) for name, path in generator.items()}]),
-        "CLOUD_HOST": "127.0.0.1",
-        "CLOUD_PORT": str(cloud_port),
-        "CLOUD_GRPC_PORT": str(grpc_port),
-        "CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
+        "LORAGEN_CLOUD_GENERATORS": json.dumps([{name: str(path) for name, path in generator.items()}]),
+        "LORAGEN_CLOUD_HOST": "127.0.0.1",
+        "LORAGEN_CLOUD_PORT": str(cloud_port),
+        "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
+        "LORAGEN_CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
     }
     edge = {
-        "EDGE_HOST": "127.0.0.1",
-        "EDGE_PORT": str(edge_port),
-        "EDGE_CLOUD_URL": cloud_url,
-        "EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
-        "EDGE_CHANNEL": CHANNEL,
-        "EDGE_DEVICE_ID": "evaluation",
-        "EDGE_BASE_MODEL": str(base_gguf),
-        "EDGE_TYPE": quantization,
-        "EDGE_DATA_DIR": str(state / "edge"),
-        "EDGE_POLL_INTERVAL_SECONDS": "0.5",
+        "LORAGEN_EDGE_HOST": "127.0.0.1",
+        "LORAGEN_EDGE_PORT": str(edge_port),
+        "LORAGEN_EDGE_CLOUD_URL": cloud_url,
+        "LORAGEN_EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
+        "LORAGEN_EDGE_CHANNEL": CHANNEL,
+        "LORAGEN_EDGE_DEVICE_ID": "evaluation",
+        "LORAGEN_EDGE_BASE_MODEL": str(base_gguf),
+        "LORAGEN_EDGE_TYPE": quantization,
+        "LORAGEN_EDGE_DATA_DIR": str(state / "edge"),
+        "LORAGEN_EDGE_POLL_INTERVAL_SECONDS": "0.5",
     }
     with contextlib.ExitStack() as stack:
         services = []
@@ -299,7 +299,7 @@ def request_body(task: TaskDescription) -> dict[str, Any]:
 
 
 def _start(module: str, settings: dict[str, str], log: Path) -> _Service:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUD_", "EDGE_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LORAGEN_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module],

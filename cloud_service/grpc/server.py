@@ -65,7 +65,7 @@ class GrpcServer:
             bound: int = self._server.add_insecure_port(address)
         except RuntimeError as e:
             raise ConfigurationError(
-                f"cannot listen on {address} for gRPC", "set CLOUD_GRPC_PORT to a free port"
+                f"cannot listen on {address} for gRPC", "set LORAGEN_CLOUD_GRPC_PORT to a free port"
             ) from e
         await self._server.start()
         await self._observe()

@@ -208,7 +208,7 @@ class HttpFetcher:
             if answered:
                 raise DownloadError(f"{url}: the answer was cut short: {error}") from error
             raise CloudUnreachableError(
-                f"{url}: {str(error) or type(error).__name__}", "check EDGE_CLOUD_URL and the network"
+                f"{url}: {str(error) or type(error).__name__}", "check LORAGEN_EDGE_CLOUD_URL and the network"
             ) from error
 
     def _verify_success(self, answer: httpx2.Response, expected: int) -> None:

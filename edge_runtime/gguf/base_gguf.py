@@ -171,7 +171,7 @@ def verify_admitted(base_gguf: BaseGguf, header: BundleHeader, admitted_digest: 
         if admitted_digest is None:
             raise BaseGgufError(
                 f"{base_gguf.path.name} does not say which edge model it is",
-                hint="make one with `loragen-edge convert`, or name its model's digest in EDGE_ADMIT_BASE_DIGEST",
+                hint="make one with `loragen-edge convert`, or name its digest in LORAGEN_EDGE_ADMIT_BASE_DIGEST",
                 code="base_not_admitted",
             )
         digest = verify_digest(admitted_digest)

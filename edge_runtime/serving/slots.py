@@ -223,7 +223,7 @@ class SlotTable:
                         self._retire(self._resident.pop(idle))
         except TimeoutError as error:
             raise BusyError(
-                f"all {self._max_resident} loaded models are busy", "raise EDGE_MAX_RESIDENT, or ask again"
+                f"all {self._max_resident} loaded models are busy", "raise LORAGEN_EDGE_MAX_RESIDENT, or ask again"
             ) from error
 
     async def _wait_for_change(self) -> None:

@@ -66,7 +66,8 @@ class DataDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"EDGE_DATA_DIR: cannot make {error.filename}: {error.strerror}", "name a directory that can be written"
+                f"LORAGEN_EDGE_DATA_DIR: cannot make {error.filename}: {error.strerror}",
+                "name a directory that can be written",
             ) from error
 
     def bank(self, digest: str) -> Path:
@@ -99,13 +100,14 @@ class DataDirectory:
         try:
             descriptor = _open_lock(self.root / "lock")
         except OSError as error:
-            raise ConfigurationError(f"EDGE_DATA_DIR: cannot write in {self.root}: {error.strerror}") from error
+            raise ConfigurationError(f"LORAGEN_EDGE_DATA_DIR: cannot write in {self.root}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError as error:
             raise ConfigurationError(
-                f"EDGE_DATA_DIR: another daemon runs on {self.root}", "stop it, or give this one a directory of its own"
+                f"LORAGEN_EDGE_DATA_DIR: another daemon runs on {self.root}",
+                "stop it, or give this one a directory of its own",
             ) from error
         finally:
             os.close(descriptor)

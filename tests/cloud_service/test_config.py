@@ -18,8 +18,8 @@ def test_defaults_describe_the_shipped_pair_and_the_embedded_store() -> None:
 
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     source = {"directory": "g", "cloud_model": "c", "edge_model": "e", "device": "cuda"}
-    monkeypatch.setenv("CLOUD_PORT", "9000")
-    monkeypatch.setenv("CLOUD_GENERATORS", json.dumps([source]))
+    monkeypatch.setenv("LORAGEN_CLOUD_PORT", "9000")
+    monkeypatch.setenv("LORAGEN_CLOUD_GENERATORS", json.dumps([source]))
     settings = load_settings()
     assert settings.port == 9000
     assert settings.generators[0].device == "cuda"
@@ -28,14 +28,14 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("CLOUD_PORT", "http"),
-        ("CLOUD_PORT", "70000"),
-        ("CLOUD_MAX_BATCH", "0"),
-        ("CLOUD_LOG_LEVEL", "loud"),
-        ("CLOUD_GENERATORS", "models/nano"),
-        ("CLOUD_GENERATORS", "[]"),
-        ("CLOUD_GENERATORS", '[{"directory": "x"}]'),
-        ("CLOUD_REQUEST_TIMEOUT_SECONDS", "-1"),
+        ("LORAGEN_CLOUD_PORT", "http"),
+        ("LORAGEN_CLOUD_PORT", "70000"),
+        ("LORAGEN_CLOUD_MAX_BATCH", "0"),
+        ("LORAGEN_CLOUD_LOG_LEVEL", "loud"),
+        ("LORAGEN_CLOUD_GENERATORS", "models/nano"),
+        ("LORAGEN_CLOUD_GENERATORS", "[]"),
+        ("LORAGEN_CLOUD_GENERATORS", '[{"directory": "x"}]'),
+        ("LORAGEN_CLOUD_REQUEST_TIMEOUT_SECONDS", "-1"),
     ],
 )
 def test_bad_value_stops_the_start_and_names_the_variable(
@@ -44,23 +44,23 @@ def test_bad_value_stops_the_start_and_names_the_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
-    assert variable.removeprefix("CLOUD_").lower() in str(caught.value).lower()
+    assert variable.removeprefix("LORAGEN_CLOUD_").lower() in str(caught.value).lower()
 
 
 def test_log_level_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUD_LOG_LEVEL", "DEBUG")
+    monkeypatch.setenv("LORAGEN_CLOUD_LOG_LEVEL", "DEBUG")
     assert load_settings().log_level == "debug"
 
 
 def test_one_port_for_both_protocols_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUD_PORT", "9000")
-    monkeypatch.setenv("CLOUD_GRPC_PORT", "9000")
+    monkeypatch.setenv("LORAGEN_CLOUD_PORT", "9000")
+    monkeypatch.setenv("LORAGEN_CLOUD_GRPC_PORT", "9000")
     with pytest.raises(ConfigurationError, match="two ports"):
         load_settings()
 
 
 def test_secret_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUD_REDIS_URL", "redis://:hunter2@host")
+    monkeypatch.setenv("LORAGEN_CLOUD_REDIS_URL", "redis://:hunter2@host")
     assert "hunter2" not in repr(load_settings())
 
 

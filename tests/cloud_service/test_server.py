@@ -185,7 +185,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send, body: bytes = b"")
 async def test_port_in_use_stops_the_start_with_its_name(tmp_path: Path, generator: FakeGenerator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for changes, told in (({"port": port}, "CLOUD_PORT"), ({"grpc_port": port}, "CLOUD_GRPC_PORT")):
+        for changes, told in (({"port": port}, "LORAGEN_CLOUD_PORT"), ({"grpc_port": port}, "LORAGEN_CLOUD_GRPC_PORT")):
             settings = settings_for(tmp_path, **({"port": 0, "grpc_port": 0} | changes))
             with pytest.raises(ConfigurationError, match=str(port)) as caught:
                 await run(settings, [generator], asyncio.Event())
@@ -214,12 +214,12 @@ async def test_sigterm_drains_and_ends_with_success(tmp_path: Path) -> None:
 def test_bad_setting_ends_the_process_with_one_clear_line() -> None:
     outcome = subprocess.run(
         [sys.executable, "-m", "cloud_service"],
-        env={**os.environ, "CLOUD_PORT": "http"},
+        env={**os.environ, "LORAGEN_CLOUD_PORT": "http"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert outcome.returncode == 2
-    assert "CLOUD_PORT" in outcome.stderr
+    assert "LORAGEN_CLOUD_PORT" in outcome.stderr
     assert "Traceback" not in outcome.stderr

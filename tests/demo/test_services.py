@@ -12,11 +12,11 @@ from demo.services import free_ports, generator_source, local_services, start_ch
 
 
 def test_child_sees_its_settings_and_none_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUD_PORT", "1")
-    script = "import os; print(sorted(k for k in os.environ if k.startswith(('CLOUD_', 'EDGE_'))))"
-    child = start_child("child", [sys.executable, "-c", script], {"EDGE_PORT": "2"}, tmp_path / "log")
+    monkeypatch.setenv("LORAGEN_CLOUD_PORT", "1")
+    script = "import os; print(sorted(k for k in os.environ if k.startswith('LORAGEN_')))"
+    child = start_child("child", [sys.executable, "-c", script], {"LORAGEN_EDGE_PORT": "2"}, tmp_path / "log")
     child.process.wait(timeout=30)
-    assert child.log.read_text().strip() == "['EDGE_PORT']"
+    assert child.log.read_text().strip() == "['LORAGEN_EDGE_PORT']"
 
 
 def test_child_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> None:

@@ -24,13 +24,13 @@ def dockerfile(root: Path, name: str) -> str:
 
 
 def known_variables() -> set[str]:
-    cloud = {f"CLOUD_{field}".upper() for field in CloudSettings.model_fields}
-    return cloud | {f"EDGE_{field}".upper() for field in EdgeSettings.model_fields}
+    cloud = {f"LORAGEN_CLOUD_{field}".upper() for field in CloudSettings.model_fields}
+    return cloud | {f"LORAGEN_EDGE_{field}".upper() for field in EdgeSettings.model_fields}
 
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
 def test_variables_set_in_an_image_are_settings(root: Path, name: str) -> None:
-    variables = set(re.findall(r"\b((?:CLOUD|EDGE)_[A-Z_]+)=", dockerfile(root, name)))
+    variables = set(re.findall(r"\b(LORAGEN_[A-Z_]+)=", dockerfile(root, name)))
     assert variables
     assert variables <= known_variables()
 
@@ -96,4 +96,4 @@ def test_compose_starts_each_service_after_what_it_needs(compose: dict[str, Any]
 def test_compose_client_publishes_where_the_device_listens(compose: dict[str, Any]) -> None:
     command = compose["services"]["client"]["command"]
     channel = command[command.index("--channel") + 1]
-    assert compose["services"]["edge"]["environment"]["EDGE_CHANNEL"] == channel
+    assert compose["services"]["edge"]["environment"]["LORAGEN_EDGE_CHANNEL"] == channel

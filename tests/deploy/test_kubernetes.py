@@ -126,13 +126,13 @@ def test_autoscaler_watches_the_queue_and_owns_the_number_of_replicas(render: Re
 def test_grace_outlasts_drain_and_shutdown(render: Render) -> None:
     manifests = render("base")
     cloud = find(manifests, "ConfigMap", "loragen-cloud")["data"]
-    drain = float(cloud["CLOUD_DRAIN_DELAY_SECONDS"]) + float(cloud["CLOUD_SHUTDOWN_TIMEOUT_SECONDS"])
+    drain = float(cloud["LORAGEN_CLOUD_DRAIN_DELAY_SECONDS"]) + float(cloud["LORAGEN_CLOUD_SHUTDOWN_TIMEOUT_SECONDS"])
     pod = find(manifests, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] > drain
     edge = find(manifests, "ConfigMap", "loragen-edge")["data"]
     pod = find(manifests, "DaemonSet", "loragen-edge")["spec"]["template"]["spec"]
     before = float(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert pod["terminationGracePeriodSeconds"] > before + float(edge["EDGE_DRAIN_SECONDS"])
+    assert pod["terminationGracePeriodSeconds"] > before + float(edge["LORAGEN_EDGE_DRAIN_SECONDS"])
 
 
 def test_gpu_request_equals_its_limit(render: Render) -> None:
@@ -153,8 +153,8 @@ def test_variables_are_settings_with_values_they_accept(
             data |= manifest["data"]
     for _, pod in pods(render(name)):
         data |= {entry["name"]: "name-of-a-node" for c in pod["containers"] for entry in c.get("env", ())}
-    known = {f"CLOUD_{field}".upper() for field in CloudSettings.model_fields}
-    known |= {f"EDGE_{field}".upper() for field in EdgeSettings.model_fields}
+    known = {f"LORAGEN_CLOUD_{field}".upper() for field in CloudSettings.model_fields}
+    known |= {f"LORAGEN_EDGE_{field}".upper() for field in EdgeSettings.model_fields}
     assert data.keys() <= known
     for key, value in data.items():
         monkeypatch.setenv(key, value)

@@ -34,8 +34,8 @@ def free_port() -> int:
 @contextmanager
 def running(root: Path, log: Path, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m edge_runtime` with these settings."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
-    environment |= {f"EDGE_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LORAGEN_EDGE_")}
+    environment |= {f"LORAGEN_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("ab") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "edge_runtime"], cwd=root, env=environment, stdout=file, stderr=file
@@ -129,7 +129,7 @@ def test_start_that_cannot_work_is_one_line_and_a_hint(tmp_path: Path, root: Pat
     with running(root, log, base_gguf=tmp_path / "nothing.gguf", data_dir=tmp_path / "edge") as process:
         assert process.wait(60) == 1
     text = log.read_text()
-    assert "EDGE_BASE_MODEL" in text
+    assert "LORAGEN_EDGE_BASE_MODEL" in text
     assert "hint:" in text
     assert "Traceback" not in text
 
@@ -142,7 +142,7 @@ def test_port_that_is_taken_is_a_clear_error(tiny_base: Path, tmp_path: Path, ro
         port = taken.getsockname()[1]
         with running(root, log, base_gguf=tiny_base, data_dir=tmp_path / "edge", port=port) as process:
             assert process.wait(60) == 1
-    assert "EDGE_PORT" in log.read_text()
+    assert "LORAGEN_EDGE_PORT" in log.read_text()
     assert "Traceback" not in log.read_text()
 
 

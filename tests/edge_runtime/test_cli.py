@@ -21,8 +21,8 @@ ONE, TWO = "1" * 64, "2" * 64
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setenv("EDGE_DATA_DIR", str(tmp_path / "edge"))
-    monkeypatch.setenv("EDGE_PORT", "9")
+    monkeypatch.setenv("LORAGEN_EDGE_DATA_DIR", str(tmp_path / "edge"))
+    monkeypatch.setenv("LORAGEN_EDGE_PORT", "9")
     monkeypatch.setenv("COLUMNS", "200")
     return CliRunner()
 
@@ -193,8 +193,8 @@ def test_rollback_of_what_has_no_past_is_refused(cli: CliRunner, tmp_path: Path,
 
 
 def test_bad_setting_is_one_line(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_TYPE", "Q1")
+    monkeypatch.setenv("LORAGEN_EDGE_TYPE", "Q1")
     for command in (["run"], ["status"], ["rollback", "router"]):
         result = cli.invoke(app, command)
         assert result.exit_code == 1
-        assert "EDGE_TYPE" in result.output
+        assert "LORAGEN_EDGE_TYPE" in result.output

@@ -13,7 +13,7 @@ from loragen.contract.names import verify_device_name
 
 def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in EdgeSettings.model_fields:
-        monkeypatch.delenv(f"EDGE_{name.upper()}", raising=False)
+        monkeypatch.delenv(f"LORAGEN_EDGE_{name.upper()}", raising=False)
     settings = EdgeSettings.load()
     assert settings.cloud_url is None
     assert settings.base_model == Path("models/nano/edge-f16.gguf")
@@ -35,7 +35,7 @@ def test_host_name_becomes_a_device_id_that_the_cloud_takes(
 def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.MonkeyPatch) -> None:
     node = ".".join(["n" * 63] * 3 + ["n" * 61])
     assert len(node) == 253
-    monkeypatch.setenv("EDGE_DEVICE_ID", node)
+    monkeypatch.setenv("LORAGEN_EDGE_DEVICE_ID", node)
     assert EdgeSettings.load().effective_device_id == node
 
 
@@ -53,7 +53,7 @@ def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.Mo
         ("MAX_RESIDENT", "0"),
         ("POLL_INTERVAL_SECONDS", "0"),
         ("POLL_INTERVAL_SECONDS", "nan"),
-        ("ADMIT_MASTER_DIGEST", "abc"),
+        ("ADMIT_BASE_DIGEST", "abc"),
         ("CLOUD_GRPC", "no port"),
         ("LOG_LEVEL", "loud"),
     ],
@@ -61,28 +61,28 @@ def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.Mo
 def test_bad_value_is_refused_by_the_name_of_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    monkeypatch.setenv("EDGE_CLOUD_URL", "http://127.0.0.1:1")
-    monkeypatch.setenv(f"EDGE_{name}", value)
-    with pytest.raises(ConfigurationError, match=f"EDGE_{name}"):
+    monkeypatch.setenv("LORAGEN_EDGE_CLOUD_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(f"LORAGEN_EDGE_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"LORAGEN_EDGE_{name}"):
         EdgeSettings.load()
 
 
 def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_PORT", "70000")
-    monkeypatch.setenv("EDGE_TYPE", "Q3_K")
-    with pytest.raises(ConfigurationError, match=r"EDGE_TYPE: .*\nEDGE_PORT: ") as caught:
+    monkeypatch.setenv("LORAGEN_EDGE_PORT", "70000")
+    monkeypatch.setenv("LORAGEN_EDGE_TYPE", "Q3_K")
+    with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_TYPE: .*\nLORAGEN_EDGE_PORT: ") as caught:
         EdgeSettings.load()
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_log_level_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_LOG_LEVEL", "debug")
+    monkeypatch.setenv("LORAGEN_EDGE_LOG_LEVEL", "debug")
     assert EdgeSettings.load().log_level == "DEBUG"
 
 
 def test_grpc_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CLOUD_GRPC", "127.0.0.1:50051")
-    with pytest.raises(ConfigurationError, match="EDGE_CLOUD_URL"):
+    monkeypatch.setenv("LORAGEN_EDGE_CLOUD_GRPC", "127.0.0.1:50051")
+    with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_CLOUD_URL"):
         EdgeSettings.load()
 
 

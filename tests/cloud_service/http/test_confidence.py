@@ -112,7 +112,7 @@ async def test_probe_is_refused_before_the_model_runs_where_it_is_off(tmp_path: 
     async with open_cloud(settings_for(tmp_path, probe=False), [generator]) as cloud, client_of(cloud) as http:
         response = await http.post("/generate-lora", json={"description": "Sort.", "probe": PROBE})
         assert (response.status_code, response.json()["error"]["code"]) == (422, "probe_disabled")
-        assert "CLOUD_PROBE" in response.json()["error"]["hint"]
+        assert "LORAGEN_CLOUD_PROBE" in response.json()["error"]["hint"]
         assert generator.prompts == []
         assert (await http.post("/generate-lora", json={"description": "Sort."})).status_code == 200
 

@@ -24,7 +24,7 @@ def test_second_daemon_is_refused(tmp_path: Path) -> None:
 
 def test_unusable_directory_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="EDGE_DATA_DIR"):
+    with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_DATA_DIR"):
         DataDirectory(tmp_path / "file")
 
 

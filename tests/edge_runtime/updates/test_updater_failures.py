@@ -236,7 +236,7 @@ async def test_base_from_elsewhere_is_admitted_only_by_name(
         await parts.updater.tick()
         assert (await ask(parts, "base"))[1] == "base"
         assert entry(parts, "router").state == "failed"
-        assert "EDGE_ADMIT_BASE_DIGEST" in entry(parts, "router").message
+        assert "LORAGEN_EDGE_ADMIT_BASE_DIGEST" in entry(parts, "router").message
     admitted = make_settings(tmp_path / "two", foreign, cloud.url, admit_base_digest=tiny_digest)
     async with device(admitted) as parts:
         await parts.updater.tick()
@@ -246,7 +246,7 @@ async def test_base_from_elsewhere_is_admitted_only_by_name(
     async with device(other) as parts:
         await parts.updater.tick()
         assert entry(parts, "router").state == "failed"
-    with pytest.raises(ConfigurationError, match="EDGE_ADMIT_BASE_DIGEST"):
+    with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_ADMIT_BASE_DIGEST"):
         async with device(make_settings(tmp_path / "four", tiny_base, None, admit_base_digest="a" * 64)):
             pass
 
