@@ -126,7 +126,7 @@ def test_stream_in_flight_is_finished_before_the_process_ends(tiny_base: Path, t
 
 def test_start_that_cannot_work_is_one_line_and_a_hint(tmp_path: Path, root: Path) -> None:
     log = tmp_path / "log"
-    with running(root, log, base_gguf=tmp_path / "nothing.gguf", data_dir=tmp_path / "edge") as process:
+    with running(root, log, base_model=tmp_path / "nothing.gguf", data_dir=tmp_path / "edge") as process:
         assert process.wait(60) == 1
     text = log.read_text()
     assert "LORAGEN_EDGE_BASE_MODEL" in text
@@ -140,7 +140,7 @@ def test_port_that_is_taken_is_a_clear_error(tiny_base: Path, tmp_path: Path, ro
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with running(root, log, base_gguf=tiny_base, data_dir=tmp_path / "edge", port=port) as process:
+        with running(root, log, base_model=tiny_base, data_dir=tmp_path / "edge", port=port) as process:
             assert process.wait(60) == 1
     assert "LORAGEN_EDGE_PORT" in log.read_text()
     assert "Traceback" not in log.read_text()
