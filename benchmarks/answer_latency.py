@@ -32,7 +32,7 @@ from benchmarks.figures import FACTOR, Figure, Figures
 from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_base, make_bundle
 from edge_runtime.config import EdgeSettings
 from edge_runtime.merge import merge, quantize_base
-from edge_runtime.serving.completion import CompletionRequest, Delta, Finished, Started, TokenPrompt, complete
+from edge_runtime.serving.completion import CompletionRequest, Finished, Started, TextPiece, TokenPrompt, complete
 from edge_runtime.serving.engine import GREEDY, Engine
 from edge_runtime.serving.llama import LlamaLoader
 
@@ -157,7 +157,7 @@ def _answer(engine: Engine, prompt: tuple[int, ...]) -> Answered:
         match event:
             case Started(cached_tokens=cached_tokens):
                 pass
-            case Delta():
+            case TextPiece():
                 first_ms = first_ms or (time.perf_counter() - started) * 1000
             case Finished(completion_tokens=tokens):
                 pass

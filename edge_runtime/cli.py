@@ -92,8 +92,8 @@ def status(
             if url:
                 raise EdgeError(f"no device answers at {address}: {error}") from error
             console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
-            state, trouble = StateFile(settings.data_dir / "state.json").peek()
-            _show_state(console, state, trouble)
+            state, problem = StateFile(settings.data_dir / "state.json").peek()
+            _show_state(console, state, problem)
 
 
 @app.command()
@@ -223,7 +223,7 @@ def _show_report(console: Console, report: dict[str, Any]) -> None:
         f"version {report['channel_version']}, last poll {report['last_poll'] or 'none yet'}",
         markup=False,
     )
-    for message in (report["last_poll_message"], report["trouble"]):
+    for message in (report["last_poll_message"], report["problem"]):
         if message:
             console.print(message, markup=False, style="yellow")
     table = Table("model", "state", "bundle", "retained_delta", "merge", "loaded", "message")
@@ -241,9 +241,9 @@ def _show_report(console: Console, report: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _show_state(console: Console, state: DeviceState | None, trouble: str) -> None:
-    if trouble:
-        console.print(trouble, markup=False, style="yellow")
+def _show_state(console: Console, state: DeviceState | None, problem: str) -> None:
+    if problem:
+        console.print(problem, markup=False, style="yellow")
     if state is None:
         console.print("Nothing is installed.")
         return

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.serving.slots import SlotTable
-from edge_runtime.serving.view import DeviceReport, ServedModel
+from edge_runtime.serving.view import ServedModel, StatusReport
 from edge_runtime.updates.edge_model import EdgeModel
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
@@ -55,11 +55,11 @@ class Device:
             return "the device is starting: what served before is being brought back"
         return None
 
-    def report(self) -> DeviceReport:
+    def report(self) -> StatusReport:
         state = self.updater.state_store.state
         outcome = PollOutcome() if self.updater.poller is None else self.updater.poller.outcome
         reason = self.not_ready_reason()
-        return DeviceReport(
+        return StatusReport(
             device_id=self.device_id,
             version=runtime_version(),
             edge_model_id=self.model.model_id,
@@ -72,7 +72,7 @@ class Device:
             last_poll=outcome.code,
             last_poll_message=outcome.message,
             last_poll_at=outcome.at,
-            trouble=self.updater.state_store.trouble,
+            problem=self.updater.state_store.problem,
             models=tuple(self.models()),
         )
 

@@ -1,6 +1,6 @@
 """Rules: when to ask the cloud again. No clock, no randomness of its own: both are given.
 
-A fleet must not arrive in step, so every wait is drawn from a range; a cloud in trouble must not be asked more often,
+A fleet must not arrive in step, so every wait is drawn from a range; a cloud that fails must not be asked more often,
 so waits double; and what the cloud asks for with Retry-After is the least that is waited, up to a limit, since a
 mistaken or hostile answer must not silence a device for days.
 """

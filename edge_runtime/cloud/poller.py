@@ -73,7 +73,7 @@ class Poller:
         return max(0.0, self._next_at - self._clock.monotonic())
 
     def poll_now(self) -> None:
-        """Poll at the next chance, unless the cloud is in trouble: then it is not asked more often."""
+        """Poll at the next tick; a cloud whose last answer was a failure is not asked any sooner."""
         if self._failures == 0:
             self._next_at = self._clock.monotonic()
 
@@ -89,7 +89,7 @@ class Poller:
             if isinstance(error, CloudStatusError):
                 retry_after = error.retry_after_seconds
             if isinstance(error, CloudStatusError) and error.status == 404:
-                # Nothing was ever published there: no trouble, and nothing to hurry back for.
+                # Nothing was ever published there. This is no failure: the next poll comes after the usual interval.
                 code, message = "channel_missing", f"the cloud has no channel {self._channel!r} yet"
                 self._failures = 0
             else:

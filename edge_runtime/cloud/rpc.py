@@ -9,7 +9,7 @@ from typing import Protocol
 
 import grpc
 
-from edge_runtime.serving.view import DeviceReport, ModelState
+from edge_runtime.serving.view import ModelState, StatusReport
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -37,7 +37,7 @@ class CloudLink(Protocol):
         """Listen until the channel has another version than `known_version`; False when listening has failed."""
         ...
 
-    async def report(self, report: DeviceReport) -> None:
+    async def report(self, report: StatusReport) -> None:
         """Tell the cloud what the device runs; failures are ignored."""
         ...
 
@@ -75,7 +75,7 @@ class GrpcLink:
             _LOG.debug("watch ended: %s", error.code())
         return False
 
-    async def report(self, report: DeviceReport) -> None:
+    async def report(self, report: StatusReport) -> None:
         try:
             await self._stub.ReportStatus(device_status(report), timeout=_REPORT_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -85,7 +85,7 @@ class GrpcLink:
         await self._connection.close()
 
 
-def device_status(report: DeviceReport) -> pb.DeviceStatus:
+def device_status(report: StatusReport) -> pb.DeviceStatus:
     """A report in the words of the protocol; the base model, which every device has, is left out."""
     return pb.DeviceStatus(
         device_id=report.device_id,

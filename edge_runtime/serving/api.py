@@ -27,7 +27,7 @@ from edge_runtime.errors import (
     ServingError,
     UnknownModelError,
 )
-from edge_runtime.serving.completion import Delta, Event, Finished, Started
+from edge_runtime.serving.completion import Event, Finished, Started, TextPiece
 from edge_runtime.serving.middleware import RefusedBody, RequestScope, error_response, record_of
 from edge_runtime.serving.openai import AnswerFormat, ErrorAnswer, Usage, error_body, model_entry, sse
 from edge_runtime.serving.schemas import MAX_BODY_BYTES, ChatCompletionBody, CompletionBody
@@ -73,7 +73,7 @@ class _Answer:
         reason = ""
         async for event in self._events:
             self._note(event)
-            if isinstance(event, Delta):
+            if isinstance(event, TextPiece):
                 text += event.text
             elif isinstance(event, Finished):
                 reason = event.reason
@@ -86,7 +86,7 @@ class _Answer:
         try:
             async for event in self._events:
                 self._note(event)
-                if isinstance(event, Delta):
+                if isinstance(event, TextPiece):
                     yield self._form.delta(event.text)
                 elif isinstance(event, Finished):
                     yield self._form.closing(event.reason, self._usage() if include_usage else None)
@@ -101,7 +101,7 @@ class _Answer:
 
     def _note(self, event: Event) -> None:
         now = time.monotonic()
-        if isinstance(event, Delta) and self._first_text is None:
+        if isinstance(event, TextPiece) and self._first_text is None:
             self._first_text = now
             self._record.first_token_seconds = round(now - self._arrived, 6)
         if isinstance(event, Finished):

@@ -62,7 +62,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class TextPiece:
     """The next piece of the answer."""
 
     text: str
@@ -76,7 +76,7 @@ class Finished:
     completion_tokens: int
 
 
-Event = Started | Delta | Finished
+Event = Started | TextPiece | Finished
 
 
 class TextAssembler:
@@ -130,7 +130,7 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
     """Answer one request; blocking.
 
     Yields:
-        `Started`, any number of `Delta`, `Finished`; it just ends when `cancelled` says so.
+        `Started`, any number of `TextPiece`, `Finished`; it just ends when `cancelled` says so.
 
     Raises:
         ContextLengthError: The prompt leaves no room for an answer.
@@ -155,13 +155,13 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
     for piece in engine.decode(request.sampling, max_tokens, cancelled):
         count += 1
         if certain := text.push(piece):
-            yield Delta(certain)
+            yield TextPiece(certain)
         if text.stopped:
             break
     if cancelled():
         return
     if rest := text.finish():
-        yield Delta(rest)
+        yield TextPiece(rest)
     # An engine that ends on its own met an end-of-generation token before the count was full.
     yield Finished("stop" if text.stopped or count < max_tokens else "length", count)
 

@@ -39,7 +39,7 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceReport:
+class StatusReport:
     """The body of `GET /status`.
 
     Attributes:
@@ -47,7 +47,7 @@ class DeviceReport:
         reason: Why not, when it should not.
         last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.
         last_poll_at: Unix seconds of it.
-        trouble: What is wrong with the device's own disk; empty when nothing is.
+        problem: What is wrong with the device's own disk; empty when nothing is.
     """
 
     device_id: str
@@ -62,7 +62,7 @@ class DeviceReport:
     last_poll: str = ""
     last_poll_message: str = ""
     last_poll_at: float | None = None
-    trouble: str = ""
+    problem: str = ""
     models: tuple[ServedModel, ...] = ()
 
 
@@ -81,6 +81,6 @@ class DeviceView(Protocol):
         """Why no traffic should be sent here; None when it should."""
         ...
 
-    def report(self) -> DeviceReport:
+    def report(self) -> StatusReport:
         """The device's state for people and the cloud."""
         ...

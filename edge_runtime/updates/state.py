@@ -178,17 +178,17 @@ class StateFile:
 
         A start with a wrong base GGUF must not cost what the right one served.
         """
-        state, trouble = self.load()
+        state, problem = self.load()
         if state is not None and state.edge_model_digest == edge_model_digest:
-            return state, trouble
-        troubles = [trouble]
+            return state, problem
+        problems = [problem]
         if state is not None:
-            troubles.append(f"{self._path.name} is of edge model {state.edge_model_digest}{self._set_aside(state)}")
+            problems.append(f"{self._path.name} is of edge model {state.edge_model_digest}{self._set_aside(state)}")
         aside = self._aside(edge_model_digest)
-        state, trouble = self._newest((aside,), _move_aside)
+        state, problem = self._newest((aside,), _move_aside)
         if state is not None:
             _rename(aside, self._path)
-        return state, "; ".join(each for each in (*troubles, trouble) if each)
+        return state, "; ".join(each for each in (*problems, problem) if each)
 
     def has_remains(self) -> bool:
         """Whether there is, or was, any state: of another edge model, or one that could not be read."""
@@ -199,15 +199,15 @@ class StateFile:
         return self._newest((self._path, self._backup), lambda path: "")
 
     def _newest(self, paths: tuple[Path, ...], on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
-        troubles: list[str] = []
+        problems: list[str] = []
         for path in paths:
             try:
-                return parse_state(_read(path)), "; ".join(troubles)
+                return parse_state(_read(path)), "; ".join(problems)
             except FileNotFoundError:
                 continue
             except (StateError, OSError) as error:
-                troubles.append(f"{path.name}: {error}{on_unreadable(path)}")
-        return None, "; ".join(troubles)
+                problems.append(f"{path.name}: {error}{on_unreadable(path)}")
+        return None, "; ".join(problems)
 
     def store(self, state: DeviceState) -> None:
         """Write the state, whole or not at all.

@@ -33,7 +33,7 @@ class StateStore:
 
     Attributes:
         state: What is known.
-        trouble: What is wrong with the file; empty when nothing is.
+        problem: What is wrong with the file; empty when nothing is.
         is_lost: There was a state, and none that can be used: what the files on disk are for is not known.
     """
 
@@ -47,7 +47,7 @@ class StateStore:
         telemetry: Telemetry,
     ) -> None:
         self.state = empty
-        self.trouble = ""
+        self.problem = ""
         self.is_lost = False
         self._file = file
         self._clock = clock
@@ -62,9 +62,9 @@ class StateStore:
 
         Refusals are forgotten: the settings, the base GGUF or the program may be others now.
         """
-        found, self.trouble = await asyncio.to_thread(self._file.load_of, self.state.edge_model_digest)
-        if self.trouble:
-            self._telemetry.event("state repaired", trouble=self.trouble)
+        found, self.problem = await asyncio.to_thread(self._file.load_of, self.state.edge_model_digest)
+        if self.problem:
+            self._telemetry.event("state repaired", problem=self.problem)
         if found is None:
             self.is_lost = await asyncio.to_thread(self._file.has_remains)
             return
@@ -142,10 +142,10 @@ class StateStore:
             try:
                 # Whatever changed while this waited is in it too: the newest state is the one to keep.
                 await asyncio.to_thread(self._file.store, self.state)
-                self.trouble = ""
+                self.problem = ""
             except OSError as error:
-                self.trouble = f"the state cannot be written: {error.strerror or error}"
-                self._telemetry.event("state not written", trouble=self.trouble)
+                self.problem = f"the state cannot be written: {error.strerror or error}"
+                self._telemetry.event("state not written", problem=self.problem)
 
 
 def _without_refusal(entry: Entry) -> Entry:

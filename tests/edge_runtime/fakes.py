@@ -157,12 +157,12 @@ async def device(
 
 async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tokens: int = 8) -> tuple[str, str]:
     """A greedy answer of a device's slot, and the fingerprint of what gave it."""
-    from edge_runtime.serving.completion import CompletionRequest, Delta, TextPrompt
+    from edge_runtime.serving.completion import CompletionRequest, TextPiece, TextPrompt
     from edge_runtime.serving.engine import GREEDY
 
     async with parts.slots.lease(parts.device.slot_name(model)) as slot:
         job = slot.worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens))
-        text = "".join([event.text async for event in job.events() if isinstance(event, Delta)])
+        text = "".join([event.text async for event in job.events() if isinstance(event, TextPiece)])
         return text, slot.revision.fingerprint
 
 

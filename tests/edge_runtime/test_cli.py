@@ -124,7 +124,7 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         "channel_version": 7,
         "last_poll": "cloud_unreachable",
         "last_poll_message": "no answer in time",
-        "trouble": "",
+        "problem": "",
         "models": [
             {
                 "id": "router",

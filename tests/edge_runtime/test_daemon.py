@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.daemon import UNFORESEEN_SECONDS, Daemon
 from edge_runtime.errors import ConfigurationError, ModelLoadError
-from edge_runtime.serving.view import DeviceReport
+from edge_runtime.serving.view import StatusReport
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import FakeClock, FakeEngine, FakeLoader, ask, eventually, make_settings
 
@@ -18,7 +18,7 @@ class FakeLink:
     """A cloud that says when to poll, and keeps what it is told."""
 
     def __init__(self) -> None:
-        self.reports: list[DeviceReport] = []
+        self.reports: list[StatusReport] = []
         self.changed = asyncio.Event()
         self.deaf = False
 
@@ -29,7 +29,7 @@ class FakeLink:
         self.changed.clear()
         return True
 
-    async def report(self, report: DeviceReport) -> None:
+    async def report(self, report: StatusReport) -> None:
         self.reports.append(report)
 
     async def close(self) -> None:
@@ -104,7 +104,7 @@ class BrokenLink(FakeLink):
         self.calls += 1
         raise RuntimeError("a bug in watching")
 
-    async def report(self, report: DeviceReport) -> None:
+    async def report(self, report: StatusReport) -> None:
         raise RuntimeError("a bug in reporting")
 
 

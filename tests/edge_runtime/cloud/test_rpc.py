@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from edge_runtime.cloud.rpc import GrpcLink
-from edge_runtime.serving.view import DeviceReport, ServedModel
+from edge_runtime.serving.view import ServedModel, StatusReport
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -48,8 +48,8 @@ async def cloud_and_link() -> AsyncIterator[tuple[FakeChannels, GrpcLink]]:
     await server.stop(None)
 
 
-def report(*models: ServedModel) -> DeviceReport:
-    return DeviceReport(
+def report(*models: ServedModel) -> StatusReport:
+    return StatusReport(
         "dev-1", "0.1.0", "nano", "e" * 64, "Q4_K", True, "", "default", channel_version=7, models=models
     )
 

@@ -10,10 +10,10 @@ from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelOu
 from edge_runtime.serving.completion import (
     ChatPrompt,
     CompletionRequest,
-    Delta,
     Finished,
     Started,
     TextAssembler,
+    TextPiece,
     TextPrompt,
     TokenPrompt,
     complete,
@@ -71,7 +71,7 @@ def test_bytes_that_are_no_text_become_a_replacement_character() -> None:
 
 def test_answer_ends_by_itself() -> None:
     events = list(complete(engine(), request(), never))
-    assert events == [Started(3, 0), Delta("one "), Delta("two "), Delta("three "), Finished("stop", 3)]
+    assert events == [Started(3, 0), TextPiece("one "), TextPiece("two "), TextPiece("three "), Finished("stop", 3)]
 
 
 def test_answer_ends_at_the_limit() -> None:
@@ -81,7 +81,7 @@ def test_answer_ends_at_the_limit() -> None:
 
 def test_answer_ends_before_a_stop_string() -> None:
     events = list(complete(engine(), request(stop=("wo",)), never))
-    assert events == [Started(3, 0), Delta("one "), Delta("t"), Finished("stop", 2)]
+    assert events == [Started(3, 0), TextPiece("one "), TextPiece("t"), Finished("stop", 2)]
 
 
 def test_limit_is_what_the_context_leaves() -> None:
@@ -130,6 +130,6 @@ def test_cancelled_answer_just_ends() -> None:
 def test_model_failure_comes_through() -> None:
     fake = FakeEngine([b"one ", b"NaN"], FakeLoader())
     events = complete(fake, request(), never)
-    assert [next(events), next(events)] == [Started(3, 0), Delta("one ")]
+    assert [next(events), next(events)] == [Started(3, 0), TextPiece("one ")]
     with pytest.raises(ModelOutputError):
         next(events)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
-from edge_runtime.serving.completion import CompletionRequest, Delta, TextPrompt
+from edge_runtime.serving.completion import CompletionRequest, TextPiece, TextPrompt
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.slots import Revision, Slot, SlotTable
 from tests.edge_runtime.fakes import FakeLoader, eventually
@@ -36,7 +36,7 @@ def revision(directory: Path, name: str, text: str) -> Revision:
 
 async def answer(slot: Slot) -> str:
     job = slot.worker.submit(CompletionRequest(TextPrompt("hi"), GREEDY, 10))
-    return "".join([event.text async for event in job.events() if isinstance(event, Delta)])
+    return "".join([event.text async for event in job.events() if isinstance(event, TextPiece)])
 
 
 async def ask(slots: SlotTable, name: str) -> str:

@@ -97,9 +97,9 @@ def test_state_before_the_last_write_is_kept(tmp_path: Path) -> None:
     assert file.load() == (STATE, "")
     (tmp_path / "state.json").write_bytes(b"\0" * 10)
     assert file.peek()[0] == first
-    state, trouble = file.load()
+    state, problem = file.load()
     assert state == first
-    assert "moved aside" in trouble
+    assert "moved aside" in problem
 
 
 def test_state_is_stored_where_files_cannot_have_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,9 +130,9 @@ def test_corrupt_files_are_moved_aside_and_never_deleted(tmp_path: Path) -> None
     file = StateFile(tmp_path / "state.json")
     (tmp_path / "state.json").write_bytes(b"first")
     (tmp_path / "state.json.bak").write_bytes(b"second")
-    state, trouble = file.load()
+    state, problem = file.load()
     assert state is None
-    assert trouble.count("moved aside") == 2
+    assert problem.count("moved aside") == 2
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"first", b"second"]
 
 
@@ -142,9 +142,9 @@ def test_corrupt_file_on_a_read_only_disk_is_passed_over(tmp_path: Path) -> None
     file.store(STATE)
     (tmp_path / "state.json").write_bytes(b"garbage")
     with read_only_disk():
-        state, trouble = file.load()
+        state, problem = file.load()
     assert state == STATE
-    assert "cannot be moved aside: Read-only file system" in trouble
+    assert "cannot be moved aside: Read-only file system" in problem
 
 
 def test_state_of_another_edge_model_is_kept_until_that_model_is_back(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_state_of_another_edge_model_is_kept_until_that_model_is_back(tmp_path: 
     file = StateFile(tmp_path / "state.json")
     file.store(DeviceState("a" * 64, "older"))
     file.store(STATE)
-    state, trouble = file.load_of("f" * 64)
+    state, problem = file.load_of("f" * 64)
     assert state is None
-    assert f"moved aside to state.json.of-{'a' * 64}" in trouble
+    assert f"moved aside to state.json.of-{'a' * 64}" in problem
     assert file.load_of("f" * 64) == (None, "")
     assert file.has_remains()
     other = DeviceState(None, "default")
@@ -168,9 +168,9 @@ def test_state_of_another_edge_model_stays_where_it_is_on_a_read_only_disk(tmp_p
     file = StateFile(tmp_path / "state.json")
     file.store(STATE)
     with read_only_disk():
-        state, trouble = file.load_of(None)
+        state, problem = file.load_of(None)
     assert state is None
-    assert "cannot be moved aside" in trouble
+    assert "cannot be moved aside" in problem
     assert file.load() == (STATE, "")
 
 

@@ -44,7 +44,7 @@ async def test_corrupt_state_is_moved_aside_and_the_one_before_it_used(
         await parts.updater.merge_pending()
     (tmp_path / "edge/state.json").write_bytes(b'{"format": 1, "state": {"cha')
     async with device(settings) as parts:
-        assert "moved aside" in parts.device.report().trouble
+        assert "moved aside" in parts.device.report().problem
         assert (await ask(parts, "router"))[1].endswith(wanted.bundle_id)
     assert any(name.startswith("state.json.corrupt-") for name in files(tmp_path / "edge"))
 
@@ -241,7 +241,7 @@ async def test_unwritable_state_is_reported_and_serving_goes_on(
         (tmp_path / "edge/state.json.bak").mkdir()
         (tmp_path / "edge/state.json").write_text("{}")
         await parts.updater.tick()
-        assert "cannot be written" in parts.device.report().trouble
+        assert "cannot be written" in parts.device.report().problem
         assert (await ask(parts, "router"))[1].startswith("adapter-")
 
 
