@@ -30,7 +30,7 @@ from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_language_model
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
-from training.recipe import Recipe, load_recipe
+from training.fit.config import Recipe, load_recipe
 
 VOCABULARY = 512
 """Tokens of the tokenizer where its size does not matter: all bytes and the special ones."""

@@ -1,6 +1,6 @@
 """How long a step of generator training takes, against the cloud model's bare forward pass on the step's descriptions.
 
-The steps are those of `training.generator.train_generator` with the settings of the recipe tinyllama-llama3-8b: an
+The steps are those of `training.fit.generator.train_generator` with the settings of the recipe tinyllama-llama3-8b: an
 adapter on q and v of the frozen cloud model, whose activations are computed twice. A step lasts from its drawing to
 the next one's, the optimizer and the log included; the bare pass runs between steps. The first step warms up.
 """
@@ -18,9 +18,9 @@ from benchmarks.random_pair import make_text, paper_recipe
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.prompt_encoder import pad_right
 from cloud_service.task import TaskDescription
-from training.corpus import Split
-from training.episodes import Episode, Instance, Mixture
-from training.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
+from training.data.corpus import Split
+from training.data.episodes import Episode, Instance, Mixture
+from training.fit.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def verify_confident(confidence: Confidence | None) -> None:
     if confidence is None:
         raise InvalidRequestError(
             "expected a generator that tells its confidence, found one that was not calibrated",
-            "leave out strict, or calibrate the generator: python -m training.calibrate",
+            "leave out strict, or calibrate the generator: python -m training.fit.calibrate",
             code="generator_not_calibrated",
         )
     if confidence.score < LOW_CONFIDENCE:

@@ -11,9 +11,9 @@ import json
 import random
 from pathlib import Path
 
-from training.families.classify import load_data_sets
-from training.families.extract import load_messages
-from training.families.tools import is_held_out, load_test_services, load_tools
+from training.data.families.classify import load_data_sets
+from training.data.families.extract import load_messages
+from training.data.families.tools import is_held_out, load_test_services, load_tools
 
 INPUTS = 120
 TOOLS = {

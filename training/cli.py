@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-_RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml")))
+_RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "configs").glob("*.toml")))
 _Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (docs/training.md).")]
 
 _Pair = Annotated[Path, typer.Option(help="Folder with generator/, edge/, and cloud/ if it has one.")]
@@ -38,7 +38,7 @@ def train(
     tiny: Annotated[bool, typer.Option("--tiny", help="Toy size, to see that everything runs.")] = False,
 ) -> None:
     """Train a generator, and its pair of models where the recipe says so, from public data."""
-    from training import train as training
+    from training.fit import train as training
 
     training.main([recipe, *_options(data=data, out=out, runs=runs), *["--tiny"] * tiny])
 
@@ -53,7 +53,7 @@ def calibrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and leave the checkpoint as it is.")] = False,
 ) -> None:
     """Calibrate what a generator says of its confidence; its digest changes, what it generates does not."""
-    from training import calibrate as calibration
+    from training.fit import calibrate as calibration
 
     options = _options(data=data, pair=pair, cloud=cloud, edge=edge, device=device, out=out)
     calibration.main([*options, *["--dry-run"] * dry_run])
@@ -77,7 +77,7 @@ def evaluate(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter of everything.")] = False,
 ) -> None:
     """Score a trained pair with its controls: base, prompted, oracle, right, another task's description, gibberish."""
-    from training import evaluate as evaluation
+    from training.evaluation import evaluate as evaluation
 
     options = _options(
         data=data,

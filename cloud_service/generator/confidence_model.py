@@ -4,7 +4,7 @@ The features are what the cloud model has computed anyway: its surprise at the p
 token; of an encoder, which predicts nothing, how far the prompt's states point the same way), how long the prompt is
 and how many tokens its text takes, and the mean of the meta states and of the prompt's states. They are measured in
 standard deviations of training's descriptions; how far all of them together lie from those is one more feature. The
-coefficients are fitted by `training.calibrate`; gates do not depend on any of this.
+coefficients are fitted by `training.fit.calibrate`; gates do not depend on any of this.
 """
 
 import math

@@ -9,10 +9,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.training.packed import write_packed_data
-from training import train
-from training.episodes import Mixture
-from training.families import load_mixture
-from training.tokenizer import sample_texts, train_tokenizer
+from training.data.episodes import Mixture
+from training.data.families import load_mixture
+from training.fit import train
+from training.fit.tokenizer import sample_texts, train_tokenizer
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -44,7 +44,7 @@ def tokenizer(data: Path, mixture: Mixture) -> PreTrainedTokenizerFast:
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """Where `training.train nano --tiny` left its pair and its checkpoints."""
+    """Where `training.fit.train nano --tiny` left its pair and its checkpoints."""
 
     out: Path
     runs: Path

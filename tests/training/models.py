@@ -4,7 +4,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cloud_service.generator import GeneratorConfig
-from training.pretrain import LanguageModelSize, make_model
+from training.fit.pretrain import LanguageModelSize, make_model
 
 SIZE = LanguageModelSize(hidden=32, intermediate=48, layers=2, heads=2, key_value_heads=1)
 

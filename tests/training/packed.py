@@ -1,4 +1,4 @@
-"""A small data folder in the packed format that `training.corpus` reads, made up on the spot.
+"""A small data folder in the packed format that `training.data.corpus` reads, made up on the spot.
 
 Every family finds enough in it: tools of each kind, seen and held out; labelled texts; messages with values; published
 tasks, seen and held out; prose.
@@ -12,7 +12,7 @@ from typing import Any
 
 import zstandard
 
-from training.corpus import SPLITS, Split, split_of
+from training.data.corpus import SPLITS, Split, split_of
 
 DOMAINS = ("banking", "credit_cards", "home", "meta", "small_talk", "travel", "utility", "work")
 CITIES = ("Paris", "Oslo", "Lima", "Rome")

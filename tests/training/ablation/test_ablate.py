@@ -1,0 +1,135 @@
+"""The ablations at toy size: runs, resuming, and what the table says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from cloud_service.generator import GeneratorConfig
+from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.experts import ExpertBank
+from tests.training.conftest import TrainedPair
+from tests.training.models import tiny_model
+from training.ablation import ablate
+from training.ablation.ablate import DEFAULT, SETTINGS, VARIANTS, Result, table
+from training.evaluation.served import PairPaths
+
+
+def call(data: Path, pair: TrainedPair, runs: Path, only: Sequence[str], steps: int = 2) -> None:
+    """Two seeds of each variant, on four validation episodes."""
+    options = ["--data", str(data), "--pair", str(pair.out), "--runs", str(runs), "--steps", str(steps)]
+    ablate.main([*options, "--seeds", "2", "--episodes", "4", "--only", *only])
+
+
+def test_second_call_runs_only_what_is_missing(
+    data: Path, tiny_pair: TrainedPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a frozen reader, without experts, and with an adapter; the run that is lost comes out as it was."""
+    only = [DEFAULT, "contrast", "direct", "adapter"]
+    call(data, tiny_pair, tmp_path, only)
+    results = tmp_path / "results.jsonl"
+    lines = results.read_text().splitlines()
+    assert len(lines) == 8
+    results.write_text("".join(line + "\n" for line in lines[:-1]))
+    call(data, tiny_pair, tmp_path, only)
+    again = results.read_text().splitlines()
+    assert again[:-1] == lines[:-1]
+    assert without_time(again[-1]) == without_time(lines[-1])
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()], "checkpoints of finished runs go"
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [row.split(" | ")[0] for row in rows[-4:]] == ["| paper", "| contrast", "| direct", "| adapter"]
+
+
+def without_time(line: str) -> list[str]:
+    return [part for part in line.split(", ") if "cpu_seconds" not in part]
+
+
+def test_runs_of_other_lengths_are_not_mixed(data: Path, tiny_pair: TrainedPair, tmp_path: Path) -> None:
+    for steps in (1, 2):
+        call(data, tiny_pair, tmp_path, [DEFAULT], steps)
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 4
+
+
+def test_variants_change_what_their_names_say() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert names[0] == DEFAULT
+    assert len(set(names)) == len(names)
+    for variant in VARIANTS[1:]:
+        assert variant.config or variant.fit or variant.direct or variant.warm
+        for name, value in variant.config.items():
+            assert getattr(ablate.PAPER, name) != value
+        for name, value in variant.fit.items():
+            assert getattr(SETTINGS, name) != value
+
+
+def result(variant: str, seed: int, right: float) -> Result:
+    losses = {"right": right, "another": right + 0.5, "gibberish": 2.0}
+    return Result(variant, seed, 2, ["c", "e"], 1_500_000, 10, 4.0, losses, 0.25)
+
+
+def test_table_has_t_intervals_and_differences_on_the_same_seeds() -> None:
+    """Three seeds 0.2 apart: 4.303 * 0.2 / sqrt(3) = 0.497; a constant difference has no spread."""
+    values = {1: 1.0, 2: 1.2, 3: 1.4}
+    results = [result(DEFAULT, seed, right) for seed, right in values.items()]
+    results += [result("n=4", seed, right - 0.1) for seed, right in reversed(values.items())]
+    results.append(result("K=1", 9, 1.0))
+    head, _, default, fewer, single = table(results).splitlines()
+    assert head.startswith("| variant | parameters | right |")
+    assert default == "| paper | 1.50 M | 1.200 ± 0.497 |  | 0.500 ± 0.000 | 0.800 ± 0.497 | 25.0 ± 0.0 | 4 |"
+    assert fewer.startswith("| n=4 | 1.50 M | 1.100 ± 0.497 | -0.100 ± 0.000 |")
+    assert single.startswith("| K=1 | 1.50 M | 1.000 |  | 0.500 | 1.000 |"), "one seed has no interval"
+
+
+def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    shape = edge_shape(tiny_model(tokenizer).config)
+    config = GeneratorConfig(id="t", experts=3, top_k=2, rank=2, alpha=6.0)
+    torch.manual_seed(0)
+    oracles = []
+    for _ in range(2):
+        sizes = {key: shape.in_out(key[1]) for key in shape.blocks()}
+        oracles.append({k: (torch.randn(1, 2, i), torch.randn(1, o, 2)) for k, (i, o) in sizes.items()})
+    bank = ExpertBank(config, shape)
+    ablate.start_from_oracles(bank, oracles)
+    gates = torch.zeros(1, shape.layers, 1, 3)
+    gates[..., 1] = 1.0
+    for key, (a, b) in bank(gates).items():
+        torch.testing.assert_close(a, oracles[1][key][0])
+        torch.testing.assert_close(b, oracles[1][key][1])
+    assert not bank.b["down"][:, 2].any(), "the others start as ever"
+
+
+def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
+    prompt_encoder = ablate.load_prompt_encoder(PairPaths.of(tiny_pair.out), torch.float32)
+    ids, lengths = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])
+    remembering = ablate.RememberingPromptEncoder(prompt_encoder)
+    with torch.no_grad():
+        expected = prompt_encoder(ids, lengths)
+    torch.testing.assert_close(remembering(ids, lengths), expected)
+    remembering._prompt_encoder.clear()
+    again = remembering(torch.tensor([[8, 9]]), torch.tensor([2]))
+    torch.testing.assert_close(again, expected[1:])
+    assert not again.requires_grad
+    assert torch.equal(
+        again, ablate.RememberingPromptEncoder(prompt_encoder)(torch.tensor([[8, 9]]), torch.tensor([2]))
+    )
+
+
+def test_no_variant_pays_for_what_the_frozen_reader_reads(
+    data: Path, tiny_pair: TrainedPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its reader, training finds every prompt read."""
+    train = ablate.train_generator
+
+    def train_without_reader(generator: Any, *rest: Any) -> None:
+        held, generator.prompt_encoder._prompt_encoder = generator.prompt_encoder._prompt_encoder, []
+        train(generator, *rest)
+        generator.prompt_encoder._prompt_encoder = held
+
+    monkeypatch.setattr(ablate, "train_generator", train_without_reader)
+    call(data, tiny_pair, tmp_path, [DEFAULT])
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2

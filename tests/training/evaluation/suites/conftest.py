@@ -1,0 +1,46 @@
+"""The made-up data folder with what only the suites read: reasoning sets, and labelled sets that no family draws."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.packed import texts_of, write_records
+from training.data.corpus import SPLITS, read_records
+from training.evaluation.suites.reasoning import FILES
+
+
+@pytest.fixture(scope="session")
+def suite_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `--data`."""
+    folder = tmp_path_factory.mktemp("suite-data")
+    shutil.copytree(data, folder, dirs_exist_ok=True)
+    tasks = folder / "tasks/described_tasks.jsonl.zst"
+    write_records(tasks, [*read_records(tasks), *_labelled(), _published("task1508_wordnet_antonyms")])
+    for name in {name for pair in FILES.values() for name in pair}:
+        records = [{"q": f"{name} {n}?", "choices": [f"yes {n}", f"no {n}"], "label": n % 2} for n in range(40)]
+        write_records(folder / f"reasoning/{name}.jsonl.zst", records)
+    return folder
+
+
+def _labelled() -> list[dict[str, Any]]:
+    records = []
+    for task, labels in (("classify_QQP", ["False", "True"]), ("classify_MNLI", ["neutral", "entailment"])):
+        instances = [
+            {"input": text, "outputs": [labels[n % 2]]}
+            for split in SPLITS
+            for n, text in enumerate(texts_of(split, 12, lambda number, task=task: f"{task} pair {number}"))
+        ]
+        records.append({"task": task, "descriptions": ["Label it."], "instances": instances})
+    return records
+
+
+def _published(name: str) -> dict[str, Any]:
+    instances = [
+        {"input": text, "outputs": [f"not {json.dumps(text[-2:])}"]}
+        for split, count in zip(SPLITS, (50, 8, 8), strict=True)
+        for text in texts_of(split, count, lambda number: f"word {number}")
+    ]
+    return {"task": name, "descriptions": ["Give the opposite.", "Say the opposite."], "instances": instances}

@@ -1,0 +1,317 @@
+"""Training of a generator: what the loss sees, and exact resuming."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from cloud_service.generator import LoraGenerator
+from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.router import balance_term
+from cloud_service.task import TaskDescription
+from tests.training.models import tiny_config, tiny_model
+from training.data.corpus import Split
+from training.data.episodes import Episode, Instance, Mixture
+from training.fit.answer_loss import answer_loss, answer_losses
+from training.fit.chat_format import AnswerBatch
+from training.fit.generator import (
+    CONTRASTED,
+    EdgeAnswers,
+    EpisodeBatches,
+    GeneratorSettings,
+    choose_rivals,
+    grouped,
+    gumbel_noise,
+    train_generator,
+    trained_parameters,
+)
+
+SETTINGS = GeneratorSettings(steps=4, tasks=3, inputs=2, warmup=1, longest_prompt=300, longest_turn=80)
+INSTANCES = [Instance("wake me at seven", "set_alarm"), Instance("hi", "yes"), Instance("what is it now", "12:30 pm")]
+
+
+def random_generator(cloud: LlamaForCausalLM, edge: LlamaForCausalLM, **changes: object) -> LoraGenerator:
+    torch.manual_seed(5)
+    generator = LoraGenerator(tiny_config(**changes), cloud, edge_shape(edge.config))
+    with torch.no_grad():
+        for b in generator.bank.b.values():
+            b.normal_(std=0.3)
+    return generator
+
+
+@pytest.fixture
+def edge(tokenizer: PreTrainedTokenizerFast) -> EdgeAnswers:
+    return EdgeAnswers(tiny_model(tokenizer, 2), tokenizer, longest=80, dtype=torch.float32)
+
+
+def some_factors(model: LlamaForCausalLM, tasks: int) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+    torch.manual_seed(0)
+    factors = {}
+    for key in edge_shape(model.config).blocks():
+        size_in, size_out = edge_shape(model.config).in_out(key[1])
+        factors[key] = (torch.randn(tasks, 2, size_in) * 0.3, torch.randn(tasks, size_out, 2) * 0.3)
+    return factors
+
+
+def test_loss_is_the_mean_over_answers_of_their_mean_over_tokens(
+    edge: EdgeAnswers, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Against transformers' own loss, one unpadded conversation at a time, with the question masked."""
+    batch = edge.turns.batch(INSTANCES, [None, "Answer.", None])
+    with torch.inference_mode():
+        loss = answer_loss(edge.logits(batch, None), batch)
+        expected = []
+        for instance, system in zip(INSTANCES, (None, "Answer.", None), strict=True):
+            question, answer = edge.turns.question(instance.input, system), edge.turns.answer(instance.output)
+            labels = torch.tensor([[-100] * len(question) + answer])
+            expected.append(edge.model(input_ids=torch.tensor([question + answer]), labels=labels).loss)
+    torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_loss_does_not_see_padding(edge: EdgeAnswers) -> None:
+    """Other tokens behind each answer, and more of them, change nothing."""
+    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    factors = some_factors(edge.model, tasks=3)
+    with torch.inference_mode():
+        logits = edge.logits(batch, factors)
+        noise = torch.randint(0, 300, (3, batch.ids.shape[1] + 16))
+        for row in range(3):
+            end = int(batch.places[batch.rows == row].max()) + 2
+            noise[row, :end] = batch.ids[row, :end]
+        other = edge.logits(AnswerBatch(noise, batch.rows, batch.places, batch.targets, batch.count), factors)
+    torch.testing.assert_close(other, logits, rtol=1e-5, atol=1e-5)
+
+
+def test_only_logits_of_answer_tokens_carry_the_loss(edge: EdgeAnswers) -> None:
+    """Of the next-token predictions of a row, exactly those of the answer have a gradient."""
+    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    ids = batch.ids
+    logits = edge.model(input_ids=ids).logits.detach().requires_grad_()
+    answer_loss(logits[batch.rows, batch.places], batch).backward()
+    assert logits.grad is not None
+    carrying = logits.grad.abs().sum(-1) > 0
+    expected = torch.zeros_like(carrying)
+    for row, instance in enumerate(INSTANCES):
+        start = len(edge.turns.question(instance.input))
+        expected[row, start - 1 : start - 1 + len(edge.turns.answer(instance.output))] = True
+    assert torch.equal(carrying, expected)
+
+
+def test_every_answer_weighs_the_same_however_long(edge: EdgeAnswers) -> None:
+    """With even logits each token costs log V: one answer of nine tokens and one of two average to the same."""
+    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    even = torch.zeros(len(batch.targets), 50)
+    small = AnswerBatch(batch.ids, batch.rows, batch.places, batch.targets % 50, batch.count)
+    torch.testing.assert_close(answer_loss(even, small), torch.log(torch.tensor(50.0)))
+    wrong = even.clone().requires_grad_()
+    answer_loss(wrong, small).backward()
+    assert wrong.grad is not None
+    by_answer = [wrong.grad[batch.rows == row].abs().sum().item() for row in range(3)]
+    assert by_answer == pytest.approx([by_answer[0]] * 3, rel=1e-4)
+
+
+def test_capped_logits_are_those_of_the_model(edge: EdgeAnswers) -> None:
+    """Gemma 2 bends its logits after the head; the shortcut over answer tokens must, too."""
+    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    with torch.inference_mode():
+        plain = edge.logits(batch, None)
+        edge.model.config.final_logit_softcapping = 2.0
+        capped = edge.logits(batch, None)
+    torch.testing.assert_close(capped, 2.0 * torch.tanh(plain / 2.0))
+
+
+def test_episodes_of_a_step_follow_from_its_number(mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
+    batches, again = (EpisodeBatches(mixture, tokenizer, SETTINGS) for _ in range(2))
+    first = batches.draw(7)
+    assert len(first[0]) == len(first[1]) == 3
+    assert all(len(ids) <= SETTINGS.longest_prompt for ids in first[1])
+    assert batches.draw(8) != first
+    assert again.draw(7) == first
+    assert again.draw(7, "validation") != first
+
+
+def test_groups_hold_every_index_once_and_like_lengths_together() -> None:
+    assert grouped(8, [5, 1, 8, 3, 2, 7, 6, 4]) == [[1, 4], [3, 7], [0, 6], [5, 2]]
+    assert sorted(i for group in grouped(5, [1] * 5) for i in group) == list(range(5))
+    assert grouped(1, [9]) == [[0]]
+
+
+class Training:
+    """A generator in training from a fixed start."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        tokenizer: PreTrainedTokenizerFast,
+        train_cloud: bool,
+        tasks: int = 3,
+        inputs: int = 2,
+        **changes: object,
+    ) -> None:
+        self.cloud = tiny_model(tokenizer, 1).requires_grad_(False)
+        edge = tiny_model(tokenizer, 2)
+        self.edge_weights = {name: p.clone() for name, p in edge.named_parameters()}
+        self.generator = random_generator(self.cloud, edge, **changes)
+        self.settings = GeneratorSettings(
+            steps=4, tasks=tasks, inputs=inputs, warmup=1, longest_prompt=300, longest_turn=80, train_cloud=train_cloud
+        )
+        self.edge = EdgeAnswers(edge, tokenizer, 80)
+        self.batches = EpisodeBatches(mixture, tokenizer, self.settings)
+
+    def run(self, directory: Path, stop_after: int | None = None) -> list[float]:
+        return train_generator(
+            self.generator, self.cloud, self.edge, self.batches, self.settings, directory, stop_after=stop_after
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        own = {name: v for name, v in self.generator.state_dict().items() if v.is_floating_point()}
+        return own | {f"cloud.{name}": value for name, value in self.cloud.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("train_cloud", "changes"),
+    [
+        (True, {"gating": "dense", "norm": "layer", "groups": 3}),
+        (False, {"gating": "topk_softmax", "norm": "batch", "adapter_rank": 2, "mix": "deltas"}),
+    ],
+)
+def test_resumed_training_has_exactly_the_losses_of_an_uninterrupted_one(
+    tmp_path: Path,
+    mixture: Mixture,
+    tokenizer: PreTrainedTokenizerFast,
+    train_cloud: bool,
+    changes: dict[str, object],
+) -> None:
+    """With the cloud model trained and with its adapter; everything agrees to the last bit, running statistics too."""
+    whole = Training(mixture, tokenizer, train_cloud, **changes)
+    start = {name: value.clone() for name, value in whole.state().items()}
+    losses = whole.run(tmp_path / "whole")
+    assert len(set(losses)) == 4
+    resumed: list[float] = []
+    for stop_after in (2, None):
+        part = Training(mixture, tokenizer, train_cloud, **changes)
+        resumed += part.run(tmp_path / "parts", stop_after)
+    assert resumed == losses
+    end = whole.state()
+    for name, value in part.state().items():
+        assert torch.equal(value, end[name]), name
+    moved = {name for name, value in end.items() if not torch.equal(value, start[name])}
+    assert moved == {name for name in end if train_cloud or not name.startswith("cloud.")}
+    for name, value in whole.edge.model.named_parameters():
+        assert torch.equal(value, whole.edge_weights[name]), "the edge model is frozen"
+    assert not whole.generator.training
+    assert not whole.cloud.training
+
+
+class SameBatch(EpisodeBatches):
+    """Gives the episodes of the first step in every step."""
+
+    def draw(self, step: int, split: Split = "train") -> tuple[list[Episode], list[list[int]]]:
+        return super().draw(0, split)
+
+
+def test_training_lowers_the_loss(tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
+    """On the same episodes in each step: losses of different ones differ by more than a few steps can lower them."""
+    training = Training(mixture, tokenizer, True, gating="dense", norm="layer")
+    training.settings = GeneratorSettings(
+        steps=10, tasks=3, inputs=2, warmup=1, longest_prompt=300, longest_turn=80, learning_rate=2e-2, train_cloud=True
+    )
+    training.batches = SameBatch(mixture, tokenizer, training.settings)
+    losses = training.run(tmp_path / "run")
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_first_loss_is_that_of_the_pieces_put_together(
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Grouping by length must not mix tasks up: against one task at a time, in the order they were drawn."""
+    training = Training(mixture, tokenizer, False, tasks=6, gating="topk_softmax", norm="none")
+    generator, edge = training.generator, training.edge
+    episodes, encoded = training.batches.draw(0)
+    batches = [edge.turns.batch(episode.instances, [None] * len(episode.instances)) for episode in episodes]
+    with torch.no_grad():
+        gates = []
+        for ids in encoded:
+            with torch.autocast("cpu", torch.bfloat16):
+                states = generator.prompt_encoder(torch.tensor([ids]), torch.tensor([len(ids)]))
+            gates.append(generator.routers(states))
+
+        def mean_loss(gates: list[Tensor]) -> float:
+            pairs = zip(batches, gates, strict=True)
+            return sum(answer_loss(edge.logits(b, generator.bank(g)), b).item() for b, g in pairs) / len(batches)
+
+        balance = training.settings.balance_weight * balance_term(torch.cat(gates)).item()
+        expected, mixed_up = mean_loss(gates) + balance, mean_loss([*gates[1:], gates[0]]) + balance
+    loss = training.run(tmp_path / "run", stop_after=1)[0]
+    assert abs(loss - expected) < 0.1 * abs(mixed_up - expected)
+
+
+def test_contrast_asks_how_much_likelier_answers_are_than_under_another_description(
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Against the pieces put together: each task's answers under the gates of the next one of its family."""
+    settings = {"precision": "float32", "balance_weight": 0.0}
+    training = Training(mixture, tokenizer, False, tasks=6, inputs=3, gating="topk_softmax", norm="none")
+    generator, edge = training.generator, training.edge
+    training.settings = replace(training.settings, **settings)
+    episodes, encoded = training.batches.draw(0)
+    with torch.no_grad():
+        gates = [generator(torch.tensor([ids]), torch.tensor([len(ids)])) for ids in encoded]
+        expected = 0.0
+        for task, rival in enumerate(choose_rivals(episodes)):
+            if rival is None:
+                continue
+            batch = edge.turns.batch(episodes[task].instances[:CONTRASTED], [None] * CONTRASTED)
+            own, others = (answer_losses(edge.logits(batch, generator.bank(gates[n])), batch) for n in (task, rival))
+            expected -= torch.nn.functional.logsigmoid(others - own).mean().item() / 6
+    plain = training.run(tmp_path / "plain", stop_after=1)[0]
+    training = Training(mixture, tokenizer, False, tasks=6, inputs=3, gating="topk_softmax", norm="none")
+    training.settings = replace(training.settings, **settings, contrast=2.0)
+    assert training.run(tmp_path / "contrast", stop_after=1)[0] - plain == pytest.approx(2 * expected, rel=1e-3)
+
+
+def test_rivals_are_of_one_family_and_have_closed_sets() -> None:
+    names = ("tools", "classify/a", "tools", "extract/a", "extract/b", "classify/b", "tools", "reverse/a")
+    task = TaskDescription(description="any")
+    drawn = [Episode(name, task, (), () if name.startswith("extract") else ("yes",)) for name in names]
+    assert choose_rivals(drawn) == [2, 5, 6, None, None, 1, 0, None]
+
+
+def test_gumbel_noise_acts_in_training_alone(
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """The first loss, before any update, is another; a generator's gates are the same, and without chance."""
+    losses, gates = [], []
+    for gumbel in (0.0, 5.0):
+        training = Training(mixture, tokenizer, False, gating="topk_softmax", norm="none")
+        training.settings = replace(training.settings, gumbel=gumbel)
+        with torch.no_grad():
+            gates.append(training.generator(torch.tensor([[5, 6, 7]]), torch.tensor([3])))
+        losses.append(training.run(tmp_path / str(gumbel), stop_after=1)[0])
+    assert losses[0] != losses[1]
+    assert torch.equal(*gates)
+
+
+def test_gumbel_noise_is_that_of_its_seed_and_distribution() -> None:
+    """Mean 0.577 and variance pi^2 / 6; equal in every process of a step."""
+    like = torch.zeros(100, 100)
+    noise = gumbel_noise(like, "1/7")
+    assert torch.equal(noise, gumbel_noise(like, "1/7"))
+    assert not torch.equal(noise, gumbel_noise(like, "1/8"))
+    assert noise.mean().item() == pytest.approx(0.5772, abs=0.05)
+    assert noise.var().item() == pytest.approx(1.6449, abs=0.1)
+
+
+def test_trained_are_the_generator_and_what_the_settings_say(tokenizer: PreTrainedTokenizerFast) -> None:
+    cloud, edge = tiny_model(tokenizer, 1).requires_grad_(False), tiny_model(tokenizer, 2)
+    generator = random_generator(cloud, edge, norm="batch", adapter_rank=2)
+    names = set(trained_parameters(generator, cloud, SETTINGS))
+    assert {"generator.prompt_encoder.meta", "generator.bank.a.up", "generator.routers.batch_norm.running_var"} < names
+    assert "generator.prompt_encoder.adapter.a.0_q_proj" in names
+    assert not any(name.startswith("cloud.") for name in names)
+    assert not any(p.requires_grad for p in cloud.parameters())
+    with_cloud = set(trained_parameters(generator, cloud, GeneratorSettings(steps=1, train_cloud=True)))
+    assert with_cloud - names == {f"cloud.{name}" for name, _ in cloud.get_decoder().named_parameters()}

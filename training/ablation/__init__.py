@@ -1,0 +1,1 @@
+"""The ablations of the paper, in short runs of equal length."""

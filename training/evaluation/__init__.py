@@ -1,0 +1,1 @@
+"""Measures a trained pair on suites of tasks, with its controls."""

@@ -1,0 +1,68 @@
+"""Suite `reasoning`: the paper's eight sets, for any pair; scored by the likelihood of the choices for each byte.
+
+Five sets are the paper's seen ones, three its unseen ones; our mixture has none of them. Prompted and right read a
+description of the set with five examples of its training file, as the paper's baselines do. A nano pair is near chance
+here, and the report says so. Test files are scored in `test` only; `validation` takes the end of the training files,
+examples and the oracle's practice come from their beginning. HellaSwag has one file, cut the same way.
+"""
+
+import itertools
+import random
+from pathlib import Path
+
+from training.data.corpus import Split, read_records
+from training.data.episodes import Instance
+from training.evaluation.suites import wordings
+from training.evaluation.suites.tasks import SuiteSizes, SuiteTask, in_order, make_task
+
+SHOTS = 5
+MOST_READ = 3000
+FILES: dict[str, tuple[str, str]] = {
+    "arc-c": ("arc_c_train", "arc_c_test"),
+    "arc-e": ("arc_e_train", "arc_e_test"),
+    "obqa": ("obqa_train", "obqa_test"),
+    "boolq": ("boolq_train", "boolq_test"),
+    "siqa": ("siqa_train", "siqa_test"),
+    "hellaswag": ("hellaswag_val", "hellaswag_val"),
+    "winogrande": ("winogrande_train_l", "winogrande_test"),
+    "piqa": ("piqa_train_partial", "piqa_test"),
+}
+"""By set: the training and the test file. The first five are the paper's seen sets."""
+
+
+def reasoning_tasks(rng: random.Random, data: Path, split: Split, sizes: SuiteSizes) -> list[SuiteTask]:
+    """One task for each set; all choices of an instance are scored."""
+    tasks = []
+    for name, (training, test) in FILES.items():
+        known = _read(data / "reasoning" / f"{training}.jsonl.zst")
+        half = len(known) // 2
+        practice = [instance for instance, _ in known[:half]]
+        pool = _read(data / "reasoning" / f"{test}.jsonl.zst") if split == "test" and test != training else known[half:]
+        if test == training:  # one file: its two last quarters
+            middle = half + (len(known) - half) // 2
+            pool = known[half:middle] if split == "validation" else known[middle:]
+        asked = dict(rng.sample(pool, min(len(pool), sizes.reasoning_inputs)))
+        describe = in_order(wordings.REASONING[name])
+        task = make_task(
+            rng,
+            f"reasoning/{name}",
+            describe,
+            tuple(asked),
+            practice,
+            sizes.samples,
+            labels=("",),
+            metric="choice",
+            shots=SHOTS,
+        )
+        tasks.append(SuiteTask(task.name, task.samples, task.instances, task.practice, tuple(asked.values()), "choice"))
+    return tasks
+
+
+def _read(path: Path) -> list[tuple[Instance, tuple[str, ...]]]:
+    """Questions with their right answers, and all choices; a question that repeats another is left out."""
+    found: dict[str, tuple[Instance, tuple[str, ...]]] = {}
+    for record in itertools.islice(read_records(path), MOST_READ):
+        choices = tuple(str(choice) for choice in record["choices"])
+        if len(set(choices)) == len(choices):
+            found.setdefault(record["q"], (Instance(record["q"], choices[record["label"]]), choices))
+    return list(found.values())

@@ -1,0 +1,106 @@
+"""Quick scores of a generator on validation episodes, drawn once: what tells two settings apart within seconds.
+
+The controls are those of `training.evaluation.measure`, on the same inputs. It also has suites, oracles and
+intervals over tasks.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from cloud_service.generator import LoraGenerator
+from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from cloud_service.task import TaskDescription, render_prompt
+from training.data.episodes import Episode
+from training.data.gibberish import gibberish
+from training.evaluation.answering import EdgeModel
+from training.fit.answer_loss import answer_loss
+from training.fit.generator import EdgeAnswers, grouped
+
+LONGEST_ANSWER = 24
+GROUP = 6  # descriptions, or tasks, at once
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a generator reaches.
+
+    Attributes:
+        cross_entropy: Of the answers, in nats a token, under `right`, `another` and `gibberish` descriptions.
+        exact_match: Share of greedy answers under the right description that are the expected ones.
+    """
+
+    cross_entropy: Mapping[str, float]
+    exact_match: float
+
+
+class ValidationSet:
+    """Episodes with their own descriptions, with another's of the same family, and with gibberish.
+
+    Args:
+        episodes: At least two.
+        cloud_tokenizer: Of the model that reads.
+        edge: Gives the likelihood of answers.
+        writer: The same model, writing them.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        cloud_tokenizer: PreTrainedTokenizerBase,
+        edge: EdgeAnswers,
+        writer: EdgeModel,
+    ) -> None:
+        self._episodes, self._tokenizer = episodes, cloud_tokenizer
+        self._edge, self._writer = edge, writer
+        rng = random.Random("gibberish/validation")
+        self.descriptions: Mapping[str, Sequence[TaskDescription]] = {
+            "right": [episode.task for episode in episodes],
+            "another": [_another(episodes, number).task for number in range(len(episodes))],
+            "gibberish": [gibberish(rng, len(render_prompt(episode.task))) for episode in episodes],
+        }
+
+    def score(self, generator: LoraGenerator) -> Scores:
+        """Scores a generator in evaluation mode."""
+        losses: dict[str, float] = {}
+        exact = 0
+        lengths = [max(len(i.input) + len(i.output) for i in episode.instances) for episode in self._episodes]
+        with torch.inference_mode():
+            for kind, descriptions in self.descriptions.items():
+                gates = self._gates(generator, descriptions)
+                losses[kind] = 0.0
+                for group in _groups(lengths):
+                    instances = [instance for i in group for instance in self._episodes[i].instances]
+                    factors, systems = generator.bank(gates[group]), [None] * len(instances)
+                    batch = self._edge.turns.batch(instances, systems)
+                    share = len(group) / len(self._episodes)
+                    losses[kind] += share * answer_loss(self._edge.logits(batch, factors), batch).item()
+                    if kind == "right":
+                        inputs = [instance.input for instance in instances]
+                        texts = self._writer.answer(inputs, systems, factors, LONGEST_ANSWER).texts
+                        exact += sum(t == i.output.strip() for t, i in zip(texts, instances, strict=True))
+        return Scores(losses, exact / sum(len(episode.instances) for episode in self._episodes))
+
+    def _gates(self, generator: LoraGenerator, descriptions: Sequence[TaskDescription]) -> Tensor:
+        encoded = encode_prompts(self._tokenizer, [render_prompt(task) for task in descriptions])
+        encoded = [ids[: generator.config.max_prompt_tokens] for ids in encoded]
+        groups = _groups([len(ids) for ids in encoded])
+        parts = torch.cat([generator(*pad_right([encoded[i] for i in group])) for group in groups])
+        return parts[torch.tensor([i for group in groups for i in group]).argsort()]
+
+
+def _groups(lengths: list[int]) -> list[list[int]]:
+    return grouped(len(lengths), lengths, parts=-(-len(lengths) // GROUP))
+
+
+def _another(episodes: Sequence[Episode], number: int) -> Episode:
+    """The next episode of the same family under another description, else the next of any."""
+    episode = episodes[number]
+    later = [*episodes[number + 1 :], *episodes[:number]]
+    family = episode.name.split("/")[0]
+    same = (other for other in later if other.name.split("/")[0] == family and other.task != episode.task)
+    return next(same, later[0])

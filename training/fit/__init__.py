@@ -1,0 +1,1 @@
+"""Fits generators, and the models of a pair where a training config says so; calibrates their confidence."""

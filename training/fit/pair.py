@@ -1,0 +1,79 @@
+"""The two models of a run: loaded as published, or trained by `training.fit.nano`; and how a trained one is stored."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from cloud_service.generator.checkpoint import ModelReference
+from cloud_service.generator.inference import load_cloud_model, load_language_model, resolve_model
+from loragen.contract.digest import model_digest
+from training.fit.config import LoadedModels, Recipe
+from training.fit.processes import Processes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPair:
+    """What a generator is trained on.
+
+    Attributes:
+        cloud_reference: None when the cloud model is nowhere on disk yet.
+    """
+
+    cloud: PreTrainedModel
+    cloud_tokenizer: PreTrainedTokenizerBase
+    cloud_reference: ModelReference | None
+    edge: PreTrainedModel
+    edge_tokenizer: PreTrainedTokenizerBase
+    edge_reference: ModelReference
+
+
+def load_pair(models: LoadedModels, recipe: Recipe, processes: Processes) -> ModelPair:
+    """Both models as published; the cloud model in float32 when it is trained too.
+
+    Raises:
+        CheckpointError: A model is neither a folder nor on the hub.
+    """
+    dtype, trained = recipe.fit.dtype_on(processes.device), recipe.fit.train_cloud
+    with processes.main_first():  # the others find the snapshot in the cache
+        edge = resolve_model(models.edge)
+    return ModelPair(
+        *load_prompt_encoder(models.cloud, torch.float32 if trained else dtype, trained, processes),
+        load_language_model(edge, dtype),
+        AutoTokenizer.from_pretrained(edge),
+        _reference(models.edge, edge),
+    )
+
+
+def load_prompt_encoder(
+    name: str, dtype: torch.dtype, trained: bool, processes: Processes
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, ModelReference | None]:
+    """A published cloud model, its tokenizer, and what it is called; when it is `trained`, it is another in the end.
+
+    Raises:
+        CheckpointError: There is no model of this name.
+    """
+    with processes.main_first():
+        folder = resolve_model(name)
+    reference = None if trained else _reference(name, folder)
+    return load_cloud_model(folder, dtype), AutoTokenizer.from_pretrained(folder), reference
+
+
+def store_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, name: str, processes: Processes
+) -> ModelReference:
+    """Writes a trained model as a Hugging Face folder, in float16."""
+    if processes.is_main:
+        shutil.rmtree(folder, ignore_errors=True)
+        copy = type(model)(model.config).to(torch.float16)
+        copy.load_state_dict({key: value.to(torch.float16) for key, value in model.state_dict().items()})
+        copy.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    processes.wait()
+    return ModelReference(name, model_digest(folder))
+
+
+def _reference(name: str, folder: Path) -> ModelReference:
+    return ModelReference(Path(name).resolve().name if Path(name).is_dir() else name, model_digest(folder))
