@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 
+from cloud_service.artifacts import Artifacts
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
@@ -119,15 +120,23 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
                 for generator, runner in zip(generators, runners, strict=True)
             ]
         )
-        service = LoraService(
-            catalog,
+        artifacts = Artifacts(
             store,
-            request_timeout_seconds=settings.request_timeout_seconds,
-            lease_seconds=settings.lease_seconds,
-            assembly_threads=settings.assembly_threads,
+            catalog,
+            timeout_seconds=settings.request_timeout_seconds,
+            threads=settings.assembly_threads,
             events=metrics,
         )
         channels = ChannelService(store, watch_interval_seconds=settings.watch_interval_seconds)
+        service = LoraService(
+            catalog,
+            store,
+            artifacts,
+            channels,
+            request_timeout_seconds=settings.request_timeout_seconds,
+            lease_seconds=settings.lease_seconds,
+            events=metrics,
+        )
         app = create_app(service, channels, metrics, body_timeout_seconds=settings.body_timeout_seconds)
         for runner in runners:
             runner.start()

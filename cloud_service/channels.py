@@ -26,7 +26,6 @@ from loragen.contract.channel import Channel, Specialization, encode_channel, pa
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME, verify_device_name, verify_name
-from loragen.contract.recipe import parse_recipe
 
 _MAX_ATTEMPTS = 20
 """Writers of this process take turns, so that only writers of other replicas can win against us."""
@@ -209,10 +208,7 @@ def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
 
 
 def _specialization(name: str, lora: StoredLora) -> Specialization:
-    try:
-        recipe = parse_recipe(lora.recipe)
-    except ContractError as e:
-        raise IntegrityError(f"the stored recipe {lora.recipe_id} is damaged: {e}", "generate it again") from e
+    recipe = lora.parse_recipe()
     verify_not_reserved(name, recipe.edge_model_id)
     return Specialization(
         name=name,

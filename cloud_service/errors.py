@@ -1,4 +1,4 @@
-"""Errors of the cloud service, and the one table that says what each becomes over HTTP and gRPC.
+"""Errors of the cloud service.
 
     CloudError
     ├── ConfigurationError             the start is refused
@@ -29,13 +29,9 @@
     └── RemoteError                    a command's own request to a service failed
 
 `loragen.contract.errors.ContractError` is translated where it arises, because only the caller knows whose fault it is.
-Codes and statuses are part of the interface; messages are not.
+Codes are part of the interface; messages are not. Which status an error becomes is decided by `http.status` and
+`grpc.status`.
 """
-
-from dataclasses import dataclass
-from http import HTTPStatus
-
-import grpc
 
 
 class CloudError(Exception):
@@ -257,48 +253,3 @@ class RemoteError(CloudError):
     ) -> None:
         super().__init__(message, hint, code=code)
         self.retry_after_seconds = retry_after_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What an error is called on the wire."""
-
-    http: HTTPStatus
-    grpc: grpc.StatusCode
-
-
-STATUS: dict[type[CloudError], Status] = {
-    CloudError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.INTERNAL),
-    ConfigurationError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.INTERNAL),
-    RequestError: Status(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    InvalidRequestError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
-    UnknownGeneratorError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
-    UnknownEdgeModelError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
-    PromptTooLongError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
-    LowConfidenceError: Status(HTTPStatus.UNPROCESSABLE_ENTITY, grpc.StatusCode.INVALID_ARGUMENT),
-    MalformedBodyError: Status(HTTPStatus.BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    BodyTooLargeError: Status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, grpc.StatusCode.INVALID_ARGUMENT),
-    BodyTimeoutError: Status(HTTPStatus.REQUEST_TIMEOUT, grpc.StatusCode.DEADLINE_EXCEEDED),
-    MediaTypeError: Status(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, grpc.StatusCode.INVALID_ARGUMENT),
-    NotAcceptableError: Status(HTTPStatus.NOT_ACCEPTABLE, grpc.StatusCode.INVALID_ARGUMENT),
-    RangeError: Status(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, grpc.StatusCode.OUT_OF_RANGE),
-    MethodError: Status(HTTPStatus.METHOD_NOT_ALLOWED, grpc.StatusCode.UNIMPLEMENTED),
-    NotFoundError: Status(HTTPStatus.NOT_FOUND, grpc.StatusCode.NOT_FOUND),
-    ArtifactGoneError: Status(HTTPStatus.GONE, grpc.StatusCode.NOT_FOUND),
-    ConflictError: Status(HTTPStatus.CONFLICT, grpc.StatusCode.ABORTED),
-    PreconditionError: Status(HTTPStatus.PRECONDITION_FAILED, grpc.StatusCode.FAILED_PRECONDITION),
-    UnavailableError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
-    OverloadedError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    DrainingError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
-    StoreUnavailableError: Status(HTTPStatus.SERVICE_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE),
-    DeadlineError: Status(HTTPStatus.GATEWAY_TIMEOUT, grpc.StatusCode.DEADLINE_EXCEEDED),
-    GenerationError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.INTERNAL),
-    IntegrityError: Status(HTTPStatus.INTERNAL_SERVER_ERROR, grpc.StatusCode.DATA_LOSS),
-    RemoteError: Status(HTTPStatus.BAD_GATEWAY, grpc.StatusCode.UNAVAILABLE),
-}
-"""Total over the tree above (tested). 429 stays free for per-client rate limits: a full queue is nobody's fault."""
-
-
-def status_of(error: CloudError) -> Status:
-    """What `error` is called over HTTP and gRPC."""
-    return STATUS[type(error)]

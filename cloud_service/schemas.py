@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cloud_service import limits
 from cloud_service.generation import GeneratorInfo, ProbeScores
 from cloud_service.probing import ProbeComparison
-from cloud_service.service import GeneratedLora, LoraRequest
+from cloud_service.service import GeneratedLora, LoraRequest, PublishTarget
 from cloud_service.task import Example, TaskDescription, Tool
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
@@ -164,7 +164,8 @@ class GenerateLoraBody(_Body):
             output_format=self.output_format,
         )
         probe = tuple(Example(probed.input, probed.output) for probed in self.probe)
-        return LoraRequest(task, self.edge_model or None, self.generator or None, self.strict, probe)
+        publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)
+        return LoraRequest(task, self.edge_model or None, self.generator or None, self.strict, probe, publish)
 
 
 class PublishSpecializationBody(_Body):
@@ -280,7 +281,7 @@ class GenerateLoraAnswer(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, answer: GeneratedLora, channel: str | None) -> Self:
+    def of(cls, answer: GeneratedLora) -> Self:
         """The answer as it goes over the wire."""
         lora, recipe, timings = answer.lora, answer.recipe, answer.timings
         return cls(
@@ -307,7 +308,7 @@ class GenerateLoraAnswer(BaseModel):
                 bundle=f"/bundles/{lora.bundle_id}",
                 recipe=f"/recipes/{lora.recipe_id}",
                 bank=f"/generators/{recipe.generator_id}/bank",
-                channel=None if channel is None else f"/channels/{channel}",
+                channel=None if answer.channel is None else f"/channels/{answer.channel}",
             ),
         )
 

@@ -15,7 +15,8 @@ import structlog
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError, status_of
+from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError
+from cloud_service.grpc.status import grpc_status
 from cloud_service.http.scope import new_request_id
 from cloud_service.telemetry import Metrics, describe_crash
 
@@ -75,7 +76,7 @@ class GrpcScope(grpc.aio.ServerInterceptor):
             raise
         except Exception as e:
             error = e if isinstance(e, CloudError) else _unexpected(e)
-            status, code = status_of(error).grpc, error.code
+            status, code = grpc_status(error), error.code
             await context.abort(status, str(error), _trailers(error, request_id))
         finally:
             seconds = time.perf_counter() - started

@@ -43,7 +43,7 @@ class GrpcServer:
         self._server = grpc.aio.server(interceptors=(GrpcScope(metrics),), options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None
-        generator_servicer, channels_servicer = GeneratorServicer(service, channels), ChannelsServicer(channels)
+        generator_servicer, channels_servicer = GeneratorServicer(service), ChannelsServicer(channels)
         # grpcio-tools makes stubs without types.
         loragen_pb2_grpc.add_GeneratorServicer_to_server(generator_servicer, self._server)  # type: ignore[no-untyped-call]
         loragen_pb2_grpc.add_ChannelsServicer_to_server(channels_servicer, self._server)  # type: ignore[no-untyped-call]

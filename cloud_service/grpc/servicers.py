@@ -5,6 +5,7 @@ Errors leave as exceptions; `grpc_scope` writes them.
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -15,7 +16,6 @@ from cloud_service import limits
 from cloud_service.channels import ChannelService
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generation import ProbeScores
-from cloud_service.http.generation_routes import generate_and_publish
 from cloud_service.http.translation import from_validation
 from cloud_service.probing import ProbeComparison
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
@@ -37,18 +37,17 @@ _STATES = {
 class GeneratorServicer(stubs.GeneratorServicer):
     """`loragen.v1.Generator`."""
 
-    def __init__(self, service: LoraService, channels: ChannelService) -> None:
+    def __init__(self, service: LoraService) -> None:
         self._service = service
-        self._channels = channels
 
     async def GenerateLora(  # noqa: N802 - the name in the proto
         self, request: messages.GenerateLoraRequest, context: Any
     ) -> messages.GenerateLoraResponse:
         """Generate a LoRA for a task; the bundle comes along when the request asks for it."""
         body = _validated(GenerateLoraBody, _to_body(request))
-        answer = await generate_and_publish(self._service, self._channels, body)
-        bundle = await self._service.fetch_bundle(answer.lora) if request.include_bundle else None
-        return _to_response(answer, bundle)
+        return _to_response(
+            await self._service.generate(replace(body.to_request(), include_bundle=request.include_bundle))
+        )
 
 
 class ChannelsServicer(stubs.ChannelsServicer):
@@ -134,7 +133,7 @@ def _to_report(status: messages.DeviceStatus) -> dict[str, Any]:
     }
 
 
-def _to_response(answer: GeneratedLora, bundle: memoryview | None) -> messages.GenerateLoraResponse:
+def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
     lora, recipe, timings = answer.lora, answer.recipe, answer.timings
     layers, groups, experts = recipe.gates.shape
     return messages.GenerateLoraResponse(
@@ -154,7 +153,7 @@ def _to_response(answer: GeneratedLora, bundle: memoryview | None) -> messages.G
             assemble_ms=timings.assemble * 1000,
             total_ms=timings.total * 1000,
         ),
-        bundle=None if bundle is None else bytes(bundle),
+        bundle=None if answer.bundle is None else bytes(answer.bundle),
         confidence=None if answer.confidence is None else answer.confidence.score,
         warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
         probe=None if answer.probe is None else _to_comparison(answer.probe),

@@ -45,8 +45,8 @@ def create_app(
         ],
     )
     install_translation(app)
-    app.include_router(generation_routes(service, channels), tags=["generation"])
-    app.include_router(artifact_routes(service), tags=["artifacts"])
+    app.include_router(generation_routes(service), tags=["generation"])
+    app.include_router(artifact_routes(service.artifacts, service.catalog), tags=["artifacts"])
     app.include_router(channel_routes(channels), tags=["channels"])
     app.include_router(operation_routes(service, metrics), tags=["operations"])
     return app

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import StreamingResponse
 
+from cloud_service.artifacts import Artifacts
+from cloud_service.catalog import Catalog
 from cloud_service.http.conditional import is_known, select_range
 from cloud_service.schemas import GeneratorAnswer, GeneratorList
-from cloud_service.service import LoraService
 from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -33,22 +34,22 @@ _Digest = Annotated[str, Path(pattern=DIGEST_PATTERN)]
 _Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 
 
-def artifact_routes(service: LoraService) -> APIRouter:
+def artifact_routes(artifacts: Artifacts, catalog: Catalog) -> APIRouter:
     """`/bundles`, `/recipes` and `/generators`."""
     router = APIRouter()
 
     async def bundle(request: Request, bundle_id: _Digest) -> Response:
         """The LoRA itself, a safetensors file that PEFT loads; built again from its recipe when it was evicted."""
-        lora = await service.load_lora(bundle_id)
+        lora = await artifacts.load_lora(bundle_id)
 
         async def load() -> memoryview:
-            return await service.fetch_bundle(lora)
+            return await artifacts.fetch_bundle(lora)
 
         return await send_artifact(request, bundle_id, lora.bundle_bytes, load, IMMUTABLE)
 
     async def recipe(request: Request, recipe_id: _Digest) -> Response:
         """The gates of a generation; with the bank of its generator, enough to build the bundle."""
-        data = await service.fetch_recipe(recipe_id)
+        data = await artifacts.fetch_recipe(recipe_id)
 
         async def load() -> bytes:
             return data
@@ -57,7 +58,7 @@ def artifact_routes(service: LoraService) -> APIRouter:
 
     async def bank(request: Request, generator_id: _Name) -> Response:
         """The expert bank of a generator, which devices keep to build bundles from recipes."""
-        served = service.catalog.get(generator_id).bank
+        served = catalog.get(generator_id).bank
 
         async def load() -> memoryview:
             return served.data
@@ -83,7 +84,7 @@ def artifact_routes(service: LoraService) -> APIRouter:
                     bank_bytes=len(served.bank.data),
                     default=index == 0,
                 )
-                for index, served in enumerate(service.catalog)
+                for index, served in enumerate(catalog)
             ]
         )
 

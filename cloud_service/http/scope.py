@@ -1,7 +1,7 @@
 """The outermost layer of HTTP: request ids, the canonical log record, metrics, and the body of every error.
 
 Every error of every layer below ends here, so that there is one body and one place that writes it. What an error is
-called on the wire is decided by `cloud_service.errors`; what arrives as a framework's exception is translated by
+called on the wire is decided by `status`; what arrives as a framework's exception is translated by
 `translation`.
 """
 
@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from cloud_service.errors import CloudError, MethodError, RangeError, UnavailableError, status_of
+from cloud_service.errors import CloudError, MethodError, RangeError, UnavailableError
+from cloud_service.http.status import http_status
 from cloud_service.telemetry import Metrics, describe_crash
 
 _log = structlog.get_logger(__name__)
@@ -92,7 +93,7 @@ def error_response(error: CloudError, request_id: str) -> JSONResponse:
     if isinstance(error, MethodError):
         headers["allow"] = error.allowed
     body = {"error": {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}}
-    return JSONResponse(body, status_of(error).http, headers)
+    return JSONResponse(body, http_status(error), headers)
 
 
 def _unexpected(error: Exception) -> CloudError:

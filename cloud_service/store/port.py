@@ -14,6 +14,10 @@ What the bytes mean belongs to `contract` and to the callers.
 from dataclasses import dataclass
 from typing import Protocol
 
+from cloud_service.errors import IntegrityError
+from loragen.contract.errors import ContractError
+from loragen.contract.recipe import Recipe, parse_recipe
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLora:
@@ -30,6 +34,17 @@ class StoredLora:
     bundle_bytes: int
     recipe_id: str
     recipe: bytes
+
+    def parse_recipe(self) -> Recipe:
+        """The recipe as a value.
+
+        Raises:
+            IntegrityError: The stored bytes are no recipe.
+        """
+        try:
+            return parse_recipe(self.recipe)
+        except ContractError as e:
+            raise IntegrityError(f"the stored recipe {self.recipe_id} is damaged: {e}", "generate it again") from e
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ import pytest
 import pytest_asyncio
 
 from cloud_service.bootstrap import Cloud, open_cloud
+from cloud_service.service import LoraService
+from cloud_service.store import Store
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.services import MakeService, make_service
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
 
 
@@ -41,6 +44,20 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
 def generator(tmp_path: Path) -> FakeGenerator:
     """A generator without a model."""
     return FakeGenerator(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def services() -> AsyncIterator[MakeService]:
+    """Makes services, and closes them."""
+    made: list[LoraService] = []
+
+    def make(store: Store, *generators: FakeGenerator, **options: float) -> LoraService:
+        made.append(make_service(store, *generators, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for service in made:
+        await service.close(5)
 
 
 @pytest_asyncio.fixture

@@ -1,12 +1,18 @@
-"""Services over a fake generator and a real store, as several replicas if need be."""
+"""Helper: services over a fake generator and a real store, as several replicas if need be."""
 
+from collections.abc import Callable
+
+from cloud_service.artifacts import Artifacts
 from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.service import LoraService
 from cloud_service.store import Store
 from cloud_service.telemetry import Metrics
+
+MakeService = Callable[..., LoraService]
 
 
 def make_service(
@@ -26,11 +32,13 @@ def make_service(
         runner.start()
         prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds)
         served.append(ServedGenerator(generator.info, generator.bank, runner, prober))
+    catalog = Catalog(served)
     return LoraService(
-        Catalog(served),
+        catalog,
         store,
+        Artifacts(store, catalog, timeout_seconds=request_timeout_seconds, threads=2, events=metrics),
+        ChannelService(store, watch_interval_seconds=0.05),
         request_timeout_seconds=request_timeout_seconds,
         lease_seconds=lease_seconds,
-        assembly_threads=2,
         events=metrics,
     )

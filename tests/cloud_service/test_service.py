@@ -1,49 +1,27 @@
 """The use cases around a generation, with a fake model, a real bank and both real stores."""
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import pytest_asyncio
 
 from cloud_service.errors import (
-    ArtifactGoneError,
     DeadlineError,
     GenerationError,
-    NotFoundError,
     PromptTooLongError,
     UnknownEdgeModelError,
     UnknownGeneratorError,
 )
-from cloud_service.service import LoraRequest, LoraService, cache_key
-from cloud_service.store import Store
+from cloud_service.service import LoraRequest, cache_key
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import make_service
+from tests.cloud_service.services import MakeService
 from tests.cloud_service.store_backends import StoreBackend
-
-MakeService = Callable[..., LoraService]
-
-
-@pytest_asyncio.fixture
-async def services() -> AsyncIterator[MakeService]:
-    """Makes services, and closes them."""
-    made: list[LoraService] = []
-
-    def make(store: Store, *generators: FakeGenerator, **options: float) -> LoraService:
-        made.append(make_service(store, *generators, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield make
-    for service in made:
-        await service.close(5)
 
 
 def _request(text: str) -> LoraRequest:
@@ -56,9 +34,9 @@ async def test_answer_names_the_bundle_that_its_recipe_builds(
     service = services(await backend.open(), generator)
     answer = await service.generate(_request("sort the mail"))
     assert not answer.cached
-    recipe = parse_recipe(await service.fetch_recipe(answer.lora.recipe_id))
+    recipe = parse_recipe(await service.artifacts.fetch_recipe(answer.lora.recipe_id))
     assert (recipe.gates == answer.recipe.gates).all()
-    bundle = await service.fetch_bundle(answer.lora)
+    bundle = await service.artifacts.fetch_bundle(answer.lora)
     assert content_id(bundle) == answer.lora.bundle_id
     assert len(bundle) == answer.lora.bundle_bytes
     assert bundle == build_bundle(generator.bank, recipe)
@@ -140,27 +118,18 @@ async def test_caller_that_leaves_does_not_take_the_work_along(
     assert len(generator.prompts) == 1
 
 
-async def test_evicted_bundle_is_rebuilt_from_its_recipe(
+async def test_fresh_bundle_is_handed_on_and_not_read_back(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
-    store = await backend.open(bundle_budget_bytes=0)
-    service = services(store, generator)
-    answer = await service.generate(_request("sort the mail"))
-    assert await store.load_bundle(answer.lora.bundle_id) is None
-    bundles = await asyncio.gather(*(service.fetch_bundle(answer.lora) for _ in range(3)))
-    assert {content_id(bundle) for bundle in bundles} == {answer.lora.bundle_id}
-
-
-async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
-    backend: StoreBackend, generator: FakeGenerator, services: MakeService
-) -> None:
-    store = await backend.open()
-    service = services(store, generator)
-    answer = await service.generate(_request("sort the mail"))
-    await store.store_bundle(answer.lora.bundle_id, b"damaged")
-    bundle = await service.fetch_bundle(answer.lora)
-    assert content_id(bundle) == answer.lora.bundle_id
-    assert await store.load_bundle(answer.lora.bundle_id) == bundle
+    service = services(await backend.open(bundle_budget_bytes=0), generator)
+    probe = (Example("echo", "echo"),)
+    request = LoraRequest(TaskDescription("sort the mail"), include_bundle=True, probe=probe)
+    fresh = await asyncio.gather(service.generate(request), service.generate(request))
+    assert all(answer.bundle is not None and answer.probe is not None for answer in fresh)
+    assert fresh[0].bundle is fresh[1].bundle
+    assert (await service.generate(_request("sort the mail"))).bundle is None
+    later = await service.generate(request)
+    assert (later.cached, later.bundle) == (True, fresh[0].bundle)
 
 
 async def test_damaged_recipe_in_the_store_is_generated_again_and_replaced(
@@ -172,45 +141,8 @@ async def test_damaged_recipe_in_the_store_is_generated_again_and_replaced(
     await store.store_generation("damages", replace(first.lora, recipe=b"damaged"), b"")
     again = await service.generate(_request("sort the mail"))
     assert (again.cached, again.lora) == (False, first.lora)
-    assert await service.fetch_recipe(first.lora.recipe_id) == first.lora.recipe
+    assert await service.artifacts.fetch_recipe(first.lora.recipe_id) == first.lora.recipe
     assert (await service.generate(_request("sort the mail"))).cached
-
-
-async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
-    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = await backend.open()
-    service = services(store, generator)
-    answer = await service.generate(_request("sort the mail"))
-    loaded: list[str] = []
-    load = store.load_bundle
-
-    async def counted(bundle_id: str) -> bytes | None:
-        loaded.append(bundle_id)
-        return await load(bundle_id)
-
-    monkeypatch.setattr(store, "load_bundle", counted)
-
-    async def download() -> int:
-        together = await asyncio.gather(*(service.fetch_bundle(answer.lora) for _ in range(20)))
-        later = await service.fetch_bundle(answer.lora)
-        return len({id(bundle) for bundle in (*together, later)})
-
-    assert (await download(), len(loaded)) == (1, 1)
-    gc.collect()
-    assert (await download(), len(loaded)) == (1, 2)
-
-
-async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is_not(
-    backend: StoreBackend, tmp_path: Path, generator: FakeGenerator, services: MakeService
-) -> None:
-    store = await backend.open(bundle_budget_bytes=0)
-    answer = await services(store, generator).generate(_request("sort the mail"))
-    later = services(store, FakeGenerator(tmp_path, generator_id="another"))
-    with pytest.raises(ArtifactGoneError) as caught:
-        await later.fetch_bundle(await later.load_lora(answer.lora.bundle_id))
-    assert answer.lora.recipe_id in caught.value.hint
-    assert parse_recipe(await later.fetch_recipe(answer.lora.recipe_id)).bank_digest == generator.bank.digest
 
 
 async def test_failures_are_not_cached_and_leave_the_service_alive(
@@ -273,16 +205,6 @@ def test_cache_key_follows_every_part_of_the_request_and_the_generator(tmp_path:
     assert cache_key(TaskDescription(" sort \n"), info) == keys[0]
 
 
-async def test_unknown_ids_are_not_found(
-    backend: StoreBackend, generator: FakeGenerator, services: MakeService
-) -> None:
-    service = services(await backend.open(), generator)
-    with pytest.raises(NotFoundError):
-        await service.load_lora("0" * 64)
-    with pytest.raises(NotFoundError):
-        await service.fetch_recipe("0" * 64)
-
-
 async def test_restart_keeps_recipes_and_bundles(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
@@ -295,4 +217,4 @@ async def test_restart_keeps_recipes_and_bundles(
     assert after.cached
     assert after.lora == before.lora
     assert np.array_equal(after.recipe.gates, before.recipe.gates)
-    assert content_id(await service.fetch_bundle(after.lora)) == before.lora.bundle_id
+    assert content_id(await service.artifacts.fetch_bundle(after.lora)) == before.lora.bundle_id

@@ -1,0 +1,165 @@
+"""Bundles and recipes by their ids: read from the store, or built again.
+
+Recipes are stored for long, bundles under a byte budget. A bundle that was evicted or damaged is built again from its
+recipe, with the function that devices use too, and its id proves that the bytes are right.
+
+Which request led to which LoRA belongs to `service`, what the bytes mean to `loragen.contract`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import structlog
+
+from cloud_service.catalog import Catalog
+from cloud_service.errors import ArtifactGoneError, IntegrityError, NotFoundError, StoreUnavailableError
+from cloud_service.single_flight import SingleFlight
+from cloud_service.store import LoraStore, StoredLora
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bank import Bank
+from loragen.contract.bundle import content_id
+from loragen.contract.errors import ContractError
+from loragen.contract.recipe import Recipe
+
+_T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
+
+
+class AssemblyEvents(Protocol):
+    """A hook for whoever measures assembly."""
+
+    def assembled(self, seconds: float) -> None:
+        """A bundle was built."""
+        ...
+
+
+class Artifacts:
+    """Builds bundles, and finds bundles and recipes by their ids.
+
+    Args:
+        store: Where recipes and bundles are.
+        catalog: The generators whose banks can build a bundle.
+        timeout_seconds: Longest time to fetch one bundle.
+        threads: Threads that build and hash bundles.
+        events: Called after each assembly.
+    """
+
+    def __init__(
+        self, store: LoraStore, catalog: Catalog, *, timeout_seconds: float, threads: int, events: AssemblyEvents
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._timeout = timeout_seconds
+        self._events = events
+        self._fetches: SingleFlight[memoryview] = SingleFlight()
+        self._in_use: WeakValueDictionary[str, memoryview] = WeakValueDictionary()
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="assembly")
+
+    async def build(self, bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
+        """Build the bundle of a recipe on a thread.
+
+        Returns:
+            Its id, its bytes, and the seconds that this took.
+
+        Raises:
+            ContractError: The recipe does not fit the bank, or the result has no finite numbers.
+        """
+        started = time.perf_counter()
+        bundle = await self._off_loop(lambda: build_bundle(bank, recipe))
+        bundle_id = await self._off_loop(lambda: content_id(bundle))
+        seconds = time.perf_counter() - started
+        self._events.assembled(seconds)
+        return bundle_id, bundle, seconds
+
+    def share(self, bundle_id: str, bundle: bytes) -> memoryview:
+        """A view of the bytes that every caller of `fetch_bundle` gets while somebody still uses it."""
+        view = memoryview(bundle)
+        self._in_use[bundle_id] = view
+        return view
+
+    async def load_lora(self, bundle_id: str) -> StoredLora:
+        """What the store knows of a bundle, without its bytes.
+
+        Raises:
+            NotFoundError: Nothing.
+            StoreUnavailableError: The store does not answer.
+        """
+        lora = await self._store.load_lora(bundle_id)
+        if lora is None:
+            raise NotFoundError(
+                f"no bundle {bundle_id}", "bundles expire unless published: generate it again", code="bundle_not_found"
+            )
+        return lora
+
+    async def fetch_bundle(self, lora: StoredLora) -> memoryview:
+        """The bytes of a bundle, built again if they were evicted or damaged.
+
+        Simultaneous downloads share one view: a fleet that asks for one bundle takes the memory of one.
+
+        Raises:
+            ArtifactGoneError: The bytes are not stored, and no loaded generator has the bank.
+            IntegrityError: The rebuilt bytes do not have this id.
+            StoreUnavailableError, DeadlineError: Try again.
+        """
+        if (view := self._in_use.get(lora.bundle_id)) is not None:
+            return view
+        view, _ = await self._fetches.join(lora.bundle_id, lambda: self._fetch(lora), self._timeout)
+        return view
+
+    async def fetch_recipe(self, recipe_id: str) -> bytes:
+        """The bytes of a recipe.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            IntegrityError: The stored bytes do not have this id.
+            StoreUnavailableError: The store does not answer.
+        """
+        recipe = await self._store.load_recipe(recipe_id)
+        if recipe is None:
+            raise NotFoundError(
+                f"no recipe {recipe_id}", "recipes expire unless published: generate it again", code="recipe_not_found"
+            )
+        if content_id(recipe) != recipe_id:
+            raise IntegrityError(f"the stored recipe {recipe_id} is damaged", "generate it again")
+        return recipe
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Finish the fetches under way, then cancel them."""
+        await self._fetches.settle(timeout_seconds)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _fetch(self, lora: StoredLora) -> memoryview:
+        stored = await self._store.load_bundle(lora.bundle_id)
+        if stored is not None:
+            if await self._off_loop(lambda: content_id(stored)) == lora.bundle_id:
+                return self.share(lora.bundle_id, stored)
+            _log.error("stored_bundle_damaged", bundle_id=lora.bundle_id)
+        return self.share(lora.bundle_id, await self._rebuild(lora))
+
+    async def _rebuild(self, lora: StoredLora) -> bytes:
+        recipe = lora.parse_recipe()
+        bank = self._catalog.find_bank(recipe.bank_digest)
+        if bank is None:
+            raise ArtifactGoneError(
+                f"bundle {lora.bundle_id} was evicted, and bank {recipe.bank_digest} is not loaded",
+                f"fetch recipe {lora.recipe_id} and build the bundle with its bank",
+            )
+        try:
+            built_id, bundle, _ = await self.build(bank, recipe)
+        except ContractError as e:
+            raise IntegrityError(f"bundle {lora.bundle_id} cannot be built again: {e}", e.hint) from e
+        if built_id != lora.bundle_id:
+            raise IntegrityError(f"expected bundle {lora.bundle_id}, and built {built_id}")
+        try:
+            await self._store.store_bundle(lora.bundle_id, bundle)
+        except StoreUnavailableError:
+            _log.warning("rebuilt_bundle_not_stored", bundle_id=lora.bundle_id)
+        return bundle
+
+    async def _off_loop(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,0 +1,42 @@
+"""What each error is called over HTTP."""
+
+from http import HTTPStatus
+
+from cloud_service import errors
+from cloud_service.errors import CloudError
+
+HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
+    CloudError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.RequestError: HTTPStatus.BAD_REQUEST,
+    errors.InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UnknownGeneratorError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UnknownEdgeModelError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PromptTooLongError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.LowConfidenceError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.MalformedBodyError: HTTPStatus.BAD_REQUEST,
+    errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.BodyTimeoutError: HTTPStatus.REQUEST_TIMEOUT,
+    errors.MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
+    errors.RangeError: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.MethodError: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.ArtifactGoneError: HTTPStatus.GONE,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.PreconditionError: HTTPStatus.PRECONDITION_FAILED,
+    errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DrainingError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.GenerationError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.IntegrityError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.RemoteError: HTTPStatus.BAD_GATEWAY,
+}
+"""Total over the tree of errors (tested). 429 stays free for limits of one client: a full queue is nobody's fault."""
+
+
+def http_status(error: CloudError) -> HTTPStatus:
+    """The status of an error."""
+    return HTTP_STATUS[type(error)]

@@ -1,0 +1,94 @@
+"""Bundles and recipes by their ids, with a real bank and both real stores."""
+
+import asyncio
+import gc
+from pathlib import Path
+
+import pytest
+
+from cloud_service.errors import ArtifactGoneError, NotFoundError
+from cloud_service.service import GeneratedLora, LoraRequest, LoraService
+from cloud_service.task import TaskDescription
+from loragen.contract.bundle import content_id
+from loragen.contract.recipe import parse_recipe
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.services import MakeService
+from tests.cloud_service.store_backends import StoreBackend
+
+
+async def _generate(service: LoraService) -> GeneratedLora:
+    answer = await service.generate(LoraRequest(TaskDescription("sort the mail")))
+    # So that the event loop, and tracebacks inside redis-py, let go of the fresh bytes.
+    await asyncio.sleep(0)
+    gc.collect()
+    return answer
+
+
+async def test_evicted_bundle_is_rebuilt_from_its_recipe(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open(bundle_budget_bytes=0)
+    service = services(store, generator)
+    answer = await _generate(service)
+    assert await store.load_bundle(answer.lora.bundle_id) is None
+    bundles = await asyncio.gather(*(service.artifacts.fetch_bundle(answer.lora) for _ in range(3)))
+    assert {content_id(bundle) for bundle in bundles} == {answer.lora.bundle_id}
+
+
+async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    answer = await _generate(service)
+    await store.store_bundle(answer.lora.bundle_id, b"damaged")
+    bundle = await service.artifacts.fetch_bundle(answer.lora)
+    assert content_id(bundle) == answer.lora.bundle_id
+    assert await store.load_bundle(answer.lora.bundle_id) == bundle
+
+
+async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    answer = await _generate(service)
+    loaded: list[str] = []
+    load = store.load_bundle
+
+    async def counted(bundle_id: str) -> bytes | None:
+        loaded.append(bundle_id)
+        return await load(bundle_id)
+
+    monkeypatch.setattr(store, "load_bundle", counted)
+
+    async def download() -> int:
+        together = await asyncio.gather(*(service.artifacts.fetch_bundle(answer.lora) for _ in range(20)))
+        later = await service.artifacts.fetch_bundle(answer.lora)
+        return len({id(bundle) for bundle in (*together, later)})
+
+    assert (await download(), len(loaded)) == (1, 1)
+    gc.collect()
+    assert (await download(), len(loaded)) == (1, 2)
+
+
+async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is_not(
+    backend: StoreBackend, tmp_path: Path, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open(bundle_budget_bytes=0)
+    answer = await _generate(services(store, generator))
+    later = services(store, FakeGenerator(tmp_path, generator_id="another"))
+    with pytest.raises(ArtifactGoneError) as caught:
+        await later.artifacts.fetch_bundle(await later.artifacts.load_lora(answer.lora.bundle_id))
+    assert answer.lora.recipe_id in caught.value.hint
+    assert parse_recipe(await later.artifacts.fetch_recipe(answer.lora.recipe_id)).bank_digest == generator.bank.digest
+
+
+async def test_unknown_ids_are_not_found(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    with pytest.raises(NotFoundError):
+        await service.artifacts.load_lora("0" * 64)
+    with pytest.raises(NotFoundError):
+        await service.artifacts.fetch_recipe("0" * 64)
