@@ -317,7 +317,7 @@ def test_killed_merge_leaves_the_old_file_and_the_next_one_succeeds(base_gguf, b
             if done > total // 2:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        base GGUF, folder = Path(sys.argv[1]), Path(sys.argv[2])
+        base_gguf, folder = Path(sys.argv[1]), Path(sys.argv[2])
         bundle = parse_bundle((folder / "bundle.safetensors").read_bytes())
         merge(base_gguf, bundle, folder / "out.gguf", "Q4_0", progress=die)
     """
