@@ -8,7 +8,7 @@ cloud's.
 import mmap
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -16,18 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragen.contract.atomic import atomic_path
-from loragen.contract.container import (
-    FORMAT_KEY,
-    VERSION_KEY,
-    Container,
-    TensorSpec,
-    encode_header,
-    parse_container,
-    tensor_order,
-)
+from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import stream_sha256
 from loragen.contract.errors import FormatError, LimitError, MismatchError
-from loragen.contract.fields import format_decimal, parse_count, parse_decimal, verify_count, verify_keys
+from loragen.contract.fields import COUNT, DECIMAL, TEXT, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
 from loragen.contract.lora import EdgeShape, Factors, verify_alpha, verify_finite
 from loragen.contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
@@ -39,23 +31,19 @@ Mix = Literal["parameters", "deltas"]
 """What a gate multiplies: both factors of an expert, whose sums keep the rank, or the expert's product B @ A."""
 
 _KIND = "bank"
-_KEYS = frozenset(
-    {
-        FORMAT_KEY,
-        VERSION_KEY,
-        "loragen.alpha",
-        "loragen.edge_model.digest",
-        "loragen.edge_model.hidden",
-        "loragen.edge_model.id",
-        "loragen.edge_model.intermediate",
-        "loragen.experts",
-        "loragen.generator.id",
-        "loragen.groups",
-        "loragen.layers",
-        "loragen.mix",
-        "loragen.rank",
-    }
-)
+_FORMS = {
+    "loragen.alpha": DECIMAL,
+    "loragen.edge_model.digest": TEXT,
+    "loragen.edge_model.hidden": COUNT,
+    "loragen.edge_model.id": TEXT,
+    "loragen.edge_model.intermediate": COUNT,
+    "loragen.experts": COUNT,
+    "loragen.generator.id": TEXT,
+    "loragen.groups": COUNT,
+    "loragen.layers": COUNT,
+    "loragen.mix": TEXT,
+    "loragen.rank": COUNT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,43 +194,13 @@ def write_bank(path: Path, header: BankHeader, tensors: Mapping[str, NDArray[np.
 
 
 def _to_metadata(header: BankHeader) -> dict[str, str]:
-    return {
-        "loragen.alpha": format_decimal(header.alpha, "alpha"),
-        "loragen.edge_model.digest": header.edge_model_digest,
-        "loragen.edge_model.hidden": str(header.shape.hidden),
-        "loragen.edge_model.id": header.edge_model_id,
-        "loragen.edge_model.intermediate": str(header.shape.intermediate),
-        "loragen.experts": str(header.experts),
-        "loragen.generator.id": header.generator_id,
-        "loragen.groups": str(header.groups),
-        "loragen.layers": str(header.shape.layers),
-        "loragen.mix": header.mix,
-        "loragen.rank": str(header.rank),
-    }
+    values = asdict(header)
+    shape = values.pop("shape")
+    values |= {"layers": shape["layers"], "edge_model_hidden": shape["hidden"]}
+    return encode_fields(values | {"edge_model_intermediate": shape["intermediate"]}, _FORMS)
 
 
 def _from_metadata(metadata: Mapping[str, str]) -> BankHeader:
-    verify_keys(metadata, _KEYS)
-    shape = EdgeShape(
-        layers=parse_count(metadata["loragen.layers"], "layers"),
-        hidden=parse_count(metadata["loragen.edge_model.hidden"], "hidden"),
-        intermediate=parse_count(metadata["loragen.edge_model.intermediate"], "intermediate"),
-    )
-    return BankHeader(
-        generator_id=metadata["loragen.generator.id"],
-        edge_model_id=metadata["loragen.edge_model.id"],
-        edge_model_digest=metadata["loragen.edge_model.digest"],
-        shape=shape,
-        groups=parse_count(metadata["loragen.groups"], "groups"),
-        experts=parse_count(metadata["loragen.experts"], "experts"),
-        rank=parse_count(metadata["loragen.rank"], "rank"),
-        alpha=parse_decimal(metadata["loragen.alpha"], "alpha"),
-        mix=_parse_mix(metadata["loragen.mix"]),
-    )
-
-
-def _parse_mix(text: str) -> Mix:
-    for mix in get_args(Mix):
-        if text == mix:
-            return mix
-    raise FormatError(f"mix: expected parameters or deltas, found {ascii(text)[:40]}")
+    values = parse_fields(metadata, _FORMS)
+    shape = (values.pop(name) for name in ("layers", "edge_model_hidden", "edge_model_intermediate"))
+    return BankHeader(shape=EdgeShape(*shape), **values)

@@ -5,23 +5,14 @@ generator have the same id on every machine. See docs/bundle-format.md.
 How a LoRA is made from gates is `loragen.contract.assembly`; what is done with it is left to the edge.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from loragen.contract.container import (
-    FORMAT_KEY,
-    VERSION_KEY,
-    Container,
-    TensorSpec,
-    encode_header,
-    parse_container,
-    tensor_order,
-)
+from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import FormatError, LimitError, MismatchError
-from loragen.contract.fields import format_decimal, parse_count, parse_decimal, verify_count, verify_keys
+from loragen.contract.fields import COUNT, DECIMAL, NAMES, TEXT, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_LAYERS, MAX_PROMPT_TOKENS, MAX_RANK
 from loragen.contract.lora import EdgeShape, Lora, verify_alpha
 from loragen.contract.names import PROJECTIONS, SIDES, peft_name, verify_digest, verify_model_id, verify_name
@@ -32,25 +23,21 @@ TARGETS = tuple(f"{projection}_proj" for projection in PROJECTIONS)
 """PEFT's names of the modules that a bundle of format 1 adapts."""
 
 _KIND = "bundle"
-# PEFT writes it, and accelerate refuses a safetensors file without it.
-_FOREIGN_KEY, _FOREIGN_VALUE = "format", "pt"
-_KEYS = frozenset(
-    {
-        FORMAT_KEY,
-        VERSION_KEY,
-        _FOREIGN_KEY,
-        "loragen.alpha",
-        "loragen.edge_model.digest",
-        "loragen.edge_model.id",
-        "loragen.gates.digest",
-        "loragen.generator.digest",
-        "loragen.generator.id",
-        "loragen.layers",
-        "loragen.prompt_tokens",
-        "loragen.rank",
-        "loragen.targets",
-    }
-)
+_FORMS = {
+    "format": TEXT,
+    "loragen.alpha": DECIMAL,
+    "loragen.edge_model.digest": TEXT,
+    "loragen.edge_model.id": TEXT,
+    "loragen.gates.digest": TEXT,
+    "loragen.generator.digest": TEXT,
+    "loragen.generator.id": TEXT,
+    "loragen.layers": COUNT,
+    "loragen.prompt_tokens": COUNT,
+    "loragen.rank": COUNT,
+    "loragen.targets": NAMES,
+}
+_PEFT_FORMAT = {"format": "pt"}
+"""PEFT writes it, and accelerate refuses a safetensors file without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +124,8 @@ def encode_bundle(bundle: Bundle) -> bytes:
         for side, factor in zip(SIDES, factors, strict=True)
     }
     specs = {name: TensorSpec("F16", factor.shape) for name, factor in tensors.items()}
-    header = encode_header(_KIND, BUNDLE_FORMAT, _to_metadata(bundle.header), specs)
+    metadata = encode_fields(_PEFT_FORMAT | asdict(bundle.header), _FORMS)
+    header = encode_header(_KIND, BUNDLE_FORMAT, metadata, specs)
     return b"".join([header, *(np.ascontiguousarray(tensors[name]).data for name in tensor_order(specs))])
 
 
@@ -148,7 +136,10 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
         ContractError: Any bytes that `encode_bundle` could not have made.
     """
     container = parse_container(data, kind=_KIND, version=BUNDLE_FORMAT, max_bytes=MAX_BUNDLE_BYTES)
-    header = _from_metadata(container.metadata)
+    fields = parse_fields(container.metadata, _FORMS)
+    if fields.pop("format") != "pt":
+        raise FormatError("bundle: expected format = 'pt'")
+    header = BundleHeader(**fields)
     shape = _edge_shape(container, header)
     expected = {peft_name(*block, side) for block in shape.blocks() for side in SIDES}
     if container.specs.keys() != expected:
@@ -182,37 +173,3 @@ def _edge_shape(container: Container, header: BundleHeader) -> EdgeShape:
     if len(sizes) != 2:
         raise FormatError(f"bundle: expected matrices {peft_name(0, 'gate', 'A')} and B")
     return EdgeShape(header.layers, hidden=sizes[0][1], intermediate=sizes[1][0])
-
-
-def _to_metadata(header: BundleHeader) -> dict[str, str]:
-    return {
-        _FOREIGN_KEY: _FOREIGN_VALUE,
-        "loragen.alpha": format_decimal(header.alpha, "alpha"),
-        "loragen.edge_model.digest": header.edge_model_digest,
-        "loragen.edge_model.id": header.edge_model_id,
-        "loragen.gates.digest": header.gates_digest,
-        "loragen.generator.digest": header.generator_digest,
-        "loragen.generator.id": header.generator_id,
-        "loragen.layers": str(header.layers),
-        "loragen.prompt_tokens": str(header.prompt_tokens),
-        "loragen.rank": str(header.rank),
-        "loragen.targets": ",".join(header.targets),
-    }
-
-
-def _from_metadata(metadata: Mapping[str, str]) -> BundleHeader:
-    verify_keys(metadata, _KEYS)
-    if metadata[_FOREIGN_KEY] != _FOREIGN_VALUE:
-        raise FormatError(f"bundle: expected {_FOREIGN_KEY} = {_FOREIGN_VALUE!r}")
-    return BundleHeader(
-        generator_id=metadata["loragen.generator.id"],
-        generator_digest=metadata["loragen.generator.digest"],
-        edge_model_id=metadata["loragen.edge_model.id"],
-        edge_model_digest=metadata["loragen.edge_model.digest"],
-        layers=parse_count(metadata["loragen.layers"], "layers"),
-        rank=parse_count(metadata["loragen.rank"], "rank"),
-        alpha=parse_decimal(metadata["loragen.alpha"], "alpha"),
-        targets=tuple(metadata["loragen.targets"].split(",")),
-        gates_digest=metadata["loragen.gates.digest"],
-        prompt_tokens=parse_count(metadata["loragen.prompt_tokens"], "prompt_tokens"),
-    )

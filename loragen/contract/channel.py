@@ -6,6 +6,7 @@ Signatures, polling and what a device does with a new version are left to the se
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar, get_type_hints
 
 from loragen.contract.digest import canonical_json
 from loragen.contract.errors import FormatError, LimitError, VersionError
@@ -20,6 +21,8 @@ from loragen.contract.limits import (
 from loragen.contract.names import verify_digest, verify_model_id, verify_name
 
 CHANNEL_FORMAT = 1
+
+_T = TypeVar("_T")
 
 _KIND = "channel"
 
@@ -135,8 +138,8 @@ def parse_channel(data: bytes | memoryview) -> Channel:
     if len(entries) > MAX_SPECIALIZATIONS:
         raise LimitError(f"channel: expected at most {MAX_SPECIALIZATIONS} specializations, found {len(entries)}")
     channel = Channel(
-        name=_text(document.get("name"), "name"),
-        version=_integer(document.get("version"), "version"),
+        name=_typed(document, "name", str),
+        version=_typed(document, "version", int),
         specializations=tuple(_parse_specialization(entry) for entry in entries),
     )
     if encode_channel(channel) != data:
@@ -147,27 +150,12 @@ def parse_channel(data: bytes | memoryview) -> Channel:
 def _parse_specialization(entry: object) -> Specialization:
     if not isinstance(entry, dict):
         raise FormatError("channel: expected a JSON object for each specialization")
-    return Specialization(
-        name=_text(entry.get("name"), "name"),
-        bundle_id=_text(entry.get("bundle_id"), "bundle_id"),
-        bundle_bytes=_integer(entry.get("bundle_bytes"), "bundle_bytes"),
-        recipe_id=_text(entry.get("recipe_id"), "recipe_id"),
-        recipe_bytes=_integer(entry.get("recipe_bytes"), "recipe_bytes"),
-        generator_id=_text(entry.get("generator_id"), "generator_id"),
-        generator_digest=_text(entry.get("generator_digest"), "generator_digest"),
-        bank_digest=_text(entry.get("bank_digest"), "bank_digest"),
-        edge_model_id=_text(entry.get("edge_model_id"), "edge_model_id"),
-        edge_model_digest=_text(entry.get("edge_model_digest"), "edge_model_digest"),
-    )
+    types = get_type_hints(Specialization)
+    return Specialization(**{name: _typed(entry, name, expected) for name, expected in types.items()})
 
 
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise FormatError(f"channel: {name}: expected text, found {type(value).__name__}")
-    return value
-
-
-def _integer(value: object, name: str) -> int:
-    if not isinstance(value, int):
-        raise FormatError(f"channel: {name}: expected an integer, found {type(value).__name__}")
+def _typed(entry: dict[str, Any], name: str, expected: type[_T]) -> _T:
+    value = entry.get(name)
+    if not isinstance(value, expected):
+        raise FormatError(f"channel: {name}: expected {expected.__name__}, found {type(value).__name__}")
     return value

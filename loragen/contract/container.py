@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from loragen.contract.digest import canonical_json
 from loragen.contract.errors import FormatError, LimitError, VersionError
+from loragen.contract.fields import FORMAT_KEY, VERSION_KEY
 from loragen.contract.limits import MAX_HEADER_BYTES, MAX_TENSORS
 
 if sys.byteorder != "little":  # numpy views of the file are little-endian
     raise ImportError("contract reads tensors in place and needs a little-endian machine")
-
-FORMAT_KEY = "loragen.format"
-VERSION_KEY = "loragen.version"
 
 _METADATA = "__metadata__"
 _ITEM_BYTES = {"F16": 2, "F32": 4}

@@ -1,28 +1,22 @@
 """Fields of a header: one text form for each value, and range checks that values and parsers share.
 
 safetensors metadata hold strings only. Each number has exactly one text form, so that equal headers are equal bytes.
-Which fields a header has is decided by the formats.
+Which fields a header has is decided by the formats: each has one table from its keys to the kinds of text below.
 """
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from loragen.contract.errors import FormatError, LimitError
 
+FORMAT_KEY = "loragen.format"
+VERSION_KEY = "loragen.version"
+
 _COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{0,5}[1-9])?")
-
-
-def verify_keys(metadata: Mapping[str, str], expected: frozenset[str]) -> None:
-    """Check that a header has exactly the fields of its format.
-
-    Raises:
-        FormatError: A field is missing or unknown.
-    """
-    if metadata.keys() != expected:
-        missing, unknown = sorted(expected - metadata.keys()), sorted(metadata.keys() - expected)
-        raise FormatError(f"header fields missing: {missing}, unknown: {ascii(unknown)[:200]}")
 
 
 def verify_count(value: int, name: str, least: int, most: int) -> int:
@@ -71,3 +65,43 @@ def parse_decimal(text: str, name: str) -> float:
     if _DECIMAL.fullmatch(text) is None:
         raise FormatError(f"{name}: expected a number with at most six decimals, found {text[:40]!a}")
     return float(text)
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How one kind of value is written and read; both functions get the field's name for their errors."""
+
+    write: Callable[[Any, str], str]
+    read: Callable[[str, str], Any]
+
+
+TEXT = TextForm(lambda value, _: value, lambda text, _: text)
+COUNT = TextForm(lambda value, _: str(value), parse_count)
+DECIMAL = TextForm(format_decimal, parse_decimal)
+NAMES = TextForm(lambda value, _: ",".join(value), lambda text, _: tuple(text.split(",")))
+
+
+def encode_fields(values: Mapping[str, Any], forms: Mapping[str, TextForm]) -> dict[str, str]:
+    """The fields of a header, from values by attribute name; `loragen.edge_model.id` is `edge_model_id`.
+
+    Raises:
+        FormatError: A value has no text form.
+    """
+    return {key: form.write(values[_attribute(key)], _attribute(key)) for key, form in forms.items()}
+
+
+def parse_fields(metadata: Mapping[str, str], forms: Mapping[str, TextForm]) -> dict[str, Any]:
+    """The values by attribute name, from a header with exactly these fields besides format and version.
+
+    Raises:
+        FormatError: A field is missing, unknown or malformed.
+    """
+    expected = {*forms, FORMAT_KEY, VERSION_KEY}
+    if metadata.keys() != expected:
+        missing, unknown = sorted(expected - metadata.keys()), sorted(metadata.keys() - expected)
+        raise FormatError(f"header fields missing: {missing}, unknown: {ascii(unknown)[:200]}")
+    return {_attribute(key): form.read(metadata[key], _attribute(key)) for key, form in forms.items()}
+
+
+def _attribute(key: str) -> str:
+    return key.removeprefix("loragen.").replace(".", "_")

@@ -4,15 +4,15 @@ With the bank at hand, a recipe is enough to rebuild the bundle bit for bit (`lo
 See docs/bundle-format.md. Where recipes are kept, and for how long, is left to the services.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loragen.contract.container import FORMAT_KEY, VERSION_KEY, TensorSpec, encode_header, parse_container
+from loragen.contract.container import TensorSpec, encode_header, parse_container
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import FormatError, NonFiniteError
-from loragen.contract.fields import parse_count, verify_count, verify_keys
+from loragen.contract.fields import COUNT, TEXT, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_EXPERTS, MAX_LAYERS, MAX_PROMPT_TOKENS, MAX_RECIPE_BYTES
 from loragen.contract.names import verify_digest, verify_model_id, verify_name
 
@@ -23,18 +23,14 @@ GROUP_COUNTS = (1, 3)
 
 _KIND = "recipe"
 _GATES = "gates"
-_KEYS = frozenset(
-    {
-        FORMAT_KEY,
-        VERSION_KEY,
-        "loragen.bank.digest",
-        "loragen.edge_model.digest",
-        "loragen.edge_model.id",
-        "loragen.generator.digest",
-        "loragen.generator.id",
-        "loragen.prompt_tokens",
-    }
-)
+_FORMS = {
+    "loragen.bank.digest": TEXT,
+    "loragen.edge_model.digest": TEXT,
+    "loragen.edge_model.id": TEXT,
+    "loragen.generator.digest": TEXT,
+    "loragen.generator.id": TEXT,
+    "loragen.prompt_tokens": COUNT,
+}
 _EXPONENT = np.uint32(0x7F800000)
 
 
@@ -111,16 +107,9 @@ def gates_digest(gates: NDArray[np.float32]) -> str:
 
 def encode_recipe(recipe: Recipe) -> bytes:
     """The bytes of a recipe file; equal recipes give equal bytes."""
-    metadata = {
-        "loragen.bank.digest": recipe.bank_digest,
-        "loragen.edge_model.digest": recipe.edge_model_digest,
-        "loragen.edge_model.id": recipe.edge_model_id,
-        "loragen.generator.digest": recipe.generator_digest,
-        "loragen.generator.id": recipe.generator_id,
-        "loragen.prompt_tokens": str(recipe.prompt_tokens),
-    }
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
     specs = {_GATES: TensorSpec("F32", recipe.gates.shape)}
-    return encode_header(_KIND, RECIPE_FORMAT, metadata, specs) + recipe.gates.tobytes()
+    return encode_header(_KIND, RECIPE_FORMAT, encode_fields(values, _FORMS), specs) + recipe.gates.tobytes()
 
 
 def parse_recipe(data: bytes | memoryview) -> Recipe:
@@ -130,20 +119,11 @@ def parse_recipe(data: bytes | memoryview) -> Recipe:
         ContractError: Any bytes that `encode_recipe` could not have made.
     """
     container = parse_container(data, kind=_KIND, version=RECIPE_FORMAT, max_bytes=MAX_RECIPE_BYTES)
-    metadata = container.metadata
-    verify_keys(metadata, _KEYS)
+    values = parse_fields(container.metadata, _FORMS)
     if container.specs.keys() != {_GATES}:
         raise FormatError(f"recipe: expected one tensor {_GATES!r}, found {len(container.specs)} or another")
     gates = container.float32(_GATES)
-    recipe = Recipe(
-        generator_id=metadata["loragen.generator.id"],
-        generator_digest=metadata["loragen.generator.digest"],
-        bank_digest=metadata["loragen.bank.digest"],
-        edge_model_id=metadata["loragen.edge_model.id"],
-        edge_model_digest=metadata["loragen.edge_model.digest"],
-        prompt_tokens=parse_count(metadata["loragen.prompt_tokens"], "prompt_tokens"),
-        gates=gates,
-    )
+    recipe = Recipe(**values, gates=gates)
     if recipe.gates.tobytes() != gates.tobytes():
         raise FormatError("recipe: gates hold a negative zero or a subnormal number")
     return recipe

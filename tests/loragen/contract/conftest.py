@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from loragen.contract.bank import Bank, BankHeader, Mix, write_bank
-from loragen.contract.bundle import TARGETS, Bundle, BundleHeader
+from loragen.contract.bundle import TARGETS, Bundle, BundleHeader, parse_bundle
 from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.recipe import parse_recipe
 
 GOLDEN = Path(__file__).parent / "golden"
 DIGEST = "0123456789abcdef" * 4
@@ -94,3 +95,22 @@ def make_bundle() -> Callable[..., Bundle]:
         return Bundle(header, Lora(shape, rank, alpha, factors))
 
     return make
+
+
+@pytest.fixture
+def parse(tmp_path: Path) -> Callable[[str, bytes], object]:
+    """Parses the bytes of a file of the named kind."""
+
+    def run(kind: str, data: bytes) -> object:
+        if kind == "bank":
+            (tmp_path / "bank").write_bytes(data)
+            return Bank.open(tmp_path / "bank")
+        return parse_bundle(data) if kind == "bundle" else parse_recipe(data)
+
+    return run
+
+
+@pytest.fixture
+def golden_bytes(golden: Path) -> Callable[[str], bytes]:
+    """The golden file of a kind, of mix `parameters`."""
+    return lambda kind: (golden / f"{kind}-1-parameters.safetensors").read_bytes()

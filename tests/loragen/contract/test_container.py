@@ -3,80 +3,25 @@
 import json
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from loragen.contract.bank import Bank
-from loragen.contract.bundle import parse_bundle
-from loragen.contract.channel import parse_channel
 from loragen.contract.container import TensorSpec, encode_header
-from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError, VersionError
+from loragen.contract.errors import ContractError, FormatError, LimitError, VersionError
 from loragen.contract.limits import MAX_HEADER_BYTES
-from loragen.contract.recipe import parse_recipe
+from tests.loragen.contract.files import (
+    GATE_A,
+    GATE_B,
+    Edit,
+    canonical,
+    framed,
+    metadata,
+    split,
+    tensor,
+    without,
+)
 
-Header = dict[str, Any]
-Edit = Callable[[Header], None]
-
-GATE_A = "base_model.model.model.layers.0.mlp.gate_proj.lora_A.weight"
-GATE_B = "base_model.model.model.layers.0.mlp.gate_proj.lora_B.weight"
 KINDS = ("bundle", "recipe", "bank")
-
-
-@pytest.fixture
-def parse(tmp_path: Path) -> Callable[[str, bytes], object]:
-    """Parses the bytes of a file of the named kind."""
-
-    def run(kind: str, data: bytes) -> object:
-        if kind == "bank":
-            (tmp_path / "bank").write_bytes(data)
-            return Bank.open(tmp_path / "bank")
-        return parse_bundle(data) if kind == "bundle" else parse_recipe(data)
-
-    return run
-
-
-@pytest.fixture
-def golden_bytes(golden: Path) -> Callable[[str], bytes]:
-    return lambda kind: (golden / f"{kind}-1-parameters.safetensors").read_bytes()
-
-
-def split(data: bytes) -> tuple[Header, bytes]:
-    end = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:end]), data[end:]
-
-
-def framed(header: bytes, data: bytes) -> bytes:
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data
-
-
-def canonical(header: Header, data: bytes) -> bytes:
-    return framed(json.dumps(header, sort_keys=True, separators=(",", ":")).encode(), data)
-
-
-def metadata(**fields: str) -> Edit:
-    """Replaces header fields; `__` in a keyword stands for a dot."""
-
-    def edit(header: Header) -> None:
-        header["__metadata__"] |= {f"loragen.{name.replace('__', '.')}": value for name, value in fields.items()}
-
-    return edit
-
-
-def tensor(name: str, **fields: object) -> Edit:
-    return lambda header: header[name].update(fields)
-
-
-def without(*path: str) -> Edit:
-    def edit(header: Header) -> None:
-        *parents, last = path
-        for parent in parents:
-            header = header[parent]
-        del header[last]
-
-    return edit
 
 
 FRAMES: dict[str, tuple[Callable[[bytes], bytes], type[ContractError]]] = {
@@ -163,6 +108,7 @@ COMMON_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
     "too many tensors": (lambda header: header.update({f"t{i}": {} for i in range(2000)}), LimitError),
 }
 
+
 EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
     "bundle": {
         "no foreign format": (without("__metadata__", "format"), FormatError),
@@ -233,6 +179,8 @@ EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
         "tensor missing": (without("layers.1.up.A"), FormatError),
     },
 }
+
+
 EDIT_CASES = [(kind, name) for kind in KINDS for name in (*COMMON_EDITS, *EDITS[kind])]
 
 
@@ -247,55 +195,6 @@ def test_edited_header_is_refused(
     with pytest.raises(error) as raised:
         parse(kind, canonical(header, data))
     assert str(raised.value).isprintable()
-
-
-@pytest.mark.parametrize(
-    "number", [b"\x00\x7e", b"\x01\xfc", b"\x00\x7c", b"\x00\xfc"], ids=["nan", "-nan", "inf", "-inf"]
-)
-@pytest.mark.parametrize("position", [0, -2])
-def test_bundle_with_a_number_that_is_not_finite_is_refused(
-    golden_bytes: Callable[[str], bytes], number: bytes, position: int
-) -> None:
-    header, data = split(golden_bytes("bundle"))
-    changed = bytearray(data)
-    changed[position : position + 2 or None] = number
-    with pytest.raises(NonFiniteError):
-        parse_bundle(canonical(header, bytes(changed)))
-
-
-@pytest.mark.parametrize(
-    ("gate", "error"),
-    [
-        (b"\x00\x00\xc0\x7f", NonFiniteError),
-        (b"\x00\x00\x80\x7f", NonFiniteError),
-        (b"\x00\x00\x80\xff", NonFiniteError),
-        (b"\x00\x00\x00\x80", FormatError),
-        (b"\x01\x00\x00\x00", FormatError),
-    ],
-    ids=["nan", "inf", "-inf", "negative zero", "subnormal"],
-)
-def test_recipe_with_a_gate_that_is_not_canonical_is_refused(
-    golden_bytes: Callable[[str], bytes], gate: bytes, error: type[ContractError]
-) -> None:
-    header, data = split(golden_bytes("recipe"))
-    with pytest.raises(error):
-        parse_recipe(canonical(header, gate + data[4:]))
-
-
-def test_bank_with_nan_is_found_by_verify_finite(
-    parse: Callable[[str, bytes], object], golden_bytes: Callable[[str], bytes]
-) -> None:
-    bank = parse("bank", golden_bytes("bank")[:-2] + b"\x00\x7e")
-    assert isinstance(bank, Bank)
-    with pytest.raises(NonFiniteError, match=r"layers\.1\.up\.B"):
-        bank.verify_finite()
-
-
-def test_bank_of_another_digest_is_refused(golden: Path) -> None:
-    path = golden / "bank-1-deltas.safetensors"
-    assert Bank.open(path, expected_digest=Bank.open(path).digest).header.mix == "deltas"
-    with pytest.raises(MismatchError, match="0" * 64):
-        Bank.open(path, expected_digest="0" * 64)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -336,63 +235,3 @@ def test_announced_sizes_take_no_memory(
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000
-
-
-def entry(**fields: object) -> Callable[[Header], None]:
-    return lambda document: document["specializations"][0].update(fields)
-
-
-CHANNEL_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
-    "of another format": (lambda document: document.update(format="list"), FormatError),
-    "version 2 of the format": (lambda document: document.update(format_version=2), VersionError),
-    "version as text": (lambda document: document.update(format_version="1"), VersionError),
-    "version as true": (lambda document: document.update(format_version=True), FormatError),
-    "a field more": (lambda document: document.update(note=""), FormatError),
-    "no name": (lambda document: document.pop("name"), FormatError),
-    "name of a path": (lambda document: document.update(name="../x"), FormatError),
-    "negative version": (lambda document: document.update(version=-1), FormatError),
-    "version beyond JSON": (lambda document: document.update(version=2**53), LimitError),
-    "version true": (lambda document: document.update(version=True), FormatError),
-    "version a fraction": (lambda document: document.update(version=7.0), FormatError),
-    "specializations an object": (lambda document: document.update(specializations={}), FormatError),
-    "a specialization of text": (lambda document: document.update(specializations=["x"]), FormatError),
-    "not sorted": (lambda document: document["specializations"].reverse(), FormatError),
-    "one name twice": (entry(name="parameters"), FormatError),
-    "specialization named by a path": (entry(name="a/../b"), FormatError),
-    "specialization named by a drive": (entry(name="c:\\x"), FormatError),
-    "specialization without a name": (entry(name=None), FormatError),
-    "bundle id by a path": (entry(bundle_id="../" + "0" * 61), FormatError),
-    "bundle of no bytes": (entry(bundle_bytes=0), FormatError),
-    "bundle over the limit": (entry(bundle_bytes=2**40), LimitError),
-    "recipe over the limit": (entry(recipe_bytes=2**40), LimitError),
-    "size as text": (entry(bundle_bytes="1"), FormatError),
-    "size as true": (entry(bundle_bytes=True), FormatError),
-    "specialization with a field more": (entry(url="http://example.com"), FormatError),
-    "too many specializations": (lambda document: document.update(specializations=[None] * 1025), LimitError),
-    "over the size limit": (lambda document: document.update(note="x" * 2**20), LimitError),
-}
-
-
-@pytest.mark.parametrize("attack", CHANNEL_EDITS)
-def test_edited_channel_is_refused(golden: Path, attack: str) -> None:
-    edit, error = CHANNEL_EDITS[attack]
-    document = json.loads((golden / "channel-1.json").read_bytes())
-    edit(document)
-    with pytest.raises(error):
-        parse_channel(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b"1" * 5000, b'{"format":"channel"}', b"NaN"]
-)
-def test_channel_that_is_no_document_is_refused(data: bytes) -> None:
-    with pytest.raises((FormatError, VersionError)):
-        parse_channel(data)
-
-
-def test_channel_in_another_spelling_is_refused(golden: Path) -> None:
-    """One content, one byte string: spaces, another order of keys and repeated keys are not it."""
-    data = (golden / "channel-1.json").read_bytes()
-    for spelling in (data + b"\n", json.dumps(json.loads(data)).encode(), data.replace(b"{", b'{"version":7,', 1)):
-        with pytest.raises(FormatError, match="canonical"):
-            parse_channel(spelling)
