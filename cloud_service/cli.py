@@ -47,7 +47,7 @@ def serve() -> None:
 
         from cloud_service.bootstrap import load_generators, run
         from cloud_service.server import stop_on_signals
-        from cloud_service.telemetry import configure_logging
+        from loragen.web.logs import configure_logging
 
         configure_logging(settings.log_level, settings.log_format)
         generators = load_generators(settings)

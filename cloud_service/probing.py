@@ -16,8 +16,8 @@ import structlog
 from cloud_service.errors import CloudError, DeadlineError, GenerationError, InvalidRequestError, OverloadedError
 from cloud_service.generation import EdgeProbe, ProbeScores
 from cloud_service.task import Example
-from cloud_service.telemetry import describe_crash
 from loragen.contract.bundle import parse_bundle
+from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ from cloud_service.errors import (
     PromptTooLongError,
 )
 from cloud_service.generation import Generation, LoadedGenerator
-from cloud_service.telemetry import describe_crash
+from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 

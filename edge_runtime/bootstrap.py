@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import h11
 import httpx2
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,7 +26,7 @@ from edge_runtime.cloud.poller import Poller
 from edge_runtime.cloud.rpc import CloudLink, GrpcLink
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
-from edge_runtime.device import Device, runtime_version
+from edge_runtime.device import Device
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.serving.api import create_app
 from edge_runtime.serving.engine import EngineLoader
@@ -40,6 +41,9 @@ from edge_runtime.updates.installer import Installer
 from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
+from loragen.version import package_version
+
+_log = structlog.get_logger(__name__)
 
 _BACKLOG = 64
 """Connections that wait to be accepted, and that asyncio accepts in one go, before any of them can be refused."""
@@ -94,7 +98,6 @@ async def assemble(
             clock,
             settings.poll_interval_seconds,
             random.random,
-            telemetry,
         )
         poller = None
         if settings.cloud_url is not None:
@@ -149,9 +152,9 @@ async def serve(settings: EdgeSettings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        parts.telemetry.event(
-            "device starting",
-            version=runtime_version(),
+        _log.info(
+            "starting",
+            version=package_version(),
             device_id=parts.device.device_id,
             channel=settings.channel,
             cloud=str(settings.cloud_url or "none"),
@@ -163,14 +166,14 @@ async def serve(settings: EdgeSettings) -> None:
         following = asyncio.create_task(parts.daemon.run())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, following, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        parts.telemetry.event("device stopping", drain_seconds=settings.drain_seconds)
+        _log.info("draining", drain_seconds=settings.drain_seconds)
         parts.device.stopping = True
         parts.daemon.stop()
         server.should_exit = True
         stopped.cancel()
         # Either may have ended by itself, and then says why; the other is ended by now.
         results = await asyncio.gather(serving, following, return_exceptions=True)
-        parts.telemetry.event("device stopped")
+        _log.info("stopped")
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -240,6 +243,6 @@ def _http_client(settings: EdgeSettings) -> httpx2.AsyncClient:
         # Without a cloud nothing ever asks; a client is there so that what uses it need not know.
         base_url=str(settings.cloud_url or "http://localhost"),
         timeout=settings.cloud_timeout_seconds,
-        headers={"User-Agent": f"loragen-edge/{runtime_version()}"},
+        headers={"User-Agent": f"loragen-edge/{package_version()}"},
         follow_redirects=False,
     )

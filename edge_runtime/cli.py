@@ -66,11 +66,11 @@ class MasterType(StrEnum):
 def run() -> None:
     """Run the device until SIGTERM; settings come from LORAGEN_EDGE_... variables."""
     from edge_runtime.bootstrap import serve
-    from edge_runtime.telemetry import configure_logging
+    from loragen.web.logs import configure_logging
 
     with _reporting_errors():
         settings = EdgeSettings.load()
-        configure_logging(settings.log_level, settings.log_json)
+        configure_logging(settings.log_level, "json" if settings.log_json else "console", ("llama_cpp",))
         asyncio.run(serve(settings))
 
 

@@ -7,7 +7,8 @@ would. The HTTP server is started and stopped by `bootstrap`.
 """
 
 import asyncio
-import logging
+
+import structlog
 
 from edge_runtime.cloud.rpc import CloudLink
 from edge_runtime.device import Device
@@ -16,7 +17,7 @@ from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.updater import Updater
 
-_LOG = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 REQUEST_CHECK_SECONDS = 1.0
 """How often the command line's requests are looked for; they are files, so that they work without a port or a key."""
@@ -104,9 +105,9 @@ class Daemon:
                 raise
             return 0.0
         except EdgeError as error:
-            _LOG.warning("update failed: %s", error)
+            _log.warning("update_failed", code=error.code, reason=str(error))
         except Exception:
-            _LOG.exception("update failed unexpectedly")
+            _log.exception("update_crashed")
         return UNFORESEEN_SECONDS
 
     async def _watch_requests(self, ticking: asyncio.Task[float]) -> None:
@@ -118,7 +119,7 @@ class Daemon:
         try:
             attempts = await self._updater.merge_pending()
         except Exception:
-            _LOG.exception("merging failed unexpectedly")
+            _log.exception("merge_crashed")
             return
         if attempts:
             # What was merged is reported, and what it replaced collected, without waiting for the next poll.
@@ -142,7 +143,7 @@ class Daemon:
         try:
             await self._link.report(self._device.report())
         except Exception:
-            _LOG.exception("reporting failed unexpectedly")
+            _log.exception("report_crashed")
 
     async def _watch(self) -> None:
         assert self._link is not None
@@ -150,7 +151,7 @@ class Daemon:
             try:
                 changed = await self._link.watch(self._device.report().channel_version or 0)
             except Exception:
-                _LOG.exception("listening to the cloud failed unexpectedly")
+                _log.exception("watch_crashed")
                 changed = False
             if changed and self._updater.poller is not None:
                 self._updater.poller.poll_now()

@@ -5,7 +5,6 @@ Reads what the updater and the slots know, and decides nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.serving.slots import SlotTable
@@ -15,6 +14,7 @@ from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
+from loragen.version import package_version
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Device:
         reason = self.not_ready_reason()
         return StatusReport(
             device_id=self.device_id,
-            version=runtime_version(),
+            version=package_version(),
             edge_model_id=self.model.model_id,
             edge_model_digest=self.model.digest,
             quantization=self.model.type_name,
@@ -99,11 +99,3 @@ class Device:
             prompt_tokens=active.prompt_tokens,
             resident=self.slots.is_resident(name),
         )
-
-
-def runtime_version() -> str:
-    """Version of this package; `0+unknown` when it runs from a source tree that was never installed."""
-    try:
-        return version("loragen")
-    except PackageNotFoundError:
-        return "0+unknown"

@@ -6,7 +6,6 @@ library counts or writes.
 """
 
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -75,7 +74,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._log = structlog.stdlib.get_logger("edge_runtime")
+        self._log = structlog.get_logger(__name__)
         self._requests = self._counter("requests_total", "HTTP requests.", "route", "status")
         self._tokens = self._counter("tokens_total", "Tokens, by kind: prompt, cached, completion.", "kind")
         self._first_token = self._histogram("time_to_first_token_seconds", "Arrival to first text.", _LATENCY_BUCKETS)
@@ -118,10 +117,6 @@ class Telemetry:
             level = logging.DEBUG
         self._log.log(level, "update", **{k: v for k, v in asdict(record).items() if v is not None})
 
-    def event(self, text: str, **fields: str | float | None) -> None:
-        """Log something that is neither request nor update: start, stop, a repaired state."""
-        self._log.info(text, **{k: v for k, v in fields.items() if v is not None})
-
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
@@ -131,36 +126,3 @@ class Telemetry:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"loragen_edge_{name}", text, ("state",), buckets=buckets, registry=self.registry)
-
-
-def configure_logging(level: str, json: bool) -> None:
-    """Send structured and library logs to standard error, as lines of JSON or for people."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level)
-    # Each request has its canonical record; the library's lines would say the same again, URLs included.
-    for name in ("httpx2", "httpcore2", "uvicorn.access"):
-        logging.getLogger(name).setLevel(logging.WARNING)

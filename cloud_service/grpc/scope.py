@@ -18,7 +18,8 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError
 from cloud_service.grpc.status import grpc_status
 from cloud_service.http.scope import new_request_id
-from cloud_service.telemetry import Metrics, describe_crash
+from cloud_service.telemetry import Metrics
+from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 

@@ -1,7 +1,5 @@
 """The HTTP application, made by a factory: nothing here exists at import time."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -17,6 +15,7 @@ from cloud_service.limits import MAX_BODY_BYTES
 from cloud_service.schemas import ErrorBody
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
+from loragen.version import package_version
 
 _DESCRIPTION = "Turns task descriptions into LoRA weights for small on-device language models."
 _ERROR = {"model": ErrorBody, "description": "Every error has this body."}
@@ -36,7 +35,7 @@ def create_app(
     app = FastAPI(
         title="LoRA-Gen",
         description=_DESCRIPTION,
-        version=_version(),
+        version=package_version(),
         responses={"default": _ERROR, 422: _ERROR},
         redoc_url=None,
         middleware=[
@@ -50,10 +49,3 @@ def create_app(
     app.include_router(channel_routes(channels), tags=["channels"])
     app.include_router(operation_routes(service, metrics), tags=["operations"])
     return app
-
-
-def _version() -> str:
-    try:
-        return version("loragen")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "0"

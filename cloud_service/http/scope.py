@@ -18,7 +18,8 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cloud_service.errors import CloudError, MethodError, RangeError, UnavailableError
 from cloud_service.http.status import http_status
-from cloud_service.telemetry import Metrics, describe_crash
+from cloud_service.telemetry import Metrics
+from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 

@@ -4,17 +4,17 @@ Both are optional: what is heard is only a reason to poll now, and what is not r
 failure here is logged at debug level and otherwise ignored.
 """
 
-import logging
 from typing import Protocol
 
 import grpc
+import structlog
 
 from edge_runtime.serving.view import ModelState, StatusReport
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
 
-_LOG = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 5.0
 """For one report."""
@@ -67,19 +67,19 @@ class GrpcLink:
             async for changed in self._stub.Watch(request):
                 if changed is None:
                     # What gRPC makes of a message that does not parse.
-                    _LOG.debug("watch ended: a message that does not parse")
+                    _log.debug("watch_ended", reason="a message that does not parse")
                     return False
                 if changed.version != known_version:
                     return True
         except grpc.aio.AioRpcError as error:
-            _LOG.debug("watch ended: %s", error.code())
+            _log.debug("watch_ended", reason=str(error.code()))
         return False
 
     async def report(self, report: StatusReport) -> None:
         try:
             await self._stub.ReportStatus(device_status(report), timeout=_REPORT_SECONDS)
         except grpc.aio.AioRpcError as error:
-            _LOG.debug("report failed: %s", error.code())
+            _log.debug("report_failed", reason=str(error.code()))
 
     async def close(self) -> None:
         await self._connection.close()

@@ -28,7 +28,7 @@ from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 from edge_runtime.serving.markup import ControlMarkup
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("llama_cpp")
 
 _PREFILL_BATCH = 512
 """Tokens in one call of llama_decode, llama.cpp's own default; a cancelled prefill goes on for at most as many."""
@@ -63,7 +63,7 @@ def _on_native_log(level: int, text: bytes, _user_data: Any) -> None:
         _NATIVE_LOG.last_error = line
     # Errors are reported by the exception that carries them; logging them again would double every refused file.
     if line:
-        _LOG.log(min(_LOG_LEVELS.get(level, logging.DEBUG), logging.INFO), "llama.cpp: %s", line)
+        _LOG.log(min(_LOG_LEVELS.get(level, logging.DEBUG), logging.INFO), line)
 
 
 class _Model:

@@ -6,18 +6,20 @@ has gone away costs at most one more step, and no place in the queue. Which engi
 """
 
 import asyncio
-import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 
+import structlog
+
 from edge_runtime.errors import BusyError, ModelOutputError, ServingError
 from edge_runtime.serving.completion import CompletionRequest, Event, Finished, complete
 from edge_runtime.serving.engine import Engine
+from loragen.web.logs import describe_crash
 
-_LOG = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 _FIRST_ESTIMATE_SECONDS = 1.0
 """What a request is taken to last before any was measured; only Retry-After depends on it."""
@@ -167,8 +169,8 @@ class Worker:
                 job.put(BusyError("the device is shutting down", "ask again", code="shutting_down"))
         except ServingError as error:
             job.put(error)
-        except Exception:
+        except Exception as error:
             # The thread must outlive whatever a model or a library does; the client gets no inner detail.
-            _LOG.exception("inference failed")
+            _log.error("inference_crashed", crash=describe_crash(error))
             job.put(ModelOutputError("inference failed; the device's log says why"))
         job.put(None)

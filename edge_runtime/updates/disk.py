@@ -15,18 +15,19 @@ Every name is made of digests, never of what a cloud or a client chose. Which fi
 
 import errno
 import fcntl
-import logging
 import os
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import structlog
 
 from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_name
 
-_LOG = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 _ROLLBACK = "rollback-"
 
@@ -189,6 +190,6 @@ def _delete(path: Path) -> bool:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        _LOG.warning("cannot delete %s: %s", path, error.strerror or error)
+        _log.warning("file_not_deleted", path=str(path), reason=error.strerror or str(error))
         return False
     return True

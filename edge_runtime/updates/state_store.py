@@ -9,12 +9,15 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
+
 from edge_runtime.cloud.pacing import backoff_delay
 from edge_runtime.errors import EdgeError
-from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.rules import is_permanent
 from edge_runtime.updates.state import DeviceState, Entry, Failure, StateFile
+
+_log = structlog.get_logger(__name__)
 
 MAX_MESSAGE_CHARS = 1_000
 """Of one message in the state, which has three for a name; foreign bytes that it quotes can be of any length."""
@@ -29,7 +32,6 @@ class StateStore:
         clock: For the times of retries.
         first_retry_seconds: Wait after the first failure of a name.
         draw: Uniform in [0, 1).
-        telemetry: Told when the state was lost or cannot be kept.
 
     Attributes:
         state: What is known.
@@ -44,7 +46,6 @@ class StateStore:
         clock: Clock,
         first_retry_seconds: float,
         draw: Callable[[], float],
-        telemetry: Telemetry,
     ) -> None:
         self.state = empty
         self.problem = ""
@@ -53,7 +54,6 @@ class StateStore:
         self._clock = clock
         self._first_retry_seconds = first_retry_seconds
         self._draw = draw
-        self._telemetry = telemetry
         self._retry_at: dict[str, float] = {}
         self._writing = asyncio.Lock()
 
@@ -64,7 +64,7 @@ class StateStore:
         """
         found, self.problem = await asyncio.to_thread(self._file.load_of, self.state.edge_model_digest)
         if self.problem:
-            self._telemetry.event("state repaired", problem=self.problem)
+            _log.warning("state_repaired", reason=self.problem)
         if found is None:
             self.is_lost = await asyncio.to_thread(self._file.has_remains)
             return
@@ -145,7 +145,7 @@ class StateStore:
                 self.problem = ""
             except OSError as error:
                 self.problem = f"the state cannot be written: {error.strerror or error}"
-                self._telemetry.event("state not written", problem=self.problem)
+                _log.warning("state_not_written", reason=self.problem)
 
 
 def _without_refusal(entry: Entry) -> Entry:

@@ -14,12 +14,13 @@ and run beside it (`merge_pending`). Rules:
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
+
+import structlog
 
 from edge_runtime.cloud.poller import Poller
 from edge_runtime.errors import EdgeError, IntegrityError, MergeCancelledError, UpdateError
@@ -37,7 +38,7 @@ from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME
 
-_LOG = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 3_600.0
 """Between two ticks when there is nothing to poll and nothing to retry."""
@@ -296,7 +297,7 @@ class Updater:
                 return replace(installed, message=message)
             except EdgeError as error:
                 unusable = error
-                self._telemetry.event("merged slot unusable", name=name, reason=describe(error))
+                _log.warning("merged_slot_unusable", name=name, reason=describe(error))
         try:
             bundle = await self._artifacts.stored(installed.bundle_id)
         except (IntegrityError, ContractError):
@@ -346,7 +347,7 @@ class Updater:
             keep |= {self._disk.bundle(wanted.bundle_id) for wanted in self.poller.wanted.specializations}
         deleted = await asyncio.to_thread(self._disk.collect, keep, banks)
         if deleted:
-            self._telemetry.event("files collected", count=len(deleted))
+            _log.info("files_collected", count=len(deleted))
 
     @contextmanager
     def _fetching(self) -> Iterator[None]:
@@ -371,7 +372,7 @@ class Updater:
             outcome = "cancelled"
             raise
         except Exception as error:
-            _LOG.exception("%s of %s failed unexpectedly", step, name)
+            _log.exception("update_crashed", step=step, name=name)
             outcome, message = error_code(error), describe(error)
             raise
         finally:

@@ -102,8 +102,8 @@ def test_device_runs_as_a_process_and_survives_a_kill(
         assert process.wait(30) == 0, log.read_text()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     events = [line["event"] for line in lines]
-    assert events[0] == "device starting"
-    assert events[-1] == "device stopped"
+    assert events[0] == "starting"
+    assert events[-1] == "stopped"
     assert {"request", "update"} <= set(events)
     assert "The quick brown" not in log.read_text()
 

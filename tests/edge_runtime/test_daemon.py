@@ -109,7 +109,7 @@ class BrokenLink(FakeLink):
 
 
 async def test_unforeseen_failure_of_the_link_ends_nothing(
-    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Listening and reporting are tried again, and the end is as orderly as ever."""
     clock, link = FakeClock(), BrokenLink()
@@ -119,8 +119,9 @@ async def test_unforeseen_failure_of_the_link_ends_nothing(
         await eventually(lambda: link.calls >= 2 and cloud.asked("/channels/") >= 2)
         daemon.stop()
         await running
-    assert "a bug in watching" in caplog.text
-    assert "a bug in reporting" in caplog.text
+    logged = capsys.readouterr().out
+    assert "a bug in watching" in logged
+    assert "a bug in reporting" in logged
 
 
 async def test_watching_that_ended_with_a_failure_does_not_spoil_the_end(
@@ -144,7 +145,7 @@ async def test_unforeseen_failure_of_a_tick_ends_nothing(
     cloud: FakeCloud,
     tiny_base: Path,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cloud.publish(cloud.make("router"))
@@ -164,7 +165,7 @@ async def test_unforeseen_failure_of_a_tick_ends_nothing(
         parts.daemon.stop()
         await running
         assert clock.now - started >= 2 * UNFORESEEN_SECONDS
-        assert "a bug" in caplog.text
+        assert "a bug" in capsys.readouterr().out
 
 
 async def test_rollback_request_is_met_within_a_second(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.updates.disk import DataDirectory
@@ -91,19 +92,20 @@ def test_requests_are_taken_once_and_only_for_names(tmp_path: Path) -> None:
         disk.request_rollback("../../etc/passwd")
 
 
-def test_what_cannot_be_deleted_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_deleted_stops_nothing(tmp_path: Path) -> None:
     """A request that stays on disk is taken once: seen again each second, it would keep the device from polling."""
     disk = DataDirectory(tmp_path)
     (tmp_path / "slots/x.gguf.partial").write_text("")
     disk.bundle(ONE).write_text("")
     disk.request_rollback("router")
-    with read_only_disk():
+    with read_only_disk(), capture_logs() as records:
         disk.remove_unfinished()
         assert disk.collect(set(), None) == []
         assert disk.take_rollback_requests() == ["router"]
         assert not disk.has_requests()
         assert disk.take_rollback_requests() == []
-    assert f"cannot delete {disk.bundle(ONE)}: Read-only file system" in caplog.text
+    told = {(record["event"], record["path"], record["reason"]) for record in records}
+    assert ("file_not_deleted", str(disk.bundle(ONE)), "Read-only file system") in told
 
 
 def test_requests_are_not_seen_while_no_file_can_be_opened(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import UpdateError
-from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed, StateFile
 from edge_runtime.updates.state_store import MAX_MESSAGE_CHARS, StateStore, describe
 from tests.edge_runtime.fakes import FakeClock
@@ -24,7 +23,7 @@ async def test_restart_forgets_refusals_and_nothing_else(tmp_path: Path) -> None
             failures={"passing": passing, "permanent": permanent},
         )
     )
-    state_store = StateStore(file, DeviceState(None, "default"), FakeClock(), 10.0, lambda: 0.5, Telemetry())
+    state_store = StateStore(file, DeviceState(None, "default"), FakeClock(), 10.0, lambda: 0.5)
     await state_store.load()
     entry = state_store.state.entries["router"]
     assert entry.previous is not None

@@ -288,7 +288,7 @@ async def test_unforeseen_failure_is_of_one_specialization(
     tiny_base: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cloud.publish(cloud.make("cursed", 1), cloud.make("other", 2))
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
@@ -301,4 +301,4 @@ async def test_unforeseen_failure_is_of_one_specialization(
         await parts.updater.tick()
         assert entry(parts, "other").state == "adapter"
         assert parts.updater.state_store.state.failures["cursed"].code == "internal_error"
-        assert "a bug" in caplog.text
+        assert "a bug" in capsys.readouterr().out
