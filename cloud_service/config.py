@@ -1,15 +1,19 @@
-"""Settings of the cloud service: environment variables with the prefix `LORAGEN_CLOUD_`, read once at the start.
+"""Settings of the cloud service: variables with the prefix `LORAGEN_CLOUD_`, or a file.
 
-A bad value stops the start with one clear line for each field. Limits of requests are not settings (`limits`).
+How they are read, and what both services can be set to, is `loragen.settings`. Limits of requests are not settings
+(`limits`).
 """
 
+import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cloud_service.errors import ConfigurationError
+from cloud_service.store.backends import verify_store_url
+from loragen.settings import CLOUD_PREFIX, ServiceSettings, SettingsError
 
 
 class GeneratorSource(BaseModel):
@@ -33,26 +37,26 @@ _NANO = GeneratorSource(
 )
 
 
-class CloudSettings(BaseSettings):
-    """Everything an operator can set."""
+class CloudSettings(ServiceSettings):
+    """Everything that an operator of the cloud service can set."""
 
-    model_config = SettingsConfigDict(env_prefix="LORAGEN_CLOUD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=CLOUD_PREFIX)
 
-    host: str = Field(default="127.0.0.1", description="Address that HTTP and gRPC listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
 
-    generators: tuple[GeneratorSource, ...] = Field(
+    # NoDecode: the validator below decodes the variable, so that bad JSON is a line like every other bad value.
+    generators: Annotated[tuple[GeneratorSource, ...], NoDecode] = Field(
         default=(_NANO,),
         min_length=1,
-        description="JSON list of {directory, cloud_model, edge_model, device}; the first is the default generator.",
+        description="List of {directory, cloud_model, edge_model, device}, as JSON in the variable; the first is the "
+        "default generator.",
     )
 
-    redis_url: SecretStr | None = Field(
-        default=None, description="redis://... of the shared store; without it the embedded store is used."
-    )
-    store_path: Path = Field(
-        default=Path("build/cloud/store.sqlite3"), description="File of the embedded SQLite store."
+    store_url: SecretStr = Field(
+        default=SecretStr("sqlite:///build/cloud/store.sqlite3"),
+        description="The store: sqlite:///relative/path or sqlite:////absolute/path for one machine; redis://..., "
+        "rediss://... or unix://... for one that replicas share.",
     )
     store_timeout_seconds: float = Field(default=5.0, gt=0, description="Longest wait for one answer of the store.")
     bundle_budget_bytes: int = Field(
@@ -69,7 +73,9 @@ class CloudSettings(BaseSettings):
     )
 
     max_batch: int = Field(default=8, ge=1, description="Most prompts in one forward pass.")
-    max_delay_ms: float = Field(default=5.0, ge=0, description="Longest wait of a prompt for others to join its batch.")
+    max_delay_seconds: float = Field(
+        default=0.005, ge=0, description="Longest wait of a prompt for others to join its batch."
+    )
     max_queue: int = Field(default=64, ge=1, description="Most waiting prompts; beyond it, 503 with Retry-After.")
     request_timeout_seconds: float = Field(
         default=30.0,
@@ -92,39 +98,40 @@ class CloudSettings(BaseSettings):
     watch_interval_seconds: float = Field(
         default=1.0, gt=0, description="How often watched channels are looked up for changes by other replicas."
     )
-
     drain_delay_seconds: float = Field(
         default=0.0, ge=0, description="On shutdown: not ready for this long before connections are refused."
     )
-    shutdown_timeout_seconds: int = Field(
-        default=30, ge=1, description="On shutdown: time for requests in flight, then they are cancelled."
-    )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
-    log_format: Literal["json", "console"] = Field(default="json", description="One JSON object a line, or for people.")
-
-    @field_validator("log_level", mode="before")
     @classmethod
-    def _level_in_any_case(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
+    def load(cls, config: Path | None = None) -> Self:
+        """The settings in the environment and in a file.
+
+        Raises:
+            ConfigurationError: They do not describe a service that can run.
+        """
+        try:
+            return super().load(config)
+        except SettingsError as e:
+            raise ConfigurationError(str(e), e.hint) from e
+
+    @field_validator("generators", mode="before")
+    @classmethod
+    def _decode_json(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as e:
+            raise ValueError(f"expected JSON: {e}") from e
+
+    @field_validator("store_url")
+    @classmethod
+    def _verify_store_url(cls, value: SecretStr) -> SecretStr:
+        verify_store_url(value.get_secret_value())
+        return value
 
     @model_validator(mode="after")
     def _verify_ports(self) -> Self:
         if self.port == self.grpc_port != 0:
-            raise ValueError(f"expected two ports, found {self.port} for both HTTP and gRPC")
+            raise ValueError(
+                f"LORAGEN_CLOUD_PORT and LORAGEN_CLOUD_GRPC_PORT: expected two ports, found {self.port} for both"
+            )
         return self
-
-
-def load_settings() -> CloudSettings:
-    """Settings from the environment.
-
-    Raises:
-        ConfigurationError: A value is malformed or out of range.
-    """
-    try:
-        return CloudSettings()
-    except ValidationError as e:
-        lines = [f"LORAGEN_CLOUD_{'.'.join(map(str, error['loc'])).upper()}: {error['msg']}" for error in e.errors()]
-        raise ConfigurationError("\n".join(lines), "settings and their defaults: docs/reference.md") from e
-    except SettingsError as e:
-        raise ConfigurationError(f"{e}: expected JSON", "settings and their defaults: docs/reference.md") from e

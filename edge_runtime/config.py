@@ -1,6 +1,6 @@
-"""Settings of the edge runtime: environment variables with the prefix `LORAGEN_EDGE_`, read once at the start.
+"""Settings of the edge runtime: variables with the prefix `LORAGEN_EDGE_`, or a file.
 
-Values that cannot work stop the start with one line for each. Nothing here touches the disk or the network.
+How they are read, and what both services can be set to, is `loragen.settings`. Nothing here touches the network.
 """
 
 import os
@@ -8,108 +8,105 @@ import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, HttpUrl, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.errors import ConfigurationError
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
+from loragen.settings import EDGE_PREFIX, ServiceSettings, SettingsError
 
 TypeName = Literal["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16"]
 """Quantizations that a slot can have; what each does is `edge_runtime.merge`."""
 
 
-class EdgeSettings(BaseSettings):
-    """What a device is told. Immutable."""
+class EdgeSettings(ServiceSettings):
+    """Everything that an operator of a device can set."""
 
-    model_config = SettingsConfigDict(env_prefix="LORAGEN_EDGE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=EDGE_PREFIX)
 
-    cloud_url: Annotated[
-        HttpUrl | None, Field(description="Cloud service to follow; without it the device serves what it has.")
-    ] = None
-    cloud_grpc: Annotated[
-        str, Field(description="host:port of the cloud's gRPC, to be told of changes and to report; empty for neither.")
-    ] = ""
-    channel: Annotated[str, Field(description="Channel to follow.")] = "default"
-    device_id: Annotated[
-        str, Field(description="Name of this device towards the cloud; empty makes one of the host's name.")
-    ] = ""
-    poll_interval_seconds: Annotated[
-        float, Field(gt=0, le=86_400, description="Between two polls, give or take a tenth.")
-    ] = 30.0
-    cloud_timeout_seconds: Annotated[
-        float, Field(gt=0, le=600, description="For connecting, and between two pieces of an answer.")
-    ] = 10.0
-    download_deadline_seconds: Annotated[
-        float, Field(gt=0, le=86_400, description="For one download in all; what came is kept and resumed.")
-    ] = 900.0
-    max_bank_bytes: Annotated[
-        int, Field(ge=0, description="Largest expert bank to fetch and keep; above it, whole bundles are fetched.")
-    ] = 2 * 1024**3
+    port: int = Field(default=8090, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
 
-    base_model: Annotated[
-        Path, Field(description="base GGUF: the edge model's high-precision weights, from `loragen-edge convert`.")
-    ] = Path("models/nano/edge-f16.gguf")
-    admit_base_digest: Annotated[
-        str | None, Field(description="Edge-model digest that a base GGUF without one in its metadata stands for.")
-    ] = None
-    data_dir: Annotated[Path, Field(description="Where slots, bundles, banks and the state are kept.")] = Path(
-        "build/edge"
+    cloud_url: HttpUrl | None = Field(
+        default=None, description="Cloud service to follow; without it the device serves what it has."
     )
-    type: Annotated[TypeName, Field(description="Quantization of the slots.")] = "Q4_K"
-
-    host: Annotated[str, Field(description="Address to serve on; 0.0.0.0 for all.")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535, description="Port to serve on; 0 takes a free one.")] = 8090
-    max_resident: Annotated[
-        int, Field(ge=1, le=1_024, description="Slots in memory; the least recently used makes room, and is reloaded.")
-    ] = 4
-    max_queue: Annotated[
-        int,
-        Field(ge=1, le=10_000, description="Requests waiting for one slot; more are answered 503 with Retry-After."),
-    ] = 32
-    context_tokens: Annotated[
-        int,
-        Field(ge=16, le=1_048_576, description="Prompt and answer together; the model's own limit, when lower, wins."),
-    ] = 2048
-    threads: Annotated[
-        int,
-        Field(
-            ge=0, le=1_024, description="Threads of one slot; 0 takes the cores it may run on, whatever a CPU quota."
-        ),
-    ] = 0
-    gpu_layers: Annotated[
-        int,
-        Field(ge=-1, le=1_024, description="Layers on an accelerator, when llama.cpp was built for one; -1 for all."),
-    ] = 0
-    prefix_cache: Annotated[
-        bool, Field(description="Reuse the context of the prompt before; off only to measure what it saves.")
-    ] = True
-    drain_seconds: Annotated[
-        float, Field(ge=0, le=3_600, description="For requests in flight at the end; then they are cut off.")
-    ] = 10.0
-
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level to log.")] = (
-        "INFO"
+    cloud_grpc: str | None = Field(
+        default=None,
+        description="host:port of the cloud's gRPC, to learn of changes at once and to report; without it the device "
+        "only polls.",
     )
-    log_json: Annotated[bool, Field(description="Logs as lines of JSON, not for people.")] = False
+    channel: str = Field(default="default", description="Channel to follow.")
+    device_id: str | None = Field(
+        default=None, description="Name of this device towards the cloud; without it, one is made of the host's name."
+    )
+    poll_interval_seconds: float = Field(
+        default=30.0, gt=0, le=86_400, description="Between two polls, give or take a tenth."
+    )
+    cloud_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="For connecting, and between two pieces of an answer."
+    )
+    download_timeout_seconds: float = Field(
+        default=900.0, gt=0, le=86_400, description="For one download in all; what came is kept and resumed."
+    )
+    max_bank_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=0,
+        description="Largest expert bank to fetch and keep; above it, whole bundles are fetched.",
+    )
+
+    base_model: Path = Field(
+        default=Path("models/nano/edge-f16.gguf"),
+        description="Base GGUF: the edge model's high-precision weights, from `loragen-edge convert`.",
+    )
+    admit_base_digest: str | None = Field(
+        default=None, description="Edge-model digest that a base GGUF without one in its metadata stands for."
+    )
+    data_dir: Path = Field(
+        default=Path("build/edge"), description="Where slots, bundles, banks and the state are kept."
+    )
+    type: TypeName = Field(default="Q4_K", description="Quantization of the slots.")
+
+    max_resident: int = Field(
+        default=4,
+        ge=1,
+        le=1024,
+        description="Slots in memory; the least recently used makes room, and is loaded again when it is asked for.",
+    )
+    max_queue: int = Field(
+        default=32, ge=1, le=10_000, description="Most waiting requests of one slot; beyond it, 503 with Retry-After."
+    )
+    context_tokens: int = Field(
+        default=2048,
+        ge=16,
+        le=1_048_576,
+        description="Prompt and answer together; the model's own limit, when lower, wins.",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads of one slot; 0 takes the cores it may run on, whatever a CPU quota.",
+    )
+    gpu_layers: int = Field(
+        default=0,
+        ge=-1,
+        le=1024,
+        description="Layers on an accelerator, when llama.cpp was built for one; -1 for all.",
+    )
 
     @classmethod
-    def load(cls) -> Self:
-        """Read the environment.
+    def load(cls, config: Path | None = None) -> Self:
+        """The settings in the environment and in a file.
 
         Raises:
-            ConfigurationError: A value is missing, malformed or contradicts another.
+            ConfigurationError: They do not describe a device that can run.
         """
         try:
-            return cls()
-        except ValidationError as error:
-            lines = [
-                f"{'_'.join(['LORAGEN_EDGE', *(str(part).upper() for part in each['loc'])])}: {each['msg']}"
-                for each in error.errors(include_url=False)
-            ]
-            raise ConfigurationError("\n".join(lines), "docs/reference.md lists the settings") from error
+            return super().load(config)
+        except SettingsError as e:
+            raise ConfigurationError(str(e), e.hint) from e
 
     @property
     def effective_device_id(self) -> str:
@@ -124,29 +121,24 @@ class EdgeSettings(BaseSettings):
         # A container's CPU set shows in the affinity, where the system has one; its CPU quota does not.
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _level_in_any_case(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
     @field_validator("channel")
     @classmethod
-    def _channel_is_a_name(cls, value: str) -> str:
+    def _verify_channel(cls, value: str) -> str:
         return _as_value(verify_name, value)
 
     @field_validator("device_id")
     @classmethod
-    def _device_id_is_a_name(cls, value: str) -> str:
-        return _as_value(verify_device_name, value) if value else value
+    def _verify_device_id(cls, value: str | None) -> str | None:
+        return value and _as_value(verify_device_name, value)
 
     @field_validator("admit_base_digest")
     @classmethod
-    def _digest_is_one(cls, value: str | None) -> str | None:
-        return None if not value else _as_value(verify_digest, value)
+    def _verify_digest(cls, value: str | None) -> str | None:
+        return value and _as_value(verify_digest, value)
 
     @field_validator("cloud_grpc")
     @classmethod
-    def _grpc_is_an_address(cls, value: str) -> str:
+    def _verify_address(cls, value: str | None) -> str | None:
         if value and not re.fullmatch(r"[^\s/:]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", value):
             raise ValueError(f"expected host:port, found {value!r}")
         return value

@@ -1,0 +1,123 @@
+"""Settings of a service: environment variables, and a file behind them, read once at the start.
+
+Rules it keeps:
+- A bad value, an unknown name and an unreadable file stop the start. Each problem is one line that names what to change.
+- An environment variable wins over the file. An empty value counts as none, in both.
+- A process checks the variables with its own prefix, and every other name that starts with `LORAGEN_`. Those of the
+  other service are left to that service.
+
+What both services have is here, under one name. What only one has is in its `config.py`.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+CLOUD_PREFIX = "LORAGEN_CLOUD_"
+EDGE_PREFIX = "LORAGEN_EDGE_"
+
+OTHER_VARIABLES = {
+    "LORAGEN_CACHE": "`make setup`: where the built llama-cpp-python wheel is kept between clones.",
+    "LORAGEN_URL": "Command line `loragen`: base URL of the service that `generate` and `publish` talk to.",
+}
+"""Every variable of ours that is no setting of a service, and what reads it."""
+
+
+class SettingsError(Exception):
+    """Settings that a service cannot start with; the message has one line for each problem."""
+
+    hint = "docs/reference.md lists the settings and their defaults"
+
+
+class ServiceSettings(BaseSettings):
+    """What an operator can set in both services; immutable. Subclasses add their own, and set `env_prefix`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="Logs as one JSON object a line, or for people."
+    )
+    shutdown_timeout_seconds: int = Field(
+        default=30, ge=1, le=3600, description="On shutdown: time for requests in flight, then they are cut off."
+    )
+
+    @classmethod
+    def load(cls, config: Path | None = None) -> Self:
+        """Read the environment and, if given, a file.
+
+        Args:
+            config: A YAML or TOML file whose keys are the names of the fields.
+
+        Raises:
+            SettingsError: A value is malformed or out of range, a name is unknown, or the file cannot be read.
+        """
+        from_file = _read_file(config) if config else {}
+        from_environment = EnvSettingsSource(cls)()
+        prefix, names = cls.model_config["env_prefix"], list(cls.model_fields)
+        problems = [
+            *_unknown_variables(os.environ, prefix, [f"{prefix}{name}".upper() for name in names]),
+            *(f"{config}: {key}: no such setting; {_nearest(key, names)}" for key in from_file.keys() - set(names)),
+        ]
+        values = {name: value for name, value in (from_file | from_environment).items() if name in names}
+        try:
+            settings = cls(**values)
+        except ValidationError as e:
+            for error in e.errors(include_url=False, include_input=False):
+                name, *path = map(str, error["loc"] or ("",))
+                in_file = name in from_file and name not in from_environment
+                place = f"{config}: {name}" if in_file else f"{prefix}{name}".upper()
+                message = error["msg"].removeprefix("Value error, ")
+                # A rule about several settings belongs to none of them, and names them itself.
+                problems.append(f"{'.'.join([place, *path])}: {message}" if name else message)
+            raise SettingsError("\n".join(problems)) from e
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+
+def _unknown_variables(environment: Iterable[str], prefix: str, names: list[str]) -> Iterator[str]:
+    others = tuple({CLOUD_PREFIX, EDGE_PREFIX} - {prefix})
+    for variable in sorted(environment):
+        name = variable.upper()
+        if not name.startswith("LORAGEN_") or name.startswith(others) or name in names or name in OTHER_VARIABLES:
+            continue
+        known = [*names, *OTHER_VARIABLES]
+        if not name.startswith(prefix):
+            # The names of the other service are not known here, but its prefix is: LORAGEN_EGDE_X was to be its X.
+            known += [other + name.split("_", 2)[-1] for other in others]
+        yield f"{variable}: no such variable; {_nearest(name, known)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"the nearest is {nearest}"
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix == ".toml":
+            values: object = tomllib.loads(content)
+        elif path.suffix in (".yaml", ".yml"):
+            values = yaml.safe_load(content) or {}
+        else:
+            raise SettingsError(f"{path}: expected a name that ends in .yaml, .yml or .toml")
+    except (OSError, ValueError, yaml.YAMLError) as e:
+        raise SettingsError(f"{path}: {' '.join(str(e).split())}") from e
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: expected names and values, found {type(values).__name__}")
+    return {str(key): value for key, value in values.items() if value is not None and value != ""}
