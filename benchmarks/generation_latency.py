@@ -105,7 +105,7 @@ def _service(pair: Path) -> Iterator[httpx2.Client]:
             "LORAGEN_CLOUD_HOST": "127.0.0.1",
             "LORAGEN_CLOUD_PORT": str(port),
             "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
-            "LORAGEN_CLOUD_STORE_PATH": str(state / "store.sqlite3"),
+            "LORAGEN_CLOUD_STORE_URL": f"sqlite:///{state / 'store.sqlite3'}",
             "HF_HUB_OFFLINE": "1",
         }
         child = start_child("cloud service", [sys.executable, "-m", "cloud_service"], settings, state / "service.log")

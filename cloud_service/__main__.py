@@ -2,6 +2,7 @@
 
 import sys
 
-from cloud_service.cli import app
+from cloud_service.cli import main
 
-app(["serve", *sys.argv[1:]], prog_name="python -m cloud_service")
+if __name__ == "__main__":
+    main("serve", *sys.argv[1:])

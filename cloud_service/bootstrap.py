@@ -21,9 +21,7 @@ from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService
-from cloud_service.store import Store
-from cloud_service.store.redis import RedisStore
-from cloud_service.store.sqlite import SqliteStore
+from cloud_service.store.backends import open_store
 from cloud_service.telemetry import Metrics
 from loragen.contract.errors import ContractError
 
@@ -63,33 +61,6 @@ def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
     return generators
 
 
-def open_store(settings: CloudSettings) -> Store:
-    """Redis when the settings name one, else the embedded file.
-
-    Raises:
-        ConfigurationError: The URL is none.
-        StoreUnavailableError: The file cannot be opened.
-    """
-    if settings.redis_url is None:
-        return SqliteStore(
-            settings.store_path,
-            bundle_budget_bytes=settings.bundle_budget_bytes,
-            recipe_ttl_seconds=settings.recipe_ttl_seconds,
-            device_ttl_seconds=settings.device_ttl_seconds,
-            timeout_seconds=settings.store_timeout_seconds,
-        )
-    try:
-        return RedisStore(
-            settings.redis_url.get_secret_value(),
-            bundle_budget_bytes=settings.bundle_budget_bytes,
-            recipe_ttl_seconds=settings.recipe_ttl_seconds,
-            device_ttl_seconds=settings.device_ttl_seconds,
-            timeout_seconds=settings.store_timeout_seconds,
-        )
-    except ValueError as e:
-        raise ConfigurationError("LORAGEN_CLOUD_REDIS_URL: expected redis://, rediss:// or unix://") from e
-
-
 def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober | None:
     if not settings.probe:
         return None
@@ -102,13 +73,19 @@ def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober 
 async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
     """Everything of one process, with runners that run; closed on the way out."""
     metrics = Metrics()
-    store = open_store(settings)
+    store = open_store(
+        settings.store_url.get_secret_value(),
+        bundle_budget_bytes=settings.bundle_budget_bytes,
+        recipe_ttl_seconds=settings.recipe_ttl_seconds,
+        device_ttl_seconds=settings.device_ttl_seconds,
+        timeout_seconds=settings.store_timeout_seconds,
+    )
     try:
         runners = [
             Runner(
                 generator,
                 max_batch=settings.max_batch,
-                max_delay_seconds=settings.max_delay_ms / 1000,
+                max_delay_seconds=settings.max_delay_seconds,
                 max_queue=settings.max_queue,
                 events=metrics,
             )

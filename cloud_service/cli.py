@@ -14,13 +14,13 @@ from typing import Annotated, Any
 import typer
 
 from cloud_service.errors import CloudError, InvalidRequestError
+from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError
 
 app = typer.Typer(
     name="loragen",
-    help="Turn task descriptions into LoRA weights for small on-device language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -36,14 +36,19 @@ class ExportFormat(StrEnum):
     gguf = "gguf"
 
 
+@app.callback()
+def root(version: VersionOption = False) -> None:
+    """Turn task descriptions into LoRA weights for small on-device language models."""
+
+
 @app.command()
-def serve() -> None:
-    """Run the cloud service, HTTP and gRPC; all settings are environment variables (LORAGEN_CLOUD_...)."""
+def serve(config: ConfigOption = None) -> None:
+    """Run the cloud service, HTTP and gRPC; settings are environment variables (LORAGEN_CLOUD_...), or in a file."""
     # Imported here, so that commands that only talk to a service start fast, and bad settings are told at once.
-    from cloud_service.config import load_settings
+    from cloud_service.config import CloudSettings
 
     with _errors_told(exit_code=2):
-        settings = load_settings()
+        settings = CloudSettings.load(config)
 
         from cloud_service.bootstrap import load_generators, run
         from cloud_service.server import stop_on_signals
@@ -130,9 +135,10 @@ def export(
     typer.echo(f"wrote {output}")
 
 
-def main() -> None:
-    """Run `loragen`."""
-    app()
+def main(*arguments: str) -> None:
+    """Run `loragen`, with the arguments of this process or with others."""
+    with naming_extra("cloud"):
+        app(arguments or None)
 
 
 def _read_task(path: Path) -> dict[str, Any]:

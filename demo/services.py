@@ -79,7 +79,7 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
         "LORAGEN_CLOUD_HOST": "127.0.0.1",
         "LORAGEN_CLOUD_PORT": str(cloud_port),
         "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
-        "LORAGEN_CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
+        "LORAGEN_CLOUD_STORE_URL": f"sqlite:///{state / 'cloud.sqlite'}",
     }
     edge_settings = {
         "LORAGEN_EDGE_HOST": "127.0.0.1",
@@ -91,7 +91,6 @@ def local_services(state: Path, models: Path, channel: str) -> Iterator[LocalSer
         "LORAGEN_EDGE_BASE_MODEL": str(base_gguf),
         "LORAGEN_EDGE_DATA_DIR": str(state / "edge"),
         "LORAGEN_EDGE_POLL_INTERVAL_SECONDS": "0.5",
-        "LORAGEN_EDGE_LOG_JSON": "true",
     }
     with contextlib.ExitStack() as stack:
         children = []

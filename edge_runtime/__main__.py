@@ -1,6 +1,8 @@
 """`python -m edge_runtime`: the same as `loragen-edge run`."""
 
-from edge_runtime.cli import run
+import sys
+
+from edge_runtime.cli import main
 
 if __name__ == "__main__":
-    run()
+    main("run", *sys.argv[1:])

@@ -1,8 +1,8 @@
 """Puts a device together from its settings, and runs it. The only module that knows which adapters are real.
 
 Order at the start: the HTTP server first, so that probes are answered while models load; then what served before the
-restart; then the first poll. At the end: not ready, requests in flight finish or are cut off after `drain_seconds`,
-then the models are closed.
+restart; then the first poll. At the end: not ready, requests in flight finish or are cut off after
+`shutdown_timeout_seconds`, then the models are closed.
 """
 
 import asyncio
@@ -83,15 +83,13 @@ async def assemble(
     telemetry = Telemetry()
     disk = DataDirectory(settings.data_dir)
     model = GgufEdgeModel.open(settings.base_model, settings.type, disk.cache, settings.admit_base_digest)
-    loader = loader or LlamaLoader(
-        settings.context_tokens, settings.effective_threads, settings.gpu_layers, settings.prefix_cache
-    )
+    loader = loader or LlamaLoader(settings.context_tokens, settings.effective_threads, settings.gpu_layers)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(disk.locked())
         stack.push_async_callback(slots.close)
         client = await stack.enter_async_context(_http_client(settings))
-        fetcher = HttpFetcher(client, settings.download_deadline_seconds, clock.unix)
+        fetcher = HttpFetcher(client, settings.download_timeout_seconds, clock.unix)
         state_store = StateStore(
             StateFile(disk.state),
             DeviceState(model.digest, settings.channel),
@@ -145,7 +143,7 @@ async def serve(settings: EdgeSettings) -> None:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+                timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
             )
         )
         stop = asyncio.Event()
@@ -166,7 +164,7 @@ async def serve(settings: EdgeSettings) -> None:
         following = asyncio.create_task(parts.daemon.run())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, following, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        _log.info("draining", drain_seconds=settings.drain_seconds)
+        _log.info("draining", timeout_seconds=settings.shutdown_timeout_seconds)
         parts.device.stopping = True
         parts.daemon.stop()
         server.should_exit = True

@@ -26,6 +26,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.state import DeviceState, StateFile
+from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_BUNDLE_BYTES
@@ -33,7 +34,6 @@ from loragen.contract.names import verify_digest
 
 app = typer.Typer(
     name="loragen-edge",
-    help="Follows a LoRA-Gen channel, merges what it announces, and serves it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -62,25 +62,31 @@ class MasterType(StrEnum):
     F32 = "F32"
 
 
+@app.callback()
+def root(version: VersionOption = False) -> None:
+    """Follows a LoRA-Gen channel, merges what it announces, and serves it."""
+
+
 @app.command()
-def run() -> None:
-    """Run the device until SIGTERM; settings come from LORAGEN_EDGE_... variables."""
+def run(config: ConfigOption = None) -> None:
+    """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
     from edge_runtime.bootstrap import serve
     from loragen.web.logs import configure_logging
 
     with _reporting_errors():
-        settings = EdgeSettings.load()
-        configure_logging(settings.log_level, "json" if settings.log_json else "console", ("llama_cpp",))
+        settings = EdgeSettings.load(config)
+        configure_logging(settings.log_level, settings.log_format, ("llama_cpp",))
         asyncio.run(serve(settings))
 
 
 @app.command()
 def status(
     url: Annotated[str, typer.Option(help="Address of the running device; by default from the settings.")] = "",
+    config: ConfigOption = None,
 ) -> None:
     """Show what the device serves; when it does not run, what it would serve."""
     with _reporting_errors():
-        settings = EdgeSettings.load()
+        settings = EdgeSettings.load(config)
         console = Console()
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
         address = url or f"http://{host}:{settings.port}"
@@ -148,13 +154,16 @@ def convert(
 
 
 @app.command()
-def rollback(name: Annotated[str, typer.Argument(help="Specialization.")]) -> None:
+def rollback(
+    name: Annotated[str, typer.Argument(help="Specialization.")],
+    config: ConfigOption = None,
+) -> None:
     """Let the bundle before the newest one serve again; the newest is not installed again until another follows.
 
     Acts on the device whose files are in LORAGEN_EDGE_DATA_DIR.
     """
     with _reporting_errors():
-        settings = EdgeSettings.load()
+        settings = EdgeSettings.load(config)
         disk = DataDirectory(settings.data_dir)
         before, _ = StateFile(disk.state).peek()
         entry = before.entries.get(name) if before else None
@@ -179,9 +188,10 @@ def rollback(name: Annotated[str, typer.Argument(help="Specialization.")]) -> No
         raise EdgeError(f"{name}: the daemon has not rolled back in {_ROLLBACK_WAIT_SECONDS:g} s", "see its log")
 
 
-def main() -> None:
-    """Entry point of `loragen-edge`."""
-    app()
+def main(*arguments: str) -> None:
+    """Run `loragen-edge`, with the arguments of this process or with others."""
+    with naming_extra("edge"):
+        app(arguments or None)
 
 
 @contextmanager

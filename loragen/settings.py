@@ -1,7 +1,7 @@
 """Settings of a service: environment variables, and a file behind them, read once at the start.
 
 Rules it keeps:
-- A bad value, an unknown name and an unreadable file stop the start. Each problem is one line that names what to change.
+- A bad value, an unknown name and an unreadable file stop the start, with one line for each that names it.
 - An environment variable wins over the file. An empty value counts as none, in both.
 - A process checks the variables with its own prefix, and every other name that starts with `LORAGEN_`. Those of the
   other service are left to that service.
@@ -12,7 +12,7 @@ What both services have is here, under one name. What only one has is in its `co
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -107,7 +107,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"the nearest is {nearest}"
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         content = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":

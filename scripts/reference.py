@@ -13,12 +13,12 @@ from typing import Literal, get_args, get_origin
 import typer
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined, to_jsonable_python
-from pydantic_settings import BaseSettings
 
 import cloud_service.cli
 import cloud_service.config
 import edge_runtime.cli
 import edge_runtime.config
+from loragen.settings import OTHER_VARIABLES, ServiceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "reference.md"
@@ -26,7 +26,16 @@ HEAD = """# Reference
 
 <!-- Made by `make reference` from the settings classes and command lines; `make check` finds drift. -->
 
-Settings are environment variables; values that are not valid stop the start with a line for each.
+Settings are environment variables. They may also stand in a YAML or TOML file, named by `--config FILE`, under the same
+names in lower case and without the prefix; a variable wins over the file. An empty value counts as none.
+
+```toml
+# edge.toml, for `loragen-edge run --config edge.toml`
+cloud_url = "https://loragen.example.com"
+channel = "kitchen"
+```
+
+A value that is not valid, and a name that does not exist, stop the start with one line each.
 """
 
 
@@ -38,6 +47,10 @@ def render() -> str:
         *_settings(cloud_service.config.CloudSettings),
         "\n## Settings of the edge runtime\n",
         *_settings(edge_runtime.config.EdgeSettings),
+        "\n## Other variables\n",
+        "| variable | meaning |",
+        "|---|---|",
+        *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in OTHER_VARIABLES.items()),
         "\n## Command line `loragen`\n",
         *_commands("loragen", cloud_service.cli.app),
         "\n## Command line `loragen-edge`\n",
@@ -46,7 +59,7 @@ def render() -> str:
     return "\n".join(part.rstrip("\n") if part.startswith("|") else part for part in parts).rstrip() + "\n"
 
 
-def _settings(settings: type[BaseSettings]) -> Iterator[str]:
+def _settings(settings: type[ServiceSettings]) -> Iterator[str]:
     yield "| variable | default | meaning |"
     yield "|---|---|---|"
     prefix = settings.model_config.get("env_prefix", "")
@@ -54,10 +67,11 @@ def _settings(settings: type[BaseSettings]) -> Iterator[str]:
         default = field.get_default(call_default_factory=True)
         if default is PydanticUndefined:
             shown = "required"
-        elif default is None or default == "" or isinstance(default, SecretStr):
+        elif default is None:
             shown = "none"
         else:
-            value = to_jsonable_python(default)
+            # A default is published here: it is no secret, even where a value may be.
+            value = default.get_secret_value() if isinstance(default, SecretStr) else to_jsonable_python(default)
             shown = f"`{value if isinstance(value, str) else json.dumps(value)}`"
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         meaning = (field.description or "") + _one_of(choices)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cloud_service.errors import ConfigurationError
 from cloud_service.store.port import Store
@@ -9,13 +10,13 @@ from cloud_service.store.port import Store
 _SQLITE = "sqlite:///"
 
 
-def _open_sqlite(url: str, **options: float) -> Store:
+def _open_sqlite(url: str, **options: Any) -> Store:
     from cloud_service.store.sqlite import SqliteStore
 
     return SqliteStore(Path(url.removeprefix(_SQLITE)), **options)
 
 
-def _open_redis(url: str, **options: float) -> Store:
+def _open_redis(url: str, **options: Any) -> Store:
     from cloud_service.store.redis import RedisStore
 
     return RedisStore(url, **options)
@@ -35,7 +36,7 @@ def verify_store_url(url: str) -> None:
     scheme = url.partition("://")[0]
     if scheme not in BACKENDS or "://" not in url:
         raise ValueError(f"expected a URL that starts with {', '.join(f'{each}://' for each in BACKENDS)}")
-    if scheme == "sqlite" and len(url) <= len(_SQLITE) or scheme == "sqlite" and not url.startswith(_SQLITE):
+    if scheme == "sqlite" and (not url.startswith(_SQLITE) or url == _SQLITE):
         raise ValueError("expected sqlite:///relative/path or sqlite:////absolute/path")
 
 

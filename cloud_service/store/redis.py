@@ -295,5 +295,5 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as e:
         raise StoreUnavailableError(
-            f"Redis did not answer: {type(e).__name__}", "check LORAGEN_CLOUD_REDIS_URL and that the server is up"
+            f"Redis did not answer: {type(e).__name__}", "check LORAGEN_CLOUD_STORE_URL and that the server is up"
         ) from e

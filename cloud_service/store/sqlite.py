@@ -318,7 +318,7 @@ def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
         elif version != _SCHEMA_VERSION:
             raise StoreUnavailableError(
                 f"expected a store of schema {_SCHEMA_VERSION}, found schema {version} in {path.name}",
-                "point LORAGEN_CLOUD_STORE_PATH at another file",
+                "point LORAGEN_CLOUD_STORE_URL at another file",
             )
         db.execute("COMMIT")
     except BaseException:
@@ -333,5 +333,5 @@ def _translated() -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as e:
         raise StoreUnavailableError(
-            f"the store file failed: {e}", "check LORAGEN_CLOUD_STORE_PATH and the disk's free space"
+            f"the store file failed: {e}", "check LORAGEN_CLOUD_STORE_URL and the disk's free space"
         ) from e

@@ -13,7 +13,9 @@ from cloud_service.config import CloudSettings
 
 def settings_for(directory: Path, **changes: Any) -> CloudSettings:
     """Settings that touch nothing outside of `directory`."""
-    return CloudSettings(**({"store_path": directory / "store.sqlite3", "watch_interval_seconds": 0.05} | changes))
+    return CloudSettings(
+        **({"store_url": f"sqlite:///{directory / 'store.sqlite3'}", "watch_interval_seconds": 0.05} | changes)
+    )
 
 
 def client_of(cloud: Cloud) -> httpx2.AsyncClient:

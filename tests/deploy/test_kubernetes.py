@@ -132,7 +132,7 @@ def test_grace_outlasts_drain_and_shutdown(render: Render) -> None:
     edge = find(manifests, "ConfigMap", "loragen-edge")["data"]
     pod = find(manifests, "DaemonSet", "loragen-edge")["spec"]["template"]["spec"]
     before = float(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert pod["terminationGracePeriodSeconds"] > before + float(edge["LORAGEN_EDGE_DRAIN_SECONDS"])
+    assert pod["terminationGracePeriodSeconds"] > before + float(edge["LORAGEN_EDGE_SHUTDOWN_TIMEOUT_SECONDS"])
 
 
 def test_gpu_request_equals_its_limit(render: Render) -> None:

@@ -74,7 +74,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(
         "poll_interval_seconds": 0.2,
         "context_tokens": 256,
         "threads": 1,
-        "log_json": "true",
+        "log_format": "json",
     }
     wanted = cloud.make("router")
     cloud.publish(wanted)

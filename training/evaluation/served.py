@@ -252,7 +252,7 @@ def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[Serv
         "LORAGEN_CLOUD_HOST": "127.0.0.1",
         "LORAGEN_CLOUD_PORT": str(cloud_port),
         "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
-        "LORAGEN_CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
+        "LORAGEN_CLOUD_STORE_URL": f"sqlite:///{state / 'cloud.sqlite'}",
     }
     edge = {
         "LORAGEN_EDGE_HOST": "127.0.0.1",

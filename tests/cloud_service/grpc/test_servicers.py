@@ -131,7 +131,7 @@ async def test_message_over_the_limit_is_refused(generator_stub: stubs.Generator
 
 
 async def test_full_queue_is_resource_exhausted_with_retry_after(tmp_path: Path, generator: FakeGenerator) -> None:
-    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_ms=0)
+    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
     async with open_cloud(settings, [generator]) as cloud:
         port = await cloud.grpc_server.start("127.0.0.1", 0)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -12,7 +12,7 @@ from tests.cloud_service.store_backends import RedisBackend
 
 
 async def test_full_queue_is_503_with_retry_after(tmp_path: Path, generator: FakeGenerator) -> None:
-    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_ms=0)
+    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
         generator.gate.clear()
         accepted = [asyncio.create_task(http.post("/generate-lora", json={"description": "running"}))]
@@ -31,7 +31,7 @@ async def test_full_queue_is_503_with_retry_after(tmp_path: Path, generator: Fak
 
 async def test_queue_depth_counts_the_prompts_of_all_generators(tmp_path: Path, generator: FakeGenerator) -> None:
     generators = [generator, FakeGenerator(tmp_path, generator_id="second")]
-    settings = settings_for(tmp_path, max_batch=1, max_delay_ms=0)
+    settings = settings_for(tmp_path, max_batch=1, max_delay_seconds=0)
     async with open_cloud(settings, generators) as cloud, client_of(cloud) as http:
         accepted = []
         for each in generators:
@@ -89,7 +89,7 @@ async def test_store_that_is_away_is_503_and_not_ready_but_alive_until_it_is_bac
     tmp_path: Path, generator: FakeGenerator, redis: RedisBackend
 ) -> None:
     await redis.restart()
-    async with open_cloud(settings_for(tmp_path, redis_url=redis.url), [generator]) as cloud, client_of(cloud) as http:
+    async with open_cloud(settings_for(tmp_path, store_url=redis.url), [generator]) as cloud, client_of(cloud) as http:
         bundle_id = (await http.post("/generate-lora", json={"description": "Sort the mail."})).json()["id"]
         await http.put("/channels/kitchen/specializations/mail", json={"bundle_id": bundle_id})
         await redis.kill()
