@@ -1,7 +1,7 @@
 """Files that appear whole or not at all: written beside their place, flushed to disk, then renamed.
 
-What goes into a file is left to the caller. The device writes models of gigabytes in a way of its own, so that what a
-kill leaves behind cannot pile up.
+What goes into a file is left to the caller. A device writes its models, which have gigabytes, in another way: there a
+killed process must leave nothing that piles up.
 """
 
 import os
@@ -13,9 +13,13 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` for the body to write; it becomes `path` when the body ends without an error.
+    """A temporary path beside `path`, for the body of a `with` to write; it becomes `path` when the body ends.
 
-    After an error (a full disk, for instance) the temporary file is removed and `path` is what it was.
+    After an error (a full disk, for instance) the temporary file is removed and `path` is unchanged.
+
+    Example:
+        with atomic_path(Path("weights.bin")) as temporary:
+            temporary.write_bytes(data)
 
     Raises:
         OSError: The file cannot be written or renamed.

@@ -1,8 +1,7 @@
 """Bank format 1: the LoRA experts of a generator, in one file that is mapped into memory and read where needed.
 
-A bank is immutable: it is known by the sha256 of its file, and whoever replaces one renames a new file into place.
-See docs/bundle-format.md. How experts are mixed is `loragen.contract.assembly`; the router that chooses them is the
-cloud's.
+A bank's file never changes: its sha256 is its name, and a new bank is a new file, renamed into place.
+See docs/bundle-format.md. `loragen.contract.assembly` mixes the experts; the cloud's router chooses them.
 """
 
 import mmap
@@ -28,7 +27,7 @@ from loragen.contract.recipe import GROUP_COUNTS
 BANK_FORMAT = 1
 
 Mix = Literal["parameters", "deltas"]
-"""What a gate multiplies: both factors of an expert, whose sums keep the rank, or the expert's product B @ A."""
+"""What a gate multiplies: `parameters` both factors of an expert, `deltas` their product B @ A."""
 
 _KIND = "bank"
 _FORMS = {
@@ -51,7 +50,7 @@ class BankHeader:
     """What a bank holds.
 
     Attributes:
-        generator_id: Name of the generator. Its digest covers the bank and so cannot stand in it.
+        generator_id: Name of the generator. Its digest covers the bank, so the bank cannot hold it.
         edge_model_id: The edge model that the experts are for.
         edge_model_digest: Its digest.
         shape: Its shape.
@@ -103,10 +102,14 @@ class BankHeader:
 class Bank:
     """An open bank.
 
+    Example:
+        bank = Bank.open(Path("bank.safetensors"))
+        experts_a, experts_b = bank.factors(0, "gate")
+
     Attributes:
         header: What it holds.
         digest: sha256 of the file.
-        data: The whole mapped file, read-only, for whoever serves it.
+        data: The whole mapped file, read-only, for a server to send.
     """
 
     __slots__ = ("_container", "data", "digest", "header")
@@ -120,9 +123,9 @@ class Bank:
 
     @classmethod
     def open(cls, path: Path, *, expected_digest: str | None = None) -> Self:
-        """Map a bank's file and check everything but the finiteness of its numbers.
+        """Map a bank's file, and check all of it except whether its numbers are finite (`verify_finite`).
 
-        The file is read once as a stream for its digest; it stays mapped as long as the bank or an array of it lives.
+        The file is read once as a stream for its digest. It stays mapped while the bank or one of its arrays lives.
 
         Args:
             path: The file.
@@ -130,7 +133,7 @@ class Bank:
 
         Raises:
             ContractError: Any bytes that `write_bank` could not have made.
-            MismatchError: The digest is another one.
+            MismatchError: The digest differs from the expected one.
             OSError: The file cannot be read.
         """
         with path.open("rb") as file:

@@ -1,8 +1,8 @@
 """Bundle format 1: a LoRA in one safetensors file that plain PEFT loads, with its origin in the header.
 
-The id of a bundle is the sha256 of its bytes; there is no time stamp inside, so that the same gates of the same
-generator have the same id on every machine. See docs/bundle-format.md.
-How a LoRA is made from gates is `loragen.contract.assembly`; what is done with it is left to the edge.
+The id of a bundle is the sha256 of its bytes. There is no time stamp inside, so the same gates of the same generator
+have the same id on every machine. See docs/bundle-format.md.
+`loragen.contract.assembly` makes a LoRA from gates; the edge decides what to do with it.
 """
 
 from dataclasses import asdict, dataclass
@@ -48,13 +48,13 @@ class BundleHeader:
         generator_id: Name of the generator.
         generator_digest: Digest of the generator's checkpoint.
         edge_model_id: The edge model that the LoRA is for.
-        edge_model_digest: Its digest; the LoRA is refused for any other.
+        edge_model_digest: Its digest; devices refuse the LoRA for any other model.
         layers: Edge layers L.
         rank: LoRA rank.
         alpha: Numerator of the scale alpha / rank; at most six decimals.
         targets: Adapted modules, always `TARGETS` in format 1.
-        gates_digest: `loragen.contract.recipe.gates_digest` of the gates that it was assembled from.
-        prompt_tokens: Length of the prompt that it replaces, in tokens of the edge model.
+        gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA.
+        prompt_tokens: Length of the prompt that the LoRA replaces, in tokens of the edge model.
 
     Raises:
         ContractError: A malformed name or digest, or a number out of its range.
@@ -132,6 +132,10 @@ def encode_bundle(bundle: Bundle) -> bytes:
 def parse_bundle(data: bytes | memoryview) -> Bundle:
     """Parse a bundle file into read-only views of `data`; `encode_bundle` of the result gives `data` again.
 
+    Example:
+        bundle = parse_bundle(Path("mail.safetensors").read_bytes())
+        bundle.header.edge_model_id, bundle.lora.rank
+
     Raises:
         ContractError: Any bytes that `encode_bundle` could not have made.
     """
@@ -167,7 +171,7 @@ def verify_bundle_size(shape: EdgeShape, rank: int) -> None:
 
 
 def _edge_shape(container: Container, header: BundleHeader) -> EdgeShape:
-    """The shape that the first gate projection implies; every other tensor is then compared with it."""
+    """The shape of the edge model by layer 0's gate projection; `Lora` compares every other tensor with it."""
     first = [container.specs.get(peft_name(0, "gate", side)) for side in SIDES]
     sizes = [spec.shape for spec in first if spec is not None and len(spec.shape) == 2]
     if len(sizes) != 2:

@@ -1,7 +1,7 @@
-"""The channel document: which specializations a group of devices follows, as canonical JSON.
+"""The channel document: the list of specializations that a group of devices follows, as canonical JSON.
 
-Rules it keeps: specializations are sorted by name and names are unique; one content has one byte string.
-Signatures, polling and what a device does with a new version are left to the services.
+Rules: specializations are sorted by name, no name occurs twice, and one content has one byte string.
+The services decide who may change a channel and what a device does with a new version.
 """
 
 import json
@@ -32,7 +32,7 @@ class Specialization:
     """A named bundle, and the recipe that rebuilds it.
 
     Attributes:
-        name: The name that a device serves it under.
+        name: The name under which a device serves it.
         bundle_id: sha256 of the bundle.
         bundle_bytes: Its size.
         recipe_id: sha256 of the recipe.

@@ -1,11 +1,11 @@
-"""The container of bundles, recipes and banks: a safetensors file, written in one possible way, read with suspicion.
+"""The container of bundles, recipes and banks: a safetensors file that can be written in only one way.
 
-Rules it keeps: the header is canonical JSON padded with spaces to a multiple of 8 bytes; the tensors' data follow in
-the order of their names' bytes, without gaps; a reader compares the header with the one that it would have written, so
-that equal content has one digest. Every length is checked before memory is taken for what it announces.
+Rules: the header is canonical JSON, padded with spaces to a multiple of 8 bytes; the tensors' data follow in the order
+of their names' bytes, without gaps. A reader compares the header with the one that it would have written, so equal
+content has one digest. Every length is checked before memory is taken for it.
 
-The safetensors package reads these files, but does not write them: it orders metadata at random.
-Which tensors and fields a file must have, and whether the numbers are finite, is left to the formats.
+The safetensors package reads these files, but cannot write them: it orders metadata at random.
+The formats decide which tensors and fields a file must have, and whether the numbers must be finite.
 """
 
 import json
@@ -94,7 +94,7 @@ def parse_container(data: bytes | memoryview, *, kind: str, version: int, max_by
     Args:
         data: The whole file.
         kind: Expected value of `loragen.format`.
-        version: The one version known to the caller.
+        version: The only version that the caller can read.
         max_bytes: Limit of the whole file.
 
     Raises:

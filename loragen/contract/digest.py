@@ -1,7 +1,4 @@
-"""Digests: sha256 of bytes, of files and of a model directory, and the canonical JSON that some are taken over.
-
-Signatures are not made here; names of what is digested belong to the formats.
-"""
+"""Digests: sha256 of bytes, of files and of a model's directory; and canonical JSON, the text of some digests."""
 
 import hashlib
 import json
@@ -38,8 +35,8 @@ def stream_sha256(file: BufferedReader) -> str:
 def canonical_json(value: object) -> bytes:
     """`value` as JSON in one possible way: keys sorted, no white space, ASCII only.
 
-    `value` holds only strings, integers, booleans, lists, tuples and dicts with string keys: a float has no single text
-    form, so that formats write one as a string (`loragen.contract.fields.format_decimal`).
+    `value` holds only strings, integers, booleans, lists, tuples and dicts with string keys. A float has no single text
+    form, so formats write it as a string (`loragen.contract.fields.format_decimal`).
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
@@ -47,8 +44,8 @@ def canonical_json(value: object) -> bytes:
 def model_digest(directory: Path) -> str:
     """Digest of a model in Hugging Face form: of `config.json` and each `*.safetensors` beside it.
 
-    It is the sha256 of the canonical JSON `{file name: sha256 of the file}`. The tokenizer is left out: it does not
-    change what a LoRA is added to.
+    It is the sha256 of the canonical JSON `{file name: sha256 of the file}`. The tokenizer is left out: a LoRA is added
+    to the weights, which do not depend on it.
 
     Raises:
         FormatError: `config.json` or every `*.safetensors` is absent.

@@ -1,4 +1,4 @@
-"""Every way in which bytes, names or values can break what cloud and edge agreed on.
+"""Errors of the contract: the ways in which bytes, names or values can break what cloud and edge agreed on.
 
     ContractError
     ├── FormatError      the bytes or the value are not what the format says
@@ -7,7 +7,7 @@
     ├── MismatchError    two things that should belong together do not: a digest, a model, a shape
     └── NonFiniteError   NaN or infinity where a weight or a gate should be
 
-Parsing any bytes raises nothing else. Which HTTP status or gRPC code an error becomes is decided by the services.
+Parsing any bytes raises nothing else. The services decide which HTTP status or gRPC code an error becomes.
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Fields of a header: one text form for each value, and range checks that values and parsers share.
 
-safetensors metadata hold strings only. Each number has exactly one text form, so that equal headers are equal bytes.
-Which fields a header has is decided by the formats: each has one table from its keys to the kinds of text below.
+safetensors metadata hold strings only. Each number has exactly one text form, so equal headers are equal bytes.
+Each format has one table of its fields: key in the file, and one of the text forms below.
 """
 
 import math

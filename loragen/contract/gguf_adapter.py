@@ -1,7 +1,7 @@
 """Export of a bundle to a GGUF adapter that llama.cpp attaches at run time.
 
-llama.cpp loads an adapter of NaN without a word, and one for another base as long as the shapes agree. So the numbers
-are checked here, and the base's digest is written into the file for whoever loads it to compare.
+llama.cpp loads an adapter full of NaN without complaint, and one for another base model as long as the shapes agree.
+So the numbers are checked here, and the file names the digest of its base model for the device to compare.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") 
     Args:
         bundle: What to export.
         path: Where to.
-        architecture: `general.architecture` of the GGUF model that it is for; llama.cpp refuses another.
+        architecture: `general.architecture` of the base GGUF; llama.cpp refuses any other.
 
     Raises:
         NonFiniteError: A factor holds NaN or infinity.

@@ -1,7 +1,7 @@
 """Named limits of the formats and of status reports. Each is checked before memory is taken for what it bounds.
 
-The numbers leave room above the largest models that the project names (Gemma-2B, rank 16: a bundle of 32 MB) and are
-far below what would hurt a small device. Limits of requests, queues and downloads belong to the services.
+The numbers leave room above the largest models that the project names (Gemma-2B, rank 16: a bundle of 32 MB), and a
+small device can bear them. Limits of requests, queues and downloads belong to the services.
 """
 
 MAX_LAYERS = 256
@@ -14,7 +14,7 @@ MAX_INTERMEDIATE = 262_144
 """Width of a feed-forward layer; common models use 3 to 8 times the hidden width."""
 
 MAX_RANK = 1_024
-"""LoRA rank of a bundle. `mix: deltas` multiplies the expert's rank by the number of chosen experts."""
+"""LoRA rank of a bundle. The mix `deltas` multiplies the expert's rank by the number of chosen experts."""
 
 MAX_EXPERTS = 1_024
 """Experts in one layer. The paper uses 8, dense gating some hundred."""
@@ -38,7 +38,7 @@ MAX_RECIPE_BYTES = 4 * 1024 * 1024
 """One recipe: 256 layers x 3 groups x 1,024 experts x 4 bytes, and the header."""
 
 MAX_BANK_BYTES = 64 * 1024 * 1024 * 1024
-"""One bank. It is mapped, not read, so disk is what this guards."""
+"""One bank. Its file is mapped, not read into memory, so this limit guards the disk."""
 
 MAX_SPECIALIZATIONS = 1_024
 """Specializations in one channel."""
@@ -47,7 +47,7 @@ MAX_CHANNEL_BYTES = 1024 * 1024
 """One channel document: 1,024 specializations of at most 900 bytes."""
 
 MAX_CHANNEL_VERSION = 2**53 - 1
-"""Largest integer that every JSON reader keeps exact."""
+"""Largest integer that every JSON reader reads exactly."""
 
 MAX_STATUS_MESSAGE_CHARS = 1_000
-"""What a device tells the cloud of one specialization."""
+"""The message that a device reports about one specialization."""

@@ -1,7 +1,7 @@
 """Values: the shape of an edge model's feed-forward layers, and a LoRA over all of them.
 
-A value that exists is well-formed: shapes and element types are checked when it is made. Finiteness costs a pass over
-the numbers and is checked where they come in or go out (`loragen.contract.bundle`, `loragen.contract.assembly`).
+Shapes and element types are checked when a value is made. To check that all numbers are finite takes a pass over them,
+which is done where they come in or go out (`loragen.contract.bundle`, `loragen.contract.assembly`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ Factors = tuple[NDArray[np.float16], NDArray[np.float16]]
 
 @dataclass(frozen=True, slots=True)
 class EdgeShape:
-    """What a LoRA must know of the edge model.
+    """The sizes of an edge model that determine the shapes of its LoRA.
 
     Attributes:
         layers: Number of decoder layers L.
@@ -95,7 +95,7 @@ class Lora:
 
     @property
     def scale(self) -> float:
-        """Alpha / rank, what the product of the factors is multiplied by."""
+        """The factor of B @ A in the merged weight, alpha / rank."""
         return self.alpha / self.rank
 
     def verify_finite(self) -> None:
@@ -125,7 +125,9 @@ def verify_alpha(alpha: float) -> float:
 
 
 def verify_finite(values: NDArray[np.float16], name: str) -> None:
-    """Check float16 numbers for NaN and infinity, as bits: several times faster than converting them.
+    """Check float16 numbers for NaN and infinity.
+
+    It looks at the bits (all exponent bits are set in both), which is several times faster than converting numbers.
 
     Raises:
         NonFiniteError: There is one.

@@ -1,7 +1,7 @@
 """Names: of projections, tensors in PEFT and GGUF, specializations, generators, models and devices; and digests.
 
-Names that people choose end up in URLs, file names and HTTP headers, so that they are checked against a closed alphabet
-here, once. What a name refers to is not this module's concern.
+Names that people choose become parts of URLs, file names and HTTP headers, so they must be of a small alphabet.
+This module does not know what a name refers to.
 """
 
 import re
@@ -23,13 +23,13 @@ BASE_MODEL_DIGEST = "loragen.edge_model.digest"
 """GGUF metadata key of a base GGUF: the digest (`loragen.contract.digest.model_digest`) of that model."""
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
-"""Of `verify_name`, but for the rule against `..`."""
+"""Regular expression of `verify_name`, which refuses `..` too."""
 
 DEVICE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?$"
-"""Of `verify_device_name`, but for the rule against `..`."""
+"""Regular expression of `verify_device_name`, which refuses `..` too."""
 
 DIGEST_PATTERN = r"^[0-9a-f]{64}$"
-"""Of `verify_digest`."""
+"""Regular expression of `verify_digest`."""
 
 _NAME = re.compile(NAME_PATTERN)
 _DEVICE_NAME = re.compile(DEVICE_NAME_PATTERN)
@@ -63,7 +63,7 @@ def verify_name(name: str) -> str:
 
 
 def verify_device_name(name: str) -> str:
-    """Return `name` when it may name a device; the name of every Kubernetes node and host in lower case may.
+    """Return `name` when it may name a device, as the names of Kubernetes nodes and of hosts in lower case may.
 
     Raises:
         FormatError: As for `verify_name`, but up to 253 characters, the longest DNS name.

@@ -1,6 +1,6 @@
 """Export of a bundle to a directory that PEFT loads.
 
-The weights file is the bundle itself, byte for byte; only the configuration is added. PEFT is not needed for it.
+The weights file is the bundle itself, byte for byte; only the configuration is added. PEFT itself is not needed.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def export_peft(bundle: Bundle, directory: Path, base_model: str) -> None:
     Args:
         bundle: What to export.
         directory: Where to.
-        base_model: Path or Hub id of the edge model, for tools that load the base by it.
+        base_model: Path or Hub id of the edge model; PEFT loads the base model from it.
 
     Raises:
         NonFiniteError: A factor holds NaN or infinity.

@@ -1,7 +1,7 @@
-"""Recipe format 1: the gates of one generation, and what they are gates of. A few kilobytes.
+"""Recipe format 1: the gates of one generation, and the digests of the generator and bank that they belong to.
 
-With the bank at hand, a recipe is enough to rebuild the bundle bit for bit (`loragen.contract.assembly.build_bundle`).
-See docs/bundle-format.md. Where recipes are kept, and for how long, is left to the services.
+A few kilobytes. Together with the bank, a recipe is enough to rebuild the bundle bit for bit
+(`loragen.contract.assembly.build_bundle`). See docs/bundle-format.md. The services decide how long a recipe is stored.
 """
 
 from dataclasses import dataclass, fields
@@ -72,8 +72,9 @@ class Recipe:
 def canonical_gates(gates: NDArray[np.float32]) -> NDArray[np.float32]:
     """A read-only copy of the gates in which every zero and every subnormal number is +0.0.
 
-    A processor that flushes subnormal numbers to zero (torch and some libraries switch that on) would skip an expert
-    that another one adds. Gates below 2**-126 mean nothing, so that nobody keeps them.
+    Assembly skips an expert whose gate is zero. A processor that flushes subnormal numbers to zero (torch and some
+    libraries switch that on) would skip an expert that another processor adds. Gates below 2**-126 change nothing in
+    the LoRA, so they become zero on every machine.
 
     Returns:
         (layers, groups, experts) float32.
