@@ -1,4 +1,4 @@
-"""The LoRA-Gen generator in torch: cloud model, meta vectors, routers, expert bank."""
+"""The LoRA-Gen generator in torch: prompt encoder, routers, expert bank."""
 
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError, GeneratorError, UnsupportedModelError

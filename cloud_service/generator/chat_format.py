@@ -1,4 +1,4 @@
-"""Token ids of one turn as a device's model sees it: the question by the model's own chat template, and the answer."""
+"""The chat format of an edge model as token ids: a question in the model's own template, and the answer to it."""
 
 from functools import lru_cache
 
@@ -7,30 +7,30 @@ from transformers import PreTrainedTokenizerBase
 
 
 def question_ids(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None = None) -> list[int]:
-    """Ids up to where the answer begins, as a device that serves the model has them.
+    """Ids of everything before the answer, as a device sends them to the model.
 
-    Without a chat template, a plain layout of lines. Where the template knows no system role, as Gemma's, the system
-    prompt begins the user's turn.
+    A model without a chat template gets plain lines. Where the template has no system role, as in Gemma's, the system
+    prompt begins the user's message.
     """
     if tokenizer.chat_template is None:
         head = "" if system is None else system + "\n\n"
         return list(tokenizer(f"{head}{text}\n")["input_ids"])
-    turns = [{"role": "user", "content": text}]
+    user = {"role": "user", "content": text}
     if system is None:
-        rendered = _render(tokenizer, turns)
+        rendered = _render(tokenizer, [user])
     else:
         try:
-            rendered = _render(tokenizer, [{"role": "system", "content": system}, *turns])
+            rendered = _render(tokenizer, [{"role": "system", "content": system}, user])
         except TemplateError:
             rendered = _render(tokenizer, [{"role": "user", "content": f"{system}\n\n{text}"}])
     return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
 def answer_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Ids of an answer with its end.
+    """Ids of an answer and of the token that ends it.
 
-    Those that continue a line: a sentencepiece tokenizer puts a space before a text of its own, which devices would
-    then see before every answer.
+    The answer is tokenized behind a line feed, which is cut off again: a sentencepiece tokenizer puts a space in front
+    of a text of its own, and the LoRA would learn to begin every answer with a space.
     """
     line, both, alone = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in ("\n", f"\n{text}", text))
     ids = both[len(line) :] if both[: len(line)] == line else alone
@@ -43,15 +43,15 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) 
 
 @lru_cache(maxsize=8)
 def end_of_answer(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that the model ends an answer with: the one with which its chat template closes the assistant's turn.
+    """The token that ends an answer: the one with which the chat template closes the assistant's message.
 
-    In many families that is another one than the end of a text (`<|im_end|>` and `<|endoftext|>`).
+    In many families it differs from the end of a text (`<|im_end|>` and `<|endoftext|>`).
     """
     end: int = tokenizer.eos_token_id
     if tokenizer.chat_template is None:
         return end
-    turns = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": "Answer"}]
-    rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    messages = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": "Answer"}]
+    rendered = str(tokenizer.apply_chat_template(messages, tokenize=False))
     after = tokenizer(rendered[rendered.rindex("Answer") + len("Answer") :], add_special_tokens=False)["input_ids"]
     added = tokenizer.added_tokens_decoder.get(after[0]) if after else None
     return int(after[0]) if added is not None and added.special else end

@@ -1,7 +1,7 @@
-"""Adapter: a generator on disk, as a folder of `generator.json`, `router.safetensors` and `bank.safetensors`.
+"""A generator on disk: a folder with `generator.json`, `router.safetensors` and `bank.safetensors`.
 
-`generator.json` binds everything: the settings, the digests of both models and of all other files. Its own sha256 is
-the generator's digest. The bank is the contract's file, ready to be served to devices. A calibrated generator has
+`generator.json` holds the settings, and the digests of both models and of all other files. Its own sha256 is the
+generator's digest. The bank is a file of the contract, which devices download as it is. A calibrated generator has
 `confidence.safetensors` too (`cloud_service.generator.confidence_model`).
 """
 
@@ -61,7 +61,7 @@ class Manifest:
 
 
 def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: EdgeShape) -> BankHeader:
-    """What the bank of a generator says of itself.
+    """The header of a generator's bank.
 
     Raises:
         ContractError: A name or number that the contract does not allow.
@@ -95,9 +95,9 @@ def store_generator(
 
 
 def add_calibration(directory: Path, calibration: Calibration) -> Manifest:
-    """Gives a checkpoint its calibration, or another one; the generator's digest changes, its gates do not.
+    """Adds a calibration to a checkpoint, or replaces it; the generator's digest changes, its gates do not.
 
-    Interrupted at any point, it leaves a valid checkpoint: as it was, without a calibration, or with the new one.
+    If this is interrupted, the checkpoint stays valid: unchanged, without a calibration, or with the new one.
 
     Raises:
         CheckpointError: There is no valid checkpoint.
@@ -115,7 +115,7 @@ def read_calibration(directory: Path, manifest: Manifest, features: int) -> Cali
     """The calibration of a checkpoint; None when it has none.
 
     Raises:
-        CheckpointError: The file is none, or not for a cloud model with so many features.
+        CheckpointError: The file is no calibration, or one for another number of features.
     """
     if CONFIDENCE_FILE not in manifest.files:
         return None
@@ -156,7 +156,7 @@ def verify_model(role: str, reference: ModelReference, directory: Path) -> None:
     """Checks that a model is the one that the generator was trained for.
 
     Raises:
-        CheckpointError: It is another, or none.
+        CheckpointError: The folder holds another model, or none.
     """
     try:
         digest = model_digest(directory)
@@ -174,7 +174,7 @@ def open_bank(directory: Path, manifest: Manifest, shape: EdgeShape) -> Bank:
     """Opens the bank of a checkpoint.
 
     Raises:
-        CheckpointError: It is no bank, or not the one that the manifest and the edge model's shape ask for.
+        CheckpointError: The file is no bank, or does not fit the manifest and the edge model's shape.
     """
     path = directory / BANK_FILE
     try:
@@ -188,10 +188,10 @@ def open_bank(directory: Path, manifest: Manifest, shape: EdgeShape) -> Bank:
 
 
 def load_parameters(directory: Path, generator: LoraGenerator) -> None:
-    """Loads everything but the experts, which inference never needs in torch.
+    """Loads everything except the experts, which inference does not need in torch.
 
     Raises:
-        CheckpointError: The tensors are not those of this generator.
+        CheckpointError: The file holds the tensors of another generator.
     """
     path = directory / ROUTER_FILE
     try:
@@ -208,7 +208,7 @@ def load_parameters(directory: Path, generator: LoraGenerator) -> None:
 
 
 def stored_state(generator: LoraGenerator) -> dict[str, Tensor]:
-    """What `router.safetensors` holds: all but the experts, and the counter of batches that batch norm never reads."""
+    """What `router.safetensors` holds: everything except the experts and batch norm's counter of batches."""
     return {
         name: value
         for name, value in generator.state_dict().items()

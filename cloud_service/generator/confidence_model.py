@@ -1,10 +1,12 @@
-"""How well a prompt was understood: a few features of the one forward pass, and a logistic regression on them.
+"""The confidence of a generator: a logistic regression on features of the prompt's one forward pass.
 
-The features are what the cloud model has computed anyway: its surprise at the prompt (mean negative log-likelihood of a
-token; of an encoder, which predicts nothing, how far the prompt's states point the same way), how long the prompt is
-and how many tokens its text takes, and the mean of the meta states and of the prompt's states. They are measured in
-standard deviations of training's descriptions; how far all of them together lie from those is one more feature. The
-coefficients are fitted by `training.fit.calibrate`; gates do not depend on any of this.
+The features cost nothing extra, because the prompt encoder computes them anyway:
+- its surprise at the prompt, the mean negative log-likelihood of a token; a bidirectional encoder predicts nothing, so
+  there it is how far the prompt's states point in the same direction;
+- the length of the prompt in tokens, and its tokens for each character;
+- the mean of the meta states, and the mean of the prompt's states.
+Each is measured in standard deviations from the descriptions that the generator was trained on. One more feature is the
+distance of all of them together. `training.fit.calibrate` fits the coefficients; gates do not depend on any of this.
 """
 
 import math
@@ -24,19 +26,19 @@ from cloud_service.generator.errors import CheckpointError
 from loragen.contract.atomic import write_atomic
 
 SCALARS = 3
-"""Features that are no state: surprise or coherence, logarithm of the tokens, tokens for each character."""
+"""Features that are single numbers: surprise or coherence, logarithm of the tokens, tokens for each character."""
 
 MAX_SCORED_TOKENS = 128
-"""Tokens whose surprise is measured, evenly spread: a large vocabulary costs a tenth of a layer for each of them."""
+"""Tokens whose surprise is measured, evenly spread; with a large vocabulary each costs a tenth of a layer."""
 
 MAX_DEVIATIONS = 5.0
-"""Standard deviations beyond which being farther off says nothing more."""
+"""Standard deviations at which a feature is clipped."""
 
 _HINT = "calibrate this generator again"
 
 
 class PromptFeatures(nn.Module):
-    """Features of prompts from the states that a cloud model gave them."""
+    """Features of prompts, from their states in the prompt encoder."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class PromptFeatures(nn.Module):
 
     @staticmethod
     def count(hidden: int) -> int:
-        """How many features a cloud model of this width gives."""
+        """How many features a prompt encoder of this width gives."""
         return SCALARS + 2 * hidden
 
     def forward(self, ids: Tensor, lengths: Tensor, characters: Tensor, meta: Tensor, states: Tensor) -> Tensor:
@@ -96,14 +98,14 @@ def _coherence(states: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From features to an confidence.
+    """From features to a confidence.
 
     Attributes:
-        center: (features,) float32, mean over descriptions of training.
+        center: (features,) float32, mean over the descriptions of training.
         scale: (features,) float32, their standard deviation.
         weights: (features + 1,) float32, of the deviations and of the distance.
         bias: Of the logistic regression.
-        farthest: Distance that nearly all descriptions of training stay within.
+        farthest: Nearly all descriptions of training are nearer than this distance.
     """
 
     center: NDArray[np.float32]
@@ -122,7 +124,7 @@ class Calibration:
 def regression_inputs(
     features: NDArray[np.float32], center: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Deviations from training's descriptions, and their root mean square over the states: (prompts, features + 1)."""
+    """Inputs of the regression for (prompts, features): deviations and distance, (prompts, features + 1)."""
     deviations = (features.astype(np.float64) - center) / scale
     distance = np.sqrt(np.square(deviations[:, SCALARS:]).mean(1, keepdims=True))
     return np.concatenate([deviations, distance], axis=1).clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
@@ -144,7 +146,7 @@ def load_calibration(path: Path, features: int) -> Calibration:
     """Reads a calibration.
 
     Raises:
-        CheckpointError: The file is none, or not for so many features.
+        CheckpointError: The file is no calibration, or one for another number of features.
     """
     try:
         tensors = load_file(path)

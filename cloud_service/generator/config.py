@@ -1,13 +1,14 @@
-"""Values: everything that shapes a generator, as `generator.json` keeps it."""
+"""The settings of one generator, as `generator.json` stores them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from cloud_service.generator.errors import CheckpointError
+from loragen.contract.bank import Mix
+from loragen.contract.recipe import GROUP_COUNTS
 
 Gating = Literal["topk_softmax", "dense"]
 Norm = Literal["batch", "layer", "none"]
-Mix = Literal["parameters", "deltas"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,11 @@ class GeneratorConfig:
         id: Name of the generator.
         experts: n, experts in each edge layer.
         top_k: K, experts kept by `topk_softmax`; ignored by `dense`.
-        groups: G, 1: one gate for a layer's three projections (paper); 3: gate, up and down have their own.
+        groups: G; with 1 a layer's three projections share their gates (paper), with 3 each has its own.
         rank: LoRA rank of one expert.
         alpha: LoRA alpha; the scale is alpha / rank.
         router_width: Width of f1's output.
-        adapter_rank: Rank of the LoRA on the cloud model's q and v projections; 0 when the cloud model itself was
+        adapter_rank: Rank of the LoRA on the q and v projections of the cloud model; 0 when the cloud model itself was
             trained.
         max_prompt_tokens: Longest prompt, in tokens of the cloud model.
 
@@ -49,13 +50,9 @@ class GeneratorConfig:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, expected more than 0")
         if self.adapter_rank < 0:
             raise CheckpointError(f"adapter_rank is {self.adapter_rank}, expected 0 or more")
-        if self.gating not in ("topk_softmax", "dense"):
-            raise CheckpointError(f"gating is {self.gating!r}, expected topk_softmax or dense")
-        if self.norm not in ("batch", "layer", "none"):
-            raise CheckpointError(f"norm is {self.norm!r}, expected batch, layer or none")
-        if self.mix not in ("parameters", "deltas"):
-            raise CheckpointError(f"mix is {self.mix!r}, expected parameters or deltas")
-        if self.groups not in (1, 3):
-            raise CheckpointError(f"groups is {self.groups}, expected 1 or 3")
+        choices = {"gating": get_args(Gating), "norm": get_args(Norm), "mix": get_args(Mix), "groups": GROUP_COUNTS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise CheckpointError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(map(str, allowed))}")
         if not 1 <= self.top_k <= self.experts:
             raise CheckpointError(f"top_k is {self.top_k}, expected 1 to {self.experts} (experts)")

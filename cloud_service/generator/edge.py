@@ -1,8 +1,7 @@
-"""The edge model as the generator sees it: a frozen Hugging Face causal LM, and a LoRA that acts without being merged.
+"""The edge model in torch: a frozen Hugging Face causal LM, and LoRAs that act on it without being merged.
 
 Llama, Qwen2, Qwen3, Gemma 2 and Gemma 3 share the feed-forward layout that the paper adapts: gate, up and down
-projections without bias in every decoder layer. A model laid out in another way is refused, rather than adapted in
-part.
+projections without bias in every decoder layer. Models with another layout are refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +21,10 @@ Factors = Mapping[tuple[int, str], tuple[Tensor, Tensor]]
 
 
 def edge_shape(config: PretrainedConfig) -> EdgeShape:
-    """The shape that a LoRA for this model has.
+    """The shape of an edge model.
 
     Raises:
-        UnsupportedModelError: The family is none of `SUPPORTED_EDGE_TYPES`.
+        UnsupportedModelError: The family is not one of `SUPPORTED_EDGE_TYPES`.
     """
     text = config.get_text_config()
     if text.model_type not in SUPPORTED_EDGE_TYPES:
@@ -39,7 +38,7 @@ def edge_projections(model: PreTrainedModel) -> dict[tuple[int, str], nn.Linear]
     """The linear layers that a LoRA acts on, by (layer, projection).
 
     Raises:
-        UnsupportedModelError: A layer is missing or shaped otherwise than the configuration says.
+        UnsupportedModelError: A layer is missing, or its shape contradicts the configuration.
     """
     shape = edge_shape(model.config)
     decoder = model.get_decoder()
@@ -55,9 +54,9 @@ def edge_projections(model: PreTrainedModel) -> dict[tuple[int, str], nn.Linear]
 
 
 class UnmergedLora:
-    """Adds one LoRA for each task in a batch to an edge model, without touching its weights.
+    """Adds one LoRA for each task in a batch to an edge model, without changing its weights.
 
-    Rows of the batch are grouped by task: with T tasks and R rows, rows 0 .. R/T - 1 belong to the first.
+    The batch is sorted by task: with T tasks and R rows, rows 0 .. R/T - 1 belong to the first task.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -68,7 +67,7 @@ class UnmergedLora:
 
     @contextmanager
     def applied(self, factors: Factors, dropout: float = 0.0) -> Iterator[None]:
-        """Within the block, the model answers as if the factors were merged; `dropout` of what A reads is left out."""
+        """Within the block, the model answers as if the factors were merged; `dropout` zeroes a share of A's inputs."""
         self._factors, self._dropout = factors, dropout
         try:
             yield
@@ -83,7 +82,7 @@ class UnmergedLora:
             x = inputs[0].reshape(a.shape[0], -1, a.shape[2])  # (tasks, rows of a task * length, in)
             if self._dropout:
                 x = nn.functional.dropout(x, self._dropout)
-            delta = x @ a.to(x.dtype).mT @ b.to(x.dtype).mT
+            delta = x @ a.to(x.dtype).mT @ b.to(x.dtype).mT  # (tasks, rows of a task * length, out)
             return output + delta.view_as(output)
 
         return add_delta

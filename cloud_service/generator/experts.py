@@ -1,7 +1,7 @@
 """The expert bank in torch: n LoRA experts for each edge layer, and their mixture under gates.
 
-This is the trained side of `loragen.contract.assembly`: the same mixture, differentiable and batched over tasks. What a
-device merges is always assembled by the contract; a test holds the two together.
+Training uses this mixture, which is differentiable and batched over tasks. Devices merge what
+`loragen.contract.assembly` computes from the same experts; a test proves that the two agree.
 """
 
 import math
@@ -15,7 +15,10 @@ from loragen.contract.names import PROJECTIONS
 
 
 class ExpertBank(nn.Module):
-    """Experts as two tensors a projection: A (layers, n, rank, in), random; B (layers, n, out, rank), zero at first."""
+    """The experts of all layers, by projection: A (layers, n, rank, in) and B (layers, n, out, rank).
+
+    A begins random and B zero, so that an untrained expert changes nothing.
+    """
 
     def __init__(self, config: GeneratorConfig, shape: EdgeShape) -> None:
         super().__init__()
@@ -31,23 +34,28 @@ class ExpertBank(nn.Module):
         """The LoRA of each task (paper, equation 5).
 
         Args:
-            gates: (tasks, layers, groups, experts) float32.
+            gates: G, (tasks, layers, groups, experts) float32.
 
         Returns:
-            By (layer, projection): A (tasks, R, in) and B (tasks, out, R), the scale alpha/rank folded into B. R is the
-            rank for mix `parameters`, and n times the rank for `deltas`.
+            By (layer, projection): A (tasks, R, in) and B (tasks, out, R), with the scale alpha/rank already in B. R is
+            the rank for the mix `parameters`, and n times the rank for `deltas`.
         """
         scale = self.config.alpha / self.config.rank
         factors = {}
         for layer in range(self.shape.layers):
             for index, projection in enumerate(PROJECTIONS):
+                # The gates of this projection: its own with 3 groups, shared by the layer's projections with 1.
                 share = gates[:, layer, index if self.config.groups == 3 else 0]  # (tasks, n)
-                a, b = self.a[projection][layer], self.b[projection][layer]
+                a, b = self.a[projection][layer], self.b[projection][layer]  # (n, rank, in), (n, out, rank)
                 if self.config.mix == "parameters":
-                    mixed_a = (share @ a.flatten(1)).unflatten(1, a.shape[1:])
-                    mixed_b = (share @ b.flatten(1)).unflatten(1, b.shape[1:])
+                    # sum_j g_j A_j and sum_j g_j B_j, as one product of (tasks, n) with the experts laid out flat.
+                    mixed_a = (share @ a.flatten(1)).unflatten(1, a.shape[1:])  # (tasks, rank, in)
+                    mixed_b = (share @ b.flatten(1)).unflatten(1, b.shape[1:])  # (tasks, out, rank)
                 else:
-                    mixed_a = a.flatten(0, 1).expand(len(share), -1, -1)
-                    mixed_b = (share[:, :, None, None] * b).permute(0, 2, 1, 3).flatten(2)
+                    # All experts side by side: A = [A_1 ... A_n] for every task, and B = [g_1 B_1 ... g_n B_n], whose
+                    # product is sum_j g_j B_j A_j.
+                    mixed_a = a.flatten(0, 1).expand(len(share), -1, -1)  # (tasks, n * rank, in)
+                    gated = share[:, :, None, None] * b  # (tasks, n, out, rank)
+                    mixed_b = gated.permute(0, 2, 1, 3).flatten(2)  # (tasks, out, n * rank)
                 factors[layer, projection] = (mixed_a, scale * mixed_b)
         return factors

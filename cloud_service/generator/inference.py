@@ -1,8 +1,8 @@
-"""The generator at work: prompts in, gates out. Implements `cloud_service.generation.LoadedGenerator`.
+"""The generator in service: prompts in, gates out. Implements `cloud_service.generation.LoadedGenerator`.
 
-On a CPU, prompts run one by one: nothing is lost there, and the same prompt gives the same bits in any company. On a
-GPU they run as one padded batch, where gates agree with those of a prompt alone to rounding only; the first result
-stored under a cache key is the one that every replica serves.
+On a CPU, prompts run one by one. That costs no speed, and the bits of a prompt's gates do not depend on other prompts.
+On a GPU they run as one padded batch, and gates agree with those of a prompt alone up to rounding. Every replica then
+serves the first result that was stored under a cache key.
 """
 
 from collections.abc import Sequence
@@ -51,14 +51,14 @@ class TorchGenerator:
     """A generator with its cloud model in memory.
 
     Args:
-        manifest: What the checkpoint says.
+        manifest: The checkpoint's `generator.json`.
         bank: Its experts.
         generator: Its other parameters.
-        features: Measures prompts of the generator's cloud model.
+        features: Measures prompts from their states.
         calibration: None when the generator was not calibrated.
-        cloud_tokenizer: Of the model that reads.
-        edge_tokenizer: Of the model that is specialized.
-        edge_path: Folder of the model that is specialized.
+        cloud_tokenizer: Tokenizer of the cloud model.
+        edge_tokenizer: Tokenizer of the edge model.
+        edge_path: Folder of the edge model.
         device: Where the cloud model is.
     """
 
@@ -121,12 +121,12 @@ class TorchGenerator:
         ]
 
     def measure(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Features of at least one rendered prompt, (prompts, features): what a calibration is fitted on."""
+        """Features of at least one rendered prompt, (prompts, features) float32, to fit a calibration on."""
         readings = self._read(prompts, with_features=True)
         return np.stack([reading.features for reading in readings if reading.features is not None])
 
     def load_probe(self) -> TorchProbe:
-        """Loads the weights of the edge model, to where the cloud model is."""
+        """Loads the weights of the edge model onto the device of the cloud model."""
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
         return TorchProbe(load_language_model(self._edge_path, dtype).to(self._device), self._edge_tokenizer)
 
@@ -205,10 +205,10 @@ def load_language_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def load_cloud_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The model that reads, frozen and in evaluation mode.
+    """The cloud model, frozen and in evaluation mode.
 
-    It is a causal LM, unless `config.json` names a model without a head, or one that was trained on masked words: these
-    are loaded without a head, as encoders.
+    It is loaded as a causal LM, unless `config.json` names a model without a head or one that was trained on masked
+    words. These are loaded without a head, as bidirectional encoders.
     """
     names = AutoConfig.from_pretrained(path).architectures or ()
     if not any(name.endswith(("Model", "ForMaskedLM")) and not name.endswith("LMHeadModel") for name in names):
@@ -218,12 +218,12 @@ def load_cloud_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def resolve_model(model: str | Path) -> Path:
-    """The folder of a model: itself when it is one, else a snapshot of the hub repository of that name.
+    """The folder of a model: `model` itself when it is one, else a snapshot of the hub repository of that name.
 
-    `package:NAME` is the model that the installed Python package NAME carries.
+    `package:NAME` is the model in the installed Python package NAME.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no such model.
     """
     if str(model).startswith(PREFIX):
         return find_packaged_model(str(model).removeprefix(PREFIX))

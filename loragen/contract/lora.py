@@ -15,7 +15,7 @@ from loragen.contract.fields import format_decimal, verify_count
 from loragen.contract.limits import MAX_ALPHA, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_RANK
 from loragen.contract.names import PROJECTIONS, SIDES
 
-Factors = tuple[NDArray[np.float16], NDArray[np.float16]]
+FactorPair = tuple[NDArray[np.float16], NDArray[np.float16]]
 """A (rank, in) and B (out, rank), float16; the delta of the weight (out, in) is alpha / rank * B @ A."""
 
 
@@ -71,7 +71,7 @@ class Lora:
     shape: EdgeShape
     rank: int
     alpha: float
-    factors: Mapping[tuple[int, str], Factors]
+    factors: Mapping[tuple[int, str], FactorPair]
 
     def __post_init__(self) -> None:
         verify_count(self.rank, "rank", 1, MAX_RANK)
