@@ -16,7 +16,6 @@ from typing import BinaryIO, Protocol
 
 import httpx2
 
-from edge_runtime.cloud.pacing import parse_retry_after
 from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
@@ -25,6 +24,7 @@ from edge_runtime.errors import (
     OutputError,
     TooLongError,
 )
+from loragen.client.retries import parse_retry_after
 from loragen.contract.limits import MAX_CHANNEL_BYTES
 
 MAX_ETAG_CHARS = 200

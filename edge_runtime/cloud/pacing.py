@@ -5,9 +5,6 @@ so waits double; and what the cloud asks for with Retry-After is the least that 
 mistaken or hostile answer must not silence a device for days.
 """
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-
 MAX_BACKOFF_SECONDS = 900.0
 """Longest wait after failures: a device is back within a quarter of an hour of its cloud."""
 
@@ -48,24 +45,3 @@ def backoff_delay(first_seconds: float, failures: int, draw: float) -> float:
     limit = max(MAX_BACKOFF_SECONDS, first_seconds)
     full = min(first_seconds * 2.0 ** min(failures - 1, _MAX_DOUBLINGS), limit)
     return full * (0.5 + 0.5 * draw)
-
-
-def parse_retry_after(text: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for, in either of its forms; None when there is none or it is malformed.
-
-    Args:
-        text: `120` or `Fri, 31 Dec 1999 23:59:59 GMT`.
-        now: Unix seconds, for the second form.
-    """
-    if text is None:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(int(text)) if len(text) <= 10 else MAX_RETRY_AFTER_SECONDS
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -1,8 +1,5 @@
 """The rules of waiting."""
 
-from email.utils import formatdate
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,12 +7,10 @@ from edge_runtime.cloud.pacing import (
     MAX_BACKOFF_SECONDS,
     MAX_RETRY_AFTER_SECONDS,
     backoff_delay,
-    parse_retry_after,
     poll_delay,
 )
 
 DRAWS = st.floats(0, 1, exclude_max=True)
-NOW = 1_700_000_000.0
 
 
 @given(draw=DRAWS)
@@ -39,29 +34,3 @@ def test_retry_after_is_the_least_that_is_waited() -> None:
 
 def test_retry_after_cannot_silence_a_device() -> None:
     assert poll_delay(30.0, 1, 1e9, 0.5) == MAX_RETRY_AFTER_SECONDS
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        (None, None),
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("9" * 30, MAX_RETRY_AFTER_SECONDS),
-        (formatdate(NOW + 90, usegmt=True), 90.0),
-        (formatdate(NOW - 90, usegmt=True), 0.0),
-        ("soon", None),
-        ("-5", None),
-        ("1.5", None),
-        ("٣", None),
-        ("Fri, 99 Foo 2024 99:99:99 GMT", None),
-    ],
-)
-def test_both_forms_of_retry_after(text: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(text, NOW) == seconds
-
-
-@given(st.text(max_size=60))
-def test_no_header_breaks_the_parser(text: str) -> None:
-    seconds = parse_retry_after(text, NOW)
-    assert seconds is None or seconds >= 0

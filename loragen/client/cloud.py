@@ -1,0 +1,47 @@
+"""Clients of the cloud service. What each method takes and gives is in `loragen.client.cloud_calls`."""
+
+from loragen.client import cloud_calls as calls
+from loragen.client.session import AsyncSession, Session, sends, sends_async
+
+
+class CloudClient(Session):
+    """Generates LoRAs, fetches them and publishes them.
+
+    A call that meets an overloaded or restarting service is repeated, as `Retry-After` asks, within its deadline.
+
+    Example:
+        >>> with CloudClient("http://127.0.0.1:8080") as cloud:
+        ...     answer = cloud.generate("Say whether a review is positive or negative.", publish="kitchen/reviews")
+        ...     bundle = cloud.bundle(answer.id)
+    """
+
+    generate = sends(calls.generate)
+    generate_bundle = sends(calls.generate_bundle)
+    bundle = sends(calls.bundle)
+    recipe = sends(calls.recipe)
+    generators = sends(calls.generators)
+    download_bank = sends(calls.download_bank)
+    channel = sends(calls.channel)
+    publish = sends(calls.publish)
+    withdraw = sends(calls.withdraw)
+    devices = sends(calls.devices)
+
+
+class AsyncCloudClient(AsyncSession):
+    """The same as `CloudClient`, for asyncio.
+
+    Example:
+        >>> async with AsyncCloudClient("http://127.0.0.1:8080") as cloud:
+        ...     answer = await cloud.generate("Say whether a review is positive or negative.")
+    """
+
+    generate = sends_async(calls.generate)
+    generate_bundle = sends_async(calls.generate_bundle)
+    bundle = sends_async(calls.bundle)
+    recipe = sends_async(calls.recipe)
+    generators = sends_async(calls.generators)
+    download_bank = sends_async(calls.download_bank)
+    channel = sends_async(calls.channel)
+    publish = sends_async(calls.publish)
+    withdraw = sends_async(calls.withdraw)
+    devices = sends_async(calls.devices)

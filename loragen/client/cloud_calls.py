@@ -1,0 +1,258 @@
+"""The calls of the cloud service; `CloudClient` and `AsyncCloudClient` have a method for each.
+
+In the examples, `cloud` is a `CloudClient`. With an `AsyncCloudClient` the same calls are awaited.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from loragen.client.call import Answer, AnswerModel, Call, as_model, entity_digest, path_of, verify_sha256
+from loragen.client.cloud_answers import (
+    ChannelSnapshot,
+    Generated,
+    GeneratedBundle,
+    GeneratorSummary,
+    ReportedDevice,
+)
+from loragen.client.errors import ClientError
+from loragen.contract.channel import parse_channel
+from loragen.contract.digest import file_sha256, sha256_hex
+from loragen.contract.limits import MAX_BANK_BYTES, MAX_BUNDLE_BYTES, MAX_CHANNEL_BYTES, MAX_RECIPE_BYTES
+
+_NOT_MODIFIED = frozenset({304})
+
+
+def generate(
+    task: str | Mapping[str, Any],
+    *,
+    publish: str | None = None,
+    strict: bool = False,
+    probe: Sequence[Mapping[str, str]] = (),
+    edge_model: str | None = None,
+    generator: str | None = None,
+) -> Call[Generated]:
+    """Generate a LoRA for a task.
+
+    Args:
+        task: The description, or the body of `POST /generate-lora`: `description`, `examples`, `tools`,
+            `output_format`, and whatever of the options below it says itself.
+        publish: `CHANNEL/NAME` to publish the bundle under.
+        strict: Refuse a task that the generator most likely cannot follow.
+        probe: `{"input", "output"}` pairs to try the edge model on, without the LoRA and with it.
+        edge_model: Id of the edge model; by default the default generator's.
+        generator: Id of the generator.
+
+    Raises:
+        RemoteError: No answer, or a refusal: `invalid_request`, `prompt_too_long`, `low_confidence`, ...
+
+    Example:
+        >>> examples = [{"input": "A moving film.", "output": "positive"}]
+        >>> task = {"description": "Say whether a review is positive or negative.", "examples": examples}
+        >>> answer = cloud.generate(task, publish="kitchen/reviews", strict=True)
+        >>> answer.id, answer.tokens_saved_per_call, answer.confidence
+    """
+    body = _body(task, publish, strict, probe, edge_model, generator)
+    return Call("POST", "/generate-lora", as_model(Generated), body, {"accept": "application/json"})
+
+
+def generate_bundle(
+    task: str | Mapping[str, Any],
+    *,
+    publish: str | None = None,
+    strict: bool = False,
+    edge_model: str | None = None,
+    generator: str | None = None,
+) -> Call[GeneratedBundle]:
+    """Generate a LoRA for a task and get the bundle itself, in one request. Arguments as for `generate`.
+
+    Raises:
+        RemoteError: No answer, a refusal, or other bytes than the answer's entity tag names.
+
+    Example:
+        >>> bundle = cloud.generate_bundle("Say whether a review is positive or negative.")
+        >>> Path("adapter_model.safetensors").write_bytes(bundle.data)
+    """
+
+    def parse(answer: Answer) -> GeneratedBundle:
+        bundle_id = entity_digest(answer.headers)
+        verify_sha256(sha256_hex(answer.body), bundle_id, "the bundle")
+        return GeneratedBundle(bundle_id, answer.headers.get("x-loragen-recipe-id", ""), answer.body)
+
+    body = _body(task, publish, strict, (), edge_model, generator)
+    accept = {"accept": "application/octet-stream"}
+    return Call("POST", "/generate-lora", parse, body, accept, max_bytes=MAX_BUNDLE_BYTES)
+
+
+def bundle(bundle_id: str) -> Call[bytes]:
+    """A bundle: a safetensors file with PEFT's tensor names; its sha256 is verified.
+
+    Raises:
+        RemoteError: No answer, a refusal (`bundle_not_found`, `bundle_gone`), or other bytes.
+
+    Example:
+        >>> Path("reviews.safetensors").write_bytes(cloud.bundle(answer.id))
+    """
+    return _artifact(path_of("bundles", bundle_id), bundle_id, MAX_BUNDLE_BYTES)
+
+
+def recipe(recipe_id: str) -> Call[bytes]:
+    """A recipe: with the bank of its generator, enough to build the bundle; its sha256 is verified.
+
+    Raises:
+        RemoteError: No answer, a refusal, or other bytes.
+
+    Example:
+        >>> Path("reviews.recipe").write_bytes(cloud.recipe(answer.recipe_id))
+    """
+    return _artifact(path_of("recipes", recipe_id), recipe_id, MAX_RECIPE_BYTES)
+
+
+def generators() -> Call[tuple[GeneratorSummary, ...]]:
+    """The loaded generators; the first is the default.
+
+    Example:
+        >>> [generator.edge_model.id for generator in cloud.generators()]
+    """
+    return Call("GET", "/generators", lambda answer: _Generators.model_validate_json(answer.body).generators)
+
+
+def download_bank(generator_id: str, path: Path) -> Call[bool]:
+    """Bring the expert bank of a generator to a file, unless the file is that bank already; its sha256 is verified.
+
+    Returns:
+        Whether the file was written.
+
+    Raises:
+        RemoteError: No answer, a refusal, or other bytes; the file is what it was.
+        OSError: The file cannot be read or written.
+
+    Example:
+        >>> cloud.download_bank("nano", Path("bank.safetensors"))
+    """
+    return Call(
+        "GET",
+        path_of("generators", generator_id, "bank"),
+        lambda answer: answer.status == httpx2.codes.OK,
+        headers={"if-none-match": f'"{file_sha256(path)}"'} if path.exists() else {},
+        max_bytes=MAX_BANK_BYTES,
+        accepts=_NOT_MODIFIED,
+        file=path,
+    )
+
+
+def channel(name: str, *, known: ChannelSnapshot | None = None) -> Call[ChannelSnapshot]:
+    """A channel: what devices that follow it serve.
+
+    Args:
+        name: Of the channel.
+        known: Returned itself, without a download, when the channel is still the same.
+
+    Raises:
+        RemoteError: No answer, or a refusal: `not_found` when nothing was ever published there.
+
+    Example:
+        >>> cloud.channel("kitchen").specializations["reviews"].bundle_id
+    """
+
+    def parse(answer: Answer) -> ChannelSnapshot:
+        return known if known is not None and answer.status in _NOT_MODIFIED else _parse_channel(answer)
+
+    conditional = {} if known is None else {"if-none-match": known.etag}
+    accepts = frozenset() if known is None else _NOT_MODIFIED
+    path = path_of("channels", name)
+    return Call("GET", path, parse, headers=conditional, max_bytes=MAX_CHANNEL_BYTES, accepts=accepts)
+
+
+def publish(
+    channel: str, name: str, bundle_id: str, *, expected: ChannelSnapshot | None = None
+) -> Call[ChannelSnapshot]:
+    """Let a name mean a bundle; repeating it changes nothing.
+
+    Args:
+        channel: That devices follow.
+        name: That devices serve the bundle under.
+        bundle_id: Of a bundle that the service generated.
+        expected: Refuse, with 412 `precondition_failed`, when the channel has changed since.
+
+    Raises:
+        RemoteError: No answer, or a refusal.
+
+    Example:
+        >>> cloud.publish("kitchen", "reviews", answer.id).version
+    """
+    return _change("PUT", channel, name, expected, {"bundle_id": bundle_id})
+
+
+def withdraw(channel: str, name: str, *, expected: ChannelSnapshot | None = None) -> Call[ChannelSnapshot]:
+    """Take a name out of a channel. Arguments as for `publish`.
+
+    Raises:
+        RemoteError: No answer, or a refusal: `not_found` when the channel has no such name.
+
+    Example:
+        >>> cloud.withdraw("kitchen", "reviews")
+    """
+    return _change("DELETE", channel, name, expected, None)
+
+
+def devices(channel: str) -> Call[tuple[ReportedDevice, ...]]:
+    """The devices that follow a channel and report over gRPC, the most recent report first.
+
+    Example:
+        >>> {device.device_id: device.channel_version for device in cloud.devices("kitchen")}
+    """
+    path = path_of("channels", channel, "devices")
+    return Call("GET", path, lambda answer: _Devices.model_validate_json(answer.body).devices)
+
+
+class _Generators(AnswerModel):
+    generators: tuple[GeneratorSummary, ...]
+
+
+class _Devices(AnswerModel):
+    devices: tuple[ReportedDevice, ...]
+
+
+def _body(
+    task: str | Mapping[str, Any],
+    publish: str | None,
+    strict: bool,
+    probe: Sequence[Mapping[str, str]],
+    edge_model: str | None,
+    generator: str | None,
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"description": task} if isinstance(task, str) else dict(task)
+    if publish is not None:
+        channel, slash, name = publish.partition("/")
+        if not (channel and slash and name):
+            raise ClientError(f"expected CHANNEL/NAME to publish to, found {publish!r}")
+        body["publish"] = {"channel": channel, "name": name}
+    options = {"strict": strict, "probe": list(probe), "edge_model": edge_model, "generator": generator}
+    return body | {option: value for option, value in options.items() if value}
+
+
+def _artifact(path: str, digest: str, max_bytes: int) -> Call[bytes]:
+    def parse(answer: Answer) -> bytes:
+        verify_sha256(sha256_hex(answer.body), digest, path)
+        return answer.body
+
+    return Call("GET", path, parse, max_bytes=max_bytes)
+
+
+def _change(
+    method: str, channel: str, name: str, expected: ChannelSnapshot | None, body: Mapping[str, Any] | None
+) -> Call[ChannelSnapshot]:
+    conditional = {} if expected is None else {"if-match": expected.etag}
+    path = path_of("channels", channel, "specializations", name)
+    # Only a PUT without a condition is answered the same when it is carried out twice.
+    repeatable = method == "PUT" and expected is None
+    return Call(method, path, _parse_channel, body, conditional, MAX_CHANNEL_BYTES, repeatable=repeatable)
+
+
+def _parse_channel(answer: Answer) -> ChannelSnapshot:
+    parsed = parse_channel(answer.body)
+    by_name = {specialization.name: specialization for specialization in parsed.specializations}
+    return ChannelSnapshot(parsed.name, parsed.version, by_name, answer.headers.get("etag", ""))

@@ -1,0 +1,355 @@
+"""Sends calls, sync and async: connections, attempts and waiting. What is sent and what it means is in `call`.
+
+`sends` and `streams` (and their async twins) make methods of clients out of functions that build calls, so that a
+method's arguments and documentation are written once for both.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+
+import httpx2
+import stamina
+
+from loragen.client.call import Answer, AnswerModel, Call, EventReader, Receiver, refusal, translated
+from loragen.client.errors import ClientError, RemoteError, WaitError
+from loragen.client.retries import Deadline, pause_before_retry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS = 5
+TIMEOUT_SECONDS = 60.0
+DEADLINE_SECONDS = 300.0
+POLL_SECONDS = 0.1
+
+
+class Readiness(AnswerModel):
+    """Whether a service takes requests, and why not."""
+
+    ready: bool
+    reason: str = ""
+
+
+def _parse_readiness(answer: Answer) -> Readiness:
+    if answer.status == httpx2.codes.OK:
+        return Readiness(ready=True)
+    try:
+        reason = _NotReady.model_validate_json(answer.body).reason
+    except ValueError:
+        reason = str(refusal(answer))
+    return Readiness(ready=False, reason=reason)
+
+
+class _NotReady(AnswerModel):
+    reason: str
+
+
+_READY = Call("GET", "/health/ready", _parse_readiness, accepts=frozenset({503}))
+
+
+class _Base:
+    """What both kinds of session share.
+
+    Args:
+        url: Of the service, such as http://127.0.0.1:8080.
+        timeout_seconds: Longest wait for a connection, and between two pieces of an answer.
+        deadline_seconds: Longest time for one call in all, its repetitions and pauses included.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float, deadline_seconds: float) -> None:
+        try:
+            self.url = httpx2.URL(url)
+        except httpx2.InvalidURL as error:
+            raise ClientError(f"expected a URL like http://127.0.0.1:8080, found {url!r}: {error}") from error
+        if self.url.scheme not in ("http", "https") or not self.url.host:
+            raise ClientError(f"expected a URL like http://127.0.0.1:8080, found {url!r}")
+        self._timeout_seconds = timeout_seconds
+        self._deadline_seconds = deadline_seconds
+
+    def _options(self) -> dict[str, Any]:
+        # Bodies are taken as they are sent: nothing unfolds here, and lengths are what they seem.
+        return {
+            "base_url": self.url,
+            "timeout": self._timeout_seconds,
+            "headers": {"accept-encoding": "identity"},
+        }
+
+    def _attempts(self, call: Call[Any], deadline: Deadline) -> Any:
+        def pause(error: Exception) -> bool | float:
+            return pause_before_retry(error, repeatable=call.repeatable, remaining_seconds=deadline.remaining_seconds)
+
+        return stamina.retry_context(pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_jitter=0.2)
+
+    def _request(self, call: Call[Any], deadline: Deadline) -> dict[str, Any]:
+        deadline.verify()
+        return {
+            "method": call.method,
+            "url": call.path,
+            "json": call.body,
+            "headers": dict(call.headers),
+            "timeout": min(self._timeout_seconds, deadline.remaining_seconds),
+        }
+
+    def _not_ready(self, readiness: Readiness, timeout_seconds: float) -> WaitError:
+        return WaitError(f"{self.url} is not ready after {timeout_seconds:g} s: {readiness.reason}")
+
+
+class Session(_Base):
+    """A connection to one service; close it, or use it as a context manager.
+
+    Args:
+        url: Of the service, such as http://127.0.0.1:8080.
+        timeout_seconds: Longest wait for a connection, and between two pieces of an answer.
+        deadline_seconds: Longest time for one call in all, its repetitions and pauses included.
+        transport: Replaces the network, in tests for example.
+
+    Raises:
+        ClientError: The URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, timeout_seconds, deadline_seconds)
+        self._http = httpx2.Client(**self._options(), transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def readiness(self) -> Readiness:
+        """Whether the service takes requests right now; a service that is not reached does not."""
+        try:
+            return self._send_once(_READY, Deadline(self._timeout_seconds))
+        except RemoteError as error:
+            return Readiness(ready=False, reason=str(error))
+
+    def wait_until_ready(self, timeout_seconds: float = 60) -> None:
+        """Return when the service takes requests.
+
+        Raises:
+            WaitError: It does not, after this time; the message says why.
+        """
+        deadline = Deadline(timeout_seconds)
+        while not (readiness := self.readiness()).ready:
+            if deadline.remaining_seconds <= 0:
+                raise self._not_ready(readiness, timeout_seconds)
+            time.sleep(POLL_SECONDS)
+
+    def send(self, call: Call[T]) -> T:
+        """Send a call, again if need be.
+
+        Raises:
+            RemoteError: No answer, a refusal, or another answer than documented.
+        """
+        deadline = Deadline(self._deadline_seconds)
+        for attempt in self._attempts(call, deadline):
+            with attempt:
+                return self._send_once(call, deadline)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """Send a call, again if need be, and hand on the events of its answer as they come.
+
+        Raises:
+            RemoteError: As for `send`, or the stream ended early.
+        """
+        deadline = Deadline(self._deadline_seconds)
+        with ExitStack() as stack:
+            response = self._connect(call, deadline, stack)
+            reader = EventReader(call, deadline)
+            with translated(self.url):
+                for line in response.iter_lines():
+                    yield from reader.read(line)
+            reader.finish()
+
+    def _connect(self, call: Call[Any], deadline: Deadline, stack: ExitStack) -> httpx2.Response:
+        for attempt in self._attempts(call, deadline):
+            with attempt, translated(self.url):
+                response = stack.enter_context(self._open(call, deadline))
+                if response.status_code != httpx2.codes.OK:
+                    self._receive(call, response, deadline)  # raises the refusal
+                return response
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _send_once(self, call: Call[T], deadline: Deadline) -> T:
+        with self._open(call, deadline) as response:
+            return self._receive(call, response, deadline)
+
+    def _receive(self, call: Call[T], response: httpx2.Response, deadline: Deadline) -> T:
+        with Receiver(call, response, deadline) as receiver:
+            for piece in response.iter_bytes():
+                receiver.write(piece)
+            return receiver.finish()
+
+    @contextmanager
+    def _open(self, call: Call[Any], deadline: Deadline) -> Iterator[httpx2.Response]:
+        with translated(self.url), self._http.stream(**self._request(call, deadline)) as response:
+            yield response
+
+
+class AsyncSession(_Base):
+    """The same as `Session`, for asyncio."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, timeout_seconds, deadline_seconds)
+        self._http = httpx2.AsyncClient(**self._options(), transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def readiness(self) -> Readiness:
+        """Whether the service takes requests right now; a service that is not reached does not."""
+        try:
+            return await self._send_once(_READY, Deadline(self._timeout_seconds))
+        except RemoteError as error:
+            return Readiness(ready=False, reason=str(error))
+
+    async def wait_until_ready(self, timeout_seconds: float = 60) -> None:
+        """Return when the service takes requests.
+
+        Raises:
+            WaitError: It does not, after this time; the message says why.
+        """
+        deadline = Deadline(timeout_seconds)
+        while not (readiness := await self.readiness()).ready:
+            if deadline.remaining_seconds <= 0:
+                raise self._not_ready(readiness, timeout_seconds)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call, again if need be.
+
+        Raises:
+            RemoteError: No answer, a refusal, or another answer than documented.
+        """
+        deadline = Deadline(self._deadline_seconds)
+        async for attempt in self._attempts(call, deadline):
+            with attempt:
+                return await self._send_once(call, deadline)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def stream(self, call: Call[T]) -> AsyncIterator[T]:
+        """Send a call, again if need be, and hand on the events of its answer as they come.
+
+        Raises:
+            RemoteError: As for `send`, or the stream ended early.
+        """
+        deadline = Deadline(self._deadline_seconds)
+        async with AsyncExitStack() as stack:
+            response = await self._connect(call, deadline, stack)
+            reader = EventReader(call, deadline)
+            with translated(self.url):
+                async for line in response.aiter_lines():
+                    for event in reader.read(line):
+                        yield event
+            reader.finish()
+
+    async def _connect(self, call: Call[Any], deadline: Deadline, stack: AsyncExitStack) -> httpx2.Response:
+        async for attempt in self._attempts(call, deadline):
+            with attempt, translated(self.url):
+                response = await stack.enter_async_context(self._open(call, deadline))
+                if response.status_code != httpx2.codes.OK:
+                    await self._receive(call, response, deadline)  # raises the refusal
+                return response
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _send_once(self, call: Call[T], deadline: Deadline) -> T:
+        async with self._open(call, deadline) as response:
+            return await self._receive(call, response, deadline)
+
+    async def _receive(self, call: Call[T], response: httpx2.Response, deadline: Deadline) -> T:
+        with Receiver(call, response, deadline) as receiver:
+            # What goes to a file is written on a thread.
+            do = _at_once if call.file is None else asyncio.to_thread
+            async for piece in response.aiter_bytes():
+                await do(receiver.write, piece)
+            return await do(receiver.finish)
+
+    @asynccontextmanager
+    async def _open(self, call: Call[Any], deadline: Deadline) -> AsyncIterator[httpx2.Response]:
+        with translated(self.url):
+            async with self._http.stream(**self._request(call, deadline)) as response:
+                yield response
+
+
+def sends(build: Callable[P, Call[T]]) -> Callable[Concatenate[Session, P], T]:
+    """A method that sends the call which `build` makes."""
+
+    def method(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(build(*args, **kwargs))
+
+    return _documented(method, build)
+
+
+def sends_async(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncSession, P], Awaitable[T]]:
+    """The async twin of `sends`."""
+
+    async def method(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(build(*args, **kwargs))
+
+    return _documented(method, build)
+
+
+def streams(build: Callable[P, Call[T]]) -> Callable[Concatenate[Session, P], Iterator[T]]:
+    """A method that yields the events of the answer to the call which `build` makes."""
+
+    def method(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self.stream(build(*args, **kwargs))
+
+    return _documented(method, build)
+
+
+def streams_async(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncSession, P], AsyncIterator[T]]:
+    """The async twin of `streams`."""
+
+    def method(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return self.stream(build(*args, **kwargs))
+
+    return _documented(method, build)
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _documented(method: _Method, build: Callable[..., Any]) -> _Method:
+    signature = inspect.signature(build)
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    (result,) = get_args(signature.return_annotation)  # of Call[T]
+    signature = signature.replace(parameters=[this, *signature.parameters.values()], return_annotation=result)
+    setattr(method, "__signature__", signature)  # noqa: B010 - mypy knows no such attribute
+    method.__name__, method.__doc__ = build.__name__, build.__doc__
+    return method
+
+
+async def _at_once(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    return work(*args, **kwargs)

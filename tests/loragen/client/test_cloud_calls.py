@@ -1,0 +1,132 @@
+"""Every call of the cloud service, against the service itself."""
+
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from cloud_service.bootstrap import Cloud
+from loragen import AsyncCloudClient, CloudClient, RemoteError
+from loragen.client.errors import ClientError
+from loragen.contract.bank import Bank
+from loragen.contract.bundle import content_id, parse_bundle
+from loragen.contract.recipe import parse_recipe
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.loragen.client.scripted import Scripted
+
+TASK = {"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}
+
+
+async def test_generation_leads_to_bundle_and_recipe(cloud: AsyncCloudClient) -> None:
+    answer = await cloud.generate(TASK, generator="fake", edge_model="tiny-edge")
+    assert (answer.cached, answer.generator.id, answer.edge_model.id) == (False, "fake", "tiny-edge")
+    assert answer.tokens_saved_per_call == answer.prompt_tokens > 0
+    assert answer.confidence == 0.875
+    bundle = await cloud.bundle(answer.id)
+    assert (content_id(bundle), len(bundle)) == (answer.id, answer.bundle_bytes)
+    assert parse_bundle(bundle).header.generator_id == "fake"
+    recipe = parse_recipe(await cloud.recipe(answer.recipe_id))
+    assert recipe.gates.shape == (len(answer.gates), len(answer.gates[0]), len(answer.gates[0][0]))
+    again = await cloud.generate_bundle(TASK)
+    assert (again.id, again.recipe_id, again.data) == (answer.id, answer.recipe_id, bundle)
+
+
+async def test_text_is_the_description(cloud: AsyncCloudClient, generator: FakeGenerator) -> None:
+    await cloud.generate("Sort the mail.")
+    assert generator.prompts == ["Sort the mail."]
+
+
+async def test_probe_and_warnings_come_with_the_answer(cloud: AsyncCloudClient) -> None:
+    answer = await cloud.generate("NONSENSE", probe=[{"input": "a", "output": "a"}, {"input": "a", "output": "b"}])
+    assert answer.probe is not None
+    assert (answer.probe.base.exact_match, answer.probe.specialized.exact_match) == (0, 0.5)
+    assert [warning.code for warning in answer.warnings] == ["low_confidence"]
+    with pytest.raises(RemoteError) as caught:
+        await cloud.generate("NONSENSE", strict=True)
+    assert (caught.value.code, caught.value.status) == ("low_confidence", 422)
+
+
+async def test_refusal_is_the_services_own(cloud: AsyncCloudClient) -> None:
+    with pytest.raises(RemoteError, match="other") as caught:
+        await cloud.generate({**TASK, "generator": "other"})
+    assert (caught.value.code, caught.value.hint) == ("unknown_generator", "loaded: fake")
+    assert caught.value.request_id
+    with pytest.raises(RemoteError) as caught:
+        await cloud.bundle("0" * 64)
+    assert (caught.value.code, caught.value.status) == ("bundle_not_found", 404)
+
+
+async def test_publishing_changes_the_channel(cloud: AsyncCloudClient) -> None:
+    answer = await cloud.generate(TASK, publish="kitchen/mail")
+    first = await cloud.channel("kitchen")
+    assert (first.name, first.version) == ("kitchen", 1)
+    assert first.specializations["mail"].bundle_id == answer.id
+    assert await cloud.channel("kitchen", known=first) is first
+    second = await cloud.publish("kitchen", "post", answer.id, expected=first)
+    assert (second.version, [*second.specializations]) == (2, ["mail", "post"])
+    assert await cloud.channel("kitchen", known=first) == second
+    with pytest.raises(RemoteError) as caught:
+        await cloud.withdraw("kitchen", "post", expected=first)
+    assert caught.value.code == "precondition_failed"
+    assert [*(await cloud.withdraw("kitchen", "post")).specializations] == ["mail"]
+    assert await cloud.devices("kitchen") == ()
+
+
+@pytest.mark.parametrize("publish", ["", "kitchen", "kitchen/", "/mail"])
+async def test_place_to_publish_that_is_none_is_told_at_once(cloud: AsyncCloudClient, publish: str) -> None:
+    with pytest.raises(ClientError, match="CHANNEL/NAME"):
+        await cloud.generate(TASK, publish=publish)
+
+
+async def test_bank_is_downloaded_once(cloud: AsyncCloudClient, generator: FakeGenerator, tmp_path: Path) -> None:
+    (summary,) = await cloud.generators()
+    assert (summary.id, summary.default, summary.bank.digest) == ("fake", True, generator.bank.digest)
+    path = tmp_path / "bank"
+    assert await cloud.download_bank("fake", path)
+    assert Bank.open(path).digest == summary.bank.digest
+    assert not await cloud.download_bank("fake", path)
+    path.write_bytes(b"an older one")
+    assert await cloud.download_bank("fake", path)
+    assert path.stat().st_size == summary.bank.bytes
+
+
+async def test_draining_service_is_not_ready(cloud: AsyncCloudClient, cloud_app: Cloud) -> None:
+    assert (await cloud.readiness()).ready
+    cloud_app.service.drain()
+    readiness = await cloud.readiness()
+    assert not readiness.ready
+    assert "HTTP 503" in readiness.reason
+
+
+async def test_calls_wait_their_turn_at_a_service_that_is_busy(
+    cloud: AsyncCloudClient, generator: FakeGenerator
+) -> None:
+    generator.gate.clear()
+    waiting = [asyncio.create_task(cloud.generate(f"task {number}")) for number in range(3)]
+    await generator.wait_until_called()
+    generator.gate.set()
+    assert len({answer.id for answer in await asyncio.gather(*waiting)}) == 3
+
+
+@pytest.mark.parametrize("data", [b"damaged", b""])
+def test_damaged_download_is_refused(data: bytes) -> None:
+    answer = httpx2.Response(200, content=data, headers={"etag": f'"{"0" * 64}"'})
+    with CloudClient("http://cloud", transport=Scripted(*[answer] * 3)) as cloud:
+        for download in (
+            lambda: cloud.bundle("0" * 64),
+            lambda: cloud.recipe("0" * 64),
+            lambda: cloud.generate_bundle("a"),
+        ):
+            with pytest.raises(RemoteError) as caught:
+                download()
+            assert caught.value.code == "integrity"
+
+
+def test_what_devices_report_may_have_more_fields() -> None:
+    served = {"name": "mail", "bundle_id": "b", "state": "merged", "later": 1}
+    report = {"device_id": "d", "channel": "kitchen", "channel_version": 3, "specializations": [served], "later": 1}
+    answer = httpx2.Response(200, json={"devices": [report], "later": 1})
+    with CloudClient("http://cloud", transport=Scripted(answer)) as cloud:
+        (device,) = cloud.devices("kitchen")
+    assert (device.device_id, device.specializations[0].state) == ("d", "merged")

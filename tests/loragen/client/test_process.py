@@ -1,0 +1,40 @@
+"""Child processes: started with exactly their settings, ended on every way out."""
+
+from pathlib import Path
+
+import pytest
+
+from loragen.client.errors import StackError
+from loragen.client.process import ServiceProcess, free_ports
+
+SLEEP = ["-c", "import time; time.sleep(600)"]
+
+
+def test_child_sees_its_settings_and_none_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAGEN_CLOUD_PORT", "1")
+    monkeypatch.setenv("LORAGEN_TEST", "3")
+    script = "import os; print(sorted(k for k in os.environ if k.startswith('LORAGEN_')))"
+    with ServiceProcess("child", ["-c", script], {"LORAGEN_EDGE_PORT": "2"}, tmp_path / "log") as child:
+        child.verify_success()
+    assert child.log.read_text().strip() == "['LORAGEN_EDGE_PORT', 'LORAGEN_TEST']"
+
+
+def test_child_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    script = ["-c", "print('x\\n' * 99); raise SystemExit('no port')"]
+    with ServiceProcess("cloud_service", script, {}, tmp_path / "log") as child:
+        child.process.wait(30)
+        for verify in (child.verify_alive, child.verify_success):
+            with pytest.raises(StackError, match=r"(?s)cloud_service ended with exit code 1.*\nno port$") as caught:
+                verify()
+            assert len(str(caught.value).splitlines()) < 25
+
+
+def test_block_ends_a_running_child(tmp_path: Path) -> None:
+    with ServiceProcess("child", SLEEP, {}, tmp_path / "log") as child:
+        child.verify_alive()
+    assert child.process.returncode is not None
+    child.stop()
+
+
+def test_free_ports_are_distinct() -> None:
+    assert len(set(free_ports(5))) == 5
