@@ -31,6 +31,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.figures import FACTOR, Figure, Figures
 from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_base, make_bundle
 from edge_runtime.config import EdgeSettings
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge, quantize_base
 from edge_runtime.serving.completion import CompletionRequest, Finished, Started, TextPiece, TokenPrompt, complete
 from edge_runtime.serving.engine import GREEDY, Engine
@@ -107,8 +108,8 @@ def measure(rounds: int, type_name: str, shape: ModelShape, threads: int) -> lis
     with tempfile.TemporaryDirectory(prefix="answer-latency-", dir=BUILD) as directory, ExitStack() as stack:
         base, merged = Path(directory, "base.gguf"), Path(directory, "merged.gguf")
         cache = Path(directory, "cache")
-        quantize_base(base_gguf, base, type_name, cache)
-        merge(base_gguf, make_bundle(shape), merged, type_name, cache)
+        quantize_base(base_gguf, base, Quantization(type_name), cache)
+        merge(base_gguf, make_bundle(shape), merged, Quantization(type_name), cache)
 
         def engine(model: Path, *, prefix_cache: bool) -> Engine:
             loader = LlamaLoader(CONTEXT_TOKENS, device_threads, prefix_cache=prefix_cache)

@@ -299,18 +299,19 @@ def _probe(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
 
 def _convert(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     """The Hugging Face folder to a base GGUF."""
-    from edge_runtime.convert.converter import convert_model
+    from edge_runtime.convert import FloatType, convert_model
 
-    timed(lambda: convert_model(folder / "edge", folder / MASTER, "F16", f"random/{family}"))
+    timed(lambda: convert_model(folder / "edge", folder / MASTER, FloatType.F16, f"random/{family}"))
     return {"base_mb": _megabytes(folder / MASTER)}
 
 
 def _merge(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     """The bundle into the base GGUF; the second time, untouched tensors come from the cache."""
+    from edge_runtime.gguf.quantization import Quantization
     from edge_runtime.merge import merge
 
     bundle = parse_bundle((folder / BUNDLE).read_bytes())
-    report = timed(lambda: merge(folder / MASTER, bundle, folder / MERGED, TYPE, folder / "cache"))
+    report = timed(lambda: merge(folder / MASTER, bundle, folder / MERGED, Quantization(TYPE), folder / "cache"))
     return {"merged_mb": report.bytes / 1e6, "retained_delta": report.min_retained_delta}
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, Figures
 from benchmarks.memory import status_bytes
 from benchmarks.tinyllama import BUILD, ensure_base, make_bundle
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge
 
 RUNS = 3
@@ -33,7 +34,7 @@ TARGET_MEGABYTES = 1000.0
 def _worker(base_gguf: Path, out: Path, type_name: str, cache: Path) -> None:
     """One merge in this process; prints what it took."""
     bundle = make_bundle()
-    report = merge(base_gguf, bundle, out, type_name, cache)
+    report = merge(base_gguf, bundle, out, Quantization(type_name), cache)
     print(json.dumps({"seconds": report.seconds, "peak_megabytes": status_bytes("VmHWM") / 1e6}))
 
 

@@ -35,8 +35,8 @@ from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.clock import Clock, SystemClock
+from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
-from edge_runtime.updates.edge_model import GgufEdgeModel
 from edge_runtime.updates.installer import Installer
 from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
@@ -82,7 +82,7 @@ async def assemble(
     clock = clock or SystemClock()
     telemetry = Telemetry()
     disk = DataDirectory(settings.data_dir)
-    model = GgufEdgeModel.open(settings.base_model, settings.type, disk.cache, settings.admit_base_digest)
+    model = DeviceModel.open(settings.base_model, settings.type, disk.cache, settings.admit_base_digest)
     loader = loader or LlamaLoader(settings.context_tokens, settings.effective_threads, settings.gpu_layers)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue)
     async with contextlib.AsyncExitStack() as stack:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +20,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from edge_runtime.config import EdgeSettings
-from edge_runtime.convert import convert_model
+from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import EdgeError
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.state import DeviceState, StateFile
@@ -41,25 +41,6 @@ app = typer.Typer(
 
 _STATUS_SECONDS = 5.0
 _ROLLBACK_WAIT_SECONDS = 30.0
-
-
-class QuantizationName(StrEnum):
-    """Quantizations of a merged model."""
-
-    Q4_0 = "Q4_0"
-    Q4_K = "Q4_K"
-    Q5_K = "Q5_K"
-    Q6_K = "Q6_K"
-    Q8_0 = "Q8_0"
-    F16 = "F16"
-
-
-class MasterType(StrEnum):
-    """Types of a base GGUF."""
-
-    F16 = "F16"
-    BF16 = "BF16"
-    F32 = "F32"
 
 
 @app.callback()
@@ -107,9 +88,9 @@ def merge(
     base_gguf: Annotated[Path, typer.Argument(help="base GGUF.", exists=True, dir_okay=False)],
     bundle: Annotated[Path, typer.Argument(help="Bundle (.safetensors).", exists=True, dir_okay=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write.")],
-    type_name: Annotated[
-        QuantizationName, typer.Option("--type", help="Quantization.", case_sensitive=False)
-    ] = QuantizationName.Q4_K,
+    quantization: Annotated[
+        Quantization, typer.Option("--type", help="Quantization.", case_sensitive=False)
+    ] = Quantization.Q4_K,
     cache: Annotated[
         Path | None, typer.Option(help="Directory that keeps quantized tensors which no LoRA touches.")
     ] = None,
@@ -124,7 +105,7 @@ def merge(
         parsed = parse_bundle(bundle.read_bytes())
         admitted = verify_digest(admit_digest) if admit_digest else None
         with _progress_bar(f"Merging {bundle.name[:24]}") as advance:
-            report = merge_bundle(base_gguf, parsed, output, type_name.value, cache, advance, admitted)
+            report = merge_bundle(base_gguf, parsed, output, quantization, cache, advance, admitted)
         table = Table("", "value", title=str(output), title_justify="left")
         table.add_row("bundle", report.bundle_id)
         table.add_row("seconds", f"{report.seconds:.2f}")
@@ -142,14 +123,14 @@ def convert(
     model: Annotated[Path, typer.Argument(help="Hugging Face directory.", exists=True, file_okay=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="base GGUF to write.")],
     model_id: Annotated[str, typer.Option(help="Id of the edge model, as the generator knows it.")],
-    type_name: Annotated[
-        MasterType, typer.Option("--type", help="Type of the matrices.", case_sensitive=False)
-    ] = MasterType.F16,
+    matrix_type: Annotated[
+        FloatType, typer.Option("--type", help="Type of the matrices.", case_sensitive=False)
+    ] = FloatType.F16,
 ) -> None:
     """Make a base GGUF of a Hugging Face model; it carries the digest that bundles are bound to."""
     with _reporting_errors():
         with _progress_bar(f"Converting {model.name[:24]}") as advance:
-            convert_model(model, output, type_name.value, model_id, advance)
+            convert_model(model, output, matrix_type, model_id, advance)
         Console().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

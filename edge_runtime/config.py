@@ -8,18 +8,16 @@ import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.errors import ConfigurationError
+from edge_runtime.gguf.quantization import Quantization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
 from loragen.settings import EDGE_PREFIX, ServiceSettings, SettingsError
-
-TypeName = Literal["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16"]
-"""Quantizations that a slot can have; what each does is `edge_runtime.merge`."""
 
 
 class EdgeSettings(ServiceSettings):
@@ -66,7 +64,7 @@ class EdgeSettings(ServiceSettings):
     data_dir: Path = Field(
         default=Path("build/edge"), description="Where slots, bundles, banks and the state are kept."
     )
-    type: TypeName = Field(default="Q4_K", description="Quantization of the slots.")
+    type: Quantization = Field(default=Quantization.Q4_K, description="Quantization of the slots.")
 
     max_resident: int = Field(
         default=4,

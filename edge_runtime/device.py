@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.view import ServedModel, StatusReport
-from edge_runtime.updates.edge_model import EdgeModel
+from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
@@ -26,7 +26,7 @@ class Device:
     """
 
     device_id: str
-    model: EdgeModel
+    model: DeviceModel
     slots: SlotTable
     updater: Updater
     stopping: bool = False
@@ -64,7 +64,7 @@ class Device:
             version=package_version(),
             edge_model_id=self.model.model_id,
             edge_model_digest=self.model.digest,
-            quantization=self.model.type_name,
+            quantization=self.model.quantization.value,
             ready=reason is None,
             reason=reason or "",
             channel=state.channel,

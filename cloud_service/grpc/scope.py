@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError

@@ -17,23 +17,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, Keys, RopeScalingType
+from gguf.tensor_mapping import get_tensor_name_map
 
 from edge_runtime.errors import ConversionError
 from edge_runtime.gguf.header import Value, float32, text, uint32
 
-_ATTENTION = {f"self_attn.{x}_proj": f"attn_{x}" for x in "qkv"} | {"self_attn.o_proj": "attn_output"}
-_FEED_FORWARD = {f"mlp.{x}_proj": f"ffn_{x}" for x in ("gate", "up", "down")}
-_PLAIN_NORMS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
-_GEMMA_NORMS = {
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "post_attention_norm",
-    "pre_feedforward_layernorm": "ffn_norm",
-    "post_feedforward_layernorm": "post_ffw_norm",
-}
-_HEAD_NORMS = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+_ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
+_FEED_FORWARD = tuple(f"mlp.{x}_proj" for x in ("gate", "up", "down"))
+_PLAIN_NORMS = ("input_layernorm", "post_attention_layernorm")
+_GEMMA_NORMS = (*_PLAIN_NORMS, "pre_feedforward_layernorm", "post_feedforward_layernorm")
+_HEAD_NORMS = ("self_attn.q_norm", "self_attn.k_norm")
 
 # llama.cpp scales attention by 1/sqrt(head size) except in the two 27B models, which it knows by their layer count.
-_LAYERS_SCALED_BY_WIDTH = {"gemma2": 46, "gemma3": 62}
+_LAYERS_SCALED_BY_WIDTH = {MODEL_ARCH.GEMMA2: 46, MODEL_ARCH.GEMMA3: 62}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +113,9 @@ def describe(config: Mapping[str, Any]) -> Architecture:
 
 def _common(
     config: _Config,
-    name: str,
+    arch: MODEL_ARCH,
     *,
-    norms: dict[str, str],
+    norms: tuple[str, ...],
     head_size: int | None = None,
     biases: tuple[str, ...] = (),
     interleaved: bool = False,
@@ -131,40 +128,39 @@ def _common(
     kv_heads, hidden = config.whole("num_key_value_heads", heads), config.whole("hidden_size")
     size = head_size or hidden // heads
     values = {
-        "context_length": uint32(config.whole("max_position_embeddings")),
-        "embedding_length": uint32(hidden),
-        "block_count": uint32(layers),
-        "feed_forward_length": uint32(config.whole("intermediate_size")),
-        "attention.head_count": uint32(heads),
-        "attention.head_count_kv": uint32(kv_heads),
-        "attention.key_length": uint32(size),
-        "attention.value_length": uint32(size),
-        "attention.layer_norm_rms_epsilon": float32(config.number("rms_norm_eps")),
-        "rope.dimension_count": uint32(size),
-        "vocab_size": uint32(config.whole("vocab_size")),
+        Keys.LLM.CONTEXT_LENGTH: uint32(config.whole("max_position_embeddings")),
+        Keys.LLM.EMBEDDING_LENGTH: uint32(hidden),
+        Keys.LLM.BLOCK_COUNT: uint32(layers),
+        Keys.LLM.FEED_FORWARD_LENGTH: uint32(config.whole("intermediate_size")),
+        Keys.Attention.HEAD_COUNT: uint32(heads),
+        Keys.Attention.HEAD_COUNT_KV: uint32(kv_heads),
+        Keys.Attention.KEY_LENGTH: uint32(size),
+        Keys.Attention.VALUE_LENGTH: uint32(size),
+        Keys.Attention.LAYERNORM_RMS_EPS: float32(config.number("rms_norm_eps")),
+        Keys.Rope.DIMENSION_COUNT: uint32(size),
+        Keys.LLM.VOCAB_SIZE: uint32(config.whole("vocab_size")),
         **(extra or {}),
     }
-    tensors = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
-    row_heads = {}
-    for layer in range(layers):
-        source, target = f"model.layers.{layer}.", f"blk.{layer}."
-        for hf, gguf in (_ATTENTION | _FEED_FORWARD | norms).items():
-            tensors[f"{source}{hf}.weight"] = f"{target}{gguf}.weight"
-        for hf in biases:
-            tensors[f"{source}{hf}.bias"] = f"{target}{_ATTENTION[hf]}.bias"
-        if interleaved:
-            row_heads[f"{source}self_attn.q_proj.weight"] = heads
-            row_heads[f"{source}self_attn.k_proj.weight"] = kv_heads
-    tied = bool(config.values.get("tie_word_embeddings", tied))
-    output = {"lm_head.weight": "output.weight"}
+    blocks = [f"model.layers.{layer}." for layer in range(layers)]
+    names = ["model.embed_tokens.weight", "model.norm.weight"]
+    for block in blocks:
+        names += [f"{block}{module}.weight" for module in (*_ATTENTION, *_FEED_FORWARD, *norms)]
+        names += [f"{block}{module}.bias" for module in biases]
+    turned = {"self_attn.q_proj": heads, "self_attn.k_proj": kv_heads} if interleaved else {}
+    output = "lm_head.weight"
+    is_tied = bool(config.values.get("tie_word_embeddings", tied))
+    gguf_names = get_tensor_name_map(arch, layers)
     return Architecture(
-        name=name,
+        name=MODEL_ARCH_NAMES[arch],
         layers=layers,
         vocabulary=config.whole("vocab_size"),
-        metadata={f"{name}.{key}": value for key, value in values.items()},
-        tensors=tensors if tied else tensors | output,
-        ignored=frozenset(output) if tied else frozenset(),
-        row_heads=row_heads,
+        metadata={key.format(arch=MODEL_ARCH_NAMES[arch]): value for key, value in values.items()},
+        tensors={
+            name: str(gguf_names.get_name(name, try_suffixes=(".weight", ".bias")))
+            for name in (names if is_tied else [*names, output])
+        },
+        ignored=frozenset([output]) if is_tied else frozenset(),
+        row_heads={f"{block}{module}.weight": count for block in blocks for module, count in turned.items()},
         norm_offset=norm_offset,
         rope_factors=rope_factors,
     )
@@ -177,7 +173,13 @@ def _llama(config: _Config) -> Architecture:
     head_size = config.whole("head_dim", config.whole("hidden_size") // config.whole("num_attention_heads"))
     extra, factors = _rope(config, _rope_parameters(config), head_size)
     return _common(
-        config, "llama", norms=_PLAIN_NORMS, head_size=head_size, interleaved=True, extra=extra, rope_factors=factors
+        config,
+        MODEL_ARCH.LLAMA,
+        norms=_PLAIN_NORMS,
+        head_size=head_size,
+        interleaved=True,
+        extra=extra,
+        rope_factors=factors,
     )
 
 
@@ -186,7 +188,7 @@ def _qwen2(config: _Config) -> Architecture:
     config.expect("use_sliding_window", False, None)
     extra, factors = _rope(config, _rope_parameters(config), 0)
     biases = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-    return _common(config, "qwen2", norms=_PLAIN_NORMS, biases=biases, extra=extra, rope_factors=factors)
+    return _common(config, MODEL_ARCH.QWEN2, norms=_PLAIN_NORMS, biases=biases, extra=extra, rope_factors=factors)
 
 
 def _qwen3(config: _Config) -> Architecture:
@@ -196,8 +198,8 @@ def _qwen3(config: _Config) -> Architecture:
     extra, factors = _rope(config, _rope_parameters(config), 0)
     return _common(
         config,
-        "qwen3",
-        norms=_PLAIN_NORMS | _HEAD_NORMS,
+        MODEL_ARCH.QWEN3,
+        norms=(*_PLAIN_NORMS, *_HEAD_NORMS),
         head_size=config.whole("head_dim", 128),
         extra=extra,
         rope_factors=factors,
@@ -207,13 +209,13 @@ def _qwen3(config: _Config) -> Architecture:
 def _gemma2(config: _Config) -> Architecture:
     extra, _ = _rope(config, _rope_parameters(config), 0)
     window = _sliding_window(config, every=2)
-    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
-        extra[key] = float32(config.number(key))
+    extra[Keys.LLM.ATTN_LOGIT_SOFTCAPPING] = float32(config.number("attn_logit_softcapping"))
+    extra[Keys.LLM.FINAL_LOGIT_SOFTCAPPING] = float32(config.number("final_logit_softcapping"))
     return _common(
         config,
-        "gemma2",
+        MODEL_ARCH.GEMMA2,
         norms=_GEMMA_NORMS,
-        head_size=_gemma_head_size(config, "gemma2"),
+        head_size=_gemma_head_size(config, MODEL_ARCH.GEMMA2),
         norm_offset=1.0,
         tied=True,
         extra=extra | window,
@@ -233,25 +235,25 @@ def _gemma3(config: _Config) -> Architecture:
     base = local.get("rope_theta") or config.number("rope_local_base_freq", 10_000.0)
     if local.get("rope_type", "default") != "default":
         raise ConversionError(f"config.json: rope scaling {local['rope_type']!r} of sliding layers is not supported")
-    extra["rope.freq_base_swa"] = float32(float(base))
+    extra[Keys.Rope.FREQ_BASE_SWA] = float32(float(base))
     return _common(
         config,
-        "gemma3",
-        norms=_GEMMA_NORMS | _HEAD_NORMS,
-        head_size=_gemma_head_size(config, "gemma3"),
+        MODEL_ARCH.GEMMA3,
+        norms=(*_GEMMA_NORMS, *_HEAD_NORMS),
+        head_size=_gemma_head_size(config, MODEL_ARCH.GEMMA3),
         norm_offset=1.0,
         tied=True,
         extra=extra | _sliding_window(config, every=6),
     )
 
 
-def _gemma_head_size(config: _Config, name: str) -> int:
+def _gemma_head_size(config: _Config, arch: MODEL_ARCH) -> int:
     config.expect("attention_bias", False, None)
     activation = config.values.get("hidden_activation") or config.values.get("hidden_act")
     if activation != "gelu_pytorch_tanh":
-        raise ConversionError(f"config.json: activation {activation!r} is not supported for {name}")
+        raise ConversionError(f"config.json: activation {activation!r} is not supported for {MODEL_ARCH_NAMES[arch]}")
     size = config.whole("head_dim", 256)
-    by_width = config.whole("num_hidden_layers") == _LAYERS_SCALED_BY_WIDTH[name]
+    by_width = config.whole("num_hidden_layers") == _LAYERS_SCALED_BY_WIDTH[arch]
     expected = config.whole("hidden_size") / config.whole("num_attention_heads") if by_width else size
     scalar = config.number("query_pre_attn_scalar", 256)
     if scalar != expected:
@@ -267,7 +269,7 @@ def _sliding_window(config: _Config, every: int) -> dict[str, Value]:
     pattern = config.values.get("sliding_window_pattern", every)
     if pattern != every or (kinds is not None and list(kinds) != expected):
         raise ConversionError(f"config.json: layer_types must repeat {every - 1} sliding layers and a full one")
-    return {"attention.sliding_window": uint32(config.whole("sliding_window"))}
+    return {Keys.Attention.SLIDING_WINDOW: uint32(config.whole("sliding_window"))}
 
 
 def _rope_parameters(config: _Config, theta: float = 10_000.0) -> dict[str, Any]:
@@ -285,13 +287,13 @@ def _rope(
     config: _Config, parameters: Mapping[str, Any], head_size: int
 ) -> tuple[dict[str, Value], npt.NDArray[np.float32] | None]:
     rope = _Config(parameters)
-    values = {"rope.freq_base": float32(rope.number("rope_theta"))}
+    values = {Keys.Rope.FREQ_BASE: float32(rope.number("rope_theta"))}
     if rope.values.get("partial_rotary_factor", 1.0) != 1.0 or config.values.get("partial_rotary_factor", 1.0) != 1.0:
         raise ConversionError("config.json: partial rotary embeddings are not supported")
     kind = rope.values.get("rope_type", "default")
     if kind == "linear":
-        values["rope.scaling.type"] = text("linear")
-        values["rope.scaling.factor"] = float32(rope.number("factor"))
+        values[Keys.Rope.SCALING_TYPE] = text(RopeScalingType.LINEAR.value)
+        values[Keys.Rope.SCALING_FACTOR] = float32(rope.number("factor"))
     elif kind == "llama3" and head_size:
         return values, _llama3_factors(rope, head_size)
     elif kind != "default":
@@ -302,12 +304,16 @@ def _rope(
 
 
 def _llama3_factors(rope: _Config, head_size: int) -> npt.NDArray[np.float32]:
-    """Divisors of the rotary frequencies, (head size / 2) float32: long wave lengths are stretched, short ones kept."""
+    """Divisors of the rotary frequencies, (head size / 2) float32.
+
+    A frequency that turns less than `low_freq_factor` times within the original context is divided by `factor`, one
+    that turns more than `high_freq_factor` times stays, and those between are interpolated.
+    """
     factor, original = rope.number("factor"), rope.number("original_max_position_embeddings")
     low, high = rope.number("low_freq_factor"), rope.number("high_freq_factor")
     exponents = np.arange(0, head_size, 2, dtype=np.float64) / head_size
-    turns = original * rope.number("rope_theta") ** -exponents / (2 * np.pi)
-    smooth = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    rotations = original * rope.number("rope_theta") ** -exponents / (2 * np.pi)
+    smooth = np.clip((rotations - low) / (high - low), 0.0, 1.0)
     return (1.0 / ((1.0 - smooth) / factor + smooth)).astype(np.float32)
 
 

@@ -6,17 +6,18 @@ Rules it keeps:
   bundles are bound to that digest.
 - Every tensor of the checkpoint is accounted for: one that is missing, unknown or beyond float16 stops the conversion.
 
-It leaves to others: families (`architectures.py`), tokenizers (`vocabulary.py`), the file itself (`gguf_file.py`).
+It leaves to others: families (`architectures.py`), tokenizers (`vocabulary.py`), the file itself (`edge_runtime.gguf`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gguf.constants import GGMLQuantizationType
+from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, Keys, LlamaFileType
 
 from edge_runtime.convert.architectures import Architecture, describe
 from edge_runtime.convert.checkpoint import StoredTensor, load_json, load_tensors
@@ -29,15 +30,24 @@ from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, verify_mode
 
 CHUNK_WEIGHTS = 2**22
 
-# llama.cpp's `general.file_type` of each type of base GGUF.
-_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
-_QUANTIZATION_VERSION = 2
+
+class FloatType(StrEnum):
+    """Types that the matrices of a base GGUF can have; its vectors are always F32."""
+
+    F16 = "F16"
+    BF16 = "BF16"
+    F32 = "F32"
+
+    @property
+    def file_type(self) -> LlamaFileType:
+        """llama.cpp's `general.file_type`."""
+        return LlamaFileType.ALL_F32 if self is FloatType.F32 else LlamaFileType[f"MOSTLY_{self.value}"]
 
 
 def convert_model(
     hf_directory: Path,
     out: Path,
-    type_name: str,
+    matrix_type: FloatType,
     model_id: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -46,7 +56,7 @@ def convert_model(
     Args:
         hf_directory: Holds `config.json`, `*.safetensors` and the tokenizer.
         out: Where the base GGUF goes; replaced as a whole.
-        type_name: `F16`, `BF16` or `F32` for matrices; vectors are always F32.
+        matrix_type: Type of the matrices.
         model_id: Id of the edge model, recorded in the base GGUF.
         progress: Called with bytes written and bytes in all.
 
@@ -56,25 +66,23 @@ def convert_model(
         ContractError: `model_id` is not a model id.
     """
     verify_model_id(model_id)
-    if type_name not in _FILE_TYPES:
-        raise ConversionError(f"a base GGUF is one of {', '.join(_FILE_TYPES)}, not {type_name!r}")
     config = load_json(hf_directory / "config.json")
     architecture = describe(config)
     stored = load_tensors(hf_directory)
     _verify_names(architecture, stored)
     vocabulary = load_vocabulary(hf_directory, config, architecture.vocabulary)
     metadata = {
-        "general.architecture": text(architecture.name),
-        "general.type": text("model"),
-        "general.name": text(model_id),
-        "general.file_type": uint32(_FILE_TYPES[type_name]),
-        "general.quantization_version": uint32(_QUANTIZATION_VERSION),
+        Keys.General.ARCHITECTURE: text(architecture.name),
+        Keys.General.TYPE: text(GGUFType.MODEL),
+        Keys.General.NAME: text(model_id),
+        Keys.General.FILE_TYPE: uint32(matrix_type.file_type),
+        Keys.General.QUANTIZATION_VERSION: uint32(GGML_QUANT_VERSION),
         BASE_MODEL_ID: text(model_id),
         BASE_MODEL_DIGEST: text(model_digest(hf_directory)),
         **architecture.metadata,
         **vocabulary.metadata(),
     }
-    _write(out, metadata, architecture, stored, GGMLQuantizationType[type_name], progress)
+    _write(out, metadata, architecture, stored, GGMLQuantizationType[matrix_type.value], progress)
 
 
 def _verify_names(architecture: Architecture, stored: Mapping[str, StoredTensor]) -> None:

@@ -1,10 +1,10 @@
 """Sentencepiece BPE tokenizers, from `tokenizer.model` or from a `tokenizer.json` that was made from one.
 
-llama.cpp merges the neighbours whose union has the highest score. `tokenizer.model` holds the scores. A
-`tokenizer.json` holds merge rules instead; they say the same only if they name every pair whose union is a token, best
-first, and that is checked here rather than assumed.
+llama.cpp merges the two neighbours whose union has the highest score. `tokenizer.model` holds the scores. A
+`tokenizer.json` holds merge rules instead. They say the same only if they name every pair whose union is a token, best
+first. This module checks that.
 
-The protobuf reader knows the fields that matter and skips the rest, so that the device needs no sentencepiece library.
+The schema below has only the fields that matter, so that the device needs protobuf and not the sentencepiece library.
 
 One difference remains: where the tokenizer puts a space before the very first word only, llama.cpp also puts one before
 the word that follows a special token.
@@ -12,13 +12,16 @@ the word that follows a special token.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gguf.constants import TokenType
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from edge_runtime.errors import ConversionError
 
@@ -26,7 +29,41 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 MAX_MODEL_BYTES = 64 * 2**20
 _BPE = 2
-_KNOWN_TYPES = {int(kind) for kind in TokenType}
+
+# The fields of sentencepiece_model.proto that are read: number, type and default. `type` and `model_type` are enums
+# there; as integers they keep values that this code does not know.
+_SCHEMA: dict[str, dict[str, tuple[int, str, str]]] = {
+    "SentencePiece": {"piece": (1, "BYTES", ""), "score": (2, "FLOAT", "0"), "type": (3, "INT32", "1")},
+    "TrainerSpec": {"model_type": (3, "INT32", "1"), "byte_fallback": (35, "BOOL", "false")},
+    "NormalizerSpec": {
+        "precompiled_charsmap": (2, "BYTES", ""),
+        "add_dummy_prefix": (3, "BOOL", "true"),
+        "remove_extra_whitespaces": (4, "BOOL", "true"),
+        "escape_whitespaces": (5, "BOOL", "true"),
+    },
+}
+
+
+def _model_class() -> Any:
+    file = FileDescriptorProto(name="sentencepiece.proto", package="sentencepiece", syntax="proto2")
+    for message, fields in _SCHEMA.items():
+        described = file.message_type.add(name=message)
+        for name, (number, kind, default) in fields.items():
+            kind_number = FieldDescriptorProto.Type.Value(f"TYPE_{kind}")
+            described.field.add(name=name, number=number, label=1, type=kind_number, default_value=default)
+    model = file.message_type.add(name="ModelProto")
+    for name, number, label, message in (
+        ("pieces", 1, FieldDescriptorProto.LABEL_REPEATED, "SentencePiece"),
+        ("trainer_spec", 2, FieldDescriptorProto.LABEL_OPTIONAL, "TrainerSpec"),
+        ("normalizer_spec", 3, FieldDescriptorProto.LABEL_OPTIONAL, "NormalizerSpec"),
+    ):
+        model.field.add(name=name, number=number, label=label, type_name=message)
+    pool = DescriptorPool()
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("sentencepiece.ModelProto"))
+
+
+_ModelProto = _model_class()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,66 +94,19 @@ def read_model(path: Path) -> Pieces:
     except OSError as e:
         raise ConversionError(f"cannot read {path.name}: {e.strerror or e}") from e
     try:
-        return _parse_model(data)
-    except (ValueError, IndexError, struct.error, AttributeError, TypeError) as e:
+        model = _ModelProto.FromString(data)
+        entries = tuple(
+            (token, piece.piece.decode("utf-8"), TokenType(piece.type)) for token, piece in enumerate(model.pieces)
+        )
+    except (DecodeError, ValueError) as e:
         raise ConversionError(f"{path.name} is not a sentencepiece model: {e}") from e
-
-
-def _parse_model(data: bytes) -> Pieces:
-    entries: list[tuple[int, str, TokenType]] = []
-    scores: dict[int, float] = {}
-    trainer: dict[int, Any] = {}
-    normalizer: dict[int, Any] = {}
-    for field, value in _fields(data):
-        if field == 1:
-            piece = dict(_fields(value))
-            kind = piece.get(3, int(TokenType.NORMAL))
-            if kind not in _KNOWN_TYPES:
-                raise ValueError(f"unknown piece type {kind}")
-            scores[len(entries)] = struct.unpack("<f", piece.get(2, bytes(4)))[0]
-            entries.append((len(entries), piece[1].decode("utf-8"), TokenType(kind)))
-        elif field == 2:
-            trainer = dict(_fields(value))
-        elif field == 3:
-            normalizer = dict(_fields(value))
-    if trainer.get(3) != _BPE or not trainer.get(35):
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    if trainer.model_type != _BPE or not trainer.byte_fallback:
         raise ConversionError("the sentencepiece model is no BPE model with byte fallback")
-    if normalizer.get(2) or normalizer.get(4, 1) or not normalizer.get(5, 1):
+    if normalizer.precompiled_charsmap or normalizer.remove_extra_whitespaces or not normalizer.escape_whitespaces:
         raise ConversionError("the sentencepiece model normalizes text in a way that llama.cpp does not")
-    return Pieces(tuple(entries), scores, bool(normalizer.get(3, 1)))
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Fields of one protobuf message: number and value (int, or bytes for the other wire types)."""
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        wire = key & 7
-        if wire == 0:
-            value, position = _varint(data, position)
-            yield key >> 3, value
-            continue
-        if wire == 2:
-            size, position = _varint(data, position)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-        if position + size > len(data):
-            raise ValueError("it is truncated")
-        yield key >> 3, data[position : position + size]
-        position += size
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("a number is too long")
+    scores = {token: piece.score for token, piece in enumerate(model.pieces)}
+    return Pieces(entries, scores, normalizer.add_dummy_prefix)
 
 
 def from_tokenizer_json(tokenizer: Mapping[str, Any], rules: Sequence[str], whole: Collection[str]) -> Pieces:

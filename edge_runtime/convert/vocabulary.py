@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gguf.constants import TokenType
+from gguf.constants import Keys, TokenType
 
 from edge_runtime.convert.checkpoint import load_json
 from edge_runtime.convert.sentencepiece_vocabulary import SPACE, Pieces, from_tokenizer_json, read_model
@@ -40,6 +40,13 @@ PLAIN_TEMPLATE = (
     "('\\n\\n' if m['role'] == 'system' else '\\n' if m['role'] == 'user' else eos_token) }}{% endfor %}"
 )
 
+# Special tokens: the key in the GGUF header, and the name in Hugging Face's configurations.
+_ROLES = {
+    Keys.Tokenizer.BOS_ID: "bos",
+    Keys.Tokenizer.EOS_ID: "eos",
+    Keys.Tokenizer.PAD_ID: "pad",
+    Keys.Tokenizer.UNK_ID: "unk",
+}
 _SPLIT_NAMES = {_LLAMA_3: "llama-bpe", _QWEN_2: "qwen2"}
 
 
@@ -55,7 +62,7 @@ class Vocabulary:
         scores: Sentencepiece scores by id; None for byte-level BPE.
         merges: Merge rules in order of rank; None for sentencepiece.
         add_space_prefix: Whether a space goes before the text; None leaves it to llama.cpp.
-        special: Ids of the roles `bos`, `eos`, `eot`, `padding`, `unknown`, where there is one.
+        special: Ids of the special tokens that there are, by their key in the GGUF header.
         add_bos: Whether the tokenizer itself puts `bos` first.
         chat_template: Jinja text.
     """
@@ -74,22 +81,21 @@ class Vocabulary:
     def metadata(self) -> dict[str, Value]:
         """The `tokenizer.*` values of a GGUF header."""
         values = {
-            "tokenizer.ggml.model": text(self.model),
-            "tokenizer.ggml.pre": text(self.pre),
-            "tokenizer.ggml.tokens": texts(self.tokens),
-            "tokenizer.ggml.token_type": int32s([int(t) for t in self.types]),
+            Keys.Tokenizer.MODEL: text(self.model),
+            Keys.Tokenizer.PRE: text(self.pre),
+            Keys.Tokenizer.LIST: texts(self.tokens),
+            Keys.Tokenizer.TOKEN_TYPE: int32s([int(t) for t in self.types]),
         }
         if self.scores is not None:
-            values["tokenizer.ggml.scores"] = float32s(self.scores)
+            values[Keys.Tokenizer.SCORES] = float32s(self.scores)
         if self.merges is not None:
-            values["tokenizer.ggml.merges"] = texts(self.merges)
-        for role, token in (self.special or {}).items():
-            values[f"tokenizer.ggml.{role}_token_id"] = uint32(token)
-        values["tokenizer.ggml.add_bos_token"] = boolean(self.add_bos)
-        values["tokenizer.ggml.add_eos_token"] = boolean(False)
+            values[Keys.Tokenizer.MERGES] = texts(self.merges)
+        values |= {key: uint32(token) for key, token in (self.special or {}).items()}
+        values[Keys.Tokenizer.ADD_BOS] = boolean(self.add_bos)
+        values[Keys.Tokenizer.ADD_EOS] = boolean(False)
         if self.add_space_prefix is not None:
-            values["tokenizer.ggml.add_space_prefix"] = boolean(self.add_space_prefix)
-        values["tokenizer.chat_template"] = text(self.chat_template)
+            values[Keys.Tokenizer.ADD_PREFIX] = boolean(self.add_space_prefix)
+        values[Keys.Tokenizer.CHAT_TEMPLATE] = text(self.chat_template)
         return values
 
 
@@ -129,7 +135,7 @@ def _load(directory: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
     else:
         raise ConversionError(f"neither tokenizer.json nor tokenizer.model in {directory.name}")
     special = _special_ids(bare.tokens, tokenizer_config, config, _optional_json(directory / "generation_config.json"))
-    add_bos = _adds_bos(tokenizer, tokenizer_config, bare.tokens, special.get("bos"))
+    add_bos = _adds_bos(tokenizer, tokenizer_config, bare.tokens, special.get(Keys.Tokenizer.BOS_ID))
     plain = ("{{ bos_token }}" if add_bos else "") + PLAIN_TEMPLATE
     template = _chat_template(directory, tokenizer_config) or plain
     return replace(bare, special=special, add_bos=add_bos, chat_template=template)
@@ -255,22 +261,22 @@ def _special_ids(
 ) -> dict[str, int]:
     ids = {content: token for token, content in enumerate(tokens)}
     found: dict[str, int] = {}
-    for role, name in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"), ("unknown", "unk")):
+    for key, name in _ROLES.items():
         entry = tokenizer_config.get(f"{name}_token")
         content = entry.get("content") if isinstance(entry, dict) else entry
         fallback = config.get(f"{name}_token_id")
         if isinstance(content, str) and content in ids:
-            found[role] = ids[content]
+            found[key] = ids[content]
         elif isinstance(fallback, int) and 0 <= fallback < len(tokens):
-            found[role] = fallback
+            found[key] = fallback
     # Chat models list several ends of generation; llama.cpp has a second slot for the end of a turn.
     ends = generation_config.get("eos_token_id", config.get("eos_token_id"))
     ends = [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int) and end < len(tokens)]
-    if "eos" not in found and ends:
-        found["eos"] = ends[0]
-    others = [end for end in ends if end != found.get("eos")]
+    if Keys.Tokenizer.EOS_ID not in found and ends:
+        found[Keys.Tokenizer.EOS_ID] = ends[0]
+    others = [end for end in ends if end != found.get(Keys.Tokenizer.EOS_ID)]
     if others:
-        found["eot"] = others[-1]
+        found[Keys.Tokenizer.EOT_ID] = others[-1]
     return found
 
 

@@ -20,6 +20,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from gguf.constants import Keys
 
 from edge_runtime.errors import BaseGgufError, BaseGgufUnreadableError
 from edge_runtime.gguf.header import Header, TensorInfo, read_header
@@ -79,7 +80,7 @@ class BaseGguf:
     @property
     def architecture(self) -> str:
         """llama.cpp's name of the architecture."""
-        return self.header.string("general.architecture") or ""
+        return self.header.string(Keys.General.ARCHITECTURE) or ""
 
     @property
     def fileno(self) -> int:
@@ -129,10 +130,10 @@ def _read_header(path: Path) -> Header:
 
 
 def _edge_shape(header: Header, tensors: Mapping[str, TensorInfo]) -> EdgeShape:
-    name = header.string("general.architecture") or ""
-    layers = header.integer(f"{name}.block_count")
-    hidden = header.integer(f"{name}.embedding_length")
-    intermediate = header.integer(f"{name}.feed_forward_length")
+    name = header.string(Keys.General.ARCHITECTURE) or ""
+    layers = header.integer(Keys.LLM.BLOCK_COUNT.format(arch=name))
+    hidden = header.integer(Keys.LLM.EMBEDDING_LENGTH.format(arch=name))
+    intermediate = header.integer(Keys.LLM.FEED_FORWARD_LENGTH.format(arch=name))
     if layers is None or hidden is None or intermediate is None:
         raise BaseGgufError(
             f"architecture {name!r} does not state its layers and widths", hint="use a dense decoder model"

@@ -27,6 +27,7 @@ from gguf.constants import (
     GGUF_VERSION,
     GGMLQuantizationType,
     GGUFValueType,
+    Keys,
 )
 
 from edge_runtime.errors import BaseGgufError
@@ -176,9 +177,9 @@ class _Parser:
                 raise BaseGgufError(f"metadata key {key!r} occurs twice")
             metadata[key] = self._value()
         bare = [self._tensor() for _ in range(tensor_count)]
-        alignment = Header(metadata, (), 0).integer("general.alignment") or GGUF_DEFAULT_ALIGNMENT
+        alignment = Header(metadata, (), 0).integer(Keys.General.ALIGNMENT) or GGUF_DEFAULT_ALIGNMENT
         if alignment < 1 or alignment & (alignment - 1) or alignment > 2**16:
-            raise BaseGgufError(f"general.alignment must be a power of two up to 65536, this file says {alignment}")
+            raise BaseGgufError(f"the alignment must be a power of two up to 65536, this file says {alignment}")
         start = padded(self._file.tell(), alignment)
         tensors = []
         names: set[str] = set()

@@ -20,12 +20,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
-from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
 
 from edge_runtime.errors import MergeError
 from edge_runtime.gguf.header import TensorInfo, row_bytes
@@ -35,48 +35,38 @@ _MATRICES = tuple(
     f".{name}.weight"
     for name in ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 )
+# Types that a base GGUF may be stored in, beside floats.
 _DECODERS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
-    """What a requested type means for a model.
+class Quantization(StrEnum):
+    """The types a device can serve, by the name that settings and the command line use.
 
-    Attributes:
-        matrices: Type of the matrices of the decoder layers.
-        embeddings: Type of the token embedding and of the output matrix.
-        file_type: llama.cpp's `general.file_type`.
+    A new one needs a line here, and a decoder in `_DECODERS` when llama.cpp cannot decode it yet.
     """
 
-    matrices: GGMLQuantizationType
-    embeddings: GGMLQuantizationType
-    file_type: int
+    Q4_0 = "Q4_0"
+    Q4_K = "Q4_K"
+    Q5_K = "Q5_K"
+    Q6_K = "Q6_K"
+    Q8_0 = "Q8_0"
+    F16 = "F16"
 
+    @property
+    def matrices(self) -> GGMLQuantizationType:
+        """Type of the matrices of the decoder layers."""
+        return GGMLQuantizationType[self.value]
 
-QUANTIZATIONS = {
-    "Q4_0": Quantization(GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q6_K, 2),
-    "Q4_K": Quantization(GGMLQuantizationType.Q4_K, GGMLQuantizationType.Q6_K, 14),
-    "Q5_K": Quantization(GGMLQuantizationType.Q5_K, GGMLQuantizationType.Q6_K, 16),
-    "Q6_K": Quantization(GGMLQuantizationType.Q6_K, GGMLQuantizationType.Q6_K, 18),
-    "Q8_0": Quantization(GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q8_0, 7),
-    "F16": Quantization(GGMLQuantizationType.F16, GGMLQuantizationType.F16, 1),
-}
-"""The types a device can serve, by the name that settings and the command line use."""
+    @property
+    def embeddings(self) -> GGMLQuantizationType:
+        """Type of the token embedding and of the output matrix: at least Q6_K."""
+        return max(self.matrices, GGMLQuantizationType.Q6_K, key=_bits)
 
-
-def find_quantization(type_name: str) -> Quantization:
-    """Look up a type by name.
-
-    Raises:
-        MergeError: There is no such type.
-    """
-    try:
-        return QUANTIZATIONS[type_name]
-    except KeyError:
-        known = ", ".join(QUANTIZATIONS)
-        raise MergeError(
-            f"unknown quantization type {type_name!r}", hint=f"one of {known}", code="unknown_quantization"
-        ) from None
+    @property
+    def file_type(self) -> LlamaFileType:
+        """llama.cpp's `general.file_type`: a K-quant with one type for all layers is its "small" variant."""
+        name = f"MOSTLY_{self.value}"
+        return LlamaFileType[name if name in LlamaFileType.__members__ else f"{name}_S"]
 
 
 def storage_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizationType:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gguf.constants import GGMLQuantizationType
+from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, Keys
 
 from edge_runtime.errors import BaseGgufError, RetainedDeltaError
 from edge_runtime.gguf.base_gguf import BaseGguf, verify_admitted
@@ -26,7 +26,6 @@ from edge_runtime.gguf.header import TensorInfo, Value, text, uint32
 from edge_runtime.gguf.quantization import (
     Codec,
     Quantization,
-    find_quantization,
     fitting_type,
     storage_type,
     wanted_type,
@@ -79,7 +78,7 @@ def merge(
     base_path: Path,
     bundle: Bundle,
     out: Path,
-    type_name: str,
+    quantization: Quantization,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     admitted_digest: str | None = None,
@@ -90,7 +89,7 @@ def merge(
         base_path: base GGUF.
         bundle: What to merge.
         out: The new model; replaced as a whole, untouched when anything fails.
-        type_name: A name of `quantize.QUANTIZATIONS`.
+        quantization: Type of the new file.
         cache_dir: Where quantized tensors that no LoRA touches are kept; None quantizes them each time.
         progress: Called with bytes written and bytes in all.
         admitted_digest: See `base_gguf.verify_admitted`.
@@ -102,7 +101,6 @@ def merge(
         ContractError: The bundle holds values that no bundle file could hold.
     """
     started = time.perf_counter()
-    quantization = find_quantization(type_name)
     bundle_id = content_id(encode_bundle(bundle))
     codec = Codec()
     with BaseGguf(base_path) as base_gguf:
@@ -130,14 +128,18 @@ def merge(
 
 
 def quantize_base(
-    base_path: Path, out: Path, type_name: str, cache_dir: Path | None = None, progress: Progress | None = None
+    base_path: Path,
+    out: Path,
+    quantization: Quantization,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the base GGUF quantized, without any LoRA: what a device serves before it has a specialization.
 
     Args:
         base_path: base GGUF; one from elsewhere is fine, nothing is merged into it.
         out: The new model.
-        type_name: A name of `quantize.QUANTIZATIONS`.
+        quantization: Type of the new file.
         cache_dir: As in `merge`.
         progress: Called with bytes written and bytes in all.
 
@@ -147,7 +149,6 @@ def quantize_base(
     Raises:
         MergeError: As in `merge`.
     """
-    quantization = find_quantization(type_name)
     with BaseGguf(base_path) as base_gguf:
         _write(out, _metadata(base_gguf, quantization), base_gguf, quantization, {}, {}, cache_dir, Codec(), progress)
     return out
@@ -180,8 +181,8 @@ def _place(
 def _metadata(base_gguf: BaseGguf, quantization: Quantization) -> dict[str, Value]:
     return {
         **base_gguf.header.metadata,
-        "general.file_type": uint32(quantization.file_type),
-        "general.quantization_version": uint32(2),
+        Keys.General.FILE_TYPE: uint32(quantization.file_type),
+        Keys.General.QUANTIZATION_VERSION: uint32(GGML_QUANT_VERSION),
     }
 
 

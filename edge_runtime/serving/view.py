@@ -19,8 +19,8 @@ class ServedModel:
         message: Why it is not merged, or what failed after it; empty when all is well.
         created: Unix seconds of its activation.
         merge_seconds: What the merge took.
-        retained delta: Smallest share of the delta, over the tensors, that survived quantization.
-        survival_mean: The mean of it.
+        retained_delta: Smallest retained delta of a tensor.
+        retained_delta_mean: Mean over the tensors.
         prompt_tokens: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
     """

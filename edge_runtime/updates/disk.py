@@ -83,13 +83,13 @@ class DataDirectory:
         """The bundle as a GGUF adapter."""
         return self._adapters / f"{bundle_id}.gguf"
 
-    def slot(self, bundle_id: str, type_name: str) -> Path:
+    def slot(self, bundle_id: str, quantization: str) -> Path:
         """The bundle merged into the model."""
-        return self._slots / f"{bundle_id}.{type_name}.gguf"
+        return self._slots / f"{bundle_id}.{quantization}.gguf"
 
-    def base(self, identity: str, type_name: str) -> Path:
+    def base(self, identity: str, quantization: str) -> Path:
         """The model without a LoRA, from the base GGUF of this identity."""
-        return self._slots / f"base.{type_name}.{identity}.gguf"
+        return self._slots / f"base.{quantization}.{identity}.gguf"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

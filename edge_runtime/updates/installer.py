@@ -15,8 +15,8 @@ from edge_runtime.checksum import verify_checksum, write_checksum
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, ModelLoadError, OutputError
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
+from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory, is_shortage
-from edge_runtime.updates.edge_model import EdgeModel
 from edge_runtime.updates.state import Installed, MergeSummary
 from loragen.contract.bundle import Bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
@@ -45,13 +45,13 @@ class Installer:
         now: Unix seconds.
     """
 
-    def __init__(self, model: EdgeModel, disk: DataDirectory, slots: SlotTable, now: Callable[[], float]) -> None:
+    def __init__(self, model: DeviceModel, disk: DataDirectory, slots: SlotTable, now: Callable[[], float]) -> None:
         self._model = model
         self._disk = disk
         self._slots = slots
         self._now = now
         self._stopping = threading.Event()
-        self._quantized = disk.base(model.identity, model.type_name)
+        self._quantized = disk.base(model.identity, model.quantization)
         self._base = self._quantized
 
     @property
@@ -126,7 +126,7 @@ class Installer:
             if not is_wanted():
                 raise MergeCancelledError(f"{name} was replaced while it was merged")
 
-        path = self._disk.slot(bundle_id, self._model.type_name)
+        path = self._disk.slot(bundle_id, self._model.quantization)
         report = await asyncio.to_thread(self._model.merge, bundle, path, watch)
         await self._note_checksum(path)
         try:
@@ -137,7 +137,7 @@ class Installer:
             path.unlink(missing_ok=True)
             raise
         summary = MergeSummary(
-            type_name=self._model.type_name,
+            quantization=self._model.quantization,
             strategy=report.strategy,
             seconds=round(report.seconds, 3),
             retained_delta=round(report.min_retained_delta, 4),
@@ -174,8 +174,8 @@ class Installer:
         return await asyncio.to_thread(_is_intact, self._merged_path(installed))
 
     def _merged_path(self, installed: Installed) -> Path:
-        type_name = installed.merge.type_name if installed.merge else self._model.type_name
-        return self._disk.slot(installed.bundle_id, type_name)
+        quantization = installed.merge.quantization if installed.merge else self._model.quantization
+        return self._disk.slot(installed.bundle_id, quantization)
 
     async def _note_checksum(self, path: Path) -> None:
         # A slot without one serves as well; only damage to it would be found later.

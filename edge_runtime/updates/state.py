@@ -14,8 +14,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
-from edge_runtime.config import TypeName
 from edge_runtime.errors import StateError
+from edge_runtime.gguf.quantization import Quantization
 from loragen.contract.atomic import write_atomic
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_digest, verify_name
@@ -39,13 +39,13 @@ class MergeSummary:
     """What a merge reported.
 
     Attributes:
-        type_name: Quantization that was asked for.
+        quantization: Type that was asked for.
         strategy: How the touched tensors were stored.
-        retained delta: Smallest share of the delta that survived, over the tensors.
-        survival_mean: The mean of it.
+        retained_delta: Smallest retained delta of a tensor.
+        retained_delta_mean: Mean over the tensors.
     """
 
-    type_name: TypeName
+    quantization: Quantization
     strategy: str
     seconds: float
     retained_delta: float

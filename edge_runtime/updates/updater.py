@@ -28,8 +28,8 @@ from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.clock import Clock
+from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
-from edge_runtime.updates.edge_model import EdgeModel
 from edge_runtime.updates.installer import Installer
 from edge_runtime.updates.rules import is_permanent, plan_changes, verify_wanted
 from edge_runtime.updates.state import Entry, Installed
@@ -77,7 +77,7 @@ class Updater:
         installer: Installer,
         state_store: StateStore,
         slots: SlotTable,
-        model: EdgeModel,
+        model: DeviceModel,
         disk: DataDirectory,
         clock: Clock,
         telemetry: Telemetry,
@@ -192,7 +192,7 @@ class Updater:
     def _needs_merge(self, installed: Installed) -> bool:
         if installed.state == "adapter":
             return not installed.merge_refused
-        return installed.merge is None or installed.merge.type_name != self._model.type_name
+        return installed.merge is None or installed.merge.quantization != self._model.quantization
 
     async def _merge(self, name: str, entry: Entry) -> None:
         bundle_id = entry.active.bundle_id
@@ -331,14 +331,14 @@ class Updater:
     async def _collect(self) -> None:
         if self.state_store.is_lost and (self.poller is None or self.poller.wanted is None):
             return
-        keep = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.type_name)}
+        keep = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.quantization)}
         for entry in self.state_store.state.entries.values():
             for installed in (entry.active, entry.previous):
                 if installed is not None:
                     keep.add(self._disk.bundle(installed.bundle_id))
                     # Of the type that is being merged now, and of the one that serves until then.
-                    types = {self._model.type_name, installed.merge.type_name if installed.merge else ""}
-                    keep |= {self._disk.slot(installed.bundle_id, type_name) for type_name in types}
+                    types = {self._model.quantization, installed.merge.quantization if installed.merge else ""}
+                    keep |= {self._disk.slot(installed.bundle_id, each) for each in types}
             if entry.active.state == "adapter":
                 keep.add(self._disk.adapter(entry.active.bundle_id))
         banks: set[str] | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.convert.converter import convert_model
+from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.gguf.base_gguf import BaseGguf
 from loragen.contract.bundle import Bundle
 from loragen.contract.digest import model_digest
@@ -30,7 +30,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_model(llama_config(), seed=5, scale=0.1).save_pretrained(directory)
     save_tokenizer(byte_level_tokenizer(), directory)
     path = directory / "base.gguf"
-    convert_model(directory, path, "F16", "nano-edge")
+    convert_model(directory, path, FloatType.F16, "nano-edge")
     return path
 
 
@@ -65,7 +65,7 @@ def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base_gguf(llama_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The F16 base GGUF of the tiny Llama."""
     path = tmp_path_factory.mktemp("base_model") / "base.gguf"
-    convert_model(llama_directory, path, "F16", "nano-edge")
+    convert_model(llama_directory, path, FloatType.F16, "nano-edge")
     return path
 
 

@@ -82,6 +82,12 @@ def test_merge_of_an_unfit_bundle_is_one_line_and_leaves_no_file(
     assert not out.exists()
 
 
+def test_merge_to_an_unknown_type_names_the_known_ones(cli: CliRunner, tiny_base: Path, tmp_path: Path) -> None:
+    result = cli.invoke(app, ["merge", str(tiny_base), str(tiny_base), "-o", str(tmp_path / "out"), "--type", "Q3_X"])
+    assert result.exit_code == 2
+    assert "q4_k" in result.output.lower()
+
+
 def test_convert_makes_a_base(cli: CliRunner, tmp_path: Path) -> None:
     directory = tmp_path / "model"
     random_model(llama_config(num_hidden_layers=1)).save_pretrained(directory)

@@ -12,7 +12,7 @@ import transformers
 from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
 
-from edge_runtime.convert import convert_model
+from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import ConversionError
 from loragen.contract.digest import model_digest
 from tests.edge_runtime.tiny_models import (
@@ -96,7 +96,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_convert_llama_gives_the_token_ids_and_logits_of_transformers(llama_directory, tmp_path, open_gguf):
-    convert_model(llama_directory, tmp_path / "m.gguf", "F16", "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
     gguf = open_gguf(tmp_path / "m.gguf")
     ids = transformers.AutoTokenizer.from_pretrained(llama_directory)(TEXT)["input_ids"]
     assert gguf.ids(TEXT) == ids
@@ -108,7 +108,7 @@ def test_convert_llama_gives_the_token_ids_and_logits_of_transformers(llama_dire
 def test_convert_family_gives_the_logits_of_transformers(family, tmp_path, open_gguf):
     model = random_model(FAMILIES[family](), scale=0.05)
     save(model, tmp_path)
-    convert_model(tmp_path, tmp_path / "m.gguf", "F32", "tiny")
+    convert_model(tmp_path, tmp_path / "m.gguf", FloatType.F32, "tiny")
     gguf = open_gguf(tmp_path / "m.gguf")
     ids = gguf.ids(TEXT)
     assert len(ids) > 64
@@ -116,7 +116,7 @@ def test_convert_family_gives_the_logits_of_transformers(family, tmp_path, open_
 
 
 def test_convert_chat_template_renders_to_the_ids_of_transformers(llama_directory, tmp_path, open_gguf):
-    convert_model(llama_directory, tmp_path / "m.gguf", "F16", "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
     tokenizer = transformers.AutoTokenizer.from_pretrained(llama_directory)
     messages = [{"role": "user", "content": "Is it 3:45?"}]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -129,12 +129,12 @@ def test_convert_chat_template_renders_to_the_ids_of_transformers(llama_director
 
 def test_convert_special_token_in_user_text_stays_text(llama_directory, tmp_path, open_gguf):
     """A user who types `<|end|>` does not end the turn."""
-    convert_model(llama_directory, tmp_path / "m.gguf", "F16", "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
     assert 2 not in open_gguf(tmp_path / "m.gguf").ids("stop <|end|> here", special=False)
 
 
 def test_convert_records_model_id_and_digest_and_special_tokens(llama_directory, tmp_path):
-    convert_model(llama_directory, tmp_path / "m.gguf", "F16", "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
     fields = {name: field.contents() for name, field in GGUFReader(tmp_path / "m.gguf").fields.items()}
     assert fields["loragen.edge_model.id"] == "nano-edge"
     assert fields["loragen.edge_model.digest"] == model_digest(llama_directory)
@@ -147,7 +147,7 @@ def test_convert_records_model_id_and_digest_and_special_tokens(llama_directory,
 def test_convert_bfloat16_checkpoint_is_exact_in_a_bfloat16_base(tmp_path):
     model = random_model(llama_config()).to(torch.bfloat16)
     save(model, tmp_path)
-    convert_model(tmp_path, tmp_path / "m.gguf", "BF16", "tiny")
+    convert_model(tmp_path, tmp_path / "m.gguf", FloatType.BF16, "tiny")
     stored = {t.name: t for t in GGUFReader(tmp_path / "m.gguf").tensors}
     expected = model.state_dict()["model.layers.1.mlp.down_proj.weight"].view(torch.uint16).numpy()
     found = np.asarray(stored["blk.1.ffn_down.weight"].data).view(np.uint16).reshape(expected.shape)
@@ -157,7 +157,7 @@ def test_convert_bfloat16_checkpoint_is_exact_in_a_bfloat16_base(tmp_path):
 def test_convert_float32_checkpoint_rounds_to_the_nearest_bfloat16(tmp_path):
     model = random_model(llama_config())
     save(model, tmp_path)
-    convert_model(tmp_path, tmp_path / "m.gguf", "BF16", "tiny")
+    convert_model(tmp_path, tmp_path / "m.gguf", FloatType.BF16, "tiny")
     stored = {t.name: t for t in GGUFReader(tmp_path / "m.gguf").tensors}
     expected = model.state_dict()["model.layers.0.mlp.up_proj.weight"].to(torch.bfloat16).view(torch.uint16).numpy()
     found = np.asarray(stored["blk.0.ffn_up.weight"].data).view(np.uint16).reshape(expected.shape)
@@ -170,8 +170,8 @@ def test_convert_sharded_checkpoint_equals_a_single_file(llama_directory, tmp_pa
     assert len(list(sharded.glob("*.safetensors"))) > 1
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(llama_directory / name, sharded)
-    convert_model(llama_directory, tmp_path / "one.gguf", "F16", "tiny")
-    convert_model(sharded, tmp_path / "many.gguf", "F16", "tiny")
+    convert_model(llama_directory, tmp_path / "one.gguf", FloatType.F16, "tiny")
+    convert_model(sharded, tmp_path / "many.gguf", FloatType.F16, "tiny")
     one, many = (GGUFReader(tmp_path / name).tensors for name in ("one.gguf", "many.gguf"))
     assert all(np.array_equal(a.data, b.data) for a, b in zip(one, many, strict=True))
 
@@ -201,7 +201,7 @@ def test_convert_configuration_that_llama_cpp_would_run_differently_is_refused(
     shutil.copytree(llama_directory, tmp_path / "hf")
     edit_config(tmp_path / "hf", **changes)
     with pytest.raises(ConversionError, match=message):
-        convert_model(tmp_path / "hf", tmp_path / "m.gguf", "F16", "tiny")
+        convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")
     assert not list(tmp_path.glob("m.gguf*"))
 
 
@@ -218,7 +218,7 @@ def test_convert_family_setting_without_counterpart_is_refused(kind, changes, me
     save(random_model(FAMILIES[kind]()), tmp_path)
     edit_config(tmp_path, **changes)
     with pytest.raises(ConversionError, match=message):
-        convert_model(tmp_path, tmp_path / "m.gguf", "F16", "tiny")
+        convert_model(tmp_path, tmp_path / "m.gguf", FloatType.F16, "tiny")
 
 
 def test_convert_weight_beyond_float16_is_refused_and_leaves_no_file(llama_directory, tmp_path):
@@ -227,7 +227,7 @@ def test_convert_weight_beyond_float16_is_refused_and_leaves_no_file(llama_direc
     weights["model.layers.1.mlp.up_proj.weight"][3, 4] = 1e6
     save_file(weights, tmp_path / "hf" / "model.safetensors")
     with pytest.raises(ConversionError, match=r"blk\.1\.ffn_up"):
-        convert_model(tmp_path / "hf", tmp_path / "m.gguf", "F16", "tiny")
+        convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")
     assert not list(tmp_path.glob("m.gguf*"))
 
 
@@ -237,7 +237,7 @@ def test_convert_truncated_weights_are_refused(length, llama_directory, tmp_path
     path = tmp_path / "hf" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ConversionError, match=r"model\.safetensors|truncated"):
-        convert_model(tmp_path / "hf", tmp_path / "m.gguf", "F16", "tiny")
+        convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -245,4 +245,4 @@ def test_convert_directory_without_a_file_is_refused(name, llama_directory, tmp_
     shutil.copytree(llama_directory, tmp_path / "hf")
     (tmp_path / "hf" / name).unlink()
     with pytest.raises(ConversionError, match=name.partition(".")[2]):
-        convert_model(tmp_path / "hf", tmp_path / "m.gguf", "F16", "tiny")
+        convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")

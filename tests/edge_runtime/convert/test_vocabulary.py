@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import sentencepiece
+from gguf import Keys
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
 from cloud_service.generator.chat_format import answer_ids, question_ids
-from edge_runtime.convert import convert_model
+from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.convert.vocabulary import load_vocabulary
 from edge_runtime.errors import ConversionError
 from tests.edge_runtime.tiny_models import (
@@ -76,7 +77,7 @@ def open_converted(weights, tmp_path, open_gguf):
     def convert():
         for path in weights.iterdir():
             shutil.copy(path, tmp_path)
-        convert_model(tmp_path, tmp_path / "m.gguf", "F16", "tiny")
+        convert_model(tmp_path, tmp_path / "m.gguf", FloatType.F16, "tiny")
         return open_gguf(tmp_path / "m.gguf")
 
     return convert
@@ -111,7 +112,7 @@ def test_second_end_of_generation_becomes_the_end_of_turn(tmp_path):
     save_tokenizer(byte_level_tokenizer(), tmp_path)
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 4]}))
     special = load_vocabulary(tmp_path, {}, VOCABULARY).special
-    assert (special["eos"], special["eot"]) == (2, 4)
+    assert (special[Keys.Tokenizer.EOS_ID], special[Keys.Tokenizer.EOT_ID]) == (2, 4)
 
 
 def test_chat_template_may_stand_in_a_file_of_its_own(tmp_path):

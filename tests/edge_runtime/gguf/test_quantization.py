@@ -9,7 +9,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
 from edge_runtime.errors import MergeError
 from edge_runtime.gguf.header import TensorInfo
-from edge_runtime.gguf.quantization import QUANTIZATIONS, Codec, fitting_type, storage_type
+from edge_runtime.gguf.quantization import Codec, Quantization, fitting_type, storage_type
 
 ROWS = np.random.default_rng(0).standard_normal((6, 512)).astype(np.float32)
 # Largest mean error of Gaussian weights, in standard deviations.
@@ -74,12 +74,12 @@ def info(name: str, *shape: int, dtype: str = "F16") -> TensorInfo:
     ],
 )
 def test_tensor_is_stored_as_requested_or_in_the_next_type_that_fits(tensor, requested, expected):
-    assert storage_type(tensor, QUANTIZATIONS[requested]).name == expected
+    assert storage_type(tensor, Quantization(requested)).name == expected
 
 
 def test_fitting_type_of_any_row_divides_it():
     for columns in range(1, 600):
-        for quantization in QUANTIZATIONS.values():
+        for quantization in Quantization:
             assert columns % GGML_QUANT_SIZES[fitting_type(columns, quantization.matrices)][0] == 0
 
 

@@ -11,6 +11,7 @@ import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
@@ -187,7 +188,7 @@ def test_adapter_and_merge_give_the_same_logits(
 ) -> None:
     """Run-time LoRA and a merge at the base GGUF's precision differ by the rounding of float16."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
-    merge(tiny_base, bundle, tmp_path / "merged.gguf", "F16")
+    merge(tiny_base, bundle, tmp_path / "merged.gguf", Quantization.F16)
     tokens: list[int] = []
     found = []
     for model, lora in ((tiny_base, adapter), (tmp_path / "merged.gguf", None), (tiny_base, None)):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import StateError
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.state import (
     MAX_STATE_BYTES,
     DeviceState,
@@ -30,7 +31,9 @@ STATE = DeviceState(
     channel_version=3,
     entries={
         "router": Entry(
-            Installed("b" * 64, "merged", 120, 1_700_000_000, MergeSummary("Q4_K", "requested", 0.5, 0.98, 0.99)),
+            Installed(
+                "b" * 64, "merged", 120, 1_700_000_000, MergeSummary(Quantization.Q4_K, "requested", 0.5, 0.98, 0.99)
+            ),
             previous=Installed("c" * 64, "adapter", 120, 1_600_000_000, message="kept", merge_refused=True),
             held="d" * 64,
         )
@@ -65,7 +68,7 @@ def changed(path: str, value: object) -> bytes:
         ("state/entries/router/held", ""),
         ("state/entries/router/active/state", "running"),
         ("state/entries/router/active/prompt_tokens", "120"),
-        ("state/entries/router/active/merge/type_name", "../../x"),
+        ("state/entries/router/active/merge/quantization", "../../x"),
         ("state/entries/..", {"active": None}),
         ("state/failures/other/permanent", 1),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import ConfigurationError
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import quantize_base
 from loragen.contract.channel import Specialization
 from tests.edge_runtime.conftest import TINY_SHAPE
@@ -200,7 +201,7 @@ async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
 ) -> None:
     """A small delta on a base GGUF of four bits: it is not merged, once after each start, and says why."""
     quantized = tmp_path / "quantized.gguf"
-    quantize_base(tiny_base, quantized, "Q4_0")
+    quantize_base(tiny_base, quantized, Quantization.Q4_0)
     (tmp_path / "cloud").mkdir()
     cloud = FakeCloud(tmp_path / "cloud", TINY_SHAPE, tiny_digest, scale=0.004)
     try:
