@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -73,7 +74,10 @@ def _settings(settings: type[ServiceSettings]) -> Iterator[str]:
             # A default is published here: it is no secret, even where a value may be.
             value = default.get_secret_value() if isinstance(default, SecretStr) else to_jsonable_python(default)
             shown = f"`{value if isinstance(value, str) else json.dumps(value)}`"
-        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        kind = field.annotation
+        choices: Sequence[object] = get_args(kind) if get_origin(kind) is Literal else ()
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            choices = [each.value for each in kind]
         meaning = (field.description or "") + _one_of(choices)
         yield f"| `{(prefix + name).upper()}` | {_cell(shown)} | {_cell(meaning)} |"
 
