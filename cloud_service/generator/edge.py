@@ -1,7 +1,7 @@
 """The edge model in torch: a frozen Hugging Face causal LM, and LoRAs that act on it without being merged.
 
-Llama, Qwen2, Qwen3, Gemma 2 and Gemma 3 share the feed-forward layout that the paper adapts: gate, up and down
-projections without bias in every decoder layer. Models with another layout are refused.
+The families of `loragen.contract.edge_families` share the feed-forward layout that the paper adapts: gate, up and down
+projections without bias. Models with another layout are refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from cloud_service.generator.errors import UnsupportedModelError
+from loragen.contract.edge_families import EDGE_FAMILIES
 from loragen.contract.lora import EdgeShape, Lora
-
-SUPPORTED_EDGE_TYPES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 
 Factors = Mapping[tuple[int, str], tuple[Tensor, Tensor]]
 """By (layer, projection): A (tasks, rank, in) and B (tasks, out, rank), with the scale alpha/rank already in B."""
@@ -24,12 +23,12 @@ def edge_shape(config: PretrainedConfig) -> EdgeShape:
     """The shape of an edge model.
 
     Raises:
-        UnsupportedModelError: The family is not one of `SUPPORTED_EDGE_TYPES`.
+        UnsupportedModelError: The family is not one of `EDGE_FAMILIES`.
     """
     text = config.get_text_config()
-    if text.model_type not in SUPPORTED_EDGE_TYPES:
+    if text.model_type not in EDGE_FAMILIES:
         raise UnsupportedModelError(
-            f"edge model is of type {text.model_type!r}, expected one of {', '.join(SUPPORTED_EDGE_TYPES)}"
+            f"edge model is of type {text.model_type!r}, expected one of {', '.join(EDGE_FAMILIES)}"
         )
     return EdgeShape(text.num_hidden_layers, text.hidden_size, text.intermediate_size)
 

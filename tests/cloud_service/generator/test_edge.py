@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cloud_service.generator import UnsupportedModelError
 from cloud_service.generator.edge import UnmergedLora, edge_shape, lora_factors
+from loragen.contract.edge_families import EDGE_FAMILIES
 from loragen.contract.lora import EdgeShape, Lora
-from tests.cloud_service.generator.tiny import EDGE_FAMILIES, VOCABULARY, merge_lora, random_model
+from tests.cloud_service.generator.tiny import VOCABULARY, merge_lora, random_model
 
 IDS = torch.randint(0, VOCABULARY, (6, 12), generator=torch.Generator().manual_seed(0))
 TASKS = 3  # of two rows each

@@ -1,17 +1,18 @@
 """What is trained is what is merged: the bank in torch against the contract's assembly of the stored bank."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
-from cloud_service.generator.config import Gating, Mix
+from cloud_service.generator.config import Gating
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.router import gate
 from loragen.contract.assembly import assemble
-from loragen.contract.bank import Bank
+from loragen.contract.bank import Bank, Mix
 from loragen.contract.lora import EdgeShape
 from tests.cloud_service.generator.tiny import generator_config, random_generator, random_model
 
@@ -21,7 +22,7 @@ REFERENCE = ModelReference("test/edge", "0" * 64)
 
 @pytest.mark.parametrize("gating", ["topk_softmax", "dense"])
 @pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", get_args(Mix))
 def test_assembled_lora_is_the_mixture_of_training(tmp_path: Path, mix: Mix, groups: int, gating: Gating) -> None:
     """Factors for `parameters` and products for `deltas` agree within the rounding of float16, scale included."""
     config = generator_config(mix=mix, groups=groups, gating=gating)

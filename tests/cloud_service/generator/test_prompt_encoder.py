@@ -6,12 +6,13 @@ from torch import Tensor
 
 from cloud_service.generator import CheckpointError, UnsupportedModelError
 from cloud_service.generator.prompt_encoder import CASE_STRIDE, PromptEncoder, encode_prompts, pad_right
+from loragen.contract.edge_families import EDGE_FAMILIES
 from tests.cloud_service.generator.tiny import encoder_tokenizer, generator_config, random_model, tokenizer
 
 LAYERS = 3
 PROMPTS = [[5, 6, 7], [9] * 20, [11, 12, 13, 14, 15, 16, 17], []]
 ENCODERS = ("bert", "roberta", "distilbert")
-ADAPTABLE = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "opt", *ENCODERS)
+ADAPTABLE = (*EDGE_FAMILIES, "opt", *ENCODERS)
 WHOLE = ("gpt2", "gpt_neox", "modernbert")
 FAMILIES = [(family, rank) for family in ADAPTABLE for rank in (0, 2)] + [(family, 0) for family in WHOLE]
 

@@ -16,7 +16,6 @@ from loragen.contract.digest import model_digest
 from loragen.contract.lora import Lora
 
 VOCABULARY = 320
-EDGE_FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text")
 
 _SIZE = {
     "vocab_size": VOCABULARY,

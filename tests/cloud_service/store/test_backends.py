@@ -1,6 +1,5 @@
 """The store's URL: which adapter it names, and which URLs are refused."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ async def test_path_of_a_file_is_relative_with_three_slashes_and_absolute_with_f
     monkeypatch.chdir(tmp_path)
     path = "folder/a b?c#d%20.sqlite3" if relative else str(tmp_path / "folder" / "a b?c#d%20.sqlite3")
     await open_store(f"sqlite:///{path}", **OPTIONS).aclose()
-    assert os.listdir(tmp_path / "folder") == ["a b?c#d%20.sqlite3"]
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a b?c#d%20.sqlite3"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from loragen.contract.lora import EdgeShape
 from loragen.contract.names import bank_name
 from loragen.contract.recipe import Recipe, encode_recipe, gates_digest, parse_recipe
 
-MIXES: tuple[Mix, ...] = ("parameters", "deltas")
+MIXES: tuple[Mix, ...] = get_args(Mix)
 
 
 def test_golden_files_are_what_the_plain_reference_makes(golden: Path, reference: ModuleType) -> None:
