@@ -1,7 +1,7 @@
 """The catalog: which generators are loaded, and which of them answers a request.
 
-Rules: the first is the default; a request may name a generator, an edge model, both or neither. Loading belongs to
-`bootstrap`, running to `runner`.
+A request may name a generator, an edge model, both or neither; without either, the first generator answers.
+`bootstrap` loads generators, `runner` runs them.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from loragen.contract.bank import Bank
 
 @dataclass(frozen=True, slots=True)
 class ServedGenerator:
-    """A generator in service: what it is, its experts, the queue in front of it, and who probes its edge model."""
+    """A generator in service: its description, its experts, its queue, and the prober of its edge model."""
 
     info: GeneratorInfo
     bank: Bank
@@ -75,11 +75,11 @@ class Catalog:
         raise NotFoundError(f"no generator {generator_id!r} is loaded", f"loaded: {self._ids()}")
 
     def select(self, generator_id: str | None, edge_model_id: str | None) -> ServedGenerator:
-        """The generator that a request means.
+        """The generator that answers a request; None leaves the choice open.
 
         Raises:
             UnknownGeneratorError: No generator of this name.
-            UnknownEdgeModelError: No generator that the request leaves open serves this edge model.
+            UnknownEdgeModelError: None of the possible generators serves this edge model.
         """
         named = [served for served in self._generators if generator_id in (None, served.info.id)]
         if not named:
@@ -91,7 +91,7 @@ class Catalog:
         return fitting[0]
 
     def find_bank(self, digest: str) -> Bank | None:
-        """The bank of this digest, when one of the generators has it."""
+        """The bank with this digest; None when no generator has it."""
         return next((served.bank for served in self._generators if served.bank.digest == digest), None)
 
     def _ids(self) -> str:

@@ -1,10 +1,10 @@
-"""The use cases around channels: publish, withdraw, read, watch, and what devices say they run.
+"""Channels: publish to them, withdraw from them, read and watch them, and collect the reports of their devices.
 
-Rules: a channel's version grows by one with every change and with nothing else; a change is a compare-and-swap of the
-whole document, repeated when another writer was faster, so that concurrent publishers lose nothing; a published recipe
-is kept for ever.
+Every change of a channel raises its version by one; nothing else does. A change is a compare-and-swap of the whole
+document, repeated when another writer was faster, so concurrent publishers lose nothing. The recipe of a published
+bundle is pinned: the store holds it for ever.
 
-What a channel's document looks like belongs to `loragen.contract.channel`, telling its listeners to `watching`.
+`loragen.contract.channel` defines the document, `watching` wakes those who watch it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME, verify_device_name, verify_name
 
 _MAX_ATTEMPTS = 20
-"""Writers of this process take turns, so that only writers of other replicas can win against us."""
+"""Writers of this process take turns, so only writers of other replicas can be faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class PublishedChannel:
 
 
 class ChannelService:
-    """Publishes to channels and tells who follows them.
+    """Publishes to channels, and wakes the devices that watch them.
 
     Args:
         store: Where channels live.
@@ -63,7 +63,7 @@ class ChannelService:
         """A channel as it is now.
 
         Raises:
-            InvalidRequestError: The name is none.
+            InvalidRequestError: The name is not valid.
             NotFoundError: Nothing was ever published there.
             StoreUnavailableError: The store does not answer.
         """
@@ -76,7 +76,7 @@ class ChannelService:
     async def publish(
         self, channel: str, name: str, bundle_id: str, *, expected_digest: str | None = None
     ) -> PublishedChannel:
-        """Let `name` mean this bundle in the channel, which is made if need be. Publishing twice changes nothing.
+        """Let `name` mean this bundle in the channel, which is created if necessary. Publishing twice changes nothing.
 
         Args:
             channel: Name of the channel.
@@ -85,17 +85,17 @@ class ChannelService:
             expected_digest: The document that the caller saw; None publishes over anything.
 
         Raises:
-            InvalidRequestError: A name is none or is taken by the edge model itself, or the channel is full.
+            InvalidRequestError: A name is not valid or belongs to the base model, or the channel is full.
             NotFoundError: The bundle is not known.
-            PreconditionError: The channel is not the one that the caller saw.
-            ConflictError: Other writers kept winning.
+            PreconditionError: The channel has changed since the caller saw it.
+            ConflictError: Other writers were always faster.
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
         _verify(name)
         lora = await self._store.load_lora(bundle_id)
         specialization = None if lora is None else _specialization(name, lora)
-        if specialization is None or not await self._store.keep(bundle_id):
+        if specialization is None or not await self._store.pin(bundle_id):
             raise NotFoundError(f"no bundle {bundle_id}", "generate it, then publish it", code="bundle_not_found")
 
         def put(entries: dict[str, Specialization]) -> None:
@@ -107,7 +107,7 @@ class ChannelService:
         """Take a name out of the channel; devices go back to their base model.
 
         Raises:
-            InvalidRequestError: A name is none.
+            InvalidRequestError: A name is not valid.
             NotFoundError: The channel does not exist, or has no such name.
             PreconditionError, ConflictError, StoreUnavailableError: As for `publish`.
         """
@@ -121,10 +121,10 @@ class ChannelService:
         return await self._change(channel, remove, expected_digest)
 
     def watch(self, channel: str, known_version: int) -> AsyncIterator[int]:
-        """Versions of a channel, whenever it is another than the last one known.
+        """Versions of a channel: the current one unless it is `known_version`, then each new one.
 
         Raises:
-            InvalidRequestError: The name is none.
+            InvalidRequestError: The name is not valid.
             OverloadedError: Too many watches are open.
         """
         _verify(channel)
@@ -136,10 +136,10 @@ class ChannelService:
         return self._watch.listeners
 
     async def report(self, channel: str, device_id: str, report: bytes) -> None:
-        """Remember what a device says of itself.
+        """Store the report of a device.
 
         Raises:
-            InvalidRequestError: The channel or the device has no proper name.
+            InvalidRequestError: The name of the channel or of the device is not valid.
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
@@ -150,14 +150,14 @@ class ChannelService:
         """The last reports of the devices that follow a channel, the most recent first.
 
         Raises:
-            InvalidRequestError: The name is none.
+            InvalidRequestError: The name is not valid.
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
         return await self._store.load_devices(channel, MAX_DEVICES_LISTED)
 
     def drain(self) -> None:
-        """End all watches, so that they do not hold up the shutdown."""
+        """End all watches, so that they do not delay the shutdown."""
         self._watch.drain()
 
     async def _change(
@@ -190,7 +190,7 @@ def verify_not_reserved(name: str, edge_model_id: str, field: str = "name") -> N
     """Return when a specialization for this edge model may have this name.
 
     Raises:
-        InvalidRequestError: Devices serve the model itself under it.
+        InvalidRequestError: Devices serve the base model under this name.
     """
     if name in (BASE_NAME, edge_model_id):
         raise InvalidRequestError(

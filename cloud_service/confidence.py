@@ -1,7 +1,7 @@
-"""Rules: what a client is told of how well its task description was understood, and when `strict` refuses it.
+"""Rules of confidence: which warnings an answer carries, and when a strict request is refused.
 
-The score comes from the generator (`cloud_service.generation.Confidence`); contradictions between examples are found
-here, because they are a fact and not a likelihood. Nothing here reads a clock or a store; messages never quote content.
+The generator estimates the confidence (`cloud_service.generation.Confidence`). Contradictions between examples are a
+fact and no estimate, so they are found here. Messages never quote what a client wrote.
 """
 
 import json
@@ -14,7 +14,8 @@ from cloud_service.task import TaskDescription
 from loragen.contract.digest import canonical_json
 
 LOW_CONFIDENCE = 0.5
-"""Calibration weighs real and unreal descriptions alike: below one half, the prompt looks more like the latter."""
+"""Calibration weighs task descriptions and texts that ask for nothing alike; below one half, a prompt is more like the
+latter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class TaskWarning:
 
 
 def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple[TaskWarning, ...]:
-    """What is to be said of a task."""
+    """The warnings for a task."""
     warnings = []
     if confidence is not None and confidence.score < LOW_CONFIDENCE:
         warnings.append(TaskWarning("low_confidence", "this does not read like a task that the generator can follow"))
@@ -40,8 +41,9 @@ def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple
             TaskWarning("far_from_training", "this is far from every description that the generator was trained on")
         )
     if numbers := _find_contradictions(task):
-        told = ", ".join(map(str, numbers))
-        warnings.append(TaskWarning("contradictory_examples", f"examples {told} repeat an input with another output"))
+        examples = ", ".join(map(str, numbers))
+        message = f"examples {examples} repeat an input with another output"
+        warnings.append(TaskWarning("contradictory_examples", message))
     return tuple(warnings)
 
 
@@ -49,29 +51,29 @@ def verify_confident(confidence: Confidence | None) -> None:
     """Return when a strict request may be answered.
 
     Raises:
-        LowConfidenceError: The score is low.
-        InvalidRequestError: The generator cannot tell.
+        LowConfidenceError: The confidence is low.
+        InvalidRequestError: The generator was not calibrated and cannot estimate it.
     """
     if confidence is None:
         raise InvalidRequestError(
-            "expected a generator that tells its confidence, found one that was not calibrated",
+            "expected a generator with a confidence, found one that was not calibrated",
             "leave out strict, or calibrate the generator: python -m training.fit.calibrate",
             code="generator_not_calibrated",
         )
     if confidence.score < LOW_CONFIDENCE:
         raise LowConfidenceError(
-            f"expected an confidence of at least {LOW_CONFIDENCE}, found {confidence.score:.2f}",
+            f"expected a confidence of at least {LOW_CONFIDENCE}, found {confidence.score:.2f}",
             "say what the input is and what to answer, add examples or tools, or leave out strict",
         )
 
 
 def encode_note(confidence: Confidence | None) -> bytes:
-    """What the store keeps of a request beside its LoRA."""
+    """The note that the store holds beside a request's LoRA."""
     return b"" if confidence is None else canonical_json(asdict(confidence))
 
 
 def parse_note(note: bytes) -> Confidence | None:
-    """The confidence noted; None where there is none, or where it cannot be read."""
+    """The confidence in a note; None when the note is empty or unreadable."""
     try:
         fields = json.loads(note)
         return Confidence(float(fields["score"]), bool(fields["is_familiar"]))
@@ -80,7 +82,7 @@ def parse_note(note: bytes) -> Confidence | None:
 
 
 def _find_contradictions(task: TaskDescription) -> list[int]:
-    """Numbers, from 1, of examples whose input another example answers otherwise."""
+    """Numbers, from 1, of the examples whose input has another output in another example."""
     numbers: dict[str, list[int]] = defaultdict(list)
     outputs: dict[str, set[str]] = defaultdict(set)
     for number, example in enumerate(task.normalized().examples, 1):

@@ -6,18 +6,18 @@
     │   ├── InvalidRequestError        a field is missing, malformed or over its limit
     │   │   ├── UnknownGeneratorError  no generator of this name is loaded
     │   │   ├── UnknownEdgeModelError  no loaded generator serves this edge model
-    │   │   ├── PromptTooLongError     the rendered prompt does not fit the cloud LM
-    │   │   └── LowConfidenceError     a strict request whose description the generator cannot follow
+    │   │   ├── PromptTooLongError     the rendered prompt does not fit the prompt encoder
+    │   │   └── LowConfidenceError     a strict request on which the generator has low confidence
     │   ├── MalformedBodyError         the body is not JSON, or not UTF-8
     │   ├── BodyTooLargeError          longer than the limit
     │   ├── BodyTimeoutError           the body did not arrive in time
     │   ├── MediaTypeError             a body of another content type
-    │   ├── NotAcceptableError         no representation that the client accepts
+    │   ├── NotAcceptableError         the client accepts none of the media types on offer
     │   ├── RangeError                 a range outside the artifact
     │   ├── MethodError                the resource does not know the method
     │   ├── NotFoundError              no such resource
     │   │   └── ArtifactGoneError      a bundle that was evicted, and whose bank is not loaded
-    │   ├── ConflictError              other writers kept winning
+    │   ├── ConflictError              other writers were always faster
     │   └── PreconditionError          the channel is not at the version the client named
     ├── UnavailableError               try again later
     │   ├── OverloadedError            the queue is full
@@ -28,9 +28,8 @@
     ├── IntegrityError                 stored bytes are not those of their id
     └── RemoteError                    a command's own request to a service failed
 
-`loragen.contract.errors.ContractError` is translated where it arises, because only the caller knows whose fault it is.
-Codes are part of the interface; messages are not. Which status an error becomes is decided by `http.status` and
-`grpc.status`.
+`loragen.contract.errors.ContractError` is translated where it is caught: only the caller knows whose fault it is.
+Codes are part of the interface; messages are not. `http.status` and `grpc.status` decide which status an error becomes.
 """
 
 
@@ -83,10 +82,10 @@ class UnknownEdgeModelError(InvalidRequestError):
 
 
 class PromptTooLongError(InvalidRequestError):
-    """The rendered prompt is longer than the cloud LM reads.
+    """The rendered prompt does not fit the prompt encoder.
 
     Attributes:
-        tokens: Length of the prompt in tokens of the cloud LM; of its beginning, when it was not counted to the end.
+        tokens: Length of the prompt in tokens of the prompt encoder, or of its beginning, if only that was counted.
         limit: Longest prompt of the generator.
     """
 
@@ -102,7 +101,7 @@ class PromptTooLongError(InvalidRequestError):
 
 
 class LowConfidenceError(InvalidRequestError):
-    """A strict request whose description the generator most likely cannot follow."""
+    """A strict request on which the generator has low confidence."""
 
     code = "low_confidence"
 
@@ -126,13 +125,13 @@ class BodyTimeoutError(RequestError):
 
 
 class MediaTypeError(RequestError):
-    """The body has a content type that this service does not read."""
+    """The body has a content type that this service does not accept."""
 
     code = "unsupported_media_type"
 
 
 class NotAcceptableError(RequestError):
-    """None of the representations on offer is one the client accepts."""
+    """The client accepts none of the media types on offer."""
 
     code = "not_acceptable"
 
@@ -152,10 +151,10 @@ class RangeError(RequestError):
 
 
 class MethodError(RequestError):
-    """The resource exists and does not know the method.
+    """The resource exists, but not for this method.
 
     Attributes:
-        allowed: The methods it knows, as in the header `Allow`.
+        allowed: The methods it has, as in the header `Allow`.
     """
 
     code = "method_not_allowed"
@@ -178,7 +177,7 @@ class ArtifactGoneError(NotFoundError):
 
 
 class ConflictError(RequestError):
-    """The change lost against other writers as often as it was tried."""
+    """Other writers were faster, each time that the change was tried."""
 
     code = "conflict"
 
@@ -210,7 +209,7 @@ class OverloadedError(UnavailableError):
 
 
 class DrainingError(UnavailableError):
-    """The process finishes what it has and takes nothing new."""
+    """The process is shutting down: it finishes accepted requests and takes no new ones."""
 
     code = "draining"
 
@@ -240,10 +239,10 @@ class IntegrityError(CloudError):
 
 
 class RemoteError(CloudError):
-    """A command asked a service, and got no answer or a refusal.
+    """A command's request to a service got no answer, or was refused.
 
     Attributes:
-        retry_after_seconds: When the service wants to be asked again; None when asking again will not help.
+        retry_after_seconds: How long the service asks to wait; None when another try cannot help.
     """
 
     code = "remote"

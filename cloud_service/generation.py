@@ -1,7 +1,6 @@
-"""Values and the port between the service and whatever turns a prompt into gates.
+"""The port between the service and a generator, which turns prompts into gates, and the values that pass through it.
 
-The real implementation is `cloud_service.generator` (torch); tests bring their own. Nothing here knows of torch, HTTP
-or stores.
+`cloud_service.generator` implements it with torch; tests have a fake of their own.
 """
 
 from collections.abc import Sequence
@@ -18,13 +17,13 @@ from loragen.contract.lora import Lora
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInfo:
-    """What identifies a generator and bounds its requests.
+    """The identity, shape and limits of a generator.
 
     Attributes:
         id: Name chosen at training.
         digest: sha256 over `generator.json`, which lists the digest of every other file of the checkpoint.
         layers: Edge layers L.
-        groups: Groups of blocks G that have gates of their own, 1 or 3.
+        groups: Groups G of projections that have gates of their own, 1 or 3.
         experts: Experts n in each layer.
         rank: LoRA rank of one expert.
         max_prompt_tokens: Longest rendered prompt, in tokens of the cloud model.
@@ -48,11 +47,11 @@ class GeneratorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What a calibrated generator says of a prompt.
+    """A calibrated generator's confidence in its LoRA for a prompt.
 
     Attributes:
-        score: How likely it is that the prompt is a description that the generator can follow, in [0, 1].
-        is_familiar: Whether it is as near to the descriptions of training as nearly all of those are to each other.
+        score: The probability, in [0, 1], that the prompt is a description that the generator can follow.
+        is_familiar: Whether the prompt is near the descriptions of training: as near as nearly all of those are.
 
     Raises:
         ValueError: The score is not in [0, 1].
@@ -63,7 +62,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise ValueError(f"expected an confidence in [0, 1], found {self.score}")
+            raise ValueError(f"expected a confidence in [0, 1], found {self.score}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Generation:
 
     Attributes:
         gates: (layers, groups, experts) float32.
-        prompt_tokens: Length of the prompt in tokens of the *edge* model: what the device saves on each call.
+        prompt_tokens: Length of the prompt in tokens of the *edge* model, which a device saves on each call.
         confidence: None when the generator was not calibrated.
     """
 
@@ -83,7 +82,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ProbeScores:
-    """How the edge model did on given inputs.
+    """The edge model's scores on given inputs.
 
     Attributes:
         exact_match: Share of the inputs that greedy decoding answers exactly, in [0, 1].
@@ -103,11 +102,11 @@ class EdgeProbe(Protocol):
         ...
 
     def count_tokens(self, example: Example) -> int:
-        """Length of an input with its answer, as the edge model reads them."""
+        """Length of an input with its answer, in tokens of the edge model."""
         ...
 
     def score(self, examples: Sequence[Example], lora: Lora | None) -> ProbeScores:
-        """Scores on at least one input, without the task description; under a LoRA, or as the base model is."""
+        """Scores on at least one input, without the task description: with a LoRA, or with None of the base model."""
         ...
 
 
@@ -129,5 +128,5 @@ class LoadedGenerator(Protocol):
         ...
 
     def load_probe(self) -> EdgeProbe:
-        """Loads the weights of the edge model, which generating does not need. Takes seconds and memory."""
+        """Loads the weights of the edge model, which generation does not need. Takes seconds and memory."""
         ...

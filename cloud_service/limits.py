@@ -1,7 +1,7 @@
 """Named limits of requests, shown in the OpenAPI schema and checked before a request reaches the service.
 
-They bound what one client can make the service hold; what the cloud LM can read is bounded by its generator, in tokens.
-Limits of the formats are in `loragen.contract.limits`; sizes of queues and caches are settings (`config`).
+They bound the memory that one client can occupy. The length of a prompt in tokens is bounded by its generator, the
+formats by `loragen.contract.limits`; sizes of queues and caches are settings (`config`).
 """
 
 MAX_BODY_BYTES = 1024 * 1024

@@ -1,8 +1,8 @@
-"""The prober: one thread in front of one edge model, which gives a bundle evidence on a client's own inputs.
+"""The prober: shows what a bundle changes on a client's own inputs, by running the edge model without it and with it.
 
-Rules it keeps: the weights are loaded for the first probe and stay; the model is called from its own thread and never
-from the event loop, nor from the generator's; only so many probes wait, and every wait has a deadline. What it finds
-concerns one request and is stored nowhere.
+The weights of the edge model are loaded for the first probe and stay in memory. The model runs on a thread of its own,
+neither on the event loop nor on the generator's thread. The number of waiting probes is bounded, and every wait has a
+deadline. Results belong to one request and are stored nowhere.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ class Prober:
     """Probes one edge model.
 
     Args:
-        load: Loads it.
+        load: Loads the edge model.
         max_waiting: Most probes that wait or run.
-        timeout_seconds: Longest time for one probe; the first loads the weights, too.
+        timeout_seconds: Longest time for one probe; that of the first includes loading the weights.
     """
 
     def __init__(self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float) -> None:
@@ -48,10 +48,10 @@ class Prober:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
 
     async def compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
-        """Scores on at least one input and answer, without a bundle and under it.
+        """Scores on at least one input and answer, without a bundle and with it.
 
         Raises:
-            InvalidRequestError: An input with its answer is longer than the edge model reads.
+            InvalidRequestError: An input with its answer is too long for the edge model.
             OverloadedError: Too many probes wait.
             DeadlineError: Not ready in time.
             GenerationError: The edge model cannot be loaded, or failed.
@@ -72,7 +72,7 @@ class Prober:
             ) from None
 
     def close(self) -> None:
-        """Drop what waits; what runs ends by itself."""
+        """Drop waiting probes; a running one ends by itself."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:

@@ -1,12 +1,14 @@
 """The runner: one bounded queue and one thread in front of a generator.
 
-Rules it keeps: the model is called from its own thread and never from the event loop; prompts that wait together run
-together, up to `max_batch`, after at most `max_delay_seconds`; a full queue refuses at once and says when to come back;
-every wait has a deadline; a prompt that makes the model fail, fails alone.
+Rules:
+- The model runs on a thread of its own, never on the event loop.
+- Prompts that wait together run together: up to `max_batch` of them, after at most `max_delay_seconds`.
+- A full queue refuses at once and says when to come back, and every wait has a deadline.
+- When a prompt makes the model fail, the others of its batch are not affected.
 
-A thread cannot be interrupted: a model that hangs makes its callers time out, and the process must be restarted. How
-long a batch has been running is told; `service` decides from when on that is hanging.
-Equal prompts are the concern of `flights`, what becomes of gates that of `service`.
+A thread cannot be interrupted. When a model hangs, its callers time out and the process must be restarted; the runner
+says how long the current batch has been running, and `service` decides when that is too long.
+`single_flight` takes care that equal prompts run once.
 """
 
 import asyncio
@@ -33,25 +35,30 @@ from loragen.web.logs import describe_crash
 _log = structlog.get_logger(__name__)
 
 _MAX_RETRY_AFTER_SECONDS = 60
-"""A client that is told to wait longer would rather ask elsewhere."""
-
+"""With a longer wait, a client had better ask another replica."""
 
 _FIRST_CHARS_PER_TOKEN = 8
-"""Of a prompt, so many characters for each token allowed are counted first; common text has 4 or 5."""
+"""The tokens of a long prompt's beginning are counted first: this many characters for each token of the limit.
+
+Common text has 4 or 5 characters a token.
+"""
 
 _CLEARLY_TOO_LONG = 2
-"""Times the limit. Where a prefix ends it may cut a word into more tokens than the word has."""
+"""A beginning with more than so many times the limit needs no further counting.
+
+Not 1, because cutting through a word can give more tokens than the whole word has.
+"""
 
 
 class RunnerEvents(Protocol):
-    """What runners tell whoever measures them; one may listen to several."""
+    """A hook for whoever measures runners; several runners may share one."""
 
     def queue_changed(self, change: int) -> None:
-        """This many prompts more wait now, or fewer."""
+        """The number of waiting prompts grew by this, or shrank if negative."""
         ...
 
     def batch_done(self, queue_seconds: Sequence[float], generate_seconds: float) -> None:
-        """A batch ran; one wait for each of its prompts."""
+        """A batch ran; `queue_seconds` has the wait of each of its prompts."""
         ...
 
     def rejected(self) -> None:
@@ -61,7 +68,7 @@ class RunnerEvents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """A generation and what it took."""
+    """A generation, and the seconds it took."""
 
     generation: Generation
     queue_seconds: float
@@ -76,14 +83,14 @@ class _Ticket:
 
 
 class Runner:
-    """Runs one generator; `start` it on the loop that will call it.
+    """Runs one generator; call `start` on the event loop that will use it.
 
     Args:
         generator: The generator.
         max_batch: Most prompts in one call.
-        max_delay_seconds: Longest wait of the first prompt of a batch for others.
+        max_delay_seconds: Longest time that the first prompt of a batch waits for others.
         max_queue: Most waiting prompts.
-        events: Who is told.
+        events: Called at each change.
     """
 
     def __init__(
@@ -101,7 +108,7 @@ class Runner:
         self._max_queue = max_queue
         self._events = events
         self._waiting: deque[_Ticket] = deque()
-        self._told_waiting = 0
+        self._reported_waiting = 0
         self._running: list[_Ticket] = []
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generator")
@@ -126,7 +133,7 @@ class Runner:
 
     @property
     def running_seconds(self) -> float:
-        """How long the batch under way has been running; 0 when there is none."""
+        """How long the current batch has been running; 0 when there is none."""
         return 0.0 if self._batch_began is None else asyncio.get_running_loop().time() - self._batch_began
 
     async def generate(self, prompt: str, timeout_seconds: float) -> Produced:
@@ -136,7 +143,7 @@ class Runner:
             OverloadedError: The queue is full.
             DrainingError: The runner is being closed.
             DeadlineError: Not ready within `timeout_seconds`.
-            PromptTooLongError: More tokens than the generator reads.
+            PromptTooLongError: The prompt has more tokens than the generator takes.
             GenerationError: The model failed on this prompt.
         """
         if self._closing:
@@ -165,7 +172,7 @@ class Runner:
                 self._queue_changed()
 
     async def close(self, timeout_seconds: float) -> int:
-        """Finish what was accepted, then stop; what is not ready in time fails with `DrainingError`.
+        """Finish accepted prompts, then stop; those not ready in time fail with `DrainingError`.
 
         Returns:
             How many requests were cut off.
@@ -228,7 +235,8 @@ class Runner:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _find_fault(self, prompt: str) -> CloudError | None:
-        # Counting all of a prompt of many times the limit would take longer than generating.
+        # Counting all tokens of a huge prompt takes longer than a generation. So its beginning is counted first, and twice
+        # as much each time that this does not decide.
         limit = self._generator.info.max_prompt_tokens
         counted_chars = min(_FIRST_CHARS_PER_TOKEN * limit, len(prompt))
         try:
@@ -248,7 +256,7 @@ class Runner:
         except Exception as e:
             if len(prompts) == 1:
                 return [self._failed(e)]
-            # One of them broke the batch; alone, it breaks nothing else.
+            # One of the prompts made the batch fail. Each runs alone now, so that only that one fails.
             return [outcome for prompt in prompts for outcome in self._attempt([prompt])]
 
     def _verified(self, prompts: list[str]) -> list[Generation]:
@@ -275,8 +283,8 @@ class Runner:
 
     def _queue_changed(self) -> None:
         self._changed.set()
-        change = len(self._waiting) - self._told_waiting
-        self._told_waiting += change
+        change = len(self._waiting) - self._reported_waiting
+        self._reported_waiting += change
         self._events.queue_changed(change)
 
     async def _next_change(self) -> None:

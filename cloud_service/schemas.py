@@ -1,8 +1,8 @@
-"""Schemas of requests and answers: the one validation of what clients send, over HTTP and gRPC alike.
+"""Schemas of requests and answers. Requests are checked here, over HTTP and gRPC alike.
 
-Rules: every length and count is bounded by `cloud_service.limits`, unknown fields are refused (a misspelled one would
-silently change the task), and tools follow the OpenAI schema, of which only names and descriptions are read.
-Which generators exist, and how long a prompt may be in tokens, is left to the service.
+Every length and count has a limit in `cloud_service.limits`. Unknown fields are refused, because a misspelled one would
+silently change the task. Tools follow the OpenAI schema; only their names and descriptions are used.
+The service checks which generators exist, and how long a prompt is in tokens.
 """
 
 from collections import Counter
@@ -24,11 +24,11 @@ from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PAT
 _MAX_MODEL_ID_CHARS = 200
 
 _MAX_FIELDS = 16
-"""More than any body has. Pydantic tells every key that it does not know, and a body has room for many."""
+"""More than any body has. Pydantic reports each unknown key, and a body can hold very many of them."""
 
 
 def _verify_unicode(text: str) -> str:
-    # JSON can spell half of a surrogate pair ("\ud800"), which no encoder takes.
+    # JSON can spell half of a surrogate pair ("\ud800"), which has no UTF-8.
     try:
         text.encode()
     except UnicodeEncodeError as e:
@@ -37,14 +37,14 @@ def _verify_unicode(text: str) -> str:
 
 
 def _verify_few(fields: Any, most: int) -> Any:
-    # Pydantic counts the keys of a dictionary only after it has read them all.
+    # Pydantic counts the keys of a dictionary only after it has validated all of them.
     if isinstance(fields, dict) and len(fields) > most:
         raise ValueError(f"Dictionary should have at most {most} items, found {len(fields)}")
     return fields
 
 
 def _verify_name(name: str) -> str:
-    # The pattern stands in the OpenAPI schema; one rule does not fit into it.
+    # The pattern is part of the OpenAPI schema; the rule against ".." does not fit into it.
     try:
         return verify_name(name)
     except ContractError as e:
@@ -119,12 +119,12 @@ class PublishBody(_Body):
 
 
 class GenerateLoraBody(_Body):
-    """A task description, and who shall answer it."""
+    """A task description, and what to do with its LoRA."""
 
     description: _Text = Field(
         default="",
         max_length=limits.MAX_DESCRIPTION_CHARS,
-        description="What the task is; may be empty when there are examples or tools.",
+        description="The task in words; may be empty when there are examples or tools.",
         examples=["Sort each support mail into billing, delivery or other."],
     )
     examples: list[ExampleBody] = Field(default=[], max_length=limits.MAX_EXAMPLES)
@@ -134,7 +134,8 @@ class GenerateLoraBody(_Body):
     generator: _Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     publish: PublishBody | None = None
     strict: bool = Field(
-        default=False, description="Refuse, with 422 `low_confidence`, what the generator most likely cannot follow."
+        default=False,
+        description="Refuse, with 422 `low_confidence`, a task that the generator most likely cannot follow.",
     )
     probe: list[ProbeBody] = Field(
         default=[],
@@ -169,13 +170,13 @@ class GenerateLoraBody(_Body):
 
 
 class PublishSpecializationBody(_Body):
-    """Which bundle a name shall mean."""
+    """The bundle that a name shall mean."""
 
     bundle_id: _Digest
 
 
 class RunningSpecialization(_Body):
-    """What a device says of one specialization."""
+    """The state of one specialization on a device."""
 
     name: _Name
     bundle_id: _Digest
@@ -184,7 +185,7 @@ class RunningSpecialization(_Body):
 
 
 class DeviceReport(_Body):
-    """What a device says of itself."""
+    """The report of a device."""
 
     device_id: _DeviceName
     channel: _Name
@@ -192,7 +193,7 @@ class DeviceReport(_Body):
     specializations: list[RunningSpecialization] = Field(default=[], max_length=MAX_SPECIALIZATIONS)
     runtime_version: _Text = Field(default="", max_length=100)
     edge_model_digest: str = Field(default="", pattern=r"^(?:[0-9a-f]{64})?$")
-    reported_at: str = Field(default="", max_length=40, description="When the cloud heard it, ISO 8601, UTC.")
+    reported_at: str = Field(default="", max_length=40, description="When the cloud received it, ISO 8601, UTC.")
 
 
 class DeviceList(BaseModel):
@@ -209,7 +210,7 @@ class Reference(BaseModel):
 
 
 class AnswerTimings(BaseModel):
-    """Where the time went, in milliseconds; the parts are 0 when nothing was generated for this answer."""
+    """Milliseconds that each part took; all but the total are 0 when nothing was generated for this answer."""
 
     queue_ms: float
     generate_ms: float
@@ -227,14 +228,14 @@ class Links(BaseModel):
 
 
 class WarningAnswer(BaseModel):
-    """Something to know of the task description."""
+    """A warning about the task description."""
 
     code: str = Field(description="`low_confidence`, `far_from_training` or `contradictory_examples`.")
     message: str
 
 
 class ProbeScoresAnswer(BaseModel):
-    """How the edge model did on the probe."""
+    """The edge model's scores on the probe."""
 
     exact_match: float = Field(description="Share of the inputs that greedy decoding answers exactly.")
     log_likelihood: float = Field(description="Natural logarithm of the probability of an answer; mean over inputs.")
@@ -246,7 +247,7 @@ class ProbeScoresAnswer(BaseModel):
 
 
 class ProbeAnswer(BaseModel):
-    """The edge model on the probe's inputs without the task description: as it is, and under the LoRA."""
+    """The edge model on the probe's inputs, without the task description: without the LoRA, and with it."""
 
     base: ProbeScoresAnswer
     specialized: ProbeScoresAnswer
@@ -258,7 +259,7 @@ class ProbeAnswer(BaseModel):
 
 
 class GenerateLoraAnswer(BaseModel):
-    """What became of a task description."""
+    """The LoRA for a task description."""
 
     id: str = Field(description="Bundle id: sha256 of its bytes.")
     bundle_bytes: int
@@ -273,7 +274,7 @@ class GenerateLoraAnswer(BaseModel):
     prompt_tokens: int = Field(description="Length of the prompt that the LoRA replaces, in tokens of the edge model.")
     tokens_saved_per_call: int
     confidence: float | None = Field(
-        description="How likely it is, in [0, 1], that the generator can follow the task; null when it cannot tell."
+        description="Probability that the generator can follow the task; null when it was not calibrated."
     )
     warnings: list[WarningAnswer]
     probe: ProbeAnswer | None = Field(default=None, exclude_if=lambda probe: probe is None)

@@ -1,10 +1,10 @@
-"""Single flight: of requests that ask for the same thing at the same time, one does the work and the others wait.
+"""Single flight: when several callers ask for the same thing at the same time, one does the work and the others wait.
 
-Within a process, equal calls share one task. Between replicas a lease in the store decides who works; the others look
-for the result. A lease is prolonged while its owner lives and ends soon after it died, so that another takes over. It
-saves work and nothing more: should two replicas work on the same thing, they make the same bytes.
+Within a process, equal calls share one task. Between replicas, a lease in the store decides who works; the others look
+for the result in the store. The owner renews its lease; if the owner dies, the lease ends soon and another replica
+takes over. Leases only save work: if two replicas do the same work, they make the same bytes.
 
-The work belongs to no single caller: one who leaves does not take it along.
+The work does not end when the caller who began it leaves.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _LAST_POLL_SECONDS = 0.2
 
 
 class SingleFlight(Generic[_T]):
-    """Calls under way in this process, by key."""
+    """The work in progress in this process, by key."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[_T]] = {}
@@ -35,11 +35,11 @@ class SingleFlight(Generic[_T]):
     async def join(
         self, key: str, work: Callable[[], Coroutine[Any, Any, _T]], timeout_seconds: float
     ) -> tuple[_T, bool]:
-        """The result of `work`, begun by this call or by an equal one, and whether this call began it.
+        """The result of `work`, which this call or an equal one began, and whether this call began it.
 
         Raises:
             DeadlineError: Not ready within `timeout_seconds`; the work goes on.
-            Exception: Whatever the work raised, to everyone who waited for it.
+            Exception: Whatever the work raised; every caller who waits gets it.
         """
         task = self._tasks.get(key)
         began = task is None
@@ -54,7 +54,7 @@ class SingleFlight(Generic[_T]):
             raise DeadlineError(f"no answer within {timeout_seconds:g} s", "the service may be overloaded") from None
 
     async def settle(self, timeout_seconds: float) -> None:
-        """Wait for what is under way, then cancel it."""
+        """Wait for the work in progress, then cancel what is left."""
         if tasks := set(self._tasks.values()):
             _, late = await asyncio.wait(tasks, timeout=timeout_seconds)
             for task in late:
@@ -64,11 +64,11 @@ class SingleFlight(Generic[_T]):
     def _landed(self, key: str, task: asyncio.Task[_T]) -> None:
         del self._tasks[key]
         if not task.cancelled():
-            task.exception()  # marks it as seen: everyone who waited may have left
+            task.exception()  # marks it as retrieved, because every caller may have left
 
 
 class Leases:
-    """Work that one replica does for all.
+    """Lets one replica work for all.
 
     Args:
         store: Where leases live.
@@ -82,9 +82,9 @@ class Leases:
     async def run(
         self, key: str, find: Callable[[], Awaitable[_T | None]], make: Callable[[], Awaitable[_T]]
     ) -> tuple[_T, bool]:
-        """The result that `find` sees, or that of `make` if this replica is the one to make it; and whether it was.
+        """The result that `find` finds, or that of `make` if this replica has the lease; and whether it was made here.
 
-        Waits as long as another replica holds the lease: callers bring their own deadline.
+        This waits as long as another replica has the lease, so callers need a deadline of their own.
         """
         owner = uuid.uuid4().hex
         pause = _FIRST_POLL_SECONDS
@@ -93,14 +93,14 @@ class Leases:
             pause = min(2 * pause, _LAST_POLL_SECONDS)
             if (found := await find()) is not None:
                 return found, False
-        async with self._held(key, owner):
-            # The owner before us may have finished between our last look and now.
+        async with self._lease(key, owner):
+            # The previous owner may have finished between our last `find` and now.
             if (found := await find()) is not None:
                 return found, False
             return await make(), True
 
     @asynccontextmanager
-    async def _held(self, key: str, owner: str) -> AsyncIterator[None]:
+    async def _lease(self, key: str, owner: str) -> AsyncIterator[None]:
         renewal = asyncio.create_task(self._renew(key, owner))
         try:
             yield
@@ -110,7 +110,7 @@ class Leases:
             try:
                 await self._store.release_lease(key, owner)
             except StoreUnavailableError:
-                _log.warning("lease_not_released", seconds=self._seconds)  # it ends by itself
+                _log.warning("lease_not_released", seconds=self._seconds)  # it expires
 
     async def _renew(self, key: str, owner: str) -> None:
         while True:

@@ -1,7 +1,7 @@
-"""Values: the task description, and the one text that the cloud LM reads for it.
+"""The task description, and the prompt made of it.
 
-The same text is the system prompt of the *prompted* baseline, so that what a bundle replaces and what it is compared
-with are one string. Validation against limits belongs to `cloud_service.schemas`; tokens to `cloud_service.generator`.
+The generator gets this prompt, and the *prompted* baseline has it as system prompt: a bundle is compared with the text
+that it replaces. `cloud_service.schemas` checks limits, `cloud_service.generator` makes tokens.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One few-shot example: what the device will be given, and what it should answer."""
+    """One few-shot example: an input that a device will get, and the output that it should give."""
 
     input: str
     output: str
@@ -18,7 +18,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool of the OpenAI schema, flattened to what a router needs.
+    """One tool of the OpenAI schema, reduced to the parts that the prompt shows.
 
     Attributes:
         name: Function name, the answer of a routing task.
@@ -33,7 +33,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class TaskDescription:
-    """What a client says of its task; any part may be empty, not all of them."""
+    """A client's description of its task; any part may be empty, but not all of them.
+
+    Example:
+        TaskDescription("Sort each mail.", examples=(Example("Where is my parcel?", "delivery"),))
+    """
 
     description: str
     examples: tuple[Example, ...] = ()
@@ -41,7 +45,7 @@ class TaskDescription:
     output_format: str = ""
 
     def normalized(self) -> "TaskDescription":
-        """The description with white space that carries no meaning removed, so that equal tasks share a cache entry."""
+        """The same without white space that has no meaning, so that equal tasks share a cache entry."""
         return TaskDescription(
             description=_trim(self.description),
             examples=tuple(Example(_trim(e.input), _trim(e.output)) for e in self.examples),
@@ -51,7 +55,7 @@ class TaskDescription:
 
 
 def render_prompt(task: TaskDescription) -> str:
-    """System prompt for a task: description, tools, examples, output format, in this order; empty parts left out."""
+    """The prompt for a task: description, tools, examples and output format, in this order, without empty parts."""
     task = task.normalized()
     parts = [task.description] if task.description else []
     if task.tools:

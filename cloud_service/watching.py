@@ -1,8 +1,8 @@
-"""Watches: telling who listens that a channel has another version.
+"""Watches: they wake the listeners of a channel when its version changes.
 
-One task looks a watched channel up for all its listeners, so that a thousand devices cost one read an interval; changes
-made by this process are told at once. A watch is a hint to poll: it may repeat itself, a silent store does not end it,
-and it ends when the process drains. What is in a channel belongs to `channels`.
+One task reads the version of a watched channel for all its listeners, so a thousand devices cost one read an interval.
+Changes by this process reach them at once. A watch is only a hint to poll: it may repeat a version, it survives a
+silent store, and it ends when the process drains.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class ChannelWatch:
         return self._listeners
 
     async def versions(self, channel: str, known_version: int) -> AsyncIterator[int]:
-        """The channel's version whenever it is another than the last one known; ends when the process drains.
+        """The channel's version unless it is `known_version`, then each new one; ends when the process drains.
 
         Raises:
             OverloadedError: Too many watches are open.
@@ -77,7 +77,7 @@ class ChannelWatch:
                 del self._topics[channel]
 
     def announce(self, channel: str, version: int) -> None:
-        """Tell the listeners of a channel which version it has."""
+        """Wake the listeners of a channel that has a new version."""
         topic = self._topics.get(channel)
         if topic is not None and topic.version != version:
             topic.version = version

@@ -52,7 +52,7 @@ def open_store(
 
     Args:
         url: `sqlite:///path`, or one that redis-py takes.
-        bundle_budget_bytes: Sum of the lengths of all bundles kept.
+        bundle_budget_bytes: Largest sum of the lengths of all bundles.
         recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         timeout_seconds: Longest wait for one answer.

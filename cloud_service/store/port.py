@@ -1,14 +1,13 @@
-"""The port `Store`: what the service asks of whatever remembers things for it.
+"""The port `Store`: where the service keeps recipes, bundles, channels, leases and reports of devices.
 
-Rules every adapter keeps, and the contract test proves for each:
-- What a call returned is still there after a restart.
-- A channel changes by compare-and-swap only, so that concurrent writers lose nothing.
-- Recipes stay until no generation request led to them for the configured time, those that were published for ever;
-  downloads renew nothing. Bundles live under a byte budget and may be gone at any moment: the service rebuilds them.
-- A lease ends by itself. It saves work; nothing relies on it for correctness.
+Every adapter keeps these rules, and the contract test proves them for each:
+- Whatever a call returned is still there after a restart.
+- A channel changes by compare-and-swap only, so concurrent writers lose nothing.
+- A recipe expires when no generation request led to it for the configured time, unless it is pinned because a channel
+  names it; downloads do not renew it. Bundles live under a byte budget and may be evicted at any moment: the service
+  rebuilds them.
+- A lease ends by itself. It saves work, and nothing relies on it for correctness.
 - Every failure is a `StoreUnavailableError`.
-
-What the bytes mean belongs to `contract` and to the callers.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from loragen.contract.recipe import Recipe, parse_recipe
 
 @dataclass(frozen=True, slots=True)
 class StoredLora:
-    """What stays of a generation when its bundle is evicted.
+    """What is left of a generation when its bundle is evicted.
 
     Attributes:
         bundle_id: sha256 of the bundle's bytes.
@@ -49,11 +48,11 @@ class StoredLora:
 
 @dataclass(frozen=True, slots=True)
 class StoredGeneration:
-    """What a request led to.
+    """What one request led to.
 
     Attributes:
-        lora: The LoRA; other requests may have led to the same.
-        note: What the service noted of this request; empty where nothing was.
+        lora: The LoRA; other requests may have led to the same one.
+        note: A few bytes that the service stores with this request, such as its confidence; may be empty.
     """
 
     lora: StoredLora
@@ -61,18 +60,18 @@ class StoredGeneration:
 
 
 class LoraStore(Protocol):
-    """Recipes kept long, bundles under a byte budget."""
+    """Recipes, which are stored for long, and bundles under a byte budget."""
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
-        """What an equal request led to; asking for it renews its time, and that of its recipe."""
+        """What an equal request led to; finding it renews its time to live, and that of its recipe."""
         ...
 
     async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
-        """Remember what a request led to, in one step; storing it twice is storing it once. A note is short."""
+        """Store what a request led to, in one step; storing the same twice changes nothing."""
         ...
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:
-        """What is known of a bundle, evicted or not."""
+        """The LoRA of a bundle, evicted or not."""
         ...
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
@@ -84,11 +83,11 @@ class LoraStore(Protocol):
         ...
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
-        """Put a rebuilt bundle back, at the cost of those that were not used for longest."""
+        """Store a rebuilt bundle; the least recently used bundles make room."""
         ...
 
-    async def keep(self, bundle_id: str) -> bool:
-        """Keep a recipe for ever, because a channel names its bundle; False when it is not there."""
+    async def pin(self, bundle_id: str) -> bool:
+        """Store a recipe for ever, because a channel names its bundle; False when it is not there."""
         ...
 
 
@@ -100,7 +99,7 @@ class ChannelStore(Protocol):
         ...
 
     async def load_channel_version(self, name: str) -> int | None:
-        """The version alone."""
+        """Only the version; None when nothing was ever published there."""
         ...
 
     async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
@@ -112,11 +111,11 @@ class LeaseStore(Protocol):
     """Short locks between replicas."""
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
-        """Take a free lease, or prolong one's own; False when another owner has it."""
+        """Take a free lease, or renew one's own; False when another owner has it."""
         ...
 
     async def release_lease(self, key: str, owner: str) -> None:
-        """Give a lease back; nothing happens when it is another's by now."""
+        """Give a lease back; nothing happens when another owner has it by now."""
         ...
 
 
@@ -124,7 +123,7 @@ class DeviceStore(Protocol):
     """The last report of each device."""
 
     async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
-        """Replace what the device said last."""
+        """Replace the device's last report."""
         ...
 
     async def load_devices(self, channel: str, limit: int) -> list[bytes]:
@@ -133,7 +132,7 @@ class DeviceStore(Protocol):
 
 
 class Store(LoraStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
-    """All of it, behind one connection."""
+    """Everything that the service stores, behind one connection."""
 
     async def ping(self) -> None:
         """Return when the store answers.
@@ -144,5 +143,5 @@ class Store(LoraStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         ...

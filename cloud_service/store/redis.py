@@ -1,10 +1,10 @@
 """The store in Redis or Valkey (7 or later), shared by all replicas. The only file that imports redis.
 
-Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster slot, so that scripts may touch several:
+All keys begin with `{loragen}:`. The braces put them into one slot of a cluster, so that a script may use several:
 
     generation:<key>    id of the bundle that a request led to, then its note      expires
-    lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, kept                expires unless kept
-    recipe:<recipe id>  id of the bundle that the recipe makes                     expires unless kept
+    lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, pinned              expires unless pinned
+    recipe:<recipe id>  id of the bundle that the recipe makes                     expires unless pinned
     bundle:<bundle id>  the bytes                                                  expires
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
@@ -14,9 +14,9 @@ Keys, all with the prefix `{loragen}:`, whose braces keep them in one cluster sl
     devices:<channel>   sorted set of device ids by last report, in microseconds   expires
     device:<channel>:<device id>   the report                                      expires
 
-Whatever must happen in one step is a script. Whether a restart keeps the data is decided by the server's configuration:
-run it with `appendonly yes`. Give it a `maxmemory`, and `volatile-lru`: whatever can be made again expires, so that a
-full server evicts that and never a channel or what was published. Any of these keys may be gone while others stay.
+Changes that must happen in one step are scripts. Run the server with `appendonly yes`, or a restart loses the data,
+and with a `maxmemory` and `volatile-lru`: everything that can be made again expires, so a full server evicts only that,
+never a channel or a pinned recipe. Any key may be gone while others are still there.
 """
 
 from collections.abc import AsyncIterator, Awaitable
@@ -35,12 +35,12 @@ _log = structlog.get_logger(__name__)
 _PREFIX = "{loragen}:"
 
 _MAX_CONNECTIONS = 32
-"""Of one process. Redis answers one command at a time, so that more would only wait there instead of here."""
+"""Of one process. Redis answers one command at a time, so with more connections calls would only wait there."""
 
 _ID_CHARS = 64
-"""Bundle ids are sha256 in hexadecimal; what follows one in a generation's value is the note."""
+"""Bundle ids are sha256 in hexadecimal; in a generation's value the note follows the id."""
 
-# Reads what a request led to, and gives everything that belongs to it a new lease of life.
+# Reads what a request led to, and renews the time to live of everything that belongs to it.
 _FIND = """
 local value = redis.call('GET', KEYS[1])
 if not value then return false end
@@ -59,23 +59,23 @@ _STORE = """
 redis.call('SET', KEYS[1], ARGV[1] .. ARGV[6], 'PX', ARGV[5])
 redis.call('HSET', KEYS[2], 'bundle_bytes', ARGV[2], 'recipe_id', ARGV[3], 'recipe', ARGV[4])
 redis.call('SET', KEYS[3], ARGV[1])
-if redis.call('HEXISTS', KEYS[2], 'kept') == 0 then
+if redis.call('HEXISTS', KEYS[2], 'pinned') == 0 then
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
   redis.call('PEXPIRE', KEYS[3], ARGV[5])
 end
 return 1
 """
 
-_KEEP = """
+_PIN = """
 local recipe = redis.call('HGET', KEYS[1], 'recipe_id')
 if not recipe then return 0 end
-redis.call('HSET', KEYS[1], 'kept', '1')
+redis.call('HSET', KEYS[1], 'pinned', '1')
 redis.call('PERSIST', KEYS[1])
 redis.call('SET', ARGV[1] .. 'recipe:' .. recipe, ARGV[2])
 return 1
 """
 
-# The list of used bundles may name bytes that the server evicted on its own; then only the books are put right.
+# The list of used bundles may name bytes that the server has evicted itself; then only the total is corrected.
 _STORE_BUNDLE = """
 local size, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
 if size > budget then return 0 end
@@ -142,7 +142,7 @@ class RedisStore:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        bundle_budget_bytes: Sum of the lengths of all bundles kept.
+        bundle_budget_bytes: Largest sum of the lengths of all bundles.
         recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         timeout_seconds: Longest wait for a free connection, for a new one, and for an answer.
@@ -157,7 +157,7 @@ class RedisStore:
         device_ttl_seconds: float,
         timeout_seconds: float,
     ) -> None:
-        # The plain pool refuses at once what would need one connection more.
+        # A call that finds no free connection waits; with the plain pool it would fail at once.
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
@@ -172,7 +172,7 @@ class RedisStore:
         self._device_ttl_ms = round(device_ttl_seconds * 1000)
         self._find = self._redis.register_script(_FIND)
         self._store = self._redis.register_script(_STORE)
-        self._keep = self._redis.register_script(_KEEP)
+        self._pin = self._redis.register_script(_PIN)
         self._store_bundle = self._redis.register_script(_STORE_BUNDLE)
         self._load_bundle = self._redis.register_script(_LOAD_BUNDLE)
         self._swap = self._redis.register_script(_SWAP)
@@ -222,9 +222,9 @@ class RedisStore:
                 keys=keys, args=[bundle_id, bundle, len(bundle), self._budget, _PREFIX, self._recipe_ttl_ms]
             )
 
-    async def keep(self, bundle_id: str) -> bool:
+    async def pin(self, bundle_id: str) -> bool:
         async with _translated():
-            return bool(await self._keep(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id]))
+            return bool(await self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id]))
 
     async def load_channel(self, name: str) -> bytes | None:
         async with _translated():
@@ -275,7 +275,7 @@ def _parse_lora(
             raise ValueError("a field is missing")
         return StoredLora(bundle_id, int(bundle_bytes), recipe_id.decode(), recipe)
     except ValueError as e:
-        # Not there, so that it is generated again, and replaced.
+        # Treated as absent, so that a new generation replaces it.
         _log.error("stored_lora_damaged", bundle_id=bundle_id, reason=str(e))
         return None
 
@@ -285,7 +285,7 @@ def _key(kind: str, name: str) -> str:
 
 
 async def _answer(result: Any) -> Any:
-    # redis-py types one class for its blocking and its asyncio client: every command may or may not be awaitable.
+    # redis-py types the commands of its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
     return await cast(Awaitable[Any], result)
 
 

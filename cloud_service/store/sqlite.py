@@ -1,8 +1,8 @@
 """The store in one SQLite file: the default, for a single machine.
 
-All statements run on one thread of their own, so that the event loop never waits for the disk. Several processes may
-open the same file; SQLite's locks order them. Publishing syncs the disk before it answers; everything else can be
-generated again, and is synced when SQLite finds it convenient.
+All statements run on a thread of their own, so the event loop never waits for the disk. Several processes may open the
+same file; SQLite's locks order them. Publishing syncs the disk before it answers. Everything else can be generated
+again, and SQLite decides when to sync it.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ _log = structlog.get_logger(__name__)
 
 _SCHEMA_VERSION = 2
 
-# Lengths stand before the blobs, so that summing them does not read the blobs.
+# Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
 CREATE TABLE generations (
-    key TEXT PRIMARY KEY, bundle_id TEXT NOT NULL, expires REAL NOT NULL, note BLOB NOT NULL DEFAULT x''
+    key TEXT PRIMARY KEY, bundle_id TEXT NOT NULL, expires REAL NOT NULL, note BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX generations_expires ON generations (expires);
 CREATE TABLE loras (
@@ -47,21 +47,19 @@ CREATE TABLE devices (
 CREATE INDEX devices_reported ON devices (reported);
 """
 
-_TO_SCHEMA_2 = "ALTER TABLE generations ADD COLUMN note BLOB NOT NULL DEFAULT x''"
-
 
 class SqliteStore:
     """`Store` over the standard library's sqlite3.
 
     Args:
         path: The file; made, with its folder, when absent.
-        bundle_budget_bytes: Sum of the lengths of all bundles kept.
+        bundle_budget_bytes: Largest sum of the lengths of all bundles.
         recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         timeout_seconds: Longest wait for another process's lock.
 
     Raises:
-        StoreUnavailableError: The file cannot be opened, is no database, or has another schema.
+        StoreUnavailableError: The file cannot be opened, is no database, or has a schema that this code does not know.
     """
 
     def __init__(
@@ -91,7 +89,7 @@ class SqliteStore:
             ).fetchone()
             if row is None:
                 return None
-            # Renewing on each use would turn every cached answer into a write.
+            # Renewed only after a tenth of its time: otherwise every cached answer would be a write.
             if row[5] - now < 0.9 * self._recipe_ttl:
                 self._mark_use(lambda: self._renew(key, row[0], now + self._recipe_ttl))
             return StoredGeneration(StoredLora(*row[:4]), row[4])
@@ -111,7 +109,7 @@ class SqliteStore:
                 )
                 self._db.execute(
                     "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
-                    # Whatever of the row was damaged is replaced; one that is kept stays so.
+                    # A damaged row is replaced; a pinned one stays pinned.
                     " ON CONFLICT (bundle_id) DO UPDATE SET bundle_bytes = excluded.bundle_bytes,"
                     " recipe_id = excluded.recipe_id, recipe = excluded.recipe,"
                     " expires = iif(expires IS NULL, NULL, excluded.expires)",
@@ -157,8 +155,8 @@ class SqliteStore:
 
         await self._run(store)
 
-    async def keep(self, bundle_id: str) -> bool:
-        def keep() -> bool:
+    async def pin(self, bundle_id: str) -> bool:
+        def pin() -> bool:
             with self._transaction(durable=True):
                 cursor = self._db.execute(
                     "UPDATE loras SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
@@ -166,7 +164,7 @@ class SqliteStore:
                 )
             return cursor.rowcount == 1
 
-        return await self._run(keep)
+        return await self._run(pin)
 
     async def load_channel(self, name: str) -> bytes | None:
         return await self._run(lambda: self._blob("SELECT document FROM channels WHERE name = ?", name))
@@ -194,8 +192,8 @@ class SqliteStore:
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
         def acquire() -> bool:
             with self._transaction():
-                # Read under the lock: every lease in the file is older. One that ends later than one taken now is left
-                # from before the clock was set back.
+                # The time is read under the lock, so every lease in the file is older. A lease that ends later than one
+                # taken now was left before the clock was set back; it counts as expired.
                 now = time.time()
                 cursor = self._db.execute(
                     "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
@@ -254,7 +252,7 @@ class SqliteStore:
         )
 
     def _mark_use(self, mark: Callable[[], None]) -> None:
-        # On a full disk, what was read is an answer all the same.
+        # A read has its answer even when the full disk cannot note its use.
         try:
             with self._transaction():
                 mark()
@@ -283,14 +281,14 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
-        # In WAL mode NORMAL never corrupts the file, but a power cut may lose what was committed last.
+        # In WAL mode NORMAL never corrupts the file, but a power cut may lose the last commits.
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            # SQLite has rolled back by itself after some errors, a full disk among them.
+            # After some errors, such as a full disk, SQLite has rolled back by itself.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -302,7 +300,7 @@ class SqliteStore:
 
 def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One thread uses the connection, but another makes it; isolation_level None leaves transactions to us.
+    # One thread uses the connection, but another opens it. With isolation_level None, transactions are ours.
     db = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -311,9 +309,6 @@ def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
         if version == 0:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        elif version == 1:
-            db.execute(_TO_SCHEMA_2)
             db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         elif version != _SCHEMA_VERSION:
             raise StoreUnavailableError(

@@ -35,7 +35,7 @@ async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
     assert await store.load_channel("absent") is None
     assert await store.load_channel_version("absent") is None
     assert await store.load_devices("absent", 10) == []
-    assert not await store.keep(absent)
+    assert not await store.pin(absent)
 
 
 async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
@@ -47,11 +47,11 @@ async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
     assert await store.find_generation("second") == StoredGeneration(lora)
 
 
-async def test_storing_again_replaces_a_damaged_recipe_and_keeps_it_kept(backend: StoreBackend) -> None:
+async def test_storing_again_replaces_a_damaged_recipe_and_keeps_it_pinned(backend: StoreBackend) -> None:
     store = await backend.open(recipe_ttl_seconds=0.2)
     lora, bundle = _lora("one")
     await store.store_generation("key", replace(lora, bundle_bytes=1, recipe=b"damaged"), bundle)
-    assert await store.keep(lora.bundle_id)
+    assert await store.pin(lora.bundle_id)
     await store.store_generation("key", lora, bundle)
     assert await store.find_generation("key") == StoredGeneration(lora)
     await asyncio.sleep(0.3)
@@ -97,7 +97,7 @@ async def test_storing_a_bundle_twice_counts_once(backend: StoreBackend) -> None
     assert await store.load_bundle(two.bundle_id) == two_bundle
 
 
-async def test_bundle_over_the_whole_budget_is_not_kept_and_evicts_nothing(backend: StoreBackend) -> None:
+async def test_bundle_over_the_whole_budget_is_not_stored_and_evicts_nothing(backend: StoreBackend) -> None:
     store = await backend.open(bundle_budget_bytes=2000)
     (small, small_bundle), (huge, huge_bundle) = _lora("small"), _lora("huge", size=2001)
     await store.store_generation("small", small, small_bundle)
@@ -107,23 +107,23 @@ async def test_bundle_over_the_whole_budget_is_not_kept_and_evicts_nothing(backe
     assert await store.load_bundle(small.bundle_id) == small_bundle
 
 
-async def test_unused_recipe_expires_and_a_kept_one_does_not(backend: StoreBackend) -> None:
+async def test_unused_recipe_expires_and_a_pinned_one_does_not(backend: StoreBackend) -> None:
     store = await backend.open(recipe_ttl_seconds=0.2)
-    (gone, gone_bundle), (kept, kept_bundle) = _lora("gone"), _lora("kept")
+    (gone, gone_bundle), (pinned, pinned_bundle) = _lora("gone"), _lora("pinned")
     await store.store_generation("gone", gone, gone_bundle)
-    await store.store_generation("kept", kept, kept_bundle)
-    assert await store.keep(kept.bundle_id)
+    await store.store_generation("pinned", pinned, pinned_bundle)
+    assert await store.pin(pinned.bundle_id)
     await asyncio.sleep(0.3)
     assert await store.find_generation("gone") is None
     assert await store.load_lora(gone.bundle_id) is None
     assert await store.load_recipe(gone.recipe_id) is None
-    assert not await store.keep(gone.bundle_id)
-    assert await store.load_lora(kept.bundle_id) == kept
-    assert await store.load_recipe(kept.recipe_id) == kept.recipe
+    assert not await store.pin(gone.bundle_id)
+    assert await store.load_lora(pinned.bundle_id) == pinned
+    assert await store.load_recipe(pinned.recipe_id) == pinned.recipe
     # Generating it again must not make it mortal.
-    await store.store_generation("kept", kept, kept_bundle)
+    await store.store_generation("pinned", pinned, pinned_bundle)
     await asyncio.sleep(0.3)
-    assert await store.load_recipe(kept.recipe_id) == kept.recipe
+    assert await store.load_recipe(pinned.recipe_id) == pinned.recipe
 
 
 async def test_use_renews_the_time_of_a_recipe(backend: StoreBackend) -> None:
@@ -203,7 +203,7 @@ async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend)
     store = await backend.open()
     lora, bundle = _lora("one")
     await store.store_generation("key", lora, bundle)
-    await store.keep(lora.bundle_id)
+    await store.pin(lora.bundle_id)
     await store.swap_channel("c", 0, 1, b"document")
     await backend.restart()
     store = await backend.open()

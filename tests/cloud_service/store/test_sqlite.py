@@ -1,69 +1,18 @@
-"""What each adapter does when its place of storage fails."""
+"""What is special to SQLite: a file that is damaged, foreign, or on a full disk."""
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
 from cloud_service.store.sqlite import SqliteStore
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import OPTIONS, RedisBackend, SqliteBackend
+from tests.cloud_service.store_backends import OPTIONS, SqliteBackend
 from tests.full_disk import full_disk
 
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
-
-
-async def test_redis_that_went_away_is_store_unavailable_and_comes_back(redis: RedisBackend) -> None:
-    store = await redis.open()
-    await store.swap_channel("c", 0, 1, b"document")
-    await redis.kill()
-    for call in (
-        store.ping(),
-        store.find_generation("key"),
-        store.load_channel("c"),
-        store.acquire_lease("k", "me", 1),
-    ):
-        with pytest.raises(StoreUnavailableError):
-            await call
-    await redis.restart()
-    assert await store.load_channel("c") == b"document"
-
-
-async def test_more_calls_than_connections_wait_and_all_connections_are_closed(redis: RedisBackend) -> None:
-    store = await redis.open(timeout_seconds=60.0)
-    await store.swap_channel("c", 0, 1, b"document")
-    assert await asyncio.gather(*(store.load_channel("c") for _ in range(300))) == [b"document"] * 300
-    async with Redis.from_url(redis.url) as plain:
-        assert len(await plain.client_list()) < 100
-        await store.aclose()
-        for _ in range(100):  # the server notices in its own time
-            if len(clients := await plain.client_list()) == 1:
-                break
-            await asyncio.sleep(0.02)
-        assert len(clients) == 1
-
-
-@pytest.mark.parametrize(
-    "damage", [{"bundle_bytes": b"x"}, {"bundle_bytes": None}, {"recipe": None}, {"recipe_id": b"\xff"}]
-)
-async def test_damaged_lora_in_redis_is_absent_until_it_is_stored_again(
-    redis: RedisBackend, damage: dict[str, bytes | None]
-) -> None:
-    store = await redis.open()
-    await store.store_generation("key", LORA, b"bundle")
-    name = f"{{loragen}}:lora:{LORA.bundle_id}"
-    async with Redis.from_url(redis.url) as plain:
-        for field, value in damage.items():
-            await (plain.hdel(name, field) if value is None else plain.hset(name, field, value))
-    assert await store.find_generation("key") is None
-    assert await store.load_lora(LORA.bundle_id) is None
-    await store.store_generation("key", LORA, b"bundle")
-    assert await store.find_generation("key") == StoredGeneration(LORA)
-    assert await store.load_lora(LORA.bundle_id) == LORA
 
 
 async def test_file_that_is_no_database_is_store_unavailable(tmp_path: Path) -> None:

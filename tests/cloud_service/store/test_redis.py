@@ -1,0 +1,113 @@
+"""What is special to Redis: a server that is full, away or damaged."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from cloud_service.errors import StoreUnavailableError
+from cloud_service.store import StoredGeneration, StoredLora
+from loragen.contract.digest import sha256_hex
+from tests.cloud_service.store_backends import RedisBackend
+
+BUNDLE = b"\0" * 100_000
+LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
+
+
+def _lora(number: int) -> StoredLora:
+    recipe = b"recipe %d" % number
+    return StoredLora(sha256_hex(b"bundle %d" % number), len(BUNDLE), sha256_hex(recipe), recipe)
+
+
+async def test_redis_that_went_away_is_store_unavailable_and_comes_back(redis: RedisBackend) -> None:
+    store = await redis.open()
+    await store.swap_channel("c", 0, 1, b"document")
+    await redis.kill()
+    for call in (
+        store.ping(),
+        store.find_generation("key"),
+        store.load_channel("c"),
+        store.acquire_lease("k", "me", 1),
+    ):
+        with pytest.raises(StoreUnavailableError):
+            await call
+    await redis.restart()
+    assert await store.load_channel("c") == b"document"
+
+
+async def test_more_calls_than_connections_wait_and_all_connections_are_closed(redis: RedisBackend) -> None:
+    store = await redis.open(timeout_seconds=60.0)
+    await store.swap_channel("c", 0, 1, b"document")
+    assert await asyncio.gather(*(store.load_channel("c") for _ in range(300))) == [b"document"] * 300
+    async with Redis.from_url(redis.url) as plain:
+        assert len(await plain.client_list()) < 100
+        await store.aclose()
+        for _ in range(100):  # the server notices in its own time
+            if len(clients := await plain.client_list()) == 1:
+                break
+            await asyncio.sleep(0.02)
+        assert len(clients) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [{"bundle_bytes": b"x"}, {"bundle_bytes": None}, {"recipe": None}, {"recipe_id": b"\xff"}]
+)
+async def test_damaged_lora_in_redis_is_absent_until_it_is_stored_again(
+    redis: RedisBackend, damage: dict[str, bytes | None]
+) -> None:
+    store = await redis.open()
+    await store.store_generation("key", LORA, b"bundle")
+    name = f"{{loragen}}:lora:{LORA.bundle_id}"
+    async with Redis.from_url(redis.url) as plain:
+        for field, value in damage.items():
+            await (plain.hdel(name, field) if value is None else plain.hset(name, field, value))
+    assert await store.find_generation("key") is None
+    assert await store.load_lora(LORA.bundle_id) is None
+    await store.store_generation("key", LORA, b"bundle")
+    assert await store.find_generation("key") == StoredGeneration(LORA)
+    assert await store.load_lora(LORA.bundle_id) == LORA
+
+
+async def test_full_server_goes_on_and_keeps_channels_and_what_was_published(redis: RedisBackend) -> None:
+    store = await redis.open(bundle_budget_bytes=10**9, timeout_seconds=60.0)
+    pinned = _lora(0)
+    await store.store_generation("0", pinned, BUNDLE)
+    await store.pin(pinned.bundle_id)
+    await store.swap_channel("c", 0, 1, b"document")
+    async with Redis.from_url(redis.url) as plain:
+        used = (await plain.info("memory"))["used_memory"]
+        await plain.config_set("maxmemory", used + 3_000_000)
+        await plain.config_set("maxmemory-policy", "volatile-lru")
+        for number in range(1, 100):
+            await store.store_generation(str(number), _lora(number), BUNDLE)
+        assert (await plain.info("stats"))["evicted_keys"] > 0
+    assert await store.load_channel("c") == b"document"
+    assert await store.load_lora(pinned.bundle_id) == pinned
+    assert await store.load_recipe(pinned.recipe_id) == pinned.recipe
+    assert await store.find_generation("99") is not None
+
+
+async def test_generation_that_is_found_has_its_recipe_even_when_that_key_was_evicted(redis: RedisBackend) -> None:
+    store = await redis.open()
+    mortal, pinned = _lora(1), _lora(2)
+    for key, lora in (("mortal", mortal), ("pinned", pinned)):
+        await store.store_generation(key, lora, BUNDLE)
+    await store.pin(pinned.bundle_id)
+    async with Redis.from_url(redis.url) as plain:
+        await plain.delete("{loragen}:recipe:" + mortal.recipe_id)
+        for key, lora, expires in (("mortal", mortal, True), ("pinned", pinned, False)):
+            assert await store.find_generation(key) is not None
+            assert await store.load_recipe(lora.recipe_id) == lora.recipe
+            for kind, name in (("recipe", lora.recipe_id), ("lora", lora.bundle_id)):
+                assert (await plain.pttl(f"{{loragen}}:{kind}:{name}") > 0) is expires
+
+
+async def test_loading_a_bundle_renews_its_time(redis: RedisBackend) -> None:
+    store = await redis.open(bundle_budget_bytes=10**9)
+    lora = _lora(1)
+    await store.store_generation("key", lora, BUNDLE)
+    name = f"{{loragen}}:bundle:{lora.bundle_id}"
+    async with Redis.from_url(redis.url) as plain:
+        assert await plain.pexpire(name, 60_000, xx=True)  # it had a time
+        assert await store.load_bundle(lora.bundle_id) == BUNDLE
+        assert await plain.pttl(name) > 500_000
