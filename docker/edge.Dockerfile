@@ -20,9 +20,9 @@ RUN flags="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF"; \
     CMAKE_ARGS="$flags" pip install -c constraints.txt --no-binary llama-cpp-python llama-cpp-python
 COPY pyproject.toml README.md LICENSE ./
 COPY loragen loragen
+COPY cloud_service cloud_service
 COPY edge_runtime edge_runtime
-# The script of a package that is not in this image would only fail.
-RUN pip install -c constraints.txt '.[edge]' && rm /opt/venv/bin/loragen
+RUN pip install -c constraints.txt '.[edge]'
 
 FROM ${PYTHON_IMAGE}
 # OpenMP, which llama.cpp is linked with.

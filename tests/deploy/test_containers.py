@@ -1,6 +1,7 @@
 """Images and Compose file: in step with the settings, hardened, and the device without torch."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,17 @@ def test_everything_copied_into_an_image_is_in_the_build_context(root: Path, nam
         assert any(source == entry or source.startswith(f"{entry}/") for entry in allowed), source
 
 
-def test_device_image_has_neither_torch_nor_cloud_service(root: Path) -> None:
+def test_device_image_installs_the_edge_extra_alone(root: Path) -> None:
     text = dockerfile(root, "edge")
-    assert "cloud_service" not in text
-    assert "[cloud]" not in text
+    assert re.findall(r"'\.\[(.+)\]'", text) == ["edge"]
     assert not re.search(r"pip install.*\btorch\b", text)
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_image_is_built_of_every_package_that_a_wheel_has(root: Path, name: str) -> None:
+    packages = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    for package in packages:
+        assert f"COPY {package.removesuffix('*')} " in dockerfile(root, name)
 
 
 def test_model_that_the_default_generator_reads_with_is_pinned_and_brought_by_image_and_setup(root: Path) -> None:
