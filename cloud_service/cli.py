@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from cloud_service.errors import CloudError, InvalidRequestError
+from loragen import ClientError, CloudClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bundle import parse_bundle
@@ -44,10 +46,10 @@ def root(version: VersionOption = False) -> None:
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the cloud service, HTTP and gRPC; settings are environment variables (LORAGEN_CLOUD_...), or in a file."""
-    # Imported here, so that commands that only talk to a service start fast, and bad settings are told at once.
+    # Imported here, so that commands that only talk to a service start fast, and bad settings are reported at once.
     from cloud_service.config import CloudSettings
 
-    with _errors_told(exit_code=2):
+    with _reporting_errors(exit_code=2):
         settings = CloudSettings.load(config)
 
         from cloud_service.bootstrap import load_generators, run
@@ -72,23 +74,17 @@ def generate(
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
     recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
     publish: Annotated[str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle there.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse a task that is most likely not understood.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a task that the generator most likely cannot follow.")
+    ] = False,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
-    from cloud_service.client import CloudClient
-
-    with _errors_told(), CloudClient(url) as client:
-        request = _read_task(task)
-        if publish is not None:
-            channel, _, name = publish.partition("/")
-            request["publish"] = {"channel": channel, "name": name}
-        if strict:
-            request["strict"] = True
-        answer = client.generate(request)
-        write_atomic(output, client.fetch(answer.links.bundle, answer.id))
+    with _reporting_errors(), CloudClient(url) as cloud:
+        answer = cloud.generate(_read_task(task), publish=publish, strict=strict)
+        write_atomic(output, cloud.bundle(answer.id))
         if recipe is not None:
-            write_atomic(recipe, client.fetch(answer.links.recipe, answer.recipe_id))
+            write_atomic(recipe, cloud.recipe(answer.recipe_id))
     source = "cached" if answer.cached else f"generated in {answer.timings.total_ms:.0f} ms"
     typer.echo(f"bundle {answer.id}")
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
@@ -107,10 +103,8 @@ def publish(
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Publish a bundle in a channel of a running service."""
-    from cloud_service.client import CloudClient
-
-    with _errors_told(), CloudClient(url) as client:
-        version = client.publish(channel, name, bundle_id)
+    with _reporting_errors(), CloudClient(url) as cloud:
+        version = cloud.publish(channel, name, bundle_id).version
     typer.echo(f"{channel}/{name} is {bundle_id}; the channel is at version {version}")
 
 
@@ -126,7 +120,7 @@ def export(
     from loragen.contract.gguf_adapter import write_gguf_adapter
     from loragen.contract.peft import export_peft
 
-    with _errors_told():
+    with _reporting_errors():
         parsed = parse_bundle(bundle.read_bytes())
         if export_format is ExportFormat.peft:
             export_peft(parsed, output, base_model or parsed.header.edge_model_id)
@@ -137,8 +131,13 @@ def export(
 
 def main(*arguments: str) -> None:
     """Run `loragen`, with the arguments of this process or with others."""
+    set_on_retry_hooks([_report_retry])
     with naming_extra("cloud"):
         app(arguments or None)
+
+
+def _report_retry(details: RetryDetails) -> None:
+    typer.echo(f"{details.caused_by}; again in {details.wait_for:.1f} s", err=True)
 
 
 def _read_task(path: Path) -> dict[str, Any]:
@@ -155,10 +154,10 @@ def _read_task(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _errors_told(exit_code: int = 1) -> Iterator[None]:
+def _reporting_errors(exit_code: int = 1) -> Iterator[None]:
     try:
         yield
-    except (CloudError, ContractError, OSError) as e:
+    except (CloudError, ClientError, ContractError, OSError) as e:
         typer.echo(f"error: {e}", err=True)
         if hint := getattr(e, "hint", ""):
             typer.echo(f"hint: {hint}", err=True)

@@ -25,8 +25,7 @@
     │   └── StoreUnavailableError      the store does not answer
     ├── DeadlineError                  no answer in time
     ├── GenerationError                the model failed on this request
-    ├── IntegrityError                 stored bytes are not those of their id
-    └── RemoteError                    a command's own request to a service failed
+    └── IntegrityError                 stored bytes are not those of their id
 
 `loragen.contract.errors.ContractError` is translated where it is caught: only the caller knows whose fault it is.
 Codes are part of the interface; messages are not. `http.status` and `grpc.status` decide which status an error becomes.
@@ -236,19 +235,3 @@ class IntegrityError(CloudError):
     """Stored or rebuilt bytes are not those that their id names."""
 
     code = "integrity"
-
-
-class RemoteError(CloudError):
-    """A command's request to a service got no answer, or was refused.
-
-    Attributes:
-        retry_after_seconds: How long the service asks to wait; None when another try cannot help.
-    """
-
-    code = "remote"
-
-    def __init__(
-        self, message: str, hint: str = "", *, code: str | None = None, retry_after_seconds: float | None = None
-    ) -> None:
-        super().__init__(message, hint, code=code)
-        self.retry_after_seconds = retry_after_seconds

@@ -32,7 +32,6 @@ GRPC_STATUS: dict[type[CloudError], StatusCode] = {
     errors.DeadlineError: StatusCode.DEADLINE_EXCEEDED,
     errors.GenerationError: StatusCode.INTERNAL,
     errors.IntegrityError: StatusCode.DATA_LOSS,
-    errors.RemoteError: StatusCode.UNAVAILABLE,
 }
 """Total over the tree of errors (tested)."""
 

@@ -32,7 +32,6 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     errors.DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.GenerationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.IntegrityError: HTTPStatus.INTERNAL_SERVER_ERROR,
-    errors.RemoteError: HTTPStatus.BAD_GATEWAY,
 }
 """Total over the tree of errors (tested). 429 stays free for limits of one client: a full queue is nobody's fault."""
 

@@ -11,7 +11,6 @@ from typing import Self
 
 from loragen.client.errors import StackError
 
-SETTING_PREFIXES = ("LORAGEN_CLOUD_", "LORAGEN_EDGE_")
 STOP_SECONDS = 20.0
 SHOWN_LOG_LINES = 20
 
@@ -22,14 +21,14 @@ class ServiceProcess:
     Args:
         name: For messages.
         arguments: Of the Python interpreter.
-        settings: Environment variables; of the services' settings, the child sees these and no others.
+        settings: Environment variables; of those called `LORAGEN_...`, the child sees these and no others.
         log: File for its output.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], settings: Mapping[str, str], log: Path) -> None:
         self.name = name
         self.log = log
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTING_PREFIXES)}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("LORAGEN_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],

@@ -17,7 +17,7 @@ import httpx2
 
 from loragen.client.cloud import CloudClient
 from loragen.client.device import DeviceClient
-from loragen.client.errors import StackError, WaitError
+from loragen.client.errors import ClientError, StackError, WaitError
 from loragen.client.process import ServiceProcess, free_ports
 from loragen.client.retries import Deadline
 from loragen.client.session import POLL_SECONDS, Session
@@ -132,11 +132,18 @@ class LocalStack:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """End both services.
+
+        Raises:
+            StackError: The block failed because a service had ended; the message has the end of its log.
+        """
+        with self._stack:
+            if isinstance(error, ClientError):
+                self.verify_alive()
 
     def verify_alive(self) -> None:
-        """Do nothing while both services run; call it when a client got no answer.
+        """Do nothing while both services run.
 
         Raises:
             StackError: A service has ended; the message has the end of its log.
@@ -155,7 +162,7 @@ class LocalStack:
             "LORAGEN_CLOUD_HOST": "127.0.0.1",
             "LORAGEN_CLOUD_PORT": str(http_port),
             "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
-            "LORAGEN_CLOUD_STORE_PATH": str(state / "cloud.sqlite"),
+            "LORAGEN_CLOUD_STORE_URL": f"sqlite:///{state / 'cloud.sqlite'}",
         }
 
     def _edge_environment(

@@ -1,17 +1,16 @@
-"""The command line against a running service, and its client against faults."""
+"""The command line against a running service."""
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
+import stamina
+from stamina.instrumentation import set_on_retry_hooks
 from typer.testing import CliRunner, Result
 
 from cloud_service import cli
-from cloud_service.client import CloudClient
-from cloud_service.errors import RemoteError
+from loragen import AsyncCloudClient
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.fake_generator import FakeGenerator
@@ -32,9 +31,9 @@ async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, g
         bundle_id = content_id(bundle.read_bytes())
         assert bundle_id in outcome.output
         assert parse_recipe(recipe.read_bytes()).generator_id == "fake"
-        async with httpx2.AsyncClient(base_url=process.url) as http:
-            published = (await http.get("/channels/kitchen")).json()["specializations"]
-        assert [(entry["name"], entry["bundle_id"]) for entry in published] == [("mail", bundle_id)]
+        async with AsyncCloudClient(process.url) as cloud:
+            published = (await cloud.channel("kitchen")).specializations
+        assert {name: entry.bundle_id for name, entry in published.items()} == {"mail": bundle_id}
 
         outcome = await _loragen("publish", "kitchen", "post", bundle_id, "--url", process.url)
         assert outcome.exit_code == 0, outcome.output
@@ -50,7 +49,7 @@ async def test_text_file_is_the_description(tmp_path: Path, generator: FakeGener
     assert generator.prompts == ["Sort the mail."]
 
 
-async def test_refusal_is_told_with_its_hint_and_writes_nothing(tmp_path: Path, generator: FakeGenerator) -> None:
+async def test_refusal_is_reported_with_its_hint_and_writes_nothing(tmp_path: Path, generator: FakeGenerator) -> None:
     task, bundle = tmp_path / "task.json", tmp_path / "bundle"
     task.write_text(json.dumps({"description": "a", "generator": "other"}))
     async with running(tmp_path, generator) as process:
@@ -62,7 +61,7 @@ async def test_refusal_is_told_with_its_hint_and_writes_nothing(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"{", b"[]"])
-def test_task_file_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+def test_task_file_that_is_none_is_reported(tmp_path: Path, content: bytes) -> None:
     task = tmp_path / "task.json"
     task.write_bytes(content)
     outcome = CliRunner().invoke(cli.app, ["generate", str(task), "-o", str(tmp_path / "bundle")])
@@ -70,14 +69,16 @@ def test_task_file_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
     assert outcome.output.startswith("error: ")
 
 
-def test_service_that_is_down_is_told(tmp_path: Path) -> None:
+def test_service_that_is_down_is_reported_with_each_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = tmp_path / "task.txt"
     task.write_text("Sort.")
-    outcome = CliRunner().invoke(
-        cli.app, ["generate", str(task), "-o", str(tmp_path / "bundle"), "--url", "http://127.0.0.1:9"]
-    )
-    assert outcome.exit_code == 1
-    assert "does not answer" in outcome.output
+    with stamina.set_testing(True, attempts=2), pytest.raises(SystemExit, match="1"):
+        cli.main("generate", str(task), "-o", str(tmp_path / "bundle"), "--url", "http://127.0.0.1:9")
+    set_on_retry_hooks(None)
+    again, error, _hint = capsys.readouterr().err.splitlines()
+    assert "does not answer" in again
+    assert "again in 0.0 s" in again
+    assert error.startswith("error: http://127.0.0.1:9 does not answer")
 
 
 @pytest.mark.parametrize("target", ["peft", "gguf"])
@@ -95,65 +96,10 @@ async def test_export_writes_what_other_tools_load(tmp_path: Path, generator: Fa
         assert output.read_bytes().startswith(b"GGUF")
 
 
-def test_export_of_a_damaged_bundle_is_told(tmp_path: Path) -> None:
+def test_export_of_a_damaged_bundle_is_reported(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     bundle.write_bytes(b"damaged")
     outcome = CliRunner().invoke(cli.app, ["export", str(bundle), "-o", str(tmp_path / "exported")])
     assert outcome.exit_code == 1
     assert outcome.output.startswith("error: ")
     assert not (tmp_path / "exported").exists()
-
-
-class Faults:
-    """Answers of a service, one after the other."""
-
-    def __init__(self, *answers: httpx2.Response | Exception) -> None:
-        self._answers: Iterator[httpx2.Response | Exception] = iter(answers)
-        self.requests = 0
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.requests += 1
-        answer = next(self._answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def _overloaded(retry_after: str) -> httpx2.Response:
-    error = {"code": "overloaded", "message": "full", "hint": "", "request_id": "r"}
-    return httpx2.Response(503, json={"error": error}, headers={"retry-after": retry_after})
-
-
-def test_client_comes_back_after_retry_after() -> None:
-    faults = Faults(_overloaded("0"), _overloaded("0"), httpx2.Response(200, json={"version": 7}))
-    with CloudClient("http://cloud", transport=httpx2.MockTransport(faults)) as client:
-        assert client.publish("c", "n", "0" * 64) == 7
-    assert faults.requests == 3
-
-
-def test_client_gives_up_after_some_attempts_with_the_services_code() -> None:
-    faults = Faults(*(_overloaded("0") for _ in range(9)))
-    with (
-        CloudClient("http://cloud", transport=httpx2.MockTransport(faults)) as client,
-        pytest.raises(RemoteError) as caught,
-    ):
-        client.publish("c", "n", "0" * 64)
-    assert caught.value.code == "overloaded"
-    assert faults.requests == 5
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx2.Response(502, text="<html>a proxy</html>"),
-        httpx2.Response(200, content=b"other bytes"),
-        httpx2.ConnectError("refused"),
-        httpx2.ReadTimeout("slow"),
-    ],
-)
-def test_client_translates_every_fault(answer: httpx2.Response | Exception) -> None:
-    with (
-        CloudClient("http://cloud", transport=httpx2.MockTransport(Faults(answer))) as client,
-        pytest.raises(RemoteError),
-    ):
-        client.fetch("/bundles/x", "0" * 64)

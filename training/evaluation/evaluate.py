@@ -21,11 +21,12 @@ from cloud_service.generator import LoraGenerator
 from cloud_service.generator.checkpoint import Manifest, load_experts, load_parameters, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_cloud_model, load_language_model
+from loragen.client import ClientError
 from training.data.corpus import Split
 from training.evaluation.answering import EdgeModel
 from training.evaluation.measure import Measurement, TaskScores, pick_another
 from training.evaluation.report import Report, SuiteResult, write_report
-from training.evaluation.served import PairPaths, ServedPathError, ServedScores, serve_pair
+from training.evaluation.served import PairPaths, ServedScores, serve_pair
 from training.evaluation.suites import SUITES, Suite, SuiteSizes, load_suites
 from training.evaluation.suites.conflict import chance
 from training.fit.oracle import OracleSettings, fit_oracles
@@ -123,7 +124,7 @@ def evaluate_pair(
     names: Sequence[str] = SUITES,
     quantization: str = "Q4_K",
     device: str = "cpu",
-) -> tuple[Report, ServedPathError | None]:
+) -> tuple[Report, ClientError | None]:
     """Everything that an evaluation measures, and why the product's path is not in it, where that fails.
 
     Raises:
@@ -140,7 +141,7 @@ def evaluate_pair(
     try:
         if sizes.served:
             served = serve_sample(suites, pair, runs / "served", sizes.served, quantization)
-    except ServedPathError as error:  # hours of measuring are not lost for it
+    except ClientError as error:  # hours of measuring are not lost for it
         failure = error
     results = [replace(result, served=served.get(result.name, ())) for result in results]
     about = {

@@ -8,13 +8,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from loragen.client import StackError
 from tests.training.conftest import TrainedPair
 from training import cli
 from training.evaluation import evaluate
 from training.evaluation.evaluate import EvaluationSizes, evaluate_pair
 from training.evaluation.measure import COLUMNS
 from training.evaluation.report import Report
-from training.evaluation.served import PairPaths, ServedPathError
+from training.evaluation.served import PairPaths
 from training.evaluation.suites import SuiteSizes
 from training.fit import calibrate
 
@@ -76,7 +77,7 @@ def test_what_was_measured_is_written_when_the_product_fails(
     tiny_pair: TrainedPair, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise ServedPathError("no chat template")
+        raise StackError("no chat template")
 
     monkeypatch.setattr(evaluate, "QUICK", replace(SIZES, served=1))
     monkeypatch.setattr(evaluate, "serve_sample", fail)

@@ -6,7 +6,8 @@ import pytest
 
 from cloud_service.schemas import GenerateLoraBody
 from cloud_service.task import Example, TaskDescription, Tool, render_prompt
-from training.evaluation.served import PairPaths, ServedPathError, request_body, serve_pair
+from loragen.client import StackError
+from training.evaluation.served import PairPaths, request_body, serve_pair
 
 
 def test_cloud_renders_the_prompt_that_is_scored() -> None:
@@ -25,7 +26,7 @@ def test_service_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -
         (tmp_path / "pair" / name).mkdir(parents=True)
     (tmp_path / "pair/edge-f16.gguf").write_bytes(b"no base GGUF")
     with (
-        pytest.raises(ServedPathError, match=r"(?s)(cloud_service|edge_runtime) ended with exit code .*\n."),
+        pytest.raises(StackError, match=r"(?s)(cloud_service|edge_runtime) ended with exit code .*\n."),
         serve_pair(PairPaths.of(tmp_path / "pair"), tmp_path / "state", "Q4_K"),
     ):
         pass
