@@ -1,12 +1,14 @@
 """A local stack: what a pair is, and the whole of it with the shipped one."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from loragen import LocalStack
 from loragen.client.errors import StackError
+from loragen.client.retries import Deadline
 from loragen.client.stack import ModelPair
 
 SHIPPED = Path(__file__).parents[3] / "models" / "nano"
@@ -63,7 +65,10 @@ def test_task_is_served_by_the_device_at_the_end(tmp_path: Path) -> None:
         assert served.retained_delta is not None
         chosen = stack.device.chat("reviews", "Dull.", temperature=0, choices=["positive", "negative"])
         assert chosen.text in ("positive", "negative")
-        assert [device.device_id for device in stack.cloud.devices("local")] == ["local-device"]
+        deadline = Deadline(20)
+        while not (reported := stack.cloud.devices("local")) and deadline.remaining_seconds > 0:
+            time.sleep(0.1)
+        assert [device.device_id for device in reported] == ["local-device"]
         stack.verify_alive()
     with pytest.raises(StackError, match="ended with exit code 0"):
         stack.verify_alive()
