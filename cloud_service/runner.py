@@ -235,8 +235,8 @@ class Runner:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _find_fault(self, prompt: str) -> CloudError | None:
-        # Counting all tokens of a huge prompt takes longer than a generation. So its beginning is counted first, and twice
-        # as much each time that this does not decide.
+        # To count all tokens of a huge prompt takes longer than a generation. So its beginning is counted first, and
+        # twice as much each time that this does not decide.
         limit = self._generator.info.max_prompt_tokens
         counted_chars = min(_FIRST_CHARS_PER_TOKEN * limit, len(prompt))
         try:

@@ -1,4 +1,4 @@
-"""How the tests reach the whole service: its settings, a client without a network, and patience."""
+"""Helper: settings for the whole service, a client of it without a network, and a bounded wait."""
 
 import asyncio
 from collections.abc import Callable

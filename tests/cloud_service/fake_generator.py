@@ -1,4 +1,4 @@
-"""A deterministic generator without a model: gates from the hash of the prompt, over a real bank."""
+"""Helper: a deterministic generator without a model, with gates from the hash of the prompt over a real bank."""
 
 import asyncio
 import hashlib
@@ -20,6 +20,13 @@ EXPERTS = 4
 CLOUD_DIGEST = sha256_hex(b"cloud model")
 EDGE_DIGEST = sha256_hex(b"edge model")
 
+PROBE = [{"input": "echo", "output": "echo"}, {"input": "ping", "output": "pong"}]
+PROBED = {
+    "base": {"exact_match": 0.0, "log_likelihood": -8.0},
+    "specialized": {"exact_match": 0.5, "log_likelihood": -7.0},
+}
+"""A probe, and what `FakeProbe` scores on it."""
+
 
 class FakeGenerator:
     """Implements `LoadedGenerator`.
@@ -28,7 +35,7 @@ class FakeGenerator:
         batches: The prompts of each call.
         threads: Names of the threads that called.
         gate: While cleared, calls block; set at first.
-        calibrated: Whether generations tell an confidence: low for prompts with NONSENSE, unfamiliar with FAR.
+        calibrated: Whether generations have a confidence: low for prompts with NONSENSE, unfamiliar with FAR.
         probes: The probes that were loaded.
     """
 
@@ -119,7 +126,7 @@ class FakeGenerator:
 
 
 class FakeProbe:
-    """Implements `EdgeProbe`: the base model knows nothing, a specialized one that an answer repeats its input.
+    """Implements `EdgeProbe`: the base model fails always, a specialized one repeats its input.
 
     Attributes:
         threads: Names of the threads that called.

@@ -1,4 +1,4 @@
-"""A process that serves a fake generator, half a second a generation; prints its port: `serve_fake.py DIRECTORY`."""
+"""Helper: a process that serves a fake generator and prints its port, `serve_fake.py DIRECTORY`; slow on purpose."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Places where a store keeps its data, and that can be restarted: a real redis-server, and a file."""
+"""Helper: a real redis-server and a file of SQLite, as places for a store that can be restarted."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,6 @@
 """Channels over both real stores: nothing is lost, versions only grow, watchers hear of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,6 @@ from cloud_service.errors import (
     IntegrityError,
     InvalidRequestError,
     NotFoundError,
-    OverloadedError,
     PreconditionError,
 )
 from cloud_service.service import LoraRequest
@@ -21,7 +19,7 @@ from loragen.contract.channel import Channel, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.services import make_service
-from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
+from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
 
 
 def _channels(store: Store) -> ChannelService:
@@ -34,11 +32,6 @@ async def _generate(store: Store, generator: FakeGenerator, text: str) -> Stored
         return (await service.generate(LoraRequest(TaskDescription(text)))).lora
     finally:
         await service.close(5)
-
-
-async def _next(versions: AsyncIterator[int]) -> int:
-    async with asyncio.timeout(5):
-        return await anext(versions)
 
 
 async def test_published_name_is_read_back_with_everything_a_device_needs(
@@ -162,66 +155,6 @@ async def test_damaged_channel_is_an_integrity_error(sqlite: SqliteBackend) -> N
     await store.swap_channel("kitchen", 0, 1, b'{"format": "channel"')
     with pytest.raises(IntegrityError):
         await _channels(store).load("kitchen")
-
-
-async def test_watch_tells_the_present_version_then_each_change_even_from_another_replica(
-    backend: StoreBackend, generator: FakeGenerator
-) -> None:
-    stores = [await backend.open(), await backend.open()]
-    lora = await _generate(stores[0], generator, "sort the mail")
-    here, there = _channels(stores[0]), _channels(stores[1])
-    await here.publish("kitchen", "a", lora.bundle_id)
-    versions = here.watch("kitchen", 0)
-    assert await _next(versions) == 1
-    await here.publish("kitchen", "b", lora.bundle_id)
-    assert await _next(versions) == 2
-    await there.publish("kitchen", "c", lora.bundle_id)
-    assert await _next(versions) == 3
-    here.drain()
-    with pytest.raises(StopAsyncIteration):
-        await _next(versions)
-
-
-async def test_watch_of_a_known_version_waits_for_the_next(sqlite: SqliteBackend, generator: FakeGenerator) -> None:
-    store = await sqlite.open()
-    lora = await _generate(store, generator, "sort the mail")
-    channels = _channels(store)
-    await channels.publish("kitchen", "a", lora.bundle_id)
-    versions = channels.watch("kitchen", 1)
-    waiting = asyncio.create_task(_next(versions))
-    await asyncio.sleep(0.15)
-    assert not waiting.done()
-    await channels.publish("kitchen", "b", lora.bundle_id)
-    assert await waiting == 2
-    channels.drain()
-
-
-async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, generator: FakeGenerator) -> None:
-    store = await redis.open()
-    lora = await _generate(store, generator, "sort the mail")
-    channels = _channels(store)
-    versions = channels.watch("kitchen", 0)
-    waiting = asyncio.create_task(_next(versions))
-    await asyncio.sleep(0.1)
-    await redis.kill()
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
-    await redis.restart()
-    await channels.publish("kitchen", "mail", lora.bundle_id)
-    assert await waiting == 1
-    channels.drain()
-
-
-async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloud_service.watching.MAX_WATCHES", 1)
-    channels = _channels(await sqlite.open())
-    first = asyncio.create_task(_next(channels.watch("kitchen", 0)))
-    await asyncio.sleep(0.05)
-    with pytest.raises(OverloadedError):
-        await _next(channels.watch("kitchen", 0))
-    channels.drain()
-    await asyncio.gather(first, return_exceptions=True)
-    assert channels.watches == 0
 
 
 async def test_names_of_the_edge_model_are_refused_and_can_be_withdrawn(

@@ -11,8 +11,6 @@ from cloud_service.errors import (
     DeadlineError,
     GenerationError,
     PromptTooLongError,
-    UnknownEdgeModelError,
-    UnknownGeneratorError,
 )
 from cloud_service.service import LoraRequest, cache_key
 from cloud_service.task import Example, TaskDescription
@@ -167,28 +165,6 @@ async def test_slow_model_is_a_deadline_error_and_the_service_goes_on(
         await service.generate(_request("sort the mail"))
     generator.gate.set()
     assert not (await service.generate(_request("another task"))).cached
-
-
-async def test_generator_is_chosen_by_name_by_edge_model_or_by_default(
-    backend: StoreBackend, tmp_path: Path, services: MakeService
-) -> None:
-    first = FakeGenerator(tmp_path, generator_id="first", edge_model_id="small")
-    second = FakeGenerator(tmp_path, generator_id="second", edge_model_id="large")
-    service = services(await backend.open(), first, second)
-    task = TaskDescription("sort the mail")
-    for request, expected in (
-        (LoraRequest(task), "first"),
-        (LoraRequest(task, edge_model="large"), "second"),
-        (LoraRequest(task, generator="second"), "second"),
-        (LoraRequest(task, edge_model="small", generator="first"), "first"),
-    ):
-        assert (await service.generate(request)).recipe.generator_id == expected
-    with pytest.raises(UnknownGeneratorError, match="third") as unknown_generator:
-        await service.generate(LoraRequest(task, generator="third"))
-    assert "first, second" in unknown_generator.value.hint
-    for request in (LoraRequest(task, edge_model="huge"), LoraRequest(task, edge_model="large", generator="first")):
-        with pytest.raises(UnknownEdgeModelError):
-            await service.generate(request)
 
 
 def test_cache_key_follows_every_part_of_the_request_and_the_generator(tmp_path: Path) -> None:

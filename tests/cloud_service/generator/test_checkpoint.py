@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from cloud_service.generator import CheckpointError, GeneratorError, UnsupportedModelError, load_generator
+from cloud_service.generator import CheckpointError, UnsupportedModelError, load_generator
 from cloud_service.generator.checkpoint import ModelReference, read_manifest, store_generator
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, write_bank
@@ -222,9 +222,3 @@ def test_bank_on_disk_is_the_contracts(pair: Pair, tmp_path: Path) -> None:
             tensors[f"layers.{layer}.{projection}.{side}"] = experts
     write_bank(tmp_path / "bank", bank.header, tensors)
     assert file_sha256(tmp_path / "bank") == bank.digest
-
-
-def test_errors_of_the_generator_have_one_base() -> None:
-    assert issubclass(CheckpointError, GeneratorError)
-    assert issubclass(UnsupportedModelError, GeneratorError)
-    assert GeneratorError("message").hint == ""

@@ -1,4 +1,4 @@
-"""Tiny random models of the supported families, a tokenizer, and generators whose experts are not zero."""
+"""Helper: tiny random models of the supported families, tokenizers, and generators whose experts are not zero."""
 
 from dataclasses import dataclass
 from pathlib import Path

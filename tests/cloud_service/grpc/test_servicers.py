@@ -1,46 +1,24 @@
 """gRPC over a real port: the same service, limits and errors as over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import grpc
 import httpx2
 import numpy as np
 import pytest
-import pytest_asyncio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pydantic import ValidationError
 
-from cloud_service.bootstrap import Cloud, open_cloud
+from cloud_service.bootstrap import Cloud
+from cloud_service.grpc.servicers import _to_body
+from cloud_service.schemas import GenerateLoraBody
 from loragen.contract.bundle import content_id
 from loragen.contract.recipe import parse_recipe
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
-from tests.cloud_service.clouds import eventually, settings_for
-from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.clouds import eventually
+from tests.cloud_service.fake_generator import PROBE, PROBED, FakeGenerator
 
-
-@pytest_asyncio.fixture
-async def channel(cloud: Cloud) -> AsyncIterator[grpc.aio.Channel]:
-    port = await cloud.grpc_server.start("127.0.0.1", 0)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel
-    await cloud.grpc_server.stop(1)
-
-
-@pytest.fixture
-def generator_stub(channel: grpc.aio.Channel) -> stubs.GeneratorStub:
-    return stubs.GeneratorStub(channel)
-
-
-@pytest.fixture
-def channels_stub(channel: grpc.aio.Channel) -> stubs.ChannelsStub:
-    return stubs.ChannelsStub(channel)
-
-
-def _trailers(error: grpc.aio.AioRpcError) -> dict[str, str]:
-    return {key: str(value) for key, value in error.trailing_metadata()}
+CONTRADICTION = [{"input": "a", "output": "x"}, {"input": "a", "output": "y"}]
 
 
 async def test_answer_is_that_of_http_with_exact_gates(
@@ -85,70 +63,6 @@ async def test_publish_in_the_request_publishes(generator_stub: stubs.GeneratorS
     target = pb.PublishTarget(channel="kitchen", name="mail")
     answer = await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort.", publish=target))
     assert (await http.get("/channels/kitchen")).json()["specializations"][0]["bundle_id"] == answer.id
-
-
-@pytest.mark.parametrize(
-    ("request_", "status", "code"),
-    [
-        (pb.GenerateLoraRequest(), "INVALID_ARGUMENT", "invalid_request"),
-        (pb.GenerateLoraRequest(description="a" * 16001), "INVALID_ARGUMENT", "invalid_request"),
-        (pb.GenerateLoraRequest(tools=[pb.Tool(name="a b")]), "INVALID_ARGUMENT", "invalid_request"),
-        (pb.GenerateLoraRequest(tools=[pb.Tool(name="a", parameters_json="{")]), "INVALID_ARGUMENT", "invalid_request"),
-        (
-            pb.GenerateLoraRequest(tools=[pb.Tool(name="a", parameters_json="[]")]),
-            "INVALID_ARGUMENT",
-            "invalid_request",
-        ),
-        (pb.GenerateLoraRequest(description="a", generator="other"), "INVALID_ARGUMENT", "unknown_generator"),
-        (pb.GenerateLoraRequest(description="a", edge_model="other"), "INVALID_ARGUMENT", "unknown_edge_model"),
-        (
-            pb.GenerateLoraRequest(description="a", publish=pb.PublishTarget(channel="c", name="base")),
-            "INVALID_ARGUMENT",
-            "reserved_name",
-        ),
-        (pb.GenerateLoraRequest(description="word " * 250), "INVALID_ARGUMENT", "prompt_too_long"),
-        (pb.GenerateLoraRequest(description="CRASH"), "INTERNAL", "generation_failed"),
-    ],
-)
-async def test_bad_request_has_status_code_hint_and_request_id(
-    generator_stub: stubs.GeneratorStub, request_: pb.GenerateLoraRequest, status: str, code: str
-) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await generator_stub.GenerateLora(request_, metadata=(("x-request-id", "abc-1"),))
-    assert caught.value.code() == grpc.StatusCode[status]
-    assert caught.value.details()
-    trailers = _trailers(caught.value)
-    assert trailers["loragen-error-code"] == code
-    assert "loragen-error-hint" in trailers
-    assert trailers["loragen-request-id"] == "abc-1"
-    assert (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="alive?"))).id
-
-
-async def test_message_over_the_limit_is_refused(generator_stub: stubs.GeneratorStub) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="a" * 2_000_000))
-    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_full_queue_is_resource_exhausted_with_retry_after(tmp_path: Path, generator: FakeGenerator) -> None:
-    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
-    async with open_cloud(settings, [generator]) as cloud:
-        port = await cloud.grpc_server.start("127.0.0.1", 0)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            stub = stubs.GeneratorStub(channel)
-            generator.gate.clear()
-            accepted = [asyncio.ensure_future(stub.GenerateLora(pb.GenerateLoraRequest(description="running")))]
-            await generator.wait_until_called()
-            accepted.append(asyncio.ensure_future(stub.GenerateLora(pb.GenerateLoraRequest(description="waiting"))))
-            (served,) = cloud.service.catalog
-            await eventually(lambda: served.runner.waiting == 1)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.GenerateLora(pb.GenerateLoraRequest(description="one too many"))
-            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert int(_trailers(caught.value)["retry-after"]) >= 1
-            generator.gate.set()
-            await asyncio.gather(*accepted)
-        await cloud.grpc_server.stop(1)
 
 
 async def test_watch_tells_of_publishes_and_ends_when_the_process_drains(
@@ -216,33 +130,44 @@ async def test_report_that_is_none_is_refused(channels_stub: stubs.ChannelsStub,
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_health_says_serving_until_the_process_drains(cloud: Cloud, channel: grpc.aio.Channel) -> None:
-    health = health_pb2_grpc.HealthStub(channel)
-    for service in ("", "loragen.v1.Generator", "loragen.v1.Channels"):
-        answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    await cloud.grpc_server.drain()
-    answer = await health.Check(health_pb2.HealthCheckRequest())
-    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+async def test_grpc_mirrors_confidence_warnings_and_probe(generator_stub: stubs.GeneratorStub) -> None:
+    probe = [pb.Example(**each) for each in PROBE]
+    examples = [pb.Example(**each) for each in CONTRADICTION]
+    answer = await generator_stub.GenerateLora(
+        pb.GenerateLoraRequest(description="Sort.", examples=examples, probe=probe, strict=True)
+    )
+    assert answer.confidence == 0.875
+    assert [warning.code for warning in answer.warnings] == ["contradictory_examples"]
+    for name, scores in PROBED.items():
+        message = getattr(answer.probe, name)
+        assert {"exact_match": message.exact_match, "log_likelihood": message.log_likelihood} == scores
 
 
-async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+async def test_grpc_strict_is_refused_and_null_is_absent(
+    generator_stub: stubs.GeneratorStub, generator: FakeGenerator
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="NONSENSE", strict=True))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert ("loragen-error-code", "low_confidence") in [tuple(each) for each in refused.value.trailing_metadata()]
+    generator.calibrated = False
+    answer = await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Other."))
+    assert not answer.HasField("confidence")
+    assert not answer.HasField("probe")
 
-    def requests() -> Iterator[reflection_pb2.ServerReflectionRequest]:
-        yield reflection_pb2.ServerReflectionRequest(list_services="")
 
-    async for answer in stub.ServerReflectionInfo(requests()):
-        names = {service.name for service in answer.list_services_response.service}
-        assert {"loragen.v1.Generator", "loragen.v1.Channels", "grpc.health.v1.Health"} <= names
-        break
-
-
-@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe"], ids=["garbage", "invalid UTF-8"])
-async def test_bytes_that_are_no_message_get_an_error_of_ours(channel: grpc.aio.Channel, data: bytes) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await channel.unary_unary("/loragen.v1.Generator/GenerateLora")(data)
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    trailers = _trailers(caught.value)
-    assert trailers["loragen-error-code"] == "malformed_body"
-    assert trailers["loragen-request-id"]
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (pb.GenerateLoraRequest(examples=[pb.Example()] * 1000), "at most 64 items"),
+        (pb.GenerateLoraRequest(tools=[pb.Tool(name="a")] * 1000), "at most 64 items"),
+        (pb.GenerateLoraRequest(description="a", probe=[pb.Example()] * 1000), "at most 32 items"),
+    ],
+)
+def test_message_with_very_many_items_is_refused_without_a_copy_of_each(
+    request_: pb.GenerateLoraRequest, message: str
+) -> None:
+    body = _to_body(request_)
+    assert sum(len(body[part]) for part in ("examples", "tools", "probe")) <= 65
+    with pytest.raises(ValidationError, match=message):
+        GenerateLoraBody.model_validate(body)

@@ -1,16 +1,21 @@
 """`POST /generate-lora`: what a client gets for a good request."""
 
 import asyncio
+from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from cloud_service.bootstrap import open_cloud
+from cloud_service.limits import MAX_PROBE_CHARS, MAX_PROBES
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
-from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.clouds import client_of, settings_for
+from tests.cloud_service.fake_generator import PROBE, PROBED, FakeGenerator
 
+CONTRADICTION = [{"input": "a", "output": "x"}, {"input": "a", "output": "y"}]
 REQUEST = {
     "description": "Sort each mail.",
     "examples": [{"input": "Where is my parcel?", "output": "delivery"}],
@@ -152,3 +157,89 @@ async def test_generators_are_listed_with_what_a_client_must_know(
         "bytes": len(generator.bank.data),
         "link": "/generators/fake/bank",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence", "codes"),
+    [("Sort.", 0.875, []), ("NONSENSE", 0.125, ["low_confidence"]), ("FAR off", 0.875, ["far_from_training"])],
+)
+async def test_answer_tells_confidence_and_warnings_cached_or_not(
+    http: httpx2.AsyncClient, text: str, confidence: float, codes: list[str]
+) -> None:
+    for cached in (False, True):
+        answer = (await http.post("/generate-lora", json={"description": text})).json()
+        assert answer["cached"] is cached
+        assert answer["confidence"] == confidence
+        assert [warning["code"] for warning in answer["warnings"]] == codes
+        assert "probe" not in answer
+
+
+async def test_contradictory_examples_are_warned_of_cached_or_not(http: httpx2.AsyncClient) -> None:
+    for _ in range(2):
+        answer = (await http.post("/generate-lora", json={"examples": CONTRADICTION})).json()
+        assert [warning["code"] for warning in answer["warnings"]] == ["contradictory_examples"]
+
+
+async def test_generator_without_calibration_answers_null_and_refuses_strict(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    generator.calibrated = False
+    for _ in range(2):
+        answer = (await http.post("/generate-lora", json={"description": "Sort."})).json()
+        assert answer["confidence"] is None
+        assert answer["warnings"] == []
+    refused = await http.post("/generate-lora", json={"description": "Sort.", "strict": True})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "generator_not_calibrated")
+
+
+async def test_strict_refuses_what_is_not_understood_publishes_nothing_and_spoils_nothing(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    request = {"description": "NONSENSE", "publish": {"channel": "kitchen", "name": "mail"}}
+    for _ in range(2):
+        refused = await http.post("/generate-lora", json=request | {"strict": True})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "low_confidence")
+        assert refused.json()["error"]["hint"]
+    assert (await http.get("/channels/kitchen")).status_code == 404
+    answer = await http.post("/generate-lora", json=request)
+    assert answer.status_code == 200
+    assert (answer.json()["cached"], len(generator.prompts)) == (True, 1)
+    understood = await http.post("/generate-lora", json={"description": "Sort.", "strict": True})
+    assert understood.status_code == 200
+
+
+async def test_probe_compares_base_and_specialized_on_new_and_cached_answers(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    request = {"description": "Repeat."}
+    plain = (await http.post("/generate-lora", json=request)).json()
+    assert generator.probes == []
+    probed = (await http.post("/generate-lora", json=request | {"probe": PROBE})).json()
+    assert probed["probe"] == PROBED
+    assert (probed["cached"], probed["id"]) == (True, plain["id"])
+    assert "probe" not in (await http.post("/generate-lora", json=request)).json()
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        [PROBE[0]] * (MAX_PROBES + 1),
+        [{"input": "a" * (MAX_PROBE_CHARS + 1), "output": ""}],
+        [{"input": "a"}],
+        [{"input": "a", "output": "b", "other": "c"}],
+        [{"input": "word " * 30, "output": "too many tokens"}],
+    ],
+)
+async def test_probe_beyond_its_limits_is_refused(http: httpx2.AsyncClient, probe: list[dict[str, str]]) -> None:
+    response = await http.post("/generate-lora", json={"description": "Sort.", "probe": probe})
+    assert response.status_code == 422
+    assert response.json()["error"]["message"].startswith("probe")
+
+
+async def test_probe_is_refused_before_the_model_runs_where_it_is_off(tmp_path: Path, generator: FakeGenerator) -> None:
+    async with open_cloud(settings_for(tmp_path, probe=False), [generator]) as cloud, client_of(cloud) as http:
+        response = await http.post("/generate-lora", json={"description": "Sort.", "probe": PROBE})
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "probe_disabled")
+        assert "LORAGEN_CLOUD_PROBE" in response.json()["error"]["hint"]
+        assert generator.prompts == []
+        assert (await http.post("/generate-lora", json={"description": "Sort."})).status_code == 200

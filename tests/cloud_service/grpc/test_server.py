@@ -1,0 +1,40 @@
+"""The gRPC server: its limit, the health service and reflection."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from cloud_service.bootstrap import Cloud
+from loragen.contract.stubs import loragen_pb2 as pb
+from loragen.contract.stubs import loragen_pb2_grpc as stubs
+
+
+async def test_message_over_the_limit_is_refused(generator_stub: stubs.GeneratorStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="a" * 2_000_000))
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_health_says_serving_until_the_process_drains(cloud: Cloud, channel: grpc.aio.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "loragen.v1.Generator", "loragen.v1.Channels"):
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    await cloud.grpc_server.drain()
+    answer = await health.Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+
+    def requests() -> Iterator[reflection_pb2.ServerReflectionRequest]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+
+    async for answer in stub.ServerReflectionInfo(requests()):
+        names = {service.name for service in answer.list_services_response.service}
+        assert {"loragen.v1.Generator", "loragen.v1.Channels", "grpc.health.v1.Health"} <= names
+        break

@@ -1,0 +1,99 @@
+"""One caller works, the others wait: within a process, and between replicas."""
+
+import asyncio
+
+import pytest
+
+from cloud_service.errors import DeadlineError
+from cloud_service.single_flight import Leases, SingleFlight
+from tests.cloud_service.store_backends import StoreBackend
+
+
+class _Work:
+    """Counts how often it is done; waits until `finish` is set."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.calls = 0
+        self.finish = asyncio.Event()
+        self._error = error
+
+    async def __call__(self) -> int:
+        self.calls += 1
+        await self.finish.wait()
+        if self._error is not None:
+            raise self._error
+        return self.calls
+
+
+async def test_equal_calls_share_one_result_and_one_of_them_began_it() -> None:
+    flights, work = SingleFlight[int](), _Work()
+    calls = [asyncio.create_task(flights.join("key", work, 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    work.finish.set()
+    assert sorted(await asyncio.gather(*calls)) == [(1, False), (1, False), (1, True)]
+    assert await flights.join("key", work, 5) == (2, True)
+
+
+async def test_other_keys_are_other_work() -> None:
+    flights, work = SingleFlight[int](), _Work()
+    work.finish.set()
+    await asyncio.gather(*(flights.join(key, work, 5) for key in "ab"))
+    assert work.calls == 2
+
+
+async def test_error_reaches_every_caller() -> None:
+    flights, work = SingleFlight[int](), _Work(ValueError("broken"))
+    calls = [asyncio.create_task(flights.join("key", work, 5)) for _ in range(2)]
+    await asyncio.sleep(0)
+    work.finish.set()
+    assert [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [ValueError] * 2
+
+
+async def test_work_goes_on_after_the_deadline_of_a_caller() -> None:
+    flights, work = SingleFlight[int](), _Work()
+    with pytest.raises(DeadlineError):
+        await flights.join("key", work, 0.01)
+    waiting = asyncio.create_task(flights.join("key", work, 5))
+    await asyncio.sleep(0)
+    work.finish.set()
+    assert await waiting == (1, False)
+
+
+async def test_settling_cancels_what_takes_too_long() -> None:
+    flights, work = SingleFlight[int](), _Work()
+    waiting = asyncio.create_task(flights.join("key", work, 5))
+    await asyncio.sleep(0)
+    await flights.settle(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_replica_without_the_lease_finds_what_the_other_made(backend: StoreBackend) -> None:
+    replicas = [Leases(await backend.open(), 5) for _ in range(2)]
+    made: list[str] = []
+
+    async def find() -> str | None:
+        return made[0] if made else None
+
+    async def make() -> str:
+        await asyncio.sleep(0.1)
+        made.append("result")
+        return made[0]
+
+    results = await asyncio.gather(*(leases.run("key", find, make) for leases in replicas))
+    assert sorted(results) == [("result", False), ("result", True)]
+    assert made == ["result"]
+
+
+async def test_lease_is_given_back_when_the_work_fails(backend: StoreBackend) -> None:
+    store = await backend.open()
+
+    async def find() -> None:
+        return None
+
+    async def make() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await Leases(store, 60).run("key", find, make)
+    assert await store.acquire_lease("key", "another", 1)

@@ -1,0 +1,94 @@
+"""Watches hear of every change, wherever it was made."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cloud_service.channels import ChannelService
+from cloud_service.errors import (
+    OverloadedError,
+)
+from cloud_service.service import LoraRequest
+from cloud_service.store import Store, StoredLora
+from cloud_service.task import TaskDescription
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.services import make_service
+from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
+
+
+def _channels(store: Store) -> ChannelService:
+    return ChannelService(store, watch_interval_seconds=0.05)
+
+
+async def _generate(store: Store, generator: FakeGenerator, text: str) -> StoredLora:
+    service = make_service(store, generator)
+    try:
+        return (await service.generate(LoraRequest(TaskDescription(text)))).lora
+    finally:
+        await service.close(5)
+
+
+async def _next(versions: AsyncIterator[int]) -> int:
+    async with asyncio.timeout(5):
+        return await anext(versions)
+
+
+async def test_watch_tells_the_present_version_then_each_change_even_from_another_replica(
+    backend: StoreBackend, generator: FakeGenerator
+) -> None:
+    stores = [await backend.open(), await backend.open()]
+    lora = await _generate(stores[0], generator, "sort the mail")
+    here, there = _channels(stores[0]), _channels(stores[1])
+    await here.publish("kitchen", "a", lora.bundle_id)
+    versions = here.watch("kitchen", 0)
+    assert await _next(versions) == 1
+    await here.publish("kitchen", "b", lora.bundle_id)
+    assert await _next(versions) == 2
+    await there.publish("kitchen", "c", lora.bundle_id)
+    assert await _next(versions) == 3
+    here.drain()
+    with pytest.raises(StopAsyncIteration):
+        await _next(versions)
+
+
+async def test_watch_of_a_known_version_waits_for_the_next(sqlite: SqliteBackend, generator: FakeGenerator) -> None:
+    store = await sqlite.open()
+    lora = await _generate(store, generator, "sort the mail")
+    channels = _channels(store)
+    await channels.publish("kitchen", "a", lora.bundle_id)
+    versions = channels.watch("kitchen", 1)
+    waiting = asyncio.create_task(_next(versions))
+    await asyncio.sleep(0.15)
+    assert not waiting.done()
+    await channels.publish("kitchen", "b", lora.bundle_id)
+    assert await waiting == 2
+    channels.drain()
+
+
+async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, generator: FakeGenerator) -> None:
+    store = await redis.open()
+    lora = await _generate(store, generator, "sort the mail")
+    channels = _channels(store)
+    versions = channels.watch("kitchen", 0)
+    waiting = asyncio.create_task(_next(versions))
+    await asyncio.sleep(0.1)
+    await redis.kill()
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await redis.restart()
+    await channels.publish("kitchen", "mail", lora.bundle_id)
+    assert await waiting == 1
+    channels.drain()
+
+
+async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud_service.watching.MAX_WATCHES", 1)
+    channels = _channels(await sqlite.open())
+    first = asyncio.create_task(_next(channels.watch("kitchen", 0)))
+    await asyncio.sleep(0.05)
+    with pytest.raises(OverloadedError):
+        await _next(channels.watch("kitchen", 0))
+    channels.drain()
+    await asyncio.gather(first, return_exceptions=True)
+    assert channels.watches == 0
