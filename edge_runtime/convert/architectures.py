@@ -103,10 +103,10 @@ def describe(config: Mapping[str, Any]) -> Architecture:
         ConversionError: Another architecture, or a setting that llama.cpp would not reproduce.
     """
     kind = config.get("model_type")
-    family = _FAMILIES.get(kind) if isinstance(kind, str) else None
+    family = FAMILIES.get(kind) if isinstance(kind, str) else None
     if family is None:
         raise ConversionError(
-            f"architecture {kind!r} is not supported", hint=f"supported model_type: {', '.join(sorted(_FAMILIES))}"
+            f"architecture {kind!r} is not supported", hint=f"supported model_type: {', '.join(sorted(FAMILIES))}"
         )
     return family(_Config(config))
 
@@ -317,10 +317,11 @@ def _llama3_factors(rope: _Config, head_size: int) -> npt.NDArray[np.float32]:
     return (1.0 / ((1.0 - smooth) / factor + smooth)).astype(np.float32)
 
 
-_FAMILIES = {
+FAMILIES = {
     "llama": _llama,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
     "gemma2": _gemma2,
     "gemma3_text": _gemma3,
 }
+"""By `model_type`, what describes a model of that family; the names are those of `loragen.contract.edge_families`."""

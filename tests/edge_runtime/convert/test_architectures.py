@@ -1,10 +1,11 @@
-"""Configurations written by transformers 5 and by earlier versions describe the same model."""
+"""Every edge family is described; configurations of transformers 5 and of earlier versions give the same model."""
 
 import numpy as np
 import pytest
 import transformers
 
-from edge_runtime.convert.architectures import describe
+from edge_runtime.convert.architectures import FAMILIES, describe
+from loragen.contract.edge_families import EDGE_FAMILIES
 from tests.edge_runtime.tiny_models import llama_config
 
 LLAMA_3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
@@ -12,6 +13,16 @@ LLAMA_3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "orig
 
 def older(config: dict, **keys: object) -> dict:
     return {key: value for key, value in config.items() if key not in ("rope_parameters", "layer_types")} | keys
+
+
+def test_families_are_those_of_the_contract():
+    assert FAMILIES.keys() == EDGE_FAMILIES.keys()
+
+
+@pytest.mark.parametrize("model_type", EDGE_FAMILIES)
+def test_architecture_is_named_as_in_the_contract(model_type):
+    config = transformers.AutoConfig.for_model(model_type).to_dict()
+    assert describe(config).name == EDGE_FAMILIES[model_type]
 
 
 @pytest.mark.parametrize("kind_key", ["type", "rope_type"])
