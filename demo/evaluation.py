@@ -1,4 +1,4 @@
-"""Rules: how one task is measured on a device, three ways over the same held-out inputs.
+"""Rules: how one task is measured on a device, in several ways over the same held-out inputs.
 
 *base* is the edge model given the input only, *prompted* has the whole system prompt before it, *specialized* is the
 merged model given the input only. Where the answers are a closed set, prompted and specialized run again *guided*: each
@@ -7,24 +7,23 @@ prompted way as much as it can. An answer counts when it equals the expected one
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from demo.clients import Answer
 from demo.tasks import DemoTask
+from loragen import DeviceClient
 
 BASE_MODEL = "base"
 
 
-class Device(Protocol):
-    """What an evaluation asks of a device."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a task is asked: of which model, behind which system prompt, with which answers named."""
 
-    def answer(
-        self, model: str, user: str, max_tokens: int, system: str | None = None, choices: Sequence[str] = ()
-    ) -> Answer:
-        """One greedy answer of a model to a user's input, one of the choices where there are any."""
-        ...
+    model: str
+    system: str | None = None
+    choices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Score:
     Attributes:
         accuracy: Share of right answers.
         input_tokens: Median length of what the model read, in tokens.
-        latency_ms: Median time of one request, in milliseconds.
+        latency_ms: Median time of one request, in milliseconds, by the client's clock.
     """
 
     accuracy: float
@@ -42,15 +41,13 @@ class Score:
     latency_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The ways side by side; the guided ones are None where the answers are an open set."""
-
-    base: Score
-    prompted: Score
-    specialized: Score
-    guided_prompted: Score | None = None
-    guided_specialized: Score | None = None
+def ways_of(task: DemoTask) -> Mapping[str, Way]:
+    """The ways in which a task is measured, by name."""
+    ways = {"base": Way(BASE_MODEL), "prompted": Way(BASE_MODEL, task.prompt), "specialized": Way(task.name)}
+    if task.choices:
+        ways["guided_prompted"] = Way(BASE_MODEL, task.prompt, task.choices)
+        ways["guided_specialized"] = Way(task.name, None, task.choices)
+    return ways
 
 
 def is_right(answer: str, expected: str) -> bool:
@@ -58,27 +55,27 @@ def is_right(answer: str, expected: str) -> bool:
     return answer.strip().casefold() == expected.strip().casefold()
 
 
-def evaluate(task: DemoTask, device: Device, progress: Callable[[], None] = lambda: None) -> Evaluation:
-    """Runs every input of a task through a device in each way; `progress` is called after each answer."""
+def evaluate(task: DemoTask, device: DeviceClient, progress: Callable[[], None] = lambda: None) -> Mapping[str, Score]:
+    """Run every input of a task through a device in each way; `progress` is called after each answer."""
+    return {name: _score(task, way, device, progress) for name, way in ways_of(task).items()}
 
-    def run(model: str, system: str | None, choices: Sequence[str] = ()) -> Score:
-        # The first request may load the model, or fill the prefix cache; it is not what a user waits for later.
-        device.answer(model, task.cases[0].input, task.max_tokens, system, choices)
-        answers = []
-        for case in task.cases:
-            answers.append(device.answer(model, case.input, task.max_tokens, system, choices))
-            progress()
-        right = [is_right(answer.text, case.output) for answer, case in zip(answers, task.cases, strict=True)]
-        return Score(
-            accuracy=statistics.fmean(right),
-            input_tokens=statistics.median(answer.prompt_tokens for answer in answers),
-            latency_ms=1000 * statistics.median(answer.seconds for answer in answers),
+
+def _score(task: DemoTask, way: Way, device: DeviceClient, progress: Callable[[], None]) -> Score:
+    right, tokens, milliseconds = [], [], []
+    # The first answer may load the model, or fill the prefix cache: it is not what a user waits for later.
+    for number, case in enumerate((task.cases[0], *task.cases)):
+        started = time.perf_counter()
+        answer = device.chat(
+            way.model,
+            case.input,
+            system=way.system,
+            temperature=0,
+            max_tokens=task.max_tokens,
+            choices=way.choices,
         )
-
-    return Evaluation(
-        base=run(BASE_MODEL, None),
-        prompted=run(BASE_MODEL, task.prompt),
-        specialized=run(task.name, None),
-        guided_prompted=run(BASE_MODEL, task.prompt, task.choices) if task.choices else None,
-        guided_specialized=run(task.name, None, task.choices) if task.choices else None,
-    )
+        if number > 0:
+            milliseconds.append(1000 * (time.perf_counter() - started))
+            tokens.append(answer.usage.prompt_tokens)
+            right.append(is_right(answer.text, case.output))
+            progress()
+    return Score(statistics.fmean(right), statistics.median(tokens), statistics.median(milliseconds))

@@ -6,43 +6,39 @@ table and writes it as JSON. Starts both services itself unless it is told where
 """
 
 import argparse
-import contextlib
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from demo.clients import CloudClient, DeviceClient, Generated
-from demo.errors import DemoError
-from demo.evaluation import evaluate
+from demo.evaluation import evaluate, ways_of
 from demo.report import TaskResult, render_table, store_results
-from demo.services import Child, local_services, wait_until_ready
-from demo.tasks import TASKS_DIRECTORY, DemoTask, load_tasks
-
-MERGE_TIMEOUT_SECONDS = 120.0
+from demo.tasks import TASKS_DIRECTORY, DemoTask, TaskFileError, load_tasks
+from loragen import ClientError, CloudClient, DeviceClient, LocalStack
+from loragen.client import ModelPair
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo; 0 when every task was measured, 1 with a message on standard error otherwise."""
+    """Run the demo; 0 when every task was measured, 1 with a message on standard error otherwise."""
     options = _parse(arguments)
-    console = Console(stderr=False)
+    console = Console()
     start = time.monotonic()
     try:
         tasks = load_tasks(options.tasks)
-        with _services(options) as (cloud_url, edge_url, children):
-            console.print(f"cloud service {cloud_url}, device {edge_url}")
-            with CloudClient(cloud_url) as cloud, DeviceClient(edge_url) as device:
-                wait_until_ready("cloud service", cloud.is_ready, children)
-                wait_until_ready("device", device.is_ready, children)
-                results = _measure(tasks, cloud, device, options.channel, console)
-        store_results(results, options.out)
-    except DemoError as error:
-        Console(stderr=True).print(f"demo failed: {error}", style="red", markup=False)
+        with _services(options) as (cloud, device):
+            console.print(f"cloud service {cloud.url}, device {device.url}")
+            results = _measure(tasks, cloud, device, options.channel, console)
+    except (TaskFileError, ClientError) as error:
+        Console(stderr=True).print(f"demo failed: {error}", style="red", markup=False, soft_wrap=True)
         return 1
+    store_results(results, options.out)
     console.print(render_table(results))
     console.print(f"{options.out} written; {time.monotonic() - start:.0f} s in all")
     return 0
@@ -51,43 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(
     tasks: Sequence[DemoTask], cloud: CloudClient, device: DeviceClient, channel: str, console: Console
 ) -> list[TaskResult]:
-    generated = {task.name: cloud.generate(task.request, channel, task.name) for task in tasks}
-    for task in tasks:
-        _announce(console, task, generated[task.name])
+    generated = {task.name: cloud.generate(task.request, publish=f"{channel}/{task.name}") for task in tasks}
+    for name, answer in generated.items():
+        how = "cached" if answer.cached else f"in {answer.timings.generate_ms:.0f} ms"
+        console.print(f"{name}: bundle {answer.id[:12]} {how}", highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     results = []
-    with _progress(console) as progress:
+    with Progress(*columns, console=console) as progress:
         for task in tasks:
-            bar = progress.add_task(task.name, total=task.ways * len(task.cases))
+            bar = progress.add_task(task.name, total=len(ways_of(task)) * len(task.cases))
             answer = generated[task.name]
-            merged = device.wait_until_merged(task.name, answer.bundle_id, MERGE_TIMEOUT_SECONDS)
-            evaluation = evaluate(task, device, _advance(progress, bar))
-            results.append(TaskResult(task.name, len(task.cases), evaluation, answer, merged))
+            served = device.wait_until_serving(task.name, answer.id)
+            scores = evaluate(task, device, partial(progress.advance, bar))
+            results.append(TaskResult(task.name, len(task.cases), scores, answer, served))
     return results
 
 
-def _announce(console: Console, task: DemoTask, answer: Generated) -> None:
-    cached = " (cached)" if answer.cached else ""
-    console.print(
-        f"{task.name}: bundle {answer.bundle_id[:12]} in {answer.generate_ms:.0f} ms{cached}", highlight=False
-    )
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
-
-
-def _advance(progress: Progress, bar: TaskID) -> Callable[[], None]:
-    return lambda: progress.advance(bar)
-
-
-@contextlib.contextmanager
-def _services(options: argparse.Namespace) -> Iterator[tuple[str, str, tuple[Child, ...]]]:
-    if options.cloud and options.edge:
-        yield options.cloud, options.edge, ()
-        return
-    with local_services(options.state, options.models, options.channel) as services:
-        yield services.cloud_url, services.edge_url, services.children
+@contextmanager
+def _services(options: argparse.Namespace) -> Iterator[tuple[CloudClient, DeviceClient]]:
+    if options.cloud:
+        with CloudClient(options.cloud) as cloud, DeviceClient(options.edge) as device:
+            cloud.wait_until_ready()
+            device.wait_until_ready()
+            yield cloud, device
+    else:
+        shutil.rmtree(options.state, ignore_errors=True)
+        with LocalStack(ModelPair.at(options.models), options.state, channel=options.channel) as stack:
+            yield stack.cloud, stack.device
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

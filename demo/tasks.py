@@ -7,24 +7,53 @@ with which the cloud LM reads the request.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from cloud_service.task import Example, TaskDescription, Tool, render_prompt
-from demo.errors import TaskFileError
 
 TASKS_DIRECTORY = Path(__file__).parent / "tasks"
-DEFAULT_MAX_TOKENS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One held-out input and the answer expected."""
+class TaskFileError(Exception):
+    """A task file is not as this module describes."""
 
-    input: str
-    output: str
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class _Parameters(_Value):
+    properties: dict[str, Any] = {}
+
+
+class _Function(_Value):
+    name: str
+    description: str = ""
+    parameters: _Parameters = _Parameters()
+
+
+class _Tool(_Value):
+    function: _Function
+
+
+class _Request(_Value):
+    description: str = ""
+    examples: tuple[Example, ...] = ()
+    tools: tuple[_Tool, ...] = ()
+    output_format: str = ""
+
+
+class _TaskFile(_Value):
+    name: str
+    request: _Request
+    inputs: tuple[Example, ...] = Field(min_length=1)
+    max_tokens: int = 32
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +64,17 @@ class DemoTask:
         name: Name of the specialization.
         request: JSON body for `POST /generate-lora`, without `publish`.
         prompt: The same request as a system prompt.
-        cases: Held-out inputs.
+        cases: Held-out inputs, with the answers expected.
         max_tokens: Longest answer asked for.
         choices: Every answer possible; empty when the set is open.
     """
 
     name: str
-    request: Mapping[str, object]
+    request: Mapping[str, Any]
     prompt: str
-    cases: tuple[Case, ...]
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    cases: tuple[Example, ...]
+    max_tokens: int = 32
     choices: tuple[str, ...] = ()
-
-    @property
-    def ways(self) -> int:
-        """How often each input is asked."""
-        return 5 if self.choices else 3
 
 
 def load_tasks(directory: Path = TASKS_DIRECTORY) -> tuple[DemoTask, ...]:
@@ -72,49 +96,18 @@ def load_task(path: Path) -> DemoTask:
     """One task file.
 
     Raises:
-        TaskFileError: The file cannot be read or is not as the module describes.
+        TaskFileError: The file cannot be read, or is not as the module describes.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        request = document["request"]
-        cases = tuple(Case(_text(case["input"]), _text(case["output"])) for case in document["inputs"])
-        task = DemoTask(
-            name=_text(document["name"]),
-            request=request,
-            prompt=render_prompt(_describe(request)),
-            cases=cases,
-            max_tokens=int(document.get("max_tokens", DEFAULT_MAX_TOKENS)),
-            choices=tuple(_text(choice) for choice in document.get("choices", ())),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TaskFileError(f"{path}: {type(error).__name__}: {error}") from error
-    if not task.cases:
-        raise TaskFileError(f"{path}: no inputs")
-    return task
+        task = _TaskFile.model_validate(document)
+    except (OSError, ValueError) as error:
+        raise TaskFileError(f"{path}: {error}") from error
+    prompt = render_prompt(_describe(task.request))
+    return DemoTask(task.name, document["request"], prompt, task.inputs, task.max_tokens, task.choices)
 
 
-def _describe(request: Mapping[str, Any]) -> TaskDescription:
-    return TaskDescription(
-        description=_text(request.get("description", "")),
-        examples=tuple(Example(_text(e["input"]), _text(e["output"])) for e in request.get("examples", ())),
-        tools=_tools(request.get("tools", ())),
-        output_format=_text(request.get("output_format", "")),
-    )
-
-
-def _tools(tools: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...]:
-    functions = [tool["function"] for tool in tools]
-    return tuple(
-        Tool(
-            name=_text(function["name"]),
-            description=_text(function.get("description", "")),
-            parameters=tuple(function.get("parameters", {}).get("properties", {})),
-        )
-        for function in functions
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a string, found {value!r}")
-    return value
+def _describe(request: _Request) -> TaskDescription:
+    functions = [tool.function for tool in request.tools]
+    tools = tuple(Tool(each.name, each.description, tuple(each.parameters.properties)) for each in functions)
+    return TaskDescription(request.description, request.examples, tools, request.output_format)

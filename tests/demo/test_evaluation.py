@@ -1,76 +1,70 @@
-"""What is asked of a device for each of the three ways, and how answers are scored."""
+"""What is asked of a device for each of the ways, and how answers are scored."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import json
+from dataclasses import replace
+from typing import Any
 
+import httpx2
 import pytest
 
-from demo.clients import Answer
-from demo.evaluation import evaluate, is_right
-from demo.tasks import Case, DemoTask
+from cloud_service.task import Example
+from demo.evaluation import evaluate, is_right, ways_of
+from demo.tasks import DemoTask
+from loragen import DeviceClient
 
-TASK = DemoTask(
-    "shout", {}, "Shout it.", (Case("a", "A"), Case("b", "B"), Case("c", "C"), Case("d", "D")), max_tokens=7
-)
+TASK = DemoTask("shout", {}, "Shout it.", tuple(Example(text, text.upper()) for text in "abcd"), max_tokens=7)
 
 
-@dataclass
 class FakeDevice:
-    """Answers in capitals when specialized, for half of the inputs when prompted, never as base."""
+    """Answers in capitals when specialized, for half of the inputs when prompted, never as base; `A` when guided."""
 
-    asked: list[tuple[str, str, int, str | None]] = field(default_factory=list)
-    guided: list[tuple[str, str | None, tuple[str, ...]]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.client = DeviceClient("http://device", transport=httpx2.MockTransport(self._answer))
 
-    def answer(
-        self, model: str, user: str, max_tokens: int, system: str | None = None, choices: Sequence[str] = ()
-    ) -> Answer:
-        self.asked.append((model, user, max_tokens, system))
-        if choices:
-            self.guided.append((model, system, tuple(choices)))
-            return Answer("A", 1, 0.001)
-        knows = model == "shout" or (system is not None and user in "ab")
-        return Answer(user.upper() if knows else "?", len(user) + len(system or ""), 0.002 if system else 0.001)
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        self.asked.append(body)
+        *system, user = (message["content"] for message in body["messages"])
+        knows = body["model"] == "shout" or (system and user in "ab")
+        text = "A" if "structured_outputs" in body else user.upper() if knows else "?"
+        usage = {"prompt_tokens": len(user) + sum(map(len, system)), "completion_tokens": 1}
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        return httpx2.Response(200, json={"choices": [choice], "usage": usage})
+
+    def ways(self, *, guided: bool) -> set[tuple[str, str | None]]:
+        """The models that were asked, and behind which prompt."""
+        return {
+            (body["model"], body["messages"][0]["content"] if len(body["messages"]) > 1 else None)
+            for body in self.asked
+            if ("structured_outputs" in body) is guided
+        }
 
 
-def test_three_ways_are_scored_apart() -> None:
-    evaluation = evaluate(TASK, FakeDevice())
-    assert evaluation.base.accuracy == 0
-    assert evaluation.prompted.accuracy == 0.5
-    assert evaluation.specialized.accuracy == 1
-    assert evaluation.prompted.input_tokens == 1 + len("Shout it.")
-    assert evaluation.specialized.input_tokens == 1
-    assert evaluation.prompted.latency_ms == pytest.approx(2)
+def test_ways_are_scored_apart() -> None:
+    scores = evaluate(TASK, FakeDevice().client)
+    assert [scores[way].accuracy for way in ("base", "prompted", "specialized")] == [0, 0.5, 1]
+    assert scores["prompted"].input_tokens == 1 + len("Shout it.")
+    assert scores["specialized"].input_tokens == 1
+    assert scores["prompted"].latency_ms > 0
 
 
 def test_only_the_prompted_way_sends_the_prompt() -> None:
     device = FakeDevice()
-    evaluate(TASK, device)
-    assert {(model, system) for model, _, _, system in device.asked} == {
-        ("base", None),
-        ("base", "Shout it."),
-        ("shout", None),
-    }
-    assert {max_tokens for _, _, max_tokens, _ in device.asked} == {7}
-
-
-def test_progress_counts_every_measured_answer() -> None:
-    ticks: list[None] = []
-    evaluate(TASK, FakeDevice(), lambda: ticks.append(None))
-    assert len(ticks) == TASK.ways * len(TASK.cases) == 3 * len(TASK.cases)
+    evaluate(TASK, device.client)
+    assert device.ways(guided=False) == {("base", None), ("base", "Shout it."), ("shout", None)}
+    assert {(body["max_tokens"], body["temperature"]) for body in device.asked} == {(7, 0)}
 
 
 def test_closed_set_is_asked_again_with_its_answers_named() -> None:
     device, ticks = FakeDevice(), list[None]()
     task = replace(TASK, choices=("A", "B"))
-    evaluation = evaluate(task, device, lambda: ticks.append(None))
-    assert set(device.guided) == {("base", "Shout it.", ("A", "B")), ("shout", None, ("A", "B"))}
-    assert evaluation.guided_prompted is not None
-    assert evaluation.guided_specialized is not None
-    assert evaluation.guided_prompted.accuracy == evaluation.guided_specialized.accuracy == 0.25
-    assert evaluation.specialized.accuracy == 1
-    assert len(ticks) == task.ways * len(task.cases) == 5 * len(task.cases)
-    open_set = evaluate(TASK, FakeDevice())
-    assert open_set.guided_prompted is open_set.guided_specialized is None
+    scores = evaluate(task, device.client, lambda: ticks.append(None))
+    assert device.ways(guided=True) == {("base", "Shout it."), ("shout", None)}
+    assert scores["guided_prompted"].accuracy == scores["guided_specialized"].accuracy == 0.25
+    assert scores["specialized"].accuracy == 1
+    assert len(ticks) == len(ways_of(task)) * len(task.cases) == 5 * len(task.cases)
+    assert [*ways_of(TASK)] == ["base", "prompted", "specialized"]
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo.clients import Generated, Merged
-from demo.evaluation import Evaluation, Score
+from demo.evaluation import Score
 from demo.report import TaskResult, render_table, store_results
+from loragen.client.cloud_answers import Generated, Timings
+from loragen.client.device_answers import ServedModel
 
 RESULT = TaskResult(
     name="router",
     inputs=100,
-    evaluation=Evaluation(Score(0.1, 12, 9.0), Score(0.5, 300, 80.0), Score(0.9, 12, 10.0)),
-    generated=Generated("b1", 1_000_000, 1_200, 42.0, cached=False),
-    merged=Merged("b1", 0.7, 0.98),
+    scores={"base": Score(0.1, 12, 9.0), "prompted": Score(0.5, 300, 80.0), "specialized": Score(0.9, 12, 10.0)},
+    generated=Generated.model_construct(
+        bundle_bytes=1_000_000,
+        recipe_bytes=1_200,
+        timings=Timings(queue_ms=0, generate_ms=42, assemble_ms=0, total_ms=42),
+    ),
+    served=ServedModel(id="router", state="merged", merge_seconds=0.7, retained_delta=0.98),
 )
 
 
@@ -34,7 +39,7 @@ def test_document_has_exactly_the_published_shape(tmp_path: Path) -> None:
                 "bundle_bytes": 1_000_000,
                 "recipe_bytes": 1_200,
                 "merge_seconds": 0.7,
-                "delta_retained_delta": 0.98,
+                "retained_delta": 0.98,
             }
         ]
     }
@@ -42,8 +47,8 @@ def test_document_has_exactly_the_published_shape(tmp_path: Path) -> None:
 
 
 def test_closed_set_has_its_guided_figures_too(tmp_path: Path) -> None:
-    guided = replace(RESULT.evaluation, guided_prompted=Score(0.6, 300, 80), guided_specialized=Score(0.95, 12, 10))
-    closed = replace(RESULT, evaluation=guided)
+    guided = {"guided_prompted": Score(0.6, 300, 80), "guided_specialized": Score(0.95, 12, 10)}
+    closed = replace(RESULT, scores={**RESULT.scores, **guided})
     store_results([RESULT, closed], tmp_path / "demo.json")
     first, second = json.loads((tmp_path / "demo.json").read_text())["tasks"]
     assert second == {**first, "accuracy_guided": {"prompted": 0.6, "specialized": 0.95}}

@@ -12,6 +12,21 @@ import pytest
 from demo.run import main
 
 BUNDLE_ID = "b" * 64
+NOT_FOUND = {"error": {"code": "not_found", "message": "no such path", "hint": "", "request_id": "r"}}
+REFERENCE = {"id": "nano", "digest": "d" * 64}
+GENERATED = {
+    "id": BUNDLE_ID,
+    "bundle_bytes": 1000,
+    "recipe_id": "c" * 64,
+    "recipe_bytes": 100,
+    "cached": False,
+    "generator": REFERENCE,
+    "edge_model": REFERENCE,
+    "gates": [[[0.5]]],
+    "prompt_tokens": 9,
+    "tokens_saved_per_call": 9,
+    "timings": {"queue_ms": 0, "generate_ms": 5.0, "assemble_ms": 0, "total_ms": 5.0},
+}
 
 
 class FakeServices(ThreadingHTTPServer):
@@ -34,8 +49,7 @@ class FakeServices(ThreadingHTTPServer):
                 return {}
             case "/generate-lora":
                 self.published.append((body["publish"]["channel"], body["publish"]["name"]))
-                sizes = {"bundle_bytes": 1000, "recipe_bytes": 100, "cached": False}
-                return {"id": BUNDLE_ID, **sizes, "timings": {"generate_ms": 5.0}}
+                return GENERATED
             case "/v1/models":
                 served = {"state": self.state, "bundle_id": BUNDLE_ID, "merge_seconds": 0.5, "retained_delta": 0.95}
                 return {"data": [{"id": name, **served} for _, name in self.published]}
@@ -43,7 +57,8 @@ class FakeServices(ThreadingHTTPServer):
                 user = body["messages"][-1]["content"]
                 text = user if body["model"] == "base" else user.upper()
                 tokens = sum(len(message["content"]) for message in body["messages"])
-                return {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": tokens}}
+                choice = {"message": {"content": text}, "finish_reason": "stop"}
+                return {"choices": [choice], "usage": {"prompt_tokens": tokens, "completion_tokens": 1}}
         return None
 
 
@@ -58,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> None:
         answer = self.server.respond(self.path, body)
-        data = json.dumps(answer if answer is not None else {"error": {"message": "no such path"}}).encode()
+        data = json.dumps(answer if answer is not None else NOT_FOUND).encode()
         self.send_response(404 if answer is None else 200)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
@@ -118,3 +133,10 @@ def test_cloud_without_edge_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         main(["--cloud", "http://127.0.0.1:1"])
     assert "go together" in capsys.readouterr().err
+
+
+def test_main_says_what_failed_and_returns_one(tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--tasks", str(tmp_path)]) == 1
+    assert "no task files" in capsys.readouterr().err
+    assert main(["--tasks", str(tasks), "--models", str(tmp_path), "--state", str(tmp_path / "state")]) == 1
+    assert "generator.json does not say" in capsys.readouterr().err.replace("\n", " ")

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.errors import TaskFileError
-from demo.tasks import load_task, load_tasks
+from demo.tasks import TaskFileError, load_task, load_tasks
 
 
 def write_task(directory: Path, name: str = "echo", **changes: object) -> Path:
