@@ -20,6 +20,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from loragen.web.logs import LogFormat
+
 CLOUD_PREFIX = "LORAGEN_CLOUD_"
 EDGE_PREFIX = "LORAGEN_EDGE_"
 
@@ -43,7 +45,7 @@ class ServiceSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
-    log_format: Literal["json", "console"] = Field(
+    log_format: LogFormat = Field(
         default="json", description="Logs as one JSON object a line, or for people."
     )
     shutdown_timeout_seconds: int = Field(

@@ -1,7 +1,8 @@
 """Renders the kustomizations in plain Python, so that the manifests are tested where no kubectl is installed.
 
 It knows what `k8s/` uses of kustomize (resources, components, namespace, images, JSON 6902 patches) and refuses
-the rest by name; where kubectl is installed, a test holds it to what `kubectl kustomize` gives.
+the rest by name; where kubectl is installed, a test holds it to what `kubectl kustomize` gives. That is no dependency,
+because Debian's kubectl (1.20) knows no components, and PyPI's are binaries that third parties packed again.
 """
 
 import copy
