@@ -34,6 +34,7 @@ from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
+from edge_runtime.updates.attempts import Attempts
 from edge_runtime.updates.clock import Clock, SystemClock
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
@@ -108,8 +109,7 @@ async def assemble(
             slots=slots,
             model=model,
             disk=disk,
-            clock=clock,
-            telemetry=telemetry,
+            attempts=Attempts(settings.channel, clock, telemetry),
         )
         device = Device(settings.effective_device_id, model, slots, updater)
         link: CloudLink | None = None

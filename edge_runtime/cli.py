@@ -1,4 +1,4 @@
-"""`loragen-edge`: run a device, see what it serves, merge and convert without one, roll back.
+"""`loragen-edge`: run a device, see what it serves, command it, merge and convert without one.
 
 Output is for people (rich), errors are one line and a hint on standard error with exit status 1. `run` alone loads
 llama.cpp and the HTTP server.
@@ -6,11 +6,10 @@ llama.cpp and the HTTP server.
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx2
 import typer
@@ -19,18 +18,19 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from edge_runtime.commands import act_on_state, send
 from edge_runtime.config import EdgeSettings
 from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import EdgeError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
-from edge_runtime.updates.state import DeviceState, StateFile
+from edge_runtime.updates.state import Command, DeviceState, StateFile
 from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_BUNDLE_BYTES
-from loragen.contract.names import verify_digest
+from loragen.contract.names import verify_digest, verify_name
 
 app = typer.Typer(
     name="loragen-edge",
@@ -40,7 +40,8 @@ app = typer.Typer(
 )
 
 _STATUS_SECONDS = 5.0
-_ROLLBACK_WAIT_SECONDS = 30.0
+
+SpecializationArgument = Annotated[str, typer.Argument(help="Specialization.")]
 
 
 @app.callback()
@@ -135,38 +136,35 @@ def convert(
 
 
 @app.command()
-def rollback(
-    name: Annotated[str, typer.Argument(help="Specialization.")],
-    config: ConfigOption = None,
-) -> None:
+def rollback(name: SpecializationArgument, config: ConfigOption = None) -> None:
     """Let the bundle before the newest one serve again; the newest is not installed again until another follows.
 
-    Acts on the device whose files are in LORAGEN_EDGE_DATA_DIR.
+    Acts on the device whose files are in LORAGEN_EDGE_DATA_DIR, like `pin` and `unpin`.
     """
+    _command("rollback", name, config)
+
+
+@app.command()
+def pin(name: SpecializationArgument, config: ConfigOption = None) -> None:
+    """Let a specialization stay as it is, whatever the channel lists, until it is unpinned."""
+    _command("pin", name, config)
+
+
+@app.command()
+def unpin(name: SpecializationArgument, config: ConfigOption = None) -> None:
+    """Let a pinned specialization follow the channel again."""
+    _command("unpin", name, config)
+
+
+def _command(action: Literal["rollback", "pin", "unpin"], name: str, config: Path | None) -> None:
     with _reporting_errors():
-        settings = EdgeSettings.load(config)
-        disk = DataDirectory(settings.data_dir)
-        before, _ = StateFile(disk.state).peek()
-        entry = before.entries.get(name) if before else None
-        if entry is None or entry.previous is None:
-            raise EdgeError(
-                f"{name}: nothing to roll back to",
-                "loragen-edge status lists what serves; one bundle before it is kept",
-                code="no_previous",
-            )
-        request = disk.request_rollback(name)
-        if not disk.is_locked():
-            Console().print(f"No daemon runs on {disk.root}; {name} is rolled back when one starts.")
-            return
-        deadline = time.monotonic() + _ROLLBACK_WAIT_SECONDS
-        while time.monotonic() < deadline:
-            after, _ = StateFile(disk.state).peek()
-            now = after.entries.get(name) if after else None
-            if not request.exists() and now is not None and now.active.bundle_id == entry.previous.bundle_id:
-                Console().print(f"{name} serves {entry.previous.bundle_id} again.")
-                return
-            time.sleep(0.1)
-        raise EdgeError(f"{name}: the daemon has not rolled back in {_ROLLBACK_WAIT_SECONDS:g} s", "see its log")
+        disk = DataDirectory(EdgeSettings.load(config).data_dir)
+        command = Command(action, verify_name(name))
+        if disk.is_locked():
+            Console().print(f"{send(disk.socket, command)}.", soft_wrap=True)
+        else:
+            outcome = act_on_state(disk, command)
+            Console().print(f"No device runs on {disk.root}; from its next start on, {outcome}.", soft_wrap=True)
 
 
 def main(*arguments: str) -> None:
@@ -217,12 +215,12 @@ def _show_report(console: Console, report: dict[str, Any]) -> None:
     for message in (report["last_poll_message"], report["problem"]):
         if message:
             console.print(message, markup=False, style="yellow")
-    table = Table("model", "state", "bundle", "retained_delta", "merge", "loaded", "message")
+    table = Table("model", "state", "bundle", "retained delta", "merge", "loaded", "message")
     for model in report["models"]:
         seconds, retained_delta = model["merge_seconds"], model["retained_delta"]
         table.add_row(
             model["id"],
-            model["state"],
+            f"{model['state']}, pinned" if model["pinned"] else model["state"],
             (model["bundle_id"] or "")[:12],
             "" if retained_delta is None else f"{retained_delta:.4f}",
             "" if seconds is None else f"{seconds:.2f} s",
@@ -240,7 +238,8 @@ def _show_state(console: Console, state: DeviceState | None, problem: str) -> No
         return
     table = Table("model", "state", "bundle", "message")
     for name, entry in sorted(state.entries.items()):
-        table.add_row(name, entry.active.state, entry.active.bundle_id[:12], escape(entry.active.message))
+        state_text = f"{entry.active.state}, pinned" if entry.pinned else entry.active.state
+        table.add_row(name, state_text, entry.active.bundle_id[:12], escape(entry.active.message))
     for name, failure in sorted(state.failures.items()):
         table.add_row(name, "failed", failure.bundle_id[:12], escape(failure.message))
     console.print(f"channel {state.channel}, version {state.channel_version}")

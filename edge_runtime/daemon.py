@@ -1,9 +1,12 @@
-"""The daemon: `run()` around the updater's `tick()`, beside its merges and the link to the cloud.
+"""The daemon: `run()` around the updater's `tick()`, beside its merges, the link to the cloud and the owner's commands.
 
-Rules: a tick, or a word with the cloud, that fails in a way nobody foresaw is logged and tried again, and never ends
-serving; one merge run at a time; a tick that waits for the cloud gives way to the command line, whose requests the
-next one takes first; at the end the tick and the merge in progress are abandoned, which leaves no more than a kill
-would. The HTTP server is started and stopped by `bootstrap`.
+Rules:
+- A tick or a report that fails in a way nobody foresaw is logged and tried again. It never ends serving.
+- One merge runs at a time.
+- A command wakes the daemon; a tick that waits for the cloud ends, and the next one carries the command out first.
+- At the end, the tick and the merge in progress are abandoned. They leave no more behind than a kill would.
+
+The HTTP server is started and stopped by `bootstrap`.
 """
 
 import asyncio
@@ -11,16 +14,15 @@ import asyncio
 import structlog
 
 from edge_runtime.cloud.rpc import CloudLink
+from edge_runtime.commands import listening
 from edge_runtime.device import Device
 from edge_runtime.errors import EdgeError, MergeCancelledError
 from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.state import Command
 from edge_runtime.updates.updater import Updater
 
 _log = structlog.get_logger(__name__)
-
-REQUEST_CHECK_SECONDS = 1.0
-"""How often the command line's requests are looked for; they are files, so that they work without a port or a key."""
 
 UNFORESEEN_SECONDS = 30.0
 """Until the next tick after one that failed in a way nobody foresaw."""
@@ -35,7 +37,7 @@ class Daemon:
     Args:
         updater: What is driven.
         device: What is reported.
-        disk: Where the command line's requests arrive.
+        disk: Where the owner's commands arrive.
         clock: Waits.
         link: To the cloud; None without one.
     """
@@ -73,8 +75,12 @@ class Daemon:
         try:
             await self._updater.restore()
         except MergeCancelledError:
-            # Told to stop while the base was being quantized.
+            # `stop` was called while the base was being quantized.
             return
+        async with listening(self._disk.socket, self._obey):
+            await self._follow()
+
+    async def _follow(self) -> None:
         watching = asyncio.create_task(self._watch()) if self._link else None
         merging: asyncio.Task[None] | None = None
         try:
@@ -93,11 +99,15 @@ class Daemon:
             if merging is not None:
                 await merging
 
+    async def _obey(self, command: Command) -> str:
+        done = self._updater.command(command)
+        self._wake.set()
+        return await done
+
     async def _tick(self) -> float:
         self._ticking = asyncio.create_task(self._updater.tick())
         try:
-            await self._watch_requests(self._ticking)
-            return self._ticking.result()
+            return await self._ticking
         except asyncio.CancelledError:
             if not self._ticking.cancelled():
                 # It is this daemon that is cancelled.
@@ -110,11 +120,6 @@ class Daemon:
             _log.exception("update_crashed")
         return UNFORESEEN_SECONDS
 
-    async def _watch_requests(self, ticking: asyncio.Task[float]) -> None:
-        while not (await asyncio.wait({ticking}, timeout=REQUEST_CHECK_SECONDS))[0]:
-            if await asyncio.to_thread(self._disk.has_requests) and self._updater.is_fetching:
-                ticking.cancel()
-
     async def _merge(self) -> None:
         try:
             attempts = await self._updater.merge_pending()
@@ -126,14 +131,9 @@ class Daemon:
             self._wake.set()
 
     async def _wait(self, seconds: float) -> None:
-        """Until `seconds` have passed, a nudge, or a request of the command line."""
-        left = seconds
-        while left > 0 and not self._wake.is_set():
-            part = min(left, REQUEST_CHECK_SECONDS)
-            await self._clock.wait(self._wake, part)
-            left -= part
-            if await asyncio.to_thread(self._disk.has_requests):
-                break
+        """Wait until `seconds` have passed, or somebody wakes the daemon."""
+        if seconds > 0:
+            await self._clock.wait(self._wake, seconds)
         if not self._stop.is_set():
             self._wake.clear()
 

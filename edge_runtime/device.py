@@ -84,8 +84,8 @@ class Device:
         active, merge = entry.active, entry.active.merge
         newer = failure if failure is not None and failure.bundle_id != active.bundle_id else None
         messages = [active.message, "" if newer is None else f"a newer bundle failed: {newer.message}"]
-        if entry.held is not None:
-            messages.append(f"rolled back from {entry.held}; waiting for another bundle")
+        if entry.rolled_back_from is not None:
+            messages.append(f"rolled back from {entry.rolled_back_from}; waiting for another bundle")
         return ServedModel(
             id=name,
             state=active.state if name in self.slots.revisions() else "pending",
@@ -98,4 +98,5 @@ class Device:
             retained_delta_mean=merge.retained_delta_mean if merge else None,
             prompt_tokens=active.prompt_tokens,
             resident=self.slots.is_resident(name),
+            pinned=entry.pinned,
         )

@@ -268,3 +268,21 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
 def http_status(error: EdgeError) -> int:
     """The status that `error` answers with."""
     return HTTP_STATUS[type(error)]
+
+
+MAX_MESSAGE_CHARS = 1_000
+"""Of one message in the state, which has three for a name; foreign bytes that it quotes can be of any length."""
+
+
+def error_code(error: Exception) -> str:
+    """The stable code of one of our errors; `internal_error` for any other."""
+    return str(getattr(error, "code", "internal_error"))
+
+
+def describe(error: Exception) -> str:
+    """An error's message for the status, with its notes and its hint, cut to `MAX_MESSAGE_CHARS`."""
+    parts = [str(error), *getattr(error, "__notes__", ())]
+    if hint := getattr(error, "hint", ""):
+        parts.append(f"hint: {hint}")
+    text = "; ".join(parts) if isinstance(error, EdgeError) or hint else f"{type(error).__name__}: {error}"
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from edge_runtime.cloud.fetcher import Fetcher
 from edge_runtime.cloud.pacing import poll_delay
-from edge_runtime.errors import CloudStatusError, UpdateError
+from edge_runtime.errors import CloudStatusError, UpdateError, describe, error_code
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.clock import Clock
-from edge_runtime.updates.state_store import describe, error_code
 from loragen.contract.channel import Channel, parse_channel
 from loragen.contract.errors import ContractError, MismatchError
 

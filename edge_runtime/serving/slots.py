@@ -83,10 +83,9 @@ class SlotTable:
         self._loading = 0
         self._changed = asyncio.Event()
         self._uses = itertools.count(1)
-        self.broken: dict[Revision, str] = {}
-        """Revisions that failed to load when a request wanted them, and why; `updates` repairs and clears them."""
+        self._broken: set[Revision] = set()
         self.on_broken: Callable[[], None] = lambda: None
-        """Called when there is a new one in `broken`."""
+        """Called when a revision is broken; `updates` then takes it and repairs it."""
 
     @property
     def max_resident(self) -> int:
@@ -167,6 +166,17 @@ class SlotTable:
         self._revisions.pop(name, None)
         self._retire(self._resident.pop(name, None))
 
+    def mark_broken(self, revision: Revision) -> None:
+        """Note that a request wanted `revision` and it could not be loaded."""
+        self._broken.add(revision)
+        self.on_broken()
+
+    def take_broken(self) -> list[Revision]:
+        """The revisions that are broken, each returned once."""
+        taken = list(self._broken)
+        self._broken.clear()
+        return taken
+
     async def drained(self) -> None:
         """Wait until every replaced slot has closed."""
         while self._draining:
@@ -204,9 +214,8 @@ class SlotTable:
             # Memory is bounded only when what makes room is gone before what takes it comes.
             await asyncio.gather(*self._closing)
             return await self._load(revision)
-        except ModelLoadError as error:
-            self.broken[revision] = str(error)
-            self.on_broken()
+        except ModelLoadError:
+            self.mark_broken(revision)
             raise
         finally:
             self._loading -= 1

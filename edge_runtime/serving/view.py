@@ -23,6 +23,7 @@ class ServedModel:
         retained_delta_mean: Mean over the tensors.
         prompt_tokens: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
+        pinned: Whether the owner wants no change of it.
     """
 
     id: str
@@ -36,6 +37,7 @@ class ServedModel:
     retained_delta_mean: float | None = None
     prompt_tokens: int | None = None
     resident: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

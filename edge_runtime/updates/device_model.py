@@ -52,7 +52,7 @@ class DeviceModel:
                 digest = base_gguf.digest or admitted_digest
                 if admitted_digest is not None and digest != admitted_digest:
                     raise ConfigurationError(
-                        f"EDGE_ADMIT_BASE_DIGEST: {admitted_digest} is set, the base GGUF says {digest}",
+                        f"LORAGEN_EDGE_ADMIT_BASE_DIGEST: {admitted_digest} is set, the base GGUF says {digest}",
                         "unset it: it is for base GGUFs that say nothing",
                     )
                 return cls(
@@ -67,7 +67,7 @@ class DeviceModel:
                 )
         except MergeError as error:
             raise ConfigurationError(
-                f"EDGE_BASE_MODEL: {error}", error.hint or "loragen-edge convert makes one"
+                f"LORAGEN_EDGE_BASE_MODEL: {error}", error.hint or "loragen-edge convert makes one"
             ) from error
 
     def verify_admitted(self, header: BundleHeader) -> None:

@@ -1,4 +1,4 @@
-"""The data directory: where each file is, what is left over, and the lock that keeps it to one daemon.
+"""The data directory: where each file is, and what is left over.
 
     state.json            what serves (updates/state.py), and state.json.bak before the last change
     state.json.of-DIGEST  what served on another edge model, for when it is back
@@ -6,33 +6,29 @@
     bundles/ID.safetensors
     adapters/ID.gguf      attached at run time until the merge is done
     slots/ID.TYPE.gguf    merged; slots/base.TYPE.IDENTITY.gguf the base
-    cache/                quantized tensors that no LoRA touches (edge_runtime.merge)
-    requests/             what the command line asks of the daemon
+    cache/                quantized tensors that no LoRA touches (edge_runtime/merge)
+    commands.sock         where a running device takes its owner's commands (edge_runtime/commands.py)
+    lock                  held by a running device (updates/lock.py)
     *.part, *.partial, *.tmp   unfinished
 
 Every name is made of digests, never of what a cloud or a client chose. Which files are needed is decided elsewhere.
 """
 
 import errno
-import fcntl
-import os
-from collections.abc import Iterator, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Set
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import structlog
 
 from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
-from loragen.contract.errors import ContractError
-from loragen.contract.names import verify_name
+from edge_runtime.updates.lock import is_locked, locked
+from edge_runtime.updates.state import Entry
 
 _log = structlog.get_logger(__name__)
 
-_ROLLBACK = "rollback-"
-
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_READ_ONLY = (errno.EROFS, errno.EACCES)
 
 
 def is_shortage(error: OSError) -> bool:
@@ -54,16 +50,14 @@ class DataDirectory:
         # Absolute: llama.cpp and threads must not depend on the working directory.
         self.root = root.absolute()
         self.state = self.root / "state.json"
+        self.socket = self.root / "commands.sock"
         self.cache = self.root / "cache"
         self._banks = self.root / "banks"
         self._bundles = self.root / "bundles"
         self._adapters = self.root / "adapters"
         self._slots = self.root / "slots"
-        self._requests = self.root / "requests"
-        # Requests that were taken and could not be deleted.
-        self._stuck: set[Path] = set()
         try:
-            for folder in (self.cache, self._banks, self._bundles, self._adapters, self._slots, self._requests):
+            for folder in (self.cache, self._banks, self._bundles, self._adapters, self._slots):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
@@ -91,61 +85,32 @@ class DataDirectory:
         """The model without a LoRA, from the base GGUF of this identity."""
         return self._slots / f"base.{quantization}.{identity}.gguf"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep the directory to this process.
+    def locked(self) -> AbstractContextManager[None]:
+        """Reserve the directory for this process while a block runs.
 
         Raises:
             ConfigurationError: Another daemon has it, or it cannot be written and never was.
         """
-        try:
-            descriptor = _open_lock(self.root / "lock")
-        except OSError as error:
-            raise ConfigurationError(f"LORAGEN_EDGE_DATA_DIR: cannot write in {self.root}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"LORAGEN_EDGE_DATA_DIR: another daemon runs on {self.root}",
-                "stop it, or give this one a directory of its own",
-            ) from error
-        finally:
-            os.close(descriptor)
+        return locked(self.root)
 
     def is_locked(self) -> bool:
         """Whether a daemon runs on this directory."""
-        try:
-            with self.locked():
-                return False
-        except ConfigurationError:
-            return True
+        return is_locked(self.root)
 
-    def request_rollback(self, name: str) -> Path:
-        """Ask the daemon to roll a specialization back; the file is gone when it has."""
-        request = self._requests / f"{_ROLLBACK}{verify_name(name)}"
-        request.touch()
-        return request
+    def files_of(self, entry: Entry, quantization: str) -> set[Path]:
+        """What one specialization needs, for serving and for a rollback.
 
-    def take_rollback_requests(self) -> list[str]:
-        """The specializations that are to be rolled back, each returned once."""
-        names = []
-        for path in self._open_requests():
-            if not _delete(path):
-                self._stuck.add(path)
-            with suppress(ContractError):
-                names.append(verify_name(path.name.removeprefix(_ROLLBACK)))
-        return names
-
-    def has_requests(self) -> bool:
-        """Whether the command line has asked for something; not, as long as that cannot be seen."""
-        try:
-            return bool(self._open_requests())
-        except OSError:
-            return False
-
-    def _open_requests(self) -> list[Path]:
-        return sorted(path for path in self._requests.glob(f"{_ROLLBACK}*") if path not in self._stuck)
+        Args:
+            entry: The specialization.
+            quantization: Type of the slots that are made now; those of an earlier type serve until then.
+        """
+        files = {self.adapter(entry.active.bundle_id)} if entry.active.state == "adapter" else set()
+        for installed in (entry.active, entry.previous):
+            if installed is not None:
+                files |= {self.bundle(installed.bundle_id), self.slot(installed.bundle_id, quantization)}
+                if installed.merge is not None:
+                    files.add(self.slot(installed.bundle_id, installed.merge.quantization))
+        return files
 
     def remove_unfinished(self) -> None:
         """Delete what a killed process left half written; downloads stay, to be resumed. Before anything else runs."""
@@ -153,12 +118,12 @@ class DataDirectory:
             for path in self.root.rglob(pattern):
                 _delete(path)
 
-    def collect(self, keep: Set[Path], banks: Set[str] | None) -> list[str]:
-        """Delete bundles, adapters and slots that are not in `keep`, and banks whose digest is not in `banks`.
+    def collect(self, needed: Set[Path], banks: Set[str] | None) -> list[str]:
+        """Delete bundles, adapters and slots that are not in `needed`, and banks whose digest is not in `banks`.
 
         Args:
-            keep: Files that are needed. A download in progress is kept with the file it will become.
-            banks: Digests; None keeps every bank.
+            needed: Files that stay. A download in progress stays with the file it will become.
+            banks: Digests; None deletes no bank.
 
         Returns:
             Names of what was deleted.
@@ -168,21 +133,11 @@ class DataDirectory:
             for path in folder.iterdir():
                 finished = path.with_suffix(".safetensors") if path.suffix == ".part" else path
                 finished = finished.with_name(finished.name.removesuffix(".partial").removesuffix(CHECKSUM_SUFFIX))
-                if finished not in keep and path.suffix != ".tmp":
+                if finished not in needed and path.suffix != ".tmp":
                     deleted.append(path)
         if banks is not None:
             deleted += [path for path in self._banks.iterdir() if path.stem not in banks and path.suffix != ".tmp"]
         return [path.name for path in deleted if _delete(path)]
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        if error.errno not in _READ_ONLY or not path.exists():
-            raise
-        # What is on a disk that became read-only can serve: a lock needs no writing.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _delete(path: Path) -> bool:

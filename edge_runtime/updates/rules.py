@@ -1,13 +1,14 @@
-"""Rules: what a channel asks of a device, and what may be installed. No I/O, no clock.
+"""Rules: what a channel or the owner asks of a device, and what may be installed. No I/O, no clock.
 
 A failure is permanent when the same bytes would fail again: then nothing is tried until the channel names others or the
 device restarts. Everything else is tried again, ever more slowly (`updates.pacing`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edge_runtime.errors import BaseGgufError, CanaryError, RetainedDeltaError
-from edge_runtime.updates.state import DeviceState
+from edge_runtime.errors import BaseGgufError, CanaryError, RetainedDeltaError, UpdateError
+from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.updates.state import Command, DeviceState, Entry, Installed
 from loragen.contract.bundle import BundleHeader
 from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError, MismatchError
@@ -22,7 +23,7 @@ class Plan:
 
     Attributes:
         install: Bundles that are to serve and do not; those whose failure is permanent are left out.
-        remove: Names that the channel no longer lists.
+        remove: Names that the channel no longer lists, and that are not pinned.
         forget: Names whose recorded failure no longer concerns anything.
     """
 
@@ -40,17 +41,53 @@ def plan_changes(channel: Channel, state: DeviceState) -> Plan:
         for name, failure in state.failures.items()
         if name not in wanted or (wanted[name].bundle_id != failure.bundle_id)
     )
-    return Plan(install, tuple(name for name in state.entries if name not in wanted), forget)
+    remove = tuple(name for name, entry in state.entries.items() if name not in wanted and not entry.pinned)
+    return Plan(install, remove, forget)
 
 
 def _is_missing(specialization: Specialization, state: DeviceState) -> bool:
     entry = state.entries.get(specialization.name)
-    return entry is None or specialization.bundle_id not in (entry.active.bundle_id, entry.held)
+    if entry is None:
+        return True
+    return not entry.pinned and specialization.bundle_id not in (entry.active.bundle_id, entry.rolled_back_from)
 
 
 def _has_failed(specialization: Specialization, state: DeviceState) -> bool:
     failure = state.failures.get(specialization.name)
     return failure is not None and failure.permanent and failure.bundle_id == specialization.bundle_id
+
+
+def entry_after(command: Command, state: DeviceState) -> Entry:
+    """What is to be known of a specialization once a command is carried out.
+
+    Raises:
+        UpdateError: It cannot be: nothing serves under the name, or nothing served before.
+    """
+    entry = state.entries.get(command.name)
+    if entry is None:
+        raise UpdateError(
+            f"{command.name}: nothing is installed under this name",
+            "loragen-edge status lists what serves",
+            code="not_installed",
+        )
+    if command.action != "rollback":
+        return replace(entry, pinned=command.action == "pin")
+    if entry.previous is None:
+        raise UpdateError(
+            f"{command.name}: nothing to roll back to", "only the bundle before the newest is kept", code="no_previous"
+        )
+    return Entry(entry.previous, rolled_back_from=entry.active.bundle_id, pinned=entry.pinned)
+
+
+def describe_outcome(command: Command, entry: Entry) -> str:
+    """What is now so, for the owner."""
+    match command.action:
+        case "rollback":
+            return f"{command.name} serves {entry.active.bundle_id} again"
+        case "pin":
+            return f"{command.name} stays at {entry.active.bundle_id} until it is unpinned"
+        case "unpin":
+            return f"{command.name} follows the channel again"
 
 
 def verify_wanted(specialization: Specialization, model_id: str, edge_model_digest: str | None) -> None:
@@ -84,6 +121,13 @@ def verify_announced(header: BundleHeader, specialization: Specialization) -> No
                 f"{specialization.name}: the channel says {field} {expected}, the bundle {found}",
                 hint="publish the specialization again",
             )
+
+
+def needs_merge(installed: Installed, quantization: Quantization) -> bool:
+    """Whether a bundle that serves is to be merged: it is an adapter, or was merged as another type."""
+    if installed.state == "adapter":
+        return not installed.merge_refused
+    return installed.merge is None or installed.merge.quantization is not quantization
 
 
 def is_permanent(error: Exception) -> bool:

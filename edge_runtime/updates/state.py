@@ -1,8 +1,11 @@
-"""The device's memory over a restart: what serves under each name, what served before, and what failed. JSON on disk.
+"""The state of a device over a restart: what serves under each name, what served before, and what failed. JSON on disk.
 
-Rules: a write is whole or not at all, and the state before it is kept beside it; what cannot be read is moved aside,
-never deleted and never trusted in part; the state of another edge model is set aside until that model is back. What to
-do about a state that was lost is decided by the coordinators.
+Rules:
+- A write is whole or not at all, and the state before it stays beside it.
+- A file that cannot be read is moved aside. It is never deleted, and never trusted in part.
+- The state of another edge model is set aside until that model is back.
+
+What to do about a state that was lost is decided by the coordinators.
 """
 
 import errno
@@ -81,12 +84,27 @@ class Entry:
     Attributes:
         active: What serves.
         previous: What served before it, for a rollback.
-        held: Bundle that was rolled back from; it is not installed again.
+        rolled_back_from: Bundle that a rollback replaced; it is not installed again.
+        pinned: The owner wants no change: no other bundle is installed, and the channel cannot remove it.
     """
 
     active: Installed
     previous: Installed | None = None
-    held: Digest | None = None
+    rolled_back_from: Digest | None = None
+    pinned: bool = False
+
+
+@_strict
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the device's owner wants of one specialization.
+
+    Attributes:
+        action: `rollback` lets the bundle before serve again; `pin` ends changes until `unpin`.
+    """
+
+    action: Literal["rollback", "pin", "unpin"]
+    name: Name
 
 
 @_strict

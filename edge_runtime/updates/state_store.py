@@ -1,33 +1,33 @@
-"""What the device knows of its specializations now: the state, kept on disk as it changes, and when to try again.
+"""The state store: what the device knows of its specializations now, and when it tries again what failed.
 
-Rules: the newest state is written after each change, one write at a time and off the event loop; a disk that refuses it
-stops nothing but is reported; a failed name waits longer after each failure. What changes and why, callers decide.
+Rules: the newest state is written to disk after each change, one write at a time and off the event loop. A disk that
+refuses it stops nothing, and is reported. A name that failed waits longer after each failure. What changes and why is
+decided by callers.
 """
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from edge_runtime.cloud.pacing import backoff_delay
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import describe, error_code
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.clock import Clock
-from edge_runtime.updates.rules import is_permanent
-from edge_runtime.updates.state import DeviceState, Entry, Failure, StateFile
+from edge_runtime.updates.rules import Plan, entry_after, is_permanent, needs_merge, plan_changes
+from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
+from loragen.contract.channel import Channel
 
 _log = structlog.get_logger(__name__)
-
-MAX_MESSAGE_CHARS = 1_000
-"""Of one message in the state, which has three for a name; foreign bytes that it quotes can be of any length."""
 
 
 class StateStore:
     """The state of one device.
 
     Args:
-        file: Where it is kept.
+        file: Where it is written.
         empty: What a device starts with that has no usable state.
         clock: For the times of retries.
         first_retry_seconds: Wait after the first failure of a name.
@@ -77,6 +77,50 @@ class StateStore:
             entries={name: _without_refusal(entry) for name, entry in found.entries.items()},
             failures={name: failure for name, failure in found.failures.items() if not failure.permanent},
         )
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What serves, by name."""
+        return self.state.entries
+
+    def entry(self, name: str) -> Entry | None:
+        """What serves under `name`."""
+        return self.state.entries.get(name)
+
+    def newest_first(self) -> Sequence[tuple[str, Entry]]:
+        """Names and entries, the one that was activated last at the front."""
+        return sorted(self.entries.items(), key=lambda item: item[1].active.activated_at, reverse=True)
+
+    def is_active(self, name: str, bundle_id: str) -> bool:
+        """Whether this bundle serves under `name`."""
+        entry = self.entry(name)
+        return entry is not None and entry.active.bundle_id == bundle_id
+
+    def plan(self, channel: Channel) -> Plan:
+        """What has to change so that the device serves what `channel` lists."""
+        return plan_changes(channel, self.state)
+
+    def entry_after(self, command: Command) -> Entry:
+        """What is to be known once a command is carried out.
+
+        Raises:
+            UpdateError: It cannot be.
+        """
+        return entry_after(command, self.state)
+
+    def next_to_merge(self, quantization: Quantization) -> str | None:
+        """A name whose bundle is to be merged now; None when there is none."""
+        for name, entry in self.entries.items():
+            failure = self.state.failures.get(name)
+            failed = failure is not None and failure.permanent and failure.bundle_id == entry.active.bundle_id
+            if needs_merge(entry.active, quantization) and not failed and self.is_due(name):
+                return name
+        return None
+
+    def merged(self, bundle_id: str, quantization: Quantization) -> Sequence[Installed]:
+        """Where this bundle serves merged, of this quantization."""
+        active = [entry.active for entry in self.entries.values() if entry.active.bundle_id == bundle_id]
+        return [each for each in active if each.state == "merged" and not needs_merge(each, quantization)]
 
     async def put(self, name: str, entry: Entry) -> None:
         """Remember what serves under `name`; an earlier failure of that bundle is over, one of another is not."""
@@ -151,17 +195,3 @@ class StateStore:
 def _without_refusal(entry: Entry) -> Entry:
     previous = None if entry.previous is None else replace(entry.previous, merge_refused=False)
     return replace(entry, active=replace(entry.active, merge_refused=False), previous=previous)
-
-
-def error_code(error: Exception) -> str:
-    """The stable code of one of our errors; `internal_error` for any other."""
-    return str(getattr(error, "code", "internal_error"))
-
-
-def describe(error: Exception) -> str:
-    """An error's message for the status, with its notes and its hint, cut to `MAX_MESSAGE_CHARS`."""
-    parts = [str(error), *getattr(error, "__notes__", ())]
-    if hint := getattr(error, "hint", ""):
-        parts.append(f"hint: {hint}")
-    text = "; ".join(parts) if isinstance(error, EdgeError) or hint else f"{type(error).__name__}: {error}"
-    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"

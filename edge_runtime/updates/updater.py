@@ -1,39 +1,38 @@
 """Coordinator: keeps what serves equal to what the channel lists, and brings it back after a restart.
 
-One `tick` polls when a poll is due, applies what changed, and says when it wants to be called again. Merges take longer
-and run beside it (`merge_pending`). Rules:
-- Whatever fails leaves what served before, is remembered with its reason, and is tried again later and later, unless
-  the same bytes would fail again. It fails for its own specialization, even in a way that nobody foresaw.
-- What served is forgotten only when its bundle is missing, damaged or refused; while it merely cannot be loaded, its
-  files are kept and tried again.
+One `tick` carries out the owner's commands, polls when a poll is due, applies what changed, and says when it wants to
+be called again. Merges take longer and run beside it (`merge_pending`). Rules:
+- Whatever fails leaves what served before. It is remembered with its reason and tried again later and later, unless the
+  same bytes would fail again. A failure concerns its own specialization only, even one that nobody foresaw.
+- What served is forgotten only when its bundle is missing, damaged or refused. While it merely cannot be loaded, its
+  files stay and are tried again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
-- A specialization that the channel no longer lists is unloaded and its files are deleted; a channel that cannot be had,
-  or is not there, deletes nothing; nor does a device whose state is lost or of another edge model, until it has heard
-  the channel.
+- A specialization that the channel no longer lists is unloaded and its files are deleted, unless it is pinned.
+- A channel that cannot be had, or is not there, deletes nothing. A device whose state is lost or of another edge model
+  deletes nothing before it has the channel.
 - Files are deleted in `tick` only, so that nothing is deleted while it is being installed.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from edge_runtime.cloud.poller import Poller
-from edge_runtime.errors import EdgeError, IntegrityError, MergeCancelledError, UpdateError
+from edge_runtime.errors import EdgeError, IntegrityError, MergeCancelledError, describe
 from edge_runtime.serving.slots import SlotTable
-from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.artifacts import Artifacts
-from edge_runtime.updates.clock import Clock
+from edge_runtime.updates.attempts import Attempts
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.installer import Installer
-from edge_runtime.updates.rules import is_permanent, plan_changes, verify_wanted
-from edge_runtime.updates.state import Entry, Installed
-from edge_runtime.updates.state_store import StateStore, describe, error_code
+from edge_runtime.updates.rules import describe_outcome, is_permanent, verify_wanted
+from edge_runtime.updates.state import Command, Entry, Installed
+from edge_runtime.updates.state_store import StateStore
 from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME
@@ -48,6 +47,8 @@ _RETRY_CHECK_SECONDS = 1.0
 
 _DOWN = "does not serve now: "
 
+_T = TypeVar("_T")
+
 
 class Updater:
     """The update side of a device.
@@ -56,17 +57,15 @@ class Updater:
         poller: Follows the channel; None for a device without a cloud.
         artifacts: Brings bundles.
         installer: Makes slots of them.
-        memory: What is known.
+        state_store: What is known of each specialization.
         slots: What serves.
-        model: The device's edge model.
+        model: The device's model.
         disk: Its files.
-        clock: For the durations in records.
-        telemetry: Gets a record of each attempt.
+        attempts: Records each attempt.
 
     Attributes:
         base_message: Why the base model is not as it should be; empty when it is.
         is_restored: Whether `restore` is done.
-        is_fetching: Whether a tick is waiting for the cloud, and loses nothing when it is cancelled.
     """
 
     def __init__(
@@ -79,21 +78,20 @@ class Updater:
         slots: SlotTable,
         model: DeviceModel,
         disk: DataDirectory,
-        clock: Clock,
-        telemetry: Telemetry,
+        attempts: Attempts,
     ) -> None:
         self.poller = poller
         self.state_store = state_store
         self.base_message = ""
         self.is_restored = False
-        self.is_fetching = False
         self._artifacts = artifacts
         self._installer = installer
         self._slots = slots
         self._model = model
         self._disk = disk
-        self._clock = clock
-        self._telemetry = telemetry
+        self._recorded = attempts.recorded
+        self._commands: deque[tuple[Command, asyncio.Future[str]]] = deque()
+        self._commanded = asyncio.Event()
 
     async def restore(self) -> None:
         """Bring up the base and everything that served before the restart, without the cloud.
@@ -105,10 +103,7 @@ class Updater:
         await self.state_store.load()
         base = await self._installer.bring_up_base()
         self.base_message = base.message
-        newest_first = sorted(
-            self.state_store.state.entries.items(), key=lambda item: item[1].active.activated_at, reverse=True
-        )
-        for count, (name, entry) in enumerate(newest_first, start=1):
+        for count, (name, entry) in enumerate(self.state_store.newest_first(), start=1):
             await self._bring_up(name, entry, load_now=count < self._slots.max_resident)
         self.is_restored = True
 
@@ -117,19 +112,31 @@ class Updater:
 
         Returns:
             Seconds until something is due again.
+
+        Raises:
+            asyncio.CancelledError: A command came while the tick waited for the cloud; the next tick carries it out.
         """
-        for name in self._disk.take_rollback_requests():
-            await self._roll_back(name)
+        await self._obey_commands()
         await self._repair()
         if self.poller is not None:
             if self.poller.due_in() <= 0:
-                with self._fetching():
-                    await self.poller.poll()
+                await self._unless_commanded(self.poller.poll())
             if self.poller.wanted is not None:
                 await self._follow(self.poller.wanted)
         await self._collect()
         poll_in = math.inf if self.poller is None else self.poller.due_in()
         return min(poll_in, max(self.state_store.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
+
+    def command(self, command: Command) -> "asyncio.Future[str]":
+        """Let the next tick carry out a command first of all; a tick that waits for the cloud ends.
+
+        Returns:
+            What is so afterwards, for the owner; or the `EdgeError` that refuses the command.
+        """
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._commands.append((command, done))
+        self._commanded.set()
+        return done
 
     async def merge_pending(self) -> int:
         """Merge, one after another, what serves as an adapter and is due.
@@ -138,8 +145,11 @@ class Updater:
             How many merges were tried.
         """
         attempts = 0
-        while not self._installer.is_stopping and (name := self._next_to_merge()) is not None:
-            await self._merge(name, self.state_store.state.entries[name])
+        while not self._installer.is_stopping:
+            name = self.state_store.next_to_merge(self._model.quantization)
+            if name is None:
+                break
+            await self._merge(name)
             attempts += 1
         return attempts
 
@@ -147,9 +157,50 @@ class Updater:
         """End a merge in progress at its next step; its specialization goes on as an adapter."""
         self._installer.stop()
 
+    async def _obey_commands(self) -> None:
+        while self._commands:
+            command, done = self._commands.popleft()
+            try:
+                outcome = await self._obey(command)
+            except Exception as error:
+                if not done.done():
+                    done.set_exception(error)
+            else:
+                if not done.done():
+                    done.set_result(outcome)
+        self._commanded.clear()
+
+    async def _obey(self, command: Command) -> str:
+        with self._recorded(command.action, command.name):
+            entry = self.state_store.entry_after(command)
+            if command.action == "rollback":
+                active = await self._serve_again(command.name, entry.active, load_now=True)
+                await self.state_store.put(command.name, replace(entry, active=active))
+            else:
+                await self.state_store.note(command.name, entry)
+        problem = f"; {self.state_store.problem}" if self.state_store.problem else ""
+        return describe_outcome(command, entry) + problem
+
+    async def _unless_commanded(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The result of `work`, which loses nothing when it is cancelled.
+
+        Raises:
+            asyncio.CancelledError: A command came first.
+        """
+        working, commanded = asyncio.ensure_future(work), asyncio.ensure_future(self._commanded.wait())
+        try:
+            await asyncio.wait({working, commanded}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise asyncio.CancelledError
+        finally:
+            working.cancel()
+            commanded.cancel()
+            await asyncio.gather(working, commanded, return_exceptions=True)
+
     async def _follow(self, channel: Channel) -> None:
         await self.state_store.set_channel_version(channel.version)
-        plan = plan_changes(channel, self.state_store.state)
+        plan = self.state_store.plan(channel)
         for name in plan.forget:
             await self.state_store.forget_failure(name)
         for name in plan.remove:
@@ -165,10 +216,9 @@ class Updater:
         try:
             with self._recorded("fetch", name, wanted.bundle_id) as record:
                 verify_wanted(wanted, self._model.model_id, self._model.digest)
-                with self._fetching():
-                    bundle, source = await self._artifacts.bundle(wanted)
+                bundle, source = await self._unless_commanded(self._artifacts.bundle(wanted))
                 record(source=source)
-            before = self.state_store.state.entries.get(name)
+            before = self.state_store.entry(name)
             with self._recorded("attach", name, wanted.bundle_id):
                 if before and before.previous and before.previous.bundle_id == wanted.bundle_id:
                     installed = await self._serve_again(name, before.previous, load_now=True)
@@ -178,28 +228,14 @@ class Updater:
             await self.state_store.fail(name, wanted.bundle_id, error)
             return
         # Read again: while this waited, what serves may have been merged.
-        before = self.state_store.state.entries.get(name)
+        before = self.state_store.entry(name)
         await self.state_store.put(name, Entry(installed, previous=before.active if before else None))
 
-    def _next_to_merge(self) -> str | None:
-        for name, entry in self.state_store.state.entries.items():
-            failure = self.state_store.state.failures.get(name)
-            failed = failure is not None and failure.permanent and failure.bundle_id == entry.active.bundle_id
-            if self._needs_merge(entry.active) and not failed and self.state_store.is_due(name):
-                return name
-        return None
-
-    def _needs_merge(self, installed: Installed) -> bool:
-        if installed.state == "adapter":
-            return not installed.merge_refused
-        return installed.merge is None or installed.merge.quantization != self._model.quantization
-
-    async def _merge(self, name: str, entry: Entry) -> None:
-        bundle_id = entry.active.bundle_id
+    async def _merge(self, name: str) -> None:
+        bundle_id = self.state_store.entries[name].active.bundle_id
 
         def is_wanted() -> bool:
-            current = self.state_store.state.entries.get(name)
-            return current is not None and current.active.bundle_id == bundle_id
+            return self.state_store.is_active(name, bundle_id)
 
         try:
             with self._recorded("merge", name, bundle_id) as record:
@@ -210,21 +246,23 @@ class Updater:
         except MergeCancelledError:
             return
         except Exception as error:
-            if not is_wanted():
-                return
-            entry = self.state_store.state.entries[name]
-            refused = is_permanent(error)
-            message = f"{'kept as' if refused else 'still a'} run-time adapter: {describe(error)}"
-            if entry.active.state == "adapter":
-                kept = replace(entry, active=replace(entry.active, merge_refused=refused, message=message))
-                if refused:
-                    await self.state_store.put(name, kept)
-                    return
-                await self.state_store.note(name, kept)
-            await self.state_store.fail(name, bundle_id, error)
+            if is_wanted():
+                await self._note_failed_merge(name, error)
             return
         if is_wanted():
-            await self.state_store.put(name, replace(self.state_store.state.entries[name], active=merged))
+            await self.state_store.put(name, replace(self.state_store.entries[name], active=merged))
+
+    async def _note_failed_merge(self, name: str, error: Exception) -> None:
+        entry = self.state_store.entries[name]
+        refused = is_permanent(error)
+        if entry.active.state == "adapter":
+            message = f"{'stays' if refused else 'still'} a run-time adapter: {describe(error)}"
+            entry = replace(entry, active=replace(entry.active, merge_refused=refused, message=message))
+            if refused:
+                await self.state_store.put(name, entry)
+                return
+            await self.state_store.note(name, entry)
+        await self.state_store.fail(name, entry.active.bundle_id, error)
 
     async def _use_merged(self, name: str, bundle_id: str, is_wanted: Callable[[], bool]) -> Installed | None:
         """Serve the merged file that the same bundle has under another name; None when there is none that works.
@@ -232,32 +270,22 @@ class Updater:
         Raises:
             MergeCancelledError: `is_wanted` said no in the meantime.
         """
-        for entry in self.state_store.state.entries.values():
-            twin = entry.active
-            if twin.bundle_id == bundle_id and twin.state == "merged" and not self._needs_merge(twin):
-                try:
-                    await self._installer.bring_up_merged(name, twin, True, is_wanted)
-                except MergeCancelledError:
-                    raise
-                except EdgeError:
-                    continue
-                return twin
+        for twin in self.state_store.merged(bundle_id, self._model.quantization):
+            try:
+                await self._installer.bring_up_merged(name, twin, True, is_wanted)
+            except MergeCancelledError:
+                raise
+            except EdgeError:
+                continue
+            return twin
         return None
-
-    async def _roll_back(self, name: str) -> None:
-        entry = self.state_store.state.entries.get(name)
-        with suppress(Exception), self._recorded("rollback", name):
-            if entry is None or entry.previous is None:
-                raise UpdateError(f"{name}: nothing to roll back to", code="no_previous")
-            before = await self._serve_again(name, entry.previous, load_now=True)
-            await self.state_store.put(name, Entry(before, held=entry.active.bundle_id))
 
     async def _bring_up(self, name: str, entry: Entry, load_now: bool) -> None:
         try:
             with self._recorded("restore", name, entry.active.bundle_id):
                 active = await self._serve_again(name, entry.active, load_now)
         except Exception as error:
-            if self.state_store.state.entries.get(name) != entry:
+            if self.state_store.entry(name) != entry:
                 # Merged meanwhile, and serving.
                 return
             if isinstance(error, (IntegrityError, ContractError)):
@@ -273,7 +301,7 @@ class Updater:
             await self.state_store.put(name, replace(entry, active=active))
 
     async def _without_active(self, name: str, entry: Entry) -> None:
-        """What serves is lost on disk: go on with what served before it, when that is still there."""
+        """What serves is lost on disk, and a pin with it: go on with what served before, when that is still there."""
         if entry.previous is None:
             self._slots.remove(name)
             await self.state_store.drop(name)
@@ -309,15 +337,13 @@ class Updater:
 
     async def _repair(self) -> None:
         """Bring back what a request found broken on disk, and try again what could not be brought back before."""
-        for revision in list(self._slots.broken):
-            del self._slots.broken[revision]
+        for revision in self._slots.take_broken():
+            entry = self.state_store.entry(revision.name)
             if revision.name == BASE_NAME:
                 await self._repair_base()
-                continue
-            entry = self.state_store.state.entries.get(revision.name)
-            if entry is not None and entry.active.bundle_id == revision.bundle_id:
+            elif entry is not None and entry.active.bundle_id == revision.bundle_id:
                 await self._bring_up(revision.name, entry, load_now=True)
-        for name, entry in self.state_store.state.entries.items():
+        for name, entry in self.state_store.entries.items():
             if name not in self._slots.revisions() and self.state_store.is_due(name):
                 await self._bring_up(name, entry, load_now=True)
 
@@ -329,54 +355,16 @@ class Updater:
             self.base_message = _DOWN + describe(error)
 
     async def _collect(self) -> None:
-        if self.state_store.is_lost and (self.poller is None or self.poller.wanted is None):
+        wanted = None if self.poller is None else self.poller.wanted
+        if self.state_store.is_lost and wanted is None:
             return
-        keep = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.quantization)}
-        for entry in self.state_store.state.entries.values():
-            for installed in (entry.active, entry.previous):
-                if installed is not None:
-                    keep.add(self._disk.bundle(installed.bundle_id))
-                    # Of the type that is being merged now, and of the one that serves until then.
-                    types = {self._model.quantization, installed.merge.quantization if installed.merge else ""}
-                    keep |= {self._disk.slot(installed.bundle_id, each) for each in types}
-            if entry.active.state == "adapter":
-                keep.add(self._disk.adapter(entry.active.bundle_id))
+        needed = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.quantization)}
+        for entry in self.state_store.entries.values():
+            needed |= self._disk.files_of(entry, self._model.quantization)
         banks: set[str] | None = None
-        if self.poller is not None and self.poller.wanted is not None:
-            banks = {wanted.bank_digest for wanted in self.poller.wanted.specializations}
-            keep |= {self._disk.bundle(wanted.bundle_id) for wanted in self.poller.wanted.specializations}
-        deleted = await asyncio.to_thread(self._disk.collect, keep, banks)
+        if wanted is not None:
+            banks = {each.bank_digest for each in wanted.specializations}
+            needed |= {self._disk.bundle(each.bundle_id) for each in wanted.specializations}
+        deleted = await asyncio.to_thread(self._disk.collect, needed, banks)
         if deleted:
             _log.info("files_collected", count=len(deleted))
-
-    @contextmanager
-    def _fetching(self) -> Iterator[None]:
-        self.is_fetching = True
-        try:
-            yield
-        finally:
-            self.is_fetching = False
-
-    @contextmanager
-    def _recorded(self, step: str, name: str, bundle_id: str | None = None) -> Iterator[Callable[..., None]]:
-        """Record an attempt however it ends; what it is given may add to the record."""
-        started = self._clock.monotonic()
-        details: dict[str, Any] = {}
-        outcome, message = "ok", None
-        try:
-            yield details.update
-        except (EdgeError, ContractError) as error:
-            outcome, message = error_code(error), describe(error)
-            raise
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        except Exception as error:
-            _log.exception("update_crashed", step=step, name=name)
-            outcome, message = error_code(error), describe(error)
-            raise
-        finally:
-            seconds = round(self._clock.monotonic() - started, 6)
-            channel = self.state_store.state.channel
-            record = UpdateRecord(step, outcome, seconds, channel, name, bundle_id, message=message)
-            self._telemetry.update_finished(replace(record, **details))

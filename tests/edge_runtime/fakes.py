@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
 from edge_runtime.serving.view import ServedModel
+from edge_runtime.updates.state import Command
 
 LONG = 100_000.0
 """Seconds after which everything is due again."""
@@ -164,6 +165,13 @@ async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tok
         job = slot.worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens))
         text = "".join([event.text async for event in job.events() if isinstance(event, TextPiece)])
         return text, slot.revision.fingerprint
+
+
+async def command(parts: Parts, action: Literal["rollback", "pin", "unpin"], name: str = "router") -> str:
+    """Let the next tick carry out a command of the owner; its answer."""
+    done = parts.updater.command(Command(action, name))
+    await parts.updater.tick()
+    return await done
 
 
 def entry(parts: Parts, name: str) -> ServedModel:

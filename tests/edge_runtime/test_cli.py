@@ -1,5 +1,6 @@
 """`loragen-edge` as its users see it."""
 
+import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_runtime.cli import app
+from edge_runtime.commands import listening
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.updates.disk import DataDirectory
-from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed, StateFile
+from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.bundle import content_id
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
@@ -28,7 +30,9 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
 
 
 def keep_state(directory: Path) -> None:
-    DataDirectory(directory)
+    disk = DataDirectory(directory)
+    for bundle_id in (ONE, TWO):
+        disk.bundle(bundle_id).touch()
     StateFile(directory / "state.json").store(
         DeviceState(
             "e" * 64,
@@ -139,6 +143,7 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
                 "retained_delta": 0.98765,
                 "merge_seconds": 0.5,
                 "resident": True,
+                "pinned": True,
                 "message": "a newer bundle failed: [bold]mismatch",
             }
         ],
@@ -168,7 +173,7 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         "version 7",
         "no answer in time",
         "router",
-        "merged",
+        "merged, pinned",
         "0.9877",
         "0.50 s",
         "[bold]mismatch",
@@ -182,20 +187,46 @@ def test_status_of_an_address_where_nothing_runs_is_an_error(cli: CliRunner) -> 
     assert "no device answers" in result.output
 
 
-def test_rollback_without_a_daemon_waits_for_one(cli: CliRunner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "bundle_id"), [("rollback", ONE), ("pin", TWO), ("unpin", "follows")])
+def test_command_without_a_device_says_so_and_changes_the_state(
+    cli: CliRunner, tmp_path: Path, command: str, bundle_id: str
+) -> None:
     keep_state(tmp_path / "edge")
-    result = cli.invoke(app, ["rollback", "router"])
+    result = cli.invoke(app, [command, "router"])
     assert result.exit_code == 0, result.output
-    assert "when one starts" in result.output
-    assert DataDirectory(tmp_path / "edge").take_rollback_requests() == ["router"]
+    assert "No device runs" in result.output
+    assert bundle_id in result.output
 
 
-@pytest.mark.parametrize("name", ["other", "nobody", "../x"])
-def test_rollback_of_what_has_no_past_is_refused(cli: CliRunner, tmp_path: Path, name: str) -> None:
+def test_command_for_a_device_that_takes_none_yet_says_so(cli: CliRunner, tmp_path: Path) -> None:
+    keep_state(tmp_path / "edge")
+    with DataDirectory(tmp_path / "edge").locked():
+        result = cli.invoke(app, ["rollback", "router"])
+    assert result.exit_code == 1
+    assert "not_ready" in result.output
+
+
+async def test_command_is_answered_by_the_device(cli: CliRunner, tmp_path: Path) -> None:
+    disk = DataDirectory(tmp_path / "edge")
+
+    async def obey(command: Command) -> str:
+        return f"{command.action} of {command.name}"
+
+    with disk.locked():
+        async with listening(disk.socket, obey):
+            result = await asyncio.to_thread(cli.invoke, app, ["unpin", "router"])
+    assert result.exit_code == 0, result.output
+    assert result.output == "unpin of router.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("other", "not_installed"), ("nobody", "not_installed"), ("../x", "invalid")]
+)
+def test_rollback_of_what_is_not_installed_is_refused(cli: CliRunner, tmp_path: Path, name: str, code: str) -> None:
     keep_state(tmp_path / "edge")
     result = cli.invoke(app, ["rollback", name])
     assert result.exit_code == 1
-    assert "no_previous" in result.output
+    assert code in result.output
 
 
 def test_bad_setting_is_one_line(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,19 @@
 
 import re
 
+import pytest
+
 import edge_runtime.errors
-from edge_runtime.errors import HTTP_STATUS, BusyError, CloudStatusError, EdgeError, http_status
+from edge_runtime.errors import (
+    HTTP_STATUS,
+    MAX_MESSAGE_CHARS,
+    BusyError,
+    CloudStatusError,
+    EdgeError,
+    UpdateError,
+    describe,
+    http_status,
+)
 
 
 def tree(root: type[EdgeError]) -> set[type[EdgeError]]:
@@ -33,3 +44,10 @@ def test_error_carries_message_hint_and_code() -> None:
     assert http_status(error) == 503
     assert BusyError("x").code == "overloaded"
     assert CloudStatusError("x", status=503, retry_after_seconds=4.0).retry_after_seconds == 4.0
+
+
+@pytest.mark.parametrize("error", [UpdateError("\0" * 90_000, "ask again"), ValueError("\0" * 90_000)])
+def test_message_of_any_length_is_cut(error: Exception) -> None:
+    """It quotes foreign bytes: a few dozen long ones made the state too large to be loaded again."""
+    assert describe(error) == describe(error)[: MAX_MESSAGE_CHARS - 1] + "…"
+    assert describe(UpdateError("short", "ask again")) == "short; hint: ask again"

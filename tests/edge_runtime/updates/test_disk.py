@@ -1,4 +1,4 @@
-"""The data directory: one daemon, no paths from outside, nothing deleted that is needed."""
+"""The data directory: nothing is deleted that is needed."""
 
 from pathlib import Path
 
@@ -6,45 +6,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_runtime.errors import ConfigurationError
+from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.disk import DataDirectory
-from loragen.contract.errors import ContractError
-from tests.full_disk import no_descriptors, read_only_disk
+from edge_runtime.updates.state import Entry, Installed, MergeSummary
+from tests.full_disk import read_only_disk
 
 ONE, TWO = "1" * 64, "2" * 64
-
-
-def test_second_daemon_is_refused(tmp_path: Path) -> None:
-    disk = DataDirectory(tmp_path / "edge")
-    assert not disk.is_locked()
-    with disk.locked():
-        assert disk.is_locked()
-        with pytest.raises(ConfigurationError, match="another daemon"), DataDirectory(tmp_path / "edge").locked():
-            pass
-    assert not disk.is_locked()
 
 
 def test_unusable_directory_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_DATA_DIR"):
         DataDirectory(tmp_path / "file")
-
-
-def test_directory_that_became_read_only_is_locked_as_well(tmp_path: Path) -> None:
-    with DataDirectory(tmp_path / "edge").locked():
-        pass
-    with read_only_disk():
-        disk = DataDirectory(tmp_path / "edge")
-        with disk.locked():
-            assert disk.is_locked()
-            with pytest.raises(ConfigurationError, match="another daemon"), disk.locked():
-                pass
-        assert not disk.is_locked()
-
-
-def test_directory_that_was_never_written_is_a_configuration_error(tmp_path: Path) -> None:
-    disk = DataDirectory(tmp_path)
-    with read_only_disk(), pytest.raises(ConfigurationError, match="Read-only"), disk.locked():
-        pass
 
 
 def test_unneeded_files_are_deleted_and_downloads_of_needed_ones_kept(tmp_path: Path) -> None:
@@ -72,6 +45,20 @@ def test_unneeded_files_are_deleted_and_downloads_of_needed_ones_kept(tmp_path: 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{TWO}.safetensors"]
 
 
+def test_files_of_a_specialization_are_those_that_serve_and_those_of_a_rollback(tmp_path: Path) -> None:
+    disk = DataDirectory(tmp_path)
+    merged = MergeSummary(Quantization.Q8_0, "requested", 1.0, 1.0, 1.0)
+    entry = Entry(Installed(TWO, "adapter", 1, 1), previous=Installed(ONE, "merged", 1, 1, merged))
+    assert disk.files_of(entry, Quantization.Q4_K) == {
+        disk.adapter(TWO),
+        disk.bundle(TWO),
+        disk.slot(TWO, "Q4_K"),
+        disk.bundle(ONE),
+        disk.slot(ONE, "Q4_K"),
+        disk.slot(ONE, "Q8_0"),
+    }
+
+
 def test_what_a_kill_left_half_written_is_removed_and_downloads_stay(tmp_path: Path) -> None:
     disk = DataDirectory(tmp_path)
     (tmp_path / "slots/x.gguf.partial").write_text("")
@@ -81,37 +68,12 @@ def test_what_a_kill_left_half_written_is_removed_and_downloads_stay(tmp_path: P
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{ONE}.part"]
 
 
-def test_requests_are_taken_once_and_only_for_names(tmp_path: Path) -> None:
-    disk = DataDirectory(tmp_path)
-    disk.request_rollback("router")
-    (tmp_path / "requests/rollback-..").write_text("")
-    assert disk.has_requests()
-    assert disk.take_rollback_requests() == ["router"]
-    assert not disk.has_requests()
-    with pytest.raises(ContractError):
-        disk.request_rollback("../../etc/passwd")
-
-
 def test_what_cannot_be_deleted_stops_nothing(tmp_path: Path) -> None:
-    """A request that stays on disk is taken once: seen again each second, it would keep the device from polling."""
     disk = DataDirectory(tmp_path)
     (tmp_path / "slots/x.gguf.partial").write_text("")
     disk.bundle(ONE).write_text("")
-    disk.request_rollback("router")
     with read_only_disk(), capture_logs() as records:
         disk.remove_unfinished()
         assert disk.collect(set(), None) == []
-        assert disk.take_rollback_requests() == ["router"]
-        assert not disk.has_requests()
-        assert disk.take_rollback_requests() == []
     told = {(record["event"], record["path"], record["reason"]) for record in records}
     assert ("file_not_deleted", str(disk.bundle(ONE)), "Read-only file system") in told
-
-
-def test_requests_are_not_seen_while_no_file_can_be_opened(tmp_path: Path) -> None:
-    """The daemon looks for them every second, outside of what a failed tick is caught by."""
-    disk = DataDirectory(tmp_path)
-    disk.request_rollback("router")
-    with no_descriptors():
-        assert not disk.has_requests()
-    assert disk.has_requests()

@@ -1,6 +1,7 @@
 """What a channel asks of a device, without any device."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -12,9 +13,18 @@ from edge_runtime.errors import (
     CloudUnreachableError,
     IntegrityError,
     OutputError,
+    UpdateError,
 )
-from edge_runtime.updates.rules import is_permanent, plan_changes, verify_announced, verify_wanted
-from edge_runtime.updates.state import DeviceState, Entry, Failure, Installed
+from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.updates.rules import (
+    entry_after,
+    is_permanent,
+    needs_merge,
+    plan_changes,
+    verify_announced,
+    verify_wanted,
+)
+from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, MergeSummary
 from loragen.contract.bundle import TARGETS, BundleHeader
 from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import FormatError, MismatchError
@@ -43,8 +53,8 @@ def state(**entries: Entry) -> DeviceState:
     return DeviceState("e" * 64, "default", entries=entries)
 
 
-def entry(bundle: str, held: str | None = None) -> Entry:
-    return Entry(Installed(bundle * 64, "merged", 1, 1), held=held)
+def entry(bundle: str, rolled_back_from: str | None = None) -> Entry:
+    return Entry(Installed(bundle * 64, "merged", 1, 1), rolled_back_from=rolled_back_from)
 
 
 def test_new_changed_and_removed() -> None:
@@ -56,9 +66,53 @@ def test_new_changed_and_removed() -> None:
 
 
 def test_bundle_that_was_rolled_back_from_is_not_installed_again() -> None:
-    held = state(router=entry("1", held="2" * 64))
-    assert plan_changes(channel(specialization("router", "2")), held).install == ()
-    assert len(plan_changes(channel(specialization("router", "3")), held).install) == 1
+    rolled_back = state(router=entry("1", rolled_back_from="2" * 64))
+    assert plan_changes(channel(specialization("router", "2")), rolled_back).install == ()
+    assert len(plan_changes(channel(specialization("router", "3")), rolled_back).install) == 1
+
+
+def test_pinned_specialization_is_neither_replaced_nor_removed() -> None:
+    pinned = state(router=replace(entry("1"), pinned=True))
+    for listed in (channel(specialization("router", "2")), channel()):
+        plan = plan_changes(listed, pinned)
+        assert (plan.install, plan.remove) == ((), ())
+
+
+def test_rollback_swaps_to_the_bundle_before_and_leaves_a_pin() -> None:
+    served = replace(entry("2"), previous=entry("1").active, pinned=True)
+    after = entry_after(Command("rollback", "router"), state(router=served))
+    assert after == Entry(entry("1").active, rolled_back_from="2" * 64, pinned=True)
+    with pytest.raises(UpdateError) as caught:
+        entry_after(Command("rollback", "router"), state(router=after))
+    assert caught.value.code == "no_previous"
+
+
+def test_pin_and_unpin_change_nothing_else() -> None:
+    served = replace(entry("2"), previous=entry("1").active)
+    pinned = entry_after(Command("pin", "router"), state(router=served))
+    assert pinned == replace(served, pinned=True)
+    assert entry_after(Command("unpin", "router"), state(router=pinned)) == served
+
+
+@pytest.mark.parametrize("action", ["rollback", "pin", "unpin"])
+def test_command_for_a_name_that_is_not_installed_is_refused(action: Literal["rollback", "pin", "unpin"]) -> None:
+    with pytest.raises(UpdateError) as caught:
+        entry_after(Command(action, "router"), state())
+    assert caught.value.code == "not_installed"
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        (Installed("1" * 64, "adapter", 1, 1), True),
+        (Installed("1" * 64, "adapter", 1, 1, merge_refused=True), False),
+        (Installed("1" * 64, "merged", 1, 1), True),
+        (Installed("1" * 64, "merged", 1, 1, MergeSummary(Quantization.Q4_K, "requested", 1.0, 1.0, 1.0)), False),
+        (Installed("1" * 64, "merged", 1, 1, MergeSummary(Quantization.Q8_0, "requested", 1.0, 1.0, 1.0)), True),
+    ],
+)
+def test_adapters_and_merges_of_another_type_are_to_be_merged(installed: Installed, expected: bool) -> None:
+    assert needs_merge(installed, Quantization.Q4_K) is expected
 
 
 @pytest.mark.parametrize(("permanent", "tries"), [(True, 0), (False, 1)])

@@ -35,7 +35,8 @@ STATE = DeviceState(
                 "b" * 64, "merged", 120, 1_700_000_000, MergeSummary(Quantization.Q4_K, "requested", 0.5, 0.98, 0.99)
             ),
             previous=Installed("c" * 64, "adapter", 120, 1_600_000_000, message="kept", merge_refused=True),
-            held="d" * 64,
+            rolled_back_from="d" * 64,
+            pinned=True,
         )
     },
     failures={"other": Failure("e" * 64, "mismatch", "another base", 2, True)},
@@ -65,12 +66,13 @@ def changed(path: str, value: object) -> bytes:
         ("state/channel", "../x"),
         ("state/entries/router/active/bundle_id", "../../etc/passwd"),
         ("state/entries/router/previous/bundle_id", "x"),
-        ("state/entries/router/held", ""),
+        ("state/entries/router/rolled_back_from", ""),
         ("state/entries/router/active/state", "running"),
         ("state/entries/router/active/prompt_tokens", "120"),
         ("state/entries/router/active/merge/quantization", "../../x"),
         ("state/entries/..", {"active": None}),
         ("state/failures/other/permanent", 1),
+        ("state/entries/router/pinned", 1),
     ],
 )
 def test_state_that_we_did_not_write_is_refused(path: str, value: object) -> None:

@@ -213,13 +213,13 @@ async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
             await parts.updater.tick()
             assert await parts.updater.merge_pending() == 1
             assert entry(parts, "router").state == "adapter"
-            assert "kept as run-time adapter: retained delta" in entry(parts, "router").message
+            assert "stays a run-time adapter: retained delta" in entry(parts, "router").message
             clock.advance(LONG)
             assert await parts.updater.merge_pending() == 0
         async with device(settings, clock) as parts:
             assert await parts.updater.merge_pending() == 1
             assert await parts.updater.merge_pending() == 0
-            assert "kept as run-time adapter" in entry(parts, "router").message
+            assert "stays a run-time adapter" in entry(parts, "router").message
             assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
     finally:
         cloud.close()

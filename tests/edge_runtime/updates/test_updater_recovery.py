@@ -6,8 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.errors import UpdateError
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import LONG, FakeClock, FlakyLoader, ask, device, entry, files, make_settings
+from tests.edge_runtime.fakes import (
+    LONG,
+    FakeClock,
+    FakeLoader,
+    FlakyLoader,
+    ask,
+    command,
+    device,
+    entry,
+    files,
+    make_settings,
+)
 from tests.full_disk import full_disk, read_only_disk
 
 
@@ -107,7 +119,7 @@ async def test_restart_on_a_disk_that_became_read_only_serves_what_served(
             assert [await ask(parts, name) for name in ("base", "router")] == before
 
 
-async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
+async def test_rollback_brings_back_the_bundle_before_and_does_not_install_the_newest_again(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     first, second, third = (cloud.make("router", seed) for seed in (1, 2, 3))
@@ -119,15 +131,14 @@ async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
             clock.advance(LONG)
             await parts.updater.tick()
             await parts.updater.merge_pending()
-        parts.disk.request_rollback("router")
-        await parts.updater.tick()
+        assert first.bundle_id in await command(parts, "rollback")
         assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
         assert second.bundle_id in entry(parts, "router").message
         clock.advance(LONG)
         await parts.updater.tick()
         assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
-        parts.disk.request_rollback("router")
-        await parts.updater.tick()
+        with pytest.raises(UpdateError, match="nothing to roll back to"):
+            await command(parts, "rollback")
         assert (await ask(parts, "router"))[1] == f"merged-{first.bundle_id}"
     async with device(settings, clock) as parts:
         await parts.updater.tick()
@@ -135,6 +146,33 @@ async def test_rollback_brings_back_the_bundle_before_and_holds_the_newest(
         cloud.publish(third)
         clock.advance(LONG)
         await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{third.bundle_id}"
+
+
+async def test_pinned_specialization_stays_until_it_is_unpinned(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Over a newer bundle, a restart and the end of its publication; what waits in the channel comes afterwards."""
+    first, second, third = (cloud.make("router", seed) for seed in (1, 2, 3))
+    clock = FakeClock()
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
+    async with device(settings, clock, FakeLoader()) as parts:
+        cloud.publish(first)
+        await parts.updater.tick()
+        assert first.bundle_id in await command(parts, "pin")
+        assert entry(parts, "router").pinned
+        cloud.publish(second)
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{first.bundle_id}"
+    async with device(settings, clock, FakeLoader()) as parts:
+        cloud.unpublish("router")
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{first.bundle_id}"
+        cloud.publish(third)
+        clock.advance(LONG)
+        await command(parts, "unpin")
         assert (await ask(parts, "router"))[1] == f"adapter-{third.bundle_id}"
 
 
@@ -278,7 +316,7 @@ async def test_base_that_serves_as_the_base_is_never_deleted(tiny_base: Path, tm
         async with device(make_settings(tmp_path / "edge", base_gguf, None), loader=loader) as parts:
 
             async def repair() -> None:
-                parts.slots.broken[parts.slots.revisions()["base"]] = "out of memory"
+                parts.slots.mark_broken(parts.slots.revisions()["base"])
                 await parts.updater.tick()
 
             assert parts.slots.revisions()["base"].model == base_gguf
@@ -302,12 +340,12 @@ async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_base: Pat
         base = parts.slots.revisions()["base"]
         made = base.model.stat()
         loader.refuses = lambda path: path == base.model
-        parts.slots.broken[base] = "out of memory"
+        parts.slots.mark_broken(base)
         await parts.updater.tick()
         assert parts.slots.revisions()["base"].model == tiny_base
         assert "at the base GGUF's precision" in parts.updater.base_message
         loader.refuses = lambda path: False
-        parts.slots.broken[parts.slots.revisions()["base"]] = "out of memory"
+        parts.slots.mark_broken(parts.slots.revisions()["base"])
         await parts.updater.tick()
         assert parts.slots.revisions()["base"] == base
         assert base.model.stat().st_ino == made.st_ino

@@ -1,0 +1,34 @@
+"""One daemon for each data directory."""
+
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.errors import ConfigurationError
+from edge_runtime.updates.lock import is_locked, locked
+from tests.full_disk import read_only_disk
+
+
+def test_second_daemon_is_refused(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+        with pytest.raises(ConfigurationError, match="another daemon"), locked(tmp_path):
+            pass
+    assert not is_locked(tmp_path)
+
+
+def test_directory_that_became_read_only_is_locked_as_well(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        pass
+    with read_only_disk():
+        with locked(tmp_path):
+            assert is_locked(tmp_path)
+            with pytest.raises(ConfigurationError, match="another daemon"), locked(tmp_path):
+                pass
+        assert not is_locked(tmp_path)
+
+
+def test_directory_that_was_never_written_is_a_configuration_error(tmp_path: Path) -> None:
+    with read_only_disk(), pytest.raises(ConfigurationError, match="Read-only"), locked(tmp_path):
+        pass
