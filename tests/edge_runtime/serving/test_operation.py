@@ -35,6 +35,7 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "retained_delta_mean": 0.99,
         "prompt_tokens": None,
         "resident": True,
+        "pinned": False,
     }
     assert late["state"] == "pending"
     assert (await client.get("/v1/models/router")).json() == router
