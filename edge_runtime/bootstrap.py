@@ -83,7 +83,7 @@ async def assemble(
     clock = clock or SystemClock()
     telemetry = Telemetry()
     disk = DataDirectory(settings.data_dir)
-    model = DeviceModel.open(settings.base_model, settings.type, disk.cache, settings.admit_base_digest)
+    model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
     loader = loader or LlamaLoader(settings.context_tokens, settings.effective_threads, settings.gpu_layers)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue)
     async with contextlib.AsyncExitStack() as stack:
@@ -157,7 +157,7 @@ async def serve(settings: EdgeSettings) -> None:
             channel=settings.channel,
             cloud=str(settings.cloud_url or "none"),
             base_gguf=settings.base_model.name,
-            quantization=settings.type,
+            quantization=settings.quantization,
             address=f"http://{settings.host}:{settings.port}",
         )
         serving = asyncio.create_task(server.run_until_told())

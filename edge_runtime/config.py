@@ -64,7 +64,7 @@ class EdgeSettings(ServiceSettings):
     data_dir: Path = Field(
         default=Path("build/edge"), description="Where slots, bundles, banks and the state are kept."
     )
-    type: Quantization = Field(default=Quantization.Q4_K, description="Quantization of the slots.")
+    quantization: Quantization = Field(default=Quantization.Q4_K, description="Quantization of the slots.")
 
     max_resident: int = Field(
         default=4,

@@ -136,7 +136,7 @@ def make_settings(data_dir: Path, base_gguf: Path, cloud_url: str | None, **chan
         "data_dir": data_dir,
         "base_model": base_gguf,
         "cloud_url": cloud_url,
-        "type": "Q8_0",
+        "quantization": "Q8_0",
         "context_tokens": 256,
         "threads": 1,
         "poll_interval_seconds": 10,

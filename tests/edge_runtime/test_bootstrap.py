@@ -111,7 +111,13 @@ def test_device_runs_as_a_process_and_survives_a_kill(
 def test_stream_in_flight_is_finished_before_the_process_ends(tiny_base: Path, tmp_path: Path, root: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     url = f"http://127.0.0.1:{port}"
-    settings = {"base_model": tiny_base, "data_dir": tmp_path / "edge", "port": port, "threads": 1, "type": "Q8_0"}
+    settings = {
+        "base_model": tiny_base,
+        "data_dir": tmp_path / "edge",
+        "port": port,
+        "threads": 1,
+        "quantization": "Q8_0",
+    }
     body = {"model": "base", "prompt": "The", "max_tokens": 200, "temperature": 0, "stream": True}
     with running(root, log, **settings) as process:
         wait_for(lambda: httpx2.get(f"{url}/health/ready").status_code == 200, process, log)

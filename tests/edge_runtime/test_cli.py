@@ -230,8 +230,8 @@ def test_rollback_of_what_is_not_installed_is_refused(cli: CliRunner, tmp_path: 
 
 
 def test_bad_setting_is_one_line(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORAGEN_EDGE_TYPE", "Q1")
+    monkeypatch.setenv("LORAGEN_EDGE_QUANTIZATION", "Q1")
     for command in (["run"], ["status"], ["rollback", "router"]):
         result = cli.invoke(app, command)
         assert result.exit_code == 1
-        assert "LORAGEN_EDGE_TYPE" in result.output
+        assert "LORAGEN_EDGE_QUANTIZATION" in result.output

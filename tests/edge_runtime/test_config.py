@@ -45,7 +45,7 @@ def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.Mo
         ("CHANNEL", "Upper"),
         ("DEVICE_ID", "LAPTOP-X"),
         ("DEVICE_ID", "x" * 254),
-        ("TYPE", "Q3_K"),
+        ("QUANTIZATION", "Q3_K"),
         ("PORT", "70000"),
         ("MAX_RESIDENT", "0"),
         ("POLL_INTERVAL_SECONDS", "0"),
@@ -66,8 +66,8 @@ def test_bad_value_is_refused_by_the_name_of_its_variable(
 
 def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORAGEN_EDGE_PORT", "70000")
-    monkeypatch.setenv("LORAGEN_EDGE_TYPE", "Q3_K")
-    with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_PORT: .*\nLORAGEN_EDGE_TYPE: ") as caught:
+    monkeypatch.setenv("LORAGEN_EDGE_QUANTIZATION", "Q3_K")
+    with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_PORT: .*\nLORAGEN_EDGE_QUANTIZATION: ") as caught:
         EdgeSettings.load()
     assert len(str(caught.value).splitlines()) == 2
 

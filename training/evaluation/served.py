@@ -146,7 +146,8 @@ def serve_pair(pair: PairPaths, state: Path, quantization: str) -> Iterator[Serv
         ClientError: A service or the conversion fails.
     """
     models = ModelPair(pair.generator, str(pair.cloud), str(pair.edge), pair.base_gguf)
-    with LocalStack(models, state, channel="evaluation", edge_settings={"LORAGEN_EDGE_TYPE": quantization}) as stack:
+    settings = {"LORAGEN_EDGE_QUANTIZATION": quantization}
+    with LocalStack(models, state, channel="evaluation", edge_settings=settings) as stack:
         yield ServedPair(stack)
 
 

@@ -208,7 +208,7 @@ async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
         wanted = cloud.make("router")
         cloud.publish(wanted)
         clock = FakeClock()
-        settings = make_settings(tmp_path / "edge", quantized, cloud.url, type="Q4_0")
+        settings = make_settings(tmp_path / "edge", quantized, cloud.url, quantization="Q4_0")
         async with device(settings, clock) as parts:
             await parts.updater.tick()
             assert await parts.updater.merge_pending() == 1

@@ -184,7 +184,7 @@ async def test_changed_quantization_merges_again_while_the_old_slot_serves(
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
-    async with device(make_settings(tmp_path / "edge", tiny_base, None, type="F16")) as parts:
+    async with device(make_settings(tmp_path / "edge", tiny_base, None, quantization="F16")) as parts:
         assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
         assert await parts.updater.merge_pending() == 1
         assert parts.slots.revisions()["router"].model.name == f"{wanted.bundle_id}.F16.gguf"
