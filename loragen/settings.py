@@ -45,9 +45,7 @@ class ServiceSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
-    log_format: LogFormat = Field(
-        default="json", description="Logs as one JSON object a line, or for people."
-    )
+    log_format: LogFormat = Field(default="json", description="Logs as one JSON object a line, or for people.")
     shutdown_timeout_seconds: int = Field(
         default=30, ge=1, le=3600, description="On shutdown: time for requests in flight, then they are cut off."
     )

@@ -1,7 +1,8 @@
 """Clients of the cloud service. What each method takes and gives is in `loragen.client.cloud_calls`."""
 
 from loragen.client import cloud_calls as calls
-from loragen.client.session import AsyncSession, Session, sends, sends_async
+from loragen.client.methods import sends, sends_async
+from loragen.client.session import AsyncSession, Session
 
 
 class CloudClient(Session):

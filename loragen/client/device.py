@@ -6,8 +6,9 @@ import time
 from loragen.client import device_calls as calls
 from loragen.client.device_answers import ServedModel
 from loragen.client.errors import WaitError
+from loragen.client.methods import sends, sends_async, streams, streams_async
 from loragen.client.retries import Deadline
-from loragen.client.session import POLL_SECONDS, AsyncSession, Session, sends, sends_async, streams, streams_async
+from loragen.client.session import POLL_SECONDS, AsyncSession, Session
 
 SERVING_SECONDS = 120.0
 

@@ -16,6 +16,7 @@ class ServedModel(AnswerModel):
         retained_delta: Smallest share of the LoRA's change, over the tensors, that is left after quantization.
         prompt_tokens: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
+        pinned: Whether the device's owner keeps newer bundles from replacing it.
     """
 
     id: str
@@ -29,6 +30,7 @@ class ServedModel(AnswerModel):
     retained_delta_mean: float | None = None
     prompt_tokens: int | None = None
     resident: bool = False
+    pinned: bool = False
 
 
 class DeviceStatus(AnswerModel):

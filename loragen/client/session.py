@@ -1,15 +1,10 @@
-"""Sends calls, sync and async: connections, attempts and waiting. What is sent and what it means is in `call`.
-
-`sends` and `streams` (and their async twins) make methods of clients out of functions that build calls, so that a
-method's arguments and documentation are written once for both.
-"""
+"""Sends calls, sync and async: connections, attempts and waiting. What is sent and what it means is in `call`."""
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, ParamSpec, Self, TypeVar
 
 import httpx2
 import stamina
@@ -300,55 +295,6 @@ class AsyncSession(_Base):
         with translated(self.url):
             async with self._http.stream(**self._request(call, deadline)) as response:
                 yield response
-
-
-def sends(build: Callable[P, Call[T]]) -> Callable[Concatenate[Session, P], T]:
-    """A method that sends the call which `build` makes."""
-
-    def method(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.send(build(*args, **kwargs))
-
-    return _documented(method, build)
-
-
-def sends_async(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncSession, P], Awaitable[T]]:
-    """The async twin of `sends`."""
-
-    async def method(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.send(build(*args, **kwargs))
-
-    return _documented(method, build)
-
-
-def streams(build: Callable[P, Call[T]]) -> Callable[Concatenate[Session, P], Iterator[T]]:
-    """A method that yields the events of the answer to the call which `build` makes."""
-
-    def method(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return self.stream(build(*args, **kwargs))
-
-    return _documented(method, build)
-
-
-def streams_async(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncSession, P], AsyncIterator[T]]:
-    """The async twin of `streams`."""
-
-    def method(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        return self.stream(build(*args, **kwargs))
-
-    return _documented(method, build)
-
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-def _documented(method: _Method, build: Callable[..., Any]) -> _Method:
-    signature = inspect.signature(build)
-    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    (result,) = get_args(signature.return_annotation)  # of Call[T]
-    signature = signature.replace(parameters=[this, *signature.parameters.values()], return_annotation=result)
-    setattr(method, "__signature__", signature)  # noqa: B010 - mypy knows no such attribute
-    method.__name__, method.__doc__ = build.__name__, build.__doc__
-    return method
 
 
 async def _at_once(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -35,7 +35,7 @@ def test_every_step_is_taken_with_one_pair_and_nothing_is_left(monkeypatch: pyte
     assert figures["tiny_answer"].value == pytest.approx(costs["serve"].found["answer_seconds"], abs=1e-3)
 
 
-def test_failing_step_is_told_with_its_last_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_step_is_reported_with_its_last_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, which finds no bundle."""
     monkeypatch.chdir(root)
     with pytest.raises(BenchmarkError, match=r"tiny, step merge ended with 1: .*bundle\.safetensors"):

@@ -35,7 +35,7 @@ def test_unnamed_leaves_out_what_wants_another_machine(tmp_path: Path) -> None:
     assert set(load_figures(out)) == {"fast"}
 
 
-def test_failure_is_told_and_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_is_reported_and_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
     benchmarks = {"broken": failing, "sound": lambda _pair: measured("sound", 2.0)}
     assert main(["--out", str(out)], benchmarks) == 1

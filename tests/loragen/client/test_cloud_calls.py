@@ -5,13 +5,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import stamina
 
-from cloud_service.bootstrap import Cloud
+from cloud_service.bootstrap import Cloud, open_cloud
 from loragen import AsyncCloudClient, CloudClient, RemoteError
 from loragen.client.errors import ClientError
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
+from tests.cloud_service.clouds import eventually, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.loragen.client.scripted import Scripted
 
@@ -74,7 +76,7 @@ async def test_publishing_changes_the_channel(cloud: AsyncCloudClient) -> None:
 
 
 @pytest.mark.parametrize("publish", ["", "kitchen", "kitchen/", "/mail"])
-async def test_place_to_publish_that_is_none_is_told_at_once(cloud: AsyncCloudClient, publish: str) -> None:
+async def test_place_to_publish_that_is_none_is_refused_at_once(cloud: AsyncCloudClient, publish: str) -> None:
     with pytest.raises(ClientError, match="CHANNEL/NAME"):
         await cloud.generate(TASK, publish=publish)
 
@@ -99,14 +101,28 @@ async def test_draining_service_is_not_ready(cloud: AsyncCloudClient, cloud_app:
     assert "HTTP 503" in readiness.reason
 
 
-async def test_calls_wait_their_turn_at_a_service_that_is_busy(
-    cloud: AsyncCloudClient, generator: FakeGenerator
-) -> None:
-    generator.gate.clear()
-    waiting = [asyncio.create_task(cloud.generate(f"task {number}")) for number in range(3)]
-    await generator.wait_until_called()
-    generator.gate.set()
-    assert len({answer.id for answer in await asyncio.gather(*waiting)}) == 3
+async def test_overloaded_service_is_asked_again_when_it_says(tmp_path: Path, generator: FakeGenerator) -> None:
+    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
+    async with (
+        open_cloud(settings, [generator]) as app,
+        AsyncCloudClient("http://cloud", transport=httpx2.ASGITransport(app.app)) as cloud,
+    ):
+        generator.gate.clear()
+        running = asyncio.create_task(cloud.generate("running"))
+        await generator.wait_until_called()
+        waiting = asyncio.create_task(cloud.generate("waiting"))
+        (served,) = app.service.catalog
+        await eventually(lambda: served.runner.waiting == 1)
+        with pytest.raises(RemoteError) as caught:
+            await cloud.generate("one too many")
+        assert (caught.value.code, caught.value.status) == ("overloaded", 503)
+        assert caught.value.retry_after_seconds is not None
+        with stamina.set_testing(False):
+            late = asyncio.create_task(cloud.generate("one too many"))
+            await asyncio.sleep(0.2)
+            generator.gate.set()
+            assert not (await late).cached
+        await asyncio.gather(running, waiting)
 
 
 @pytest.mark.parametrize("data", [b"damaged", b""])
