@@ -54,17 +54,17 @@ train-nano: export MALLOC_MMAP_THRESHOLD_ := 17179869184
 train-nano: export MALLOC_TRIM_THRESHOLD_ := 34359738368
 train-nano: export MALLOC_TOP_PAD_ := 268435456
 train-nano: setup  ## Train models/nano from the data in DATA=dir
-	@$(PYTHON_BIN) -m training.fit.train nano --data $(DATA) $(ARGS)
+	@$(PYTHON_BIN) -m training train nano --data $(DATA) $(ARGS)
 	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
 
 calibrate: setup  ## Calibrate the confidence of models/nano on the data in DATA=dir
-	@$(PYTHON_BIN) -m training.fit.calibrate --data $(DATA) $(ARGS)
+	@$(PYTHON_BIN) -m training calibrate --data $(DATA) $(ARGS)
 
 evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir
-	@$(PYTHON_BIN) -m training.evaluation.evaluate --data $(DATA) $(ARGS)
+	@$(PYTHON_BIN) -m training evaluate --data $(DATA) $(ARGS)
 
 ablate: setup  ## Repeat the paper's ablations on models/nano, in short runs: DATA=dir; resumes
-	@$(PYTHON_BIN) -m training.ablation.ablate --data $(DATA) $(ARGS)
+	@$(PYTHON_BIN) -m training ablate --data $(DATA) $(ARGS)
 
 up:  ## Run the services and the demo client in containers
 	docker compose up --build --abort-on-container-exit --exit-code-from client

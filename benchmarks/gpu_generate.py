@@ -33,7 +33,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.figures import Figure, Figures, merge_figures
-from benchmarks.random_pair import SHAPES, make_generator, make_model, make_text, make_tokenizer, paper_recipe
+from benchmarks.random_pair import SHAPES, make_generator, make_model, make_text, make_tokenizer, paper_config
 from benchmarks.tinyllama import BUILD, DIGEST
 from benchmarks.training_step import Step, StepSize, TrainedPair, measure_step, seconds_on
 from cloud_service.generator import LoraGenerator, TorchGenerator
@@ -139,7 +139,7 @@ def choose(device: str | None) -> tuple[torch.device, Setup]:
 def measure(setup: Setup, device: torch.device, rounds: int) -> Report:
     """Make the models, let them generate, then train."""
     torch.manual_seed(0)
-    recipe = paper_recipe()
+    recipe = paper_config()
     cloud = make_model(SHAPES[setup.cloud](), device, setup.dtype)
     bare = _without_hooks(cloud.get_decoder())
     edge = make_model(SHAPES[setup.edge](), device, setup.dtype)

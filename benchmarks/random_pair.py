@@ -30,7 +30,7 @@ from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.inference import load_language_model
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
-from training.fit.config import Recipe, load_recipe
+from training.fit.config import TrainingConfig, load_config
 
 VOCABULARY = 512
 """Tokens of the tokenizer where its size does not matter: all bytes and the special ones."""
@@ -98,9 +98,9 @@ SHAPES: Mapping[str, Callable[[], PretrainedConfig]] = {
 """By name, the configuration of each model that is measured; the last three are for a CPU and for tests."""
 
 
-def paper_recipe() -> Recipe:
-    """The shipped recipe with the paper's settings: eight experts of rank 16, two of them chosen, adapter on q, v."""
-    return load_recipe("tinyllama-llama3-8b")
+def paper_config() -> TrainingConfig:
+    """The shipped config with the paper's settings: eight experts of rank 16, two of them chosen, adapter on q, v."""
+    return load_config("tinyllama-llama3-8b")
 
 
 def make_model(config: PretrainedConfig, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
@@ -127,7 +127,7 @@ def store_random_generator(folder: Path, cloud: Path, edge: Path) -> Path:
     """
     torch.manual_seed(0)
     model = load_language_model(cloud, torch.float32)
-    generator = make_generator(paper_recipe().generator, model, edge_shape(AutoConfig.from_pretrained(edge)))
+    generator = make_generator(paper_config().generator, model, edge_shape(AutoConfig.from_pretrained(edge)))
     references = [ModelReference(f"random/{each.name}", model_digest(each)) for each in (cloud, edge)]
     store_generator(folder, generator, *references)
     return folder / BANK_FILE

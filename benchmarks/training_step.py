@@ -1,6 +1,6 @@
 """How long a step of generator training takes, against the cloud model's bare forward pass on the step's descriptions.
 
-The steps are those of `training.fit.generator.train_generator` with the settings of the recipe tinyllama-llama3-8b: an
+The steps are those of `training.fit.generator.train_generator` with the settings of the config tinyllama-llama3-8b: an
 adapter on q and v of the frozen cloud model, whose activations are computed twice. A step lasts from its drawing to
 the next one's, the optimizer and the log included; the bare pass runs between steps. The first step warms up.
 """
@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from benchmarks.random_pair import make_text, paper_recipe
+from benchmarks.random_pair import make_text, paper_config
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.prompt_encoder import pad_right
 from cloud_service.task import TaskDescription
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
-from training.fit.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
+from training.fit.answer_loss import EdgeAnswers
+from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def measure_step(pair: TrainedPair, size: StepSize, dtype: torch.dtype, director
     """
     device = pair.generator.prompt_encoder.meta.device
     settings = replace(
-        paper_recipe().fit,
+        paper_config().fit,
         steps=rounds + 2,  # the first warms up, and nothing ends the last
         warmup=1,
         tasks=size.tasks,

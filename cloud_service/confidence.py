@@ -57,7 +57,7 @@ def verify_confident(confidence: Confidence | None) -> None:
     if confidence is None:
         raise InvalidRequestError(
             "expected a generator with a confidence, found one that was not calibrated",
-            "leave out strict, or calibrate the generator: python -m training.fit.calibrate",
+            "leave out strict, or calibrate the generator: python -m training calibrate",
             code="generator_not_calibrated",
         )
     if confidence.score < LOW_CONFIDENCE:

@@ -1,17 +1,19 @@
 """What the tests of training share: one thread of torch, a made-up data folder, a tokenizer, and a trained toy pair."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+import zstandard
 from transformers import PreTrainedTokenizerFast
 
+from tests.training.commands import run_command
 from tests.training.packed import write_packed_data
 from training.data.episodes import Mixture
-from training.data.families import load_mixture
-from training.fit import train
+from training.data.families import Sources, load_mixture
 from training.fit.tokenizer import sample_texts, train_tokenizer
 
 
@@ -31,9 +33,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def described(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up data with prose of many different paragraphs."""
+    folder = Path(shutil.copytree(data, tmp_path_factory.mktemp("described") / "data"))
+    for name in ("gutenberg", "openstax_ccby"):
+        lines = [f"On evening {number} of {name} nobody spoke. The ships were gone. " * 4 for number in range(80)]
+        text = "\n\n".join(lines) + "\n\n"
+        (folder / f"text/{name}.txt.zst").write_bytes(zstandard.compress(text.encode()))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def mixture(data: Path) -> Mixture:
     """Every family over the made-up data."""
-    return load_mixture(data)
+    return load_mixture(Sources(data))
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +57,7 @@ def tokenizer(data: Path, mixture: Mixture) -> PreTrainedTokenizerFast:
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """Where `training.fit.train nano --tiny` left its pair and its checkpoints."""
+    """Where `python -m training train nano --tiny` left its pair and its checkpoints."""
 
     out: Path
     runs: Path
@@ -55,5 +68,5 @@ def tiny_pair(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedPa
     """The whole chain at toy size; not to be altered."""
     root = tmp_path_factory.mktemp("tiny")
     pair = TrainedPair(root / "out", root / "runs")
-    train.main(["nano", "--data", str(data), "--out", str(pair.out), "--runs", str(pair.runs), "--tiny"])
+    run_command("train", "nano", "--data", data, "--out", pair.out, "--runs", pair.runs, "--tiny")
     return pair

@@ -4,14 +4,14 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cloud_service.generator import GeneratorConfig
-from training.fit.pretrain import LanguageModelSize, make_model
+from training.fit.pretrain import LanguageModelSize, new_language_model
 
 SIZE = LanguageModelSize(hidden=32, intermediate=48, layers=2, heads=2, key_value_heads=1)
 
 
 def tiny_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
     """A Llama with weights large enough that its answers are far from even."""
-    model = make_model(SIZE, tokenizer, seed).eval()
+    model = new_language_model(SIZE, tokenizer, seed).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.2 * torch.randn_like(parameter)

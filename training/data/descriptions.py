@@ -1,8 +1,8 @@
 """Task descriptions that a generator should follow, and texts that it should not, for calibrating its confidence.
 
-Real ones come from the families: as training draws them, and of tasks and tools that training never met, of which the
-validation part calibrates and the test part is measured. Unreal ones are made from real ones, so that length and layout
-give nothing away: random letters, the same words in disorder, and published prose that asks for nothing.
+Real ones come from the families: as training draws them, and of tasks and tools that training never met. Those of the
+validation part calibrate, and those of the test part are measured. Unreal ones are made from real ones, so that length
+and layout give nothing away: random letters, the same words in disorder, and published prose that asks for nothing.
 """
 
 import random
@@ -15,9 +15,9 @@ from typing import Literal
 from cloud_service.task import Example, TaskDescription, Tool, render_prompt
 from training.data.corpus import Split, read_paragraphs, split_of
 from training.data.episodes import Family
-from training.data.families import load_mixture
-from training.data.families.instructions import PublishedInstructions, load_described_tasks
-from training.data.families.tools import KnownTool, ToolRouting, load_test_services, load_tools
+from training.data.families import Sources, load_mixture
+from training.data.families.instructions import PublishedInstructions
+from training.data.families.tools import ToolRouting, split_of_tool
 from training.data.families.transform import TextTransformation
 from training.data.gibberish import gibberish
 
@@ -84,28 +84,20 @@ class Descriptions:
 
 def load_descriptions(data: Path) -> dict[Part, Descriptions]:
     """Descriptions of both parts; a suite for which the data hold nothing is left out."""
-    services, tools, tasks = load_test_services(data), load_tools(data), load_described_tasks(data)
-    mixture = load_mixture(data)
-    texts = _paragraphs(data)
-
-    def tool_split(known: KnownTool) -> Split:
-        return "test" if known.tool.name in services else split_of(f"tool/{known.tool.name}", held_out=1 / 12)
-
+    sources = Sources(data)
+    mixture, paragraphs = load_mixture(sources), _paragraphs(data)
     found: dict[Part, Descriptions] = {}
     for part in ("validation", "test"):
-        unseen_tasks = [task for task in tasks if split_of(f"task/{task.name}") == part]
-        unseen_tools = [known for known in tools if tool_split(known) == part]
         families: dict[str, Family] = {"trained": mixture}
-        if unseen_tasks:
-            families["tasks-unseen"] = PublishedInstructions(unseen_tasks)
-        if unseen_tools:
-            families["tools-unseen"] = ToolRouting(unseen_tools)
-        found[part] = Descriptions(part, families, texts[part])
-    # Wordings that neither training nor calibration meets.
-    utterances: dict[Split, list[str]] = {"test": [u for known in tools for u in known.utterances["test"]]}
-    found["test"] = replace(
-        found["test"], families={**found["test"].families, "tasks-paraphrased": TextTransformation(utterances)}
-    )
+        if tasks := [task for task in sources.tasks if split_of(f"task/{task.name}") == part]:
+            families["tasks-unseen"] = PublishedInstructions(tasks)
+        if tools := [known for known in sources.tools if split_of_tool(known, sources.test_services) == part]:
+            families["tools-unseen"] = ToolRouting(tools)
+        if part == "test":  # asked for in words that neither training nor calibration meets
+            families["tasks-paraphrased"] = TextTransformation(
+                {"test": [text for known in sources.tools for text in known.utterances["test"]]}
+            )
+        found[part] = Descriptions(part, families, paragraphs[part])
     return found
 
 

@@ -17,9 +17,9 @@ from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.task import TaskDescription, render_prompt
 from training.data.episodes import Episode
 from training.data.gibberish import gibberish
-from training.evaluation.answering import EdgeModel
-from training.fit.answer_loss import answer_loss
-from training.fit.generator import EdgeAnswers, grouped
+from training.evaluation.edge_writer import EdgeWriter
+from training.fit.answer_loss import EdgeAnswers, answer_loss
+from training.fit.generator import grouped
 
 LONGEST_ANSWER = 24
 GROUP = 6  # descriptions, or tasks, at once
@@ -30,7 +30,7 @@ class Scores:
     """What a generator reaches.
 
     Attributes:
-        cross_entropy: Of the answers, in nats a token, under `right`, `another` and `gibberish` descriptions.
+        cross_entropy: Of the answers, in nats a token, under `right`, `mismatched` and `gibberish` descriptions.
         exact_match: Share of greedy answers under the right description that are the expected ones.
     """
 
@@ -39,7 +39,7 @@ class Scores:
 
 
 class ValidationSet:
-    """Episodes with their own descriptions, with another's of the same family, and with gibberish.
+    """Episodes with their own descriptions, with mismatched ones of the same family, and with gibberish.
 
     Args:
         episodes: At least two.
@@ -53,14 +53,14 @@ class ValidationSet:
         episodes: Sequence[Episode],
         cloud_tokenizer: PreTrainedTokenizerBase,
         edge: EdgeAnswers,
-        writer: EdgeModel,
+        writer: EdgeWriter,
     ) -> None:
         self._episodes, self._tokenizer = episodes, cloud_tokenizer
         self._edge, self._writer = edge, writer
         rng = random.Random("gibberish/validation")
         self.descriptions: Mapping[str, Sequence[TaskDescription]] = {
             "right": [episode.task for episode in episodes],
-            "another": [_another(episodes, number).task for number in range(len(episodes))],
+            "mismatched": [_mismatched(episodes, number).task for number in range(len(episodes))],
             "gibberish": [gibberish(rng, len(render_prompt(episode.task))) for episode in episodes],
         }
 
@@ -76,7 +76,7 @@ class ValidationSet:
                 for group in _groups(lengths):
                     instances = [instance for i in group for instance in self._episodes[i].instances]
                     factors, systems = generator.bank(gates[group]), [None] * len(instances)
-                    batch = self._edge.turns.batch(instances, systems)
+                    batch = self._edge.chat.batch(instances, systems)
                     share = len(group) / len(self._episodes)
                     losses[kind] += share * answer_loss(self._edge.logits(batch, factors), batch).item()
                     if kind == "right":
@@ -97,7 +97,7 @@ def _groups(lengths: list[int]) -> list[list[int]]:
     return grouped(len(lengths), lengths, parts=-(-len(lengths) // GROUP))
 
 
-def _another(episodes: Sequence[Episode], number: int) -> Episode:
+def _mismatched(episodes: Sequence[Episode], number: int) -> Episode:
     """The next episode of the same family under another description, else the next of any."""
     episode = episodes[number]
     later = [*episodes[number + 1 :], *episodes[:number]]

@@ -1,13 +1,39 @@
-"""The loss on answers, the same for a generator and for an oracle: only answer tokens count, each answer alike.
+"""The frozen edge model answering under a LoRA, and the loss on its answers, the same for a generator and an oracle.
 
-Which LoRA the model answers under, and in what precision, is the caller's.
+Only answer tokens count, each answer alike, however long it is.
 """
+
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training.fit.chat_format import AnswerBatch
+from cloud_service.generator.edge import Factors, UnmergedLora
+from training.fit.chat_format import AnswerBatch, ChatFormat
+
+
+class EdgeAnswers:
+    """The frozen edge model, answering under LoRA factors or none; computes in bfloat16 unless `dtype` is float32."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        longest: int,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.chat = ChatFormat(tokenizer, longest)
+        self._lora, self._dtype = UnmergedLora(model), dtype
+
+    def logits(self, batch: AnswerBatch, factors: Factors | None, dropout: float = 0.0) -> Tensor:
+        """Logits of the answer tokens, (answer tokens, vocabulary) float32."""
+        with (
+            torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16),
+            nullcontext() if factors is None else self._lora.applied(factors, dropout),
+        ):
+            return answer_logits(self.model, batch)
 
 
 def answer_logits(model: PreTrainedModel, batch: AnswerBatch) -> Tensor:

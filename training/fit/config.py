@@ -1,18 +1,19 @@
-"""Values: a recipe, everything that decides what a training run gives, read from a TOML file.
+"""Values: a training config, everything that decides what a training run gives, read from a TOML file.
 
 The files under `training/configs/` are one for each pair that this project trains. A file may name another as its
 `base` and then says only what differs; its table `tiny` says what differs in a run at toy size (`--tiny`). A key that
 is not known stops the run before it starts.
 """
 
-import dataclasses
 import itertools
+import json
 import tomllib
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from cloud_service.generator import CheckpointError, GeneratorConfig
 from training.fit.generator import GeneratorSettings
@@ -21,8 +22,8 @@ from training.fit.pretrain import LanguageModelSize, PretrainSettings
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
-class RecipeError(ValueError):
-    """A recipe that does not exist or says something that is not understood."""
+class TrainingConfigError(ValueError):
+    """A training config that does not exist or says something that is not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,9 @@ class LoadedModels:
     edge: str
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))  # the tables within have no config of their own, and follow it
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingConfig:
     """What a run makes: two models from one of two sources, and a generator for them.
 
     Attributes:
@@ -83,7 +85,7 @@ class Recipe:
             a stage says only what differs from the one before it.
 
     Raises:
-        RecipeError: The models have no source, or two.
+        TrainingConfigError: The models have no source, or two.
     """
 
     generator: GeneratorConfig
@@ -94,38 +96,42 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if (self.scratch is None) == (self.load is None):
-            raise RecipeError("models come from scratch or are loaded: expected one of [scratch] and [load]")
+            raise TrainingConfigError("models come from scratch or are loaded: expected one of [scratch] and [load]")
 
 
-def recipe_names() -> list[str]:
-    """The recipes that this project ships."""
+def config_names() -> list[str]:
+    """The training configs that this project ships."""
     return sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
-def load_recipe(recipe: str | Path, tiny: bool = False) -> Recipe:
-    """Reads a recipe.
+def load_config(name: str | Path, tiny: bool = False) -> TrainingConfig:
+    """Reads a training config.
 
     Args:
-        recipe: Name of a shipped recipe, or path of a `.toml` file.
+        name: Of a shipped one, or path of a `.toml` file.
         tiny: At toy size.
 
     Raises:
-        RecipeError: There is none, it is not TOML, or a key or value is not one that a recipe has.
+        TrainingConfigError: There is none, it is not TOML, or a key or value is not one that a config has.
     """
-    tables = _read_tables(_find(recipe))
+    tables = _read_tables(_find(name))
     toy = tables.pop("tiny", {})
-    tables = _merged(tables, toy) if tiny else tables
+    tables = _with_whole_stages(_merged(tables, toy) if tiny else tables)
     try:
-        parsed: Recipe = _parse(Recipe, _with_whole_stages(tables), "")
-    except (RecipeError, CheckpointError) as e:
-        raise RecipeError(f"recipe {recipe}: {e}") from e
-    return parsed
+        # By way of JSON, so that strict types still take a list for a tuple.
+        return TypeAdapter(TrainingConfig).validate_json(json.dumps(tables, default=str))
+    except ValidationError as e:
+        problems = "; ".join(_described(error) for error in e.errors(include_url=False))
+        raise TrainingConfigError(f"training config {name}: {problems}") from e
+    except CheckpointError as e:
+        raise TrainingConfigError(f"training config {name}: generator: {e}") from e
 
 
-def _find(recipe: str | Path) -> Path:
-    path = Path(recipe) if str(recipe).endswith(".toml") else CONFIGS / f"{recipe}.toml"
+def _find(name: str | Path) -> Path:
+    path = Path(name) if str(name).endswith(".toml") else CONFIGS / f"{name}.toml"
     if not path.is_file():
-        raise RecipeError(f"there is no recipe {recipe}, expected a .toml file or one of {', '.join(recipe_names())}")
+        known = ", ".join(config_names())
+        raise TrainingConfigError(f"there is no training config {name}, expected a .toml file or one of {known}")
     return path
 
 
@@ -133,7 +139,7 @@ def _read_tables(path: Path) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:  # malformed TOML, or not UTF-8
-        raise RecipeError(f"recipe {path}: {e}") from e
+        raise TrainingConfigError(f"training config {path}: {e}") from e
     base = tables.pop("base", None)
     return tables if base is None else _merged(_read_tables(_find(base)), tables)
 
@@ -155,39 +161,11 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _parse(kind: Any, value: Any, place: str) -> Any:
-    """A TOML value as the type that a field has; `place` names it in errors."""
-    if isinstance(kind, types.UnionType):  # a table that may be absent (None, which TOML does not have), or be a name
-        table, other = get_args(kind)
-        kind = other if isinstance(value, str) and other is str else table
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _parse_table(kind, value, place)
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_parse(get_args(kind)[0], each, f"{place}.{n}") for n, each in enumerate(value))
-    if get_origin(kind) is Literal and value in get_args(kind):
-        return value
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise RecipeError(f"{place} is {value!r}, expected {_spelled(kind)}")
-    return value
-
-
-def _parse_table(kind: type[Any], value: Any, place: str) -> Any:
-    if not isinstance(value, dict):
-        raise RecipeError(f"{place} is {value!r}, expected a table")
-    hints, prefix = get_type_hints(kind), f"{place}." if place else ""
-    fields = dataclasses.fields(kind)
-    for key in value:
-        if key not in hints:
-            raise RecipeError(f"{prefix}{key} is not known, expected one of {', '.join(f.name for f in fields)}")
-    for field in fields:
-        if field.default is field.default_factory is dataclasses.MISSING and field.name not in value:
-            raise RecipeError(f"{prefix}{field.name} is missing")
-    return kind(**{key: _parse(hints[key], each, f"{prefix}{key}") for key, each in value.items()})
-
-
-def _spelled(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(map(repr, get_args(kind)))
-    return "a list" if get_origin(kind) is tuple else str(kind.__name__)
+def _described(error: Mapping[str, Any]) -> str:
+    """`fit.tasks is 'many': Input should be a valid integer`."""
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{place} is not known"
+    # Of a missing key and of a whole table, the input says nothing.
+    found = "" if error["type"] == "missing" or isinstance(error["input"], dict) else f" is {error['input']!r}"
+    return f"{place}{found}: {error['msg']}" if place else str(error["msg"])

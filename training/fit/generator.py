@@ -7,7 +7,6 @@ gradients are computed.
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,16 +16,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
-from cloud_service.generator.edge import Factors, UnmergedLora
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import render_prompt
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
 from training.data.families import ToolShares
-from training.fit.answer_loss import answer_logits, answer_losses
-from training.fit.chat_format import AnswerBatch, ChatFormat
-from training.fit.loop import Run, Schedule, train
+from training.fit.answer_loss import EdgeAnswers, answer_losses
+from training.fit.loop import Run, Schedule, run_training
 from training.fit.precision import product_dtype
 from training.fit.processes import Processes
 
@@ -78,29 +75,6 @@ class GeneratorSettings:
     def dtype_on(self, device: torch.device) -> torch.dtype:
         """`precision`, for torch; float32 where the device has no instructions for bfloat16."""
         return product_dtype(device) if self.precision == "bfloat16" else torch.float32
-
-
-class EdgeAnswers:
-    """The frozen edge model, answering under LoRA factors or none; computes in bfloat16 unless `dtype` is float32."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        longest: int,
-        dtype: torch.dtype = torch.bfloat16,
-    ) -> None:
-        self.model = model.requires_grad_(False).eval()
-        self.turns = ChatFormat(tokenizer, longest)
-        self._lora, self._dtype = UnmergedLora(model), dtype
-
-    def logits(self, batch: AnswerBatch, factors: Factors | None, dropout: float = 0.0) -> Tensor:
-        """Logits of the answer tokens, (answer tokens, vocabulary) float32."""
-        with (
-            torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16),
-            nullcontext() if factors is None else self._lora.applied(factors, dropout),
-        ):
-            return answer_logits(self.model, batch)
 
 
 class EpisodeBatches:
@@ -170,7 +144,7 @@ def train_generator(
         cloud.activation_checkpointing_enable()
 
     def answer(instances: Sequence[Instance], gates: Tensor) -> tuple[Tensor, int]:
-        batch = edge.turns.batch(instances, [None] * len(instances)).to(device)
+        batch = edge.chat.batch(instances, [None] * len(instances)).to(device)
         return answer_losses(edge.logits(batch, generator.bank(gates), settings.lora_dropout), batch), batch.count
 
     def compute_loss(step: int) -> tuple[Tensor, int]:
@@ -205,7 +179,7 @@ def train_generator(
         return loss, count
 
     run = Run(directory, "generator", settings.seed, Schedule(settings.steps, settings.warmup), origin=origin)
-    losses = train(run, parameters, [optimizer], compute_loss, stop_after, processes)
+    losses = run_training(run, parameters, [optimizer], compute_loss, stop_after, processes)
     generator.eval()
     cloud.eval()
     return losses

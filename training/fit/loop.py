@@ -54,7 +54,7 @@ class Run:
     origin: str = ""
 
 
-def train(
+def run_training(
     run: Run,
     parameters: Mapping[str, Tensor],
     optimizers: Sequence[torch.optim.Optimizer],

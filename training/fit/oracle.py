@@ -1,9 +1,8 @@
 """Oracles: one LoRA fine-tuned on each task's own training instances, at the rank and targets that the generator has.
 
 An oracle sees what no description says, and is what a LoRA of this size can reach. Several are trained in one batch,
-each on its own rows; they share nothing but the frozen edge model. Matrix products are in
-bfloat16 where the device has it. Finished ones are kept on disk under the digest of everything that decides them, so
-that a second evaluation reads them.
+each on its own rows; they share nothing but the frozen edge model. Finished ones stay on disk under the digest of
+everything that decides them, so that a second evaluation reads them.
 """
 
 import hashlib
@@ -12,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,13 +20,20 @@ from torch import Tensor
 from cloud_service.generator.edge import edge_shape
 from loragen.contract.atomic import atomic_path
 from training.data.episodes import Instance
-from training.evaluation.answering import EdgeModel
-from training.evaluation.suites import SuiteTask
-from training.fit.answer_loss import answer_logits, answer_loss
+from training.fit.answer_loss import EdgeAnswers, answer_loss
 from training.fit.loop import Schedule
-from training.fit.precision import product_dtype
 
 TaskFactors = dict[tuple[int, str], tuple[Tensor, Tensor]]
+
+
+class PractisedTask(Protocol):
+    """A task with instances to train on."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def practice(self) -> Sequence[Instance]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class OracleSettings:
 
 
 def fit_oracles(
-    edge: EdgeModel, edge_digest: str, tasks: Sequence[SuiteTask], settings: OracleSettings, directory: Path
+    edge: EdgeAnswers, edge_digest: str, tasks: Sequence[PractisedTask], settings: OracleSettings, directory: Path
 ) -> list[TaskFactors]:
     """Factors of each task, A (1, rank, in) and B (1, out, rank) with the scale in B; trained unless on disk."""
     paths = [directory / f"{_key(edge_digest, task, settings)}.safetensors" for task in tasks]
@@ -70,10 +77,9 @@ def fit_oracles(
     return [_load(path, edge.model.device) for path in paths]
 
 
-def _train(edge: EdgeModel, tasks: Sequence[SuiteTask], settings: OracleSettings) -> TaskFactors:
+def _train(edge: EdgeAnswers, tasks: Sequence[PractisedTask], settings: OracleSettings) -> TaskFactors:
     torch.manual_seed(settings.seed)
     device, shape, count = edge.model.device, edge_shape(edge.model.config), len(tasks)
-    mixed = product_dtype(device) == torch.bfloat16
     a: dict[tuple[int, str], Tensor] = {}
     b: dict[tuple[int, str], Tensor] = {}
     for key in shape.blocks():
@@ -92,18 +98,17 @@ def _train(edge: EdgeModel, tasks: Sequence[SuiteTask], settings: OracleSettings
         rows: list[Instance] = []
         for rng, task in zip(draws, tasks, strict=True):
             rows += rng.choices(task.practice, k=settings.rows)
-        batch = edge.turns.batch(rows, [None] * len(rows)).to(device)
+        batch = edge.chat.batch(rows, [None] * len(rows)).to(device)
         factors = {key: (a[key], scale * b[key]) for key in a}
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed), edge.lora.applied(factors):
-            # Summed over tasks, so that each oracle's gradient is that of its own mean.
-            loss = count * answer_loss(answer_logits(edge.model, batch), batch)
+        # Summed over tasks, so that each oracle's gradient is that of its own mean.
+        loss = count * answer_loss(edge.logits(batch, factors), batch)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return {key: (a[key].detach(), scale * b[key].detach()) for key in a}
 
 
-def _key(edge_digest: str, task: SuiteTask, settings: OracleSettings) -> str:
+def _key(edge_digest: str, task: PractisedTask, settings: OracleSettings) -> str:
     decided = {
         "edge": edge_digest,
         "settings": {name: value for name, value in asdict(settings).items() if name != "together"},
@@ -113,7 +118,7 @@ def _key(edge_digest: str, task: SuiteTask, settings: OracleSettings) -> str:
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 
-def _characters(task: SuiteTask) -> int:
+def _characters(task: PractisedTask) -> int:
     return sum(len(instance.input) for instance in task.practice) // len(task.practice)
 
 

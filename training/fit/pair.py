@@ -10,12 +10,12 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from cloud_service.generator.checkpoint import ModelReference
 from cloud_service.generator.inference import load_cloud_model, load_language_model, resolve_model
 from loragen.contract.digest import model_digest
-from training.fit.config import LoadedModels, Recipe
+from training.fit.config import LoadedModels, TrainingConfig
 from training.fit.processes import Processes
 
 
 @dataclass(frozen=True, slots=True)
-class ModelPair:
+class RunModels:
     """What a generator is trained on.
 
     Attributes:
@@ -30,16 +30,16 @@ class ModelPair:
     edge_reference: ModelReference
 
 
-def load_pair(models: LoadedModels, recipe: Recipe, processes: Processes) -> ModelPair:
+def load_pair(models: LoadedModels, config: TrainingConfig, processes: Processes) -> RunModels:
     """Both models as published; the cloud model in float32 when it is trained too.
 
     Raises:
         CheckpointError: A model is neither a folder nor on the hub.
     """
-    dtype, trained = recipe.fit.dtype_on(processes.device), recipe.fit.train_cloud
+    dtype, trained = config.fit.dtype_on(processes.device), config.fit.train_cloud
     with processes.main_first():  # the others find the snapshot in the cache
         edge = resolve_model(models.edge)
-    return ModelPair(
+    return RunModels(
         *load_prompt_encoder(models.cloud, torch.float32 if trained else dtype, trained, processes),
         load_language_model(edge, dtype),
         AutoTokenizer.from_pretrained(edge),
@@ -61,7 +61,7 @@ def load_prompt_encoder(
     return load_cloud_model(folder, dtype), AutoTokenizer.from_pretrained(folder), reference
 
 
-def store_model(
+def store_trained_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, name: str, processes: Processes
 ) -> ModelReference:
     """Writes a trained model as a Hugging Face folder, in float16."""

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from cloud_service.task import render_prompt
 from training.data.corpus import read_paragraphs
 from training.data.episodes import Mixture
-from training.fit.loop import Run, Schedule, train
+from training.fit.loop import Run, Schedule, run_training
 from training.fit.precision import product_dtype
 from training.fit.processes import Processes
 
@@ -101,7 +101,7 @@ class PackedRows:
         return self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def make_model(size: LanguageModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+def new_language_model(size: LanguageModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     """A model with random weights."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(
@@ -183,7 +183,7 @@ def pretrain(
     model.train()
     run = Run(directory, title, settings.seed, Schedule(settings.steps, settings.warmup))
     optimizers = make_optimizers(model, settings.learning_rate)
-    return train(run, dict(model.named_parameters()), optimizers, compute_loss, processes=processes)
+    return run_training(run, dict(model.named_parameters()), optimizers, compute_loss, processes=processes)
 
 
 def sample_paragraphs(data: Path, count: int, seed: int) -> list[str]:

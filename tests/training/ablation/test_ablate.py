@@ -11,23 +11,28 @@ from transformers import PreTrainedTokenizerFast
 from cloud_service.generator import GeneratorConfig
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank
+from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
 from tests.training.models import tiny_model
-from training.ablation import ablate
-from training.ablation.ablate import DEFAULT, SETTINGS, VARIANTS, Result, table
-from training.evaluation.served import PairPaths
+from training.ablation import runs as ablation_runs
+from training.ablation.prompt_states import RememberingPromptEncoder
+from training.ablation.runs import SETTINGS, Result, start_from_oracles
+from training.ablation.table import render_table
+from training.ablation.variants import DEFAULT, PAPER, VARIANTS
+from training.fit.trained_pair import load_trained_prompt_encoder, pair_at
 
 
 def call(data: Path, pair: TrainedPair, runs: Path, only: Sequence[str], steps: int = 2) -> None:
     """Two seeds of each variant, on four validation episodes."""
-    options = ["--data", str(data), "--pair", str(pair.out), "--runs", str(runs), "--steps", str(steps)]
-    ablate.main([*options, "--seeds", "2", "--episodes", "4", "--only", *only])
+    chosen = [part for name in only for part in ("--only", name)]
+    options = ["--data", data, "--pair", pair.out, "--runs", runs, "--steps", steps, "--seeds", 2, "--episodes", 4]
+    run_command("ablate", *options, *chosen)
 
 
 def test_second_call_runs_only_what_is_missing(
     data: Path, tiny_pair: TrainedPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a frozen reader, without experts, and with an adapter; the run that is lost comes out as it was."""
+    """With a frozen prompt_encoder, without experts, and with an adapter; the run that is lost comes out as it was."""
     only = [DEFAULT, "contrast", "direct", "adapter"]
     call(data, tiny_pair, tmp_path, only)
     results = tmp_path / "results.jsonl"
@@ -60,13 +65,13 @@ def test_variants_change_what_their_names_say() -> None:
     for variant in VARIANTS[1:]:
         assert variant.config or variant.fit or variant.direct or variant.warm
         for name, value in variant.config.items():
-            assert getattr(ablate.PAPER, name) != value
+            assert getattr(PAPER, name) != value
         for name, value in variant.fit.items():
             assert getattr(SETTINGS, name) != value
 
 
 def result(variant: str, seed: int, right: float) -> Result:
-    losses = {"right": right, "another": right + 0.5, "gibberish": 2.0}
+    losses = {"right": right, "mismatched": right + 0.5, "gibberish": 2.0}
     return Result(variant, seed, 2, ["c", "e"], 1_500_000, 10, 4.0, losses, 0.25)
 
 
@@ -76,7 +81,7 @@ def test_table_has_t_intervals_and_differences_on_the_same_seeds() -> None:
     results = [result(DEFAULT, seed, right) for seed, right in values.items()]
     results += [result("n=4", seed, right - 0.1) for seed, right in reversed(values.items())]
     results.append(result("K=1", 9, 1.0))
-    head, _, default, fewer, single = table(results).splitlines()
+    head, _, default, fewer, single = render_table(results).splitlines()
     assert head.startswith("| variant | parameters | right |")
     assert default == "| paper | 1.50 M | 1.200 ± 0.497 |  | 0.500 ± 0.000 | 0.800 ± 0.497 | 25.0 ± 0.0 | 4 |"
     assert fewer.startswith("| n=4 | 1.50 M | 1.100 ± 0.497 | -0.100 ± 0.000 |")
@@ -94,7 +99,7 @@ def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
         sizes = {key: shape.in_out(key[1]) for key in shape.blocks()}
         oracles.append({k: (torch.randn(1, 2, i), torch.randn(1, o, 2)) for k, (i, o) in sizes.items()})
     bank = ExpertBank(config, shape)
-    ablate.start_from_oracles(bank, oracles)
+    start_from_oracles(bank, oracles)
     gates = torch.zeros(1, shape.layers, 1, 3)
     gates[..., 1] = 1.0
     for key, (a, b) in bank(gates).items():
@@ -103,10 +108,10 @@ def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
     assert not bank.b["down"][:, 2].any(), "the others start as ever"
 
 
-def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
-    prompt_encoder = ablate.load_prompt_encoder(PairPaths.of(tiny_pair.out), torch.float32)
+def test_frozen_prompt_encoder_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
+    prompt_encoder = load_trained_prompt_encoder(pair_at(tiny_pair.out), torch.float32)
     ids, lengths = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])
-    remembering = ablate.RememberingPromptEncoder(prompt_encoder)
+    remembering = RememberingPromptEncoder(prompt_encoder)
     with torch.no_grad():
         expected = prompt_encoder(ids, lengths)
     torch.testing.assert_close(remembering(ids, lengths), expected)
@@ -114,22 +119,20 @@ def test_frozen_reader_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
     again = remembering(torch.tensor([[8, 9]]), torch.tensor([2]))
     torch.testing.assert_close(again, expected[1:])
     assert not again.requires_grad
-    assert torch.equal(
-        again, ablate.RememberingPromptEncoder(prompt_encoder)(torch.tensor([[8, 9]]), torch.tensor([2]))
-    )
+    assert torch.equal(again, RememberingPromptEncoder(prompt_encoder)(torch.tensor([[8, 9]]), torch.tensor([2])))
 
 
-def test_no_variant_pays_for_what_the_frozen_reader_reads(
+def test_no_variant_pays_for_what_the_frozen_prompt_encoder_reads(
     data: Path, tiny_pair: TrainedPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its reader, training finds every prompt read."""
-    train = ablate.train_generator
+    """Without its prompt_encoder, training finds every prompt read."""
+    train = ablation_runs.train_generator
 
-    def train_without_reader(generator: Any, *rest: Any) -> None:
-        held, generator.prompt_encoder._prompt_encoder = generator.prompt_encoder._prompt_encoder, []
+    def train_without_prompt_encoder(generator: Any, *rest: Any) -> None:
+        own, generator.prompt_encoder._prompt_encoder = generator.prompt_encoder._prompt_encoder, []
         train(generator, *rest)
-        generator.prompt_encoder._prompt_encoder = held
+        generator.prompt_encoder._prompt_encoder = own
 
-    monkeypatch.setattr(ablate, "train_generator", train_without_reader)
+    monkeypatch.setattr(ablation_runs, "train_generator", train_without_prompt_encoder)
     call(data, tiny_pair, tmp_path, [DEFAULT])
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2

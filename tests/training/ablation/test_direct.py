@@ -11,7 +11,8 @@ from cloud_service.generator.edge import edge_shape
 from tests.training.models import tiny_config, tiny_model
 from training.ablation.direct import DirectGenerator
 from training.data.episodes import Mixture
-from training.fit.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
+from training.fit.answer_loss import EdgeAnswers
+from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 
 WIDTH = 5
 IDS, LENGTHS = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])

@@ -11,8 +11,8 @@ from cloud_service.task import Tool, render_prompt
 from tests.training.packed import texts_of, write_records
 from training.data.corpus import SPLITS, Split, read_records
 from training.data.episodes import Episode, Instance, Mixture, choose_examples
-from training.data.families import ToolShares, load_mixture
-from training.data.families.classify import Classification, LabelledTexts, load_data_sets
+from training.data.families import Sources, ToolShares, load_mixture
+from training.data.families.classify import Classification, LabelledTexts, TextKind, load_data_sets
 from training.data.families.described import load_described_tools
 from training.data.families.extract import SlotExtraction, load_messages
 from training.data.families.instructions import PublishedInstructions, is_seen, load_described_tasks
@@ -49,7 +49,7 @@ def test_same_random_state_draws_the_same_episode(mixture: Mixture, data: Path, 
 
 
 def test_data_read_again_draws_the_same(mixture: Mixture, data: Path) -> None:
-    again = load_mixture(data)
+    again = load_mixture(Sources(data))
     for number in range(50):
         first, second = (m.draw(random.Random(number), "train", 3) for m in (mixture, again))
         assert first == second
@@ -181,7 +181,7 @@ def test_foreign_request_shares_no_word_with_a_name_of_the_set() -> None:
 def test_described_tools_have_no_namesake_among_the_held_out(data: Path) -> None:
     services = load_test_services(data)
     held_out = {known.tool.name.lower() for known in load_tools(data) if is_held_out(known, services)}
-    routing = next(family for family in load_mixture(data).families if isinstance(family, ToolRouting))
+    routing = next(family for family in load_mixture(Sources(data)).families if isinstance(family, ToolRouting))
     namesakes = held_out & {known.tool.name.lower() for known in load_described_tools(data)}
     assert namesakes == {"booktrip"}
     assert not held_out & {known.tool.name.lower() for known in (*routing.tools, *routing.described)}
@@ -224,7 +224,7 @@ def test_respelled_labels_stay_different() -> None:
 def test_classification_keeps_the_meaning_of_renamed_labels() -> None:
     """Whatever the labels are called, texts of one class get one answer, which the description names."""
     texts = {split: [(f"{split} {n}", n % 2) for n in range(12)] for split in SPLITS}
-    data = LabelledTexts("toy", ("text",), ("tone",), (("bad", "good"), ("NEG", "POS")), texts)
+    data = LabelledTexts("toy", TextKind(("text",), ("tone",), (("bad", "good"), ("NEG", "POS"))), texts)
     relabelled = 0
     for number in range(60):
         episode = Classification([data]).draw(random.Random(number), "train", 8)
@@ -232,7 +232,7 @@ def test_classification_keeps_the_meaning_of_renamed_labels() -> None:
         answers |= {(int(e.input.split()[-1]) % 2, e.output) for e in episode.task.examples}
         assert len({label for _, label in answers}) == len({cls for cls, _ in answers}) == len(answers)
         for class_number, label in answers:
-            called = [names[class_number] for names in data.names]
+            called = [names[class_number] for names in data.kind.names]
             if not episode.task.description:  # then the examples show every label
                 assert label in {e.output for e in episode.task.examples}
                 continue
@@ -262,14 +262,14 @@ def test_transformed_texts_are_parts_of_texts_of_their_split() -> None:
                 assert any(instance.input in text for text in texts[split])
 
 
-def test_wording_of_validation_is_never_met_in_training() -> None:
+def test_what_validation_asks_is_never_met_in_training() -> None:
     texts: dict[Split, list[str]] = {split: ["one two three"] for split in SPLITS}
     family = TextTransformation(texts)
     asked = {
         split: {family.draw(random.Random(n), split, 2).task.description for n in range(300)} - {""} for split in SPLITS
     }
-    assert asked["validation"] == asked["test"] == {t.wordings[-1] for t in TRANSFORMATIONS}
-    assert asked["train"] <= {wording for t in TRANSFORMATIONS for wording in t.wordings[:-1]}
+    assert asked["validation"] == asked["test"] == {t.withheld for t in TRANSFORMATIONS}
+    assert asked["train"] <= {ask for t in TRANSFORMATIONS for ask in t.asks}
 
 
 def test_transformations_do_what_they_are_called() -> None:
@@ -334,7 +334,7 @@ def test_mixture_draws_by_weight() -> None:
 
 
 def test_more_tools_take_of_the_other_families_alike(data: Path) -> None:
-    usual, more = load_mixture(data).weights, load_mixture(data, ToolShares(episodes=0.69)).weights
+    usual, more = load_mixture(Sources(data)).weights, load_mixture(Sources(data), ToolShares(episodes=0.69)).weights
     assert (sum(usual), usual[0], sum(more), more[0]) == pytest.approx((1.0, 0.38, 1.0, 0.69))
     assert [2 * weight for weight in more[1:]] == pytest.approx(usual[1:])
 

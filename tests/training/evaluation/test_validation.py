@@ -9,7 +9,7 @@ from cloud_service.generator.edge import edge_shape
 from cloud_service.task import TaskDescription
 from tests.training.models import tiny_config, tiny_model
 from training.data.episodes import Episode, Instance
-from training.evaluation.answering import EdgeModel
+from training.evaluation.edge_writer import EdgeWriter
 from training.evaluation.validation import ValidationSet
 from training.fit.answer_loss import answer_loss
 from training.fit.generator import EdgeAnswers
@@ -28,7 +28,7 @@ def edge(tokenizer: PreTrainedTokenizerFast) -> EdgeAnswers:
 
 @pytest.fixture
 def validation(edge: EdgeAnswers, tokenizer: PreTrainedTokenizerFast) -> ValidationSet:
-    return ValidationSet(EPISODES, tokenizer, edge, EdgeModel(edge.model, tokenizer, 120))
+    return ValidationSet(EPISODES, tokenizer, edge, EdgeWriter(edge.model, tokenizer, 120))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def generator(edge: EdgeAnswers, tokenizer: PreTrainedTokenizerFast) -> LoraGene
 
 
 def test_another_is_of_the_same_family_where_there_is_one(validation: ValidationSet) -> None:
-    another = [task.description for task in validation.descriptions["another"]]
+    another = [task.description for task in validation.descriptions["mismatched"]]
     assert another == ["Do 2.", "Do 3.", "Do 0.", "Do 1.", "Do 0."]
     assert not set(validation.descriptions["gibberish"]) & set(validation.descriptions["right"])
 
@@ -47,11 +47,13 @@ def test_another_is_of_the_same_family_where_there_is_one(validation: Validation
 def test_generator_that_changes_nothing_scores_as_the_edge_model_alone(
     validation: ValidationSet, generator: LoraGenerator, edge: EdgeAnswers
 ) -> None:
-    batch = edge.turns.batch(INSTANCES, [None, None])
+    batch = edge.chat.batch(INSTANCES, [None, None])
     with torch.inference_mode():
         expected = answer_loss(edge.logits(batch, None), batch).item()
     scores = validation.score(generator)
-    assert scores.cross_entropy == pytest.approx(dict.fromkeys(("right", "another", "gibberish"), expected), rel=1e-4)
+    assert scores.cross_entropy == pytest.approx(
+        dict.fromkeys(("right", "mismatched", "gibberish"), expected), rel=1e-4
+    )
     assert scores.exact_match == 0
 
 
@@ -62,7 +64,7 @@ def test_scores_are_those_of_one_description_at_a_time(
     for b in generator.bank.b.values():
         b.normal_(std=0.3)
     losses = [
-        ValidationSet([episode, episode], tokenizer, edge, EdgeModel(edge.model, tokenizer, 120))
+        ValidationSet([episode, episode], tokenizer, edge, EdgeWriter(edge.model, tokenizer, 120))
         .score(generator)
         .cross_entropy["right"]
         for episode in EPISODES

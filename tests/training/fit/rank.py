@@ -1,4 +1,4 @@
-"""What each of several processes runs for `test_processes.py`: `rank.py OUT MODEL RUN...`, a RUN being options as JSON.
+"""Helper: what each of several processes of `test_processes.py` runs: `rank.py OUT MODEL RUN...`, a RUN being JSON.
 
 Trains by the command line's entry point, one run after another, then shards MODEL and writes into folder OUT what is
 left of a weight in this process, and how far the sharded model's states are from the whole one's.
@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from cloud_service.generator.inference import load_language_model
-from training.fit import train
+from tests.training.commands import run_command
 from training.fit.processes import Processes
 
 
 def main(out: str, model: str, *runs: str) -> None:
     for run in runs:
-        train.main(json.loads(run))
+        run_command(*json.loads(run))
     loaded = load_language_model(Path(model), torch.float32)
     decoder = loaded.get_decoder()
     ids = torch.arange(12)[None]

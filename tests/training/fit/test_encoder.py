@@ -16,15 +16,18 @@ from cloud_service.generator.checkpoint import ModelReference, read_manifest
 from cloud_service.generator.edge import edge_shape
 from loragen.contract.digest import model_digest
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, record_package
+from tests.training.commands import run_command
 from tests.training.models import tiny_config, tiny_model
-from training.ablation import ablate
+from training.ablation import runs
+from training.ablation.runs import SETTINGS, Ablation
+from training.ablation.variants import VARIANTS
 from training.data.episodes import Mixture
-from training.evaluation.served import PairPaths
-from training.fit import train
-from training.fit.generator import EdgeAnswers, EpisodeBatches, GeneratorSettings, train_generator
+from training.fit.answer_loss import EdgeAnswers
+from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 from training.fit.tokenizer import sample_texts, train_tokenizer
+from training.fit.trained_pair import pair_at
 
-RECIPE = """
+CONFIG = """
 base = "nano"
 [tiny.scratch]
 cloud = "package:tiny-encoder"
@@ -56,10 +59,10 @@ def encoder(tmp_path_factory: pytest.TempPathFactory, data: Path, mixture: Mixtu
 @pytest.fixture
 def run(tmp_path: Path, data: Path, encoder: Path) -> Callable[[int, bool], Path]:
     def trained(rank: int, train_cloud: bool) -> Path:
-        recipe = tmp_path / "mine.toml"
-        recipe.write_text(RECIPE.format(rank=rank, train_cloud=str(train_cloud).lower()))
+        config = tmp_path / "mine.toml"
+        config.write_text(CONFIG.format(rank=rank, train_cloud=str(train_cloud).lower()))
         options = ["--data", str(data), "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--tiny"]
-        train.main([str(recipe), *options])
+        run_command("train", config, *options)
         losses = [json.loads(line)["loss"] for line in (tmp_path / "runs/generator.jsonl").read_text().splitlines()]
         assert len(losses) == 3
         assert all(map(math.isfinite, losses))
@@ -76,7 +79,7 @@ def test_adapter_is_all_that_is_stored_of_a_frozen_encoder(run: Callable[[int, b
     assert not (out / "cloud").exists()
     stored = load_file(out / "generator/router.safetensors")
     assert any(value.any() for name, value in stored.items() if name.startswith("prompt_encoder.adapter.b"))
-    assert PairPaths.of(out).cloud == encoder
+    assert Path(pair_at(out).cloud_model) == encoder
     loaded = load_generator(out / "generator", manifest.cloud_model.id, out / "edge")
     first, second = loaded.generate(PROMPTS)
     assert (first.gates != second.gates).any()
@@ -87,7 +90,7 @@ def test_tuned_encoder_is_stored_with_its_tokenizer(run: Callable[[int, bool], P
     before, after = load_file(encoder / "model.safetensors"), load_file(out / "cloud/model.safetensors")
     name = "encoder.layer.0.attention.self.query.weight"
     assert (before[name].half() != after[name]).any()
-    assert PairPaths.of(out).cloud == out / "cloud"
+    assert Path(pair_at(out).cloud_model) == out / "cloud"
     loaded = load_generator(out / "generator", out / "cloud", out / "edge")
     first, second = loaded.generate(PROMPTS)
     assert (first.gates != second.gates).any()
@@ -97,17 +100,17 @@ def test_ablation_of_the_adapter_starts_from_that_of_the_pair(
     run: Callable[[int, bool], Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter of the variant would have another rank."""
-    pair = PairPaths.of(run(2, False))
+    pair = pair_at(run(2, False))
     begun: dict[str, torch.Tensor] = {}
-    really_train = ablate.train_generator
+    really_train = runs.train_generator
 
     def watch(generator: LoraGenerator, *rest: Any) -> None:
         begun.update({name: value.clone() for name, value in generator.state_dict().items()})
         really_train(generator, *rest)
 
-    monkeypatch.setattr(ablate, "train_generator", watch)
-    ablation = ablate.Ablation(pair, data, tmp_path / "ablations", replace(ablate.SETTINGS, steps=1), episodes=4)
-    (variant,) = [variant for variant in ablate.VARIANTS if variant.name == "adapter"]
+    monkeypatch.setattr(runs, "train_generator", watch)
+    ablation = Ablation(pair, data, tmp_path / "ablations", replace(SETTINGS, steps=1), episodes=4)
+    (variant,) = [variant for variant in VARIANTS if variant.name == "adapter"]
     ablation.run(variant, seed=1)
     stored = {
         name: value

@@ -60,12 +60,12 @@ def test_loss_is_the_mean_over_answers_of_their_mean_over_tokens(
     edge: EdgeAnswers, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     """Against transformers' own loss, one unpadded conversation at a time, with the question masked."""
-    batch = edge.turns.batch(INSTANCES, [None, "Answer.", None])
+    batch = edge.chat.batch(INSTANCES, [None, "Answer.", None])
     with torch.inference_mode():
         loss = answer_loss(edge.logits(batch, None), batch)
         expected = []
         for instance, system in zip(INSTANCES, (None, "Answer.", None), strict=True):
-            question, answer = edge.turns.question(instance.input, system), edge.turns.answer(instance.output)
+            question, answer = edge.chat.question(instance.input, system), edge.chat.answer(instance.output)
             labels = torch.tensor([[-100] * len(question) + answer])
             expected.append(edge.model(input_ids=torch.tensor([question + answer]), labels=labels).loss)
     torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-6)
@@ -73,7 +73,7 @@ def test_loss_is_the_mean_over_answers_of_their_mean_over_tokens(
 
 def test_loss_does_not_see_padding(edge: EdgeAnswers) -> None:
     """Other tokens behind each answer, and more of them, change nothing."""
-    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    batch = edge.chat.batch(INSTANCES, [None] * 3)
     factors = some_factors(edge.model, tasks=3)
     with torch.inference_mode():
         logits = edge.logits(batch, factors)
@@ -87,7 +87,7 @@ def test_loss_does_not_see_padding(edge: EdgeAnswers) -> None:
 
 def test_only_logits_of_answer_tokens_carry_the_loss(edge: EdgeAnswers) -> None:
     """Of the next-token predictions of a row, exactly those of the answer have a gradient."""
-    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    batch = edge.chat.batch(INSTANCES, [None] * 3)
     ids = batch.ids
     logits = edge.model(input_ids=ids).logits.detach().requires_grad_()
     answer_loss(logits[batch.rows, batch.places], batch).backward()
@@ -95,14 +95,14 @@ def test_only_logits_of_answer_tokens_carry_the_loss(edge: EdgeAnswers) -> None:
     carrying = logits.grad.abs().sum(-1) > 0
     expected = torch.zeros_like(carrying)
     for row, instance in enumerate(INSTANCES):
-        start = len(edge.turns.question(instance.input))
-        expected[row, start - 1 : start - 1 + len(edge.turns.answer(instance.output))] = True
+        start = len(edge.chat.question(instance.input))
+        expected[row, start - 1 : start - 1 + len(edge.chat.answer(instance.output))] = True
     assert torch.equal(carrying, expected)
 
 
 def test_every_answer_weighs_the_same_however_long(edge: EdgeAnswers) -> None:
     """With even logits each token costs log V: one answer of nine tokens and one of two average to the same."""
-    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    batch = edge.chat.batch(INSTANCES, [None] * 3)
     even = torch.zeros(len(batch.targets), 50)
     small = AnswerBatch(batch.ids, batch.rows, batch.places, batch.targets % 50, batch.count)
     torch.testing.assert_close(answer_loss(even, small), torch.log(torch.tensor(50.0)))
@@ -115,7 +115,7 @@ def test_every_answer_weighs_the_same_however_long(edge: EdgeAnswers) -> None:
 
 def test_capped_logits_are_those_of_the_model(edge: EdgeAnswers) -> None:
     """Gemma 2 bends its logits after the head; the shortcut over answer tokens must, too."""
-    batch = edge.turns.batch(INSTANCES, [None] * 3)
+    batch = edge.chat.batch(INSTANCES, [None] * 3)
     with torch.inference_mode():
         plain = edge.logits(batch, None)
         edge.model.config.final_logit_softcapping = 2.0
@@ -231,7 +231,7 @@ def test_first_loss_is_that_of_the_pieces_put_together(
     training = Training(mixture, tokenizer, False, tasks=6, gating="topk_softmax", norm="none")
     generator, edge = training.generator, training.edge
     episodes, encoded = training.batches.draw(0)
-    batches = [edge.turns.batch(episode.instances, [None] * len(episode.instances)) for episode in episodes]
+    batches = [edge.chat.batch(episode.instances, [None] * len(episode.instances)) for episode in episodes]
     with torch.no_grad():
         gates = []
         for ids in encoded:
@@ -264,7 +264,7 @@ def test_contrast_asks_how_much_likelier_answers_are_than_under_another_descript
         for task, rival in enumerate(choose_rivals(episodes)):
             if rival is None:
                 continue
-            batch = edge.turns.batch(episodes[task].instances[:CONTRASTED], [None] * CONTRASTED)
+            batch = edge.chat.batch(episodes[task].instances[:CONTRASTED], [None] * CONTRASTED)
             own, others = (answer_losses(edge.logits(batch, generator.bank(gates[n])), batch) for n in (task, rival))
             expected -= torch.nn.functional.logsigmoid(others - own).mean().item() / 6
     plain = training.run(tmp_path / "plain", stop_after=1)[0]

@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from tests.training.models import SIZE
 from training.data.episodes import Mixture
 from training.fit.checkpoints import load_checkpoint, store_checkpoint
-from training.fit.loop import Run, Schedule, train
-from training.fit.pretrain import PackedRows, PretrainSettings, make_model, make_optimizers
+from training.fit.loop import Run, Schedule, run_training
+from training.fit.pretrain import PackedRows, PretrainSettings, make_optimizers, new_language_model
 
 STEPS = 6
 
@@ -24,7 +24,7 @@ class Pretraining:
 
     def __init__(self, mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
         settings = PretrainSettings(steps=STEPS, rows=2, length=32)
-        self.model = make_model(SIZE, tokenizer, seed=0)
+        self.model = new_language_model(SIZE, tokenizer, seed=0)
         self.rows = PackedRows(mixture, ["some prose"], tokenizer, settings)
         self.optimizers = make_optimizers(self.model, 2e-3)
 
@@ -34,7 +34,7 @@ class Pretraining:
 
     def run(self, directory: Path, stop_after: int | None = None) -> list[float]:
         run = Run(directory, "test", 3, Schedule(STEPS, warmup=2))
-        return train(run, dict(self.model.named_parameters()), self.optimizers, self.loss, stop_after)
+        return run_training(run, dict(self.model.named_parameters()), self.optimizers, self.loss, stop_after)
 
 
 def test_resumed_run_has_exactly_the_losses_of_an_uninterrupted_one(
@@ -95,7 +95,7 @@ def test_learning_rates_follow_the_schedule_and_return_to_their_peaks(tmp_path: 
         return (slow * fast).sum(), 1
 
     schedule = Schedule(4, warmup=2)
-    train(Run(tmp_path / "run", "test", 0, schedule), {"slow": slow, "fast": fast}, [optimizer], loss)
+    run_training(Run(tmp_path / "run", "test", 0, schedule), {"slow": slow, "fast": fast}, [optimizer], loss)
     assert seen == [(0.1 * schedule.factor(step), schedule.factor(step)) for step in range(4)]
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 1.0]
 
@@ -104,7 +104,7 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     weight = nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     run = Run(tmp_path / "run", "test", 0, Schedule(1, warmup=0), clip_norm=0.5)
-    train(run, {"weight": weight}, [optimizer], lambda step: ((weight * 1000).sum(), 1))
+    run_training(run, {"weight": weight}, [optimizer], lambda step: ((weight * 1000).sum(), 1))
     assert weight.detach().norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
@@ -158,7 +158,7 @@ def test_checkpoint_of_a_run_from_other_weights_is_refused(tmp_path: Path) -> No
         weight = nn.Parameter(torch.full((2,), start))
         optimizer = torch.optim.SGD([weight], lr=0.1)
         run = Run(tmp_path / name, name, 0, Schedule(steps, warmup=0), origin=origin)
-        train(run, {"weight": weight}, [optimizer], lambda _: (weight.square().sum(), 1))
+        run_training(run, {"weight": weight}, [optimizer], lambda _: (weight.square().sum(), 1))
         return float(weight.detach()[0])
 
     first = stage("first", 1.0, 2)

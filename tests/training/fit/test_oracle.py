@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerFast
 from cloud_service.task import TaskDescription
 from tests.training.models import tiny_model
 from training.data.episodes import Instance
-from training.evaluation.answering import EdgeModel
+from training.evaluation.edge_writer import EdgeWriter
 from training.evaluation.suites import SuiteTask
-from training.fit.answer_loss import answer_logits, answer_loss
+from training.fit.answer_loss import EdgeAnswers, answer_loss
 from training.fit.oracle import OracleSettings, fit_oracles
 
 SETTINGS = OracleSettings(rank=4, alpha=4.0, steps=40, rows=4, learning_rate=2e-2)
@@ -23,27 +23,30 @@ def task(name: str, answer: str) -> SuiteTask:
 
 
 @pytest.fixture(scope="module")
-def edge(tokenizer: PreTrainedTokenizerFast) -> EdgeModel:
-    return EdgeModel(tiny_model(tokenizer, 3), tokenizer, longest=100)
+def edge(tokenizer: PreTrainedTokenizerFast) -> EdgeAnswers:
+    return EdgeAnswers(tiny_model(tokenizer, 3), tokenizer, longest=100, dtype=torch.float32)
 
 
-def test_oracle_answers_its_task_and_leaves_the_model_alone(edge: EdgeModel, tmp_path: Path) -> None:
+def test_oracle_answers_its_task_and_leaves_the_model_alone(
+    edge: EdgeAnswers, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    writer = EdgeWriter(edge.model, tokenizer, longest=100)
     before = {name: value.clone() for name, value in edge.model.state_dict().items()}
     tasks = [task("yes", "yes"), task("no", "no")]
     inputs = [instance.input for instance in tasks[0].instances]
     for one, factors in zip(tasks, fit_oracles(edge, "d", tasks, SETTINGS, tmp_path), strict=True):
-        batch = edge.turns.batch(one.instances, [None] * 8)
+        batch = edge.chat.batch(one.instances, [None] * 8)
         with torch.inference_mode():
-            untrained = answer_loss(answer_logits(edge.model, batch), batch).item()
-            with edge.lora.applied(factors):
-                trained = answer_loss(answer_logits(edge.model, batch), batch).item()
+            untrained = answer_loss(edge.logits(batch, None), batch).item()
+            trained = answer_loss(edge.logits(batch, factors), batch).item()
             assert trained < 0.5 * untrained
         choices = [["yes", "no"]] * 8
-        assert set(edge.answer(inputs, [None] * 8, factors, 0, choices).chosen) == {0 if one.name == "yes" else 1}
+        chosen = writer.answer(inputs, [None] * 8, factors, 0, choices).chosen
+        assert set(chosen) == {0 if one.name == "yes" else 1}
     assert all(torch.equal(value, before[name]) for name, value in edge.model.state_dict().items())
 
 
-def test_company_in_the_batch_changes_no_oracle(edge: EdgeModel, tmp_path: Path) -> None:
+def test_company_in_the_batch_changes_no_oracle(edge: EdgeAnswers, tmp_path: Path) -> None:
     settings = OracleSettings(rank=2, alpha=4.0, steps=5, rows=3)
     tasks = [task("a", "one"), task("b", "two")]
     together = fit_oracles(edge, "d", tasks, settings, tmp_path / "together")
@@ -54,7 +57,7 @@ def test_company_in_the_batch_changes_no_oracle(edge: EdgeModel, tmp_path: Path)
 
 
 def test_finished_oracle_is_read_from_disk_unless_something_that_decides_it_changed(
-    edge: EdgeModel, tmp_path: Path
+    edge: EdgeAnswers, tmp_path: Path
 ) -> None:
     settings = OracleSettings(rank=2, alpha=2.0, steps=2, rows=2)
     fit_oracles(edge, "d", [task("a", "one")], settings, tmp_path)

@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerFast
 
 from cloud_service.generator import CheckpointError, load_generator
 from tests.cloud_service.generator.tiny import random_model
-from training.fit import train
+from tests.training.commands import run_command
 
-RECIPE = """
+CONFIG = """
 base = "tinyllama-llama3-8b"
 [load]
 cloud = "{cloud}"
@@ -29,7 +29,7 @@ tasks = 4
 
 
 @pytest.mark.parametrize(("cloud", "edge"), [("llama", "gemma2"), ("qwen2", "llama"), ("gemma2", "qwen2")])
-def test_recipe_of_the_paper_trains_for_every_family(
+def test_config_of_the_paper_trains_for_every_family(
     tmp_path: Path, data: Path, tokenizer: PreTrainedTokenizerFast, cloud: str, edge: str
 ) -> None:
     """With its adapter, batch norm, dropout and recomputation; the base models come without a chat template."""
@@ -40,10 +40,10 @@ def test_recipe_of_the_paper_trains_for_every_family(
         model = random_model(family, seed, vocab_size=len(tokenizer), max_position_embeddings=512)
         model.save_pretrained(tmp_path / name)
         plain.save_pretrained(tmp_path / name)
-    recipe = tmp_path / "mine.toml"
-    recipe.write_text(RECIPE.format(cloud=tmp_path / "cloud", edge=tmp_path / "edge"))
+    config = tmp_path / "mine.toml"
+    config.write_text(CONFIG.format(cloud=tmp_path / "cloud", edge=tmp_path / "edge"))
     options = ["--data", str(data), "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--tiny"]
-    train.main([str(recipe), *options])
+    run_command("train", config, *options)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "runs/generator.jsonl").read_text().splitlines()]
     assert len(losses) == 3
     assert all(map(math.isfinite, losses))
@@ -53,7 +53,7 @@ def test_recipe_of_the_paper_trains_for_every_family(
 
 def test_model_that_is_nowhere_is_told(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    recipe = tmp_path / "mine.toml"
-    recipe.write_text(RECIPE.format(cloud="no-such/model", edge="no-such/model"))
+    config = tmp_path / "mine.toml"
+    config.write_text(CONFIG.format(cloud="no-such/model", edge="no-such/model"))
     with pytest.raises(CheckpointError, match="no-such/model is neither a folder nor a model that the hub gives"):
-        train.main([str(recipe), "--data", str(data), "--runs", str(tmp_path / "r"), "--tiny"])
+        run_command("train", config, "--data", data, "--runs", tmp_path / "r", "--tiny")

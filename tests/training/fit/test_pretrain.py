@@ -13,8 +13,8 @@ from training.fit.pretrain import (
     PackedRows,
     PretrainSettings,
     grow_model,
-    make_model,
     make_optimizers,
+    new_language_model,
     pretrain,
     sample_paragraphs,
 )
@@ -60,7 +60,7 @@ def test_rows_hold_prose_and_conversations_with_and_without_a_system_prompt(
 
 
 def test_pretraining_lowers_the_loss(tmp_path: Path, rows: PackedRows, tokenizer: PreTrainedTokenizerFast) -> None:
-    model = make_model(SIZE, tokenizer, seed=0)
+    model = new_language_model(SIZE, tokenizer, seed=0)
     settings = PretrainSettings(steps=12, rows=6, length=96, warmup=2, learning_rate=1e-2)
     losses = pretrain(model, rows, settings, tmp_path / "run", "test", compiled=False)
     assert len(losses) == 12
@@ -82,7 +82,7 @@ def test_grown_model_repeats_layers_in_the_order_given(tokenizer: PreTrainedToke
 
 def test_every_parameter_has_one_optimizer(tokenizer: PreTrainedTokenizerFast) -> None:
     """Muon takes the matrices of the layers, AdamW embeddings and norms."""
-    model = make_model(SIZE, tokenizer, seed=0)
+    model = new_language_model(SIZE, tokenizer, seed=0)
     muon, adam = ({id(p) for g in o.param_groups for p in g["params"]} for o in make_optimizers(model, 1e-3))
     assert not muon & adam
     assert muon | adam == {id(p) for p in model.parameters()}

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from cloud_service.generator import load_generator
+from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
-from training.fit import train
 from training.fit.processes import Processes
 
 ROOT = Path(__file__).parents[3]
@@ -54,7 +54,7 @@ recompute = {recompute}
 
 @dataclass(frozen=True)
 class Runs:
-    """Two recipes, each run by one process and by two, and what the two said of a sharded model."""
+    """Two configs, each run by one process and by two, and what the two said of a sharded model."""
 
     root: Path
     shards: list[dict[str, object]]
@@ -67,9 +67,9 @@ class Runs:
         return load_file(self.root / run / "out/generator/router.safetensors")
 
 
-def options(root: Path, recipe: Path, data: Path, run: str) -> list[str]:
+def options(root: Path, config: Path, data: Path, run: str) -> list[str]:
     place = ["--out", str(root / run / "out"), "--runs", str(root / run / "runs")]
-    return [str(recipe), "--data", str(data), *place, "--tiny"]
+    return ["train", str(config), "--data", str(data), *place, "--tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def runs(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPathFa
     loaded.write_text(LOADED.format(**models, recompute="false"))
     recomputed.write_text(LOADED.format(**models, recompute="true"))
 
-    train.main(options(root, scratch, data, "scratch-1"))
-    train.main(options(root, loaded, data, "loaded-1"))
+    run_command(*options(root, scratch, data, "scratch-1"))
+    run_command(*options(root, loaded, data, "loaded-1"))
     arguments = [options(root, scratch, data, "scratch-2"), options(root, recomputed, data, "loaded-2")]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -101,11 +101,11 @@ def runs(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize(
-    ("recipe", "part", "steps"),
+    ("config", "part", "steps"),
     [("scratch", "edge", 3), ("scratch", "cloud", 2), ("scratch", "generator", 3), ("loaded", "generator", 4)],
 )
-def test_two_processes_have_the_losses_of_one(runs: Runs, recipe: str, part: str, steps: int) -> None:
-    one, two = (runs.losses(f"{recipe}-{count}", part) for count in (1, 2))
+def test_two_processes_have_the_losses_of_one(runs: Runs, config: str, part: str, steps: int) -> None:
+    one, two = (runs.losses(f"{config}-{count}", part) for count in (1, 2))
     assert len(one) == steps, "each step is logged once, by one process"
     assert len(set(one)) == steps
     assert two == pytest.approx(one, rel=2e-4 if part in ("edge", "cloud") else 1e-5)  # base training is in bfloat16

@@ -9,15 +9,56 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.families import names, wording
+from training.data.families import names
 from training.data.families.tools import CLINC_SPLITS
+from training.data.templates import (
+    Templates,
+    checked,
+    choose,
+    listed,
+    listed_or,
+    load_templates,
+    maybe,
+    placeholders,
+)
 
 LONGEST_TEXT = 320
 RELABELLED_SHARE, RESPELLED_SHARE = 0.3, 0.2
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class TextKind:
+    """A kind of texts in `classify.toml`.
+
+    Attributes:
+        nouns: What one text may be called.
+        aspects: What the classes may be said to tell.
+        names: Ways to name the classes, each in the order of the class numbers; the first is that of the data.
+    """
+
+    nouns: Templates
+    aspects: Templates
+    names: tuple[Templates, ...]
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class ClassifyTemplates:
+    """What `classify.toml` holds."""
+
+    asks: Annotated[Templates, placeholders("noun", "aspect", "labels", "labels_or")]
+    formats: Templates
+    legends: Annotated[Templates, placeholders("label", "meaning")]
+    kinds: dict[str, TextKind]
+
+
+TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), ClassifyTemplates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +67,17 @@ class LabelledTexts:
 
     Attributes:
         name: For tables.
-        nouns: What one text may be called.
-        aspects: What the classes may be said to tell.
-        names: Ways to name the classes, each in the order of the class numbers.
+        kind: What text, aspect and classes may be called.
         texts: (text, class number) by split.
     """
 
     name: str
-    nouns: tuple[str, ...]
-    aspects: tuple[str, ...]
-    names: tuple[tuple[str, ...], ...]
+    kind: TextKind
     texts: dict[Split, list[tuple[str, int]]]
 
 
 class Classification:
-    """Draws a data set, a naming of its classes and a wording."""
+    """Draws a data set, a naming of its classes and a description."""
 
     name = "classify"
 
@@ -50,7 +87,7 @@ class Classification:
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode; three in ten ask for labels whose meaning the description defines, some spell them otherwise."""
         data = rng.choice(self.data_sets)
-        called = rng.choice(data.names)
+        called = rng.choice(data.kind.names)
         classes = list(range(len(called)))
         if len(classes) > 4:
             classes = sorted(rng.sample(classes, rng.randint(3, min(8, len(classes)))))
@@ -62,7 +99,7 @@ class Classification:
         answers, legend = {number: called[number] for number in classes}, ""
         if (style := rng.random()) < RELABELLED_SHARE:
             new = names.relabel(rng, len(classes))
-            phrase = rng.choice(wording.LEGEND)
+            phrase = rng.choice(TEMPLATES.legends)
             meanings = zip(new, classes, strict=True)
             legend = " " + " ".join(phrase.format(label=label, meaning=called[n]) for label, n in meanings)
             answers = dict(zip(classes, new, strict=True))
@@ -72,60 +109,28 @@ class Classification:
         shown = rng.sample(labels, len(labels))
         instances = [Instance(text, answers[number]) for text, number in drawn]
         examples, taken = choose_examples(rng, instances, inputs, split)
-        text = wording.choose(
+        text = choose(
             rng,
-            wording.CLASSIFY,
-            noun=rng.choice(data.nouns),
-            aspect=rng.choice(data.aspects),
-            labels=wording.listed(shown),
-            labels_or=wording.listed_or(shown),
+            TEMPLATES.asks,
+            noun=rng.choice(data.kind.nouns),
+            aspect=rng.choice(data.kind.aspects),
+            labels=listed(shown),
+            labels_or=listed_or(shown),
         )
         task = TaskDescription(
             description=text + legend if rng.random() < 0.8 or set(labels) - {e.output for e in examples} else "",
             examples=tuple(Example(e.input, e.output) for e in examples),
-            output_format=wording.maybe(rng, 0.5, wording.CLASSIFY_FORMAT),
+            output_format=maybe(rng, 0.5, TEMPLATES.formats),
         )
         return Episode(f"classify/{data.name}", task, tuple(instances[taken : taken + inputs]), tuple(labels))
 
 
-_TOPICS = (
-    ("World", "Sports", "Business", "Science or Technology"),
-    ("world", "sport", "business", "technology"),
-    ("international", "sports", "economy", "science"),
-    ("politics", "athletics", "finance", "tech"),
-    ("WORLD", "SPORT", "BIZ", "SCITECH"),
-    ("foreign news", "sports news", "business news", "science news"),
-    ("world events", "games and matches", "companies and markets", "computers and research"),
-)
-_SENTIMENTS = (
-    ("negative", "positive"),
-    ("Bad", "Good"),
-    ("bad", "good"),
-    ("unhappy", "happy"),
-    ("NEG", "POS"),
-    ("thumbs down", "thumbs up"),
-    ("dislike", "like"),
-    ("unfavourable", "favourable"),
-    ("negative review", "positive review"),
-    ("disappointed", "satisfied"),
-)
-_DOMAINS = (
-    ("banking", "credit_cards", "home", "meta", "small_talk", "travel", "utility", "work"),
-    ("bank account", "credit card", "home", "assistant settings", "chitchat", "travel", "tools", "job"),
-    ("accounts", "cards", "household", "assistant", "conversation", "trips", "everyday help", "office"),
-    ("BANK", "CARDS", "HOME", "SETTINGS", "CHAT", "TRAVEL", "UTILITY", "WORK"),
-)
-_NEWS = ("news", "article", "headline", "text", "news item", "story", "press report", "snippet")
-_REVIEW = ("review", "text", "comment", "sentence", "feedback", "user post", "customer comment", "remark")
-_UTTERANCE = ("request", "message", "utterance", "user question", "query", "command", "chat line", "question")
-_TOPIC = ("topic", "subject", "section", "category", "theme", "subject area", "field", "news desk")
-_SENTIMENT = ("sentiment", "tone", "opinion", "mood", "attitude", "verdict", "feeling", "polarity")
-_DOMAIN = ("domain", "topic", "area", "department", "subject", "category", "field", "kind of request")
 _POLARITY = {"very negative": 0, "negative": 0, "positive": 1, "very positive": 1, "Bad": 0, "Good": 1}
 
 
 def load_data_sets(data: Path) -> list[LabelledTexts]:
     """The labelled texts that training and evaluation know."""
+    topics, sentiments, requests = (TEMPLATES.kinds[kind] for kind in ("topics", "sentiments", "domains"))
     by_name: dict[str, list[tuple[str, int]]] = {"agnews": [], "sst2": [], "reviews": [], "phrases": []}
     for record in read_records(data / "tasks/described_tasks.jsonl.zst"):
         task = record["task"]
@@ -135,7 +140,7 @@ def load_data_sets(data: Path) -> list[LabelledTexts]:
             text, label = " ".join(instance["input"].split()), instance["outputs"][0]
             text = text.removeprefix("Text: ").removeprefix("Title: ")
             if task == "classify_agnews":
-                by_name["agnews"].append((text.replace(" Text: ", ". ")[:LONGEST_TEXT], _TOPICS[0].index(label)))
+                by_name["agnews"].append((text.replace(" Text: ", ". ")[:LONGEST_TEXT], topics.names[0].index(label)))
             elif task == "induction_sentiment":
                 by_name["phrases"].append((text, int(label == "positive")))
             elif label in _POLARITY and len(text) <= LONGEST_TEXT:
@@ -145,13 +150,13 @@ def load_data_sets(data: Path) -> list[LabelledTexts]:
     for record in read_records(data / "tools/utterances.jsonl.zst"):
         if record["source"] == "clinc150":  # in the published split, which routing follows, too: a text has one split
             text = " ".join(record["utterance"].split())
-            domains[CLINC_SPLITS[record["split"]]].append((text, _DOMAINS[0].index(record["domain"])))
+            domains[CLINC_SPLITS[record["split"]]].append((text, requests.names[0].index(record["domain"])))
     return [
-        LabelledTexts("agnews", _NEWS, _TOPIC, _TOPICS, _by_split(by_name["agnews"])),
-        LabelledTexts("sst2", _REVIEW, _SENTIMENT, _SENTIMENTS, _by_split(by_name["sst2"])),
-        LabelledTexts("reviews", _REVIEW, _SENTIMENT, _SENTIMENTS, _by_split(by_name["reviews"])),
-        LabelledTexts("phrases", _REVIEW, _SENTIMENT, _SENTIMENTS, _by_split(by_name["phrases"])),
-        LabelledTexts("domains", _UTTERANCE, _DOMAIN, _DOMAINS, domains),
+        LabelledTexts("agnews", topics, _by_split(by_name["agnews"])),
+        LabelledTexts("sst2", sentiments, _by_split(by_name["sst2"])),
+        LabelledTexts("reviews", sentiments, _by_split(by_name["reviews"])),
+        LabelledTexts("phrases", sentiments, _by_split(by_name["phrases"])),
+        LabelledTexts("domains", requests, domains),
     ]
 
 

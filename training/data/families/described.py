@@ -6,67 +6,26 @@ weather of a city" gives "can you look up the weather of a city".
 
 import random
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cloud_service.task import Tool
 from training.data.corpus import SPLITS, Split, read_records
-from training.data.families import wording
 from training.data.families.tools import LONGEST_DESCRIPTION, KnownTool
+from training.data.templates import Templates, checked, choose, load_templates, placeholders
 
-VERBS: dict[str, tuple[str, ...]] = {
-    "retrieve": ("get", "find", "look up", "show me", "give me", "tell me", "see", "fetch", "check"),
-    "get": ("get", "find", "look up", "show me", "see", "check"),
-    "find": ("find", "look for", "search for", "locate"),
-    "search": ("search", "look", "browse"),
-    "calculate": ("calculate", "work out", "compute", "figure out", "know"),
-    "generate": ("generate", "make", "create", "produce", "come up with"),
-    "create": ("create", "make", "set up", "build", "start"),
-    "update": ("update", "change", "edit", "correct", "modify"),
-    "add": ("add", "put in", "include", "insert"),
-    "record": ("record", "log", "write down", "note", "save"),
-    "analyze": ("analyze", "look into", "examine", "go through", "understand"),
-    "check": ("check", "verify", "look at", "see about"),
-    "perform": ("perform", "do", "run", "carry out"),
-    "book": ("book", "reserve", "arrange"),
-    "schedule": ("schedule", "plan", "arrange", "set a time for"),
-    "submit": ("submit", "send in", "file", "hand in"),
-    "send": ("send", "mail", "pass on"),
-    "delete": ("delete", "remove", "get rid of", "erase"),
-    "remove": ("remove", "delete", "take out"),
-    "convert": ("convert", "turn", "change"),
-    "evaluate": ("evaluate", "rate", "judge", "assess"),
-    "estimate": ("estimate", "guess", "get a rough idea of"),
-    "predict": ("predict", "forecast", "foresee"),
-    "identify": ("identify", "recognize", "name"),
-    "optimize": ("optimize", "improve", "make the most of"),
-    "design": ("design", "sketch", "draw up"),
-    "track": ("track", "follow", "keep an eye on"),
-    "monitor": ("monitor", "watch", "keep track of"),
-    "translate": ("translate", "put into another language"),
-    "assess": ("assess", "evaluate", "judge"),
-    "determine": ("determine", "find out", "decide"),
-    "simulate": ("simulate", "model", "try out"),
-    "validate": ("validate", "check", "confirm"),
-    "set": ("set", "fix", "choose"),
-}
-REQUESTS = (
-    "{wish}",
-    "please {wish}",
-    "can you {wish}",
-    "could you {wish} for me?",
-    "I want to {wish}.",
-    "i need to {wish}",
-    "I'd like to {wish}",
-    "help me {wish}",
-    "how do i {wish}",
-    "Is there a way to {wish}?",
-    "{wish}, please",
-    "hey, {wish} now",
-    "We have to {wish} today.",
-    "let's {wish}",
-    "I was asked to {wish}.",
-    "would you {wish}?",
-)
+
+@checked
+@dataclass(frozen=True, slots=True)
+class DescribedTemplates:
+    """What `described.toml` holds; `verbs` by the first word of a tool's description."""
+
+    requests: Annotated[Templates, placeholders("wish")]
+    verbs: dict[str, Templates]
+
+
+TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), DescribedTemplates)
 TRIES = 14
 OF_SPLIT: dict[Split, slice] = {"train": slice(0, 6), "validation": slice(6, 8), "test": slice(8, 10)}
 
@@ -79,14 +38,14 @@ def load_described_tools(data: Path) -> list[KnownTool]:
         if record["source"] != "seal-tools":
             continue
         verb, _, rest = " ".join(record["description"].split()).rstrip(".").partition(" ")
-        wish = verb.lower() if verb.lower() in VERBS else _infinitive(verb.lower())  # "Calculates the sum"
+        wish = verb.lower() if verb.lower() in TEMPLATES.verbs else _infinitive(verb.lower())  # "Calculates the sum"
         if not rest or len(rest) > LONGEST_DESCRIPTION:
             continue
         rng = random.Random(f"described/{record['tool']}")
         requests: dict[str, None] = {}
         for _ in range(TRIES):
-            said = rng.choice(VERBS.get(wish, (wish,)))
-            requests[wording.choose(rng, REQUESTS, wish=f"{said} {_as_said(rng, rest)}")] = None
+            said = rng.choice(TEMPLATES.verbs.get(wish, (wish,)))
+            requests[choose(rng, TEMPLATES.requests, wish=f"{said} {_as_said(rng, rest)}")] = None
         new = [request for request in requests if request not in drawn]
         if any(not new[OF_SPLIT[split]] for split in SPLITS):
             continue

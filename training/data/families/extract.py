@@ -5,52 +5,37 @@ Source: slot values of Schema-Guided Dialogue (CC BY-SA 4.0), where the value st
 
 import random
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.families import wording
+from training.data.templates import Templates, checked, choose, load_templates, maybe, placeholders
 
-SLOT_NAMES: dict[str, tuple[str, ...]] = {
-    "date": ("date", "day", "calendar day", "date asked for", "day of the booking or event"),
-    "city": ("city", "town", "name of the city", "city name", "municipality"),
-    "time": ("time", "time of day", "hour", "clock time", "time asked for"),
-    "count": ("number", "quantity", "how many", "count", "number of people, things or days", "figure"),
-    "genre": ("genre", "style of music or film", "cuisine or genre", "style", "kind of music, film or food"),
-    "place": (
-        "name of the place",
-        "venue",
-        "restaurant or hotel name",
-        "name of the venue",
-        "name of the business",
-        "establishment",
-    ),
-    "person": ("person", "name of the artist or person", "person's name", "name of the person", "full or given name"),
-    "title": ("title", "name of the song, film or album", "title of the work", "name of the event or work"),
-    "account": ("account type", "kind of account", "type of account", "bank account type", "account kind"),
-    "category": ("category", "type of event or service", "type", "kind of event, ride or car", "class of service"),
-    "money": ("amount", "amount of money", "sum", "sum of money", "price or amount", "money"),
-    "location": ("location", "area", "address", "area or address", "whereabouts", "spot on the map"),
-}
-_FIELDS = {
-    "date": "date event_date check_in_date visit_date departure_date appointment_date show_date check_out_date "
-    "dropoff_date pickup_date leaving_date return_date start_date end_date date_of_journey",
-    "city": "city city_of_event pickup_city origin_city destination_city from_city to_city",
-    "time": "time appointment_time pickup_time event_time leaving_time departure_time new_alarm_time show_time",
-    "count": "number_of_rooms number_of_seats number_of_tickets number_of_adults party_size number_of_beds passengers "
-    "number_of_riders number_of_baths number_of_days travelers stay_length group_size num_passengers",
-    "genre": "genre cuisine",
-    "place": "theater_name restaurant_name hotel_name property_name place_name",
-    "person": "artist directed_by starring director cast actors contact_name recipient_account_name recipient_name "
-    "stylist_name doctor_name dentist_name",
-    "title": "movie_name title album song_name event_name",
-    "account": "account_type recipient_account_type",
-    "category": "category subcategory event_type show_type ride_type car_type seating_class type",
-    "money": "amount transfer_amount price_range",
-    "location": "location destination where_to area event_location from_location to_location pickup_location",
-}
-KIND_OF = {field: kind for kind, fields in _FIELDS.items() for field in fields.split()}
+
+@checked
+@dataclass(frozen=True, slots=True)
+class FieldKind:
+    """A kind of fields in `extract.toml`: what people call one, and the slots that hold one."""
+
+    names: Templates
+    slots: Templates
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class ExtractTemplates:
+    """What `extract.toml` holds."""
+
+    asks: Annotated[Templates, placeholders("slot")]
+    formats: Templates
+    kinds: dict[str, FieldKind]
+
+
+TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), ExtractTemplates)
+KIND_OF = {slot: kind for kind, fields in TEMPLATES.kinds.items() for slot in fields.slots}
 
 
 class SlotExtraction:
@@ -69,9 +54,9 @@ class SlotExtraction:
         examples, taken = choose_examples(rng, instances, inputs, split)
         described = rng.random() < 0.95 or not examples
         task = TaskDescription(
-            description=wording.choose(rng, wording.EXTRACT, slot=rng.choice(SLOT_NAMES[kind])) if described else "",
+            description=choose(rng, TEMPLATES.asks, slot=rng.choice(TEMPLATES.kinds[kind].names)) if described else "",
             examples=tuple(Example(e.input, e.output) for e in examples),
-            output_format=wording.maybe(rng, 0.5, wording.EXTRACT_FORMAT),
+            output_format=maybe(rng, 0.5, TEMPLATES.formats),
         )
         return Episode(f"extract/{kind}", task, tuple(instances[taken : taken + inputs]))
 

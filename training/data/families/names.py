@@ -7,6 +7,10 @@ styles of the suite `tools-renamed` are not drawn here.
 import random
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.templates import Templates, checked, load_templates
 
 _SPELLINGS: tuple[Callable[[Sequence[str]], str], ...] = (
     "_".join,
@@ -19,19 +23,23 @@ _SPELLINGS: tuple[Callable[[Sequence[str]], str], ...] = (
     lambda words: "_".join(words).upper(),
     " ".join,
 )
-_FIRST = ("api", "tool", "do", "run", "call", "my", "svc", "agent", "app", "use", "op", "handle")
-_LAST = ("api", "tool", "service", "action", "handler", "intent", "plugin", "v1", "v3", "command", "app", "now")
 _ONSETS = (*"bcdfghjklmnprstvwz", "br", "cl", "dr", "fl", "gr", "kr", "pl", "sh", "sk", "st", "th", "tr")
 _VOWELS = (*"aeiouaeiou", "ai", "ee", "oo")
 _CODES = ("t{}", "op-{}", "a{}", "T_{}", "x{}", "#{}", "{}", "id{}", "K{}")
 _SHORT_WORDS = 4
-WORDS = (
-    "apple", "banana", "cherry", "lemon", "mango", "red", "blue", "green", "yellow", "purple", "north", "south",
-    "east", "west", "alpha", "beta", "gamma", "delta", "omega", "river", "stone", "cloud", "forest", "ember", "lion",
-    "tiger", "panda", "eagle", "whale", "gold", "silver", "bronze", "iron", "copper", "circle", "square", "triangle",
-    "star", "moon", "sun", "left", "right", "up", "down", "yes", "no", "maybe", "high", "low", "first", "second",
-    "third", "one", "two", "three", "foo", "bar", "baz", "spam", "ham", "kiwi",
-)  # fmt: skip
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class NameParts:
+    """What `names.toml` holds: beginnings and ends of tool names, and words that labels may be."""
+
+    first: Templates
+    last: Templates
+    label_words: Templates
+
+
+PARTS = load_templates(Path(__file__).with_suffix(".toml"), NameParts)
 
 
 def invent(rng: random.Random) -> str:
@@ -49,8 +57,8 @@ def rename_tools(rng: random.Random, known: Sequence[tuple[str, str]]) -> list[s
     """
     source = rng.choices(("name", "description", "invented", "code"), (0.5, 0.2, 0.2, 0.1))[0]
     spell = rng.choice(_SPELLINGS)
-    first = [rng.choice(_FIRST)] if rng.random() < 0.2 else []
-    last = [rng.choice(_LAST)] if rng.random() < 0.2 else []
+    first = [rng.choice(PARTS.first)] if rng.random() < 0.2 else []
+    last = [rng.choice(PARTS.last)] if rng.random() < 0.2 else []
     code = rng.choice(_CODES)
     names: dict[str, None] = {}
     for name, description in known:
@@ -79,7 +87,7 @@ def relabel(rng: random.Random, count: int) -> list[str]:
         return rng.sample([str(number) for number in range(1, count + 1)], count)
     labels: dict[str, None] = {}
     while len(labels) < count:
-        labels[rng.choice(WORDS) if kind == "words" else invent(rng)] = None
+        labels[rng.choice(PARTS.label_words) if kind == "words" else invent(rng)] = None
     return list(labels)
 
 

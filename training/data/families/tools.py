@@ -15,11 +15,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 from cloud_service.task import Example, TaskDescription, Tool
 from training.data.corpus import SPLITS, Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.families import names, wording
+from training.data.families import names
+from training.data.templates import Templates, checked, choose, load_templates, maybe, placeholders
 
 SHORTEST_DIALOGUE_WORDS = 6  # shorter dialogue turns ("Yes, please.") do not say which tool they mean
 LONGEST_UTTERANCE = 240
@@ -28,6 +30,22 @@ STATED_NONE_SHARE = 0.25  # sets whose description says what to answer when no t
 STATED_FOREIGN_SHARE = 0.25  # requests that no tool of such a set serves
 NONE = "none"
 CLINC_SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class ToolTemplates:
+    """What `tools.toml` holds."""
+
+    asks: Templates
+    formats: Templates
+    json_formats: Templates
+    none_rules: Annotated[Templates, placeholders("none")]
+    none_answers: Templates
+    common_words: Templates
+
+
+TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), ToolTemplates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +115,8 @@ class ToolRouting:
 
         rule, none = "", NONE
         if rng.random() < STATED_NONE_SHARE:
-            none = rng.choice(wording.NO_TOOL_ANSWERS)
-            rule = " " + wording.choose(rng, wording.NO_TOOL, none=none)
+            none = rng.choice(TEMPLATES.none_answers)
+            rule = " " + choose(rng, TEMPLATES.none_rules, none=none)
         foreign_share = max(STATED_FOREIGN_SHARE, self._shares.foreign) if rule else self._shares.foreign
         instances = []
         for _ in range(inputs + 4):
@@ -134,12 +152,12 @@ def describe_routing(
     if in_json:
         instances = [Instance(i.input, json.dumps({"tool": i.output})) for i in instances]
     examples, taken = choose_examples(rng, instances, inputs, split)
-    output_format = rng.choice(wording.ROUTE_JSON) if in_json else wording.maybe(rng, 0.6, wording.ROUTE_FORMAT)
+    output_format = rng.choice(TEMPLATES.json_formats) if in_json else maybe(rng, 0.6, TEMPLATES.formats)
     if rng.random() < 0.1:
         tools = [Tool(t.name, "", t.parameters) for t in tools]
     if rng.random() < 0.6:
         tools = [Tool(t.name, t.description, ()) for t in tools]
-    text = wording.choose(rng, wording.ROUTE) if rule or rng.random() < 0.95 else ""
+    text = rng.choice(TEMPLATES.asks) if rule or rng.random() < 0.95 else ""
     task = TaskDescription(
         description=text + rule,
         examples=tuple(Example(e.input, e.output) for e in examples),
@@ -177,15 +195,7 @@ def load_tools(data: Path) -> list[KnownTool]:
 
 
 def _telling_words(known: KnownTool) -> set[str]:
-    return set(re.findall(r"[a-z]{4,}", humanize(known.tool.name))) - {
-        "find",
-        "search",
-        "check",
-        "change",
-        "book",
-        "reserve",
-        "tool",
-    }
+    return set(re.findall(r"[a-z]{4,}", humanize(known.tool.name))) - set(TEMPLATES.common_words)
 
 
 def _drop_repeated(tools: list[KnownTool]) -> None:
@@ -197,9 +207,14 @@ def _drop_repeated(tools: list[KnownTool]) -> None:
         drawn |= {utterance for known in tools for utterance in known.utterances[split]}
 
 
+def split_of_tool(known: KnownTool, test_services: frozenset[str]) -> Split:
+    """Where a tool is met: in training, or, with its description, in validation or test alone."""
+    return "test" if known.tool.name in test_services else split_of(f"tool/{known.tool.name}", held_out=1 / 12)
+
+
 def is_held_out(known: KnownTool, test_services: frozenset[str]) -> bool:
     """Whether a tool must never be drawn for training."""
-    return known.tool.name in test_services or split_of(f"tool/{known.tool.name}", held_out=1 / 12) != "train"
+    return split_of_tool(known, test_services) != "train"
 
 
 def load_test_services(data: Path) -> frozenset[str]:

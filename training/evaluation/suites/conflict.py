@@ -91,7 +91,7 @@ def label_groups(
     """The same texts under a naming of the classes and under two codes that disagree on every class."""
     groups = []
     for data in data_sets:
-        names = rng.choice(data.names)
+        names = rng.choice(data.kind.names)
         classes = sorted(rng.sample(range(len(names)), min(len(names), 4)))
         pool = [(text, number) for text, number in data.texts[split] if number in classes]
         asked = rng.sample(pool, min(len(pool), sizes.inputs))
@@ -132,7 +132,7 @@ def request_groups(
         asked = rng.sample(pool, min(len(pool), sizes.inputs))
         texts = [text for text, _ in asked]
         present = sorted({domain_of[text] for text in texts})
-        names = rng.choice(domains.names)
+        names = rng.choice(domains.kind.names)
         answers = {number: names[number] for number in present}
         routed = [Instance(text, known.tool.name) for text, known in asked]
         members = [routing_task(rng, f"route/same-{number}", chosen, split, sizes, texts=routed, group=group)]

@@ -2,15 +2,17 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 from cloud_service.task import TaskDescription
 from training.data.corpus import Split
 from training.data.episodes import Instance
-from training.data.families import wording
+from training.data.families import classify, extract
 from training.data.families.classify import LabelledTexts
-from training.data.families.extract import SLOT_NAMES
 from training.data.families.transform import TRANSFORMATIONS, Transformation
-from training.evaluation.suites import wordings
+from training.data.templates import Templates, checked, choose, listed, listed_or, load_templates, maybe, placeholders
 from training.evaluation.suites.tasks import (
     MOST_PRACTICE,
     SuiteSizes,
@@ -26,13 +28,26 @@ FEWEST_WORDS, MOST_WORDS = 2, 9  # as in training.data.families.transform
 NAMINGS = 2
 
 
+@checked
+@dataclass(frozen=True, slots=True)
+class Paraphrases:
+    """What `paraphrases.toml` holds: words that training never meets; `transform` by transformation."""
+
+    classify: Annotated[Templates, placeholders("noun", "aspect", "labels", "labels_or")]
+    extract: Annotated[Templates, placeholders("slot")]
+    transform: dict[str, Templates]
+
+
+PARAPHRASES = load_templates(Path(__file__).with_name("paraphrases.toml"), Paraphrases)
+
+
 def classification_tasks(
     rng: random.Random, data_sets: Sequence[LabelledTexts], split: Split, sizes: SuiteSizes, paraphrased: bool
 ) -> list[SuiteTask]:
     """Two namings of each data set's classes; at most six classes of a set with more."""
     tasks = []
     for data in data_sets:
-        for names in rng.sample(data.names, min(NAMINGS, len(data.names))):
+        for names in rng.sample(data.kind.names, min(NAMINGS, len(data.kind.names))):
             classes = sorted(rng.sample(range(len(names)), min(len(names), rng.randint(4, 6))))
             answers = {number: names[number] for number in classes}
             tasks.append(classification_task(rng, data, answers, split, sizes, paraphrased))
@@ -58,19 +73,19 @@ def classification_task(
     else:
         instances = [Instance(text, answers[number]) for text, number in texts]
     practice = [Instance(text, answers[number]) for text, number in data.texts["train"] if number in answers]
-    phrases = wordings.CLASSIFY if paraphrased else wording.CLASSIFY
+    phrases = PARAPHRASES.classify if paraphrased else classify.TEMPLATES.asks
 
     def describe(rng: random.Random) -> TaskDescription:
         shown = rng.sample(labels, len(labels))
-        text = wording.choose(
+        text = choose(
             rng,
             phrases,
-            noun=rng.choice(data.nouns),
-            aspect=rng.choice(data.aspects),
-            labels=wording.listed(shown),
-            labels_or=wording.listed_or(shown),
+            noun=rng.choice(data.kind.nouns),
+            aspect=rng.choice(data.kind.aspects),
+            labels=listed(shown),
+            labels_or=listed_or(shown),
         )
-        return TaskDescription(text + legend, output_format=wording.maybe(rng, 0.5, wording.CLASSIFY_FORMAT))
+        return TaskDescription(text + legend, output_format=maybe(rng, 0.5, classify.TEMPLATES.formats))
 
     name = f"classify/{data.name}/{'-'.join(labels[:2])}".replace(" ", "_")
     return make_task(rng, name, describe, instances, practice, sizes.samples, labels, group=group)
@@ -86,11 +101,11 @@ def extraction_task(
     group: str = "",
 ) -> SuiteTask:
     """Extraction of one kind of field from given messages."""
-    phrases = wordings.EXTRACT if paraphrased else wording.EXTRACT
+    phrases = PARAPHRASES.extract if paraphrased else extract.TEMPLATES.asks
 
     def describe(rng: random.Random) -> TaskDescription:
-        text = wording.choose(rng, phrases, slot=rng.choice(SLOT_NAMES[kind]))
-        return TaskDescription(text, output_format=wording.maybe(rng, 0.5, wording.EXTRACT_FORMAT))
+        text = choose(rng, phrases, slot=rng.choice(extract.TEMPLATES.kinds[kind].names))
+        return TaskDescription(text, output_format=maybe(rng, 0.5, extract.TEMPLATES.formats))
 
     return make_task(rng, f"extract/{kind}", describe, instances, practice, sizes.samples, group=group)
 
@@ -128,10 +143,9 @@ def transformation_task(
 ) -> SuiteTask:
     """A function of given short texts.
 
-    Its paraphrases are those of `wordings` and the wording that `training.data.families.transform` keeps from training.
+    Its paraphrases are those of `paraphrases.toml` and the one way to ask that the family withholds from training.
     """
-    own = list(function.wordings[:-1])
-    phrases = [*wordings.TRANSFORM[function.name], function.wordings[-1]] if paraphrased else own
+    phrases = (*PARAPHRASES.transform[function.name], function.withheld) if paraphrased else function.asks
     describe = in_order(phrases, rng.randrange(len(phrases)))
     instances = [Instance(text, function.apply(text)) for text in texts]
     trained = [Instance(text, function.apply(text)) for text in practice]

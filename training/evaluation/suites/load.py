@@ -1,35 +1,148 @@
-"""Loads every suite from the packed public data, the same in every call: near to far, `reasoning` last."""
+"""Loads every suite from the packed public data, the same in every call: near to far, `reasoning` last.
+
+A suite is a line in `_SUITES` and a function that draws its tasks. Each suite is drawn from a random state of its own,
+so leaving one out changes no other.
+"""
 
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data.corpus import Split, split_of
-from training.data.families.classify import load_data_sets
-from training.data.families.extract import SlotExtraction, load_messages
-from training.data.families.instructions import DescribedTask, is_seen, load_described_tasks
-from training.data.families.tools import is_held_out, load_test_services, load_tools
-from training.evaluation.suites.conflict import extraction_groups, label_groups, request_groups, transformation_groups
+from training.data.families import Sources
+from training.data.families.extract import SlotExtraction
+from training.data.families.instructions import DescribedTask, is_seen
+from training.data.families.tools import split_of_tool
+from training.evaluation.suites import conflict
 from training.evaluation.suites.known import classification_tasks, extraction_tasks, transformation_tasks
-from training.evaluation.suites.published import SAME_TASK, SIBLINGS, labelled_tasks, load_labelled_sets, published_task
-from training.evaluation.suites.reasoning import reasoning_tasks
-from training.evaluation.suites.routing import routing_tasks, unseen_tools
+from training.evaluation.suites.published import SOURCES, labelled_tasks, load_labelled_sets, published_task
+from training.evaluation.suites.reasoning import guessing, reasoning_tasks
+from training.evaluation.suites.routing import routing_tasks
 from training.evaluation.suites.tasks import Suite, SuiteSizes, SuiteTask, in_turn
 
-SUITES = (
-    "tasks-seen",
-    "tasks-paraphrased",
-    "conflict",
-    "tools-seen",
-    "tools-unseen",
-    "tools-renamed",
-    "tasks-sibling",
-    "tasks-unseen",
-    "reasoning",
-)
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """What the functions below draw from: one split of the data, in the given sizes."""
+
+    sources: Sources
+    split: Split
+    sizes: SuiteSizes
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """Kinds of fields that enough messages hold."""
+        return SlotExtraction(self.sources.messages).kinds
+
+    @property
+    def held_out_tasks(self) -> list[DescribedTask]:
+        """Published tasks that are scored in this split."""
+        return [task for task in self.sources.tasks if split_of(f"task/{task.name}") == self.split]
+
+    def near(self, rng: random.Random, paraphrased: bool) -> list[list[SuiteTask]]:
+        """Tasks of the families, in words of training or in others."""
+        sources, split, sizes = self.sources, self.split, self.sizes
+        return [
+            classification_tasks(rng, sources.labelled_texts, split, sizes, paraphrased),
+            extraction_tasks(rng, sources.messages, self.kinds, split, sizes, paraphrased),
+            transformation_tasks(rng, sources.utterances, split, sizes, paraphrased),
+        ]
+
+    def published(self, rng: random.Random, tasks: Sequence[DescribedTask]) -> list[SuiteTask]:
+        """The first published tasks that have enough inputs in the split."""
+        made = (published_task(rng, task, self.split, self.sizes) for task in tasks)
+        return [task for task in made if task is not None][: self.sizes.tasks]
+
+    def labelled(self, rng: random.Random, sibling: bool) -> list[SuiteTask]:
+        """Labelled sets that no family reads."""
+        return labelled_tasks(rng, load_labelled_sets(self.sources.folder), sibling, self.split, self.sizes)
+
+
+def _tasks_seen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    shuffled = rng.sample(draw.sources.tasks, len(draw.sources.tasks))
+    near = draw.near(rng, paraphrased=False)
+    return in_turn(rng, [*near, draw.published(rng, [task for task in shuffled if is_seen(task)])], draw.sizes.tasks)
+
+
+def _tasks_paraphrased(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    near = draw.near(rng, paraphrased=True)
+    repacked = [task for task in draw.held_out_tasks if task.name in SOURCES.same_task]
+    return in_turn(rng, [*near, draw.published(rng, repacked)], draw.sizes.tasks)
+
+
+def _tasks_sibling(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    published = draw.published(rng, [task for task in draw.held_out_tasks if task.name in SOURCES.siblings])
+    return in_turn(rng, [draw.labelled(rng, sibling=True), published], draw.sizes.tasks)
+
+
+def _tasks_unseen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    near = SOURCES.siblings.keys() | SOURCES.same_task.keys()
+    published = draw.published(rng, [task for task in draw.held_out_tasks if task.name not in near])
+    return in_turn(rng, [draw.labelled(rng, sibling=False), published], draw.sizes.tasks)
+
+
+def _conflict(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    """Whole groups, of each kind in turn, while they fit."""
+    sources, split, sizes = draw.sources, draw.split, draw.sizes
+    domains = next(labelled for labelled in sources.labelled_texts if labelled.name == "domains")
+    kinds = [
+        conflict.request_groups(rng, sources.seen_tools, domains, split, sizes),
+        conflict.extraction_groups(rng, sources.messages, draw.kinds, split, sizes),
+        conflict.label_groups(rng, sources.labelled_texts, split, sizes),
+        conflict.transformation_groups(rng, sources.utterances, split, sizes),
+    ]
+    chosen: list[SuiteTask] = []
+    for row in range(max(map(len, kinds))):
+        for groups in kinds:
+            if row < len(groups) and len(chosen) + len(groups[row]) <= max(sizes.tasks, len(groups[row])):
+                chosen += groups[row]
+    return chosen
+
+
+def _tools_seen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    return routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes)
+
+
+def _tools_unseen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    services = draw.sources.test_services
+    unseen = [known for known in draw.sources.held_out_tools if split_of_tool(known, services) == draw.split]
+    return routing_tasks(rng, unseen, draw.split, draw.sizes)
+
+
+def _tools_renamed(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    return routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes, renamed=True)
+
+
+def _reasoning(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    return reasoning_tasks(rng, draw.sources.folder, draw.split, draw.sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a suite is drawn; the other fields are those of `Suite`, `chance` computed from its tasks."""
+
+    draw: Callable[[_Draw, random.Random], Sequence[SuiteTask]]
+    fixed_tasks: bool = False
+    by_likelihood: bool = False
+    grouped: bool = False
+    chance: Callable[[Sequence[SuiteTask]], float] | None = None
+
+
+_SUITES: dict[str, _Kind] = {
+    "tasks-seen": _Kind(_tasks_seen),
+    "tasks-paraphrased": _Kind(_tasks_paraphrased),
+    "conflict": _Kind(_conflict, grouped=True, chance=conflict.chance),
+    "tools-seen": _Kind(_tools_seen),
+    "tools-unseen": _Kind(_tools_unseen),
+    "tools-renamed": _Kind(_tools_renamed),
+    "tasks-sibling": _Kind(_tasks_sibling),
+    "tasks-unseen": _Kind(_tasks_unseen),
+    "reasoning": _Kind(_reasoning, fixed_tasks=True, by_likelihood=True, chance=guessing),
+}
+SUITES = tuple(_SUITES)
 
 
 def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str] = SUITES) -> list[Suite]:
@@ -43,84 +156,27 @@ def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str
 
     An input that training draws, for whatever family and but for case, white space and punctuation, is not scored.
     """
-    services = load_test_services(data)
-    tools = load_tools(data)
-    seen = [known for known in tools if not is_held_out(known, services)]
-    held_out = [known for known in tools if is_held_out(known, services)]
-    texts: dict[Split, list[str]] = {
-        which: [text for known in seen for text in known.utterances[which]] for which in ("train", split)
-    }
-    data_sets = load_data_sets(data)
-    domains = next(labelled for labelled in data_sets if labelled.name == "domains")
-    messages = load_messages(data)
-    kinds = SlotExtraction(messages).kinds
-    published = load_described_tasks(data)
-    asked = [task for task in published if split_of(f"task/{task.name}") == split]
-    labelled = load_labelled_sets(data)
-
-    def near(rng: random.Random, paraphrased: bool) -> list[list[SuiteTask]]:
-        return [
-            classification_tasks(rng, data_sets, split, sizes, paraphrased),
-            extraction_tasks(rng, messages, kinds, split, sizes, paraphrased),
-            transformation_tasks(rng, texts, split, sizes, paraphrased),
-        ]
-
-    def tasks_seen(rng: random.Random) -> Sequence[SuiteTask]:
-        known = rng.sample(published, len(published))
-        return in_turn(rng, [*near(rng, False), drawn(rng, [t for t in known if is_seen(t)])], sizes.tasks)
-
-    def tasks_paraphrased(rng: random.Random) -> Sequence[SuiteTask]:
-        return in_turn(rng, [*near(rng, True), drawn(rng, [t for t in asked if t.name in SAME_TASK])], sizes.tasks)
-
-    def drawn(rng: random.Random, tasks: Sequence[DescribedTask]) -> list[SuiteTask]:
-        made = (published_task(rng, task, split, sizes) for task in tasks)
-        return [task for task in made if task is not None][: sizes.tasks]
-
-    def conflict(rng: random.Random) -> Sequence[SuiteTask]:
-        groups = [
-            request_groups(rng, seen, domains, split, sizes),
-            extraction_groups(rng, messages, kinds, split, sizes),
-            label_groups(rng, data_sets, split, sizes),
-            transformation_groups(rng, texts, split, sizes),
-        ]
-        chosen: list[SuiteTask] = []
-        for row in range(max(map(len, groups))):
-            for kind in groups:
-                if row < len(kind) and len(chosen) + len(kind[row]) <= max(sizes.tasks, len(kind[row])):
-                    chosen += kind[row]
-        return chosen
-
-    def siblings(rng: random.Random) -> Sequence[SuiteTask]:
-        new = drawn(rng, [task for task in asked if task.name in SIBLINGS])
-        return in_turn(rng, [labelled_tasks(rng, labelled, True, split, sizes), new], sizes.tasks)
-
-    def unseen(rng: random.Random) -> Sequence[SuiteTask]:
-        new = drawn(rng, [task for task in asked if task.name not in SIBLINGS and task.name not in SAME_TASK])
-        return in_turn(rng, [labelled_tasks(rng, labelled, False, split, sizes), new], sizes.tasks)
-
-    drawn_for_training = {bare_text(text) for known in seen for text in known.utterances["train"]}
-    drawn_for_training |= {bare_text(i.input) for by in messages.values() for i in by["train"]}
-    drawn_for_training |= {bare_text(i.input) for task in published if is_seen(task) for i in task.instances["train"]}
-    drawn_for_training |= {bare_text(text) for labelled in data_sets for text, _ in labelled.texts["train"]}
-
-    makers: dict[str, Callable[[random.Random], Sequence[SuiteTask]]] = {
-        "tasks-seen": tasks_seen,
-        "tasks-paraphrased": tasks_paraphrased,
-        "conflict": conflict,
-        "tools-seen": lambda rng: routing_tasks(rng, seen, split, sizes),
-        "tools-unseen": lambda rng: routing_tasks(rng, unseen_tools(held_out, services, split), split, sizes),
-        "tools-renamed": lambda rng: routing_tasks(rng, seen, split, sizes, renamed=True),
-        "tasks-sibling": siblings,
-        "tasks-unseen": unseen,
-        "reasoning": lambda rng: reasoning_tasks(rng, data, split, sizes),
-    }
+    draw = _Draw(Sources(data), split, sizes)
+    trained = inputs_of_training(draw.sources)
     suites = []
-    for name in SUITES:
-        if name in names:
-            tasks = makers[name](random.Random(f"suite/{name}/{split}"))
-            kept = [without_inputs(task, drawn_for_training) for task in tasks]
-            suites.append(Suite(name, _numbered([task for task in kept if task.instances]), name == "reasoning"))
+    for name in (name for name in SUITES if name in names):
+        kind = _SUITES[name]
+        # 1. Draw tasks. 2. Drop the inputs that training may draw, and tasks that have no other. 3. Name the rest.
+        drawn = kind.draw(draw, random.Random(f"suite/{name}/{split}"))
+        scored = [task for task in (without_inputs(task, trained) for task in drawn) if task.instances]
+        tasks = _numbered(scored)
+        chance = kind.chance(tasks) if kind.chance and tasks else None
+        suites.append(Suite(name, tasks, kind.fixed_tasks, kind.by_likelihood, kind.grouped, chance))
     return suites
+
+
+def inputs_of_training(sources: Sources) -> set[str]:
+    """Bare texts of every input that training may draw."""
+    texts = {text for known in sources.seen_tools for text in known.utterances["train"]}
+    texts |= {instance.input for by in sources.messages.values() for instance in by["train"]}
+    texts |= {instance.input for task in sources.seen_tasks for instance in task.instances["train"]}
+    texts |= {text for labelled in sources.labelled_texts for text, _ in labelled.texts["train"]}
+    return {bare_text(text) for text in texts}
 
 
 def bare_text(text: str) -> str:
@@ -130,9 +186,9 @@ def bare_text(text: str) -> str:
 
 def without_inputs(task: SuiteTask, inputs: Collection[str]) -> SuiteTask:
     """A task without the instances whose inputs are among these bare texts; one of no words is none of them."""
-    kept = [n for n, i in enumerate(task.instances) if not (bare := bare_text(i.input)) or bare not in inputs]
-    choices = tuple(task.choices[n] for n in kept) if task.choices else ()
-    return replace(task, instances=tuple(task.instances[n] for n in kept), choices=choices)
+    left = [n for n, i in enumerate(task.instances) if not (bare := bare_text(i.input)) or bare not in inputs]
+    choices = tuple(task.choices[n] for n in left) if task.choices else ()
+    return replace(task, instances=tuple(task.instances[n] for n in left), choices=choices)
 
 
 def _numbered(tasks: Sequence[SuiteTask]) -> tuple[SuiteTask, ...]:

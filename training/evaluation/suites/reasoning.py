@@ -8,32 +8,45 @@ examples and the oracle's practice come from their beginning. HellaSwag has one 
 
 import itertools
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.corpus import Split, read_records
 from training.data.episodes import Instance
-from training.evaluation.suites import wordings
+from training.data.templates import Templates, checked, load_templates
 from training.evaluation.suites.tasks import SuiteSizes, SuiteTask, in_order, make_task
 
 SHOTS = 5
 MOST_READ = 3000
-FILES: dict[str, tuple[str, str]] = {
-    "arc-c": ("arc_c_train", "arc_c_test"),
-    "arc-e": ("arc_e_train", "arc_e_test"),
-    "obqa": ("obqa_train", "obqa_test"),
-    "boolq": ("boolq_train", "boolq_test"),
-    "siqa": ("siqa_train", "siqa_test"),
-    "hellaswag": ("hellaswag_val", "hellaswag_val"),
-    "winogrande": ("winogrande_train_l", "winogrande_test"),
-    "piqa": ("piqa_train_partial", "piqa_test"),
-}
-"""By set: the training and the test file. The first five are the paper's seen sets."""
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class ReasoningSet:
+    """One set in `reasoning.toml`: names of its files, and ways to describe it."""
+
+    train: str
+    test: str
+    descriptions: Templates
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class ReasoningSets:
+    """What `reasoning.toml` holds."""
+
+    sets: dict[str, ReasoningSet]
+
+
+SETS = load_templates(Path(__file__).with_suffix(".toml"), ReasoningSets).sets
 
 
 def reasoning_tasks(rng: random.Random, data: Path, split: Split, sizes: SuiteSizes) -> list[SuiteTask]:
     """One task for each set; all choices of an instance are scored."""
     tasks = []
-    for name, (training, test) in FILES.items():
+    for name, known_as in SETS.items():
+        training, test = known_as.train, known_as.test
         known = _read(data / "reasoning" / f"{training}.jsonl.zst")
         half = len(known) // 2
         practice = [instance for instance, _ in known[:half]]
@@ -42,7 +55,7 @@ def reasoning_tasks(rng: random.Random, data: Path, split: Split, sizes: SuiteSi
             middle = half + (len(known) - half) // 2
             pool = known[half:middle] if split == "validation" else known[middle:]
         asked = dict(rng.sample(pool, min(len(pool), sizes.reasoning_inputs)))
-        describe = in_order(wordings.REASONING[name])
+        describe = in_order(known_as.descriptions)
         task = make_task(
             rng,
             f"reasoning/{name}",
@@ -56,6 +69,12 @@ def reasoning_tasks(rng: random.Random, data: Path, split: Split, sizes: SuiteSi
         )
         tasks.append(SuiteTask(task.name, task.samples, task.instances, task.practice, tuple(asked.values()), "choice"))
     return tasks
+
+
+def guessing(tasks: Sequence[SuiteTask]) -> float:
+    """What guessing gives: the chance of the right choice, averaged within each set, then over sets."""
+    sets = [sum(1 / len(choices) for choices in task.choices) / len(task.choices) for task in tasks]
+    return sum(sets) / len(sets)
 
 
 def _read(path: Path) -> list[tuple[Instance, tuple[str, ...]]]:

@@ -12,18 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cloud_service.task import TaskDescription, Tool
-from training.data.corpus import Split, split_of
+from training.data.corpus import Split
 from training.data.episodes import Instance
-from training.data.families import wording
-from training.data.families.tools import KnownTool, humanize
+from training.data.families.tools import TEMPLATES, KnownTool, humanize
+from training.data.templates import maybe
 from training.evaluation.suites.tasks import SuiteSizes, SuiteTask, draw_balanced, make_task
 
 FEWEST_TOOLS, MOST_TOOLS = 3, 10
-
-
-def unseen_tools(held_out: Sequence[KnownTool], services: frozenset[str], split: Split) -> list[KnownTool]:
-    """The held-out tools that are scored in a split."""
-    return [known for known in held_out if _split_of_tool(known.tool.name, services) == split]
 
 
 def routing_tasks(
@@ -69,9 +64,9 @@ def routing_task(
     def describe(rng: random.Random) -> TaskDescription:
         listed = [Tool(t.name, t.description, ()) for t in shown] if rng.random() < 0.5 else shown
         return TaskDescription(
-            wording.choose(rng, wording.ROUTE),
+            rng.choice(TEMPLATES.asks),
             tools=tuple(rng.sample(listed, len(listed))),
-            output_format=wording.maybe(rng, 0.6, wording.ROUTE_FORMAT),
+            output_format=maybe(rng, 0.6, TEMPLATES.formats),
         )
 
     instances = list(texts) if texts is not None else draw_balanced(rng, instances_of(split), sizes.inputs)
@@ -95,7 +90,3 @@ def rename(tools: Sequence[Tool], rng: random.Random, taken: frozenset[str]) -> 
             name += rng.choice("abcdefgh")
         names.append(name)
     return names
-
-
-def _split_of_tool(name: str, services: frozenset[str]) -> Split:
-    return "test" if name in services else split_of(f"tool/{name}", held_out=1 / 12)

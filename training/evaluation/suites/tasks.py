@@ -49,11 +49,18 @@ class Suite:
 
     Attributes:
         fixed_tasks: The tasks are all there are, not a sample of many: intervals are over inputs.
+        by_likelihood: Scored by the likelihood of choices alone, which the device does not tell: never served. It has
+            no oracles either, and a harmonic mean over tasks, as in the paper.
+        grouped: Groups of tasks have the same inputs; as many oracles are trained as there is time for.
+        chance: What ignoring the description can give, where that is known.
     """
 
     name: str
     tasks: tuple[SuiteTask, ...]
     fixed_tasks: bool = False
+    by_likelihood: bool = False
+    grouped: bool = False
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ def make_task(
     """A task with its description samples drawn.
 
     Args:
-        rng: State that decides wordings and examples.
+        rng: State that decides words and examples.
         name: The task's name.
         describe: Words the task anew, without examples.
         instances: What is scored.

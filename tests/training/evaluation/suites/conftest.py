@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.packed import texts_of, write_records
 from training.data.corpus import SPLITS, read_records
-from training.evaluation.suites.reasoning import FILES
+from training.evaluation.suites.reasoning import SETS
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def suite_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(data, folder, dirs_exist_ok=True)
     tasks = folder / "tasks/described_tasks.jsonl.zst"
     write_records(tasks, [*read_records(tasks), *_labelled(), _published("task1508_wordnet_antonyms")])
-    for name in {name for pair in FILES.values() for name in pair}:
+    for name in {name for known in SETS.values() for name in (known.train, known.test)}:
         records = [{"q": f"{name} {n}?", "choices": [f"yes {n}", f"no {n}"], "label": n % 2} for n in range(40)]
         write_records(folder / f"reasoning/{name}.jsonl.zst", records)
     return folder

@@ -6,7 +6,7 @@ import pytest
 
 from cloud_service.task import TaskDescription
 from training.data.episodes import Instance
-from training.evaluation.measure import pick_another
+from training.evaluation.measure import pick_mismatched
 from training.evaluation.suites import SuiteSizes, SuiteTask, load_suites
 from training.evaluation.suites.conflict import chance
 
@@ -39,7 +39,7 @@ def test_groups_share_their_inputs_and_disagree(suite_data: Path) -> None:
 
 def test_another_is_of_the_same_group_where_there_is_one() -> None:
     tasks = [task("a", "g", "x"), task("b", "h", "x"), task("c", "g", "x"), task("d", "", "x")]
-    assert pick_another(tasks, 0).name == "c"
-    assert pick_another(tasks, 2).name == "a"
-    assert pick_another(tasks, 3).name == "a"
-    assert pick_another(tasks[:1], 0).name == "a"
+    assert pick_mismatched(tasks, 0).name == "c"
+    assert pick_mismatched(tasks, 2).name == "a"
+    assert pick_mismatched(tasks, 3).name == "a"
+    assert pick_mismatched(tasks[:1], 0).name == "a"

@@ -7,12 +7,12 @@ import pytest
 from cloud_service.task import TaskDescription
 from training.data.corpus import SPLITS, Split, split_of
 from training.data.episodes import Instance
-from training.data.families import load_mixture
+from training.data.families import Sources, load_mixture
 from training.data.families.instructions import is_seen, load_described_tasks
 from training.data.families.tools import is_held_out, load_test_services, load_tools
 from training.evaluation.suites import SUITES, Suite, SuiteSizes, SuiteTask, load_suites
 from training.evaluation.suites.load import bare_text, without_inputs
-from training.evaluation.suites.published import SAME_TASK, SIBLINGS
+from training.evaluation.suites.published import SOURCES
 
 SIZES = SuiteSizes(tasks=6, samples=3, inputs=4, reasoning_inputs=5)
 
@@ -64,7 +64,7 @@ def test_first_description_has_no_examples_and_no_example_is_asked_for(suites: d
 
 def test_inputs_are_never_drawn_for_training(suite_data: Path, suites: dict[str, Suite]) -> None:
     """Short texts are parts of utterances, so they are checked against whole ones: none is a training utterance."""
-    mixture = load_mixture(suite_data)
+    mixture = load_mixture(Sources(suite_data))
     trained = {t for f in mixture.families if f.name == "tools" for k in f.tools for t in k.utterances["train"]}  # type: ignore[attr-defined]
     for name in ("tasks-seen", "conflict", "tools-seen", "tools-renamed"):
         for task in suites[name].tasks:
@@ -125,8 +125,8 @@ def test_near_and_far_published_tasks_are_told_apart(suite_data: Path, suites: d
 
 def test_tables_name_held_out_tasks_only() -> None:
     """A task that training draws is never scored as a sibling."""
-    assert not SAME_TASK.keys() & SIBLINGS.keys()
-    for name in [*SAME_TASK, *SIBLINGS]:
+    assert not SOURCES.same_task.keys() & SOURCES.siblings.keys()
+    for name in [*SOURCES.same_task, *SOURCES.siblings]:
         assert split_of(f"task/{name}") != "train", name
 
 

@@ -1,28 +1,28 @@
 """Paraphrases are words that training never draws."""
 
-from training.data.families import wording
+from training.data.families import classify, extract
 from training.data.families.transform import TRANSFORMATIONS
-from training.evaluation.suites import wordings
-from training.evaluation.suites.reasoning import FILES
+from training.evaluation.suites.known import PARAPHRASES
+from training.evaluation.suites.reasoning import SETS
 
 
 def test_every_transformation_has_paraphrases_of_its_own() -> None:
-    assert wordings.TRANSFORM.keys() == {function.name for function in TRANSFORMATIONS}
-    every = [phrase for phrases in wordings.TRANSFORM.values() for phrase in phrases]
+    assert PARAPHRASES.transform.keys() == {function.name for function in TRANSFORMATIONS}
+    every = [phrase for phrases in PARAPHRASES.transform.values() for phrase in phrases]
     assert len(set(every)) == len(every)
-    assert not set(every) & {phrase for function in TRANSFORMATIONS for phrase in function.wordings}
+    assert not set(every) & {phrase for function in TRANSFORMATIONS for phrase in (*function.asks, function.withheld)}
 
 
 def test_templates_are_not_those_of_training() -> None:
-    assert not set(wordings.CLASSIFY) & set(wording.CLASSIFY)
-    assert not set(wordings.EXTRACT) & set(wording.EXTRACT)
-    for phrase in wordings.CLASSIFY:
+    assert not set(PARAPHRASES.classify) & set(classify.TEMPLATES.asks)
+    assert not set(PARAPHRASES.extract) & set(extract.TEMPLATES.asks)
+    for phrase in PARAPHRASES.classify:
         filled = phrase.format(noun="N", aspect="A", labels="L", labels_or="L")
         assert "L" in filled
-    for phrase in wordings.EXTRACT:
+    for phrase in PARAPHRASES.extract:
         assert "{slot}" in phrase
 
 
 def test_every_reasoning_set_is_described_thrice() -> None:
-    assert wordings.REASONING.keys() == FILES.keys()
-    assert all(len(set(phrases)) == 3 for phrases in wordings.REASONING.values())
+    assert len(SETS) == 8
+    assert all(len(set(known.descriptions)) == 3 for known in SETS.values())

@@ -46,13 +46,13 @@ class _Read:
     lengths: Tensor  # (rows,) int64
 
 
-class EdgeModel:
-    """The frozen edge model with its tokenizer."""
+class EdgeWriter:
+    """The frozen edge model with its tokenizer, writing answers."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
         self.model = model.requires_grad_(False).eval()
-        self.turns = ChatFormat(tokenizer, longest)
-        self.lora = UnmergedLora(model)
+        self.chat = ChatFormat(tokenizer, longest)
+        self._lora = UnmergedLora(model)
         self._tokenizer, self._longest = tokenizer, longest
 
     def answer(
@@ -66,15 +66,15 @@ class EdgeModel:
         """Answers every row.
 
         Args:
-            inputs: The users' turns.
+            inputs: What the users say.
             systems: A system prompt or none for each; a question that is too long loses its beginning.
             factors: The LoRA of each task, or none.
             longest_answer: Tokens of a greedy answer at most; 0 for none.
             choices: For each row, the answers to choose from; with factors, each task has equally many in all.
         """
         room = self._longest - max(longest_answer, self._longest_choice(choices))
-        questions = [self.turns.question(text, s)[-room:] for text, s in zip(inputs, systems, strict=True)]
-        with torch.inference_mode(), self.lora.applied(factors) if factors is not None else nullcontext():
+        questions = [self.chat.question(text, s)[-room:] for text, s in zip(inputs, systems, strict=True)]
+        with torch.inference_mode(), self._lora.applied(factors) if factors is not None else nullcontext():
             read = self._read(questions, _shared_beginning(questions) if factors is None else 0)
             scores = self._score(read, choices) if choices else []
             texts = self._generate(read, longest_answer) if longest_answer else [""] * len(questions)
@@ -91,7 +91,7 @@ class EdgeModel:
 
     def _longest_choice(self, choices: Sequence[Sequence[str]]) -> int:
         distinct = {choice for offered in choices for choice in offered}
-        return max((len(self.turns.answer(choice)) for choice in distinct), default=0)
+        return max((len(self.chat.answer(choice)) for choice in distinct), default=0)
 
     def _read(self, questions: Sequence[list[int]], shared: int) -> _Read:
         """Reads questions; behind the shared tokens padded on the left, so that every answer begins in one column."""
@@ -147,7 +147,7 @@ class EdgeModel:
 
     def _score(self, read: _Read, choices: Sequence[Sequence[str]]) -> list[list[float]]:
         """Log-likelihood of each row's choices, each with its end token."""
-        encoded = [[self.turns.answer(choice) for choice in offered] for offered in choices]
+        encoded = [[self.chat.answer(choice) for choice in offered] for offered in choices]
         order = torch.tensor([row for row, offered in enumerate(encoded) for _ in offered], device=read.mask.device)
         flat = [ids for offered in encoded for ids in offered]
         longest = max(map(len, flat))

@@ -1,0 +1,97 @@
+"""The command line: what each command is asked to do, and where results go."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.training.commands import run_command
+from tests.training.conftest import TrainedPair
+from training.__main__ import app
+from training.evaluation import evaluate, report
+from training.evaluation.evaluate import FULL, QUICK, Evaluation
+from training.evaluation.suites import SUITES
+from training.fit import calibrate, train
+from training.fit.config import load_config
+from training.fit.trained_pair import pair_at
+
+NANO = Path("models/nano")
+
+
+def test_tiny_run_does_not_touch_the_place_of_the_real_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(train, "train_pair", lambda config, data, out, runs: calls.append((config, out, runs)))
+    run_command("train", "nano", "--data", "x")
+    run_command("train", "nano", "--data", "x", "--tiny")
+    run_command("train", "nano", "--data", "x", "--tiny", "--out", "a", "--runs", "b")
+    assert calls == [
+        (load_config("nano"), Path("models/nano"), Path("runs/nano")),
+        (load_config("nano", tiny=True), Path("build/nano-tiny"), Path("runs/nano-tiny")),
+        (load_config("nano", tiny=True), Path("a"), Path("b")),
+    ]
+
+
+def test_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    places = ["--data", tmp_path, "--out", tmp_path / "o", "--runs", tmp_path / "r"]
+    with pytest.raises(FileNotFoundError, match="--data must name the folder"):
+        run_command("train", "nano", *places, "--tiny")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "giant", "--data", "d"], "there is no training config giant"),
+        (["evaluate", "--data", "d", "--split", "train"], "train"),
+        (["evaluate", "--data", "d", "--suites", "near"], "near: expected some of tasks-seen"),
+        (["ablate", "--data", "d", "--only", "n=5"], "n=5: expected some of paper"),
+    ],
+)
+def test_unknown_name_is_a_usage_error(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_results(
+    tiny_pair: TrainedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Evaluation] = []
+    written: list[Path] = []
+
+    def record(_: object, out: Path, results: Path) -> str:
+        written.append(results)
+        return ""
+
+    monkeypatch.setattr(evaluate, "evaluate_pair", lambda evaluation: (asked.append(evaluation), None))
+    monkeypatch.setattr(report, "write_report", record)
+    others = [f"--pair={tiny_pair.out}"], ["--quick"], ["--split=validation"], ["--suites", "conflict"], ["--no-served"]
+    for options in ([], *others):
+        run_command("evaluate", "--data=d", *options)
+    assert written == [Path("docs/results"), *[Path("build/results")] * len(others)]
+    first = Evaluation(pair_at(NANO), Path("d"))
+    assert asked[0] == first
+    assert asked[2:] == [
+        replace(first, sizes=QUICK),
+        replace(first, split="validation"),
+        replace(first, suites=["conflict"]),
+        replace(first, sizes=replace(FULL, served=0)),
+    ]
+    assert first.suites == SUITES
+
+
+def test_calibrate_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[object] = []
+
+    def record(*arguments: object, store: bool) -> dict[str, object]:
+        calls.append((*arguments, store))
+        return {"area_under_roc": 1.0}
+
+    monkeypatch.setattr(calibrate, "calibrate_pair", record)
+    out = tmp_path / "out" / "confidence.json"
+    options = ["--edge", NANO / "edge", "--descriptions", 7, "--out", out]
+    run_command("calibrate", "--data", "d", *options)
+    run_command("calibrate", "--data", "d", *options, "--dry-run")
+    pair = pair_at(NANO, edge=str(NANO / "edge"))
+    assert calls == [(pair, Path("d"), 7, "cpu", True), (pair, Path("d"), 7, "cpu", False)]
+    assert out.read_text() == '{\n  "area_under_roc": 1.0\n}\n'

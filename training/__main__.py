@@ -1,0 +1,163 @@
+"""The command line of training, run from a checkout: `python -m training COMMAND`.
+
+Only spells the options and hands them on, typed. What a command does is a function elsewhere, imported when it runs,
+because torch takes seconds to load.
+"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="python -m training",
+    help="Train, calibrate and measure pairs of a generator and its two models, from public data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_CONFIGS = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "configs").glob("*.toml")))
+_NANO = Path("models/nano")
+_RESULTS = Path("docs/results")
+
+_Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (docs/training.md).")]
+_Pair = Annotated[Path, typer.Option(help="Folder with generator/, edge/, and cloud/ if it has one.")]
+_Cloud = Annotated[str | None, typer.Option(help="Cloud model, where it is not the one that the pair has or names.")]
+_Edge = Annotated[str | None, typer.Option(help="Edge model, likewise.")]
+_Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+
+
+class ScoredSplit(StrEnum):
+    """What may be scored: validation to choose settings, test to report."""
+
+    validation = "validation"
+    test = "test"
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help=f"{_CONFIGS}, or a .toml file of the same form.")],
+    data: _Data,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the result goes: models/CONFIG; tiny, build/CONFIG-tiny.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Checkpoints; a second call resumes: runs/CONFIG; tiny, runs/CONFIG-tiny.")
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Toy size, to see that everything runs.")] = False,
+) -> None:
+    """Train a generator, and its pair of models where the config says so. Under torchrun, in several processes."""
+    from training.fit.config import TrainingConfigError, load_config
+    from training.fit.train import train_pair
+
+    try:
+        loaded = load_config(config, tiny)
+    except TrainingConfigError as e:
+        raise typer.BadParameter(str(e)) from e
+    name = f"{Path(config).stem}-tiny" if tiny else Path(config).stem
+    # A toy pair never goes to the place of the real one.
+    train_pair(loaded, data, out or Path("build" if tiny else "models") / name, runs or Path("runs") / name)
+
+
+@app.command()
+def calibrate(
+    data: _Data,
+    pair: _Pair = _NANO,
+    cloud: _Cloud = None,
+    edge: _Edge = None,
+    device: _Device = "cpu",
+    out: Annotated[Path, typer.Option(help="Where the report goes, as JSON.")] = Path("build/confidence.json"),
+    descriptions: Annotated[int, typer.Option(help="Of each kind to fit on; 2/5 of it to test.")] = 500,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and leave the checkpoint as it is.")] = False,
+) -> None:
+    """Calibrate a generator's confidence. Its digest changes, what it generates does not."""
+    from training.fit.calibrate import calibrate_pair
+    from training.fit.trained_pair import pair_at
+
+    report = calibrate_pair(pair_at(pair, cloud, edge), data, descriptions, device, store=not dry_run)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=2)
+    out.write_text(text + "\n")
+    print(text)
+
+
+@app.command()
+def evaluate(
+    data: _Data,
+    pair: _Pair = _NANO,
+    cloud: _Cloud = None,
+    edge: _Edge = None,
+    out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of table and plot: build/results; of the shipped pair, in full, docs/results."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where oracles stay.")] = Path("runs/evaluation"),
+    split: Annotated[ScoredSplit, typer.Option(help="Which tasks and inputs.")] = ScoredSplit.test,
+    suites: Annotated[list[str] | None, typer.Option(help="Score these alone; may be given several times.")] = None,
+    quantization: Annotated[str, typer.Option(help="Of the served models.")] = "Q4_K",
+    device: _Device = "cpu",
+    served: Annotated[bool, typer.Option(help="Also run a sample of tasks through both services.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter of everything.")] = False,
+) -> None:
+    """Score a trained pair with its controls: base, prompted, oracle, right, mismatched description, gibberish."""
+    from dataclasses import replace
+
+    from training.evaluation.evaluate import FULL, QUICK, Evaluation, evaluate_pair
+    from training.evaluation.report import write_report
+    from training.evaluation.suites import SUITES
+    from training.fit.trained_pair import pair_at
+
+    if unknown := set(suites or ()) - set(SUITES):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected some of {', '.join(SUITES)}")
+    sizes = QUICK if quick else FULL
+    evaluation = Evaluation(
+        pair_at(pair, cloud, edge),
+        data,
+        split.value,
+        sizes if served else replace(sizes, served=0),
+        runs,
+        suites or SUITES,
+        quantization,
+        device,
+    )
+    options = (pair, cloud, edge, split, suites, quantization, served, quick)
+    published = options == (_NANO, None, None, ScoredSplit.test, None, "Q4_K", True, False)
+    report, failure = evaluate_pair(evaluation)
+    print(write_report(report, out, results or (_RESULTS if published else Path("build/results"))))
+    if failure is not None:
+        raise SystemExit(f"the product's path failed, --no-served leaves it out: {failure}")
+
+
+@app.command()
+def ablate(
+    data: _Data,
+    pair: _Pair = _NANO,
+    runs: Annotated[Path, typer.Option(help="Results; a second call runs what is missing.")] = Path("runs/ablations"),
+    only: Annotated[list[str] | None, typer.Option(help="This variant; may be given several times.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of each run.", show_default="60")] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of each variant.")] = 3,
+    episodes: Annotated[int, typer.Option(min=2, help="Of validation.")] = 48,
+    table: Annotated[bool, typer.Option("--table", help="Print the table of what is finished, and leave.")] = False,
+) -> None:
+    """Repeat the paper's ablations on a trained pair, in equal short runs."""
+    from dataclasses import replace
+
+    from training.ablation.runs import SETTINGS, Ablation
+    from training.ablation.table import render_table
+    from training.ablation.variants import VARIANTS
+    from training.fit.trained_pair import pair_at
+
+    names = [variant.name for variant in VARIANTS]
+    if unknown := set(only or ()) - set(names):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected some of {', '.join(names)}")
+    ablation = Ablation(pair_at(pair), data, runs, replace(SETTINGS, steps=steps or SETTINGS.steps), episodes)
+    if not table:
+        ablation.run_missing([variant for variant in VARIANTS if only is None or variant.name in only], seeds)
+    print(render_table(ablation.finished()))
+
+
+if __name__ == "__main__":
+    app()
