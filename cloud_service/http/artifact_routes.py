@@ -1,7 +1,7 @@
-"""Routes of what devices download: bundles, recipes and banks; conditional, cacheable and resumable.
+"""Routes of the artifacts that devices download: bundles, recipes and banks; conditional, cacheable and resumable.
 
-A bundle or a recipe never changes under its id, so that any HTTP cache may keep it for ever. A generator's bank changes
-when the generator is trained again: it is revalidated, by its digest.
+A bundle or a recipe never changes under its id, so any HTTP cache may store it for ever. A generator has another bank
+when it is trained again, so caches must revalidate a bank by its digest.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -27,7 +27,7 @@ _BYTES = {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: _BYTES,
     206: {**_BYTES, "description": "The range that was asked for."},
-    304: {"description": "The client has these bytes."},
+    304: {"description": "The client has these bytes already."},
 }
 
 _Digest = Annotated[str, Path(pattern=DIGEST_PATTERN)]
@@ -57,7 +57,7 @@ def artifact_routes(artifacts: Artifacts, catalog: Catalog) -> APIRouter:
         return await send_artifact(request, recipe_id, len(data), load, IMMUTABLE)
 
     async def bank(request: Request, generator_id: _Name) -> Response:
-        """The expert bank of a generator, which devices keep to build bundles from recipes."""
+        """The expert bank of a generator, with which devices build bundles from recipes."""
         served = catalog.get(generator_id).bank
 
         async def load() -> memoryview:
@@ -102,15 +102,15 @@ async def send_artifact(
     """Answer a GET or HEAD for bytes that a digest names.
 
     Args:
-        request: Its method and conditions are obeyed.
+        request: Decides by its method and headers what is sent.
         digest: The entity tag.
         size: Length of all bytes.
-        load: Gets them; called only when they are to be sent.
-        cache_control: Who may keep them for how long.
-        media_type: What they are.
+        load: Gets the bytes; called only when some of them are sent.
+        cache_control: The header `Cache-Control`.
+        media_type: The header `Content-Type`.
 
     Raises:
-        RangeError: The range lies behind the end.
+        RangeError: The range begins behind the end.
     """
     etag = f'"{digest}"'
     headers = {"etag": etag, "cache-control": cache_control, "accept-ranges": "bytes"}
@@ -129,6 +129,6 @@ async def send_artifact(
 
 
 def _chunks(data: bytes | memoryview, start: int, stop: int) -> Iterator[bytes]:
-    # Starlette runs this on a thread, since a page of a mapped bank may have to come from disk.
+    # Starlette runs this on a thread: reading a page of a mapped bank may have to wait for the disk.
     for place in range(start, stop, _CHUNK_BYTES):
         yield bytes(data[place : min(place + _CHUNK_BYTES, stop)])

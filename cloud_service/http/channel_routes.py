@@ -66,13 +66,13 @@ def channel_routes(channels: ChannelService) -> APIRouter:
 
     @router.get("/devices")
     async def devices(channel: _Name) -> DeviceList:
-        """What the devices that follow the channel said last."""
+        """The last reports of the devices that follow the channel."""
         devices = []
         for report in await channels.devices(channel):
             try:
                 devices.append(DeviceReport.model_validate_json(report))
             except ValidationError as e:
-                # Stored by a later version, perhaps; the others are still devices.
+                # Perhaps another version of this service stored it; the other reports are listed.
                 _log.warning("stored_report_unreadable", channel=channel, errors=e.error_count())
         return DeviceList(devices=devices)
 

@@ -1,6 +1,6 @@
 """Rules of content negotiation, conditional requests and ranges (RFC 9110), without I/O.
 
-What is offered, and where its bytes come from, belongs to the routes.
+Starlette's `FileResponse` has ranges too, but only for files, and a bundle is bytes in memory.
 """
 
 import re
@@ -13,7 +13,7 @@ _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCI
 
 
 def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
-    """The media type to answer with: the one that the client likes best, among equals the first on offer.
+    """The media type to answer with: the one that the client prefers, among equals the first on offer.
 
     Raises:
         NotAcceptableError: The client accepts none of them.
@@ -37,13 +37,13 @@ def is_known(etag: str, if_none_match: str | None) -> bool:
 
 
 def select_range(header: str | None, if_range: str | None, etag: str, size: int) -> tuple[int, int] | None:
-    """First and one-after-last byte to send; None for all of them.
+    """The range to send as (start, stop), stop excluded; None for all bytes.
 
-    One range is understood. Several, other units, and ranges of a representation that has changed lead to the whole, as
-    the RFC allows.
+    Only a single range of bytes is sent. For several ranges, other units, and a range of bytes that have changed, the
+    client gets all bytes, as the RFC allows.
 
     Raises:
-        RangeError: The range lies behind the end.
+        RangeError: The range begins behind the end.
     """
     if header is None or (if_range is not None and if_range.strip() != etag):
         return None
