@@ -47,7 +47,7 @@ class GeneratorServicer:
     """
 
     def GenerateLora(self, request, context):
-        """Reads a task description and answers with the gates and the id of the bundle that they stand for.
+        """Generates a LoRA for a task description; answers with the gates and with the id of the bundle that they make.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +102,7 @@ class Generator:
 
 
 class ChannelsStub:
-    """Keeps devices and the cloud in touch. Devices still fetch channels, recipes and bundles over HTTP.
+    """Wakes devices, and collects their reports. Devices fetch channels, recipes and bundles over HTTP.
     """
 
     def __init__(self, channel):
@@ -124,19 +124,19 @@ class ChannelsStub:
 
 
 class ChannelsServicer:
-    """Keeps devices and the cloud in touch. Devices still fetch channels, recipes and bundles over HTTP.
+    """Wakes devices, and collects their reports. Devices fetch channels, recipes and bundles over HTTP.
     """
 
     def Watch(self, request, context):
         """Sends the channel's version at once if it is not `known_version`, and again after each change.
-        It is a hint to poll now: nothing in it is to be trusted, and a device that never hears it still polls.
+        It is only a hint to poll now: a device trusts nothing in it, and polls without it too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportStatus(self, request, context):
-        """Tells the cloud what a device runs.
+        """Reports what a device runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +164,7 @@ def add_ChannelsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Channels:
-    """Keeps devices and the cloud in touch. Devices still fetch channels, recipes and bundles over HTTP.
+    """Wakes devices, and collects their reports. Devices fetch channels, recipes and bundles over HTTP.
     """
 
     @staticmethod
