@@ -155,7 +155,8 @@ async def serve(settings: EdgeSettings) -> None:
             version=package_version(),
             device_id=parts.device.device_id,
             channel=settings.channel,
-            cloud=str(settings.cloud_url or "none"),
+            # Without what may stand before the host: a name and a password.
+            cloud=settings.cloud_url.host if settings.cloud_url else None,
             base_gguf=settings.base_model.name,
             quantization=settings.quantization,
             address=f"http://{settings.host}:{settings.port}",

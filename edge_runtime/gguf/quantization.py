@@ -198,6 +198,6 @@ def _find_library() -> Path:
     name = names.get(sys.platform, "libggml-base.so")
     if spec is None or spec.origin is None:
         raise MergeError(
-            "llama-cpp-python is not installed", hint="pip install llama-cpp-python", code="quantization_unavailable"
+            "llama-cpp-python is not installed", hint="pip install 'loragen[edge]'", code="quantization_unavailable"
         )
     return Path(spec.origin).parent / "lib" / name

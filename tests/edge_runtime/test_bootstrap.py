@@ -67,7 +67,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(
     port, log = free_port(), tmp_path / "log"
     url = f"http://127.0.0.1:{port}"
     settings = {
-        "cloud_url": cloud.url,
+        "cloud_url": cloud.url.replace("://", "://kitchen:hunter2@"),
         "base_model": tiny_base,
         "data_dir": tmp_path / "edge",
         "port": port,
@@ -106,6 +106,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(
     assert events[-1] == "stopped"
     assert {"request", "update"} <= set(events)
     assert "The quick brown" not in log.read_text()
+    assert "hunter2" not in log.read_text()
 
 
 def test_stream_in_flight_is_finished_before_the_process_ends(tiny_base: Path, tmp_path: Path, root: Path) -> None:
