@@ -39,6 +39,7 @@ from edge_runtime.updates.clock import Clock, SystemClock
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.installer import Installer
+from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
@@ -87,7 +88,7 @@ async def assemble(
     loader = loader or LlamaLoader(settings.context_tokens, settings.effective_threads, settings.gpu_layers)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(disk.locked())
+        stack.enter_context(locked(disk.root))
         stack.push_async_callback(slots.close)
         client = await stack.enter_async_context(_http_client(settings))
         fetcher = HttpFetcher(client, settings.download_timeout_seconds, clock.unix)

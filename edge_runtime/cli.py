@@ -25,6 +25,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Command, DeviceState, StateFile
 from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.bundle import parse_bundle
@@ -160,7 +161,7 @@ def _command(action: Literal["rollback", "pin", "unpin"], name: str, config: Pat
     with _reporting_errors():
         disk = DataDirectory(EdgeSettings.load(config).data_dir)
         command = Command(action, verify_name(name))
-        if disk.is_locked():
+        if is_locked(disk.root):
             Console().print(f"{send(disk.socket, command)}.", soft_wrap=True)
         else:
             outcome = act_on_state(disk, command)

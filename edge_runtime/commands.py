@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge_runtime.errors import EdgeError, IntegrityError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.lock import locked
 from edge_runtime.updates.rules import describe_outcome, entry_after
 from edge_runtime.updates.state import Command, DeviceState, StateFile
 from loragen.contract.errors import ContractError
@@ -147,7 +148,7 @@ def act_on_state(disk: DataDirectory, command: Command) -> str:
         OutputError: The state cannot be written.
     """
     file = StateFile(disk.state)
-    with disk.locked():
+    with locked(disk.root):
         state, _ = file.load()
         state = state or DeviceState(None, "default")
         entry = entry_after(command, state)

@@ -1,18 +1,21 @@
 """Adapter: HTTP to the cloud. Moves bytes, and bounds how many, how slowly and for how long.
 
-Rules: a body is counted while it comes and is never longer than its limit; it is taken as it is, uncompressed, so that
-nothing unfolds on the device; a download goes to a file that the next attempt resumes; what is complete must have the
-announced sha256 or is thrown away. What to fetch, and what a failure means, is decided by the coordinators.
+Rules:
+- A body is counted while it comes, and is never longer than its limit.
+- A body that is compressed is refused: a small one could unfold to gigabytes on the device.
+- A download goes to a file that the next attempt resumes.
+- What is complete must have the announced sha256, or is deleted.
+
+What to fetch, and what a failure means, is decided by the coordinators.
 """
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import httpx2
 
@@ -25,6 +28,7 @@ from edge_runtime.errors import (
     TooLongError,
 )
 from loragen.client.retries import parse_retry_after
+from loragen.contract.digest import file_sha256, sha256_hex
 from loragen.contract.limits import MAX_CHANNEL_BYTES
 
 MAX_ETAG_CHARS = 200
@@ -47,46 +51,8 @@ class ChannelAnswer:
     etag: str | None
 
 
-class Fetcher(Protocol):
-    """How the coordinators reach the cloud."""
-
-    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
-        """The channel, unless it is still the one that `etag` names.
-
-        Raises:
-            UpdateError: It could not be had.
-        """
-        ...
-
-    async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
-        """A recipe of `size` bytes; its digest is verified.
-
-        Raises:
-            UpdateError: It could not be had.
-        """
-        ...
-
-    async def download_bundle(self, bundle_id: str, size: int, destination: Path) -> None:
-        """Bring a bundle of `size` bytes to `destination`; its digest is verified.
-
-        Raises:
-            UpdateError: It could not be had.
-            OutputError: It could not be written.
-        """
-        ...
-
-    async def download_bank(self, generator_id: str, digest: str, max_bytes: int, destination: Path) -> None:
-        """Bring a generator's bank to `destination`; its digest is verified.
-
-        Raises:
-            UpdateError: It could not be had, or is longer than `max_bytes`.
-            OutputError: It could not be written.
-        """
-        ...
-
-
 class HttpFetcher:
-    """The fetcher over HTTP.
+    """How the coordinators reach the cloud.
 
     Args:
         client: Its base URL is the cloud's; its time limits are those between two pieces of an answer.
@@ -100,6 +66,11 @@ class HttpFetcher:
         self._now = now
 
     async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
+        """The channel, unless it is still the one that `etag` names.
+
+        Raises:
+            UpdateError: It could not be had.
+        """
         headers = {"If-None-Match": etag} if etag else {}
         async with self._get(f"/channels/{channel}", headers) as answer:
             if answer.status_code == 304:
@@ -109,18 +80,35 @@ class HttpFetcher:
             return ChannelAnswer(document, _usable_etag(answer.headers.get("ETag")))
 
     async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
+        """A recipe of `size` bytes; its digest is verified.
+
+        Raises:
+            UpdateError: It could not be had.
+        """
         async with self._get(f"/recipes/{recipe_id}", {}) as answer:
             self._verify_success(answer, 200)
             data = b"".join([piece async for piece in _body(answer, size)])
         if len(data) < size:
             raise DownloadError(f"recipe: expected {size} bytes, got {len(data)}")
-        _verify_sha256(hashlib.sha256(data).hexdigest(), recipe_id, "recipe")
+        _verify_sha256(sha256_hex(data), recipe_id, "recipe")
         return data
 
     async def download_bundle(self, bundle_id: str, size: int, destination: Path) -> None:
+        """Bring a bundle of `size` bytes to `destination`; its digest is verified.
+
+        Raises:
+            UpdateError: It could not be had.
+            OutputError: It could not be written.
+        """
         await self._download(f"/bundles/{bundle_id}", bundle_id, size, destination)
 
     async def download_bank(self, generator_id: str, digest: str, max_bytes: int, destination: Path) -> None:
+        """Bring a generator's bank to `destination`; its digest is verified.
+
+        Raises:
+            UpdateError: It could not be had, or is longer than `max_bytes`.
+            OutputError: It could not be written.
+        """
         await self._download(f"/generators/{generator_id}/bank", digest, max_bytes, destination)
 
     async def _download(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
@@ -147,7 +135,7 @@ class HttpFetcher:
                         raise
             else:
                 raise DownloadError(f"{url}: cut short {_RESUMES} times at {_size(partial)} bytes, to be resumed later")
-            found = await asyncio.to_thread(_file_sha256, partial)
+            found = await asyncio.to_thread(file_sha256, partial)
             if found != digest:
                 partial.unlink()
                 _verify_sha256(found, digest, url)
@@ -252,11 +240,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""Coordinator: asks the cloud for the channel, at the pace of `updates.pacing`, and keeps what it last said.
+"""Coordinator: asks the cloud for the channel, at the pace of `cloud.pacing`, and remembers the last answer.
 
 A channel that cannot be had, or that is not there, leaves the last one in force. What follows from a channel is decided
 by the updater.
@@ -6,8 +6,9 @@ by the updater.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from edge_runtime.cloud.fetcher import Fetcher
+from edge_runtime.cloud.fetcher import ChannelAnswer
 from edge_runtime.cloud.pacing import poll_delay
 from edge_runtime.errors import CloudStatusError, UpdateError, describe, error_code
 from edge_runtime.telemetry import Telemetry, UpdateRecord
@@ -30,26 +31,38 @@ class PollOutcome:
     at: float | None = None
 
 
+class ChannelSource(Protocol):
+    """Where the channel comes from."""
+
+    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
+        """The channel, unless it is still the one that `etag` names.
+
+        Raises:
+            UpdateError: It could not be had.
+        """
+        ...
+
+
 class Poller:
     """Follows one channel.
 
     Args:
         channel: Its name.
-        fetcher: The cloud.
+        source: The cloud.
         interval_seconds: Between two polls that went well.
         clock: For the times of polls.
         draw: Uniform in [0, 1).
         telemetry: Gets a record of each poll.
 
     Attributes:
-        wanted: The channel as the cloud last said it; None before the first success.
+        wanted: The channel as the cloud last sent it; None before the first success.
         outcome: How the last poll went.
     """
 
     def __init__(
         self,
         channel: str,
-        fetcher: Fetcher,
+        source: ChannelSource,
         interval_seconds: float,
         clock: Clock,
         draw: Callable[[], float],
@@ -58,7 +71,7 @@ class Poller:
         self.wanted: Channel | None = None
         self.outcome = PollOutcome()
         self._channel = channel
-        self._fetcher = fetcher
+        self._source = source
         self._interval_seconds = interval_seconds
         self._clock = clock
         self._draw = draw
@@ -101,7 +114,7 @@ class Poller:
         )
 
     async def _ask(self) -> str:
-        answer = await self._fetcher.fetch_channel(self._channel, self._etag)
+        answer = await self._source.fetch_channel(self._channel, self._etag)
         if answer.document is None:
             return "unchanged"
         channel = parse_channel(answer.document)

@@ -84,7 +84,7 @@ class Vocabulary:
             Keys.Tokenizer.MODEL: text(self.model),
             Keys.Tokenizer.PRE: text(self.pre),
             Keys.Tokenizer.LIST: texts(self.tokens),
-            Keys.Tokenizer.TOKEN_TYPE: int32s([int(t) for t in self.types]),
+            Keys.Tokenizer.TOKEN_TYPE: int32s(self.types),
         }
         if self.scores is not None:
             values[Keys.Tokenizer.SCORES] = float32s(self.scores)

@@ -54,11 +54,6 @@ class BaseGguf:
         except OSError as e:
             raise BaseGgufUnreadableError(f"cannot read {path.name}: {e.strerror or e}") from e
 
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the base GGUF at `path`."""
-        return cls(path)
-
     def __enter__(self) -> Self:
         return self
 

@@ -4,7 +4,8 @@ Rules it keeps:
 - A header is untrusted input: each count and length has a named limit that is checked before memory is taken, and any
   malformed file raises `BaseGgufError`, nothing else.
 - Metadata stay raw bytes until somebody asks for a value, so that a header can be copied into a merged file exactly.
-  (`gguf.GGUFReader` makes one array per token: 2 s and 160 MB for 32,000 tokens and 60,000 merges.)
+  (`gguf.GGUFReader` makes an array for each token, 2 s and 160 MB for 32,000 tokens and 60,000 merges, and has no
+  limits; `gguf.GGUFWriter` cannot write values that were not decoded.)
 
 It leaves to others: tensor data (`base_gguf.py`), which keys a model needs (`architectures.py`, `vocabulary.py`).
 """
@@ -17,9 +18,9 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from gguf.constants import (
     GGML_QUANT_SIZES,
     GGUF_DEFAULT_ALIGNMENT,
@@ -301,19 +302,14 @@ def text(value: str) -> Value:
     return Value(GGUFValueType.STRING, _string(value))
 
 
-def uint32(value: int) -> Value:
-    """An unsigned 32-bit value."""
-    return Value(GGUFValueType.UINT32, struct.pack("<I", value))
+def _scalar(kind: GGUFValueType, value: float) -> Value:
+    """A number or a truth value."""
+    return Value(kind, struct.pack(_SCALARS[kind], value))
 
 
-def float32(value: float) -> Value:
-    """A 32-bit floating point value."""
-    return Value(GGUFValueType.FLOAT32, struct.pack("<f", value))
-
-
-def boolean(value: bool) -> Value:
-    """A truth value."""
-    return Value(GGUFValueType.BOOL, struct.pack("<?", value))
+uint32 = partial(_scalar, GGUFValueType.UINT32)
+float32 = partial(_scalar, GGUFValueType.FLOAT32)
+boolean = partial(_scalar, GGUFValueType.BOOL)
 
 
 def texts(values: Sequence[str]) -> Value:
@@ -322,16 +318,14 @@ def texts(values: Sequence[str]) -> Value:
     return Value(GGUFValueType.ARRAY, head + b"".join(_string(value) for value in values))
 
 
-def int32s(values: Sequence[int]) -> Value:
-    """An array of signed 32-bit values."""
-    head = struct.pack("<IQ", GGUFValueType.INT32, len(values))
-    return Value(GGUFValueType.ARRAY, head + np.asarray(values, "<i4").tobytes())
+def _numbers(kind: GGUFValueType, values: Sequence[float]) -> Value:
+    """An array of numbers of one kind."""
+    head = struct.pack("<IQ", kind, len(values))
+    return Value(GGUFValueType.ARRAY, head + struct.pack(f"<{len(values)}{_SCALARS[kind][1]}", *values))
 
 
-def float32s(values: Sequence[float]) -> Value:
-    """An array of 32-bit floating point values."""
-    head = struct.pack("<IQ", GGUFValueType.FLOAT32, len(values))
-    return Value(GGUFValueType.ARRAY, head + np.asarray(values, "<f4").tobytes())
+int32s = partial(_numbers, GGUFValueType.INT32)
+float32s = partial(_numbers, GGUFValueType.FLOAT32)
 
 
 def _string(value: str) -> bytes:

@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import Literal
 
-from edge_runtime.cloud.fetcher import Fetcher
+from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.errors import CloudUnreachableError, IntegrityError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.rules import verify_announced
@@ -33,7 +33,7 @@ class Artifacts:
         max_bank_bytes: Largest bank to fetch; 0 never builds from recipes.
     """
 
-    def __init__(self, disk: DataDirectory, fetcher: Fetcher, max_bank_bytes: int) -> None:
+    def __init__(self, disk: DataDirectory, fetcher: HttpFetcher, max_bank_bytes: int) -> None:
         self._disk = disk
         self._fetcher = fetcher
         self._max_bank_bytes = max_bank_bytes

@@ -48,7 +48,7 @@ class DeviceModel:
         """
         path = path.absolute()
         try:
-            with BaseGguf.open(path) as base_gguf:
+            with BaseGguf(path) as base_gguf:
                 digest = base_gguf.digest or admitted_digest
                 if admitted_digest is not None and digest != admitted_digest:
                     raise ConfigurationError(
@@ -76,7 +76,7 @@ class DeviceModel:
         Raises:
             BaseGgufError: It does not.
         """
-        with BaseGguf.open(self.path) as base_gguf:
+        with BaseGguf(self.path) as base_gguf:
             verify_admitted(base_gguf, header, self.admitted_digest)
 
     def merge(self, bundle: Bundle, out: Path, progress: Progress) -> MergeReport:

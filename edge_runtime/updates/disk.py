@@ -16,14 +16,12 @@ Every name is made of digests, never of what a cloud or a client chose. Which fi
 
 import errno
 from collections.abc import Set
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import structlog
 
 from edge_runtime.checksum import CHECKSUM_SUFFIX
 from edge_runtime.errors import ConfigurationError
-from edge_runtime.updates.lock import is_locked, locked
 from edge_runtime.updates.state import Entry
 
 _log = structlog.get_logger(__name__)
@@ -84,18 +82,6 @@ class DataDirectory:
     def base(self, identity: str, quantization: str) -> Path:
         """The model without a LoRA, from the base GGUF of this identity."""
         return self._slots / f"base.{quantization}.{identity}.gguf"
-
-    def locked(self) -> AbstractContextManager[None]:
-        """Reserve the directory for this process while a block runs.
-
-        Raises:
-            ConfigurationError: Another daemon has it, or it cannot be written and never was.
-        """
-        return locked(self.root)
-
-    def is_locked(self) -> bool:
-        """Whether a daemon runs on this directory."""
-        return is_locked(self.root)
 
     def files_of(self, entry: Entry, quantization: str) -> set[Path]:
         """What one specialization needs, for serving and for a rollback.

@@ -37,7 +37,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_digest(tiny_base: Path) -> str:
     """The edge-model digest of the tiny base GGUF."""
-    with BaseGguf.open(tiny_base) as base_gguf:
+    with BaseGguf(tiny_base) as base_gguf:
         assert base_gguf.digest is not None
         return base_gguf.digest
 

@@ -13,6 +13,7 @@ from edge_runtime.cli import app
 from edge_runtime.commands import listening
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.bundle import content_id
 from tests.edge_runtime.fake_cloud import FakeCloud
@@ -60,7 +61,7 @@ def test_merge_works_alone(cli: CliRunner, cloud: FakeCloud, tiny_base: Path, tm
     assert result.exit_code == 0, result.output
     assert content_id(data) in result.output
     assert "retained delta" in result.output
-    with BaseGguf.open(out) as merged:
+    with BaseGguf(out) as merged:
         assert merged.shape == cloud.shape
 
 
@@ -99,7 +100,7 @@ def test_convert_makes_a_base(cli: CliRunner, tmp_path: Path) -> None:
     out = tmp_path / "base.gguf"
     result = cli.invoke(app, ["convert", str(directory), "-o", str(out), "--type", "f16", "--model-id", "org/tiny"])
     assert result.exit_code == 0, result.output
-    with BaseGguf.open(out) as base_gguf:
+    with BaseGguf(out) as base_gguf:
         assert base_gguf.model_id == "org/tiny"
         assert base_gguf.digest
     refused = cli.invoke(app, ["convert", str(directory), "-o", str(out), "--model-id", "../x"])
@@ -200,7 +201,7 @@ def test_command_without_a_device_says_so_and_changes_the_state(
 
 def test_command_for_a_device_that_takes_none_yet_says_so(cli: CliRunner, tmp_path: Path) -> None:
     keep_state(tmp_path / "edge")
-    with DataDirectory(tmp_path / "edge").locked():
+    with locked(tmp_path / "edge"):
         result = cli.invoke(app, ["rollback", "router"])
     assert result.exit_code == 1
     assert "not_ready" in result.output
@@ -212,7 +213,7 @@ async def test_command_is_answered_by_the_device(cli: CliRunner, tmp_path: Path)
     async def obey(command: Command) -> str:
         return f"{command.action} of {command.name}"
 
-    with disk.locked():
+    with locked(disk.root):
         async with listening(disk.socket, obey):
             result = await asyncio.to_thread(cli.invoke, app, ["unpin", "router"])
     assert result.exit_code == 0, result.output

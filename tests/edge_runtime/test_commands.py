@@ -10,6 +10,7 @@ import pytest
 from edge_runtime.commands import act_on_state, listening, send
 from edge_runtime.errors import ConfigurationError, EdgeError, IntegrityError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import Command, DeviceState, Entry, Installed, StateFile
 from tests.full_disk import read_only_disk
 
@@ -184,13 +185,13 @@ def test_command_for_what_is_not_installed_is_refused(tmp_path: Path, name: str)
 
 def test_state_of_a_running_device_is_left_alone(tmp_path: Path) -> None:
     disk = state_on_disk(tmp_path)
-    with disk.locked(), pytest.raises(ConfigurationError, match="another daemon"):
+    with locked(disk.root), pytest.raises(ConfigurationError, match="another daemon"):
         act_on_state(disk, ROLLBACK)
 
 
 def test_state_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     disk = state_on_disk(tmp_path)
-    with disk.locked():
+    with locked(disk.root):
         pass
     with read_only_disk(), pytest.raises(OutputError) as caught:
         act_on_state(disk, ROLLBACK)
