@@ -1,4 +1,4 @@
-"""A small cloud on the loopback interface, written on the contract alone, that misbehaves when told to."""
+"""Helper: a small cloud on the loopback interface, written on the contract alone, that misbehaves on demand."""
 
 import threading
 import time

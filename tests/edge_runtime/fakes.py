@@ -1,4 +1,4 @@
-"""Hand-written stand-ins for what the edge runtime meets: time, engines, and a whole device on a temporary disk."""
+"""Helper: stand-ins for what the edge runtime meets, time and engines, and a whole device on a temporary disk."""
 
 import asyncio
 import threading

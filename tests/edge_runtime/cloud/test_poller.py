@@ -65,7 +65,7 @@ async def test_etag_of_the_last_good_answer_is_sent() -> None:
         await poller.poll()
         codes.append(poller.outcome.code)
     assert codes == ["ok", "unchanged", "invalid_format", "ok"]
-    assert poller._fetcher.etags == [None, '"one"', '"one"', '"one"']  # type: ignore[attr-defined]
+    assert poller._source.etags == [None, '"one"', '"one"', '"one"']  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -164,18 +164,6 @@ def test_convert_float32_checkpoint_rounds_to_the_nearest_bfloat16(tmp_path):
     assert np.array_equal(found, expected)
 
 
-def test_convert_sharded_checkpoint_equals_a_single_file(llama_directory, tmp_path):
-    sharded = tmp_path / "sharded"
-    transformers.AutoModelForCausalLM.from_pretrained(llama_directory).save_pretrained(sharded, max_shard_size="1MB")
-    assert len(list(sharded.glob("*.safetensors"))) > 1
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(llama_directory / name, sharded)
-    convert_model(llama_directory, tmp_path / "one.gguf", FloatType.F16, "tiny")
-    convert_model(sharded, tmp_path / "many.gguf", FloatType.F16, "tiny")
-    one, many = (GGUFReader(tmp_path / name).tensors for name in ("one.gguf", "many.gguf"))
-    assert all(np.array_equal(a.data, b.data) for a, b in zip(one, many, strict=True))
-
-
 def edit_config(directory: Path, **changes: Any) -> None:
     path = directory / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -229,20 +217,3 @@ def test_convert_weight_beyond_float16_is_refused_and_leaves_no_file(llama_direc
     with pytest.raises(ConversionError, match=r"blk\.1\.ffn_up"):
         convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")
     assert not list(tmp_path.glob("m.gguf*"))
-
-
-@pytest.mark.parametrize("length", [0, 7, 8, 100, 5000])
-def test_convert_truncated_weights_are_refused(length, llama_directory, tmp_path):
-    shutil.copytree(llama_directory, tmp_path / "hf")
-    path = tmp_path / "hf" / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(ConversionError, match=r"model\.safetensors|truncated"):
-        convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_convert_directory_without_a_file_is_refused(name, llama_directory, tmp_path):
-    shutil.copytree(llama_directory, tmp_path / "hf")
-    (tmp_path / "hf" / name).unlink()
-    with pytest.raises(ConversionError, match=name.partition(".")[2]):
-        convert_model(tmp_path / "hf", tmp_path / "m.gguf", FloatType.F16, "tiny")

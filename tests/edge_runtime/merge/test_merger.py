@@ -2,10 +2,6 @@
 
 import errno
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +13,6 @@ from gguf import GGUFReader, dequantize
 from edge_runtime.errors import (
     BaseGgufError,
     BaseGgufUnreadableError,
-    MergeCancelledError,
     MergeError,
     OutputError,
     RetainedDeltaError,
@@ -31,7 +26,7 @@ from loragen.contract.errors import NonFiniteError
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name
 from tests.edge_runtime.tiny_models import TEXT, hf_logits, tiny_bundle
-from tests.full_disk import full_disk, no_descriptors
+from tests.full_disk import no_descriptors
 
 
 def tensors(path: Path) -> dict[str, np.ndarray]:
@@ -261,35 +256,6 @@ def test_base_that_lacks_projections_is_refused(base_gguf, bundle, tmp_path):
         merge(tmp_path / "fused.gguf", bundle, tmp_path / "out.gguf", Quantization.Q4_0)
 
 
-def test_full_disk_is_noticed_before_any_work(base_gguf, bundle, tmp_path):
-    (tmp_path / "out.gguf").write_bytes(b"old")
-    calls: list[object] = []
-    with full_disk(100_000), pytest.raises(OutputError, match="no space left") as caught:
-        merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0, progress=lambda *call: calls.append(call))
-    assert caught.value.code == "output_not_written"
-    assert "free" in caught.value.hint
-    assert calls == []
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("out.gguf", b"old")]
-
-
-@pytest.mark.parametrize("with_cache", [False, True])
-def test_disk_that_fills_up_while_merging_leaves_the_old_file_alone(
-    with_cache, base_gguf, bundle, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)
-    (tmp_path / "out.gguf").write_bytes(b"old")
-    with full_disk(100_000), pytest.raises(OutputError, match="no space left"):
-        merge(
-            base_gguf,
-            bundle,
-            tmp_path / "out.gguf",
-            Quantization.Q4_0,
-            cache_dir=tmp_path / "cache" if with_cache else None,
-        )
-    files = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert [(p.name, p.read_bytes()) for p in files] == [("out.gguf", b"old")]
-
-
 def test_flush_that_fails_leaves_the_old_file_alone(base_gguf, bundle, tmp_path, monkeypatch):
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -299,52 +265,6 @@ def test_flush_that_fails_leaves_the_old_file_alone(base_gguf, bundle, tmp_path,
     with pytest.raises(OutputError, match="no space left"):
         merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("out.gguf", b"old")]
-
-
-def test_cancelled_merge_leaves_no_file(base_gguf, bundle, tmp_path):
-    def cancel(done: int, total: int) -> None:
-        if done > total // 2:
-            raise MergeCancelledError("shutting down")
-
-    with pytest.raises(MergeCancelledError):
-        merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0, progress=cancel)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_killed_merge_leaves_the_old_file_and_the_next_one_succeeds(base_gguf, bundle, tmp_path):
-    (tmp_path / "bundle.safetensors").write_bytes(encode_bundle(bundle))
-    (tmp_path / "out.gguf").write_bytes(b"old")
-    script = """
-        import os, signal, sys
-        from pathlib import Path
-        from loragen.contract.bundle import parse_bundle
-        from edge_runtime.gguf.quantization import Quantization
-        from edge_runtime.merge import merge
-
-        def die(done, total):
-            if done > total // 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        base_gguf, folder = Path(sys.argv[1]), Path(sys.argv[2])
-        bundle = parse_bundle((folder / "bundle.safetensors").read_bytes())
-        merge(base_gguf, bundle, folder / "out.gguf", Quantization.Q4_0, progress=die)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(base_gguf), str(tmp_path)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert (tmp_path / "out.gguf").read_bytes() == b"old"
-    assert (tmp_path / "out.gguf.partial").exists()
-    report = merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0)
-    assert (tmp_path / "out.gguf").stat().st_size == report.bytes
-    assert not (tmp_path / "out.gguf.partial").exists()
-
-
-def test_two_merges_to_one_file_do_not_mix(base_gguf, bundle, tmp_path):
-    def second(done: int, total: int) -> None:
-        with pytest.raises(OutputError, match="another process"):
-            merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q8_0)
-
-    report = merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0, progress=second)
-    assert (tmp_path / "out.gguf").stat().st_size == report.bytes
 
 
 def test_rank_and_scale_enter_the_merge(base_gguf, bundle, tmp_path):

@@ -1,4 +1,4 @@
-"""What the HTTP interface sees of a device, without one."""
+"""Helper: what the HTTP interface sees of a device, without one."""
 
 from edge_runtime.serving.view import ServedModel, StatusReport
 from edge_runtime.telemetry import RequestRecord, Telemetry

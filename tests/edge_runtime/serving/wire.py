@@ -1,4 +1,4 @@
-"""What a client sends, and how it reads a stream."""
+"""Helper: what a client sends, and how it reads a stream."""
 
 import json
 from typing import Any

@@ -8,7 +8,6 @@ import pytest
 
 from edge_runtime.errors import UnknownModelError
 from edge_runtime.serving.slots import Slot
-from loragen.contract.digest import sha256_hex
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, files, make_settings
 
@@ -34,52 +33,6 @@ async def test_published_specialization_serves_as_adapter_then_merged(
         assert served.retained_delta is not None
         assert served.retained_delta > 0.9
         assert served.prompt_tokens == 120
-
-
-async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
-    """Two specializations cost two recipes and one bank, no bundle, and give the bundles that were announced."""
-    first, second = cloud.make("first", 1), cloud.make("second", 2)
-    cloud.publish(first, second)
-    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
-        await parts.updater.tick()
-    assert cloud.asked("/recipes/") == 2
-    assert cloud.asked("/generators/") == 1
-    assert cloud.asked("/bundles/") == 0
-    for wanted in (first, second):
-        assert sha256_hex((tmp_path / f"edge/bundles/{wanted.bundle_id}.safetensors").read_bytes()) == wanted.bundle_id
-
-
-@pytest.mark.parametrize("prefix", ["/generators/", "/recipes/"])
-async def test_bundle_is_fetched_when_recipe_or_bank_cannot_be_had(
-    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, prefix: str
-) -> None:
-    cloud.publish(cloud.make("router"))
-    cloud.fail(prefix, status=404)
-    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
-        await parts.updater.tick()
-        assert entry(parts, "router").state == "adapter"
-    assert cloud.asked("/bundles/") == 1
-
-
-async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
-    cloud.publish(cloud.make("router"))
-    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url, max_bank_bytes=1000)) as parts:
-        await parts.updater.tick()
-        assert entry(parts, "router").state == "adapter"
-    assert cloud.asked("/bundles/") == 1
-    assert files(tmp_path / "edge/banks") == set()
-
-
-async def test_recipe_that_builds_another_bundle_is_not_trusted(
-    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
-) -> None:
-    """The announced id decides: the bundle that has it is fetched instead."""
-    wanted, other = cloud.make("router", 1), cloud.make("router", 2)
-    cloud.publish(replace(wanted, recipe_id=other.recipe_id, recipe_bytes=other.recipe_bytes))
-    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
-        await parts.updater.tick()
-        assert entry(parts, "router").bundle_id == wanted.bundle_id
-    assert cloud.asked("/bundles/") == 1
 
 
 async def test_new_bundle_swaps_while_a_request_is_in_flight(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:

@@ -274,16 +274,6 @@ async def test_failure_of_a_newer_bundle_outlives_the_merge_of_the_one_that_serv
         assert cloud.asked("/bundles/") == fetched
 
 
-async def test_bank_that_cannot_be_read_is_gone_around(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
-    wanted = cloud.make("router")
-    cloud.publish(wanted)
-    (tmp_path / f"edge/banks/{cloud.bank.digest}.safetensors").mkdir(parents=True)
-    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
-        await parts.updater.tick()
-        assert entry(parts, "router").state == "adapter"
-    assert cloud.asked("/bundles/") == 1
-
-
 async def test_unforeseen_failure_is_of_one_specialization(
     cloud: FakeCloud,
     tiny_base: Path,

@@ -1,0 +1,60 @@
+"""What a device says of itself, from its state, its slots and its channel."""
+
+from pathlib import Path
+
+from edge_runtime.bootstrap import assemble
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.fakes import FakeClock, FakeLoader, command, device, entry, make_settings
+
+
+async def test_device_is_ready_once_what_served_before_is_back(tiny_base: Path, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "edge", tiny_base, None)
+    async with assemble(settings, FakeLoader(), FakeClock()) as parts:
+        assert "base model is being prepared" in (parts.device.not_ready_reason() or "")
+        await parts.updater.restore()
+        assert parts.device.not_ready_reason() is None
+        assert parts.device.report().ready
+        parts.device.stopping = True
+        assert parts.device.report().reason == "the device is shutting down"
+
+
+async def test_base_has_two_names_and_stands_first(tiny_base: Path, tmp_path: Path) -> None:
+    async with device(make_settings(tmp_path / "edge", tiny_base, None), loader=FakeLoader()) as parts:
+        assert parts.device.slot_name("nano-edge") == parts.device.slot_name("base") == "base"
+        assert parts.device.slot_name("router") == "router"
+        assert [(model.id, model.state) for model in parts.device.models()] == [("nano-edge", "base")]
+
+
+async def test_report_names_the_channel_and_each_specialization(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    cloud.publish(cloud.make("b-router", 1), cloud.make("a-other", 2))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        report = parts.device.report()
+        assert (report.channel, report.channel_version, report.last_poll, report.problem) == ("default", 1, "ok", "")
+        assert [model.id for model in report.models] == ["nano-edge", "a-other", "b-router"]
+
+
+async def test_entry_says_what_failed_what_was_rolled_back_and_what_is_pinned(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    first, second, third = (cloud.make("router", seed) for seed in (1, 2, 3))
+    clock = FakeClock()
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
+    async with device(settings, clock, FakeLoader()) as parts:
+        for wanted in (first, second):
+            cloud.publish(wanted)
+            clock.advance(1_000)
+            await parts.updater.tick()
+        await command(parts, "rollback")
+        assert f"rolled back from {second.bundle_id}" in entry(parts, "router").message
+        cloud.publish(third)
+        cloud.fail("/recipes/", status=500)
+        cloud.fail("/bundles/", status=500)
+        clock.advance(1_000)
+        await parts.updater.tick()
+        await command(parts, "pin")
+        served = entry(parts, "router")
+        assert (served.bundle_id, served.failed_bundle_id, served.pinned) == (first.bundle_id, third.bundle_id, True)
+        assert "a newer bundle failed" in served.message

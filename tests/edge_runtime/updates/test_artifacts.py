@@ -1,0 +1,66 @@
+"""Bundles come by the shortest way: from disk, built from a recipe, or downloaded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loragen.contract.digest import sha256_hex
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.fakes import FakeLoader, device, entry, files, make_settings
+
+
+async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    """Two specializations cost two recipes and one bank, no bundle, and give the bundles that were announced."""
+    first, second = cloud.make("first", 1), cloud.make("second", 2)
+    cloud.publish(first, second)
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
+        await parts.updater.tick()
+    assert cloud.asked("/recipes/") == 2
+    assert cloud.asked("/generators/") == 1
+    assert cloud.asked("/bundles/") == 0
+    for wanted in (first, second):
+        assert sha256_hex((tmp_path / f"edge/bundles/{wanted.bundle_id}.safetensors").read_bytes()) == wanted.bundle_id
+
+
+@pytest.mark.parametrize("prefix", ["/generators/", "/recipes/"])
+async def test_bundle_is_fetched_when_recipe_or_bank_cannot_be_had(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, prefix: str
+) -> None:
+    cloud.publish(cloud.make("router"))
+    cloud.fail(prefix, status=404)
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "adapter"
+    assert cloud.asked("/bundles/") == 1
+
+
+async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    cloud.publish(cloud.make("router"))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url, max_bank_bytes=1000)) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "adapter"
+    assert cloud.asked("/bundles/") == 1
+    assert files(tmp_path / "edge/banks") == set()
+
+
+async def test_recipe_that_builds_another_bundle_is_not_trusted(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """The announced id decides: the bundle that has it is fetched instead."""
+    wanted, other = cloud.make("router", 1), cloud.make("router", 2)
+    cloud.publish(replace(wanted, recipe_id=other.recipe_id, recipe_bytes=other.recipe_bytes))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").bundle_id == wanted.bundle_id
+    assert cloud.asked("/bundles/") == 1
+
+
+async def test_bank_that_cannot_be_read_is_gone_around(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    (tmp_path / f"edge/banks/{cloud.bank.digest}.safetensors").mkdir(parents=True)
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "adapter"
+    assert cloud.asked("/bundles/") == 1
