@@ -1,4 +1,4 @@
-"""Tiny random models with real tokenizers, and two ways to run them: transformers and llama.cpp."""
+"""Helper: tiny random models with real tokenizers, and two ways to run them: transformers and llama.cpp."""
 
 import json
 from pathlib import Path
