@@ -49,7 +49,7 @@ QUESTION_TOKENS = 50
 ANSWER_TOKENS = 8
 CONTEXT_TOKENS = 512
 SAMPLE_SECONDS = 0.01
-BUNDLE, MASTER, MERGED = "bundle.safetensors", "base.gguf", "merged.gguf"
+BUNDLE, BASE, MERGED = "bundle.safetensors", "base.gguf", "merged.gguf"
 
 _T = TypeVar("_T")
 
@@ -174,7 +174,7 @@ def take_apart(step: str, family: str, folder: Path) -> Cost:
     command = [sys.executable, "-m", "benchmarks.edge_shapes", "--step", step, family, str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["(no word)"])[-1]
+        last = (done.stderr.strip().splitlines() or ["(no message)"])[-1]
         raise BenchmarkError(f"{family}, step {step} ended with {done.returncode}: {last}")
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -301,8 +301,8 @@ def _convert(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     """The Hugging Face folder to a base GGUF."""
     from edge_runtime.convert import FloatType, convert_model
 
-    timed(lambda: convert_model(folder / "edge", folder / MASTER, FloatType.F16, f"random/{family}"))
-    return {"base_mb": _megabytes(folder / MASTER)}
+    timed(lambda: convert_model(folder / "edge", folder / BASE, FloatType.F16, f"random/{family}"))
+    return {"base_mb": _megabytes(folder / BASE)}
 
 
 def _merge(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
@@ -311,7 +311,7 @@ def _merge(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     from edge_runtime.merge import merge
 
     bundle = parse_bundle((folder / BUNDLE).read_bytes())
-    report = timed(lambda: merge(folder / MASTER, bundle, folder / MERGED, Quantization(TYPE), folder / "cache"))
+    report = timed(lambda: merge(folder / BASE, bundle, folder / MERGED, Quantization(TYPE), folder / "cache"))
     return {"merged_mb": report.bytes / 1e6, "retained_delta": report.min_retained_delta}
 
 

@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--types", default=",".join(TYPES))
-    parser.add_argument("--worker", nargs=4, metavar=("MASTER", "OUT", "TYPE", "CACHE"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=4, metavar=("BASE", "OUT", "TYPE", "CACHE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.worker:
         base_gguf, out, type_name, cache = arguments.worker

@@ -16,6 +16,7 @@ def build_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_step_is_taken_with_one_pair_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps run in this process; that they run apart is the next test."""
     monkeypatch.setattr(edge_shapes, "take_apart", edge_shapes.take_here)

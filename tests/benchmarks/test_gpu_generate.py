@@ -9,7 +9,7 @@ import torch
 from benchmarks import gpu_generate
 from benchmarks.figures import load_figures
 from benchmarks.gpu_generate import SMALL, Generated, Report, Setup
-from benchmarks.random_pair import SHAPES, make_model, make_text, make_tokenizer
+from benchmarks.random_pair import SHAPES, make_model
 from benchmarks.training_step import Step, StepSize
 
 CPU = torch.device("cpu")
@@ -29,6 +29,7 @@ def build_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_generations_and_a_training_step_are_measured_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,22 +58,6 @@ def test_bare_pass_shares_the_weights_and_not_the_hooks() -> None:
         assert torch.equal(bare(input_ids=ids).last_hidden_state, before)
         assert not torch.equal(model.get_decoder()(input_ids=ids).last_hidden_state, before)
     assert [id(p) for p in bare.parameters()] == [id(p) for p in model.get_decoder().parameters()]
-
-
-def test_model_is_made_where_it_computes() -> None:
-    """On the device `meta`, which keeps no numbers: a tensor that was made elsewhere would show."""
-    model = make_model(SHAPES["llama3-8b"](), torch.device("meta"), torch.bfloat16)
-    assert {tensor.device.type for tensor in [*model.parameters(), *model.buffers()]} == {"meta"}
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
-    assert sum(parameter.numel() for parameter in model.parameters()) == 8_030_261_248
-
-
-def test_text_has_the_tokens_asked_for_and_is_another_for_each_number() -> None:
-    texts = [make_text(tokens, number) for tokens in (30, 51, 200) for number in (0, 1)]
-    encoded = make_tokenizer()(texts, add_special_tokens=False)["input_ids"]
-    assert [len(ids) for ids in encoded] == [30, 30, 51, 51, 200, 200]
-    assert len(set(texts)) == 6
-    assert texts == [text.strip() for text in texts]
 
 
 def figures_of(setup: Setup, report: Report) -> dict[str, tuple[float, float | None, float | None]]:
