@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import httpx2
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +26,8 @@ from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Command, DeviceState, StateFile
+from loragen import ClientError, DeviceClient
+from loragen.client.device_answers import DeviceStatus
 from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError
@@ -74,10 +75,9 @@ def status(
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
         address = url or f"http://{host}:{settings.port}"
         try:
-            answer = httpx2.get(f"{address}/status", timeout=_STATUS_SECONDS)
-            answer.raise_for_status()
-            _show_report(console, answer.json())
-        except (httpx2.HTTPError, ValueError) as error:
+            with DeviceClient(address, attempts=1, timeout_seconds=_STATUS_SECONDS) as device:
+                _show_status(console, device.status())
+        except ClientError as error:
             if url:
                 raise EdgeError(f"no device answers at {address}: {error}") from error
             console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
@@ -206,27 +206,26 @@ def _counts(values: Any) -> list[str]:
     return [f"{listed.count(value)} x {value}" for value in dict.fromkeys(listed)]
 
 
-def _show_report(console: Console, report: dict[str, Any]) -> None:
+def _show_status(console: Console, status: DeviceStatus) -> None:
     console.print(
-        f"{report['device_id']}: {'ready' if report['ready'] else report['reason']}; "
-        f"{report['edge_model_id']} as {report['quantization']}; channel {report['channel']} "
-        f"version {report['channel_version']}, last poll {report['last_poll'] or 'none yet'}",
+        f"{status.device_id}: {'ready' if status.ready else status.reason}; "
+        f"{status.edge_model_id} as {status.quantization}; channel {status.channel} "
+        f"version {status.channel_version}, last poll {status.last_poll or 'none yet'}",
         markup=False,
     )
-    for message in (report["last_poll_message"], report["problem"]):
+    for message in (status.last_poll_message, status.problem):
         if message:
             console.print(message, markup=False, style="yellow")
     table = Table("model", "state", "bundle", "retained delta", "merge", "loaded", "message")
-    for model in report["models"]:
-        seconds, retained_delta = model["merge_seconds"], model["retained_delta"]
+    for model in status.models:
         table.add_row(
-            model["id"],
-            f"{model['state']}, pinned" if model["pinned"] else model["state"],
-            (model["bundle_id"] or "")[:12],
-            "" if retained_delta is None else f"{retained_delta:.4f}",
-            "" if seconds is None else f"{seconds:.2f} s",
-            "yes" if model["resident"] else "",
-            escape(model["message"]),
+            model.id,
+            f"{model.state}, pinned" if model.pinned else model.state,
+            (model.bundle_id or "")[:12],
+            "" if model.retained_delta is None else f"{model.retained_delta:.4f}",
+            "" if model.merge_seconds is None else f"{model.merge_seconds:.2f} s",
+            "yes" if model.resident else "",
+            escape(model.message),
         )
     console.print(table)
 

@@ -47,21 +47,16 @@ _READY = Call("GET", "/health/ready", _parse_readiness, accepts=frozenset({503})
 
 
 class _Base:
-    """What both kinds of session share.
+    """What both kinds of session share: the address, the limits and the form of requests."""
 
-    Args:
-        url: Of the service, such as http://127.0.0.1:8080.
-        timeout_seconds: Longest wait for a connection, and between two pieces of an answer.
-        deadline_seconds: Longest time for one call in all, its repetitions and pauses included.
-    """
-
-    def __init__(self, url: str, timeout_seconds: float, deadline_seconds: float) -> None:
+    def __init__(self, url: str, attempts: int, timeout_seconds: float, deadline_seconds: float) -> None:
         try:
             self.url = httpx2.URL(url)
         except httpx2.InvalidURL as error:
             raise ClientError(f"expected a URL like http://127.0.0.1:8080, found {url!r}: {error}") from error
         if self.url.scheme not in ("http", "https") or not self.url.host:
             raise ClientError(f"expected a URL like http://127.0.0.1:8080, found {url!r}")
+        self._most_attempts = attempts
         self._timeout_seconds = timeout_seconds
         self._deadline_seconds = deadline_seconds
 
@@ -77,7 +72,9 @@ class _Base:
         def pause(error: Exception) -> bool | float:
             return pause_before_retry(error, repeatable=call.repeatable, remaining_seconds=deadline.remaining_seconds)
 
-        return stamina.retry_context(pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_jitter=0.2)
+        return stamina.retry_context(
+            pause, attempts=self._most_attempts, timeout=None, wait_initial=0.2, wait_jitter=0.2
+        )
 
     def _request(self, call: Call[Any], deadline: Deadline) -> dict[str, Any]:
         deadline.verify()
@@ -98,6 +95,7 @@ class Session(_Base):
 
     Args:
         url: Of the service, such as http://127.0.0.1:8080.
+        attempts: How often one call is sent at most.
         timeout_seconds: Longest wait for a connection, and between two pieces of an answer.
         deadline_seconds: Longest time for one call in all, its repetitions and pauses included.
         transport: Replaces the network, in tests for example.
@@ -110,11 +108,12 @@ class Session(_Base):
         self,
         url: str,
         *,
+        attempts: int = ATTEMPTS,
         timeout_seconds: float = TIMEOUT_SECONDS,
         deadline_seconds: float = DEADLINE_SECONDS,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        super().__init__(url, timeout_seconds, deadline_seconds)
+        super().__init__(url, attempts, timeout_seconds, deadline_seconds)
         self._http = httpx2.Client(**self._options(), transport=transport)
 
     def __enter__(self) -> Self:
@@ -205,11 +204,12 @@ class AsyncSession(_Base):
         self,
         url: str,
         *,
+        attempts: int = ATTEMPTS,
         timeout_seconds: float = TIMEOUT_SECONDS,
         deadline_seconds: float = DEADLINE_SECONDS,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(url, timeout_seconds, deadline_seconds)
+        super().__init__(url, attempts, timeout_seconds, deadline_seconds)
         self._http = httpx2.AsyncClient(**self._options(), transport=transport)
 
     async def __aenter__(self) -> Self:

@@ -127,6 +127,7 @@ def test_status_of_a_corrupt_state_says_so_and_moves_nothing(cli: CliRunner, tmp
 def test_status_of_a_running_device(cli: CliRunner) -> None:
     report = {
         "device_id": "dev-1",
+        "version": "0.1.0",
         "ready": True,
         "reason": "",
         "edge_model_id": "nano-edge",

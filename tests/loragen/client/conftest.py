@@ -24,7 +24,7 @@ __all__ = ["fake_device", "loader", "slots", "telemetry"]
 @pytest.fixture(autouse=True)
 def no_pauses() -> Iterator[None]:
     """Calls are repeated at once; how long a pause should be is tested by itself."""
-    with stamina.set_testing(True, attempts=5):
+    with stamina.set_testing(True, attempts=5, cap=True):
         yield
 
 

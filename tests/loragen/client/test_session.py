@@ -80,6 +80,12 @@ def test_attempts_are_bounded(ask: Callable[[Scripted], object]) -> None:
     assert len(transport.requests) == 5
 
 
+def test_one_attempt_may_be_all() -> None:
+    transport = Scripted(httpx2.ConnectError("refused"))
+    with CloudClient("http://cloud", attempts=1, transport=transport) as cloud, pytest.raises(RemoteError):
+        cloud.devices("kitchen")
+
+
 def test_pause_is_as_long_as_the_service_asks(ask: Callable[[Scripted], object]) -> None:
     """With real pauses: one that passes, and none at all where it would end after the deadline."""
     with stamina.set_testing(False):
