@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cloud_service.errors import ArtifactGoneError, NotFoundError
-from cloud_service.service import GeneratedLora, LoraRequest, LoraService
+from cloud_service.service import GeneratedLora, LoraRequest
+from cloud_service.store import Store
 from cloud_service.task import TaskDescription
 from loragen.contract.bundle import content_id
 from loragen.contract.recipe import parse_recipe
@@ -16,12 +17,9 @@ from tests.cloud_service.services import MakeService
 from tests.cloud_service.store_backends import StoreBackend
 
 
-async def _generate(service: LoraService) -> GeneratedLora:
-    answer = await service.generate(LoraRequest(TaskDescription("sort the mail")))
-    # So that the event loop, and tracebacks inside redis-py, let go of the fresh bytes.
-    await asyncio.sleep(0)
-    gc.collect()
-    return answer
+async def _generate(services: MakeService, store: Store, generator: FakeGenerator) -> GeneratedLora:
+    """Generates on a replica of its own, so that others do not share the fresh bytes."""
+    return await services(store, generator).generate(LoraRequest(TaskDescription("sort the mail")))
 
 
 async def test_evicted_bundle_is_rebuilt_from_its_recipe(
@@ -29,7 +27,7 @@ async def test_evicted_bundle_is_rebuilt_from_its_recipe(
 ) -> None:
     store = await backend.open(bundle_budget_bytes=0)
     service = services(store, generator)
-    answer = await _generate(service)
+    answer = await _generate(services, store, generator)
     assert await store.load_bundle(answer.lora.bundle_id) is None
     bundles = await asyncio.gather(*(service.artifacts.fetch_bundle(answer.lora) for _ in range(3)))
     assert {content_id(bundle) for bundle in bundles} == {answer.lora.bundle_id}
@@ -40,7 +38,7 @@ async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
 ) -> None:
     store = await backend.open()
     service = services(store, generator)
-    answer = await _generate(service)
+    answer = await _generate(services, store, generator)
     await store.store_bundle(answer.lora.bundle_id, b"damaged")
     bundle = await service.artifacts.fetch_bundle(answer.lora)
     assert content_id(bundle) == answer.lora.bundle_id
@@ -52,7 +50,7 @@ async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
 ) -> None:
     store = await backend.open()
     service = services(store, generator)
-    answer = await _generate(service)
+    answer = await _generate(services, store, generator)
     loaded: list[str] = []
     load = store.load_bundle
 
@@ -76,7 +74,7 @@ async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is
     backend: StoreBackend, tmp_path: Path, generator: FakeGenerator, services: MakeService
 ) -> None:
     store = await backend.open(bundle_budget_bytes=0)
-    answer = await _generate(services(store, generator))
+    answer = await _generate(services, store, generator)
     later = services(store, FakeGenerator(tmp_path, generator_id="another"))
     with pytest.raises(ArtifactGoneError) as caught:
         await later.artifacts.fetch_bundle(await later.artifacts.load_lora(answer.lora.bundle_id))
