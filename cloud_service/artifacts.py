@@ -38,7 +38,7 @@ class AssemblyEvents(Protocol):
         ...
 
 
-class Artifacts:
+class ArtifactService:
     """Builds bundles, and finds bundles and recipes by their ids.
 
     Args:

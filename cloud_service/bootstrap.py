@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 
-from cloud_service.artifacts import Artifacts
+from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
@@ -97,7 +97,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
                 for generator, runner in zip(generators, runners, strict=True)
             ]
         )
-        artifacts = Artifacts(
+        artifacts = ArtifactService(
             store,
             catalog,
             timeout_seconds=settings.request_timeout_seconds,

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from cloud_service.artifacts import Artifacts
+from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
@@ -148,7 +148,7 @@ class LoraService:
         self,
         catalog: Catalog,
         store: Store,
-        artifacts: Artifacts,
+        artifacts: ArtifactService,
         channels: ChannelService,
         *,
         request_timeout_seconds: float,

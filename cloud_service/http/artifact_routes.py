@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import StreamingResponse
 
-from cloud_service.artifacts import Artifacts
+from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog
 from cloud_service.http.conditional import is_known, select_range
 from cloud_service.schemas import GeneratorAnswer, GeneratorList
@@ -34,7 +34,7 @@ _Digest = Annotated[str, Path(pattern=DIGEST_PATTERN)]
 _Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 
 
-def artifact_routes(artifacts: Artifacts, catalog: Catalog) -> APIRouter:
+def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
     """`/bundles`, `/recipes` and `/generators`."""
     router = APIRouter()
 

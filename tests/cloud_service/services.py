@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cloud_service.artifacts import Artifacts
+from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
@@ -36,7 +36,7 @@ def make_service(
     return LoraService(
         catalog,
         store,
-        Artifacts(store, catalog, timeout_seconds=request_timeout_seconds, threads=2, events=metrics),
+        ArtifactService(store, catalog, timeout_seconds=request_timeout_seconds, threads=2, events=metrics),
         ChannelService(store, watch_interval_seconds=0.05),
         request_timeout_seconds=request_timeout_seconds,
         lease_seconds=lease_seconds,

@@ -26,44 +26,44 @@ class _Work:
 
 
 async def test_equal_calls_share_one_result_and_one_of_them_began_it() -> None:
-    flights, work = SingleFlight[int](), _Work()
-    calls = [asyncio.create_task(flights.join("key", work, 5)) for _ in range(3)]
+    single_flight, work = SingleFlight[int](), _Work()
+    calls = [asyncio.create_task(single_flight.join("key", work, 5)) for _ in range(3)]
     await asyncio.sleep(0)
     work.finish.set()
     assert sorted(await asyncio.gather(*calls)) == [(1, False), (1, False), (1, True)]
-    assert await flights.join("key", work, 5) == (2, True)
+    assert await single_flight.join("key", work, 5) == (2, True)
 
 
 async def test_other_keys_are_other_work() -> None:
-    flights, work = SingleFlight[int](), _Work()
+    single_flight, work = SingleFlight[int](), _Work()
     work.finish.set()
-    await asyncio.gather(*(flights.join(key, work, 5) for key in "ab"))
+    await asyncio.gather(*(single_flight.join(key, work, 5) for key in "ab"))
     assert work.calls == 2
 
 
 async def test_error_reaches_every_caller() -> None:
-    flights, work = SingleFlight[int](), _Work(ValueError("broken"))
-    calls = [asyncio.create_task(flights.join("key", work, 5)) for _ in range(2)]
+    single_flight, work = SingleFlight[int](), _Work(ValueError("broken"))
+    calls = [asyncio.create_task(single_flight.join("key", work, 5)) for _ in range(2)]
     await asyncio.sleep(0)
     work.finish.set()
     assert [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [ValueError] * 2
 
 
 async def test_work_goes_on_after_the_deadline_of_a_caller() -> None:
-    flights, work = SingleFlight[int](), _Work()
+    single_flight, work = SingleFlight[int](), _Work()
     with pytest.raises(DeadlineError):
-        await flights.join("key", work, 0.01)
-    waiting = asyncio.create_task(flights.join("key", work, 5))
+        await single_flight.join("key", work, 0.01)
+    waiting = asyncio.create_task(single_flight.join("key", work, 5))
     await asyncio.sleep(0)
     work.finish.set()
     assert await waiting == (1, False)
 
 
 async def test_settling_cancels_what_takes_too_long() -> None:
-    flights, work = SingleFlight[int](), _Work()
-    waiting = asyncio.create_task(flights.join("key", work, 5))
+    single_flight, work = SingleFlight[int](), _Work()
+    waiting = asyncio.create_task(single_flight.join("key", work, 5))
     await asyncio.sleep(0)
-    await flights.settle(0.01)
+    await single_flight.settle(0.01)
     with pytest.raises(asyncio.CancelledError):
         await waiting
 

@@ -1,4 +1,4 @@
-"""A calibration tells an confidence, is bound by the generator's digest, and changes no gate."""
+"""A calibration gives a confidence, is bound by the generator's digest, and changes no gate."""
 
 import json
 import shutil

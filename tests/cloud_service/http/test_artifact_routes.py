@@ -69,7 +69,7 @@ async def test_download_resumed_in_pieces_is_the_same_file(http: httpx2.AsyncCli
 
 
 @pytest.mark.parametrize("header", ["bytes=0-1,5-6", "items=0-1", "bytes=", "bytes=-", "bytes=9-2", "nonsense"])
-async def test_range_that_is_not_understood_sends_the_whole(
+async def test_range_of_another_form_sends_the_whole(
     http: httpx2.AsyncClient, answer: dict[str, Any], header: str
 ) -> None:
     response = await http.get(answer["links"]["recipe"], headers={"range": header})

@@ -192,7 +192,7 @@ async def test_generator_without_calibration_answers_null_and_refuses_strict(
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "generator_not_calibrated")
 
 
-async def test_strict_refuses_what_is_not_understood_publishes_nothing_and_spoils_nothing(
+async def test_strict_refuses_low_confidence_publishes_nothing_and_spoils_nothing(
     http: httpx2.AsyncClient, generator: FakeGenerator
 ) -> None:
     request = {"description": "NONSENSE", "publish": {"channel": "kitchen", "name": "mail"}}
@@ -204,8 +204,8 @@ async def test_strict_refuses_what_is_not_understood_publishes_nothing_and_spoil
     answer = await http.post("/generate-lora", json=request)
     assert answer.status_code == 200
     assert (answer.json()["cached"], len(generator.prompts)) == (True, 1)
-    understood = await http.post("/generate-lora", json={"description": "Sort.", "strict": True})
-    assert understood.status_code == 200
+    confident = await http.post("/generate-lora", json={"description": "Sort.", "strict": True})
+    assert confident.status_code == 200
 
 
 async def test_probe_compares_base_and_specialized_on_new_and_cached_answers(
