@@ -134,7 +134,7 @@ async def run(
     """Serve until `stop` is set.
 
     Raises:
-        ConfigurationError: The settings do not describe a service that can run.
+        ConfigurationError: The settings do not describe a service that can run, or an address cannot be listened on.
         StoreUnavailableError: The embedded store cannot be opened.
     """
     async with open_cloud(settings, generators) as cloud:

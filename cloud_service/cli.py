@@ -53,8 +53,8 @@ def serve(config: ConfigOption = None) -> None:
         settings = CloudSettings.load(config)
 
         from cloud_service.bootstrap import load_generators, run
-        from cloud_service.server import stop_on_signals
         from loragen.web.logs import configure_logging
+        from loragen.web.server import stop_on_signals
 
         configure_logging(settings.log_level, settings.log_format)
         generators = load_generators(settings)

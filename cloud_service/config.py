@@ -83,7 +83,9 @@ class CloudSettings(ServiceSettings):
         description="Longest time for one generation, queue included. A model that takes longer makes the service not "
         "ready, and not live after four times that.",
     )
-    body_timeout_seconds: float = Field(default=10.0, gt=0, description="Longest time for a request body to arrive.")
+    body_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=30, description="Longest time for a request body to arrive; the connection has 30 s."
+    )
     lease_seconds: float = Field(
         default=5.0,
         ge=0.5,

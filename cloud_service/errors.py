@@ -9,12 +9,8 @@
     │   │   ├── PromptTooLongError     the rendered prompt does not fit the prompt encoder
     │   │   └── LowConfidenceError     a strict request on which the generator has low confidence
     │   ├── MalformedBodyError         the body is not JSON, or not UTF-8
-    │   ├── BodyTooLargeError          longer than the limit
-    │   ├── BodyTimeoutError           the body did not arrive in time
-    │   ├── MediaTypeError             a body of another content type
     │   ├── NotAcceptableError         the client accepts none of the media types on offer
     │   ├── RangeError                 a range outside the artifact
-    │   ├── MethodError                the resource does not know the method
     │   ├── NotFoundError              no such resource
     │   │   └── ArtifactGoneError      a bundle that was evicted, and whose bank is not loaded
     │   ├── ConflictError              other writers were always faster
@@ -29,25 +25,16 @@
 
 `loragen.contract.errors.ContractError` is translated where it is caught: only the caller knows whose fault it is.
 Codes are part of the interface; messages are not. `http.status` and `grpc.status` decide which status an error becomes.
+What the front of an HTTP service refuses by itself is in `loragen.web.errors`.
 """
 
+from collections.abc import Mapping
 
-class CloudError(Exception):
-    """Base of every error this package raises on purpose.
+from loragen.web.errors import ServiceError
 
-    Args:
-        message: What happened, with expected and actual. Never quotes a prompt.
-        hint: What the client or operator can do about it; empty when there is nothing to say.
-        code: Overrides the class's code where one class covers several conditions.
-    """
 
-    code: str = "internal"
-
-    def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-        if code is not None:
-            self.code = code
+class CloudError(ServiceError):
+    """Base of every error this package raises on purpose."""
 
 
 class ConfigurationError(CloudError):
@@ -111,24 +98,6 @@ class MalformedBodyError(RequestError):
     code = "malformed_body"
 
 
-class BodyTooLargeError(RequestError):
-    """The request body is longer than the limit."""
-
-    code = "body_too_large"
-
-
-class BodyTimeoutError(RequestError):
-    """The request body did not arrive in time."""
-
-    code = "body_timeout"
-
-
-class MediaTypeError(RequestError):
-    """The body has a content type that this service does not accept."""
-
-    code = "unsupported_media_type"
-
-
 class NotAcceptableError(RequestError):
     """The client accepts none of the media types on offer."""
 
@@ -148,19 +117,9 @@ class RangeError(RequestError):
         super().__init__(f"expected a range within 0-{size - 1}, found one outside")
         self.size = size
 
-
-class MethodError(RequestError):
-    """The resource exists, but not for this method.
-
-    Attributes:
-        allowed: The methods it has, as in the header `Allow`.
-    """
-
-    code = "method_not_allowed"
-
-    def __init__(self, allowed: str) -> None:
-        super().__init__(f"expected method {allowed}, found another", "the methods of each path are at /docs")
-        self.allowed = allowed
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"content-range": f"bytes */{self.size}"}
 
 
 class NotFoundError(RequestError):

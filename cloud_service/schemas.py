@@ -20,27 +20,12 @@ from cloud_service.task import Example, TaskDescription, Tool
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
+from loragen.web.fields import Text, verify_few
 
 _MAX_MODEL_ID_CHARS = 200
 
 _MAX_FIELDS = 16
 """More than any body has. Pydantic reports each unknown key, and a body can hold very many of them."""
-
-
-def _verify_unicode(text: str) -> str:
-    # JSON can spell half of a surrogate pair ("\ud800"), which has no UTF-8.
-    try:
-        text.encode()
-    except UnicodeEncodeError as e:
-        raise ValueError("Input should be valid Unicode, found a lone surrogate") from e
-    return text
-
-
-def _verify_few(fields: Any, most: int) -> Any:
-    # Pydantic counts the keys of a dictionary only after it has validated all of them.
-    if isinstance(fields, dict) and len(fields) > most:
-        raise ValueError(f"Dictionary should have at most {most} items, found {len(fields)}")
-    return fields
 
 
 def _verify_name(name: str) -> str:
@@ -51,7 +36,6 @@ def _verify_name(name: str) -> str:
         raise ValueError(str(e)) from e
 
 
-_Text = Annotated[str, AfterValidator(_verify_unicode)]
 _Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), AfterValidator(_verify_name)]
 _DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
 _Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
@@ -63,21 +47,21 @@ class _Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _verify_fields(cls, fields: Any) -> Any:
-        return _verify_few(fields, _MAX_FIELDS)
+        return verify_few(fields, _MAX_FIELDS)
 
 
 class ExampleBody(_Body):
     """One few-shot example."""
 
-    input: _Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
-    output: _Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
+    input: Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
+    output: Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
 
 
 class ProbeBody(_Body):
     """One input to try the edge model on, and the answer expected."""
 
-    input: _Text = Field(max_length=limits.MAX_PROBE_CHARS)
-    output: _Text = Field(max_length=limits.MAX_PROBE_CHARS)
+    input: Text = Field(max_length=limits.MAX_PROBE_CHARS)
+    output: Text = Field(max_length=limits.MAX_PROBE_CHARS)
 
 
 class ParametersBody(BaseModel):
@@ -87,8 +71,8 @@ class ParametersBody(BaseModel):
 
     type: Literal["object"] = "object"
     properties: Annotated[
-        dict[Annotated[_Text, StringConstraints(pattern=r"^\S{1,64}$")], Any],
-        BeforeValidator(lambda properties: _verify_few(properties, limits.MAX_TOOL_PARAMETERS)),
+        dict[Annotated[Text, StringConstraints(pattern=r"^\S{1,64}$")], Any],
+        BeforeValidator(lambda properties: verify_few(properties, limits.MAX_TOOL_PARAMETERS)),
     ] = Field(default_factory=dict, max_length=limits.MAX_TOOL_PARAMETERS)
 
 
@@ -98,7 +82,7 @@ class FunctionBody(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=limits.MAX_TOOL_NAME_CHARS)
-    description: _Text = Field(default="", max_length=limits.MAX_TOOL_DESCRIPTION_CHARS)
+    description: Text = Field(default="", max_length=limits.MAX_TOOL_DESCRIPTION_CHARS)
     parameters: ParametersBody = ParametersBody()
 
 
@@ -121,7 +105,7 @@ class PublishBody(_Body):
 class GenerateLoraBody(_Body):
     """A task description, and what to do with its LoRA."""
 
-    description: _Text = Field(
+    description: Text = Field(
         default="",
         max_length=limits.MAX_DESCRIPTION_CHARS,
         description="The task in words; may be empty when there are examples or tools.",
@@ -129,9 +113,9 @@ class GenerateLoraBody(_Body):
     )
     examples: list[ExampleBody] = Field(default=[], max_length=limits.MAX_EXAMPLES)
     tools: list[ToolBody] = Field(default=[], max_length=limits.MAX_TOOLS)
-    output_format: _Text = Field(default="", max_length=limits.MAX_OUTPUT_FORMAT_CHARS)
-    edge_model: _Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
-    generator: _Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
+    output_format: Text = Field(default="", max_length=limits.MAX_OUTPUT_FORMAT_CHARS)
+    edge_model: Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
+    generator: Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     publish: PublishBody | None = None
     strict: bool = Field(
         default=False,
@@ -181,7 +165,7 @@ class RunningSpecialization(_Body):
     name: _Name
     bundle_id: _Digest
     state: Literal["pending", "adapter", "merged", "failed"]
-    message: _Text = Field(default="", max_length=MAX_STATUS_MESSAGE_CHARS)
+    message: Text = Field(default="", max_length=MAX_STATUS_MESSAGE_CHARS)
 
 
 class DeviceReport(_Body):
@@ -191,7 +175,7 @@ class DeviceReport(_Body):
     channel: _Name
     channel_version: int = Field(ge=0)
     specializations: list[RunningSpecialization] = Field(default=[], max_length=MAX_SPECIALIZATIONS)
-    runtime_version: _Text = Field(default="", max_length=100)
+    runtime_version: Text = Field(default="", max_length=100)
     edge_model_digest: str = Field(default="", pattern=r"^(?:[0-9a-f]{64})?$")
     reported_at: str = Field(default="", max_length=40, description="When the cloud received it, ISO 8601, UTC.")
 
@@ -371,21 +355,6 @@ class HealthAnswer(BaseModel):
     """Alive, or ready."""
 
     status: str
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong, for machines and for people."""
-
-    code: str
-    message: str
-    hint: str
-    request_id: str
-
-
-class ErrorBody(BaseModel):
-    """The body of every error."""
-
-    error: ErrorDetail
 
 
 def _readable(gates: NDArray[np.float32]) -> list[list[list[float]]]:

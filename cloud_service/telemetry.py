@@ -1,14 +1,14 @@
-"""Logs and metrics: one canonical record for each request, Prometheus counters in a registry of their own.
+"""Metrics of the cloud service: Prometheus counters in a registry of their own, and the hooks that feed them.
 
-Rules it keeps: nothing that a client wrote as content (descriptions, examples, tools) and no weight enters a log; ids,
-names, sizes, times and codes do. The core calls hooks (`runner.RunnerEvents`, `service.ServiceEvents`) and knows no
-Prometheus. What may be measured of a model's quality is the business of `training`.
+The core calls the hooks (`runner.RunnerEvents`, `service.ServiceEvents`) and knows no Prometheus. Labels come from
+closed sets, so that clients cannot grow them. What may be measured of a model's quality is the business of `training`.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from loragen.web.scope import RequestRecord
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -80,10 +80,10 @@ class Metrics:
         """A bundle was built."""
         self._assemble_seconds.observe(seconds)
 
-    def request_done(self, protocol: Literal["http", "grpc"], route: str, code: str, seconds: float) -> None:
-        """A request was answered; `route` is the template of the path, so that its values stay few."""
-        self._requests.labels(protocol, route, code).inc()
-        self._request_seconds.labels(protocol, route).observe(seconds)
+    def request_finished(self, record: RequestRecord) -> None:
+        """A request is over, with an answer or without."""
+        self._requests.labels(record.protocol, record.route, record.code or str(record.status)).inc()
+        self._request_seconds.labels(record.protocol, record.route).observe(record.duration_seconds)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -1,25 +1,13 @@
-"""Puts a device together from its settings, and runs it. The only module that knows which adapters are real.
+"""Puts a device together from its settings. The only module that knows which adapters are real."""
 
-Order at the start: the HTTP server first, so that probes are answered while models load; then what served before the
-restart; then the first poll. At the end: not ready, requests in flight finish or are cut off after
-`shutdown_timeout_seconds`, then the models are closed.
-"""
-
-import asyncio
 import contextlib
 import random
-import resource
-import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import h11
 import httpx2
-import structlog
-import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.cloud.poller import Poller
@@ -27,8 +15,8 @@ from edge_runtime.cloud.rpc import CloudLink, GrpcLink
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
-from edge_runtime.errors import ConfigurationError
-from edge_runtime.serving.api import create_app
+from edge_runtime.server import serve
+from edge_runtime.serving.app import create_app
 from edge_runtime.serving.engine import EngineLoader
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import SlotTable
@@ -44,14 +32,6 @@ from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
 from loragen.version import package_version
-
-_log = structlog.get_logger(__name__)
-
-_BACKLOG = 64
-"""Connections that wait to be accepted, and that asyncio accepts in one go, before any of them can be refused."""
-
-_REQUEST_SECONDS = 30.0
-"""For a request to arrive, head and body: the longest body, 4 MiB, needs 140 kB/s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +105,7 @@ async def assemble(
         yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, disk, telemetry)
 
 
-async def serve(settings: EdgeSettings) -> None:
+async def run(settings: EdgeSettings) -> None:
     """Run a device until SIGTERM or SIGINT.
 
     Raises:
@@ -133,109 +113,7 @@ async def serve(settings: EdgeSettings) -> None:
         EdgeError: Not even the base model can serve.
     """
     async with assemble(settings) as parts:
-        server = _Server(
-            uvicorn.Config(
-                parts.app,
-                host=settings.host,
-                port=settings.port,
-                # Of uvicorn's parsers the one that bounds a request's head (16 KiB), whatever else is installed.
-                http=_BoundedH11,
-                backlog=_BACKLOG,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
-            )
-        )
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        _log.info(
-            "starting",
-            version=package_version(),
-            device_id=parts.device.device_id,
-            channel=settings.channel,
-            # Without what may stand before the host: a name and a password.
-            cloud=settings.cloud_url.host if settings.cloud_url else None,
-            base_gguf=settings.base_model.name,
-            quantization=settings.quantization,
-            address=f"http://{settings.host}:{settings.port}",
-        )
-        serving = asyncio.create_task(server.run_until_told())
-        following = asyncio.create_task(parts.daemon.run())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, following, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        _log.info("draining", timeout_seconds=settings.shutdown_timeout_seconds)
-        parts.device.stopping = True
-        parts.daemon.stop()
-        server.should_exit = True
-        stopped.cancel()
-        # Either may have ended by itself, and then says why; the other is ended by now.
-        results = await asyncio.gather(serving, following, return_exceptions=True)
-        _log.info("stopped")
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-
-class _BoundedH11(H11Protocol):
-    """Hangs up on new connections once the open ones have half of the file descriptors, and on half-sent requests.
-
-    The other half is for models, downloads and the state. uvicorn's own limit is looked at when a request has arrived,
-    and it waits for one for ever: a client that vanished in the middle would keep its connection. However long an
-    answer takes, its client is not hung up on: the time runs only while the client is to send.
-    """
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit != resource.RLIM_INFINITY and len(self.connections) > limit // 2:
-            transport.abort()
-        self._watch_request()
-
-    def handle_events(self) -> None:
-        super().handle_events()
-        self._watch_request()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._watch_request()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_deadline()
-        super().connection_lost(exc)
-
-    def _watch_request(self) -> None:
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._forget_deadline()
-        elif self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(_REQUEST_SECONDS, self.transport.abort)
-
-    def _forget_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, told when to stop by this program and not by signals of its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def run_until_told(self) -> None:
-        try:
-            await self.serve()
-        except SystemExit as error:
-            # uvicorn exits the process when it cannot listen; its log has said why.
-            raise ConfigurationError(
-                f"cannot listen on {self.config.host}:{self.config.port}",
-                "is LORAGEN_EDGE_PORT taken by another process?",
-            ) from error
+        await serve(settings, parts.app, parts.device, parts.daemon)
 
 
 def _http_client(settings: EdgeSettings) -> httpx2.AsyncClient:

@@ -54,13 +54,13 @@ def root(version: VersionOption = False) -> None:
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
-    from edge_runtime.bootstrap import serve
+    from edge_runtime.bootstrap import run as run_device
     from loragen.web.logs import configure_logging
 
     with _reporting_errors():
         settings = EdgeSettings.load(config)
         configure_logging(settings.log_level, settings.log_format, ("llama_cpp",))
-        asyncio.run(serve(settings))
+        asyncio.run(run_device(settings))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Errors of the edge runtime, and the one table that says which HTTP status each answers with.
+"""Errors of the edge runtime.
 
     EdgeError
     ├── ConfigurationError          the start is refused
@@ -20,36 +20,24 @@
     │   └── MergeCancelledError     the device is shutting down
     └── ServingError                a request cannot be answered
         ├── InvalidRequestError     malformed, or asks for what this server does not do
-        ├── BodyTooLargeError       longer than the limit
-        ├── MediaTypeError          a body of another type than JSON
         ├── ContextLengthError      the prompt does not fit the context
         ├── UnknownModelError       no such specialization
         ├── BusyError               the queue is full, or the device is starting or draining
         ├── ModelLoadError          llama.cpp refused a file
-        ├── ModelOutputError        the model produced NaN or infinity
-        └── ClientGoneError         the connection was closed before the answer was complete
+        └── ModelOutputError        the model produced NaN or infinity
 
 `loragen.contract.errors.ContractError` passes through the update code untranslated: it already says expected and
-actual, and carries a code and a hint. Names, codes and statuses are part of the interface; messages are not.
+actual, and carries a code and a hint. Names and codes are part of the interface; messages are not. The status of
+each over HTTP is in `serving.status`; what the front of the service refuses by itself is in `loragen.web.errors`.
 """
 
+from loragen.web.errors import ServiceError
 
-class EdgeError(Exception):
-    """Base of every error this package raises on purpose.
 
-    Args:
-        message: What happened, with expected and actual.
-        hint: What an operator or client can do about it; empty when there is nothing to say.
-        code: Overrides the class's code where one class covers several conditions.
-    """
+class EdgeError(ServiceError):
+    """Base of every error this package raises on purpose."""
 
-    code: str = "edge_error"
-
-    def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-        if code is not None:
-            self.code = code
+    code = "edge_error"
 
 
 class ConfigurationError(EdgeError):
@@ -176,18 +164,6 @@ class InvalidRequestError(ServingError):
     code = "invalid_request"
 
 
-class BodyTooLargeError(ServingError):
-    """The request body is longer than the limit."""
-
-    code = "body_too_large"
-
-
-class MediaTypeError(ServingError):
-    """The request body is of another type than the one that is read."""
-
-    code = "unsupported_media_type"
-
-
 class ContextLengthError(ServingError):
     """The prompt does not leave room for a single token in the context."""
 
@@ -224,50 +200,6 @@ class ModelOutputError(ServingError):
     """The model produced logits that are not finite, or decoding failed."""
 
     code = "model_output_invalid"
-
-
-class ClientGoneError(ServingError):
-    """The client closed the connection; nobody reads the answer, and the status is only for the record."""
-
-    code = "client_gone"
-
-
-HTTP_STATUS: dict[type[EdgeError], int] = {
-    EdgeError: 500,
-    ConfigurationError: 500,
-    StateError: 500,
-    UpdateError: 502,
-    CloudUnreachableError: 504,
-    CloudStatusError: 502,
-    DownloadError: 502,
-    TooLongError: 502,
-    IntegrityError: 502,
-    CanaryError: 500,
-    CanaryUnfinishedError: 500,
-    MergeError: 500,
-    BaseGgufError: 500,
-    BaseGgufUnreadableError: 500,
-    ConversionError: 500,
-    RetainedDeltaError: 500,
-    OutputError: 500,
-    MergeCancelledError: 503,
-    ServingError: 500,
-    InvalidRequestError: 400,
-    BodyTooLargeError: 413,
-    MediaTypeError: 415,
-    ContextLengthError: 400,
-    UnknownModelError: 404,
-    BusyError: 503,
-    ModelLoadError: 503,
-    ModelOutputError: 500,
-    ClientGoneError: 499,
-}
-"""Total over the tree above (tested); the edge speaks no gRPC of its own, so there is no second column."""
-
-
-def http_status(error: EdgeError) -> int:
-    """The status that `error` answers with."""
-    return HTTP_STATUS[type(error)]
 
 
 MAX_MESSAGE_CHARS = 1_000

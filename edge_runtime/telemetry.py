@@ -1,8 +1,8 @@
-"""What the device tells about itself: metrics, and one log record for each request and each update attempt.
+"""Metrics of the device, and the records of requests and of attempts to update.
 
 Rules: records carry sizes, times, ids and outcomes, never a prompt, an answer, a key or a weight; metric labels come
-from closed sets, so that clients cannot grow them. The core fills in records; nothing outside this module knows which
-library counts or writes.
+from closed sets, so that clients cannot grow them. The core fills in records and knows no Prometheus. The record of a
+request is logged by `loragen.web.scope`.
 """
 
 import logging
@@ -12,29 +12,26 @@ from dataclasses import asdict, dataclass
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from loragen.web.scope import RequestRecord
+
+_log = structlog.get_logger(__name__)
+
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SPEED_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _MERGE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-@dataclass(slots=True)
-class RequestRecord:
-    """One HTTP request, filled in on its way.
+@dataclass(slots=True, kw_only=True)
+class CompletionRecord(RequestRecord):
+    """One HTTP request to the device; what is None was not reached, or is no completion.
 
     Attributes:
-        route: Path template, not the path that the client sent.
         model: Specialization that was asked for, when it exists.
         fingerprint: Revision that answered.
         first_token_seconds: From arrival to the first piece of text.
         decode_seconds: From the first piece of text to the last.
-        error: Error code, when it failed.
     """
 
-    request_id: str
-    method: str
-    route: str = "unknown"
-    status: int = 0
-    duration_seconds: float = 0.0
     model: str | None = None
     fingerprint: str | None = None
     streamed: bool | None = None
@@ -44,7 +41,6 @@ class RequestRecord:
     finish_reason: str | None = None
     first_token_seconds: float | None = None
     decode_seconds: float | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,6 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._log = structlog.get_logger(__name__)
         self._requests = self._counter("requests_total", "HTTP requests.", "route", "status")
         self._tokens = self._counter("tokens_total", "Tokens, by kind: prompt, cached, completion.", "kind")
         self._first_token = self._histogram("time_to_first_token_seconds", "Arrival to first text.", _LATENCY_BUCKETS)
@@ -88,8 +83,8 @@ class Telemetry:
         """Expose a value that is read when metrics are asked for."""
         Gauge(f"loragen_edge_{name}", text, registry=self.registry).set_function(read)
 
-    def request_finished(self, record: RequestRecord) -> None:
-        """Count and log a request."""
+    def request_finished(self, record: CompletionRecord) -> None:
+        """Count a request."""
         self._requests.labels(record.route, str(record.status)).inc()
         state = (record.fingerprint or "none").split("-", 1)[0]
         for kind, count in (
@@ -104,8 +99,6 @@ class Telemetry:
         # One token has no speed: there is nothing after the first.
         if record.decode_seconds and record.completion_tokens and record.completion_tokens > 1:
             self._speed.labels(state).observe((record.completion_tokens - 1) / record.decode_seconds)
-        level = logging.DEBUG if record.route.startswith(("/health", "/metrics")) else logging.INFO
-        self._log.log(level, "request", **{k: v for k, v in asdict(record).items() if v is not None})
 
     def update_finished(self, record: UpdateRecord) -> None:
         """Count and log an update attempt."""
@@ -115,7 +108,7 @@ class Telemetry:
         level = logging.INFO if record.outcome in ("ok", "unchanged") else logging.WARNING
         if record.step == "poll" and record.outcome == "unchanged":
             level = logging.DEBUG
-        self._log.log(level, "update", **{k: v for k, v in asdict(record).items() if v is not None})
+        _log.log(level, "update", **{k: v for k, v in asdict(record).items() if v is not None})
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""

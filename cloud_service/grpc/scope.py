@@ -17,9 +17,9 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError
 from cloud_service.grpc.status import grpc_status
-from cloud_service.http.scope import new_request_id
 from cloud_service.telemetry import Metrics
 from loragen.web.logs import describe_crash
+from loragen.web.scope import RequestRecord, log_request, new_request_id
 
 _log = structlog.get_logger(__name__)
 
@@ -66,10 +66,11 @@ class GrpcScope(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _call(self, method: str, proposed_id: str | bytes | None, context: Any) -> AsyncIterator[None]:
         request_id = new_request_id(proposed_id if isinstance(proposed_id, str) else None)
+        record = RequestRecord(request_id=request_id, protocol="grpc", route=method)
         started = time.perf_counter()
         clear_contextvars()
         bind_contextvars(request_id=request_id)
-        status, code = grpc.StatusCode.OK, ""
+        status = grpc.StatusCode.OK
         try:
             yield
         except asyncio.CancelledError:
@@ -77,20 +78,13 @@ class GrpcScope(grpc.aio.ServerInterceptor):
             raise
         except Exception as e:
             error = e if isinstance(e, CloudError) else _unexpected(e)
-            status, code = grpc_status(error), error.code
+            status, record.code = grpc_status(error), error.code
             await context.abort(status, str(error), _trailers(error, request_id))
         finally:
-            seconds = time.perf_counter() - started
-            self._metrics.request_done("grpc", method, code or status.name, seconds)
-            failed = status in (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS)
-            (_log.error if failed else _log.info)(
-                "request",
-                protocol="grpc",
-                method=method,
-                status=status.name,
-                milliseconds=round(seconds * 1000, 2),
-                **({"code": code} if code else {}),
-            )
+            record.status = status.name
+            record.duration_seconds = round(time.perf_counter() - started, 6)
+            self._metrics.request_finished(record)
+            log_request(record, failed=status in (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS))
             clear_contextvars()
 
 

@@ -16,13 +16,13 @@ from cloud_service import limits
 from cloud_service.channels import ChannelService
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generation import ProbeScores
-from cloud_service.http.translation import from_validation
 from cloud_service.probing import ProbeComparison
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
 from loragen.contract.limits import MAX_SPECIALIZATIONS
 from loragen.contract.stubs import loragen_pb2 as messages
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
+from loragen.web.translation import describe_faults
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -78,7 +78,7 @@ def _validated(schema: type[_Body], fields: dict[str, Any]) -> _Body:
     try:
         return schema.model_validate(fields)
     except ValidationError as e:
-        raise from_validation(e.errors()) from e
+        raise InvalidRequestError(describe_faults(e.errors()), "all limits are at /docs of the HTTP service") from e
 
 
 def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:

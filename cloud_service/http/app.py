@@ -4,18 +4,20 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from cloud_service.channels import ChannelService
+from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.artifact_routes import artifact_routes
-from cloud_service.http.body_gate import BodyGate
 from cloud_service.http.channel_routes import channel_routes
 from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.operation_routes import operation_routes
-from cloud_service.http.scope import RequestScope
-from cloud_service.http.translation import install_translation
+from cloud_service.http.status import ERROR_ANSWERS
 from cloud_service.limits import MAX_BODY_BYTES
-from cloud_service.schemas import ErrorBody
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 from loragen.version import package_version
+from loragen.web.answers import ErrorBody
+from loragen.web.body_gate import BodyGate
+from loragen.web.scope import RequestRecord, RequestScope
+from loragen.web.translation import install_translation
 
 _DESCRIPTION = "Turns task descriptions into LoRA weights for small on-device language models."
 _ERROR = {"model": ErrorBody, "description": "Every error has this body."}
@@ -39,11 +41,13 @@ def create_app(
         responses={"default": _ERROR, 422: _ERROR},
         redoc_url=None,
         middleware=[
-            Middleware(RequestScope, metrics=metrics),
+            Middleware(
+                RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord
+            ),
             Middleware(BodyGate, max_bytes=MAX_BODY_BYTES, timeout_seconds=body_timeout_seconds),
         ],
     )
-    install_translation(app)
+    install_translation(app, invalid=InvalidRequestError, malformed=MalformedBodyError)
     app.include_router(generation_routes(service), tags=["generation"])
     app.include_router(artifact_routes(service.artifacts, service.catalog), tags=["artifacts"])
     app.include_router(channel_routes(channels), tags=["channels"])

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from cloud_service.channels import ChannelService, PublishedChannel
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
-from cloud_service.http.translation import verify_json
 from cloud_service.schemas import DeviceList, DeviceReport, PublishSpecializationBody
 from loragen.contract.names import NAME_PATTERN
+from loragen.web.translation import verify_json
 
 _log = structlog.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from fastapi.responses import JSONResponse
 
 from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type
-from cloud_service.http.translation import verify_json
 from cloud_service.schemas import GenerateLoraAnswer, GenerateLoraBody
 from cloud_service.service import LoraService
+from loragen.web.translation import verify_json
 
 _JSON = "application/json"
 

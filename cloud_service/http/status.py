@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from cloud_service import errors
 from cloud_service.errors import CloudError
+from loragen.web.answers import ErrorAnswers
 
 HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     CloudError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -15,12 +16,8 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     errors.PromptTooLongError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.LowConfidenceError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.MalformedBodyError: HTTPStatus.BAD_REQUEST,
-    errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    errors.BodyTimeoutError: HTTPStatus.REQUEST_TIMEOUT,
-    errors.MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     errors.RangeError: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-    errors.MethodError: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.ArtifactGoneError: HTTPStatus.GONE,
     errors.ConflictError: HTTPStatus.CONFLICT,
@@ -35,7 +32,4 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
 }
 """Total over the tree of errors (tested). 429 stays free for limits of one client: a full queue is nobody's fault."""
 
-
-def http_status(error: CloudError) -> HTTPStatus:
-    """The status of an error."""
-    return HTTP_STATUS[type(error)]
+ERROR_ANSWERS = ErrorAnswers(HTTP_STATUS, CloudError("internal error", "report the request id to the operator"))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from edge_runtime.serving.view import ServedModel
+from loragen.web.answers import ErrorDetail
 
 Json = Mapping[str, Any]
 
@@ -94,7 +95,10 @@ class AnswerFormat:
 
 
 def sse(body: Json) -> str:
-    """One server-sent event."""
+    """One server-sent event.
+
+    An event of ours is one line of JSON in a stream that never pauses for long: sse-starlette would add nothing.
+    """
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
@@ -103,24 +107,13 @@ def model_entry(model: ServedModel) -> Json:
     return {"object": "model", "owned_by": "loragen", **asdict(model)}
 
 
-class ErrorDetails(BaseModel):
+class TypedErrorDetail(ErrorDetail):
     """What went wrong and what to do about it; `type` is there for OpenAI's clients."""
 
-    code: str
-    message: str
-    hint: str
-    request_id: str
     type: str
 
 
 class ErrorAnswer(BaseModel):
     """The body of every error."""
 
-    error: ErrorDetails
-
-
-def error_body(code: str, message: str, hint: str, request_id: str, status: int) -> Json:
-    """An `ErrorAnswer` as JSON."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    details = ErrorDetails(code=code, message=message, hint=hint, request_id=request_id, type=kind)
-    return ErrorAnswer(error=details).model_dump()
+    error: TypedErrorDetail

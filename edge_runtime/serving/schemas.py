@@ -8,12 +8,12 @@ further than its first fault: bodies are read on the event loop, where each faul
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt
 from edge_runtime.serving.engine import ChatMessage, Sampling
+from loragen.web.fields import Text, verify_few
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """A prompt of a million tokens, at four bytes each."""
@@ -79,15 +79,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _verify_unicode(text: str) -> str:
-    # JSON can spell half of a surrogate pair ("\\ud800"), which no encoder takes.
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("expected valid Unicode, found a lone surrogate") from error
-    return text
-
-
 def _verify_supported(body: BaseModel) -> None:
     for field, value in (body.model_extra or {}).items():
         # 0 equals False, but `"logprobs": 0` asks for one.
@@ -101,7 +92,6 @@ def _verify_supported(body: BaseModel) -> None:
             )
 
 
-Text = Annotated[str, AfterValidator(_verify_unicode)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
@@ -111,12 +101,7 @@ class _Object(BaseModel):
     def _without_nulls(cls, fields: Any) -> Any:
         if not isinstance(fields, dict):
             return fields
-        if len(fields) > MAX_FIELDS:
-            raise PydanticCustomError(
-                "too_many_fields",
-                "expected at most {limit} fields, found {found}",
-                {"limit": MAX_FIELDS, "found": len(fields)},
-            )
+        verify_few(fields, MAX_FIELDS)
         return {field: value for field, value in fields.items() if value is not None}
 
 

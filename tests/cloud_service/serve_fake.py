@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cloud_service.bootstrap import run
-from cloud_service.server import stop_on_signals
 from loragen.web.logs import configure_logging
+from loragen.web.server import stop_on_signals
 from tests.cloud_service.clouds import settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 

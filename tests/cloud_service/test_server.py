@@ -1,9 +1,7 @@
 """The process: both protocols on real ports, and a shutdown that loses nothing."""
 
 import asyncio
-import contextlib
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -16,12 +14,9 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
 
 from cloud_service.bootstrap import run
 from cloud_service.errors import ConfigurationError
-from cloud_service.server import _BoundedH11, _HttpServer, listen
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from tests.cloud_service.clouds import settings_for
@@ -91,95 +86,6 @@ async def test_shutdown_is_not_ready_first_then_finishes_what_is_in_flight(
         assert (await late).status_code == 200
         assert await watching is grpc.aio.EOF
         await process.task
-
-
-async def test_small_answers_are_sent_at_once() -> None:
-    """Without TCP_NODELAY every answer of two packets waits some 40 ms for the client's delayed acknowledgement."""
-    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    def on_connection(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-        writer.close()
-
-    with listen("127.0.0.1", 0) as listener:
-        server = await asyncio.start_server(on_connection, sock=listener)
-        _, writer = await asyncio.open_connection(*listener.getsockname())
-        assert await accepted
-        writer.close()
-        server.close()
-        await server.wait_closed()
-
-
-@asynccontextmanager
-async def bounded(app: Callable[..., Any]) -> AsyncIterator[int]:
-    """An application behind the connections of the service; its port."""
-    with listen("127.0.0.1", 0) as listener:
-        server = _HttpServer(uvicorn.Config(app, http=_BoundedH11, log_config=None, lifespan="off"))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            await serving
-
-
-async def test_client_that_completes_no_head_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At first, amid a head, and after an answer while it sends on a body that nobody wants."""
-    monkeypatch.setattr("cloud_service.server._HEAD_SECONDS", 0.3)
-    post = b"POST / HTTP/1.1\r\nHost: cloud\r\nContent-Length: 100000\r\n\r\n"
-    async with bounded(_answer) as port:
-        for sent, answers in ((b"", False), (b"GET / HTTP/1.1\r\nHost:", False), (post, True)):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(sent)
-            async with asyncio.timeout(5):
-                if answers:
-                    await reader.readuntil(b"\r\n\r\n")
-                while not reader.at_eof():
-                    writer.write(b"x" if sent else b"")
-                    await asyncio.sleep(0.05)
-            writer.close()
-
-
-async def test_long_answers_and_slow_downloads_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloud_service.server._HEAD_SECONDS", 0.2)
-    size = 16_000_000  # more than the system's buffers take
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(0.5)
-        await _answer(scope, receive, send, bytes(size))
-
-    async with bounded(slow) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):
-            writer.write(b"GET / HTTP/1.1\r\nHost: cloud\r\n\r\n")
-        for _ in range(2):
-            await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(0.5)
-            assert await reader.readexactly(size) == bytes(size)
-        writer.close()
-
-
-async def test_connections_leave_half_of_the_descriptors_to_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (6, 6))
-    async with bounded(_answer) as port:
-        writers = []
-        for _ in range(3):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET / HTTP/1.1\r\nHost: cloud\r\n\r\n")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            writers.append(writer)
-        refused, writer = await asyncio.open_connection("127.0.0.1", port)
-        with contextlib.suppress(ConnectionResetError):
-            async with asyncio.timeout(5):
-                assert await refused.read() == b""
-        for each in (*writers, writer):
-            each.close()
-
-
-async def _answer(scope: Scope, receive: Receive, send: Send, body: bytes = b"") -> None:
-    length = str(len(body)).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def test_port_in_use_stops_the_start_with_its_name(tmp_path: Path, generator: FakeGenerator) -> None:

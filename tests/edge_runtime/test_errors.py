@@ -1,30 +1,16 @@
-"""The error tree and its status table."""
+"""The error tree."""
 
 import re
 
 import pytest
 
 import edge_runtime.errors
-from edge_runtime.errors import (
-    HTTP_STATUS,
-    MAX_MESSAGE_CHARS,
-    BusyError,
-    CloudStatusError,
-    EdgeError,
-    UpdateError,
-    describe,
-    http_status,
-)
+from edge_runtime.errors import MAX_MESSAGE_CHARS, BusyError, CloudStatusError, EdgeError, UpdateError, describe
 
 
 def tree(root: type[EdgeError]) -> set[type[EdgeError]]:
     """A class and everything below it."""
     return {root}.union(*(tree(child) for child in root.__subclasses__()))
-
-
-def test_status_table_is_total_and_has_nothing_else() -> None:
-    """Every error of the package has exactly one HTTP status."""
-    assert set(HTTP_STATUS) == tree(EdgeError)
 
 
 def test_every_class_stands_in_the_drawn_tree() -> None:
@@ -41,7 +27,6 @@ def test_codes_are_words_and_unique() -> None:
 def test_error_carries_message_hint_and_code() -> None:
     error = BusyError("all busy", "wait", retry_after_seconds=3, code="starting")
     assert (str(error), error.hint, error.code, error.retry_after_seconds) == ("all busy", "wait", "starting", 3)
-    assert http_status(error) == 503
     assert BusyError("x").code == "overloaded"
     assert CloudStatusError("x", status=503, retry_after_seconds=4.0).retry_after_seconds == 4.0
 

@@ -121,7 +121,7 @@ async def test_log_record_has_ids_and_times_and_no_content(http: httpx2.AsyncCli
         await http.post("/generate-lora", json={"description": "CRASH secret"})
     record = next(record for record in records if record["event"] == "request")
     assert record["status"] == 200
-    assert record["milliseconds"] > 0
+    assert record["duration_seconds"] > 0
     text = repr(records)
     for secret in ("Sort each mail", "parcel", "find_order", "one word", "secret", "delivery"):
         assert secret not in text

@@ -1,7 +1,7 @@
 """Every error has a status over HTTP."""
 
 from cloud_service.errors import CloudError, PromptTooLongError
-from cloud_service.http.status import HTTP_STATUS, http_status
+from cloud_service.http.status import ERROR_ANSWERS, HTTP_STATUS
 from tests.cloud_service.error_tree import tree
 
 
@@ -10,4 +10,4 @@ def test_table_is_total_and_has_nothing_else() -> None:
 
 
 def test_status_of_an_error_is_that_of_its_class() -> None:
-    assert http_status(PromptTooLongError(2, 1)) == 422
+    assert ERROR_ANSWERS.status(PromptTooLongError(2, 1)) == 422

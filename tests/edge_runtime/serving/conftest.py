@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from edge_runtime.serving.api import create_app
+from edge_runtime.serving.app import create_app
 from edge_runtime.serving.slots import Revision, SlotTable
 from loragen.contract.names import BASE_NAME
 from tests.edge_runtime.fakes import FakeLoader

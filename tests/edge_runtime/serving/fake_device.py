@@ -1,7 +1,7 @@
 """Helper: what the HTTP interface sees of a device, without one."""
 
 from edge_runtime.serving.view import ServedModel, StatusReport
-from edge_runtime.telemetry import RequestRecord, Telemetry
+from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.contract.names import BASE_NAME
 
 BUNDLE = "ab" * 32
@@ -44,8 +44,8 @@ class RecordingTelemetry(Telemetry):
 
     def __init__(self) -> None:
         super().__init__()
-        self.records: list[RequestRecord] = []
+        self.records: list[CompletionRecord] = []
 
-    def request_finished(self, record: RequestRecord) -> None:
+    def request_finished(self, record: CompletionRecord) -> None:
         super().request_finished(record)
         self.records.append(record)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import uvicorn
 
-from edge_runtime.serving.api import create_app
+from edge_runtime.serving.app import create_app
 from edge_runtime.serving.slots import Revision, SlotTable
 from loragen.contract.names import BASE_NAME
 from tests.edge_runtime.fakes import FakeLoader, eventually
@@ -45,7 +45,7 @@ async def test_client_that_hangs_up_ends_its_generation(tmp_path: Path) -> None:
             await eventually(lambda: slot.worker.queue_depth == 1)
             request.cancel()
             await eventually(lambda: slot.leases == 0)
-            assert (telemetry.records[-1].status, telemetry.records[-1].error) == (499, "client_gone")
+            assert (telemetry.records[-1].status, telemetry.records[-1].code) == (499, "client_gone")
             hold.set()
             await eventually(lambda: slot.worker.queue_depth == 0)
         async with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as answer:

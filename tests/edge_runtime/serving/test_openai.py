@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from edge_runtime.serving.openai import STREAM_END, AnswerFormat, Usage, model_entry, sse
+from edge_runtime.serving.openai import STREAM_END, AnswerFormat, ErrorAnswer, Usage, model_entry, sse
+from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import ServedModel
+from loragen.web.errors import MediaTypeError
 
 USAGE = Usage(prompt_tokens=5, completion_tokens=3, cached_tokens=2)
 
@@ -63,3 +65,9 @@ def test_event_is_one_line_whatever_it_holds() -> None:
 def test_model_entry_is_one_of_openai_with_what_the_device_adds() -> None:
     entry = model_entry(ServedModel("router", "merged", "1" * 64))
     assert (entry["object"], entry["owned_by"], entry["id"], entry["state"]) == ("model", "loragen", "router", "merged")
+
+
+def test_error_body_is_what_the_schema_says() -> None:
+    body = ERROR_ANSWERS.body(MediaTypeError("expected JSON", "send JSON"), "abc")
+    assert ErrorAnswer.model_validate(body).model_dump() == body
+    assert body["error"]["type"] == "invalid_request_error"

@@ -1,4 +1,4 @@
-"""The device's HTTP interface: OpenAI-compatible completions, models, health, metrics, status.
+"""Routes that answer with the models: OpenAI-compatible completions, whole or streamed.
 
 Rules: the event loop never waits for a model; an error before the first token is a status and a body, after it an event
 in the stream; the slot that a request started on stays open until its last byte is sent; a client that hangs up ends
@@ -8,45 +8,35 @@ its generation. Which slots exist is not decided here.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import asdict
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from fastapi import FastAPI, Path, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from edge_runtime.errors import (
-    BusyError,
-    ClientGoneError,
-    EdgeError,
-    InvalidRequestError,
-    ServingError,
-    UnknownModelError,
-)
+from edge_runtime.errors import BusyError, ServingError, UnknownModelError
 from edge_runtime.serving.completion import Event, Finished, Started, TextPiece
-from edge_runtime.serving.middleware import RefusedBody, RequestScope, error_response, record_of
-from edge_runtime.serving.openai import AnswerFormat, ErrorAnswer, Usage, error_body, model_entry, sse
-from edge_runtime.serving.schemas import MAX_BODY_BYTES, ChatCompletionBody, CompletionBody
+from edge_runtime.serving.openai import AnswerFormat, Usage, sse
+from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import SlotTable
+from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.serving.worker import Job
-from edge_runtime.telemetry import RequestRecord, Telemetry
+from edge_runtime.telemetry import CompletionRecord
+from loragen.web.errors import ClientGoneError
+from loragen.web.scope import record_of
+from loragen.web.translation import verify_json
 
 _T = TypeVar("_T")
-
-_HTTP_ERROR_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed"}
-"""Errors that the framework raises by itself."""
 
 
 class _Answer:
     """One completion on its way: the job, the lease of its slot, and the format of what the client gets."""
 
     def __init__(
-        self, job: Job, lease: AsyncExitStack, form: AnswerFormat, record: RequestRecord, arrived: float
+        self, job: Job, lease: AsyncExitStack, form: AnswerFormat, record: CompletionRecord, arrived: float
     ) -> None:
         self._job = job
         self._lease = lease
@@ -91,8 +81,8 @@ class _Answer:
                 elif isinstance(event, Finished):
                     yield self._form.closing(event.reason, self._usage() if include_usage else None)
         except ServingError as error:
-            self._record.error = error.code
-            yield sse(error_body(error.code, str(error), error.hint, self._record.request_id, 500))
+            self._record.code = error.code
+            yield sse(ERROR_ANSWERS.body(error, self._record.request_id))
 
     async def close(self) -> None:
         """Cancel what still runs, and give the slot back."""
@@ -159,7 +149,7 @@ class _Completions:
         self, request: Request, body: CompletionBody | ChatCompletionBody, kind: Literal["text", "chat"]
     ) -> _Answer:
         arrived = time.monotonic()
-        record = record_of(request.scope)
+        record: CompletionRecord = record_of(request.scope)
         wanted = body.to_request()
         name = self._device.slot_name(body.model)
         lease = AsyncExitStack()
@@ -190,107 +180,22 @@ class _Completions:
         return unknown
 
 
-def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> FastAPI:
-    """The HTTP interface of one device."""
-    app = FastAPI(
-        title="LoRA-Gen edge runtime",
-        description="OpenAI-compatible; `model` names a specialization, or `base`.",
-        redoc_url=None,
-        responses={"default": {"model": ErrorAnswer, "description": "Every error has this body."}},
-    )
-    app.add_middleware(RequestScope, finished=telemetry.request_finished, max_body_bytes=MAX_BODY_BYTES)
+def completion_routes(slots: SlotTable, device: DeviceView) -> APIRouter:
+    """`/v1/completions` and `/v1/chat/completions`."""
+    router = APIRouter(prefix="/v1", tags=["inference"], dependencies=[Depends(verify_json)])
     completions = _Completions(slots, device)
 
-    @app.post("/v1/completions", tags=["inference"])
+    @router.post("/completions")
     async def complete(request: Request, body: CompletionBody) -> Response:
         """OpenAI's completions: one prompt, as text or as tokens; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "text")
 
-    @app.post("/v1/chat/completions", tags=["inference"])
+    @router.post("/chat/completions")
     async def chat(request: Request, body: ChatCompletionBody) -> Response:
         """OpenAI's chat completions, through the model's chat template; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "chat")
 
-    @app.get("/v1/models", tags=["inference"])
-    async def models() -> Response:
-        """What the device serves, and what it is about to: `state` tells how the LoRA is applied, `message` why not."""
-        return JSONResponse({"object": "list", "data": [model_entry(model) for model in device.models()]})
-
-    @app.get("/v1/models/{model:path}", tags=["inference"])
-    async def model(model: Annotated[str, Path(max_length=256)]) -> Response:
-        """One of `/v1/models`, by its id."""
-        for entry in device.models():
-            if entry.id == model or device.slot_name(model) == device.slot_name(entry.id):
-                return JSONResponse(model_entry(entry))
-        raise UnknownModelError(f"no model {model[:80]!r} on this device", "GET /v1/models lists them")
-
-    @app.get("/status", tags=["operation"])
-    async def status() -> Response:
-        """What the device follows, what it serves and what keeps it from more."""
-        return JSONResponse(asdict(device.report()))
-
-    @app.get("/health/live", tags=["operation"])
-    async def live() -> Response:
-        return JSONResponse({"status": "live"})
-
-    @app.get("/health/ready", tags=["operation"])
-    async def ready() -> Response:
-        reason = device.not_ready_reason()
-        if reason is None:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready", "reason": reason}, 503)
-
-    @app.get("/metrics", tags=["operation"])
-    async def metrics() -> Response:
-        return Response(telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @app.exception_handler(EdgeError)
-    async def on_edge_error(request: Request, error: EdgeError) -> Response:
-        return error_response(error, record_of(request.scope))
-
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid_body(request: Request, error: RequestValidationError) -> Response:
-        return error_response(_refused(error.errors()), record_of(request.scope))
-
-    @app.exception_handler(HTTPException)
-    async def on_http_exception(request: Request, error: HTTPException) -> Response:
-        record = record_of(request.scope)
-        if isinstance(error, RefusedBody):
-            return error_response(error.reason, record)
-        if isinstance(error.__cause__, ValueError | RecursionError):
-            return error_response(_unreadable(error.__cause__), record)
-        record.error = _HTTP_ERROR_CODES.get(error.status_code, "http_error")
-        body = error_body(
-            record.error, str(error.detail), "/openapi.json has the paths", record.request_id, error.status_code
-        )
-        return JSONResponse(body, error.status_code, error.headers)
-
-    return app
-
-
-def _refused(faults: Sequence[Any]) -> InvalidRequestError:
-    """One error for a body that does not fit the schema."""
-    if faults[0]["type"] == "json_invalid":
-        at, why = faults[0]["loc"][-1], faults[0].get("ctx", {}).get("error", "")
-        return InvalidRequestError(f"expected JSON, found a fault at character {at}: {why}", "send one JSON object")
-    # A field of several forms has a fault for each; the one that got past the type tells what is wrong.
-    field = faults[0]["loc"][:2]
-    of_field = [fault for fault in faults if fault["loc"][:2] == field]
-    told = next((fault for fault in of_field if not fault["type"].endswith("_type")), faults[0])
-    where = ".".join(str(part) for part in told["loc"] if part != "body")
-    message = f"{where}: {told['msg']}" if where else str(told["msg"])
-    return InvalidRequestError(message, "/openapi.json has the schema of the body")
-
-
-def _unreadable(cause: BaseException) -> InvalidRequestError:
-    """The error for a body that could not even be parsed; the framework only says that there was one."""
-    if isinstance(cause, UnicodeDecodeError):
-        return InvalidRequestError(
-            f"expected UTF-8, found {cause.reason} at byte {cause.start}", "encode the body as UTF-8"
-        )
-    if isinstance(cause, RecursionError):
-        return InvalidRequestError("expected JSON of reasonable depth, found deeper nesting")
-    return InvalidRequestError("expected JSON with numbers of reasonable length, found a longer one")
+    return router
 
 
 async def _unless_hung_up(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

@@ -1,7 +1,5 @@
 """What the HTTP interface tells of itself: models, status, records, metrics, schema."""
 
-import logging
-
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,7 +50,6 @@ async def test_status_is_the_report(client: httpx2.AsyncClient) -> None:
 async def test_one_record_for_each_request_and_no_prompt_in_it(
     client: httpx2.AsyncClient, telemetry: RecordingTelemetry, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    logging.getLogger("edge_runtime").setLevel(logging.DEBUG)
     secret = "swordfish"
     for stream in (False, True):
         await client.post(
@@ -68,7 +65,7 @@ async def test_one_record_for_each_request_and_no_prompt_in_it(
         assert (record.prompt_tokens, record.completion_tokens, record.finish_reason) == (15, 3, "stop")
         assert record.first_token_seconds is not None
         assert record.duration_seconds > 0
-    assert (refused.status, refused.error, refused.model) == (404, "model_not_found", None)
+    assert (refused.status, refused.code, refused.model) == (404, "model_not_found", None)
     captured = capfd.readouterr()
     assert "router" in captured.out + captured.err
     assert secret not in captured.out + captured.err

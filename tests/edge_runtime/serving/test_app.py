@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from edge_runtime.serving.api import create_app
+from edge_runtime.serving.app import create_app
 from edge_runtime.serving.schemas import MAX_BODY_BYTES
 from edge_runtime.serving.slots import SlotTable
 from tests.edge_runtime.fakes import FakeLoader, eventually
@@ -26,7 +26,7 @@ from tests.edge_runtime.serving.wire import chat, events
         (b'{"model": "base", "prompt": ["\\ud800"]}', "lone surrogate"),
         (b'{"model": "base", "prompt": ["a", "b"]}', "at most 1 item"),
         (b'{"model": "base", "prompt": []}', "at least 1 item"),
-        (b"{" + b", ".join(b'"%d": 0' % field for field in range(200)) + b"}", "at most 128 fields, found 200"),
+        (b"{" + b", ".join(b'"%d": 0' % field for field in range(200)) + b"}", "at most 128 items, found 200"),
     ],
 )
 async def test_body_that_cannot_be_read_is_told_what_is_wrong(
@@ -166,7 +166,7 @@ async def test_model_failure_inside_a_stream_is_its_last_event(
     answer = await client.post("/v1/chat/completions", json=chat(stream=True))
     *_, last = events(answer.text)
     assert last["error"]["code"] == "model_output_invalid"
-    assert telemetry.records[-1].error == "model_output_invalid"
+    assert telemetry.records[-1].code == "model_output_invalid"
     assert (await client.post("/v1/completions", json={"model": "base", "prompt": "hi"})).status_code == 200
 
 

@@ -9,7 +9,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud_service.errors import BodyTimeoutError, BodyTooLargeError, MalformedBodyError
+from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError
 
 
 class BodyGate:
@@ -18,10 +18,10 @@ class BodyGate:
     Args:
         app: What comes behind the gate.
         max_bytes: Longest body.
-        timeout_seconds: Longest time for a body to arrive.
+        timeout_seconds: Longest time for a body to arrive; None leaves that to the connection (`server`).
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_seconds: float | None) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._timeout = timeout_seconds
@@ -54,7 +54,7 @@ class BodyGate:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise MalformedBodyError("the client left before its body was complete")
+                raise ClientGoneError("the client left before its body was complete")
             body += message.get("body", b"")
             if len(body) > self._max_bytes:
                 raise self._too_large(f"{len(body)} so far")

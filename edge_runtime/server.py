@@ -1,0 +1,65 @@
+"""Runs a device: its HTTP interface and its daemon, from the first probe to the last request.
+
+Order at the start: HTTP first, so that probes are answered while models load; then what served before the restart; then
+the first poll. At the end: not ready; requests in flight finish, or are cut off after `shutdown_timeout_seconds`; then
+the models are closed.
+"""
+
+import asyncio
+
+import structlog
+from fastapi import FastAPI
+
+from edge_runtime.config import EdgeSettings
+from edge_runtime.daemon import Daemon
+from edge_runtime.device import Device
+from edge_runtime.errors import ConfigurationError
+from loragen.version import package_version
+from loragen.web.server import HttpServer, listen, stop_on_signals
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(settings: EdgeSettings, app: FastAPI, device: Device, daemon: Daemon) -> None:
+    """Run a device that is put together until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+        EdgeError: Not even the base model can serve.
+    """
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            "set LORAGEN_EDGE_PORT to a free port",
+        ) from error
+    http = HttpServer(app, listener, settings.shutdown_timeout_seconds)
+    _log.info(
+        "serving",
+        host=settings.host,
+        http_port=http.port,
+        version=package_version(),
+        device_id=device.device_id,
+        channel=settings.channel,
+        # Without what may stand before the host: a name and a password.
+        cloud=settings.cloud_url.host if settings.cloud_url else None,
+        base_gguf=settings.base_model.name,
+        quantization=settings.quantization,
+    )
+    with stop_on_signals() as stop:
+        serving = asyncio.create_task(http.run())
+        following = asyncio.create_task(daemon.run())
+        stopping = asyncio.create_task(stop.wait())
+        # A device that no longer serves, or no longer follows its channel, ends: half of it would look alive.
+        await asyncio.wait({serving, following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        _log.info("draining", timeout_seconds=settings.shutdown_timeout_seconds)
+        device.stopping = True
+        daemon.stop()
+        http.stop()
+        results = await asyncio.gather(serving, following, return_exceptions=True)
+    _log.info("stopped")
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,43 @@
+"""The HTTP application of one device, made by a factory: nothing here exists at import time."""
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.completion_routes import completion_routes
+from edge_runtime.serving.device_routes import device_routes
+from edge_runtime.serving.openai import ErrorAnswer
+from edge_runtime.serving.schemas import MAX_BODY_BYTES
+from edge_runtime.serving.slots import SlotTable
+from edge_runtime.serving.status import ERROR_ANSWERS
+from edge_runtime.serving.view import DeviceView
+from edge_runtime.telemetry import CompletionRecord, Telemetry
+from loragen.version import package_version
+from loragen.web.body_gate import BodyGate
+from loragen.web.scope import RequestScope
+from loragen.web.translation import install_translation
+
+
+def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> FastAPI:
+    """All routes of one device."""
+    app = FastAPI(
+        title="LoRA-Gen edge runtime",
+        description="OpenAI-compatible; `model` names a specialization, or `base`.",
+        version=package_version(),
+        redoc_url=None,
+        responses={"default": {"model": ErrorAnswer, "description": "Every error has this body."}},
+        middleware=[
+            Middleware(
+                RequestScope,
+                answers=ERROR_ANSWERS,
+                finished=telemetry.request_finished,
+                make_record=CompletionRecord,
+            ),
+            Middleware(BodyGate, max_bytes=MAX_BODY_BYTES, timeout_seconds=None),
+        ],
+    )
+    # OpenAI's clients know one code for whatever is wrong with a request.
+    install_translation(app, invalid=InvalidRequestError, malformed=InvalidRequestError)
+    app.include_router(completion_routes(slots, device))
+    app.include_router(device_routes(device, telemetry))
+    return app

@@ -1,0 +1,52 @@
+"""Routes that tell about the device: its models, its state, whether it is alive and ready, its metrics."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import JSONResponse
+
+from edge_runtime.errors import UnknownModelError
+from edge_runtime.serving.openai import model_entry
+from edge_runtime.serving.view import DeviceView
+from edge_runtime.telemetry import Telemetry
+
+
+def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
+    """`/v1/models`, `/status`, `/health` and `/metrics`."""
+    router = APIRouter()
+
+    @router.get("/v1/models", tags=["inference"])
+    async def models() -> Response:
+        """What the device serves, and what it is about to: `state` tells how the LoRA is applied, `message` why not."""
+        return JSONResponse({"object": "list", "data": [model_entry(model) for model in device.models()]})
+
+    @router.get("/v1/models/{model:path}", tags=["inference"])
+    async def model(model: Annotated[str, Path(max_length=256)]) -> Response:
+        """One of `/v1/models`, by its id."""
+        for entry in device.models():
+            if entry.id == model or device.slot_name(model) == device.slot_name(entry.id):
+                return JSONResponse(model_entry(entry))
+        raise UnknownModelError(f"no model {model[:80]!r} on this device", "GET /v1/models lists them")
+
+    @router.get("/status", tags=["operation"])
+    async def status() -> Response:
+        """What the device follows, what it serves and what keeps it from more."""
+        return JSONResponse(asdict(device.report()))
+
+    @router.get("/health/live", tags=["operation"])
+    async def live() -> Response:
+        return JSONResponse({"status": "live"})
+
+    @router.get("/health/ready", tags=["operation"])
+    async def ready() -> Response:
+        reason = device.not_ready_reason()
+        if reason is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "reason": reason}, 503)
+
+    @router.get("/metrics", tags=["operation"])
+    async def metrics() -> Response:
+        return Response(telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router

@@ -1,0 +1,68 @@
+"""How a service answers with an error: a status, and `{"error": {"code", "message", "hint", "request_id"}}`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from loragen.web.errors import FrontError, ServiceError
+from loragen.web.logs import describe_crash
+
+_log = structlog.get_logger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, for machines and for people."""
+
+    code: str
+    message: str
+    hint: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswers:
+    """How one service answers with errors.
+
+    Attributes:
+        statuses: The HTTP status of each of the service's errors.
+        unexpected: What a client hears of an exception that is not in that table.
+        more_fields: What the body says besides, given the status.
+    """
+
+    statuses: Mapping[type[Any], int]
+    unexpected: ServiceError
+    more_fields: Callable[[int], Mapping[str, str]] = lambda status: {}
+
+    def known(self, error: Exception) -> ServiceError:
+        """The error itself when the service raised it on purpose; else it is logged, and the client hears little."""
+        if isinstance(error, ServiceError) and (isinstance(error, FrontError) or type(error) in self.statuses):
+            return error
+        _log.error("unexpected_error", crash=describe_crash(error))
+        return self.unexpected
+
+    def status(self, error: ServiceError) -> int:
+        """The HTTP status of a known error, and of the unexpected."""
+        if isinstance(error, FrontError):
+            return error.status
+        return self.statuses.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def body(self, error: ServiceError, request_id: str) -> dict[str, Any]:
+        """The body of a known error."""
+        fields = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
+        return {"error": {**fields, **self.more_fields(self.status(error))}}
+
+    def response(self, error: ServiceError, request_id: str) -> JSONResponse:
+        """The whole answer."""
+        headers = {"cache-control": "no-store", **error.headers}
+        return JSONResponse(self.body(error, request_id), self.status(error), headers)

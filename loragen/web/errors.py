@@ -1,0 +1,105 @@
+"""The base of what a service answers with as an error, and the errors that the front of a service raises itself.
+
+    ServiceError                base of each service's own tree
+    └── FrontError              a request that no route answered
+        ├── PathError           nothing has this path
+        ├── MethodError         the path exists and does not know the method
+        ├── MediaTypeError      a body of another type than JSON in UTF-8
+        ├── BodyTooLargeError   a body over the limit
+        ├── BodyTimeoutError    a body that did not arrive in time
+        └── ClientGoneError     the client closed its connection before it had an answer
+
+A front error carries its own status, which HTTP defines. The status of every other error stands in the table of its
+service (`answers`). Codes and statuses are part of the interface; messages are not.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """An error that a service raises on purpose.
+
+    Args:
+        message: What happened, with expected and actual. Never quotes a prompt.
+        hint: What the client or operator can do about it; empty when there is nothing to say.
+        code: Overrides the class's code where one class covers several conditions.
+
+    Attributes:
+        retry_after_seconds: When to ask again; None when asking again will not help.
+    """
+
+    code: str = "internal"
+    retry_after_seconds: float | None = None
+
+    def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What an answer over HTTP carries besides the body."""
+        return {} if self.retry_after_seconds is None else {"retry-after": str(int(self.retry_after_seconds))}
+
+
+class FrontError(ServiceError):
+    """The front of the service ended the request."""
+
+    status: ClassVar[int]
+
+
+class PathError(FrontError):
+    """Nothing has this path."""
+
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+
+
+class MethodError(FrontError):
+    """The path exists and does not know the method.
+
+    Attributes:
+        allowed: The methods it knows, as in the header `Allow`.
+    """
+
+    code = "method_not_allowed"
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"expected method {allowed}, found another", "the methods of each path are at /docs")
+        self.allowed = allowed
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"allow": self.allowed}
+
+
+class MediaTypeError(FrontError):
+    """The body has a content type that the service does not read."""
+
+    code = "unsupported_media_type"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class BodyTooLargeError(FrontError):
+    """The body is longer than the limit."""
+
+    code = "body_too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class BodyTimeoutError(FrontError):
+    """The body did not arrive in time."""
+
+    code = "body_timeout"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class ClientGoneError(FrontError):
+    """The client closed its connection. Nobody reads the answer, and the status, nginx's, is only for the record."""
+
+    code = "client_gone"
+    status = 499

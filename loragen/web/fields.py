@@ -1,0 +1,33 @@
+"""Checks of the fields of request bodies that pydantic does not make."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+
+def verify_unicode(text: str) -> str:
+    """The text itself, when it can be encoded. JSON can spell half of a surrogate pair, which no encoder takes.
+
+    Raises:
+        ValueError: It has such a half.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise ValueError("expected valid Unicode, found a lone surrogate") from e
+    return text
+
+
+def verify_few(fields: Any, most: int) -> Any:
+    """The fields themselves, when there are at most so many. Pydantic counts only after it has read them all.
+
+    Raises:
+        ValueError: There are more.
+    """
+    if isinstance(fields, dict) and len(fields) > most:
+        raise ValueError(f"expected at most {most} items, found {len(fields)}")
+    return fields
+
+
+Text = Annotated[str, AfterValidator(verify_unicode)]
+"""A text that can be encoded."""

@@ -1,0 +1,117 @@
+"""The outermost layer of HTTP: request ids, one canonical record for each request, and the body of every error.
+
+Every error of every layer below ends here, so that one place writes it. Plain ASGI, so that streams pass through
+untouched. What an error is called on the wire is decided by `answers`; metrics are hooks.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from loragen.web.answers import ErrorAnswers
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET = ("/health/", "/metrics")
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestRecord:
+    """One request, filled in on its way; services add fields of their own.
+
+    Attributes:
+        route: Template of the path, or the gRPC method: a closed set, so that it can label metrics.
+        path: What the client sent, cut; empty over gRPC.
+        status: What was answered; a word over gRPC, and when the connection broke before.
+        code: Code of the error that ended it.
+    """
+
+    request_id: str
+    protocol: Literal["http", "grpc"] = "http"
+    method: str = ""
+    route: str = "unmatched"
+    path: str = ""
+    status: int | str = "aborted"
+    code: str | None = None
+    duration_seconds: float = 0.0
+
+
+def record_of(scope: Scope) -> Any:
+    """The record of the request that `scope` belongs to, of the class that `RequestScope` was given."""
+    return scope["state"]["record"]
+
+
+def new_request_id(proposed: str | None) -> str:
+    """The client's request id when it is harmless, else a new one."""
+    return proposed if proposed and _REQUEST_ID.fullmatch(proposed) else uuid.uuid4().hex
+
+
+def log_request(record: RequestRecord, *, failed: bool) -> None:
+    """Write the canonical record of a request that is over."""
+    level = "debug" if record.route.startswith(_QUIET) else "error" if failed else "info"
+    fields = {name: value for name, value in asdict(record).items() if value not in (None, "")}
+    getattr(_log, level)("request", **fields)
+
+
+class RequestScope:
+    """ASGI middleware; the first that a request meets.
+
+    Args:
+        app: What answers.
+        answers: How errors are answered.
+        finished: Takes each request's record when it is over.
+        make_record: Class of the records.
+    """
+
+    def __init__(
+        self, app: ASGIApp, answers: ErrorAnswers, finished: Callable[[Any], None], make_record: type[RequestRecord]
+    ) -> None:
+        self._app = app
+        self._answers = answers
+        self._finished = finished
+        self._make_record = make_record
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_request_id(Headers(scope=scope).get("x-request-id"))
+        record = self._make_record(request_id=request_id, method=scope["method"], path=scope["path"][:200])
+        scope.setdefault("state", {})["record"] = record
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                record.status = status = int(message["status"])
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as e:
+            error = self._answers.known(e)
+            record.code = error.code
+            if status != 0:
+                # Half an answer is out: only breaking the connection tells the client. The server logs the traceback
+                # of what reaches it, so that must not be an exception whose message may quote the client.
+                raise RuntimeError(f"the answer to request {request_id} was cut off") from None
+            await self._answers.response(error, request_id)(scope, receive, send_with_id)
+        finally:
+            record.route = getattr(scope.get("route"), "path", record.route)
+            record.duration_seconds = round(time.perf_counter() - started, 6)
+            self._finished(record)
+            log_request(record, failed=status >= 500)
+            clear_contextvars()

@@ -1,0 +1,218 @@
+"""Connections on real sockets: bounded in number and in the time that a request may take to arrive."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from loragen.web import server
+from loragen.web.server import HttpServer, listen, stop_on_signals
+
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, shutdown_timeout_seconds: int = 1) -> AsyncIterator[int]:
+    """An application on a free loopback port."""
+    http = HttpServer(app, listen("127.0.0.1", 0), shutdown_timeout_seconds)
+    serving = asyncio.create_task(http.run())
+    try:
+        yield http.port
+    finally:
+        http.stop()
+        await serving
+
+
+async def answer(scope: Scope, receive: Receive, send: Send, body: bytes = b"") -> None:
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body, in two parts, each after 0.6 s; with nothing when the body does not come."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, more = body + message["body"], message["more_body"]
+    await asyncio.sleep(0.6)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body[:2], "more_body": True})
+    await asyncio.sleep(0.6)
+    await send({"type": "http.response.body", "body": body[2:]})
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        async with asyncio.timeout(10):
+            while part := await reader.read(1_000):
+                received += part
+    return received
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD[:20], HEAD + b"bo", HEAD + b"body" + HEAD + b"bo"])
+async def test_client_that_stops_in_the_middle_of_a_request_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """It has most likely vanished, and would keep its connection for ever; a request before it is answered."""
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.3)
+    async with served(echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        received = await read_to_the_end(reader)
+        assert received.endswith(b"\r\n\r\nbody" if b"body" in sent else b"")
+        writer.close()
+
+
+async def test_client_that_sends_on_a_body_that_nobody_wants_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its answer, and trickles the rest of its request."""
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.3)
+    async with served(answer) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(5):
+            while not reader.at_eof():
+                writer.write(b"x")
+                await asyncio.sleep(0.05)
+        writer.close()
+
+
+async def test_client_that_waits_for_its_answer_is_not_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the answer takes, whole or in parts, and again on the same connection."""
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.3)
+    async with served(echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(HEAD + b"body")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(4) == b"body"
+        writer.close()
+
+
+async def test_long_answers_and_slow_downloads_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for the next request runs out while the client still reads the answer to the last one."""
+    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.2)
+    size = 16_000_000  # more than the system's buffers take
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.5)
+        await answer(scope, receive, send, bytes(size))
+
+    async with served(slow) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(GET)
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.5)
+            assert await reader.readexactly(size) == bytes(size)
+        writer.close()
+
+
+@pytest.mark.parametrize("is_idle", [False, True])
+async def test_connections_leave_half_of_the_descriptors_to_the_service(
+    monkeypatch: pytest.MonkeyPatch, is_idle: bool
+) -> None:
+    """Idle connections are enough to use them all up; who is over the limit is hung up on, the others are answered."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (6, 6))
+    async with served(answer) as port:
+        within = []
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            if not is_idle:
+                writer.write(GET)
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            within.append((reader, writer))
+        refused, over = await asyncio.open_connection("127.0.0.1", port)
+        assert await read_to_the_end(refused) == b""
+        for reader, writer in within:
+            writer.write(GET)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+        over.close()
+
+
+@pytest.mark.parametrize(("descriptors", "expected"), [(1_024, 64), (6, 1), (1_048_576, 2_048), (-1, 2_048)])
+def test_connections_that_are_accepted_in_one_go_fit_into_the_other_half(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, expected: int
+) -> None:
+    assert resource.RLIM_INFINITY == -1
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (descriptors, descriptors))
+    assert server._backlog() == expected
+
+
+async def test_small_answers_are_sent_at_once() -> None:
+    """Without TCP_NODELAY every answer of two packets waits some 40 ms for the client's delayed acknowledgement."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def on_connection(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with listen("127.0.0.1", 0) as listener:
+        small = await asyncio.start_server(on_connection, sock=listener)
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await accepted
+        writer.close()
+        small.close()
+        await small.wait_closed()
+
+
+def test_address_that_is_taken_is_an_error() -> None:
+    with listen("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"):
+        listen(*taken.getsockname())
+
+
+async def test_stop_lets_requests_in_flight_finish() -> None:
+    async with served(echo, shutdown_timeout_seconds=30) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"body")
+        await asyncio.sleep(0.1)
+    assert (await read_to_the_end(reader)).endswith(b"\r\n\r\nbody")
+    writer.close()
+
+
+async def test_what_does_not_finish_in_time_is_cut_off() -> None:
+    reached = asyncio.Event()
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.set()
+        await asyncio.sleep(60)
+
+    async with asyncio.timeout(10), served(endless) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        await reached.wait()
+    assert b"200 OK" not in await read_to_the_end(reader)
+    writer.close()
+
+
+async def test_answer_names_no_server() -> None:
+    async with served(answer) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        assert b"server:" not in (await reader.readuntil(b"\r\n\r\n")).lower()
+        writer.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_sets_the_event_once(number: signal.Signals) -> None:
+    """A second one has its usual effect again: it ends the process."""
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await stop.wait()
+        assert signal.getsignal(number) is not None
+        assert not asyncio.get_running_loop().remove_signal_handler(number)
