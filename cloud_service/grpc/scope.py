@@ -1,7 +1,7 @@
-"""The outermost layer of gRPC: what `scope` is for HTTP, with the same ids, record, metrics and errors.
+"""The outermost layer of gRPC, as `loragen.web.scope` is for HTTP: the same ids, records, metrics and errors.
 
-An error becomes a status code whose message says what was expected and found; the trailing metadata carry the rest of
-what an HTTP error body holds.
+An error becomes a status code whose message says what was expected and found. The trailing metadata hold the other
+fields of an HTTP error body.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _OURS = "/loragen."
 
 
 class GrpcScope(grpc.aio.ServerInterceptor):
-    """Interceptor of this package's methods; health and reflection speak for themselves."""
+    """Interceptor of this package's methods; it leaves those of health and reflection alone."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -38,7 +38,7 @@ class GrpcScope(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(_OURS):
             return handler
         proposed = dict(handler_call_details.invocation_metadata).get("x-request-id")
-        # Parsed inside the call: what gRPC cannot parse it answers by itself, without a code or a request id.
+        # Messages are parsed inside the call: gRPC's own answer to bad bytes has no code and no request id.
         codec = (None, handler.response_serializer)
 
         def parse(data: bytes) -> Any:

@@ -1,6 +1,7 @@
 """The gRPC server: our services, the standard health service and reflection, on one port.
 
-The health service says what `/health/ready` says, looked up at an interval, because its `Watch` must push.
+The health service says the same as `/health/ready`. Readiness is looked up at an interval, because the health
+service's `Watch` must push changes.
 """
 
 import asyncio
@@ -73,7 +74,7 @@ class GrpcServer:
         return bound
 
     async def drain(self) -> None:
-        """Say "not serving" from now on, and go on serving."""
+        """Report "not serving" from now on; calls are still served."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, timeout_seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""The gRPC services of `protos/`: they turn messages into the schemas that HTTP validates, and call the same service.
+"""The gRPC services of `protos/`: they check messages with the schemas that HTTP uses too, and call the same service.
 
-Errors leave as exceptions; `grpc_scope` writes them.
+Errors leave as exceptions; `scope` turns them into statuses.
 """
 
 import json
@@ -59,7 +59,7 @@ class ChannelsServicer(stubs.ChannelsServicer):
     async def Watch(  # noqa: N802 - the name in the proto
         self, request: messages.WatchRequest, context: Any
     ) -> AsyncIterator[messages.ChannelChanged]:
-        """Tell a device when its channel changes."""
+        """Wake a device whenever its channel changes."""
         bind_contextvars(channel=request.channel[:64], device=request.device_id[:253])
         async for version in self._channels.watch(request.channel, request.known_version):
             yield messages.ChannelChanged(channel=request.channel, version=version)
@@ -67,7 +67,7 @@ class ChannelsServicer(stubs.ChannelsServicer):
     async def ReportStatus(  # noqa: N802 - the name in the proto
         self, request: messages.DeviceStatus, context: Any
     ) -> messages.ReportStatusResponse:
-        """Remember what a device runs."""
+        """Store the report of a device."""
         report = _validated(DeviceReport, _to_report(request))
         bind_contextvars(channel=report.channel, device=report.device_id)
         await self._channels.report(report.channel, report.device_id, report.model_dump_json().encode())
@@ -85,7 +85,7 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
     publish = request.publish if request.HasField("publish") else None
     return {
         "description": request.description,
-        # Of too many items no more are copied than the schema needs to refuse them.
+        # One item over the limit is enough for the schema to refuse all of them.
         "examples": [
             {"input": example.input, "output": example.output}
             for example in request.examples[: limits.MAX_EXAMPLES + 1]

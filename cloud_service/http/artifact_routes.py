@@ -13,8 +13,8 @@ from starlette.responses import StreamingResponse
 
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog
+from cloud_service.http.answer_schemas import GeneratorAnswer, GeneratorList
 from cloud_service.http.conditional import is_known, select_range
-from cloud_service.schemas import GeneratorAnswer, GeneratorList
 from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
 
 IMMUTABLE = "public, max-age=31536000, immutable"

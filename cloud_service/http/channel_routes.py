@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import ValidationError
 
 from cloud_service.channels import ChannelService, PublishedChannel
+from cloud_service.http.answer_schemas import DeviceList
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
-from cloud_service.schemas import DeviceList, DeviceReport, PublishSpecializationBody
+from cloud_service.schemas import DeviceReport, PublishSpecializationBody
 from loragen.contract.names import NAME_PATTERN
 from loragen.web.translation import verify_json
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from cloud_service.http.answer_schemas import GenerateLoraAnswer
 from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type
-from cloud_service.schemas import GenerateLoraAnswer, GenerateLoraBody
+from cloud_service.schemas import GenerateLoraBody
 from cloud_service.service import LoraService
 from loragen.web.translation import verify_json
 

@@ -7,7 +7,7 @@ whose model hangs is not ready first, and not alive some time later.
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from cloud_service.schemas import HealthAnswer
+from cloud_service.http.answer_schemas import HealthAnswer
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 
