@@ -1,9 +1,9 @@
-"""Checksums of the model files that a device makes: what the disk damaged is found before llama.cpp reads it.
+"""Checksums of the model files that a device makes: damage by the disk is found before llama.cpp reads them.
 
-llama.cpp ends the whole process on some damaged headers, so that a device would fall at every start, and it cannot
-notice damaged weights. A file's checksum lies beside it. CRC-32, because it guards against damage and not against
-people: whoever can write the file can write its checksum. What becomes of a damaged file, and of one without a checksum
-(the base GGUF, or one whose maker was killed in between), is decided by those who read it.
+llama.cpp ends the whole process on some damaged headers, so that a device would crash at every start; and it cannot
+notice damaged weights. A file's checksum lies beside it. It is CRC-32, which guards against damage and not against an
+attacker: one who can write the file can write its checksum too. Callers decide what becomes of a damaged file, and of
+one without a checksum (the base GGUF, or a file whose maker was killed in between).
 """
 
 import zlib

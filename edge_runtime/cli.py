@@ -1,6 +1,6 @@
 """`loragen-edge`: run a device, see what it serves, command it, merge and convert without one.
 
-Output is for people (rich), errors are one line and a hint on standard error with exit status 1. `run` alone loads
+Output is for people (rich). An error is one line and a hint on standard error, with exit status 1. Only `run` loads
 llama.cpp and the HTTP server.
 """
 
@@ -87,7 +87,7 @@ def status(
 
 @app.command()
 def merge(
-    base_gguf: Annotated[Path, typer.Argument(help="base GGUF.", exists=True, dir_okay=False)],
+    base_gguf: Annotated[Path, typer.Argument(help="Base GGUF.", exists=True, dir_okay=False)],
     bundle: Annotated[Path, typer.Argument(help="Bundle (.safetensors).", exists=True, dir_okay=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write.")],
     quantization: Annotated[
@@ -123,7 +123,7 @@ def merge(
 @app.command()
 def convert(
     model: Annotated[Path, typer.Argument(help="Hugging Face directory.", exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="base GGUF to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Base GGUF to write.")],
     model_id: Annotated[str, typer.Option(help="Id of the edge model, as the generator knows it.")],
     matrix_type: Annotated[
         FloatType, typer.Option("--type", help="Type of the matrices.", case_sensitive=False)

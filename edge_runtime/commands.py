@@ -39,7 +39,7 @@ async def listening(path: Path, obey: Callable[[Command], Awaitable[str]]) -> As
 
     Args:
         path: Where the socket is made; what an earlier process left there is replaced.
-        obey: Carries a command out, and says what is now so.
+        obey: Carries a command out, and describes the outcome.
     """
     connected: set[asyncio.Task[None] | None] = set()
 
@@ -133,10 +133,10 @@ def send(path: Path, command: Command, answer_seconds: float = ANSWER_SECONDS) -
         ) from error
     if not line:
         raise UpdateError("the device stopped before it answered", "give the command again", code="no_answer")
-    told: dict[str, str] = json.loads(line)
-    if "code" in told:
-        raise UpdateError(told["message"], told["hint"], code=told["code"])
-    return told["message"]
+    reply: dict[str, str] = json.loads(line)
+    if "code" in reply:
+        raise UpdateError(reply["message"], reply["hint"], code=reply["code"])
+    return reply["message"]
 
 
 def act_on_state(disk: DataDirectory, command: Command) -> str:

@@ -1,7 +1,7 @@
 """The daemon: `run()` around the updater's `tick()`, beside its merges, the link to the cloud and the owner's commands.
 
 Rules:
-- A tick or a report that fails in a way nobody foresaw is logged and tried again. It never ends serving.
+- An unforeseen failure of a tick or a report is logged and tried again. It never ends serving.
 - One merge runs at a time.
 - A command wakes the daemon; a tick that waits for the cloud ends, and the next one carries the command out first.
 - At the end, the tick and the merge in progress are abandoned. They leave no more behind than a kill would.
@@ -25,10 +25,10 @@ from edge_runtime.updates.updater import Updater
 _log = structlog.get_logger(__name__)
 
 UNFORESEEN_SECONDS = 30.0
-"""Until the next tick after one that failed in a way nobody foresaw."""
+"""Until the next tick after an unforeseen failure."""
 
 WATCH_PAUSE_SECONDS = 5.0
-"""Between two attempts to listen to the cloud."""
+"""Between two attempts to watch the channel."""
 
 
 class Daemon:
@@ -131,7 +131,7 @@ class Daemon:
             self._wake.set()
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until `seconds` have passed, or somebody wakes the daemon."""
+        """Wait until `seconds` have passed, or `wake` was called."""
         if seconds > 0:
             await self._clock.wait(self._wake, seconds)
         if not self._stop.is_set():

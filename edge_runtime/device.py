@@ -1,6 +1,6 @@
-"""What the device says of itself: to the HTTP interface, to the command line and to the cloud.
+"""What the device reports of itself: to the HTTP interface, to the command line and to the cloud.
 
-Reads what the updater and the slots know, and decides nothing.
+It reads the updater's state and the slots, and decides nothing.
 """
 
 from collections.abc import Sequence

@@ -12,10 +12,10 @@
     │   ├── CanaryError             the new slot loaded, but does not answer sanely
     │   └── CanaryUnfinishedError   the new slot did not come to an answer: too slow now, or closed meanwhile
     ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
-    │   ├── BaseGgufError             the base GGUF is damaged, of another model or not admitted
-    │   ├── BaseGgufUnreadableError   the base GGUF cannot be read now
+    │   ├── BaseGgufError           the base GGUF is damaged, of another model or not admitted
+    │   ├── BaseGgufUnreadableError the base GGUF cannot be read now
     │   ├── ConversionError         a Hugging Face directory cannot become a base GGUF
-    │   ├── RetainedDeltaError           quantization would lose the delta
+    │   ├── RetainedDeltaError      quantization would lose the delta
     │   ├── OutputError             the result cannot be written: disk full, no permission
     │   └── MergeCancelledError     the device is shutting down
     └── ServingError                a request cannot be answered
@@ -141,7 +141,7 @@ class OutputError(MergeError):
 
 
 class RetainedDeltaError(MergeError):
-    """Too little of the delta would survive quantization; the LoRA stays a run-time adapter."""
+    """Too little of the delta would be left after quantization; the LoRA stays a run-time adapter."""
 
     code = "retained_delta_too_low"
 

@@ -40,7 +40,7 @@ _RESUMES = 5
 
 @dataclass(frozen=True, slots=True)
 class ChannelAnswer:
-    """What the cloud says of a channel.
+    """The cloud's answer to a request for a channel.
 
     Attributes:
         document: The channel's JSON; None when it is what `etag` named.
@@ -155,11 +155,11 @@ class HttpFetcher:
         have = _size(partial)
         if have > max_bytes:
             have = 0
-        # The ETag of everything that is fetched this way is its digest, quoted: another body must start anew.
+        # The ETag of each of these files is its digest in quotes: a download of another body starts again.
         headers = {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'} if have else {}
         async with self._get(url, headers) as answer:
             if answer.status_code == 416 and have:
-                # Nothing is left to fetch; whether it is the right thing, its digest says.
+                # Nothing is left to fetch; the digest is compared below.
                 return
             if answer.status_code != 206:
                 self._verify_success(answer, 200)

@@ -1,6 +1,6 @@
 """Adapter: gRPC to the cloud. Hears that a channel changed, and reports what the device runs.
 
-Both are optional: what is heard is only a reason to poll now, and what is not reported is missing from a list. So every
+Both are optional: a change is only a reason to poll now, and a missing report is only missing from a list. So every
 failure here is logged at debug level and otherwise ignored.
 """
 

@@ -262,7 +262,7 @@ def _gemma_head_size(config: _Config, arch: MODEL_ARCH) -> int:
 
 
 def _sliding_window(config: _Config, every: int) -> dict[str, Value]:
-    """Window of the sliding layers; llama.cpp takes the last of each `every` layers as the one that sees everything."""
+    """Window of the sliding layers; in llama.cpp the last of each `every` layers attends to the whole context."""
     layers = config.whole("num_hidden_layers")
     kinds = config.values.get("layer_types")
     expected = ["sliding_attention" if (layer + 1) % every else "full_attention" for layer in range(layers)]

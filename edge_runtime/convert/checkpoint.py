@@ -2,7 +2,7 @@
 
 Rules it keeps:
 - Weights are mapped, not loaded: a caller takes rows, and only those rows take memory.
-- bfloat16, which numpy lacks, is widened to float32 here; nobody else needs to know about it.
+- bfloat16, which numpy lacks, becomes float32 here, so that callers meet float32 only.
 - Pickled checkpoints are refused.
 
 It leaves to others: what the tensors mean (`architectures.py`), and the tokenizer (`vocabulary.py`).

@@ -149,7 +149,7 @@ def from_tokenizer_json(tokenizer: Mapping[str, Any], rules: Sequence[str], whol
 
 
 def _space_prefix(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether a space goes before the text; refuses anything beyond spaces becoming U+2581."""
+    """Whether a space goes before the text; a normalizer that does more than replace spaces by U+2581 is refused."""
     prepends = False
     outer = tokenizer.get("normalizer") or {}
     for step in outer.get("normalizers") or [] if outer.get("type") == "Sequence" else [outer] if outer else []:

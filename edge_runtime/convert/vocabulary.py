@@ -5,11 +5,11 @@ Supported, because llama.cpp reproduces them token by token (the tests compare):
 - sentencepiece BPE, from `tokenizer.model` or from a `tokenizer.json` with byte fallback
   (`sentencepiece_vocabulary.py`).
 
-Everything else raises `ConversionError`: a guessed pre-tokenizer gives a model that loads and quietly answers worse.
+Everything else raises `ConversionError`: a model with a guessed pre-tokenizer loads, and answers worse.
 
-Special tokens become CONTROL tokens, which llama.cpp recognizes in chat templates and never in a user's plain text when
-told not to parse them. `lstrip` / `rstrip` of added tokens have no counterpart in GGUF and are dropped. NFC
-normalization (Qwen) is not done by llama.cpp either: callers are expected to send NFC, as nearly all text is.
+Special tokens become CONTROL tokens. llama.cpp recognizes them in chat templates, and not in a user's text that it is
+asked not to parse. Two things have no counterpart in GGUF: `lstrip` / `rstrip` of added tokens are dropped, and NFC
+normalization (Qwen) is left to callers, whose text is nearly always NFC.
 """
 
 from __future__ import annotations

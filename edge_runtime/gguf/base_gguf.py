@@ -6,7 +6,7 @@ Rules it keeps:
 - A bundle is merged only into the model that it was made for. A base GGUF from our converter says which model it is;
   one from elsewhere is admitted when the operator names the model's digest.
 
-It leaves to others: what happens to the weights (`merger.py`).
+It leaves to others: what happens to the weights (`edge_runtime.merge`).
 """
 
 from __future__ import annotations

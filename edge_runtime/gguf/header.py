@@ -3,11 +3,11 @@
 Rules it keeps:
 - A header is untrusted input: each count and length has a named limit that is checked before memory is taken, and any
   malformed file raises `BaseGgufError`, nothing else.
-- Metadata stay raw bytes until somebody asks for a value, so that a header can be copied into a merged file exactly.
+- Metadata stay raw bytes until a value is asked for, so that a header can be copied into a merged file exactly.
   (`gguf.GGUFReader` makes an array for each token, 2 s and 160 MB for 32,000 tokens and 60,000 merges, and has no
   limits; `gguf.GGUFWriter` cannot write values that were not decoded.)
 
-It leaves to others: tensor data (`base_gguf.py`), which keys a model needs (`architectures.py`, `vocabulary.py`).
+It leaves to others: tensor data (`base_gguf.py`), which keys a model needs (`edge_runtime.convert`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Finished bytes of the tensors that no bundle can touch, kept from one merge to the next.
+"""Finished bytes of the tensors that no bundle can touch, for use from one merge to the next.
 
 One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. Its
-name says which base GGUF (metadata, size, modification time) and which type it belongs to, so that a changed base GGUF
-never meets old bytes; its checksum lies beside it, and whatever does not have its checksum is made anew. Only the
-newest is kept: a device serves one type.
+name has the identity of the base GGUF (metadata, size, modification time) and the type, so that a changed base GGUF
+never meets old bytes. Its checksum lies beside it; a file without the right checksum is made again. Only the newest
+file stays, because a device serves one type.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def cached(
         MergeError: The base GGUF cannot be read, or the cache cannot be written.
     """
     touchable = {gguf_name(*block) for block in base_gguf.shape.blocks()}
-    keep = [tensor for tensor in plan if tensor.stored is None and tensor.info.name not in touchable]
-    if not keep:
+    untouched = [tensor for tensor in plan if tensor.stored is None and tensor.info.name not in touchable]
+    if not untouched:
         yield list(plan)
         return
     path = directory / f"{_PREFIX}{quantization.matrices.name}-{base_gguf.identity()}{_SUFFIX}"
-    tensors = _read(path, keep)
+    tensors = _read(path, untouched)
     if tensors is None:
-        write_model(path, {}, keep, base_gguf, codec)
+        write_model(path, {}, untouched, base_gguf, codec)
         try:
             write_checksum(path)
         except OSError as e:
@@ -50,7 +50,7 @@ def cached(
                 f"cannot write the checksum of {path.name}: {e.strerror or e}", hint="check permissions and the disk"
             ) from e
         _remove_others(path)
-        tensors = _read(path, keep)
+        tensors = _read(path, untouched)
     try:
         fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as e:
@@ -67,14 +67,14 @@ def cached(
         os.close(fileno)
 
 
-def _read(path: Path, keep: Sequence[PlannedTensor]) -> dict[str, TensorInfo] | None:
+def _read(path: Path, untouched: Sequence[PlannedTensor]) -> dict[str, TensorInfo] | None:
     try:
         verify_checksum(path, required=True)
         found = {info.name: info for info in read_header(path).tensors}
     except (ModelLoadError, BaseGgufError):
         return None
     same = {name: (info.shape, info.type) for name, info in found.items()} == {
-        tensor.info.name: (tensor.info.shape, tensor.dtype) for tensor in keep
+        tensor.info.name: (tensor.info.shape, tensor.dtype) for tensor in untouched
     }
     return found if same else None
 

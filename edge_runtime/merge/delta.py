@@ -2,11 +2,11 @@
 
 delta = alpha / rank * B A, float32, of shape (out, in).
 
-Retained delta, per tensor: <served - base, delta> / <delta, delta>, where `served` and `base` are the weights that a
-device multiplies with after quantizing W + delta and W in the same way. 1 means that the delta is all there
-(quantization noise is not correlated with it); 0 means that rounding has removed it. Rounding can also amplify a small
-delta, where the weights lie halfway between two steps (4-bit weights stored as Q8_0: seven times); as much above 1
-counts like as much below. It is measured on evenly spaced rows, and on all rows before anybody acts on a low value.
+Retained delta of a tensor: <served - base, delta> / <delta, delta>. Here `served` and `base` are the weights that a
+device multiplies with, after W + delta and W were quantized in the same way. 1 means that the whole delta is left
+(quantization noise is not correlated with it). 0 means that rounding has removed it. Rounding can also amplify a small
+delta, where the weights lie halfway between two steps (4-bit weights stored as Q8_0: seven times); a value above 1
+counts as the same distance below 1. It is measured on evenly spaced rows, and on all rows before a low value counts.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Delta:
         """Rows of the delta, (rows, in) float32."""
         B = self.B[index]
         count, rank = B.shape
+        # Products of 8 rows, each with as many columns as stay below OpenBLAS's threshold: (rows / 8, 8, rank) @ A.
         padded = np.zeros((-(-count // _ROWS_PER_PRODUCT) * _ROWS_PER_PRODUCT, rank), np.float32)
         padded[:count] = B
         stacked = padded.reshape(-1, _ROWS_PER_PRODUCT, rank)
@@ -66,7 +67,7 @@ class Delta:
 def measure_retained_delta(
     base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
 ) -> float:
-    """Share of a delta that survives being merged and stored as `dtype`, at most 1, measured on evenly spaced rows.
+    """Retained delta of a tensor stored as `dtype`, at most 1, measured on evenly spaced rows.
 
     Raises:
         MergeError: The merged weights are not finite.
@@ -85,19 +86,21 @@ def measure_retained_delta_exactly(
 def _measure(
     base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec, stride: int
 ) -> float:
-    kept = whole = 0.0
+    left = whole = 0.0
     index = np.arange(0, info.rows, stride, dtype=np.int64)
     step = max(1, _MEASURED_AT_ONCE // info.columns)
     for start in range(0, len(index), step):
         part = index[start : start + step]
+        # All (rows, in) float32: the base's weights W, and what the LoRA adds to them.
         raw = _read(base_gguf, info, part, stride)
         weights, added = codec.decode(raw, info.type, info.columns), delta.rows(part)
+        # What a device would multiply with: W and W + delta, each rounded to `dtype` and read back.
         base = codec.decode(codec.encode(weights, dtype, info.name), dtype, info.columns)
         served = codec.decode(codec.encode(weights + added, dtype, info.name), dtype, info.columns)
-        kept += _inner(served - base, added)
+        left += _inner(served - base, added)
         whole += _inner(added, added)
-    # Rows that the LoRA leaves alone lose nothing.
-    share = kept / whole if whole else 1.0
+    # Rows that the LoRA does not change lose nothing.
+    share = left / whole if whole else 1.0
     return min(share, 2.0 - share)
 
 

@@ -2,12 +2,13 @@
 
 Rules it keeps:
 - Everything is decided before a byte is written: whether the bundle belongs to the base GGUF, the type of each tensor,
-  and that at least `MIN_RETAINED_DELTA` of each delta survives in that type.
+  and that the retained delta of each is at least `MIN_RETAINED_DELTA` in that type.
 - A touched tensor whose delta would be lost in the requested type is stored as Q8_0. If that loses it too, nothing is
   merged (`RetainedDeltaError`), and the caller serves the LoRA as a run-time adapter.
 - Tensors that no LoRA touches are quantized once into a cache file and copied from there.
 
-It leaves to others: formats (`contract`), arithmetic (`delta.py`), rounding (`quantize.py`), bytes (`writer.py`).
+It leaves to others: formats (`loragen.contract`), arithmetic (`delta.py`), rounding (`edge_runtime.gguf`), bytes
+(`writer.py`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class MergeReport:
         bundle_id: The bundle that was merged.
         seconds: Wall time.
         bytes: Length of the new file.
-        retained delta: Share of the delta that survived (`delta.py`), by GGUF tensor name; a zero delta is left out.
+        retained_delta: By GGUF tensor name (see `delta.py`); a tensor whose delta is zero is left out.
         types: Type of each of these tensors in the new file.
         strategy: `requested`: every touched tensor has the requested type; `q8_0`: some were stored as Q8_0 instead.
     """
@@ -65,12 +66,12 @@ class MergeReport:
 
     @property
     def min_retained_delta(self) -> float:
-        """The smallest share over the tensors; 1 when nothing was added to any."""
+        """The smallest over the tensors; 1 when no tensor changed."""
         return min(self.retained_delta.values(), default=1.0)
 
     @property
     def mean_retained_delta(self) -> float:
-        """The mean share over the tensors; 1 when nothing was added to any."""
+        """The mean over the tensors; 1 when no tensor changed."""
         return sum(self.retained_delta.values()) / len(self.retained_delta) if self.retained_delta else 1.0
 
 
@@ -86,9 +87,9 @@ def merge(
     """Write the base GGUF with a bundle merged into it, quantized.
 
     Args:
-        base_path: base GGUF.
+        base_path: The base GGUF.
         bundle: What to merge.
-        out: The new model; replaced as a whole, untouched when anything fails.
+        out: The new model; it is replaced as a whole, or stays as it was.
         quantization: Type of the new file.
         cache_dir: Where quantized tensors that no LoRA touches are kept; None quantizes them each time.
         progress: Called with bytes written and bytes in all.
@@ -96,8 +97,7 @@ def merge(
 
     Raises:
         MergeError: The two do not belong together, the base GGUF is damaged, weights would not be finite, the delta
-        would
-            be lost, or the file cannot be written.
+            would be lost, or the file cannot be written.
         ContractError: The bundle holds values that no bundle file could hold.
     """
     started = time.perf_counter()
@@ -137,7 +137,7 @@ def quantize_base(
     """Write the base GGUF quantized, without any LoRA: what a device serves before it has a specialization.
 
     Args:
-        base_path: base GGUF; one from elsewhere is fine, nothing is merged into it.
+        base_path: The base GGUF; it need not say which model it is.
         out: The new model.
         quantization: Type of the new file.
         cache_dir: As in `merge`.
@@ -163,7 +163,7 @@ def _deltas(bundle: Bundle) -> dict[str, Delta]:
 def _place(
     base_gguf: BaseGguf, info: TensorInfo, delta: Delta, quantization: Quantization, codec: Codec
 ) -> tuple[GGMLQuantizationType, float]:
-    """The type for a touched tensor, and the share of its delta that survives there."""
+    """The type for a touched tensor, and its retained delta there."""
     wanted = wanted_type(info, quantization)
     share = 0.0
     for dtype in dict.fromkeys((wanted, fitting_type(info.columns, GGMLQuantizationType.Q8_0))):

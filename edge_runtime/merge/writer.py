@@ -5,7 +5,7 @@ Rules it keeps:
 - Two threads read, add and quantize; this one writes their results in order.
 - A file appears whole or not at all (`output.py`).
 
-It leaves to others: which tensor gets which type and delta (`merger.py`).
+It leaves to others: which tensor gets which type and delta (`edge_runtime.merge.merger`).
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ def _encode(
             weights = weights + planned.delta.rows(slice(start, stop))
         return codec.encode(weights, planned.dtype, info.name)
 
+    # Chunks of rows go to the pool in order, a few ahead of the one that is written: the pool stays busy, and memory
+    # bounded.
     step = max(1, _CHUNK_WEIGHTS // info.columns)
     waiting: deque[Future[npt.NDArray[np.uint8]]] = deque()
     try:

@@ -1,7 +1,7 @@
 """Rule: which tokens may come next when an answer must be one of given texts.
 
-It goes by the bytes that tokens stand for, so that it does not matter how a tokenizer would cut the texts: the model
-chooses its way. Logits and engines are not its concern.
+It compares the bytes that tokens stand for, not the tokens that a tokenizer would cut the texts into: the model may
+spell a text with any tokens. Logits and engines are left to others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ class ChoiceGuide:
         return self._left == {b""}
 
     def next_tokens(self) -> list[int]:
-        """Tokens that lead on to a text; none when no token spells what is left, or nothing is."""
+        """Tokens that continue one of the texts; none when no token fits, or every text is complete."""
         longest = self._longest_token
         beginnings = {left[:length] for left in self._left for length in range(1, min(len(left), longest) + 1)}
         return [token for beginning in beginnings for token in self._tokens_of.get(beginning, ())]

@@ -69,7 +69,7 @@ class Engine(Protocol):
     def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Tokens of the prompt that the model's own template makes of `messages`.
 
-        Only the template's markup is obeyed: what a message says is text, even where it spells a control token.
+        Only the template's markup is obeyed: a message is text, even where it spells a control token.
 
         Raises:
             InvalidRequestError: The model has no template, or the template refuses the messages.

@@ -2,8 +2,8 @@
 
 It speaks the library's low-level interface, for three reasons: an adapter given to the high-level class switches memory
 mapping off; engines that differ only in their adapter can share one model; and the logits are at hand to be checked.
-Rules kept here: a model file is mapped, and loaded once however many adapters hang on it; the longest common prefix of
-two prompts in a row is computed once; logits that are not finite are an error, never a token.
+Rules: a model file is mapped, and loaded once for all its adapters. The longest common prefix of two prompts in a row
+is computed once. Logits that are not finite are an error, never a token.
 """
 
 import ctypes
@@ -40,7 +40,7 @@ _GREEDY_BELOW = 1e-6
 """Temperature under which the most likely token is taken at once: at 1e-38 the quotient overflows float32."""
 
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
-"""Tokens that llama_tokenize obeys only when told to parse markup. Tokens that a model's maker added for text, such as
+"""Tokens that llama_tokenize finds only when it parses markup. Tokens that a model's maker added for text, such as
 `</think>`, are found in any text."""
 
 _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
@@ -48,7 +48,7 @@ _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: loggin
 
 
 class _NativeLog(threading.local):
-    """The last error line of llama.cpp on this thread: the only place where it says why a load failed."""
+    """The last error line of llama.cpp on this thread: the only place where it gives the reason of a failed load."""
 
     last_error = ""
 
@@ -157,7 +157,7 @@ class LlamaEngine:
         if not self._context:
             raise ModelLoadError(f"llama.cpp cannot make a context of {self.context_tokens} tokens: out of memory?")
         owned.callback(llama_cpp.llama_free, self._context)
-        self._state_store = llama_cpp.llama_get_memory(self._context)
+        self._memory = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(lora)
             if llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, (ctypes.c_float * 1)(1.0)):
@@ -189,7 +189,7 @@ class LlamaEngine:
         return tokens
 
     def _verify_length(self, text: str) -> None:
-        # Tokenizing takes time that grows with the text, and nobody else is answered meanwhile.
+        # Tokenizing takes time that grows with the text, and this engine answers no other request meanwhile.
         size = len(text.encode("utf-8", "replace"))
         least = -(-size // self._model.longest_token_bytes)
         if least >= self.context_tokens:
@@ -230,17 +230,17 @@ class LlamaEngine:
 
     def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
         tokens = list(prompt)
-        kept = _common_prefix(self._tokens, tokens[:-1]) if self._prefix_cache else 0
-        # A sliding window may not be able to forget its tail; then everything is computed anew.
-        if not llama_cpp.llama_memory_seq_rm(self._state_store, 0, kept, -1):
-            llama_cpp.llama_memory_clear(self._state_store, True)
-            kept = 0
-        self._tokens = tokens[:kept]
-        for start in range(kept, len(tokens), _PREFILL_BATCH):
+        reused = _common_prefix(self._tokens, tokens[:-1]) if self._prefix_cache else 0
+        # A sliding window cannot always drop its tail; then the whole prompt is computed.
+        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, reused, -1):
+            llama_cpp.llama_memory_clear(self._memory, True)
+            reused = 0
+        self._tokens = tokens[:reused]
+        for start in range(reused, len(tokens), _PREFILL_BATCH):
             if cancelled():
-                return kept
+                return reused
             self._evaluate(tokens[start : start + _PREFILL_BATCH])
-        return kept
+        return reused
 
     def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
         model = self._model
@@ -271,7 +271,7 @@ class LlamaEngine:
         array = (llama_cpp.llama_token * len(tokens))(*tokens)
         code = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(tokens)))
         if code != 0:
-            llama_cpp.llama_memory_clear(self._state_store, True)
+            llama_cpp.llama_memory_clear(self._memory, True)
             self._tokens = []
             raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {_NATIVE_LOG.last_error}")
         self._tokens.extend(tokens)
@@ -279,9 +279,9 @@ class LlamaEngine:
     def _keep_only(self, logits: NDArray[np.float32], tokens: list[int]) -> None:
         if not tokens:
             raise ModelOutputError("this model has no tokens that spell any of the choices")
-        kept = logits[tokens]
+        allowed = logits[tokens]
         logits.fill(-np.inf)
-        logits[tokens] = kept
+        logits[tokens] = allowed
 
     def _finite_logits(self) -> NDArray[np.float32]:
         """The logits of the next token, llama.cpp's own buffer, from which it samples."""
@@ -289,7 +289,7 @@ class LlamaEngine:
         logits = np.ctypeslib.as_array(pointer, shape=(self._model.vocab_size,))
         # The extremes are finite exactly when all are: NaN and the infinities come through min and max.
         if not np.isfinite(logits.max() - logits.min()):
-            llama_cpp.llama_memory_clear(self._state_store, True)
+            llama_cpp.llama_memory_clear(self._memory, True)
             self._tokens = []
             raise ModelOutputError("the model's logits are not finite")
         return logits
@@ -328,7 +328,7 @@ class LlamaLoader:
             shared = self._borrow(model)
             owned.callback(self._return, model)
             engine = LlamaEngine(shared, adapter, self._context_tokens, self._threads, self._prefix_cache, owned)
-            # From here on the engine's close() frees what was taken; when its making failed, leaving the block did.
+            # Now the engine's close() frees what it owns. After a failure above, leaving the block frees it.
             engine._owned = owned.pop_all()
             return engine
 

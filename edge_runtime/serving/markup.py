@@ -1,11 +1,13 @@
 """Which control tokens of a rendered chat are the template's own, and which are only spelled by a message.
 
-A chat template is a program: it may trim, join or inspect what the messages say, so that its output alone does not tell
-what came from where. Therefore each control token in a message is marked before rendering, the marks travel through the
-template with the text, and what is found unmarked afterwards is the template's, also where the template itself put it
-together from parts. Rules: a message without control tokens is left as it is; taking the marks out gives the message
-back; the time that this takes hardly depends on how many control tokens there are, for nobody else is answered
-meanwhile. What tokens a text becomes is left to the engine.
+A chat template is a program: it may trim, join or inspect messages, so that its output does not show which part came
+from where. Therefore each control token in a message is marked before rendering. The marks travel through the
+template with the text. Every control token that is unmarked afterwards is the template's own, even one that it put
+together from parts.
+
+Rules: a message without control tokens stays as it is. Taking the marks out gives the message back. The time hardly
+depends on the number of control tokens, because the engine answers no other request meanwhile. Which tokens a text
+becomes is left to the engine.
 """
 
 import os

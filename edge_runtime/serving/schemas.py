@@ -1,9 +1,11 @@
 """Request bodies of the OpenAI-compatible interface: what is accepted, within which limits, and what it becomes.
 
-Rules: a field that would change the answer and is not supported is refused by name, never ignored; fields that change
-nothing (`user`, `metadata`, ...) are let through. Null says what leaving a field out says. Defaults are OpenAI's. The
-one addition, `structured_outputs`, is spelled as vLLM spells it. Lists and objects are bounded, and a list is read no
-further than its first fault: bodies are read on the event loop, where each fault would take its time and memory.
+Rules:
+- A field that would change the answer and is not supported is refused by name, never ignored. Fields that change
+  nothing (`user`, `metadata`, ...) are accepted. Null means the same as leaving a field out.
+- Defaults are OpenAI's. The one addition, `structured_outputs`, has vLLM's name and form.
+- Lists and objects are bounded, and a list is read up to its first fault: bodies are read on the event loop, where each
+  fault costs time and memory.
 """
 
 from typing import Annotated, Any, Literal

@@ -25,7 +25,7 @@ from edge_runtime.serving.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One thing that can be loaded and serve under a name.
+    """A model, with or without an adapter, that can serve under a name.
 
     Attributes:
         name: Specialization, or `BASE_NAME`.
@@ -116,7 +116,7 @@ class SlotTable:
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Slot]:
-        """Hold the slot that serves `name` now; it stays open until the block is left.
+        """Lease the slot that serves `name` now; it stays open until the block is left.
 
         Raises:
             UnknownModelError: Nothing serves under this name.
@@ -204,14 +204,14 @@ class SlotTable:
                 if self._revisions.get(name) == revision and name not in self._resident:
                     self._resident[name] = slot
                     return slot
-            # An update moved the pointer meanwhile; what was loaded is out of date.
+            # An update moved the pointer in the meantime: what was loaded is out of date.
             await self.discard(slot)
 
     async def _load_on_demand(self, revision: Revision) -> Slot:
         await self._make_room()
         self._loading += 1
         try:
-            # Memory is bounded only when what makes room is gone before what takes it comes.
+            # Memory stays bounded only when the old slots are closed before the new one is loaded.
             await asyncio.gather(*self._closing)
             return await self._load(revision)
         except ModelLoadError:
@@ -236,7 +236,7 @@ class SlotTable:
             ) from error
 
     async def _wait_for_change(self) -> None:
-        # Setting the event wakes all who wait now, whoever clears it afterwards.
+        # Setting the event wakes every task that waits now, even when one of them clears it at once.
         self._changed.clear()
         await self._changed.wait()
 

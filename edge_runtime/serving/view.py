@@ -76,7 +76,7 @@ class DeviceView(Protocol):
         ...
 
     def models(self) -> Sequence[ServedModel]:
-        """Everything that has a name here, the base model first."""
+        """The base model, then all specializations by name."""
         ...
 
     def not_ready_reason(self) -> str | None:
@@ -84,5 +84,5 @@ class DeviceView(Protocol):
         ...
 
     def report(self) -> StatusReport:
-        """The device's state for people and the cloud."""
+        """The device's state, for `/status` and for the cloud."""
         ...

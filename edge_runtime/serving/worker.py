@@ -1,7 +1,7 @@
 """One thread in front of one engine, with a bounded queue: how blocking inference meets the event loop.
 
-Rules: an engine is used by this thread alone; a full queue refuses at once, and says when to come back; a client that
-has gone away costs at most one more step, and no place in the queue. Which engine serves which name is decided in
+Rules: an engine is used by this thread alone. A full queue refuses at once, with the time to come back. A client that
+is gone costs at most one more step, and no place in the queue. Which engine serves which name is decided in
 `serving.slots`.
 """
 
@@ -28,7 +28,7 @@ _MAX_RETRY_AFTER_SECONDS = 60
 
 
 class Job:
-    """One request on its way through a worker. Iterate it once; `cancel` when nobody reads any more."""
+    """One request on its way through a worker. Iterate it once; `cancel` it when its client is gone."""
 
     def __init__(self, request: CompletionRequest) -> None:
         self.request = request

@@ -1,8 +1,9 @@
 """Coordinator: brings the bundle of a specialization to the device's disk, by the shortest way.
 
-On disk already; else the recipe and the generator's bank, from which `loragen.contract.assembly` builds the bundle bit
-for bit; else the bundle itself. Whichever way, the bytes must have the announced id, and their header must say what the
-channel says. How bytes travel is the fetcher's concern, what is done with the bundle the installer's.
+It is on disk already; or the recipe and the generator's bank are fetched, and `loragen.contract.assembly` builds the
+bundle from them, bit for bit; or the bundle itself is fetched. In each case the bytes must have the announced id, and
+their header must agree with the channel. How bytes travel is left to the fetcher, what becomes of a bundle to the
+installer.
 """
 
 import asyncio
@@ -73,7 +74,7 @@ class Artifacts:
                 await self._build(wanted)
                 return "recipe"
             except CloudUnreachableError:
-                # The bundle is behind the same network.
+                # The bundle would come over the same network.
                 raise
             except (UpdateError, ContractError, OutputError) as error:
                 by_recipe = error
@@ -94,7 +95,7 @@ class Artifacts:
         if content_id(built) != wanted.bundle_id:
             raise IntegrityError(
                 f"{wanted.name}: expected bundle {wanted.bundle_id}, the recipe builds {content_id(built)}",
-                "the recipe is of other gates, or the cloud assembles differently; the bundle itself is fetched",
+                "the recipe has other gates, or the cloud assembles in another way; the bundle itself is fetched",
             )
         try:
             await asyncio.to_thread(write_atomic, self._disk.bundle(wanted.bundle_id), built)

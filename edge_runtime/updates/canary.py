@@ -1,6 +1,6 @@
-"""The last check before a slot serves: it is asked something, and must answer with finite numbers, in time.
+"""The canary, the last check before a slot serves: a short answer must come in time, of finite numbers.
 
-What it says does not matter: a model that was specialized to route tools may rightly have nothing to say to a stranger.
+Its text does not matter: a model that routes tools may rightly answer an unrelated prompt with nothing.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.slots import Slot
 
 CANARY_TOKENS = 8
-"""Each one is a pass through all layers: enough to meet a NaN that the first pass did not."""
+"""Each is a pass through all layers; a NaN may appear only after the first pass."""
 
 CANARY_SECONDS = 60.0
-"""A slot that takes longer for eight tokens serves nobody."""
+"""A slot that takes longer for eight tokens is of no use."""
 
 _REQUEST = CompletionRequest(TextPrompt("The weather today is"), GREEDY, CANARY_TOKENS)
 

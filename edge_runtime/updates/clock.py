@@ -1,4 +1,4 @@
-"""The port through which coordinators know time; tests bring a clock that they turn themselves."""
+"""The port through which coordinators see time; tests have a clock that they move themselves."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ class Clock(Protocol):
     """Time, and waiting for it."""
 
     def unix(self) -> float:
-        """Seconds since 1970: to be shown, and compared with what the cloud says."""
+        """Seconds since 1970: to be shown, and compared with times that the cloud sends."""
         ...
 
     def monotonic(self) -> float:

@@ -8,10 +8,11 @@
     slots/ID.TYPE.gguf    merged; slots/base.TYPE.IDENTITY.gguf the base
     cache/                quantized tensors that no LoRA touches (edge_runtime/merge)
     commands.sock         where a running device takes its owner's commands (edge_runtime/commands.py)
-    lock                  held by a running device (updates/lock.py)
+    lock                  locked by a running device (updates/lock.py)
     *.part, *.partial, *.tmp   unfinished
 
-Every name is made of digests, never of what a cloud or a client chose. Which files are needed is decided elsewhere.
+Every name is made of digests, never of text that a cloud or a client chose. Which files are needed is decided by the
+updater.
 """
 
 import errno
@@ -30,7 +31,7 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def is_shortage(error: OSError) -> bool:
-    """Whether a file could not be read for want of descriptors or memory, which says nothing of the file."""
+    """Whether a file could not be read because descriptors or memory ran out; the file itself may be sound."""
     return error.errno in _SHORTAGES
 
 
@@ -99,7 +100,7 @@ class DataDirectory:
         return files
 
     def remove_unfinished(self) -> None:
-        """Delete what a killed process left half written; downloads stay, to be resumed. Before anything else runs."""
+        """Delete what a killed process left half written; call it first. Downloads stay, and are resumed."""
         for pattern in ("*.partial", ".*.tmp"):
             for path in self.root.rglob(pattern):
                 _delete(path)
@@ -127,7 +128,7 @@ class DataDirectory:
 
 
 def _delete(path: Path) -> bool:
-    """Delete a file that nobody needs; one that cannot be deleted stops nothing."""
+    """Delete a file that is not needed; a failure is logged and stops nothing."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

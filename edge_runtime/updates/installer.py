@@ -1,7 +1,7 @@
 """Coordinator: turns a bundle on disk into a slot that serves, first as a run-time adapter, then merged.
 
-Rules: nothing serves that has not answered the canary; whatever fails before the activation leaves what served before
-untouched, and no file of its own. Which bundles are wanted, and what is remembered, is `updates.updater`.
+Rules: only what answered the canary serves. A failure before the activation leaves what served before untouched, and no
+file behind. Which bundles are wanted, and what is remembered, is decided by `updates.updater`.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Installer:
                     return await self._serve_base(self._quantized)
                 except EdgeError:
                     if await asyncio.to_thread(_is_intact, self._quantized):
-                        # Made again, it would be the same.
+                        # Another one would be the same.
                         raise
                     with suppress(OSError):
                         self._quantized.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ class Installer:
         try:
             await asyncio.to_thread(write_gguf_adapter, bundle, path, self._model.architecture)
         except OSError as error:
-            # One that is there was written whole, and of the same bytes: a full disk keeps it from nothing.
+            # An adapter that is there was written whole, of the same bytes: it serves on a full disk too.
             if not path.exists():
                 raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
         await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
@@ -115,7 +115,7 @@ class Installer:
         """Merge a bundle into the model and serve the result.
 
         Raises:
-            RetainedDeltaError: Too little of the delta would survive.
+            RetainedDeltaError: Too little of the delta would be left.
             MergeCancelledError: `is_wanted` said no in the meantime, or the device is stopping.
             MergeError: It could not be merged or written.
             UpdateError, ModelLoadError: The result does not work; its file is removed.
@@ -178,7 +178,7 @@ class Installer:
         return self._disk.slot(installed.bundle_id, quantization)
 
     async def _note_checksum(self, path: Path) -> None:
-        # A slot without one serves as well; only damage to it would be found later.
+        # A slot without a checksum serves too; damage to it is then found late.
         with suppress(OSError):
             await asyncio.to_thread(write_checksum, path)
 

@@ -1,7 +1,7 @@
 """Rules: what a channel or the owner asks of a device, and what may be installed. No I/O, no clock.
 
-A failure is permanent when the same bytes would fail again: then nothing is tried until the channel names others or the
-device restarts. Everything else is tried again, ever more slowly (`updates.pacing`).
+A failure is permanent when the same bytes would fail again. Then nothing is tried until the channel names other bytes
+or the device restarts. Every other failure is tried again, more and more slowly (`cloud.pacing`).
 """
 
 from dataclasses import dataclass, replace
@@ -58,10 +58,10 @@ def _has_failed(specialization: Specialization, state: DeviceState) -> bool:
 
 
 def entry_after(command: Command, state: DeviceState) -> Entry:
-    """What is to be known of a specialization once a command is carried out.
+    """The entry of a specialization once a command is carried out.
 
     Raises:
-        UpdateError: It cannot be: nothing serves under the name, or nothing served before.
+        UpdateError: Nothing serves under the name, or nothing served before.
     """
     entry = state.entries.get(command.name)
     if entry is None:
@@ -74,13 +74,15 @@ def entry_after(command: Command, state: DeviceState) -> Entry:
         return replace(entry, pinned=command.action == "pin")
     if entry.previous is None:
         raise UpdateError(
-            f"{command.name}: nothing to roll back to", "only the bundle before the newest is kept", code="no_previous"
+            f"{command.name}: nothing to roll back to",
+            "a device has one bundle before the newest, or none",
+            code="no_previous",
         )
     return Entry(entry.previous, rolled_back_from=entry.active.bundle_id, pinned=entry.pinned)
 
 
 def describe_outcome(command: Command, entry: Entry) -> str:
-    """What is now so, for the owner."""
+    """The outcome of a command, as a sentence for the owner without its full stop."""
     match command.action:
         case "rollback":
             return f"{command.name} serves {entry.active.bundle_id} again"

@@ -127,7 +127,7 @@ class Failure:
 @_strict
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """Everything that survives a restart.
+    """What a device knows again after a restart.
 
     Attributes:
         edge_model_digest: The edge model that the slots are of; None for a base GGUF without one.
@@ -192,9 +192,9 @@ class StateFile:
         return self._newest((self._path, self._backup), _move_aside)
 
     def load_of(self, edge_model_digest: str | None) -> tuple[DeviceState | None, str]:
-        """As `load`, of one edge model: the state of another is set aside, and what was set aside of this one is back.
+        """As `load`, for one edge model. The state of another model is set aside; one of this model is used again.
 
-        A start with a wrong base GGUF must not cost what the right one served.
+        So a start with a wrong base GGUF does not lose what the right one served.
         """
         state, problem = self.load()
         if state is not None and state.edge_model_digest == edge_model_digest:
@@ -213,7 +213,7 @@ class StateFile:
         return any(self._path.parent.glob(f"{self._path.name}*"))
 
     def peek(self) -> tuple[DeviceState | None, str]:
-        """As `load`, for whoever does not own the file: nothing is moved."""
+        """As `load`, for a process that does not own the file: nothing is moved."""
         return self._newest((self._path, self._backup), lambda path: "")
 
     def _newest(self, paths: tuple[Path, ...], on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
@@ -246,7 +246,7 @@ class StateFile:
 
     def _set_aside(self, state: DeviceState) -> str:
         aside = self._aside(state.edge_model_digest)
-        # The newer one last: it replaces the one before it, which would otherwise pass for the newest at a next start.
+        # The newer file last: it replaces the older one, which a later start would otherwise take for the newest.
         return [_rename(path, aside) for path in (self._backup, self._path) if path.exists()][-1]
 
 
@@ -284,6 +284,6 @@ def _rename(path: Path, to: Path) -> str:
     try:
         path.replace(to)
     except OSError as error:
-        # On a disk that became read-only nothing can be written over it either.
+        # On a disk that became read-only, nothing can overwrite it either.
         return f"; cannot be moved aside: {error.strerror or error}"
     return f"; moved aside to {to.name}"

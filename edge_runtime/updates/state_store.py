@@ -36,7 +36,7 @@ class StateStore:
     Attributes:
         state: What is known.
         problem: What is wrong with the file; empty when nothing is.
-        is_lost: There was a state, and none that can be used: what the files on disk are for is not known.
+        is_lost: There was a state, but none can be read: it is unknown which files on disk are needed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class StateStore:
     async def load(self) -> None:
         """Read the state of this edge model from disk.
 
-        Refusals are forgotten: the settings, the base GGUF or the program may be others now.
+        Refusals are forgotten: the settings, the base GGUF or the program may have changed.
         """
         found, self.problem = await asyncio.to_thread(self._file.load_of, self.state.edge_model_digest)
         if self.problem:
@@ -68,7 +68,7 @@ class StateStore:
         if found is None:
             self.is_lost = await asyncio.to_thread(self._file.has_remains)
             return
-        # Of another channel, what serves goes on serving until the new channel has been heard.
+        # After a change of the channel, what serves goes on serving until the new channel has been fetched.
         version = found.channel_version if found.channel == self.state.channel else None
         self.state = replace(
             found,
@@ -101,10 +101,10 @@ class StateStore:
         return plan_changes(channel, self.state)
 
     def entry_after(self, command: Command) -> Entry:
-        """What is to be known once a command is carried out.
+        """The entry of a specialization once a command is carried out.
 
         Raises:
-            UpdateError: It cannot be.
+            UpdateError: It cannot be carried out.
         """
         return entry_after(command, self.state)
 
@@ -123,7 +123,7 @@ class StateStore:
         return [each for each in active if each.state == "merged" and not needs_merge(each, quantization)]
 
     async def put(self, name: str, entry: Entry) -> None:
-        """Remember what serves under `name`; an earlier failure of that bundle is over, one of another is not."""
+        """Remember what serves under `name`. A failure of that bundle is over; a failure of another bundle stays."""
         state = self.state.with_entry(name, entry)
         failure = state.failures.get(name)
         if failure is not None and failure.bundle_id == entry.active.bundle_id:
@@ -132,7 +132,7 @@ class StateStore:
         await self._change(state)
 
     async def note(self, name: str, entry: Entry) -> None:
-        """Remember what else is to be said of what serves under `name`; a failure of it is not over."""
+        """Remember more about what serves under `name`. Failures stay."""
         await self._change(self.state.with_entry(name, entry))
 
     async def drop(self, name: str) -> None:
@@ -152,7 +152,7 @@ class StateStore:
             name: Specialization.
             bundle_id: The bundle that failed.
             error: Why.
-            retry: Try again even if the same bytes would fail again: other bytes may come.
+            retry: Try again even when the same bytes would fail again, because other bytes may come.
         """
         before = self.state.failures.get(name)
         attempts = before.attempts + 1 if before is not None and before.bundle_id == bundle_id else 1
@@ -184,7 +184,7 @@ class StateStore:
         self.state = state
         async with self._writing:
             try:
-                # Whatever changed while this waited is in it too: the newest state is the one to keep.
+                # The newest state: it includes what changed while this waited for the lock.
                 await asyncio.to_thread(self._file.store, self.state)
                 self.problem = ""
             except OSError as error:

@@ -1,9 +1,9 @@
 """Coordinator: keeps what serves equal to what the channel lists, and brings it back after a restart.
 
-One `tick` carries out the owner's commands, polls when a poll is due, applies what changed, and says when it wants to
-be called again. Merges take longer and run beside it (`merge_pending`). Rules:
+One `tick` carries out the owner's commands, polls when a poll is due, applies what changed, and returns when it is due
+again. Merges take longer and run beside it (`merge_pending`). Rules:
 - Whatever fails leaves what served before. It is remembered with its reason and tried again later and later, unless the
-  same bytes would fail again. A failure concerns its own specialization only, even one that nobody foresaw.
+  same bytes would fail again. A failure concerns its own specialization only, even an unforeseen one.
 - What served is forgotten only when its bundle is missing, damaged or refused. While it merely cannot be loaded, its
   files stay and are tried again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
