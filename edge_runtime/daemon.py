@@ -141,7 +141,7 @@ class Daemon:
         if self._link is None:
             return
         try:
-            await self._link.report(self._device.report())
+            await self._link.report(self._device.status())
         except Exception:
             _log.exception("report_crashed")
 
@@ -149,7 +149,7 @@ class Daemon:
         assert self._link is not None
         while True:
             try:
-                changed = await self._link.watch(self._device.report().channel_version or 0)
+                changed = await self._link.watch(self._device.status().channel_version or 0)
             except Exception:
                 _log.exception("watch_crashed")
                 changed = False

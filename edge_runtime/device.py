@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.serving.slots import SlotTable
-from edge_runtime.serving.view import ServedModel, StatusReport
+from edge_runtime.serving.view import DeviceStatus, ServedModel
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
@@ -55,11 +55,11 @@ class Device:
             return "the device is starting: what served before is being brought back"
         return None
 
-    def report(self) -> StatusReport:
+    def status(self) -> DeviceStatus:
         state = self.updater.state_store.state
         outcome = PollOutcome() if self.updater.poller is None else self.updater.poller.outcome
         reason = self.not_ready_reason()
-        return StatusReport(
+        return DeviceStatus(
             device_id=self.device_id,
             version=package_version(),
             edge_model_id=self.model.model_id,

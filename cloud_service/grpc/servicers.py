@@ -65,7 +65,7 @@ class ChannelsServicer(stubs.ChannelsServicer):
             yield messages.ChannelChanged(channel=request.channel, version=version)
 
     async def ReportStatus(  # noqa: N802 - the name in the proto
-        self, request: messages.DeviceStatus, context: Any
+        self, request: messages.DeviceReport, context: Any
     ) -> messages.ReportStatusResponse:
         """Store the report of a device."""
         report = _validated(DeviceReport, _to_report(request))
@@ -113,7 +113,7 @@ def _to_tool(index: int, tool: messages.Tool) -> dict[str, Any]:
     }
 
 
-def _to_report(status: messages.DeviceStatus) -> dict[str, Any]:
+def _to_report(status: messages.DeviceReport) -> dict[str, Any]:
     return {
         "device_id": status.device_id,
         "channel": status.channel,

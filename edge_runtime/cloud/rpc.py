@@ -9,7 +9,7 @@ from typing import Protocol
 import grpc
 import structlog
 
-from edge_runtime.serving.view import ModelState, StatusReport
+from edge_runtime.serving.view import DeviceStatus, ModelState
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -37,7 +37,7 @@ class CloudLink(Protocol):
         """Listen until the channel has another version than `known_version`; False when listening has failed."""
         ...
 
-    async def report(self, report: StatusReport) -> None:
+    async def report(self, status: DeviceStatus) -> None:
         """Tell the cloud what the device runs; failures are ignored."""
         ...
 
@@ -75,9 +75,9 @@ class GrpcLink:
             _log.debug("watch_ended", reason=str(error.code()))
         return False
 
-    async def report(self, report: StatusReport) -> None:
+    async def report(self, status: DeviceStatus) -> None:
         try:
-            await self._stub.ReportStatus(device_status(report), timeout=_REPORT_SECONDS)
+            await self._stub.ReportStatus(device_report(status), timeout=_REPORT_SECONDS)
         except grpc.aio.AioRpcError as error:
             _log.debug("report_failed", reason=str(error.code()))
 
@@ -85,12 +85,12 @@ class GrpcLink:
         await self._connection.close()
 
 
-def device_status(report: StatusReport) -> pb.DeviceStatus:
+def device_report(status: DeviceStatus) -> pb.DeviceReport:
     """A report in the words of the protocol; the base model, which every device has, is left out."""
-    return pb.DeviceStatus(
-        device_id=report.device_id,
-        channel=report.channel,
-        channel_version=report.channel_version or 0,
+    return pb.DeviceReport(
+        device_id=status.device_id,
+        channel=status.channel,
+        channel_version=status.channel_version or 0,
         specializations=[
             pb.RunningSpecialization(
                 name=model.id,
@@ -98,11 +98,11 @@ def device_status(report: StatusReport) -> pb.DeviceStatus:
                 state=_STATES[model.state],
                 message=_within_limit(model.message),
             )
-            for model in report.models
+            for model in status.models
             if model.state != "base"
         ],
-        runtime_version=report.version,
-        edge_model_digest=report.edge_model_digest or "",
+        runtime_version=status.version,
+        edge_model_digest=status.edge_model_digest or "",
     )
 
 

@@ -32,7 +32,7 @@ def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
     @router.get("/status", tags=["operation"])
     async def status() -> Response:
         """What the device follows, what it serves and what keeps it from more."""
-        return JSONResponse(asdict(device.report()))
+        return JSONResponse(asdict(device.status()))
 
     @router.get("/health/live", tags=["operation"])
     async def live() -> Response:

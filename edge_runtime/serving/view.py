@@ -41,7 +41,7 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusReport:
+class DeviceStatus:
     """The body of `GET /status`.
 
     Attributes:
@@ -83,6 +83,6 @@ class DeviceView(Protocol):
         """Why no traffic should be sent here; None when it should."""
         ...
 
-    def report(self) -> StatusReport:
+    def status(self) -> DeviceStatus:
         """The device's state, for `/status` and for the cloud."""
         ...

@@ -10,7 +10,7 @@ from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.commands import send
 from edge_runtime.daemon import UNFORESEEN_SECONDS, Daemon
 from edge_runtime.errors import ConfigurationError, ModelLoadError
-from edge_runtime.serving.view import StatusReport
+from edge_runtime.serving.view import DeviceStatus
 from edge_runtime.updates.state import Command
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import FakeClock, FakeEngine, FakeLoader, ask, eventually, make_settings
@@ -20,7 +20,7 @@ class FakeLink:
     """A cloud that says when to poll, and collects reports."""
 
     def __init__(self) -> None:
-        self.reports: list[StatusReport] = []
+        self.reports: list[DeviceStatus] = []
         self.changed = asyncio.Event()
         self.deaf = False
 
@@ -31,7 +31,7 @@ class FakeLink:
         self.changed.clear()
         return True
 
-    async def report(self, report: StatusReport) -> None:
+    async def report(self, report: DeviceStatus) -> None:
         self.reports.append(report)
 
     async def close(self) -> None:
@@ -107,7 +107,7 @@ class BrokenLink(FakeLink):
         self.calls += 1
         raise RuntimeError("a bug in watching")
 
-    async def report(self, report: StatusReport) -> None:
+    async def report(self, report: DeviceStatus) -> None:
         raise RuntimeError("a bug in reporting")
 
 

@@ -13,9 +13,9 @@ async def test_device_is_ready_once_what_served_before_is_back(tiny_base: Path, 
         assert "base model is being prepared" in (parts.device.not_ready_reason() or "")
         await parts.updater.restore()
         assert parts.device.not_ready_reason() is None
-        assert parts.device.report().ready
+        assert parts.device.status().ready
         parts.device.stopping = True
-        assert parts.device.report().reason == "the device is shutting down"
+        assert parts.device.status().reason == "the device is shutting down"
 
 
 async def test_base_has_two_names_and_stands_first(tiny_base: Path, tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_report_names_the_channel_and_each_specialization(
     cloud.publish(cloud.make("b-router", 1), cloud.make("a-other", 2))
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
         await parts.updater.tick()
-        report = parts.device.report()
+        report = parts.device.status()
         assert (report.channel, report.channel_version, report.last_poll, report.problem) == ("default", 1, "ok", "")
         assert [model.id for model in report.models] == ["nano-edge", "a-other", "b-router"]
 

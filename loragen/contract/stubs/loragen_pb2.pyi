@@ -190,7 +190,7 @@ class RunningSpecialization(_message.Message):
     message: str
     def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., state: _Optional[_Union[SpecializationState, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
-class DeviceStatus(_message.Message):
+class DeviceReport(_message.Message):
     __slots__ = ("device_id", "channel", "channel_version", "specializations", "runtime_version", "edge_model_digest")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]

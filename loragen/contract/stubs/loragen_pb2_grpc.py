@@ -118,7 +118,7 @@ class ChannelsStub:
                 _registered_method=True)
         self.ReportStatus = channel.unary_unary(
                 '/loragen.v1.Channels/ReportStatus',
-                request_serializer=loragen_dot_v1_dot_loragen__pb2.DeviceStatus.SerializeToString,
+                request_serializer=loragen_dot_v1_dot_loragen__pb2.DeviceReport.SerializeToString,
                 response_deserializer=loragen_dot_v1_dot_loragen__pb2.ReportStatusResponse.FromString,
                 _registered_method=True)
 
@@ -152,7 +152,7 @@ def add_ChannelsServicer_to_server(servicer, server):
             ),
             'ReportStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportStatus,
-                    request_deserializer=loragen_dot_v1_dot_loragen__pb2.DeviceStatus.FromString,
+                    request_deserializer=loragen_dot_v1_dot_loragen__pb2.DeviceReport.FromString,
                     response_serializer=loragen_dot_v1_dot_loragen__pb2.ReportStatusResponse.SerializeToString,
             ),
     }
@@ -209,7 +209,7 @@ class Channels:
             request,
             target,
             '/loragen.v1.Channels/ReportStatus',
-            loragen_dot_v1_dot_loragen__pb2.DeviceStatus.SerializeToString,
+            loragen_dot_v1_dot_loragen__pb2.DeviceReport.SerializeToString,
             loragen_dot_v1_dot_loragen__pb2.ReportStatusResponse.FromString,
             options,
             channel_credentials,

@@ -103,7 +103,7 @@ async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub
         name="mail", bundle_id="0" * 64, state=pb.SPECIALIZATION_STATE_FAILED, message="disk full"
     )
     node = "node-1." + "a" * 63 + ".internal.example"
-    status = pb.DeviceStatus(
+    status = pb.DeviceReport(
         device_id=node, channel="kitchen", channel_version=3, specializations=[running], runtime_version="0.1"
     )
     await channels_stub.ReportStatus(status)
@@ -118,13 +118,13 @@ async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub
 @pytest.mark.parametrize(
     "status",
     [
-        pb.DeviceStatus(device_id="../x", channel="kitchen"),
-        pb.DeviceStatus(device_id="toaster", channel=""),
-        pb.DeviceStatus(device_id="toaster", channel="kitchen", runtime_version="a" * 101),
-        pb.DeviceStatus(device_id="toaster", channel="kitchen", specializations=[pb.RunningSpecialization(name="a")]),
+        pb.DeviceReport(device_id="../x", channel="kitchen"),
+        pb.DeviceReport(device_id="toaster", channel=""),
+        pb.DeviceReport(device_id="toaster", channel="kitchen", runtime_version="a" * 101),
+        pb.DeviceReport(device_id="toaster", channel="kitchen", specializations=[pb.RunningSpecialization(name="a")]),
     ],
 )
-async def test_report_that_is_none_is_refused(channels_stub: stubs.ChannelsStub, status: pb.DeviceStatus) -> None:
+async def test_report_that_is_none_is_refused(channels_stub: stubs.ChannelsStub, status: pb.DeviceReport) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await channels_stub.ReportStatus(status)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from edge_runtime.cloud.rpc import GrpcLink
-from edge_runtime.serving.view import ServedModel, StatusReport
+from edge_runtime.serving.view import DeviceStatus, ServedModel
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -21,7 +21,7 @@ class FakeChannels:
 
     version: int = 1
     watched: list[pb.WatchRequest] = field(default_factory=list)
-    reported: list[pb.DeviceStatus] = field(default_factory=list)
+    reported: list[pb.DeviceReport] = field(default_factory=list)
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.ChannelChanged]:
         self.watched.append(request)
@@ -30,7 +30,7 @@ class FakeChannels:
             yield pb.ChannelChanged(channel=request.channel, version=sent)
             await eventually(lambda sent=sent: self.version != sent, seconds=600)
 
-    async def ReportStatus(self, request: pb.DeviceStatus, context: object) -> pb.ReportStatusResponse:
+    async def ReportStatus(self, request: pb.DeviceReport, context: object) -> pb.ReportStatusResponse:
         self.reported.append(request)
         return pb.ReportStatusResponse()
 
@@ -48,8 +48,8 @@ async def cloud_and_link() -> AsyncIterator[tuple[FakeChannels, GrpcLink]]:
     await server.stop(None)
 
 
-def report(*models: ServedModel) -> StatusReport:
-    return StatusReport(
+def report(*models: ServedModel) -> DeviceStatus:
+    return DeviceStatus(
         "dev-1", "0.1.0", "nano", "e" * 64, "Q4_K", True, "", "default", channel_version=7, models=models
     )
 

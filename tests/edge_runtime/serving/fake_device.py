@@ -1,6 +1,6 @@
 """Helper: what the HTTP interface sees of a device, without one."""
 
-from edge_runtime.serving.view import ServedModel, StatusReport
+from edge_runtime.serving.view import DeviceStatus, ServedModel
 from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.contract.names import BASE_NAME
 
@@ -35,8 +35,8 @@ class FakeDevice:
     def not_ready_reason(self) -> str | None:
         return self.reason
 
-    def report(self) -> StatusReport:
-        return StatusReport("dev", "0", "nano", None, "Q4_K", True, "", "default", models=tuple(self.entries))
+    def status(self) -> DeviceStatus:
+        return DeviceStatus("dev", "0", "nano", None, "Q4_K", True, "", "default", models=tuple(self.entries))
 
 
 class RecordingTelemetry(Telemetry):

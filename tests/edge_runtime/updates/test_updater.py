@@ -118,7 +118,7 @@ async def test_channel_that_is_not_there_deletes_nothing(cloud: FakeCloud, tiny_
         cloud.channel = None
         clock.advance(LONG)
         await parts.updater.tick()
-        assert parts.device.report().last_poll == "channel_missing"
+        assert parts.device.status().last_poll == "channel_missing"
         assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
 
 

@@ -40,7 +40,7 @@ async def test_restart_without_the_cloud_serves_what_served(cloud: FakeCloud, ti
         assert len(cloud.requests) == requests
         assert await ask(parts, "router") == (adapter, f"merged-{wanted.bundle_id}")
         await parts.updater.tick()
-        assert parts.device.report().last_poll == "cloud_unreachable"
+        assert parts.device.status().last_poll == "cloud_unreachable"
         assert (await ask(parts, "router"))[0] == adapter
 
 
@@ -55,7 +55,7 @@ async def test_corrupt_state_is_moved_aside_and_the_one_before_it_used(
         await parts.updater.merge_pending()
     (tmp_path / "edge/state.json").write_bytes(b'{"format": 1, "state": {"cha')
     async with device(settings) as parts:
-        assert "moved aside" in parts.device.report().problem
+        assert "moved aside" in parts.device.status().problem
         assert (await ask(parts, "router"))[1].endswith(wanted.bundle_id)
     assert any(name.startswith("state.json.corrupt-") for name in files(tmp_path / "edge"))
 
@@ -95,7 +95,7 @@ async def test_lost_state_deletes_nothing_before_the_channel_is_heard(
     cloud.fail("/channels/", status=503)
     async with device(settings) as parts:
         await parts.updater.tick()
-        assert parts.device.report().last_poll != "ok"
+        assert parts.device.status().last_poll != "ok"
     assert {folder: files(tmp_path / "edge" / folder) for folder in kept} == kept
 
 
@@ -256,7 +256,7 @@ async def test_unwritable_state_is_reported_and_serving_goes_on(
         (tmp_path / "edge/state.json.bak").mkdir()
         (tmp_path / "edge/state.json").write_text("{}")
         await parts.updater.tick()
-        assert "cannot be written" in parts.device.report().problem
+        assert "cannot be written" in parts.device.status().problem
         assert (await ask(parts, "router"))[1].startswith("adapter-")
 
 
