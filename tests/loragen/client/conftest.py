@@ -9,7 +9,7 @@ import pytest_asyncio
 import stamina
 
 from cloud_service.bootstrap import Cloud, open_cloud
-from edge_runtime.serving.api import create_app
+from edge_runtime.serving.app import create_app
 from edge_runtime.serving.slots import SlotTable
 from loragen import AsyncCloudClient, AsyncDeviceClient
 from tests.cloud_service.clouds import settings_for
