@@ -6,10 +6,10 @@ How they are read, and what both services can be set to, is `loragen.settings`. 
 
 import json
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from cloud_service.errors import ConfigurationError
 from cloud_service.store.backends import verify_store_url
@@ -45,8 +45,7 @@ class CloudSettings(ServiceSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
 
-    # NoDecode: the validator below decodes the variable, so that bad JSON is a line like every other bad value.
-    generators: Annotated[tuple[GeneratorSource, ...], NoDecode] = Field(
+    generators: tuple[GeneratorSource, ...] = Field(
         default=(_NANO,),
         min_length=1,
         description="List of {directory, cloud_model, edge_model, device}, as JSON in the variable; the first is the "

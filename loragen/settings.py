@@ -41,7 +41,8 @@ class SettingsError(Exception):
 class ServiceSettings(BaseSettings):
     """What an operator can set in both services; immutable. Subclasses add their own, and set `env_prefix`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
+    # Without decoding, a variable is text until its field is validated: bad JSON is a problem like every other.
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, enable_decoding=False)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
@@ -65,7 +66,7 @@ class ServiceSettings(BaseSettings):
         prefix, names = cls.model_config["env_prefix"], list(cls.model_fields)
         problems = [
             *_unknown_variables(os.environ, prefix, [f"{prefix}{name}".upper() for name in names]),
-            *(f"{config}: {key}: no such setting; {_nearest(key, names)}" for key in from_file.keys() - set(names)),
+            *(f"{config}: {key}: no such setting; {_nearest(key, names)}" for key in from_file if key not in names),
         ]
         values = {name: value for name, value in (from_file | from_environment).items() if name in names}
         try:
@@ -113,11 +114,13 @@ def _read_file(path: Path) -> dict[str, Any]:
         if path.suffix == ".toml":
             values: object = tomllib.loads(content)
         elif path.suffix in (".yaml", ".yml"):
-            values = yaml.safe_load(content) or {}
+            values = yaml.safe_load(content)
         else:
             raise SettingsError(f"{path}: expected a name that ends in .yaml, .yml or .toml")
     except (OSError, ValueError, yaml.YAMLError) as e:
         raise SettingsError(f"{path}: {' '.join(str(e).split())}") from e
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: expected names and values, found {type(values).__name__}")
     return {str(key): value for key, value in values.items() if value is not None and value != ""}

@@ -64,7 +64,7 @@ def test_bad_value_is_refused_by_the_name_of_its_variable(
         EdgeSettings.load()
 
 
-def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_bad_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORAGEN_EDGE_PORT", "70000")
     monkeypatch.setenv("LORAGEN_EDGE_QUANTIZATION", "Q3_K")
     with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_PORT: .*\nLORAGEN_EDGE_QUANTIZATION: ") as caught:

@@ -41,10 +41,9 @@ def test_defaults_need_neither_environment_nor_file() -> None:
 
 def test_variables_are_read_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORAGEN_CLOUD_PORT", "7")
-    monkeypatch.setenv("LORAGEN_CLOUD_RACKS", "[1, 2]")
     monkeypatch.setenv("loragen_cloud_log_level", "DEBUG")
     settings = Oven.load()
-    assert (settings.port, settings.racks, settings.log_level) == (7, (1, 2), "debug")
+    assert (settings.port, settings.log_level) == (7, "debug")
 
 
 def test_empty_value_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -73,13 +72,16 @@ def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_each_problem_is_a_line_that_names_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LORAGEN_CLOUD_PORT", "700")
     monkeypatch.setenv("LORAGEN_CLOUD_LOG_LEVEL", "loud")
+    monkeypatch.setenv("LORAGEN_CLOUD_RACKS", "[1")
     monkeypatch.setenv("LORAGEN_CLOUD_NAMES", "hot")
     config = written(tmp_path / "oven.toml", "racks = [1, 'x']\nprot = 7")
     assert [line.split(" ")[0] for line in problems()] == [
         "LORAGEN_CLOUD_NAMES:",
         "LORAGEN_CLOUD_LOG_LEVEL:",
         "LORAGEN_CLOUD_PORT:",
+        "LORAGEN_CLOUD_RACKS:",
     ]
+    monkeypatch.delenv("LORAGEN_CLOUD_RACKS")
     lines = problems(config)
     assert f"{config}: prot: no such setting; the nearest is port" in lines
     assert [line for line in lines if line.startswith(f"{config}: racks.1: ")]
@@ -125,6 +127,7 @@ def test_variable_of_the_other_service_or_of_a_command_is_left_alone(
         ("oven.yaml", "port: [7\nname: {"),
         ("oven.yaml", "- port"),
         ("oven.yaml", "7"),
+        ("oven.yaml", "[]"),
         ("oven.yaml", "!!python/object/apply:os.getcwd []"),
     ],
 )
