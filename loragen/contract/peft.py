@@ -16,6 +16,10 @@ CONFIG_FILE = "adapter_config.json"
 def export_peft(bundle: Bundle, directory: Path, base_model: str) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json` into `directory`, which is made when absent.
 
+    Example:
+        export_peft(parse_bundle(data), Path("adapter"), "TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+        model = peft.PeftModel.from_pretrained(base, "adapter")
+
     Args:
         bundle: What to export.
         directory: Where to.
