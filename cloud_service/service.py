@@ -203,15 +203,15 @@ class LoraService:
             await self._channels.publish(request.publish.channel, request.publish.name, lora.bundle_id)
             bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
         return GeneratedLora(
-            lora,
-            outcome.recipe,
-            cached,
-            timings,
-            outcome.confidence,
-            find_warnings(request.task, outcome.confidence),
-            probe,
-            None if request.publish is None else request.publish.channel,
-            bundle if request.include_bundle else None,
+            lora=lora,
+            recipe=outcome.recipe,
+            cached=cached,
+            timings=timings,
+            confidence=outcome.confidence,
+            warnings=find_warnings(request.task, outcome.confidence),
+            probe=probe,
+            channel=None if request.publish is None else request.publish.channel,
+            bundle=bundle if request.include_bundle else None,
         )
 
     async def verify_ready(self) -> None:
