@@ -1,4 +1,4 @@
-"""Tiny models over the toy tokenizer."""
+"""Helpers: tiny models over the toy tokenizer."""
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""A small data folder in the packed format that `training.data.corpus` reads, made up on the spot.
+"""Helper: a small data folder in the packed format that `training.data.corpus` reads, made up on the spot.
 
 Every family finds enough in it: tools of each kind, seen and held out; labelled texts; messages with values; published
 tasks, seen and held out; prose.

@@ -53,7 +53,7 @@ def load_templates(path: Path, kind: type[T]) -> T:
         raise TemplateError(f"{path}: {e}") from e
 
 
-def choose(rng: random.Random, templates: Sequence[str], **values: str) -> str:
+def fill(rng: random.Random, templates: Sequence[str], **values: str) -> str:
     """One of the templates, filled in."""
     return rng.choice(templates).format(**values)
 

@@ -28,7 +28,7 @@ from training.fit.precision import product_dtype
 from training.fit.processes import Processes
 
 CONTRASTED = 2
-"""Inputs of a description that are answered under another's as well; all eight make a step 1.6 times as long."""
+"""Inputs of a task that are answered under a rival's description as well; all eight make a step 1.6 times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,89 @@ class EpisodeBatches:
         return episodes, encoded
 
 
+class GeneratorStep:
+    """What one step of a generator's training computes: draw tasks, read, route, answer, and sum the losses.
+
+    Every process draws the whole step and does its own share of the tasks; only routing sees all of them, so that batch
+    norm and the balance term are those of the whole step. Below, T is the tasks of a step, t those of this process, L
+    the adapted layers, G the groups of modules and n the experts.
+
+    Args:
+        generator: On the device where it is trained.
+        edge: The frozen edge model.
+        batches: Where a step's episodes come from.
+        settings: How the generator is trained.
+        processes: Those that share the step.
+    """
+
+    def __init__(
+        self,
+        generator: LoraGenerator,
+        edge: EdgeAnswers,
+        batches: EpisodeBatches,
+        settings: GeneratorSettings,
+        processes: Processes,
+    ) -> None:
+        self._generator, self._edge, self._batches = generator, edge, batches
+        self._settings, self._processes = settings, processes
+        self._own = processes.share(settings.tasks)
+        self._device = generator.prompt_encoder.meta.device
+        self._mixed = settings.dtype_on(self._device) == torch.bfloat16
+        self._gates_topk = generator.config.gating == "topk_softmax"
+
+    def __call__(self, step: int) -> tuple[Tensor, int]:
+        """This process's share of the step's loss, and the tokens it took."""
+        settings = self._settings
+        # 1. Draw T tasks: the same in every process, from the step's number alone.
+        drawn, prompts = self._batches.draw(step)
+        episodes, encoded = drawn[self._own], prompts[self._own]
+        count = sum(map(len, encoded))
+        # 2. Read this process's descriptions, and route all of them: gates are (T, L, G, n).
+        gates = self._route(self._read(encoded), step)
+        own_gates, rivals = gates[self._own], choose_rivals(drawn)[self._own]
+        # 3. Answer, in groups of inputs of like length; each task weighs 1 / T.
+        loss = torch.zeros((), device=self._device)
+        for group in grouped(len(episodes), [_longest_text(episode) for episode in episodes]):
+            instances = [instance for i in group for instance in episodes[i].instances]
+            losses, tokens = self._answer(instances, own_gates[group])  # (len(group) * inputs,)
+            loss, count = loss + len(group) / settings.tasks * losses.mean(), count + tokens
+            # 4. Answer some of the inputs again, under the description of a rival task: that should be harder.
+            contested = [place for place, i in enumerate(group) if rivals[i] is not None]
+            if settings.contrast and contested:
+                instances = [each for place in contested for each in episodes[group[place]].instances[:CONTRASTED]]
+                mismatched, tokens = self._answer(instances, gates[[rivals[group[place]] for place in contested]])
+                own = losses.unflatten(0, (len(group), -1))[contested, :CONTRASTED].flatten()
+                share = settings.contrast * len(contested) / settings.tasks
+                loss, count = loss - share * nn.functional.logsigmoid(mismatched - own).mean(), count + tokens
+        # 5. Spread the gates over the experts. Every process has the whole term, so each adds its part.
+        if self._gates_topk and settings.balance_weight:
+            loss = loss + settings.balance_weight * balance_term(gates) / self._processes.count
+        return loss, count
+
+    def _read(self, encoded: Sequence[list[int]]) -> Tensor:
+        """Meta states of this process's prompts, (t, L, cloud hidden) float32; in groups of like length."""
+        order, parts = [], []
+        for group in grouped(len(encoded), [len(ids) for ids in encoded]):
+            ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
+                parts.append(self._generator.prompt_encoder(ids.to(self._device), lengths.to(self._device)).float())
+            order += group
+        return torch.cat(parts)[torch.tensor(order).argsort()]
+
+    def _route(self, states: Tensor, step: int) -> Tensor:
+        """Gates of all tasks, (T, L, G, n), from this process's states, (t, L, cloud hidden)."""
+        logits = self._generator.routers.logits(self._processes.gather(states))
+        if self._gates_topk and self._settings.gumbel:
+            logits = logits + self._settings.gumbel * gumbel_noise(logits, f"{self._settings.seed}/{step}")
+        return gate(self._generator.config, logits)
+
+    def _answer(self, instances: Sequence[Instance], gates: Tensor) -> tuple[Tensor, int]:
+        """The loss of each answer, (instances,), and the tokens; each row of `gates` has equally many instances."""
+        batch = self._edge.chat.batch(instances, [None] * len(instances)).to(self._device)
+        factors = self._generator.bank(gates)
+        return answer_losses(self._edge.logits(batch, factors, self._settings.lora_dropout), batch), batch.count
+
+
 def train_generator(
     generator: LoraGenerator,
     cloud: PreTrainedModel,
@@ -110,9 +193,6 @@ def train_generator(
 ) -> list[float]:
     """Trains a generator in place, and the cloud model with it when the settings say so; on the device they are on.
 
-    Tasks are split over processes. Routers see every task of a step in every process, so that batch norm and the
-    balance term are those of the whole step.
-
     Returns:
         The losses of the steps that this call ran.
 
@@ -121,9 +201,9 @@ def train_generator(
             started from other weights or, by their digests in `origin`, over other frozen models.
     """
     processes = processes or Processes()
-    device, own = generator.prompt_encoder.meta.device, processes.share(settings.tasks)
-    mixed = settings.dtype_on(device) == torch.bfloat16
+    step = GeneratorStep(generator, edge, batches, settings, processes)
     parameters = trained_parameters(generator, cloud, settings)
+    # The cloud model has trained weights and moves slowly; meta vectors, routers and experts start from nothing.
     slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.prompt_encoder.adapter"))]
     slow_ids = {id(p) for p in slow}
     fast = [p for p in parameters.values() if isinstance(p, nn.Parameter) and id(p) not in slow_ids]
@@ -136,50 +216,13 @@ def train_generator(
     )
     cloud.train(settings.recompute)  # only in training mode does it recompute
     for module in cloud.modules():
-        if isinstance(module, nn.Dropout):  # an encoder's; what a prompt says to the routers is not left to chance
+        if isinstance(module, nn.Dropout):  # an encoder's: the routers are to read every prompt whole
             module.p = 0.0
-    generator.train()
-
     if settings.recompute:
         cloud.activation_checkpointing_enable()
-
-    def answer(instances: Sequence[Instance], gates: Tensor) -> tuple[Tensor, int]:
-        batch = edge.chat.batch(instances, [None] * len(instances)).to(device)
-        return answer_losses(edge.logits(batch, generator.bank(gates), settings.lora_dropout), batch), batch.count
-
-    def compute_loss(step: int) -> tuple[Tensor, int]:
-        drawn, prompts = batches.draw(step)
-        episodes, encoded = drawn[own], prompts[own]
-        count = sum(map(len, encoded))
-        order, parts = [], []
-        for group in grouped(len(episodes), [len(ids) for ids in encoded]):
-            ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
-            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                parts.append(generator.prompt_encoder(ids.to(device), lengths.to(device)).float())
-            order += group
-        states = torch.cat(parts)[torch.tensor(order).argsort()]
-        logits = generator.routers.logits(processes.gather(states))
-        if generator.config.gating == "topk_softmax" and settings.gumbel:
-            logits = logits + settings.gumbel * gumbel_noise(logits, f"{settings.seed}/{step}")
-        gates = gate(generator.config, logits)
-        own_gates, rivals = gates[own], choose_rivals(drawn)[own]
-        loss = torch.zeros((), device=device)
-        for group in grouped(len(episodes), [max(len(i.input) + len(i.output) for i in e.instances) for e in episodes]):
-            losses, tokens = answer([each for i in group for each in episodes[i].instances], own_gates[group])
-            loss, count = loss + len(group) / settings.tasks * losses.mean(), count + tokens
-            contested = [place for place, i in enumerate(group) if rivals[i] is not None]
-            if settings.contrast and contested:
-                instances = [each for place in contested for each in episodes[group[place]].instances[:CONTRASTED]]
-                others, tokens = answer(instances, gates[[rivals[group[place]] for place in contested]])
-                lead = others - losses.unflatten(0, (len(group), -1))[contested, :CONTRASTED].flatten()
-                share = settings.contrast * len(contested) / settings.tasks
-                loss, count = loss - share * nn.functional.logsigmoid(lead).mean(), count + tokens
-        if generator.config.gating == "topk_softmax" and settings.balance_weight:
-            loss = loss + settings.balance_weight * balance_term(gates) / processes.count
-        return loss, count
-
+    generator.train()
     run = Run(directory, "generator", settings.seed, Schedule(settings.steps, settings.warmup), origin=origin)
-    losses = run_training(run, parameters, [optimizer], compute_loss, stop_after, processes)
+    losses = run_training(run, parameters, [optimizer], step, stop_after, processes)
     generator.eval()
     cloud.eval()
     return losses
@@ -222,3 +265,7 @@ def trained_parameters(
         decoder = cloud.get_decoder().requires_grad_(True)
         parameters |= {f"cloud.{name}": value for name, value in decoder.named_parameters()}
     return parameters
+
+
+def _longest_text(episode: Episode) -> int:
+    return max(len(instance.input) + len(instance.output) for instance in episode.instances)

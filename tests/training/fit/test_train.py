@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
 
 from cloud_service.generator import load_generator
 from loragen.contract.digest import file_sha256, model_digest
@@ -22,16 +20,6 @@ def test_tiny_chain_ends_in_a_generator_that_loads(tiny_pair: TrainedPair) -> No
     assert np.isfinite(first.gates).all()
     assert (first.gates != second.gates).any()
     assert loaded.bank.factors(1, "down")[1].any(), "experts have moved"
-
-
-def test_models_are_stored_with_their_tokenizer_and_template(tiny_pair: TrainedPair) -> None:
-    for name, layers in (("edge", 2), ("cloud", 3)):
-        model = LlamaForCausalLM.from_pretrained(tiny_pair.out / name, dtype="auto")
-        assert model.dtype == torch.float16
-        assert model.config.num_hidden_layers == layers
-        tokenizer = AutoTokenizer.from_pretrained(tiny_pair.out / name)
-        assert len(tokenizer) == model.config.vocab_size
-        assert tokenizer.chat_template
 
 
 def test_second_call_resumes_to_the_same_bytes(data: Path, tiny_pair: TrainedPair, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from training.data.families.tools import CLINC_SPLITS
 from training.data.templates import (
     Templates,
     checked,
-    choose,
+    fill,
     listed,
     listed_or,
     load_templates,
@@ -109,7 +109,7 @@ class Classification:
         shown = rng.sample(labels, len(labels))
         instances = [Instance(text, answers[number]) for text, number in drawn]
         examples, taken = choose_examples(rng, instances, inputs, split)
-        text = choose(
+        text = fill(
             rng,
             TEMPLATES.asks,
             noun=rng.choice(data.kind.nouns),

@@ -13,7 +13,7 @@ from typing import Annotated
 from cloud_service.task import Tool
 from training.data.corpus import SPLITS, Split, read_records
 from training.data.families.tools import LONGEST_DESCRIPTION, KnownTool
-from training.data.templates import Templates, checked, choose, load_templates, placeholders
+from training.data.templates import Templates, checked, fill, load_templates, placeholders
 
 
 @checked
@@ -45,7 +45,7 @@ def load_described_tools(data: Path) -> list[KnownTool]:
         requests: dict[str, None] = {}
         for _ in range(TRIES):
             said = rng.choice(TEMPLATES.verbs.get(wish, (wish,)))
-            requests[choose(rng, TEMPLATES.requests, wish=f"{said} {_as_said(rng, rest)}")] = None
+            requests[fill(rng, TEMPLATES.requests, wish=f"{said} {_as_said(rng, rest)}")] = None
         new = [request for request in requests if request not in drawn]
         if any(not new[OF_SPLIT[split]] for split in SPLITS):
             continue

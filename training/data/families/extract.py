@@ -12,7 +12,7 @@ from typing import Annotated
 from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.templates import Templates, checked, choose, load_templates, maybe, placeholders
+from training.data.templates import Templates, checked, fill, load_templates, maybe, placeholders
 
 
 @checked
@@ -54,7 +54,7 @@ class SlotExtraction:
         examples, taken = choose_examples(rng, instances, inputs, split)
         described = rng.random() < 0.95 or not examples
         task = TaskDescription(
-            description=choose(rng, TEMPLATES.asks, slot=rng.choice(TEMPLATES.kinds[kind].names)) if described else "",
+            description=fill(rng, TEMPLATES.asks, slot=rng.choice(TEMPLATES.kinds[kind].names)) if described else "",
             examples=tuple(Example(e.input, e.output) for e in examples),
             output_format=maybe(rng, 0.5, TEMPLATES.formats),
         )

@@ -21,7 +21,7 @@ from cloud_service.task import Example, TaskDescription, Tool
 from training.data.corpus import SPLITS, Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
 from training.data.families import names
-from training.data.templates import Templates, checked, choose, load_templates, maybe, placeholders
+from training.data.templates import Templates, checked, fill, load_templates, maybe, placeholders
 
 SHORTEST_DIALOGUE_WORDS = 6  # shorter dialogue turns ("Yes, please.") do not say which tool they mean
 LONGEST_UTTERANCE = 240
@@ -116,7 +116,7 @@ class ToolRouting:
         rule, none = "", NONE
         if rng.random() < STATED_NONE_SHARE:
             none = rng.choice(TEMPLATES.none_answers)
-            rule = " " + choose(rng, TEMPLATES.none_rules, none=none)
+            rule = " " + fill(rng, TEMPLATES.none_rules, none=none)
         foreign_share = max(STATED_FOREIGN_SHARE, self._shares.foreign) if rule else self._shares.foreign
         instances = []
         for _ in range(inputs + 4):

@@ -12,7 +12,7 @@ from training.data.episodes import Instance
 from training.data.families import classify, extract
 from training.data.families.classify import LabelledTexts
 from training.data.families.transform import TRANSFORMATIONS, Transformation
-from training.data.templates import Templates, checked, choose, listed, listed_or, load_templates, maybe, placeholders
+from training.data.templates import Templates, checked, fill, listed, listed_or, load_templates, maybe, placeholders
 from training.evaluation.suites.tasks import (
     MOST_PRACTICE,
     SuiteSizes,
@@ -77,7 +77,7 @@ def classification_task(
 
     def describe(rng: random.Random) -> TaskDescription:
         shown = rng.sample(labels, len(labels))
-        text = choose(
+        text = fill(
             rng,
             phrases,
             noun=rng.choice(data.kind.nouns),
@@ -104,7 +104,7 @@ def extraction_task(
     phrases = PARAPHRASES.extract if paraphrased else extract.TEMPLATES.asks
 
     def describe(rng: random.Random) -> TaskDescription:
-        text = choose(rng, phrases, slot=rng.choice(extract.TEMPLATES.kinds[kind].names))
+        text = fill(rng, phrases, slot=rng.choice(extract.TEMPLATES.kinds[kind].names))
         return TaskDescription(text, output_format=maybe(rng, 0.5, extract.TEMPLATES.formats))
 
     return make_task(rng, f"extract/{kind}", describe, instances, practice, sizes.samples, group=group)

@@ -9,7 +9,10 @@ import pytest
 
 from tests.training.packed import texts_of, write_records
 from training.data.corpus import SPLITS, read_records
+from training.evaluation.suites import Suite, SuiteSizes, load_suites
 from training.evaluation.suites.reasoning import SETS
+
+SIZES = SuiteSizes(tasks=6, samples=3, inputs=4, reasoning_inputs=5)
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +26,12 @@ def suite_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         records = [{"q": f"{name} {n}?", "choices": [f"yes {n}", f"no {n}"], "label": n % 2} for n in range(40)]
         write_records(folder / f"reasoning/{name}.jsonl.zst", records)
     return folder
+
+
+@pytest.fixture(scope="session")
+def suites(suite_data: Path) -> dict[str, Suite]:
+    """Every suite of the test split, by name."""
+    return {suite.name: suite for suite in load_suites(suite_data, "test", SIZES)}
 
 
 def _labelled() -> list[dict[str, Any]]:

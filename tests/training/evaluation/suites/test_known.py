@@ -3,7 +3,6 @@
 from training.data.families import classify, extract
 from training.data.families.transform import TRANSFORMATIONS
 from training.evaluation.suites.known import PARAPHRASES
-from training.evaluation.suites.reasoning import SETS
 
 
 def test_every_transformation_has_paraphrases_of_its_own() -> None:
@@ -21,8 +20,3 @@ def test_templates_are_not_those_of_training() -> None:
         assert "L" in filled
     for phrase in PARAPHRASES.extract:
         assert "{slot}" in phrase
-
-
-def test_every_reasoning_set_is_described_thrice() -> None:
-    assert len(SETS) == 8
-    assert all(len(set(known.descriptions)) == 3 for known in SETS.values())

@@ -1,4 +1,4 @@
-"""The ablations at toy size: runs, resuming, and what the table says."""
+"""The ablations at toy size: runs, and resuming."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,8 @@ from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
 from tests.training.models import tiny_model
 from training.ablation import runs as ablation_runs
-from training.ablation.prompt_states import RememberingPromptEncoder
-from training.ablation.runs import SETTINGS, Result, start_from_oracles
-from training.ablation.table import render_table
-from training.ablation.variants import DEFAULT, PAPER, VARIANTS
-from training.fit.trained_pair import load_trained_prompt_encoder, pair_at
+from training.ablation.runs import start_from_oracles
+from training.ablation.variants import DEFAULT
 
 
 def call(data: Path, pair: TrainedPair, runs: Path, only: Sequence[str], steps: int = 2) -> None:
@@ -58,36 +55,6 @@ def test_runs_of_other_lengths_are_not_mixed(data: Path, tiny_pair: TrainedPair,
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 4
 
 
-def test_variants_change_what_their_names_say() -> None:
-    names = [variant.name for variant in VARIANTS]
-    assert names[0] == DEFAULT
-    assert len(set(names)) == len(names)
-    for variant in VARIANTS[1:]:
-        assert variant.config or variant.fit or variant.direct or variant.warm
-        for name, value in variant.config.items():
-            assert getattr(PAPER, name) != value
-        for name, value in variant.fit.items():
-            assert getattr(SETTINGS, name) != value
-
-
-def result(variant: str, seed: int, right: float) -> Result:
-    losses = {"right": right, "mismatched": right + 0.5, "gibberish": 2.0}
-    return Result(variant, seed, 2, ["c", "e"], 1_500_000, 10, 4.0, losses, 0.25)
-
-
-def test_table_has_t_intervals_and_differences_on_the_same_seeds() -> None:
-    """Three seeds 0.2 apart: 4.303 * 0.2 / sqrt(3) = 0.497; a constant difference has no spread."""
-    values = {1: 1.0, 2: 1.2, 3: 1.4}
-    results = [result(DEFAULT, seed, right) for seed, right in values.items()]
-    results += [result("n=4", seed, right - 0.1) for seed, right in reversed(values.items())]
-    results.append(result("K=1", 9, 1.0))
-    head, _, default, fewer, single = render_table(results).splitlines()
-    assert head.startswith("| variant | parameters | right |")
-    assert default == "| paper | 1.50 M | 1.200 ± 0.497 |  | 0.500 ± 0.000 | 0.800 ± 0.497 | 25.0 ± 0.0 | 4 |"
-    assert fewer.startswith("| n=4 | 1.50 M | 1.100 ± 0.497 | -0.100 ± 0.000 |")
-    assert single.startswith("| K=1 | 1.50 M | 1.000 |  | 0.500 | 1.000 |"), "one seed has no interval"
-
-
 def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
@@ -106,20 +73,6 @@ def test_expert_that_starts_as_an_oracle_is_that_oracle_under_a_gate_of_one(
         torch.testing.assert_close(a, oracles[1][key][0])
         torch.testing.assert_close(b, oracles[1][key][1])
     assert not bank.b["down"][:, 2].any(), "the others start as ever"
-
-
-def test_frozen_prompt_encoder_reads_a_prompt_once(tiny_pair: TrainedPair) -> None:
-    prompt_encoder = load_trained_prompt_encoder(pair_at(tiny_pair.out), torch.float32)
-    ids, lengths = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])
-    remembering = RememberingPromptEncoder(prompt_encoder)
-    with torch.no_grad():
-        expected = prompt_encoder(ids, lengths)
-    torch.testing.assert_close(remembering(ids, lengths), expected)
-    remembering._prompt_encoder.clear()
-    again = remembering(torch.tensor([[8, 9]]), torch.tensor([2]))
-    torch.testing.assert_close(again, expected[1:])
-    assert not again.requires_grad
-    assert torch.equal(again, RememberingPromptEncoder(prompt_encoder)(torch.tensor([[8, 9]]), torch.tensor([2])))
 
 
 def test_no_variant_pays_for_what_the_frozen_prompt_encoder_reads(
