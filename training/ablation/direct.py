@@ -34,14 +34,7 @@ class DirectGenerator(LoraGenerator):
 
     def __init__(self, config: GeneratorConfig, cloud: PreTrainedModel, shape: EdgeShape, width: int) -> None:
         own = replace(
-            config,
-            experts=width,
-            top_k=1,
-            gating="dense",
-            groups=1,
-            mix="parameters",
-            norm="none",
-            router_width=width,
+            config, experts=width, top_k=1, gating="dense", groups=1, mix="parameters", norm="none", router_width=width
         )
         super().__init__(own, cloud, shape)
         self.routers = HiddenUnits(own, shape.layers, self.prompt_encoder.meta.shape[1])

@@ -7,8 +7,8 @@ that the states of a prompt are computed once for all variants, and charged to n
 row, where the cloud model's LoRA on q and v is trained, as in the paper: the pair's own or a new one.
 
 A finished run is one line of `results.jsonl`, so that a second call goes on where the first was ended, inside a run
-too. Runs over other models are told apart; those on other data or of another version of this code belong into another
-folder.
+too. Runs over other models are kept separate by digest; those on other data, or of another version of this code, need
+another folder.
 """
 
 import json
@@ -102,7 +102,7 @@ class Ablation:
     Args:
         pair: Where the models and the generator are.
         data: Packed public data.
-        runs: Where results and unfinished runs are kept.
+        runs: Folder of results and unfinished runs.
         settings: Of every run, the seed and what a variant changes aside.
         episodes: Validation episodes.
     """
@@ -194,7 +194,7 @@ class Ablation:
         return fit_oracles(self._oracle_edge, self._models[1], tasks, settings, self._runs / "oracles")
 
     def _read_ahead(self, batches: EpisodeBatches) -> int:
-        """Read a run's prompts, or whichever variant comes first would pay for all; returns the run's tokens."""
+        """Reads all prompts of a run beforehand, so that no variant is charged for them; returns the run's tokens."""
         count = 0
         for step in range(self._settings.steps):
             episodes, encoded = batches.draw(step)

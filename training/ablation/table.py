@@ -10,21 +10,14 @@ from training.ablation.runs import Result
 from training.ablation.variants import DEFAULT, VARIANTS
 
 HEAD = (
-    "variant",
-    "parameters",
-    "right",
-    "less the default's",
-    "mismatched - right",
-    "gibberish - right",
-    "exact match %",
-    "CPU s",
+    "variant | parameters | right | less the default's | mismatched - right | gibberish - right | exact match % | CPU s"
 )
 
 
 def render_table(results: Sequence[Result]) -> str:
     """A row for each variant with results; its difference to the default is over the seeds that both have."""
     default = {r.seed: r.cross_entropy["right"] for r in results if r.variant == DEFAULT}
-    lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    lines = [f"| {HEAD} |", "|---" * (HEAD.count("|") + 1) + "|"]
     for variant in VARIANTS:
         own = [r for r in results if r.variant == variant.name]
         if not own:

@@ -19,7 +19,7 @@ from training.data.families import Sources, load_mixture
 from training.data.families.instructions import PublishedInstructions
 from training.data.families.tools import ToolRouting, split_of_tool
 from training.data.families.transform import TextTransformation
-from training.data.gibberish import gibberish
+from training.data.gibberish import gibberish_text
 
 Part = Literal["validation", "test"]
 
@@ -62,7 +62,7 @@ class Descriptions:
             while len(prompt.split()) < FEWEST_WORDS:
                 prompt = self.draw_real(rng, "trained")
             return prompt_in_disorder(rng, prompt)
-        write = _letters if kind == "gibberish" else self._prose
+        write = self._prose if kind == "prose" else gibberish_text
         if rng.random() < FLAT_SHARE:
             return write(rng, len(prompt))
         return render_prompt(rewritten(task, lambda text: write(rng, len(text))))
@@ -122,10 +122,6 @@ def prompt_in_disorder(rng: random.Random, prompt: str) -> str:
     """All words of a prompt in another order, the white space where it was."""
     words: Iterator[str] = iter(rng.sample(prompt.split(), len(prompt.split())))
     return re.sub(r"\S+", lambda _: next(words), prompt)
-
-
-def _letters(rng: random.Random, characters: int) -> str:
-    return gibberish(rng, characters).description
 
 
 def _paragraphs(data: Path) -> dict[Part, tuple[str, ...]]:

@@ -37,6 +37,11 @@ class Episode:
     instances: tuple[Instance, ...]
     labels: tuple[str, ...] = ()
 
+    @property
+    def longest_text(self) -> int:
+        """Characters of the longest input with its answer, by which episodes are grouped."""
+        return max(len(instance.input) + len(instance.output) for instance in self.instances)
+
 
 class Family(Protocol):
     """A kind of task from which episodes are drawn."""

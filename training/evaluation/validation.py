@@ -1,4 +1,4 @@
-"""Quick scores of a generator on validation episodes, drawn once: what tells two settings apart within seconds.
+"""Quick scores of a generator on validation episodes that are drawn once: they compare two settings within seconds.
 
 The controls are those of `training.evaluation.measure`, on the same inputs. It also has suites, oracles and
 intervals over tasks.
@@ -68,12 +68,11 @@ class ValidationSet:
         """Scores a generator in evaluation mode."""
         losses: dict[str, float] = {}
         exact = 0
-        lengths = [max(len(i.input) + len(i.output) for i in episode.instances) for episode in self._episodes]
         with torch.inference_mode():
             for kind, descriptions in self.descriptions.items():
                 gates = self._gates(generator, descriptions)
                 losses[kind] = 0.0
-                for group in _groups(lengths):
+                for group in _groups([episode.longest_text for episode in self._episodes]):
                     instances = [instance for i in group for instance in self._episodes[i].instances]
                     factors, systems = generator.bank(gates[group]), [None] * len(instances)
                     batch = self._edge.chat.batch(instances, systems)
@@ -94,7 +93,7 @@ class ValidationSet:
 
 
 def _groups(lengths: list[int]) -> list[list[int]]:
-    return grouped(len(lengths), lengths, parts=-(-len(lengths) // GROUP))
+    return grouped(lengths, parts=-(-len(lengths) // GROUP))
 
 
 def _mismatched(episodes: Sequence[Episode], number: int) -> Episode:

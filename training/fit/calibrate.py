@@ -2,7 +2,7 @@
 
 Fits the logistic regression of `cloud_service.generator.confidence_model` on descriptions of training and of validation
 tasks and tools against texts that ask for nothing, and writes it into the generator's checkpoint, whose digest changes.
-A report says how well the two kinds are told apart on the test part: areas under the ROC curve.
+A report says how well it separates the two kinds on the test part: areas under the ROC curve.
 """
 
 import random
@@ -66,11 +66,11 @@ def measure_descriptions(generator: TorchGenerator, source: Descriptions, count:
 
 
 def fit(measured: Mapping[str, Features]) -> Calibration:
-    """The calibration that tells real descriptions from unreal ones best.
+    """The calibration that separates real descriptions from unreal ones best.
 
     Both sides weigh the same, whatever their number, so that a score of one half is the balance point.
     """
-    # 1. Features become deviations from training's descriptions, and real or not is what is to be told from them.
+    # 1. Features become deviations from training's descriptions; from them, real or not is to be predicted.
     trained = measured["trained"]
     center, scale = trained.mean(0), trained.std(0) + 1e-6
     inputs = regression_inputs(np.concatenate(list(measured.values())), center, scale)

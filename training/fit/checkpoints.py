@@ -1,7 +1,7 @@
 """Adapter: the state of a training run on disk, as safetensors and JSON, never pickle.
 
-A checkpoint is written to a temporary folder and renamed, and the one before is kept until then, so that a run killed
-at any moment resumes from a whole one.
+A checkpoint is written to a temporary folder and renamed. The one before stays until then, so that a run killed at any
+moment resumes from a whole one.
 """
 
 import hashlib

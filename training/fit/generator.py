@@ -139,7 +139,7 @@ class GeneratorStep:
         own_gates, rivals = gates[self._own], choose_rivals(drawn)[self._own]
         # 3. Answer, in groups of inputs of like length; each task weighs 1 / T.
         loss = torch.zeros((), device=self._device)
-        for group in grouped(len(episodes), [_longest_text(episode) for episode in episodes]):
+        for group in grouped([episode.longest_text for episode in episodes]):
             instances = [instance for i in group for instance in episodes[i].instances]
             losses, tokens = self._answer(instances, own_gates[group])  # (len(group) * inputs,)
             loss, count = loss + len(group) / settings.tasks * losses.mean(), count + tokens
@@ -159,7 +159,7 @@ class GeneratorStep:
     def _read(self, encoded: Sequence[list[int]]) -> Tensor:
         """Meta states of this process's prompts, (t, L, cloud hidden) float32; in groups of like length."""
         order, parts = [], []
-        for group in grouped(len(encoded), [len(ids) for ids in encoded]):
+        for group in grouped([len(ids) for ids in encoded]):
             ids, lengths = pad_right([encoded[i] for i in group], multiple=16)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
                 parts.append(self._generator.prompt_encoder(ids.to(self._device), lengths.to(self._device)).float())
@@ -207,10 +207,7 @@ def train_generator(
     slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.prompt_encoder.adapter"))]
     slow_ids = {id(p) for p in slow}
     fast = [p for p in parameters.values() if isinstance(p, nn.Parameter) and id(p) not in slow_ids]
-    groups = [
-        {"params": fast, "lr": settings.learning_rate},
-        {"params": slow, "lr": settings.cloud_learning_rate},
-    ]
+    groups = [{"params": fast, "lr": settings.learning_rate}, {"params": slow, "lr": settings.cloud_learning_rate}]
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(0.9, 0.999), weight_decay=settings.weight_decay
     )
@@ -245,11 +242,11 @@ def gumbel_noise(like: Tensor, seed: str) -> Tensor:
     return -(-uniform.log()).log().to(like.device)
 
 
-def grouped(count: int, lengths: list[int], parts: int = 4) -> list[list[int]]:
+def grouped(lengths: Sequence[int], parts: int = 4) -> list[list[int]]:
     """Indices in `parts` groups of like length, so that little is padded."""
-    order = sorted(range(count), key=lengths.__getitem__)
-    size = -(-count // parts)
-    return [order[start : start + size] for start in range(0, count, size)]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    size = -(-len(lengths) // parts)
+    return [order[start : start + size] for start in range(0, len(lengths), size)]
 
 
 def trained_parameters(
@@ -265,7 +262,3 @@ def trained_parameters(
         decoder = cloud.get_decoder().requires_grad_(True)
         parameters |= {f"cloud.{name}": value for name, value in decoder.named_parameters()}
     return parameters
-
-
-def _longest_text(episode: Episode) -> int:
-    return max(len(instance.input) + len(instance.output) for instance in episode.instances)

@@ -23,7 +23,10 @@ from training.fit.processes import Processes
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Linear warm-up, then cosine to `floor` of the peak."""
+    """Linear warm-up, then cosine to `floor` of the peak.
+
+    Not one of `torch.optim.lr_scheduler`: a rate that follows from the step's number alone needs no state to resume.
+    """
 
     steps: int
     warmup: int
@@ -81,9 +84,9 @@ def run_training(
     """
     processes = processes or Processes()
     start = start_digest(parameters, run.origin)
-    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     with processes.main_first():
         first = load_checkpoint(run.directory, parameters, optimizers, start)
+    peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     losses: list[float] = []
     saved, tokens, started = time.monotonic(), 0, time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -94,10 +97,8 @@ def run_training(
         bar = progress.add_task(run.title, total=run.schedule.steps, completed=first)
         for step in range(first, run.schedule.steps):
             torch.manual_seed((run.seed * 1_000_003 + step) * processes.count + processes.rank)
-            factor = run.schedule.factor(step)
-            for optimizer, peak in zip(optimizers, peaks, strict=True):
-                for group, rate in zip(optimizer.param_groups, peak, strict=True):
-                    group["lr"] = rate * factor
+            for group, peak in peaks:
+                group["lr"] = peak * run.schedule.factor(step)
             loss, count = compute_loss(step)
             loss.backward()
             processes.sum_gradients(parameters.values())
@@ -121,7 +122,6 @@ def run_training(
             if stopping:
                 break
     processes.wait()
-    for optimizer, peak in zip(optimizers, peaks, strict=True):
-        for group, rate in zip(optimizer.param_groups, peak, strict=True):
-            group["lr"] = rate
+    for group, peak in peaks:
+        group["lr"] = peak
     return losses

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from cloud_service.generator.inference import load_language_model
 from training.data.episodes import Mixture
 from training.fit.config import ScratchModels, TrainingConfig
-from training.fit.pair import RunModels, load_prompt_encoder, store_trained_model
+from training.fit.pair import RunModels, load_published_cloud, store_trained_model
 from training.fit.pretrain import PackedRows, grow_model, new_language_model, pretrain, sample_paragraphs
 from training.fit.processes import Processes
 from training.fit.tokenizer import sample_texts, train_tokenizer
@@ -38,8 +38,8 @@ def make_pair(
     edge_reference = store_trained_model(edge, tokenizer, out / "edge", f"{config.generator.id}-edge", processes)
     frozen = load_language_model(out / "edge", config.fit.dtype_on(processes.device))
     if isinstance(models.cloud, str):  # small enough to stay in float32, as it is served
-        prompt_encoder = load_prompt_encoder(models.cloud, torch.float32, config.fit.train_cloud, processes)
-        return RunModels(*prompt_encoder, frozen, tokenizer, edge_reference)
+        published = load_published_cloud(models.cloud, torch.float32, config.fit.train_cloud, processes)
+        return RunModels(*published, frozen, tokenizer, edge_reference)
 
     cloud = grow_model(edge, list(models.cloud.layers)).to(processes.device)
     rows = PackedRows(mixture, paragraphs, tokenizer, models.cloud.pretrain)

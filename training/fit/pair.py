@@ -40,17 +40,17 @@ def load_pair(models: LoadedModels, config: TrainingConfig, processes: Processes
     with processes.main_first():  # the others find the snapshot in the cache
         edge = resolve_model(models.edge)
     return RunModels(
-        *load_prompt_encoder(models.cloud, torch.float32 if trained else dtype, trained, processes),
+        *load_published_cloud(models.cloud, torch.float32 if trained else dtype, trained, processes),
         load_language_model(edge, dtype),
         AutoTokenizer.from_pretrained(edge),
         _reference(models.edge, edge),
     )
 
 
-def load_prompt_encoder(
+def load_published_cloud(
     name: str, dtype: torch.dtype, trained: bool, processes: Processes
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, ModelReference | None]:
-    """A published cloud model, its tokenizer, and what it is called; when it is `trained`, it is another in the end.
+    """A published cloud model, its tokenizer and its reference; none when it is `trained`, and so becomes another.
 
     Raises:
         CheckpointError: There is no model of this name.

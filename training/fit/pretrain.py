@@ -56,13 +56,8 @@ class PackedRows:
     ) -> None:
         self._mixture, self._paragraphs, self._tokenizer, self._settings = mixture, paragraphs, tokenizer, settings
         self._bos, self._end = tokenizer.convert_tokens_to_ids(["<|bos|>", "<|end|>"])
-        self._roles = dict(
-            zip(
-                ("system", "user", "assistant"),
-                tokenizer.convert_tokens_to_ids(["<|system|>", "<|user|>", "<|assistant|>"]),
-                strict=True,
-            )
-        )
+        roles = ("system", "user", "assistant")
+        self._roles = {role: tokenizer.convert_tokens_to_ids(f"<|{role}|>") for role in roles}
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Ids and weights of one step, each (rows, length + 1)."""
@@ -191,13 +186,13 @@ def sample_paragraphs(data: Path, count: int, seed: int) -> list[str]:
     rng = random.Random(f"prose/{seed}")
     chosen: list[str] = []
     for name, wanted in (("gutenberg.txt.zst", count * 3 // 4), ("openstax_ccby.txt.zst", count // 4)):
-        kept: list[str] = []
+        sampled: list[str] = []
         for index, paragraph in enumerate(read_paragraphs(data / "text" / name)):
             if index >= wanted * 8:
                 break
-            if len(kept) < wanted:
-                kept.append(paragraph[:1500])
+            if len(sampled) < wanted:
+                sampled.append(paragraph[:1500])
             elif (place := rng.randrange(index + 1)) < wanted:
-                kept[place] = paragraph[:1500]
-        chosen += kept
+                sampled[place] = paragraph[:1500]
+        chosen += sampled
     return chosen

@@ -100,7 +100,10 @@ class Processes:
 
 
 class _Gather(torch.autograd.Function):
-    """All parts from each; what every process's loss says of this part comes back summed."""
+    """All parts from each; what every process's loss says of this part comes back summed.
+
+    `torch.distributed.nn.functional.all_gather` gave other gradients here, under gloo.
+    """
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, processes: Processes) -> Tensor:

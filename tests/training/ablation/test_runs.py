@@ -26,6 +26,7 @@ def call(data: Path, pair: TrainedPair, runs: Path, only: Sequence[str], steps: 
     run_command("ablate", *options, *chosen)
 
 
+@pytest.mark.slow
 def test_second_call_runs_only_what_is_missing(
     data: Path, tiny_pair: TrainedPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def report(tiny_pair: TrainedPair, data: Path, tmp_path_factory: pytest.TempPath
     return report
 
 
+@pytest.mark.slow
 def test_evaluation_scores_every_column_of_every_suite(report: EvaluationReport) -> None:
     assert tuple(result.suite.name for result in report.suites) == DRAWN_HERE
     for result in report.suites:

@@ -68,9 +68,9 @@ def test_episodes_of_a_step_follow_from_its_number(mixture: Mixture, tokenizer: 
 
 
 def test_groups_hold_every_index_once_and_like_lengths_together() -> None:
-    assert grouped(8, [5, 1, 8, 3, 2, 7, 6, 4]) == [[1, 4], [3, 7], [0, 6], [5, 2]]
-    assert sorted(i for group in grouped(5, [1] * 5) for i in group) == list(range(5))
-    assert grouped(1, [9]) == [[0]]
+    assert grouped([5, 1, 8, 3, 2, 7, 6, 4]) == [[1, 4], [3, 7], [0, 6], [5, 2]]
+    assert sorted(i for group in grouped([1] * 5) for i in group) == list(range(5))
+    assert grouped([9]) == [[0]]
 
 
 class Training:

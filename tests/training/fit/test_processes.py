@@ -17,6 +17,8 @@ from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
 from training.fit.processes import Processes
 
+pytestmark = pytest.mark.slow  # one fixture trains in two processes
+
 ROOT = Path(__file__).parents[3]
 # In float32, so that sums in another order are all that differs.
 SCRATCH = """

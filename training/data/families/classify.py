@@ -16,16 +16,7 @@ from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
 from training.data.families import names
 from training.data.families.tools import CLINC_SPLITS
-from training.data.templates import (
-    Templates,
-    checked,
-    fill,
-    listed,
-    listed_or,
-    load_templates,
-    maybe,
-    placeholders,
-)
+from training.data.templates import Templates, checked, fill, listed, listed_or, load_templates, maybe, placeholders
 
 LONGEST_TEXT = 320
 RELABELLED_SHARE, RESPELLED_SHARE = 0.3, 0.2
@@ -38,7 +29,7 @@ class TextKind:
 
     Attributes:
         nouns: What one text may be called.
-        aspects: What the classes may be said to tell.
+        aspects: Names of what the classes stand for, such as tone or topic.
         names: Ways to name the classes, each in the order of the class numbers; the first is that of the data.
     """
 

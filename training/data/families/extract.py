@@ -1,4 +1,4 @@
-"""Family: extract one field of a message. The same messages carry several fields, so only the description tells which.
+"""Family: extract one field of a message. A message has several fields, and only the description says which to take.
 
 Source: slot values of Schema-Guided Dialogue (CC BY-SA 4.0), where the value stands in the message word for word.
 """

@@ -45,8 +45,7 @@ class PublishedInstructions:
         instances = [rng.choice(task.instances[split]) for _ in range(inputs + 4)]
         examples, taken = choose_examples(rng, instances, inputs, split)
         asked = TaskDescription(
-            description=rng.choice(task.descriptions),
-            examples=tuple(Example(e.input, e.output) for e in examples),
+            description=rng.choice(task.descriptions), examples=tuple(Example(e.input, e.output) for e in examples)
         )
         return Episode(f"instructions/{task.name}", asked, tuple(instances[taken : taken + inputs]))
 

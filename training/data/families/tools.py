@@ -1,9 +1,10 @@
 """Family: route a request to one of several tools, in sets that are drawn anew for each episode.
 
-Some sets get new names, so that a name can only be read from the description; a request that none of the tools serves
-is answered `none`, or what the description says for it, so that the description has to tell which tools there are. A
-sixth of the tools with real requests, and every service of the Schema-Guided Dialogue test split, is never drawn for
+Some sets get new names, so that only the description says what a tool is called. A request that no tool of the set
+serves is answered `none`, or what the description says for it, so that only the description says which tools there are.
+A sixth of the tools with real requests, and every service of the Schema-Guided Dialogue test split, is never drawn for
 training.
+
 Sources: CLINC150 (CC BY 3.0), MetaTool (MIT), Schema-Guided Dialogue (CC BY-SA 4.0); names and descriptions of
 Seal-Tools (Apache-2.0), for which requests are made from the descriptions.
 """

@@ -1,4 +1,4 @@
-"""Family: transformations of one short text. Every function applies to every text; only the description tells which.
+"""Family: transformations of one short text. Every function fits every text; only the description says which to apply.
 
 The functions are this project's own; the texts are utterances, reviews and word lists of the other families.
 """
@@ -38,30 +38,26 @@ class Transformation:
     withheld: str
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
 TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), TransformTemplates)
 _FUNCTIONS: dict[str, Callable[[str], str]] = {
     "upper": str.upper,
     "lower": str.lower,
-    "title": lambda t: " ".join(w.capitalize() for w in _words(t)),
-    "first_word": lambda t: _words(t)[0],
-    "last_word": lambda t: _words(t)[-1],
-    "second_word": lambda t: _words(t)[1],
-    "first_two_words": lambda t: " ".join(_words(t)[:2]),
+    "title": lambda t: " ".join(w.capitalize() for w in t.split()),
+    "first_word": lambda t: t.split()[0],
+    "last_word": lambda t: t.split()[-1],
+    "second_word": lambda t: t.split()[1],
+    "first_two_words": lambda t: " ".join(t.split()[:2]),
     "first_letter": lambda t: t[0],
-    "reverse_words": lambda t: " ".join(reversed(_words(t))),
-    "initials": lambda t: "".join(w[0] for w in _words(t)).upper(),
-    "hyphens": lambda t: "-".join(_words(t)),
-    "snake": lambda t: "_".join(_words(t.lower())),
+    "reverse_words": lambda t: " ".join(reversed(t.split())),
+    "initials": lambda t: "".join(w[0] for w in t.split()).upper(),
+    "hyphens": lambda t: "-".join(t.split()),
+    "snake": lambda t: "_".join(t.lower().split()),
     "quote": lambda t: f'"{t}"',
     "repeat": lambda t: t,
-    "drop_last": lambda t: " ".join(_words(t)[:-1]),
-    "drop_first": lambda t: " ".join(_words(t)[1:]),
-    "commas": lambda t: ", ".join(_words(t)),
-    "count": lambda t: str(len(_words(t))),
+    "drop_last": lambda t: " ".join(t.split()[:-1]),
+    "drop_first": lambda t: " ".join(t.split()[1:]),
+    "commas": lambda t: ", ".join(t.split()),
+    "count": lambda t: str(len(t.split())),
     "exclaim": lambda t: t.rstrip(".?!") + "!",
     "please": lambda t: "please " + t,
 }

@@ -102,22 +102,10 @@ def _conflict(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
     return chosen
 
 
-def _tools_seen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
-    return routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes)
-
-
 def _tools_unseen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
     services = draw.sources.test_services
     unseen = [known for known in draw.sources.held_out_tools if split_of_tool(known, services) == draw.split]
     return routing_tasks(rng, unseen, draw.split, draw.sizes)
-
-
-def _tools_renamed(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
-    return routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes, renamed=True)
-
-
-def _reasoning(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
-    return reasoning_tasks(rng, draw.sources.folder, draw.split, draw.sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +123,17 @@ _SUITES: dict[str, _Kind] = {
     "tasks-seen": _Kind(_tasks_seen),
     "tasks-paraphrased": _Kind(_tasks_paraphrased),
     "conflict": _Kind(_conflict, grouped=True, chance=conflict.chance),
-    "tools-seen": _Kind(_tools_seen),
+    "tools-seen": _Kind(lambda draw, rng: routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes)),
     "tools-unseen": _Kind(_tools_unseen),
-    "tools-renamed": _Kind(_tools_renamed),
+    "tools-renamed": _Kind(lambda draw, rng: routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes, True)),
     "tasks-sibling": _Kind(_tasks_sibling),
     "tasks-unseen": _Kind(_tasks_unseen),
-    "reasoning": _Kind(_reasoning, fixed_tasks=True, by_likelihood=True, chance=guessing),
+    "reasoning": _Kind(
+        lambda draw, rng: reasoning_tasks(rng, draw.sources.folder, draw.split, draw.sizes),
+        fixed_tasks=True,
+        by_likelihood=True,
+        chance=guessing,
+    ),
 }
 SUITES = tuple(_SUITES)
 

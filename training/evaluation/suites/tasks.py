@@ -49,8 +49,8 @@ class Suite:
 
     Attributes:
         fixed_tasks: The tasks are all there are, not a sample of many: intervals are over inputs.
-        by_likelihood: Scored by the likelihood of choices alone, which the device does not tell: never served. It has
-            no oracles either, and a harmonic mean over tasks, as in the paper.
+        by_likelihood: Scored by the likelihood of choices alone. The device does not give likelihoods, so the suite is
+            never served. It has no oracles, and also a harmonic mean over tasks, as in the paper.
         grouped: Groups of tasks have the same inputs; as many oracles are trained as there is time for.
         chance: What ignoring the description can give, where that is known.
     """
