@@ -23,7 +23,7 @@ class Timings(AnswerModel):
     total_ms: float
 
 
-class Warned(AnswerModel):
+class TaskWarning(AnswerModel):
     """Something to know of the task description: `low_confidence`, `far_from_training`, `contradictory_examples`."""
 
     code: str
@@ -72,7 +72,7 @@ class Generated(AnswerModel):
     prompt_tokens: int
     tokens_saved_per_call: int
     confidence: float | None = None
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[TaskWarning, ...] = ()
     probe: Probe | None = None
     timings: Timings
 

@@ -5,11 +5,17 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from loragen.client.errors import StackError
+from loragen.client.errors import StackError, WaitError
+from loragen.client.retries import Deadline
+from loragen.client.session import POLL_SECONDS, Session
+
+READY_SECONDS = 240.0
+"""A service that ends early is noticed at once, and a cold disk under load takes long to import torch."""
 
 STOP_SECONDS = 20.0
 SHOWN_LOG_LINES = 20
@@ -52,6 +58,21 @@ class ServiceProcess:
         """
         if (code := self.process.poll()) is not None:
             raise StackError(f"{self.name} ended with exit code {code}; {self.log_end()}")
+
+    def wait_until_ready(self, client: Session, timeout_seconds: float = READY_SECONDS) -> None:
+        """Return when the service, which `client` talks to, takes requests.
+
+        Raises:
+            StackError: The process has ended; the message has the end of its log.
+            WaitError: The service is not ready after this time.
+        """
+        deadline = Deadline(timeout_seconds)
+        while not (readiness := client.readiness()).ready:
+            self.verify_alive()
+            if deadline.remaining_seconds <= 0:
+                late = f"{client.url} is not ready after {timeout_seconds:g} s: {readiness.reason}"
+                raise WaitError(f"{late}; {self.log_end()}")
+            time.sleep(POLL_SECONDS)
 
     def verify_success(self) -> None:
         """Wait for the process to end by itself.

@@ -6,7 +6,6 @@ imported here.
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +16,9 @@ import httpx2
 
 from loragen.client.cloud import CloudClient
 from loragen.client.device import DeviceClient
-from loragen.client.errors import ClientError, StackError, WaitError
+from loragen.client.errors import ClientError, StackError
 from loragen.client.process import ServiceProcess, free_ports
-from loragen.client.retries import Deadline
-from loragen.client.session import POLL_SECONDS, Session
-
-READY_SECONDS = 240.0
-"""A service that ends early is noticed at once, and a cold disk under load takes long to import torch."""
+from loragen.client.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +114,35 @@ class LocalStack:
             state = self._state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loragen-")))
             state.mkdir(parents=True, exist_ok=True)
             http_port, grpc_port, edge_port = free_ports(3)
-            self.cloud = stack.enter_context(CloudClient(f"http://127.0.0.1:{http_port}", transport=_direct()))
-            cloud = self._cloud_environment(http_port, grpc_port, state)
+            cloud_url, device_url = f"http://127.0.0.1:{http_port}", f"http://127.0.0.1:{edge_port}"
+            self.cloud = stack.enter_context(CloudClient(cloud_url, transport=_direct()))
+            pair = self._pair
+            models = {"cloud_model": pair.cloud_model, "edge_model": pair.edge_model}
+            cloud = {
+                "LORAGEN_CLOUD_GENERATORS": json.dumps([{"directory": str(pair.generator), **models}]),
+                "LORAGEN_CLOUD_HOST": "127.0.0.1",
+                "LORAGEN_CLOUD_PORT": str(http_port),
+                "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
+                "LORAGEN_CLOUD_STORE_URL": f"sqlite:///{state / 'cloud.sqlite'}",
+            }
             self._start(stack, "cloud_service", {**cloud, **self._cloud_settings}, state)
             if self._device:
-                base_gguf = self._ensure_base(state)
-                self.device = stack.enter_context(DeviceClient(f"http://127.0.0.1:{edge_port}", transport=_direct()))
-                edge = self._edge_environment(http_port, grpc_port, edge_port, base_gguf, state)
+                self.device = stack.enter_context(DeviceClient(device_url, transport=_direct()))
+                edge = {
+                    "LORAGEN_EDGE_HOST": "127.0.0.1",
+                    "LORAGEN_EDGE_PORT": str(edge_port),
+                    "LORAGEN_EDGE_CLOUD_URL": cloud_url,
+                    "LORAGEN_EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
+                    "LORAGEN_EDGE_CHANNEL": self.channel,
+                    "LORAGEN_EDGE_DEVICE_ID": "local-device",
+                    "LORAGEN_EDGE_BASE_MODEL": str(self._ensure_base(state)),
+                    "LORAGEN_EDGE_DATA_DIR": str(state / "edge"),
+                    "LORAGEN_EDGE_POLL_INTERVAL_SECONDS": "0.5",
+                }
                 self._start(stack, "edge_runtime", {**edge, **self._edge_settings}, state)
-            for client in (self.cloud, self.device) if self._device else (self.cloud,):
-                self._wait_until_ready(client)
+            clients: tuple[Session, ...] = (self.cloud, self.device) if self._device else (self.cloud,)
+            for process, client in zip(self._processes, clients, strict=True):
+                process.wait_until_ready(client)
             self._stack = stack.pop_all()
         return self
 
@@ -151,35 +165,6 @@ class LocalStack:
         for process in self._processes:
             process.verify_alive()
 
-    def _cloud_environment(self, http_port: int, grpc_port: int, state: Path) -> dict[str, str]:
-        source = {
-            "directory": str(self._pair.generator),
-            "cloud_model": self._pair.cloud_model,
-            "edge_model": self._pair.edge_model,
-        }
-        return {
-            "LORAGEN_CLOUD_GENERATORS": json.dumps([source]),
-            "LORAGEN_CLOUD_HOST": "127.0.0.1",
-            "LORAGEN_CLOUD_PORT": str(http_port),
-            "LORAGEN_CLOUD_GRPC_PORT": str(grpc_port),
-            "LORAGEN_CLOUD_STORE_URL": f"sqlite:///{state / 'cloud.sqlite'}",
-        }
-
-    def _edge_environment(
-        self, http_port: int, grpc_port: int, edge_port: int, base_gguf: Path, state: Path
-    ) -> dict[str, str]:
-        return {
-            "LORAGEN_EDGE_HOST": "127.0.0.1",
-            "LORAGEN_EDGE_PORT": str(edge_port),
-            "LORAGEN_EDGE_CLOUD_URL": f"http://127.0.0.1:{http_port}",
-            "LORAGEN_EDGE_CLOUD_GRPC": f"127.0.0.1:{grpc_port}",
-            "LORAGEN_EDGE_CHANNEL": self.channel,
-            "LORAGEN_EDGE_DEVICE_ID": "local-device",
-            "LORAGEN_EDGE_BASE_MODEL": str(base_gguf),
-            "LORAGEN_EDGE_DATA_DIR": str(state / "edge"),
-            "LORAGEN_EDGE_POLL_INTERVAL_SECONDS": "0.5",
-        }
-
     def _start(self, stack: ExitStack, module: str, settings: Mapping[str, str], state: Path) -> None:
         log = state / f"{module}.log"
         self._processes.append(stack.enter_context(ServiceProcess(module, ["-m", module], settings, log)))
@@ -194,15 +179,6 @@ class LocalStack:
         with ServiceProcess("loragen-edge convert", arguments, {}, state / "convert.log") as converting:
             converting.verify_success()
         return base_gguf
-
-    def _wait_until_ready(self, client: Session) -> None:
-        deadline = Deadline(READY_SECONDS)
-        while not (readiness := client.readiness()).ready:
-            self.verify_alive()
-            if deadline.remaining_seconds <= 0:
-                logs = "\n".join(process.log_end() for process in self._processes)
-                raise WaitError(f"{client.url} is not ready after {READY_SECONDS:g} s: {readiness.reason}\n{logs}")
-            time.sleep(POLL_SECONDS)
 
 
 def _direct() -> httpx2.HTTPTransport:

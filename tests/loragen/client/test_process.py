@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from loragen.client.errors import StackError
+from loragen import CloudClient
+from loragen.client.errors import StackError, WaitError
 from loragen.client.process import ServiceProcess, free_ports
+from tests.loragen.client.scripted import Scripted, refused
 
 SLEEP = ["-c", "import time; time.sleep(600)"]
 
@@ -33,6 +36,20 @@ def test_block_ends_a_running_child(tmp_path: Path) -> None:
         child.verify_alive()
     assert child.process.returncode is not None
     child.stop()
+
+
+def test_wait_ends_with_readiness_with_the_process_or_with_the_time(tmp_path: Path) -> None:
+    ready, draining = httpx2.Response(200, json={"status": "ready"}), refused(503, "draining")
+    with ServiceProcess("child", SLEEP, {}, tmp_path / "log") as child:
+        with CloudClient("http://cloud", transport=Scripted(draining, ready)) as cloud:
+            child.wait_until_ready(cloud)
+        with (
+            CloudClient("http://cloud", transport=Scripted(draining)) as cloud,
+            pytest.raises(WaitError, match="it is draining"),
+        ):
+            child.wait_until_ready(cloud, timeout_seconds=0)
+    with CloudClient("http://cloud", transport=Scripted(draining)) as cloud, pytest.raises(StackError):
+        child.wait_until_ready(cloud)
 
 
 def test_free_ports_are_distinct() -> None:
