@@ -65,27 +65,20 @@ class Delta:
 
 
 def measure_retained_delta(
-    base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
+    base_gguf: BaseGguf,
+    info: TensorInfo,
+    delta: Delta,
+    dtype: GGMLQuantizationType,
+    codec: Codec,
+    *,
+    all_rows: bool = False,
 ) -> float:
-    """Retained delta of a tensor stored as `dtype`, at most 1, measured on evenly spaced rows.
+    """Retained delta of a tensor stored as `dtype`, at most 1, measured on evenly spaced rows or on all.
 
     Raises:
         MergeError: The merged weights are not finite.
     """
-    stride = max(1, info.rows * info.columns // SAMPLED_WEIGHTS)
-    return _measure(base_gguf, info, delta, dtype, codec, stride)
-
-
-def measure_retained_delta_exactly(
-    base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec
-) -> float:
-    """The same, on all rows."""
-    return _measure(base_gguf, info, delta, dtype, codec, 1)
-
-
-def _measure(
-    base_gguf: BaseGguf, info: TensorInfo, delta: Delta, dtype: GGMLQuantizationType, codec: Codec, stride: int
-) -> float:
+    stride = 1 if all_rows else max(1, info.rows * info.columns // SAMPLED_WEIGHTS)
     left = whole = 0.0
     index = np.arange(0, info.rows, stride, dtype=np.int64)
     step = max(1, _MEASURED_AT_ONCE // info.columns)

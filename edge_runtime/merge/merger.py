@@ -32,7 +32,7 @@ from edge_runtime.gguf.quantization import (
     wanted_type,
 )
 from edge_runtime.merge.cache import cached
-from edge_runtime.merge.delta import Delta, measure_retained_delta, measure_retained_delta_exactly
+from edge_runtime.merge.delta import Delta, measure_retained_delta
 from edge_runtime.merge.writer import THREADS, PlannedTensor, Progress, Stored, write_model
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.names import gguf_name
@@ -169,7 +169,7 @@ def _place(
     for dtype in dict.fromkeys((wanted, fitting_type(info.columns, GGMLQuantizationType.Q8_0))):
         share = measure_retained_delta(base_gguf, info, delta, dtype, codec)
         if share < MIN_RETAINED_DELTA:
-            share = measure_retained_delta_exactly(base_gguf, info, delta, dtype, codec)
+            share = measure_retained_delta(base_gguf, info, delta, dtype, codec, all_rows=True)
         if share >= MIN_RETAINED_DELTA:
             return dtype, share
     raise RetainedDeltaError(

@@ -141,7 +141,8 @@ class SlotTable:
         Raises:
             ModelLoadError: A file is missing, damaged, or does not fit.
         """
-        return await self._load(revision)
+        engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
+        return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
 
     def activate(self, slot: Slot) -> None:
         """Let a prepared slot answer all requests for its name that start from now on."""
@@ -213,7 +214,7 @@ class SlotTable:
         try:
             # Memory stays bounded only when the old slots are closed before the new one is loaded.
             await asyncio.gather(*self._closing)
-            return await self._load(revision)
+            return await self.prepare(revision)
         except ModelLoadError:
             self.mark_broken(revision)
             raise
@@ -247,10 +248,6 @@ class SlotTable:
     def _least_recently_used(self) -> str | None:
         idle = [name for name, slot in self._resident.items() if slot.leases == 0]
         return min(idle, key=lambda name: self._resident[name].used, default=None)
-
-    async def _load(self, revision: Revision) -> Slot:
-        engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
-        return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
 
     def _retire(self, slot: Slot | None) -> None:
         if slot is None:

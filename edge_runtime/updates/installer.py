@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.checksum import verify_checksum, write_checksum
@@ -21,18 +20,6 @@ from edge_runtime.updates.state import Installed, MergeSummary
 from loragen.contract.bundle import Bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
 from loragen.contract.names import BASE_NAME
-
-
-@dataclass(frozen=True, slots=True)
-class BaseOutcome:
-    """What serves as the base model.
-
-    Attributes:
-        message: Why it is not the quantized one; empty when it is.
-    """
-
-    revision: Revision
-    message: str
 
 
 class Installer:
@@ -63,8 +50,11 @@ class Installer:
         """End a merge in progress at its next step."""
         self._stopping.set()
 
-    async def bring_up_base(self) -> BaseOutcome:
+    async def bring_up_base(self) -> str:
         """Let the quantized base GGUF serve as the base; the base GGUF itself, when it cannot be quantized.
+
+        Returns:
+            Why it is not the quantized one; empty when it is.
 
         Raises:
             EdgeError: Not even the base GGUF can serve.
@@ -87,10 +77,10 @@ class Installer:
         except EdgeError as error:
             return await self._serve_base(self._model.path, f"served at the base GGUF's precision: {error}")
 
-    async def _serve_base(self, path: Path, message: str = "") -> BaseOutcome:
-        revision = await self._serve(Revision(BASE_NAME, None, "base", path))
+    async def _serve_base(self, path: Path, message: str = "") -> str:
+        await self._serve(Revision(BASE_NAME, None, "base", path))
         self._base = path
-        return BaseOutcome(revision, message)
+        return message
 
     async def attach(self, name: str, bundle_id: str, bundle: Bundle) -> Installed:
         """Serve a bundle as a run-time adapter on the base model.
@@ -182,7 +172,7 @@ class Installer:
         with suppress(OSError):
             await asyncio.to_thread(write_checksum, path)
 
-    async def _serve(self, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> Revision:
+    async def _serve(self, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> None:
         slot = await self._slots.prepare(revision)
         try:
             await verify_answers(slot)
@@ -192,7 +182,6 @@ class Installer:
             await self._slots.discard(slot)
             raise
         self._slots.activate(slot)
-        return revision
 
     def _verify_running(self, _written: int = 0, _total: int = 0) -> None:
         if self._stopping.is_set():

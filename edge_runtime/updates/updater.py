@@ -101,8 +101,7 @@ class Updater:
         """
         await asyncio.to_thread(self._disk.remove_unfinished)
         await self.state_store.load()
-        base = await self._installer.bring_up_base()
-        self.base_message = base.message
+        self.base_message = await self._installer.bring_up_base()
         for count, (name, entry) in enumerate(self.state_store.newest_first(), start=1):
             await self._bring_up(name, entry, load_now=count < self._slots.max_resident)
         self.is_restored = True
@@ -349,7 +348,7 @@ class Updater:
 
     async def _repair_base(self) -> None:
         try:
-            self.base_message = (await self._installer.bring_up_base()).message
+            self.base_message = await self._installer.bring_up_base()
         except EdgeError as error:
             # The next request for it finds it broken again.
             self.base_message = _DOWN + describe(error)

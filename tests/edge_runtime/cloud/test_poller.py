@@ -111,8 +111,8 @@ async def test_another_channels_document_is_refused() -> None:
     assert poller.wanted is None
 
 
-async def test_nudge_hurries_unless_the_cloud_is_in_trouble() -> None:
-    """Then the poll at the end of the back-off brings what the nudge told of, and the next nudge hurries again."""
+async def test_poll_now_does_not_shorten_the_wait_after_a_failure() -> None:
+    """The poll at the end of the back-off brings the change; after it, `poll_now` polls at once again."""
     changed = ChannelAnswer(encode_channel(Channel("default", 4, ())), '"two"')
     poller, clock = make(GOOD, CloudStatusError("x", status=503, retry_after_seconds=60.0), changed)
     await poller.poll()

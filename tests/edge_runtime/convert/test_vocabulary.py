@@ -116,7 +116,7 @@ def test_malformed_tokenizer_file_is_refused(content, tmp_path):
 @pytest.mark.parametrize("system", [None, "Be brief."])
 @pytest.mark.parametrize("kind", ["bytes", "bytes, begun", "sentencepiece"])
 def test_model_without_a_chat_template_is_asked_as_it_was_trained(kind, system, tmp_path, open_converted):
-    """Base models come without; the generator's training lays turns out in lines."""
+    """Base models come without; the generator's training writes messages in lines."""
     if kind == "sentencepiece":
         tokenizer = as_tokenizer_json(train_sentencepiece())
         begin, options = "<s>", SPECIAL

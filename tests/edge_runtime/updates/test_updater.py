@@ -42,16 +42,16 @@ async def test_new_bundle_swaps_while_a_request_is_in_flight(cloud: FakeCloud, t
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         await parts.updater.merge_pending()
-        async with parts.slots.lease("router") as held:
+        async with parts.slots.lease("router") as leased:
             cloud.publish(new)
             parts.updater.poller.poll_now()  # type: ignore[union-attr]
             await parts.updater.tick()
             assert (await ask(parts, "router"))[1] == f"adapter-{new.bundle_id}"
-            assert held.revision.bundle_id == old.bundle_id
-            assert not held.worker.is_closed
+            assert leased.revision.bundle_id == old.bundle_id
+            assert not leased.worker.is_closed
             assert f"{old.bundle_id}.Q8_0.gguf" in files(tmp_path / "edge/slots")
         await parts.slots.drained()
-        assert held.worker.is_closed
+        assert leased.worker.is_closed
 
 
 async def test_unpublished_specialization_is_unloaded_and_its_files_deleted(
