@@ -260,7 +260,7 @@ def _generate(
         return bare(input_ids=ids, use_cache=False)
 
     def read() -> object:
-        return generator.prompt_encoder.read(ids, lengths)
+        return generator.prompt_encoder.encode(ids, lengths)
 
     with torch.inference_mode():
         times = _take_turns((forward, read, lambda: served.generate(prompts)), rounds, device)

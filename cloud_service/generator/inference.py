@@ -42,7 +42,7 @@ from loragen.contract.bank import Bank
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _Output:
     gates: NDArray[np.float32]  # (layers, groups, experts)
     features: NDArray[np.float32] | None  # (features,); None when they were not asked for
 
@@ -113,44 +113,43 @@ class TorchGenerator:
         """Gates for each rendered prompt."""
         if not prompts:
             return []
-        readings = self._read(prompts, with_features=self._calibration is not None)
+        outputs = self._run(prompts, with_features=self._calibration is not None)
         counts = [len(ids) for ids in self._edge_tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
         return [
-            Generation(reading.gates, count, self._judge(reading))
-            for reading, count in zip(readings, counts, strict=True)
+            Generation(output.gates, count, self._judge(output)) for output, count in zip(outputs, counts, strict=True)
         ]
 
     def measure(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Features of at least one rendered prompt, (prompts, features) float32, to fit a calibration on."""
-        readings = self._read(prompts, with_features=True)
-        return np.stack([reading.features for reading in readings if reading.features is not None])
+        outputs = self._run(prompts, with_features=True)
+        return np.stack([output.features for output in outputs if output.features is not None])
 
     def load_probe(self) -> TorchProbe:
         """Loads the weights of the edge model onto the device of the cloud model."""
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
         return TorchProbe(load_language_model(self._edge_path, dtype).to(self._device), self._edge_tokenizer)
 
-    def _read(self, prompts: Sequence[str], *, with_features: bool) -> list[_Reading]:
+    def _run(self, prompts: Sequence[str], *, with_features: bool) -> list[_Output]:
         encoded = encode_prompts(self._cloud_tokenizer, prompts)
         characters = torch.tensor([len(prompt) for prompt in prompts])
         size = len(prompts) if self._device.type == "cuda" else 1
-        readings: list[_Reading] = []
+        outputs: list[_Output] = []
         with torch.inference_mode():
             for start in range(0, len(encoded), size):
                 ids, lengths = (each.to(self._device) for each in pad_right(encoded[start : start + size]))
-                meta, states = self._generator.prompt_encoder.read(ids, lengths)
+                meta, states = self._generator.prompt_encoder.encode(ids, lengths)
                 gates = self._generator.routers(meta).cpu().numpy()
                 if with_features:
                     features = self._features(ids, lengths, characters[start : start + size], meta, states)
-                    readings += map(_Reading, gates, features.cpu().numpy())
+                    outputs += map(_Output, gates, features.cpu().numpy())
                 else:
-                    readings += [_Reading(each, None) for each in gates]
-        return readings
+                    outputs += [_Output(each, None) for each in gates]
+        return outputs
 
-    def _judge(self, reading: _Reading) -> Confidence | None:
-        if self._calibration is None or reading.features is None:
+    def _judge(self, output: _Output) -> Confidence | None:
+        if self._calibration is None or output.features is None:
             return None
-        return self._calibration.judge(reading.features)
+        return self._calibration.judge(output.features)
 
 
 def load_generator(

@@ -69,9 +69,9 @@ class PromptEncoder(nn.Module):
         Returns:
             T, (tasks, layers, cloud hidden).
         """
-        return self.read(ids, lengths)[0]
+        return self.encode(ids, lengths)[0]
 
-    def read(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Meta states as `forward` gives them, and the states of the prompts (tasks, longest prompt, cloud hidden).
 
         In a causal LM the states of a prompt do not depend on the meta vectors behind it; in an encoder they do.

@@ -1,8 +1,8 @@
 """Routes of the artifacts that devices download: bundles, recipes and banks; conditional, cacheable and resumable.
 
 A bundle or a recipe never changes under its id, so any HTTP cache may store it for ever. A generator has another bank
-when it is trained again, so caches must revalidate a bank by its digest. Starlette's `FileResponse`
-answers ranges of files only; these bytes are in memory or in the store.
+when it is trained again, so caches must revalidate a bank by its digest. Ranges are our own, because Starlette's
+`FileResponse` has them for files only, and a bundle is bytes in memory.
 """
 
 from collections.abc import Awaitable, Callable, Iterator

@@ -1,6 +1,6 @@
 """Rules of content negotiation, conditional requests and ranges (RFC 9110), without I/O.
 
-Starlette's `FileResponse` has ranges too, but only for files, and a bundle is bytes in memory.
+The routes decide what is offered and where its bytes come from.
 """
 
 import re

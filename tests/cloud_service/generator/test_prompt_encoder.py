@@ -26,7 +26,7 @@ def prompt_encoder(family: str, adapter_rank: int) -> PromptEncoder:
     return made
 
 
-def read(made: PromptEncoder, prompts: list[list[int]]) -> Tensor:
+def states_of(made: PromptEncoder, prompts: list[list[int]]) -> Tensor:
     with torch.inference_mode():
         states: Tensor = made(*pad_right(prompts))
     return states
@@ -36,11 +36,11 @@ def read(made: PromptEncoder, prompts: list[list[int]]) -> Tensor:
 def test_states_do_not_depend_on_the_neighbours(family: str, adapter_rank: int) -> None:
     """A prompt alone, with longer and with shorter neighbours, and in another row."""
     made = prompt_encoder(family, adapter_rank)
-    together = read(made, PROMPTS)
+    together = states_of(made, PROMPTS)
     assert together.shape == (len(PROMPTS), LAYERS, 32)
     for row, prompt in enumerate(PROMPTS):
-        torch.testing.assert_close(together[row : row + 1], read(made, [prompt]), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(read(made, [[8] * 11, PROMPTS[0]])[1], together[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together[row : row + 1], states_of(made, [prompt]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(states_of(made, [[8] * 11, PROMPTS[0]])[1], together[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
@@ -52,7 +52,7 @@ def test_states_are_those_of_a_plain_forward_pass(family: str) -> None:
         prompt = model.get_input_embeddings()(torch.tensor([PROMPTS[0]]))
         whole = torch.cat([prompt, made.meta[None]], dim=1)
         expected = model(inputs_embeds=whole, output_hidden_states=True).hidden_states[-1][:, len(PROMPTS[0]) :]
-    torch.testing.assert_close(read(made, [PROMPTS[0]]), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(states_of(made, [PROMPTS[0]]), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", [*ENCODERS, "modernbert"])
@@ -61,10 +61,10 @@ def test_encoder_reads_in_both_directions(family: str) -> None:
     made = prompt_encoder(family, 0)
     ids, lengths = pad_right([[5, 6, 7, 8]])
     with torch.inference_mode():
-        before = torch.cat(made.read(ids, lengths), dim=1)
-        other_start = torch.cat(made.read(torch.tensor([[9, 6, 7, 8]]), lengths), dim=1)
+        before = torch.cat(made.encode(ids, lengths), dim=1)
+        other_start = torch.cat(made.encode(torch.tensor([[9, 6, 7, 8]]), lengths), dim=1)
         made.meta[-1].neg_()  # adding a number to all of it would be lost in the layer norm
-        other_end = torch.cat(made.read(ids, lengths), dim=1)
+        other_end = torch.cat(made.encode(ids, lengths), dim=1)
     assert before.shape == (1, LAYERS + 4, 32)
     for other in (other_start, other_end):
         assert ((before - other).abs().amax(-1) > 1e-4).all()
@@ -77,7 +77,7 @@ def test_encoder_states_are_those_of_a_plain_forward_pass(family: str) -> None:
     made = PromptEncoder(generator_config(), model, LAYERS)
     with torch.inference_mode():
         made.meta.copy_(model.get_input_embeddings()(torch.tensor([20, 21, 22])))
-        meta, states = made.read(*pad_right([[5, 6, 7]]))
+        meta, states = made.encode(*pad_right([[5, 6, 7]]))
         expected = model(input_ids=torch.tensor([[5, 6, 7, 20, 21, 22]])).last_hidden_state
     torch.testing.assert_close(torch.cat([states, meta], dim=1), expected, rtol=1e-5, atol=1e-5)
 
@@ -85,7 +85,7 @@ def test_encoder_states_are_those_of_a_plain_forward_pass(family: str) -> None:
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_states_follow_the_prompt(family: str) -> None:
     made = prompt_encoder(family, 0)
-    states = read(made, [[5, 6, 7], [6, 5, 7]])
+    states = states_of(made, [[5, 6, 7], [6, 5, 7]])
     assert (states[0] - states[1]).abs().mean() > 0.01
 
 
@@ -95,10 +95,10 @@ def test_adapter_starts_without_effect_and_learns(family: str) -> None:
     torch.manual_seed(0)
     model = random_model(family)
     plain = PromptEncoder(generator_config(adapter_rank=0), model, LAYERS)
-    before = read(plain, PROMPTS)
+    before = states_of(plain, PROMPTS)
     adapted = PromptEncoder(generator_config(adapter_rank=2), model, LAYERS)
     adapted.load_state_dict(plain.state_dict(), strict=False)
-    assert torch.equal(read(adapted, PROMPTS), before)
+    assert torch.equal(states_of(adapted, PROMPTS), before)
     adapted(*pad_right(PROMPTS)).square().sum().backward()
     assert adapted.adapter is not None
     assert len(adapted.adapter.b) == 4  # q and v of two layers
@@ -110,20 +110,20 @@ def test_adapter_acts_as_if_merged_into_the_weights() -> None:
     """W' = W + alpha/rank * B A on q and v."""
     made = prompt_encoder("llama", 2)
     assert made.adapter is not None
-    adapted = read(made, PROMPTS)
+    adapted = states_of(made, PROMPTS)
     plain = random_model("llama")
     merged = PromptEncoder(generator_config(adapter_rank=0), plain, LAYERS)
     merged.load_state_dict({"meta": made.meta})
-    assert not torch.allclose(read(merged, PROMPTS), adapted, rtol=1e-2, atol=1e-2)
+    assert not torch.allclose(states_of(merged, PROMPTS), adapted, rtol=1e-2, atol=1e-2)
     with torch.no_grad():
         for number, layer in enumerate(plain.get_decoder().layers):
             for name in ("q_proj", "v_proj"):
                 a, b = (factors[f"{number}_{name}"] for factors in (made.adapter.a, made.adapter.b))
                 getattr(layer.self_attn, name).weight += made.adapter.scale * b @ a
-    torch.testing.assert_close(read(merged, PROMPTS), adapted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(states_of(merged, PROMPTS), adapted, rtol=1e-4, atol=1e-5)
 
 
-def test_cloud_weights_are_not_parameters_of_the_reader() -> None:
+def test_cloud_weights_are_not_parameters_of_the_prompt_encoder() -> None:
     assert list(prompt_encoder("llama", 0).state_dict()) == ["meta"]
     assert list(prompt_encoder("bert", 0).state_dict()) == ["meta", "cases"]
 
@@ -147,7 +147,7 @@ def test_prompts_that_the_cloud_model_cannot_hold_are_refused_early(family: str,
     """The prompt and 3 meta vectors fill the 256 positions, of which RoBERTa leaves 2 unused."""
     model = random_model(family)
     made = PromptEncoder(generator_config(max_prompt_tokens=longest), model, LAYERS)
-    assert read(made, [[5] * longest]).isfinite().all()
+    assert states_of(made, [[5] * longest]).isfinite().all()
     with pytest.raises(CheckpointError, match=f"max_prompt_tokens is {longest + 1}, expected at most {longest}"):
         PromptEncoder(generator_config(max_prompt_tokens=longest + 1), model, LAYERS)
 
@@ -185,13 +185,13 @@ def test_case_that_an_uncased_tokenizer_loses_is_told_beside_the_token() -> None
 def test_case_reads_as_nothing_until_it_is_trained() -> None:
     made = PromptEncoder(generator_config(), random_model("bert"), LAYERS)
     lower, capital = [[5, 6, 7]], [[5 + CASE_STRIDE, 6, 7 + 3 * CASE_STRIDE]]
-    assert torch.equal(read(made, lower), read(made, capital))
+    assert torch.equal(states_of(made, lower), states_of(made, capital))
     made(*pad_right(capital)).square().sum().backward()
     assert made.cases.grad is not None
     assert made.cases.grad.abs().amax(1).gt(0).tolist() == [True, False, True], "capitalized and mixed, not upper"
     with torch.no_grad():
         made.cases.normal_()
-    assert (read(made, lower) - read(made, capital)).abs().mean() > 0.01
+    assert (states_of(made, lower) - states_of(made, capital)).abs().mean() > 0.01
 
 
 def test_padding_is_on_the_right_and_up_to_a_multiple() -> None:
