@@ -54,7 +54,7 @@ async def assemble(
     """The parts of the device that `settings` describe, closed when the block is left.
 
     Args:
-        settings: What the device is told.
+        settings: What an operator has set.
         loader: Instead of llama.cpp.
         clock: Instead of the machine's.
 

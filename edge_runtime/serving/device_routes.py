@@ -1,4 +1,4 @@
-"""Routes that tell about the device: its models, its state, whether it is alive and ready, its metrics."""
+"""Routes that describe the device: its models, its state, whether it is alive and ready, its metrics."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -18,7 +18,7 @@ def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
 
     @router.get("/v1/models", tags=["inference"])
     async def models() -> Response:
-        """What the device serves, and what it is about to: `state` tells how the LoRA is applied, `message` why not."""
+        """What the device serves, and what it is about to: `state` says how the LoRA is applied, `message` why not."""
         return JSONResponse({"object": "list", "data": [model_entry(model) for model in device.models()]})
 
     @router.get("/v1/models/{model:path}", tags=["inference"])

@@ -1,7 +1,7 @@
 """The outermost layer of HTTP: request ids, one canonical record for each request, and the body of every error.
 
-Every error of every layer below ends here, so that one place writes it. Plain ASGI, so that streams pass through
-untouched. What an error is called on the wire is decided by `answers`; metrics are hooks.
+Every error of the layers below ends here, so that one place writes it; `answers` decides what it is called on the wire.
+This is plain ASGI, so streams pass through unchanged. Metrics are a hook.
 """
 
 import re
@@ -30,8 +30,8 @@ class RequestRecord:
 
     Attributes:
         route: Template of the path, or the gRPC method: a closed set, so that it can label metrics.
-        path: What the client sent, cut; empty over gRPC.
-        status: What was answered; a word over gRPC, and when the connection broke before.
+        path: The beginning of the path that the client sent; empty over gRPC.
+        status: The status of the answer. It is a word over gRPC, and when the connection broke before an answer.
         code: Code of the error that ended it.
     """
 
@@ -105,8 +105,8 @@ class RequestScope:
             error = self._answers.known(e)
             record.code = error.code
             if status != 0:
-                # Half an answer is out: only breaking the connection tells the client. The server logs the traceback
-                # of what reaches it, so that must not be an exception whose message may quote the client.
+                # Half an answer is sent: only a broken connection can show the client that it failed. The server logs
+                # the exception that it gets, so this one must not quote the client, as the original may.
                 raise RuntimeError(f"the answer to request {request_id} was cut off") from None
             await self._answers.response(error, request_id)(scope, receive, send_with_id)
         finally:

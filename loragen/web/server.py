@@ -1,8 +1,8 @@
 """An HTTP server that the program starts and stops, with bounded connections, over uvicorn.
 
 Bounds: a request must be there within `_REQUEST_SECONDS`, head and body; its head has at most 16 KiB; connections take
-at most half of the file descriptors. An answer takes as long as it takes. The other half of the descriptors is for what
-the service does besides: models, downloads, the store, gRPC.
+at most half of the file descriptors. The other half is for what the service does besides: models, downloads, the store,
+gRPC. Answers have no time limit here.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _MAX_BACKLOG = 2_048
 
 
 class HttpServer:
-    """Serves an application on a listening socket until it is told to stop.
+    """Serves an application on a listening socket until `stop`.
 
     Args:
         app: The application.
@@ -39,7 +39,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 lifespan="off",
-                # Of uvicorn's parsers the one that bounds a request's head, whatever else is installed.
+                # Of uvicorn's two parsers only this one bounds the head of a request.
                 http=_BoundedH11,
                 backlog=_backlog(),
                 log_config=None,
@@ -109,8 +109,8 @@ def _descriptors() -> int | None:
 
 
 def _backlog() -> int:
-    # asyncio accepts all connections that wait in one go, before any can be refused, so that they must fit into the
-    # half of the descriptors which is not for connections.
+    # asyncio accepts all waiting connections before any of them can be refused. So they must fit into the half of the
+    # descriptors that is not for connections.
     limit = _descriptors()
     return _MAX_BACKLOG if limit is None else max(1, min(_MAX_BACKLOG, limit // 16))
 

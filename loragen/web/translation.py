@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from loragen.web.errors import MediaTypeError, MethodError, PathError, ServiceError
 
 _MAX_FAULTS = 5
-"""Faults told at once; whoever has more will send again anyway."""
+"""Faults in one message. A client with more of them has to send its request again anyway."""
 
 
 def install_translation(app: FastAPI, *, invalid: type[ServiceError], malformed: type[ServiceError]) -> None:
@@ -69,8 +69,8 @@ async def verify_json(request: Request) -> None:
 def describe_faults(faults: Sequence[Any]) -> str:
     """Pydantic's first faults as one line.
 
-    A field that may have several forms has a fault for each of them. The form whose type fits says what is wrong, so
-    that the others, which only say that the type is another, are left out.
+    A field that may have several forms gets a fault for each of them. The form whose type fits says what is wrong. The
+    other forms only say that the type is different, so they are left out.
     """
     fitting = {fault["loc"][:2] for fault in faults if not fault["type"].endswith("_type")}
     telling = [fault for fault in faults if not (fault["type"].endswith("_type") and fault["loc"][:2] in fitting)]

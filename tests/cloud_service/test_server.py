@@ -91,13 +91,17 @@ async def test_shutdown_is_not_ready_first_then_finishes_what_is_in_flight(
 async def test_port_in_use_stops_the_start_with_its_name(tmp_path: Path, generator: FakeGenerator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for changes, told in (({"port": port}, "LORAGEN_CLOUD_PORT"), ({"grpc_port": port}, "LORAGEN_CLOUD_GRPC_PORT")):
+        for changes, expected in (
+            ({"port": port}, "LORAGEN_CLOUD_PORT"),
+            ({"grpc_port": port}, "LORAGEN_CLOUD_GRPC_PORT"),
+        ):
             settings = settings_for(tmp_path, **({"port": 0, "grpc_port": 0} | changes))
             with pytest.raises(ConfigurationError, match=str(port)) as caught:
                 await run(settings, [generator], asyncio.Event())
-            assert told in caught.value.hint
+            assert expected in caught.value.hint
 
 
+@pytest.mark.slow
 async def test_sigterm_drains_and_ends_with_success(tmp_path: Path) -> None:
     script = Path(__file__).with_name("serve_fake.py")
     child = await asyncio.create_subprocess_exec(

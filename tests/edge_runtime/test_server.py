@@ -1,9 +1,11 @@
-"""The device as a process of its own: it comes up, follows, serves, and stops when told to."""
+"""The device as a process of its own: it comes up, follows, serves, and stops at a signal."""
 
 import json
 import signal
 import socket
 from pathlib import Path
+
+import pytest
 
 from loragen import DeviceClient
 from loragen.client.process import ServiceProcess, free_ports
@@ -16,6 +18,7 @@ def running(log: Path, **settings: object) -> ServiceProcess:
     return ServiceProcess("edge_runtime", ["-m", "edge_runtime"], environment, log)
 
 
+@pytest.mark.slow
 def test_device_runs_as_a_process_and_survives_a_kill(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Up, merged, killed without warning, up again without its cloud, and down in order at SIGTERM with code 0."""
     (port,) = free_ports(1)
@@ -56,6 +59,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(cloud: FakeCloud, tiny_bas
         assert "hunter2" not in text
 
 
+@pytest.mark.slow
 def test_stream_in_flight_is_finished_before_the_process_ends(tiny_base: Path, tmp_path: Path) -> None:
     (port,), log = free_ports(1), tmp_path / "log"
     settings = {"base_model": tiny_base, "data_dir": tmp_path / "edge", "threads": 1, "quantization": "Q8_0"}

@@ -48,6 +48,7 @@ def openapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_any_request_is_answered_as_the_schema_says(openapi: BaseSchema, mode: GenerationMode) -> None:
     operations = [result.ok() for result in openapi.get_all_operations()]
@@ -60,7 +61,7 @@ def test_any_request_is_answered_as_the_schema_says(openapi: BaseSchema, mode: G
         @given(case=operation.as_strategy(generation_mode=mode))
         def verify(case: schemathesis.Case) -> None:
             if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
-                # What the schema cannot say: which names are loaded, and that a task must be told somehow.
+                # What the schema cannot say: which names are loaded, and that one field must describe the task.
                 case.body.pop("generator", None)
                 case.body.pop("edge_model", None)
                 if case.operation.path == "/generate-lora":

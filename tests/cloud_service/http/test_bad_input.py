@@ -36,7 +36,7 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ({}, "none of them"),
         ({"description": "  \n "}, "none of them"),
@@ -72,17 +72,17 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
     ],
 )
 async def test_field_that_is_none_is_named_with_what_was_expected(
-    http: httpx2.AsyncClient, generator: FakeGenerator, body: Any, told: str
+    http: httpx2.AsyncClient, generator: FakeGenerator, body: Any, expected: str
 ) -> None:
     response = await http.post("/generate-lora", json=body)
     assert generator.batches == []
     error = await _verify(http, response, 422, "invalid_request")
-    assert told in error["message"]
+    assert expected in error["message"]
     assert "a" * 100 not in error["message"], "messages do not quote content"
 
 
 @pytest.mark.parametrize(
-    ("channel", "name", "code", "told"),
+    ("channel", "name", "code", "expected"),
     [
         ("a..b", "mail", "invalid_request", "publish.channel: expected a name"),
         ("kitchen", "a..b", "invalid_request", "publish.name: expected a name"),
@@ -91,18 +91,18 @@ async def test_field_that_is_none_is_named_with_what_was_expected(
     ],
 )
 async def test_target_that_nothing_can_be_published_to_is_refused_before_anything_is_made(
-    http: httpx2.AsyncClient, generator: FakeGenerator, channel: str, name: str, code: str, told: str
+    http: httpx2.AsyncClient, generator: FakeGenerator, channel: str, name: str, code: str, expected: str
 ) -> None:
     task = {"description": "Sort each mail."}
     response = await http.post("/generate-lora", json=task | {"publish": {"channel": channel, "name": name}})
     assert generator.batches == []
     error = await _verify(http, response, 422, code)
-    assert told in error["message"]
+    assert expected in error["message"]
     assert not (await http.post("/generate-lora", json=task)).json()["cached"]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b'{"description": "\xff\xfe"}', "UTF-8"),
         (b'{"description": "a"', "JSON"),
@@ -112,10 +112,12 @@ async def test_target_that_nothing_can_be_published_to_is_refused_before_anythin
         (b'{"description": ' + b"9" * 9_000 + b"}", "numbers"),
     ],
 )
-async def test_body_that_is_no_json_in_utf8_is_malformed(http: httpx2.AsyncClient, content: bytes, told: str) -> None:
+async def test_body_that_is_no_json_in_utf8_is_malformed(
+    http: httpx2.AsyncClient, content: bytes, expected: str
+) -> None:
     response = await http.post("/generate-lora", content=content, headers=JSON)
     error = await _verify(http, response, 400, "malformed_body")
-    assert told in error["message"]
+    assert expected in error["message"]
 
 
 async def test_empty_body_is_invalid(http: httpx2.AsyncClient) -> None:

@@ -16,7 +16,7 @@ from tests.edge_runtime.serving.wire import chat, events
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         (b'{"model": "base", "prompt": "\xff"}', "expected UTF-8, found invalid start byte at byte 29"),
         (b'{"mod', "expected JSON, found a fault at character 1"),
@@ -30,13 +30,13 @@ from tests.edge_runtime.serving.wire import chat, events
     ],
 )
 async def test_body_that_cannot_be_read_is_told_what_is_wrong(
-    client: httpx2.AsyncClient, body: bytes, told: str
+    client: httpx2.AsyncClient, body: bytes, expected: str
 ) -> None:
     answer = await client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["code"] == "invalid_request"
-    assert told in error["message"]
+    assert expected in error["message"]
     assert "parsing the body" not in error["message"]
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP interface tells of itself: models, status, records, metrics, schema."""
+"""What the HTTP interface says of the device: models, status, records, metrics, schema."""
 
 import httpx2
 import pytest

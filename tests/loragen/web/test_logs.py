@@ -43,7 +43,7 @@ def crashed(prompt: str) -> RuntimeError:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_traceback_is_plain(log_format: LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
-    """The place of a failure is told, the values of local variables are not; from our loggers and from libraries'."""
+    """It shows the place of a failure and no values of local variables, from our loggers and from libraries'."""
     configure_logging("info", log_format)
     for log in (structlog.get_logger("ours"), logging.getLogger("library")):
         try:
