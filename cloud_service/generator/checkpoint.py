@@ -42,11 +42,13 @@ class ModelReference:
 
     Attributes:
         id: Name, for people.
-        digest: `loragen.contract.digest.model_digest` of its folder.
+        digest: Its `loragen.contract.digest.model_digest`.
+        source: The reference by which it is found where the id is none: of a GGUF file in a package or on the hub.
     """
 
     id: str
     digest: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +154,14 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def verify_model(role: str, reference: ModelReference, directory: Path) -> None:
+def verify_model(role: str, reference: ModelReference, path: Path) -> None:
     """Checks that a model is the one that the generator was trained for.
 
     Raises:
         CheckpointError: The folder holds another model, or none.
     """
     try:
-        digest = model_digest(directory)
+        digest = model_digest(path)
     except (ContractError, OSError) as e:
         raise CheckpointError(f"{role} model: {e}", hint=f"name the folder or hub id of {reference.id}") from e
     if reference.digest != digest:

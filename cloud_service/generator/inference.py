@@ -11,16 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generation import Confidence, Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import (
@@ -33,9 +25,14 @@ from cloud_service.generator.checkpoint import (
 )
 from cloud_service.generator.confidence_model import Calibration, PromptFeatures
 from cloud_service.generator.edge import edge_shape
-from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
-from cloud_service.generator.packages import PREFIX, find_packaged_model
+from cloud_service.generator.pretrained import (
+    load_cloud_model,
+    load_language_model,
+    load_model_config,
+    load_tokenizer,
+    resolve_model,
+)
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from loragen.contract.bank import Bank
@@ -175,7 +172,7 @@ def load_generator(
     cloud_path, edge_path = resolve_model(cloud_model), resolve_model(edge_model)
     verify_model("cloud", manifest.cloud_model, cloud_path)
     verify_model("edge", manifest.edge_model, edge_path)
-    shape = edge_shape(AutoConfig.from_pretrained(edge_path))
+    shape = edge_shape(load_model_config(edge_path))
     bank = open_bank(directory, manifest, shape)
     target = torch.device(device)
     cloud = load_cloud_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
@@ -194,46 +191,8 @@ def load_generator(
         generator,
         PromptFeatures(cloud),
         calibration,
-        AutoTokenizer.from_pretrained(cloud_path),
-        AutoTokenizer.from_pretrained(edge_path),
+        load_tokenizer(cloud_path),
+        load_tokenizer(edge_path),
         edge_path,
         target,
     )
-
-
-def load_language_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """A Hugging Face causal LM, frozen and in evaluation mode."""
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    return model.requires_grad_(False).eval()
-
-
-def load_cloud_model(path: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The cloud model, frozen and in evaluation mode.
-
-    It is loaded as a causal LM, unless `config.json` names a model without a head or one that was trained on masked
-    words. These are loaded without a head, as bidirectional encoders.
-    """
-    names = AutoConfig.from_pretrained(path).architectures or ()
-    if not any(name.endswith(("Model", "ForMaskedLM")) and not name.endswith("LMHeadModel") for name in names):
-        return load_language_model(path, dtype)
-    model: PreTrainedModel = AutoModel.from_pretrained(path, dtype=dtype)
-    return model.requires_grad_(False).eval()
-
-
-def resolve_model(model: str | Path) -> Path:
-    """The folder of a model: `model` itself when it is one, else a snapshot of the hub repository of that name.
-
-    `package:NAME` is the model in the installed Python package NAME.
-
-    Raises:
-        CheckpointError: There is no such model.
-    """
-    if str(model).startswith(PREFIX):
-        return find_packaged_model(str(model).removeprefix(PREFIX))
-    path = Path(model)
-    if path.is_dir():
-        return path
-    try:
-        return Path(snapshot_download(str(model), allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"]))
-    except Exception as e:  # the hub client raises many kinds, from bad names to no network
-        raise CheckpointError(f"{model} is neither a folder nor a model that the hub gives: {e}") from e

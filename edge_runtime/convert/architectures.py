@@ -21,7 +21,7 @@ from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, Keys, RopeScalingType
 from gguf.tensor_mapping import get_tensor_name_map
 
 from edge_runtime.errors import ConversionError
-from edge_runtime.gguf.header import Value, float32, text, uint32
+from loragen.contract.gguf_header import Value, float32, text, uint32
 
 _ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
 _FEED_FORWARD = tuple(f"mlp.{x}_proj" for x in ("gate", "up", "down"))

@@ -23,9 +23,9 @@ from edge_runtime.convert.architectures import Architecture, describe
 from edge_runtime.convert.checkpoint import StoredTensor, load_json, load_tensors
 from edge_runtime.convert.vocabulary import load_vocabulary
 from edge_runtime.errors import ConversionError
-from edge_runtime.gguf.header import Value, lay_out, text, uint32
 from edge_runtime.gguf.output import replacing
 from loragen.contract.digest import model_digest
+from loragen.contract.gguf_header import Value, lay_out, text, uint32
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, verify_model_id
 
 CHUNK_WEIGHTS = 2**22

@@ -24,11 +24,8 @@ from gguf.constants import Keys, TokenType
 from edge_runtime.convert.checkpoint import load_json
 from edge_runtime.convert.sentencepiece_vocabulary import SPACE, Pieces, from_tokenizer_json, read_model
 from edge_runtime.errors import ConversionError
-from edge_runtime.gguf.header import Value, boolean, float32s, int32s, text, texts, uint32
-
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_LLAMA_3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_QWEN_2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+from loragen.contract.gguf_header import Value, boolean, float32s, int32s, text, texts, uint32
+from loragen.contract.pre_tokenizers import GPT_2, LLAMA_3, SMOLLM, SPLITS
 
 # Of tokens that are matched as a whole and never made by merging.
 _LOWEST_SCORE = -1e6
@@ -47,7 +44,7 @@ _ROLES = {
     Keys.Tokenizer.PAD_ID: "pad",
     Keys.Tokenizer.UNK_ID: "unk",
 }
-_SPLIT_NAMES = {_LLAMA_3: "llama-bpe", _QWEN_2: "qwen2"}
+_SPLIT_NAMES = {split: name for name, split in SPLITS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +157,7 @@ def _byte_level(tokenizer: Mapping[str, Any], added: Sequence[Mapping[str, Any]]
     model = tokenizer.get("model") or {}
     pre = byte_level_name(tokenizer)
     # Llama 3 looks whole words up before it merges, and llama.cpp ties that to the pre-tokenizer's name.
-    if bool(model.get("ignore_merges")) != (pre == "llama-bpe"):
+    if bool(model.get("ignore_merges")) != (pre == LLAMA_3):
         raise ConversionError(f"ignore_merges = {model.get('ignore_merges')} does not go with pre-tokenizer {pre!r}")
     vocab = model.get("vocab") or {}
     tokens, types = _fill([(token, content, TokenType.NORMAL) for content, token in vocab.items()], added, size)
@@ -189,9 +186,9 @@ def byte_level_name(tokenizer: Mapping[str, Any]) -> str:
         raise _unsupported("ByteLevel pre-tokenizer with add_prefix_space")
     with_regex = byte_level.get("use_regex", True)
     if not before and with_regex:
-        return "gpt-2"
+        return GPT_2
     if len(before) == 1 and before[0].get("type") == "Digits" and before[0].get("individual_digits") and with_regex:
-        return "smollm"
+        return SMOLLM
     if len(before) == 1 and before[0].get("type") == "Split" and not with_regex:
         split = before[0]
         name = _SPLIT_NAMES.get((split.get("pattern") or {}).get("Regex", ""))

@@ -23,9 +23,9 @@ import numpy.typing as npt
 from gguf.constants import Keys
 
 from edge_runtime.errors import BaseGgufError, BaseGgufUnreadableError
-from edge_runtime.gguf.header import Header, TensorInfo, read_header
 from loragen.contract.bundle import BundleHeader
 from loragen.contract.errors import ContractError
+from loragen.contract.gguf_header import Header, TensorInfo, read_header
 from loragen.contract.lora import EdgeShape
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name, verify_digest
 
@@ -118,10 +118,10 @@ class BaseGguf:
 def _read_header(path: Path) -> Header:
     try:
         return read_header(path)
-    except BaseGgufError as e:
-        if isinstance(e.__cause__, OSError):
-            raise BaseGgufUnreadableError(str(e)) from e.__cause__
-        raise
+    except OSError as e:
+        raise BaseGgufUnreadableError(f"cannot read {path.name}: {e.strerror or e}") from e
+    except ContractError as e:
+        raise BaseGgufError(f"{path.name}: {e}") from e
 
 
 def _edge_shape(header: Header, tensors: Mapping[str, TensorInfo]) -> EdgeShape:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
 
 from edge_runtime.errors import MergeError
-from edge_runtime.gguf.header import TensorInfo, row_bytes
+from loragen.contract.gguf_header import TensorInfo, row_bytes
 
 _EMBEDDINGS = ("token_embd.weight", "output.weight")
 _MATRICES = tuple(

@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.checksum import checksum_path, verify_checksum, write_checksum
-from edge_runtime.errors import BaseGgufError, ModelLoadError, OutputError
+from edge_runtime.errors import ModelLoadError, OutputError
 from edge_runtime.gguf.base_gguf import BaseGguf
-from edge_runtime.gguf.header import TensorInfo, read_header
 from edge_runtime.gguf.quantization import Codec, Quantization
 from edge_runtime.merge.writer import PlannedTensor, Stored, write_model
+from loragen.contract.errors import ContractError
+from loragen.contract.gguf_header import TensorInfo, read_header
 from loragen.contract.names import gguf_name
 
 _PREFIX, _SUFFIX = "untouched-", ".gguf"
@@ -71,7 +72,7 @@ def _read(path: Path, untouched: Sequence[PlannedTensor]) -> dict[str, TensorInf
     try:
         verify_checksum(path, required=True)
         found = {info.name: info for info in read_header(path).tensors}
-    except (ModelLoadError, BaseGgufError):
+    except (ModelLoadError, ContractError, OSError):
         return None
     same = {name: (info.shape, info.type) for name, info in found.items()} == {
         tensor.info.name: (tensor.info.shape, tensor.dtype) for tensor in untouched

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from gguf.constants import GGMLQuantizationType
 
 from edge_runtime.gguf.base_gguf import BaseGguf
-from edge_runtime.gguf.header import TensorInfo
 from edge_runtime.gguf.quantization import Codec
+from loragen.contract.gguf_header import TensorInfo
 
 SAMPLED_WEIGHTS = 2**18
 """Weights measured per tensor. At a delta of 0.1 % and 4 bits, the share's standard error is about 0.03."""

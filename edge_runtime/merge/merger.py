@@ -23,7 +23,6 @@ from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, Keys
 
 from edge_runtime.errors import BaseGgufError, RetainedDeltaError
 from edge_runtime.gguf.base_gguf import BaseGguf, verify_admitted
-from edge_runtime.gguf.header import TensorInfo, Value, text, uint32
 from edge_runtime.gguf.quantization import (
     Codec,
     Quantization,
@@ -35,6 +34,7 @@ from edge_runtime.merge.cache import cached
 from edge_runtime.merge.delta import Delta, measure_retained_delta
 from edge_runtime.merge.writer import THREADS, PlannedTensor, Progress, Stored, write_model
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
+from loragen.contract.gguf_header import TensorInfo, Value, text, uint32
 from loragen.contract.names import gguf_name
 
 MIN_RETAINED_DELTA = 0.9

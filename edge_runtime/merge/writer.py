@@ -24,10 +24,10 @@ from gguf.constants import GGMLQuantizationType
 
 from edge_runtime.errors import BaseGgufError
 from edge_runtime.gguf.base_gguf import BaseGguf
-from edge_runtime.gguf.header import TensorInfo, Value, lay_out
 from edge_runtime.gguf.output import replacing
 from edge_runtime.gguf.quantization import Codec
 from edge_runtime.merge.delta import Delta
+from loragen.contract.gguf_header import TensorInfo, Value, lay_out
 
 THREADS = 2
 # 2 MB of float32: stays in the second-level cache between the steps.

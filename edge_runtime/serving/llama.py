@@ -26,7 +26,8 @@ from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
-from edge_runtime.serving.markup import ControlMarkup
+from loragen.contract.chat_format import Messages, render_chat
+from loragen.contract.markup import ControlMarkup
 
 _LOG = logging.getLogger("llama_cpp")
 
@@ -90,13 +91,29 @@ class _Model:
         )
         self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
         template = llama_cpp.llama_model_chat_template(self.handle, None)
-        self.chat_format = None
-        if template:
-            self.chat_format = Jinja2ChatFormatter(
-                template=template.decode("utf-8"),
-                eos_token=self._token_text(llama_cpp.llama_vocab_eos(self.vocab)),
-                bos_token=self._token_text(llama_cpp.llama_vocab_bos(self.vocab)),
+        self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
+        self.bos_text = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
+        self.use_template(template.decode("utf-8") if template else None)
+
+    def use_template(self, template: str | None) -> None:
+        """Render chats by this template; None refuses them."""
+        self._templates.clear()
+        if not template:
+            return
+        eos_text = self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
+        for answer in (True, False):
+            self._templates[answer] = Jinja2ChatFormatter(
+                template, eos_text, self.bos_text, add_generation_prompt=answer
             )
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the file has a chat template."""
+        return bool(self._templates)
+
+    def apply_template(self, messages: Messages, answer: bool) -> str:
+        """Render messages, and the beginning of an answer; what the template raises goes through."""
+        return str(self._templates[answer](messages=list(messages)).prompt)
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"))
@@ -210,14 +227,13 @@ class LlamaEngine:
         return list(tokens[:count])
 
     def _render(self, messages: Sequence[ChatMessage]) -> str:
-        if self._model.chat_format is None:
+        if not self._model.has_template:
             raise InvalidRequestError(
                 "this model's file has no chat template", "use /v1/completions", code="chat_template_missing"
             )
         try:
-            return str(
-                self._model.chat_format(messages=[{"role": m.role, "content": m.content} for m in messages]).prompt
-            )
+            asked = [{"role": message.role, "content": message.content} for message in messages]
+            return render_chat(self._model.apply_template, asked, self._model.bos_text)
         except Exception as error:  # a template is a program of the model's maker: it may raise anything
             if [message.role for message in messages[:2]] == ["system", "user"]:  # Gemma's knows no system role
                 system, user, *others = messages

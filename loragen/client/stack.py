@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
@@ -28,8 +28,9 @@ class ModelPair:
     Attributes:
         generator: Folder of the generator.
         cloud_model: Hugging Face folder or id, or `package:NAME`.
-        edge_model: Hugging Face folder or id.
-        base_gguf: The edge model as GGUF; when there is no such file, a stack converts the edge model's folder.
+        edge_model: Hugging Face folder or id, or a GGUF file, which `package:NAME/PATH` may name.
+        base_gguf: The edge model as GGUF; when there is no such file, a stack converts the edge model's folder. An edge
+            model that is a GGUF file already takes its place.
     """
 
     generator: Path
@@ -48,7 +49,7 @@ class ModelPair:
         """
         manifest = _manifest(folder / "generator")
         cloud, edge = (
-            str(folder / kind if (folder / kind).is_dir() else manifest[f"{kind}_model"]["id"])
+            str(folder / kind if (folder / kind).is_dir() else manifest[f"{kind}_model"]["source"])
             for kind in ("cloud", "edge")
         )
         return cls(folder / "generator", cloud, edge, folder / "edge-f16.gguf")
@@ -56,7 +57,7 @@ class ModelPair:
     @property
     def edge_model_id(self) -> str:
         """The edge model's id, as the generator knows it."""
-        return str(_manifest(self.generator)["edge_model"]["id"])
+        return _manifest(self.generator)["edge_model"]["id"]
 
 
 class LocalStack:
@@ -170,6 +171,8 @@ class LocalStack:
         self._processes.append(stack.enter_context(ServiceProcess(module, ["-m", module], settings, log)))
 
     def _ensure_base(self, state: Path) -> Path:
+        if self._pair.edge_model.endswith(".gguf"):
+            return Path(self._pair.edge_model)
         if self._pair.base_gguf.is_file():
             return self._pair.base_gguf
         base_gguf = state / "edge-f16.gguf"
@@ -186,10 +189,15 @@ def _direct() -> httpx2.HTTPTransport:
     return httpx2.HTTPTransport()
 
 
-def _manifest(generator: Path) -> dict[str, Any]:
+def _manifest(generator: Path) -> dict[str, dict[str, str]]:
     path = generator / "generator.json"
     try:
         manifest = json.loads(path.read_bytes())
-        return {kind: {"id": str(manifest[kind]["id"])} for kind in ("cloud_model", "edge_model")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        models = {kind: manifest[kind] for kind in ("cloud_model", "edge_model")}
+        # The id is the source where nothing else is said.
+        return {
+            kind: {"id": str(model["id"]), "source": str(model.get("source") or model["id"])}
+            for kind, model in models.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StackError(f"{path} does not say which models the generator belongs to: {error!r}") from error

@@ -17,10 +17,10 @@ BASE_NAME = "base"
 """Name under which every device serves the model without a LoRA; nothing can be published under it."""
 
 BASE_MODEL_ID = "loragen.edge_model.id"
-"""GGUF metadata key of a base GGUF: the id of the edge model that it was converted from."""
+"""GGUF metadata key of a converted base GGUF: the id of the edge model that it was converted from."""
 
 BASE_MODEL_DIGEST = "loragen.edge_model.digest"
-"""GGUF metadata key of a base GGUF: the digest (`loragen.contract.digest.model_digest`) of that model."""
+"""GGUF metadata key of a converted base GGUF: the digest (`loragen.contract.digest.model_digest`) of that model."""
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 """Regular expression of `verify_name`, which refuses `..` too."""

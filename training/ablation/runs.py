@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator import GeneratorConfig, LoraGenerator
 from cloud_service.generator.checkpoint import ROUTER_FILE, read_manifest
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank
-from cloud_service.generator.inference import load_cloud_model, load_language_model
+from cloud_service.generator.pretrained import load_cloud_model, load_language_model, load_tokenizer
 from cloud_service.generator.prompt_encoder import pad_right
 from loragen.client import ModelPair
 from loragen.contract.digest import model_digest
@@ -117,8 +117,8 @@ class Ablation:
         self._mixture = _without_instructions(load_mixture(Sources(data), settings.tools))
         self._dtype = settings.dtype_on(torch.device("cpu"))
         self._prompt_encoder: Any = RememberingPromptEncoder(load_trained_prompt_encoder(pair, self._dtype))
-        self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(pair.cloud_model)
-        tokenizer = AutoTokenizer.from_pretrained(pair.edge_model)
+        self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(Path(pair.cloud_model))
+        tokenizer = load_tokenizer(Path(pair.edge_model))
         edge = load_language_model(Path(pair.edge_model), self._dtype)
         self._edge = EdgeAnswers(edge, tokenizer, settings.longest_turn, self._dtype)
         longest = settings.longest_turn + LONGEST_ANSWER

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from cloud_service.generator.inference import load_language_model
+from cloud_service.generator.pretrained import load_language_model
 from training.data.episodes import Mixture
 from training.fit.config import ScratchModels, TrainingConfig
 from training.fit.pair import RunModels, load_published_cloud, store_trained_model

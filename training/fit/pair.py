@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.checkpoint import ModelReference
-from cloud_service.generator.inference import load_cloud_model, load_language_model, resolve_model
+from cloud_service.generator.pretrained import (
+    is_gguf,
+    load_cloud_model,
+    load_language_model,
+    load_tokenizer,
+    resolve_model,
+)
 from loragen.contract.digest import model_digest
 from training.fit.config import LoadedModels, TrainingConfig
 from training.fit.processes import Processes
@@ -42,7 +48,7 @@ def load_pair(models: LoadedModels, config: TrainingConfig, processes: Processes
     return RunModels(
         *load_published_cloud(models.cloud, torch.float32 if trained else dtype, trained, processes),
         load_language_model(edge, dtype),
-        AutoTokenizer.from_pretrained(edge),
+        load_tokenizer(edge),
         _reference(models.edge, edge),
     )
 
@@ -58,7 +64,7 @@ def load_published_cloud(
     with processes.main_first():
         folder = resolve_model(name)
     reference = None if trained else _reference(name, folder)
-    return load_cloud_model(folder, dtype), AutoTokenizer.from_pretrained(folder), reference
+    return load_cloud_model(folder, dtype), load_tokenizer(folder), reference
 
 
 def store_trained_model(
@@ -75,5 +81,8 @@ def store_trained_model(
     return ModelReference(name, model_digest(folder))
 
 
-def _reference(name: str, folder: Path) -> ModelReference:
-    return ModelReference(Path(name).resolve().name if Path(name).is_dir() else name, model_digest(folder))
+def _reference(name: str, found: Path) -> ModelReference:
+    digest = model_digest(found)
+    if is_gguf(found):  # its reference is no model id, and a local path means nothing elsewhere
+        return ModelReference(found.stem, digest, "" if Path(name).is_file() else name)
+    return ModelReference(Path(name).resolve().name if Path(name).is_dir() else name, digest)

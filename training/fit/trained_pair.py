@@ -4,12 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.checkpoint import Manifest, load_experts, load_parameters, read_manifest, verify_model
 from cloud_service.generator.edge import edge_shape
-from cloud_service.generator.inference import load_cloud_model, load_language_model, resolve_model
+from cloud_service.generator.pretrained import (
+    load_cloud_model,
+    load_language_model,
+    load_model_config,
+    load_tokenizer,
+    resolve_model,
+)
 from cloud_service.generator.prompt_encoder import PromptEncoder
 from loragen.client import ModelPair
 
@@ -19,7 +25,8 @@ def pair_at(folder: Path, cloud: str | None = None, edge: str | None = None) -> 
 
     Args:
         folder: With generator/, and cloud/ and edge/ where the models are stored with the pair.
-        cloud: Folder, hub id or `package:NAME` of the cloud model, instead of the one that the pair has or names.
+        cloud: Reference of the cloud model, instead of the one that the pair has or names
+            (`cloud_service.generator.pretrained`).
         edge: The same for the edge model.
 
     Raises:
@@ -58,7 +65,7 @@ def load_trained_pair(pair: ModelPair, device: str = "cpu") -> TrainedPair:
     load_experts(pair.generator, generator)
     for module in (cloud, edge, generator):
         module.to(torch.device(device))
-    tokenizers = [AutoTokenizer.from_pretrained(path) for path in (cloud_path, edge_path)]
+    tokenizers = [load_tokenizer(path) for path in (cloud_path, edge_path)]
     return TrainedPair(manifest, generator, tokenizers[0], edge, tokenizers[1])
 
 
@@ -70,7 +77,7 @@ def load_trained_prompt_encoder(pair: ModelPair, dtype: torch.dtype) -> PromptEn
     """
     manifest, cloud_path = read_manifest(pair.generator), Path(pair.cloud_model)
     verify_model("cloud", manifest.cloud_model, cloud_path)
-    cloud, shape = load_cloud_model(cloud_path, dtype), edge_shape(AutoConfig.from_pretrained(pair.edge_model))
+    cloud, shape = load_cloud_model(cloud_path, dtype), edge_shape(load_model_config(Path(pair.edge_model)))
     generator = LoraGenerator(manifest.config, cloud, shape)
     load_parameters(pair.generator, generator)
     return generator.prompt_encoder

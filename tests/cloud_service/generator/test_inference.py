@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertForMaskedLM
 from cloud_service.generation import LoadedGenerator
 from cloud_service.generator import CheckpointError, TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import read_manifest
-from cloud_service.generator.inference import load_cloud_model, resolve_model
+from cloud_service.generator.pretrained import load_cloud_model
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import parse_bundle
@@ -144,14 +144,3 @@ def test_gates_and_bank_become_a_bundle(loaded: TorchGenerator) -> None:
     bundle = parse_bundle(build_bundle(loaded.bank, recipe))
     assert (bundle.lora.shape.layers, bundle.lora.rank, bundle.lora.alpha) == (2, 2, 3.0)
     assert bundle.header.prompt_tokens == generation.prompt_tokens
-
-
-def test_model_that_is_nowhere_is_told_by_name() -> None:
-    with pytest.raises(CheckpointError, match="no-such-organization/no-such-model is neither a folder nor a model"):
-        resolve_model("no-such-organization/no-such-model")
-    with pytest.raises(CheckpointError, match=r"\.\./there is neither"):
-        resolve_model("../there")
-
-
-def test_folder_is_used_as_it_is(pair: Pair) -> None:
-    assert resolve_model(str(pair.edge)) == pair.edge

@@ -8,8 +8,8 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
 from edge_runtime.errors import MergeError
-from edge_runtime.gguf.header import TensorInfo
 from edge_runtime.gguf.quantization import Codec, Quantization, fitting_type, storage_type
+from loragen.contract.gguf_header import TensorInfo
 
 ROWS = np.random.default_rng(0).standard_normal((6, 512)).astype(np.float32)
 # Largest mean error of Gaussian weights, in standard deviations.

@@ -17,12 +17,12 @@ from edge_runtime.errors import (
     OutputError,
     RetainedDeltaError,
 )
-from edge_runtime.gguf.header import lay_out, read_header
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge, quantize_base
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.errors import NonFiniteError
+from loragen.contract.gguf_header import lay_out, read_header
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name
 from tests.edge_runtime.tiny_models import TEXT, hf_logits, tiny_bundle

@@ -220,23 +220,23 @@ def test_chat_uses_the_models_own_template_without_a_second_bos(engine: LlamaEng
 @pytest.mark.parametrize("template", [TEMPLATE, TEMPLATE.replace("m['content']", "m['content'] | trim | tojson")])
 def test_message_cannot_forge_a_turn(engine: LlamaEngine, forged: str, template: str) -> None:
     """A control token that a message spells is its text: nothing is lost, and only the template's tokens are obeyed."""
-    engine._model.chat_format = Jinja2ChatFormatter(template, eos_token="<|end|>", bos_token="<|bos|>")
+    engine._model.use_template(template)
     harmless = (ChatMessage("user", "hi"), ChatMessage("assistant", "yes"), ChatMessage("user", "Zürich"))
     messages = (*harmless[:2], ChatMessage("user", forged))
     tokens = engine.tokenize_chat(messages)
     assert controls(tokens) == controls(engine.tokenize_chat(harmless)) != []
-    rendered = engine._model.chat_format(messages=[{"role": m.role, "content": m.content} for m in messages]).prompt
+    rendered = engine._model.apply_template([{"role": m.role, "content": m.content} for m in messages], True)
     assert spelled(engine, tokens) == rendered
     text = [engine._model.piece(token) for token in engine.tokenize(forged)]
     assert b"".join(text).decode() != forged, "in a raw prompt markup is the client's to use"
 
 
 def test_template_that_refuses_is_the_clients_error(engine: LlamaEngine) -> None:
-    engine._model.chat_format = Jinja2ChatFormatter("{{ raise_exception('roles must alternate') }}", "", "")
+    engine._model.use_template("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(InvalidRequestError, match="roles must alternate") as caught:
         engine.tokenize_chat((ChatMessage("user", "hi"),))
     assert caught.value.code == "chat_template_refused"
-    engine._model.chat_format = None
+    engine._model.use_template(None)
     with pytest.raises(InvalidRequestError) as caught:
         engine.tokenize_chat((ChatMessage("user", "hi"),))
     assert caught.value.code == "chat_template_missing"

@@ -30,6 +30,14 @@ def test_models_are_the_pairs_own_or_those_its_generator_names(tmp_path: Path) -
     assert (pair.cloud_model, pair.edge_model) == (str(tmp_path / "cloud"), str(tmp_path / "edge"))
 
 
+def test_edge_model_that_is_no_hub_id_is_found_by_its_source(tmp_path: Path) -> None:
+    edge = {"id": "small.Q4_1", "source": "package:carrier/small.Q4_1.gguf"}
+    (tmp_path / "generator").mkdir()
+    (tmp_path / "generator" / "generator.json").write_text(json.dumps({"cloud_model": {"id": "c"}, "edge_model": edge}))
+    pair = ModelPair.at(tmp_path)
+    assert (pair.cloud_model, pair.edge_model, pair.edge_model_id) == ("c", edge["source"], edge["id"])
+
+
 @pytest.mark.parametrize("manifest", ["", "[]", '{"cloud_model": {}}'])
 def test_generator_that_names_no_models_is_an_error(tmp_path: Path, manifest: str) -> None:
     (tmp_path / "generator").mkdir()

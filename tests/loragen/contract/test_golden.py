@@ -13,6 +13,7 @@ from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank, Mix, write_bank
 from loragen.contract.bundle import TARGETS, content_id, encode_bundle, parse_bundle
 from loragen.contract.channel import encode_channel, parse_channel
+from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
 from loragen.contract.names import bank_name
 from loragen.contract.recipe import Recipe, encode_recipe, gates_digest, parse_recipe
@@ -22,7 +23,9 @@ MIXES: tuple[Mix, ...] = get_args(Mix)
 
 def test_golden_files_are_what_the_plain_reference_makes(golden: Path, reference: ModuleType) -> None:
     """The folder holds exactly the files of reference.py, which knows nothing of `contract`."""
-    files = {path.name: path.read_bytes() for path in golden.iterdir() if path.suffix in {".safetensors", ".json"}}
+    files = {
+        path.name: path.read_bytes() for path in golden.iterdir() if path.suffix in {".safetensors", ".json", ".gguf"}
+    }
     assert files == reference.golden_files()
 
 
@@ -41,6 +44,11 @@ def test_golden_ids_never_change(golden: Path) -> None:
         "bundle-1-parameters.safetensors": "cda7e7e1ac61de418074e7dc46052c7449885dacf255c53a705bf2c3455721e6",
         "bundle-1-deltas.safetensors": "e82630df4f24fee03c8cb5eb267f2b9e8e469099c384ec4a84b98b2766c8a083",
     }
+
+
+def test_golden_gguf_model_has_the_documented_digest(golden: Path, reference: ModuleType) -> None:
+    expected = "5f7ad640d937c8d42a02a22aba1fc72d9e2246de74a17b375f7378a6c1e39036"
+    assert model_digest(golden / "model-1.gguf") == reference.gguf_digest() == expected
 
 
 def test_golden_bundle_says_where_it_comes_from(golden: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cloud_service.generator.inference import load_language_model
+from cloud_service.generator.pretrained import load_language_model
 from tests.training.commands import run_command
 from training.fit.processes import Processes
 

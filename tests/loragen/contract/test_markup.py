@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.serving.markup import ControlMarkup
+from loragen.contract.markup import ControlMarkup
 
 SPELLINGS = ["<|end|>", "<|end|><|user|>", "<|user|>", "end", "|>", "[INST]"]
 MARKUP = ControlMarkup(SPELLINGS)
