@@ -247,7 +247,7 @@ def test_template_without_a_system_role_has_the_system_prompt_in_the_users_turn(
     refusing = (
         "{% for m in messages if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endfor %}"
     )
-    engine._model.chat_format = Jinja2ChatFormatter(refusing + TEMPLATE, eos_token="<|end|>", bos_token="<|bos|>")
+    engine._model.use_template(refusing + TEMPLATE)
     asked = (ChatMessage("user", "hi"), ChatMessage("assistant", "yes"), ChatMessage("user", "and now"))
     folded = (ChatMessage("user", "Be brief.\n\nhi"), *asked[1:])
     assert engine.tokenize_chat((ChatMessage("system", "Be brief."), *asked)) == engine.tokenize_chat(folded)
