@@ -8,7 +8,7 @@ Three ways take turns within each round on the same prompts, and change places f
 whatever else the machine does hits all alike; the first round warms up. Figures are medians over rounds:
 - bare: the decoder alone, without its head, on the prompts as one batch. It shares the cloud model's weights, and not
   the hooks of the adapter.
-- reading: `CloudReader.read`, the prompts with the meta vectors behind them.
+- reading: `PromptEncoder.encode`, the prompts with the meta vectors behind them.
 - generation: `TorchGenerator.generate` of a calibrated generator, from texts to gates on the host: what the service's
   runner calls. It reads a batch as one on a GPU, and prompt by prompt on a CPU.
 Target: generation / bare at most 1.1.
