@@ -72,6 +72,7 @@ def test_stream_in_flight_is_finished_before_the_process_ends(tiny_base: Path, t
         assert child.process.wait(30) == 0, log.read_text()
 
 
+@pytest.mark.slow
 def test_start_that_cannot_work_is_one_line_and_a_hint(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with running(log, base_model=tmp_path / "nothing.gguf", data_dir=tmp_path / "edge") as child:
@@ -82,6 +83,7 @@ def test_start_that_cannot_work_is_one_line_and_a_hint(tmp_path: Path) -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.slow
 def test_port_that_is_taken_is_a_clear_error(tiny_base: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with socket.socket() as taken:
