@@ -97,12 +97,10 @@ def make_report(calibration: Calibration, measured: Mapping[str, Features]) -> d
     """Areas under the ROC curve by suite of real and kind of unreal descriptions, and shares over one half."""
     scores = {kind: np.array([calibration.judge(row).score for row in rows]) for kind, rows in measured.items()}
     unreal = np.concatenate([scores[kind] for kind in UNREAL])
+    against = {"all": unreal, **{kind: scores[kind] for kind in UNREAL}}
     areas = {
-        suite: {
-            "all": area_under_roc(values, unreal),
-            **{kind: area_under_roc(values, scores[kind]) for kind in UNREAL},
-        }
-        for suite, values in scores.items()
+        suite: {kind: area_under_roc(scores[suite], others) for kind, others in against.items()}
+        for suite in scores
         if suite not in UNREAL
     }
     unseen = np.concatenate([scores[suite] for suite in areas if suite != "trained"] or [scores["trained"]])

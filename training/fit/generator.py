@@ -125,7 +125,7 @@ class GeneratorStep:
         self._own = processes.share(settings.tasks)
         self._device = generator.prompt_encoder.meta.device
         self._mixed = settings.dtype_on(self._device) == torch.bfloat16
-        self._gates_topk = generator.config.gating == "topk_softmax"
+        self._is_topk = generator.config.gating == "topk_softmax"
 
     def __call__(self, step: int) -> tuple[Tensor, int]:
         """This process's share of the step's loss, and the tokens it took."""
@@ -152,7 +152,7 @@ class GeneratorStep:
                 share = settings.contrast * len(contested) / settings.tasks
                 loss, count = loss - share * nn.functional.logsigmoid(mismatched - own).mean(), count + tokens
         # 5. Spread the gates over the experts. Every process has the whole term, so each adds its part.
-        if self._gates_topk and settings.balance_weight:
+        if self._is_topk and settings.balance_weight:
             loss = loss + settings.balance_weight * balance_term(gates) / self._processes.count
         return loss, count
 
@@ -169,7 +169,7 @@ class GeneratorStep:
     def _route(self, states: Tensor, step: int) -> Tensor:
         """Gates of all tasks, (T, L, G, n), from this process's states, (t, L, cloud hidden)."""
         logits = self._generator.routers.logits(self._processes.gather(states))
-        if self._gates_topk and self._settings.gumbel:
+        if self._is_topk and self._settings.gumbel:
             logits = logits + self._settings.gumbel * gumbel_noise(logits, f"{self._settings.seed}/{step}")
         return gate(self._generator.config, logits)
 
@@ -204,9 +204,9 @@ def train_generator(
     step = GeneratorStep(generator, edge, batches, settings, processes)
     parameters = trained_parameters(generator, cloud, settings)
     # The cloud model has trained weights and moves slowly; meta vectors, routers and experts start from nothing.
-    slow = [p for n, p in parameters.items() if n.startswith(("cloud.", "generator.prompt_encoder.adapter"))]
-    slow_ids = {id(p) for p in slow}
-    fast = [p for p in parameters.values() if isinstance(p, nn.Parameter) and id(p) not in slow_ids]
+    slow_names = ("cloud.", "generator.prompt_encoder.adapter")
+    slow = [p for n, p in parameters.items() if n.startswith(slow_names)]
+    fast = [p for n, p in parameters.items() if isinstance(p, nn.Parameter) and not n.startswith(slow_names)]
     groups = [{"params": fast, "lr": settings.learning_rate}, {"params": slow, "lr": settings.cloud_learning_rate}]
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(0.9, 0.999), weight_decay=settings.weight_decay

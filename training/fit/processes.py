@@ -100,10 +100,7 @@ class Processes:
 
 
 class _Gather(torch.autograd.Function):
-    """All parts from each; what every process's loss says of this part comes back summed.
-
-    `torch.distributed.nn.functional.all_gather` gave other gradients here, under gloo.
-    """
+    """All parts from each; gradients come back summed, which torch's own differentiable `all_gather` got wrong here."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, processes: Processes) -> Tensor:

@@ -97,15 +97,12 @@ def label_groups(
         asked = rng.sample(pool, min(len(pool), sizes.inputs))
         named = {number: names[number] for number in classes}
         codes = rng.sample(CODES[: len(classes)], len(classes))
-        members = [classification_task(rng, data, named, split, sizes, texts=asked, group=f"labels-{data.name}")]
+        group = f"labels-{data.name}"
+        members = [classification_task(rng, data, named, split, sizes, texts=asked, group=group)]
         for turned in (codes, codes[1:] + codes[:1]):
             coded = dict(zip(classes, turned, strict=True))
             legend = " " + " ".join(f"{coded[number]} means {names[number]}." for number in classes)
-            members.append(
-                classification_task(
-                    rng, data, coded, split, sizes, legend=legend, texts=asked, group=f"labels-{data.name}"
-                )
-            )
+            members.append(classification_task(rng, data, coded, split, sizes, legend=legend, texts=asked, group=group))
         groups.append(members)
     return groups
 

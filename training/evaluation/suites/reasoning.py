@@ -57,15 +57,7 @@ def reasoning_tasks(rng: random.Random, data: Path, split: Split, sizes: SuiteSi
         asked = dict(rng.sample(pool, min(len(pool), sizes.reasoning_inputs)))
         describe = in_order(known_as.descriptions)
         task = make_task(
-            rng,
-            f"reasoning/{name}",
-            describe,
-            tuple(asked),
-            practice,
-            sizes.samples,
-            labels=("",),
-            metric="choice",
-            shots=SHOTS,
+            rng, f"reasoning/{name}", describe, tuple(asked), practice, sizes.samples, ("",), "choice", shots=SHOTS
         )
         tasks.append(SuiteTask(task.name, task.samples, task.instances, task.practice, tuple(asked.values()), "choice"))
     return tasks
