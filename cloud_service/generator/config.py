@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from cloud_service.generator.errors import CheckpointError
-from loragen.contract.bank import Mix
+from loragen.contract.mixes import Mix
 from loragen.contract.recipe import GROUP_COUNTS
 
 Gating = Literal["topk_softmax", "dense"]

@@ -5,13 +5,36 @@ Training uses this mixture, which is differentiable and batched over tasks. Devi
 """
 
 import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from cloud_service.generator.config import GeneratorConfig
 from loragen.contract.lora import EdgeShape
+from loragen.contract.mixes import Mix
 from loragen.contract.names import PROJECTIONS
+
+
+def _mix_parameters(share: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """sum_j g_j A_j and sum_j g_j B_j, as one product of (tasks, n) with the experts laid out flat."""
+    mixed_a = (share @ a.flatten(1)).unflatten(1, a.shape[1:])  # (tasks, rank, in)
+    mixed_b = (share @ b.flatten(1)).unflatten(1, b.shape[1:])  # (tasks, out, rank)
+    return mixed_a, mixed_b
+
+
+def _mix_deltas(share: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A = [A_1 ... A_n] for every task, and B = [g_1 B_1 ... g_n B_n], whose product is sum_j g_j B_j A_j."""
+    mixed_a = a.flatten(0, 1).expand(len(share), -1, -1)  # (tasks, n * rank, in)
+    gated = share[:, :, None, None] * b  # (tasks, n, out, rank)
+    return mixed_a, gated.permute(0, 2, 1, 3).flatten(2)  # B: (tasks, out, n * rank)
+
+
+MIXTURES: Mapping[Mix, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = MappingProxyType(
+    {"parameters": _mix_parameters, "deltas": _mix_deltas}
+)
+"""By mix: gates (tasks, n), A (n, rank, in) and B (n, out, rank), to A (tasks, R, in) and B (tasks, out, R)."""
 
 
 class ExpertBank(nn.Module):
@@ -40,22 +63,13 @@ class ExpertBank(nn.Module):
             By (layer, projection): A (tasks, R, in) and B (tasks, out, R), with the scale alpha/rank already in B. R is
             the rank for the mix `parameters`, and n times the rank for `deltas`.
         """
-        scale = self.config.alpha / self.config.rank
+        mix, scale = MIXTURES[self.config.mix], self.config.alpha / self.config.rank
         factors = {}
         for layer in range(self.shape.layers):
             for index, projection in enumerate(PROJECTIONS):
                 # The gates of this projection: its own with 3 groups, shared by the layer's projections with 1.
                 share = gates[:, layer, index if self.config.groups == 3 else 0]  # (tasks, n)
                 a, b = self.a[projection][layer], self.b[projection][layer]  # (n, rank, in), (n, out, rank)
-                if self.config.mix == "parameters":
-                    # sum_j g_j A_j and sum_j g_j B_j, as one product of (tasks, n) with the experts laid out flat.
-                    mixed_a = (share @ a.flatten(1)).unflatten(1, a.shape[1:])  # (tasks, rank, in)
-                    mixed_b = (share @ b.flatten(1)).unflatten(1, b.shape[1:])  # (tasks, out, rank)
-                else:
-                    # All experts side by side: A = [A_1 ... A_n] for every task, and B = [g_1 B_1 ... g_n B_n], whose
-                    # product is sum_j g_j B_j A_j.
-                    mixed_a = a.flatten(0, 1).expand(len(share), -1, -1)  # (tasks, n * rank, in)
-                    gated = share[:, :, None, None] * b  # (tasks, n, out, rank)
-                    mixed_b = gated.permute(0, 2, 1, 3).flatten(2)  # (tasks, out, n * rank)
+                mixed_a, mixed_b = mix(share, a, b)
                 factors[layer, projection] = (mixed_a, scale * mixed_b)
         return factors

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,11 @@ from loragen.contract.errors import FormatError, LimitError, MismatchError
 from loragen.contract.fields import COUNT, DECIMAL, TEXT, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
 from loragen.contract.lora import EdgeShape, FactorPair, verify_alpha, verify_finite
+from loragen.contract.mixes import MIXES, Mix
 from loragen.contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
 from loragen.contract.recipe import GROUP_COUNTS
 
 BANK_FORMAT = 1
-
-Mix = Literal["parameters", "deltas"]
-"""What a gate multiplies: `parameters` both factors of an expert, `deltas` their product B @ A."""
 
 _KIND = "bank"
 _FORMS = {
@@ -83,8 +81,8 @@ class BankHeader:
         verify_count(self.experts, "experts", 1, MAX_EXPERTS)
         verify_count(self.rank, "rank", 1, MAX_RANK)
         verify_alpha(self.alpha)
-        if self.mix not in get_args(Mix):
-            raise FormatError(f"mix: expected parameters or deltas, found {ascii(self.mix)[:40]}")
+        if self.mix not in MIXES:
+            raise FormatError(f"mix: expected {' or '.join(MIXES)}, found {ascii(self.mix)[:40]}")
         size = 2 * self.experts * self.shape.lora_numbers(self.rank)
         if size > MAX_BANK_BYTES:
             raise LimitError(f"bank: expected at most {MAX_BANK_BYTES} bytes of experts, found {size}")

@@ -9,11 +9,12 @@ import torch
 
 from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
 from cloud_service.generator.config import Gating
-from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.experts import MIXTURES, ExpertBank
 from cloud_service.generator.router import gate
 from loragen.contract.assembly import assemble
-from loragen.contract.bank import Bank, Mix
+from loragen.contract.bank import Bank
 from loragen.contract.lora import EdgeShape
+from loragen.contract.mixes import MIXES, Mix
 from tests.cloud_service.generator.tiny import generator_config, random_generator, random_model
 
 TASKS = 3
@@ -43,6 +44,10 @@ def test_assembled_lora_is_the_mixture_of_training(tmp_path: Path, mix: Mix, gro
             product = lora.scale * b.astype(np.float64) @ a.astype(np.float64)
             trained = trained_b.astype(np.float64) @ trained_a.astype(np.float64)
             np.testing.assert_allclose(product, trained, rtol=0, atol=2e-3 * np.abs(trained).max())
+
+
+def test_every_mix_can_be_trained() -> None:
+    assert MIXTURES.keys() == MIXES.keys()
 
 
 def test_experts_start_apart_and_without_effect() -> None:

@@ -8,9 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from loragen.contract.bank import Bank, BankHeader, Mix, write_bank
+from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.bundle import TARGETS, Bundle, BundleHeader, parse_bundle
 from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.mixes import Mix
 from loragen.contract.recipe import parse_recipe
 
 GOLDEN = Path(__file__).parent / "golden"

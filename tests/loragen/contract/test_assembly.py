@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loragen.contract.assembly import assemble, build_bundle
-from loragen.contract.bank import Bank, Mix
+from loragen.contract.bank import Bank
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
 from loragen.contract.lora import EdgeShape
+from loragen.contract.mixes import Mix
 from loragen.contract.names import PROJECTIONS
 from loragen.contract.recipe import Recipe, canonical_gates, gates_digest, parse_recipe
 

@@ -10,11 +10,12 @@ import pytest
 import safetensors.numpy
 
 from loragen.contract.assembly import build_bundle
-from loragen.contract.bank import Bank, Mix, write_bank
+from loragen.contract.bank import Bank, write_bank
 from loragen.contract.bundle import TARGETS, content_id, encode_bundle, parse_bundle
 from loragen.contract.channel import encode_channel, parse_channel
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
+from loragen.contract.mixes import Mix
 from loragen.contract.names import bank_name
 from loragen.contract.recipe import Recipe, encode_recipe, gates_digest, parse_recipe
 
