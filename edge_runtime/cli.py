@@ -21,6 +21,7 @@ from edge_runtime.commands import act_on_state, send
 from edge_runtime.config import EdgeSettings
 from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import EdgeError
+from edge_runtime.gguf.base_gguf import find_base_gguf
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
@@ -87,7 +88,7 @@ def status(
 
 @app.command()
 def merge(
-    base_gguf: Annotated[Path, typer.Argument(help="Base GGUF.", exists=True, dir_okay=False)],
+    base_gguf: Annotated[Path, typer.Argument(help="Base GGUF: a file, or package:NAME/PATH.")],
     bundle: Annotated[Path, typer.Argument(help="Bundle (.safetensors).", exists=True, dir_okay=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write.")],
     quantization: Annotated[
@@ -107,7 +108,7 @@ def merge(
         parsed = parse_bundle(bundle.read_bytes())
         admitted = verify_digest(admit_digest) if admit_digest else None
         with _progress_bar(f"Merging {bundle.name[:24]}") as advance:
-            report = merge_bundle(base_gguf, parsed, output, quantization, cache, advance, admitted)
+            report = merge_bundle(find_base_gguf(base_gguf), parsed, output, quantization, cache, advance, admitted)
         table = Table("", "value", title=str(output), title_justify="left")
         table.add_row("bundle", report.bundle_id)
         table.add_row("seconds", f"{report.seconds:.2f}")
@@ -115,6 +116,7 @@ def merge(
         table.add_row(
             "retained delta", f"{report.min_retained_delta:.4f} at least, {report.mean_retained_delta:.4f} on average"
         )
+        table.add_row("most matrices", report.main_type)
         table.add_row("touched tensors", ", ".join(_counts(report.types.values())))
         table.add_row("strategy", report.strategy)
         Console().print(table)

@@ -56,7 +56,8 @@ class EdgeSettings(ServiceSettings):
 
     base_model: Path = Field(
         default=Path("models/nano/edge-f16.gguf"),
-        description="Base GGUF: the edge model's high-precision weights, from `loragen-edge convert`.",
+        description="Base GGUF: the edge model's weights, from `loragen-edge convert` or as published; "
+        "package:NAME/PATH names a file that a Python package carries.",
     )
     admit_base_digest: str | None = Field(
         default=None, description="Edge-model digest that a base GGUF without one in its metadata stands for."

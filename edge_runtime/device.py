@@ -64,7 +64,7 @@ class Device:
             version=package_version(),
             edge_model_id=self.model.model_id,
             edge_model_digest=self.model.digest,
-            quantization=self.model.quantization.value,
+            quantization=self.model.served_type,
             ready=reason is None,
             reason=reason or "",
             channel=state.channel,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import structlog
 from gguf.constants import Keys, TokenType
 
 from edge_runtime.convert.checkpoint import load_json
@@ -26,6 +27,8 @@ from edge_runtime.convert.sentencepiece_vocabulary import SPACE, Pieces, from_to
 from edge_runtime.errors import ConversionError
 from loragen.contract.gguf_header import Value, boolean, float32s, int32s, text, texts, uint32
 from loragen.contract.pre_tokenizers import GPT_2, LLAMA_3, SMOLLM, SPLITS
+
+_log = structlog.get_logger(__name__)
 
 # Of tokens that are matched as a whole and never made by merging.
 _LOWEST_SCORE = -1e6
@@ -122,6 +125,7 @@ def _load(directory: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
     added = tokenizer.get("added_tokens") or [
         {"id": int(token), **entry} for token, entry in (tokenizer_config.get("added_tokens_decoder") or {}).items()
     ]
+    added = [entry for entry in added if _has_row(entry, size)]
     if tokenizer and not (tokenizer.get("model") or {}).get("byte_fallback"):
         bare = _byte_level(tokenizer, added, size)
     elif model_path.exists():
@@ -136,6 +140,14 @@ def _load(directory: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
     plain = ("{{ bos_token }}" if add_bos else "") + PLAIN_TEMPLATE
     template = _chat_template(directory, tokenizer_config) or plain
     return replace(bare, special=special, add_bos=add_bos, chat_template=template)
+
+
+def _has_row(entry: Mapping[str, Any], size: int) -> bool:
+    """Whether an added token has a row in the embedding: Gemma 3's lists one of its multimodal relatives."""
+    if entry["id"] < size:
+        return True
+    _log.warning("token_left_out", token=entry["content"], id=entry["id"], embedding_rows=size)
+    return False
 
 
 def _optional_json(path: Path) -> dict[str, Any]:

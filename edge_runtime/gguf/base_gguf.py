@@ -3,8 +3,9 @@
 Rules it keeps:
 - Tensors are read with `pread` by rows, from any thread: memory does not grow with the model, and no mapped page counts
   as resident.
-- A bundle is merged only into the model that it was made for. A base GGUF from our converter says which model it is;
-  one from elsewhere is admitted when the operator names the model's digest.
+- A bundle is merged only into the model that it was made for. A base GGUF from our converter says which model it is.
+  One from elsewhere is a model of its own, of its own digest, unless an operator names the digest of the model that it
+  was made of.
 
 It leaves to others: what happens to the weights (`edge_runtime.merge`).
 """
@@ -24,10 +25,12 @@ from gguf.constants import Keys
 
 from edge_runtime.errors import BaseGgufError, BaseGgufUnreadableError
 from loragen.contract.bundle import BundleHeader
+from loragen.contract.digest import model_digest
 from loragen.contract.errors import ContractError
 from loragen.contract.gguf_header import Header, TensorInfo, read_header
 from loragen.contract.lora import EdgeShape
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name, verify_digest
+from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
 
 
 class BaseGguf:
@@ -115,6 +118,20 @@ class BaseGguf:
         return out
 
 
+def find_base_gguf(reference: Path) -> Path:
+    """The file of a base GGUF: itself, or what a Python package carries (`package:NAME/PATH`, see `loragen.packages`).
+
+    Raises:
+        BaseGgufUnreadableError: The package is not installed, or carries no such file.
+    """
+    if not is_package_reference(reference):
+        return reference.absolute()
+    try:
+        return find_packaged_model(reference)
+    except PackagedModelError as e:
+        raise BaseGgufUnreadableError(str(e), hint=e.hint) from e
+
+
 def _read_header(path: Path) -> Header:
     try:
         return read_header(path)
@@ -162,20 +179,13 @@ def verify_admitted(base_gguf: BaseGguf, header: BundleHeader, admitted_digest: 
         BaseGgufError: They do not belong together, or nothing says that they do.
         ContractError: `admitted_digest` is not a digest.
     """
-    digest = base_gguf.digest
-    if digest is None:
-        if admitted_digest is None:
-            raise BaseGgufError(
-                f"{base_gguf.path.name} does not say which edge model it is",
-                hint="make one with `loragen-edge convert`, or name its digest in LORAGEN_EDGE_ADMIT_BASE_DIGEST",
-                code="base_not_admitted",
-            )
-        digest = verify_digest(admitted_digest)
+    digest = base_gguf.digest or (verify_digest(admitted_digest) if admitted_digest else model_digest(base_gguf.path))
     if digest != header.edge_model_digest:
         raise BaseGgufError(
             f"the bundle is for edge model {header.edge_model_id} ({header.edge_model_digest}), "
             f"the base GGUF is {base_gguf.model_id or 'unnamed'} ({digest})",
-            hint="fetch a bundle that was generated for this model",
+            hint="fetch a bundle that was generated for this model; if the base GGUF was made of that one elsewhere, "
+            "name the digest in LORAGEN_EDGE_ADMIT_BASE_DIGEST",
             code="base_not_admitted",
         )
     if header.layers != base_gguf.shape.layers:

@@ -10,9 +10,10 @@ Rules it keeps:
 Which type a tensor gets (`storage_type`) is llama.cpp's practice, made uniform:
 - matrices of the decoder layers: the requested type;
 - token embedding and output matrix: Q6_K beside Q4 and Q5, because they weigh most on quality and cost little speed;
-- rows that do not fill a K-quant's 256 weights: Q8_0, and below 32 weights F16;
+- rows that do not fill a K-quant's 256 weights: the block type of like size with the least error (`_FITTING`), and
+  below 32 weights F16;
 - vectors (norms, biases, rotary factors) and tensors this code does not know: as they are;
-- a base GGUF that already holds fewer bits than asked for: as it is.
+- a tensor that the base GGUF holds in a type no larger than the one asked for, give or take half a bit: as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,7 +39,20 @@ _MATRICES = tuple(
     for name in ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 )
 # Types that a base GGUF may be stored in, beside floats.
-_DECODERS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+_DECODERS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+
+# A K-quant, and what takes its place where its blocks of 256 weights do not divide a row. Relative error of Gaussian
+# weights (benchmarks/quantization_types.py): Q4_K 7.1 %, IQ4_NL 7.6 %, Q4_0 8.6 %, Q4_1 7.8 %; Q5_K 3.6 %, Q5_0 4.3 %;
+# Q6_K 1.8 %, Q5_1 3.8 %, Q8_0 0.5 %. Q5_1 is nearer in size to Q6_K, but no type gives less for its bytes.
+_FITTING = {
+    GGMLQuantizationType.Q4_K: GGMLQuantizationType.IQ4_NL,
+    GGMLQuantizationType.Q5_K: GGMLQuantizationType.Q5_0,
+    GGMLQuantizationType.Q6_K: GGMLQuantizationType.Q8_0,
+}
+
+# Bits a weight by which a base GGUF's type may exceed the one asked for before it is quantized anew. A published Q4_1
+# (5 bits) beside Q4_K (4.5): quantizing it a second time would cost more than the half bit gives.
+_BITS_TO_SPARE = 0.5
 
 
 class Quantization(StrEnum):
@@ -62,17 +78,42 @@ class Quantization(StrEnum):
         """Type of the token embedding and of the output matrix: at least Q6_K."""
         return max(self.matrices, GGMLQuantizationType.Q6_K, key=_bits)
 
-    @property
-    def file_type(self) -> LlamaFileType:
-        """llama.cpp's `general.file_type`: a K-quant with one type for all layers is its "small" variant."""
-        name = f"MOSTLY_{self.value}"
-        return LlamaFileType[name if name in LlamaFileType.__members__ else f"{name}_S"]
+
+def main_type(types: Iterable[tuple[TensorInfo, GGMLQuantizationType]]) -> GGMLQuantizationType:
+    """The type that most weights of the layers' matrices have; of all tensors, in a model without such matrices."""
+    weights: Counter[GGMLQuantizationType] = Counter()
+    others: Counter[GGMLQuantizationType] = Counter()
+    for info, dtype in types:
+        (weights if info.name.endswith(_MATRICES) else others)[dtype] += info.rows * info.columns
+    return (weights or others).most_common(1)[0][0]
+
+
+def file_type(dtype: GGMLQuantizationType) -> LlamaFileType:
+    """llama.cpp's `general.file_type` of a model mostly of this type; a K-quant's is that of its "small" variant."""
+    names = (f"MOSTLY_{dtype.name}", f"MOSTLY_{dtype.name}_S", f"ALL_{dtype.name}")
+    known = LlamaFileType.__members__
+    return next((known[name] for name in names if name in known), LlamaFileType.GUESSED)
 
 
 def storage_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizationType:
     """The type in which a tensor of the base GGUF is served when no LoRA touches it."""
     wanted = wanted_type(info, quantization)
-    return info.type if _bits(info.type) <= _bits(wanted) else wanted
+    spare = _BITS_TO_SPARE if _is_quantized(info.type) else 0.0
+    return info.type if _bits(info.type) <= _bits(wanted) + spare else wanted
+
+
+def keeping_types(info: TensorInfo, quantization: Quantization) -> list[GGMLQuantizationType]:
+    """Types for a tensor that a LoRA changes, smallest first: the one asked for, and larger ones that keep more.
+
+    Of a tensor that the base GGUF holds in a small type already, only larger ones: stored anew in the same size, it
+    would have the errors of two roundings.
+    """
+    wanted = wanted_type(info, quantization)
+    middle, largest = (fitting_type(info.columns, GGMLQuantizationType[name]) for name in ("Q5_1", "Q8_0"))
+    types = [wanted, *dict.fromkeys(dtype for dtype in (middle, largest) if _bits(dtype) > _bits(wanted))]
+    if _is_quantized(info.type) and storage_type(info, quantization) is info.type:
+        types = [dtype for dtype in types if _bits(dtype) > _bits(info.type)] or [largest]
+    return types
 
 
 def wanted_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizationType:
@@ -87,11 +128,15 @@ def wanted_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizatio
 
 
 def fitting_type(columns: int, dtype: GGMLQuantizationType) -> GGMLQuantizationType:
-    """`dtype`, or the nearest larger type whose blocks divide a row of `columns` weights."""
-    for candidate in (dtype, GGMLQuantizationType.Q8_0):
+    """`dtype`, or the type nearest to it whose blocks divide a row of `columns` weights."""
+    for candidate in (dtype, _FITTING.get(dtype, GGMLQuantizationType.Q8_0)):
         if columns % GGML_QUANT_SIZES[candidate][0] == 0:
             return candidate
     return GGMLQuantizationType.F16
+
+
+def _is_quantized(dtype: GGMLQuantizationType) -> bool:
+    return GGML_QUANT_SIZES[dtype][0] > 1
 
 
 def _bits(dtype: GGMLQuantizationType) -> float:

@@ -3,8 +3,9 @@
 Rules it keeps:
 - Everything is decided before a byte is written: whether the bundle belongs to the base GGUF, the type of each tensor,
   and that the retained delta of each is at least `MIN_RETAINED_DELTA` in that type.
-- A touched tensor whose delta would be lost in the requested type is stored as Q8_0. If that loses it too, nothing is
-  merged (`RetainedDeltaError`), and the caller serves the LoRA as a run-time adapter.
+- A touched tensor whose delta would be lost in the requested type is stored as Q5_1 or Q8_0. If they lose it too,
+  nothing is merged (`RetainedDeltaError`), and the caller serves the LoRA as a run-time adapter.
+- The file says of itself which type most of its matrices have, whatever was requested.
 - Tensors that no LoRA touches are quantized once into a cache file and copied from there.
 
 It leaves to others: formats (`loragen.contract`), arithmetic (`delta.py`), rounding (`edge_runtime.gguf`), bytes
@@ -26,7 +27,9 @@ from edge_runtime.gguf.base_gguf import BaseGguf, verify_admitted
 from edge_runtime.gguf.quantization import (
     Codec,
     Quantization,
-    fitting_type,
+    file_type,
+    keeping_types,
+    main_type,
     storage_type,
     wanted_type,
 )
@@ -39,6 +42,9 @@ from loragen.contract.names import gguf_name
 
 MIN_RETAINED_DELTA = 0.9
 """The least acceptable share of a delta; below it a merged model would not be the specialization that was sent."""
+
+_UNCERTAINTY = 0.1
+"""Three standard errors of a retained delta that was measured on some rows."""
 
 BUNDLE_ID_KEY = "loragen.bundle.id"
 """GGUF metadata key of a merged model: the bundle that is in it."""
@@ -54,7 +60,9 @@ class MergeReport:
         bytes: Length of the new file.
         retained_delta: By GGUF tensor name (see `delta.py`); a tensor whose delta is zero is left out.
         types: Type of each of these tensors in the new file.
-        strategy: `requested`: every touched tensor has the requested type; `q8_0`: some were stored as Q8_0 instead.
+        main_type: Type that most matrices of the new file have.
+        strategy: `requested`: every touched tensor has the type that the request means for its width; `larger`: some
+            needed a larger one to keep the delta.
     """
 
     bundle_id: str
@@ -62,6 +70,7 @@ class MergeReport:
     bytes: int
     retained_delta: Mapping[str, float]
     types: Mapping[str, str]
+    main_type: str
     strategy: str
 
     @property
@@ -114,8 +123,8 @@ def merge(
             shares = pool.map(lambda n: _place(base_gguf, base_gguf.tensors[n], deltas[n], quantization, codec), deltas)
             placed = dict(zip(deltas, shares, strict=True))
         types = {name: dtype for name, (dtype, _) in placed.items()}
-        metadata = _metadata(base_gguf, quantization) | {BUNDLE_ID_KEY: text(bundle_id)}
-        size = _write(out, metadata, base_gguf, quantization, deltas, types, cache_dir, codec, progress)
+        metadata = {**base_gguf.header.metadata, BUNDLE_ID_KEY: text(bundle_id)}
+        size, mostly = _write(out, metadata, base_gguf, quantization, deltas, types, cache_dir, codec, progress)
     asked = all(dtype is wanted_type(base_gguf.tensors[name], quantization) for name, dtype in types.items())
     return MergeReport(
         bundle_id=bundle_id,
@@ -123,7 +132,8 @@ def merge(
         bytes=size,
         retained_delta={name: share for name, (_, share) in placed.items()},
         types={name: dtype.name for name, dtype in types.items()},
-        strategy="requested" if asked else "q8_0",
+        main_type=mostly.name,
+        strategy="requested" if asked else "larger",
     )
 
 
@@ -150,7 +160,7 @@ def quantize_base(
         MergeError: As in `merge`.
     """
     with BaseGguf(base_path) as base_gguf:
-        _write(out, _metadata(base_gguf, quantization), base_gguf, quantization, {}, {}, cache_dir, Codec(), progress)
+        _write(out, base_gguf.header.metadata, base_gguf, quantization, {}, {}, cache_dir, Codec(), progress)
     return out
 
 
@@ -164,11 +174,12 @@ def _place(
     base_gguf: BaseGguf, info: TensorInfo, delta: Delta, quantization: Quantization, codec: Codec
 ) -> tuple[GGMLQuantizationType, float]:
     """The type for a touched tensor, and its retained delta there."""
-    wanted = wanted_type(info, quantization)
     share = 0.0
-    for dtype in dict.fromkeys((wanted, fitting_type(info.columns, GGMLQuantizationType.Q8_0))):
+    *smaller, last = keeping_types(info, quantization)
+    for dtype in (*smaller, last):
         share = measure_retained_delta(base_gguf, info, delta, dtype, codec)
-        if share < MIN_RETAINED_DELTA:
+        near = MIN_RETAINED_DELTA - _UNCERTAINTY < share < MIN_RETAINED_DELTA
+        if near or (dtype is last and share < MIN_RETAINED_DELTA):
             share = measure_retained_delta(base_gguf, info, delta, dtype, codec, all_rows=True)
         if share >= MIN_RETAINED_DELTA:
             return dtype, share
@@ -176,14 +187,6 @@ def _place(
         f"retained delta of {info.name} would be {share:.2f} in {dtype.name}, at least {MIN_RETAINED_DELTA} expected",
         hint=f"the base GGUF holds this tensor as {info.type.name}; use a base GGUF of higher precision",
     )
-
-
-def _metadata(base_gguf: BaseGguf, quantization: Quantization) -> dict[str, Value]:
-    return {
-        **base_gguf.header.metadata,
-        Keys.General.FILE_TYPE: uint32(quantization.file_type),
-        Keys.General.QUANTIZATION_VERSION: uint32(GGML_QUANT_VERSION),
-    }
 
 
 def _write(
@@ -196,7 +199,8 @@ def _write(
     cache_dir: Path | None,
     codec: Codec,
     progress: Progress | None,
-) -> int:
+) -> tuple[int, GGMLQuantizationType]:
+    """The new file; its length, and the type of most of its matrices."""
     plan = []
     for info in base_gguf.header.tensors:
         if info.name in deltas:
@@ -206,7 +210,13 @@ def _write(
             plan.append(
                 PlannedTensor(info, dtype, stored=Stored(base_gguf.fileno, info) if dtype is info.type else None)
             )
+    mostly = main_type((each.info, each.dtype) for each in plan)
+    metadata = {
+        **metadata,
+        Keys.General.FILE_TYPE: uint32(file_type(mostly)),
+        Keys.General.QUANTIZATION_VERSION: uint32(GGML_QUANT_VERSION),
+    }
     if cache_dir is None:
-        return write_model(out, metadata, plan, base_gguf, codec, progress)
+        return write_model(out, metadata, plan, base_gguf, codec, progress), mostly
     with cached(plan, cache_dir, quantization, base_gguf, codec) as complete:
-        return write_model(out, metadata, complete, base_gguf, codec, progress)
+        return write_model(out, metadata, complete, base_gguf, codec, progress), mostly

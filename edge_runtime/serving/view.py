@@ -45,6 +45,7 @@ class DeviceStatus:
     """The body of `GET /status`.
 
     Attributes:
+        quantization: Type that most matrices of the base have as it is served, whatever was asked for.
         ready: Whether traffic should be sent here.
         reason: Why not, when it should not.
         last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.

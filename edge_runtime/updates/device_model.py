@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Self
 
 from edge_runtime.errors import ConfigurationError, MergeError
-from edge_runtime.gguf.base_gguf import BaseGguf, verify_admitted
-from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
+from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
 from edge_runtime.merge.merger import MergeReport, merge, quantize_base
 from edge_runtime.merge.writer import Progress
 from loragen.contract.bundle import Bundle, BundleHeader
+from loragen.contract.digest import model_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +23,24 @@ class DeviceModel:
     Attributes:
         path: The base GGUF.
         model_id: Id of the edge model; the file's name when the base GGUF does not say it.
-        digest: Digest of the edge model; None when neither the base GGUF nor the operator says it.
+        digest: Digest of the edge model: what the base GGUF says, else what the operator says, else its own.
         identity: Changes when the base GGUF's file does.
         architecture: llama.cpp's name of it.
-        quantization: Of the slots.
+        quantization: Asked for the slots.
+        served_type: Type that most of the model's matrices have in a slot that no LoRA touches.
+        serves_base_gguf: The base GGUF itself serves as the base: quantizing would change nothing in it.
         cache_dir: Where quantized tensors that no LoRA touches are kept.
-        admitted_digest: What a base GGUF without a digest of its own stands for, as the operator says.
     """
 
     path: Path
     model_id: str
-    digest: str | None
+    digest: str
     identity: str
     architecture: str
     quantization: Quantization
+    served_type: str
+    serves_base_gguf: bool
     cache_dir: Path
-    admitted_digest: str | None
 
     @classmethod
     def open(cls, path: Path, quantization: Quantization, cache_dir: Path, admitted_digest: str | None) -> Self:
@@ -46,10 +49,11 @@ class DeviceModel:
         Raises:
             ConfigurationError: It is missing, damaged, or contradicts `admitted_digest`.
         """
-        path = path.absolute()
         try:
+            path = find_base_gguf(path)
             with BaseGguf(path) as base_gguf:
-                digest = base_gguf.digest or admitted_digest
+                digest = base_gguf.digest or admitted_digest or model_digest(path)
+                served = [(info, storage_type(info, quantization)) for info in base_gguf.header.tensors]
                 if admitted_digest is not None and digest != admitted_digest:
                     raise ConfigurationError(
                         f"LORAGEN_EDGE_ADMIT_BASE_DIGEST: {admitted_digest} is set, the base GGUF says {digest}",
@@ -62,8 +66,9 @@ class DeviceModel:
                     identity=base_gguf.identity(),
                     architecture=base_gguf.architecture,
                     quantization=quantization,
+                    served_type=main_type(served).name,
+                    serves_base_gguf=all(info.type is dtype for info, dtype in served),
                     cache_dir=cache_dir,
-                    admitted_digest=admitted_digest,
                 )
         except MergeError as error:
             raise ConfigurationError(
@@ -77,7 +82,7 @@ class DeviceModel:
             BaseGgufError: It does not.
         """
         with BaseGguf(self.path) as base_gguf:
-            verify_admitted(base_gguf, header, self.admitted_digest)
+            verify_admitted(base_gguf, header, self.digest)
 
     def merge(self, bundle: Bundle, out: Path, progress: Progress) -> MergeReport:
         """Write the model with a bundle merged into it.
@@ -85,7 +90,7 @@ class DeviceModel:
         Raises:
             MergeError: It could not be done.
         """
-        return merge(self.path, bundle, out, self.quantization, self.cache_dir, progress, self.admitted_digest)
+        return merge(self.path, bundle, out, self.quantization, self.cache_dir, progress, self.digest)
 
     def quantize_base(self, out: Path, progress: Progress) -> None:
         """Write the model without a LoRA.

@@ -51,7 +51,7 @@ class Installer:
         self._stopping.set()
 
     async def bring_up_base(self) -> str:
-        """Let the quantized base GGUF serve as the base; the base GGUF itself, when it cannot be quantized.
+        """Let the quantized base GGUF serve as the base; the base GGUF itself, when it needs or takes no quantizing.
 
         Returns:
             Why it is not the quantized one; empty when it is.
@@ -59,6 +59,8 @@ class Installer:
         Raises:
             EdgeError: Not even the base GGUF can serve.
         """
+        if self._model.serves_base_gguf:
+            return await self._serve_base(self._model.path)
         try:
             if self._quantized.exists():
                 try:

@@ -106,7 +106,8 @@ def verify_wanted(specialization: Specialization, model_id: str, edge_model_dige
         raise MismatchError(
             f"{specialization.name}: expected edge model {model_id} ({edge_model_digest}), "
             f"found {specialization.edge_model_id} ({specialization.edge_model_digest})",
-            hint="generate it for this device's model, or follow another channel",
+            hint="generate it for this device's model, or follow another channel; if the base GGUF was made of that "
+            "model elsewhere, name the digest in LORAGEN_EDGE_ADMIT_BASE_DIGEST",
         )
 
 

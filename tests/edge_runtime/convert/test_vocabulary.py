@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from gguf import Keys
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+from structlog.testing import capture_logs
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
@@ -95,6 +96,20 @@ def test_tokenizer_that_llama_cpp_would_split_differently_is_refused(tokenizer, 
     save_tokenizer(tokenizer(), tmp_path)
     with pytest.raises(ConversionError, match=message):
         load_vocabulary(tmp_path, {}, VOCABULARY)
+
+
+def test_added_token_behind_the_embedding_is_left_out_with_a_warning(tmp_path):
+    """Gemma 3's tokenizer lists `<image_soft_token>`, for which only its multimodal relatives have a row."""
+    tokenizer = byte_level_tokenizer()
+    size = tokenizer.get_vocab_size()
+    tokenizer.add_tokens([AddedToken("<image>", special=True)])
+    save_tokenizer(tokenizer, tmp_path)
+    with capture_logs() as logs:
+        vocabulary = load_vocabulary(tmp_path, {}, size)
+    assert "<image>" not in vocabulary.tokens
+    assert [(line["event"], line["token"], line["log_level"]) for line in logs] == [
+        ("token_left_out", "<image>", "warning")
+    ]
 
 
 def test_tokenizer_larger_than_the_embedding_is_refused(tmp_path):

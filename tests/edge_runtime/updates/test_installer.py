@@ -3,6 +3,8 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.merge import quantize_base
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import (
     FlakyLoader,
@@ -33,6 +35,14 @@ async def test_base_is_the_base_itself_when_it_cannot_be_quantized(
             assert (await ask(parts, "base"))[1] == "base"
             assert "no space left" in parts.device.models()[0].message
             assert parts.device.not_ready_reason() is None
+
+
+async def test_base_that_is_small_already_serves_itself(tiny_base: Path, tmp_path: Path) -> None:
+    quantized = quantize_base(tiny_base, tmp_path / "q4.gguf", Quantization.Q4_0)
+    async with device(make_settings(tmp_path / "edge", quantized, None)) as parts:
+        assert parts.slots.revisions()["base"].model == quantized
+        assert (parts.device.status().quantization, parts.device.models()[0].message) == ("Q4_0", "")
+        assert list((tmp_path / "edge/slots").iterdir()) == []
 
 
 async def test_base_that_serves_as_the_base_is_never_deleted(tiny_base: Path, tmp_path: Path) -> None:

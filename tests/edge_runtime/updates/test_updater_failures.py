@@ -228,7 +228,7 @@ async def test_delta_that_would_be_lost_stays_a_run_time_adapter(
 async def test_base_from_elsewhere_is_admitted_only_by_name(
     cloud: FakeCloud, tiny_base: Path, tiny_digest: str, tmp_path: Path
 ) -> None:
-    """A base GGUF that does not say which model it is serves; a LoRA needs its digest from the operator."""
+    """A base GGUF from elsewhere serves; a LoRA for the model it was made of needs that digest from the operator."""
     foreign = tmp_path / "foreign.gguf"
     foreign.write_bytes(tiny_base.read_bytes().replace(b"loragen.edge_model.", b"another.edge_model."))  # noqa: ASYNC240
     wanted = cloud.make("router")
