@@ -26,7 +26,10 @@ class GeneratorSource(BaseModel):
         description="Hugging Face directory or id of the model that reads task descriptions, or package:NAME for the "
         "one that an installed Python package carries."
     )
-    edge_model: str = Field(description="Hugging Face directory or id of the model that is specialized.")
+    edge_model: str = Field(
+        description="Hugging Face directory or id of the model that is specialized, or a GGUF file; package:NAME/PATH "
+        "names one that an installed Python package carries."
+    )
     device: str = Field(default="cpu", description="Torch device of the cloud model.")
 
 
