@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import SettingsConfigDict
 
 from cloud_service.errors import ConfigurationError
-from cloud_service.store.backends import verify_store_url
+from cloud_service.store.backends import STORE_URLS, verify_store_url
 from loragen.settings import CLOUD_PREFIX, ServiceSettings, SettingsError
 
 
@@ -57,8 +57,7 @@ class CloudSettings(ServiceSettings):
 
     store_url: SecretStr = Field(
         default=SecretStr("sqlite:///build/cloud/store.sqlite3"),
-        description="The store: sqlite:///relative/path or sqlite:////absolute/path for one machine; redis://..., "
-        "rediss://... or unix://... for one that replicas share.",
+        description=f"The store: {STORE_URLS}.",
     )
     store_timeout_seconds: float = Field(default=5.0, gt=0, description="Longest wait for one answer of the store.")
     bundle_budget_bytes: int = Field(

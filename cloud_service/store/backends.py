@@ -1,4 +1,7 @@
-"""Choice of the store: the scheme of its URL names the adapter. A new adapter is a line in `BACKENDS`."""
+"""Choice of the store: the scheme of its URL names the adapter.
+
+A new adapter is a line in `BACKENDS`, and a mention in `STORE_URLS`.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +32,12 @@ BACKENDS: dict[str, Callable[..., Store]] = {
     "unix": _open_redis,
 }
 """By scheme, what opens a store. Each imports its adapter only when it is chosen."""
+
+STORE_URLS = (
+    "sqlite:///relative/path or sqlite:////absolute/path for one machine; "
+    "redis://..., rediss://... or unix://... for one that replicas share"
+)
+"""What the settings say of these URLs."""
 
 
 def verify_store_url(url: str) -> None:
