@@ -1,4 +1,4 @@
-"""the cloud model as prompt encoder: families, padding, positions, the adapter."""
+"""The cloud model as prompt encoder: families, padding, positions, the adapter."""
 
 import pytest
 import torch
