@@ -9,7 +9,7 @@ from rich.table import Table
 
 from demo.evaluation import Score
 from loragen.client.cloud_answers import Generated
-from loragen.client.device_answers import ServedModel
+from loragen.device_answers import ServedModel
 
 
 @dataclass(frozen=True, slots=True)

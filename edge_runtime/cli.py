@@ -28,12 +28,12 @@ from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Command, DeviceState, StateFile
 from loragen import ClientError, DeviceClient
-from loragen.client.device_answers import DeviceStatus
 from loragen.command_line import ConfigOption, VersionOption, naming_extra
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.contract.names import verify_digest, verify_name
+from loragen.device_answers import DeviceStatus
 
 app = typer.Typer(
     name="loragen-edge",

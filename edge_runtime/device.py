@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.serving.slots import SlotTable
-from edge_runtime.serving.view import DeviceStatus, ServedModel
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
+from loragen.device_answers import DeviceStatus, ServedModel
 from loragen.version import package_version
 
 

@@ -9,10 +9,10 @@ from typing import Protocol
 import grpc
 import structlog
 
-from edge_runtime.serving.view import DeviceStatus, ModelState
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
+from loragen.device_answers import DeviceStatus, ModelState
 
 _log = structlog.get_logger(__name__)
 

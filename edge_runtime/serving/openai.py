@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from edge_runtime.serving.view import ServedModel
+from loragen.device_answers import ServedModel
 from loragen.web.answers import ErrorDetail
 
 Json = Mapping[str, Any]

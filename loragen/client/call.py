@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from loragen.client.errors import RemoteError
 from loragen.client.retries import DISCONNECTED, UNREACHABLE, Deadline, parse_retry_after
@@ -22,7 +22,6 @@ from loragen.contract.atomic import atomic_path
 from loragen.contract.errors import ContractError
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Longest answer that is JSON: the gates of the largest generator as text take 10 MB."""
@@ -91,9 +90,9 @@ def path_of(*parts: str) -> str:
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def as_model(model: type[M]) -> Callable[[Answer], M]:
-    """The parser of an answer that is JSON."""
-    return lambda answer: model.model_validate_json(answer.body)
+def as_model(model: type[T]) -> Callable[[Answer], T]:
+    """The parser of an answer that is JSON; the model is a pydantic model or a dataclass."""
+    return lambda answer: TypeAdapter(model).validate_json(answer.body)
 
 
 def entity_digest(headers: Mapping[str, str]) -> str:

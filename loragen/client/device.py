@@ -4,11 +4,11 @@ import asyncio
 import time
 
 from loragen.client import device_calls as calls
-from loragen.client.device_answers import ServedModel
 from loragen.client.errors import WaitError
 from loragen.client.methods import sends, sends_async, streams, streams_async
 from loragen.client.retries import Deadline
 from loragen.client.session import POLL_SECONDS, AsyncSession, Session
+from loragen.device_answers import ServedModel
 
 SERVING_SECONDS = 120.0
 

@@ -10,7 +10,8 @@ from typing import Any, TypedDict, Unpack
 from pydantic import AliasPath, Field
 
 from loragen.client.call import Answer, AnswerModel, Call, as_model, path_of
-from loragen.client.device_answers import Completion, DeviceStatus, ServedModel, TextChunk, Usage
+from loragen.client.device_answers import Completion, TextChunk, Usage
+from loragen.device_answers import DeviceStatus, ServedModel
 
 Messages = str | Sequence[Mapping[str, str]]
 

@@ -13,8 +13,8 @@ from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
-from edge_runtime.serving.view import ServedModel
 from edge_runtime.updates.state import Command
+from loragen.device_answers import ServedModel
 
 LONG = 100_000.0
 """Seconds after which everything is due again."""

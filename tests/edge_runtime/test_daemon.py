@@ -10,8 +10,8 @@ from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.commands import send
 from edge_runtime.daemon import UNFORESEEN_SECONDS, Daemon
 from edge_runtime.errors import ConfigurationError, ModelLoadError
-from edge_runtime.serving.view import DeviceStatus
 from edge_runtime.updates.state import Command
+from loragen.device_answers import DeviceStatus
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import FakeClock, FakeEngine, FakeLoader, ask, eventually, make_settings
 

@@ -8,10 +8,10 @@ import grpc
 import pytest
 
 from edge_runtime.cloud.rpc import GrpcLink
-from edge_runtime.serving.view import DeviceStatus, ServedModel
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
+from loragen.device_answers import DeviceStatus, ServedModel
 from tests.edge_runtime.fakes import eventually
 
 
@@ -50,7 +50,7 @@ async def cloud_and_link() -> AsyncIterator[tuple[FakeChannels, GrpcLink]]:
 
 def report(*models: ServedModel) -> DeviceStatus:
     return DeviceStatus(
-        "dev-1", "0.1.0", "nano", "e" * 64, "Q4_K", True, "", "default", channel_version=7, models=models
+        "dev-1", "0.1.0", "nano", "Q4_K", True, "default", edge_model_digest="e" * 64, channel_version=7, models=models
     )
 
 

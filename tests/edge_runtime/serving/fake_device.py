@@ -1,8 +1,8 @@
 """Helper: what the HTTP interface sees of a device, without one."""
 
-from edge_runtime.serving.view import DeviceStatus, ServedModel
 from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.contract.names import BASE_NAME
+from loragen.device_answers import DeviceStatus, ServedModel
 
 BUNDLE = "ab" * 32
 
@@ -36,7 +36,7 @@ class FakeDevice:
         return self.reason
 
     def status(self) -> DeviceStatus:
-        return DeviceStatus("dev", "0", "nano", None, "Q4_K", True, "", "default", models=tuple(self.entries))
+        return DeviceStatus("dev", "0", "nano", "Q4_K", True, "default", models=tuple(self.entries))
 
 
 class RecordingTelemetry(Telemetry):

@@ -6,7 +6,7 @@ import pytest
 
 from edge_runtime.serving.openai import STREAM_END, AnswerFormat, ErrorAnswer, Usage, model_entry, sse
 from edge_runtime.serving.status import ERROR_ANSWERS
-from edge_runtime.serving.view import ServedModel
+from loragen.device_answers import ServedModel
 from loragen.web.errors import MediaTypeError
 
 USAGE = Usage(prompt_tokens=5, completion_tokens=3, cached_tokens=2)

@@ -1,13 +1,14 @@
 """Every call of a device, against its HTTP interface."""
 
 import json
+from typing import Any
 
 import httpx2
 import pytest
 
 from loragen import AsyncDeviceClient, DeviceClient, RemoteError
-from loragen.client.device_answers import ServedModel
 from loragen.client.device_calls import find_serving
+from loragen.device_answers import ServedModel
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice
 from tests.loragen.client.scripted import Scripted
 
@@ -84,7 +85,8 @@ def test_request_says_what_was_asked_for_and_no_more() -> None:
 def test_model_serves_when_it_has_the_name_the_bundle_and_the_state(
     change: dict[str, str], merged: bool, serves: bool, seen: str
 ) -> None:
-    model = ServedModel(**{"id": "router", "state": "merged", "bundle_id": "b1", **change})
+    values: dict[str, Any] = {"id": "router", "state": "merged", "bundle_id": "b1", **change}
+    model = ServedModel(**values)
     found, words = find_serving([model], "router", "b1", merged=merged)
     assert (found is model) is serves
     assert seen in words

@@ -1,0 +1,75 @@
+"""Values: what a device says of itself and of its models, as the device answers it and as its clients read it.
+
+Clients ignore fields that a later device adds.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import GetPydanticSchema
+from pydantic_core.core_schema import str_schema
+
+ModelState = Literal["base", "adapter", "merged", "pending", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One entry of `GET /v1/models`.
+
+    Attributes:
+        id: What a request puts into `model`.
+        bundle_id: The bundle that answers, or that should; None for the base model.
+        failed_bundle_id: A newer bundle that should serve and does not; `message` says why.
+        state: How the LoRA is applied; `pending` or `failed` while nothing serves under this name. A client takes any
+            text here, because a later device may have more states.
+        message: Why it is not merged, or what failed after it; empty when all is well.
+        created: Unix seconds of its activation.
+        merge_seconds: What the merge took.
+        retained_delta: Smallest share of the LoRA's change, over the tensors, that is left after quantization.
+        retained_delta_mean: Mean over the tensors.
+        prompt_tokens: Tokens of the task description that a request no longer carries.
+        resident: Whether it is loaded now.
+        pinned: Whether the owner wants no change of it.
+    """
+
+    id: str
+    state: Annotated[ModelState, GetPydanticSchema(lambda _source, _handler: str_schema())]
+    bundle_id: str | None = None
+    failed_bundle_id: str | None = None
+    message: str = ""
+    created: int = 0
+    merge_seconds: float | None = None
+    retained_delta: float | None = None
+    retained_delta_mean: float | None = None
+    prompt_tokens: int | None = None
+    resident: bool = False
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """The body of `GET /status`.
+
+    Attributes:
+        quantization: Type that most matrices of the base have as it is served, whatever was asked for.
+        ready: Whether traffic should be sent here.
+        reason: Why not, when it should not.
+        last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.
+        last_poll_at: Unix seconds of it.
+        problem: What is wrong with the device's own disk; empty when nothing is.
+    """
+
+    device_id: str
+    version: str
+    edge_model_id: str
+    quantization: str
+    ready: bool
+    channel: str
+    edge_model_digest: str | None = None
+    reason: str = ""
+    channel_version: int | None = None
+    last_poll: str = ""
+    last_poll_message: str = ""
+    last_poll_at: float | None = None
+    problem: str = ""
+    models: tuple[ServedModel, ...] = ()
