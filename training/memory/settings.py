@@ -34,7 +34,7 @@ class MemorySettings:
         labels_share: Closed sets without tools whose labels are named apart from the description.
         longest_row: Rows with more tokens are left out.
         batch_tokens: Tokens that go through the edge model at once.
-        warm: Strength of the memory at the start; at 0 nothing is set from regressions. 100 and more diverged.
+        warm: Strength of the memory at the start; at 0 nothing is set from regressions.
         start: Checkpoint folder of another run whose weights a new run starts from; empty for none.
         decay: Of the running average of weights.
         seed: Of every draw.
