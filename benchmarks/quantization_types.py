@@ -137,7 +137,7 @@ class Reference:
         return Agreement(float(np.concatenate(divergences).mean()), float(np.concatenate(equal).mean()))
 
 
-def run(types: Sequence[str] = TYPES, texts: int = TEXTS) -> list[Row]:
+def measure_types(types: Sequence[str] = TYPES, texts: int = TEXTS) -> list[Row]:
     """Measures every type, and F16 and the published file beside them."""
     BUILD.mkdir(parents=True, exist_ok=True)
     codec, sample = Codec(), inputs_of_the_demo(texts)
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--types", default=",".join(TYPES))
     parser.add_argument("--texts", type=int, default=TEXTS)
     arguments = parser.parse_args(argv)
-    print(table(run(tuple(arguments.types.split(",")), arguments.texts)))
+    print(table(measure_types(tuple(arguments.types.split(",")), arguments.texts)))
 
 
 def inputs_of_the_demo(count: int) -> list[str]:
