@@ -66,7 +66,7 @@ def load_checkpoint(
     run = json.loads((directory / "run.json").read_text())
     if start and run.get("start") and run["start"] != start:
         raise ValueError(
-            f"{directory} was trained on from other weights: an earlier stage or a model it uses has changed. "
+            f"{directory} was trained on from other weights: an earlier stage, a setting or a model has changed. "
             "Remove the folder to train this stage anew"
         )
     stored = load_file(directory / "parameters.safetensors")

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.pretrained import load_cloud_model, load_language_model, load_tokenizer, resolve_model
+from loragen.contract.digest import canonical_json, sha256_hex
 from training.data.episodes import Family
 from training.data.families import Sources
 from training.fit.checkpoints import load_checkpoint, store_checkpoint
@@ -108,11 +109,12 @@ class MemoryRun:
             weight_decay=settings.weight_decay,
         )
         self.average = {name: value.detach().clone() for name, value in self.generator.named_parameters()}
-        self.step = load_checkpoint(out / "checkpoint", self._state(), [self.optimizer])
+        self._origin = _origin_digest(settings)
+        self.step = load_checkpoint(out / "checkpoint", self._state(), [self.optimizer], self._origin)
 
     def store(self) -> None:
         """Writes the checkpoint."""
-        store_checkpoint(self.out / "checkpoint", self.step, self._state(), [self.optimizer])
+        store_checkpoint(self.out / "checkpoint", self.step, self._state(), [self.optimizer], self._origin)
 
     def draw(self, step: int) -> StepDraw:
         """What a step trains on; negative ones are never trained on."""
@@ -135,8 +137,8 @@ class MemoryRun:
             total += loss.item()
             tokens += batch.ids.numel()
             for owner, value, hit in zip(batch.owner.tolist(), scored.loss.tolist(), scored.hit.tolist(), strict=True):
-                told = families.setdefault(drawn.episodes[owner].name.split("/")[0], [0, 0.0, 0])
-                told[:] = told[0] + 1, told[1] + value, told[2] + hit
+                sums = families.setdefault(drawn.episodes[owner].name.split("/")[0], [0, 0.0, 0])
+                sums[:] = sums[0] + 1, sums[1] + value, sums[2] + hit
         torch.autograd.backward(gates, [leaf.grad for leaf in leaves])
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), LARGEST_NORM).item()
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
@@ -180,6 +182,12 @@ class MemoryRun:
         decay = min(self.settings.decay, 1 - 1 / (self.step + 1))
         for name, parameter in self.generator.named_parameters():
             self.average[name].lerp_(parameter, 1 - decay)
+
+
+def _origin_digest(settings: MemorySettings) -> str:
+    """sha256 of the settings that a resumed run must share with its beginning; how long it goes may change."""
+    changeable = {"steps", "evaluate_every", "checkpoint_seconds"}
+    return sha256_hex(canonical_json({k: v for k, v in asdict(settings).items() if k not in changeable}))
 
 
 def rate_groups(generator: Generator, settings: MemorySettings) -> list[tuple[float, list[Tensor]]]:
@@ -233,8 +241,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         saved = time.monotonic()
         while run.step < last:
             begun = time.monotonic()
-            told = run.run_step()
-            write(told | {"seconds": round(time.monotonic() - begun, 1)})
+            record = run.run_step()
+            write(record | {"seconds": round(time.monotonic() - begun, 1)})
             if run.step == last or time.monotonic() - saved > settings.checkpoint_seconds:
                 run.store()
                 saved = time.monotonic()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.training.memory.small import SETTINGS, small_run
@@ -28,6 +29,15 @@ def test_a_resumed_run_has_the_losses_of_one_that_went_through(tmp_path: Path) -
     losses += [second.run_step()["loss"] for _ in range(2)]
     assert losses == expected
     torch.testing.assert_close(second.average, through.average, rtol=0, atol=0)
+
+
+def test_a_run_resumes_only_under_the_settings_it_began_with(tmp_path: Path) -> None:
+    first = small_run(tmp_path)
+    first.run_step()
+    first.store()
+    with pytest.raises(ValueError, match="a setting or a model has changed"):
+        small_run(tmp_path, settings=replace(SETTINGS, seed=SETTINGS.seed + 1))
+    assert small_run(tmp_path, settings=replace(SETTINGS, steps=SETTINGS.steps + 1)).step == 1
 
 
 def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:

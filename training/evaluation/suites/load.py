@@ -141,13 +141,13 @@ SUITES = tuple(_SUITES)
 def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str] = SUITES) -> list[Suite]:
     """The suites of the given names, in the order of `SUITES`.
 
+    No input is scored that training may draw, apart from case, white space and punctuation.
+
     Args:
         data: Folder of packed public data.
         split: `validation`, to choose settings; `test`, to report.
         sizes: How much is drawn; a smaller draw of tasks is no subset of a larger one.
         names: Which suites; the others are not drawn.
-
-    An input that training draws, for whatever family and but for case, white space and punctuation, is not scored.
     """
     draw = _Draw(Sources(data), split, sizes)
     trained = inputs_of_training(draw.sources)
