@@ -25,6 +25,18 @@ MAX_ALPHA = 65_536.0
 MAX_PROMPT_TOKENS = 1_048_576
 """Tokens of a task description, as the edge model counts them: the longest context on the market."""
 
+MAX_CHOICES = 256
+"""Texts in the closed set of an answer contract; four times as many as a request has tools."""
+
+MAX_CHOICE_BYTES = 400
+"""One of these texts, in UTF-8."""
+
+MAX_CONTRACT_BYTES = 256 * 1024
+"""An answer contract. As JSON in ASCII, a text may take six times its bytes; so many long ones are refused."""
+
+MAX_TOKEN = 2**31 - 1
+"""The largest token id of llama.cpp."""
+
 MAX_HEADER_BYTES = 512 * 1024
 """Header of a safetensors file. A bundle of 256 layers needs 210 KB."""
 
