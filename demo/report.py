@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from demo.evaluation import Score
-from loragen.client.cloud_answers import Generated
+from loragen.cloud_answers import Generated
 from loragen.device_answers import ServedModel
 
 

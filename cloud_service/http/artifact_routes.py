@@ -12,9 +12,9 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import StreamingResponse
 
 from cloud_service.artifacts import ArtifactService
-from cloud_service.catalog import Catalog
-from cloud_service.http.answer_schemas import GeneratorAnswer, GeneratorList
+from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.http.conditional import is_known, select_range
+from loragen.cloud_answers import BankSummary, GeneratorList, GeneratorSummary, Reference
 from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -77,17 +77,8 @@ def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
     @router.get("/generators")
     async def generators() -> GeneratorList:
         """The loaded generators; the first is the default."""
-        return GeneratorList(
-            generators=[
-                GeneratorAnswer.of(
-                    served.info,
-                    bank_digest=served.bank.digest,
-                    bank_bytes=len(served.bank.data),
-                    default=index == 0,
-                )
-                for index, served in enumerate(catalog)
-            ]
-        )
+        summaries = (_summary(served, default=index == 0) for index, served in enumerate(catalog))
+        return GeneratorList(generators=tuple(summaries))
 
     return router
 
@@ -127,6 +118,26 @@ async def send_artifact(
         return Response(status_code=status, headers=headers, media_type=media_type)
     data = await load()
     return StreamingResponse(_chunks(data, start, stop), status, headers, media_type)
+
+
+def _summary(served: ServedGenerator, *, default: bool) -> GeneratorSummary:
+    info, bank = served.info, served.bank
+    return GeneratorSummary(
+        id=info.id,
+        digest=info.digest,
+        default=default,
+        cloud_model=Reference(id=info.cloud_model_id, digest=info.cloud_model_digest),
+        edge_model=Reference(id=info.edge_model_id, digest=info.edge_model_digest),
+        layers=info.layers,
+        groups=info.groups,
+        experts=info.experts,
+        rank=info.rank,
+        alpha=info.alpha,
+        mix=info.mix,
+        gating=info.gating,
+        max_prompt_tokens=info.max_prompt_tokens,
+        bank=BankSummary(digest=bank.digest, bytes=len(bank.data), link=f"/generators/{info.id}/bank"),
+    )
 
 
 def _chunks(data: bytes | memoryview, start: int, stop: int) -> Iterator[bytes]:

@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cloud_service.channels import ChannelService, PublishedChannel
-from cloud_service.http.answer_schemas import DeviceList
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
 from cloud_service.schemas import DeviceReport, PublishSpecializationBody
 from loragen.contract.names import NAME_PATTERN
@@ -24,6 +23,12 @@ _IfMatch = Annotated[
 _DOCUMENT: dict[int | str, dict[str, Any]] = {
     200: {"content": {_JSON: {"schema": {"type": "object"}}}, "description": "docs/bundle-format.md"}
 }
+
+
+class DeviceList(BaseModel):
+    """The devices of a channel, the most recent report first."""
+
+    devices: list[DeviceReport]
 
 
 def channel_routes(channels: ChannelService) -> APIRouter:

@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from cloud_service.http.answer_schemas import GenerateLoraAnswer
+from cloud_service.generation import ProbeScores
 from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type
 from cloud_service.schemas import GenerateLoraBody
-from cloud_service.service import LoraService
+from cloud_service.service import GeneratedLora, LoraService
+from loragen import cloud_answers
+from loragen.cloud_answers import Generated, Links, Probe, Reference, TaskWarning, Timings
 from loragen.web.translation import verify_json
 
 _JSON = "application/json"
@@ -21,7 +24,7 @@ def generation_routes(service: LoraService) -> APIRouter:
 
     @router.post(
         "/generate-lora",
-        response_model=GenerateLoraAnswer,
+        response_model=Generated,
         responses={200: {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
         dependencies=[Depends(verify_json)],
     )
@@ -31,10 +34,51 @@ def generation_routes(service: LoraService) -> APIRouter:
         answer = await service.generate(replace(body.to_request(), include_bundle=media_type == OCTETS))
         headers = {"cache-control": "no-store", "vary": "accept"}
         if answer.bundle is None:
-            return JSONResponse(GenerateLoraAnswer.of(answer).model_dump(), headers=headers)
+            return JSONResponse(generated(answer).model_dump(), headers=headers)
         headers["etag"] = f'"{answer.lora.bundle_id}"'
         headers["content-location"] = f"/bundles/{answer.lora.bundle_id}"
         headers["x-loragen-recipe-id"] = answer.lora.recipe_id
         return Response(answer.bundle, headers=headers, media_type=OCTETS)
 
     return router
+
+
+def generated(answer: GeneratedLora) -> Generated:
+    """The answer as it goes over the wire."""
+    lora, recipe, timings, probe = answer.lora, answer.recipe, answer.timings, answer.probe
+    return Generated(
+        id=lora.bundle_id,
+        bundle_bytes=lora.bundle_bytes,
+        recipe_id=lora.recipe_id,
+        recipe_bytes=len(lora.recipe),
+        cached=answer.cached,
+        generator=Reference(id=recipe.generator_id, digest=recipe.generator_digest),
+        edge_model=Reference(id=recipe.edge_model_id, digest=recipe.edge_model_digest),
+        gates=np.round(recipe.gates.astype(np.float64), 4).tolist(),
+        prompt_tokens=recipe.prompt_tokens,
+        tokens_saved_per_call=recipe.prompt_tokens,
+        confidence=None if answer.confidence is None else round(answer.confidence.score, 4),
+        warnings=tuple(TaskWarning(code=warning.code, message=warning.message) for warning in answer.warnings),
+        probe=None if probe is None else Probe(base=_scores(probe.base), specialized=_scores(probe.specialized)),
+        timings=Timings(
+            queue_ms=_milliseconds(timings.queue),
+            generate_ms=_milliseconds(timings.generate),
+            assemble_ms=_milliseconds(timings.assemble),
+            total_ms=_milliseconds(timings.total),
+        ),
+        links=Links(
+            bundle=f"/bundles/{lora.bundle_id}",
+            recipe=f"/recipes/{lora.recipe_id}",
+            bank=f"/generators/{recipe.generator_id}/bank",
+            channel=None if answer.channel is None else f"/channels/{answer.channel}",
+        ),
+    )
+
+
+def _scores(scores: ProbeScores) -> cloud_answers.ProbeScores:
+    exact_match, log_likelihood = round(scores.exact_match, 4), round(scores.log_likelihood, 4)
+    return cloud_answers.ProbeScores(exact_match=exact_match, log_likelihood=log_likelihood)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -6,10 +6,16 @@ whose model hangs is not ready first, and not alive some time later.
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 
-from cloud_service.http.answer_schemas import HealthAnswer
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
+
+
+class HealthAnswer(BaseModel):
+    """Alive, or ready."""
+
+    status: str
 
 
 def operation_routes(service: LoraService, metrics: Metrics) -> APIRouter:

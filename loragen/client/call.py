@@ -14,8 +14,9 @@ from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from loragen.answer_model import AnswerModel
 from loragen.client.errors import RemoteError
 from loragen.client.retries import DISCONNECTED, UNREACHABLE, Deadline, parse_retry_after
 from loragen.contract.atomic import atomic_path
@@ -29,12 +30,6 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
 
 _SHOWN_FAULTS = 3
-
-
-class AnswerModel(BaseModel):
-    """Base of what services answer: immutable, and tolerant of fields that a later service adds."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class _ErrorDetail(AnswerModel):

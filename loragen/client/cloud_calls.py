@@ -9,15 +9,11 @@ from typing import Any
 
 import httpx2
 
-from loragen.client.call import Answer, AnswerModel, Call, as_model, entity_digest, path_of, verify_sha256
-from loragen.client.cloud_answers import (
-    ChannelSnapshot,
-    Generated,
-    GeneratedBundle,
-    GeneratorSummary,
-    ReportedDevice,
-)
+from loragen.answer_model import AnswerModel
+from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
+from loragen.client.cloud_answers import ChannelSnapshot, GeneratedBundle, ReportedDevice
 from loragen.client.errors import ClientError
+from loragen.cloud_answers import Generated, GeneratorList, GeneratorSummary
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import file_sha256, sha256_hex
 from loragen.contract.limits import MAX_BANK_BYTES, MAX_BUNDLE_BYTES, MAX_CHANNEL_BYTES, MAX_RECIPE_BYTES
@@ -116,7 +112,7 @@ def generators() -> Call[tuple[GeneratorSummary, ...]]:
     Example:
         >>> [generator.edge_model.id for generator in cloud.generators()]
     """
-    return Call("GET", "/generators", lambda answer: _Generators.model_validate_json(answer.body).generators)
+    return Call("GET", "/generators", lambda answer: GeneratorList.model_validate_json(answer.body).generators)
 
 
 def download_bank(generator_id: str, path: Path) -> Call[bool]:
@@ -206,10 +202,6 @@ def devices(channel: str) -> Call[tuple[ReportedDevice, ...]]:
     """
     path = path_of("channels", channel, "devices")
     return Call("GET", path, lambda answer: _Devices.model_validate_json(answer.body).devices)
-
-
-class _Generators(AnswerModel):
-    generators: tuple[GeneratorSummary, ...]
 
 
 class _Devices(AnswerModel):

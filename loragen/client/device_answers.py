@@ -1,6 +1,6 @@
 """What the models of a device answer, as immutable values. Fields that a later device adds are ignored."""
 
-from loragen.client.call import AnswerModel
+from loragen.answer_model import AnswerModel
 
 
 class Usage(AnswerModel):

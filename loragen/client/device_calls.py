@@ -9,7 +9,8 @@ from typing import Any, TypedDict, Unpack
 
 from pydantic import AliasPath, Field
 
-from loragen.client.call import Answer, AnswerModel, Call, as_model, path_of
+from loragen.answer_model import AnswerModel
+from loragen.client.call import Answer, Call, as_model, path_of
 from loragen.client.device_answers import Completion, TextChunk, Usage
 from loragen.device_answers import DeviceStatus, ServedModel
 

@@ -9,7 +9,8 @@ from typing import Any, ParamSpec, Self, TypeVar
 import httpx2
 import stamina
 
-from loragen.client.call import Answer, AnswerModel, Call, EventReader, Receiver, refusal, translated
+from loragen.answer_model import AnswerModel
+from loragen.client.call import Answer, Call, EventReader, Receiver, refusal, translated
 from loragen.client.errors import ClientError, RemoteError, WaitError
 from loragen.client.retries import Deadline, pause_before_retry
 

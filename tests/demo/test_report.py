@@ -8,7 +8,7 @@ from rich.console import Console
 
 from demo.evaluation import Score
 from demo.report import TaskResult, render_table, store_results
-from loragen.client.cloud_answers import Generated, Timings
+from loragen.cloud_answers import Generated, Timings
 from loragen.device_answers import ServedModel
 
 RESULT = TaskResult(

@@ -1,7 +1,9 @@
-"""`POST /generate-lora`: what a client gets for a good request."""
+"""`POST /generate-lora`: what a client gets for a good request, and how the answer goes over the wire."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -9,9 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from cloud_service.bootstrap import open_cloud
+from cloud_service.confidence import TaskWarning
+from cloud_service.generation import Confidence, ProbeScores
+from cloud_service.http.generation_routes import generated
 from cloud_service.limits import MAX_PROBE_CHARS, MAX_PROBES
+from cloud_service.probing import ProbeComparison
+from cloud_service.service import GeneratedLora, Timings
+from cloud_service.store import StoredLora
 from loragen.contract.bundle import content_id, parse_bundle
-from loragen.contract.recipe import parse_recipe
+from loragen.contract.recipe import Recipe, parse_recipe
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import PROBE, PROBED, FakeGenerator
 
@@ -243,3 +251,51 @@ async def test_probe_is_refused_before_the_model_runs_where_it_is_off(tmp_path: 
         assert "LORAGEN_CLOUD_PROBE" in response.json()["error"]["hint"]
         assert generator.prompts == []
         assert (await http.post("/generate-lora", json={"description": "Sort."})).status_code == 200
+
+
+RECIPE = Recipe("fake", "0" * 64, "1" * 64, "tiny-edge", "2" * 64, 12, np.full((1, 1, 2), 1 / 3, np.float32))
+
+
+def _answer(**changes: object) -> Any:
+    values: dict[str, object] = {
+        "lora": StoredLora("a" * 64, 1000, "b" * 64, b"recipe"),
+        "recipe": RECIPE,
+        "cached": False,
+        "timings": Timings(0.0011119, 0.5, 0.0, 0.6),
+        "confidence": None,
+        "warnings": (),
+        "probe": None,
+        "channel": None,
+        "bundle": None,
+    }
+    answer = GeneratedLora(**(values | changes))  # type: ignore[arg-type]
+    return json.loads(generated(answer).model_dump_json())
+
+
+def test_numbers_are_rounded_for_reading() -> None:
+    answer = _answer(confidence=Confidence(0.123456, is_familiar=True))
+    assert answer["gates"] == [[[0.3333, 0.3333]]]
+    assert answer["confidence"] == 0.1235
+    assert answer["timings"] == {"queue_ms": 1.112, "generate_ms": 500.0, "assemble_ms": 0.0, "total_ms": 600.0}
+
+
+def test_parts_that_were_not_asked_for_are_absent() -> None:
+    answer = _answer()
+    assert answer["confidence"] is None
+    assert "probe" not in answer
+    assert answer["links"] == {
+        "bundle": f"/bundles/{'a' * 64}",
+        "recipe": f"/recipes/{'b' * 64}",
+        "bank": "/generators/fake/bank",
+    }
+
+
+def test_warnings_probe_and_channel_are_included() -> None:
+    comparison = ProbeComparison(ProbeScores(0.0, -8.00004), ProbeScores(1.0, -0.5))
+    answer = _answer(warnings=(TaskWarning("low_confidence", "message"),), probe=comparison, channel="kitchen")
+    assert answer["warnings"] == [{"code": "low_confidence", "message": "message"}]
+    assert answer["probe"] == {
+        "base": {"exact_match": 0.0, "log_likelihood": -8.0},
+        "specialized": {"exact_match": 1.0, "log_likelihood": -0.5},
+    }
+    assert answer["links"]["channel"] == "/channels/kitchen"

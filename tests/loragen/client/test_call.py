@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from loragen.client.call import Answer, AnswerModel, Call, EventReader, Receiver, as_model, path_of, refusal
+from loragen.answer_model import AnswerModel
+from loragen.client.call import Answer, Call, EventReader, Receiver, as_model, path_of, refusal
 from loragen.client.errors import RemoteError
 from loragen.client.retries import Deadline
 from loragen.contract.digest import sha256_hex

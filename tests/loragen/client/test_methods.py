@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from loragen import AsyncCloudClient, AsyncDeviceClient, CloudClient, DeviceClient
-from loragen.client.cloud_answers import Generated
 from loragen.client.session import AsyncSession, Session
+from loragen.cloud_answers import Generated
 
 
 @pytest.mark.parametrize(("client", "twin"), [(CloudClient, AsyncCloudClient), (DeviceClient, AsyncDeviceClient)])

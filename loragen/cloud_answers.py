@@ -1,0 +1,111 @@
+"""Values: what the cloud service answers over HTTP, for the service, its OpenAPI document and its clients.
+
+Errors are in `loragen.web.answers`; what only clients make of an answer is in `loragen.client.cloud_answers`.
+"""
+
+from pydantic import Field
+
+from loragen.answer_model import AnswerModel
+
+
+class Reference(AnswerModel):
+    """A model or generator, and its digest."""
+
+    id: str
+    digest: str
+
+
+class Timings(AnswerModel):
+    """Milliseconds that each part took; all but the total are 0 when nothing was generated for this answer."""
+
+    queue_ms: float
+    generate_ms: float
+    assemble_ms: float
+    total_ms: float
+
+
+class Links(AnswerModel):
+    """Paths to fetch from next."""
+
+    bundle: str
+    recipe: str
+    bank: str
+    channel: str | None = Field(default=None, exclude_if=lambda channel: channel is None)
+
+
+class TaskWarning(AnswerModel):
+    """A warning about the task description."""
+
+    code: str = Field(description="`low_confidence`, `far_from_training` or `contradictory_examples`.")
+    message: str
+
+
+class ProbeScores(AnswerModel):
+    """The edge model's scores on the probe."""
+
+    exact_match: float = Field(description="Share of the inputs that greedy decoding answers exactly.")
+    log_likelihood: float = Field(description="Natural logarithm of the probability of an answer; mean over inputs.")
+
+
+class Probe(AnswerModel):
+    """The edge model on the probe's inputs, without the task description: without the LoRA, and with it."""
+
+    base: ProbeScores
+    specialized: ProbeScores
+
+
+class Generated(AnswerModel):
+    """The LoRA for a task description."""
+
+    id: str = Field(description="Bundle id: sha256 of its bytes.")
+    bundle_bytes: int
+    recipe_id: str
+    recipe_bytes: int
+    cached: bool = Field(description="Whether an earlier or concurrent request did the work.")
+    generator: Reference
+    edge_model: Reference
+    gates: tuple[tuple[tuple[float, ...], ...], ...] = Field(
+        description="(layers, groups, experts), rounded to 4 decimals for reading; the recipe has every bit."
+    )
+    prompt_tokens: int = Field(description="Length of the prompt that the LoRA replaces, in tokens of the edge model.")
+    tokens_saved_per_call: int
+    confidence: float | None = Field(
+        description="Probability that the generator can follow the task; null when it was not calibrated."
+    )
+    warnings: tuple[TaskWarning, ...]
+    probe: Probe | None = Field(default=None, exclude_if=lambda probe: probe is None)
+    timings: Timings
+    links: Links
+
+
+class BankSummary(AnswerModel):
+    """The expert bank of a generator."""
+
+    digest: str
+    bytes: int
+    link: str
+
+
+class GeneratorSummary(AnswerModel):
+    """A loaded generator."""
+
+    id: str
+    digest: str
+    default: bool
+    cloud_model: Reference
+    edge_model: Reference
+    layers: int
+    groups: int
+    experts: int
+    rank: int
+    alpha: float
+    mix: str
+    gating: str
+    max_prompt_tokens: int
+    bank: BankSummary
+
+
+class GeneratorList(AnswerModel):
+    """The loaded generators; the first is the default."""
+
+    generators: tuple[GeneratorSummary, ...]
