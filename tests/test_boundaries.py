@@ -33,7 +33,11 @@ TORCH = "torch,transformers,peft,accelerate"
     [
         ("loragen.contract", "", f"{TORCH},llama_cpp,redis,fastapi,pydantic,cloud_service,edge_runtime,training"),
         ("edge_runtime", "", f"{TORCH},redis,cloud_service,training"),
-        ("edge_runtime", "edge_runtime.serving.llama,edge_runtime.bootstrap", "llama_cpp"),
+        (
+            "edge_runtime",
+            "edge_runtime.serving.llama,edge_runtime.serving.llama_model,edge_runtime.bootstrap",
+            "llama_cpp",
+        ),
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),
         ("cloud_service", "cloud_service.store.redis,cloud_service.bootstrap", "redis"),
         ("demo", "", f"{TORCH},llama_cpp,redis,fastapi,edge_runtime,training"),

@@ -3,7 +3,7 @@
 Rules it keeps:
 - ggml decides how a block is rounded; this module only calls it, from the `libggml-base` that llama-cpp-python ships.
   `gguf` can read K-quants but not make them.
-- The library is found without importing `llama_cpp` (which lives in `serving/llama.py` alone).
+- The library is found without importing `llama_cpp` (which belongs to `serving/llama.py`).
 - ggml aborts the whole process on arguments it does not like, so they are checked here first.
 - The calls release the GIL and share nothing: any number of threads may use one codec.
 

@@ -1,4 +1,4 @@
-"""Adapter: llama.cpp behind the engine port. The only file that imports `llama_cpp`.
+"""Adapter: llama.cpp behind the engine port. Beside `serving.llama_model`, the only module that imports `llama_cpp`.
 
 It speaks the library's low-level interface, for three reasons: an adapter given to the high-level class switches memory
 mapping off; engines that differ only in their adapter can share one model; and the logits are at hand to be checked.
@@ -7,29 +7,24 @@ is computed once. Logits that are not finite are an error, never a token.
 """
 
 import ctypes
-import logging
 import os
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from numpy.typing import NDArray
 
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
-from loragen.contract.chat_format import Messages, render_chat
-from loragen.contract.markup import ControlMarkup
-
-_LOG = logging.getLogger("llama_cpp")
+from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, on_native_log
+from loragen.contract.chat_format import render_chat
 
 _PREFILL_BATCH = 512
 """Tokens in one call of llama_decode, llama.cpp's own default; a cancelled prefill goes on for at most as many."""
@@ -40,117 +35,13 @@ _PENALTY_WINDOW = 1_024
 _GREEDY_BELOW = 1e-6
 """Temperature under which the most likely token is taken at once: at 1e-38 the quotient overflows float32."""
 
-_CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
-"""Tokens that llama_tokenize finds only when it parses markup. Tokens that a model's maker added for text, such as
-`</think>`, are found in any text."""
-
-_LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
-"""ggml_log_level (debug, info, warn, error) to the level of our log; llama.cpp's info is a page for each load."""
-
-
-class _NativeLog(threading.local):
-    """The last error line of llama.cpp on this thread: the only place where it gives the reason of a failed load."""
-
-    last_error = ""
-
-
-_NATIVE_LOG = _NativeLog()
-
-
-@llama_cpp.llama_log_callback
-def _on_native_log(level: int, text: bytes, _user_data: Any) -> None:
-    line = text.decode("utf-8", "replace").strip()
-    if level == 4 and line:
-        _NATIVE_LOG.last_error = line
-    # Errors are reported by the exception that carries them; logging them again would double every refused file.
-    if line:
-        _LOG.log(min(_LOG_LEVELS.get(level, logging.DEBUG), logging.INFO), line)
-
-
-class _Model:
-    """A mapped model file and its vocabulary, shared by the engines that use it."""
-
-    def __init__(self, path: Path, gpu_layers: int) -> None:
-        parameters = llama_cpp.llama_model_default_params()
-        parameters.n_gpu_layers = gpu_layers
-        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
-        _NATIVE_LOG.last_error = ""
-        self.handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
-        if not self.handle:
-            raise ModelLoadError(
-                f"llama.cpp cannot load {path.name}: {_NATIVE_LOG.last_error or 'no reason given'}",
-                "the file is damaged, or of an architecture that this build does not know",
-            )
-        self.vocab = llama_cpp.llama_model_get_vocab(self.handle)
-        self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
-        self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self.handle)
-        self.markup = ControlMarkup(
-            self._token_text(token)
-            for token in range(self.vocab_size)
-            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & _CONTROL
-        )
-        self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
-        template = llama_cpp.llama_model_chat_template(self.handle, None)
-        self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
-        self.bos_text = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
-        self.use_template(template.decode("utf-8") if template else None)
-
-    def use_template(self, template: str | None) -> None:
-        """Render chats by this template; None refuses them."""
-        self._templates.clear()
-        if not template:
-            return
-        eos_text = self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
-        for answer in (True, False):
-            self._templates[answer] = Jinja2ChatFormatter(
-                template, eos_text, self.bos_text, add_generation_prompt=answer
-            )
-
-    @property
-    def has_template(self) -> bool:
-        """Whether the file has a chat template."""
-        return bool(self._templates)
-
-    def apply_template(self, messages: Messages, answer: bool) -> str:
-        """Render messages, and the beginning of an answer; what the template raises goes through."""
-        return str(self._templates[answer](messages=list(messages)).prompt)
-
-    def _token_text(self, token: int) -> str:
-        return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"))
-
-    def piece(self, token: int, *, markup: bool = False) -> bytes:
-        size = 64
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            written = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, markup)
-            if written >= 0:
-                return bytes(buffer.raw[:written])
-            size = -written
-
-    @cached_property
-    def tokens_of(self) -> dict[bytes, list[int]]:
-        """Tokens by the bytes that each stands for; only choices need it, and a large vocabulary takes a second."""
-        found: dict[bytes, list[int]] = {}
-        for token in range(self.vocab_size):
-            if piece := self.piece(token):
-                found.setdefault(piece, []).append(token)
-        return found
-
-    @cached_property
-    def ends(self) -> list[int]:
-        """End-of-generation tokens."""
-        return [token for token in range(self.vocab_size) if llama_cpp.llama_vocab_is_eog(self.vocab, token)]
-
-    def close(self) -> None:
-        llama_cpp.llama_model_free(self.handle)
-
 
 class LlamaEngine:
     """One context on a model, with an adapter attached when there is one. Made by `LlamaLoader`."""
 
     def __init__(
         self,
-        model: _Model,
+        model: LlamaModel,
         adapter: Path | None,
         context_tokens: int,
         threads: int,
@@ -178,19 +69,19 @@ class LlamaEngine:
         if lora is not None:
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(lora)
             if llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, (ctypes.c_float * 1)(1.0)):
-                raise ModelLoadError(f"llama.cpp cannot attach the adapter: {_NATIVE_LOG.last_error}")
+                raise ModelLoadError(f"llama.cpp cannot attach the adapter: {NATIVE_LOG.last_error}")
 
     def _load_adapter(self, path: Path) -> Any:
-        _NATIVE_LOG.last_error = ""
+        NATIVE_LOG.last_error = ""
         lora = llama_cpp.llama_adapter_lora_init(self._model.handle, os.fsencode(path))
         if not lora:
-            raise ModelLoadError(f"llama.cpp refuses the adapter {path.name}: {_NATIVE_LOG.last_error}")
+            raise ModelLoadError(f"llama.cpp refuses the adapter {path.name}: {NATIVE_LOG.last_error}")
         self._owned.callback(llama_cpp.llama_adapter_lora_free, lora)
         return lora
 
     def tokenize(self, text: str) -> list[int]:
         self._verify_length(text)
-        return self._tokens_of(text, add_special=True, markup=True)
+        return self._model.tokenize(text, add_special=True, markup=True)
 
     def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
         prompt = self._render(messages)
@@ -199,10 +90,10 @@ class LlamaEngine:
         marked = [ChatMessage(message.role, markup.mark(message.content)) for message in messages]
         # A template writes BOS itself where the model wants one, as in training; adding another would double it.
         if marked == list(messages):
-            return self._tokens_of(prompt, add_special=False, markup=True)
+            return self._model.tokenize(prompt, add_special=False, markup=True)
         tokens: list[int] = []
         for text, is_control in markup.split(self._render(marked)):
-            tokens += self._tokens_of(text, add_special=False, markup=is_control)
+            tokens += self._model.tokenize(text, add_special=False, markup=is_control)
         return tokens
 
     def _verify_length(self, text: str) -> None:
@@ -215,16 +106,6 @@ class LlamaEngine:
                 f"{self.context_tokens}, and at least one must be left for the answer",
                 f"shorten the prompt to {self.context_tokens - 1} tokens",
             )
-
-    def _tokens_of(self, text: str, *, add_special: bool, markup: bool) -> list[int]:
-        data = text.encode("utf-8", "replace")
-        # A token stands for at least one byte, save for BOS and EOS, so that one call is enough.
-        room = len(data) + 2
-        tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._model.vocab, data, len(data), tokens, room, add_special, markup)
-        if count < 0:
-            raise InvalidRequestError(f"cannot tokenize {len(data)} bytes into {room} tokens: the model needs {-count}")
-        return list(tokens[:count])
 
     def _render(self, messages: Sequence[ChatMessage]) -> str:
         if not self._model.has_template:
@@ -289,7 +170,7 @@ class LlamaEngine:
         if code != 0:
             llama_cpp.llama_memory_clear(self._memory, True)
             self._tokens = []
-            raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {_NATIVE_LOG.last_error}")
+            raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {NATIVE_LOG.last_error}")
         self._tokens.extend(tokens)
 
     def _keep_only(self, logits: NDArray[np.float32], tokens: list[int]) -> None:
@@ -330,9 +211,9 @@ class LlamaLoader:
         self._gpu_layers = gpu_layers
         self._prefix_cache = prefix_cache
         self._lock = threading.Lock()
-        self._models: dict[Path, tuple[_Model, int]] = {}
+        self._models: dict[Path, tuple[LlamaModel, int]] = {}
         self._verified: dict[Path, tuple[int, int, int]] = {}
-        llama_cpp.llama_log_set(_on_native_log, ctypes.c_void_p(0))
+        llama_cpp.llama_log_set(on_native_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 
     def load(self, model: Path, adapter: Path | None) -> LlamaEngine:
@@ -356,9 +237,9 @@ class LlamaLoader:
             verify_checksum(path)
             self._verified[path] = version
 
-    def _borrow(self, path: Path) -> _Model:
+    def _borrow(self, path: Path) -> LlamaModel:
         with self._lock:
-            model, users = self._models.get(path) or (_Model(path, self._gpu_layers), 0)
+            model, users = self._models.get(path) or (LlamaModel(path, self._gpu_layers), 0)
             self._models[path] = (model, users + 1)
             return model
 

@@ -1,0 +1,145 @@
+"""Adapter: a model file in llama.cpp, with its vocabulary, its chat template, and llama.cpp's log.
+
+Beside `serving.llama`, which answers with it, the only module that imports `llama_cpp`.
+"""
+
+import ctypes
+import logging
+import os
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+from edge_runtime.errors import InvalidRequestError, ModelLoadError
+from loragen.contract.chat_format import Messages
+from loragen.contract.markup import ControlMarkup
+
+_LOG = logging.getLogger("llama_cpp")
+
+_CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+"""Tokens that llama_tokenize finds only when it parses markup. Tokens that a model's maker added for text, such as
+`</think>`, are found in any text."""
+
+_LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
+"""ggml_log_level (debug, info, warn, error) to the level of our log; llama.cpp's info is a page for each load."""
+
+
+class _NativeLog(threading.local):
+    """The last error line of llama.cpp on this thread: the only place where it gives the reason of a failed load."""
+
+    last_error = ""
+
+
+NATIVE_LOG = _NativeLog()
+
+
+@llama_cpp.llama_log_callback
+def on_native_log(level: int, text: bytes, _user_data: Any) -> None:
+    """Note llama.cpp's errors, and log what it says."""
+    line = text.decode("utf-8", "replace").strip()
+    if level == 4 and line:
+        NATIVE_LOG.last_error = line
+    # Errors are reported by the exception that carries them; logging them again would double every refused file.
+    if line:
+        _LOG.log(min(_LOG_LEVELS.get(level, logging.DEBUG), logging.INFO), line)
+
+
+class LlamaModel:
+    """A mapped model file and its vocabulary, shared by the engines that use it."""
+
+    def __init__(self, path: Path, gpu_layers: int) -> None:
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
+        NATIVE_LOG.last_error = ""
+        self.handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self.handle:
+            raise ModelLoadError(
+                f"llama.cpp cannot load {path.name}: {NATIVE_LOG.last_error or 'no reason given'}",
+                "the file is damaged, or of an architecture that this build does not know",
+            )
+        self.vocab = llama_cpp.llama_model_get_vocab(self.handle)
+        self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self.handle)
+        self.markup = ControlMarkup(
+            self._token_text(token)
+            for token in range(self.vocab_size)
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & _CONTROL
+        )
+        self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
+        template = llama_cpp.llama_model_chat_template(self.handle, None)
+        self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
+        self.bos_text = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
+        self.use_template(template.decode("utf-8") if template else None)
+
+    def use_template(self, template: str | None) -> None:
+        """Render chats by this template; None refuses them."""
+        self._templates.clear()
+        if not template:
+            return
+        eos_text = self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
+        for answer in (True, False):
+            self._templates[answer] = Jinja2ChatFormatter(
+                template, eos_text, self.bos_text, add_generation_prompt=answer
+            )
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the file has a chat template."""
+        return bool(self._templates)
+
+    def apply_template(self, messages: Messages, answer: bool) -> str:
+        """Render messages, and the beginning of an answer; what the template raises goes through."""
+        return str(self._templates[answer](messages=list(messages)).prompt)
+
+    def _token_text(self, token: int) -> str:
+        return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"))
+
+    def tokenize(self, text: str, *, add_special: bool, markup: bool) -> list[int]:
+        """Tokens of a text.
+
+        Args:
+            text: The text.
+            add_special: Prepend BOS where the tokenizer does.
+            markup: Obey the markup of control tokens; otherwise it is text.
+        """
+        data = text.encode("utf-8", "replace")
+        # A token stands for at least one byte, save for BOS and EOS, so that one call is enough.
+        room = len(data) + 2
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(self.vocab, data, len(data), tokens, room, add_special, markup)
+        if count < 0:
+            raise InvalidRequestError(f"cannot tokenize {len(data)} bytes into {room} tokens: the model needs {-count}")
+        return list(tokens[:count])
+
+    def piece(self, token: int, *, markup: bool = False) -> bytes:
+        """The bytes that a token stands for; a control token stands for none, or for its `markup`."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            written = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, markup)
+            if written >= 0:
+                return bytes(buffer.raw[:written])
+            size = -written
+
+    @cached_property
+    def tokens_of(self) -> dict[bytes, list[int]]:
+        """Tokens by the bytes that each stands for; only choices need it, and a large vocabulary takes a second."""
+        found: dict[bytes, list[int]] = {}
+        for token in range(self.vocab_size):
+            if piece := self.piece(token):
+                found.setdefault(piece, []).append(token)
+        return found
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """End-of-generation tokens."""
+        return [token for token in range(self.vocab_size) if llama_cpp.llama_vocab_is_eog(self.vocab, token)]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        llama_cpp.llama_model_free(self.handle)

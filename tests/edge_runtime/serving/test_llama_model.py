@@ -1,0 +1,50 @@
+"""A model file in llama.cpp: its tokens, their bytes and its chat template."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import llama_cpp
+import pytest
+
+from edge_runtime.errors import ModelLoadError
+from edge_runtime.serving.llama_model import LlamaModel
+from tests.edge_runtime.tiny_models import SPECIAL
+
+TEXT = "naïve café, Zürich 東京"
+
+
+@pytest.fixture
+def model(tiny_base: Path) -> Iterator[LlamaModel]:
+    llama_cpp.llama_backend_init()
+    made = LlamaModel(tiny_base, 0)
+    yield made
+    made.close()
+
+
+def test_tokens_and_bytes_are_inverse(model: LlamaModel) -> None:
+    tokens = model.tokenize(TEXT, add_special=False, markup=True)
+    assert b"".join(model.piece(token) for token in tokens).decode() == TEXT
+    assert all(token in model.tokens_of[model.piece(token)] for token in tokens)
+
+
+def test_control_tokens_are_obeyed_only_as_markup(model: LlamaModel) -> None:
+    assert model.tokenize(SPECIAL[2], add_special=False, markup=True) == [2]
+    spelled = model.tokenize(SPECIAL[2], add_special=False, markup=False)
+    assert 2 not in spelled
+    assert (model.piece(2), model.piece(2, markup=True)) == (b"", SPECIAL[2].encode())
+    assert model.ends == [2]
+
+
+def test_template_renders_the_beginning_of_an_answer_only_when_asked(model: LlamaModel) -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    assert model.has_template
+    assert model.apply_template(messages, False) == "<|bos|><|user|>\nhi\n"
+    assert model.apply_template(messages, True) == "<|bos|><|user|>\nhi\n<|assistant|>\n"
+    model.use_template(None)
+    assert not model.has_template
+
+
+def test_file_that_is_no_model_says_so(tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_text("hello")
+    with pytest.raises(ModelLoadError, match=r"cannot load text\.gguf"):
+        LlamaModel(tmp_path / "text.gguf", 0)
