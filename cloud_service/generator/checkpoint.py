@@ -224,8 +224,9 @@ def load_experts(directory: Path, generator: LoraGenerator) -> None:
     with torch.no_grad():
         for layer, projection in generator.shape.blocks():
             a, b = bank.factors(layer, projection)
-            generator.bank.a[projection][layer] = torch.from_numpy(a.astype(np.float32))
-            generator.bank.b[projection][layer] = torch.from_numpy(b.astype(np.float32))
+            place = layer - generator.config.first_layer
+            generator.bank.a[projection][place] = torch.from_numpy(a.astype(np.float32))
+            generator.bank.b[projection][place] = torch.from_numpy(b.astype(np.float32))
 
 
 def _write_manifest(
@@ -253,6 +254,7 @@ def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:
     tensors: dict[str, np.ndarray[Any, np.dtype[np.float16]]] = {}
     for projection in PROJECTIONS:
         for side, stacked in (("A", generator.bank.a[projection]), ("B", generator.bank.b[projection])):
-            for layer, experts in enumerate(stacked.detach().to(torch.float16).cpu().numpy()):
+            adapted = stacked.detach().to(torch.float16).cpu().numpy()
+            for layer, experts in enumerate(adapted, generator.config.first_layer):
                 tensors[bank_name(layer, projection, side)] = experts
     return tensors

@@ -17,7 +17,8 @@ class GeneratorConfig:
 
     Attributes:
         id: Name of the generator.
-        experts: n, experts in each edge layer.
+        first_layer: The first edge layer that is adapted, counted from 0; those below it stay as they are.
+        experts: n, experts in each adapted layer.
         top_k: K, experts kept by `topk_softmax`; ignored by `dense`.
         groups: G; with 1 a layer's three projections share their gates (paper), with 3 each has its own.
         rank: LoRA rank of one expert.
@@ -32,6 +33,7 @@ class GeneratorConfig:
     """
 
     id: str
+    first_layer: int = 0
     experts: int = 8
     top_k: int = 2
     gating: Gating = "topk_softmax"
@@ -48,8 +50,9 @@ class GeneratorConfig:
         for name in ("experts", "rank", "alpha", "router_width", "max_prompt_tokens"):
             if getattr(self, name) <= 0:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, expected more than 0")
-        if self.adapter_rank < 0:
-            raise CheckpointError(f"adapter_rank is {self.adapter_rank}, expected 0 or more")
+        for name in ("adapter_rank", "first_layer"):
+            if getattr(self, name) < 0:
+                raise CheckpointError(f"{name} is {getattr(self, name)}, expected 0 or more")
         choices = {"gating": get_args(Gating), "norm": get_args(Norm), "mix": get_args(Mix), "groups": GROUP_COUNTS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

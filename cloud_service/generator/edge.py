@@ -75,7 +75,7 @@ class UnmergedLora:
 
     def _hook(self, key: tuple[int, str]) -> Callable[..., Tensor]:
         def add_delta(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-            if self._factors is None:
+            if self._factors is None or key not in self._factors:
                 return output
             a, b = self._factors[key]
             x = inputs[0].reshape(a.shape[0], -1, a.shape[2])  # (tasks, rows of a task * length, in)

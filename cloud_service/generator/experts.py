@@ -38,7 +38,7 @@ MIXTURES: Mapping[Mix, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class ExpertBank(nn.Module):
-    """The experts of all layers, by projection: A (layers, n, rank, in) and B (layers, n, out, rank).
+    """The experts of the adapted layers, by projection: A (layers, n, rank, in) and B (layers, n, out, rank).
 
     A begins random and B zero, so that an untrained expert changes nothing.
     """
@@ -47,29 +47,30 @@ class ExpertBank(nn.Module):
         super().__init__()
         self.config, self.shape = config, shape
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
+        layers = shape.layers - config.first_layer
         for projection in PROJECTIONS:
             size_in, size_out = shape.in_out(projection)
-            a = torch.randn(shape.layers, config.experts, config.rank, size_in) / math.sqrt(size_in)
+            a = torch.randn(layers, config.experts, config.rank, size_in) / math.sqrt(size_in)
             self.a[projection] = nn.Parameter(a)
-            self.b[projection] = nn.Parameter(torch.zeros(shape.layers, config.experts, size_out, config.rank))
+            self.b[projection] = nn.Parameter(torch.zeros(layers, config.experts, size_out, config.rank))
 
     def forward(self, gates: Tensor) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
         """The LoRA of each task (paper, equation 5).
 
         Args:
-            gates: G, (tasks, layers, groups, experts) float32.
+            gates: G, (tasks, adapted layers, groups, experts) float32.
 
         Returns:
-            By (layer, projection): A (tasks, R, in) and B (tasks, out, R), with the scale alpha/rank already in B. R is
-            the rank for the mix `parameters`, and n times the rank for `deltas`.
+            By (layer of the edge model, projection): A (tasks, R, in) and B (tasks, out, R), with the scale alpha/rank
+            already in B. R is the rank for the mix `parameters`, and n times the rank for `deltas`.
         """
         mix, scale = MIXTURES[self.config.mix], self.config.alpha / self.config.rank
         factors = {}
-        for layer in range(self.shape.layers):
+        for layer in range(gates.shape[1]):
             for index, projection in enumerate(PROJECTIONS):
                 # The gates of this projection: its own with 3 groups, shared by the layer's projections with 1.
                 share = gates[:, layer, index if self.config.groups == 3 else 0]  # (tasks, n)
                 a, b = self.a[projection][layer], self.b[projection][layer]  # (n, rank, in), (n, out, rank)
                 mixed_a, mixed_b = mix(share, a, b)
-                factors[layer, projection] = (mixed_a, scale * mixed_b)
+                factors[self.config.first_layer + layer, projection] = (mixed_a, scale * mixed_b)
         return factors

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cloud_service.generator.config import GeneratorConfig
+from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.prompt_encoder import PromptEncoder
 from cloud_service.generator.router import Routers
@@ -19,11 +20,18 @@ class LoraGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig, cloud: PreTrainedModel, shape: EdgeShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        self.prompt_encoder = PromptEncoder(config, cloud, shape.layers)
-        self.routers = Routers(config, shape.layers, self.prompt_encoder.meta.shape[1])
+        adapted = shape.layers - config.first_layer
+        if adapted < 1:
+            raise CheckpointError(f"first_layer is {config.first_layer}, and the edge model has {shape.layers} layers")
+        self.prompt_encoder = PromptEncoder(config, cloud, adapted)
+        self.routers = Routers(config, adapted, self.prompt_encoder.meta.shape[1])
         self.bank = ExpertBank(config, shape)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Gates (tasks, layers, groups, experts) float32 for prompts (tasks, longest) int64, padded on the right."""
+        """Gates for prompts (tasks, longest) int64, padded on the right.
+
+        Returns:
+            (tasks, adapted layers, groups, experts) float32.
+        """
         gates: Tensor = self.routers(self.prompt_encoder(ids, lengths))
         return gates

@@ -44,7 +44,7 @@ def smollm2() -> tuple[PreTrainedTokenizerBase, LlamaEngine]:
 def test_text_has_the_ids_of_llama_cpp(smollm2: tuple[PreTrainedTokenizerBase, LlamaEngine], text: str) -> None:
     tokenizer, engine = smollm2
     assert tokenizer(text)["input_ids"] == engine.tokenize(text)
-    assert answer_ids(tokenizer, text)[:-1] == engine._tokens_of(text, add_special=False, markup=False)
+    assert answer_ids(tokenizer, text)[:-1] == engine._model.tokenize(text, add_special=False, markup=False)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -87,7 +87,7 @@ def test_pre_tokenizer_that_is_taken_gives_the_ids_of_llama_cpp(pre: str, weight
     for text in CORPUS:
         # Shorter than what the tiny model's context takes.
         for part in (text[i : i + 100] for i in range(0, len(text), 100)):
-            assert tokenizer(part, add_special_tokens=False)["input_ids"] == engine._tokens_of(
+            assert tokenizer(part, add_special_tokens=False)["input_ids"] == engine._model.tokenize(
                 part, add_special=False, markup=True
             )
         short = text[:60]
