@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.cloud.poller import PollOutcome
-from edge_runtime.serving.slots import SlotTable
+from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
-from loragen.device_answers import DeviceStatus, ServedModel
+from loragen.device_answers import DeviceStatus, ServedAnswer, ServedModel
 from loragen.version import package_version
 
 
@@ -42,7 +42,11 @@ class Device:
         for wanted in self._wanted():
             served.setdefault(wanted.name, ServedModel(wanted.name, "pending", wanted.bundle_id, message="on its way"))
         base = ServedModel(
-            self.model.model_id, "base", message=self.updater.base_message, resident=self.slots.is_resident(BASE_NAME)
+            self.model.model_id,
+            "base",
+            message=self.updater.base_message,
+            resident=self.slots.is_resident(BASE_NAME),
+            answer=_answer_of(self.slots.revisions().get(BASE_NAME)),
         )
         return [base, *(served[name] for name in sorted(served))]
 
@@ -82,13 +86,14 @@ class Device:
 
     def _served(self, name: str, entry: Entry, failure: Failure | None) -> ServedModel:
         active, merge = entry.active, entry.active.merge
+        revision = self.slots.revisions().get(name)
         newer = failure if failure is not None and failure.bundle_id != active.bundle_id else None
         messages = [active.message, "" if newer is None else f"a newer bundle failed: {newer.message}"]
         if entry.rolled_back_from is not None:
             messages.append(f"rolled back from {entry.rolled_back_from}; waiting for another bundle")
         return ServedModel(
             id=name,
-            state=active.state if name in self.slots.revisions() else "pending",
+            state="pending" if revision is None else active.state,
             bundle_id=active.bundle_id,
             failed_bundle_id=None if newer is None else newer.bundle_id,
             message="; ".join(message for message in messages if message),
@@ -99,4 +104,9 @@ class Device:
             prompt_tokens=active.prompt_tokens,
             resident=self.slots.is_resident(name),
             pinned=entry.pinned,
+            answer=_answer_of(revision),
         )
+
+
+def _answer_of(revision: Revision | None) -> ServedAnswer | None:
+    return None if revision is None else ServedAnswer(revision.answer.kind, revision.answer.choices)

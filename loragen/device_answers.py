@@ -13,6 +13,19 @@ ModelState = Literal["base", "adapter", "merged", "pending", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
+class ServedAnswer:
+    """What the answers of a model may look like.
+
+    Attributes:
+        type: `text`, any text; or `choice`, one of `choices`. A later device may have more types.
+        choices: The closed set; empty for `text`.
+    """
+
+    type: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """One entry of `GET /v1/models`.
 
@@ -30,6 +43,7 @@ class ServedModel:
         prompt_tokens: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
         pinned: Whether the owner wants no change of it.
+        answer: What its answers may look like; None while nothing serves under this name.
     """
 
     id: str
@@ -44,6 +58,7 @@ class ServedModel:
     prompt_tokens: int | None = None
     resident: bool = False
     pinned: bool = False
+    answer: ServedAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ string. Nothing here waits or has threads: `serving.worker` drives it.
 """
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError
+from edge_runtime.serving.constraint import constrained
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Engine, Sampling
 
 
@@ -41,12 +42,16 @@ class CompletionRequest:
     Attributes:
         max_tokens: Longest answer; None for as long as the context allows.
         stop: The answer ends before the first of these strings.
+        constrain: Hold the answer to the contract of the specialization.
+        choice_probabilities: Say how likely each choice is; only where the contract has codes.
     """
 
     prompt: TextPrompt | TokenPrompt | ChatPrompt
     sampling: Sampling
     max_tokens: int | None
     stop: tuple[str, ...] = ()
+    constrain: bool = True
+    choice_probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,12 @@ class Started:
 
     Attributes:
         cached_tokens: Leading prompt tokens that were still there from the request before.
+        choice_probabilities: Of each choice, where they were asked for.
     """
 
     prompt_tokens: int
     cached_tokens: int
+    choice_probabilities: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,17 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
 
     Raises:
         ContextLengthError: The prompt leaves no room for an answer.
-        InvalidRequestError: The chat template refuses the messages, or there is no prompt.
+        InvalidRequestError: The chat template refuses the messages, there is no prompt, or no codes whose probabilities
+            could be told.
         ModelOutputError: The model failed.
     """
+    sampling = constrained(request.sampling, engine.answer, request.constrain)
+    if request.choice_probabilities and not sampling.codes:
+        raise InvalidRequestError(
+            "'choice_probabilities' is not supported for this answer: it is not constrained to the codes of choices",
+            "GET /v1/models/{id} shows what answers a model gives; leave 'constrain' out",
+            code="unsupported_parameter",
+        )
     prompt = prompt_tokens(engine, request.prompt)
     room = engine.context_tokens - len(prompt)
     if room < 1:
@@ -149,10 +164,14 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
     cached = engine.prefill(prompt, cancelled)
     if cancelled():
         return
-    yield Started(len(prompt), cached)
-    text = TextAssembler(request.stop)
+    probabilities = None
+    if request.choice_probabilities:
+        probabilities = dict(zip(sampling.choices, engine.probabilities(sampling.codes), strict=True))
+    yield Started(len(prompt), cached, probabilities)
+    # A code is translated as a whole: what the choice says is not the model's text, which a stop string would end.
+    text = TextAssembler(() if sampling.codes else request.stop)
     count = 0
-    for piece in engine.decode(request.sampling, max_tokens, cancelled):
+    for piece in engine.decode(sampling, max_tokens, cancelled):
         count += 1
         if certain := text.push(piece):
             yield TextPiece(certain)
@@ -162,8 +181,9 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
         return
     if rest := text.finish():
         yield TextPiece(rest)
-    # An engine that ends on its own met an end-of-generation token before the count was full.
-    yield Finished("stop" if text.stopped or count < max_tokens else "length", count)
+    # An engine that ends on its own met an end-of-generation token before the count was full; a code is a whole answer.
+    is_whole = text.stopped or bool(sampling.codes) or count < max_tokens
+    yield Finished("stop" if is_whole else "length", count)
 
 
 def prompt_tokens(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:

@@ -8,7 +8,7 @@ its generation. Which slots exist is not decided here.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Literal, TypeVar
 
@@ -45,6 +45,7 @@ class _Answer:
         self._events = job.events()
         self._arrived = arrived
         self._first_text: float | None = None
+        self._choice_probabilities: Mapping[str, float] | None = None
 
     async def start(self) -> None:
         """Wait until the prompt is in the context.
@@ -56,6 +57,7 @@ class _Answer:
         assert isinstance(event, Started)
         self._record.prompt_tokens = event.prompt_tokens
         self._record.cached_tokens = event.cached_tokens
+        self._choice_probabilities = event.choice_probabilities
 
     async def whole(self) -> Response:
         """The answer in one body."""
@@ -67,7 +69,7 @@ class _Answer:
                 text += event.text
             elif isinstance(event, Finished):
                 reason = event.reason
-        return JSONResponse(self._form.whole(text, reason, self._usage()))
+        return JSONResponse(self._form.whole(text, reason, self._usage(), self._choice_probabilities))
 
     async def stream(self, include_usage: bool) -> AsyncIterator[str]:
         """The answer as server-sent events."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from loragen.contract.answer import AnswerContract
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
@@ -29,6 +31,8 @@ class Sampling:
         presence_penalty: Subtracted once when it was generated at all.
         seed: Makes sampling repeatable; None draws one.
         choices: The answer is one of these texts; empty for any text.
+        codes: One token for each choice: the model writes that token, and the answer is the choice. Empty to let the
+            model spell the choices.
     """
 
     temperature: float = 1.0
@@ -37,6 +41,7 @@ class Sampling:
     presence_penalty: float = 0.0
     seed: int | None = None
     choices: tuple[str, ...] = ()
+    codes: tuple[int, ...] = ()
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -56,6 +61,11 @@ class Engine(Protocol):
     @property
     def vocab_tokens(self) -> int:
         """Tokens in the vocabulary."""
+        ...
+
+    @property
+    def answer(self) -> AnswerContract:
+        """What the answers of what is loaded may look like: of the adapter when there is one, else of the model."""
         ...
 
     def tokenize(self, text: str) -> list[int]:
@@ -88,8 +98,18 @@ class Engine(Protocol):
         """
         ...
 
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        """How likely each of `tokens` comes next after the prompt, if it is one of them; at temperature 1.
+
+        Raises:
+            ModelOutputError: Logits are not finite.
+        """
+        ...
+
     def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
         """The answer token by token, as bytes; special tokens are empty. Ends before an end-of-generation token.
+
+        With codes it is one token, and the bytes are those of its choice.
 
         Raises:
             ModelOutputError: Logits are not finite, no token spells any of the choices, or decoding failed.
@@ -108,6 +128,6 @@ class EngineLoader(Protocol):
         """An engine of a GGUF model, with a GGUF adapter attached at run time when one is given.
 
         Raises:
-            ModelLoadError: A file is missing, damaged, or does not fit.
+            ModelLoadError: A file is missing, damaged, or does not fit, or its answer contract is malformed.
         """
         ...

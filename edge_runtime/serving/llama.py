@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.serving.answer_metadata import ANSWER_KEY, parse_metadata, verify_codes
 from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
-from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, on_native_log
+from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
 from loragen.contract.chat_format import render_chat
 
 _PREFILL_BATCH = 512
@@ -56,6 +57,9 @@ class LlamaEngine:
         self.vocab_tokens = model.vocab_size
         # Taken before the context, and so given back after it: a context must not outlive what it points to.
         lora = None if adapter is None else self._load_adapter(adapter)
+        text = model.metadata(ANSWER_KEY) if lora is None else adapter_metadata(lora, ANSWER_KEY)
+        self.answer = parse_metadata(text, adapter or model.path)
+        verify_codes(self.answer, adapter or model.path, model.vocab_size)
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = self.context_tokens
         parameters.n_batch = parameters.n_ubatch = min(_PREFILL_BATCH, self.context_tokens)
@@ -139,18 +143,30 @@ class LlamaEngine:
             self._evaluate(tokens[start : start + _PREFILL_BATCH])
         return reused
 
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        logits = self._finite_logits()[list(tokens)].astype(np.float64)
+        weights = np.exp(logits - logits.max())
+        return [float(weight) for weight in weights / weights.sum()]
+
     def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
         model = self._model
-        guide = ChoiceGuide(sampling.choices, model.tokens_of, model.longest_token_bytes) if sampling.choices else None
+        guide = None
+        if sampling.choices and not sampling.codes:
+            guide = ChoiceGuide(sampling.choices, model.tokens_of, model.longest_token_bytes)
         sampler = _make_sampler(sampling, self._model.vocab_size)
         try:
             for step in range(max_tokens):
                 if cancelled():
                     return
                 logits = self._finite_logits()
-                if guide is not None:
+                if sampling.codes:
+                    self._keep_only(logits, [*sampling.codes])
+                elif guide is not None:
                     self._keep_only(logits, guide.next_tokens() + (self._model.ends if guide.may_end else []))
                 token = llama_cpp.llama_sampler_sample(sampler, self._context, -1)
+                if sampling.codes:
+                    yield sampling.choices[sampling.codes.index(token)].encode()
+                    return
                 if llama_cpp.llama_vocab_is_eog(self._model.vocab, token):
                     return
                 piece = self._model.piece(token)

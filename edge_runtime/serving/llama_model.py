@@ -7,7 +7,8 @@ import ctypes
 import logging
 import os
 import threading
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class LlamaModel:
                 f"llama.cpp cannot load {path.name}: {NATIVE_LOG.last_error or 'no reason given'}",
                 "the file is damaged, or of an architecture that this build does not know",
             )
+        self.path = path
         self.vocab = llama_cpp.llama_model_get_vocab(self.handle)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self.handle)
@@ -126,6 +128,10 @@ class LlamaModel:
                 return bytes(buffer.raw[:written])
             size = -written
 
+    def metadata(self, key: str) -> str | None:
+        """The text under a key of the file's metadata; None when there is none."""
+        return _metadata(partial(llama_cpp.llama_model_meta_val_str, self.handle), key)
+
     @cached_property
     def tokens_of(self) -> dict[bytes, list[int]]:
         """Tokens by the bytes that each stands for; only choices need it, and a large vocabulary takes a second."""
@@ -143,3 +149,18 @@ class LlamaModel:
     def close(self) -> None:
         """Give the memory back."""
         llama_cpp.llama_model_free(self.handle)
+
+
+def adapter_metadata(lora: Any, key: str) -> str | None:
+    """The text under a key of a loaded adapter's metadata; None when there is none."""
+    return _metadata(partial(llama_cpp.llama_adapter_meta_val_str, lora), key)
+
+
+def _metadata(read: Callable[[bytes, Any, int], int], key: str) -> str | None:
+    size = 4_096
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        length = read(key.encode(), buffer, size)
+        if length < size:
+            return None if length < 0 else buffer.value.decode("utf-8", "replace")
+        size = length + 1

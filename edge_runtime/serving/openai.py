@@ -1,7 +1,8 @@
 """What answers look like to OpenAI's clients: bodies, stream chunks, model entries and errors, as JSON-ready values.
 
-The shape is OpenAI's. Added to it: `system_fingerprint` names the revision that answered, model entries say how their
-LoRA is applied, errors carry `hint` and `request_id`.
+The shape is OpenAI's. Added to it: `system_fingerprint` names the revision that answered, an answer may carry
+`choice_probabilities`, model entries say how their LoRA is applied and what their answers may look like, errors carry
+`hint` and `request_id`.
 """
 
 import json
@@ -53,11 +54,16 @@ class AnswerFormat:
     model: str
     fingerprint: str
 
-    def whole(self, text: str, finish_reason: str, usage: Usage) -> Json:
+    def whole(
+        self, text: str, finish_reason: str, usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+    ) -> Json:
         """The body of an answer that is not streamed."""
         content = {"text": text} if self.kind == "text" else {"message": {"role": "assistant", "content": text}}
         kind = "text_completion" if self.kind == "text" else "chat.completion"
-        return {**self._head(kind), "choices": [self._choice(content, finish_reason)], "usage": usage.to_json()}
+        choice = self._choice(content, finish_reason)
+        if choice_probabilities is not None:
+            choice = {**choice, "choice_probabilities": choice_probabilities}
+        return {**self._head(kind), "choices": [choice], "usage": usage.to_json()}
 
     def opening(self) -> str:
         """First event of a stream: in a chat it says who speaks; elsewhere there is none."""

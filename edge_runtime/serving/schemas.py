@@ -3,7 +3,8 @@
 Rules:
 - A field that would change the answer and is not supported is refused by name, never ignored. Fields that change
   nothing (`user`, `metadata`, ...) are accepted. Null means the same as leaving a field out.
-- Defaults are OpenAI's. The one addition, `structured_outputs`, has vLLM's name and form.
+- Defaults are OpenAI's. Three fields are added: `structured_outputs`, with vLLM's name and form, and two that concern
+  the answer contract of a specialization, `constrain` and `choice_probabilities`.
 - Lists and objects are bounded, and a list is read up to its first fault: bodies are read on the event loop, where each
   fault costs time and memory.
 """
@@ -143,6 +144,20 @@ class _Body(_Object):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOP, fail_fast=True)] | None = None
     structured_outputs: StructuredOutputs | None = None
+    constrain: Annotated[
+        bool,
+        Field(
+            description="Hold the answer to the specialization's contract, `answer` in `GET /v1/models`. With false "
+            "the answer is what the model writes: where the contract has codes, a code and not the choice's text."
+        ),
+    ] = True
+    choice_probabilities: Annotated[
+        bool,
+        Field(
+            description="Add `choice_probabilities` to the answer: how likely the model takes each choice, before "
+            "`temperature`. Only for an answer that is one of a contract's choices and has codes, and not in a stream."
+        ),
+    ] = False
     stream: bool = False
     stream_options: StreamOptions | None = None
 
@@ -152,12 +167,18 @@ class _Body(_Object):
 
     def _request(self, prompt: TextPrompt | TokenPrompt | ChatPrompt, max_tokens: int | None) -> CompletionRequest:
         _verify_supported(self)
+        if self.choice_probabilities and self.stream:
+            raise InvalidRequestError(
+                "'choice_probabilities' is not supported in a stream",
+                "leave out 'stream'",
+                code="unsupported_parameter",
+            )
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         choices = () if self.structured_outputs is None else tuple(self.structured_outputs.choice)
         sampling = Sampling(
             self.temperature, self.top_p, self.frequency_penalty, self.presence_penalty, self.seed, choices
         )
-        return CompletionRequest(prompt, sampling, max_tokens, stop)
+        return CompletionRequest(prompt, sampling, max_tokens, stop, self.constrain, self.choice_probabilities)
 
 
 class CompletionBody(_Body):

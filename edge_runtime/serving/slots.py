@@ -14,13 +14,14 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
 from edge_runtime.serving.engine import EngineLoader
 from edge_runtime.serving.worker import Worker
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Revision:
         state: How the LoRA is applied.
         model: GGUF file.
         adapter: GGUF adapter attached at run time, for the state `adapter`.
+        answer: What its answers may look like; `prepare` takes it from the file.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Revision:
     state: Literal["base", "adapter", "merged"]
     model: Path
     adapter: Path | None = None
+    answer: AnswerContract = TEXT_ANSWER
 
     @property
     def fingerprint(self) -> str:
@@ -142,6 +145,7 @@ class SlotTable:
             ModelLoadError: A file is missing, damaged, or does not fit.
         """
         engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
+        revision = replace(revision, answer=engine.answer)
         return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
 
     def activate(self, slot: Slot) -> None:

@@ -8,10 +8,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.checksum import verify_checksum, write_checksum
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, ModelLoadError, OutputError
+from edge_runtime.serving.answer_metadata import read_answer
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from edge_runtime.updates.device_model import DeviceModel
@@ -150,7 +152,7 @@ class Installer:
 
         Raises:
             MergeError: Its file is gone, or it is no longer wanted.
-            UpdateError, ModelLoadError: It does not work.
+            UpdateError, ModelLoadError: It does not work, or its header cannot be read.
         """
         path = self._merged_path(installed)
         if not path.exists():
@@ -159,7 +161,7 @@ class Installer:
         if load_now:
             await self._serve(revision, is_wanted)
         else:
-            self._slots.register(revision)
+            self._slots.register(replace(revision, answer=await asyncio.to_thread(read_answer, path)))
 
     async def is_merged_intact(self, installed: Installed) -> bool:
         """Whether a merged slot is on disk as it was written, so that only loading it can have failed."""

@@ -14,6 +14,7 @@ from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
 from edge_runtime.updates.state import Command
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.device_answers import ServedModel
 
 LONG = 100_000.0
@@ -47,14 +48,15 @@ class FakeClock:
 
 @dataclass
 class FakeEngine:
-    """Answers with the words of `answer`; a word is a token."""
+    """Answers with `words`, each of them a token; a code of a contract is always that of the first choice."""
 
-    answer: Sequence[bytes]
+    words: Sequence[bytes]
     loader: "FakeLoader"
     context_tokens: int = 64
     vocab_tokens: int = 256
     closed: bool = False
     prefilled: list[list[int]] = field(default_factory=list)
+    answer: AnswerContract = TEXT_ANSWER
 
     def tokenize(self, text: str) -> list[int]:
         return [1, *(ord(c) % 250 + 2 for c in text)]
@@ -67,8 +69,14 @@ class FakeEngine:
         self.loader.hold.wait(10)
         return 0
 
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        return [1 / len(tokens)] * len(tokens)
+
     def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
-        for word in list(self.answer)[:max_tokens]:
+        if sampling.codes:
+            yield sampling.choices[0].encode()
+            return
+        for word in list(self.words)[:max_tokens]:
             self.loader.step.wait(10)
             if cancelled():
                 return
@@ -88,6 +96,8 @@ class FakeLoader:
 
     def __init__(self) -> None:
         self.engines: list[FakeEngine] = []
+        self.answers: dict[str, AnswerContract] = {}
+        """Answer contracts by name of a file."""
         self.open = 0
         self.most_open = 0
         self.hold = threading.Event()
@@ -105,6 +115,7 @@ class FakeLoader:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         engine = FakeEngine([w + b" " if w not in (b"NaN", b"bug") else w for w in text.split()], self)
+        engine.answer = self.answers.get((adapter or model).name, TEXT_ANSWER)
         self.engines.append(engine)
         return engine
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from edge_runtime.bootstrap import assemble
+from loragen.device_answers import ServedAnswer
+from tests.edge_runtime.contracts import DESKS, with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import FakeClock, FakeLoader, command, device, entry, make_settings
 
@@ -58,3 +60,31 @@ async def test_entry_says_what_failed_what_was_rolled_back_and_what_is_pinned(
         served = entry(parts, "router")
         assert (served.bundle_id, served.failed_bundle_id, served.pinned) == (first.bundle_id, third.bundle_id, True)
         assert "a newer bundle failed" in served.message
+
+
+async def test_report_says_what_answers_may_look_like_also_of_what_is_not_loaded(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+        assert [model.answer for model in parts.device.models()] == [ServedAnswer("text")] * 2
+    slot = tmp_path / f"edge/slots/{wanted.bundle_id}.Q8_0.gguf"
+    with_answer(slot, tmp_path / "slot.gguf", DESKS).replace(slot)
+    alone = make_settings(tmp_path / "edge", tiny_base, None, max_resident=1)
+    async with device(alone, loader=FakeLoader()) as parts:
+        served = entry(parts, "router")
+        assert (served.resident, served.answer) == (False, ServedAnswer("choice", DESKS.choices))
+
+
+async def test_report_knows_no_answers_of_what_does_not_serve(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    cloud.publish(cloud.make("router"))
+    cloud.fail("/recipes/", status=500)
+    cloud.fail("/bundles/", status=500)
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        assert (entry(parts, "router").state, entry(parts, "router").answer) == ("failed", None)

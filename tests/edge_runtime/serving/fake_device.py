@@ -2,7 +2,7 @@
 
 from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.contract.names import BASE_NAME
-from loragen.device_answers import DeviceStatus, ServedModel
+from loragen.device_answers import DeviceStatus, ServedAnswer, ServedModel
 
 BUNDLE = "ab" * 32
 
@@ -13,7 +13,7 @@ class FakeDevice:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.entries = [
-            ServedModel("org/Nano-Edge", "base", resident=True),
+            ServedModel("org/Nano-Edge", "base", resident=True, answer=ServedAnswer("text")),
             ServedModel(
                 "router",
                 "merged",
@@ -22,6 +22,7 @@ class FakeDevice:
                 retained_delta=0.98,
                 retained_delta_mean=0.99,
                 resident=True,
+                answer=ServedAnswer("choice", ("get_weather", "none")),
             ),
             ServedModel("late", "pending", message="on its way"),
         ]

@@ -153,7 +153,7 @@ async def test_full_queue_is_503_with_retry_after(client: httpx2.AsyncClient, lo
 
 
 async def test_model_failure_before_the_first_token_is_a_500(client: httpx2.AsyncClient, loader: FakeLoader) -> None:
-    loader.engines[1].answer = [b"NaN"]
+    loader.engines[1].words = [b"NaN"]
     answer = await client.post("/v1/chat/completions", json=chat())
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "model_output_invalid"
@@ -162,7 +162,7 @@ async def test_model_failure_before_the_first_token_is_a_500(client: httpx2.Asyn
 async def test_model_failure_inside_a_stream_is_its_last_event(
     client: httpx2.AsyncClient, loader: FakeLoader, telemetry: RecordingTelemetry
 ) -> None:
-    loader.engines[1].answer = [b"one ", b"NaN"]
+    loader.engines[1].words = [b"one ", b"NaN"]
     answer = await client.post("/v1/chat/completions", json=chat(stream=True))
     *_, last = events(answer.text)
     assert last["error"]["code"] == "model_output_invalid"

@@ -1,6 +1,8 @@
 """From tokens to text: character boundaries, stop strings, limits."""
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,9 @@ from edge_runtime.serving.completion import (
     TokenPrompt,
     complete,
 )
-from edge_runtime.serving.engine import GREEDY, ChatMessage
+from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
+from tests.edge_runtime.contracts import DESKS, SPELLED
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader
 
 
@@ -133,3 +137,41 @@ def test_model_failure_comes_through() -> None:
     assert [next(events), next(events)] == [Started(3, 0), TextPiece("one ")]
     with pytest.raises(ModelOutputError):
         next(events)
+
+
+def test_contract_with_codes_is_answered_in_one_token_that_is_whole() -> None:
+    """A stop string is for text that the model writes, and ends nothing here."""
+    fake = engine()
+    fake.answer = DESKS
+    assert list(complete(fake, request(max_tokens=1, stop=("ll",)), never)) == [
+        Started(3, 0),
+        TextPiece("billing"),
+        Finished("stop", 1),
+    ]
+
+
+def test_contract_does_not_count_for_a_request_that_wants_none() -> None:
+    fake = engine()
+    fake.answer = DESKS
+    events = list(complete(fake, replace(request(max_tokens=2), constrain=False), never))
+    assert events[1:] == [TextPiece("one "), TextPiece("two "), Finished("length", 2)]
+
+
+def test_probabilities_come_with_the_start() -> None:
+    fake = engine()
+    fake.answer = DESKS
+    started, *_ = complete(fake, replace(request(), choice_probabilities=True), never)
+    assert started == Started(3, 0, dict.fromkeys(DESKS.choices, 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("contract", "change"),
+    [(TEXT_ANSWER, {}), (SPELLED, {}), (DESKS, {"constrain": False}), (DESKS, {"sampling": Sampling(choices=("a",))})],
+)
+def test_probabilities_of_an_answer_without_codes_are_refused(contract: AnswerContract, change: dict[str, Any]) -> None:
+    fake = engine()
+    fake.answer = contract
+    with pytest.raises(InvalidRequestError, match="'choice_probabilities' is not supported") as caught:
+        list(complete(fake, replace(request(), choice_probabilities=True, **change), never))
+    assert caught.value.code == "unsupported_parameter"
+    assert fake.prefilled == []

@@ -5,6 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from loragen.contract.answer import TEXT_ANSWER
+from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fakes import FakeLoader
 from tests.edge_runtime.serving.fake_device import BUNDLE
 from tests.edge_runtime.serving.wire import chat, events
@@ -88,3 +90,34 @@ async def test_content_in_parts_is_joined_and_developer_is_system(
     engine = loader.engines[1]
     assert engine.prefilled[-1] == engine.tokenize("<system>D<user>ab")[1:]
     assert answer.status_code == 200
+
+
+async def test_choice_of_a_contract_carries_probabilities_when_they_are_asked_for(
+    client: httpx2.AsyncClient, loader: FakeLoader
+) -> None:
+    loader.engines[1].answer = DESKS
+    answer = await client.post("/v1/chat/completions", json=chat(choice_probabilities=True))
+    assert answer.json()["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "billing"},
+            "logprobs": None,
+            "finish_reason": "stop",
+            "choice_probabilities": dict.fromkeys(DESKS.choices, 1 / 3),
+        }
+    ]
+    plain = await client.post("/v1/chat/completions", json=chat())
+    assert "choice_probabilities" not in plain.json()["choices"][0]
+    free = await client.post("/v1/chat/completions", json=chat(constrain=False))
+    assert free.json()["choices"][0]["message"]["content"] == "call get_weather now "
+
+
+async def test_probabilities_that_cannot_be_told_are_refused_by_name(
+    client: httpx2.AsyncClient, loader: FakeLoader
+) -> None:
+    for contract, change in ((TEXT_ANSWER, {}), (DESKS, {"stream": True}), (DESKS, {"constrain": False})):
+        loader.engines[1].answer = contract
+        answer = await client.post("/v1/chat/completions", json=chat(choice_probabilities=True, **change))
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "unsupported_parameter")
+        assert "'choice_probabilities'" in error["message"]

@@ -34,8 +34,10 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "prompt_tokens": None,
         "resident": True,
         "pinned": False,
+        "answer": {"type": "choice", "choices": ["get_weather", "none"]},
     }
-    assert late["state"] == "pending"
+    assert base["answer"] == {"type": "text", "choices": []}
+    assert (late["state"], late["answer"]) == ("pending", None)
     assert (await client.get("/v1/models/router")).json() == router
     assert (await client.get("/v1/models/org/Nano-Edge")).json() == base
     assert (await client.get("/v1/models/base")).json() == base

@@ -15,8 +15,10 @@ from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
+from tests.edge_runtime.contracts import DESKS, SPELLED, with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.tiny_models import SPECIAL, TEMPLATE
 
@@ -315,3 +317,60 @@ def test_text_too_long_for_any_tokens_is_refused_untokenized(
         engine.tokenize(piece * (most + 1))
     with pytest.raises(ContextLengthError, match="256"):
         engine.tokenize_chat((ChatMessage("user", piece * (most + 1)),))
+
+
+def test_file_says_what_its_answers_may_look_like(
+    loader: LlamaLoader, tiny_base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """Of an adapter and its model, the adapter counts, even when it says nothing."""
+    model = with_answer(tiny_base, tmp_path / "model.gguf", DESKS)
+    special = with_answer(adapter, tmp_path / "special.gguf", SPELLED)
+    plain = with_answer(adapter, tmp_path / "plain.gguf", None)
+    for lora, expected in ((None, DESKS), (special, SPELLED), (plain, TEXT_ANSWER)):
+        engine = loader.load(model, lora)
+        assert engine.answer == expected
+        engine.close()
+
+
+def test_contract_longer_than_a_page_is_read_whole(loader: LlamaLoader, tiny_base: Path, tmp_path: Path) -> None:
+    long = AnswerContract("choice", tuple(f"{number:03}" + "ü" * 190 for number in range(200)))
+    engine = loader.load(with_answer(tiny_base, tmp_path / "model.gguf", long), None)
+    assert engine.answer == long
+    engine.close()
+
+
+@pytest.mark.parametrize("malformed", ['{"type": "text"}', "", '{"choices":["a","b"],"codes":[5,600],"type":"choice"}'])
+def test_file_with_a_contract_that_cannot_hold_is_refused_and_closed(
+    loader: LlamaLoader, tiny_base: Path, adapter: Path, tmp_path: Path, malformed: str
+) -> None:
+    """Code 600 is no token: the vocabulary has 600."""
+    for source, base in ((tiny_base, None), (adapter, tiny_base)):
+        path = with_answer(source, tmp_path / "router.gguf", malformed)
+        with pytest.raises(ModelLoadError, match=r"router\.gguf: answer: "):
+            loader.load(base or path, path if base else None)
+    assert loader._models == {}
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.5, top_p=0.9, seed=1, frequency_penalty=1)])
+def test_answer_by_codes_is_the_text_of_the_likeliest_one(engine: LlamaEngine, sampling: Sampling) -> None:
+    tokens = engine.tokenize(PROMPT)
+    coded = replace(sampling, choices=DESKS.choices, codes=DESKS.codes)
+    engine.prefill(tokens, never)
+    probabilities = engine.probabilities(DESKS.codes)
+    assert sum(probabilities) == pytest.approx(1)
+    (text,) = engine.decode(coded, 5, never)
+    assert text.decode() in DESKS.choices
+    if sampling is GREEDY:
+        assert text.decode() == DESKS.choices[int(np.argmax(probabilities))]
+    assert answer(engine, tokens) == (len(tokens) - 1, answer(engine, tokens)[1]), "and any text again without them"
+
+
+def test_probabilities_of_logits_that_are_far_apart_stay_finite(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.prefill(engine.tokenize(PROMPT), never)
+    logits = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
+    logits[65], logits[66], logits[67] = 3e38, -3e37, 3e38
+    pointer = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float))
+    monkeypatch.setattr(llama_cpp, "llama_get_logits_ith", lambda *_: pointer)
+    assert engine.probabilities(DESKS.codes) == [0.5, 0.0, 0.5]

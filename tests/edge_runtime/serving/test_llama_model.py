@@ -48,3 +48,9 @@ def test_file_that_is_no_model_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("hello")
     with pytest.raises(ModelLoadError, match=r"cannot load text\.gguf"):
         LlamaModel(tmp_path / "text.gguf", 0)
+
+
+def test_metadata_are_the_files_own(model: LlamaModel) -> None:
+    assert model.metadata("general.architecture") == "llama"
+    assert model.metadata("llama.block_count") == "2"
+    assert model.metadata("nothing") is None

@@ -31,6 +31,25 @@ def test_closed_set_of_answers_reaches_the_sampling() -> None:
     assert ChatCompletionBody.model_validate(body).to_request().sampling.choices == ("a", "b c")
 
 
+def test_contract_counts_unless_the_request_says_otherwise() -> None:
+    body = {"model": "base", "messages": [HI]}
+    plain = ChatCompletionBody.model_validate(body).to_request()
+    assert (plain.constrain, plain.choice_probabilities) == (True, False)
+    asked = ChatCompletionBody.model_validate(body | {"constrain": False, "choice_probabilities": True}).to_request()
+    assert (asked.constrain, asked.choice_probabilities) == (False, True)
+    for faulty in ({"constrain": "perhaps"}, {"choice_probabilities": 2}):
+        with pytest.raises(ValidationError):
+            ChatCompletionBody.model_validate(body | faulty)
+
+
+def test_probabilities_are_refused_in_a_stream() -> None:
+    body = CompletionBody.model_validate(
+        {"model": "base", "prompt": "hi", "stream": True, "choice_probabilities": True}
+    )
+    with pytest.raises(InvalidRequestError, match="'choice_probabilities' is not supported in a stream"):
+        body.to_request()
+
+
 @pytest.mark.parametrize("field", ["tool_calls", "function_call"])
 def test_call_in_a_message_is_refused_and_not_forgotten(field: str) -> None:
     """The model would answer as if it had called nothing."""

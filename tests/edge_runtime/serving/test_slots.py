@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
 from edge_runtime.serving.completion import CompletionRequest, TextPiece, TextPrompt
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.slots import Revision, Slot, SlotTable
+from tests.edge_runtime.contracts import DESKS, SPELLED
 from tests.edge_runtime.fakes import FakeLoader, eventually
 
 
@@ -183,3 +185,12 @@ async def test_many_swaps_under_load_lose_no_request(slots: SlotTable, loader: F
     assert len(answers) > 8
     assert {text.strip() for text in answers} <= set(texts)
     assert loader.open == 1
+
+
+async def test_revision_knows_the_contract_of_its_file(slots: SlotTable, loader: FakeLoader, tmp_path: Path) -> None:
+    """Once it is loaded, or as it was registered."""
+    first = revision(tmp_path, "router", "one")
+    loader.answers[first.model.name] = DESKS
+    slots.activate(await slots.prepare(first))
+    slots.register(replace(revision(tmp_path, "other", "two"), answer=SPELLED))
+    assert {name: found.answer for name, found in slots.revisions().items()} == {"router": DESKS, "other": SPELLED}

@@ -100,13 +100,13 @@ async def test_failure_of_one_job_is_not_the_next_ones(capsys: pytest.CaptureFix
     worker, engine, _ = make([b"NaN"])
     with pytest.raises(ModelOutputError, match="not finite"):
         await read(worker.submit(REQUEST))
-    engine.answer = [b"bug"]
+    engine.words = [b"bug"]
     with pytest.raises(ModelOutputError, match="the device's log") as caught:
         await read(worker.submit(REQUEST))
     assert "a bug" not in str(caught.value)
     logged = capsys.readouterr().out
     assert "RuntimeError at" in logged
     assert "a bug" not in logged, "its message may quote the prompt"
-    engine.answer = [b"fine"]
+    engine.words = [b"fine"]
     assert (await read(worker.submit(REQUEST)))[-1] == Finished("stop", 1)
     await asyncio.to_thread(worker.close)

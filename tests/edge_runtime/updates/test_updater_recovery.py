@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import UpdateError
+from tests.edge_runtime.contracts import with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import (
     LONG,
@@ -228,6 +229,24 @@ async def test_flipped_bit_in_a_slot_is_found_before_it_serves(
         assert await ask(parts, "router") == (good, f"adapter-{wanted.bundle_id}")
         await parts.updater.merge_pending()
         assert await ask(parts, "router") == (good, f"merged-{wanted.bundle_id}")
+
+
+async def test_slot_with_a_malformed_contract_gives_way_to_the_adapter_at_a_restart(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Though no request loads it: what its answers mean is not known."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_resident=1)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    slot = tmp_path / f"edge/slots/{wanted.bundle_id}.Q8_0.gguf"
+    with_answer(slot, tmp_path / "slot.gguf", "{}").replace(slot)
+    async with device(settings) as parts:
+        assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
+        await parts.updater.merge_pending()
+        assert (await ask(parts, "router"))[1] == f"merged-{wanted.bundle_id}"
 
 
 async def test_slot_that_vanished_is_repaired_after_a_request_met_it(

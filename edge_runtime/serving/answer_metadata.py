@@ -1,0 +1,55 @@
+"""The answer contract of a file that is loaded: a merged GGUF or a GGUF adapter carries it in its metadata.
+
+A file that carries none takes any text; one with a contract that cannot be read is refused as a whole, because its
+answers would mean something else. Enforcing a contract is left to `serving.constraint` and the engine.
+"""
+
+from pathlib import Path
+
+from edge_runtime.errors import ModelLoadError
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract, parse_answer
+from loragen.contract.errors import ContractError
+from loragen.contract.gguf_header import read_header
+
+ANSWER_KEY = "loragen.answer"
+"""GGUF metadata key of a merged model and of an adapter: the answer contract, as text."""
+
+
+def parse_metadata(text: str | None, path: Path) -> AnswerContract:
+    """The contract of a file, from what stands under `ANSWER_KEY`; None for nothing.
+
+    Raises:
+        ModelLoadError: It is malformed; the message names the file.
+    """
+    if text is None:
+        return TEXT_ANSWER
+    try:
+        return parse_answer(text)
+    except ContractError as error:
+        raise ModelLoadError(f"{path.name}: {error}", error.hint) from error
+
+
+def verify_codes(contract: AnswerContract, path: Path, vocab_tokens: int) -> None:
+    """Check that the codes are tokens of the model.
+
+    Raises:
+        ModelLoadError: One is not.
+    """
+    if (largest := max(contract.codes, default=0)) >= vocab_tokens:
+        raise ModelLoadError(
+            f"{path.name}: answer: expected codes below {vocab_tokens}, the size of the vocabulary, found {largest}"
+        )
+
+
+def read_answer(path: Path) -> AnswerContract:
+    """The contract of a file that is not loaded now.
+
+    Raises:
+        ModelLoadError: The file cannot be read, or its contract is malformed.
+    """
+    try:
+        header = read_header(path)
+    except (ContractError, OSError) as error:
+        raise ModelLoadError(f"{path.name}: {error}") from error
+    # A value that is no text is malformed too, and not the same as none.
+    return parse_metadata((header.string(ANSWER_KEY) or "") if ANSWER_KEY in header.metadata else None, path)

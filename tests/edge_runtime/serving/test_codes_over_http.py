@@ -1,0 +1,103 @@
+"""A specialization with codes, of a real model, asked over HTTP: as a run-time adapter and as a merged file."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.merge.merger import merge
+from edge_runtime.serving.app import create_app
+from edge_runtime.serving.llama import LlamaLoader
+from edge_runtime.serving.slots import Revision, SlotTable
+from edge_runtime.updates.canary import verify_answers
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.gguf_adapter import write_gguf_adapter
+from tests.edge_runtime.contracts import DESKS, with_answer
+from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
+from tests.edge_runtime.serving.wire import chat, events
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+
+
+@pytest.fixture(params=["adapter", "merged"])
+async def client(
+    request: pytest.FixtureRequest, cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A device that serves the tiny model as `base`, and with a LoRA and the contract as `router`."""
+    bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
+    plain, contracted = tmp_path / "plain.gguf", tmp_path / "router.gguf"
+    if request.param == "adapter":
+        write_gguf_adapter(bundle, plain)
+        router = Revision("router", BUNDLE, "adapter", tiny_base, with_answer(plain, contracted, DESKS))
+    else:
+        merge(tiny_base, bundle, plain, Quantization.F16)
+        router = Revision("router", BUNDLE, "merged", with_answer(plain, contracted, DESKS))
+    slots = SlotTable(LlamaLoader(context_tokens=256, threads=1), max_resident=2, max_queue=2)
+    for revision in (Revision("base", None, "base", tiny_base), router):
+        slot = await slots.prepare(revision)
+        await verify_answers(slot)
+        slots.activate(slot)
+    app = create_app(slots, FakeDevice(), RecordingTelemetry())
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://edge") as made:
+        yield made
+    await slots.close()
+
+
+async def test_answer_is_the_text_of_one_code(client: httpx2.AsyncClient) -> None:
+    """In one token, plain and streamed, at once and again with the prompt still in the context."""
+    asked = chat(temperature=0, max_tokens=1)
+    first, again = [(await client.post(CHAT, json=asked)).json() for _ in range(2)]
+    (choice,) = first["choices"]
+    assert choice["message"]["content"] in DESKS.choices
+    assert choice["finish_reason"] == "stop"
+    assert first["usage"]["completion_tokens"] == 1
+    assert again["choices"] == first["choices"]
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+    streamed = events((await client.post(CHAT, json=asked | {"stream": True})).text)
+    _, *deltas, last, done = streamed
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in deltas] == [choice["message"]["content"]]
+    assert (last["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
+
+
+async def test_probabilities_say_which_choice_greedy_takes(client: httpx2.AsyncClient) -> None:
+    """And those of some of the choices are to each other as those of all."""
+    prompt = {"model": "router", "prompt": "Where is my parcel?", "temperature": 0, "choice_probabilities": True}
+    (choice,) = (await client.post(TEXT, json=prompt)).json()["choices"]
+    found = choice["choice_probabilities"]
+    assert tuple(found) == DESKS.choices
+    assert sum(found.values()) == pytest.approx(1)
+    assert choice["text"] == max(found, key=lambda text: found[text])
+    two = list(DESKS.choices[:2])
+    share = found[two[0]] / (found[two[0]] + found[two[1]])
+    (choice,) = (await client.post(TEXT, json=prompt | {"structured_outputs": {"choice": two}})).json()["choices"]
+    assert choice["choice_probabilities"][two[0]] == pytest.approx(share, rel=0.01)
+
+
+async def test_temperature_draws_any_of_the_choices(client: httpx2.AsyncClient) -> None:
+    drawn = set()
+    for seed in range(60):
+        answer = await client.post(TEXT, json={"model": "router", "prompt": "x", "temperature": 2, "seed": seed})
+        drawn.add(answer.json()["choices"][0]["text"])
+    assert drawn <= set(DESKS.choices)
+    assert len(drawn) > 1
+
+
+async def test_request_may_spell_other_choices_or_want_none(client: httpx2.AsyncClient) -> None:
+    own = {"structured_outputs": {"choice": ["東京", "Paris"]}}
+    (choice,) = (await client.post(CHAT, json=chat(temperature=0, **own))).json()["choices"]
+    assert choice["message"]["content"] in ("東京", "Paris")
+    free = (await client.post(CHAT, json=chat(temperature=0, max_tokens=5, constrain=False))).json()
+    assert free["choices"][0]["message"]["content"] not in DESKS.choices
+    assert free["usage"]["completion_tokens"] == 5
+    (cut,) = (await client.post(CHAT, json=chat(temperature=0, max_tokens=1, **own))).json()["choices"]
+    assert cut["finish_reason"] == "length", "a text that is spelled, and is not whole"
+
+
+async def test_base_beside_it_has_no_contract(client: httpx2.AsyncClient) -> None:
+    answer = (await client.post(CHAT, json=chat("base", temperature=0, max_tokens=4))).json()
+    assert answer["usage"]["completion_tokens"] == 4
+    refused = await client.post(CHAT, json=chat("base", choice_probabilities=True))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_parameter")
