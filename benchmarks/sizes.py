@@ -51,7 +51,7 @@ def run(repeats: int = REPEATS, shape: ModelShape = TINYLLAMA) -> Figures:
         bundle = build_bundle(bank, recipe)
         build_ms = _median_ms(lambda: build_bundle(bank, recipe), repeats)
         hash_ms = _median_ms(lambda: content_id(bundle), repeats)
-    numbers_bytes = 2 * shape.edge.lora_numbers(RANK)
+    numbers_bytes = 2 * shape.edge.lora_numbers(RANK for _ in shape.edge.blocks())
     recipe_bytes = len(encode_recipe(recipe))
     return {
         "bundle_bytes": Figure.of(

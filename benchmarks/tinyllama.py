@@ -12,7 +12,7 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 
 from edge_runtime.gguf.output import replacing
-from loragen.contract.bundle import TARGETS, Bundle, BundleHeader
+from loragen.contract.bundle import Bundle, BundleHeader
 from loragen.contract.gguf_header import float32, float32s, int32s, lay_out, text, texts, uint32
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID
@@ -66,13 +66,12 @@ def make_bundle(shape: ModelShape = TINYLLAMA) -> Bundle:
         edge_model_id=MODEL_ID,
         edge_model_digest=DIGEST,
         layers=shape.edge.layers,
-        rank=RANK,
-        alpha=float(RANK),
-        targets=TARGETS,
+        edge_model_hidden=shape.edge.hidden,
+        edge_model_intermediate=shape.edge.intermediate,
         gates_digest=DIGEST,
         prompt_tokens=300,
     )
-    return Bundle(header, Lora(shape.edge, RANK, float(RANK), factors))
+    return Bundle(header, Lora(shape.edge, factors))
 
 
 def _make_base(path: Path, shape: ModelShape) -> None:

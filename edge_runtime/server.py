@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
+from edge_runtime.errors import ConfigurationError
 from loragen.version import package_version
 from loragen.web.server import HttpServer, listen, stop_on_signals
 
@@ -26,7 +27,13 @@ async def serve(settings: EdgeSettings, app: FastAPI, device: Device, daemon: Da
         ConfigurationError: The address cannot be listened on.
         EdgeError: Not even the base model can serve.
     """
-    listener = listen(settings.host, settings.port, "LORAGEN_EDGE_PORT")
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            "set LORAGEN_EDGE_PORT to a free port",
+        ) from error
     http = HttpServer(app, listener, settings.shutdown_timeout_seconds)
     _log.info(
         "serving",

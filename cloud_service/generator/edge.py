@@ -16,7 +16,10 @@ from loragen.contract.edge_families import EDGE_FAMILIES
 from loragen.contract.lora import EdgeShape, Lora
 
 Factors = Mapping[tuple[int, str], tuple[Tensor, Tensor]]
-"""By (layer, projection): A (tasks, rank, in) and B (tasks, out, rank), with the scale alpha/rank already in B."""
+"""By (layer, projection): A (tasks, rank, in) and B (tasks, out, rank), with the scale in B.
+
+A projection without factors answers as the base model does.
+"""
 
 
 def edge_shape(config: PretrainedConfig) -> EdgeShape:
@@ -89,7 +92,4 @@ class UnmergedLora:
 
 def lora_factors(lora: Lora) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
     """A contract LoRA as factors for `UnmergedLora`, for one task."""
-    return {
-        key: (torch.tensor(a).float()[None], lora.scale * torch.tensor(b).float()[None])
-        for key, (a, b) in lora.factors.items()
-    }
+    return {key: (torch.tensor(a).float()[None], torch.tensor(b).float()[None]) for key, (a, b) in lora.factors.items()}

@@ -1,6 +1,6 @@
 """What a LoRA adds to one matrix, row by row, and how much of it a quantized matrix keeps.
 
-delta = alpha / rank * B A, float32, of shape (out, in).
+delta = B A, float32, of shape (out, in).
 
 Retained delta of a tensor: <served - base, delta> / <delta, delta>. Here `served` and `base` are the weights that a
 device multiplies with, after W + delta and W were quantized in the same way. 1 means that the whole delta is left
@@ -36,18 +36,18 @@ class Delta:
 
     Attributes:
         A: (rank, in) float32.
-        B: (out, rank) float32, the scale alpha / rank included.
+        B: (out, rank) float32.
     """
 
     A: npt.NDArray[np.float32]
     B: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, A: npt.NDArray[np.float16], B: npt.NDArray[np.float16], scale: float) -> Delta | None:
+    def of(cls, A: npt.NDArray[np.float16], B: npt.NDArray[np.float16]) -> Delta | None:
         """Make the delta of a pair of factors; None when it is zero."""
         if not A.any() or not B.any():
             return None
-        return cls(A.astype(np.float32), B.astype(np.float32) * np.float32(scale))
+        return cls(A.astype(np.float32), B.astype(np.float32))
 
     def rows(self, index: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Rows of the delta, (rows, in) float32."""

@@ -1,4 +1,4 @@
-"""Merges a bundle into a base GGUF: W' = W + alpha/rank B A on gate, up and down, quantized, in one new GGUF file.
+"""Merges a bundle into a base GGUF: W' = W + B A where the LoRA has factors, quantized, in one new GGUF file.
 
 Rules it keeps:
 - Everything is decided before a byte is written: whether the bundle belongs to the base GGUF, the type of each tensor,
@@ -36,9 +36,10 @@ from edge_runtime.gguf.quantization import (
 from edge_runtime.merge.cache import cached
 from edge_runtime.merge.delta import Delta, measure_retained_delta
 from edge_runtime.merge.writer import THREADS, PlannedTensor, Progress, Stored, write_model
+from loragen.contract.answer import encode_answer
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.gguf_header import TensorInfo, Value, text, uint32
-from loragen.contract.names import gguf_name
+from loragen.contract.names import ANSWER_CONTRACT, gguf_name
 
 MIN_RETAINED_DELTA = 0.9
 """The least acceptable share of a delta; below it a merged model would not be the specialization that was sent."""
@@ -123,7 +124,11 @@ def merge(
             shares = pool.map(lambda n: _place(base_gguf, base_gguf.tensors[n], deltas[n], quantization, codec), deltas)
             placed = dict(zip(deltas, shares, strict=True))
         types = {name: dtype for name, (dtype, _) in placed.items()}
-        metadata = {**base_gguf.header.metadata, BUNDLE_ID_KEY: text(bundle_id)}
+        metadata = {
+            **base_gguf.header.metadata,
+            BUNDLE_ID_KEY: text(bundle_id),
+            ANSWER_CONTRACT: text(encode_answer(bundle.header.answer)),
+        }
         size, mostly = _write(out, metadata, base_gguf, quantization, deltas, types, cache_dir, codec, progress)
     asked = all(dtype is wanted_type(base_gguf.tensors[name], quantization) for name, dtype in types.items())
     return MergeReport(
@@ -165,8 +170,7 @@ def quantize_base(
 
 
 def _deltas(bundle: Bundle) -> dict[str, Delta]:
-    lora = bundle.lora
-    found = {gguf_name(*block): Delta.of(*lora.factors[block], lora.scale) for block in lora.shape.blocks()}
+    found = {gguf_name(*block): Delta.of(*bundle.lora.factors[block]) for block in bundle.lora.ranks}
     return {name: delta for name, delta in found.items() if delta is not None}
 
 

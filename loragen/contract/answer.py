@@ -11,7 +11,7 @@ from typing import Literal
 
 from loragen.contract.digest import canonical_json
 from loragen.contract.errors import FormatError, LimitError
-from loragen.contract.fields import verify_count
+from loragen.contract.fields import TextForm, verify_count
 from loragen.contract.limits import MAX_CHOICE_BYTES, MAX_CHOICES, MAX_CONTRACT_BYTES, MAX_TOKEN
 
 AnswerKind = Literal["text", "choice"]
@@ -63,13 +63,20 @@ TEXT_ANSWER = AnswerContract()
 
 
 def encode_answer(contract: AnswerContract) -> str:
-    """The text of a contract; equal contracts give equal texts."""
+    """The text of a contract; equal contracts give equal texts.
+
+    Raises:
+        LimitError: The text would be over its limit.
+    """
     fields: dict[str, object] = {"type": contract.kind}
     if contract.choices:
         fields["choices"] = contract.choices
     if contract.codes:
         fields["codes"] = contract.codes
-    return canonical_json(fields).decode("ascii")
+    text = canonical_json(fields).decode("ascii")
+    if len(text) > MAX_CONTRACT_BYTES:
+        raise LimitError(f"answer: expected at most {MAX_CONTRACT_BYTES} bytes, found {len(text)}")
+    return text
 
 
 def parse_answer(text: str) -> AnswerContract:
@@ -95,3 +102,7 @@ def parse_answer(text: str) -> AnswerContract:
     if encode_answer(contract) != text:
         raise FormatError("answer: the contract is not in canonical form", hint="see docs/bundle-format.md")
     return contract
+
+
+ANSWER = TextForm(lambda contract, _: encode_answer(contract), lambda text, _: parse_answer(text))
+"""The text form of a contract in the header of a file."""

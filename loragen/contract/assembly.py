@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragen.contract.bank import Bank
-from loragen.contract.bundle import TARGETS, Bundle, BundleHeader, encode_bundle, verify_bundle_size
-from loragen.contract.errors import MismatchError
-from loragen.contract.lora import Lora
+from loragen.contract.bundle import Bundle, BundleHeader, encode_bundle, verify_bundle_size
+from loragen.contract.errors import FormatError, MismatchError
+from loragen.contract.fields import verify_count
+from loragen.contract.limits import MAX_RANK
+from loragen.contract.lora import Block, Lora
 from loragen.contract.mixes import MIXES
 from loragen.contract.names import PROJECTIONS
 from loragen.contract.recipe import Recipe, canonical_gates, gates_digest
@@ -50,17 +52,17 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
         edge_model_id=recipe.edge_model_id,
         edge_model_digest=recipe.edge_model_digest,
         layers=lora.shape.layers,
-        rank=lora.rank,
-        alpha=lora.alpha,
-        targets=TARGETS,
+        edge_model_hidden=lora.shape.hidden,
+        edge_model_intermediate=lora.shape.intermediate,
         gates_digest=gates_digest(recipe.gates),
         prompt_tokens=recipe.prompt_tokens,
+        answer=recipe.answer,
     )
     return encode_bundle(Bundle(bundle_header, lora))
 
 
 def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
-    """Mix the experts of a bank into one LoRA.
+    """Mix the experts of a bank into one LoRA. A projection whose gates are all zero is left out of it.
 
     Args:
         bank: The experts.
@@ -68,6 +70,7 @@ def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
 
     Raises:
         MismatchError: The gates have another shape than the bank.
+        FormatError: All gates are zero.
         NonFiniteError: The gates, the bank or the result hold NaN or infinity.
         LimitError: The LoRA would be over the limits of a bundle.
     """
@@ -77,22 +80,26 @@ def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
     if gates.shape != expected:
         raise MismatchError(f"gates: expected (layers, groups, experts) = {expected} of the bank, found {gates.shape}")
 
-    # The whole LoRA has one rank: that of the (layer, group) which chose the most experts. Its size is checked before
-    # memory is taken for it.
-    mix = MIXES[header.mix]
-    blocks = mix.blocks(int(np.count_nonzero(gates, axis=2).max()))
-    rank = blocks * header.rank
-    verify_bundle_size(header.shape, rank)
-    factors = {}
+    # The chosen experts of each projection that has some: its own gates with 3 groups, with 1 the layer's only ones.
+    chosen: dict[Block, list[tuple[int, np.float32]]] = {}
     for layer, projection in header.shape.blocks():
-        # The gates of this projection, (experts,): its own with 3 groups, shared by the layer's projections with 1.
         group = PROJECTIONS.index(projection) if header.groups == len(PROJECTIONS) else 0
-        chosen = [(expert, gate) for expert, gate in enumerate(gates[layer, group]) if gate != 0]
-        # From views of the bank's file, A (experts, expert rank, in) and B (experts, out, expert rank) float16, to
-        # A (rank, in) and B (out, rank). Overflow gives infinity or NaN, which `verify_finite` refuses below.
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            factors[layer, projection] = mix.factors(bank.factors(layer, projection), chosen, rank)
-    # Rounded to the six decimals that an alpha may have: 3 * 0.1 is not 0.3 in binary.
-    lora = Lora(header.shape, rank, round(blocks * header.alpha, 6), factors)
+        pairs = [(expert, gate) for expert, gate in enumerate(gates[layer, group]) if gate != 0]
+        if pairs:
+            chosen[layer, projection] = pairs
+    if not chosen:
+        raise FormatError("gates: expected one that is not zero, found none", hint="such a LoRA would change nothing")
+
+    # Ranks and size are checked before memory is taken for the factors.
+    mix = MIXES[header.mix]
+    ranks = {block: mix.blocks(len(pairs)) * header.rank for block, pairs in chosen.items()}
+    for rank in ranks.values():
+        verify_count(rank, "rank of the LoRA", 1, MAX_RANK)
+    verify_bundle_size(header.shape, ranks.values())
+    # From views of the bank's file, A (experts, expert rank, in) and B (experts, out, expert rank) float16, to
+    # A (rank, in) and B (out, rank). Overflow gives infinity or NaN, which `verify_finite` refuses.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        factors = {block: mix.factors(bank.factors(*block), pairs, header.scale) for block, pairs in chosen.items()}
+    lora = Lora(header.shape, factors)
     lora.verify_finite()
     return lora

@@ -7,7 +7,7 @@ See docs/bundle-format.md. `loragen.contract.assembly` mixes the experts; the cl
 import mmap
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -18,9 +18,9 @@ from loragen.contract.atomic import atomic_path
 from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import stream_sha256
 from loragen.contract.errors import FormatError, LimitError, MismatchError
-from loragen.contract.fields import COUNT, DECIMAL, TEXT, encode_fields, parse_fields, verify_count
-from loragen.contract.limits import MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
-from loragen.contract.lora import EdgeShape, FactorPair, verify_alpha, verify_finite
+from loragen.contract.fields import COUNT, DECIMAL, TEXT, encode_fields, format_decimal, parse_fields, verify_count
+from loragen.contract.limits import MAX_ALPHA, MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
+from loragen.contract.lora import EdgeShape, FactorPair, verify_finite
 from loragen.contract.mixes import MIXES, Mix
 from loragen.contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
 from loragen.contract.recipe import GROUP_COUNTS
@@ -80,12 +80,29 @@ class BankHeader:
             raise FormatError(f"groups: expected 1 or 3, found {self.groups}")
         verify_count(self.experts, "experts", 1, MAX_EXPERTS)
         verify_count(self.rank, "rank", 1, MAX_RANK)
-        verify_alpha(self.alpha)
+        _verify_alpha(self.alpha)
         if self.mix not in MIXES:
             raise FormatError(f"mix: expected {' or '.join(MIXES)}, found {ascii(self.mix)[:40]}")
-        size = 2 * self.experts * self.shape.lora_numbers(self.rank)
+        size = 2 * self.experts * self.shape.lora_numbers(self.rank for _ in self.shape.blocks())
         if size > MAX_BANK_BYTES:
             raise LimitError(f"bank: expected at most {MAX_BANK_BYTES} bytes of experts, found {size}")
+
+    @property
+    def layers(self) -> int:
+        return self.shape.layers
+
+    @property
+    def edge_model_hidden(self) -> int:
+        return self.shape.hidden
+
+    @property
+    def edge_model_intermediate(self) -> int:
+        return self.shape.intermediate
+
+    @property
+    def scale(self) -> np.float32:
+        """The scale of one expert: alpha / rank, divided in float64 and then rounded to float32."""
+        return np.float32(self.alpha / self.rank)
 
     def tensor_specs(self) -> dict[str, TensorSpec]:
         """The tensors that a bank with this header has: A (experts, rank, in) and B (experts, out, rank), float16."""
@@ -189,19 +206,20 @@ def write_bank(path: Path, header: BankHeader, tensors: Mapping[str, NDArray[np.
             raise FormatError(f"bank: {name}: expected float16 {spec.shape}, found {tensor.dtype} {tensor.shape}")
         verify_finite(tensor, name)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(encode_header(_KIND, BANK_FORMAT, _to_metadata(header), specs))
+        file.write(encode_header(_KIND, BANK_FORMAT, encode_fields(header, _FORMS), specs))
         for name in tensor_order(specs):
             file.write(np.ascontiguousarray(tensors[name]).data)
-
-
-def _to_metadata(header: BankHeader) -> dict[str, str]:
-    values = asdict(header)
-    shape = values.pop("shape")
-    values |= {"layers": shape["layers"], "edge_model_hidden": shape["hidden"]}
-    return encode_fields(values | {"edge_model_intermediate": shape["intermediate"]}, _FORMS)
 
 
 def _from_metadata(metadata: Mapping[str, str]) -> BankHeader:
     values = parse_fields(metadata, _FORMS)
     shape = (values.pop(name) for name in ("layers", "edge_model_hidden", "edge_model_intermediate"))
     return BankHeader(shape=EdgeShape(*shape), **values)
+
+
+def _verify_alpha(alpha: float) -> None:
+    format_decimal(alpha, "alpha")
+    if alpha == 0:
+        raise FormatError("alpha: expected a number above 0, found 0")
+    if alpha > MAX_ALPHA:
+        raise LimitError(f"alpha: expected at most {MAX_ALPHA}, found {alpha}")

@@ -5,36 +5,34 @@ have the same id on every machine. See docs/bundle-format.md.
 `loragen.contract.assembly` makes a LoRA from gates; the edge decides what to do with it.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
+from loragen.contract.answer import ANSWER, TEXT_ANSWER, AnswerContract
+from loragen.contract.container import TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import FormatError, LimitError, MismatchError
-from loragen.contract.fields import COUNT, DECIMAL, NAMES, TEXT, encode_fields, parse_fields, verify_count
-from loragen.contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_LAYERS, MAX_PROMPT_TOKENS, MAX_RANK
-from loragen.contract.lora import EdgeShape, Lora, verify_alpha
-from loragen.contract.names import PROJECTIONS, SIDES, peft_name, verify_digest, verify_model_id, verify_name
+from loragen.contract.fields import COUNT, TEXT, encode_fields, parse_fields, verify_count
+from loragen.contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_PROMPT_TOKENS
+from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.names import SIDES, peft_name, verify_digest, verify_model_id, verify_name
 
 BUNDLE_FORMAT = 1
 
-TARGETS = tuple(f"{projection}_proj" for projection in PROJECTIONS)
-"""PEFT's names of the modules that a bundle of format 1 adapts."""
-
 _KIND = "bundle"
 _FORMS = {
-    "format": TEXT,
-    "loragen.alpha": DECIMAL,
+    "loragen.answer": ANSWER,
     "loragen.edge_model.digest": TEXT,
+    "loragen.edge_model.hidden": COUNT,
     "loragen.edge_model.id": TEXT,
+    "loragen.edge_model.intermediate": COUNT,
     "loragen.gates.digest": TEXT,
     "loragen.generator.digest": TEXT,
     "loragen.generator.id": TEXT,
     "loragen.layers": COUNT,
     "loragen.prompt_tokens": COUNT,
-    "loragen.rank": COUNT,
-    "loragen.targets": NAMES,
 }
 _PEFT_FORMAT = {"format": "pt"}
 """PEFT writes it, and accelerate refuses a safetensors file without it."""
@@ -49,12 +47,12 @@ class BundleHeader:
         generator_digest: Digest of the generator's checkpoint.
         edge_model_id: The edge model that the LoRA is for.
         edge_model_digest: Its digest; devices refuse the LoRA for any other model.
-        layers: Edge layers L.
-        rank: LoRA rank.
-        alpha: Numerator of the scale alpha / rank; at most six decimals.
-        targets: Adapted modules, always `TARGETS` in format 1.
+        layers: Decoder layers of the edge model; the LoRA need not touch all of them.
+        edge_model_hidden: Width of its residual stream.
+        edge_model_intermediate: Width of its feed-forward layers.
         gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA.
         prompt_tokens: Length of the prompt that the LoRA replaces, in tokens of the edge model.
+        answer: What an answer may look like; whoever serves the LoRA sees to it.
 
     Raises:
         ContractError: A malformed name or digest, or a number out of its range.
@@ -65,24 +63,25 @@ class BundleHeader:
     edge_model_id: str
     edge_model_digest: str
     layers: int
-    rank: int
-    alpha: float
-    targets: tuple[str, ...]
+    edge_model_hidden: int
+    edge_model_intermediate: int
     gates_digest: str
     prompt_tokens: int
+    answer: AnswerContract = TEXT_ANSWER
 
     def __post_init__(self) -> None:
         verify_name(self.generator_id)
         verify_digest(self.generator_digest)
         verify_model_id(self.edge_model_id)
         verify_digest(self.edge_model_digest)
-        verify_count(self.layers, "layers", 1, MAX_LAYERS)
-        verify_count(self.rank, "rank", 1, MAX_RANK)
-        verify_alpha(self.alpha)
-        if self.targets != TARGETS:
-            raise FormatError(f"targets: expected {','.join(TARGETS)}, found {ascii(','.join(self.targets))[:80]}")
         verify_digest(self.gates_digest)
         verify_count(self.prompt_tokens, "prompt_tokens", 0, MAX_PROMPT_TOKENS)
+        _ = self.shape  # which checks the sizes
+
+    @property
+    def shape(self) -> EdgeShape:
+        """Shape of the edge model."""
+        return EdgeShape(self.layers, self.edge_model_hidden, self.edge_model_intermediate)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,17 +89,15 @@ class Bundle:
     """A LoRA and its header.
 
     Raises:
-        MismatchError: Layers, rank or alpha of the two differ.
+        MismatchError: They are for edge models of different shapes.
     """
 
     header: BundleHeader
     lora: Lora
 
     def __post_init__(self) -> None:
-        expected = (self.header.layers, self.header.rank, self.header.alpha)
-        found = (self.lora.shape.layers, self.lora.rank, self.lora.alpha)
-        if expected != found:
-            raise MismatchError(f"bundle: header says (layers, rank, alpha) = {expected}, the LoRA has {found}")
+        if self.header.shape != self.lora.shape:
+            raise MismatchError(f"bundle: header says {self.header.shape}, the LoRA is for {self.lora.shape}")
 
 
 def content_id(data: bytes | memoryview) -> str:
@@ -116,7 +113,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
         LimitError: The file would be larger than `MAX_BUNDLE_BYTES`.
     """
     lora = bundle.lora
-    verify_bundle_size(lora.shape, lora.rank)
+    verify_bundle_size(lora.shape, lora.ranks.values())
     lora.verify_finite()
     tensors = {
         peft_name(*block, side): factor
@@ -124,8 +121,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
         for side, factor in zip(SIDES, factors, strict=True)
     }
     specs = {name: TensorSpec("F16", factor.shape) for name, factor in tensors.items()}
-    metadata = encode_fields(_PEFT_FORMAT | asdict(bundle.header), _FORMS)
-    header = encode_header(_KIND, BUNDLE_FORMAT, metadata, specs)
+    header = encode_header(_KIND, BUNDLE_FORMAT, _PEFT_FORMAT | encode_fields(bundle.header, _FORMS), specs)
     return b"".join([header, *(np.ascontiguousarray(tensors[name]).data for name in tensor_order(specs))])
 
 
@@ -134,46 +130,32 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
 
     Example:
         bundle = parse_bundle(Path("mail.safetensors").read_bytes())
-        bundle.header.edge_model_id, bundle.lora.rank
+        bundle.header.edge_model_id, bundle.lora.ranks
 
     Raises:
         ContractError: Any bytes that `encode_bundle` could not have made.
     """
     container = parse_container(data, kind=_KIND, version=BUNDLE_FORMAT, max_bytes=MAX_BUNDLE_BYTES)
-    fields = parse_fields(container.metadata, _FORMS)
-    if fields.pop("format") != "pt":
+    fields = parse_fields(container.metadata, _FORMS | dict.fromkeys(_PEFT_FORMAT, TEXT))
+    if {name: fields.pop(name) for name in _PEFT_FORMAT} != _PEFT_FORMAT:
         raise FormatError("bundle: expected format = 'pt'")
     header = BundleHeader(**fields)
-    shape = _edge_shape(container, header)
-    expected = {peft_name(*block, side) for block in shape.blocks() for side in SIDES}
-    if container.specs.keys() != expected:
-        raise FormatError(f"bundle: expected {len(expected)} LoRA tensors, found {len(container.specs)} or other names")
-    factors = {
-        block: (container.float16(peft_name(*block, "A")), container.float16(peft_name(*block, "B")))
-        for block in shape.blocks()
-    }
-    lora = Lora(shape, header.rank, header.alpha, factors)
+    pairs = {block: (peft_name(*block, "A"), peft_name(*block, "B")) for block in header.shape.blocks()}
+    present = {block: names for block, names in pairs.items() if not container.specs.keys().isdisjoint(names)}
+    if container.specs.keys() != {name for names in present.values() for name in names}:
+        raise FormatError(f"bundle: expected pairs of LoRA tensors, found {len(container.specs)} or other names")
+    factors = {block: (container.float16(a), container.float16(b)) for block, (a, b) in present.items()}
+    lora = Lora(header.shape, factors)
     lora.verify_finite()
     return Bundle(header, lora)
 
 
-def verify_bundle_size(shape: EdgeShape, rank: int) -> None:
-    """Check that a LoRA of this shape and rank fits into a bundle.
+def verify_bundle_size(shape: EdgeShape, ranks: Iterable[int]) -> None:
+    """Check that a LoRA fits into a bundle, by the rank of each of its projections.
 
     Raises:
-        LimitError: Its rank or its size is over the limit.
+        LimitError: It would be too large.
     """
-    if rank > MAX_RANK:
-        raise LimitError(f"rank: expected at most {MAX_RANK}, found {rank}")
-    size = 2 * shape.lora_numbers(rank) + MAX_HEADER_BYTES
+    size = 2 * shape.lora_numbers(ranks) + MAX_HEADER_BYTES
     if size > MAX_BUNDLE_BYTES:
         raise LimitError(f"bundle: expected at most {MAX_BUNDLE_BYTES} bytes, found about {size}")
-
-
-def _edge_shape(container: Container, header: BundleHeader) -> EdgeShape:
-    """The shape of the edge model by layer 0's gate projection; `Lora` compares every other tensor with it."""
-    first = [container.specs.get(peft_name(0, "gate", side)) for side in SIDES]
-    sizes = [spec.shape for spec in first if spec is not None and len(spec.shape) == 2]
-    if len(sizes) != 2:
-        raise FormatError(f"bundle: expected matrices {peft_name(0, 'gate', 'A')} and B")
-    return EdgeShape(header.layers, hidden=sizes[0][1], intermediate=sizes[1][0])

@@ -78,16 +78,15 @@ class TextForm:
 TEXT = TextForm(lambda value, _: value, lambda text, _: text)
 COUNT = TextForm(lambda value, _: str(value), parse_count)
 DECIMAL = TextForm(format_decimal, parse_decimal)
-NAMES = TextForm(lambda value, _: ",".join(value), lambda text, _: tuple(text.split(",")))
 
 
-def encode_fields(values: Mapping[str, Any], forms: Mapping[str, TextForm]) -> dict[str, str]:
-    """The fields of a header, from values by attribute name; `loragen.edge_model.id` is `edge_model_id`.
+def encode_fields(values: object, forms: Mapping[str, TextForm]) -> dict[str, str]:
+    """The fields of a header, from attributes of `values`; `loragen.edge_model.id` is `edge_model_id`.
 
     Raises:
         FormatError: A value has no text form.
     """
-    return {key: form.write(values[_attribute(key)], _attribute(key)) for key, form in forms.items()}
+    return {key: form.write(getattr(values, _attribute(key)), _attribute(key)) for key, form in forms.items()}
 
 
 def parse_fields(metadata: Mapping[str, str], forms: Mapping[str, TextForm]) -> dict[str, Any]:

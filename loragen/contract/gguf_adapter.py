@@ -8,9 +8,10 @@ from pathlib import Path
 
 import gguf
 
+from loragen.contract.answer import encode_answer
 from loragen.contract.atomic import atomic_path
 from loragen.contract.bundle import Bundle
-from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, SIDES, gguf_name
+from loragen.contract.names import ANSWER_CONTRACT, BASE_MODEL_DIGEST, BASE_MODEL_ID, SIDES, gguf_name
 
 
 def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") -> None:
@@ -35,12 +36,14 @@ def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") 
         try:
             writer.add_type(gguf.GGUFType.ADAPTER)
             writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
-            writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, lora.alpha)
+            # The scale is alpha / rank of each tensor, and 1 when alpha is 0. A bundle has the scale in B.
+            writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 0.0)
             writer.add_string(BASE_MODEL_ID, bundle.header.edge_model_id)
             writer.add_string(BASE_MODEL_DIGEST, bundle.header.edge_model_digest)
-            for layer, projection in lora.shape.blocks():
-                for side, factor in zip(SIDES, lora.factors[layer, projection], strict=True):
-                    writer.add_tensor(f"{gguf_name(layer, projection)}.lora_{side.lower()}", factor)
+            writer.add_string(ANSWER_CONTRACT, encode_answer(bundle.header.answer))
+            for block in lora.ranks:
+                for side, factor in zip(SIDES, lora.factors[block], strict=True):
+                    writer.add_tensor(f"{gguf_name(*block)}.lora_{side.lower()}", factor)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()

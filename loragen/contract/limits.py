@@ -14,13 +14,13 @@ MAX_INTERMEDIATE = 262_144
 """Width of a feed-forward layer; common models use 3 to 8 times the hidden width."""
 
 MAX_RANK = 1_024
-"""LoRA rank of a bundle. The mix `deltas` multiplies the expert's rank by the number of chosen experts."""
+"""LoRA rank of one projection. The mix `deltas` multiplies the expert's rank by the number of chosen experts."""
 
 MAX_EXPERTS = 1_024
 """Experts in one layer. The paper uses 8, dense gating some hundred."""
 
 MAX_ALPHA = 65_536.0
-"""LoRA alpha; alpha / rank is the scale."""
+"""Alpha of an expert; alpha / rank is its scale."""
 
 MAX_PROMPT_TOKENS = 1_048_576
 """Tokens of a task description, as the edge model counts them: the longest context on the market."""
@@ -37,8 +37,8 @@ MAX_CONTRACT_BYTES = 256 * 1024
 MAX_TOKEN = 2**31 - 1
 """The largest token id of llama.cpp."""
 
-MAX_HEADER_BYTES = 512 * 1024
-"""Header of a safetensors file. A bundle of 256 layers needs 210 KB."""
+MAX_HEADER_BYTES = 1024 * 1024
+"""Header of a safetensors file. A bundle of 256 layers needs 210 KB, and an answer contract inside JSON may double."""
 
 MAX_TENSORS = MAX_LAYERS * 3 * 2
 """Tensors in one file: A and B for three projections of each layer."""

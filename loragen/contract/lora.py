@@ -1,10 +1,10 @@
-"""Values: the shape of an edge model's feed-forward layers, and a LoRA over all of them.
+"""Values: the shape of an edge model's feed-forward layers, and a LoRA over some or all of their projections.
 
 Shapes and element types are checked when a value is made. To check that all numbers are finite takes a pass over them,
 which is done where they come in or go out (`loragen.contract.bundle`, `loragen.contract.assembly`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,11 @@ from loragen.contract.fields import format_decimal, verify_count
 from loragen.contract.limits import MAX_ALPHA, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_RANK
 from loragen.contract.names import PROJECTIONS, SIDES
 
+Block = tuple[int, str]
+"""A layer, and one of its projections."""
+
 FactorPair = tuple[NDArray[np.float16], NDArray[np.float16]]
-"""A (rank, in) and B (out, rank), float16; the delta of the weight (out, in) is alpha / rank * B @ A."""
+"""A (rank, in) and B (out, rank), float16; the delta of the weight (out, in) is B @ A."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,48 +48,43 @@ class EdgeShape:
         """Input and output width of a projection: gate and up widen, down narrows."""
         return (self.intermediate, self.hidden) if projection == "down" else (self.hidden, self.intermediate)
 
-    def blocks(self) -> Iterator[tuple[int, str]]:
-        """(layer, projection) in the order of every loop: layers ascending, then gate, up, down."""
-        return ((layer, projection) for layer in range(self.layers) for projection in PROJECTIONS)
+    def blocks(self, first_layer: int = 0) -> Iterator[Block]:
+        """(layer, projection) in the order of every loop: layers ascending from the first, then gate, up, down."""
+        return ((layer, projection) for layer in range(first_layer, self.layers) for projection in PROJECTIONS)
 
-    def lora_numbers(self, rank: int) -> int:
-        """How many numbers the factors of a LoRA of this rank hold."""
-        return self.layers * len(PROJECTIONS) * rank * (self.hidden + self.intermediate)
+    def lora_numbers(self, ranks: Iterable[int]) -> int:
+        """How many numbers the factors of a LoRA hold, from the rank of each of its projections."""
+        return sum(ranks) * (self.hidden + self.intermediate)
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A LoRA for every projection of every layer.
+    """A LoRA: factors for at least one projection of one layer. All other weights of the edge model stay as they are.
+
+    Each pair of factors has a rank of its own. The scale is in B.
 
     Attributes:
         shape: Shape of the edge model.
-        rank: Rank of every pair of factors.
-        alpha: Numerator of the scale; at most six decimals.
-        factors: For each (layer, projection), A (rank, in) and B (out, rank), float16.
+        factors: By (layer, projection): A (rank, in) and B (out, rank), float16.
 
     Raises:
-        FormatError, LimitError: A number out of its range, or a factor that is missing, unknown or of another shape.
+        FormatError: There are no factors, or factors of an unknown projection, of another element type or shape.
+        LimitError: A rank is over its limit.
     """
 
     shape: EdgeShape
-    rank: int
-    alpha: float
-    factors: Mapping[tuple[int, str], FactorPair]
+    factors: Mapping[Block, FactorPair]
 
     def __post_init__(self) -> None:
-        verify_count(self.rank, "rank", 1, MAX_RANK)
-        verify_alpha(self.alpha)
-        expected = set(self.shape.blocks())
-        if self.factors.keys() != expected:
-            raise FormatError(f"expected factors for {len(expected)} projections, found {len(self.factors)} or others")
-        for layer, projection in expected:
+        if not self.factors:
+            raise FormatError("LoRA: expected factors for at least one projection, found none")
+        unknown = self.factors.keys() - set(self.shape.blocks())
+        if unknown:
+            raise FormatError(f"LoRA: the edge model has {self.shape.layers} layers, found factors for {min(unknown)}")
+        for (layer, projection), (a, b) in self.factors.items():
             width_in, width_out = self.shape.in_out(projection)
-            for factor, side, shape in zip(
-                self.factors[layer, projection],
-                SIDES,
-                ((self.rank, width_in), (width_out, self.rank)),
-                strict=True,
-            ):
+            rank = verify_count(a.shape[0] if a.ndim else 0, f"layer {layer} {projection}: rank", 1, MAX_RANK)
+            for side, factor, shape in (("A", a, (rank, width_in)), ("B", b, (width_out, rank))):
                 if factor.dtype != np.float16 or factor.shape != shape:
                     raise FormatError(
                         f"layer {layer} {projection} {side}: expected float16 {shape}, "
@@ -94,9 +92,9 @@ class Lora:
                     )
 
     @property
-    def scale(self) -> float:
-        """The factor of B @ A in the merged weight, alpha / rank."""
-        return self.alpha / self.rank
+    def ranks(self) -> dict[Block, int]:
+        """The rank of each pair of factors, in the order of `EdgeShape.blocks`."""
+        return {block: len(self.factors[block][0]) for block in self.shape.blocks() if block in self.factors}
 
     def verify_finite(self) -> None:
         """Read every factor and check its numbers.
@@ -104,7 +102,7 @@ class Lora:
         Raises:
             NonFiniteError: There is NaN or infinity.
         """
-        for layer, projection in self.shape.blocks():
+        for layer, projection in self.ranks:
             for side, factor in zip(SIDES, self.factors[layer, projection], strict=True):
                 verify_finite(factor, f"layer {layer} {projection} {side}")
 

@@ -2,13 +2,16 @@
 
 The paper leaves open what is summed, so a bank says which of these it was trained for:
 
-- `parameters`: A = sum_j g_j A_j and B = sum_j g_j B_j. The rank stays.
-- `deltas`: B A = sum_j g_j B_j A_j. This is exact when the chosen experts' factors are put side by side; the rank is
+- `parameters`: A = sum_j g_j A_j and B = s sum_j g_j B_j. The rank stays.
+- `deltas`: B A = s sum_j g_j B_j A_j. This is exact when the chosen experts' factors are put side by side; the rank is
   multiplied by their number.
 
+s is the scale of one expert, alpha / rank. It goes into B, so that a LoRA has no scale of its own.
+
 Rules that make it reproducible: experts are taken in ascending order, and a gate of exactly zero is skipped; each
-product and each sum is rounded to float32 on its own (numpy, no fused operations); sums start at +0.0; the end result
-is rounded once to float16, to nearest even; a negative zero is stored as +0.0. See docs/bundle-format.md.
+product and each sum is rounded to float32 on its own (numpy, no fused operations); sums start at +0.0; B is then
+multiplied by s; the end result is rounded once to float16, to nearest even; a negative zero is stored as +0.0. See
+docs/bundle-format.md.
 `cloud_service.generator.experts` has the same mixes in torch, for training.
 """
 
@@ -26,7 +29,7 @@ Mix = Literal["parameters", "deltas"]
 """What a gate multiplies: `parameters` both factors of an expert, `deltas` their product B @ A."""
 
 Chosen = Sequence[tuple[int, np.float32]]
-"""(expert, gate) for each gate that is not zero, experts ascending."""
+"""(expert, gate) for each gate that is not zero, experts ascending; at least one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,53 +37,47 @@ class MixRule:
     """The arithmetic of one mix.
 
     Attributes:
-        blocks: From the most experts that any (layer, group) chose, to the LoRA's rank in ranks of one expert.
+        blocks: From the number of chosen experts to the rank of the LoRA, in ranks of one expert.
         factors: From all experts of a projection, A (experts, expert rank, in) and B (experts, out, expert rank), the
-            chosen ones and the LoRA's rank, to A (rank, in) and B (out, rank); float16.
+            chosen ones and the scale, to A (rank, in) and B (out, rank); float16.
     """
 
     blocks: Callable[[int], int]
-    factors: Callable[[FactorPair, Chosen, int], FactorPair]
+    factors: Callable[[FactorPair, Chosen, np.float32], FactorPair]
 
 
-def _mix_parameters(experts: FactorPair, chosen: Chosen, rank: int) -> FactorPair:
-    return _weighted_sum(experts[0], chosen), _weighted_sum(experts[1], chosen)
+def _mix_parameters(experts: FactorPair, chosen: Chosen, scale: np.float32) -> FactorPair:
+    return round_half(_weighted_sum(experts[0], chosen)), round_half(_weighted_sum(experts[1], chosen) * scale)
 
 
-def _weighted_sum(experts: NDArray[np.float16], chosen: Chosen) -> NDArray[np.float16]:
-    """sum_j g_j E_j, from experts (experts, rows, columns) float16 to (rows, columns) float16."""
+def _weighted_sum(experts: NDArray[np.float16], chosen: Chosen) -> NDArray[np.float32]:
+    """sum_j g_j E_j, from experts (experts, rows, columns) float16 to (rows, columns) float32."""
     total = np.zeros(experts.shape[1:], np.float32)
     product = np.empty_like(total)
     for expert, gate in chosen:
         # Widening float16 is exact. Two calls instead of one fused operation: each of them rounds to float32.
         np.multiply(experts[expert].astype(np.float32), gate, out=product)
         np.add(total, product, out=total)
-    return _round(total)
+    return total
 
 
-def _mix_deltas(experts: FactorPair, chosen: Chosen, rank: int) -> FactorPair:
-    """The chosen experts side by side: A = [A_j ...] (rank, in) and B = [g_j B_j ...] (out, rank).
+def _mix_deltas(experts: FactorPair, chosen: Chosen, scale: np.float32) -> FactorPair:
+    """The chosen experts side by side: A = [A_j ...] (rank, in) and B = [s g_j B_j ...] (out, rank).
 
-    B A is then the sum of g_j B_j A_j. A projection that chose fewer experts than another has blocks of zeros at the
-    end, which add nothing.
+    B A is then s times the sum of g_j B_j A_j. A is copied as it is, only B is scaled.
     """
     experts_a, experts_b = experts
-    _, expert_rank, width_in = experts_a.shape
-    factor_a = np.zeros((rank, width_in), np.float16)
-    factor_b = np.zeros((experts_b.shape[1], rank), np.float16)
-    for block, (expert, gate) in enumerate(chosen):
-        # Rows of A and columns of B that belong to this expert. A is copied as it is, only B is scaled by the gate.
-        columns = slice(block * expert_rank, (block + 1) * expert_rank)
-        factor_a[columns] = _without_negative_zero(experts_a[expert].copy())
-        factor_b[:, columns] = _round(experts_b[expert].astype(np.float32) * gate)
-    return factor_a, factor_b
+    factor_a = without_negative_zero(np.concatenate([experts_a[expert] for expert, _ in chosen]))
+    scaled = [round_half(experts_b[expert].astype(np.float32) * gate * scale) for expert, gate in chosen]
+    return factor_a, np.concatenate(scaled, axis=1)
 
 
-def _round(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    return _without_negative_zero(values.astype(np.float16))
+def round_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round to float16, to nearest even, without negative zeros."""
+    return without_negative_zero(values.astype(np.float16))
 
 
-def _without_negative_zero(values: NDArray[np.float16]) -> NDArray[np.float16]:
+def without_negative_zero(values: NDArray[np.float16]) -> NDArray[np.float16]:
     """Turn -0.0 into +0.0 in place: its sign may depend on how a processor rounds subnormal numbers."""
     bits = values.view(np.uint16)
     bits[bits == 0x8000] = 0
@@ -90,7 +87,7 @@ def _without_negative_zero(values: NDArray[np.float16]) -> NDArray[np.float16]:
 MIXES: Mapping[Mix, MixRule] = MappingProxyType(
     {
         "parameters": MixRule(lambda chosen: 1, _mix_parameters),
-        "deltas": MixRule(lambda chosen: max(1, chosen), _mix_deltas),
+        "deltas": MixRule(lambda chosen: chosen, _mix_deltas),
     }
 )
 """Every mix. A new one is a name in `Mix`, a line here, and one in the table of `cloud_service.generator.experts`."""

@@ -22,6 +22,9 @@ BASE_MODEL_ID = "loragen.edge_model.id"
 BASE_MODEL_DIGEST = "loragen.edge_model.digest"
 """GGUF metadata key of a converted base GGUF: the digest (`loragen.contract.digest.model_digest`) of that model."""
 
+ANSWER_CONTRACT = "loragen.answer"
+"""GGUF metadata key of a merged model and of an adapter: the answer contract, as `encode_answer` writes it."""
+
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 """Regular expression of `verify_name`, which refuses `..` too."""
 

@@ -3,6 +3,7 @@
 The weights file is the bundle itself, byte for byte; only the configuration is added. PEFT itself is not needed.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from loragen.contract.atomic import write_atomic
@@ -29,17 +30,23 @@ def export_peft(bundle: Bundle, directory: Path, base_model: str) -> None:
         NonFiniteError: A factor holds NaN or infinity.
         OSError: A file cannot be written.
     """
-    alpha = bundle.header.alpha
+    ranks = {f"model.layers.{layer}.mlp.{name}_proj": rank for (layer, name), rank in bundle.lora.ranks.items()}
+    most, _ = max(Counter(ranks.values()).items(), key=lambda each: (each[1], each[0]))
+    others = {module: rank for module, rank in ranks.items() if rank != most}
     config = {
+        # The scale is alpha / rank; it is 1 everywhere, because a bundle has the scale in B.
+        "alpha_pattern": others,
         "base_model_name_or_path": base_model,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
-        "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
+        "lora_alpha": most,
         "lora_dropout": 0,
         "peft_type": "LORA",
-        "r": bundle.header.rank,
-        "target_modules": list(bundle.header.targets),
+        "r": most,
+        "rank_pattern": others,
+        # Whole names: PEFT would adapt a module of every layer that it knows by a short one.
+        "target_modules": list(ranks),
         "task_type": "CAUSAL_LM",
     }
     directory.mkdir(parents=True, exist_ok=True)

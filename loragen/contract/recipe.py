@@ -4,11 +4,12 @@ A few kilobytes. Together with the bank, a recipe is enough to rebuild the bundl
 (`loragen.contract.assembly.build_bundle`). See docs/bundle-format.md. The services decide how long a recipe is stored.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragen.contract.answer import ANSWER, TEXT_ANSWER, AnswerContract
 from loragen.contract.container import TensorSpec, encode_header, parse_container
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import FormatError, NonFiniteError
@@ -24,6 +25,7 @@ GROUP_COUNTS = (1, 3)
 _KIND = "recipe"
 _GATES = "gates"
 _FORMS = {
+    "loragen.answer": ANSWER,
     "loragen.bank.digest": TEXT,
     "loragen.edge_model.digest": TEXT,
     "loragen.edge_model.id": TEXT,
@@ -46,6 +48,7 @@ class Recipe:
         edge_model_digest: Its digest.
         prompt_tokens: Length of the prompt that the LoRA replaces, in tokens of the edge model.
         gates: (layers, groups, experts) float32, made canonical by `canonical_gates`; read-only.
+        answer: What an answer may look like.
 
     Raises:
         ContractError: A malformed name, digest or count, or gates that `canonical_gates` refuses.
@@ -58,6 +61,7 @@ class Recipe:
     edge_model_digest: str
     prompt_tokens: int
     gates: NDArray[np.float32]
+    answer: AnswerContract = TEXT_ANSWER
 
     def __post_init__(self) -> None:
         verify_name(self.generator_id)
@@ -107,10 +111,13 @@ def gates_digest(gates: NDArray[np.float32]) -> str:
 
 
 def encode_recipe(recipe: Recipe) -> bytes:
-    """The bytes of a recipe file; equal recipes give equal bytes."""
-    values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+    """The bytes of a recipe file; equal recipes give equal bytes.
+
+    Raises:
+        LimitError: The answer contract is over its limit.
+    """
     specs = {_GATES: TensorSpec("F32", recipe.gates.shape)}
-    return encode_header(_KIND, RECIPE_FORMAT, encode_fields(values, _FORMS), specs) + recipe.gates.tobytes()
+    return encode_header(_KIND, RECIPE_FORMAT, encode_fields(recipe, _FORMS), specs) + recipe.gates.tobytes()
 
 
 def parse_recipe(data: bytes | memoryview) -> Recipe:

@@ -10,7 +10,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from loragen.contract.bundle import TARGETS, Bundle, BundleHeader
+from loragen.contract.bundle import Bundle, BundleHeader
 from loragen.contract.lora import EdgeShape, Lora
 
 TEXT = (
@@ -122,10 +122,9 @@ def tiny_bundle(
         edge_model_id="nano-edge",
         edge_model_digest=digest,
         layers=shape.layers,
-        rank=rank,
-        alpha=float(rank),
-        targets=TARGETS,
+        edge_model_hidden=shape.hidden,
+        edge_model_intermediate=shape.intermediate,
         gates_digest="2" * 64,
         prompt_tokens=100,
     )
-    return Bundle(header, Lora(shape, rank, float(rank), factors))
+    return Bundle(header, Lora(shape, factors))

@@ -6,8 +6,7 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from loragen.settings import CLOUD_PREFIX, ServiceSettings
-from loragen.web.errors import ConfigurationError
+from loragen.settings import CLOUD_PREFIX, ServiceSettings, SettingsError
 
 
 class Oven(ServiceSettings):
@@ -31,7 +30,7 @@ def written(path: Path, text: str) -> Path:
 
 
 def problems(config: Path | None = None) -> list[str]:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(SettingsError) as caught:
         Oven.load(config)
     return str(caught.value).splitlines()
 

@@ -26,7 +26,7 @@ def random_lora(shape: EdgeShape, seed: int, rank: int = 2) -> Lora:
         size_in, size_out = shape.in_out(projection)
         a, b = rng.standard_normal((rank, size_in)) * 0.3, rng.standard_normal((size_out, rank)) * 0.3
         factors[layer, projection] = (a.astype(np.float16), b.astype(np.float16))
-    return Lora(shape, rank, 3.0, factors)
+    return Lora(shape, factors)
 
 
 def logits(model: Any, ids: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def random_lora() -> Lora:
         size_in, size_out = shape.in_out(projection)
         a, b = (random.standard_normal(size).astype(np.float16) for size in ((2, size_in), (size_out, 2)))
         factors[layer, projection] = (a, b)
-    return Lora(shape, 2, 2.0, factors)
+    return Lora(shape, factors)
 
 
 def test_likelihood_is_that_of_the_whole_answer_with_its_end() -> None:

@@ -149,11 +149,12 @@ def random_generator(
 
 
 def merge_lora(model: PreTrainedModel, lora: Lora) -> None:
-    """Adds a LoRA to the model's weights for good: W' = W + alpha/rank * B A (paper, section 3.3)."""
+    """Adds a LoRA to the model's weights for good: W' = W + B A, the scale being in B (paper, section 3.3)."""
     with torch.no_grad():
-        for key, linear in edge_projections(model).items():
-            a, b = (torch.tensor(factor).float() for factor in lora.factors[key])
-            linear.weight += lora.scale * (b @ a)
+        projections = edge_projections(model)
+        for key, pair in lora.factors.items():
+            a, b = (torch.tensor(factor).float() for factor in pair)
+            projections[key].weight += b @ a
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A delta is scale times B A, for any rows, rank and width."""
+"""A delta is B A, for any rows, rank and width."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def factors(rank: int, width_in: int, width_out: int) -> tuple[np.ndarray, np.nd
 @pytest.mark.parametrize(("rank", "width_in", "width_out"), [(1, 32, 7), (16, 5632, 20), (100, 1000, 33), (256, 96, 8)])
 def test_rows_equal_the_plain_product(rank, width_in, width_out):
     a, b = factors(rank, width_in, width_out)
-    delta = Delta.of(a, b, 0.5)
-    expected = 0.5 * (b.astype(np.float64) @ a.astype(np.float64))
+    delta = Delta.of(a, b)
+    expected = b.astype(np.float64) @ a.astype(np.float64)
     for index in (slice(0, width_out), slice(3, 6), np.array([0, 4, 5])):
         found = delta.rows(index)
         assert found.dtype == np.float32
@@ -26,4 +26,4 @@ def test_rows_equal_the_plain_product(rank, width_in, width_out):
 def test_delta_with_a_zero_factor_is_none(zero):
     pair = list(factors(4, 32, 8))
     pair[zero] = np.zeros_like(pair[zero])
-    assert Delta.of(*pair, 1.0) is None
+    assert Delta.of(*pair) is None

@@ -19,11 +19,12 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge, quantize_base
+from loragen.contract.answer import AnswerContract, parse_answer
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.errors import NonFiniteError
 from loragen.contract.gguf_header import lay_out, read_header
-from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.lora import EdgeShape
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name
 from loragen.packages import find_packaged_model
 from tests.edge_runtime.tiny_models import TEXT, hf_logits, tiny_bundle
@@ -69,7 +70,7 @@ def test_merge_to_f16_equals_numpy(base_gguf, bundle, tmp_path):
             assert np.array_equal(found, before[name])
             continue
         a, b = (factor.astype(np.float32) for factor in bundle.lora.factors[touched[name]])
-        expected = (before[name] + bundle.lora.scale * (b @ a)).astype(np.float16)
+        expected = (before[name] + b @ a).astype(np.float16)
         # The order of summation may move the last bit.
         ulps = np.abs(found.astype(np.float16).view(np.int16).astype(int) - expected.view(np.int16))
         assert ulps.max() <= 1
@@ -103,7 +104,7 @@ def test_merged_file_gives_the_logits_of_the_merged_model(
     parameters = model.state_dict()
     for (layer, projection), factors in strong.lora.factors.items():
         a, b = (factor.astype(np.float32) for factor in factors)
-        parameters[f"model.layers.{layer}.mlp.{projection}_proj.weight"].numpy()[:] += strong.lora.scale * (b @ a)
+        parameters[f"model.layers.{layer}.mlp.{projection}_proj.weight"].numpy()[:] += b @ a
     expected = hf_logits(model, ids)
     assert np.abs(gguf.logits(ids) - expected).mean() < tolerance * np.abs(plain - expected).mean()
 
@@ -121,7 +122,8 @@ def test_merge_reports_what_it_wrote(base_gguf, bundle, tmp_path):
     before, after = read_header(base_gguf).metadata, read_header(tmp_path / "out.gguf")
     assert after.string("loragen.bundle.id") == report.bundle_id
     assert after.integer("general.file_type") == LlamaFileType.MOSTLY_Q4_K_S
-    changed = {"loragen.bundle.id", "general.file_type"}
+    assert parse_answer(after.string("loragen.answer")) == bundle.header.answer
+    changed = {"loragen.bundle.id", "loragen.answer", "general.file_type"}
     assert {k: v for k, v in after.metadata.items() if k not in changed} == {
         k: v for k, v in before.items() if k not in changed
     }
@@ -133,7 +135,7 @@ def test_reported_retained_delta_is_that_of_the_written_file(base_gguf, bundle, 
     merged, base = tensors(tmp_path / "out.gguf"), tensors(tmp_path / "base.gguf")
     for block, (a, b) in bundle.lora.factors.items():
         name = gguf_name(*block)
-        delta = bundle.lora.scale * (b.astype(np.float64) @ a.astype(np.float64))
+        delta = b.astype(np.float64) @ a.astype(np.float64)
         share = np.vdot(merged[name] - base[name], delta) / np.vdot(delta, delta)
         assert report.retained_delta[name] == pytest.approx(min(share, 2 - share), abs=1e-4)
 
@@ -290,14 +292,25 @@ def test_flush_that_fails_leaves_the_old_file_alone(base_gguf, bundle, tmp_path,
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("out.gguf", b"old")]
 
 
-def test_rank_and_scale_enter_the_merge(base_gguf, bundle, tmp_path):
-    """Twice alpha is twice the delta."""
-    lora = bundle.lora
-    double = Bundle(
-        replace(bundle.header, alpha=2 * lora.alpha), Lora(lora.shape, lora.rank, 2 * lora.alpha, lora.factors)
+def test_factors_of_some_projections_touch_only_these(base_gguf, bundle, tmp_path):
+    """Each with a rank of its own; every other tensor is that of the quantized base, byte for byte."""
+    (a, b), (c, d) = bundle.lora.factors[0, "up"], bundle.lora.factors[1, "down"]
+    some = Bundle(
+        replace(bundle.header, answer=AnswerContract("choice", ("yes", "no"), (7, 9))),
+        replace(bundle.lora, factors={(1, "down"): (c[:3], d[:, :3]), (0, "up"): (a, b)}),
     )
+    report = merge(base_gguf, some, tmp_path / "out.gguf", Quantization.Q8_0)
+    quantize_base(base_gguf, tmp_path / "base.gguf", Quantization.Q8_0)
+    out, base = tensors(tmp_path / "out.gguf"), tensors(tmp_path / "base.gguf")
+    assert set(report.retained_delta) == {"blk.0.ffn_up.weight", "blk.1.ffn_down.weight"}
+    assert {name for name in base if not np.array_equal(out[name], base[name])} == set(report.retained_delta)
+    assert parse_answer(read_header(tmp_path / "out.gguf").string("loragen.answer")) == some.header.answer
+
+
+def test_factors_enter_the_merge_as_their_product(base_gguf, bundle, tmp_path):
+    """Twice B is twice the delta."""
     merge(base_gguf, bundle, tmp_path / "one.gguf", Quantization.F16)
-    merge(base_gguf, double, tmp_path / "two.gguf", Quantization.F16)
+    merge(base_gguf, scaled(bundle, 2.0), tmp_path / "two.gguf", Quantization.F16)
     base, one, two = tensors(base_gguf), tensors(tmp_path / "one.gguf"), tensors(tmp_path / "two.gguf")
     name = "blk.1.ffn_down.weight"
     assert np.allclose(two[name] - base[name], 2 * (one[name] - base[name]), atol=2e-4)

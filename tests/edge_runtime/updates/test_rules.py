@@ -25,7 +25,7 @@ from edge_runtime.updates.rules import (
     verify_wanted,
 )
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, MergeSummary
-from loragen.contract.bundle import TARGETS, BundleHeader
+from loragen.contract.bundle import BundleHeader
 from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import FormatError, MismatchError
 
@@ -146,7 +146,7 @@ def test_other_edge_model_is_refused_with_both_digests() -> None:
 
 @pytest.mark.parametrize("field", ["generator_id", "generator_digest", "edge_model_id", "edge_model_digest"])
 def test_header_must_say_what_the_channel_says(field: str) -> None:
-    header = BundleHeader("g", "d" * 64, "nano-edge", "e" * 64, 1, 1, 1.0, TARGETS, "0" * 64, 1)
+    header = BundleHeader("g", "d" * 64, "nano-edge", "e" * 64, 1, 1, 1, "0" * 64, 1)
     verify_announced(header, specialization("router", "1"))
     other = replace(header, **{field: "0" * 64})
     with pytest.raises(MismatchError, match=field):

@@ -1,16 +1,17 @@
 """What the tests of the contract share: the golden files, the plain reference, and makers of small values."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
-from loragen.contract.bundle import TARGETS, Bundle, BundleHeader, parse_bundle
-from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.bundle import Bundle, BundleHeader, parse_bundle
+from loragen.contract.lora import Block, EdgeShape, Lora
 from loragen.contract.mixes import Mix
 from loragen.contract.recipe import parse_recipe
 
@@ -69,31 +70,39 @@ def make_bank(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bank]:
 
 @pytest.fixture(scope="session")
 def make_bundle() -> Callable[..., Bundle]:
-    """Makes a bundle of random factors."""
+    """Makes a bundle of random factors; `ranks` says which projections have some, instead of `rank` for all."""
 
-    def make(shape: EdgeShape, *, rank: int = 2, alpha: float = 4.0, seed: int = 0, scale: float = 0.1) -> Bundle:
+    def make(
+        shape: EdgeShape,
+        *,
+        rank: int = 2,
+        ranks: Mapping[Block, int] | None = None,
+        answer: AnswerContract = TEXT_ANSWER,
+        seed: int = 0,
+        scale: float = 0.1,
+    ) -> Bundle:
         rng = np.random.default_rng(seed)
 
         def numbers(*size: int) -> np.ndarray:
             return (rng.standard_normal(size) * scale).astype(np.float16)
 
         factors = {}
-        for layer, projection in shape.blocks():
-            width_in, width_out = shape.in_out(projection)
-            factors[layer, projection] = (numbers(rank, width_in), numbers(width_out, rank))
+        for block, size in (ranks or dict.fromkeys(shape.blocks(), rank)).items():
+            width_in, width_out = shape.in_out(block[1])
+            factors[block] = (numbers(size, width_in), numbers(width_out, size))
         header = BundleHeader(
             generator_id="test",
             generator_digest=DIGEST,
             edge_model_id="test/edge",
             edge_model_digest=DIGEST,
             layers=shape.layers,
-            rank=rank,
-            alpha=alpha,
-            targets=TARGETS,
+            edge_model_hidden=shape.hidden,
+            edge_model_intermediate=shape.intermediate,
             gates_digest=DIGEST,
             prompt_tokens=100,
+            answer=answer,
         )
-        return Bundle(header, Lora(shape, rank, alpha, factors))
+        return Bundle(header, Lora(shape, factors))
 
     return make
 

@@ -15,7 +15,7 @@ from loragen.contract.assembly import assemble, build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
-from loragen.contract.lora import EdgeShape
+from loragen.contract.lora import Block, EdgeShape
 from loragen.contract.mixes import Mix
 from loragen.contract.names import PROJECTIONS
 from loragen.contract.recipe import Recipe, canonical_gates, gates_digest, parse_recipe
@@ -32,18 +32,23 @@ GATES = st.one_of(
 )
 
 
-def reference_factors(reference: ModuleType, bank: Bank, gates: np.ndarray) -> dict[tuple[int, str], list[list[float]]]:
-    """The factors of every projection as flat lists, by the loops of golden/reference.py."""
-    blocks = max(1, int((gates != 0).sum(axis=2).max()))
+def reference_factors(reference: ModuleType, bank: Bank, gates: np.ndarray) -> dict[Block, list[list[float]]]:
+    """The factors of each projection that has some, as flat lists, by the loops of golden/reference.py."""
+    scale = reference.scale(bank.header.alpha, RANK)
     result = {}
     for layer, projection in SHAPE.blocks():
         group = PROJECTIONS.index(projection) if gates.shape[1] == 3 else 0
         chosen = [float(gate) for gate in gates[layer, group]]
+        if not any(chosen):
+            continue
         a, b = (experts.astype(np.float64).tolist() for experts in bank.factors(layer, projection))
         if bank.header.mix == "parameters":
-            pair = [reference.mix_parameters(chosen, [reference.flat(expert) for expert in side]) for side in (a, b)]
+            pair = [
+                reference.mix_parameters(chosen, [reference.flat(expert) for expert in side], factor)
+                for side, factor in ((a, None), (b, scale))
+            ]
         else:
-            pair = [reference.flat(rows) for rows in reference.mix_deltas(chosen, a, b, blocks)]
+            pair = [reference.flat(rows) for rows in reference.mix_deltas(chosen, a, b, scale)]
         result[layer, projection] = pair
     return result
 
@@ -56,7 +61,7 @@ def test_assembly_has_the_bits_of_the_plain_loops(
     make_bank: Callable[..., Bank], reference: ModuleType, mix: Mix, groups: int, values: list[float]
 ) -> None:
     """numpy against scalar loops for any gates; where the loops overflow float16, assembly refuses."""
-    bank = make_bank(SHAPE, groups=groups, experts=EXPERTS, rank=RANK, mix=mix)
+    bank = make_bank(SHAPE, groups=groups, experts=EXPERTS, rank=RANK, alpha=0.7, mix=mix)
     raw = np.array(values[: 6 * groups], np.float32).reshape(2, groups, EXPERTS)
     if not np.isfinite(raw).all():
         with pytest.raises(NonFiniteError):
@@ -68,9 +73,14 @@ def test_assembly_has_the_bits_of_the_plain_loops(
         with pytest.raises(NonFiniteError):
             assemble(bank, raw)
         return
+    if not expected:
+        with pytest.raises(FormatError, match="not zero"):
+            assemble(bank, raw)
+        return
     lora = assemble(bank, raw)
-    for block, (a, b) in lora.factors.items():
-        for factor, numbers in zip((a, b), expected[block], strict=True):
+    assert lora.factors.keys() == expected.keys()
+    for block, pair in lora.factors.items():
+        for factor, numbers in zip(pair, expected[block], strict=True):
             assert factor.tobytes() == np.array(numbers, np.float16).tobytes()
 
 
@@ -118,39 +128,61 @@ def test_parameters_keep_the_rank_and_mix_both_factors(make_bank: Callable[..., 
     bank = make_bank(SHAPE, alpha=8.0)
     gates = np.array([[[0.5, 0, 0.25]], [[0, 1, 0]]], np.float32)
     lora = assemble(bank, gates)
-    assert (lora.rank, lora.alpha, lora.scale) == (RANK, 8.0, 4.0)
+    assert set(lora.ranks.values()) == {RANK}
     for (layer, projection), pair in lora.factors.items():
-        for factor, experts in zip(pair, bank.factors(layer, projection), strict=True):
-            expected = np.tensordot(gates[layer, 0].astype(np.float64), experts.astype(np.float64), axes=1)
-            np.testing.assert_allclose(factor, expected, rtol=1e-3, atol=1e-4)
+        for factor, experts, scale in zip(pair, bank.factors(layer, projection), (1, 4), strict=True):
+            expected = scale * np.tensordot(gates[layer, 0].astype(np.float64), experts.astype(np.float64), axes=1)
+            np.testing.assert_allclose(factor, expected, rtol=1e-3, atol=4e-4)
 
 
 def test_deltas_add_up_exactly_by_concatenation(make_bank: Callable[..., Bank]) -> None:
-    """scale * B @ A of the result is the gated sum of the experts' deltas, for every (layer, group)."""
+    """B @ A of the result is the gated sum of the experts' deltas, each with its scale of 4."""
     bank = make_bank(SHAPE, groups=3, mix="deltas", alpha=8.0)
     gates = np.array(
         [[[0.5, 0, 0.25], [0, 1, 0], [0, 0, 0]], [[0, -1, 0], [0.5, 0, 0.5], [0.25, 0.5, 0]]],
         np.float32,
     )
     lora = assemble(bank, gates)
-    assert (lora.rank, lora.alpha, lora.scale) == (2 * RANK, 16.0, 4.0)
+    chosen = {(0, "gate"): 2, (0, "up"): 1, (1, "gate"): 1, (1, "up"): 2, (1, "down"): 2}
+    assert lora.ranks == {block: count * RANK for block, count in chosen.items()}
     for (layer, projection), (a, b) in lora.factors.items():
         experts_a, experts_b = (experts.astype(np.float64) for experts in bank.factors(layer, projection))
         weights = gates[layer, PROJECTIONS.index(projection)].astype(np.float64)
         expected = 4.0 * np.einsum("n,nor,nri->oi", weights, experts_b, experts_a)
-        np.testing.assert_allclose(4.0 * b.astype(np.float64) @ a.astype(np.float64), expected, atol=1e-2)
+        np.testing.assert_allclose(b.astype(np.float64) @ a.astype(np.float64), expected, atol=1e-2)
 
 
-def test_deltas_of_no_gates_are_a_lora_of_zeros(make_bank: Callable[..., Bank]) -> None:
-    lora = assemble(make_bank(SHAPE, mix="deltas"), np.zeros((2, 1, 3), np.float32))
-    assert lora.rank == RANK
-    assert not any(factor.any() for pair in lora.factors.values() for factor in pair)
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+def test_projection_without_gates_is_left_out(make_bank: Callable[..., Bank], mix: Mix) -> None:
+    """Its weights then stay what they are; gates that vanish on some machines count as none."""
+    gates = np.zeros((2, 3, EXPERTS), np.float32)
+    gates[1, 2, 0], gates[0, 0, 1] = 0.5, 1e-40
+    bank = make_bank(SHAPE, groups=3, mix=mix)
+    assert assemble(bank, gates).ranks == {(1, "down"): RANK}
 
 
-def test_decimal_alpha_keeps_its_scale(make_bank: Callable[..., Bank]) -> None:
-    """3 * 0.1 is not 0.3 in binary; the header still says 0.3."""
-    lora = assemble(make_bank(SHAPE, mix="deltas", alpha=0.1), np.ones((2, 1, 3), np.float32))
-    assert (lora.rank, lora.alpha) == (3 * RANK, 0.3)
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+def test_gates_that_are_all_zero_are_refused(make_bank: Callable[..., Bank], mix: Mix) -> None:
+    with pytest.raises(FormatError, match="expected one that is not zero") as caught:
+        assemble(make_bank(SHAPE, mix=mix), np.zeros((2, 1, 3), np.float32))
+    assert "change nothing" in caught.value.hint
+
+
+def test_scale_is_multiplied_after_the_sum_and_before_the_one_rounding(make_bank: Callable[..., Bank]) -> None:
+    """B holds 2**-24, the least number of float16: a sum rounded to float16 before the scale would be zero."""
+    least = np.float16(2.0**-24)
+    bank = make_bank(
+        EdgeShape(layers=1, hidden=1, intermediate=1),
+        experts=1,
+        rank=1,
+        alpha=0.5,
+        tensors={"layers.0.up.B": np.array([[[least]]]), "layers.0.gate.B": np.array([[[1.0]]], np.float16)},
+    )
+    lora = assemble(bank, np.array([[[0.3]]], np.float32))
+    assert lora.factors[0, "up"][1][0, 0] == 0
+    assert lora.factors[0, "gate"][1][0, 0] == np.float16(np.float32(0.3) * np.float32(0.5))
+    lora = assemble(bank, np.array([[[1.2]]], np.float32))
+    assert lora.factors[0, "up"][1][0, 0] == least
 
 
 def test_expert_with_gate_zero_is_not_read(golden: Path, tmp_path: Path) -> None:

@@ -7,22 +7,57 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loragen.contract.answer import AnswerContract
 from loragen.contract.bank import Bank, write_bank
 from loragen.contract.bundle import Bundle, content_id, encode_bundle, parse_bundle
-from loragen.contract.errors import MismatchError, NonFiniteError
+from loragen.contract.container import TensorSpec, encode_header
+from loragen.contract.errors import FormatError, LimitError, MismatchError, NonFiniteError
+from loragen.contract.limits import MAX_LAYERS
 from loragen.contract.lora import EdgeShape
-from tests.loragen.contract.files import canonical, split
+from tests.loragen.contract.files import GATE_A, GATE_B, canonical, split
 
 SHAPE = EdgeShape(layers=1, hidden=4, intermediate=6)
 
 
-@pytest.mark.parametrize("change", [{"layers": 2}, {"rank": 3}, {"alpha": 5.0}])
+@pytest.mark.parametrize("change", [{"layers": 2}, {"edge_model_hidden": 6}, {"edge_model_intermediate": 4}])
 def test_bundle_whose_header_contradicts_the_lora_cannot_be_made(
     make_bundle: Callable[..., Bundle], change: dict[str, int]
 ) -> None:
     bundle = make_bundle(SHAPE)
     with pytest.raises(MismatchError):
         Bundle(replace(bundle.header, **change), bundle.lora)
+
+
+def test_bundle_of_some_projections_is_read_back(make_bundle: Callable[..., Bundle]) -> None:
+    shape = EdgeShape(layers=3, hidden=4, intermediate=6)
+    answer = AnswerContract("choice", ("yes", "no"), (7, 3))
+    bundle = make_bundle(shape, ranks={(2, "down"): 5, (1, "up"): 1}, answer=answer)
+    parsed = parse_bundle(encode_bundle(bundle))
+    assert parsed.header == bundle.header
+    assert parsed.header.answer == answer
+    assert parsed.lora.ranks == {(1, "up"): 1, (2, "down"): 5}
+    for block, pair in parsed.lora.factors.items():
+        for found, expected in zip(pair, bundle.lora.factors[block], strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("names", [(), (GATE_A,), (GATE_B,)], ids=["no factors", "A alone", "B alone"])
+def test_bundle_without_a_pair_of_factors_is_refused(golden_bytes: Callable[[str], bytes], names: tuple[str]) -> None:
+    header, _ = split(golden_bytes("bundle"))
+    specs = {name: TensorSpec("F16", tuple(header[name]["shape"])) for name in names}
+    frame = encode_header("bundle", 1, header["__metadata__"], specs)
+    with pytest.raises(FormatError):
+        parse_bundle(frame + bytes(sum(spec.nbytes for spec in specs.values())))
+
+
+def test_longest_answer_contract_fits_into_a_header(make_bundle: Callable[..., Bundle]) -> None:
+    """Its text is JSON inside JSON, which doubles a quotation mark twice, beside the tensors of the deepest model."""
+    shape = EdgeShape(MAX_LAYERS, hidden=1, intermediate=1)
+    answer = AnswerContract("choice", tuple(f"{number:03}" + 397 * '"' for number in range(256)))
+    assert parse_bundle(encode_bundle(make_bundle(shape, answer=answer))).header.answer == answer
+    longer = AnswerContract("choice", tuple(199 * "é" + chr(number) for number in range(256)))
+    with pytest.raises(LimitError, match="answer"):
+        encode_bundle(make_bundle(shape, answer=longer))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

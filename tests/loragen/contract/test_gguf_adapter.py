@@ -10,10 +10,11 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from loragen.contract.answer import AnswerContract, parse_answer
 from loragen.contract.bundle import Bundle
 from loragen.contract.errors import NonFiniteError
 from loragen.contract.gguf_adapter import write_gguf_adapter
-from loragen.contract.lora import EdgeShape
+from loragen.contract.lora import Block, EdgeShape
 from loragen.contract.names import gguf_name
 
 SHAPE = EdgeShape(layers=2, hidden=64, intermediate=96)
@@ -48,9 +49,9 @@ def write_model(path: Path, architecture: str = "llama", delta: Bundle | None = 
         for projection in ("gate", "up", "down"):
             width_in, width_out = SHAPE.in_out(projection)
             values = weight(width_out, width_in)
-            if delta is not None:
+            if delta is not None and (layer, projection) in delta.lora.factors:
                 a, b = delta.lora.factors[layer, projection]
-                values += np.float32(delta.lora.scale) * (b.astype(np.float32) @ a.astype(np.float32))
+                values += b.astype(np.float32) @ a.astype(np.float32)
             writer.add_tensor(gguf_name(layer, projection), values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -92,12 +93,16 @@ def logits(model_path: Path, adapter_path: Path | None = None) -> np.ndarray:
             llama_cpp.llama_free(context)
 
 
-@pytest.mark.parametrize(("rank", "alpha"), [(4, 8.0), (2, 0.5)])
+@pytest.mark.parametrize(
+    "ranks",
+    [dict.fromkeys(SHAPE.blocks(), 4), {(0, "up"): 3, (1, "gate"): 2, (1, "down"): 7}, {(1, "down"): 5}],
+    ids=["all alike", "some", "one"],
+)
 def test_llama_cpp_gives_the_logits_of_the_patched_model(
-    make_bundle: Callable[..., Bundle], tmp_path: Path, rank: int, alpha: float
+    make_bundle: Callable[..., Bundle], tmp_path: Path, ranks: dict[Block, int]
 ) -> None:
     """The adapter on the base against the same delta written into the weights."""
-    bundle = make_bundle(SHAPE, rank=rank, alpha=alpha, scale=0.3)
+    bundle = make_bundle(SHAPE, ranks=ranks, scale=0.4)
     write_model(tmp_path / "base.gguf")
     write_model(tmp_path / "patched.gguf", delta=bundle)
     write_gguf_adapter(bundle, tmp_path / "adapter.gguf")
@@ -119,15 +124,17 @@ def test_adapter_for_another_architecture_is_refused_by_llama_cpp(
         assert not llama_cpp.llama_adapter_lora_init(model, bytes(tmp_path / "adapter.gguf"))
 
 
-def test_adapter_says_which_base_it_is_for(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    bundle = make_bundle(SHAPE)
+def test_adapter_says_which_base_and_answers_it_is_for(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    answer = AnswerContract("choice", ("ja", "nö"))
+    bundle = make_bundle(SHAPE, answer=answer)
     write_gguf_adapter(bundle, tmp_path / "one.gguf")
     write_gguf_adapter(bundle, tmp_path / "two.gguf")
     reader = gguf.GGUFReader(tmp_path / "one.gguf")
     fields = {name: field.contents() for name, field in reader.fields.items()}
     assert fields["general.type"] == "adapter"
     assert fields["adapter.type"] == "lora"
-    assert fields["adapter.lora.alpha"] == 4.0
+    assert fields["adapter.lora.alpha"] == 0.0
+    assert parse_answer(fields["loragen.answer"]) == answer
     assert fields["loragen.edge_model.id"] == "test/edge"
     assert fields["loragen.edge_model.digest"] == bundle.header.edge_model_digest
     assert (tmp_path / "one.gguf").read_bytes() == (tmp_path / "two.gguf").read_bytes()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank, write_bank
-from loragen.contract.bundle import TARGETS, content_id, encode_bundle, parse_bundle
+from loragen.contract.bundle import content_id, encode_bundle, parse_bundle
 from loragen.contract.channel import encode_channel, parse_channel
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
@@ -42,8 +43,8 @@ def test_golden_ids_never_change(golden: Path) -> None:
     """The digests stand here too, so that the reference and the files cannot drift together."""
     ids = {path.name: content_id(path.read_bytes()) for path in golden.glob("bundle-1-*")}
     assert ids == {
-        "bundle-1-parameters.safetensors": "cda7e7e1ac61de418074e7dc46052c7449885dacf255c53a705bf2c3455721e6",
-        "bundle-1-deltas.safetensors": "e82630df4f24fee03c8cb5eb267f2b9e8e469099c384ec4a84b98b2766c8a083",
+        "bundle-1-parameters.safetensors": "15c84aab16b4a5fb4e870f6857c120c09d90adbb69348e9e54abcdc55a074209",
+        "bundle-1-deltas.safetensors": "b4b4b2fd7581b1bbd50dc446a6764c3e443fd7b21781949d61994c4489daa0b8",
     }
 
 
@@ -59,11 +60,24 @@ def test_golden_bundle_says_where_it_comes_from(golden: Path) -> None:
     header = bundle.header
     assert (header.generator_id, header.generator_digest) == ("golden", "a" * 64)
     assert (header.edge_model_id, header.edge_model_digest) == ("golden/edge", "b" * 64)
-    assert (header.layers, header.rank, header.alpha, header.targets) == (2, 2, 4.0, TARGETS)
+    assert header.shape == EdgeShape(layers=2, hidden=4, intermediate=6)
     assert header.gates_digest == gates_digest(recipe.gates)
     assert header.prompt_tokens == 257
-    assert bundle.lora.shape == EdgeShape(layers=2, hidden=4, intermediate=6)
-    assert bundle.lora.scale == 2.0
+    assert header.answer == TEXT_ANSWER
+    assert set(bundle.lora.ranks.values()) == {2}
+
+
+def test_golden_bundle_of_deltas_has_only_what_was_chosen(golden: Path) -> None:
+    """Each projection has the rank of its own choice; the one that chose nothing is not there."""
+    bundle = parse_bundle((golden / "bundle-1-deltas.safetensors").read_bytes())
+    assert bundle.header.answer == AnswerContract("choice", ("yes", "nö"))
+    assert list(bundle.lora.ranks.items()) == [
+        ((0, "gate"), 4),
+        ((0, "up"), 2),
+        ((1, "gate"), 2),
+        ((1, "up"), 4),
+        ((1, "down"), 6),
+    ]
 
 
 def test_golden_recipe_is_encoded_from_its_values(golden: Path) -> None:

@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from loragen.contract.bundle import Bundle, encode_bundle
-from loragen.contract.lora import EdgeShape
+from loragen.contract.lora import Block, EdgeShape
 from loragen.contract.peft import export_peft
 
-SHAPE = EdgeShape(layers=3, hidden=32, intermediate=48)
+SHAPE = EdgeShape(layers=12, hidden=32, intermediate=48)
+RANKS: dict[str, dict[Block, int]] = {
+    "all alike": dict.fromkeys(SHAPE.blocks(), 4),
+    "all different": {block: number + 1 for number, block in enumerate(SHAPE.blocks())},
+    "some": {(1, "up"): 3, (2, "gate"): 2, (2, "down"): 3},
+    "one": {(10, "down"): 5},
+}
 TOKENS = torch.arange(24).reshape(2, 12) % 61
 
 
@@ -34,26 +41,35 @@ def tiny_llama() -> LlamaForCausalLM:
 
 @torch.no_grad()
 def patched_logits(bundle: Bundle) -> torch.Tensor:
-    """W + alpha / rank * B @ A, written into the weights by hand."""
+    """W + B @ A, written into the weights by hand."""
     model = tiny_llama()
     for (layer, projection), (a, b) in bundle.lora.factors.items():
         linear = getattr(model.model.layers[layer].mlp, f"{projection}_proj")
         delta = torch.from_numpy(b.astype("float32")) @ torch.from_numpy(a.astype("float32"))
-        linear.weight += bundle.header.alpha / bundle.header.rank * delta
+        linear.weight += delta
     return model(TOKENS).logits
 
 
 # PEFT asks transformers for an attribute by its old name.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-@pytest.mark.parametrize(("rank", "alpha"), [(4, 8.0), (2, 0.5)])
+@pytest.mark.parametrize("ranks", RANKS.values(), ids=RANKS)
 @torch.no_grad()
 def test_peft_gives_the_logits_of_the_patched_model(
-    make_bundle: Callable[..., Bundle], tmp_path: Path, rank: int, alpha: float
+    make_bundle: Callable[..., Bundle], tmp_path: Path, ranks: dict[Block, int]
 ) -> None:
-    bundle = make_bundle(SHAPE, rank=rank, alpha=alpha, scale=0.3)
+    """And PEFT adapts the modules that have factors, no others."""
+    bundle = make_bundle(SHAPE, ranks=ranks, scale=0.4)
     export_peft(bundle, tmp_path / "adapter", "test/edge")
 
     model = PeftModel.from_pretrained(tiny_llama(), tmp_path / "adapter")
+
+    adapted = {
+        tuple(name.removeprefix("base_model.model.model.layers.").removesuffix("_proj").split(".mlp.")): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+    assert {(int(layer), name): module.r["default"] for (layer, name), module in adapted.items()} == ranks
+    assert {module.scaling["default"] for module in adapted.values()} == {1.0}
 
     logits, base = model(TOKENS).logits, tiny_llama()(TOKENS).logits
     torch.testing.assert_close(logits, patched_logits(bundle), rtol=1e-4, atol=1e-4)
@@ -66,4 +82,5 @@ def test_exported_weights_are_the_bundle_itself(make_bundle: Callable[..., Bundl
     export_peft(bundle, tmp_path, "test/edge")
     assert (tmp_path / "adapter_model.safetensors").read_bytes() == encode_bundle(bundle)
     config = json.loads((tmp_path / "adapter_config.json").read_bytes())
-    assert (config["base_model_name_or_path"], config["r"], config["lora_alpha"]) == ("test/edge", 2, 4)
+    assert (config["base_model_name_or_path"], config["r"], config["lora_alpha"]) == ("test/edge", 2, 2)
+    assert (config["rank_pattern"], config["alpha_pattern"]) == ({}, {})

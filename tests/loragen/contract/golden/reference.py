@@ -17,6 +17,7 @@ PROJECTIONS = ("gate", "up", "down")
 LAYERS, HIDDEN, INTERMEDIATE, EXPERTS, RANK = 2, 4, 6, 3, 2
 GENERATOR_DIGEST, EDGE_DIGEST = "a" * 64, "b" * 64
 PROMPT_TOKENS = 257
+ALPHA = 0.7
 # One gate of each kind: zero, positive, negative, one that float16 does not hold, one that vanishes in float16.
 GATES = {
     "parameters": [[[0.75, 0.0, 0.25]], [[0.1, -1.5, 1e-12]]],
@@ -26,6 +27,7 @@ GATES = {
     ],
 }
 GROUPS = {"parameters": 1, "deltas": 3}
+ANSWERS = {"parameters": '{"type":"text"}', "deltas": '{"choices":["yes","n\\u00f6"],"type":"choice"}'}
 
 Tensor = tuple[str, tuple[int, ...], list[float]]
 """dtype, shape, values row by row."""
@@ -80,7 +82,7 @@ def bank_tensors() -> dict[str, Tensor]:
 def bank_bytes(mix: str) -> bytes:
     """A golden bank."""
     metadata = {
-        "loragen.alpha": "4",
+        "loragen.alpha": str(ALPHA),
         "loragen.edge_model.digest": EDGE_DIGEST,
         "loragen.edge_model.hidden": str(HIDDEN),
         "loragen.edge_model.id": "golden/edge",
@@ -98,6 +100,7 @@ def bank_bytes(mix: str) -> bytes:
 def recipe_bytes(mix: str) -> bytes:
     """A golden recipe."""
     metadata = {
+        "loragen.answer": ANSWERS[mix],
         "loragen.bank.digest": hashlib.sha256(bank_bytes(mix)).hexdigest(),
         "loragen.edge_model.digest": EDGE_DIGEST,
         "loragen.edge_model.id": "golden/edge",
@@ -109,15 +112,22 @@ def recipe_bytes(mix: str) -> bytes:
     return file_bytes("recipe", metadata, {"gates": ("F32", (LAYERS, GROUPS[mix], EXPERTS), values)})
 
 
-def mix_parameters(gates: Sequence[float], experts: Sequence[Sequence[float]]) -> list[float]:
-    """sum_j g_j E_j over equally long rows of numbers, rounded as the specification says."""
+def scale(alpha: float, rank: int) -> float:
+    """Scale of one expert."""
+    return single(alpha / rank)
+
+
+def mix_parameters(
+    gates: Sequence[float], experts: Sequence[Sequence[float]], factor: float | None = None
+) -> list[float]:
+    """sum_j g_j E_j over equally long rows of numbers, times `factor` for B, rounded as the specification says."""
     mixed = []
     for numbers in zip(*experts, strict=True):
         total = 0.0
         for gate, number in zip(gates, numbers, strict=True):
             if gate != 0:
                 total = single(total + single(gate * number))
-        mixed.append(stored(total))
+        mixed.append(stored(total if factor is None else single(total * factor)))
     return mixed
 
 
@@ -125,10 +135,9 @@ def mix_deltas(
     gates: Sequence[float],
     experts_a: Sequence[Sequence[Sequence[float]]],
     experts_b: Sequence[Sequence[Sequence[float]]],
-    blocks: int,
+    factor: float,
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Concatenated factors of the chosen experts, A of (blocks * r, in) and B of (out, blocks * r)."""
-    rank, width_in = len(experts_a[0]), len(experts_a[0][0])
+    """Concatenated factors of the m chosen experts, A of (m * r, in) and B of (out, m * r)."""
     rows_a: list[list[float]] = []
     rows_b: list[list[float]] = [[] for _ in experts_b[0]]
     for gate, expert_a, expert_b in zip(gates, experts_a, experts_b, strict=True):
@@ -136,11 +145,7 @@ def mix_deltas(
             continue
         rows_a += [[stored(number) for number in row] for row in expert_a]
         for row, expert_row in zip(rows_b, expert_b, strict=True):
-            row += [stored(single(gate * number)) for number in expert_row]
-    while len(rows_a) < blocks * rank:
-        rows_a.append([0.0] * width_in)
-    for row in rows_b:
-        row += [0.0] * (blocks * rank - len(row))
+            row += [stored(single(single(gate * number) * factor)) for number in expert_row]
     return rows_a, rows_b
 
 
@@ -165,20 +170,20 @@ def flat(rows: Iterable[Sequence[float]]) -> list[float]:
 def bundle_bytes(mix: str) -> bytes:
     """The bundle that the golden bank and recipe stand for."""
     gates = [[[single(gate) for gate in group] for group in layer] for layer in GATES[mix]]
-    most_chosen = max(sum(gate != 0 for gate in group) for layer in gates for group in layer)
-    blocks = most_chosen if mix == "deltas" else 1
-    rank = blocks * RANK
     tensors: dict[str, Tensor] = {}
     for layer, projection in product(range(LAYERS), PROJECTIONS):
         width_in, width_out = widths(projection)
         chosen = gates[layer][PROJECTIONS.index(projection) if GROUPS[mix] == 3 else 0]
+        if not any(chosen):
+            continue
+        rank = RANK * sum(gate != 0 for gate in chosen) if mix == "deltas" else RANK
         a = nested(expert_values(layer, projection, "A"), (EXPERTS, RANK, width_in))
         b = nested(expert_values(layer, projection, "B"), (EXPERTS, width_out, RANK))
         if mix == "parameters":
             values_a = mix_parameters(chosen, [flat(expert) for expert in a])
-            values_b = mix_parameters(chosen, [flat(expert) for expert in b])
+            values_b = mix_parameters(chosen, [flat(expert) for expert in b], scale(ALPHA, RANK))
         else:
-            rows_a, rows_b = mix_deltas(chosen, a, b, blocks)
+            rows_a, rows_b = mix_deltas(chosen, a, b, scale(ALPHA, RANK))
             values_a, values_b = flat(rows_a), flat(rows_b)
         prefix = f"base_model.model.model.layers.{layer}.mlp.{projection}_proj"
         tensors[f"{prefix}.lora_A.weight"] = ("F16", (rank, width_in), values_a)
@@ -187,16 +192,16 @@ def bundle_bytes(mix: str) -> bytes:
     gate_bytes = f"{LAYERS},{GROUPS[mix]},{EXPERTS}\n".encode() + struct.pack(f"<{len(gate_values)}f", *gate_values)
     metadata = {
         "format": "pt",
-        "loragen.alpha": str(4 * blocks),
+        "loragen.answer": ANSWERS[mix],
         "loragen.edge_model.digest": EDGE_DIGEST,
+        "loragen.edge_model.hidden": str(HIDDEN),
         "loragen.edge_model.id": "golden/edge",
+        "loragen.edge_model.intermediate": str(INTERMEDIATE),
         "loragen.gates.digest": hashlib.sha256(gate_bytes).hexdigest(),
         "loragen.generator.digest": GENERATOR_DIGEST,
         "loragen.generator.id": "golden",
         "loragen.layers": str(LAYERS),
         "loragen.prompt_tokens": str(PROMPT_TOKENS),
-        "loragen.rank": str(rank),
-        "loragen.targets": "gate_proj,up_proj,down_proj",
     }
     return file_bytes("bundle", metadata, tensors)
 
