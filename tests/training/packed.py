@@ -30,7 +30,7 @@ def write_packed_data(directory: Path) -> Path:
     held_out = list(itertools.islice(_names("tool", seen=False, held_out=1 / 12), HELD_OUT_TOOLS))
     slots: dict[str, Any] = {"city": {}, "time": {}}
     definitions = [{"source": "sgd", "tool": name, "parameters": slots} for name in seen[::2]]
-    write_records(directory / "tools/definitions.jsonl.zst", [*definitions, *_described()])
+    write_records(directory / "tools/definitions.jsonl.zst", [*definitions, *_described(), *_services()])
     write_records(directory / "tools/utterances.jsonl.zst", [*_clinc(seen, held_out), *_messages()])
     write_records(directory / "tasks/described_tasks.jsonl.zst", [*_labelled(), *_published()])
     for name in ("gutenberg", "openstax_ccby"):
@@ -65,6 +65,13 @@ def _described() -> Iterator[dict[str, Any]]:
             "description": description,
             "parameters": {},
         }
+
+
+def _services() -> Iterator[dict[str, Any]]:
+    values: dict[str, list[str]] = {"city": [], "time": [], "class": ["economy", "business"]}
+    for tool in ("Trips_1.FindTrip", "Trips_2.BookTrip"):
+        parameters = {name: {"description": f"The {name}", "values": possible} for name, possible in values.items()}
+        yield {"source": "sgd", "domain": "Trips", "tool": tool, "description": "A trip", "parameters": parameters}
 
 
 def _clinc(seen: list[str], held_out: list[str]) -> Iterator[dict[str, Any]]:

@@ -114,7 +114,7 @@ class Ablation:
             model_digest(Path(pair.edge_model)),
             read_manifest(pair.generator).files[ROUTER_FILE],
         ]
-        self._mixture = _without_instructions(load_mixture(Sources(data), settings.tools))
+        self._mixture = _without_instructions(load_mixture(Sources(data), settings.tools, settings.families))
         self._dtype = settings.dtype_on(torch.device("cpu"))
         self._prompt_encoder: Any = RememberingPromptEncoder(load_trained_prompt_encoder(pair, self._dtype))
         self._tokenizer: PreTrainedTokenizerBase = load_tokenizer(Path(pair.cloud_model))

@@ -21,7 +21,7 @@ from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import render_prompt
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
-from training.data.families import ToolShares
+from training.data.families import ToolShares, verify_weights
 from training.fit.answer_loss import EdgeAnswers, answer_losses
 from training.fit.loop import Run, Schedule, run_training
 from training.fit.precision import product_dtype
@@ -51,6 +51,10 @@ class GeneratorSettings:
         recompute: Compute the cloud model's activations twice rather than keep them: less memory, more time.
         precision: Of both models while training, where the device has it; trained tensors are float32 always.
         tools: How often which kind of tool set is drawn.
+        families: How often each task family is drawn, by its name, tools among them; empty for the usual mixture.
+
+    Raises:
+        FamilyWeightError: A family is unknown, or its weight is not one.
     """
 
     steps: int
@@ -71,6 +75,10 @@ class GeneratorSettings:
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     seed: int = 0
     tools: ToolShares = field(default_factory=ToolShares)
+    families: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        verify_weights(self.families)
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
         """`precision`, for torch; float32 where the device has no instructions for bfloat16."""

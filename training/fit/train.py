@@ -47,7 +47,9 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     origin = f"{pair.edge_reference.digest} {pair.cloud_reference.digest if pair.cloud_reference else 'trained'}"
     stages = {"generator": config.fit} | {f"refined-{n}": stage for n, stage in enumerate(config.refine, 1)}
     for folder, settings in stages.items():
-        batches = EpisodeBatches(load_mixture(sources, settings.tools), pair.cloud_tokenizer, settings)
+        batches = EpisodeBatches(
+            load_mixture(sources, settings.tools, settings.families), pair.cloud_tokenizer, settings
+        )
         train_generator(
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
         )

@@ -73,6 +73,12 @@ def test_stage_says_only_what_differs_from_the_one_before(tmp_path: Path) -> Non
         load_config(written(tmp_path, "refine = 3\n" + LOADED))
 
 
+def test_families_are_weighted_by_name(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, LOADED + "families = { extract = 0.2, tools = 1 }"))
+    assert config.fit.families == {"extract": 0.2, "tools": 1.0}
+    assert load_config("nano").fit.families == {}
+
+
 def test_prompt_encoder_is_an_encoder_or_a_grown_model_as_in_the_paper() -> None:
     """The configs differ in the prompt encoder alone."""
     encoder, grown = load_config("nano"), load_config("nano-causal")
@@ -116,6 +122,9 @@ LOADED = '[load]\ncloud = "c"\nedge = "e"\n[generator]\nid = "g"\n[fit]\nsteps =
         (LOADED + "stepz = 2", r"fit\.stepz is not known"),
         (LOADED + 'tasks = "many"', r"fit\.tasks is 'many': Input should be a valid integer"),
         (LOADED + "tasks = true", r"fit\.tasks is True: Input should be a valid integer"),
+        (LOADED + "families = { extrct = 0.2 }", "fit: .* no family extrct, the nearest name is extract"),
+        (LOADED + "families = { extract = -1 }", "fit: .* family extract is -1.0, expected a number of at least 0"),
+        (LOADED + 'families = { extract = "x" }', r"fit\.families\.extract is 'x': Input should be a valid number"),
         (LOADED + 'precision = "int8"', r"fit\.precision is 'int8': Input should be 'bfloat16' or 'float32'"),
         (LOADED.replace("steps = 1", ""), r"fit\.steps: Field required"),
         (LOADED.replace('id = "g"', 'id = "g"\nexperts = 1'), "top_k is 2, expected 1 to 1"),

@@ -12,12 +12,17 @@ from pathlib import Path
 
 from training.data.templates import Templates, checked, load_templates
 
-_SPELLINGS: tuple[Callable[[Sequence[str]], str], ...] = (
+IDENTIFIER_SPELLINGS: tuple[Callable[[Sequence[str]], str], ...] = (
     "_".join,
     lambda words: words[0] + "".join(word.capitalize() for word in words[1:]),
     lambda words: "".join(word.capitalize() for word in words),
     lambda words: "_".join(word.capitalize() for word in words),
     "-".join,
+)
+"""How functions and keys of JSON are spelled."""
+
+_SPELLINGS: tuple[Callable[[Sequence[str]], str], ...] = (
+    *IDENTIFIER_SPELLINGS,
     ".".join,
     "".join,
     lambda words: "_".join(words).upper(),

@@ -8,6 +8,7 @@ from training.data.episodes import Instance
 from training.data.families.classify import LabelledTexts, load_data_sets
 from training.data.families.described import load_described_tools
 from training.data.families.extract import load_messages
+from training.data.families.function_calls import CalledFunction, load_functions
 from training.data.families.instructions import DescribedTask, is_seen, load_described_tasks
 from training.data.families.tools import KnownTool, is_held_out, load_test_services, load_tools
 
@@ -72,3 +73,13 @@ class Sources:
     def seen_tasks(self) -> list[DescribedTask]:
         """Published tasks that training may draw."""
         return [task for task in self.tasks if is_seen(task)]
+
+    @cached_property
+    def functions(self) -> list[CalledFunction]:
+        """Functions that messages call with arguments, seen and held out."""
+        return load_functions(self.folder)
+
+    @cached_property
+    def seen_functions(self) -> list[CalledFunction]:
+        """Functions that training may draw."""
+        return [f for f in self.functions if not is_held_out(KnownTool(f.tool, ""), self.test_services)]

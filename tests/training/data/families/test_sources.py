@@ -14,3 +14,9 @@ def test_described_tools_have_no_namesake_among_the_held_out(data: Path) -> None
     namesakes = held_out & {known.tool.name.lower() for known in load_described_tools(data)}
     assert namesakes == {"booktrip"}
     assert not held_out & {known.tool.name.lower() for known in (*routing.tools, *routing.described)}
+
+
+def test_functions_of_test_services_are_held_out(data: Path) -> None:
+    sources = Sources(data)
+    assert {function.tool.name for function in sources.functions} == {"FindTrip", "BookTrip"}
+    assert {function.tool.name for function in sources.seen_functions} == {"FindTrip"}
