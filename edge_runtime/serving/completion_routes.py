@@ -187,17 +187,25 @@ def completion_routes(slots: SlotTable, device: DeviceView) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["inference"], dependencies=[Depends(verify_json)])
     completions = _Completions(slots, device)
 
-    @router.post("/completions")
+    @router.post("/completions", responses=_example("text"))
     async def complete(request: Request, body: CompletionBody) -> Response:
         """OpenAI's completions: one prompt, as text or as tokens; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "text")
 
-    @router.post("/chat/completions")
+    @router.post("/chat/completions", responses=_example("chat"))
     async def chat(request: Request, body: ChatCompletionBody) -> Response:
         """OpenAI's chat completions, through the model's chat template; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "chat")
 
     return router
+
+
+def _example(kind: Literal["text", "chat"]) -> dict[int | str, dict[str, Any]]:
+    """An answer for the OpenAPI document: of a specialization for a closed set, with the fields that it may have."""
+    form = AnswerFormat(kind, "cmpl-1f0c" if kind == "text" else "chatcmpl-1f0c", 1_764_000_000, "desks", "merged-5d1e")
+    probabilities = {"billing": 0.04, "delivery": 0.96}
+    answer = form.whole("delivery", "stop", Usage(21, 1, 0), None if kind == "text" else probabilities)
+    return {200: {"content": {"application/json": {"example": answer}}}}
 
 
 async def _unless_hung_up(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

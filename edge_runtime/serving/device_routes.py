@@ -1,27 +1,36 @@
 """Routes that describe the device: its models, its state, whether it is alive and ready, its metrics."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import JSONResponse
 
 from edge_runtime.errors import UnknownModelError
-from edge_runtime.serving.openai import model_entry
+from edge_runtime.serving.openai import Json, model_entry
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import Telemetry
+from loragen.device_answers import ServedAnswer, ServedModel
+
+_ENTRY = model_entry(
+    ServedModel("desks", "merged", "5d1e" * 16, answer=ServedAnswer("choice", ("billing", "delivery")))
+)
+"""An example for the OpenAPI document."""
 
 
 def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
     """`/v1/models`, `/status`, `/health` and `/metrics`."""
     router = APIRouter()
 
-    @router.get("/v1/models", tags=["inference"])
+    @router.get("/v1/models", tags=["inference"], responses=_example({"object": "list", "data": [_ENTRY]}))
     async def models() -> Response:
-        """What the device serves, and what it is about to: `state` says how the LoRA is applied, `message` why not."""
+        """What the device serves, and what it is about to: `state` says how the LoRA is applied, `message` why not.
+
+        `answer` says what its answers may look like; null while nothing serves under the name.
+        """
         return JSONResponse({"object": "list", "data": [model_entry(model) for model in device.models()]})
 
-    @router.get("/v1/models/{model:path}", tags=["inference"])
+    @router.get("/v1/models/{model:path}", tags=["inference"], responses=_example(_ENTRY))
     async def model(model: Annotated[str, Path(max_length=256)]) -> Response:
         """One of `/v1/models`, by its id."""
         for entry in device.models():
@@ -50,3 +59,7 @@ def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
         return Response(telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
+
+
+def _example(answer: Json) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {"application/json": {"example": answer}}}}

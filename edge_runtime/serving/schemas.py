@@ -184,6 +184,10 @@ class _Body(_Object):
 class CompletionBody(_Body):
     """Body of `POST /v1/completions`: one prompt, as text or as tokens."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "desks", "prompt": "Where is my parcel?", "temperature": 0}]}
+    )
+
     prompt: (
         Text
         | Annotated[list[Text], Field(min_length=1, max_length=1)]
@@ -234,6 +238,25 @@ class MessageBody(_Object):
 
 class ChatCompletionBody(_Body):
     """Body of `POST /v1/chat/completions`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "desks",
+                    "messages": [{"role": "user", "content": "Where is my parcel?"}],
+                    "temperature": 0,
+                    "choice_probabilities": True,
+                },
+                {
+                    "model": "desks",
+                    "messages": [{"role": "user", "content": "Where is my parcel?"}],
+                    "constrain": False,
+                    "stream": True,
+                },
+            ]
+        }
+    )
 
     messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None

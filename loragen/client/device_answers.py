@@ -1,5 +1,7 @@
 """What the models of a device answer, as immutable values. Fields that a later device adds are ignored."""
 
+from collections.abc import Mapping
+
 from loragen.answer_model import AnswerModel
 
 
@@ -17,12 +19,14 @@ class Completion(AnswerModel):
     Attributes:
         finish_reason: `stop`, or `length` when the answer was cut.
         fingerprint: The revision that answered.
+        choice_probabilities: How likely the model takes each choice, where that was asked for.
     """
 
     text: str
     finish_reason: str
     usage: Usage
     fingerprint: str = ""
+    choice_probabilities: Mapping[str, float] | None = None
 
 
 class TextChunk(AnswerModel):

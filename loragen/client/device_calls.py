@@ -25,6 +25,8 @@ class Sampling(TypedDict, total=False):
         max_tokens: Longest answer.
         stop: The answer ends before any of these texts.
         choices: The answer is exactly one of these texts.
+        constrain: False to let a specialization answer with what it writes, whatever its `answer` in `models()` says.
+        choice_probabilities: Say how likely each choice is; where the model's `answer` has codes, and not in a stream.
     """
 
     temperature: float
@@ -35,6 +37,8 @@ class Sampling(TypedDict, total=False):
     max_tokens: int
     stop: Sequence[str]
     choices: Sequence[str]
+    constrain: bool
+    choice_probabilities: bool
 
 
 def models() -> Call[tuple[ServedModel, ...]]:
@@ -142,6 +146,9 @@ class _Usage(Usage):
 class _Whole(Completion):
     finish_reason: str = Field(validation_alias=AliasPath("choices", 0, "finish_reason"))
     fingerprint: str = Field("", validation_alias="system_fingerprint")
+    choice_probabilities: Mapping[str, float] | None = Field(
+        None, validation_alias=AliasPath("choices", 0, "choice_probabilities")
+    )
     usage: _Usage
 
 

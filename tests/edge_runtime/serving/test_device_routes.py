@@ -4,6 +4,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from tests.edge_runtime.serving.fake_device import BUNDLE, RecordingTelemetry
 from tests.edge_runtime.serving.wire import chat
 
@@ -100,6 +101,12 @@ async def test_openapi_describes_the_bodies(client: httpx2.AsyncClient) -> None:
             )
             assert "422" not in operation["responses"], "what is refused is 400"
             assert "description" in operation or operation["tags"] == ["operation"]
+    for body in (CompletionBody, ChatCompletionBody):
+        for example in schema["components"]["schemas"][body.__name__]["examples"]:
+            body.model_validate(example).to_request()
+    answer = schema["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    assert answer["data"][0].keys() <= (await client.get("/v1/models/router")).json().keys()
+    assert answer["data"][0]["answer"]["type"] == "choice"
     chat = schema["components"]["schemas"]["ChatCompletionBody"]["properties"]
     assert {"max_tokens", "max_completion_tokens"} <= chat.keys()
     assert set(schema["components"]["schemas"]) >= {"CompletionBody", "ChatCompletionBody"}

@@ -8,7 +8,9 @@ import pytest
 
 from loragen import AsyncDeviceClient, DeviceClient, RemoteError
 from loragen.client.device_calls import find_serving
-from loragen.device_answers import ServedModel
+from loragen.device_answers import ServedAnswer, ServedModel
+from tests.edge_runtime.contracts import DESKS
+from tests.edge_runtime.fakes import FakeLoader
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice
 from tests.loragen.client.scripted import Scripted
 
@@ -16,6 +18,7 @@ from tests.loragen.client.scripted import Scripted
 async def test_models_and_status_are_as_the_device_says(device: AsyncDeviceClient) -> None:
     base, router, late = await device.models()
     assert (base.state, router.state, late.state) == ("base", "merged", "pending")
+    assert (base.answer, router.answer) == (ServedAnswer("text"), ServedAnswer("choice", ("get_weather", "none")))
     assert (router.bundle_id, router.retained_delta, router.merge_seconds) == (BUNDLE, 0.98, 0.5)
     assert await device.model("router") == router
     assert (await device.model("org/Nano-Edge")) == base
@@ -39,6 +42,20 @@ async def test_chat_and_completion_answer_whole_or_in_pieces(device: AsyncDevice
     pieces = [chunk.text async for chunk in device.stream_complete("base", [1, 2], max_tokens=2)]
     assert text.text == "".join(pieces)
     assert text.usage.prompt_tokens == 2
+
+
+async def test_contract_of_a_specialization_holds_unless_it_is_not_wanted(
+    device: AsyncDeviceClient, loader: FakeLoader
+) -> None:
+    loader.engines[1].answer = DESKS
+    sure = await device.chat("router", "hi", choice_probabilities=True)
+    assert (sure.text, sure.choice_probabilities) == ("billing", dict.fromkeys(DESKS.choices, 1 / 3))
+    text = await device.complete("router", "hi")
+    assert (text.text, text.choice_probabilities) == ("billing", None)
+    free = await device.complete("router", "hi", constrain=False)
+    assert free.text.strip() == "call get_weather now"
+    with pytest.raises(RemoteError, match="choice_probabilities"):
+        await device.chat("base", "hi", choice_probabilities=True)
 
 
 async def test_refusals_are_the_devices_own(device: AsyncDeviceClient) -> None:
