@@ -50,6 +50,11 @@ class Sources:
         return [known for known in load_described_tools(self.folder) if known.tool.name.lower() not in taken]
 
     @cached_property
+    def seen_described_tools(self) -> list[KnownTool]:
+        """Those of them that training may draw, by the same rule as tools with real requests."""
+        return [known for known in self.described_tools if not is_held_out(known, self.test_services)]
+
+    @cached_property
     def utterances(self) -> dict[Split, list[str]]:
         """Requests to the seen tools, by split."""
         return {split: [text for known in self.seen_tools for text in known.utterances[split]] for split in SPLITS}
