@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.task import Example
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Lora
 
@@ -70,14 +71,18 @@ class Generation:
     """The outcome of one generation.
 
     Attributes:
-        gates: (layers, groups, experts) float32.
+        gates: (adapted layers, groups, experts) float32.
         prompt_tokens: Length of the prompt in tokens of the *edge* model, which a device saves on each call.
         confidence: None when the generator was not calibrated.
+        answer: What an answer may look like.
+        keys: (choice layers, choices, rank) float32 for the bank's choice head; None unless the answer has codes.
     """
 
     gates: NDArray[np.float32]
     prompt_tokens: int
     confidence: Confidence | None = None
+    answer: AnswerContract = TEXT_ANSWER
+    keys: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

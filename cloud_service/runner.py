@@ -260,8 +260,7 @@ class Runner:
             return [outcome for prompt in prompts for outcome in self._attempt([prompt])]
 
     def _verified(self, prompts: list[str]) -> list[Generation]:
-        info = self._generator.info
-        expected = (info.layers, info.groups, info.experts)
+        expected = self._generator.bank.header.gates_shape
         generations = self._generator.generate(prompts)
         if len(generations) != len(prompts):
             raise GenerationError(f"expected {len(prompts)} generations, found {len(generations)}")

@@ -308,11 +308,13 @@ class LoraService:
                 edge_model_digest=info.edge_model_digest,
                 prompt_tokens=generation.prompt_tokens,
                 gates=generation.gates,
+                answer=generation.answer,
+                keys=generation.keys,
             )
+            recipe_bytes = encode_recipe(recipe)
             bundle_id, bundle, assemble_seconds = await self.artifacts.build(served.bank, recipe)
         except ContractError as e:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
-        recipe_bytes = encode_recipe(recipe)
         lora = StoredLora(bundle_id, len(bundle), content_id(recipe_bytes), recipe_bytes)
         await self._store.store_generation(key, lora, bundle, encode_note(generation.confidence))
         timings = Timings(produced.queue_seconds, produced.generate_seconds, assemble_seconds)

@@ -54,6 +54,16 @@ class Probe(AnswerModel):
     specialized: ProbeScores
 
 
+class AnswerContract(AnswerModel):
+    """What an answer of the specialized model may look like; devices see to it."""
+
+    type: str = Field(description="`text`, or `choice`: one of a closed set.")
+    choices: tuple[str, ...] = Field(description="The closed set; empty for `text`.")
+    codes: tuple[int, ...] = Field(
+        description="Tokens of the edge model that the LoRA writes in place of the choices; empty when it writes them."
+    )
+
+
 class Generated(AnswerModel):
     """The LoRA for a task description."""
 
@@ -69,6 +79,7 @@ class Generated(AnswerModel):
     )
     prompt_tokens: int = Field(description="Length of the prompt that the LoRA replaces, in tokens of the edge model.")
     tokens_saved_per_call: int
+    answer: AnswerContract
     confidence: float | None = Field(
         description="Probability that the generator can follow the task; null when it was not calibrated."
     )

@@ -78,6 +78,7 @@ def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: Edge
         rank=config.rank,
         alpha=config.alpha,
         mix=config.mix,
+        first_layer=config.first_layer,
     )
 
 
@@ -222,7 +223,7 @@ def load_experts(directory: Path, generator: LoraGenerator) -> None:
     """Loads the experts too, for evaluation and further training."""
     bank = Bank.open(directory / BANK_FILE)
     with torch.no_grad():
-        for layer, projection in generator.shape.blocks():
+        for layer, projection in bank.header.blocks():
             a, b = bank.factors(layer, projection)
             place = layer - generator.config.first_layer
             generator.bank.a[projection][place] = torch.from_numpy(a.astype(np.float32))

@@ -157,6 +157,9 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
         confidence=None if answer.confidence is None else answer.confidence.score,
         warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
         probe=None if answer.probe is None else _to_comparison(answer.probe),
+        answer=messages.AnswerContract(
+            type=recipe.answer.kind, choices=recipe.answer.choices, codes=recipe.answer.codes
+        ),
     )
 
 

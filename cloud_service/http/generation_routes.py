@@ -12,7 +12,7 @@ from cloud_service.http.conditional import choose_media_type
 from cloud_service.schemas import GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
 from loragen import cloud_answers
-from loragen.cloud_answers import Generated, Links, Probe, Reference, TaskWarning, Timings
+from loragen.cloud_answers import AnswerContract, Generated, Links, Probe, Reference, TaskWarning, Timings
 from loragen.web.translation import verify_json
 
 _JSON = "application/json"
@@ -57,6 +57,7 @@ def generated(answer: GeneratedLora) -> Generated:
         gates=np.round(recipe.gates.astype(np.float64), 4).tolist(),
         prompt_tokens=recipe.prompt_tokens,
         tokens_saved_per_call=recipe.prompt_tokens,
+        answer=AnswerContract(type=recipe.answer.kind, choices=recipe.answer.choices, codes=recipe.answer.codes),
         confidence=None if answer.confidence is None else round(answer.confidence.score, 4),
         warnings=tuple(TaskWarning(code=warning.code, message=warning.message) for warning in answer.warnings),
         probe=None if probe is None else Probe(base=_scores(probe.base), specialized=_scores(probe.specialized)),

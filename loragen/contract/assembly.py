@@ -1,4 +1,4 @@
-"""Assembly: bank + gates -> LoRA -> bundle bytes, the same bits on every machine.
+"""Assembly: bank + gates (+ keys) -> LoRA -> bundle bytes, the same bits on every machine.
 
 The paper's theta_i = sum_j G_ij E_j (LoRA-Gen, section on the reconstruction of parameters): layer i mixes its experts
 E_j with the gates G_ij. `loragen.contract.mixes` has the arithmetic for one projection, and the rules that give every
@@ -6,18 +6,21 @@ machine the same bits; this module applies it to the whole LoRA. The generator d
 to do with the LoRA.
 """
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
-from loragen.contract.bank import Bank
+from loragen.contract.bank import Bank, BankHeader
 from loragen.contract.bundle import Bundle, BundleHeader, encode_bundle, verify_bundle_size
+from loragen.contract.choice import choice_factors
 from loragen.contract.errors import FormatError, MismatchError
 from loragen.contract.fields import verify_count
 from loragen.contract.limits import MAX_RANK
 from loragen.contract.lora import Block, Lora
 from loragen.contract.mixes import MIXES
 from loragen.contract.names import PROJECTIONS
-from loragen.contract.recipe import Recipe, canonical_gates, gates_digest
+from loragen.contract.recipe import Recipe, canonical_gates, canonical_keys, gates_digest
 
 
 def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
@@ -29,7 +32,8 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
         assert content_id(bundle) == bundle_id
 
     Raises:
-        MismatchError: The recipe belongs to another bank, generator or edge model, or its gates have another shape.
+        MismatchError: The recipe belongs to another bank, generator or edge model, its gates or keys have another
+            shape, or its codes are not those of the bank.
         NonFiniteError: A mixture overflows float16, or the bank holds NaN or infinity.
         LimitError: The bundle would be over its limits.
     """
@@ -45,7 +49,13 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
                 f"recipe: expected {name} {expected} of the bank, found {found}",
                 hint="fetch the bank that the recipe names, or the whole bundle",
             )
-    lora = assemble(bank, recipe.gates)
+    codes = () if header.choice is None else header.choice.codes[: len(recipe.answer.codes)]
+    if recipe.answer.codes != codes:
+        raise MismatchError(
+            f"recipe: expected the first {len(recipe.answer.codes)} codes of the bank, found others",
+            hint="the generator and its bank do not belong together",
+        )
+    lora = assemble(bank, recipe.gates, recipe.keys)
     bundle_header = BundleHeader(
         generator_id=recipe.generator_id,
         generator_digest=recipe.generator_digest,
@@ -54,45 +64,38 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
         layers=lora.shape.layers,
         edge_model_hidden=lora.shape.hidden,
         edge_model_intermediate=lora.shape.intermediate,
-        gates_digest=gates_digest(recipe.gates),
+        gates_digest=gates_digest(recipe.gates, recipe.keys),
         prompt_tokens=recipe.prompt_tokens,
         answer=recipe.answer,
     )
     return encode_bundle(Bundle(bundle_header, lora))
 
 
-def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
-    """Mix the experts of a bank into one LoRA. A projection whose gates are all zero is left out of it.
+def assemble(bank: Bank, gates: NDArray[np.float32], keys: NDArray[np.float32] | None = None) -> Lora:
+    """Mix the experts of a bank into one LoRA, and put its choice head beside them.
+
+    Whatever would add nothing is left out: a projection whose gates are all zero, the head in a layer whose keys are.
 
     Args:
-        bank: The experts.
-        gates: (layers, groups, experts) float32.
+        bank: The experts and the head.
+        gates: (adapted layers, groups, experts) float32.
+        keys: (choice layers, choices, rank) float32; None leaves the head out.
 
     Raises:
-        MismatchError: The gates have another shape than the bank.
-        FormatError: All gates are zero.
-        NonFiniteError: The gates, the bank or the result hold NaN or infinity.
+        MismatchError: Gates or keys have another shape than the bank.
+        FormatError: All gates and keys are zero.
+        NonFiniteError: The gates, the keys, the bank or the result hold NaN or infinity.
         LimitError: The LoRA would be over the limits of a bundle.
     """
     header = bank.header
-    gates = canonical_gates(gates)
-    expected = (header.shape.layers, header.groups, header.experts)
-    if gates.shape != expected:
-        raise MismatchError(f"gates: expected (layers, groups, experts) = {expected} of the bank, found {gates.shape}")
-
-    # The chosen experts of each projection that has some: its own gates with 3 groups, with 1 the layer's only ones.
-    chosen: dict[Block, list[tuple[int, np.float32]]] = {}
-    for layer, projection in header.shape.blocks():
-        group = PROJECTIONS.index(projection) if header.groups == len(PROJECTIONS) else 0
-        pairs = [(expert, gate) for expert, gate in enumerate(gates[layer, group]) if gate != 0]
-        if pairs:
-            chosen[layer, projection] = pairs
-    if not chosen:
+    chosen, written = _chosen_experts(header, gates), _written_keys(header, keys)
+    if not chosen and not written:
         raise FormatError("gates: expected one that is not zero, found none", hint="such a LoRA would change nothing")
 
     # Ranks and size are checked before memory is taken for the factors.
     mix = MIXES[header.mix]
-    ranks = {block: mix.blocks(len(pairs)) * header.rank for block, pairs in chosen.items()}
+    ranks = Counter({block: mix.blocks(len(pairs)) * header.rank for block, pairs in chosen.items()})
+    ranks.update({block: layer_keys.shape[1] for block, layer_keys in written.items()})
     for rank in ranks.values():
         verify_count(rank, "rank of the LoRA", 1, MAX_RANK)
     verify_bundle_size(header.shape, ranks.values())
@@ -100,6 +103,47 @@ def assemble(bank: Bank, gates: NDArray[np.float32]) -> Lora:
     # A (rank, in) and B (out, rank). Overflow gives infinity or NaN, which `verify_finite` refuses.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         factors = {block: mix.factors(bank.factors(*block), pairs, header.scale) for block, pairs in chosen.items()}
+        for block, layer_keys in written.items():
+            parts = [factors[block]] if block in factors else []
+            parts.append(choice_factors(bank.choice_factors(block[0]), layer_keys))
+            # Side by side along the rank: first what the gates mixed, then the head.
+            factors[block] = np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts], axis=1)
     lora = Lora(header.shape, factors)
     lora.verify_finite()
     return lora
+
+
+def _chosen_experts(header: BankHeader, gates: NDArray[np.float32]) -> dict[Block, list[tuple[int, np.float32]]]:
+    """(expert, gate) of the gates that are not zero, for each projection that has some."""
+    gates = canonical_gates(gates)
+    if gates.shape != header.gates_shape:
+        raise MismatchError(
+            f"gates: expected (layers, groups, experts) = {header.gates_shape} of the bank, found {gates.shape}"
+        )
+    chosen = {}
+    for layer, projection in header.blocks():
+        # The gates of this projection, (experts,): its own with 3 groups, shared by the layer's projections with 1.
+        group = PROJECTIONS.index(projection) if header.groups == len(PROJECTIONS) else 0
+        row = gates[layer - header.first_layer, group]
+        pairs = [(expert, gate) for expert, gate in enumerate(row) if gate != 0]
+        if pairs:
+            chosen[layer, projection] = pairs
+    return chosen
+
+
+def _written_keys(header: BankHeader, keys: NDArray[np.float32] | None) -> dict[Block, NDArray[np.float32]]:
+    """The keys (choices, rank) of each down projection in which not all of them are zero."""
+    if keys is None:
+        return {}
+    keys, head = canonical_keys(keys), header.choice
+    if head is None:
+        raise MismatchError("keys: the bank has no choice head")
+    layers, choices, rank = keys.shape
+    if (layers, rank) != (len(header.choice_layers), head.rank) or choices > len(head.codes):
+        expected = f"({len(header.choice_layers)}, at most {len(head.codes)}, {head.rank})"
+        raise MismatchError(f"keys: expected (layers, choices, rank) = {expected} of the bank, found {keys.shape}")
+    return {
+        (layer, "down"): layer_keys
+        for layer, layer_keys in zip(header.choice_layers, keys, strict=True)
+        if layer_keys.any()
+    }

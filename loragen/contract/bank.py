@@ -6,7 +6,7 @@ See docs/bundle-format.md. `loragen.contract.assembly` mixes the experts; the cl
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragen.contract.atomic import atomic_path
+from loragen.contract.choice import CHOICE, ChoiceHead
 from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import stream_sha256
 from loragen.contract.errors import FormatError, LimitError, MismatchError
 from loragen.contract.fields import COUNT, DECIMAL, TEXT, encode_fields, format_decimal, parse_fields, verify_count
 from loragen.contract.limits import MAX_ALPHA, MAX_BANK_BYTES, MAX_EXPERTS, MAX_RANK
-from loragen.contract.lora import EdgeShape, FactorPair, verify_finite
+from loragen.contract.lora import Block, EdgeShape, FactorPair, verify_finite
 from loragen.contract.mixes import MIXES, Mix
-from loragen.contract.names import SIDES, bank_name, verify_digest, verify_model_id, verify_name
+from loragen.contract.names import bank_name, verify_digest, verify_model_id, verify_name
 from loragen.contract.recipe import GROUP_COUNTS
 
 BANK_FORMAT = 1
@@ -30,11 +31,13 @@ BANK_FORMAT = 1
 _KIND = "bank"
 _FORMS = {
     "loragen.alpha": DECIMAL,
+    "loragen.choice": CHOICE,
     "loragen.edge_model.digest": TEXT,
     "loragen.edge_model.hidden": COUNT,
     "loragen.edge_model.id": TEXT,
     "loragen.edge_model.intermediate": COUNT,
     "loragen.experts": COUNT,
+    "loragen.first_layer": COUNT,
     "loragen.generator.id": TEXT,
     "loragen.groups": COUNT,
     "loragen.layers": COUNT,
@@ -52,11 +55,13 @@ class BankHeader:
         edge_model_id: The edge model that the experts are for.
         edge_model_digest: Its digest.
         shape: Its shape.
-        groups: Groups of gates G in each layer, 1 or 3.
-        experts: Experts n in each layer.
+        groups: Groups of gates G in each adapted layer, 1 or 3.
+        experts: Experts n in each adapted layer.
         rank: LoRA rank of one expert.
         alpha: Numerator of the scale alpha / rank of one expert; at most six decimals.
         mix: What a gate multiplies.
+        first_layer: The first adapted layer, from 0; layers below it have neither experts nor gates.
+        choice: The choice head; None when the bank has none.
 
     Raises:
         ContractError: A malformed name or digest, or a number out of its range.
@@ -71,6 +76,8 @@ class BankHeader:
     rank: int
     alpha: float
     mix: Mix
+    first_layer: int = 0
+    choice: ChoiceHead | None = None
 
     def __post_init__(self) -> None:
         verify_name(self.generator_id)
@@ -83,9 +90,13 @@ class BankHeader:
         _verify_alpha(self.alpha)
         if self.mix not in MIXES:
             raise FormatError(f"mix: expected {' or '.join(MIXES)}, found {ascii(self.mix)[:40]}")
-        size = 2 * self.experts * self.shape.lora_numbers(self.rank for _ in self.shape.blocks())
+        last = self.shape.layers - 1
+        verify_count(self.first_layer, "first_layer", 0, last)
+        if self.choice is not None:
+            verify_count(self.choice.first_layer, "choice: first_layer", 0, last)
+        size = sum(spec.nbytes for spec in self.tensor_specs().values())
         if size > MAX_BANK_BYTES:
-            raise LimitError(f"bank: expected at most {MAX_BANK_BYTES} bytes of experts, found {size}")
+            raise LimitError(f"bank: expected at most {MAX_BANK_BYTES} bytes of tensors, found {size}")
 
     @property
     def layers(self) -> int:
@@ -104,13 +115,36 @@ class BankHeader:
         """The scale of one expert: alpha / rank, divided in float64 and then rounded to float32."""
         return np.float32(self.alpha / self.rank)
 
+    @property
+    def gates_shape(self) -> tuple[int, int, int]:
+        """(adapted layers, groups, experts)."""
+        return self.shape.layers - self.first_layer, self.groups, self.experts
+
+    @property
+    def choice_layers(self) -> range:
+        """The layers that have a part of the choice head; none without a head."""
+        return range(self.shape.layers if self.choice is None else self.choice.first_layer, self.shape.layers)
+
+    def blocks(self) -> Iterator[Block]:
+        """(layer, projection) of the adapted layers, in the order of every loop."""
+        return self.shape.blocks(self.first_layer)
+
     def tensor_specs(self) -> dict[str, TensorSpec]:
-        """The tensors that a bank with this header has: A (experts, rank, in) and B (experts, out, rank), float16."""
+        """The tensors that a bank with this header has, float16.
+
+        Experts have A (experts, rank, in) and B (experts, out, rank), the choice head has A (its rank, intermediate)
+        and B (hidden, codes).
+        """
         specs = {}
-        for layer, projection in self.shape.blocks():
+        for layer, projection in self.blocks():
             width_in, width_out = self.shape.in_out(projection)
             specs[bank_name(layer, projection, "A")] = TensorSpec("F16", (self.experts, self.rank, width_in))
             specs[bank_name(layer, projection, "B")] = TensorSpec("F16", (self.experts, width_out, self.rank))
+        if self.choice is not None:
+            for layer in self.choice_layers:
+                shape_a = (self.choice.rank, self.shape.intermediate)
+                specs[bank_name(layer, "choice", "A")] = TensorSpec("F16", shape_a)
+                specs[bank_name(layer, "choice", "B")] = TensorSpec("F16", (self.shape.hidden, len(self.choice.codes)))
         return specs
 
 
@@ -167,10 +201,15 @@ class Bank:
 
     def factors(self, layer: int, projection: str) -> FactorPair:
         """All experts of a projection: A (experts, rank, in) and B (experts, out, rank), float16 views of the file."""
-        return (
-            self._container.float16(bank_name(layer, projection, "A")),
-            self._container.float16(bank_name(layer, projection, "B")),
-        )
+        return self.tensor(bank_name(layer, projection, "A")), self.tensor(bank_name(layer, projection, "B"))
+
+    def choice_factors(self, layer: int) -> FactorPair:
+        """The choice head in one of its layers: A (rank, intermediate) and B (hidden, codes), float16 views."""
+        return self.tensor(bank_name(layer, "choice", "A")), self.tensor(bank_name(layer, "choice", "B"))
+
+    def tensor(self, name: str) -> NDArray[np.float16]:
+        """A view of the tensor of this name in `BankHeader.tensor_specs`."""
+        return self._container.float16(name)
 
     def verify_finite(self) -> None:
         """Read the whole bank and check its numbers. Assembly checks what it makes, so that this is for acceptance.
@@ -178,10 +217,9 @@ class Bank:
         Raises:
             NonFiniteError: There is NaN or infinity.
         """
-        for layer, projection in self.header.shape.blocks():
-            for side, experts in zip(SIDES, self.factors(layer, projection), strict=True):
-                for expert in experts:
-                    verify_finite(expert, bank_name(layer, projection, side))
+        for name in self.header.tensor_specs():
+            for part in self.tensor(name):  # an expert, or a row of the choice head
+                verify_finite(part, name)
 
 
 def write_bank(path: Path, header: BankHeader, tensors: Mapping[str, NDArray[np.float16]]) -> None:

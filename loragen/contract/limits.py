@@ -40,14 +40,15 @@ MAX_TOKEN = 2**31 - 1
 MAX_HEADER_BYTES = 1024 * 1024
 """Header of a safetensors file. A bundle of 256 layers needs 210 KB, and an answer contract inside JSON may double."""
 
-MAX_TENSORS = MAX_LAYERS * 3 * 2
-"""Tensors in one file: A and B for three projections of each layer."""
+MAX_TENSORS = MAX_LAYERS * 4 * 2
+"""Tensors in one file: A and B for three projections and the choice head of each layer."""
 
 MAX_BUNDLE_BYTES = 512 * 1024 * 1024
 """One bundle. TinyLlama-1.1B at rank 16 takes 16 MB."""
 
-MAX_RECIPE_BYTES = 4 * 1024 * 1024
-"""One recipe: 256 layers x 3 groups x 1,024 experts x 4 bytes, and the header."""
+MAX_RECIPE_BYTES = 16 * 1024 * 1024
+"""One recipe: gates of 256 layers x 3 groups x 1,024 experts take 3 MiB, keys of 1,024 numbers for 256 choices 1 MiB a
+layer, of which models have a few."""
 
 MAX_BANK_BYTES = 64 * 1024 * 1024 * 1024
 """One bank. Its file is mapped, not read into memory, so this limit guards the disk."""

@@ -52,7 +52,7 @@ def gguf_name(layer: int, projection: str) -> str:
 
 
 def bank_name(layer: int, projection: str, side: str) -> str:
-    """Name of the factors of all experts of one projection in a bank."""
+    """Name of the factors of all experts of one projection in a bank, or of the choice head (projection `choice`)."""
     return f"layers.{layer}.{projection}.{side}"
 
 

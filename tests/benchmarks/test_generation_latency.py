@@ -24,6 +24,10 @@ def generated() -> dict[str, object]:
         "gates": [],
         "prompt_tokens": 1,
         "tokens_saved_per_call": 1,
+        "answer": {"type": "text", "choices": [], "codes": []},
+        "confidence": None,
+        "warnings": [],
+        "links": {"bundle": "/bundles/b", "recipe": "/recipes/c", "bank": "/generators/nano/bank"},
         "timings": {"queue_ms": 0, "generate_ms": 0, "assemble_ms": 0, "total_ms": 0},
     }
 

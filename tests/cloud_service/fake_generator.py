@@ -11,12 +11,18 @@ import numpy as np
 
 from cloud_service.generation import Confidence, Generation, GeneratorInfo, ProbeScores
 from cloud_service.task import Example
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
+from loragen.contract.choice import ChoiceHead
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape, Lora
 
 SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
 EXPERTS = 4
+HEAD = ChoiceHead(first_layer=1, rank=2, codes=(7, 5, 9))
+CHOICE = AnswerContract("choice", ("billing", "dëlivery"), HEAD.codes[:2])
+"""What generations say of their answers for prompts with CHOOSE."""
+
 CLOUD_DIGEST = sha256_hex(b"cloud model")
 EDGE_DIGEST = sha256_hex(b"edge model")
 
@@ -57,6 +63,7 @@ class FakeGenerator:
             rank=2,
             alpha=2.0,
             mix="parameters",
+            choice=HEAD,
         )
         random = np.random.default_rng(0)
         tensors = {
@@ -109,7 +116,10 @@ class FakeGenerator:
         if "NAN" in prompt:
             gates[0, 0, 0] = np.nan
         confidence = Confidence(0.125 if "NONSENSE" in prompt else 0.875, "FAR" not in prompt)
-        return Generation(gates, len(prompt.split()), confidence if self.calibrated else None)
+        answer, keys = TEXT_ANSWER, None
+        if "CHOOSE" in prompt:
+            answer, keys = CHOICE, np.random.default_rng(seed + 1).standard_normal((1, 2, HEAD.rank)).astype(np.float32)
+        return Generation(gates, len(prompt.split()), confidence if self.calibrated else None, answer, keys)
 
     def load_probe(self) -> "FakeProbe":
         self.probes.append(FakeProbe())

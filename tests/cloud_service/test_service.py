@@ -14,10 +14,11 @@ from cloud_service.errors import (
 )
 from cloud_service.service import LoraRequest, cache_key
 from cloud_service.task import Example, TaskDescription
+from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
-from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, HEAD, FakeGenerator
 from tests.cloud_service.services import MakeService
 from tests.cloud_service.store_backends import StoreBackend
 
@@ -39,6 +40,31 @@ async def test_answer_names_the_bundle_that_its_recipe_builds(
     assert len(bundle) == answer.lora.bundle_bytes
     assert bundle == build_bundle(generator.bank, recipe)
     assert parse_bundle(bundle).header.prompt_tokens == 3
+
+
+async def test_answer_contract_and_keys_of_a_generation_are_in_recipe_and_bundle(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    """Also when the answer comes from the store, and when the bundle is built again from the recipe."""
+    service = services(await backend.open(bundle_budget_bytes=0), generator)
+    for text, contract, rank in (("CHOOSE a desk", CHOICE, 2 + HEAD.rank), ("sort the mail", TEXT_ANSWER, 2)):
+        for _ in range(2):
+            answer = await service.generate(_request(text))
+            assert answer.recipe.answer == contract
+            assert (answer.recipe.keys is None) == (contract == TEXT_ANSWER)
+        bundle = parse_bundle(await service.artifacts.fetch_bundle(answer.lora))
+        assert bundle.header.answer == contract
+        assert (bundle.lora.ranks[0, "down"], bundle.lora.ranks[1, "down"]) == (2, rank)
+
+
+async def test_codes_that_are_not_those_of_the_bank_are_a_generation_error(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = generator._generate("CHOOSE a desk")
+    wrong = replace(good, answer=replace(CHOICE, codes=CHOICE.codes[::-1]))
+    monkeypatch.setattr(generator, "generate", lambda prompts: [wrong for _ in prompts])
+    with pytest.raises(GenerationError, match="codes"):
+        await services(await backend.open(), generator).generate(_request("CHOOSE a desk"))
 
 
 async def test_equal_request_is_answered_from_the_store(

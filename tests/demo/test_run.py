@@ -25,6 +25,10 @@ GENERATED = {
     "gates": [[[0.5]]],
     "prompt_tokens": 9,
     "tokens_saved_per_call": 9,
+    "answer": {"type": "text", "choices": [], "codes": []},
+    "confidence": None,
+    "warnings": [],
+    "links": {"bundle": "/bundles/b", "recipe": "/recipes/c", "bank": "/generators/nano/bank"},
     "timings": {"queue_ms": 0, "generate_ms": 5.0, "assemble_ms": 0, "total_ms": 5.0},
 }
 

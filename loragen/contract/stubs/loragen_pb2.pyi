@@ -126,8 +126,18 @@ class ProbeComparison(_message.Message):
     specialized: ProbeScores
     def __init__(self, base: _Optional[_Union[ProbeScores, _Mapping]] = ..., specialized: _Optional[_Union[ProbeScores, _Mapping]] = ...) -> None: ...
 
+class AnswerContract(_message.Message):
+    __slots__ = ("type", "choices", "codes")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    choices: _containers.RepeatedScalarFieldContainer[str]
+    codes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, type: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class GenerateLoraResponse(_message.Message):
-    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe")
+    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe", "answer")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +153,7 @@ class GenerateLoraResponse(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
     id: str
     bundle_bytes: int
     recipe_id: str
@@ -158,7 +169,8 @@ class GenerateLoraResponse(_message.Message):
     confidence: float
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     probe: ProbeComparison
-    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ...) -> None: ...
+    answer: AnswerContract
+    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("channel", "device_id", "known_version")

@@ -22,20 +22,23 @@ REFERENCE = ModelReference("test/edge", "0" * 64)
 
 
 @pytest.mark.parametrize("gating", ["topk_softmax", "dense"])
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("groups", "first_layer"), [(1, 0), (3, 0), (3, 1)])
 @pytest.mark.parametrize("mix", get_args(Mix))
-def test_assembled_lora_is_the_mixture_of_training(tmp_path: Path, mix: Mix, groups: int, gating: Gating) -> None:
+def test_assembled_lora_is_the_mixture_of_training(
+    tmp_path: Path, mix: Mix, groups: int, first_layer: int, gating: Gating
+) -> None:
     """Factors for `parameters` and products for `deltas` agree within the rounding of float16, scale included."""
-    config = generator_config(mix=mix, groups=groups, gating=gating)
+    config = generator_config(mix=mix, groups=groups, first_layer=first_layer, gating=gating)
     generator = random_generator(config, random_model("llama"), random_model("llama"))
     store_generator(tmp_path, generator, REFERENCE, REFERENCE)
     bank = Bank.open(tmp_path / "bank.safetensors")
     torch.manual_seed(0)
-    gates = gate(config, torch.randn(TASKS, generator.shape.layers, groups, config.experts))
+    gates = gate(config, torch.randn(TASKS, generator.shape.layers - first_layer, groups, config.experts))
     with torch.no_grad():
         mixture = generator.bank(gates)
     for task in range(TASKS):
         lora = assemble(bank, gates[task].numpy())
+        assert lora.factors.keys() == mixture.keys()
         for key, (a, b) in lora.factors.items():
             trained_a, trained_b = (factor[task].detach().numpy() for factor in mixture[key])
             if mix == "parameters":
@@ -58,8 +61,9 @@ def test_experts_start_apart_and_without_effect() -> None:
         assert (a[:, 0] != a[:, 1]).any(dim=(-1, -2)).all()
 
 
-def test_stored_experts_load_again(tmp_path: Path) -> None:
-    config, edge = generator_config(), random_model("llama")
+@pytest.mark.parametrize("first_layer", [0, 1])
+def test_stored_experts_load_again(tmp_path: Path, first_layer: int) -> None:
+    config, edge = generator_config(first_layer=first_layer), random_model("llama")
     generator = random_generator(config, edge, edge)
     store_generator(tmp_path, generator, REFERENCE, REFERENCE)
     other = random_generator(read_manifest(tmp_path).config, edge, edge, seed=1)

@@ -14,7 +14,7 @@ from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.clouds import eventually, settings_for
-from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, FakeGenerator
 from tests.loragen.client.scripted import Scripted
 
 TASK = {"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}
@@ -32,6 +32,12 @@ async def test_generation_leads_to_bundle_and_recipe(cloud: AsyncCloudClient) ->
     assert recipe.gates.shape == (len(answer.gates), len(answer.gates[0]), len(answer.gates[0][0]))
     again = await cloud.generate_bundle(TASK)
     assert (again.id, again.recipe_id, again.data) == (answer.id, answer.recipe_id, bundle)
+
+
+async def test_generated_answer_says_what_answers_may_look_like(cloud: AsyncCloudClient) -> None:
+    assert (await cloud.generate("Sort.")).answer.type == "text"
+    answer = (await cloud.generate("CHOOSE a desk.")).answer
+    assert (answer.type, answer.choices, answer.codes) == ("choice", CHOICE.choices, CHOICE.codes)
 
 
 async def test_text_is_the_description(cloud: AsyncCloudClient, generator: FakeGenerator) -> None:

@@ -11,6 +11,7 @@ import pytest
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.bundle import Bundle, BundleHeader, parse_bundle
+from loragen.contract.choice import ChoiceHead
 from loragen.contract.lora import Block, EdgeShape, Lora
 from loragen.contract.mixes import Mix
 from loragen.contract.recipe import parse_recipe
@@ -35,10 +36,6 @@ def reference() -> ModuleType:
     return module
 
 
-def bank_header(shape: EdgeShape, *, groups: int, experts: int, rank: int, alpha: float, mix: Mix) -> BankHeader:
-    return BankHeader("test", "test/edge", DIGEST, shape, groups, experts, rank, alpha, mix)
-
-
 @pytest.fixture(scope="session")
 def make_bank(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bank]:
     """Writes and opens a bank of random experts; `tensors` replaces some of them."""
@@ -51,11 +48,14 @@ def make_bank(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bank]:
         rank: int = 2,
         alpha: float = 16.0,
         mix: Mix = "parameters",
+        first_layer: int = 0,
+        choice: ChoiceHead | None = None,
         seed: int = 0,
         scale: float = 0.5,
         tensors: dict[str, np.ndarray] | None = None,
     ) -> Bank:
-        header = bank_header(shape, groups=groups, experts=experts, rank=rank, alpha=alpha, mix=mix)
+        sizes = (groups, experts, rank, alpha, mix, first_layer, choice)
+        header = BankHeader("test", "test/edge", DIGEST, shape, *sizes)
         rng = np.random.default_rng(seed)
         values = {
             name: (rng.standard_normal(spec.shape) * scale).astype(np.float16)

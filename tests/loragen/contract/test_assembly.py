@@ -11,14 +11,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loragen.contract.answer import AnswerContract
 from loragen.contract.assembly import assemble, build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import parse_bundle
+from loragen.contract.choice import ChoiceHead
 from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
 from loragen.contract.lora import Block, EdgeShape
 from loragen.contract.mixes import Mix
 from loragen.contract.names import PROJECTIONS
-from loragen.contract.recipe import Recipe, canonical_gates, gates_digest, parse_recipe
+from loragen.contract.recipe import Recipe, canonical_gates, canonical_keys, gates_digest, parse_recipe
 
 SHAPE = EdgeShape(layers=2, hidden=3, intermediate=5)
 EXPERTS, RANK = 3, 2
@@ -257,6 +259,95 @@ def test_recipe_of_something_else_is_refused(make_bank: Callable[..., Bank], fie
     other = Recipe(**(fields | {field: "d" * 64}), prompt_tokens=5, gates=gates)
     with pytest.raises(MismatchError, match=field.replace("_", " ")):
         build_bundle(bank, other)
+
+
+HEAD = ChoiceHead(1, 2, (7, 5, 9))
+
+
+def test_head_is_put_beside_the_mixture_in_its_layers(make_bank: Callable[..., Bank]) -> None:
+    """Its part of the delta is the sum of code directions times keys; without keys it is not there."""
+    bank = make_bank(SHAPE, choice=HEAD)
+    gates, keys = np.ones((2, 1, EXPERTS), np.float32), np.array([[[0.5, -1.0], [2.0, 0.25]]], np.float32)
+    plain, lora = assemble(bank, gates), assemble(bank, gates, keys)
+    assert lora.ranks == plain.ranks | {(1, "down"): RANK + HEAD.rank}
+    (a, b), (head_a, directions) = lora.factors[1, "down"], bank.choice_factors(1)
+    np.testing.assert_array_equal(a[RANK:], head_a)
+    np.testing.assert_allclose(b[:, RANK:], directions[:, :2].astype(np.float64) @ keys[0], rtol=1e-3, atol=1e-3)
+    for block, pair in plain.factors.items():
+        for side, factor in zip(lora.factors[block], pair, strict=True):
+            np.testing.assert_array_equal(side[: factor.shape[0], : factor.shape[1]], factor)
+
+
+def test_head_alone_is_a_lora_and_a_layer_without_keys_has_none(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(SHAPE, choice=ChoiceHead(0, 2, (7, 5, 9)))
+    gates, keys = np.zeros((2, 1, EXPERTS), np.float32), np.zeros((2, 3, 2), np.float32)
+    keys[1, 0, 0] = 1
+    assert assemble(bank, gates, keys).ranks == {(1, "down"): 2}
+    with pytest.raises(FormatError, match="not zero"):
+        assemble(bank, gates, np.zeros_like(keys))
+
+
+@given(values=st.lists(PLAIN, min_size=6, max_size=6))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_head_has_the_bits_of_the_plain_loops(
+    make_bank: Callable[..., Bank], reference: ModuleType, values: list[float]
+) -> None:
+    bank = make_bank(SHAPE, choice=HEAD)
+    keys = canonical_keys(np.array(values, np.float32).reshape(1, 3, 2))
+    if not keys.any():
+        return
+    expected = reference.choice_part(bank.choice_factors(1)[1].astype(np.float64).tolist(), keys[0].tolist())
+    _, b = assemble(bank, np.zeros((2, 1, EXPERTS), np.float32), keys).factors[1, "down"]
+    assert b.tobytes() == np.array(expected, np.float16).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        (np.ones((2, 3, 2), np.float32), MismatchError),
+        (np.ones((1, 4, 2), np.float32), MismatchError),
+        (np.ones((1, 3, 3), np.float32), MismatchError),
+        (np.ones((3, 2), np.float32), FormatError),
+        (np.ones((1, 3, 2), np.float16), FormatError),
+        (np.full((1, 3, 2), np.inf, np.float32), NonFiniteError),
+        (np.full((1, 3, 2), 3e38, np.float32), NonFiniteError),
+    ],
+)
+def test_keys_that_do_not_fit_are_refused(
+    make_bank: Callable[..., Bank], keys: np.ndarray, error: type[ContractError]
+) -> None:
+    with pytest.raises(error):
+        assemble(make_bank(SHAPE, choice=HEAD), np.ones((2, 1, EXPERTS), np.float32), keys)
+
+
+def test_codes_must_be_the_first_of_the_bank(make_bank: Callable[..., Bank]) -> None:
+    """Choice i is written as code i: any other code would make the device translate wrongly."""
+    bank, gates = make_bank(SHAPE, choice=HEAD), np.ones((2, 1, EXPERTS), np.float32)
+
+    def build(bank: Bank, codes: tuple[int, ...]) -> bytes:
+        answer = AnswerContract("choice", tuple(map(str, codes)), codes)
+        keys = np.ones((1, len(codes), 2), np.float32)
+        recipe = Recipe(
+            "test", "c" * 64, bank.digest, "test/edge", bank.header.edge_model_digest, 5, gates, answer, keys
+        )
+        return build_bundle(bank, recipe)
+
+    assert parse_bundle(build(bank, (7, 5))).header.answer.codes == (7, 5)
+    for codes in ((5, 7), (7, 5, 9, 4), (5,)):
+        with pytest.raises(MismatchError, match="codes"):
+            build(bank, codes)
+    with pytest.raises(MismatchError, match="codes"):
+        build(make_bank(SHAPE), (7, 5))
+    with pytest.raises(MismatchError, match="no choice head"):
+        assemble(make_bank(SHAPE), gates, np.ones((1, 2, 2), np.float32))
+
+
+def test_layers_below_the_first_adapted_one_stay_as_they_are(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(SHAPE, first_layer=1)
+    lora = assemble(bank, np.ones((1, 1, EXPERTS), np.float32))
+    assert set(lora.ranks) == {(1, projection) for projection in PROJECTIONS}
+    with pytest.raises(MismatchError):
+        assemble(bank, np.ones((2, 1, EXPERTS), np.float32))
 
 
 def test_gates_of_equal_meaning_have_one_digest_and_shape_counts() -> None:

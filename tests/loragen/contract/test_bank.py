@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from loragen.contract.bank import Bank, write_bank
-from loragen.contract.errors import FormatError, MismatchError, NonFiniteError
+from loragen.contract.choice import ChoiceHead
+from loragen.contract.errors import ContractError, FormatError, MismatchError, NonFiniteError
 from loragen.contract.lora import EdgeShape
 
 SHAPE = EdgeShape(layers=1, hidden=4, intermediate=6)
@@ -50,6 +51,27 @@ def test_bank_of_wrong_tensors_is_not_written(make_bank: Callable[..., Bank], tm
     with pytest.raises(FormatError):
         write_bank(tmp_path / "bank", header, change(tensors))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bank_has_tensors_of_adapted_layers_and_of_the_choice_head(make_bank: Callable[..., Bank]) -> None:
+    """The two begin where they like; experts and gates are counted from the first adapted layer."""
+    shape = EdgeShape(layers=4, hidden=4, intermediate=6)
+    bank = make_bank(shape, groups=3, first_layer=3, choice=ChoiceHead(2, 5, (9, 8)))
+    header = bank.header
+    assert (header.gates_shape, list(header.choice_layers)) == ((1, 3, 3), [2, 3])
+    assert list(header.blocks()) == [(3, "gate"), (3, "up"), (3, "down")]
+    assert len(header.tensor_specs()) == 6 + 4
+    assert [factor.shape for factor in bank.factors(3, "down")] == [(3, 2, 6), (3, 4, 2)]
+    assert [factor.shape for factor in bank.choice_factors(2)] == [(5, 6), (4, 2)]
+    assert len(make_bank(shape).header.choice_layers) == 0
+
+
+@pytest.mark.parametrize("change", [{"first_layer": 4}, {"first_layer": -1}, {"choice": ChoiceHead(4, 1, (9,))}])
+def test_bank_that_begins_outside_its_layers_cannot_be_made(
+    make_bank: Callable[..., Bank], change: dict[str, object]
+) -> None:
+    with pytest.raises(ContractError, match="first_layer"):
+        make_bank(EdgeShape(layers=4, hidden=4, intermediate=6), **change)
 
 
 def test_bank_with_nan_is_found_by_verify_finite(

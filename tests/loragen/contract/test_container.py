@@ -105,7 +105,7 @@ COMMON_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
         FormatError,
     ),
     "a tensor that is a list": (lambda header: header.update(x=[]), FormatError),
-    "too many tensors": (lambda header: header.update({f"t{i}": {} for i in range(2000)}), LimitError),
+    "too many tensors": (lambda header: header.update({f"t{i}": {} for i in range(2049)}), LimitError),
 }
 
 
@@ -155,6 +155,8 @@ EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
         "gates of two dimensions": (tensor("gates", shape=[2, 3]), FormatError),
         "two groups": (tensor("gates", shape=[1, 2, 3]), FormatError),
         "gates larger than the file": (tensor("gates", shape=[2**31, 1, 2**31]), FormatError),
+        "codes without keys": (metadata(answer='{"choices":["a"],"codes":[1],"type":"choice"}'), FormatError),
+        "answer in another form": (metadata(answer='{ "type":"text"}'), FormatError),
         "bank digest not a digest": (metadata(bank__digest="bank"), FormatError),
     },
     "bank": {
@@ -165,6 +167,11 @@ EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
         "alpha in another form": (metadata(alpha="4.0"), FormatError),
         "alpha with an exponent": (metadata(alpha="4e0"), FormatError),
         "alpha too large": (metadata(alpha="65537"), LimitError),
+        "choice head that is not JSON": (metadata(choice="none"), FormatError),
+        "choice head without its tensors": (metadata(choice='{"codes":[7],"first_layer":0,"rank":1}'), FormatError),
+        "choice head behind the last layer": (metadata(choice='{"codes":[7],"first_layer":2,"rank":1}'), LimitError),
+        "fewer layers adapted": (metadata(first_layer="1"), FormatError),
+        "no layer adapted": (metadata(first_layer="2"), LimitError),
         "unknown mix": (metadata(mix="product"), FormatError),
         "two groups": (metadata(groups="2"), FormatError),
         "more experts": (metadata(experts="4"), FormatError),

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,11 +15,10 @@ from loragen.contract.bundle import content_id, encode_bundle, parse_bundle
 from loragen.contract.channel import encode_channel, parse_channel
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
-from loragen.contract.mixes import Mix
-from loragen.contract.names import bank_name
 from loragen.contract.recipe import Recipe, encode_recipe, gates_digest, parse_recipe
 
-MIXES: tuple[Mix, ...] = get_args(Mix)
+CASES = ("parameters", "deltas", "choice")
+"""The two mixes, and the first one beside a choice head."""
 
 
 def test_golden_files_are_what_the_plain_reference_makes(golden: Path, reference: ModuleType) -> None:
@@ -31,12 +29,12 @@ def test_golden_files_are_what_the_plain_reference_makes(golden: Path, reference
     assert files == reference.golden_files()
 
 
-@pytest.mark.parametrize("mix", MIXES)
-def test_bundle_from_bank_and_recipe_is_golden(golden: Path, mix: Mix) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_bundle_from_bank_and_recipe_is_golden(golden: Path, case: str) -> None:
     """Assembly and encoding give the golden bundle, byte for byte."""
-    bank = Bank.open(golden / f"bank-1-{mix}.safetensors")
-    recipe = parse_recipe((golden / f"recipe-1-{mix}.safetensors").read_bytes())
-    assert build_bundle(bank, recipe) == (golden / f"bundle-1-{mix}.safetensors").read_bytes()
+    bank = Bank.open(golden / f"bank-1-{case}.safetensors")
+    recipe = parse_recipe((golden / f"recipe-1-{case}.safetensors").read_bytes())
+    assert build_bundle(bank, recipe) == (golden / f"bundle-1-{case}.safetensors").read_bytes()
 
 
 def test_golden_ids_never_change(golden: Path) -> None:
@@ -45,6 +43,7 @@ def test_golden_ids_never_change(golden: Path) -> None:
     assert ids == {
         "bundle-1-parameters.safetensors": "15c84aab16b4a5fb4e870f6857c120c09d90adbb69348e9e54abcdc55a074209",
         "bundle-1-deltas.safetensors": "b4b4b2fd7581b1bbd50dc446a6764c3e443fd7b21781949d61994c4489daa0b8",
+        "bundle-1-choice.safetensors": "913644742acde655c2727796fcfc31d84a07b0e2c832553cfa45154e5cd952aa",
     }
 
 
@@ -80,6 +79,16 @@ def test_golden_bundle_of_deltas_has_only_what_was_chosen(golden: Path) -> None:
     ]
 
 
+def test_golden_bundle_of_a_choice_has_the_head_beside_the_mixture(golden: Path) -> None:
+    """Layer 0 is not adapted and has the head alone, layer 1 has both in `down`, and no gates for `gate`."""
+    bundle = parse_bundle((golden / "bundle-1-choice.safetensors").read_bytes())
+    recipe = parse_recipe((golden / "recipe-1-choice.safetensors").read_bytes())
+    assert bundle.lora.ranks == {(0, "down"): 3, (1, "up"): 2, (1, "down"): 5}
+    assert bundle.header.answer == recipe.answer == AnswerContract("choice", ("yes", "no"), (7, 5))
+    assert bundle.header.gates_digest == gates_digest(recipe.gates, recipe.keys)
+    assert bundle.header.gates_digest != gates_digest(recipe.gates)
+
+
 def test_golden_recipe_is_encoded_from_its_values(golden: Path) -> None:
     """A recipe made from literal values has the golden bytes."""
     recipe = Recipe(
@@ -94,15 +103,12 @@ def test_golden_recipe_is_encoded_from_its_values(golden: Path) -> None:
     assert encode_recipe(recipe) == (golden / "recipe-1-parameters.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("mix", MIXES)
-def test_golden_bank_is_written_again_byte_for_byte(golden: Path, tmp_path: Path, mix: Mix) -> None:
-    bank = Bank.open(golden / f"bank-1-{mix}.safetensors")
-    tensors = {}
-    for layer, projection in bank.header.shape.blocks():
-        for side, experts in zip("AB", bank.factors(layer, projection), strict=True):
-            tensors[bank_name(layer, projection, side)] = experts
+@pytest.mark.parametrize("case", CASES)
+def test_golden_bank_is_written_again_byte_for_byte(golden: Path, tmp_path: Path, case: str) -> None:
+    bank = Bank.open(golden / f"bank-1-{case}.safetensors")
+    tensors = {name: bank.tensor(name) for name in bank.header.tensor_specs()}
     write_bank(tmp_path / "bank", bank.header, tensors)
-    assert (tmp_path / "bank").read_bytes() == (golden / f"bank-1-{mix}.safetensors").read_bytes()
+    assert (tmp_path / "bank").read_bytes() == (golden / f"bank-1-{case}.safetensors").read_bytes()
     assert bytes(bank.data) == (tmp_path / "bank").read_bytes()
     bank.verify_finite()
 
@@ -111,24 +117,26 @@ def test_golden_channel_round_trips(golden: Path) -> None:
     data = (golden / "channel-1.json").read_bytes()
     channel = parse_channel(data)
     assert (channel.name, channel.version) == ("lobby", 7)
-    assert [specialization.name for specialization in channel.specializations] == ["deltas", "parameters"]
+    assert [specialization.name for specialization in channel.specializations] == ["choice", "deltas", "parameters"]
     assert encode_channel(channel) == data
 
 
 @pytest.mark.parametrize(
-    "name", [f"{kind}-1-{mix}.safetensors" for kind in ("bundle", "recipe", "bank") for mix in MIXES]
+    "name", [f"{kind}-1-{case}.safetensors" for kind in ("bundle", "recipe", "bank") for case in CASES]
 )
 def test_the_safetensors_package_reads_every_golden_file(golden: Path, reference: ModuleType, name: str) -> None:
     """The container is plain safetensors: names, shapes and numbers are what another reader sees."""
-    kind, mix = name.split(".")[0].split("-1-")
+    kind, case = name.split(".")[0].split("-1-")
     tensors = safetensors.numpy.load((golden / name).read_bytes())
     if kind == "bank":
-        expected = reference.bank_tensors()
+        expected = reference.bank_tensors(case)
+    elif kind == "recipe":
+        expected = reference.recipe_tensors(case)
+    if kind != "bundle":
         assert tensors.keys() == expected.keys()
         for tensor_name, (_, shape, values) in expected.items():
-            np.testing.assert_array_equal(tensors[tensor_name], np.array(values, np.float16).reshape(shape))
-    elif kind == "recipe":
-        np.testing.assert_array_equal(tensors["gates"], np.array(reference.GATES[mix], np.float32))
+            found = tensors[tensor_name]
+            np.testing.assert_array_equal(found, np.array(values, found.dtype).reshape(shape))
     else:
         lora = parse_bundle((golden / name).read_bytes()).lora
         assert len(tensors) == 2 * len(lora.factors)

@@ -25,9 +25,19 @@ GATES = {
         [[0.75, 0.0, 0.25], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]],
         [[0.0, -0.3, 0.0], [0.5, 0.0, 0.5], [0.1, 0.2, 0.7]],
     ],
+    "choice": [[[0.0, 0.0, 0.0], [0.3, 0.0, -0.1], [0.7, 0.6, 0.0]]],
 }
-GROUPS = {"parameters": 1, "deltas": 3}
-ANSWERS = {"parameters": '{"type":"text"}', "deltas": '{"choices":["yes","n\\u00f6"],"type":"choice"}'}
+MIXES = {"parameters": "parameters", "deltas": "deltas", "choice": "parameters"}
+GROUPS = {"parameters": 1, "deltas": 3, "choice": 3}
+FIRST_LAYERS = {"parameters": 0, "deltas": 0, "choice": 1}
+ANSWERS = {
+    "parameters": '{"type":"text"}',
+    "deltas": '{"choices":["yes","n\\u00f6"],"type":"choice"}',
+    "choice": '{"choices":["yes","no"],"codes":[7,5],"type":"choice"}',
+}
+CODES, KEY_LENGTH = (7, 5, 9), 3
+# By choice layer, here both layers, and choice.
+KEYS = [[[0.3, -0.7, 0.0], [1.1, 1e-12, -2.0]], [[0.0, 0.9, 0.1], [-0.2, 0.4, 3.0]]]
 
 Tensor = tuple[str, tuple[int, ...], list[float]]
 """dtype, shape, values row by row."""
@@ -69,47 +79,76 @@ def expert_values(layer: int, projection: str, side: str) -> list[float]:
     return [((start + index) * 7919 % 1025 - 512) / 1024 for index in range(count)]
 
 
-def bank_tensors() -> dict[str, Tensor]:
-    """Every tensor of the golden banks."""
+def choice_values(layer: int, side: str) -> list[float]:
+    """Numbers of one tensor of the choice head, in the same way."""
+    count = KEY_LENGTH * INTERMEDIATE if side == "A" else HIDDEN * len(CODES)
+    start = 5001 + 1000 * layer + 100 * (side == "B")
+    return [((start + index) * 7919 % 1025 - 512) / 1024 for index in range(count)]
+
+
+def bank_tensors(case: str) -> dict[str, Tensor]:
+    """Every tensor of a golden bank."""
     tensors: dict[str, Tensor] = {}
-    for layer, projection in product(range(LAYERS), PROJECTIONS):
+    if case == "choice":
+        for layer in range(LAYERS):
+            tensors[f"layers.{layer}.choice.A"] = ("F16", (KEY_LENGTH, INTERMEDIATE), choice_values(layer, "A"))
+            tensors[f"layers.{layer}.choice.B"] = ("F16", (HIDDEN, len(CODES)), choice_values(layer, "B"))
+    for layer, projection in product(range(FIRST_LAYERS[case], LAYERS), PROJECTIONS):
         width_in, width_out = widths(projection)
         for side, shape in (("A", (EXPERTS, RANK, width_in)), ("B", (EXPERTS, width_out, RANK))):
             tensors[f"layers.{layer}.{projection}.{side}"] = ("F16", shape, expert_values(layer, projection, side))
     return tensors
 
 
-def bank_bytes(mix: str) -> bytes:
+def bank_bytes(case: str) -> bytes:
     """A golden bank."""
+    head = f'{{"codes":[{",".join(map(str, CODES))}],"first_layer":0,"rank":{KEY_LENGTH}}}'
     metadata = {
         "loragen.alpha": str(ALPHA),
+        "loragen.choice": head if case == "choice" else "null",
         "loragen.edge_model.digest": EDGE_DIGEST,
         "loragen.edge_model.hidden": str(HIDDEN),
         "loragen.edge_model.id": "golden/edge",
         "loragen.edge_model.intermediate": str(INTERMEDIATE),
         "loragen.experts": str(EXPERTS),
+        "loragen.first_layer": str(FIRST_LAYERS[case]),
         "loragen.generator.id": "golden",
-        "loragen.groups": str(GROUPS[mix]),
+        "loragen.groups": str(GROUPS[case]),
         "loragen.layers": str(LAYERS),
-        "loragen.mix": mix,
+        "loragen.mix": MIXES[case],
         "loragen.rank": str(RANK),
     }
-    return file_bytes("bank", metadata, bank_tensors())
+    return file_bytes("bank", metadata, bank_tensors(case))
 
 
-def recipe_bytes(mix: str) -> bytes:
+def singles(values: Sequence[Sequence[Sequence[float]]]) -> list[list[list[float]]]:
+    """Numbers as float32 holds them."""
+    return [[[single(number) for number in row] for row in rows] for rows in values]
+
+
+def recipe_tensors(case: str) -> dict[str, Tensor]:
+    """Gates, and keys where the bank has a choice head."""
+    found = {"gates": singles(GATES[case])}
+    if case == "choice":
+        found["keys"] = singles(KEYS)
+    return {
+        name: ("F32", (len(values), len(values[0]), len(values[0][0])), flat(flat(values)))  # type: ignore[arg-type]
+        for name, values in found.items()
+    }
+
+
+def recipe_bytes(case: str) -> bytes:
     """A golden recipe."""
     metadata = {
-        "loragen.answer": ANSWERS[mix],
-        "loragen.bank.digest": hashlib.sha256(bank_bytes(mix)).hexdigest(),
+        "loragen.answer": ANSWERS[case],
+        "loragen.bank.digest": hashlib.sha256(bank_bytes(case)).hexdigest(),
         "loragen.edge_model.digest": EDGE_DIGEST,
         "loragen.edge_model.id": "golden/edge",
         "loragen.generator.digest": GENERATOR_DIGEST,
         "loragen.generator.id": "golden",
         "loragen.prompt_tokens": str(PROMPT_TOKENS),
     }
-    values = [single(gate) for layer in GATES[mix] for group in layer for gate in group]
-    return file_bytes("recipe", metadata, {"gates": ("F32", (LAYERS, GROUPS[mix], EXPERTS), values)})
+    return file_bytes("recipe", metadata, recipe_tensors(case))
 
 
 def scale(alpha: float, rank: int) -> float:
@@ -167,37 +206,63 @@ def flat(rows: Iterable[Sequence[float]]) -> list[float]:
     return [number for row in rows for number in row]
 
 
-def bundle_bytes(mix: str) -> bytes:
+def choice_part(directions: Sequence[Sequence[float]], keys: Sequence[Sequence[float]]) -> list[list[float]]:
+    """sum_i directions[:, i] keys[i, :], rows of (hidden, key length), rounded as the specification says."""
+    rows = []
+    for direction in directions:
+        totals = [0.0] * len(keys[0])
+        for along, key in zip(direction, keys, strict=False):  # a task may have fewer choices than the bank has codes
+            totals = [single(total + single(along * number)) for total, number in zip(totals, key, strict=True)]
+        rows.append([stored(total) for total in totals])
+    return rows
+
+
+def mixed_factors(case: str, layer: int, projection: str) -> tuple[list[list[float]], list[list[float]]] | None:
+    """What the gates mix: rows of A (r, in) and of B (out, r); None where they are all zero or there are none."""
+    place = layer - FIRST_LAYERS[case]
+    if place < 0:
+        return None
+    gates = [single(gate) for gate in GATES[case][place][PROJECTIONS.index(projection) if GROUPS[case] == 3 else 0]]
+    if not any(gates):
+        return None
+    width_in, width_out = widths(projection)
+    a = nested(expert_values(layer, projection, "A"), (EXPERTS, RANK, width_in))
+    b = nested(expert_values(layer, projection, "B"), (EXPERTS, width_out, RANK))
+    if MIXES[case] == "deltas":
+        return mix_deltas(gates, a, b, scale(ALPHA, RANK))
+    mixed_a = mix_parameters(gates, [flat(expert) for expert in a])
+    mixed_b = mix_parameters(gates, [flat(expert) for expert in b], scale(ALPHA, RANK))
+    return nested(mixed_a, (1, RANK, width_in))[0], nested(mixed_b, (1, width_out, RANK))[0]
+
+
+def bundle_bytes(case: str) -> bytes:
     """The bundle that the golden bank and recipe stand for."""
-    gates = [[[single(gate) for gate in group] for group in layer] for layer in GATES[mix]]
     tensors: dict[str, Tensor] = {}
     for layer, projection in product(range(LAYERS), PROJECTIONS):
         width_in, width_out = widths(projection)
-        chosen = gates[layer][PROJECTIONS.index(projection) if GROUPS[mix] == 3 else 0]
-        if not any(chosen):
-            continue
-        rank = RANK * sum(gate != 0 for gate in chosen) if mix == "deltas" else RANK
-        a = nested(expert_values(layer, projection, "A"), (EXPERTS, RANK, width_in))
-        b = nested(expert_values(layer, projection, "B"), (EXPERTS, width_out, RANK))
-        if mix == "parameters":
-            values_a = mix_parameters(chosen, [flat(expert) for expert in a])
-            values_b = mix_parameters(chosen, [flat(expert) for expert in b], scale(ALPHA, RANK))
-        else:
-            rows_a, rows_b = mix_deltas(chosen, a, b, scale(ALPHA, RANK))
-            values_a, values_b = flat(rows_a), flat(rows_b)
-        prefix = f"base_model.model.model.layers.{layer}.mlp.{projection}_proj"
-        tensors[f"{prefix}.lora_A.weight"] = ("F16", (rank, width_in), values_a)
-        tensors[f"{prefix}.lora_B.weight"] = ("F16", (width_out, rank), values_b)
-    gate_values = flat(flat(gates))  # type: ignore[arg-type]
-    gate_bytes = f"{LAYERS},{GROUPS[mix]},{EXPERTS}\n".encode() + struct.pack(f"<{len(gate_values)}f", *gate_values)
+        rows_a, rows_b = mixed_factors(case, layer, projection) or ([], [[] for _ in range(width_out)])
+        if case == "choice" and projection == "down":
+            head_a = nested([stored(value) for value in choice_values(layer, "A")], (1, KEY_LENGTH, width_in))[0]
+            head_b = nested(choice_values(layer, "B"), (1, width_out, len(CODES)))[0]
+            rows_a += head_a
+            rows_b = [
+                mixed + head for mixed, head in zip(rows_b, choice_part(head_b, singles(KEYS)[layer]), strict=True)
+            ]
+        if rows_a:
+            prefix = f"base_model.model.model.layers.{layer}.mlp.{projection}_proj"
+            tensors[f"{prefix}.lora_A.weight"] = ("F16", (len(rows_a), width_in), flat(rows_a))
+            tensors[f"{prefix}.lora_B.weight"] = ("F16", (width_out, len(rows_a)), flat(rows_b))
+    digested = b""
+    for _, shape, values in recipe_tensors(case).values():
+        digested += ",".join(map(str, shape)).encode() + b"\n" + struct.pack(f"<{len(values)}f", *values)
     metadata = {
         "format": "pt",
-        "loragen.answer": ANSWERS[mix],
+        "loragen.answer": ANSWERS[case],
         "loragen.edge_model.digest": EDGE_DIGEST,
         "loragen.edge_model.hidden": str(HIDDEN),
         "loragen.edge_model.id": "golden/edge",
         "loragen.edge_model.intermediate": str(INTERMEDIATE),
-        "loragen.gates.digest": hashlib.sha256(gate_bytes).hexdigest(),
+        "loragen.gates.digest": hashlib.sha256(digested).hexdigest(),
         "loragen.generator.digest": GENERATOR_DIGEST,
         "loragen.generator.id": "golden",
         "loragen.layers": str(LAYERS),
@@ -207,21 +272,21 @@ def bundle_bytes(mix: str) -> bytes:
 
 
 def channel_bytes() -> bytes:
-    """A channel that follows both golden bundles."""
+    """A channel that follows all golden bundles."""
     entries = [
         {
-            "name": mix,
-            "bundle_id": hashlib.sha256(bundle_bytes(mix)).hexdigest(),
-            "bundle_bytes": len(bundle_bytes(mix)),
-            "recipe_id": hashlib.sha256(recipe_bytes(mix)).hexdigest(),
-            "recipe_bytes": len(recipe_bytes(mix)),
+            "name": case,
+            "bundle_id": hashlib.sha256(bundle_bytes(case)).hexdigest(),
+            "bundle_bytes": len(bundle_bytes(case)),
+            "recipe_id": hashlib.sha256(recipe_bytes(case)).hexdigest(),
+            "recipe_bytes": len(recipe_bytes(case)),
             "generator_id": "golden",
             "generator_digest": GENERATOR_DIGEST,
-            "bank_digest": hashlib.sha256(bank_bytes(mix)).hexdigest(),
+            "bank_digest": hashlib.sha256(bank_bytes(case)).hexdigest(),
             "edge_model_id": "golden/edge",
             "edge_model_digest": EDGE_DIGEST,
         }
-        for mix in sorted(GATES)
+        for case in sorted(GATES)
     ]
     document = {
         "format": "channel",
@@ -294,10 +359,10 @@ def gguf_digest() -> str:
 def golden_files() -> dict[str, bytes]:
     """File name -> bytes of everything in this folder that is golden."""
     files = {"channel-1.json": channel_bytes(), "model-1.gguf": gguf_bytes()}
-    for mix in GATES:
-        files[f"bank-1-{mix}.safetensors"] = bank_bytes(mix)
-        files[f"recipe-1-{mix}.safetensors"] = recipe_bytes(mix)
-        files[f"bundle-1-{mix}.safetensors"] = bundle_bytes(mix)
+    for case in GATES:
+        files[f"bank-1-{case}.safetensors"] = bank_bytes(case)
+        files[f"recipe-1-{case}.safetensors"] = recipe_bytes(case)
+        files[f"bundle-1-{case}.safetensors"] = bundle_bytes(case)
     return files
 
 
