@@ -29,9 +29,7 @@ FAMILIES: Mapping[str, Callable[[Sources, ToolShares], Family]] = {
     "extract": lambda sources, _: SlotExtraction(sources.messages),
     "transform": lambda sources, _: TextTransformation(sources.utterances),
     "instructions": lambda sources, _: PublishedInstructions(sources.seen_tasks),
-    "function_calls": lambda sources, _: FunctionCalls(
-        sources.seen_functions, [known.tool for known in sources.described_tools]
-    ),
+    "function_calls": lambda sources, _: FunctionCalls(sources.seen_functions, sources.bystanders),
     "json_fields": lambda sources, _: JsonFields(sources.seen_functions),
     "yes_no": lambda sources, _: YesNoQuestions(sources.labelled_texts),
     "length_classes": lambda sources, _: LengthClasses(sources.utterances),

@@ -3,6 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
+from cloud_service.task import Tool
 from training.data.corpus import SPLITS, Split
 from training.data.episodes import Instance
 from training.data.families.classify import LabelledTexts, load_data_sets
@@ -88,3 +89,8 @@ class Sources:
     def seen_functions(self) -> list[CalledFunction]:
         """Functions that training may draw."""
         return [f for f in self.functions if not is_held_out(KnownTool(f.tool, ""), self.test_services)]
+
+    @cached_property
+    def bystanders(self) -> list[Tool]:
+        """Tools that stand beside a function that is called; none is held out."""
+        return [known.tool for known in self.described_tools if not is_held_out(known, self.test_services)]

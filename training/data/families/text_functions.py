@@ -6,15 +6,15 @@ are parts of utterances of their split; values and words of tables are the same 
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, choose_examples
+from training.data.families import word_functions
 from training.data.families.text_values import insert_values
-from training.data.families.word_functions import WORD_FUNCTIONS, plural
 from training.data.templates import Templates, checked, fill, load_templates, maybe
 
 FEWEST_WORDS, MOST_WORDS = 2, 8
@@ -27,8 +27,8 @@ class FunctionTemplates:
 
     Attributes:
         formats: Of the answer.
-        asks: By function; the last of each is withheld from training.
-        lookups: Tables by function.
+        asks: By function, but those of `word_functions`; the last of each is withheld from training.
+        lookups: Tables by function: pairs of what is looked up and what is found.
         nouns: Things in the singular, with a regular plural.
         names: Given names.
         facts: Pairs of what is told of something, and how.
@@ -37,7 +37,7 @@ class FunctionTemplates:
 
     formats: Templates
     asks: dict[str, Templates]
-    lookups: dict[str, dict[str, str]]
+    lookups: dict[str, tuple[tuple[str, str], ...]]
     nouns: Templates
     names: Templates
     facts: dict[str, Templates]
@@ -102,8 +102,8 @@ def _of_text(function: Callable[[str], str]) -> Callable[[random.Random, str], I
     return lambda rng, text: Instance(text, function(text))
 
 
-def _of_table(table: dict[str, str]) -> Callable[[random.Random, str], Instance]:
-    return lambda rng, text: Instance(*rng.choice(list(table.items())))
+def _of_table(table: Sequence[tuple[str, str]]) -> Callable[[random.Random, str], Instance]:
+    return lambda rng, text: Instance(*rng.choice(table))
 
 
 def _of_value(kind: str) -> Callable[[random.Random, str], Instance]:
@@ -133,16 +133,16 @@ def _fact(rng: random.Random, text: str) -> Instance:
 
 def _plural(rng: random.Random, text: str) -> Instance:
     noun = rng.choice(TEMPLATES.nouns)
-    return Instance(noun, plural(noun))
+    return Instance(noun, word_functions.plural(noun))
 
 
 def _singular(rng: random.Random, text: str) -> Instance:
     noun = rng.choice(TEMPLATES.nouns)
-    return Instance(plural(noun), noun)
+    return Instance(word_functions.plural(noun), noun)
 
 
 _MADE: dict[str, Callable[[random.Random, str], Instance]] = {
-    **{name: _of_text(function) for name, function in WORD_FUNCTIONS.items()},
+    **{name: _of_text(function) for name, function in word_functions.WORD_FUNCTIONS.items()},
     **{kind: _of_value(kind) for kind in ("email", "url", "phone", "price", "number", "hashtag")},
     **{name: _of_table(table) for name, table in TEMPLATES.lookups.items()},
     "question": _question,
@@ -155,8 +155,8 @@ _MADE: dict[str, Callable[[random.Random, str], Instance]] = {
     "plural": _plural,
     "singular": _singular,
 }
-_LABELS = {"question": ("yes", "no"), "kind": tuple(dict.fromkeys(TEMPLATES.lookups["kind"].values()))}
+_ASKS = {**word_functions.TEMPLATES.asks, **TEMPLATES.asks}
+_LABELS = {"question": ("yes", "no"), "kind": tuple(dict.fromkeys(kind for _, kind in TEMPLATES.lookups["kind"]))}
 FUNCTIONS = tuple(
-    TextFunction(name, make, TEMPLATES.asks[name][:-1], TEMPLATES.asks[name][-1], _LABELS.get(name, ()))
-    for name, make in _MADE.items()
+    TextFunction(name, make, _ASKS[name][:-1], _ASKS[name][-1], _LABELS.get(name, ())) for name, make in _MADE.items()
 )

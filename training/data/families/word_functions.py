@@ -2,7 +2,21 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+from training.data.templates import Templates, checked, load_templates
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class WordTemplates:
+    """What `word_functions.toml` holds; `asks` by function, the last of each withheld from training."""
+
+    asks: dict[str, Templates]
+
+
+TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), WordTemplates)
 WORD_FUNCTIONS: dict[str, Callable[[str], str]] = {
     "no_vowels": lambda t: re.sub("[aeiouAEIOU]", "", t),
     "vowels_only": lambda t: "".join(re.findall("[aeiouAEIOU]", t)),
