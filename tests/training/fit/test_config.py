@@ -19,7 +19,7 @@ def written(directory: Path, text: str) -> Path:
 
 
 def test_every_pair_that_is_spoken_of_has_a_config() -> None:
-    assert config_names() == sorted(["nano", "nano-causal", "nano-gpu", *PAPER])
+    assert config_names() == sorted(["nano", "nano-causal", "nano-gpu", "smollm2", *PAPER])
     for name in config_names():
         assert load_config(name).fit.steps > load_config(name, tiny=True).fit.steps == 3
 
