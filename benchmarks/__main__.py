@@ -19,9 +19,9 @@ from rich.console import Console
 from benchmarks import answer_latency, edge_shapes, generation_latency, merge_speed, sizes
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
-from edge_runtime.errors import EdgeError
 from loragen.client import ClientError
 from loragen.contract.errors import ContractError
+from loragen.web.errors import ServiceError
 
 DOCUMENT = Path("build/bench.json")
 
@@ -47,7 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 ON_REQUEST = frozenset({"gpu_generate", "edge_shapes"})
 """Run only by name: they are made for a GPU, and for 12 GB of memory and 14 GB of disk."""
 
-_FAILURES = (BenchmarkError, ClientError, EdgeError, ContractError, OSError, subprocess.CalledProcessError)
+_FAILURES = (BenchmarkError, ClientError, ServiceError, ContractError, OSError, subprocess.CalledProcessError)
 
 
 def main(arguments: Sequence[str] | None = None, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> int:

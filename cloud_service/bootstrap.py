@@ -13,7 +13,6 @@ from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
-from cloud_service.errors import ConfigurationError
 from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
 from cloud_service.http import create_app
@@ -24,6 +23,7 @@ from cloud_service.service import LoraService
 from cloud_service.store.backends import open_store
 from cloud_service.telemetry import Metrics
 from loragen.contract.errors import ContractError
+from loragen.web.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
 

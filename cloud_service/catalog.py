@@ -8,17 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cloud_service.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    NotFoundError,
-    UnknownEdgeModelError,
-    UnknownGeneratorError,
-)
+from cloud_service.errors import InvalidRequestError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
 from cloud_service.generation import GeneratorInfo
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from loragen.contract.bank import Bank
+from loragen.web.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

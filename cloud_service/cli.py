@@ -4,9 +4,7 @@ What commands do is done elsewhere; here they are spelled. Training is run from 
 """
 
 import asyncio
-import contextlib
 import json
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +12,11 @@ from typing import Annotated, Any
 import typer
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from cloud_service.errors import CloudError, InvalidRequestError
-from loragen import ClientError, CloudClient
-from loragen.command_line import ConfigOption, VersionOption, naming_extra
+from cloud_service.errors import InvalidRequestError
+from loragen import CloudClient
+from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.errors import ContractError
 
 app = typer.Typer(
     name="loragen",
@@ -49,7 +46,7 @@ def serve(config: ConfigOption = None) -> None:
     # Imported here, so that commands that only talk to a service start fast, and bad settings are reported at once.
     from cloud_service.config import CloudSettings
 
-    with _reporting_errors(exit_code=2):
+    with reporting_errors(exit_code=2):
         settings = CloudSettings.load(config)
 
         from cloud_service.bootstrap import load_generators, run
@@ -80,7 +77,7 @@ def generate(
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
-    with _reporting_errors(), CloudClient(url) as cloud:
+    with reporting_errors(), CloudClient(url) as cloud:
         answer = cloud.generate(_read_task(task), publish=publish, strict=strict)
         write_atomic(output, cloud.bundle(answer.id))
         if recipe is not None:
@@ -103,7 +100,7 @@ def publish(
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Publish a bundle in a channel of a running service."""
-    with _reporting_errors(), CloudClient(url) as cloud:
+    with reporting_errors(), CloudClient(url) as cloud:
         version = cloud.publish(channel, name, bundle_id).version
     typer.echo(f"{channel}/{name} is {bundle_id}; the channel is at version {version}")
 
@@ -120,7 +117,7 @@ def export(
     from loragen.contract.gguf_adapter import write_gguf_adapter
     from loragen.contract.peft import export_peft
 
-    with _reporting_errors():
+    with reporting_errors():
         parsed = parse_bundle(bundle.read_bytes())
         if export_format is ExportFormat.peft:
             export_peft(parsed, output, base_model or parsed.header.edge_model_id)
@@ -151,14 +148,3 @@ def _read_task(path: Path) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise InvalidRequestError(f"{path}: expected a JSON object, found {type(request).__name__}")
     return request
-
-
-@contextlib.contextmanager
-def _reporting_errors(exit_code: int = 1) -> Iterator[None]:
-    try:
-        yield
-    except (CloudError, ClientError, ContractError, OSError) as e:
-        typer.echo(f"error: {e}", err=True)
-        if hint := getattr(e, "hint", ""):
-            typer.echo(f"hint: {hint}", err=True)
-        raise typer.Exit(exit_code) from e

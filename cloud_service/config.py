@@ -11,9 +11,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from cloud_service.errors import ConfigurationError
 from cloud_service.store.backends import STORE_URLS, verify_store_url
-from loragen.settings import CLOUD_PREFIX, ServiceSettings, SettingsError
+from loragen.settings import CLOUD_PREFIX, ServiceSettings
 
 
 class GeneratorSource(BaseModel):
@@ -104,18 +103,6 @@ class CloudSettings(ServiceSettings):
     drain_delay_seconds: float = Field(
         default=0.0, ge=0, description="On shutdown: not ready for this long before connections are refused."
     )
-
-    @classmethod
-    def load(cls, config: Path | None = None) -> Self:
-        """The settings in the environment and in a file.
-
-        Raises:
-            ConfigurationError: They do not describe a service that can run.
-        """
-        try:
-            return super().load(config)
-        except SettingsError as e:
-            raise ConfigurationError(str(e), e.hint) from e
 
     @field_validator("generators", mode="before")
     @classmethod

@@ -1,7 +1,6 @@
 """Errors of the cloud service.
 
     CloudError
-    ├── ConfigurationError             the start is refused
     ├── RequestError                   the client must change something
     │   ├── InvalidRequestError        a field is missing, malformed or over its limit
     │   │   ├── UnknownGeneratorError  no generator of this name is loaded
@@ -25,7 +24,7 @@
 
 `loragen.contract.errors.ContractError` is translated where it is caught: only the caller knows whose fault it is.
 Codes are part of the interface; messages are not. `http.status` and `grpc.status` decide which status an error becomes.
-What the front of an HTTP service refuses by itself is in `loragen.web.errors`.
+What the front of an HTTP service refuses by itself, and what stops the start, is in `loragen.web.errors`.
 """
 
 from collections.abc import Mapping
@@ -35,12 +34,6 @@ from loragen.web.errors import ServiceError
 
 class CloudError(ServiceError):
     """Base of every error this package raises on purpose."""
-
-
-class ConfigurationError(CloudError):
-    """The settings do not describe a service that can run."""
-
-    code = "configuration_invalid"
 
 
 class RequestError(CloudError):
@@ -147,17 +140,10 @@ class PreconditionError(RequestError):
 
 
 class UnavailableError(CloudError):
-    """The service cannot take the request now.
-
-    Attributes:
-        retry_after_seconds: When to ask again; whole seconds, at least 1.
-    """
+    """The service cannot take the request now."""
 
     code = "unavailable"
-
-    def __init__(self, message: str, hint: str = "", *, retry_after_seconds: int = 1) -> None:
-        super().__init__(message, hint)
-        self.retry_after_seconds = retry_after_seconds
+    retry_after_seconds: float = 1
 
 
 class OverloadedError(UnavailableError):

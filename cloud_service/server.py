@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
-from cloud_service.errors import ConfigurationError
 from cloud_service.grpc import GrpcServer
 from cloud_service.service import LoraService
 from loragen.web.server import HttpServer, listen
@@ -44,14 +43,7 @@ async def serve(
     Raises:
         ConfigurationError: An address cannot be listened on.
     """
-    try:
-        listener = listen(settings.host, settings.port)
-    except OSError as e:
-        raise ConfigurationError(
-            f"cannot listen on {settings.host}:{settings.port}: {e.strerror}",
-            "set LORAGEN_CLOUD_PORT to a free port",
-        ) from e
-    with listener:
+    with listen(settings.host, settings.port, "LORAGEN_CLOUD_PORT") as listener:
         grpc_port = await grpc_server.start(settings.host, settings.grpc_port)
         http = HttpServer(app, listener, settings.shutdown_timeout_seconds)
         serving = asyncio.create_task(http.run())

@@ -5,7 +5,6 @@ llama.cpp and the HTTP server.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +27,8 @@ from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Command, DeviceState, StateFile
 from loragen import ClientError, DeviceClient
-from loragen.command_line import ConfigOption, VersionOption, naming_extra
+from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.contract.names import verify_digest, verify_name
 from loragen.device_answers import DeviceStatus
@@ -58,7 +56,7 @@ def run(config: ConfigOption = None) -> None:
     from edge_runtime.bootstrap import run as run_device
     from loragen.web.logs import configure_logging
 
-    with _reporting_errors():
+    with reporting_errors():
         settings = EdgeSettings.load(config)
         configure_logging(settings.log_level, settings.log_format, ("llama_cpp",))
         asyncio.run(run_device(settings))
@@ -70,7 +68,7 @@ def status(
     config: ConfigOption = None,
 ) -> None:
     """Show what the device serves; when it does not run, what it would serve."""
-    with _reporting_errors():
+    with reporting_errors():
         settings = EdgeSettings.load(config)
         console = Console()
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
@@ -102,7 +100,7 @@ def merge(
     ] = "",
 ) -> None:
     """Merge a bundle into a base GGUF and quantize the result, without a device or a cloud."""
-    with _reporting_errors():
+    with reporting_errors():
         if bundle.stat().st_size > MAX_BUNDLE_BYTES:
             raise EdgeError(f"{bundle.name} has more than {MAX_BUNDLE_BYTES} bytes: it is no bundle")
         parsed = parse_bundle(bundle.read_bytes())
@@ -132,7 +130,7 @@ def convert(
     ] = FloatType.F16,
 ) -> None:
     """Make a base GGUF of a Hugging Face model; it carries the digest that bundles are bound to."""
-    with _reporting_errors():
+    with reporting_errors():
         with _progress_bar(f"Converting {model.name[:24]}") as advance:
             convert_model(model, output, matrix_type, model_id, advance)
         Console().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
@@ -160,7 +158,7 @@ def unpin(name: SpecializationArgument, config: ConfigOption = None) -> None:
 
 
 def _command(action: Literal["rollback", "pin", "unpin"], name: str, config: Path | None) -> None:
-    with _reporting_errors():
+    with reporting_errors():
         disk = DataDirectory(EdgeSettings.load(config).data_dir)
         command = Command(action, verify_name(name))
         if is_locked(disk.root):
@@ -174,19 +172,6 @@ def main(*arguments: str) -> None:
     """Run `loragen-edge`, with the arguments of this process or with others."""
     with naming_extra("edge"):
         app(arguments or None)
-
-
-@contextmanager
-def _reporting_errors() -> Iterator[None]:
-    try:
-        yield
-    except (EdgeError, ContractError) as error:
-        console = Console(stderr=True)
-        console.print(f"[bold red]error[/] ({error.code}): ", end="")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        if error.hint:
-            console.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
 
 
 @contextmanager

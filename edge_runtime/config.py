@@ -13,11 +13,10 @@ from typing import Self
 from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.gguf.quantization import Quantization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
-from loragen.settings import EDGE_PREFIX, ServiceSettings, SettingsError
+from loragen.settings import EDGE_PREFIX, ServiceSettings
 
 
 class EdgeSettings(ServiceSettings):
@@ -94,18 +93,6 @@ class EdgeSettings(ServiceSettings):
         le=1024,
         description="Layers on an accelerator, when llama.cpp was built for one; -1 for all.",
     )
-
-    @classmethod
-    def load(cls, config: Path | None = None) -> Self:
-        """The settings in the environment and in a file.
-
-        Raises:
-            ConfigurationError: They do not describe a device that can run.
-        """
-        try:
-            return super().load(config)
-        except SettingsError as e:
-            raise ConfigurationError(str(e), e.hint) from e
 
     @property
     def effective_device_id(self) -> str:

@@ -1,7 +1,6 @@
 """Errors of the edge runtime.
 
     EdgeError
-    ├── ConfigurationError          the start is refused
     ├── StateError                  the state file cannot be read as state
     ├── UpdateError                 bringing a specialization to the device failed
     │   ├── CloudUnreachableError   no answer, or none in time
@@ -28,7 +27,8 @@
 
 `loragen.contract.errors.ContractError` passes through the update code untranslated: it already says expected and
 actual, and carries a code and a hint. Names and codes are part of the interface; messages are not. The status of
-each over HTTP is in `serving.status`; what the front of the service refuses by itself is in `loragen.web.errors`.
+each over HTTP is in `serving.status`; what the front of the service refuses by itself, and what stops the start, is in
+`loragen.web.errors`.
 """
 
 from loragen.web.errors import ServiceError
@@ -38,12 +38,6 @@ class EdgeError(ServiceError):
     """Base of every error this package raises on purpose."""
 
     code = "edge_error"
-
-
-class ConfigurationError(EdgeError):
-    """The settings do not describe a device that can run."""
-
-    code = "configuration_invalid"
 
 
 class StateError(EdgeError):
@@ -69,15 +63,13 @@ class CloudStatusError(UpdateError):
 
     Attributes:
         status: The HTTP status.
-        retry_after_seconds: What the cloud asked for, None when it said nothing.
     """
 
     code = "cloud_status"
 
     def __init__(self, message: str, hint: str = "", *, status: int, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message, hint)
+        super().__init__(message, hint, retry_after_seconds=retry_after_seconds)
         self.status = status
-        self.retry_after_seconds = retry_after_seconds
 
 
 class DownloadError(UpdateError):
@@ -177,17 +169,10 @@ class UnknownModelError(ServingError):
 
 
 class BusyError(ServingError):
-    """The device cannot take the request now.
-
-    Attributes:
-        retry_after_seconds: When to ask again; whole seconds, at least 1.
-    """
+    """The device cannot take the request now."""
 
     code = "overloaded"
-
-    def __init__(self, message: str, hint: str = "", *, retry_after_seconds: int = 1, code: str | None = None) -> None:
-        super().__init__(message, hint, code=code)
-        self.retry_after_seconds = retry_after_seconds
+    retry_after_seconds: float = 1
 
 
 class ModelLoadError(ServingError):

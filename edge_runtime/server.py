@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
-from edge_runtime.errors import ConfigurationError
 from loragen.version import package_version
 from loragen.web.server import HttpServer, listen, stop_on_signals
 
@@ -27,13 +26,7 @@ async def serve(settings: EdgeSettings, app: FastAPI, device: Device, daemon: Da
         ConfigurationError: The address cannot be listened on.
         EdgeError: Not even the base model can serve.
     """
-    try:
-        listener = listen(settings.host, settings.port)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-            "set LORAGEN_EDGE_PORT to a free port",
-        ) from error
+    listener = listen(settings.host, settings.port, "LORAGEN_EDGE_PORT")
     http = HttpServer(app, listener, settings.shutdown_timeout_seconds)
     _log.info(
         "serving",

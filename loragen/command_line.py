@@ -1,4 +1,4 @@
-"""What `loragen` and `loragen-edge` share: the options `--version` and `--config`, and the message for a missing extra.
+"""What `loragen` and `loragen-edge` share: the options `--version` and `--config`, and how errors are shown.
 
 The packages of both services are always installed; what they need of others comes with an extra.
 """
@@ -11,7 +11,10 @@ from typing import Annotated
 
 import typer
 
+from loragen import ClientError
+from loragen.contract.errors import ContractError
 from loragen.version import package_version
+from loragen.web.errors import ServiceError
 
 _OURS = ("loragen", "cloud_service", "edge_runtime")
 
@@ -29,6 +32,20 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="YAML or TOML file of settings; environment variables win over it."),
 ]
+
+
+@contextmanager
+def reporting_errors(exit_code: int = 1) -> Iterator[None]:
+    """End the command with one line, and a hint where there is one, on an error that was raised on purpose."""
+    try:
+        yield
+    except (ServiceError, ClientError, ContractError, OSError) as e:
+        typer.secho("error", fg="red", bold=True, err=True, nl=False)
+        code = getattr(e, "code", "")
+        typer.echo(f"{code and f' ({code})'}: {e}", err=True)
+        if hint := getattr(e, "hint", ""):
+            typer.echo(f"hint: {hint}", err=True)
+        raise typer.Exit(exit_code) from e
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from loragen.web.errors import ConfigurationError
 from loragen.web.logs import LogFormat
 
 CLOUD_PREFIX = "LORAGEN_CLOUD_"
@@ -31,11 +32,7 @@ OTHER_VARIABLES = {
 }
 """Every variable of ours that is no setting of a service, and what reads it."""
 
-
-class SettingsError(Exception):
-    """Settings that a service cannot start with; the message has one line for each problem."""
-
-    hint = "docs/reference.md lists the settings and their defaults"
+_HINT = "docs/reference.md lists the settings and their defaults"
 
 
 class ServiceSettings(BaseSettings):
@@ -59,7 +56,7 @@ class ServiceSettings(BaseSettings):
             config: A YAML or TOML file whose keys are the names of the fields.
 
         Raises:
-            SettingsError: A value is malformed or out of range, a name is unknown, or the file cannot be read.
+            ConfigurationError: A value is malformed or out of range, a name is unknown, or the file cannot be read.
         """
         from_file = _read_file(config) if config else {}
         from_environment = EnvSettingsSource(cls)()
@@ -79,9 +76,9 @@ class ServiceSettings(BaseSettings):
                 message = error["msg"].removeprefix("Value error, ")
                 # A rule about several settings belongs to none of them, and names them itself.
                 problems.append(f"{'.'.join([place, *path])}: {message}" if name else message)
-            raise SettingsError("\n".join(problems)) from e
+            raise ConfigurationError("\n".join(problems), _HINT) from e
         if problems:
-            raise SettingsError("\n".join(problems))
+            raise ConfigurationError("\n".join(problems), _HINT)
         return settings
 
     @field_validator("log_level", mode="before")
@@ -116,11 +113,11 @@ def _read_file(path: Path) -> dict[str, Any]:
         elif path.suffix in (".yaml", ".yml"):
             values = yaml.safe_load(content)
         else:
-            raise SettingsError(f"{path}: expected a name that ends in .yaml, .yml or .toml")
+            raise ConfigurationError(f"{path}: expected a name that ends in .yaml, .yml or .toml", _HINT)
     except (OSError, ValueError, yaml.YAMLError) as e:
-        raise SettingsError(f"{path}: {' '.join(str(e).split())}") from e
+        raise ConfigurationError(f"{path}: {' '.join(str(e).split())}", _HINT) from e
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise SettingsError(f"{path}: expected names and values, found {type(values).__name__}")
+        raise ConfigurationError(f"{path}: expected names and values, found {type(values).__name__}", _HINT)
     return {str(key): value for key, value in values.items() if value is not None and value != ""}

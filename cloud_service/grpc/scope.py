@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from cloud_service.errors import CloudError, MalformedBodyError, UnavailableError
+from cloud_service.errors import CloudError, MalformedBodyError
 from cloud_service.grpc.status import grpc_status
 from cloud_service.telemetry import Metrics
 from loragen.web.logs import describe_crash
@@ -89,14 +89,12 @@ class GrpcScope(grpc.aio.ServerInterceptor):
 
 
 def _trailers(error: CloudError, request_id: str) -> tuple[tuple[str, str], ...]:
-    trailers = [
+    return (
         ("loragen-error-code", error.code),
         ("loragen-error-hint", _ascii(error.hint)),
         ("loragen-request-id", request_id),
-    ]
-    if isinstance(error, UnavailableError):
-        trailers.append(("retry-after", str(error.retry_after_seconds)))
-    return tuple(trailers)
+        *((name, value) for name, value in error.headers.items() if name == "retry-after"),
+    )
 
 
 def _ascii(text: str) -> str:

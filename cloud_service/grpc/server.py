@@ -11,13 +11,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cloud_service.channels import ChannelService
-from cloud_service.errors import CloudError, ConfigurationError
+from cloud_service.errors import CloudError
 from cloud_service.grpc.scope import GrpcScope
 from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
 from cloud_service.limits import MAX_BODY_BYTES
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 from loragen.contract.stubs import loragen_pb2, loragen_pb2_grpc
+from loragen.web.errors import ConfigurationError
 
 _SERVICES = tuple(service.full_name for service in loragen_pb2.DESCRIPTOR.services_by_name.values())
 

@@ -7,7 +7,6 @@ from cloud_service.errors import CloudError
 
 GRPC_STATUS: dict[type[CloudError], StatusCode] = {
     CloudError: StatusCode.INTERNAL,
-    errors.ConfigurationError: StatusCode.INTERNAL,
     errors.RequestError: StatusCode.INVALID_ARGUMENT,
     errors.InvalidRequestError: StatusCode.INVALID_ARGUMENT,
     errors.UnknownGeneratorError: StatusCode.INVALID_ARGUMENT,

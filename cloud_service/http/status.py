@@ -8,7 +8,6 @@ from loragen.web.answers import ErrorAnswers
 
 HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     CloudError: HTTPStatus.INTERNAL_SERVER_ERROR,
-    errors.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.RequestError: HTTPStatus.BAD_REQUEST,
     errors.InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnknownGeneratorError: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cloud_service.errors import ConfigurationError
 from cloud_service.store.port import Store
+from loragen.web.errors import ConfigurationError
 
 _SQLITE = "sqlite:///"
 

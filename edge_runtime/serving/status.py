@@ -6,7 +6,6 @@ from loragen.web.answers import ErrorAnswers
 
 HTTP_STATUS: dict[type[EdgeError], int] = {
     EdgeError: 500,
-    errors.ConfigurationError: 500,
     errors.StateError: 500,
     errors.UpdateError: 502,
     errors.CloudUnreachableError: 504,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from edge_runtime.errors import ConfigurationError, MergeError
+from edge_runtime.errors import MergeError
 from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
 from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
 from edge_runtime.merge.merger import MergeReport, merge, quantize_base
 from edge_runtime.merge.writer import Progress
 from loragen.contract.bundle import Bundle, BundleHeader
 from loragen.contract.digest import model_digest
+from loragen.web.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

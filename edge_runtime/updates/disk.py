@@ -22,8 +22,8 @@ from pathlib import Path
 import structlog
 
 from edge_runtime.checksum import CHECKSUM_SUFFIX
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.updates.state import Entry
+from loragen.web.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
 

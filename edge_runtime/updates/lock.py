@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_runtime.errors import ConfigurationError
+from loragen.web.errors import ConfigurationError
 
 _READ_ONLY = (errno.EROFS, errno.EACCES)
 

@@ -1,6 +1,7 @@
 """The base of what a service answers with as an error, and the errors that the front of a service raises itself.
 
     ServiceError                base of each service's own tree
+    ├── ConfigurationError      the start is refused
     └── FrontError              a request that no route answered
         ├── PathError           nothing has this path
         ├── MethodError         the path exists and does not know the method
@@ -25,24 +26,32 @@ class ServiceError(Exception):
         message: What happened, with expected and actual. Never quotes a prompt.
         hint: What the client or operator can do about it; empty when there is nothing to say.
         code: Overrides the class's code where one class covers several conditions.
-
-    Attributes:
-        retry_after_seconds: When to ask again; None when asking again will not help.
+        retry_after_seconds: When to ask again; by default what the class says, which is None when that will not help.
     """
 
     code: str = "internal"
     retry_after_seconds: float | None = None
 
-    def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, code: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.hint = hint
         if code is not None:
             self.code = code
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
     @property
     def headers(self) -> Mapping[str, str]:
         """What an answer over HTTP carries besides the body."""
         return {} if self.retry_after_seconds is None else {"retry-after": str(int(self.retry_after_seconds))}
+
+
+class ConfigurationError(ServiceError):
+    """The settings do not describe a service that can run; the message has one line for each problem."""
+
+    code = "configuration_invalid"
 
 
 class FrontError(ServiceError):

@@ -17,6 +17,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from loragen.web.errors import ConfigurationError
+
 _REQUEST_SECONDS = 30.0
 """For a request to arrive: the longest body, 4 MiB, needs 140 kB/s. Apache allows 20 to 40 s for the head alone."""
 
@@ -64,11 +66,16 @@ class HttpServer:
         self._server.should_exit = True
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, setting: str) -> socket.socket:
     """A TCP socket that listens; port 0 lets the system choose.
 
+    Args:
+        host: Address.
+        port: Port.
+        setting: What the port is set with, for the hint.
+
     Raises:
-        OSError: The address cannot be listened on.
+        ConfigurationError: The address cannot be listened on.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it small answers wait 40 ms for an ACK.
@@ -77,9 +84,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(_backlog())
-    except OSError:
+    except OSError as e:
         listener.close()
-        raise
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {e.strerror}", f"set {setting} to a free port"
+        ) from e
     return listener
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from cloud_service.bootstrap import load_generators, open_cloud
 from cloud_service.config import GeneratorSource
-from cloud_service.errors import ConfigurationError, UnavailableError
+from cloud_service.errors import UnavailableError
+from loragen.web.errors import ConfigurationError
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 

@@ -6,14 +6,9 @@ from typing import cast
 import pytest
 
 from cloud_service.catalog import Catalog, ServedGenerator
-from cloud_service.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    NotFoundError,
-    UnknownEdgeModelError,
-    UnknownGeneratorError,
-)
+from cloud_service.errors import InvalidRequestError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
 from cloud_service.runner import Runner
+from loragen.web.errors import ConfigurationError
 from tests.cloud_service.fake_generator import FakeGenerator
 
 

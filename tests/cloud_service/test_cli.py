@@ -66,7 +66,7 @@ def test_task_file_that_is_none_is_reported(tmp_path: Path, content: bytes) -> N
     task.write_bytes(content)
     outcome = CliRunner().invoke(cli.app, ["generate", str(task), "-o", str(tmp_path / "bundle")])
     assert outcome.exit_code == 1
-    assert outcome.output.startswith("error: ")
+    assert outcome.output.startswith("error (invalid_request): ")
 
 
 def test_service_that_is_down_is_reported_with_each_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_service_that_is_down_is_reported_with_each_attempt(tmp_path: Path, caps
     again, error, _hint = capsys.readouterr().err.splitlines()
     assert "does not answer" in again
     assert "again in 0.0 s" in again
-    assert error.startswith("error: http://127.0.0.1:9 does not answer")
+    assert error.startswith("error (unreachable): http://127.0.0.1:9 does not answer")
 
 
 @pytest.mark.parametrize("target", ["peft", "gguf"])
@@ -101,5 +101,5 @@ def test_export_of_a_damaged_bundle_is_reported(tmp_path: Path) -> None:
     bundle.write_bytes(b"damaged")
     outcome = CliRunner().invoke(cli.app, ["export", str(bundle), "-o", str(tmp_path / "exported")])
     assert outcome.exit_code == 1
-    assert outcome.output.startswith("error: ")
+    assert outcome.output.startswith("error (invalid_format): ")
     assert not (tmp_path / "exported").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud_service.config import CloudSettings
-from cloud_service.errors import ConfigurationError
+from loragen.web.errors import ConfigurationError
 
 
 def test_defaults_describe_the_shipped_pair_and_the_embedded_store() -> None:

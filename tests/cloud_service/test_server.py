@@ -16,9 +16,9 @@ import httpx2
 import pytest
 
 from cloud_service.bootstrap import run
-from cloud_service.errors import ConfigurationError
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
+from loragen.web.errors import ConfigurationError
 from tests.cloud_service.clouds import settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_runtime.bootstrap import assemble
 from edge_runtime.config import EdgeSettings
-from edge_runtime.errors import ConfigurationError
+from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import FakeLoader
 
 

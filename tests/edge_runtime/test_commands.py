@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.commands import act_on_state, listening, send
-from edge_runtime.errors import ConfigurationError, EdgeError, IntegrityError, OutputError, UpdateError
+from edge_runtime.errors import EdgeError, IntegrityError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import Command, DeviceState, Entry, Installed, StateFile
+from loragen.web.errors import ConfigurationError
 from tests.full_disk import read_only_disk
 
 ONE, TWO = "1" * 64, "2" * 64

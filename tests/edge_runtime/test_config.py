@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.config import EdgeSettings
-from edge_runtime.errors import ConfigurationError
 from loragen.contract.names import verify_device_name
+from loragen.web.errors import ConfigurationError
 
 
 def test_defaults_need_no_environment() -> None:

@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.commands import send
 from edge_runtime.daemon import UNFORESEEN_SECONDS, Daemon
-from edge_runtime.errors import ConfigurationError, ModelLoadError
+from edge_runtime.errors import ModelLoadError, UpdateError
 from edge_runtime.updates.state import Command
 from loragen.device_answers import DeviceStatus
 from tests.edge_runtime.fake_cloud import FakeCloud
@@ -154,7 +154,7 @@ async def test_unforeseen_failure_of_a_tick_ends_nothing(
     cloud.publish(cloud.make("router"))
     clock = FakeClock()
     async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
-        tick, failures = parts.updater.tick, [RuntimeError("a bug"), ConfigurationError("foreseen")]
+        tick, failures = parts.updater.tick, [RuntimeError("a bug"), UpdateError("foreseen")]
 
         async def failing() -> float:
             if failures:

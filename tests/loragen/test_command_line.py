@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from loragen.command_line import naming_extra
+from loragen.command_line import naming_extra, reporting_errors
 from loragen.version import package_version
+from loragen.web.errors import ConfigurationError
 
 PROGRAMS = {"cloud_service": "serve", "edge_runtime": "run"}
 FROM_EXTRAS = ("torch", "transformers", "redis", "grpc_health", "grpc_reflection", "tokenizers", "llama_cpp")
@@ -40,3 +42,13 @@ def test_command_without_its_extra_ends_with_one_line_that_names_it(root: Path, 
 def test_missing_module_of_ours_is_a_fault_and_no_missing_extra() -> None:
     with pytest.raises(ModuleNotFoundError), naming_extra("cloud"):
         raise ModuleNotFoundError(name="cloud_service.missing")
+
+
+def test_error_is_one_line_with_its_code_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught, reporting_errors(exit_code=2):
+        raise ConfigurationError("no room", "make some")
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr().err.splitlines() == ["error (configuration_invalid): no room", "hint: make some"]
+    with pytest.raises(typer.Exit), reporting_errors():
+        raise OSError("disk full")
+    assert capsys.readouterr().err == "error: disk full\n"

@@ -6,7 +6,8 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from loragen.settings import CLOUD_PREFIX, ServiceSettings, SettingsError
+from loragen.settings import CLOUD_PREFIX, ServiceSettings
+from loragen.web.errors import ConfigurationError
 
 
 class Oven(ServiceSettings):
@@ -30,7 +31,7 @@ def written(path: Path, text: str) -> Path:
 
 
 def problems(config: Path | None = None) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         Oven.load(config)
     return str(caught.value).splitlines()
 

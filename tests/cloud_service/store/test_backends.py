@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.errors import ConfigurationError
 from cloud_service.store import Store
 from cloud_service.store.backends import BACKENDS, open_store, verify_store_url
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
+from loragen.web.errors import ConfigurationError
 from tests.cloud_service.store_backends import OPTIONS
 
 EXAMPLES = {

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.bootstrap import assemble
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.device_model import DeviceModel
 from loragen.contract.digest import model_digest
+from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import make_settings
 
 

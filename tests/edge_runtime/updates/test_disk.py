@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.state import Entry, Installed, MergeSummary
+from loragen.web.errors import ConfigurationError
 from tests.full_disk import read_only_disk
 
 ONE, TWO = "1" * 64, "2" * 64

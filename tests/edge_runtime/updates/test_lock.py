@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.updates.lock import is_locked, locked
+from loragen.web.errors import ConfigurationError
 from tests.full_disk import read_only_disk
 
 

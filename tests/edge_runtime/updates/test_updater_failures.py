@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import quantize_base
 from loragen.contract.channel import Specialization
+from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.conftest import TINY_SHAPE
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, ask, device, entry, files, make_settings

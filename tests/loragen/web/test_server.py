@@ -13,6 +13,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loragen.web import server
+from loragen.web.errors import ConfigurationError
 from loragen.web.server import HttpServer, listen, stop_on_signals
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -22,7 +23,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 @asynccontextmanager
 async def served(app: ASGIApp, shutdown_timeout_seconds: int = 1) -> AsyncIterator[int]:
     """An application on a free loopback port."""
-    http = HttpServer(app, listen("127.0.0.1", 0), shutdown_timeout_seconds)
+    http = HttpServer(app, listen("127.0.0.1", 0, "PORT"), shutdown_timeout_seconds)
     serving = asyncio.create_task(http.run())
     try:
         yield http.port
@@ -161,7 +162,7 @@ async def test_small_answers_are_sent_at_once() -> None:
         accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0, "PORT") as listener:
         small = await asyncio.start_server(on_connection, sock=listener)
         _, writer = await asyncio.open_connection(*listener.getsockname())
         assert await accepted
@@ -171,8 +172,9 @@ async def test_small_answers_are_sent_at_once() -> None:
 
 
 def test_address_that_is_taken_is_an_error() -> None:
-    with listen("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"):
-        listen(*taken.getsockname())
+    with listen("127.0.0.1", 0, "PORT") as taken, pytest.raises(ConfigurationError, match="in use") as caught:
+        listen(*taken.getsockname(), "LORAGEN_PORT")
+    assert "LORAGEN_PORT" in caught.value.hint
 
 
 async def test_stop_lets_requests_in_flight_finish() -> None:
