@@ -10,13 +10,11 @@ from edge_runtime.errors import ModelLoadError
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, parse_answer
 from loragen.contract.errors import ContractError
 from loragen.contract.gguf_header import read_header
-
-ANSWER_KEY = "loragen.answer"
-"""GGUF metadata key of a merged model and of an adapter: the answer contract, as text."""
+from loragen.contract.names import ANSWER_CONTRACT
 
 
 def parse_metadata(text: str | None, path: Path) -> AnswerContract:
-    """The contract of a file, from what stands under `ANSWER_KEY`; None for nothing.
+    """The contract of a file, from what stands under `ANSWER_CONTRACT`; None for nothing.
 
     Raises:
         ModelLoadError: It is malformed; the message names the file.
@@ -52,4 +50,4 @@ def read_answer(path: Path) -> AnswerContract:
     except (ContractError, OSError) as error:
         raise ModelLoadError(f"{path.name}: {error}") from error
     # A value that is no text is malformed too, and not the same as none.
-    return parse_metadata((header.string(ANSWER_KEY) or "") if ANSWER_KEY in header.metadata else None, path)
+    return parse_metadata((header.string(ANSWER_CONTRACT) or "") if ANSWER_CONTRACT in header.metadata else None, path)

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
-from edge_runtime.serving.answer_metadata import ANSWER_KEY, parse_metadata, verify_codes
+from edge_runtime.serving.answer_metadata import parse_metadata, verify_codes
 from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
 from loragen.contract.chat_format import render_chat
+from loragen.contract.names import ANSWER_CONTRACT
 
 _PREFILL_BATCH = 512
 """Tokens in one call of llama_decode, llama.cpp's own default; a cancelled prefill goes on for at most as many."""
@@ -57,7 +58,7 @@ class LlamaEngine:
         self.vocab_tokens = model.vocab_size
         # Taken before the context, and so given back after it: a context must not outlive what it points to.
         lora = None if adapter is None else self._load_adapter(adapter)
-        text = model.metadata(ANSWER_KEY) if lora is None else adapter_metadata(lora, ANSWER_KEY)
+        text = model.metadata(ANSWER_CONTRACT) if lora is None else adapter_metadata(lora, ANSWER_CONTRACT)
         self.answer = parse_metadata(text, adapter or model.path)
         verify_codes(self.answer, adapter or model.path, model.vocab_size)
         parameters = llama_cpp.llama_context_default_params()

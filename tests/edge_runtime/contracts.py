@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from edge_runtime.serving.answer_metadata import ANSWER_KEY
 from loragen.contract.answer import AnswerContract, encode_answer
 from loragen.contract.gguf_header import Value, lay_out, read_header
 from loragen.contract.gguf_header import text as text_value
+from loragen.contract.names import ANSWER_CONTRACT
 
 DESKS = AnswerContract("choice", ("billing", "delivery", "Zürich desk"), (65, 66, 67))
 """Three texts, each with a code."""
@@ -17,11 +17,11 @@ SPELLED = AnswerContract("choice", ("billing", "delivery", "deliver"))
 def with_answer(source: Path, path: Path, answer: AnswerContract | str | Value | None) -> Path:
     """A copy of a GGUF file whose metadata have an answer contract: as given, even when it is malformed, or none."""
     header = read_header(source)
-    metadata = {key: value for key, value in header.metadata.items() if key != ANSWER_KEY}
+    metadata = {key: value for key, value in header.metadata.items() if key != ANSWER_CONTRACT}
     if isinstance(answer, AnswerContract):
         answer = encode_answer(answer)
     if answer is not None:
-        metadata[ANSWER_KEY] = text_value(answer) if isinstance(answer, str) else answer
+        metadata[ANSWER_CONTRACT] = text_value(answer) if isinstance(answer, str) else answer
     head, placed = lay_out([(t.name, t.shape, t.type) for t in header.tensors], metadata)
     data = source.read_bytes()
     copied = bytearray(head.ljust(placed.file_bytes, b"\0"))

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.bundle import content_id
 from loragen.contract.channel import Channel, Specialization, encode_channel
+from loragen.contract.choice import ChoiceHead
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape
 from loragen.contract.recipe import Recipe, encode_recipe
+from tests.edge_runtime.contracts import DESKS
 
 GENERATOR_ID = "test-generator"
 GENERATOR_DIGEST = sha256_hex(b"test generator")
@@ -52,6 +55,7 @@ class FakeCloud:
             rank=4,
             alpha=4.0,
             mix="parameters",
+            choice=ChoiceHead(first_layer=shape.layers - 1, rank=4, codes=DESKS.codes),
         )
         tensors = {
             name: (rng.standard_normal(spec.shape) * scale).astype(np.float16)
@@ -79,12 +83,23 @@ class FakeCloud:
         self._server.server_close()
         self._thread.join()
 
-    def make(self, name: str, seed: int = 0) -> Specialization:
-        """A specialization with gates of this seed, kept here but not published."""
+    def make(self, name: str, seed: int = 0, answer: AnswerContract = TEXT_ANSWER) -> Specialization:
+        """A specialization with gates of this seed and this contract, kept here but not published."""
         rng = np.random.default_rng(seed)
         gates = rng.standard_normal((self.shape.layers, 1, 3)).astype(np.float32)
+        keys = None
+        if answer.codes:
+            keys = rng.standard_normal((1, len(answer.codes), 4)).astype(np.float32)
         recipe = Recipe(
-            GENERATOR_ID, GENERATOR_DIGEST, self.bank.digest, "nano-edge", self.edge_model_digest, 120, gates
+            GENERATOR_ID,
+            GENERATOR_DIGEST,
+            self.bank.digest,
+            "nano-edge",
+            self.edge_model_digest,
+            prompt_tokens=120,
+            gates=gates,
+            answer=answer,
+            keys=keys,
         )
         return self.keep(name, build_bundle(self.bank, recipe), encode_recipe(recipe))
 

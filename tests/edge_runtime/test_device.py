@@ -4,9 +4,9 @@ from pathlib import Path
 
 from edge_runtime.bootstrap import assemble
 from loragen.device_answers import ServedAnswer
-from tests.edge_runtime.contracts import DESKS, with_answer
+from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import FakeClock, FakeLoader, command, device, entry, make_settings
+from tests.edge_runtime.fakes import FakeClock, FakeLoader, ask, command, device, entry, make_settings
 
 
 async def test_device_is_ready_once_what_served_before_is_back(tiny_base: Path, tmp_path: Path) -> None:
@@ -62,21 +62,23 @@ async def test_entry_says_what_failed_what_was_rolled_back_and_what_is_pinned(
         assert "a newer bundle failed" in served.message
 
 
-async def test_report_says_what_answers_may_look_like_also_of_what_is_not_loaded(
+async def test_contract_of_a_bundle_holds_however_it_is_applied(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
-    wanted = cloud.make("router")
-    cloud.publish(wanted)
-    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
-        await parts.updater.tick()
-        await parts.updater.merge_pending()
-        assert [model.answer for model in parts.device.models()] == [ServedAnswer("text")] * 2
-    slot = tmp_path / f"edge/slots/{wanted.bundle_id}.Q8_0.gguf"
-    with_answer(slot, tmp_path / "slot.gguf", DESKS).replace(slot)
-    alone = make_settings(tmp_path / "edge", tiny_base, None, max_resident=1)
-    async with device(alone, loader=FakeLoader()) as parts:
-        served = entry(parts, "router")
-        assert (served.resident, served.answer) == (False, ServedAnswer("choice", DESKS.choices))
+    """As an adapter, merged, and after a restart before anything loads it."""
+    cloud.publish(cloud.make("router", answer=DESKS))
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_resident=1)
+    desks = ServedAnswer("choice", DESKS.choices)
+    async with device(settings) as parts:
+        for step, state in ((parts.updater.tick, "adapter"), (parts.updater.merge_pending, "merged")):
+            await step()
+            assert [model.answer for model in parts.device.models()] == [ServedAnswer("text"), desks]
+            text, fingerprint = await ask(parts, "router")
+            assert text in DESKS.choices
+            assert fingerprint.startswith(state)
+    async with device(settings) as parts:
+        assert (entry(parts, "router").resident, entry(parts, "router").answer) == (False, desks)
+        assert (await ask(parts, "router"))[0] == text
 
 
 async def test_report_knows_no_answers_of_what_does_not_serve(

@@ -14,7 +14,7 @@ from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
-from tests.edge_runtime.contracts import DESKS, with_answer
+from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
 from tests.edge_runtime.serving.wire import chat, events
@@ -27,14 +27,14 @@ async def client(
     request: pytest.FixtureRequest, cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A device that serves the tiny model as `base`, and with a LoRA and the contract as `router`."""
-    bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
-    plain, contracted = tmp_path / "plain.gguf", tmp_path / "router.gguf"
+    bundle = parse_bundle(cloud.bundles[cloud.make("router", answer=DESKS).bundle_id])
+    path = tmp_path / "router.gguf"
     if request.param == "adapter":
-        write_gguf_adapter(bundle, plain)
-        router = Revision("router", BUNDLE, "adapter", tiny_base, with_answer(plain, contracted, DESKS))
+        write_gguf_adapter(bundle, path)
+        router = Revision("router", BUNDLE, "adapter", tiny_base, path)
     else:
-        merge(tiny_base, bundle, plain, Quantization.F16)
-        router = Revision("router", BUNDLE, "merged", with_answer(plain, contracted, DESKS))
+        merge(tiny_base, bundle, path, Quantization.F16)
+        router = Revision("router", BUNDLE, "merged", path)
     slots = SlotTable(LlamaLoader(context_tokens=256, threads=1), max_resident=2, max_queue=2)
     for revision in (Revision("base", None, "base", tiny_base), router):
         slot = await slots.prepare(revision)
