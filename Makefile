@@ -60,13 +60,13 @@ train-nano: setup  ## Train models/nano from the data in DATA=dir
 	@$(PYTHON_BIN) -m training train nano --data $(DATA) $(ARGS)
 	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
 
-calibrate: setup  ## Calibrate the confidence of models/nano on the data in DATA=dir
+calibrate: setup  ## Calibrate the confidence of the default pair on the data in DATA=dir
 	@$(PYTHON_BIN) -m training calibrate --data $(DATA) $(ARGS)
 
-evaluate: setup  ## Evaluate models/nano with its controls, on the data in DATA=dir
+evaluate: setup  ## Evaluate the default pair with its controls, on the data in DATA=dir
 	@$(PYTHON_BIN) -m training evaluate --data $(DATA) $(ARGS)
 
-ablate: setup  ## Repeat the paper's ablations on models/nano, in short runs: DATA=dir; resumes
+ablate: setup  ## Repeat the paper's ablations on the default pair, in short runs: DATA=dir; resumes
 	@$(PYTHON_BIN) -m training ablate --data $(DATA) $(ARGS)
 
 up:  ## Run the services and the demo client in containers

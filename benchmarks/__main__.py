@@ -21,6 +21,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
 from loragen.client import ClientError
 from loragen.contract.errors import ContractError
+from loragen.default_pair import DEFAULT_PAIR
 from loragen.web.errors import ServiceError
 
 DOCUMENT = Path("build/bench.json")
@@ -92,7 +93,7 @@ def _parse(arguments: Sequence[str] | None, benchmarks: Mapping[str, Benchmark])
         "names", nargs="*", metavar="NAME", help=f"{', '.join(benchmarks)} (default: all but {on_request})"
     )
     parser.add_argument(
-        "--pair", type=Path, default=generation_latency.PAIR, metavar="DIR", help="model pair (default: %(default)s)"
+        "--pair", type=Path, default=DEFAULT_PAIR.folder, metavar="DIR", help="model pair (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=DOCUMENT, metavar="FILE", help="document (default: %(default)s)")
     options = parser.parse_args(arguments)

@@ -5,7 +5,7 @@ descriptions in turn, each made distinct by a number in its text, one after anot
 description is posted twice: the first answer must be generated, the second must come from the store. The baseline of
 the second is the first.
 
-    python -m benchmarks.generation_latency [--pair models/nano] [--requests 60]
+    python -m benchmarks.generation_latency [--pair DIR] [--requests 60]
 """
 
 import argparse
@@ -22,19 +22,19 @@ from benchmarks.figures import Figure, Figures
 from demo.tasks import load_tasks
 from loragen import CloudClient, LocalStack
 from loragen.client import ModelPair
+from loragen.default_pair import DEFAULT_PAIR
 
-PAIR = Path("models/nano")
 REQUESTS = 60
 WARM_UP = 6
 TARGET_UNCACHED_MS = 150.0
 TARGET_CACHED_MS = 10.0
 
 
-def run(pair: Path = PAIR, requests: int = REQUESTS) -> Figures:
+def run(pair: Path = DEFAULT_PAIR.folder, requests: int = REQUESTS) -> Figures:
     """Measure with a model pair.
 
     Args:
-        pair: Directory with `generator`, `edge`, and `cloud` unless the cloud model is published, as `models/nano`.
+        pair: Directory with `generator`, and `edge` and `cloud` where the models are not published ones.
         requests: Descriptions that count, each posted twice.
 
     Raises:
@@ -88,7 +88,7 @@ def _post(cloud: CloudClient, request: Mapping[str, Any], *, cached: bool) -> fl
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", type=Path, default=PAIR)
+    parser.add_argument("--pair", type=Path, default=DEFAULT_PAIR.folder)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     arguments = parser.parse_args(argv)
     figures = run(arguments.pair, arguments.requests)

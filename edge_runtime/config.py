@@ -16,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 from edge_runtime.gguf.quantization import Quantization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
+from loragen.default_pair import DEFAULT_PAIR
 from loragen.settings import EDGE_PREFIX, ServiceSettings
 
 
@@ -54,7 +55,7 @@ class EdgeSettings(ServiceSettings):
     )
 
     base_model: Path = Field(
-        default=Path("models/nano/edge-f16.gguf"),
+        default=DEFAULT_PAIR.base_gguf,
         description="Base GGUF: the edge model's weights, from `loragen-edge convert` or as published; "
         "package:NAME/PATH names a file that a Python package carries.",
     )

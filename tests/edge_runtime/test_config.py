@@ -1,19 +1,19 @@
 """Settings: defaults, refusals, and what is derived from them."""
 
 import platform
-from pathlib import Path
 
 import pytest
 
 from edge_runtime.config import EdgeSettings
 from loragen.contract.names import verify_device_name
+from loragen.default_pair import DEFAULT_PAIR
 from loragen.web.errors import ConfigurationError
 
 
 def test_defaults_need_no_environment() -> None:
     settings = EdgeSettings.load()
     assert settings.cloud_url is None
-    assert settings.base_model == Path("models/nano/edge-f16.gguf")
+    assert settings.base_model == DEFAULT_PAIR.base_gguf
     assert settings.effective_device_id
     assert settings.effective_threads >= 1
 

@@ -6,36 +6,44 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from loragen.client import ModelPair
+from loragen.default_pair import DEFAULT_PAIR
 from tests.training.commands import run_command
-from tests.training.conftest import TrainedPair
 from training.__main__ import app
 from training.evaluation import evaluate, report
 from training.evaluation.evaluate import FULL, QUICK, Evaluation
 from training.evaluation.suites import SUITES
-from training.fit import calibrate, train
+from training.fit import calibrate, train, trained_pair
 from training.fit.config import load_config
-from training.fit.trained_pair import pair_at
 
-NANO = Path("models/nano")
+
+def pair_in(folder: Path, cloud: str | None = None, edge: str | None = None) -> ModelPair:
+    return ModelPair(folder / "generator", cloud or "the pair's", edge or "the pair's", folder / "edge-f16.gguf")
+
+
+@pytest.fixture
+def found_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every folder holds a pair, and its models are there."""
+    monkeypatch.setattr(trained_pair, "pair_at", pair_in)
 
 
 def test_tiny_run_does_not_touch_the_place_of_the_real_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(train, "train_pair", lambda config, data, out, runs: calls.append((config, out, runs)))
-    run_command("train", "nano", "--data", "x")
-    run_command("train", "nano", "--data", "x", "--tiny")
-    run_command("train", "nano", "--data", "x", "--tiny", "--out", "a", "--runs", "b")
+    run_command("train", "smollm2", "--data", "x")
+    run_command("train", "smollm2", "--data", "x", "--tiny")
+    run_command("train", "smollm2", "--data", "x", "--tiny", "--out", "a", "--runs", "b")
     assert calls == [
-        (load_config("nano"), Path("models/nano"), Path("runs/nano")),
-        (load_config("nano", tiny=True), Path("build/nano-tiny"), Path("runs/nano-tiny")),
-        (load_config("nano", tiny=True), Path("a"), Path("b")),
+        (load_config("smollm2"), Path("models/smollm2"), Path("runs/smollm2")),
+        (load_config("smollm2", tiny=True), Path("build/smollm2-tiny"), Path("runs/smollm2-tiny")),
+        (load_config("smollm2", tiny=True), Path("a"), Path("b")),
     ]
 
 
 def test_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     places = ["--data", tmp_path, "--out", tmp_path / "o", "--runs", tmp_path / "r"]
     with pytest.raises(FileNotFoundError, match="--data must name the folder"):
-        run_command("train", "nano", *places, "--tiny")
+        run_command("train", "smollm2", *places, "--tiny")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,7 @@ def test_unknown_name_is_a_usage_error(arguments: list[str], message: str) -> No
 
 
 def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_results(
-    tiny_pair: TrainedPair, monkeypatch: pytest.MonkeyPatch
+    found_pairs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Evaluation] = []
     written: list[Path] = []
@@ -65,13 +73,14 @@ def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_resul
 
     monkeypatch.setattr(evaluate, "evaluate_pair", lambda evaluation: (asked.append(evaluation), None))
     monkeypatch.setattr(report, "write_report", record)
-    others = [f"--pair={tiny_pair.out}"], ["--quick"], ["--split=validation"], ["--suites", "conflict"], ["--no-served"]
+    others = ["--pair=other"], ["--quick"], ["--split=validation"], ["--suites", "conflict"], ["--no-served"]
     for options in ([], *others):
         run_command("evaluate", "--data=d", *options)
     assert written == [Path("docs/results"), *[Path("build/results")] * len(others)]
-    first = Evaluation(pair_at(NANO), Path("d"))
-    assert asked[0] == first
-    assert asked[2:] == [
+    first = Evaluation(pair_in(DEFAULT_PAIR.folder), Path("d"))
+    assert asked == [
+        first,
+        replace(first, pair=pair_in(Path("other"))),
         replace(first, sizes=QUICK),
         replace(first, split="validation"),
         replace(first, suites=["conflict"]),
@@ -80,7 +89,9 @@ def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_resul
     assert first.suites == SUITES
 
 
-def test_calibrate_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_calibrate_command_passes_its_options_on(
+    found_pairs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     calls: list[object] = []
 
     def record(*arguments: object, store: bool) -> dict[str, object]:
@@ -89,9 +100,9 @@ def test_calibrate_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(calibrate, "calibrate_pair", record)
     out = tmp_path / "out" / "confidence.json"
-    options = ["--edge", NANO / "edge", "--descriptions", 7, "--out", out]
+    options = ["--edge", "e", "--descriptions", 7, "--out", out]
     run_command("calibrate", "--data", "d", *options)
     run_command("calibrate", "--data", "d", *options, "--dry-run")
-    pair = pair_at(NANO, edge=str(NANO / "edge"))
+    pair = pair_in(DEFAULT_PAIR.folder, edge="e")
     assert calls == [(pair, Path("d"), 7, "cpu", True), (pair, Path("d"), 7, "cpu", False)]
     assert out.read_text() == '{\n  "area_under_roc": 1.0\n}\n'

@@ -2,9 +2,9 @@
 
 All variants train the same number of steps, on the same tasks, over the same models, once for each seed; then each is
 scored on the same validation episodes. Routers and experts start anew. The prompt encoder does not, which gives an
-advantage to what it was trained with: in the nano pair, `ours`. The prompt encoder is the pair's own and frozen, so
-that the states of a prompt are computed once for all variants, and charged to none. What training it costs is the last
-row, where the cloud model's LoRA on q and v is trained, as in the paper: the pair's own or a new one.
+advantage to the gating that it was trained with. It is the pair's own and frozen, so that the states of a prompt are
+computed once for all variants, and charged to none. What training it costs is the last row, where the cloud model's
+LoRA on q and v is trained, as in the paper: the pair's own or a new one.
 
 A finished run is one line of `results.jsonl`, so that a second call goes on where the first was ended, inside a run
 too. Runs over other models are kept separate by digest; those on other data, or of another version of this code, need

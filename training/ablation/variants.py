@@ -1,4 +1,4 @@
-"""The variants of the ablations: each changes one thing of the paper's default, but `ours`, which is nano's."""
+"""The variants of the ablations: each changes one thing of the paper's default, but `ours`, which changes four."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 from cloud_service.generator import GeneratorConfig
 
 PAPER = GeneratorConfig(id="ablation", rank=8, alpha=8.0, adapter_rank=0, max_prompt_tokens=320)
-"""The paper's default at the rank of the nano pair: 8 experts, top 2, one gate a layer, batch norm."""
+"""The paper's default at a small rank: 8 experts, top 2, one gate a layer, batch norm."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Calibrates a generator's confidence: `python -m training calibrate --pair models/nano --data DIR`.
+"""Calibrates a generator's confidence: `python -m training calibrate --data DIR`.
 
 Fits the logistic regression of `cloud_service.generator.confidence_model` on descriptions of training and of validation
 tasks and tools against texts that ask for nothing, and writes it into the generator's checkpoint, whose digest changes.

@@ -1,4 +1,4 @@
-"""A local stack: what a pair is, and the whole of it with the shipped one."""
+"""A local stack: what a pair is, and the whole of it with random models."""
 
 import json
 import time
@@ -10,8 +10,7 @@ from loragen import LocalStack
 from loragen.client.errors import StackError
 from loragen.client.retries import Deadline
 from loragen.client.stack import ModelPair
-
-SHIPPED = Path(__file__).parents[3] / "models" / "nano"
+from tests.cloud_service.generator.tiny import make_pair
 
 
 def write_pair(folder: Path) -> None:
@@ -67,7 +66,9 @@ def test_edge_model_that_cannot_be_converted_is_reported(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_task_is_served_by_the_device_at_the_end(tmp_path: Path) -> None:
-    with LocalStack(ModelPair.at(SHIPPED), tmp_path / "state") as stack:
+    """The edge model is converted on the way."""
+    make_pair(tmp_path)
+    with LocalStack(ModelPair.at(tmp_path), tmp_path / "state") as stack:
         answer = stack.cloud.generate("Say whether a review is positive or negative.", publish="local/reviews")
         served = stack.device.wait_until_serving("reviews", answer.id)
         assert served.retained_delta is not None
