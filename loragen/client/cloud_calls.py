@@ -126,7 +126,7 @@ def download_bank(generator_id: str, path: Path) -> Call[bool]:
         OSError: The file cannot be read or written.
 
     Example:
-        >>> cloud.download_bank("nano", Path("bank.safetensors"))
+        >>> cloud.download_bank("smollm2", Path("bank.safetensors"))
     """
     return Call(
         "GET",

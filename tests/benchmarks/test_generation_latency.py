@@ -13,7 +13,7 @@ from loragen import CloudClient
 @pytest.fixture
 def generated() -> dict[str, object]:
     """An answer of the cloud service."""
-    reference = {"id": "nano", "digest": "d" * 64}
+    reference = {"id": "tiny", "digest": "d" * 64}
     return {
         "id": "b" * 64,
         "bundle_bytes": 1,
@@ -27,7 +27,7 @@ def generated() -> dict[str, object]:
         "answer": {"type": "text", "choices": [], "codes": []},
         "confidence": None,
         "warnings": [],
-        "links": {"bundle": "/bundles/b", "recipe": "/recipes/c", "bank": "/generators/nano/bank"},
+        "links": {"bundle": "/bundles/b", "recipe": "/recipes/c", "bank": "/generators/tiny/bank"},
         "timings": {"queue_ms": 0, "generate_ms": 0, "assemble_ms": 0, "total_ms": 0},
     }
 

@@ -13,7 +13,7 @@ from demo.run import main
 
 BUNDLE_ID = "b" * 64
 NOT_FOUND = {"error": {"code": "not_found", "message": "no such path", "hint": "", "request_id": "r"}}
-REFERENCE = {"id": "nano", "digest": "d" * 64}
+REFERENCE = {"id": "tiny", "digest": "d" * 64}
 GENERATED = {
     "id": BUNDLE_ID,
     "bundle_bytes": 1000,
@@ -28,7 +28,7 @@ GENERATED = {
     "answer": {"type": "text", "choices": [], "codes": []},
     "confidence": None,
     "warnings": [],
-    "links": {"bundle": "/bundles/b", "recipe": "/recipes/c", "bank": "/generators/nano/bank"},
+    "links": {"bundle": "/bundles/b", "recipe": "/recipes/c", "bank": "/generators/tiny/bank"},
     "timings": {"queue_ms": 0, "generate_ms": 5.0, "assemble_ms": 0, "total_ms": 5.0},
 }
 

@@ -30,7 +30,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_model(llama_config(), seed=5, scale=0.1).save_pretrained(directory)
     save_tokenizer(byte_level_tokenizer(), directory)
     path = directory / "base.gguf"
-    convert_model(directory, path, FloatType.F16, "nano-edge")
+    convert_model(directory, path, FloatType.F16, "tiny-edge")
     return path
 
 
@@ -65,7 +65,7 @@ def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base_gguf(llama_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The F16 base GGUF of the tiny Llama."""
     path = tmp_path_factory.mktemp("base_model") / "base.gguf"
-    convert_model(llama_directory, path, FloatType.F16, "nano-edge")
+    convert_model(llama_directory, path, FloatType.F16, "tiny-edge")
     return path
 
 

@@ -47,7 +47,7 @@ class FakeCloud:
         rng = np.random.default_rng(11)
         header = BankHeader(
             GENERATOR_ID,
-            "nano-edge",
+            "tiny-edge",
             edge_model_digest,
             shape,
             groups=1,
@@ -94,7 +94,7 @@ class FakeCloud:
             GENERATOR_ID,
             GENERATOR_DIGEST,
             self.bank.digest,
-            "nano-edge",
+            "tiny-edge",
             self.edge_model_digest,
             prompt_tokens=120,
             gates=gates,
@@ -116,7 +116,7 @@ class FakeCloud:
             generator_id=GENERATOR_ID,
             generator_digest=GENERATOR_DIGEST,
             bank_digest=self.bank.digest,
-            edge_model_id="nano-edge",
+            edge_model_id="tiny-edge",
             edge_model_digest=self.edge_model_digest,
         )
 

@@ -130,7 +130,7 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         "version": "0.1.0",
         "ready": True,
         "reason": "",
-        "edge_model_id": "nano-edge",
+        "edge_model_id": "tiny-edge",
         "quantization": "Q4_K",
         "channel": "default",
         "channel_version": 7,

@@ -22,9 +22,9 @@ async def test_device_is_ready_once_what_served_before_is_back(tiny_base: Path, 
 
 async def test_base_has_two_names_and_stands_first(tiny_base: Path, tmp_path: Path) -> None:
     async with device(make_settings(tmp_path / "edge", tiny_base, None), loader=FakeLoader()) as parts:
-        assert parts.device.slot_name("nano-edge") == parts.device.slot_name("base") == "base"
+        assert parts.device.slot_name("tiny-edge") == parts.device.slot_name("base") == "base"
         assert parts.device.slot_name("router") == "router"
-        assert [(model.id, model.state) for model in parts.device.models()] == [("nano-edge", "base")]
+        assert [(model.id, model.state) for model in parts.device.models()] == [("tiny-edge", "base")]
 
 
 async def test_report_names_the_channel_and_each_specialization(
@@ -35,7 +35,7 @@ async def test_report_names_the_channel_and_each_specialization(
         await parts.updater.tick()
         report = parts.device.status()
         assert (report.channel, report.channel_version, report.last_poll, report.problem) == ("default", 1, "ok", "")
-        assert [model.id for model in report.models] == ["nano-edge", "a-other", "b-router"]
+        assert [model.id for model in report.models] == ["tiny-edge", "a-other", "b-router"]
 
 
 async def test_entry_says_what_failed_what_was_rolled_back_and_what_is_pinned(

@@ -62,7 +62,7 @@ def random_model(config: Any, seed: int = 0, scale: float = 0.2) -> Any:
 
 
 def llama_config(**changes: Any) -> Any:
-    """The shape of the nano edge model, made smaller: grouped queries, tied embeddings."""
+    """The shape of a small Llama: grouped queries, tied embeddings."""
     values: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 256,
@@ -119,7 +119,7 @@ def tiny_bundle(
     header = BundleHeader(
         generator_id="test",
         generator_digest="1" * 64,
-        edge_model_id="nano-edge",
+        edge_model_id="tiny-edge",
         edge_model_digest=digest,
         layers=shape.layers,
         edge_model_hidden=shape.hidden,

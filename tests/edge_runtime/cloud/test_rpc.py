@@ -50,7 +50,7 @@ async def cloud_and_link() -> AsyncIterator[tuple[FakeChannels, GrpcLink]]:
 
 def report(*models: ServedModel) -> DeviceStatus:
     return DeviceStatus(
-        "dev-1", "0.1.0", "nano", "Q4_K", True, "default", edge_model_digest="e" * 64, channel_version=7, models=models
+        "dev-1", "0.1.0", "tiny", "Q4_K", True, "default", edge_model_digest="e" * 64, channel_version=7, models=models
     )
 
 
@@ -68,7 +68,7 @@ async def test_report_says_what_runs(cloud_and_link: tuple[FakeChannels, GrpcLin
     channels, link = cloud_and_link
     await link.report(
         report(
-            ServedModel("nano", "base"),
+            ServedModel("tiny", "base"),
             ServedModel("a", "merged", "1" * 64),
             ServedModel("b", "adapter", "2" * 64, message="kept"),
             ServedModel("c", "failed", "3" * 64, message="NaN"),

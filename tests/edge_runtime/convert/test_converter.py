@@ -104,7 +104,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_convert_llama_gives_the_token_ids_and_logits_of_transformers(llama_directory, tmp_path, open_gguf):
-    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "tiny-edge")
     gguf = open_gguf(tmp_path / "m.gguf")
     ids = transformers.AutoTokenizer.from_pretrained(llama_directory)(TEXT)["input_ids"]
     assert gguf.ids(TEXT) == ids
@@ -124,7 +124,7 @@ def test_convert_family_gives_the_logits_of_transformers(family, tmp_path, open_
 
 
 def test_convert_chat_template_renders_to_the_ids_of_transformers(llama_directory, tmp_path, open_gguf):
-    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "tiny-edge")
     tokenizer = transformers.AutoTokenizer.from_pretrained(llama_directory)
     messages = [{"role": "user", "content": "Is it 3:45?"}]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -137,14 +137,14 @@ def test_convert_chat_template_renders_to_the_ids_of_transformers(llama_director
 
 def test_convert_special_token_in_user_text_stays_text(llama_directory, tmp_path, open_gguf):
     """A user who types `<|end|>` does not end the turn."""
-    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "tiny-edge")
     assert 2 not in open_gguf(tmp_path / "m.gguf").ids("stop <|end|> here", special=False)
 
 
 def test_convert_records_model_id_and_digest_and_special_tokens(llama_directory, tmp_path):
-    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "nano-edge")
+    convert_model(llama_directory, tmp_path / "m.gguf", FloatType.F16, "tiny-edge")
     fields = {name: field.contents() for name, field in GGUFReader(tmp_path / "m.gguf").fields.items()}
-    assert fields["loragen.edge_model.id"] == "nano-edge"
+    assert fields["loragen.edge_model.id"] == "tiny-edge"
     assert fields["loragen.edge_model.digest"] == model_digest(llama_directory)
     assert fields["tokenizer.ggml.add_bos_token"] is False
     roles = {role: fields[f"tokenizer.ggml.{role}_token_id"] for role in ("bos", "eos", "padding")}

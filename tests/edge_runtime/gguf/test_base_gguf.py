@@ -19,7 +19,7 @@ from tests.full_disk import no_descriptors
 
 def test_base_says_which_model_it_is(base_gguf: Path, llama_directory: Path) -> None:
     with BaseGguf(base_gguf) as opened:
-        assert (opened.model_id, opened.digest) == ("nano-edge", model_digest(llama_directory))
+        assert (opened.model_id, opened.digest) == ("tiny-edge", model_digest(llama_directory))
         assert (opened.architecture, opened.shape) == ("llama", EdgeShape(layers=2, hidden=256, intermediate=512))
 
 

@@ -13,7 +13,7 @@ class FakeDevice:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.entries = [
-            ServedModel("org/Nano-Edge", "base", resident=True, answer=ServedAnswer("text")),
+            ServedModel("org/Tiny-Edge", "base", resident=True, answer=ServedAnswer("text")),
             ServedModel(
                 "router",
                 "merged",
@@ -28,7 +28,7 @@ class FakeDevice:
         ]
 
     def slot_name(self, model: str) -> str:
-        return BASE_NAME if model in (BASE_NAME, "org/Nano-Edge") else model
+        return BASE_NAME if model in (BASE_NAME, "org/Tiny-Edge") else model
 
     def models(self) -> list[ServedModel]:
         return self.entries
@@ -37,7 +37,7 @@ class FakeDevice:
         return self.reason
 
     def status(self) -> DeviceStatus:
-        return DeviceStatus("dev", "0", "nano", "Q4_K", True, "default", models=tuple(self.entries))
+        return DeviceStatus("dev", "0", "tiny", "Q4_K", True, "default", models=tuple(self.entries))
 
 
 class RecordingTelemetry(Telemetry):

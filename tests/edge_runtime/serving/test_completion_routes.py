@@ -45,9 +45,9 @@ async def test_prompt_may_be_text_or_tokens(client: httpx2.AsyncClient, loader: 
 
 
 async def test_base_answers_to_its_own_id_too(client: httpx2.AsyncClient) -> None:
-    answer = await client.post("/v1/completions", json={"model": "org/Nano-Edge", "prompt": "hi"})
+    answer = await client.post("/v1/completions", json={"model": "org/Tiny-Edge", "prompt": "hi"})
     assert answer.json()["system_fingerprint"] == "base"
-    assert answer.json()["model"] == "org/Nano-Edge"
+    assert answer.json()["model"] == "org/Tiny-Edge"
 
 
 async def test_chat_stream_is_openais(client: httpx2.AsyncClient) -> None:

@@ -19,7 +19,7 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
     listed = (await client.get("/v1/models")).json()
     assert listed["object"] == "list"
     base, router, late = listed["data"]
-    assert (base["id"], base["state"], base["bundle_id"]) == ("org/Nano-Edge", "base", None)
+    assert (base["id"], base["state"], base["bundle_id"]) == ("org/Tiny-Edge", "base", None)
     assert router == {
         "object": "model",
         "owned_by": "loragen",
@@ -40,14 +40,14 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
     assert base["answer"] == {"type": "text", "choices": []}
     assert (late["state"], late["answer"]) == ("pending", None)
     assert (await client.get("/v1/models/router")).json() == router
-    assert (await client.get("/v1/models/org/Nano-Edge")).json() == base
+    assert (await client.get("/v1/models/org/Tiny-Edge")).json() == base
     assert (await client.get("/v1/models/base")).json() == base
 
 
 async def test_status_is_the_report(client: httpx2.AsyncClient) -> None:
     report = (await client.get("/status")).json()
     assert report["device_id"] == "dev"
-    assert [model["id"] for model in report["models"]] == ["org/Nano-Edge", "router", "late"]
+    assert [model["id"] for model in report["models"]] == ["org/Tiny-Edge", "router", "late"]
 
 
 async def test_one_record_for_each_request_and_no_prompt_in_it(

@@ -22,7 +22,7 @@ async def test_truncated_base_refuses_the_start(tiny_base: Path, tmp_path: Path)
 
 def test_base_that_says_which_model_it_is(tiny_base: Path, tiny_digest: str, tmp_path: Path) -> None:
     model = DeviceModel.open(tiny_base, Quantization.Q4_0, tmp_path, None)
-    assert (model.model_id, model.digest, model.architecture) == ("nano-edge", tiny_digest, "llama")
+    assert (model.model_id, model.digest, model.architecture) == ("tiny-edge", tiny_digest, "llama")
     with pytest.raises(ConfigurationError, match="ADMIT_BASE_DIGEST"):
         DeviceModel.open(tiny_base, Quantization.Q4_0, tmp_path, "a" * 64)
 

@@ -40,7 +40,7 @@ def specialization(name: str, bundle: str) -> Specialization:
         generator_id="g",
         generator_digest="d" * 64,
         bank_digest="b" * 64,
-        edge_model_id="nano-edge",
+        edge_model_id="tiny-edge",
         edge_model_digest="e" * 64,
     )
 
@@ -131,22 +131,22 @@ def test_failure_of_bytes_that_are_no_longer_wanted_is_forgotten() -> None:
     assert len(plan.install) == 1
 
 
-@pytest.mark.parametrize("name", ["base", "nano-edge"])
+@pytest.mark.parametrize("name", ["base", "tiny-edge"])
 def test_names_of_the_base_model_cannot_be_taken(name: str) -> None:
     with pytest.raises(MismatchError, match="base model"):
-        verify_wanted(specialization(name, "1"), "nano-edge", "e" * 64)
+        verify_wanted(specialization(name, "1"), "tiny-edge", "e" * 64)
 
 
 def test_other_edge_model_is_refused_with_both_digests() -> None:
-    verify_wanted(specialization("router", "1"), "nano-edge", "e" * 64)
+    verify_wanted(specialization("router", "1"), "tiny-edge", "e" * 64)
     verify_wanted(specialization("router", "1"), "some-base GGUF", None)
     with pytest.raises(MismatchError, match=f"{'a' * 64}.*{'e' * 64}"):
-        verify_wanted(specialization("router", "1"), "nano-edge", "a" * 64)
+        verify_wanted(specialization("router", "1"), "tiny-edge", "a" * 64)
 
 
 @pytest.mark.parametrize("field", ["generator_id", "generator_digest", "edge_model_id", "edge_model_digest"])
 def test_header_must_say_what_the_channel_says(field: str) -> None:
-    header = BundleHeader("g", "d" * 64, "nano-edge", "e" * 64, 1, 1, 1, "0" * 64, 1)
+    header = BundleHeader("g", "d" * 64, "tiny-edge", "e" * 64, 1, 1, 1, "0" * 64, 1)
     verify_announced(header, specialization("router", "1"))
     other = replace(header, **{field: "0" * 64})
     with pytest.raises(MismatchError, match=field):

@@ -147,7 +147,7 @@ async def test_channel_with_a_path_for_a_name_is_refused_whole(
         clock.advance(LONG)
         await parts.updater.tick()
         assert parts.device.status().last_poll == "invalid_format"
-        assert [model.id for model in parts.device.models()] == ["nano-edge", "router"]
+        assert [model.id for model in parts.device.models()] == ["tiny-edge", "router"]
         assert (await ask(parts, "router"))[1] == f"adapter-{good.bundle_id}"
     assert not (tmp_path / "etc").exists()
 

@@ -21,7 +21,7 @@ async def test_models_and_status_are_as_the_device_says(device: AsyncDeviceClien
     assert (base.answer, router.answer) == (ServedAnswer("text"), ServedAnswer("choice", ("get_weather", "none")))
     assert (router.bundle_id, router.retained_delta, router.merge_seconds) == (BUNDLE, 0.98, 0.5)
     assert await device.model("router") == router
-    assert (await device.model("org/Nano-Edge")) == base
+    assert (await device.model("org/Tiny-Edge")) == base
     status = await device.status()
     assert (status.device_id, status.ready, status.models) == ("dev", True, (base, router, late))
     with pytest.raises(RemoteError) as caught:

@@ -33,7 +33,7 @@ def test_device_name_may_be_as_long_as_a_dns_name() -> None:
             verify_device_name(name)
 
 
-@pytest.mark.parametrize("model_id", ["nano-edge", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "Qwen/Qwen2.5-0.5B"])
+@pytest.mark.parametrize("model_id", ["tiny-edge", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "Qwen/Qwen2.5-0.5B"])
 def test_hugging_face_id_is_accepted(model_id: str) -> None:
     assert verify_model_id(model_id) == model_id
 
