@@ -20,6 +20,7 @@ from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService
+from cloud_service.store import StoreLimits
 from cloud_service.store.backends import open_store
 from cloud_service.telemetry import Metrics
 from loragen.contract.errors import ContractError
@@ -73,13 +74,13 @@ def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober 
 async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
     """Everything of one process, with runners that run; closed on the way out."""
     metrics = Metrics()
-    store = open_store(
-        settings.store_url.get_secret_value(),
-        bundle_budget_bytes=settings.bundle_budget_bytes,
-        recipe_ttl_seconds=settings.recipe_ttl_seconds,
-        device_ttl_seconds=settings.device_ttl_seconds,
-        timeout_seconds=settings.store_timeout_seconds,
+    limits = StoreLimits(
+        settings.bundle_budget_bytes,
+        settings.recipe_ttl_seconds,
+        settings.device_ttl_seconds,
+        settings.store_timeout_seconds,
     )
+    store = open_store(settings.store_url.get_secret_value(), limits)
     try:
         runners = [
             Runner(

@@ -8,6 +8,16 @@ from cloud_service.store.port import (
     Store,
     StoredGeneration,
     StoredLora,
+    StoreLimits,
 )
 
-__all__ = ["ChannelStore", "DeviceStore", "LeaseStore", "LoraStore", "Store", "StoredGeneration", "StoredLora"]
+__all__ = [
+    "ChannelStore",
+    "DeviceStore",
+    "LeaseStore",
+    "LoraStore",
+    "Store",
+    "StoreLimits",
+    "StoredGeneration",
+    "StoredLora",
+]

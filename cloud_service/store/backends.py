@@ -5,27 +5,26 @@ A new adapter is a line in `BACKENDS`, and a mention in `STORE_URLS`.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from cloud_service.store.port import Store
+from cloud_service.store.port import Store, StoreLimits
 from loragen.web.errors import ConfigurationError
 
 _SQLITE = "sqlite:///"
 
 
-def _open_sqlite(url: str, **options: Any) -> Store:
+def _open_sqlite(url: str, limits: StoreLimits) -> Store:
     from cloud_service.store.sqlite import SqliteStore
 
-    return SqliteStore(Path(url.removeprefix(_SQLITE)), **options)
+    return SqliteStore(Path(url.removeprefix(_SQLITE)), limits)
 
 
-def _open_redis(url: str, **options: Any) -> Store:
+def _open_redis(url: str, limits: StoreLimits) -> Store:
     from cloud_service.store.redis import RedisStore
 
-    return RedisStore(url, **options)
+    return RedisStore(url, limits)
 
 
-BACKENDS: dict[str, Callable[..., Store]] = {
+BACKENDS: dict[str, Callable[[str, StoreLimits], Store]] = {
     "sqlite": _open_sqlite,
     "redis": _open_redis,
     "rediss": _open_redis,
@@ -49,22 +48,8 @@ def verify_store_url(url: str) -> None:
         raise ValueError("expected sqlite:///relative/path or sqlite:////absolute/path")
 
 
-def open_store(
-    url: str,
-    *,
-    bundle_budget_bytes: int,
-    recipe_ttl_seconds: float,
-    device_ttl_seconds: float,
-    timeout_seconds: float,
-) -> Store:
-    """The store at a URL.
-
-    Args:
-        url: `sqlite:///path`, or one that redis-py takes.
-        bundle_budget_bytes: Largest sum of the lengths of all bundles.
-        recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
-        device_ttl_seconds: How long a silent device stays listed.
-        timeout_seconds: Longest wait for one answer.
+def open_store(url: str, limits: StoreLimits) -> Store:
+    """The store at a URL: `sqlite:///path`, or one that redis-py takes.
 
     Raises:
         ConfigurationError: The URL is malformed.
@@ -72,13 +57,7 @@ def open_store(
     """
     try:
         verify_store_url(url)
-        return BACKENDS[url.partition("://")[0]](
-            url,
-            bundle_budget_bytes=bundle_budget_bytes,
-            recipe_ttl_seconds=recipe_ttl_seconds,
-            device_ttl_seconds=device_ttl_seconds,
-            timeout_seconds=timeout_seconds,
-        )
+        return BACKENDS[url.partition("://")[0]](url, limits)
     except ValueError as e:
         # Without the cause's message: it may quote the URL, and a password in it.
         raise ConfigurationError("LORAGEN_CLOUD_STORE_URL: not a URL of a store") from e

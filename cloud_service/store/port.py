@@ -19,6 +19,23 @@ from loragen.contract.recipe import Recipe, parse_recipe
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What a store keeps, and how long it may take.
+
+    Attributes:
+        bundle_budget_bytes: Largest sum of the lengths of all bundles.
+        recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
+        device_ttl_seconds: How long a silent device stays listed.
+        timeout_seconds: Longest wait for one answer, for a connection, or for another process's lock.
+    """
+
+    bundle_budget_bytes: int
+    recipe_ttl_seconds: float
+    device_ttl_seconds: float
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoredLora:
     """What is left of a generation when its bundle is evicted.
 

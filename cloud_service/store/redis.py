@@ -19,8 +19,7 @@ and with a `maxmemory` and `volatile-lru`: everything that can be made again exp
 never a channel or a pinned recipe. Any key may be gone while others are still there.
 """
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import structlog
@@ -28,7 +27,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredGeneration, StoredLora
+from cloud_service.store.port import StoredGeneration, StoredLora, StoreLimits
 
 _log = structlog.get_logger(__name__)
 
@@ -142,34 +141,23 @@ class RedisStore:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        bundle_budget_bytes: Largest sum of the lengths of all bundles.
-        recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
-        device_ttl_seconds: How long a silent device stays listed.
-        timeout_seconds: Longest wait for a free connection, for a new one, and for an answer.
+        limits: Its timeout is for a free connection, for a new one, and for an answer.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        bundle_budget_bytes: int,
-        recipe_ttl_seconds: float,
-        device_ttl_seconds: float,
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, url: str, limits: StoreLimits) -> None:
         # A call that finds no free connection waits; with the plain pool it would fail at once.
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
-            timeout=timeout_seconds,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+            timeout=limits.timeout_seconds,
+            socket_timeout=limits.timeout_seconds,
+            socket_connect_timeout=limits.timeout_seconds,
             health_check_interval=30,
         )
         self._redis = Redis.from_pool(pool)
-        self._budget = bundle_budget_bytes
-        self._recipe_ttl_ms = round(recipe_ttl_seconds * 1000)
-        self._device_ttl_ms = round(device_ttl_seconds * 1000)
+        self._budget = limits.bundle_budget_bytes
+        self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
+        self._device_ttl_ms = round(limits.device_ttl_seconds * 1000)
         self._find = self._redis.register_script(_FIND)
         self._store = self._redis.register_script(_STORE)
         self._pin = self._redis.register_script(_PIN)
@@ -181,87 +169,70 @@ class RedisStore:
         self._store_device = self._redis.register_script(_STORE_DEVICE)
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
-        async with _translated():
-            found = await self._find(keys=[_key("generation", key)], args=[_PREFIX, self._recipe_ttl_ms, _ID_CHARS])
+        args: list[Any] = [_PREFIX, self._recipe_ttl_ms, _ID_CHARS]
+        found = await _run(self._find(keys=[_key("generation", key)], args=args))
         if not found:
             return None
         lora = _parse_lora(found[0].decode(), *found[1:4])
         return None if lora is None else StoredGeneration(lora, found[4])
 
     async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
-        async with _translated():
-            await self._store(
-                keys=[_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)],
-                args=[lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms, note],
-            )
+        keys = [_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)]
+        args: list[Any] = [lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms, note]
+        await _run(self._store(keys=keys, args=args))
         await self.store_bundle(lora.bundle_id, bundle)
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:
-        async with _translated():
-            found = await _answer(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
+        found = await _run(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
         return _parse_lora(bundle_id, *found) if any(found) else None
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
-        async with _translated():
-            bundle_id = await _answer(self._redis.get(_key("recipe", recipe_id)))
-            if bundle_id is None:
-                return None
-            return cast(bytes | None, await _answer(self._redis.hget(_key("lora", bundle_id.decode()), "recipe")))
+        bundle_id = await _run(self._redis.get(_key("recipe", recipe_id)))
+        if bundle_id is None:
+            return None
+        return cast(bytes | None, await _run(self._redis.hget(_key("lora", bundle_id.decode()), "recipe")))
 
     async def load_bundle(self, bundle_id: str) -> bytes | None:
-        async with _translated():
-            found = await self._load_bundle(
-                keys=[_key("bundle", bundle_id), _key("bundles", "used")], args=[bundle_id, self._recipe_ttl_ms]
-            )
-        return cast(bytes | None, found)
+        keys = [_key("bundle", bundle_id), _key("bundles", "used")]
+        return cast(bytes | None, await _run(self._load_bundle(keys=keys, args=[bundle_id, self._recipe_ttl_ms])))
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
         keys = [_key("bundle", bundle_id), *(_key("bundles", part) for part in ("used", "bytes", "total"))]
-        async with _translated():
-            await self._store_bundle(
-                keys=keys, args=[bundle_id, bundle, len(bundle), self._budget, _PREFIX, self._recipe_ttl_ms]
-            )
+        args: list[Any] = [bundle_id, bundle, len(bundle), self._budget, _PREFIX, self._recipe_ttl_ms]
+        await _run(self._store_bundle(keys=keys, args=args))
 
     async def pin(self, bundle_id: str) -> bool:
-        async with _translated():
-            return bool(await self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id]))
+        return bool(await _run(self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id])))
 
     async def load_channel(self, name: str) -> bytes | None:
-        async with _translated():
-            return cast(bytes | None, await _answer(self._redis.hget(_key("channel", name), "document")))
+        return cast(bytes | None, await _run(self._redis.hget(_key("channel", name), "document")))
 
     async def load_channel_version(self, name: str) -> int | None:
-        async with _translated():
-            version = await _answer(self._redis.hget(_key("channel", name), "version"))
+        version = await _run(self._redis.hget(_key("channel", name), "version"))
         return None if version is None else int(version)
 
     async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
-        async with _translated():
-            return bool(await self._swap(keys=[_key("channel", name)], args=[expected_version, version, document]))
+        args: list[Any] = [expected_version, version, document]
+        return bool(await _run(self._swap(keys=[_key("channel", name)], args=args)))
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
-        async with _translated():
-            return bool(await self._acquire(keys=[_key("lease", key)], args=[owner, round(seconds * 1000)]))
+        return bool(await _run(self._acquire(keys=[_key("lease", key)], args=[owner, round(seconds * 1000)])))
 
     async def release_lease(self, key: str, owner: str) -> None:
-        async with _translated():
-            await self._release(keys=[_key("lease", key)], args=[owner])
+        await _run(self._release(keys=[_key("lease", key)], args=[owner]))
 
     async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
         keys = [_key("device", f"{channel}:{device_id}"), _key("devices", channel)]
-        async with _translated():
-            await self._store_device(keys=keys, args=[device_id, report, self._device_ttl_ms])
+        await _run(self._store_device(keys=keys, args=[device_id, report, self._device_ttl_ms]))
 
     async def load_devices(self, channel: str, limit: int) -> list[bytes]:
-        async with _translated():
-            ids = await _answer(self._redis.zrevrange(_key("devices", channel), 0, limit - 1))
-            keys = [_key("device", f"{channel}:{device_id.decode()}") for device_id in ids]
-            reports = await _answer(self._redis.mget(keys)) if keys else []
+        ids = await _run(self._redis.zrevrange(_key("devices", channel), 0, limit - 1))
+        keys = [_key("device", f"{channel}:{device_id.decode()}") for device_id in ids]
+        reports = await _run(self._redis.mget(keys)) if keys else []
         return [report for report in reports if report is not None]
 
     async def ping(self) -> None:
-        async with _translated():
-            await _answer(self._redis.ping())
+        await _run(self._redis.ping())
 
     async def aclose(self) -> None:
         await self._redis.aclose()
@@ -284,15 +255,10 @@ def _key(kind: str, name: str) -> str:
     return f"{_PREFIX}{kind}:{name}"
 
 
-async def _answer(result: Any) -> Any:
-    # redis-py types the commands of its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
-    return await cast(Awaitable[Any], result)
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _run(call: Any) -> Any:
     try:
-        yield
+        # redis-py types its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
+        return await cast(Awaitable[Any], call)
     except (RedisError, OSError, TimeoutError) as e:
         raise StoreUnavailableError(
             f"Redis did not answer: {type(e).__name__}", "check LORAGEN_CLOUD_STORE_URL and that the server is up"

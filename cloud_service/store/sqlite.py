@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 import structlog
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredGeneration, StoredLora
+from cloud_service.store.port import StoredGeneration, StoredLora, StoreLimits
 
 _T = TypeVar("_T")
 
@@ -53,29 +53,18 @@ class SqliteStore:
 
     Args:
         path: The file; made, with its folder, when absent.
-        bundle_budget_bytes: Largest sum of the lengths of all bundles.
-        recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
-        device_ttl_seconds: How long a silent device stays listed.
-        timeout_seconds: Longest wait for another process's lock.
+        limits: Its timeout is for another process's lock.
 
     Raises:
         StoreUnavailableError: The file cannot be opened, is no database, or has a schema that this code does not know.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        bundle_budget_bytes: int,
-        recipe_ttl_seconds: float,
-        device_ttl_seconds: float,
-        timeout_seconds: float,
-    ) -> None:
-        self._budget = bundle_budget_bytes
-        self._recipe_ttl = recipe_ttl_seconds
-        self._device_ttl = device_ttl_seconds
+    def __init__(self, path: Path, limits: StoreLimits) -> None:
+        self._budget = limits.bundle_budget_bytes
+        self._recipe_ttl = limits.recipe_ttl_seconds
+        self._device_ttl = limits.device_ttl_seconds
         with _translated():
-            self._db = _open(path, timeout_seconds)
+            self._db = _open(path, limits.timeout_seconds)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
@@ -100,24 +89,23 @@ class SqliteStore:
         def store() -> None:
             now = time.time()
             expires = now + self._recipe_ttl
-            with self._transaction():
-                self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
-                self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
-                self._db.execute(
-                    "INSERT OR REPLACE INTO generations (key, bundle_id, expires, note) VALUES (?, ?, ?, ?)",
-                    (key, lora.bundle_id, expires, note),
-                )
-                self._db.execute(
-                    "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
-                    # A damaged row is replaced; a pinned one stays pinned.
-                    " ON CONFLICT (bundle_id) DO UPDATE SET bundle_bytes = excluded.bundle_bytes,"
-                    " recipe_id = excluded.recipe_id, recipe = excluded.recipe,"
-                    " expires = iif(expires IS NULL, NULL, excluded.expires)",
-                    (lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, expires),
-                )
-                self._put_bundle(lora.bundle_id, bundle)
+            self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
+            self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO generations (key, bundle_id, expires, note) VALUES (?, ?, ?, ?)",
+                (key, lora.bundle_id, expires, note),
+            )
+            self._db.execute(
+                "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
+                # A damaged row is replaced; a pinned one stays pinned.
+                " ON CONFLICT (bundle_id) DO UPDATE SET bundle_bytes = excluded.bundle_bytes,"
+                " recipe_id = excluded.recipe_id, recipe = excluded.recipe,"
+                " expires = iif(expires IS NULL, NULL, excluded.expires)",
+                (lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, expires),
+            )
+            self._put_bundle(lora.bundle_id, bundle)
 
-        await self._run(store)
+        await self._change(store)
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:
         def load() -> StoredLora | None:
@@ -149,22 +137,14 @@ class SqliteStore:
         return await self._run(load)
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
-        def store() -> None:
-            with self._transaction():
-                self._put_bundle(bundle_id, bundle)
-
-        await self._run(store)
+        await self._change(lambda: self._put_bundle(bundle_id, bundle))
 
     async def pin(self, bundle_id: str) -> bool:
         def pin() -> bool:
-            with self._transaction(durable=True):
-                cursor = self._db.execute(
-                    "UPDATE loras SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
-                    (bundle_id, time.time()),
-                )
-            return cursor.rowcount == 1
+            statement = "UPDATE loras SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
+            return self._db.execute(statement, (bundle_id, time.time())).rowcount == 1
 
-        return await self._run(pin)
+        return await self._change(pin, durable=True)
 
     async def load_channel(self, name: str) -> bytes | None:
         return await self._run(lambda: self._blob("SELECT document FROM channels WHERE name = ?", name))
@@ -178,50 +158,39 @@ class SqliteStore:
 
     async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
         def swap() -> bool:
-            with self._transaction(durable=True):
-                if expected_version == 0:
-                    statement = "INSERT OR IGNORE INTO channels (version, document, name) VALUES (?, ?, ?)"
-                    cursor = self._db.execute(statement, (version, document, name))
-                else:
-                    statement = "UPDATE channels SET version = ?, document = ? WHERE name = ? AND version = ?"
-                    cursor = self._db.execute(statement, (version, document, name, expected_version))
-            return cursor.rowcount == 1
+            if expected_version == 0:
+                statement = "INSERT OR IGNORE INTO channels (version, document, name) VALUES (?, ?, ?)"
+                return self._db.execute(statement, (version, document, name)).rowcount == 1
+            statement = "UPDATE channels SET version = ?, document = ? WHERE name = ? AND version = ?"
+            return self._db.execute(statement, (version, document, name, expected_version)).rowcount == 1
 
-        return await self._run(swap)
+        return await self._change(swap, durable=True)
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
         def acquire() -> bool:
-            with self._transaction():
-                # The time is read under the lock, so every lease in the file is older. A lease that ends later than one
-                # taken now was left before the clock was set back; it counts as expired.
-                now = time.time()
-                cursor = self._db.execute(
-                    "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                    " owner = excluded.owner, expires = excluded.expires"
-                    " WHERE owner = excluded.owner OR expires <= ? OR expires > excluded.expires",
-                    (key, owner, now + seconds, now),
-                )
+            # The time is read under the lock, so every lease in the file is older. A lease that ends later than one
+            # taken now was left before the clock was set back; it counts as expired.
+            now = time.time()
+            cursor = self._db.execute(
+                "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " owner = excluded.owner, expires = excluded.expires"
+                " WHERE owner = excluded.owner OR expires <= ? OR expires > excluded.expires",
+                (key, owner, now + seconds, now),
+            )
             return cursor.rowcount == 1
 
-        return await self._run(acquire)
+        return await self._change(acquire)
 
     async def release_lease(self, key: str, owner: str) -> None:
-        def release() -> None:
-            with self._transaction():
-                self._db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner))
-
-        await self._run(release)
+        await self._change(lambda: self._db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner)))
 
     async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
         def store() -> None:
             now = time.time()
-            with self._transaction():
-                self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._device_ttl,))
-                self._db.execute(
-                    "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (channel, device_id, now, report)
-                )
+            self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._device_ttl,))
+            self._db.execute("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (channel, device_id, now, report))
 
-        await self._run(store)
+        await self._change(store)
 
     async def load_devices(self, channel: str, limit: int) -> list[bytes]:
         def load() -> list[bytes]:
@@ -292,6 +261,13 @@ class SqliteStore:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    async def _change(self, change: Callable[[], _T], *, durable: bool = False) -> _T:
+        def work() -> _T:
+            with self._transaction(durable=durable):
+                return change()
+
+        return await self._run(work)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         with _translated():

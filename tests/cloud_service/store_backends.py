@@ -5,25 +5,23 @@ import contextlib
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from cloud_service.store import Store
+from cloud_service.store import Store, StoreLimits
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 
-OPTIONS: dict[str, Any] = {
-    "bundle_budget_bytes": 10_000,
-    "recipe_ttl_seconds": 600.0,
-    "device_ttl_seconds": 600.0,
-    "timeout_seconds": 2.0,
-}
+LIMITS = StoreLimits(
+    bundle_budget_bytes=10_000, recipe_ttl_seconds=600.0, device_ttl_seconds=600.0, timeout_seconds=2.0
+)
 
 
 class StoreBackend(Protocol):
     """Where stores are opened."""
 
-    async def open(self, **options: Any) -> Store: ...
+    async def open(self, **limits: Any) -> Store: ...
 
     async def restart(self) -> None: ...
 
@@ -37,8 +35,8 @@ class SqliteBackend:
         self.path = directory / "data" / "store.sqlite3"
         self._stores: list[Store] = []
 
-    async def open(self, **options: Any) -> Store:
-        store = SqliteStore(self.path, **(OPTIONS | options))
+    async def open(self, **limits: Any) -> Store:
+        store = SqliteStore(self.path, replace(LIMITS, **limits))
         self._stores.append(store)
         return store
 
@@ -66,10 +64,10 @@ class RedisBackend:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self._port}/0"
 
-    async def open(self, **options: Any) -> Store:
+    async def open(self, **limits: Any) -> Store:
         if self._server is None:
             await self._start()
-        store = RedisStore(self.url, **(OPTIONS | options))
+        store = RedisStore(self.url, replace(LIMITS, **limits))
         self._stores.append(store)
         return store
 

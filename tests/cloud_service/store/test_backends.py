@@ -9,7 +9,7 @@ from cloud_service.store.backends import BACKENDS, open_store, verify_store_url
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 from loragen.web.errors import ConfigurationError
-from tests.cloud_service.store_backends import OPTIONS
+from tests.cloud_service.store_backends import LIMITS
 
 EXAMPLES = {
     "sqlite": ("sqlite:///store.sqlite3", SqliteStore),
@@ -23,7 +23,7 @@ EXAMPLES = {
 async def test_scheme_names_the_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str) -> None:
     monkeypatch.chdir(tmp_path)
     url, adapter = EXAMPLES[scheme]
-    store: Store = open_store(url, **OPTIONS)
+    store: Store = open_store(url, LIMITS)
     assert isinstance(store, adapter)
     await store.aclose()
 
@@ -34,7 +34,7 @@ async def test_path_of_a_file_is_relative_with_three_slashes_and_absolute_with_f
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = "folder/a b?c#d%20.sqlite3" if relative else str(tmp_path / "folder" / "a b?c#d%20.sqlite3")
-    await open_store(f"sqlite:///{path}", **OPTIONS).aclose()
+    await open_store(f"sqlite:///{path}", LIMITS).aclose()
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a b?c#d%20.sqlite3"]
 
 
@@ -47,10 +47,10 @@ def test_url_that_names_no_store_is_refused_without_being_shown(url: str) -> Non
         verify_store_url(url)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(ConfigurationError):
-        open_store(url, **OPTIONS)
+        open_store(url, LIMITS)
 
 
 def test_malformed_redis_url_is_refused_without_being_shown() -> None:
     with pytest.raises(ConfigurationError, match="LORAGEN_CLOUD_STORE_URL") as caught:
-        open_store("redis://localhost:hunter2", **OPTIONS)
+        open_store("redis://localhost:hunter2", LIMITS)
     assert "hunter2" not in str(caught.value)

@@ -9,7 +9,7 @@ from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
 from cloud_service.store.sqlite import SqliteStore
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import OPTIONS, SqliteBackend
+from tests.cloud_service.store_backends import LIMITS, SqliteBackend
 from tests.full_disk import full_disk
 
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
@@ -19,7 +19,7 @@ async def test_file_that_is_no_database_is_store_unavailable(tmp_path: Path) -> 
     path = tmp_path / "store.sqlite3"
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(StoreUnavailableError, match="not a database"):
-        SqliteStore(path, **OPTIONS)
+        SqliteStore(path, LIMITS)
 
 
 async def test_file_of_another_schema_is_refused_untouched(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ async def test_file_of_another_schema_is_refused_untouched(tmp_path: Path) -> No
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(StoreUnavailableError, match="schema 99"):
-        SqliteStore(path, **OPTIONS)
+        SqliteStore(path, LIMITS)
 
 
 async def test_locked_file_is_store_unavailable_after_the_timeout(sqlite: SqliteBackend) -> None:
