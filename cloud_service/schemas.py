@@ -16,7 +16,7 @@ from cloud_service.task import Example, TaskDescription, Tool
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
-from loragen.web.fields import Text, verify_few
+from loragen.web.body_fields import Text, verify_few
 
 _MAX_MODEL_ID_CHARS = 200
 

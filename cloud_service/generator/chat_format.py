@@ -24,15 +24,15 @@ def question_ids(tokenizer: PreTrainedTokenizerBase, text: str, system: str | No
         head = "" if system is None else system + "\n\n"
         return list(tokenizer(f"{head}{text}\n")["input_ids"])
     markup, plain = _control(tokenizer)
-    turns = [{"role": "user", "content": markup.mark(text)}]
+    messages = [{"role": "user", "content": markup.mark(text)}]
     if system is None:
-        rendered = _render(tokenizer, turns)
+        rendered = _render(tokenizer, messages)
     else:
         system = markup.mark(system)
         try:
-            rendered = _render(tokenizer, [{"role": "system", "content": system}, *turns])
+            rendered = _render(tokenizer, [{"role": "system", "content": system}, *messages])
         except TemplateError:
-            rendered = _render(tokenizer, [{"role": "user", "content": f"{system}\n\n{turns[0]['content']}"}])
+            rendered = _render(tokenizer, [{"role": "user", "content": f"{system}\n\n{messages[0]['content']}"}])
     if not markup.is_marked(rendered):
         return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
     ids: list[int] = []
@@ -78,8 +78,8 @@ def end_of_answer(tokenizer: PreTrainedTokenizerBase) -> int:
     end: int = tokenizer.eos_token_id
     if tokenizer.chat_template is None:
         return end
-    turns = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": "Answer"}]
-    rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    messages = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": "Answer"}]
+    rendered = str(tokenizer.apply_chat_template(messages, tokenize=False))
     after = tokenizer(rendered[rendered.rindex("Answer") + len("Answer") :], add_special_tokens=False)["input_ids"]
     added = tokenizer.added_tokens_decoder.get(after[0]) if after else None
     return int(after[0]) if added is not None and added.special else end

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, Keys, LlamaFileType
 
 from edge_runtime.convert.architectures import Architecture, describe
-from edge_runtime.convert.checkpoint import StoredTensor, load_json, load_tensors
+from edge_runtime.convert.hf_checkpoint import StoredTensor, load_json, load_tensors
 from edge_runtime.convert.vocabulary import load_vocabulary
 from edge_runtime.errors import ConversionError
 from edge_runtime.gguf.output import replacing

@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 from gguf.constants import Keys, TokenType
 
-from edge_runtime.convert.checkpoint import load_json
+from edge_runtime.convert.hf_checkpoint import load_json
 from edge_runtime.convert.sentencepiece_vocabulary import SPACE, Pieces, from_tokenizer_json, read_model
 from edge_runtime.errors import ConversionError
 from loragen.contract.gguf_header import Value, boolean, float32s, int32s, text, texts, uint32

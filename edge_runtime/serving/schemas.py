@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt
 from edge_runtime.serving.engine import ChatMessage, Sampling
-from loragen.web.fields import Text, verify_few
+from loragen.web.body_fields import Text, verify_few
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """A prompt of a million tokens, at four bytes each."""

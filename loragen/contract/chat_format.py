@@ -36,12 +36,12 @@ def render_chat(render: Render, messages: Messages, bos_token: str) -> str:
         head, whole = render(_SYSTEM, False), render([*_SYSTEM, *messages], True)
     except Exception:  # a template is a program of the model's maker, and some know no system message
         return plain
-    turns = whole.removeprefix(head)
-    if turns == whole or not plain.endswith(turns):
+    conversation = whole.removeprefix(head)
+    if conversation == whole or not plain.endswith(conversation):
         return plain
-    added = plain.removesuffix(turns)
+    added = plain.removesuffix(conversation)
     if head.partition(_ANY_PROMPT)[0].startswith(added):  # nothing but the beginning of every text
         return plain
     # SmolLM2 names as its beginning the token that begins every turn: that one is not doubled.
-    begins = bos_token and added.startswith(bos_token) and not turns.startswith(bos_token)
-    return bos_token + turns if begins else turns
+    begins = bos_token and added.startswith(bos_token) and not conversation.startswith(bos_token)
+    return bos_token + conversation if begins else conversation

@@ -8,8 +8,8 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loragen.web.answers import ErrorAnswers
+from loragen.web.body_fields import Text
 from loragen.web.errors import ServiceError
-from loragen.web.fields import Text
 from loragen.web.scope import RequestRecord, RequestScope
 from loragen.web.translation import describe_faults, install_translation, verify_json
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.families import names
+from training.data.families import renaming
 from training.data.families.tools import CLINC_SPLITS
 from training.data.templates import Templates, checked, fill, listed, listed_or, load_templates, maybe, placeholders
 
@@ -89,13 +89,13 @@ class Classification:
                 drawn.append((text, number))
         answers, legend = {number: called[number] for number in classes}, ""
         if (style := rng.random()) < RELABELLED_SHARE:
-            new = names.relabel(rng, len(classes))
+            new = renaming.relabel(rng, len(classes))
             phrase = rng.choice(TEMPLATES.legends)
             meanings = zip(new, classes, strict=True)
             legend = " " + " ".join(phrase.format(label=label, meaning=called[n]) for label, n in meanings)
             answers = dict(zip(classes, new, strict=True))
         elif style < RELABELLED_SHARE + RESPELLED_SHARE:
-            answers = dict(zip(classes, names.respell(rng, list(answers.values())), strict=True))
+            answers = dict(zip(classes, renaming.respell(rng, list(answers.values())), strict=True))
         labels = [answers[number] for number in classes]
         shown = rng.sample(labels, len(labels))
         instances = [Instance(text, answers[number]) for text, number in drawn]

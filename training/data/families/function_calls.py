@@ -17,7 +17,7 @@ from typing import Any
 from cloud_service.task import Example, TaskDescription, Tool
 from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.families.names import IDENTIFIER_SPELLINGS
+from training.data.families.renaming import IDENTIFIER_SPELLINGS
 from training.data.families.tools import LONGEST_DESCRIPTION, humanize
 from training.data.templates import Templates, checked, load_templates, maybe
 

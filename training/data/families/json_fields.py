@@ -14,7 +14,7 @@ from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, choose_examples
 from training.data.families.function_calls import CalledFunction, functions_of
-from training.data.families.names import IDENTIFIER_SPELLINGS
+from training.data.families.renaming import IDENTIFIER_SPELLINGS
 from training.data.families.tools import humanize
 from training.data.templates import Templates, checked, fill, listed, load_templates, maybe, placeholders
 

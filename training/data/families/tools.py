@@ -21,7 +21,7 @@ from typing import Annotated
 from cloud_service.task import Example, TaskDescription, Tool
 from training.data.corpus import SPLITS, Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
-from training.data.families import names
+from training.data.families import renaming
 from training.data.templates import Templates, checked, fill, load_templates, maybe, placeholders
 
 SHORTEST_DIALOGUE_WORDS = 6  # shorter dialogue turns ("Yes, please.") do not say which tool they mean
@@ -111,7 +111,7 @@ class ToolRouting:
         rng.shuffle(shown)
         tools = [known.tool for known in shown]
         if rng.random() < self._shares.renamed:
-            renamed = names.rename_tools(rng, [(humanize(t.name), t.description) for t in tools])
+            renamed = renaming.rename_tools(rng, [(humanize(t.name), t.description) for t in tools])
             tools = [replace(tool, name=name) for tool, name in zip(tools, renamed, strict=True)]
 
         rule, none = "", NONE

@@ -37,7 +37,7 @@ _SHORT_WORDS = 4
 @checked
 @dataclass(frozen=True, slots=True)
 class NameParts:
-    """What `names.toml` holds: beginnings and ends of tool names, and words that labels may be."""
+    """What `renaming.toml` holds: beginnings and ends of tool names, and words that labels may be."""
 
     first: Templates
     last: Templates

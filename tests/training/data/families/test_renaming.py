@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from training.data.families.names import relabel, rename_tools, respell
+from training.data.families.renaming import relabel, rename_tools, respell
 
 
 def test_new_names_are_different_and_in_one_style() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from loragen.web.fields import Text, verify_few, verify_unicode
+from loragen.web.body_fields import Text, verify_few, verify_unicode
 
 
 class Body(BaseModel):
