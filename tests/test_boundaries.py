@@ -39,7 +39,9 @@ TORCH = "torch,transformers,peft,accelerate"
             "llama_cpp",
         ),
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),
-        ("cloud_service", "cloud_service.store.redis,cloud_service.bootstrap", "redis"),
+        pytest.param(
+            "cloud_service", "cloud_service.store.redis,cloud_service.bootstrap", "redis", marks=pytest.mark.slow
+        ),
         ("demo", "", f"{TORCH},llama_cpp,redis,fastapi,edge_runtime,training"),
     ],
 )
