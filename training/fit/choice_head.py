@@ -1,31 +1,39 @@
-"""Fits a choice head: ridge regressions first, then a short training through the edge model itself.
+"""Fits a choice head: ridge regression first, then a training of the maps over states that are read once.
 
-1. Read: what the `down` projections of the upper layers get at the last token before the answer, on requests to known
-   tools. Ridge regression from there to the sentence encoder's vector of the right tool gives A; the same directions of
-   the encoder give the map from meanings to keys; the pseudo-inverse of the output embedding gives the code directions.
-   The head answers sets of tools that nothing was fitted on from here on.
-2. Train: cross entropy among the codes of sets drawn anew at each step, through the layers that hold the head. What one
-   layer writes is read by the next, which no regression knows of.
+The head lies in the last feed-forward layer, so that it changes nothing that it reads itself, and everything below it
+is computed once for each input. What it makes of an input follows exactly from the two states that are kept.
+
+1. Read: what `down` of the last layer gets at the last token before the answer, and the state that it adds to.
+2. Regress: from there to the sentence encoder's vector of the right tool gives A; the same directions of the encoder
+   give the map from meanings to keys; the pseudo-inverse of the output embedding gives the code directions. From here
+   on the head answers sets of tools that nothing was fitted on.
+3. Train: cross entropy among the codes of sets drawn anew at each step, tools and labels.
 """
 
+import itertools
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import ascii_uppercase
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.choices import Choice, describe_choices, tool_meaning
-from cloud_service.generator.chat_format import question_ids
-from cloud_service.generator.choice_head import ChoiceHead
-from cloud_service.generator.edge import UnmergedLora, edge_projections
+from cloud_service.generator.chat_format import answer_ids, question_ids
+from cloud_service.generator.choice_head import ChoiceHead, ChoiceMeanings
+from cloud_service.generator.edge import edge_projections
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.prompt_encoder import pad_right
 from training.data.corpus import Split
-from training.data.episodes import Mixture
-from training.data.families import Sources
+from training.data.episodes import Family, Mixture
+from training.data.families import Sources, ToolShares
+from training.data.families.classify import Classification
+from training.data.families.tools import KnownTool, ToolRouting
+from training.data.families.yes_no import YesNoQuestions
 from training.fit.loop import Run, Schedule, run_training
 
 READ_AT_ONCE = 48
@@ -38,30 +46,39 @@ class ChoiceHeadSettings:
     """How a choice head is fitted.
 
     Attributes:
-        requests: Requests of each tool that are read for the regressions.
+        requests: Requests of each tool that are read.
         described_tools: Tools with made requests that are read too, one request of each.
+        labelled: Texts of each labelled set that are read.
+        longest_input: Tokens of an input; a longer one loses its beginning.
         ridge: Added to the diagonal of a regression, in units of its mean.
         smoothing: Added to the spread of each direction of meanings before it is evened out, in units of the largest.
-        strengths: Factors of the keys, of which the best on training sets is taken before training.
+        strength: How much a choice raises its code at first, before the final norm divides by the size of the state.
         steps, sets, inputs: Of the training: closed sets in a step, and inputs of each.
-        learning_rate: Peak for the maps to keys, in units of each parameter's own size; A's is a tenth of it.
-        families: How often each task family is drawn.
+        learning_rate: Peak, in units of each parameter's own size; A's is a tenth of it.
+        tools, classify, yes_no: How often each family is drawn.
+        shares: How often which kind of tool set is drawn.
+        codes: The most choices of a set.
     """
 
-    requests: int = 14
-    described_tools: int = 2000
+    requests: int = 12
+    described_tools: int = 2500
+    labelled: int = 350
+    longest_input: int = 96
     ridge: float = 0.3
     smoothing: float = 0.05
-    strengths: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0, 80.0)
-    steps: int = 150
+    strength: float = 800.0
+    steps: int = 400
     sets: int = 12
-    inputs: int = 5
-    warmup: int = 10
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.0
-    longest_input: int = 96
+    inputs: int = 8
+    warmup: int = 20
+    learning_rate: float = 1e-2
+    weight_decay: float = 0.01
     seed: int = 0
-    families: dict[str, float] = field(default_factory=lambda: {"tools": 0.65, "classify": 0.2, "yes_no": 0.15})
+    tools: float = 0.6
+    classify: float = 0.22
+    yes_no: float = 0.18
+    shares: ToolShares = field(default_factory=lambda: ToolShares(renamed=0.4, described=0.35, foreign=0.05))
+    codes: int = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,67 +90,63 @@ class ClosedSet:
     wanted: tuple[int, ...]
 
 
-class ChoiceAnswers:
-    """The frozen edge model, answering closed sets by code tokens under a choice head.
+@dataclass(frozen=True, slots=True)
+class States:
+    """What the edge model makes of inputs in its last layer, at the last token before the answer.
 
-    Args:
-        model: The edge model.
-        tokenizer: Its tokenizer.
-        codes: Code tokens.
-        longest: Tokens of an input; longer ones lose their beginning.
+    Attributes:
+        rows: By input, its row in the tensors.
+        read: (inputs, inner) float16, what `down` reads.
+        left: (inputs, hidden) float16, the state behind the layer, before the final norm.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: Sequence[int], longest: int
-    ) -> None:
-        self.model = model.requires_grad_(False).eval()
-        self._tokenizer, self._longest = tokenizer, longest
-        self._lora = UnmergedLora(model)
-        self.code_rows = model.get_output_embeddings().weight[list(codes)].detach().float()
+    rows: Mapping[str, int]
+    read: Tensor
+    left: Tensor
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each input, up to where the answer begins."""
-        return [question_ids(self._tokenizer, text)[-self._longest :] for text in texts]
-
-    def logits(self, encoded: Sequence[Sequence[int]], head: ChoiceHead, keys: Tensor) -> Tensor:
-        """Logits of the codes, (inputs, longest set), for inputs sorted by set, equally many of each."""
-        ids, lengths = pad_right(encoded)
-        factors = {(layer, "down"): (a.expand(len(keys), -1, -1), b) for layer, (a, b) in head.deltas(keys).items()}
-        with self._lora.applied(factors):
-            states = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        return states[torch.arange(len(ids)), lengths - 1].float() @ self.code_rows[: keys.shape[2]].T
-
-    @torch.no_grad()
-    def read(self, texts: Sequence[str], first_layer: int) -> Tensor:
-        """What `down` reads at the last token, (inputs, layers, inner) float16, layers from the first one on."""
-        encoded = self.encode(texts)
-        order = sorted(range(len(texts)), key=lambda n: len(encoded[n]))
-        blocks = {layer: linear for (layer, p), linear in edge_projections(self.model).items() if p == "down"}
-        layers = sorted(layer for layer in blocks if layer >= first_layer)
-        seen: dict[int, Tensor] = {}
-        hooks = [
-            blocks[layer].register_forward_hook(lambda _, x, __, layer=layer: seen.__setitem__(layer, x[0]))
-            for layer in layers
-        ]
-        found = torch.zeros(len(texts), len(layers), blocks[first_layer].in_features, dtype=torch.float16)
-        try:
-            for start in range(0, len(order), READ_AT_ONCE):
-                group = order[start : start + READ_AT_ONCE]
-                ids, lengths = pad_right([encoded[n] for n in group])
-                self.model.get_decoder()(input_ids=ids, use_cache=False)
-                rows = torch.arange(len(group))
-                for place, layer in enumerate(layers):
-                    found[group, place] = seen[layer][rows, lengths - 1].half()
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
+    def of(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Both states of some inputs, float32."""
+        rows = [self.rows[text] for text in texts]
+        return self.read[rows].float(), self.left[rows].float()
 
 
-def draw_closed_set(rng: random.Random, mixture: Mixture, split: Split, inputs: int) -> ClosedSet:
+class ChoicePool:
+    """A part of the training data that is small enough to be read by the edge model, as families to draw sets from.
+
+    Args:
+        sources: The data.
+        settings: How much is taken of what.
+    """
+
+    def __init__(self, sources: Sources, settings: ChoiceHeadSettings) -> None:
+        rng = random.Random("choice pool")
+
+        def part(known: KnownTool, count: int) -> KnownTool:
+            texts = known.utterances["train"]
+            return KnownTool(known.tool, known.domain, {"train": rng.sample(texts, min(count, len(texts)))})
+
+        described = sources.seen_described_tools
+        described = rng.sample(described, min(settings.described_tools, len(described)))
+        self.tools = [part(known, settings.requests) for known in sources.seen_tools]
+        self.described = [part(known, 1) for known in described]
+        labelled = []
+        for data in sources.labelled_texts:
+            texts = data.texts["train"]
+            labelled.append(replace(data, texts={"train": rng.sample(texts, min(settings.labelled, len(texts)))}))
+        families: tuple[Family, ...] = (
+            ToolRouting(self.tools, self.described, settings.shares),
+            Classification(labelled),
+            YesNoQuestions(labelled),
+        )
+        self.mixture = Mixture("closed sets", families, (settings.tools, settings.classify, settings.yes_no))
+        asked = [text for known in (*self.tools, *self.described) for text in known.utterances["train"]]
+        self.texts = tuple(dict.fromkeys([*asked, *(text for data in labelled for text, _ in data.texts["train"])]))
+
+
+def draw_closed_set(rng: random.Random, family: Family, split: Split, inputs: int) -> ClosedSet:
     """A closed set of at least two choices, in random order."""
     while True:
-        episode = mixture.draw(rng, split, inputs)
+        episode = family.draw(rng, split, inputs)
         labels = list(dict.fromkeys(episode.labels))
         asked = [i for i in episode.instances if i.output in labels]
         if len(labels) > 1 and len(asked) == inputs:
@@ -142,159 +155,203 @@ def draw_closed_set(rng: random.Random, mixture: Mixture, split: Split, inputs: 
             return ClosedSet(describe_choices(episode.task, labels), tuple(i.input for i in asked), wanted)
 
 
-def code_directions(model: PreTrainedModel, rows: Tensor) -> Tensor:
-    """(hidden, codes): adding column i to the last state raises the logit of code i alone, before the norm divides."""
-    with torch.no_grad():
-        weight = model.get_decoder().norm(torch.ones(rows.shape[1])).float()
-    return torch.linalg.pinv(rows * weight)
+class LastLayer:
+    """The frozen edge model up to its last layer, and what is behind it.
+
+    Args:
+        model: The edge model.
+        tokenizer: Its tokenizer.
+        longest: Tokens of an input.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
+        self._model, self._tokenizer, self._longest = model.requires_grad_(False).eval(), tokenizer, longest
+        self._down = next(linear for (layer, p), linear in reversed(edge_projections(model).items()) if p == "down")
+        self._norm: nn.Module = model.get_decoder().norm
+        self._rows: Tensor = model.get_output_embeddings().weight.detach()
+
+    @torch.no_grad()
+    def read(self, texts: Sequence[str]) -> States:
+        """The states of inputs."""
+        encoded = [question_ids(self._tokenizer, text)[-self._longest :] for text in texts]
+        order = sorted(range(len(texts)), key=lambda n: len(encoded[n]))
+        seen: dict[str, Tensor] = {}
+        hooks = [
+            self._down.register_forward_hook(lambda _, x, __: seen.__setitem__("read", x[0])),
+            self._norm.register_forward_hook(lambda _, x, __: seen.__setitem__("left", x[0])),
+        ]
+        found = {"read": self._down.in_features, "left": self._rows.shape[1]}
+        states = {name: torch.zeros(len(texts), width, dtype=torch.float16) for name, width in found.items()}
+        try:
+            for start in range(0, len(order), READ_AT_ONCE):
+                group = order[start : start + READ_AT_ONCE]
+                ids, lengths = pad_right([encoded[n] for n in group])
+                self._model.get_decoder()(input_ids=ids, use_cache=False)
+                for name, tensor in states.items():
+                    tensor[group] = seen[name][torch.arange(len(group)), lengths - 1].half()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return States({text: n for n, text in enumerate(texts)}, states["read"], states["left"])
+
+    def code_logits(self, head: ChoiceHead, codes: Sequence[int], keys: Tensor, read: Tensor, left: Tensor) -> Tensor:
+        """Logits of the codes under a head, as the model computes them.
+
+        Args:
+            head: In the last layer alone.
+            codes: Code tokens.
+            keys: (sets, 1, choices, rank).
+            read: (sets, inputs, inner), what `down` reads.
+            left: (sets, inputs, hidden), the state behind the layer without the head.
+
+        Returns:
+            (sets, inputs, choices).
+        """
+        ((a, b),) = head.deltas(keys).values()
+        state = left + read @ a.mT @ b.mT
+        logits: Tensor = self._norm(state) @ self._rows[list(codes[: keys.shape[2]])].mT
+        return logits
+
+    @torch.no_grad()
+    def code_directions(self, codes: Sequence[int]) -> Tensor:
+        """(hidden, codes): adding column i to the state raises the logit of code i alone, before the norm divides."""
+        rows = self._rows[list(codes)].float()
+        return torch.linalg.pinv(rows * self._norm(torch.ones(rows.shape[1])))
 
 
+def code_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[int, ...]:
+    """Tokens that stand for choices by their order: letters, then pairs of letters that are one token.
+
+    Raises:
+        ValueError: The vocabulary has too few.
+    """
+    names = [*ascii_uppercase, *map("".join, itertools.product(ascii_uppercase, repeat=2))]
+    encoded = (answer_ids(tokenizer, name)[:-1] for name in names)  # without the end of the answer
+    found = list(dict.fromkeys(ids[0] for ids in encoded if len(ids) == 1))[:count]
+    if len(found) < count:
+        raise ValueError(f"the edge model's vocabulary has {len(found)} letters and pairs of letters, expected {count}")
+    return tuple(found)
+
+
+@torch.no_grad()
 def start_head(
     head: ChoiceHead, read: Tensor, inputs: Tensor, tools: Tensor, directions: Tensor, settings: ChoiceHeadSettings
 ) -> None:
     """Sets a fresh head by ridge regression, in place.
 
     Args:
-        head: Fresh.
-        read: (inputs, layers, inner) float16, what `down` reads.
+        head: Fresh, in the last layer alone.
+        read: (inputs, inner), what `down` reads.
         inputs: (inputs, encoder), meaning of each input.
         tools: (inputs, encoder), meaning of the right tool of each.
         directions: (hidden, codes).
         settings: How.
     """
-    # 1. What A shall read: between the meaning of an input and of its tool, its directions evened out (half whitened).
+    # 1. What A shall read: between the meaning of an input and of its tool, along the directions that vary most, evened
+    #    out (half whitened).
     mean = tools.mean(0)
     wanted = (inputs + tools) / 2 - mean
     _, spread, way = torch.linalg.svd(wanted, full_matrices=False)
-    spread = spread / len(wanted) ** 0.5
-    even = way.T * (spread + settings.smoothing * spread[0]).rsqrt()  # (encoder, encoder)
-    even = even / (wanted @ even).norm(dim=1).mean()
+    spread, way = spread[: head.config.rank - 1], way[: head.config.rank - 1]
+    even = way.T * (spread + settings.smoothing * spread[0]).rsqrt()  # (encoder, rank - 1)
     wanted = wanted @ even
-    rank, width = head.config.rank - 1, even.shape[1]
-    with torch.no_grad():
-        head.b.copy_(directions.expand_as(head.b))
-        of_choice, bias = torch.zeros_like(head.of_choice.weight), torch.zeros_like(head.of_choice.bias)
-        for layer in range(head.layers):
-            x = read[:, layer].float()
-            centre, scale = x.mean(0), x.std(0) + 1e-4
-            x = (x - centre) / scale
-            gram = x.T @ x
-            gram.diagonal().add_(settings.ridge * gram.diagonal().mean())
-            a = torch.linalg.solve(gram, x.T @ wanted).T  # (encoder, inner): reads every direction
-            # 2. Each layer takes other directions, so that together they cover all; keys take the same ones.
-            own = (
-                torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(layer))).Q[:, :rank].T
-            )
-            a, to_key = own @ a / scale, own @ even.T
-            # 3. One row reads a constant. By it, a key takes away what the layer's mean input would give it.
-            ones = read[:, layer].float()
-            gram = ones.T @ ones
-            gram.diagonal().add_(0.1 * gram.diagonal().mean())
-            constant = torch.linalg.solve(gram, ones.sum(0))
-            head.a[layer, CONSTANT] = constant / (ones @ constant).mean()
-            head.a[layer, CONSTANT + 1 :] = a
-            to_key = torch.cat([-(a @ centre)[None] @ to_key, to_key])
-            rows = slice(layer * (rank + 1), (layer + 1) * (rank + 1))
-            of_choice[rows], bias[rows] = to_key, -to_key @ mean
-        head.of_choice.weight.copy_(of_choice)
-        head.of_choice.bias.copy_(bias)
-        head.of_examples.weight.copy_(of_choice / 4)
+    # 2. A, by regression on what it reads, in standard deviations.
+    raw = read.float()
+    centre, scale = raw.mean(0), raw.std(0) + 1e-4
+    a = _ridge((raw - centre) / scale, wanted, settings.ridge) / scale  # (rank - 1, inner)
+    # 3. One row reads a constant. By it, a key takes away what the mean input would give it.
+    constant = _ridge(raw, torch.ones(len(raw), 1), 0.1)[0]
+    head.a[0, CONSTANT], head.a[0, CONSTANT + 1 :] = constant / (raw @ constant).mean(), a
+    to_key = torch.cat([-(a @ centre)[None] @ even.T, even.T])  # (rank, encoder)
+    # 4. A key counts in what it makes of an input of its own tool, on average: `strength`.
+    unit = settings.strength / ((raw @ head.a[0].T) * ((tools - mean) @ to_key.T)).sum(1).mean()
+    head.of_choice.weight.copy_(unit * to_key)
+    head.of_choice.bias.copy_(-unit * to_key @ mean)
+    head.of_examples.weight.copy_(unit * to_key / 4)
+    head.b.copy_(directions.expand_as(head.b))
+
+
+def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:
+    """(outputs, inputs): the linear map from x (rows, inputs) to y (rows, outputs)."""
+    gram = x.T @ x
+    gram.diagonal().add_(ridge * gram.diagonal().mean())
+    return torch.linalg.solve(gram, x.T @ y).T
 
 
 def fit_choice_head(
     head: ChoiceHead,
-    answers: ChoiceAnswers,
+    codes: Sequence[int],
+    model: LastLayer,
     encoder: SentenceEncoder,
     sources: Sources,
-    mixture: Mixture,
     settings: ChoiceHeadSettings,
     directory: Path,
     stop_after: int | None = None,
 ) -> list[float]:
-    """Fits a fresh head in place, or goes on with the run in `directory`.
+    """Fits a fresh head in place, or goes on with the run in `directory`, which keeps what the edge model read.
 
     Returns:
         The losses of the steps that this call ran.
     """
     torch.manual_seed(settings.seed)
-    stored = directory / "start.pt"
-    if not stored.exists():
-        rng = random.Random("choice head")
-        pairs = [
-            (text, tool_meaning(known.tool))
-            for known in sources.seen_tools
-            for text in rng.sample(known.utterances["train"], min(settings.requests, len(known.utterances["train"])))
-        ]
-        described = sources.seen_described_tools
-        pairs += [
-            (rng.choice(known.utterances["train"]), tool_meaning(known.tool))
-            for known in rng.sample(described, min(settings.described_tools, len(described)))
-        ]
-        texts, meanings = [text for text, _ in pairs], sorted({meaning for _, meaning in pairs})
-        vectors = encoder.encode(meanings)
-        tools = vectors[[meanings.index(meaning) for _, meaning in pairs]]
-        read = answers.read(texts, head.config.first_layer)
-        directions = code_directions(answers.model, answers.code_rows)
-        start_head(head, read, encoder.encode(texts), tools, directions, settings)
-        _choose_strength(head, answers, encoder, mixture, settings)
-        directory.mkdir(parents=True, exist_ok=True)
-        torch.save(head.state_dict(), stored)
-    head.load_state_dict(torch.load(stored, weights_only=True))
+    pool = ChoicePool(sources, settings)
+    states = load_states(directory / "states.safetensors", model, pool.texts)
+    pairs = [
+        (text, tool_meaning(known.tool))
+        for known in (*pool.tools, *pool.described)
+        for text in known.utterances["train"]
+    ]
+    texts, meanings = [text for text, _ in pairs], sorted({meaning for _, meaning in pairs})
+    places = {meaning: n for n, meaning in enumerate(meanings)}
+    tools = encoder.encode(meanings)[[places[meaning] for _, meaning in pairs]]
+    directions = model.code_directions(codes)
+    start_head(head, states.of(texts)[0], encoder.encode(texts), tools, directions, settings)
     # A step of Adam moves every number by the learning rate, whatever its size: so each tensor has its own.
+    usual = _size(head.of_choice.weight)
     groups = [
-        {"params": [tensor], "lr": settings.learning_rate * _size(name, head) * (0.1 if name in ("a", "b") else 1.0)}
+        {"params": [tensor], "lr": settings.learning_rate * (_size(tensor) or usual) * (0.1 if name == "a" else 1.0)}
         for name, tensor in head.named_parameters()
+        if name != "b"
     ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
 
     def step(number: int) -> tuple[Tensor, int]:
         rng = random.Random(f"choice head/{settings.seed}/{number}")
-        sets = [draw_closed_set(rng, mixture, "train", settings.inputs) for _ in range(settings.sets)]
-        return score_sets(head, answers, encoder, sets)[0], 0
+        sets = [draw_closed_set(rng, pool.mixture, "train", settings.inputs) for _ in range(settings.sets)]
+        return score_sets(head, codes, model, encoder.read([each.choices for each in sets]), states, sets)[0], 0
 
-    run = Run(directory, "choice head", settings.seed, Schedule(settings.steps, settings.warmup))
+    run = Run(directory / "steps", "choice head", settings.seed, Schedule(settings.steps, settings.warmup))
     return run_training(run, dict(head.named_parameters()), [optimizer], step, stop_after)
 
 
+def load_states(path: Path, model: LastLayer, texts: Sequence[str]) -> States:
+    """The states of inputs; kept in a file, which a second call reads."""
+    if not path.exists():
+        states = model.read(texts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        save_file({"read": states.read, "left": states.left}, temporary)
+        temporary.replace(path)
+    return States({text: n for n, text in enumerate(texts)}, **load_file(path))
+
+
 def score_sets(
-    head: ChoiceHead, answers: ChoiceAnswers, encoder: SentenceEncoder, sets: Sequence[ClosedSet]
+    head: ChoiceHead,
+    codes: Sequence[int],
+    model: LastLayer,
+    meanings: ChoiceMeanings,
+    states: States,
+    sets: Sequence[ClosedSet],
 ) -> tuple[Tensor, Tensor]:
     """Mean cross entropy among the codes of each set, and whether each input is answered right, (sets, inputs)."""
-    meanings = encoder.read([each.choices for each in sets])
-    keys = head(meanings)
-    logits = answers.logits(answers.encode([text for each in sets for text in each.inputs]), head, keys)
-    inputs = len(sets[0].inputs)
-    logits = logits.masked_fill(~meanings.mask.repeat_interleave(inputs, 0), -1e9)
-    wanted = torch.tensor([number for each in sets for number in each.wanted])
-    return nn.functional.cross_entropy(logits, wanted), (logits.argmax(-1) == wanted).unflatten(0, (-1, inputs))
+    read, left = states.of([text for each in sets for text in each.inputs])
+    inputs = (len(sets), len(sets[0].inputs))
+    logits = model.code_logits(head, codes, head(meanings), read.unflatten(0, inputs), left.unflatten(0, inputs))
+    logits = logits.masked_fill(~meanings.mask[:, None], -1e9)
+    wanted = torch.tensor([each.wanted for each in sets])
+    return nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten()), logits.argmax(-1) == wanted
 
 
-@torch.no_grad()
-def _choose_strength(
-    head: ChoiceHead,
-    answers: ChoiceAnswers,
-    encoder: SentenceEncoder,
-    mixture: Mixture,
-    settings: ChoiceHeadSettings,
-) -> None:
-    rng = random.Random("strength")
-    sets = [draw_closed_set(rng, mixture, "train", settings.inputs) for _ in range(settings.sets)]
-    losses = []
-    for strength in settings.strengths:
-        _scale_keys(head, strength)
-        losses.append(float(score_sets(head, answers, encoder, sets)[0]))
-        _scale_keys(head, 1 / strength)
-    _scale_keys(head, settings.strengths[losses.index(min(losses))])
-
-
-@torch.no_grad()
-def _scale_keys(head: ChoiceHead, factor: float) -> None:
-    for tensor in (head.of_choice.weight, head.of_choice.bias, head.of_examples.weight):
-        tensor.mul_(factor)
-
-
-def _size(name: str, head: ChoiceHead) -> float:
-    """Root mean square of a parameter; of one that starts at zero, that of the map beside it."""
-    tensor = head.get_parameter(name).detach()
-    size = float(tensor.square().mean().sqrt())
-    return size or float(head.of_choice.weight.detach().square().mean().sqrt())
+def _size(tensor: Tensor) -> float:
+    """Root mean square."""
+    return float(tensor.detach().square().mean().sqrt())

@@ -9,13 +9,14 @@ import itertools
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from cloud_service.generator import CheckpointError, GeneratorConfig
+from training.fit.choice_head import ChoiceHeadSettings
 from training.fit.generator import GeneratorSettings
 from training.fit.pretrain import LanguageModelSize, PretrainSettings
 
@@ -81,6 +82,7 @@ class TrainingConfig:
         load: Set when both models are loaded.
         generator: Shape of the generator.
         fit: How the generator is trained.
+        choice: How the generator's choice head is fitted, where it has one.
         refine: Stages in which it is trained on from there, each with a new optimizer and on other draws; in the file,
             a stage says only what differs from the one before it.
 
@@ -90,6 +92,7 @@ class TrainingConfig:
 
     generator: GeneratorConfig
     fit: GeneratorSettings
+    choice: ChoiceHeadSettings = field(default_factory=ChoiceHeadSettings)
     refine: tuple[GeneratorSettings, ...] = ()
     scratch: ScratchModels | None = None
     load: LoadedModels | None = None

@@ -262,10 +262,12 @@ def trained_parameters(
 ) -> Mapping[str, Tensor]:
     """Every tensor that training moves, by name, batch norm's running statistics included.
 
-    The cloud model's head and last unused rows stay as they are.
+    A choice head is fitted by itself (`training.fit.choice_head`). The cloud model's head and last unused rows stay as
+    they are.
     """
     parameters: dict[str, Tensor] = {f"generator.{name}": value for name, value in generator.named_parameters()}
     parameters |= {f"generator.{name}": value for name, value in generator.named_buffers() if value.is_floating_point()}
+    parameters = {name: value for name, value in parameters.items() if not name.startswith("generator.choice.")}
     if settings.train_cloud:
         decoder = cloud.get_decoder().requires_grad_(True)
         parameters |= {f"cloud.{name}": value for name, value in decoder.named_parameters()}
