@@ -254,6 +254,7 @@ def _make(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
 def _cloud(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     """A generator in memory, and what it makes."""
     from benchmarks.random_pair import make_text
+    from cloud_service.generation import Asked
     from cloud_service.generator import load_generator
 
     generator = timed(lambda: load_generator(folder / "generator", folder / "cloud", folder / "edge"))
@@ -261,7 +262,7 @@ def _cloud(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     digest, generate, assemble = _Watch(), _Watch(), _Watch()
     digest(lambda: model_digest(folder / "edge"))
     for number in range(REPEATS + 1):
-        (generation,) = generate(partial(generator.generate, [make_text(DESCRIPTION_TOKENS - 1, number)]))
+        (generation,) = generate(partial(generator.generate, [Asked(make_text(DESCRIPTION_TOKENS - 1, number))]))
         recipe = Recipe(
             info.id,
             info.digest,

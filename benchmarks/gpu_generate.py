@@ -36,6 +36,7 @@ from benchmarks.figures import Figure, Figures, merge_figures
 from benchmarks.random_pair import SHAPES, make_generator, make_model, make_text, make_tokenizer, paper_config
 from benchmarks.tinyllama import BUILD, DIGEST
 from benchmarks.training_step import Step, StepSize, TrainedPair, measure_step, seconds_on
+from cloud_service.generation import Asked
 from cloud_service.generator import LoraGenerator, TorchGenerator
 from cloud_service.generator.checkpoint import ModelReference, open_bank, store_generator
 from cloud_service.generator.confidence_model import Calibration, PromptFeatures
@@ -262,8 +263,9 @@ def _generate(
     def read() -> object:
         return generator.prompt_encoder.encode(ids, lengths)
 
+    asked = [Asked(prompt) for prompt in prompts]
     with torch.inference_mode():
-        times = _take_turns((forward, read, lambda: served.generate(prompts)), rounds, device)
+        times = _take_turns((forward, read, lambda: served.generate(asked)), rounds, device)
     return Generated(ids.shape[1], len(ids), *times)
 
 

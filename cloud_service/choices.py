@@ -20,8 +20,8 @@ LONGEST_MEANING = 400
 FEWEST_REPEATS = 3
 """How often examples must repeat each label before they alone make a closed set."""
 
-_KEYED = re.compile(r"""\{\s*["'](\w+)["']\s*:\s*(?:"[^"{}]*"|<[^>]*>|\.\.\.|\w+)\s*\}""")
-_KEY_WORDS = re.compile(r"\b(?:key|field)\s*(?:is|:|=|named|called)?\s*[\"'`]?(\w+)[\"'`]?", re.IGNORECASE)
+_KEYED = re.compile(r"""\{\s*["'](\w{1,64})["']\s*:\s*(?:"[^"{}]*"|<[^>]*>|\.\.\.|\w+)\s*\}""")
+_KEY_WORDS = re.compile(r"\b(?:key|field)\s*(?:is|:|=|named|called)?\s*[\"'`]?(\w{1,64})[\"'`]?", re.IGNORECASE)
 _CALLS = re.compile(
     r"(?<!without )\b(?:arguments?|parameters?)\b"
     r"|\b(?:an?|the|one|json|tool|function|api|takes|as) calls?\b(?! exactly)",
@@ -30,7 +30,7 @@ _CALLS = re.compile(
 """Says that an answer is a call with arguments, and not the name of a tool."""
 
 _SAY = r"\b(?:say|answer|reply|respond|return|write|output|print|give|use|choose|pick)(?:\s+with)?(?: just| only)?\s+"
-_NONE = r"(?:\"([^\"\n]{1,40})\"|'([^'\n]{1,40})'|`([^`\n]{1,40})`|(no [\w-]+|[\w-]+))"
+_NONE = r"(?:\"([^\"\n]{1,40})\"|'([^'\n]{1,40})'|`([^`\n]{1,40})`|(no [\w-]{1,37}|[\w-]{1,40}))"
 _NO_TOOL = (
     r"(?:no|none|nothing|not one|neither)\b[^.;\n]{0,60}?"
     r"|(?:it|this|that|(?:the|a) \w+)\b[^.;,\n]{0,40}?(?:\bnot|n't|\belse|\boutside|\bunrelated)\b[^.;,\n]{0,40}?"
@@ -77,6 +77,8 @@ class Choice:
 
 def find_choices(task: TaskDescription) -> tuple[str, ...]:
     """The closed set of answers of a task, each once, at least two of them; empty for any text."""
+    if task.answer is not None:
+        return task.answer.choices
     task = task.normalized()
     outputs = [example.output for example in task.examples]
     for found in _choices_of_tools(task) if task.tools else _stated(task):
@@ -148,7 +150,7 @@ def _none_answer(said: str) -> str | None:
 def _key(task: TaskDescription) -> str | None:
     """The one key of the JSON object that answers are wrapped in: as the format says it, or as all examples show it."""
     said = task.output_format
-    quoted = re.findall(r"\"(\w+)\"", said)
+    quoted = re.findall(r"\"(\w{1,64})\"", said)
     keyed = [match[1] for match in _KEYED.finditer(said)]
     if not keyed and re.search(r"\bjson\b", said, re.IGNORECASE):
         keyed = quoted or [match[1] for match in _KEY_WORDS.finditer(said)]
@@ -163,7 +165,11 @@ def _only_key(output: str) -> tuple[str, ...]:
         parsed = json.loads(output)
     except (ValueError, RecursionError):
         return ()
-    return tuple(parsed) if isinstance(parsed, dict) and [type(value) for value in parsed.values()] == [str] else ()
+    return (
+        tuple(key for key in parsed if len(key) <= 64)
+        if isinstance(parsed, dict) and [type(value) for value in parsed.values()] == [str]
+        else ()
+    )
 
 
 def _wrapped(answer: str, key: str | None, separators: tuple[str, str] = (", ", ": ")) -> str:
@@ -187,7 +193,12 @@ def _stated(task: TaskDescription) -> Iterator[tuple[str, ...]]:
 
 def _repeated_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     counts = Counter(outputs)
-    if len(counts) < 2 or min(counts.values()) < FEWEST_REPEATS or max(map(len, counts)) > LONGEST_LABEL:
+    if (
+        len(counts) < 2
+        or "" in counts
+        or min(counts.values()) < FEWEST_REPEATS
+        or max(map(len, counts)) > LONGEST_LABEL
+    ):
         return ()
     return tuple(sorted(counts))
 

@@ -1,16 +1,17 @@
-"""The port between the service and a generator, which turns prompts into gates, and the values that pass through it.
+"""The port between the service and a generator, which turns tasks into gates or keys, and the values that pass.
 
 `cloud_service.generator` implements it with torch; tests have a fake of their own.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.task import Example
+from cloud_service.choices import Choice, describe_choices, find_choices
+from cloud_service.task import Example, TaskDescription, render_prompt
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Lora
@@ -27,7 +28,9 @@ class GeneratorInfo:
         groups: Groups G of projections that have gates of their own, 1 or 3.
         experts: Experts n in each layer.
         rank: LoRA rank of one expert.
-        max_prompt_tokens: Longest rendered prompt, in tokens of the cloud model.
+        max_prompt_tokens: Longest rendered prompt, in tokens of the cloud model; where the choice head answers, no
+            prompt is too long.
+        most_choices: Choices of the largest closed set that the choice head answers; 0 without a head.
     """
 
     id: str
@@ -44,6 +47,25 @@ class GeneratorInfo:
     mix: str
     gating: str
     max_prompt_tokens: int
+    most_choices: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a generator reads of one task.
+
+    Attributes:
+        prompt: The rendered prompt.
+        choices: The closed set of answers that the task names; empty for any text.
+    """
+
+    prompt: str
+    choices: tuple[Choice, ...] = ()
+
+    @classmethod
+    def of(cls, task: TaskDescription) -> Self:
+        """What is read of a task description."""
+        return cls(render_prompt(task), describe_choices(task, find_choices(task)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +95,7 @@ class Generation:
     Attributes:
         gates: (adapted layers, groups, experts) float32.
         prompt_tokens: Length of the prompt in tokens of the *edge* model, which a device saves on each call.
-        confidence: None when the generator was not calibrated.
+        confidence: None when the generator was not calibrated, or where its choice head answers.
         answer: What an answer may look like.
         keys: (choice layers, choices, rank) float32 for the bank's choice head; None unless the answer has codes.
     """
@@ -128,8 +150,12 @@ class LoadedGenerator(Protocol):
         """Length of a rendered prompt in tokens of the cloud model."""
         ...
 
-    def generate(self, prompts: Sequence[str]) -> list[Generation]:
-        """Gates for each rendered prompt; one prompt's gates do not depend on the others."""
+    def generate(self, asked: Sequence[Asked]) -> list[Generation]:
+        """A generation for each task; what one task gets does not depend on the others.
+
+        With a choice head, a closed set of at most `GeneratorInfo.most_choices` gets keys and codes, and gates that are
+        all zero. Without one it gets gates, and a contract without codes.
+        """
         ...
 
     def load_probe(self) -> EdgeProbe:

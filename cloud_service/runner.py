@@ -29,7 +29,7 @@ from cloud_service.errors import (
     OverloadedError,
     PromptTooLongError,
 )
-from cloud_service.generation import Generation, LoadedGenerator
+from cloud_service.generation import Asked, Generation, LoadedGenerator
 from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class Produced:
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    prompt: str
+    asked: Asked
     queued_at: float
     outcome: asyncio.Future[Produced]
 
@@ -136,8 +136,8 @@ class Runner:
         """How long the current batch has been running; 0 when there is none."""
         return 0.0 if self._batch_began is None else asyncio.get_running_loop().time() - self._batch_began
 
-    async def generate(self, prompt: str, timeout_seconds: float) -> Produced:
-        """Gates for one rendered prompt.
+    async def generate(self, asked: Asked, timeout_seconds: float) -> Produced:
+        """The generation for one task.
 
         Raises:
             OverloadedError: The queue is full.
@@ -156,7 +156,7 @@ class Runner:
                 retry_after_seconds=self._retry_after_seconds(),
             )
         loop = asyncio.get_running_loop()
-        ticket = _Ticket(prompt, loop.time(), loop.create_future())
+        ticket = _Ticket(asked, loop.time(), loop.create_future())
         self._waiting.append(ticket)
         self._queue_changed()
         try:
@@ -212,7 +212,7 @@ class Runner:
     async def _run(self, batch: list[_Ticket]) -> None:
         loop = asyncio.get_running_loop()
         self._batch_began = started = loop.time()
-        outcomes = await loop.run_in_executor(self._thread, self._produce, [ticket.prompt for ticket in batch])
+        outcomes = await loop.run_in_executor(self._thread, self._produce, [ticket.asked for ticket in batch])
         self._batch_began = None
         seconds = loop.time() - started
         self._batch_seconds = seconds if self._batch_seconds == 0 else 0.8 * self._batch_seconds + 0.2 * seconds
@@ -226,18 +226,20 @@ class Runner:
                 ticket.outcome.set_result(Produced(outcome, wait, seconds))
         self._events.batch_done(waits, seconds)
 
-    def _produce(self, prompts: list[str]) -> list[Generation | CloudError]:
+    def _produce(self, asked: list[Asked]) -> list[Generation | CloudError]:
         # On the generator's thread. Returns errors instead of raising them, so that each prompt gets its own.
-        outcomes: list[Generation | CloudError | None] = [self._find_fault(prompt) for prompt in prompts]
+        outcomes: list[Generation | CloudError | None] = [self._find_fault(each) for each in asked]
         sound = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        for index, outcome in zip(sound, self._attempt([prompts[index] for index in sound]), strict=True):
+        for index, outcome in zip(sound, self._attempt([asked[index] for index in sound]), strict=True):
             outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _find_fault(self, prompt: str) -> CloudError | None:
+    def _find_fault(self, asked: Asked) -> CloudError | None:
+        if asked.choices and self._generator.info.most_choices:
+            return None  # the choice head reads each choice by itself, and nothing of the prompt
         # To count all tokens of a huge prompt takes longer than a generation. So its beginning is counted first, and
         # twice as much each time that this does not decide.
-        limit = self._generator.info.max_prompt_tokens
+        prompt, limit = asked.prompt, self._generator.info.max_prompt_tokens
         counted_chars = min(_FIRST_CHARS_PER_TOKEN * limit, len(prompt))
         try:
             while (tokens := self._generator.count_tokens(prompt[:counted_chars])) <= _CLEARLY_TOO_LONG * limit:
@@ -248,22 +250,22 @@ class Runner:
             return self._failed(e)
         return PromptTooLongError(tokens, limit, at_least=counted_chars < len(prompt)) if tokens > limit else None
 
-    def _attempt(self, prompts: list[str]) -> Sequence[Generation | CloudError]:
-        if not prompts:
+    def _attempt(self, asked: list[Asked]) -> Sequence[Generation | CloudError]:
+        if not asked:
             return []
         try:
-            return self._verified(prompts)
+            return self._verified(asked)
         except Exception as e:
-            if len(prompts) == 1:
+            if len(asked) == 1:
                 return [self._failed(e)]
             # One of the prompts made the batch fail. Each runs alone now, so that only that one fails.
-            return [outcome for prompt in prompts for outcome in self._attempt([prompt])]
+            return [outcome for each in asked for outcome in self._attempt([each])]
 
-    def _verified(self, prompts: list[str]) -> list[Generation]:
+    def _verified(self, asked: list[Asked]) -> list[Generation]:
         expected = self._generator.bank.header.gates_shape
-        generations = self._generator.generate(prompts)
-        if len(generations) != len(prompts):
-            raise GenerationError(f"expected {len(prompts)} generations, found {len(generations)}")
+        generations = self._generator.generate(asked)
+        if len(generations) != len(asked):
+            raise GenerationError(f"expected {len(asked)} generations, found {len(generations)}")
         for generation in generations:
             if generation.gates.shape != expected:
                 raise GenerationError(f"expected gates of shape {expected}, found {generation.gates.shape}")

@@ -18,12 +18,12 @@ from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
-from cloud_service.errors import DeadlineError, DrainingError, GenerationError, UnavailableError
-from cloud_service.generation import Confidence, GeneratorInfo
+from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
+from cloud_service.generation import Asked, Confidence, GeneratorInfo
 from cloud_service.probing import ProbeComparison
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
-from cloud_service.task import Example, TaskDescription, render_prompt
+from cloud_service.task import Example, TaskDescription
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
 from loragen.contract.errors import ContractError
@@ -61,7 +61,7 @@ class LoraRequest:
     Attributes:
         edge_model: None lets the service choose.
         generator: None lets the service choose.
-        strict: Refuse a task on which the generator has low confidence.
+        strict: Refuse a task on which the generator has low confidence; the choice head is not asked for one.
         probe: Inputs with expected answers, to compare the edge model without the LoRA and with it.
         publish: Where to publish the bundle.
         include_bundle: Answer with the bundle's bytes too.
@@ -184,7 +184,7 @@ class LoraService:
         prober = served.require_prober() if request.probe else None
         outcome, cached = await self._find_or_generate(request.task, served)
         lora, bundle = outcome.lora, outcome.bundle
-        if request.strict:
+        if request.strict and outcome.recipe.keys is None:
             verify_confident(outcome.confidence)
         self._events.answered(cached=cached)
         if bundle is None and (request.include_bundle or prober is not None):
@@ -297,7 +297,14 @@ class LoraService:
         return _Outcome(found.lora, found.lora.parse_recipe(), parse_note(found.note))
 
     async def _generate(self, key: str, task: TaskDescription, served: ServedGenerator) -> _Outcome:
-        produced = await served.runner.generate(render_prompt(task), self._timeout)
+        asked = Asked.of(task)
+        if len(asked.choices) > served.info.most_choices > 0:
+            raise InvalidRequestError(
+                f"expected at most {served.info.most_choices} choices, found {len(asked.choices)}",
+                "send fewer tools or labels, or ask for any text: answer {'type': 'text'}",
+                code="too_many_choices",
+            )
+        produced = await served.runner.generate(asked, self._timeout)
         info, generation = served.info, produced.generation
         try:
             recipe = Recipe(

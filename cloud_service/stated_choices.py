@@ -14,6 +14,9 @@ LONGEST_READ = 4_000
 
 LONGEST_LIST = 1_000
 
+MOST_LABELS = 64
+"""A longer list is a text."""
+
 MOST_WORDS = 3
 """Words of one label that is not in quotes."""
 
@@ -324,4 +327,4 @@ def _valid(items: Sequence[str], longest: int) -> tuple[str, ...]:
     sound = all(
         re.fullmatch(rf"{_WORD}(?: {_WORD}){{0,{longest - 1}}}", item) and not _NO_LABEL.match(item) for item in items
     ) and not (all(_DATE.fullmatch(item) for item in items) and any(len(item) > 1 for item in items))
-    return tuple(items) if sound and len(items) > 1 else ()
+    return tuple(items) if sound and 1 < len(items) <= MOST_LABELS else ()

@@ -7,6 +7,8 @@ that it replaces. `cloud_service.schemas` checks limits, `cloud_service.generato
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from loragen.contract.answer import AnswerContract
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -37,12 +39,16 @@ class TaskDescription:
 
     Example:
         TaskDescription("Sort each mail.", examples=(Example("Where is my parcel?", "delivery"),))
+
+    Attributes:
+        answer: What an answer may look like; None leaves it to what the other parts say.
     """
 
     description: str
     examples: tuple[Example, ...] = ()
     tools: tuple[Tool, ...] = ()
     output_format: str = ""
+    answer: AnswerContract | None = None
 
     def normalized(self) -> "TaskDescription":
         """The same without white space that has no meaning, so that equal tasks share a cache entry."""
@@ -51,6 +57,7 @@ class TaskDescription:
             examples=tuple(Example(_trim(e.input), _trim(e.output)) for e in self.examples),
             tools=tuple(Tool(t.name.strip(), " ".join(t.description.split()), t.parameters) for t in self.tools),
             output_format=_trim(self.output_format),
+            answer=self.answer,
         )
 
 

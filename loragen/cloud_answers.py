@@ -81,7 +81,8 @@ class Generated(AnswerModel):
     tokens_saved_per_call: int
     answer: AnswerContract
     confidence: float | None = Field(
-        description="Probability that the generator can follow the task; null when it was not calibrated."
+        description="Probability that the generator can follow the task; null when it was not calibrated, or where its "
+        "choice head answers."
     )
     warnings: tuple[TaskWarning, ...]
     probe: Probe | None = Field(default=None, exclude_if=lambda probe: probe is None)
@@ -113,6 +114,7 @@ class GeneratorSummary(AnswerModel):
     mix: str
     gating: str
     max_prompt_tokens: int
+    most_choices: int = Field(description="Choices of the largest set that its choice head answers; 0 without a head.")
     bank: BankSummary
 
 

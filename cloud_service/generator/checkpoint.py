@@ -2,12 +2,13 @@
 
 `generator.json` holds the settings, and the digests of both models and of all other files. Its own sha256 is the
 generator's digest. The bank is a file of the contract, which devices download as it is. A calibrated generator has
-`confidence.safetensors` too (`cloud_service.generator.confidence_model`).
+`confidence.safetensors` too (`cloud_service.generator.confidence_model`). Of a choice head, the bank has A and B, the
+router file the maps to its keys.
 """
 
 import hashlib
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from cloud_service.generator.choice_head import ChoiceHeadConfig
 from cloud_service.generator.confidence_model import Calibration, load_calibration, store_calibration
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, BankHeader, write_bank
+from loragen.contract.choice import ChoiceHead
 from loragen.contract.digest import file_sha256, model_digest
 from loragen.contract.errors import ContractError
 from loragen.contract.lora import EdgeShape
@@ -68,6 +71,7 @@ def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: Edge
     Raises:
         ContractError: A name or number that the contract does not allow.
     """
+    choice = config.choice
     return BankHeader(
         generator_id=config.id,
         edge_model_id=edge_model.id,
@@ -79,6 +83,7 @@ def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: Edge
         alpha=config.alpha,
         mix=config.mix,
         first_layer=config.first_layer,
+        choice=None if choice is None else ChoiceHead(choice.first_layer, choice.rank, config.codes),
     )
 
 
@@ -137,7 +142,7 @@ def read_manifest(directory: Path) -> Manifest:
         if document["format"] != CHECKPOINT_FORMAT:
             raise CheckpointError(f"{directory} has format {document['format']!r}, expected {CHECKPOINT_FORMAT}")
         manifest = Manifest(
-            GeneratorConfig(**document["config"]),
+            _parse_config(document["config"]),
             ModelReference(**document["cloud_model"]),
             ModelReference(**document["edge_model"]),
             {name: str(document["files"][name]) for name in _listed(document["files"])},
@@ -191,7 +196,7 @@ def open_bank(directory: Path, manifest: Manifest, shape: EdgeShape) -> Bank:
 
 
 def load_parameters(directory: Path, generator: LoraGenerator) -> None:
-    """Loads everything except the experts, which inference does not need in torch.
+    """Loads everything except the experts and the choice head's A and B, which inference does not need in torch.
 
     Raises:
         CheckpointError: The file holds the tensors of another generator.
@@ -211,16 +216,16 @@ def load_parameters(directory: Path, generator: LoraGenerator) -> None:
 
 
 def stored_state(generator: LoraGenerator) -> dict[str, Tensor]:
-    """What `router.safetensors` holds: everything except the experts and batch norm's counter of batches."""
+    """What `router.safetensors` holds: everything except what the bank does, and batch norm's counter of batches."""
     return {
         name: value
         for name, value in generator.state_dict().items()
-        if not name.startswith("bank.") and value.is_floating_point()
+        if not name.startswith("bank.") and name not in ("choice.a", "choice.b") and value.is_floating_point()
     }
 
 
 def load_experts(directory: Path, generator: LoraGenerator) -> None:
-    """Loads the experts too, for evaluation and further training."""
+    """Loads the experts and the choice head too, for evaluation and further training."""
     bank = Bank.open(directory / BANK_FILE)
     with torch.no_grad():
         for layer, projection in bank.header.blocks():
@@ -228,6 +233,11 @@ def load_experts(directory: Path, generator: LoraGenerator) -> None:
             place = layer - generator.config.first_layer
             generator.bank.a[projection][place] = torch.from_numpy(a.astype(np.float32))
             generator.bank.b[projection][place] = torch.from_numpy(b.astype(np.float32))
+        if generator.choice is not None:
+            for place, layer in enumerate(bank.header.choice_layers):
+                a, b = bank.choice_factors(layer)
+                generator.choice.a[place] = torch.from_numpy(a.astype(np.float32))
+                generator.choice.b[place] = torch.from_numpy(b.astype(np.float32))
 
 
 def _write_manifest(
@@ -247,6 +257,18 @@ def _write_manifest(
     write_atomic(directory / MANIFEST_FILE, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
 
 
+def _parse_config(fields: Mapping[str, Any]) -> GeneratorConfig:
+    fields = dict(fields)
+    choice = fields.get("choice")
+    return GeneratorConfig(
+        **{
+            **fields,
+            "choice": None if choice is None else ChoiceHeadConfig(**choice),
+            "codes": tuple(fields.get("codes", ())),
+        }
+    )
+
+
 def _listed(files: Container[str]) -> tuple[str, ...]:
     return (BANK_FILE, ROUTER_FILE, *((CONFIDENCE_FILE,) if CONFIDENCE_FILE in files else ()))
 
@@ -258,4 +280,9 @@ def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:
             adapted = stacked.detach().to(torch.float16).cpu().numpy()
             for layer, experts in enumerate(adapted, generator.config.first_layer):
                 tensors[bank_name(layer, projection, side)] = experts
+    if generator.choice is not None and generator.config.choice is not None:
+        for side, stacked in (("A", generator.choice.a), ("B", generator.choice.b)):
+            written = stacked.detach().to(torch.float16).cpu().numpy()
+            for layer, factor in enumerate(written, generator.config.choice.first_layer):
+                tensors[bank_name(layer, "choice", side)] = factor
     return tensors

@@ -51,6 +51,10 @@ class ChoiceMeanings:
     examples: Tensor
     mask: Tensor
 
+    def to(self, device: torch.device) -> "ChoiceMeanings":
+        """The same on a device."""
+        return ChoiceMeanings(*(each.to(device) for each in (self.choices, self.asked, self.examples, self.mask)))
+
 
 class ChoiceHead(nn.Module):
     """A, code directions, and the map from meanings to keys.

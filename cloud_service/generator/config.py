@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from cloud_service.generator.choice_head import ChoiceHeadConfig
 from cloud_service.generator.errors import CheckpointError
 from loragen.contract.mixes import Mix
 from loragen.contract.recipe import GROUP_COUNTS
@@ -27,6 +28,8 @@ class GeneratorConfig:
         adapter_rank: Rank of the LoRA on the q and v projections of the cloud model; 0 when the cloud model itself was
             trained.
         max_prompt_tokens: Longest prompt, in tokens of the cloud model.
+        choice: The choice head; None for a generator without one.
+        codes: Tokens of the edge model that its choices are written as, in their order; empty without a head.
 
     Raises:
         CheckpointError: A combination that has no meaning.
@@ -45,6 +48,8 @@ class GeneratorConfig:
     router_width: int = 256
     adapter_rank: int = 16
     max_prompt_tokens: int = 4096
+    choice: ChoiceHeadConfig | None = None
+    codes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("experts", "rank", "alpha", "router_width", "max_prompt_tokens"):
@@ -57,5 +62,8 @@ class GeneratorConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise CheckpointError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(map(str, allowed))}")
+        if (self.choice is None) != (len(self.codes) == 0):
+            found = "no choice head" if self.choice is None else "a choice head"
+            raise CheckpointError(f"found {found} and {len(self.codes)} codes, expected both or neither")
         if not 1 <= self.top_k <= self.experts:
             raise CheckpointError(f"top_k is {self.top_k}, expected 1 to {self.experts} (experts)")

@@ -1,8 +1,8 @@
-"""The generator in service: prompts in, gates out. Implements `cloud_service.generation.LoadedGenerator`.
+"""The generator in service: tasks in, gates or keys out. Implements `cloud_service.generation.LoadedGenerator`.
 
 On a CPU, prompts run one by one. That costs no speed, and the bits of a prompt's gates do not depend on other prompts.
 On a GPU they run as one padded batch, and gates agree with those of a prompt alone up to rounding. Every replica then
-serves the first result that was stored under a cache key.
+serves the first result that was stored under a cache key. Each closed set is read by itself on both.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from cloud_service.generation import Confidence, Generation, GeneratorInfo
+from cloud_service.choices import Choice
+from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import (
     Manifest,
     load_parameters,
@@ -25,6 +26,7 @@ from cloud_service.generator.checkpoint import (
 )
 from cloud_service.generator.confidence_model import Calibration, PromptFeatures
 from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.pretrained import (
     load_cloud_model,
@@ -35,6 +37,7 @@ from cloud_service.generator.pretrained import (
 )
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 
 
@@ -75,8 +78,10 @@ class TorchGenerator:
         self._generator, self._device = generator.to(device).eval(), device
         self._features, self._calibration = features, calibration
         self._cloud_tokenizer, self._edge_tokenizer = cloud_tokenizer, edge_tokenizer
+        encoder = generator.prompt_encoder
+        self._sentences = SentenceEncoder(encoder.decoder, cloud_tokenizer, encoder.adapter)
         self._edge_path = edge_path
-        self._bank = bank
+        self._bank, self._codes = bank, config.codes
         self._info = GeneratorInfo(
             id=config.id,
             digest=manifest.digest,
@@ -92,6 +97,7 @@ class TorchGenerator:
             mix=config.mix,
             gating=config.gating,
             max_prompt_tokens=config.max_prompt_tokens,
+            most_choices=len(config.codes),
         )
 
     @property
@@ -106,14 +112,20 @@ class TorchGenerator:
         """Length of a rendered prompt in tokens of the cloud model, its beginning-of-sequence token included."""
         return len(encode_prompts(self._cloud_tokenizer, [prompt])[0])
 
-    def generate(self, prompts: Sequence[str]) -> list[Generation]:
-        """Gates for each rendered prompt."""
-        if not prompts:
+    def generate(self, asked: Sequence[Asked]) -> list[Generation]:
+        """A generation for each task."""
+        if not asked:
             return []
-        outputs = self._run(prompts, with_features=self._calibration is not None)
-        counts = [len(ids) for ids in self._edge_tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+        prompts = [each.prompt for each in asked]
+        counts = [len(ids) for ids in self._edge_tokenizer(prompts, add_special_tokens=False)["input_ids"]]
+        gated = [number for number, each in enumerate(asked) if not (each.choices and self._info.most_choices)]
+        outputs: dict[int, _Output] = {}
+        if gated:
+            run = self._run([prompts[number] for number in gated], with_features=self._calibration is not None)
+            outputs = dict(zip(gated, run, strict=True))
         return [
-            Generation(output.gates, count, self._judge(output)) for output, count in zip(outputs, counts, strict=True)
+            self._gated(each, outputs[number], count) if number in outputs else self._chosen(each.choices, count)
+            for number, (each, count) in enumerate(zip(asked, counts, strict=True))
         ]
 
     def measure(self, prompts: Sequence[str]) -> NDArray[np.float32]:
@@ -143,6 +155,23 @@ class TorchGenerator:
                     outputs += [_Output(each, None) for each in gates]
         return outputs
 
+    def _gated(self, asked: Asked, output: _Output, prompt_tokens: int) -> Generation:
+        texts = tuple(choice.text for choice in asked.choices)
+        answer = AnswerContract("choice", texts) if texts else TEXT_ANSWER
+        return Generation(output.gates, prompt_tokens, self._judge(output), answer)
+
+    def _chosen(self, choices: Sequence[Choice], prompt_tokens: int) -> Generation:
+        head = self._generator.choice
+        assert head is not None
+        read = self._sentences.read([choices])
+        with torch.inference_mode():
+            meanings = read.to(self._device)
+            keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
+        texts = tuple(choice.text for choice in choices)
+        answer = AnswerContract("choice", texts, self._codes[: len(texts)])
+        gates = np.zeros(self._bank.header.gates_shape, np.float32)
+        return Generation(gates, prompt_tokens, None, answer, keys)
+
     def _judge(self, output: _Output) -> Confidence | None:
         if self._calibration is None or output.features is None:
             return None
@@ -156,7 +185,7 @@ def load_generator(
 
     Example:
         generator = load_generator(pair.generator, pair.cloud_model, pair.edge_model)
-        (generation,) = generator.generate(["Sort each mail."])
+        (generation,) = generator.generate([Asked("Sort each mail.")])
 
     Args:
         directory: The generator's folder.
@@ -176,9 +205,11 @@ def load_generator(
     bank = open_bank(directory, manifest, shape)
     target = torch.device(device)
     cloud = load_cloud_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
-    with torch.device("meta"):  # the experts are served from the bank's file; torch never holds them here
+    with torch.device("meta"):  # the experts and the head are served from the bank's file; torch never holds them here
         generator = LoraGenerator(manifest.config, cloud, shape)
     del generator.bank.a, generator.bank.b
+    if generator.choice is not None:
+        del generator.choice.a, generator.choice.b
     generator.to_empty(device="cpu")
     load_parameters(directory, generator)
     if generator.prompt_encoder.adapter is not None:

@@ -4,6 +4,7 @@ The encoder is the cloud model without its adapter: the mean of the last states 
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.choices import Choice
 from cloud_service.generator.choice_head import ChoiceMeanings
+from cloud_service.generator.prompt_encoder import CloudAdapter
 
 MOST_TOKENS = 128
 ENCODED_AT_ONCE = 32
@@ -22,10 +24,13 @@ class SentenceEncoder:
     Args:
         model: A Hugging Face encoder, or a causal LM without its head.
         tokenizer: Its tokenizer.
+        adapter: A generator's adapter in this model, which is off while meanings are read.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._model, self._tokenizer = model, tokenizer
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, adapter: CloudAdapter | None = None
+    ) -> None:
+        self._model, self._tokenizer, self._adapter = model, tokenizer, adapter
         self.width: int = model.get_input_embeddings().weight.shape[1]
 
     @torch.no_grad()
@@ -35,15 +40,16 @@ class SentenceEncoder:
         found = torch.zeros(len(texts), self.width)
         order = sorted(range(len(texts)), key=lambda n: len(encoded[n]))
         device = self._model.device
-        for start in range(0, len(order), ENCODED_AT_ONCE):
-            group = order[start : start + ENCODED_AT_ONCE]
-            lengths = torch.tensor([len(encoded[n]) for n in group])
-            mask = torch.arange(int(lengths.max())) < lengths[:, None]
-            ids = torch.zeros(mask.shape, dtype=torch.long)
-            ids[mask] = torch.tensor([token for n in group for token in encoded[n]], dtype=torch.long)
-            states = self._model(input_ids=ids.to(device), attention_mask=mask.long().to(device)).last_hidden_state
-            states = states.float().cpu() * mask[..., None]
-            found[group] = torch.nn.functional.normalize(states.sum(1), dim=-1)
+        with self._adapter.switched_off() if self._adapter else nullcontext():
+            for start in range(0, len(order), ENCODED_AT_ONCE):
+                group = order[start : start + ENCODED_AT_ONCE]
+                lengths = torch.tensor([len(encoded[n]) for n in group])
+                mask = torch.arange(int(lengths.max())) < lengths[:, None]
+                ids = torch.zeros(mask.shape, dtype=torch.long)
+                ids[mask] = torch.tensor([token for n in group for token in encoded[n]], dtype=torch.long)
+                states = self._model(input_ids=ids.to(device), attention_mask=mask.long().to(device)).last_hidden_state
+                states = states.float().cpu() * mask[..., None]
+                found[group] = torch.nn.functional.normalize(states.sum(1), dim=-1)
         return found
 
     def read(self, sets: Sequence[Sequence[Choice]]) -> ChoiceMeanings:

@@ -1,4 +1,4 @@
-"""The generator as one module: prompt encoder, routers, expert bank.
+"""The generator as one module: prompt encoder, routers, expert bank, and maybe a choice head.
 
 Training updates it; `cloud_service.generator.inference` runs it.
 """
@@ -6,6 +6,7 @@ Training updates it; `cloud_service.generator.inference` runs it.
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.config import GeneratorConfig
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.experts import ExpertBank
@@ -26,6 +27,17 @@ class LoraGenerator(nn.Module):
         self.prompt_encoder = PromptEncoder(config, cloud, adapted)
         self.routers = Routers(config, adapted, self.prompt_encoder.meta.shape[1])
         self.bank = ExpertBank(config, shape)
+        self.choice: ChoiceHead | None = None
+        if config.choice is not None:
+            if not 0 <= config.choice.first_layer < shape.layers:
+                raise CheckpointError(
+                    f"the choice head begins at layer {config.choice.first_layer}, "
+                    f"and the edge model has {shape.layers} layers"
+                )
+            encoder = self.prompt_encoder.meta.shape[1]
+            self.choice = ChoiceHead(
+                config.choice, shape.layers, shape.intermediate, shape.hidden, encoder, len(config.codes)
+            )
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Gates for prompts (tasks, longest) int64, padded on the right.

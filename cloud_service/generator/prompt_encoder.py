@@ -11,7 +11,8 @@ vectors begin at zero. An uncased encoder still loses white space.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -101,6 +102,7 @@ class CloudAdapter(nn.Module):
     def __init__(self, config: GeneratorConfig, decoder: PreTrainedModel) -> None:
         super().__init__()
         self.scale = config.alpha / config.adapter_rank
+        self._is_on = True
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
         found = [layout for layout in LAYOUTS if _reach(decoder, layout[0]) is not None]
         if not found:
@@ -121,8 +123,19 @@ class CloudAdapter(nn.Module):
                 self.b[key] = nn.Parameter(torch.zeros(linear.out_features, config.adapter_rank))
                 linear.register_forward_hook(self._hook(key))
 
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """Within the block, the cloud model reads as it does without the adapter."""
+        self._is_on = False
+        try:
+            yield
+        finally:
+            self._is_on = True
+
     def _hook(self, key: str) -> Callable[..., Tensor]:
         def add_delta(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            if not self._is_on:
+                return output
             x = inputs[0].flatten(0, -2)
             # Only two operations, because on a GPU a short prompt takes as long as starting its operations takes.
             a, b = self.a[key].to(x.dtype), self.b[key].to(x.dtype)

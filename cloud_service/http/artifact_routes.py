@@ -136,6 +136,7 @@ def _summary(served: ServedGenerator, *, default: bool) -> GeneratorSummary:
         mix=info.mix,
         gating=info.gating,
         max_prompt_tokens=info.max_prompt_tokens,
+        most_choices=info.most_choices,
         bank=BankSummary(digest=bank.digest, bytes=len(bank.data), link=f"/generators/{info.id}/bank"),
     )
 

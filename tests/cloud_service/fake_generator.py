@@ -1,4 +1,4 @@
-"""Helper: a deterministic generator without a model, with gates from the hash of the prompt over a real bank."""
+"""Helper: a deterministic generator without a model: gates and keys from the hash of the prompt, over a real bank."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud_service.generation import Confidence, Generation, GeneratorInfo, ProbeScores
+from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo, ProbeScores
 from cloud_service.task import Example
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
@@ -19,9 +19,10 @@ from loragen.contract.lora import EdgeShape, Lora
 
 SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
 EXPERTS = 4
-HEAD = ChoiceHead(first_layer=1, rank=2, codes=(7, 5, 9))
+HEAD = ChoiceHead(first_layer=1, rank=2, codes=(7, 5, *range(10, 73)))
 CHOICE = AnswerContract("choice", ("billing", "dëlivery"), HEAD.codes[:2])
-"""What generations say of their answers for prompts with CHOOSE."""
+CHOOSE = "Answer billing or dëlivery."
+"""A description that names a closed set, and what generations for it say of their answers."""
 
 CLOUD_DIGEST = sha256_hex(b"cloud model")
 EDGE_DIGEST = sha256_hex(b"edge model")
@@ -87,6 +88,7 @@ class FakeGenerator:
             mix="parameters",
             gating="dense",
             max_prompt_tokens=max_prompt_tokens,
+            most_choices=len(HEAD.codes),
         )
         self.batches: list[list[str]] = []
         self.threads: set[str] = set()
@@ -100,15 +102,16 @@ class FakeGenerator:
     def count_tokens(self, prompt: str) -> int:
         return len(prompt.split())
 
-    def generate(self, prompts: Sequence[str]) -> list[Generation]:
-        self.batches.append(list(prompts))
+    def generate(self, asked: Sequence[Asked]) -> list[Generation]:
+        self.batches.append([each.prompt for each in asked])
         self.threads.add(threading.current_thread().name)
         self._called.set()
         assert self.gate.wait(20)
         time.sleep(self.seconds)
-        return [self._generate(prompt) for prompt in prompts]
+        return [self._generate(each) for each in asked]
 
-    def _generate(self, prompt: str) -> Generation:
+    def _generate(self, asked: Asked) -> Generation:
+        prompt = asked.prompt
         if "CRASH" in prompt:
             raise RuntimeError(f"cannot read {prompt!r}")
         seed = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8])
@@ -117,9 +120,13 @@ class FakeGenerator:
             gates[0, 0, 0] = np.nan
         confidence = Confidence(0.125 if "NONSENSE" in prompt else 0.875, "FAR" not in prompt)
         answer, keys = TEXT_ANSWER, None
-        if "CHOOSE" in prompt:
-            answer, keys = CHOICE, np.random.default_rng(seed + 1).standard_normal((1, 2, HEAD.rank)).astype(np.float32)
-        return Generation(gates, len(prompt.split()), confidence if self.calibrated else None, answer, keys)
+        if texts := tuple(choice.text for choice in asked.choices):
+            answer = AnswerContract("choice", texts, HEAD.codes[: len(texts)])
+            keys = np.random.default_rng(seed + 1).standard_normal((1, len(texts), HEAD.rank)).astype(np.float32)
+            gates[:] = 0
+        return Generation(
+            gates, len(prompt.split()), confidence if self.calibrated and keys is None else None, answer, keys
+        )
 
     def load_probe(self) -> "FakeProbe":
         self.probes.append(FakeProbe())

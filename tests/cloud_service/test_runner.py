@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from cloud_service.choices import Choice
 from cloud_service.errors import (
     DeadlineError,
     DrainingError,
@@ -14,7 +16,7 @@ from cloud_service.errors import (
     OverloadedError,
     PromptTooLongError,
 )
-from cloud_service.generation import Generation
+from cloud_service.generation import Asked, Generation
 from cloud_service.runner import Runner
 from tests.cloud_service.fake_generator import FakeGenerator
 
@@ -73,37 +75,37 @@ async def test_prompts_that_wait_together_run_together(
 ) -> None:
     runner = make_runner(max_batch=4)
     prompts = [f"task {i}" for i in range(6)]
-    produced = await asyncio.gather(*(runner.generate(prompt, 5) for prompt in prompts))
+    produced = await asyncio.gather(*(runner.generate(Asked(prompt), 5) for prompt in prompts))
     assert [len(batch) for batch in generator.batches] == [4, 2]
     assert recorder.batches == [4, 2]
     assert max(recorder.depths) == 6
     assert recorder.depths[-1] == 0
     for prompt, one in zip(prompts, produced, strict=True):
-        assert (one.generation.gates == generator._generate(prompt).gates).all()
+        assert (one.generation.gates == generator._generate(Asked(prompt)).gates).all()
 
 
 async def test_full_batch_does_not_wait_for_the_delay(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=2, max_delay_seconds=30)
-    await asyncio.gather(runner.generate("a", 5), runner.generate("b", 5))
+    await asyncio.gather(runner.generate(Asked("a"), 5), runner.generate(Asked("b"), 5))
     assert len(generator.batches) == 1
 
 
 async def test_lone_prompt_waits_no_longer_than_the_delay(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=8, max_delay_seconds=0.05)
-    produced = await runner.generate("a", 5)
+    produced = await runner.generate(Asked("a"), 5)
     assert 0.04 <= produced.queue_seconds < 2
 
 
 async def test_model_runs_on_one_thread_of_its_own(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=1)
-    await asyncio.gather(*(runner.generate(f"task {i}", 5) for i in range(5)))
+    await asyncio.gather(*(runner.generate(Asked(f"task {i}"), 5) for i in range(5)))
     assert generator.threads == {"generator_0"}
 
 
 async def test_loop_goes_on_while_the_model_works(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_delay_seconds=0)
     generator.gate.clear()
-    waiting = asyncio.create_task(runner.generate("a", 5))
+    waiting = asyncio.create_task(runner.generate(Asked("a"), 5))
     for _ in range(20):
         await asyncio.sleep(0.005)
     assert not waiting.done()
@@ -116,12 +118,12 @@ async def test_full_queue_refuses_at_once_with_a_time_to_come_back(
 ) -> None:
     runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=2)
     generator.gate.clear()
-    tasks = [asyncio.create_task(runner.generate("running", 5))]
+    tasks = [asyncio.create_task(runner.generate(Asked("running"), 5))]
     await generator.wait_until_called()
-    tasks += [asyncio.create_task(runner.generate(f"waiting {i}", 5)) for i in range(2)]
+    tasks += [asyncio.create_task(runner.generate(Asked(f"waiting {i}"), 5)) for i in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(OverloadedError) as caught:
-        await runner.generate("one too many", 5)
+        await runner.generate(Asked("one too many"), 5)
     assert 1 <= caught.value.retry_after_seconds <= 60
     assert recorder.rejections == 1
     generator.gate.set()
@@ -132,11 +134,11 @@ async def test_full_queue_refuses_at_once_with_a_time_to_come_back(
 async def test_caller_that_gave_up_leaves_the_queue(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=1)
     generator.gate.clear()
-    running = asyncio.create_task(runner.generate("running", 5))
+    running = asyncio.create_task(runner.generate(Asked("running"), 5))
     await generator.wait_until_called()
     with pytest.raises(DeadlineError, match=r"0\.05 s"):
-        await runner.generate("impatient", 0.05)
-    patient = asyncio.create_task(runner.generate("patient", 5))
+        await runner.generate(Asked("impatient"), 0.05)
+    patient = asyncio.create_task(runner.generate(Asked("patient"), 5))
     await asyncio.sleep(0.01)
     generator.gate.set()
     await asyncio.gather(running, patient)
@@ -146,12 +148,12 @@ async def test_caller_that_gave_up_leaves_the_queue(make_runner: MakeRunner, gen
 async def test_prompt_that_breaks_the_model_fails_alone(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=3)
     outcomes = await asyncio.gather(
-        *(runner.generate(prompt, 5) for prompt in ("good", "CRASH here", "fine")), return_exceptions=True
+        *(runner.generate(Asked(prompt), 5) for prompt in ("good", "CRASH here", "fine")), return_exceptions=True
     )
     assert [type(outcome).__name__ for outcome in outcomes] == ["Produced", "GenerationError", "Produced"]
     assert "CRASH" not in str(outcomes[1]), "a prompt must not leak into an error message"
     assert runner.is_serving
-    await runner.generate("next", 5)
+    await runner.generate(Asked("next"), 5)
 
 
 async def test_prompt_over_the_limit_is_refused_with_both_numbers_and_not_run(
@@ -159,7 +161,7 @@ async def test_prompt_over_the_limit_is_refused_with_both_numbers_and_not_run(
 ) -> None:
     runner = make_runner(max_batch=2)
     outcomes = await asyncio.gather(
-        runner.generate("word " * 201, 5), runner.generate("short", 5), return_exceptions=True
+        runner.generate(Asked("word " * 201), 5), runner.generate(Asked("short"), 5), return_exceptions=True
     )
     assert isinstance(outcomes[0], PromptTooLongError)
     assert (outcomes[0].tokens, outcomes[0].limit) == (201, 200)
@@ -180,10 +182,20 @@ async def test_prompt_far_over_the_limit_is_not_counted_to_its_end(
     monkeypatch.setattr(generator, "count_tokens", count)
     runner = make_runner()
     with pytest.raises(PromptTooLongError, match="at most 200 tokens, found more than 640"):
-        await runner.generate("word " * 130_000, 5)
+        await runner.generate(Asked("word " * 130_000), 5)
     assert counted == [1600, 3200]
     with pytest.raises(PromptTooLongError, match=r"found 390$"):
-        await runner.generate("word " * 390, 5)
+        await runner.generate(Asked("word " * 390), 5)
+
+
+async def test_prompt_of_a_closed_set_is_of_any_length(make_runner: MakeRunner, generator: FakeGenerator) -> None:
+    """The choice head reads the choices, each by itself."""
+    choices = (Choice("a", "a"), Choice("b", "b"))
+    produced = await make_runner().generate(Asked("word " * 10_000, choices), 5)
+    assert produced.generation.answer.choices == ("a", "b")
+    generator.info = replace(generator.info, most_choices=0)
+    with pytest.raises(PromptTooLongError):
+        await make_runner().generate(Asked("word " * 10_000, choices), 5)
 
 
 async def test_prompt_that_fits_is_accepted_however_its_beginning_counts(
@@ -191,7 +203,7 @@ async def test_prompt_that_fits_is_accepted_however_its_beginning_counts(
 ) -> None:
     whole = "w" * 5000
     monkeypatch.setattr(generator, "count_tokens", lambda prompt: 1 if prompt == whole else 300)
-    await make_runner().generate(whole, 5)
+    await make_runner().generate(Asked(whole), 5)
     assert generator.prompts == [whole]
 
 
@@ -199,13 +211,13 @@ async def test_prompt_that_fits_is_accepted_however_its_beginning_counts(
 async def test_answer_of_another_form_is_a_generation_error(
     make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    def generate(prompts: Sequence[str]) -> list[Generation]:
-        good = [generator._generate(prompt) for prompt in prompts]
+    def generate(asked: Sequence[Asked]) -> list[Generation]:
+        good = [generator._generate(each) for each in asked]
         return [] if fault == "count" else [Generation(one.gates[:1], one.prompt_tokens) for one in good]
 
     monkeypatch.setattr(generator, "generate", generate)
     with pytest.raises(GenerationError, match="expected"):
-        await make_runner().generate("a", 5)
+        await make_runner().generate(Asked("a"), 5)
 
 
 async def test_close_finishes_what_was_accepted_and_takes_nothing_new(
@@ -213,12 +225,12 @@ async def test_close_finishes_what_was_accepted_and_takes_nothing_new(
 ) -> None:
     runner = make_runner(max_batch=1, max_delay_seconds=0)
     generator.seconds = 0.02
-    tasks = [asyncio.create_task(runner.generate(f"task {i}", 5)) for i in range(3)]
+    tasks = [asyncio.create_task(runner.generate(Asked(f"task {i}"), 5)) for i in range(3)]
     await asyncio.sleep(0.01)
     closing = asyncio.create_task(runner.close(5))
     await asyncio.sleep(0)
     with pytest.raises(DrainingError):
-        await runner.generate("late", 5)
+        await runner.generate(Asked("late"), 5)
     assert await closing == 0
     assert len(await asyncio.gather(*tasks)) == 3
 
@@ -228,7 +240,7 @@ async def test_close_cuts_off_what_takes_too_long_and_says_so(
 ) -> None:
     runner = make_runner(max_batch=1, max_delay_seconds=0)
     generator.gate.clear()
-    tasks = [asyncio.create_task(runner.generate(f"task {i}", 20)) for i in range(2)]
+    tasks = [asyncio.create_task(runner.generate(Asked(f"task {i}"), 20)) for i in range(2)]
     await generator.wait_until_called()
     assert await runner.close(0.05) == 2
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):

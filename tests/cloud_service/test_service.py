@@ -10,15 +10,17 @@ import pytest
 from cloud_service.errors import (
     DeadlineError,
     GenerationError,
+    InvalidRequestError,
     PromptTooLongError,
 )
+from cloud_service.generation import Asked
 from cloud_service.service import LoraRequest, cache_key
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
-from tests.cloud_service.fake_generator import CHOICE, HEAD, FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, CHOOSE, HEAD, FakeGenerator
 from tests.cloud_service.services import MakeService
 from tests.cloud_service.store_backends import StoreBackend
 
@@ -47,24 +49,25 @@ async def test_answer_contract_and_keys_of_a_generation_are_in_recipe_and_bundle
 ) -> None:
     """Also when the answer comes from the store, and when the bundle is built again from the recipe."""
     service = services(await backend.open(bundle_budget_bytes=0), generator)
-    for text, contract, rank in (("CHOOSE a desk", CHOICE, 2 + HEAD.rank), ("sort the mail", TEXT_ANSWER, 2)):
+    for text, contract, ranks in ((CHOOSE, CHOICE, {HEAD.rank}), ("sort the mail", TEXT_ANSWER, {2})):
         for _ in range(2):
             answer = await service.generate(_request(text))
             assert answer.recipe.answer == contract
             assert (answer.recipe.keys is None) == (contract == TEXT_ANSWER)
         bundle = parse_bundle(await service.artifacts.fetch_bundle(answer.lora))
         assert bundle.header.answer == contract
-        assert (bundle.lora.ranks[0, "down"], bundle.lora.ranks[1, "down"]) == (2, rank)
+        assert set(bundle.lora.ranks.values()) == ranks
+        assert (bundle.lora.ranks.keys() == {(1, "down")}) == (contract == CHOICE)
 
 
 async def test_codes_that_are_not_those_of_the_bank_are_a_generation_error(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = generator._generate("CHOOSE a desk")
+    good = generator._generate(Asked.of(TaskDescription(CHOOSE)))
     wrong = replace(good, answer=replace(CHOICE, codes=CHOICE.codes[::-1]))
     monkeypatch.setattr(generator, "generate", lambda prompts: [wrong for _ in prompts])
     with pytest.raises(GenerationError, match="codes"):
-        await services(await backend.open(), generator).generate(_request("CHOOSE a desk"))
+        await services(await backend.open(), generator).generate(_request(CHOOSE))
 
 
 async def test_equal_request_is_answered_from_the_store(
@@ -220,3 +223,15 @@ async def test_restart_keeps_recipes_and_bundles(
     assert after.lora == before.lora
     assert np.array_equal(after.recipe.gates, before.recipe.gates)
     assert content_id(await service.artifacts.fetch_bundle(after.lora)) == before.lora.bundle_id
+
+
+async def test_closed_set_over_the_codes_is_refused_and_strict_asks_the_head_for_no_confidence(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    strict = await service.generate(replace(_request(CHOOSE), strict=True))
+    assert (strict.confidence, strict.recipe.answer) == (None, CHOICE)
+    generator.info = replace(generator.info, most_choices=1)
+    with pytest.raises(InvalidRequestError, match="at most 1 choices, found 2") as caught:
+        await services(await backend.open(), generator).generate(_request("Answer spam or ham."))
+    assert caught.value.code == "too_many_choices"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, load_generator
 from cloud_service.generator.checkpoint import CONFIDENCE_FILE, add_calibration, read_manifest
 from cloud_service.generator.confidence_model import (
@@ -45,7 +46,11 @@ def test_calibration_changes_the_digest_and_no_gate(pair: Pair, directory: Path)
     plain = load_generator(pair.generator, pair.cloud, pair.edge)
     calibrated = load_generator(directory, pair.cloud, pair.edge)
     assert plain.info.digest != calibrated.info.digest == file_sha256(directory / "generator.json")
-    for before, after in zip(plain.generate(PROMPTS), calibrated.generate(PROMPTS), strict=True):
+    for before, after in zip(
+        plain.generate([Asked(prompt) for prompt in PROMPTS]),
+        calibrated.generate([Asked(prompt) for prompt in PROMPTS]),
+        strict=True,
+    ):
         assert before.confidence is None
         assert after.confidence is not None
         assert before.gates.tobytes() == after.gates.tobytes()
@@ -55,11 +60,11 @@ def test_confidence_is_what_the_calibration_says_of_the_features(pair: Pair, dir
     generator = load_generator(directory, pair.cloud, pair.edge)
     features = generator.measure(PROMPTS)
     assert features.shape == (len(PROMPTS), FEATURES)
-    told = [generation.confidence for generation in generator.generate(PROMPTS)]
+    told = [generation.confidence for generation in generator.generate([Asked(prompt) for prompt in PROMPTS])]
     assert told == [calibration().judge(row) for row in features]
-    assert told[0] == generator.generate(PROMPTS[:1])[0].confidence
+    assert told[0] == generator.generate([Asked(PROMPTS[0])])[0].confidence
     assert len({each.score for each in told if each is not None}) == len(PROMPTS)
-    assert generator.generate([""])[0].confidence is not None
+    assert generator.generate([Asked("")])[0].confidence is not None
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma2"])

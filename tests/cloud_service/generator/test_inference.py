@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoTokenizer, BertForMaskedLM
 
-from cloud_service.generation import LoadedGenerator
+from cloud_service.generation import Asked, LoadedGenerator
 from cloud_service.generator import CheckpointError, TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import read_manifest
 from cloud_service.generator.pretrained import load_cloud_model
@@ -36,7 +36,7 @@ def gates_in_memory(pair: Pair, prompt: str) -> np.ndarray:
 
 
 def test_loaded_generator_gives_the_gates_of_the_module_in_memory(pair: Pair, loaded: TorchGenerator) -> None:
-    for prompt, generation in zip(PROMPTS, loaded.generate(PROMPTS), strict=True):
+    for prompt, generation in zip(PROMPTS, loaded.generate([Asked(prompt) for prompt in PROMPTS]), strict=True):
         assert generation.gates.dtype == np.float32
         assert generation.gates.shape == (2, 3, 5)
         assert np.array_equal(generation.gates, gates_in_memory(pair, prompt))
@@ -51,14 +51,14 @@ def test_loaded_generator_gives_the_gates_of_the_module_in_memory(pair: Pair, lo
 )
 def test_round_trip_in_other_settings(tmp_path_factory: pytest.TempPathFactory, changes: dict[str, object]) -> None:
     pair = make_pair(tmp_path_factory.mktemp("pair"), **changes)
-    generation = load_generator(pair.generator, pair.cloud, pair.edge).generate(PROMPTS[:1])[0]
+    generation = load_generator(pair.generator, pair.cloud, pair.edge).generate([Asked(PROMPTS[0])])[0]
     assert np.array_equal(generation.gates, gates_in_memory(pair, PROMPTS[0]))
 
 
 def test_prompt_gives_the_same_bits_alone_and_in_company(loaded: TorchGenerator) -> None:
-    together = loaded.generate([*PROMPTS, PROMPTS[0]])
+    together = loaded.generate([Asked(prompt) for prompt in (*PROMPTS, PROMPTS[0])])
     for prompt, generation in zip(PROMPTS, together, strict=False):
-        alone = loaded.generate([prompt])[0]
+        alone = loaded.generate([Asked(prompt)])[0]
         assert alone.gates.tobytes() == generation.gates.tobytes()
         assert alone.prompt_tokens == generation.prompt_tokens
     assert together[0].gates.tobytes() == together[3].gates.tobytes()
@@ -74,7 +74,7 @@ def test_encoder_reads_as_it_did_in_memory_alone_and_in_company(
     """Nothing says that it is one but the model itself; its adapter is stored, its weights are not."""
     pair = make_pair(tmp_path_factory.mktemp("pair"), reads, **changes)
     loaded = load_generator(pair.generator, pair.cloud, pair.edge)
-    for prompt, generation in zip(PROMPTS, loaded.generate(PROMPTS), strict=True):
+    for prompt, generation in zip(PROMPTS, loaded.generate([Asked(prompt) for prompt in PROMPTS]), strict=True):
         assert np.array_equal(generation.gates, gates_in_memory(pair, prompt))
     assert loaded.count_tokens("route the message") == 5
     stored = load_file(pair.generator / "router.safetensors")
@@ -107,14 +107,14 @@ def test_tokens_are_counted_by_the_model_that_reads_them(pair: Pair, loaded: Tor
     prompt = PROMPTS[0]
     cloud, edge = (AutoTokenizer.from_pretrained(folder) for folder in (pair.cloud, pair.edge))
     assert loaded.count_tokens(prompt) == len(cloud(prompt)["input_ids"]) + 1
-    assert loaded.generate([prompt])[0].prompt_tokens == len(edge(prompt)["input_ids"])
+    assert loaded.generate([Asked(prompt)])[0].prompt_tokens == len(edge(prompt)["input_ids"])
     assert len(edge(prompt)["input_ids"]) < len(cloud(prompt)["input_ids"])
 
 
 def test_no_prompts_and_an_empty_prompt(loaded: TorchGenerator) -> None:
     assert loaded.generate([]) == []
-    assert loaded.generate([""])[0].prompt_tokens == 0
-    assert np.isfinite(loaded.generate([""])[0].gates).all()
+    assert loaded.generate([Asked("")])[0].prompt_tokens == 0
+    assert np.isfinite(loaded.generate([Asked("")])[0].gates).all()
 
 
 def test_info_tells_what_was_loaded(pair: Pair, loaded: TorchGenerator) -> None:
@@ -131,7 +131,7 @@ def test_info_tells_what_was_loaded(pair: Pair, loaded: TorchGenerator) -> None:
 
 def test_gates_and_bank_become_a_bundle(loaded: TorchGenerator) -> None:
     """What the service does with a generation."""
-    generation, info = loaded.generate(PROMPTS[:1])[0], loaded.info
+    generation, info = loaded.generate([Asked(PROMPTS[0])])[0], loaded.info
     recipe = Recipe(
         generator_id=info.id,
         generator_digest=info.digest,

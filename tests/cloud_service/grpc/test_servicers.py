@@ -16,7 +16,7 @@ from loragen.contract.recipe import parse_recipe
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from tests.cloud_service.clouds import eventually
-from tests.cloud_service.fake_generator import CHOICE, PROBE, PROBED, FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, CHOOSE, PROBE, PROBED, FakeGenerator
 
 CONTRADICTION = [{"input": "a", "output": "x"}, {"input": "a", "output": "y"}]
 
@@ -57,7 +57,7 @@ async def test_answer_is_that_of_http_with_exact_gates(
 async def test_answer_says_what_answers_may_look_like(generator_stub: stubs.GeneratorStub) -> None:
     text = (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort."))).answer
     assert (text.type, text.choices, text.codes) == ("text", [], [])
-    choice = (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="CHOOSE a desk."))).answer
+    choice = (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description=CHOOSE))).answer
     assert choice == pb.AnswerContract(type="choice", choices=CHOICE.choices, codes=CHOICE.codes)
 
 

@@ -21,7 +21,7 @@ from cloud_service.store import StoredLora
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import Recipe, parse_recipe
 from tests.cloud_service.clouds import client_of, settings_for
-from tests.cloud_service.fake_generator import CHOICE, PROBE, PROBED, FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, CHOOSE, PROBE, PROBED, FakeGenerator
 
 CONTRADICTION = [{"input": "a", "output": "x"}, {"input": "a", "output": "y"}]
 REQUEST = {
@@ -66,7 +66,7 @@ async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
 async def test_answer_says_what_answers_may_look_like(http: httpx2.AsyncClient) -> None:
     text = (await http.post("/generate-lora", json=REQUEST)).json()
     assert text["answer"] == {"type": "text", "choices": [], "codes": []}
-    choice = (await http.post("/generate-lora", json={"description": "CHOOSE a desk."})).json()
+    choice = (await http.post("/generate-lora", json={"description": CHOOSE})).json()
     assert choice["answer"] == {"type": "choice", "choices": ["billing", "dëlivery"], "codes": [7, 5]}
     bundle = parse_bundle((await http.get(choice["links"]["bundle"])).content)
     assert bundle.header.answer == CHOICE

@@ -14,7 +14,7 @@ from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.clouds import eventually, settings_for
-from tests.cloud_service.fake_generator import CHOICE, FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, CHOOSE, FakeGenerator
 from tests.loragen.client.scripted import Scripted
 
 TASK = {"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}
@@ -36,7 +36,7 @@ async def test_generation_leads_to_bundle_and_recipe(cloud: AsyncCloudClient) ->
 
 async def test_generated_answer_says_what_answers_may_look_like(cloud: AsyncCloudClient) -> None:
     assert (await cloud.generate("Sort.")).answer.type == "text"
-    answer = (await cloud.generate("CHOOSE a desk.")).answer
+    answer = (await cloud.generate(CHOOSE)).answer
     assert (answer.type, answer.choices, answer.codes) == ("choice", CHOICE.choices, CHOICE.codes)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from cloud_service.generator.checkpoint import read_manifest
 from tests.training.commands import run_command
@@ -58,6 +59,6 @@ def test_command_calibrates_the_checkpoint_and_changes_no_gate(
     assert 0 <= report["area_under_roc"] <= 1
     after = load_generator(pair / "generator", pair / "cloud", pair / "edge")
     assert report["generator_digest"] == after.info.digest != before.info.digest
-    one, other = before.generate(["Sort the mail."])[0], after.generate(["Sort the mail."])[0]
+    one, other = before.generate([Asked("Sort the mail.")])[0], after.generate([Asked("Sort the mail.")])[0]
     assert one.gates.tobytes() == other.gates.tobytes()
     assert (one.confidence, other.confidence is None) == (None, False)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cloud_service.generation import Asked
 from cloud_service.generator import LoraGenerator, load_generator
 from cloud_service.generator.checkpoint import ModelReference, read_manifest
 from cloud_service.generator.edge import edge_shape
@@ -81,7 +82,7 @@ def test_adapter_is_all_that_is_stored_of_a_frozen_encoder(run: Callable[[int, b
     assert any(value.any() for name, value in stored.items() if name.startswith("prompt_encoder.adapter.b"))
     assert Path(pair_at(out).cloud_model) == encoder
     loaded = load_generator(out / "generator", manifest.cloud_model.id, out / "edge")
-    first, second = loaded.generate(PROMPTS)
+    first, second = loaded.generate([Asked(prompt) for prompt in PROMPTS])
     assert (first.gates != second.gates).any()
 
 
@@ -92,7 +93,7 @@ def test_tuned_encoder_is_stored_with_its_tokenizer(run: Callable[[int, bool], P
     assert (before[name].half() != after[name]).any()
     assert Path(pair_at(out).cloud_model) == out / "cloud"
     loaded = load_generator(out / "generator", out / "cloud", out / "edge")
-    first, second = loaded.generate(PROMPTS)
+    first, second = loaded.generate([Asked(prompt) for prompt in PROMPTS])
     assert (first.gates != second.gates).any()
 
 

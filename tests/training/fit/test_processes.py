@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
@@ -141,7 +142,7 @@ def test_generator_for_loaded_models_loads_with_them(runs: Runs, tiny_pair: Trai
     loaded = load_generator(out / "generator", tiny_pair.out / "cloud", tiny_pair.out / "edge")
     assert loaded.info.edge_model_id == "edge"
     assert loaded.info.gating == "topk_softmax"
-    assert loaded.generate(["Choose the tool."])[0].gates.shape == (2, 1, 4)
+    assert loaded.generate([Asked("Choose the tool.")])[0].gates.shape == (2, 1, 4)
     assert not (out / "cloud").exists(), "models that are only read are not copied"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from loragen.contract.digest import file_sha256, model_digest
 from tests.training.commands import run_command
@@ -15,7 +16,7 @@ def test_tiny_chain_ends_in_a_generator_that_loads(tiny_pair: TrainedPair) -> No
     loaded = load_generator(out / "generator", out / "cloud", out / "edge")
     assert loaded.info.edge_model_id == "nano-edge"
     assert loaded.info.edge_model_digest == model_digest(out / "edge")
-    first, second = loaded.generate(["Choose the tool.", "Give the last word."])
+    first, second = loaded.generate([Asked("Choose the tool."), Asked("Give the last word.")])
     assert first.gates.shape == (2, 3, 4)
     assert np.isfinite(first.gates).all()
     assert (first.gates != second.gates).any()
