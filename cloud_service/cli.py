@@ -71,6 +71,9 @@ def generate(
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
     recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
     publish: Annotated[str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle there.")] = None,
+    choices: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="The closed set of answers, with commas between them.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a task that the generator most likely cannot follow.")
     ] = False,
@@ -78,7 +81,10 @@ def generate(
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
     with reporting_errors(), CloudClient(url) as cloud:
-        answer = cloud.generate(_read_task(task), publish=publish, strict=strict)
+        request = _read_task(task)
+        if choices is not None:
+            request["answer"] = {"type": "choice", "choices": [choice.strip() for choice in choices.split(",")]}
+        answer = cloud.generate(request, publish=publish, strict=strict)
         write_atomic(output, cloud.bundle(answer.id))
         if recipe is not None:
             write_atomic(recipe, cloud.recipe(answer.recipe_id))

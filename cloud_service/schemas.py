@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cloud_service import limits
 from cloud_service.service import LoraRequest, PublishTarget
 from cloud_service.task import Example, TaskDescription, Tool
+from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import ContractError
-from loragen.contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
+from loragen.contract.limits import MAX_CHOICES, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
 from loragen.web.body_fields import Text, verify_few
 
@@ -91,6 +92,29 @@ class ToolBody(BaseModel):
     function: FunctionBody
 
 
+class AnswerBody(_Body):
+    """What an answer may look like: any text, or one of a closed set."""
+
+    type: Literal["text", "choice"]
+    choices: list[Text] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
+
+    @model_validator(mode="after")
+    def _verify_choices(self) -> Self:
+        if self.type == "choice" and len(self.choices) < 2:
+            raise ValueError(f"expected at least 2 choices, found {len(self.choices)}")
+        if any(choice != choice.strip() or "\n" in choice for choice in self.choices):
+            raise ValueError("expected choices of one line without white space around them")
+        try:
+            self.to_contract()
+        except ContractError as e:
+            raise ValueError(str(e)) from e
+        return self
+
+    def to_contract(self) -> AnswerContract:
+        """The same as a value of the contract."""
+        return AnswerContract(self.type, tuple(self.choices))
+
+
 class PublishBody(_Body):
     """Where to publish the bundle."""
 
@@ -110,6 +134,10 @@ class GenerateLoraBody(_Body):
     examples: list[ExampleBody] = Field(default=[], max_length=limits.MAX_EXAMPLES)
     tools: list[ToolBody] = Field(default=[], max_length=limits.MAX_TOOLS)
     output_format: Text = Field(default="", max_length=limits.MAX_OUTPUT_FORMAT_CHARS)
+    answer: AnswerBody | None = Field(
+        default=None,
+        description="What an answer may look like; without it, the tools, labels and examples of the task decide.",
+    )
     edge_model: Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     generator: Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     publish: PublishBody | None = None
@@ -130,6 +158,10 @@ class GenerateLoraBody(_Body):
         names = Counter(tool.function.name for tool in self.tools)
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"expected each tool once, found {', '.join(twice)} again")
+        if self.answer is not None and self.answer.choices:
+            for number, example in enumerate(self.examples):
+                if example.output.strip() not in self.answer.choices:
+                    raise ValueError(f"examples.{number}.output: expected one of answer.choices, found another text")
         return self
 
     def to_request(self) -> LoraRequest:
@@ -143,6 +175,7 @@ class GenerateLoraBody(_Body):
             examples=tuple(Example(example.input, example.output) for example in self.examples),
             tools=tuple(tools),
             output_format=self.output_format,
+            answer=None if self.answer is None else self.answer.to_contract(),
         )
         probe = tuple(Example(probed.input, probed.output) for probed in self.probe)
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)

@@ -19,7 +19,7 @@ from cloud_service.generation import ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
-from loragen.contract.limits import MAX_SPECIALIZATIONS
+from loragen.contract.limits import MAX_CHOICES, MAX_SPECIALIZATIONS
 from loragen.contract.stubs import loragen_pb2 as messages
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from loragen.web.translation import describe_faults
@@ -92,6 +92,7 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
         ],
         "tools": [_to_tool(index, tool) for index, tool in enumerate(request.tools[: limits.MAX_TOOLS + 1])],
         "output_format": request.output_format,
+        "answer": _to_answer(request.answer) if request.HasField("answer") else None,
         "edge_model": request.edge_model or None,
         "generator": request.generator or None,
         "publish": None if publish is None else {"channel": publish.channel, "name": publish.name},
@@ -100,6 +101,12 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
             {"input": probed.input, "output": probed.output} for probed in request.probe[: limits.MAX_PROBES + 1]
         ],
     }
+
+
+def _to_answer(answer: messages.AnswerContract) -> dict[str, Any]:
+    # The schema refuses codes, which are the generator's.
+    codes = {"codes": list(answer.codes[:1])} if answer.codes else {}
+    return {"type": answer.type, "choices": list(answer.choices[: MAX_CHOICES + 1]), **codes}
 
 
 def _to_tool(index: int, tool: messages.Tool) -> dict[str, Any]:

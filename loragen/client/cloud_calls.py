@@ -34,7 +34,7 @@ def generate(
 
     Args:
         task: The description, or the body of `POST /generate-lora`: `description`, `examples`, `tools`,
-            `output_format`, and whatever of the options below it says itself.
+            `output_format`, `answer`, and whatever of the options below it says itself.
         publish: `CHANNEL/NAME` to publish the bundle under.
         strict: Refuse a task that the generator most likely cannot follow.
         probe: `{"input", "output"}` pairs to try the edge model on, without the LoRA and with it.

@@ -49,6 +49,15 @@ async def test_text_file_is_the_description(tmp_path: Path, generator: FakeGener
     assert generator.prompts == ["Sort the mail."]
 
 
+async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerator) -> None:
+    task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
+    task.write_text("Sort the mail.\n")
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, "-o", bundle, "--choices", "spam, ham", "--url", process.url)
+    assert outcome.exit_code == 0, outcome.output
+    assert parse_bundle(bundle.read_bytes()).header.answer.choices == ("spam", "ham")
+
+
 async def test_refusal_is_reported_with_its_hint_and_writes_nothing(tmp_path: Path, generator: FakeGenerator) -> None:
     task, bundle = tmp_path / "task.json", tmp_path / "bundle"
     task.write_text(json.dumps({"description": "a", "generator": "other"}))

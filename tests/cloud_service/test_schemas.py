@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from cloud_service.choices import find_choices
 from cloud_service.schemas import GenerateLoraBody
+from loragen.contract.answer import AnswerContract
 
 BAD_KEYS = {f"a b{number}": 1 for number in range(1000)}
 FUNCTION = {"name": "find", "parameters": {"properties": BAD_KEYS}}
@@ -26,3 +28,33 @@ def test_body_with_very_many_keys_is_one_fault(body: dict[str, Any], message: st
     with pytest.raises(ValidationError, match=message) as caught:
         GenerateLoraBody.model_validate(body)
     assert caught.value.error_count() == 1
+
+
+def test_given_answer_is_taken_as_it_is() -> None:
+    body = {"description": "Labels: a, b", "answer": {"type": "choice", "choices": ["spam", "ham"]}}
+    task = GenerateLoraBody.model_validate(body).to_request().task
+    assert task.answer == AnswerContract("choice", ("spam", "ham"))
+    assert find_choices(task) == ("spam", "ham")
+    text = GenerateLoraBody.model_validate({**body, "answer": {"type": "text"}}).to_request().task
+    assert find_choices(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"type": "choice", "choices": ["a"]}, "at least 2 choices, found 1"),
+        ({"type": "choice"}, "at least 2 choices, found 0"),
+        ({"type": "text", "choices": ["a", "b"]}, "found 2 choices"),
+        ({"type": "choice", "choices": ["a", "a"]}, "each of them once"),
+        ({"type": "choice", "choices": ["a", " b"]}, "without white space"),
+        ({"type": "choice", "choices": ["a", "b" * 401]}, "at most 400 bytes"),
+        ({"type": "choice", "choices": [str(n) for n in range(257)]}, "at most 256"),
+        ({"type": "choice", "choices": ["a", "b"], "codes": [1, 2]}, "Extra inputs"),
+        ({"type": "json"}, "'text' or 'choice'"),
+        ({"type": "choice", "choices": ["x", "y"]}, r"examples\.0\.output: expected one of answer\.choices"),
+    ],
+)
+def test_answer_that_cannot_be_is_refused(answer: dict[str, object], message: str) -> None:
+    body = {"examples": [{"input": "1", "output": "a"}], "answer": answer}
+    with pytest.raises(ValidationError, match=message):
+        GenerateLoraBody.model_validate(body)

@@ -47,7 +47,7 @@ class PublishTarget(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class GenerateLoraRequest(_message.Message):
-    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe")
+    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe", "answer")
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class GenerateLoraRequest(_message.Message):
     INCLUDE_BUNDLE_FIELD_NUMBER: _ClassVar[int]
     STRICT_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
     description: str
     examples: _containers.RepeatedCompositeFieldContainer[Example]
     tools: _containers.RepeatedCompositeFieldContainer[Tool]
@@ -68,7 +69,8 @@ class GenerateLoraRequest(_message.Message):
     include_bundle: bool
     strict: bool
     probe: _containers.RepeatedCompositeFieldContainer[Example]
-    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ...) -> None: ...
+    answer: AnswerContract
+    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ...) -> None: ...
 
 class ModelRef(_message.Message):
     __slots__ = ("id", "digest")

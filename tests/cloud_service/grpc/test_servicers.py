@@ -61,6 +61,15 @@ async def test_answer_says_what_answers_may_look_like(generator_stub: stubs.Gene
     assert choice == pb.AnswerContract(type="choice", choices=CHOICE.choices, codes=CHOICE.codes)
 
 
+async def test_answer_that_is_given_is_taken_and_codes_are_refused(generator_stub: stubs.GeneratorStub) -> None:
+    given = pb.AnswerContract(type="choice", choices=["spam", "ham"])
+    answer = (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort.", answer=given))).answer
+    assert answer.choices == ["spam", "ham"]
+    given.codes.extend([1, 2])
+    with pytest.raises(grpc.aio.AioRpcError, match="answer"):
+        await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort.", answer=given))
+
+
 async def test_bundle_comes_only_when_asked_for(generator_stub: stubs.GeneratorStub) -> None:
     answer = await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort."))
     assert not answer.HasField("bundle")
