@@ -4,6 +4,7 @@ One code path on a CPU, one GPU, or several under torchrun. A second call resume
 base GGUF for devices is made from the result by `loragen-edge convert`, since training does not know the device.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,8 +12,10 @@ import torch
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.checkpoint import store_generator
 from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources, load_mixture
 from training.fit.answer_loss import EdgeAnswers
+from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head
 from training.fit.config import TrainingConfig
 from training.fit.generator import EpisodeBatches, train_generator
 from training.fit.nano import make_pair
@@ -33,7 +36,10 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     elif config.load is not None:
         pair = load_pair(config.load, config, processes)
     torch.manual_seed(config.fit.seed)  # the same first weights in every process
-    generator = LoraGenerator(config.generator, pair.cloud, edge_shape(pair.edge.config)).to(processes.device)
+    shape_of_generator = config.generator
+    if shape_of_generator.choice is not None:
+        shape_of_generator = replace(shape_of_generator, codes=code_tokens(pair.edge_tokenizer, config.choice.codes))
+    generator = LoraGenerator(shape_of_generator, pair.cloud, edge_shape(pair.edge.config)).to(processes.device)
     if config.fit.train_cloud:
         pair.cloud.to(processes.device)
     else:
@@ -52,6 +58,16 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
         )
         train_generator(
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
+        )
+    if generator.choice is not None and processes.is_main:
+        fit_choice_head(
+            generator.choice,
+            generator.config.codes,
+            LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input),
+            SentenceEncoder(pair.cloud, pair.cloud_tokenizer, generator.prompt_encoder.adapter),
+            sources,
+            config.choice,
+            runs / "choice",
         )
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes
