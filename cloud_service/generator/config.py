@@ -29,7 +29,8 @@ class GeneratorConfig:
             trained.
         max_prompt_tokens: Longest prompt, in tokens of the cloud model.
         choice: The choice head; None for a generator without one.
-        codes: Tokens of the edge model that its choices are written as, in their order; empty without a head.
+        codes: Tokens of the edge model that its choices are written as, in their order. Empty without a head, and
+            before training, which finds them.
 
     Raises:
         CheckpointError: A combination that has no meaning.
@@ -62,8 +63,7 @@ class GeneratorConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise CheckpointError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(map(str, allowed))}")
-        if (self.choice is None) != (len(self.codes) == 0):
-            found = "no choice head" if self.choice is None else "a choice head"
-            raise CheckpointError(f"found {found} and {len(self.codes)} codes, expected both or neither")
+        if self.codes and self.choice is None:
+            raise CheckpointError(f"found {len(self.codes)} codes and no choice head")
         if not 1 <= self.top_k <= self.experts:
             raise CheckpointError(f"top_k is {self.top_k}, expected 1 to {self.experts} (experts)")

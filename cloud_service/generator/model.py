@@ -34,6 +34,8 @@ class LoraGenerator(nn.Module):
                     f"the choice head begins at layer {config.choice.first_layer}, "
                     f"and the edge model has {shape.layers} layers"
                 )
+            if not config.codes:
+                raise CheckpointError("the choice head has no codes: training finds them, and generator.json has them")
             encoder = self.prompt_encoder.meta.shape[1]
             self.choice = ChoiceHead(
                 config.choice, shape.layers, shape.intermediate, shape.hidden, encoder, len(config.codes)
