@@ -11,7 +11,7 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup setup-run demo test check format bench bench-gpu protos reference train-nano calibrate evaluate ablate up
+.PHONY: help setup setup-run demo test check format bench bench-gpu protos reference train calibrate evaluate ablate up
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -53,12 +53,11 @@ reference: setup  ## Make docs/reference.md from the settings and command lines
 	@$(PYTHON_BIN) scripts/reference.py
 
 # Without these, glibc gives the large buffers of each step back to the kernel, and an eighth of the time is lost.
-train-nano: export MALLOC_MMAP_THRESHOLD_ := 17179869184
-train-nano: export MALLOC_TRIM_THRESHOLD_ := 34359738368
-train-nano: export MALLOC_TOP_PAD_ := 268435456
-train-nano: setup  ## Train models/nano from the data in DATA=dir
-	@$(PYTHON_BIN) -m training train nano --data $(DATA) $(ARGS)
-	@.venv/bin/loragen-edge convert models/nano/edge -o models/nano/edge-f16.gguf --type F16 --model-id nano-edge
+train: export MALLOC_MMAP_THRESHOLD_ := 17179869184
+train: export MALLOC_TRIM_THRESHOLD_ := 34359738368
+train: export MALLOC_TOP_PAD_ := 268435456
+train: setup  ## Train the generator of models/smollm2 on the data in DATA=dir
+	@$(PYTHON_BIN) -m training train smollm2 --data $(DATA) $(ARGS)
 
 calibrate: setup  ## Calibrate the confidence of the default pair on the data in DATA=dir
 	@$(PYTHON_BIN) -m training calibrate --data $(DATA) $(ARGS)

@@ -49,7 +49,7 @@ def train(
     ] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Toy size, to see that everything runs.")] = False,
 ) -> None:
-    """Train a generator, and its pair of models where the config says so. Under torchrun, in several processes."""
+    """Train a generator, and its cloud model where the config says so. Under torchrun, in several processes."""
     from training.fit.config import TrainingConfigError, load_config
     from training.fit.train import train_pair
 

@@ -11,10 +11,10 @@ import zstandard
 from transformers import PreTrainedTokenizerFast
 
 from tests.training.commands import run_command
+from tests.training.models import store_tiny_models, texts_of_episodes, toy_tokenizer
 from tests.training.packed import write_packed_data
 from training.data.episodes import Mixture
 from training.data.families import Sources, load_mixture
-from training.fit.tokenizer import sample_texts, train_tokenizer
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,23 +50,24 @@ def mixture(data: Path) -> Mixture:
 
 
 @pytest.fixture(scope="session")
-def tokenizer(data: Path, mixture: Mixture) -> PreTrainedTokenizerFast:
-    """The nano tokenizer at toy size."""
-    return train_tokenizer(sample_texts(mixture, data, 0, 40, 10), vocabulary=400, context=256)
+def tokenizer(mixture: Mixture) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows some of training's words."""
+    return toy_tokenizer(texts_of_episodes(mixture, 40))
 
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """Where `python -m training train nano --tiny` left its pair and its checkpoints."""
+    """Where a pair, its training config and its checkpoints are."""
 
     out: Path
+    config: Path
     runs: Path
 
 
 @pytest.fixture(scope="session")
-def tiny_pair(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedPair:
-    """The whole chain at toy size; not to be altered."""
+def tiny_pair(data: Path, tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> TrainedPair:
+    """A generator for two tiny random models, trained for some steps; not to be altered."""
     root = tmp_path_factory.mktemp("tiny")
-    pair = TrainedPair(root / "out", root / "runs")
-    run_command("train", "nano", "--data", data, "--out", pair.out, "--runs", pair.runs, "--tiny")
+    pair = TrainedPair(root / "out", store_tiny_models(root / "out", tokenizer), root / "runs")
+    run_command("train", pair.config, "--data", data, "--out", pair.out, "--runs", pair.runs)
     return pair

@@ -30,20 +30,20 @@ def found_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tiny_run_does_not_touch_the_place_of_the_real_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(train, "train_pair", lambda config, data, out, runs: calls.append((config, out, runs)))
-    run_command("train", "smollm2", "--data", "x")
-    run_command("train", "smollm2", "--data", "x", "--tiny")
-    run_command("train", "smollm2", "--data", "x", "--tiny", "--out", "a", "--runs", "b")
+    run_command("train", "qwen-llama3-8b", "--data", "x")
+    run_command("train", "qwen-llama3-8b", "--data", "x", "--tiny")
+    run_command("train", "qwen-llama3-8b", "--data", "x", "--tiny", "--out", "a", "--runs", "b")
     assert calls == [
-        (load_config("smollm2"), Path("models/smollm2"), Path("runs/smollm2")),
-        (load_config("smollm2", tiny=True), Path("build/smollm2-tiny"), Path("runs/smollm2-tiny")),
-        (load_config("smollm2", tiny=True), Path("a"), Path("b")),
+        (load_config("qwen-llama3-8b"), Path("models/qwen-llama3-8b"), Path("runs/qwen-llama3-8b")),
+        (load_config("qwen-llama3-8b", tiny=True), Path("build/qwen-llama3-8b-tiny"), Path("runs/qwen-llama3-8b-tiny")),
+        (load_config("qwen-llama3-8b", tiny=True), Path("a"), Path("b")),
     ]
 
 
 def test_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     places = ["--data", tmp_path, "--out", tmp_path / "o", "--runs", tmp_path / "r"]
     with pytest.raises(FileNotFoundError, match="--data must name the folder"):
-        run_command("train", "smollm2", *places, "--tiny")
+        run_command("train", "qwen-llama3-8b", *places, "--tiny")
 
 
 @pytest.mark.parametrize(

@@ -18,50 +18,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from cloud_service.generator import CheckpointError, GeneratorConfig
 from training.fit.choice_head import ChoiceHeadSettings
 from training.fit.generator import GeneratorSettings
-from training.fit.pretrain import LanguageModelSize, PretrainSettings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class TrainingConfigError(ValueError):
     """A training config that does not exist or says something that is not understood."""
-
-
-@dataclass(frozen=True, slots=True)
-class GrownModel:
-    """A cloud LM grown from the edge LM, whose tokenizer it shares.
-
-    Attributes:
-        layers: For each layer of the cloud model, the edge layer it starts from.
-        pretrain: Its base training, on from there.
-    """
-
-    layers: tuple[int, ...]
-    pretrain: PretrainSettings
-
-
-@dataclass(frozen=True, slots=True)
-class ScratchModels:
-    """An edge LM trained from scratch by this project's own code, and a cloud model grown from it or loaded.
-
-    Attributes:
-        vocabulary: Tokens of the tokenizer.
-        context: Longest text, in tokens, that the tokenizer announces.
-        tokenizer_episodes, tokenizer_paragraphs: What the tokenizer is trained on.
-        paragraphs: Prose for base training.
-        cloud: How the cloud model is grown; or the name of one as published, as `LoadedModels` takes it.
-        compiled: Compile base training; worth it for more than a few hundred steps.
-    """
-
-    vocabulary: int
-    context: int
-    tokenizer_episodes: int
-    tokenizer_paragraphs: int
-    paragraphs: int
-    edge: LanguageModelSize
-    edge_pretrain: PretrainSettings
-    cloud: GrownModel | str
-    compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +37,22 @@ class LoadedModels:
 @with_config(ConfigDict(extra="forbid", strict=True))  # the tables within have no config of their own, and follow it
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """What a run makes: two models from one of two sources, and a generator for them.
+    """What a run makes: a generator for two models.
 
     Attributes:
-        scratch: Set when the edge model is trained from scratch.
-        load: Set when both models are loaded.
+        load: The two models.
         generator: Shape of the generator.
         fit: How the generator is trained.
         choice: How the generator's choice head is fitted, where it has one.
         refine: Stages in which it is trained on from there, each with a new optimizer and on other draws; in the file,
             a stage says only what differs from the one before it.
-
-    Raises:
-        TrainingConfigError: The models have no source, or two.
     """
 
+    load: LoadedModels
     generator: GeneratorConfig
     fit: GeneratorSettings
     choice: ChoiceHeadSettings = field(default_factory=ChoiceHeadSettings)
     refine: tuple[GeneratorSettings, ...] = ()
-    scratch: ScratchModels | None = None
-    load: LoadedModels | None = None
-
-    def __post_init__(self) -> None:
-        if (self.scratch is None) == (self.load is None):
-            raise TrainingConfigError("models come from scratch or are loaded: expected one of [scratch] and [load]")
 
 
 def config_names() -> list[str]:

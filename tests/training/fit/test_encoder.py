@@ -1,7 +1,8 @@
-"""An edge model from scratch with a published encoder as its reader: trained, stored, loaded, asked."""
+"""A generator with a published encoder as its prompt encoder: trained, stored, loaded, asked."""
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
 
 from cloud_service.generation import Asked
 from cloud_service.generator import LoraGenerator, load_generator
@@ -18,23 +20,23 @@ from cloud_service.generator.edge import edge_shape
 from loragen.contract.digest import model_digest
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, record_package
 from tests.training.commands import run_command
-from tests.training.models import tiny_config, tiny_model
+from tests.training.models import store_tiny_models, texts_of_episodes, tiny_config, tiny_model
 from training.ablation import runs
 from training.ablation.runs import SETTINGS, Ablation
 from training.ablation.variants import VARIANTS
 from training.data.episodes import Mixture
 from training.fit.answer_loss import EdgeAnswers
 from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
-from training.fit.tokenizer import sample_texts, train_tokenizer
 from training.fit.trained_pair import pair_at
 
 CONFIG = """
-base = "nano"
-[tiny.scratch]
+base = "{base}"
+refine = []
+[load]
 cloud = "package:tiny-encoder"
-[tiny.generator]
+[generator]
 adapter_rank = {rank}
-[tiny.fit]
+[fit]
 train_cloud = {train_cloud}
 recompute = {train_cloud}
 """
@@ -43,11 +45,11 @@ PROMPTS = ["Choose the tool.", "Give the last word."]
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory, data: Path, mixture: Mixture) -> Iterator[Path]:
+def encoder(tmp_path_factory: pytest.TempPathFactory, mixture: Mixture) -> Iterator[Path]:
     """A package, installed, with a random BERT of much dropout and a tokenizer that knows some of training's words."""
     site = tmp_path_factory.mktemp("site")
     folder = site / "tiny_encoder/model"
-    words = encoder_tokenizer(" ".join(sample_texts(mixture, data, 1, 5, 2)))
+    words = encoder_tokenizer(" ".join(texts_of_episodes(mixture, 5)))
     model = random_model("bert", 1, max_position_embeddings=512, hidden_dropout_prob=0.9)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
@@ -58,11 +60,13 @@ def encoder(tmp_path_factory: pytest.TempPathFactory, data: Path, mixture: Mixtu
 
 
 @pytest.fixture
-def run(tmp_path: Path, data: Path, encoder: Path) -> Callable[[int, bool], Path]:
+def run(tmp_path: Path, data: Path, encoder: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[int, bool], Path]:
     def trained(rank: int, train_cloud: bool) -> Path:
+        base = store_tiny_models(tmp_path / "out", tokenizer)
+        shutil.rmtree(tmp_path / "out/cloud")
         config = tmp_path / "mine.toml"
-        config.write_text(CONFIG.format(rank=rank, train_cloud=str(train_cloud).lower()))
-        options = ["--data", str(data), "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--tiny"]
+        config.write_text(CONFIG.format(base=base, rank=rank, train_cloud=str(train_cloud).lower()))
+        options = ["--data", str(data), "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
         run_command("train", config, *options)
         losses = [json.loads(line)["loss"] for line in (tmp_path / "runs/generator.jsonl").read_text().splitlines()]
         assert len(losses) == 3
@@ -125,18 +129,17 @@ def test_ablation_of_the_adapter_starts_from_that_of_the_pair(
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_encoder_is_trained_on_without_its_dropout(
-    tmp_path: Path, mixture: Mixture, data: Path, recompute: bool
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast, recompute: bool
 ) -> None:
     """The losses are those of the same encoder without any."""
-    words = encoder_tokenizer(" ".join(sample_texts(mixture, data, 1, 5, 2)))
-    edge_words = train_tokenizer(sample_texts(mixture, data, 0, 5, 2), vocabulary=300, context=256)
+    words = encoder_tokenizer(" ".join(texts_of_episodes(mixture, 5)))
     settings = GeneratorSettings(
         steps=2, tasks=2, inputs=1, warmup=1, longest_prompt=300, longest_turn=80, recompute=recompute
     )
     losses = []
     for dropout in (0.0, 0.5):
         cloud = random_model("bert", 1, hidden_dropout_prob=dropout, max_position_embeddings=512)
-        edge = EdgeAnswers(tiny_model(edge_words, 2), edge_words, longest=80, dtype=torch.float32)
+        edge = EdgeAnswers(tiny_model(tokenizer, 2), tokenizer, longest=80, dtype=torch.float32)
         torch.manual_seed(0)
         generator = LoraGenerator(tiny_config(adapter_rank=2), cloud, edge_shape(edge.model.config))
         batches = EpisodeBatches(mixture, words, settings)

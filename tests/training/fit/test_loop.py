@@ -7,65 +7,59 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
-from tests.training.models import SIZE
-from training.data.episodes import Mixture
 from training.fit.loop import Run, Schedule, run_training
-from training.fit.pretrain import PackedRows, PretrainSettings, make_optimizers, new_language_model
 
 STEPS = 6
 
 
-class Pretraining:
-    """Base training of a tiny model as `pretrain` does it, with noise that a step draws from torch."""
+class Training:
+    """A small network in training with two optimizers, and with noise that a step draws from torch."""
 
-    def __init__(self, mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
-        settings = PretrainSettings(steps=STEPS, rows=2, length=32)
-        self.model = new_language_model(SIZE, tokenizer, seed=0)
-        self.rows = PackedRows(mixture, ["some prose"], tokenizer, settings)
-        self.optimizers = make_optimizers(self.model, 2e-3)
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 4))
+        self.optimizers = [
+            torch.optim.Muon([p for p in self.model.parameters() if p.ndim == 2], lr=2e-3),
+            torch.optim.AdamW([p for p in self.model.parameters() if p.ndim == 1], lr=2e-3),
+        ]
 
     def loss(self, step: int) -> tuple[Tensor, int]:
-        ids, _ = self.rows.draw(step)
-        return self.model(input_ids=ids, labels=ids).loss * (1 + 0.1 * torch.rand(())), ids.numel()
+        inputs = torch.randn(5, 8, generator=torch.Generator().manual_seed(step))
+        return self.model(inputs).square().mean(), len(inputs)
 
     def run(self, directory: Path, stop_after: int | None = None) -> list[float]:
         run = Run(directory, "test", 3, Schedule(STEPS, warmup=2))
         return run_training(run, dict(self.model.named_parameters()), self.optimizers, self.loss, stop_after)
 
 
-def test_resumed_run_has_exactly_the_losses_of_an_uninterrupted_one(
-    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def test_resumed_run_has_exactly_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
     """Muon and AdamW, stopped twice, each time in a new process's stead; weights agree to the last bit."""
-    whole = Pretraining(mixture, tokenizer)
+    whole = Training()
     losses = whole.run(tmp_path / "whole")
     assert len(losses) == STEPS
     assert len(set(losses)) == STEPS
     resumed: list[float] = []
     for stop_after in (2, 1, None):
         torch.manual_seed(99)  # whatever state a new process has
-        part = Pretraining(mixture, tokenizer)
+        part = Training()
         resumed += part.run(tmp_path / "parts", stop_after)
     assert resumed == losses
     for name, parameter in whole.model.named_parameters():
         assert torch.equal(parameter, part.model.get_parameter(name)), name
 
 
-def test_finished_run_runs_nothing_and_loads_its_weights(
-    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    first, second = Pretraining(mixture, tokenizer), Pretraining(mixture, tokenizer)
+def test_finished_run_runs_nothing_and_loads_its_weights(tmp_path: Path) -> None:
+    first, second = Training(), Training()
     first.run(tmp_path / "run")
     assert second.run(tmp_path / "run") == []
     for name, parameter in first.model.named_parameters():
         assert torch.equal(parameter, second.model.get_parameter(name))
 
 
-def test_losses_are_logged_a_line_a_step(tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_losses_are_logged_a_line_a_step(tmp_path: Path) -> None:
     """Beside the run's folder, whose name may have a dot."""
-    losses = Pretraining(mixture, tokenizer).run(tmp_path / "rate=0.1")
+    losses = Training().run(tmp_path / "rate=0.1")
     lines = [json.loads(line) for line in (tmp_path / "rate=0.1.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(STEPS))
     assert [line["loss"] for line in lines] == losses

@@ -51,7 +51,7 @@ class PublishedInstructions:
 
 
 def load_described_tasks(data: Path) -> list[DescribedTask]:
-    """Tasks that are short enough for a nano pair and not made from a reasoning test set."""
+    """Tasks that are short enough for a small pair and not made from a reasoning test set."""
     tasks = []
     for record in read_records(data / "tasks/described_tasks.jsonl.zst"):
         name = record["task"].lower()

@@ -1,7 +1,7 @@
 """Suite `reasoning`: the paper's eight sets, for any pair; scored by the likelihood of the choices for each byte.
 
 Five sets are the paper's seen ones, three its unseen ones; our mixture has none of them. Prompted and right read a
-description of the set with five examples of its training file, as the paper's baselines do. A nano pair is near chance
+description of the set with five examples of its training file, as the paper's baselines do. A small pair is near chance
 here, and the report says so. Test files are scored in `test` only; `validation` takes the end of the training files,
 examples and the oracle's practice come from their beginning. HellaSwag has one file, cut the same way.
 """

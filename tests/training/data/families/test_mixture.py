@@ -74,8 +74,8 @@ def test_more_tools_take_of_the_other_families_alike(data: Path) -> None:
     assert [2 * weight for weight in more[1:]] == pytest.approx(usual[1:])
 
 
-def test_usual_mixture_has_the_families_that_nano_was_trained_on(mixture: Mixture) -> None:
-    """Its draws are those of the shipped pair's training: a new family is in it only where a config says so."""
+def test_usual_mixture_has_five_families(mixture: Mixture) -> None:
+    """Its draws stay as they are: a new family is in it only where a config says so."""
     assert tuple(family.name for family in mixture.families) == FAMILIES
     assert mixture.weights == pytest.approx((0.38, 0.20, 0.14, 0.16, 0.12))
 
