@@ -1,9 +1,10 @@
 """Rules: how one task is measured on a device, in several ways over the same held-out inputs.
 
 *base* is the edge model given the input only, *prompted* has the whole system prompt before it, *specialized* is the
-merged model given the input only. Where the answers are a closed set, prompted and specialized run again *guided*: each
-request names the answers possible. One way runs after the other, so that a device that caches prompt prefixes helps the
-prompted way as much as it can. An answer counts when it equals the expected one, white space around it and case aside.
+merged model given the input only; where its task names a closed set, it answers one of that. So there prompted runs
+again *guided*: each request names the answers possible. One way runs after the other, so that a device that caches
+prompt prefixes helps the prompted way as much as it can. An answer counts when it equals the expected one, white space
+around it and case aside.
 """
 
 import statistics
@@ -45,8 +46,7 @@ def ways_of(task: DemoTask) -> Mapping[str, Way]:
     """The ways in which a task is measured, by name."""
     ways = {"base": Way(BASE_MODEL), "prompted": Way(BASE_MODEL, task.prompt), "specialized": Way(task.name)}
     if task.choices:
-        ways["guided_prompted"] = Way(BASE_MODEL, task.prompt, task.choices)
-        ways["guided_specialized"] = Way(task.name, None, task.choices)
+        ways["guided"] = Way(BASE_MODEL, task.prompt, task.choices)
     return ways
 
 
