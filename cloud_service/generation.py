@@ -111,9 +111,12 @@ class Generation:
 class ProbeScores:
     """The edge model's scores on given inputs.
 
+    Under a contract with codes the answer is one token, and both scores are taken among the codes alone.
+
     Attributes:
         exact_match: Share of the inputs that greedy decoding answers exactly, in [0, 1].
-        log_likelihood: Natural logarithm of the probability of a whole answer, its end included; mean over the inputs.
+        log_likelihood: Natural logarithm of the probability of a whole answer, its end included, or of the code of the
+            expected choice; mean over the inputs.
     """
 
     exact_match: float
@@ -132,8 +135,16 @@ class EdgeProbe(Protocol):
         """Length of an input with its answer, in tokens of the edge model."""
         ...
 
-    def score(self, examples: Sequence[Example], lora: Lora | None) -> ProbeScores:
-        """Scores on at least one input, without the task description: with a LoRA, or with None of the base model."""
+    def score(
+        self, examples: Sequence[Example], lora: Lora | None, answer: AnswerContract = TEXT_ANSWER
+    ) -> ProbeScores:
+        """Scores on at least one input, without the task description.
+
+        Args:
+            examples: Inputs with their answers; where the contract has codes, each answer is one of its choices.
+            lora: None scores the base model.
+            answer: What the LoRA was made to write. Only its codes matter.
+        """
         ...
 
 

@@ -51,7 +51,8 @@ class Prober:
         """Scores on at least one input and answer, without a bundle and with it.
 
         Raises:
-            InvalidRequestError: An input with its answer is too long for the edge model.
+            InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
+                choices that the bundle has codes for.
             OverloadedError: Too many probes wait.
             DeadlineError: Not ready in time.
             GenerationError: The edge model cannot be loaded, or failed.
@@ -78,11 +79,15 @@ class Prober:
     def _compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
         # On the prober's thread.
         try:
+            parsed = parse_bundle(bundle)
+            answer = parsed.header.answer
+            if answer.codes:
+                verify_expected(examples, answer.choices)
             if self._probe is None:
                 self._probe = self._load()
             _verify_lengths(self._probe, examples)
-            lora = parse_bundle(bundle).lora
-            compared = ProbeComparison(self._probe.score(examples, None), self._probe.score(examples, lora))
+            base = self._probe.score(examples, None)
+            compared = ProbeComparison(base, self._probe.score(examples, parsed.lora, answer))
         except CloudError:
             raise
         except Exception as e:
@@ -93,6 +98,21 @@ class Prober:
         if not all(math.isfinite(scores.log_likelihood) for scores in (compared.base, compared.specialized)):
             raise GenerationError("the probe gave no finite likelihood", "ask without it", code="probe_failed")
         return compared
+
+
+def verify_expected(examples: Sequence[Example], choices: Sequence[str]) -> None:
+    """Check that each expected answer is one of the choices.
+
+    Raises:
+        InvalidRequestError: One is not.
+    """
+    for number, example in enumerate(examples):
+        if example.output not in choices:
+            raise InvalidRequestError(
+                f"probe.{number}.output: expected one of the {len(choices)} choices of the task, found another text",
+                "without a probe, the answer lists them as answer.choices; answer {'type': 'text'} asks for any text",
+                code="probe_not_a_choice",
+            )
 
 
 def _verify_lengths(probe: EdgeProbe, examples: Sequence[Example]) -> None:

@@ -17,10 +17,11 @@ from structlog.contextvars import bind_contextvars
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
+from cloud_service.choices import find_choices
 from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
 from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
-from cloud_service.probing import ProbeComparison
+from cloud_service.probing import ProbeComparison, verify_expected
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
 from cloud_service.task import Example, TaskDescription
@@ -182,6 +183,8 @@ class LoraService:
         if request.publish is not None:
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
         prober = served.require_prober() if request.probe else None
+        if request.probe and served.info.most_choices and (choices := find_choices(request.task)):
+            verify_expected(request.probe, choices)
         outcome, cached = await self._find_or_generate(request.task, served)
         lora, bundle = outcome.lora, outcome.bundle
         if request.strict and outcome.recipe.keys is None:

@@ -43,8 +43,12 @@ class TaskWarning(AnswerModel):
 class ProbeScores(AnswerModel):
     """The edge model's scores on the probe."""
 
-    exact_match: float = Field(description="Share of the inputs that greedy decoding answers exactly.")
-    log_likelihood: float = Field(description="Natural logarithm of the probability of an answer; mean over inputs.")
+    exact_match: float = Field(
+        description="Share of the inputs that greedy decoding answers exactly; with codes, among the codes."
+    )
+    log_likelihood: float = Field(
+        description="Natural logarithm of the probability of an answer; with codes, among the codes. Mean over inputs."
+    )
 
 
 class Probe(AnswerModel):

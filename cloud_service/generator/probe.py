@@ -2,6 +2,7 @@
 
 Implements `cloud_service.generation.EdgeProbe`. As on a device, the model gets the input without the task description.
 The LoRA is not merged, so the effect of a device's quantization is not measured here.
+Under a contract with codes the device samples the first token among the codes, and so does the probe.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from cloud_service.generation import ProbeScores
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
 from cloud_service.task import Example
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.lora import Lora
 
 
@@ -33,29 +35,42 @@ class TorchProbe:
         question, answer = self._encode(example)
         return len(question) + len(answer)
 
-    def score(self, examples: Sequence[Example], lora: Lora | None) -> ProbeScores:
-        """Scores by one forward pass for each example.
-
-        Nothing is decoded: greedy decoding gives an answer exactly when each of its tokens, its end included, is the
-        likeliest one after the tokens before it.
-        """
+    def score(
+        self, examples: Sequence[Example], lora: Lora | None, answer: AnswerContract = TEXT_ANSWER
+    ) -> ProbeScores:
+        """Scores by one forward pass for each example; nothing is decoded."""
         device = self._model.device
         factors = lora and {key: (a.to(device), b.to(device)) for key, (a, b) in lora_factors(lora).items()}
-        exact, likelihoods = [], []
         with torch.inference_mode(), self._unmerged.applied(factors) if factors else nullcontext():
-            for example in examples:
-                question, answer = self._encode(example)
-                targets = torch.tensor(answer, device=device)
-                log_probabilities = self._predict(question + answer, len(answer))
-                exact.append(bool((log_probabilities.argmax(-1) == targets).all()))
-                likelihoods.append(log_probabilities.gather(1, targets[:, None]).sum().item())
+            scores = [self._score_code(each, answer) if answer.codes else self._score_text(each) for each in examples]
+        exact, likelihoods = zip(*scores, strict=True)
         return ProbeScores(sum(exact) / len(exact), sum(likelihoods) / len(likelihoods))
 
-    def _predict(self, ids: list[int], answer_tokens: int) -> Tensor:
-        """Log-probabilities of the last tokens, (answer tokens, vocabulary) float32, each from the tokens before it."""
+    def _score_text(self, example: Example) -> tuple[bool, float]:
+        """Whether an answer is exact, and its log-likelihood.
+
+        Greedy decoding gives an answer exactly when each of its tokens, its end included, is the likeliest one after
+        the tokens before it.
+        """
+        question, answer = self._encode(example)
+        targets = torch.tensor(answer, device=self._model.device)
+        logits = self._logits(question + answer, len(answer) + 1)[:-1]  # each from the tokens before its own
+        log_probabilities = logits.log_softmax(-1)  # (answer tokens, vocabulary)
+        exact = bool((log_probabilities.argmax(-1) == targets).all())
+        return exact, log_probabilities.gather(1, targets[:, None]).sum().item()
+
+    def _score_code(self, example: Example, answer: AnswerContract) -> tuple[bool, float]:
+        """Whether the likeliest code after the question is that of the expected choice, and its log-likelihood."""
+        expected = answer.choices.index(example.output)
+        question = question_ids(self._tokenizer, example.input)
+        log_probabilities = self._logits(question, 1)[0, list(answer.codes)].log_softmax(-1)  # (choices,)
+        return int(log_probabilities.argmax()) == expected, log_probabilities[expected].item()
+
+    def _logits(self, ids: list[int], last: int) -> Tensor:
+        """Logits after each of the last tokens, (last, vocabulary) float32."""
         batch = torch.tensor([ids], device=self._model.device)
-        logits = self._model(input_ids=batch, use_cache=False, logits_to_keep=answer_tokens + 1).logits[0, :-1]
-        return logits.float().log_softmax(-1)
+        logits: Tensor = self._model(input_ids=batch, use_cache=False, logits_to_keep=last).logits[0]
+        return logits.float()
 
     def _encode(self, example: Example) -> tuple[list[int], list[int]]:
         return question_ids(self._tokenizer, example.input), answer_ids(self._tokenizer, example.output)

@@ -143,7 +143,7 @@ class FakeGenerator:
 
 
 class FakeProbe:
-    """Implements `EdgeProbe`: the base model fails always, a specialized one repeats its input.
+    """Implements `EdgeProbe`: the base model fails always, a specialized one repeats its input; codes are likelier.
 
     Attributes:
         threads: Names of the threads that called.
@@ -160,7 +160,9 @@ class FakeProbe:
     def count_tokens(self, example: Example) -> int:
         return len(f"{example.input} {example.output}".split())
 
-    def score(self, examples: Sequence[Example], lora: Lora | None) -> ProbeScores:
+    def score(
+        self, examples: Sequence[Example], lora: Lora | None, answer: AnswerContract = TEXT_ANSWER
+    ) -> ProbeScores:
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(20)
         for example in examples:
@@ -168,4 +170,4 @@ class FakeProbe:
                 raise RuntimeError(f"cannot read {example.input!r}")
         known = sum(lora is not None and example.input == example.output for example in examples)
         likelihood = float("nan") if any("NAN" in example.input for example in examples) else -8.0 + known
-        return ProbeScores(known / len(examples), likelihood)
+        return ProbeScores(known / len(examples), likelihood / 4 if answer.codes else likelihood)

@@ -14,7 +14,7 @@ from cloud_service.task import Example
 from loragen.contract.assembly import build_bundle
 from loragen.contract.recipe import Recipe
 from tests.cloud_service.clouds import eventually
-from tests.cloud_service.fake_generator import EXPERTS, SHAPE, FakeGenerator, FakeProbe
+from tests.cloud_service.fake_generator import CHOICE, EXPERTS, HEAD, SHAPE, FakeGenerator, FakeProbe
 
 EXAMPLES = (Example("echo", "echo"), Example("ping", "pong"))
 MakeProber = Callable[..., Prober]
@@ -55,6 +55,31 @@ async def test_both_scores_come_from_one_model_loaded_once_on_a_thread_of_its_ow
     (probe,) = generator.probes
     assert len(probe.threads) == 1
     assert threading.current_thread().name not in probe.threads
+
+
+@pytest.fixture
+def coded(generator: FakeGenerator) -> bytes:
+    """A bundle whose LoRA writes codes."""
+    info, bank = generator.info, generator.bank
+    gates, keys = np.zeros((SHAPE.layers, 1, EXPERTS), np.float32), np.ones((1, 2, HEAD.rank), np.float32)
+    ids = (info.id, info.digest, bank.digest, info.edge_model_id, info.edge_model_digest)
+    return build_bundle(bank, Recipe(*ids, 3, gates, CHOICE, keys))
+
+
+async def test_bundle_with_codes_is_scored_among_them_and_the_base_model_by_its_text(
+    make_prober: MakeProber, coded: bytes
+) -> None:
+    compared = await make_prober(FakeProbe).compare([Example("billing", "billing")], coded)
+    assert compared == ProbeComparison(ProbeScores(0.0, -8.0), ProbeScores(1.0, -1.75))
+
+
+async def test_answer_without_a_code_is_named_before_the_model_is_loaded(
+    generator: FakeGenerator, make_prober: MakeProber, coded: bytes
+) -> None:
+    examples = [Example("a", "billing"), Example("b", "Billing")]
+    with pytest.raises(InvalidRequestError, match=r"probe\.1\.output: expected one of the 2 choices"):
+        await make_prober(generator.load_probe).compare(examples, coded)
+    assert generator.probes == []
 
 
 async def test_too_many_probes_are_refused_and_room_is_made_again(make_prober: MakeProber, bundle: bytes) -> None:

@@ -1,5 +1,6 @@
 """The choice head, from a request with tools to the edge model under the bundle that a device builds."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from cloud_service.generator.edge import UnmergedLora, edge_shape, lora_factors
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.pretrained import load_cloud_model
 from cloud_service.schemas import GenerateLoraBody
-from cloud_service.task import TaskDescription
+from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import AnswerContract
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import Bundle, parse_bundle
@@ -95,6 +96,17 @@ def test_edge_model_under_the_bundle_is_the_edge_model_under_the_head(pair: Pair
     assert not torch.allclose(plain, expected, atol=0.1 * float(expected.std()))
 
 
+def test_probe_under_the_bundle_follows_its_codes(loaded: TorchGenerator) -> None:
+    (generation,) = loaded.generate([Asked.of(_task(BODY))])
+    bundle, probe = _bundle(generation, loaded), loaded.load_probe()
+    answer = bundle.header.answer
+    scores = [probe.score([Example("wake me", choice)], bundle.lora, answer) for choice in answer.choices]
+    assert sorted(score.exact_match for score in scores) == [0, 0, 1]
+    assert sum(math.exp(score.log_likelihood) for score in scores) == pytest.approx(1, rel=1e-4)
+    best = max(scores, key=lambda score: score.log_likelihood)
+    assert best.exact_match == 1
+
+
 def test_closed_set_gets_the_same_bits_alone_and_in_company(loaded: TorchGenerator) -> None:
     """Meanings are read without the adapter, with which prompts are read before and after."""
     asked, text = Asked.of(_task(BODY)), Asked("Sort each mail.")
@@ -162,8 +174,8 @@ def test_keys_of_a_set_sum_to_zero_and_padding_has_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"choice": HEAD}, "a choice head and 0 codes"),
-        ({"codes": (1, 2)}, "no choice head and 2 codes"),
+        ({"choice": HEAD}, "the choice head has no codes"),
+        ({"codes": (1, 2)}, "2 codes and no choice head"),
         ({"choice": ChoiceHeadConfig(first_layer=2), "codes": (1, 2)}, "begins at layer 2, and the edge model has 2"),
     ],
 )

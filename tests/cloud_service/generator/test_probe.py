@@ -11,6 +11,7 @@ from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.task import Example
+from loragen.contract.answer import AnswerContract
 from loragen.contract.lora import Lora
 from tests.cloud_service.generator.tiny import Pair, merge_lora, random_model, tokenizer
 
@@ -67,6 +68,47 @@ def test_score_under_a_lora_is_that_of_the_merged_model_and_leaves_the_base_as_i
         TorchProbe(merged, words).score(EXAMPLES, None).log_likelihood, rel=1e-4
     )
     assert not math.isclose(specialized.log_likelihood, base.log_likelihood, rel_tol=1e-2)
+
+
+def test_score_under_a_contract_with_codes_is_that_of_the_merged_model_among_the_codes() -> None:
+    model, words, lora = random_model("qwen2"), tokenizer(), random_lora()
+    answer = AnswerContract("choice", ("set_alarm", "ünknown"), (7, 5))
+    examples = [Example("wake me", "set_alarm"), Example("ünï", "ünknown"), Example("sing", "set_alarm")]
+    merged = random_model("qwen2")
+    merge_lora(merged, lora)
+    exact, likelihood = 0, 0.0
+    for example in examples:
+        with torch.inference_mode():
+            logits = merged(input_ids=torch.tensor([question_ids(words, example.input)])).logits[0, -1]
+        first, second = logits[7].item(), logits[5].item()
+        expected, other = (first, second) if example.output == "set_alarm" else (second, first)
+        exact += expected > other
+        likelihood -= math.log1p(math.exp(other - expected))
+    scores = TorchProbe(model, words).score(examples, lora, answer)
+    assert scores.exact_match == exact / 3
+    assert scores.log_likelihood == pytest.approx(likelihood / 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("codes", [(7, 5), (5, 7)])
+def test_code_is_exact_when_it_is_the_likeliest_of_the_codes(codes: tuple[int, int]) -> None:
+    """The likeliest token of all is the end, as where the model would write another text."""
+    model, words = random_model("qwen2"), tokenizer()
+    with torch.no_grad():
+        state = model.get_decoder()(input_ids=torch.tensor([question_ids(words, "wake me")])).last_hidden_state[0, -1]
+        model.lm_head.weight.zero_()
+        for token, factor in ((words.eos_token_id, 2), (7, 1)):
+            model.lm_head.weight[token] = factor * state
+    probe, answer = TorchProbe(model, words), AnswerContract("choice", ("set_alarm", "none"), codes)
+    right, wrong = (Example("wake me", answer.choices[codes.index(code)]) for code in (7, 5))
+    assert probe.score([right], None, answer).exact_match == 1
+    assert probe.score([wrong], None, answer).exact_match == 0
+    assert probe.score([right, wrong], None, answer).exact_match == 0.5
+
+
+def test_contract_without_codes_changes_nothing() -> None:
+    probe, lora = TorchProbe(random_model("qwen2"), tokenizer()), random_lora()
+    contract = AnswerContract("choice", tuple(example.output for example in EXAMPLES[:2]))
+    assert probe.score(EXAMPLES, lora, contract) == probe.score(EXAMPLES, lora)
 
 
 def test_loaded_generator_brings_the_probe_of_its_edge_model(pair: Pair) -> None:
