@@ -23,6 +23,7 @@
         ├── UnknownModelError       no such specialization
         ├── BusyError               the queue is full, or the device is starting or draining
         ├── ModelLoadError          llama.cpp refused a file
+        │   └── AnswerContractError its answer contract is malformed, or has a code that is no token
         └── ModelOutputError        the model produced NaN or infinity
 
 `loragen.contract.errors.ContractError` passes through the update code untranslated: it already says expected and
@@ -179,6 +180,12 @@ class ModelLoadError(ServingError):
     """llama.cpp refused a model or an adapter."""
 
     code = "model_load_failed"
+
+
+class AnswerContractError(ModelLoadError):
+    """The answer contract of a file is malformed, or has a code that is no token of the model."""
+
+    code = "answer_contract_invalid"
 
 
 class ModelOutputError(ServingError):

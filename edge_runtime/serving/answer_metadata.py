@@ -6,7 +6,7 @@ answers would mean something else. Enforcing a contract is left to `serving.cons
 
 from pathlib import Path
 
-from edge_runtime.errors import ModelLoadError
+from edge_runtime.errors import AnswerContractError, ModelLoadError
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, parse_answer
 from loragen.contract.errors import ContractError
 from loragen.contract.gguf_header import read_header
@@ -17,24 +17,24 @@ def parse_metadata(text: str | None, path: Path) -> AnswerContract:
     """The contract of a file, from what stands under `ANSWER_CONTRACT`; None for nothing.
 
     Raises:
-        ModelLoadError: It is malformed; the message names the file.
+        AnswerContractError: It is malformed; the message names the file.
     """
     if text is None:
         return TEXT_ANSWER
     try:
         return parse_answer(text)
     except ContractError as error:
-        raise ModelLoadError(f"{path.name}: {error}", error.hint) from error
+        raise AnswerContractError(f"{path.name}: {error}", error.hint) from error
 
 
 def verify_codes(contract: AnswerContract, path: Path, vocab_tokens: int) -> None:
     """Check that the codes are tokens of the model.
 
     Raises:
-        ModelLoadError: One is not.
+        AnswerContractError: One is not.
     """
     if (largest := max(contract.codes, default=0)) >= vocab_tokens:
-        raise ModelLoadError(
+        raise AnswerContractError(
             f"{path.name}: answer: expected codes below {vocab_tokens}, the size of the vocabulary, found {largest}"
         )
 
@@ -43,7 +43,8 @@ def read_answer(path: Path) -> AnswerContract:
     """The contract of a file that is not loaded now.
 
     Raises:
-        ModelLoadError: The file cannot be read, or its contract is malformed.
+        ModelLoadError: The file cannot be read.
+        AnswerContractError: Its contract is malformed.
     """
     try:
         header = read_header(path)

@@ -128,6 +128,7 @@ class EngineLoader(Protocol):
         """An engine of a GGUF model, with a GGUF adapter attached at run time when one is given.
 
         Raises:
-            ModelLoadError: A file is missing, damaged, or does not fit, or its answer contract is malformed.
+            ModelLoadError: A file is missing, damaged, or does not fit.
+            AnswerContractError: The answer contract is malformed, or has a code that is no token of the model.
         """
         ...

@@ -28,6 +28,7 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     errors.UnknownModelError: 404,
     errors.BusyError: 503,
     errors.ModelLoadError: 503,
+    errors.AnswerContractError: 503,
     errors.ModelOutputError: 500,
 }
 """Total over the tree of errors (tested), though those of updates and merges are not answers to requests."""

@@ -6,7 +6,7 @@ or the device restarts. Every other failure is tried again, more and more slowly
 
 from dataclasses import dataclass, replace
 
-from edge_runtime.errors import BaseGgufError, CanaryError, RetainedDeltaError, UpdateError
+from edge_runtime.errors import AnswerContractError, BaseGgufError, CanaryError, RetainedDeltaError, UpdateError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.state import Command, DeviceState, Entry, Installed
 from loragen.contract.bundle import BundleHeader
@@ -14,7 +14,7 @@ from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError, MismatchError
 from loragen.contract.names import BASE_NAME
 
-_PERMANENT = (ContractError, BaseGgufError, CanaryError, RetainedDeltaError)
+_PERMANENT = (ContractError, AnswerContractError, BaseGgufError, CanaryError, RetainedDeltaError)
 
 
 @dataclass(frozen=True, slots=True)

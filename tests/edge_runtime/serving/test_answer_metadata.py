@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import ModelLoadError
+from edge_runtime.errors import AnswerContractError, ModelLoadError
 from edge_runtime.serving.answer_metadata import parse_metadata, read_answer, verify_codes
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.gguf_header import Value, texts, uint32
@@ -26,19 +26,20 @@ def test_file_without_one_takes_any_text(tiny_base: Path, tmp_path: Path) -> Non
 )
 def test_malformed_contract_refuses_the_file_by_name(tiny_base: Path, tmp_path: Path, malformed: str | Value) -> None:
     path = with_answer(tiny_base, tmp_path / "router.gguf", malformed)
-    with pytest.raises(ModelLoadError, match=r"router\.gguf: answer: "):
+    with pytest.raises(AnswerContractError, match=r"router\.gguf: answer: "):
         read_answer(path)
 
 
 def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged.gguf").write_bytes(b"GGUF")
     for name in ("damaged.gguf", "gone.gguf"):
-        with pytest.raises(ModelLoadError, match=name):
+        with pytest.raises(ModelLoadError, match=name) as caught:
             read_answer(tmp_path / name)
+        assert not isinstance(caught.value, AnswerContractError)
 
 
 def test_code_must_be_a_token_of_the_model(tmp_path: Path) -> None:
     verify_codes(DESKS, tmp_path / "router.gguf", 68)
     verify_codes(SPELLED, tmp_path / "router.gguf", 1)
-    with pytest.raises(ModelLoadError, match=r"router\.gguf: .*below 67.*found 67"):
+    with pytest.raises(AnswerContractError, match=r"router\.gguf: .*below 67.*found 67"):
         verify_codes(DESKS, tmp_path / "router.gguf", 67)

@@ -12,6 +12,7 @@ from edge_runtime.serving.app import create_app
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
+from loragen import AsyncDeviceClient
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
 from tests.edge_runtime.contracts import DESKS
@@ -23,9 +24,9 @@ CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
 @pytest.fixture(params=["adapter", "merged"])
-async def client(
+async def transport(
     request: pytest.FixtureRequest, cloud: FakeCloud, tiny_base: Path, tmp_path: Path
-) -> AsyncIterator[httpx2.AsyncClient]:
+) -> AsyncIterator[httpx2.ASGITransport]:
     """A device that serves the tiny model as `base`, and with a LoRA and the contract as `router`."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router", answer=DESKS).bundle_id])
     path = tmp_path / "router.gguf"
@@ -40,10 +41,14 @@ async def client(
         slot = await slots.prepare(revision)
         await verify_answers(slot)
         slots.activate(slot)
-    app = create_app(slots, FakeDevice(), RecordingTelemetry())
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://edge") as made:
-        yield made
+    yield httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
     await slots.close()
+
+
+@pytest.fixture
+async def client(transport: httpx2.ASGITransport) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as made:
+        yield made
 
 
 async def test_answer_is_the_text_of_one_code(client: httpx2.AsyncClient) -> None:
@@ -60,6 +65,21 @@ async def test_answer_is_the_text_of_one_code(client: httpx2.AsyncClient) -> Non
     _, *deltas, last, done = streamed
     assert [chunk["choices"][0]["delta"]["content"] for chunk in deltas] == [choice["message"]["content"]]
     assert (last["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
+
+
+async def test_client_gets_the_whole_choice_in_one_token_whatever_would_stop_a_text(
+    transport: httpx2.ASGITransport,
+) -> None:
+    """Each choice has an `e` or an `i`: written as text, any of them would be cut."""
+    async with AsyncDeviceClient("http://edge", transport=transport) as device:
+        for stop in ([], ["e", "i"], list(DESKS.choices)):
+            whole = await device.chat("router", "Where is my parcel?", temperature=0, max_tokens=1, stop=stop)
+            assert whole.text in DESKS.choices
+            assert (whole.finish_reason, whole.usage.completion_tokens) == ("stop", 1)
+            streamed = device.stream_chat("router", "Where is my parcel?", temperature=0, max_tokens=1, stop=stop)
+            chunks = [chunk async for chunk in streamed]
+            assert "".join(chunk.text for chunk in chunks) == whole.text
+            assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
 
 
 async def test_probabilities_say_which_choice_greedy_takes(client: httpx2.AsyncClient) -> None:

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
+from edge_runtime.errors import (
+    AnswerContractError,
+    ContextLengthError,
+    InvalidRequestError,
+    ModelLoadError,
+    ModelOutputError,
+)
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
@@ -346,7 +352,7 @@ def test_file_with_a_contract_that_cannot_hold_is_refused_and_closed(
     """Code 600 is no token: the vocabulary has 600."""
     for source, base in ((tiny_base, None), (adapter, tiny_base)):
         path = with_answer(source, tmp_path / "router.gguf", malformed)
-        with pytest.raises(ModelLoadError, match=r"router\.gguf: answer: "):
+        with pytest.raises(AnswerContractError, match=r"router\.gguf: answer: "):
             loader.load(base or path, path if base else None)
     assert loader._models == {}
 

@@ -6,12 +6,14 @@ from typing import Literal
 import pytest
 
 from edge_runtime.errors import (
+    AnswerContractError,
     BaseGgufError,
     BaseGgufUnreadableError,
     CanaryError,
     CanaryUnfinishedError,
     CloudUnreachableError,
     IntegrityError,
+    ModelLoadError,
     OutputError,
     UpdateError,
 )
@@ -154,6 +156,7 @@ def test_header_must_say_what_the_channel_says(field: str) -> None:
 
 
 def test_what_the_same_bytes_would_do_again_is_permanent() -> None:
-    assert all(is_permanent(error("x")) for error in (FormatError, MismatchError, CanaryError, BaseGgufError))
-    transient = (IntegrityError, CloudUnreachableError, OutputError, CanaryUnfinishedError, BaseGgufUnreadableError)
-    assert not any(is_permanent(error("x")) for error in transient)
+    permanent = (FormatError, MismatchError, AnswerContractError, CanaryError, BaseGgufError)
+    assert all(is_permanent(error("x")) for error in permanent)
+    of_files = (ModelLoadError, OutputError, CanaryUnfinishedError, BaseGgufUnreadableError)
+    assert not any(is_permanent(error("x")) for error in (*of_files, IntegrityError, CloudUnreachableError))

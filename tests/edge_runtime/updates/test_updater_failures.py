@@ -12,6 +12,7 @@ from edge_runtime.merge import quantize_base
 from loragen.contract.channel import Specialization
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.conftest import TINY_SHAPE
+from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, ask, device, entry, files, make_settings
 from tests.full_disk import full_disk
@@ -94,6 +95,15 @@ def cut_short(cloud: FakeCloud, wanted: Specialization) -> Specialization:
     return cloud.keep(wanted.name, cloud.bundles[wanted.bundle_id][:-1000], cloud.recipes[wanted.recipe_id])
 
 
+def with_a_code_twice(cloud: FakeCloud, wanted: Specialization) -> Specialization:
+    return garbled(cloud, cloud.make(wanted.name, answer=DESKS), b"[65,66,67]", b"[65,66,66]")
+
+
+def with_a_code_that_is_no_token(cloud: FakeCloud, wanted: Specialization) -> Specialization:
+    """The vocabulary has 600."""
+    return garbled(cloud, cloud.make(wanted.name, answer=DESKS), b"[65,66,67]", b"[65,6,600]")
+
+
 @pytest.mark.parametrize(
     ("garble", "code"),
     [
@@ -104,6 +114,8 @@ def cut_short(cloud: FakeCloud, wanted: Specialization) -> Specialization:
         (of_another_generator_inside, "mismatch"),
         (named_like_the_base, "mismatch"),
         (cut_short, "invalid_format"),
+        (with_a_code_twice, "invalid_format"),
+        (with_a_code_that_is_no_token, "answer_contract_invalid"),
     ],
 )
 async def test_unfit_bundle_is_refused_once_and_serves_nobody(
@@ -118,13 +130,15 @@ async def test_unfit_bundle_is_refused_once_and_serves_nobody(
     async with device(settings, clock) as parts:
         await parts.updater.tick()
         assert entry(parts, unfit.name).state == "failed"
-        assert parts.updater.state_store.state.failures[unfit.name].code == code
+        failure = parts.updater.state_store.state.failures[unfit.name]
+        assert (failure.code, failure.attempts, failure.permanent) == (code, 1, True)
         assert (await ask(parts, "other"))[1] == f"adapter-{good.bundle_id}"
         assert (await ask(parts, "base"))[1] == "base"
         fetched = cloud.asked("/bundles/")
         clock.advance(LONG)
         await parts.updater.tick()
         assert cloud.asked("/bundles/") == fetched
+        assert parts.updater.state_store.state.failures[unfit.name] == failure
         repaired = cloud.make("router", 3)
         cloud.unpublish(unfit.name)
         cloud.publish(repaired)
