@@ -67,11 +67,11 @@ class ChoiceHeadSettings:
     ridge: float = 0.3
     smoothing: float = 0.05
     strength: float = 800.0
-    steps: int = 400
+    steps: int = 120
     sets: int = 12
-    inputs: int = 8
+    inputs: int = 16
     warmup: int = 20
-    learning_rate: float = 1e-2
+    learning_rate: float = 7e-4
     weight_decay: float = 0.01
     seed: int = 0
     tools: float = 0.6
