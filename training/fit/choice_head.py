@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cloud_service.choices import Choice, describe_choices, tool_meaning
+from cloud_service.choices import Choice, describe_choices, in_words, tool_meaning
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.choice_head import ChoiceHead, ChoiceMeanings
 from cloud_service.generator.edge import edge_projections
@@ -116,6 +116,11 @@ class ChoicePool:
     Args:
         sources: The data.
         settings: How much is taken of what.
+
+    Attributes:
+        meanings: Inputs, and what the right choice of each means in words.
+        texts: The inputs, each once.
+        mixture: Families whose training inputs are among them.
     """
 
     def __init__(self, sources: Sources, settings: ChoiceHeadSettings) -> None:
@@ -125,22 +130,30 @@ class ChoicePool:
             texts = known.utterances["train"]
             return KnownTool(known.tool, known.domain, {"train": rng.sample(texts, min(count, len(texts)))})
 
-        described = sources.seen_described_tools
-        described = rng.sample(described, min(settings.described_tools, len(described)))
-        self.tools = [part(known, settings.requests) for known in sources.seen_tools]
-        self.described = [part(known, 1) for known in described]
+        made = sources.seen_described_tools
+        made = rng.sample(made, min(settings.described_tools, len(made)))
+        tools = [part(known, settings.requests) for known in sources.seen_tools]
+        described = [part(known, 1) for known in made]
         labelled = []
         for data in sources.labelled_texts:
             texts = data.texts["train"]
             labelled.append(replace(data, texts={"train": rng.sample(texts, min(settings.labelled, len(texts)))}))
         families: tuple[Family, ...] = (
-            ToolRouting(self.tools, self.described, settings.shares),
+            ToolRouting(tools, described, settings.shares),
             Classification(labelled),
             YesNoQuestions(labelled),
         )
+        named = [
+            (text, in_words(rng.choice(data.kind.names)[number]))
+            for data in labelled
+            for text, number in data.texts["train"]
+        ]
+        self.meanings = tuple(
+            [(text, tool_meaning(known.tool)) for known in (*tools, *described) for text in known.utterances["train"]]
+            + named
+        )
         self.mixture = Mixture("closed sets", families, (settings.tools, settings.classify, settings.yes_no))
-        asked = [text for known in (*self.tools, *self.described) for text in known.utterances["train"]]
-        self.texts = tuple(dict.fromkeys([*asked, *(text for data in labelled for text, _ in data.texts["train"])]))
+        self.texts = tuple(dict.fromkeys(text for text, _ in self.meanings))
 
 
 def draw_closed_set(rng: random.Random, family: Family, split: Split, inputs: int) -> ClosedSet:
@@ -296,14 +309,9 @@ def fit_choice_head(
     torch.manual_seed(settings.seed)
     pool = ChoicePool(sources, settings)
     states = load_states(directory / "states.safetensors", model, pool.texts)
-    pairs = [
-        (text, tool_meaning(known.tool))
-        for known in (*pool.tools, *pool.described)
-        for text in known.utterances["train"]
-    ]
-    texts, meanings = [text for text, _ in pairs], sorted({meaning for _, meaning in pairs})
+    texts, meanings = [text for text, _ in pool.meanings], sorted({meaning for _, meaning in pool.meanings})
     places = {meaning: n for n, meaning in enumerate(meanings)}
-    tools = encoder.encode(meanings)[[places[meaning] for _, meaning in pairs]]
+    tools = encoder.encode(meanings)[[places[meaning] for _, meaning in pool.meanings]]
     directions = model.code_directions(codes)
     start_head(head, states.of(texts)[0], encoder.encode(texts), tools, directions, settings)
     # A step of Adam moves every number by the learning rate, whatever its size: so each tensor has its own.
