@@ -65,13 +65,11 @@ class Choice:
     Attributes:
         text: The answer itself.
         meaning: What it stands for, in words.
-        asked: The task's description with the answer behind it; empty where the meaning says all, as with a tool.
         examples: Inputs that are to be answered by it.
     """
 
     text: str
     meaning: str
-    asked: str = ""
     examples: tuple[str, ...] = ()
 
 
@@ -95,7 +93,6 @@ def describe_choices(task: TaskDescription, choices: Sequence[str]) -> tuple[Cho
         Choice(
             text,
             tool_meaning(answers[text]) if text in answers else _label_meaning(task, text, choices),
-            "" if text in answers else f"{task.description[:LONGEST_MEANING]} => {text}",
             tuple(example.input for example in task.examples if example.output == text)[:MOST_EXAMPLES],
         )
         for text in choices

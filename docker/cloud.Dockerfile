@@ -27,7 +27,7 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \
     && install -d -o 10001 -g 10001 /data
 COPY --from=build /opt/venv /opt/venv
-COPY models/nano /app/models/nano
+COPY models/smollm2 /app/models/smollm2
 # Run from here, never installed.
 COPY demo /app/demo
 ENV PATH=/opt/venv/bin:$PATH \

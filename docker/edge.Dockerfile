@@ -36,13 +36,11 @@ RUN apt-get update \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \
     && install -d -o 10001 -g 10001 /data
 COPY --from=build /opt/venv /opt/venv
-COPY models/nano/edge-f16.gguf /app/models/nano/edge-f16.gguf
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     LORAGEN_EDGE_HOST=0.0.0.0 \
     LORAGEN_EDGE_PORT=8090 \
-    LORAGEN_EDGE_BASE_MODEL=/app/models/nano/edge-f16.gguf \
     LORAGEN_EDGE_DATA_DIR=/data
 WORKDIR /app
 USER 10001:10001

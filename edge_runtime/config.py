@@ -55,7 +55,7 @@ class EdgeSettings(ServiceSettings):
     )
 
     base_model: Path = Field(
-        default=DEFAULT_PAIR.base_gguf,
+        default=Path(DEFAULT_PAIR.edge_model),
         description="Base GGUF: the edge model's weights, from `loragen-edge convert` or as published; "
         "package:NAME/PATH names a file that a Python package carries.",
     )

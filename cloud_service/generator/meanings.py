@@ -55,22 +55,16 @@ class SentenceEncoder:
     def read(self, sets: Sequence[Sequence[Choice]]) -> ChoiceMeanings:
         """The meanings of closed sets of choices."""
         texts = dict.fromkeys(
-            text
-            for choices in sets
-            for choice in choices
-            for text in (choice.meaning, choice.asked, *choice.examples)
-            if text
+            text for choices in sets for choice in choices for text in (choice.meaning, *choice.examples)
         )
         vectors = dict(zip(texts, self.encode(list(texts)), strict=True))
         shape = (len(sets), max(map(len, sets)), self.width)
-        meanings, asked, examples = (torch.zeros(shape) for _ in range(3))
+        meanings, examples = torch.zeros(shape), torch.zeros(shape)
         mask = torch.zeros(shape[:2], dtype=torch.bool)
         for row, choices in enumerate(sets):
             for place, choice in enumerate(choices):
                 mask[row, place] = True
                 meanings[row, place] = vectors[choice.meaning]
-                if choice.asked:
-                    asked[row, place] = vectors[choice.asked]
                 if choice.examples:
                     examples[row, place] = torch.stack([vectors[text] for text in choice.examples]).mean(0)
-        return ChoiceMeanings(meanings, asked, examples, mask)
+        return ChoiceMeanings(meanings, examples, mask)

@@ -103,13 +103,10 @@ def test_example_confirms_a_set_that_is_not_plain() -> None:
 
 def test_choice_is_described_by_tool_or_by_task() -> None:
     music, alarm = describe_choices(_tools("Pick.", "", "set_alarm"), NAMES)
-    assert (music.text, music.meaning, music.asked) == ("play_music", "play music (song): Plays a song.", "")
+    assert (music.text, music.meaning) == ("play_music", "play music (song): Plays a song.")
     assert (alarm.meaning, alarm.examples) == ("set alarm", ("input 0",))
     good, _ = describe_choices(TaskDescription("Say good or bad. Use good when it is nice."), ("good", "bad"))
-    assert (good.meaning, good.asked) == (
-        "good: Use good when it is nice.",
-        "Say good or bad. Use good when it is nice. => good",
-    )
+    assert good.meaning == "good: Use good when it is nice."
 
 
 def test_names_become_words() -> None:

@@ -13,7 +13,7 @@ from loragen.web.errors import ConfigurationError
 def test_defaults_need_no_environment() -> None:
     settings = EdgeSettings.load()
     assert settings.cloud_url is None
-    assert settings.base_model == DEFAULT_PAIR.base_gguf
+    assert str(settings.base_model) == DEFAULT_PAIR.edge_model
     assert settings.effective_device_id
     assert settings.effective_threads >= 1
 

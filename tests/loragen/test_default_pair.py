@@ -10,9 +10,4 @@ def test_models_are_those_that_the_generator_names(root: Path) -> None:
     found = ModelPair.at(root / DEFAULT_PAIR.folder)
     assert found.generator == root / DEFAULT_PAIR.generator
     assert found.cloud_model == DEFAULT_PAIR.cloud_model
-    assert found.edge_model.removeprefix(f"{root}/") == DEFAULT_PAIR.edge_model
-
-
-def test_base_gguf_is_the_edge_model_itself_or_beside_the_generator() -> None:
-    alternatives = (Path(DEFAULT_PAIR.edge_model), DEFAULT_PAIR.folder / "edge-f16.gguf")
-    assert DEFAULT_PAIR.base_gguf in alternatives
+    assert found.edge_model == DEFAULT_PAIR.edge_model

@@ -15,7 +15,7 @@ from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources, load_mixture
 from training.fit.answer_loss import EdgeAnswers
-from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head
+from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head, known_meanings
 from training.fit.config import TrainingConfig
 from training.fit.generator import EpisodeBatches, train_generator
 from training.fit.pair import load_pair, store_trained_model
@@ -60,9 +60,9 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             generator.config.codes,
             LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input),
             SentenceEncoder(pair.cloud, pair.cloud_tokenizer, generator.prompt_encoder.adapter),
-            sources,
+            known_meanings(sources, config.choice),
             config.choice,
-            runs / "choice",
+            runs / "choice.safetensors",
         )
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes

@@ -24,7 +24,7 @@ from loragen.contract.recipe import Recipe, encode_recipe, parse_recipe
 from tests.cloud_service.generator.tiny import Pair, generator_config, make_pair, random_generator, random_model
 
 CODES = tuple(range(40, 105))
-HEAD = ChoiceHeadConfig(first_layer=1, rank=3, width=6)
+HEAD = ChoiceHeadConfig(first_layer=1, rank=3)
 BODY = {
     "description": "Pick a tool. If no tool fits, answer none.",
     "examples": [{"input": "wake me", "output": "set_alarm"}],
@@ -165,7 +165,7 @@ def test_keys_of_a_set_sum_to_zero_and_padding_has_none() -> None:
     torch.manual_seed(0)
     head = ChoiceHead(HEAD, layers=2, inner=5, hidden=4, encoder=8, codes=6)
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    keys = head(ChoiceMeanings(*(torch.randn(2, 3, 8) for _ in range(3)), mask))
+    keys = head(ChoiceMeanings(*(torch.randn(2, 3, 8) for _ in range(2)), mask))
     assert keys.shape == (2, 1, 3, HEAD.rank)
     assert keys.sum(2).abs().max() < 1e-5
     assert not keys[1, :, 2].any()

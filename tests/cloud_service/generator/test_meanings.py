@@ -29,14 +29,12 @@ def test_long_text_is_cut(encoder: SentenceEncoder) -> None:
 
 
 def test_choices_are_read_by_their_parts_and_padded(encoder: SentenceEncoder) -> None:
-    sets = ((Choice("a", "tool", "asked", ("one", "two")), Choice("b", "message")), (Choice("c", "tool"),))
+    sets = ((Choice("a", "tool", ("one", "two")), Choice("b", "message")), (Choice("c", "tool"),))
     read = encoder.read(sets)
     tool, one, two = encoder.encode(["tool", "one", "two"])
     assert torch.allclose(read.choices[0, 0], tool, atol=1e-5)
     assert torch.equal(read.choices[0, 0], read.choices[1, 0])
     assert torch.allclose(read.examples[0, 0], (one + two) / 2, atol=1e-5)
-    assert read.asked[0, 0].any()
-    assert not read.asked[0, 1].any()
     assert not read.examples[1].any()
     assert read.mask.tolist() == [[True, True], [True, False]]
 

@@ -1,48 +1,39 @@
-"""The choice head: closed form on what can be known, exactness against the model, and a run that resumes."""
+"""The choice head in closed form: what it reads, where it writes, and sets that nothing was fitted on."""
 
-import random
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from cloud_service.choices import Choice
 from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig, ChoiceMeanings
-from cloud_service.generator.edge import UnmergedLora
+from cloud_service.generator.edge import edge_projections
 from cloud_service.generator.meanings import SentenceEncoder
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, tokenizer
 from training.data.families import Sources
 from training.fit.choice_head import (
     ChoiceHeadSettings,
-    ChoicePool,
-    ClosedSet,
     LastLayer,
-    States,
     code_tokens,
-    draw_closed_set,
     fit_choice_head,
-    score_sets,
-    start_head,
+    known_meanings,
+    solve_head,
 )
 
 CODES = tuple(range(40, 52))
-ENCODER = 16
-INNER, HIDDEN = 48, 32
-SETTINGS = ChoiceHeadSettings(
-    requests=2, described_tools=6, labelled=4, steps=4, sets=2, inputs=2, warmup=1, codes=len(CODES)
-)
+ENCODER, INNER, HIDDEN = 16, 48, 32
+SETTINGS = ChoiceHeadSettings(requests=2, described_tools=6, labelled=4, codes=len(CODES))
 
 
-def head(rank: int = ENCODER + 1) -> ChoiceHead:
-    return ChoiceHead(ChoiceHeadConfig(1, rank, 8), 2, INNER, HIDDEN, ENCODER, len(CODES))
+def head() -> ChoiceHead:
+    return ChoiceHead(ChoiceHeadConfig(1, ENCODER + 1), 2, INNER, HIDDEN, ENCODER, len(CODES))
 
 
-def last_layer(longest: int = 64) -> LastLayer:
-    return LastLayer(random_model("llama"), tokenizer(), longest)
+def last_layer() -> LastLayer:
+    return LastLayer(random_model("llama"), tokenizer(), 64)
 
 
-def test_sets_of_unseen_tools_are_answered_without_training() -> None:
+def test_sets_of_unseen_tools_are_answered() -> None:
     """Where an input's state is a linear function of its tool's meaning, with noise, the head knows new tools."""
     draw = torch.Generator().manual_seed(0)
     way = torch.randn(ENCODER, INNER, generator=draw)
@@ -51,42 +42,39 @@ def test_sets_of_unseen_tools_are_answered_without_training() -> None:
         return tools @ way + 0.2 * torch.randn(len(tools), INNER, generator=draw) + 3.0
 
     tools = torch.nn.functional.normalize(torch.randn(400, ENCODER, generator=draw), dim=-1)
-    model, fitted = last_layer(), head()
-    start_head(fitted, requests(tools), tools, tools, model.code_directions(CODES), SETTINGS)
-
-    unseen = torch.nn.functional.normalize(torch.randn(30, 4, ENCODER, generator=draw), dim=-1)
-    wanted = torch.randint(4, (30, 5), generator=draw)
-    asked = torch.take_along_dim(unseen, wanted[..., None], 1).flatten(0, 1)
-    texts = [f"{n}" for n in range(len(asked))]
-    left = torch.randn(len(asked), HIDDEN, generator=draw)
-    states = States({text: n for n, text in enumerate(texts)}, requests(asked), left)
-    sets = [ClosedSet((), tuple(texts[5 * n : 5 * n + 5]), tuple(numbers)) for n, numbers in enumerate(wanted.tolist())]
-    zeros = torch.zeros_like(unseen)
-    meanings = ChoiceMeanings(unseen, zeros, zeros, torch.ones(30, 4, dtype=torch.bool))
-    with torch.no_grad():
-        _, right = score_sets(fitted, CODES, model, meanings, states, sets)
-        _, by_chance = score_sets(head(), CODES, model, meanings, states, sets)
-    assert right.float().mean() > 0.9
-    assert by_chance.float().mean() < 0.5
-
-
-def test_logits_from_kept_states_are_those_of_the_model_under_the_lora() -> None:
-    edge, texts = random_model("llama"), ["play some music", "wake me"]
     fitted = head()
-    torch.nn.init.normal_(fitted.a)
-    torch.nn.init.normal_(fitted.b)
-    keys = torch.randn(1, 1, 3, ENCODER + 1)
-    model = LastLayer(edge, tokenizer(), 64)
-    read, left = model.read(texts).of(texts)
-    lora = UnmergedLora(edge)
-    encoded = [tokenizer()(f"{text}\n")["input_ids"] for text in texts]
+    solve_head(fitted, requests(tools), tools, tools, last_layer().code_directions(CODES), SETTINGS)
+
+    unseen = torch.nn.functional.normalize(torch.randn(200, 4, ENCODER, generator=draw), dim=-1)
+    wanted = torch.randint(4, (200,), generator=draw)
+    zeros = torch.zeros_like(unseen)
+    keys = fitted(ChoiceMeanings(unseen, zeros, torch.ones(200, 4, dtype=torch.bool)))[:, 0]
+    scores = torch.einsum("nsr,nr->ns", keys, requests(unseen[torch.arange(200), wanted]) @ fitted.a[0].T)
+    assert (scores.argmax(-1) == wanted).float().mean() > 0.9
+
+
+def test_what_is_read_is_what_the_last_down_projection_gets_at_the_last_token() -> None:
+    model, texts = random_model("llama"), ["play some music", "wake me"]
+    seen: list[Tensor] = []
+    edge_projections(model)[1, "down"].register_forward_hook(lambda _, x, __: seen.append(x[0][0, -1]))
+    read = LastLayer(model, tokenizer(), 64).read(texts)
+    seen.clear()
+    for row, text in zip(read, texts, strict=True):
+        model(torch.tensor([tokenizer()(f"{text}\n")["input_ids"]]))
+        torch.testing.assert_close(row, seen.pop().half(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_code_direction_raises_its_code_alone() -> None:
+    model = random_model("llama")
+    directions = LastLayer(model, tokenizer(), 64).code_directions(CODES)
+    state = torch.randn(HIDDEN)
     with torch.no_grad():
-        found = model.code_logits(fitted, CODES, keys, read[None], left[None])[0]
-        factors = {(layer, "down"): (a[None], b) for layer, (a, b) in fitted.deltas(keys).items()}
-        for ids, logits in zip(encoded, found, strict=True):
-            with lora.applied(factors):
-                expected = edge(torch.tensor([ids])).logits[0, -1, list(CODES[:3])]
-            torch.testing.assert_close(logits, expected, rtol=2e-2, atol=2e-2)  # states are kept in float16
+        size = state.square().mean().add(model.config.rms_norm_eps).sqrt()
+        weight = model.model.norm.weight
+        raised = ((state + 3.0 * directions[:, 5]) / size * weight - state / size * weight) @ model.lm_head.weight.T
+    expected = torch.zeros(len(CODES))
+    expected[5] = 3.0 / size
+    torch.testing.assert_close(raised[list(CODES)], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_codes_are_letters_and_pairs_of_letters() -> None:
@@ -95,27 +83,18 @@ def test_codes_are_letters_and_pairs_of_letters() -> None:
         code_tokens(tokenizer(), 5000)
 
 
-def test_a_run_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
-    """The states are read once, and the steps after a stop give what an uninterrupted run gives."""
+def test_what_the_edge_model_reads_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = SentenceEncoder(random_model("bert", hidden_size=ENCODER, num_attention_heads=2), encoder_tokenizer())
-    sources = Sources(data)
+    pairs = known_meanings(Sources(data), SETTINGS)
+    assert len({meaning for _, meaning in pairs}) > 10
 
-    def fit(folder: Path, stop_after: int | None = None) -> list[float]:
-        torch.manual_seed(0)  # the first weights, as in a training run
-        return fit_choice_head(head(), CODES, last_layer(), encoder, sources, SETTINGS, tmp_path / folder, stop_after)
+    def fit() -> ChoiceHead:
+        fitted = head()
+        fit_choice_head(fitted, CODES, last_layer(), encoder, pairs, SETTINGS, tmp_path / "choice.safetensors")
+        return fitted
 
-    losses = fit(Path("whole"))
-    fit(Path("parts"), 2)
-    rest = fit(Path("parts"))
-    assert len(losses) == SETTINGS.steps
-    assert losses[2:] == pytest.approx(rest, rel=1e-4)
-
-
-def test_the_pool_holds_every_input_that_its_families_draw(data: Path) -> None:
-    pool = ChoicePool(Sources(data), SETTINGS)
-    rng = random.Random(0)
-    for _ in range(50):
-        drawn = draw_closed_set(rng, pool.mixture, "train", 3)
-        assert set(drawn.inputs) <= set(pool.texts)
-        assert all(isinstance(choice, Choice) for choice in drawn.choices)
-        assert max(drawn.wanted) < len(drawn.choices)
+    first = fit()
+    monkeypatch.setattr(LastLayer, "read", None)
+    second = fit()
+    torch.testing.assert_close(first.a, second.a)
+    torch.testing.assert_close(first.of_choice.weight, second.of_choice.weight)

@@ -35,10 +35,10 @@ def test_configs_of_the_paper_have_its_settings(name: str) -> None:
     assert (fit.balance_weight, fit.lora_dropout, fit.longest_prompt, fit.train_cloud) == (0.01, 0.05, 2048, False)
 
 
-@pytest.mark.skipif(DEFAULT_PAIR.folder.name not in config_names(), reason="the default pair has no config any more")
 def test_default_pair_is_the_one_of_its_config(root: Path) -> None:
+    """But for the codes, which training looks up in the edge model's tokenizer."""
     shipped, config = read_manifest(root / DEFAULT_PAIR.generator), load_config(DEFAULT_PAIR.folder.name)
-    assert dataclasses.asdict(shipped.config) == dataclasses.asdict(config.generator)
+    assert dataclasses.replace(shipped.config, codes=()) == config.generator
     assert (DEFAULT_PAIR.cloud_model, DEFAULT_PAIR.edge_model) == (config.load.cloud, config.load.edge)
 
 
