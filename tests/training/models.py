@@ -36,6 +36,14 @@ norm = "layer"
 router_width = 16
 adapter_rank = 2
 max_prompt_tokens = 400
+[generator.choice]
+first_layer = 1
+rank = 9
+[choice]
+requests = 2
+described_tools = 6
+labelled = 4
+codes = 5
 [fit]
 steps = 3
 tasks = 4

@@ -59,7 +59,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             generator.choice,
             generator.config.codes,
             LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input),
-            SentenceEncoder(pair.cloud, pair.cloud_tokenizer, generator.prompt_encoder.adapter),
+            SentenceEncoder(generator.prompt_encoder.decoder, pair.cloud_tokenizer, generator.prompt_encoder.adapter),
             known_meanings(sources, config.choice),
             config.choice,
             runs / "choice.safetensors",

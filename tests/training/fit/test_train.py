@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud_service.choices import Choice
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from loragen.contract.digest import file_sha256, model_digest
@@ -21,6 +22,19 @@ def test_training_ends_in_a_generator_that_loads(tiny_pair: TrainedPair) -> None
     assert np.isfinite(first.gates).all()
     assert (first.gates != second.gates).any()
     assert loaded.bank.factors(1, "down")[1].any(), "experts have moved"
+
+
+def test_training_fits_the_choice_head(tiny_pair: TrainedPair) -> None:
+    out = tiny_pair.out
+    loaded = load_generator(out / "generator", out / "cloud", out / "edge")
+    choices = (Choice("play", "play a song"), Choice("wake", "set an alarm"))
+    (generation,) = loaded.generate([Asked("Choose the tool.", choices)])
+    assert loaded.info.most_choices == 5
+    assert generation.answer.choices == ("play", "wake")
+    assert generation.keys is not None
+    assert generation.keys.any()
+    assert not generation.gates.any()
+    assert all(factor.any() for factor in loaded.bank.choice_factors(1))
 
 
 def test_second_call_resumes_to_the_same_bytes(data: Path, tiny_pair: TrainedPair, tmp_path: Path) -> None:
