@@ -15,6 +15,7 @@ from cloud_service.task import Example, TaskDescription, render_prompt
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Lora
+from loragen.contract.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,24 @@ class Generation:
     confidence: Confidence | None = None
     answer: AnswerContract = TEXT_ANSWER
     keys: NDArray[np.float32] | None = None
+
+    def recipe(self, info: GeneratorInfo, bank_digest: str) -> Recipe:
+        """The recipe of this generation by a generator with this bank.
+
+        Raises:
+            ContractError: Gates or keys that no recipe can hold.
+        """
+        return Recipe(
+            generator_id=info.id,
+            generator_digest=info.digest,
+            bank_digest=bank_digest,
+            edge_model_id=info.edge_model_id,
+            edge_model_digest=info.edge_model_digest,
+            prompt_tokens=self.prompt_tokens,
+            gates=self.gates,
+            answer=self.answer,
+            keys=self.keys,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,17 +310,7 @@ class LoraService:
         produced = await served.runner.generate(asked, self._timeout)
         info, generation = served.info, produced.generation
         try:
-            recipe = Recipe(
-                generator_id=info.id,
-                generator_digest=info.digest,
-                bank_digest=served.bank.digest,
-                edge_model_id=info.edge_model_id,
-                edge_model_digest=info.edge_model_digest,
-                prompt_tokens=generation.prompt_tokens,
-                gates=generation.gates,
-                answer=generation.answer,
-                keys=generation.keys,
-            )
+            recipe = generation.recipe(info, served.bank.digest)
             recipe_bytes = encode_recipe(recipe)
             bundle_id, bundle, assemble_seconds = await self.artifacts.build(served.bank, recipe)
         except ContractError as e:

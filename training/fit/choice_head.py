@@ -137,7 +137,12 @@ def fit_choice_head(
         pairs: Inputs, and what the right choice of each means in words.
         settings: How.
         path: Where what the edge model reads is kept: a second call goes on from there.
+
+    Raises:
+        ValueError: The head has more layers than the last one.
     """
+    if head.layers != 1:
+        raise ValueError(f"the choice head has {head.layers} layers, expected the edge model's last one alone")
     inputs, meanings = [text for text, _ in pairs], sorted({meaning for _, meaning in pairs})
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

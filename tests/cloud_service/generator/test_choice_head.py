@@ -20,7 +20,7 @@ from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import AnswerContract
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import Bundle, parse_bundle
-from loragen.contract.recipe import Recipe, encode_recipe, parse_recipe
+from loragen.contract.recipe import encode_recipe, parse_recipe
 from tests.cloud_service.generator.tiny import Pair, generator_config, make_pair, random_generator, random_model
 
 CODES = tuple(range(40, 105))
@@ -51,18 +51,7 @@ def _task(body: dict[str, object]) -> TaskDescription:
 
 def _bundle(generation: Generation, generator: TorchGenerator) -> Bundle:
     """What a device makes of the recipe."""
-    info = generator.info
-    recipe = Recipe(
-        generator_id=info.id,
-        generator_digest=info.digest,
-        bank_digest=generator.bank.digest,
-        edge_model_id=info.edge_model_id,
-        edge_model_digest=info.edge_model_digest,
-        prompt_tokens=generation.prompt_tokens,
-        gates=generation.gates,
-        answer=generation.answer,
-        keys=generation.keys,
-    )
+    recipe = generation.recipe(generator.info, generator.bank.digest)
     return parse_bundle(build_bundle(generator.bank, parse_recipe(encode_recipe(recipe))))
 
 

@@ -17,7 +17,6 @@ from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.digest import file_sha256, model_digest
-from loragen.contract.recipe import Recipe
 from tests.cloud_service.generator.tiny import Pair, make_pair, random_model
 
 PROMPTS = ["route the message to a tool", "x", "Classify the review: positive or negative?\n\nExamples: ünïcödé 東京"]
@@ -132,15 +131,7 @@ def test_info_tells_what_was_loaded(pair: Pair, loaded: TorchGenerator) -> None:
 def test_gates_and_bank_become_a_bundle(loaded: TorchGenerator) -> None:
     """What the service does with a generation."""
     generation, info = loaded.generate([Asked(PROMPTS[0])])[0], loaded.info
-    recipe = Recipe(
-        generator_id=info.id,
-        generator_digest=info.digest,
-        bank_digest=loaded.bank.digest,
-        edge_model_id=info.edge_model_id,
-        edge_model_digest=info.edge_model_digest,
-        prompt_tokens=generation.prompt_tokens,
-        gates=generation.gates,
-    )
+    recipe = generation.recipe(info, loaded.bank.digest)
     bundle = parse_bundle(build_bundle(loaded.bank, recipe))
     assert (bundle.lora.shape.layers, set(bundle.lora.ranks.values())) == (2, {2})
     assert bundle.header.prompt_tokens == generation.prompt_tokens
