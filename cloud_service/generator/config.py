@@ -28,6 +28,7 @@ class GeneratorConfig:
         adapter_rank: Rank of the LoRA on the q and v projections of the cloud model; 0 when the cloud model itself was
             trained.
         max_prompt_tokens: Longest prompt, in tokens of the cloud model.
+        residual_prompt_tokens: Longest residual prompt, in tokens of the edge model; 0 for none.
         choice: The choice head; None for a generator without one.
         codes: Tokens of the edge model that its choices are written as, in their order. Empty without a head, and
             before training, which finds them.
@@ -49,6 +50,7 @@ class GeneratorConfig:
     router_width: int = 256
     adapter_rank: int = 16
     max_prompt_tokens: int = 4096
+    residual_prompt_tokens: int = 0
     choice: ChoiceHeadConfig | None = None
     codes: tuple[int, ...] = ()
 
@@ -56,7 +58,7 @@ class GeneratorConfig:
         for name in ("experts", "rank", "alpha", "router_width", "max_prompt_tokens"):
             if getattr(self, name) <= 0:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, expected more than 0")
-        for name in ("adapter_rank", "first_layer"):
+        for name in ("adapter_rank", "first_layer", "residual_prompt_tokens"):
             if getattr(self, name) < 0:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, expected 0 or more")
         choices = {"gating": get_args(Gating), "norm": get_args(Norm), "mix": get_args(Mix), "groups": GROUP_COUNTS}

@@ -42,15 +42,15 @@ class ChatFormat:
     """Encodes single turns for one tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
-        self._tokenizer, self._longest = tokenizer, longest
+        self.tokenizer, self._longest = tokenizer, longest
 
     def question(self, text: str, system: str | None = None) -> list[int]:
         """Ids up to where the answer begins. Without a chat template, a plain layout of lines."""
-        return question_ids(self._tokenizer, text, system)
+        return question_ids(self.tokenizer, text, system)
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer with its end."""
-        return answer_ids(self._tokenizer, text)
+        return answer_ids(self.tokenizer, text)
 
     def batch(self, instances: Sequence[Instance], systems: Sequence[str | None], multiple: int = 16) -> AnswerBatch:
         """Rows for instances, each with its system prompt or none; a question that is too long loses its beginning."""

@@ -17,8 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from cloud_service.generator.residual_prompt import residual_prompt
 from cloud_service.generator.router import balance_term, gate
-from cloud_service.task import render_prompt
+from cloud_service.task import TaskDescription, render_prompt
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
 from training.data.families import ToolShares, verify_weights
@@ -141,6 +142,7 @@ class GeneratorStep:
         # 1. Draw T tasks: the same in every process, from the step's number alone.
         drawn, prompts = self._batches.draw(step)
         episodes, encoded = drawn[self._own], prompts[self._own]
+        systems = [self._residual_prompt(episode.task) for episode in episodes]
         count = sum(map(len, encoded))
         # 2. Read this process's descriptions, and route all of them: gates are (T, L, G, n).
         gates = self._route(self._read(encoded), step)
@@ -148,14 +150,18 @@ class GeneratorStep:
         # 3. Answer, in groups of inputs of like length; each task weighs 1 / T.
         loss = torch.zeros((), device=self._device)
         for group in grouped([episode.longest_text for episode in episodes]):
-            instances = [instance for i in group for instance in episodes[i].instances]
-            losses, tokens = self._answer(instances, own_gates[group])  # (len(group) * inputs,)
+            asked = [(instance, systems[i]) for i in group for instance in episodes[i].instances]
+            losses, tokens = self._answer(asked, own_gates[group])  # (len(group) * inputs,)
             loss, count = loss + len(group) / settings.tasks * losses.mean(), count + tokens
             # 4. Answer some of the inputs again, under the description of a rival task: that should be harder.
             contested = [place for place, i in enumerate(group) if rivals[i] is not None]
             if settings.contrast and contested:
-                instances = [each for place in contested for each in episodes[group[place]].instances[:CONTRASTED]]
-                mismatched, tokens = self._answer(instances, gates[[rivals[group[place]] for place in contested]])
+                asked = [
+                    (instance, systems[group[place]])
+                    for place in contested
+                    for instance in episodes[group[place]].instances[:CONTRASTED]
+                ]
+                mismatched, tokens = self._answer(asked, gates[[rivals[group[place]] for place in contested]])
                 own = losses.unflatten(0, (len(group), -1))[contested, :CONTRASTED].flatten()
                 share = settings.contrast * len(contested) / settings.tasks
                 loss, count = loss - share * nn.functional.logsigmoid(mismatched - own).mean(), count + tokens
@@ -181,9 +187,15 @@ class GeneratorStep:
             logits = logits + self._settings.gumbel * gumbel_noise(logits, f"{self._settings.seed}/{step}")
         return gate(self._generator.config, logits)
 
-    def _answer(self, instances: Sequence[Instance], gates: Tensor) -> tuple[Tensor, int]:
-        """The loss of each answer, (instances,), and the tokens; each row of `gates` has equally many instances."""
-        batch = self._edge.chat.batch(instances, [None] * len(instances)).to(self._device)
+    def _residual_prompt(self, task: TaskDescription) -> str | None:
+        return residual_prompt(task, self._edge.chat.tokenizer, self._generator.config.residual_prompt_tokens) or None
+
+    def _answer(self, asked: Sequence[tuple[Instance, str | None]], gates: Tensor) -> tuple[Tensor, int]:
+        """The loss of each answer, (instances,), and the tokens; each row of `gates` has equally many instances.
+
+        `asked` has each instance with the residual prompt of its task.
+        """
+        batch = self._edge.chat.batch([i for i, _ in asked], [system for _, system in asked]).to(self._device)
         factors = self._generator.bank(gates)
         return answer_losses(self._edge.logits(batch, factors, self._settings.lora_dropout), batch), batch.count
 
