@@ -41,12 +41,14 @@ class Device:
             served.setdefault(name, ServedModel(name, "failed", failure.bundle_id, message=failure.message))
         for wanted in self._wanted():
             served.setdefault(wanted.name, ServedModel(wanted.name, "pending", wanted.bundle_id, message="on its way"))
+        revision = self.slots.revisions().get(BASE_NAME)
         base = ServedModel(
             self.model.model_id,
             "base",
             message=self.updater.base_message,
             resident=self.slots.is_resident(BASE_NAME),
-            answer=_answer_of(self.slots.revisions().get(BASE_NAME)),
+            answer=_answer_of(revision),
+            residual_prompt="" if revision is None else revision.residual_prompt,
         )
         return [base, *(served[name] for name in sorted(served))]
 
@@ -101,10 +103,11 @@ class Device:
             merge_seconds=merge.seconds if merge else None,
             retained_delta=merge.retained_delta if merge else None,
             retained_delta_mean=merge.retained_delta_mean if merge else None,
-            prompt_tokens=active.prompt_tokens,
+            tokens_saved_per_call=active.tokens_saved_per_call,
             resident=self.slots.is_resident(name),
             pinned=entry.pinned,
             answer=_answer_of(revision),
+            residual_prompt="" if revision is None else revision.residual_prompt,
         )
 
 

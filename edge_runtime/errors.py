@@ -23,7 +23,7 @@
         ├── UnknownModelError       no such specialization
         ├── BusyError               the queue is full, or the device is starting or draining
         ├── ModelLoadError          llama.cpp refused a file
-        │   └── AnswerContractError its answer contract is malformed, or has a code that is no token
+        │   └── AnswerContractError its answer contract or residual prompt is malformed
         └── ModelOutputError        the model produced NaN or infinity
 
 `loragen.contract.errors.ContractError` passes through the update code untranslated: it already says expected and
@@ -183,7 +183,7 @@ class ModelLoadError(ServingError):
 
 
 class AnswerContractError(ModelLoadError):
-    """The answer contract of a file is malformed, or has a code that is no token of the model."""
+    """The answer contract or the residual prompt of a file is malformed, or a code is no token of the model."""
 
     code = "answer_contract_invalid"
 

@@ -40,10 +40,11 @@ class ServedModel:
         merge_seconds: What the merge took.
         retained_delta: Smallest share of the LoRA's change, over the tensors, that is left after quantization.
         retained_delta_mean: Mean over the tensors.
-        prompt_tokens: Tokens of the task description that a request no longer carries.
+        tokens_saved_per_call: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
         pinned: Whether the owner wants no change of it.
         answer: What its answers may look like; None while nothing serves under this name.
+        residual_prompt: What the device puts in front of each chat, as system message; empty for nothing.
     """
 
     id: str
@@ -55,10 +56,11 @@ class ServedModel:
     merge_seconds: float | None = None
     retained_delta: float | None = None
     retained_delta_mean: float | None = None
-    prompt_tokens: int | None = None
+    tokens_saved_per_call: int | None = None
     resident: bool = False
     pinned: bool = False
     answer: ServedAnswer | None = None
+    residual_prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from edge_runtime.merge.writer import THREADS, PlannedTensor, Progress, Stored, 
 from loragen.contract.answer import encode_answer
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.gguf_header import TensorInfo, Value, text, uint32
-from loragen.contract.names import ANSWER_CONTRACT, gguf_name
+from loragen.contract.names import ANSWER_CONTRACT, RESIDUAL_PROMPT, gguf_name
 
 MIN_RETAINED_DELTA = 0.9
 """The least acceptable share of a delta; below it a merged model would not be the specialization that was sent."""
@@ -128,6 +128,7 @@ def merge(
             **base_gguf.header.metadata,
             BUNDLE_ID_KEY: text(bundle_id),
             ANSWER_CONTRACT: text(encode_answer(bundle.header.answer)),
+            RESIDUAL_PROMPT: text(bundle.header.residual_prompt),
         }
         size, mostly = _write(out, metadata, base_gguf, quantization, deltas, types, cache_dir, codec, progress)
     asked = all(dtype is wanted_type(base_gguf.tensors[name], quantization) for name, dtype in types.items())

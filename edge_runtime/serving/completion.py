@@ -186,6 +186,16 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
     yield Finished("stop" if is_whole else "length", count)
 
 
+def with_residual_prompt(messages: Sequence[ChatMessage], residual_prompt: str) -> Sequence[ChatMessage]:
+    """The messages of a chat behind the residual prompt: a system message, or the beginning of the client's."""
+    if not residual_prompt:
+        return messages
+    if messages and messages[0].role == "system":
+        own, *others = messages
+        return [ChatMessage("system", f"{residual_prompt}\n\n{own.content}"), *others]
+    return [ChatMessage("system", residual_prompt), *messages]
+
+
 def prompt_tokens(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:
     """The tokens of a prompt.
 
@@ -196,7 +206,7 @@ def prompt_tokens(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt)
         case TextPrompt(text):
             tokens = engine.tokenize(text)
         case ChatPrompt(messages):
-            tokens = engine.tokenize_chat(messages)
+            tokens = engine.tokenize_chat(with_residual_prompt(messages, engine.residual_prompt))
         case TokenPrompt(given):
             tokens = list(given)
             if tokens and not 0 <= min(tokens) <= max(tokens) < engine.vocab_tokens:

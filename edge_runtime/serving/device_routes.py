@@ -27,6 +27,7 @@ def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
         """What the device serves, and what it is about to: `state` says how the LoRA is applied, `message` why not.
 
         `answer` says what its answers may look like; null while nothing serves under the name.
+        `residual_prompt` is what the device puts in front of each chat, as system message; empty for nothing.
         """
         return JSONResponse({"object": "list", "data": [model_entry(model) for model in device.models()]})
 

@@ -68,6 +68,11 @@ class Engine(Protocol):
         """What the answers of what is loaded may look like: of the adapter when there is one, else of the model."""
         ...
 
+    @property
+    def residual_prompt(self) -> str:
+        """Text that what is loaded wants in front of each chat, as system message; empty for none."""
+        ...
+
     def tokenize(self, text: str) -> list[int]:
         """Tokens of a text as it stands, with the BOS that the tokenizer prepends; markup of control tokens is obeyed.
 
@@ -129,6 +134,6 @@ class EngineLoader(Protocol):
 
         Raises:
             ModelLoadError: A file is missing, damaged, or does not fit.
-            AnswerContractError: The answer contract is malformed, or has a code that is no token of the model.
+            AnswerContractError: The answer contract or the residual prompt is malformed, or a code is no token.
         """
         ...

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from numpy.typing import NDArray
 
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
-from edge_runtime.serving.answer_metadata import parse_metadata, verify_codes
 from edge_runtime.serving.choice import ChoiceGuide
 from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
+from edge_runtime.serving.specialization_metadata import parse_metadata, verify_codes
 from loragen.contract.chat_format import render_chat
-from loragen.contract.names import ANSWER_CONTRACT
 
 _PREFILL_BATCH = 512
 """Tokens in one call of llama_decode, llama.cpp's own default; a cancelled prefill goes on for at most as many."""
@@ -58,8 +58,9 @@ class LlamaEngine:
         self.vocab_tokens = model.vocab_size
         # Taken before the context, and so given back after it: a context must not outlive what it points to.
         lora = None if adapter is None else self._load_adapter(adapter)
-        text = model.metadata(ANSWER_CONTRACT) if lora is None else adapter_metadata(lora, ANSWER_CONTRACT)
-        self.answer = parse_metadata(text, adapter or model.path)
+        text_of = model.metadata if lora is None else partial(adapter_metadata, lora)
+        metadata = parse_metadata(text_of, adapter or model.path)
+        self.answer, self.residual_prompt = metadata.answer, metadata.residual_prompt
         verify_codes(self.answer, adapter or model.path, model.vocab_size)
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = self.context_tokens

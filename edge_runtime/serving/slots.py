@@ -35,6 +35,7 @@ class Revision:
         model: GGUF file.
         adapter: GGUF adapter attached at run time, for the state `adapter`.
         answer: What its answers may look like; `prepare` takes it from the file.
+        residual_prompt: What stands in front of each chat; `prepare` takes it from the file.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Revision:
     model: Path
     adapter: Path | None = None
     answer: AnswerContract = TEXT_ANSWER
+    residual_prompt: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -145,7 +147,7 @@ class SlotTable:
             ModelLoadError: A file is missing, damaged, or does not fit.
         """
         engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
-        revision = replace(revision, answer=engine.answer)
+        revision = replace(revision, answer=engine.answer, residual_prompt=engine.residual_prompt)
         return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
 
     def activate(self, slot: Slot) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from edge_runtime.checksum import verify_checksum, write_checksum
 from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, ModelLoadError, OutputError
-from edge_runtime.serving.answer_metadata import read_answer
 from edge_runtime.serving.slots import Revision, SlotTable
+from edge_runtime.serving.specialization_metadata import read_metadata
 from edge_runtime.updates.canary import verify_answers
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory, is_shortage
@@ -103,7 +103,7 @@ class Installer:
             if not path.exists():
                 raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
         await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
-        return Installed(bundle_id, "adapter", bundle.header.prompt_tokens, int(self._now()))
+        return Installed(bundle_id, "adapter", bundle.header.tokens_saved_per_call, int(self._now()))
 
     async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed:
         """Merge a bundle into the model and serve the result.
@@ -137,7 +137,7 @@ class Installer:
             retained_delta=round(report.min_retained_delta, 4),
             retained_delta_mean=round(report.mean_retained_delta, 4),
         )
-        return Installed(bundle_id, "merged", bundle.header.prompt_tokens, int(self._now()), summary)
+        return Installed(bundle_id, "merged", bundle.header.tokens_saved_per_call, int(self._now()), summary)
 
     async def bring_up_merged(
         self, name: str, installed: Installed, load_now: bool, is_wanted: Callable[[], bool] = lambda: True
@@ -161,7 +161,8 @@ class Installer:
         if load_now:
             await self._serve(revision, is_wanted)
         else:
-            self._slots.register(replace(revision, answer=await asyncio.to_thread(read_answer, path)))
+            found = await asyncio.to_thread(read_metadata, path)
+            self._slots.register(replace(revision, answer=found.answer, residual_prompt=found.residual_prompt))
 
     async def is_merged_intact(self, installed: Installed) -> bool:
         """Whether a merged slot is on disk as it was written, so that only loading it can have failed."""

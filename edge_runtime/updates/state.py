@@ -69,7 +69,7 @@ class Installed:
 
     bundle_id: Digest
     state: InstalledState
-    prompt_tokens: int
+    tokens_saved_per_call: int
     activated_at: int
     merge: MergeSummary | None = None
     message: str = ""

@@ -67,6 +67,8 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
         gates_digest=gates_digest(recipe.gates, recipe.keys),
         prompt_tokens=recipe.prompt_tokens,
         answer=recipe.answer,
+        residual_prompt=recipe.residual_prompt,
+        residual_prompt_tokens=recipe.residual_prompt_tokens,
     )
     return encode_bundle(Bundle(bundle_header, lora))
 

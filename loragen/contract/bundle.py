@@ -18,6 +18,7 @@ from loragen.contract.fields import COUNT, TEXT, encode_fields, parse_fields, ve
 from loragen.contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_PROMPT_TOKENS
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import SIDES, peft_name, verify_digest, verify_model_id, verify_name
+from loragen.contract.residual_prompt import verify_counted
 
 BUNDLE_FORMAT = 1
 
@@ -33,6 +34,8 @@ _FORMS = {
     "loragen.generator.id": TEXT,
     "loragen.layers": COUNT,
     "loragen.prompt_tokens": COUNT,
+    "loragen.residual_prompt": TEXT,
+    "loragen.residual_prompt_tokens": COUNT,
 }
 _PEFT_FORMAT = {"format": "pt"}
 """PEFT writes it, and accelerate refuses a safetensors file without it."""
@@ -51,11 +54,13 @@ class BundleHeader:
         edge_model_hidden: Width of its residual stream.
         edge_model_intermediate: Width of its feed-forward layers.
         gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA.
-        prompt_tokens: Length of the prompt that the LoRA replaces, in tokens of the edge model.
+        prompt_tokens: Length of the whole prompt, in tokens of the edge model.
         answer: What an answer may look like; whoever serves the LoRA sees to it.
+        residual_prompt: What is left of the prompt, to be put in front of each input as system message; empty for none.
+        residual_prompt_tokens: Its length, in tokens of the edge model.
 
     Raises:
-        ContractError: A malformed name or digest, or a number out of its range.
+        ContractError: A malformed name, digest or text, or a number out of its range.
     """
 
     generator_id: str
@@ -68,6 +73,8 @@ class BundleHeader:
     gates_digest: str
     prompt_tokens: int
     answer: AnswerContract = TEXT_ANSWER
+    residual_prompt: str = ""
+    residual_prompt_tokens: int = 0
 
     def __post_init__(self) -> None:
         verify_name(self.generator_id)
@@ -76,7 +83,13 @@ class BundleHeader:
         verify_digest(self.edge_model_digest)
         verify_digest(self.gates_digest)
         verify_count(self.prompt_tokens, "prompt_tokens", 0, MAX_PROMPT_TOKENS)
+        verify_counted(self.residual_prompt, self.residual_prompt_tokens)
         _ = self.shape  # which checks the sizes
+
+    @property
+    def tokens_saved_per_call(self) -> int:
+        """Tokens of the edge model that a call no longer carries."""
+        return max(0, self.prompt_tokens - self.residual_prompt_tokens)
 
     @property
     def shape(self) -> EdgeShape:

@@ -11,7 +11,14 @@ import gguf
 from loragen.contract.answer import encode_answer
 from loragen.contract.atomic import atomic_path
 from loragen.contract.bundle import Bundle
-from loragen.contract.names import ANSWER_CONTRACT, BASE_MODEL_DIGEST, BASE_MODEL_ID, SIDES, gguf_name
+from loragen.contract.names import (
+    ANSWER_CONTRACT,
+    BASE_MODEL_DIGEST,
+    BASE_MODEL_ID,
+    RESIDUAL_PROMPT,
+    SIDES,
+    gguf_name,
+)
 
 
 def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") -> None:
@@ -41,6 +48,8 @@ def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") 
             writer.add_string(BASE_MODEL_ID, bundle.header.edge_model_id)
             writer.add_string(BASE_MODEL_DIGEST, bundle.header.edge_model_digest)
             writer.add_string(ANSWER_CONTRACT, encode_answer(bundle.header.answer))
+            if bundle.header.residual_prompt:
+                writer.add_string(RESIDUAL_PROMPT, bundle.header.residual_prompt)
             for block in lora.ranks:
                 for side, factor in zip(SIDES, lora.factors[block], strict=True):
                     writer.add_tensor(f"{gguf_name(*block)}.lora_{side.lower()}", factor)

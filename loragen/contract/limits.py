@@ -25,6 +25,10 @@ MAX_ALPHA = 65_536.0
 MAX_PROMPT_TOKENS = 1_048_576
 """Tokens of a task description, as the edge model counts them: the longest context on the market."""
 
+MAX_RESIDUAL_PROMPT_BYTES = 2_048
+"""A residual prompt, in UTF-8: some hundred words. Each sequence on a device has it, so a longer one would be the very
+prompt that a specialization is to save."""
+
 MAX_CHOICES = 256
 """Texts in the closed set of an answer contract; four times as many as a request has tools."""
 

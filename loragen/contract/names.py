@@ -25,6 +25,9 @@ BASE_MODEL_DIGEST = "loragen.edge_model.digest"
 ANSWER_CONTRACT = "loragen.answer"
 """GGUF metadata key of a merged model and of an adapter: the answer contract, as `encode_answer` writes it."""
 
+RESIDUAL_PROMPT = "loragen.residual_prompt"
+"""GGUF metadata key of a merged model and of an adapter: the residual prompt; empty or absent for none."""
+
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 """Regular expression of `verify_name`, which refuses `..` too."""
 

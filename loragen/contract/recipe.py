@@ -23,6 +23,7 @@ from loragen.contract.limits import (
     MAX_RECIPE_BYTES,
 )
 from loragen.contract.names import verify_digest, verify_model_id, verify_name
+from loragen.contract.residual_prompt import verify_counted
 
 RECIPE_FORMAT = 1
 
@@ -39,6 +40,8 @@ _FORMS = {
     "loragen.generator.digest": TEXT,
     "loragen.generator.id": TEXT,
     "loragen.prompt_tokens": COUNT,
+    "loragen.residual_prompt": TEXT,
+    "loragen.residual_prompt_tokens": COUNT,
 }
 _EXPONENT = np.uint32(0x7F800000)
 
@@ -53,14 +56,16 @@ class Recipe:
         bank_digest: sha256 of the bank's file.
         edge_model_id: The edge model that the LoRA is for.
         edge_model_digest: Its digest.
-        prompt_tokens: Length of the prompt that the LoRA replaces, in tokens of the edge model.
+        prompt_tokens: Length of the whole prompt, in tokens of the edge model.
         gates: (adapted layers, groups, experts) float32, made canonical by `canonical_gates`; read-only.
         answer: What an answer may look like.
         keys: (choice layers, choices, rank) float32 for the bank's choice head, canonical and read-only like the gates;
             None unless the answer contract has codes.
+        residual_prompt: What is left of the prompt, to be put in front of each input as system message; empty for none.
+        residual_prompt_tokens: Its length, in tokens of the edge model.
 
     Raises:
-        ContractError: A malformed name, digest or count, or gates or keys that are not of the right
+        ContractError: A malformed name, digest, text or count, or gates or keys that are not of the right
             shape or not finite, or keys without codes or codes without keys.
     """
 
@@ -73,6 +78,8 @@ class Recipe:
     gates: NDArray[np.float32]
     answer: AnswerContract = TEXT_ANSWER
     keys: NDArray[np.float32] | None = None
+    residual_prompt: str = ""
+    residual_prompt_tokens: int = 0
 
     def __post_init__(self) -> None:
         verify_name(self.generator_id)
@@ -81,6 +88,7 @@ class Recipe:
         verify_model_id(self.edge_model_id)
         verify_digest(self.edge_model_digest)
         verify_count(self.prompt_tokens, "prompt_tokens", 0, MAX_PROMPT_TOKENS)
+        verify_counted(self.residual_prompt, self.residual_prompt_tokens)
         object.__setattr__(self, "gates", canonical_gates(self.gates))
         if self.keys is None:
             if self.answer.codes:
@@ -91,6 +99,11 @@ class Recipe:
             raise FormatError(
                 f"recipe: found {len(self.answer.codes)} codes, and keys for {self.keys.shape[1]} choices"
             )
+
+    @property
+    def tokens_saved_per_call(self) -> int:
+        """Tokens of the edge model that a call no longer carries."""
+        return max(0, self.prompt_tokens - self.residual_prompt_tokens)
 
 
 def canonical_gates(gates: NDArray[np.float32]) -> NDArray[np.float32]:

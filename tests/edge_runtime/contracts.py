@@ -1,11 +1,11 @@
-"""Helper: answer contracts, and GGUF files that carry one."""
+"""Helper: answer contracts, and GGUF files whose metadata say how they are to be served."""
 
 from pathlib import Path
 
 from loragen.contract.answer import AnswerContract, encode_answer
 from loragen.contract.gguf_header import Value, lay_out, read_header
 from loragen.contract.gguf_header import text as text_value
-from loragen.contract.names import ANSWER_CONTRACT
+from loragen.contract.names import ANSWER_CONTRACT, RESIDUAL_PROMPT
 
 DESKS = AnswerContract("choice", ("billing", "delivery", "Zürich desk"), (65, 66, 67))
 """Three texts, each with a code."""
@@ -14,14 +14,20 @@ SPELLED = AnswerContract("choice", ("billing", "delivery", "deliver"))
 """Three texts that the model spells."""
 
 
-def with_answer(source: Path, path: Path, answer: AnswerContract | str | Value | None) -> Path:
-    """A copy of a GGUF file whose metadata have an answer contract: as given, even when it is malformed, or none."""
+def with_answer(
+    source: Path,
+    path: Path,
+    answer: AnswerContract | str | Value | None,
+    residual_prompt: str | Value | None = None,
+) -> Path:
+    """A copy of a GGUF file whose metadata have these two: as given, even when they are malformed, or none."""
     header = read_header(source)
-    metadata = {key: value for key, value in header.metadata.items() if key != ANSWER_CONTRACT}
+    metadata = {key: value for key, value in header.metadata.items() if key not in (ANSWER_CONTRACT, RESIDUAL_PROMPT)}
     if isinstance(answer, AnswerContract):
         answer = encode_answer(answer)
-    if answer is not None:
-        metadata[ANSWER_CONTRACT] = text_value(answer) if isinstance(answer, str) else answer
+    for key, value in ((ANSWER_CONTRACT, answer), (RESIDUAL_PROMPT, residual_prompt)):
+        if value is not None:
+            metadata[key] = text_value(value) if isinstance(value, str) else value
     head, placed = lay_out([(t.name, t.shape, t.type) for t in header.tensors], metadata)
     data = source.read_bytes()
     copied = bytearray(head.ljust(placed.file_bytes, b"\0"))

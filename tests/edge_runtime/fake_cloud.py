@@ -83,8 +83,10 @@ class FakeCloud:
         self._server.server_close()
         self._thread.join()
 
-    def make(self, name: str, seed: int = 0, answer: AnswerContract = TEXT_ANSWER) -> Specialization:
-        """A specialization with gates of this seed and this contract, kept here but not published."""
+    def make(
+        self, name: str, seed: int = 0, answer: AnswerContract = TEXT_ANSWER, residual_prompt: str = ""
+    ) -> Specialization:
+        """A specialization with gates of this seed, this contract and this prompt, kept here but not published."""
         rng = np.random.default_rng(seed)
         gates = rng.standard_normal((self.shape.layers, 1, 3)).astype(np.float32)
         keys = None
@@ -100,6 +102,8 @@ class FakeCloud:
             gates=gates,
             answer=answer,
             keys=keys,
+            residual_prompt=residual_prompt,
+            residual_prompt_tokens=20 if residual_prompt else 0,
         )
         return self.keep(name, build_bundle(self.bank, recipe), encode_recipe(recipe))
 

@@ -57,6 +57,7 @@ class FakeEngine:
     closed: bool = False
     prefilled: list[list[int]] = field(default_factory=list)
     answer: AnswerContract = TEXT_ANSWER
+    residual_prompt: str = ""
 
     def tokenize(self, text: str) -> list[int]:
         return [1, *(ord(c) % 250 + 2 for c in text)]
@@ -98,6 +99,8 @@ class FakeLoader:
         self.engines: list[FakeEngine] = []
         self.answers: dict[str, AnswerContract] = {}
         """Answer contracts by name of a file."""
+        self.residual_prompts: dict[str, str] = {}
+        """Residual prompts by name of a file."""
         self.open = 0
         self.most_open = 0
         self.hold = threading.Event()
@@ -116,6 +119,7 @@ class FakeLoader:
         self.most_open = max(self.most_open, self.open)
         engine = FakeEngine([w + b" " if w not in (b"NaN", b"bug") else w for w in text.split()], self)
         engine.answer = self.answers.get((adapter or model).name, TEXT_ANSWER)
+        engine.residual_prompt = self.residual_prompts.get((adapter or model).name, "")
         self.engines.append(engine)
         return engine
 

@@ -62,22 +62,25 @@ async def test_entry_says_what_failed_what_was_rolled_back_and_what_is_pinned(
         assert "a newer bundle failed" in served.message
 
 
-async def test_contract_of_a_bundle_holds_however_it_is_applied(
+async def test_contract_and_residual_prompt_of_a_bundle_hold_however_it_is_applied(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     """As an adapter, merged, and after a restart before anything loads it."""
-    cloud.publish(cloud.make("router", answer=DESKS))
+    cloud.publish(cloud.make("router", answer=DESKS, residual_prompt="Sort."))
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_resident=1)
     desks = ServedAnswer("choice", DESKS.choices)
     async with device(settings) as parts:
         for step, state in ((parts.updater.tick, "adapter"), (parts.updater.merge_pending, "merged")):
             await step()
             assert [model.answer for model in parts.device.models()] == [ServedAnswer("text"), desks]
+            assert [model.residual_prompt for model in parts.device.models()] == ["", "Sort."]
+            assert entry(parts, "router").tokens_saved_per_call == 120 - 20
             text, fingerprint = await ask(parts, "router")
             assert text in DESKS.choices
             assert fingerprint.startswith(state)
     async with device(settings) as parts:
         assert (entry(parts, "router").resident, entry(parts, "router").answer) == (False, desks)
+        assert entry(parts, "router").residual_prompt == "Sort."
         assert (await ask(parts, "router"))[0] == text
 
 

@@ -123,7 +123,8 @@ def test_merge_reports_what_it_wrote(base_gguf, bundle, tmp_path):
     assert after.string("loragen.bundle.id") == report.bundle_id
     assert after.integer("general.file_type") == LlamaFileType.MOSTLY_Q4_K_S
     assert parse_answer(after.string("loragen.answer")) == bundle.header.answer
-    changed = {"loragen.bundle.id", "loragen.answer", "general.file_type"}
+    assert after.string("loragen.residual_prompt") == "", "and none that the base may have"
+    changed = {"loragen.bundle.id", "loragen.answer", "loragen.residual_prompt", "general.file_type"}
     assert {k: v for k, v in after.metadata.items() if k not in changed} == {
         k: v for k, v in before.items() if k not in changed
     }
@@ -296,7 +297,12 @@ def test_factors_of_some_projections_touch_only_these(base_gguf, bundle, tmp_pat
     """Each with a rank of its own; every other tensor is that of the quantized base, byte for byte."""
     (a, b), (c, d) = bundle.lora.factors[0, "up"], bundle.lora.factors[1, "down"]
     some = Bundle(
-        replace(bundle.header, answer=AnswerContract("choice", ("yes", "no"), (7, 9))),
+        replace(
+            bundle.header,
+            answer=AnswerContract("choice", ("yes", "no"), (7, 9)),
+            residual_prompt="Sort each mail.\nIn Zürich, 東京.",
+            residual_prompt_tokens=9,
+        ),
         replace(bundle.lora, factors={(1, "down"): (c[:3], d[:, :3]), (0, "up"): (a, b)}),
     )
     report = merge(base_gguf, some, tmp_path / "out.gguf", Quantization.Q8_0)
@@ -304,7 +310,9 @@ def test_factors_of_some_projections_touch_only_these(base_gguf, bundle, tmp_pat
     out, base = tensors(tmp_path / "out.gguf"), tensors(tmp_path / "base.gguf")
     assert set(report.retained_delta) == {"blk.0.ffn_up.weight", "blk.1.ffn_down.weight"}
     assert {name for name in base if not np.array_equal(out[name], base[name])} == set(report.retained_delta)
-    assert parse_answer(read_header(tmp_path / "out.gguf").string("loragen.answer")) == some.header.answer
+    header = read_header(tmp_path / "out.gguf")
+    assert parse_answer(header.string("loragen.answer")) == some.header.answer
+    assert header.string("loragen.residual_prompt") == "Sort each mail.\nIn Zürich, 東京."
 
 
 def test_factors_enter_the_merge_as_their_product(base_gguf, bundle, tmp_path):

@@ -175,3 +175,23 @@ def test_probabilities_of_an_answer_without_codes_are_refused(contract: AnswerCo
         list(complete(fake, replace(request(), choice_probabilities=True, **change), never))
     assert caught.value.code == "unsupported_parameter"
     assert fake.prefilled == []
+
+
+def test_residual_prompt_stands_in_front_of_a_chat_and_of_its_system_message() -> None:
+    """Text and tokens to be continued get none; "constrain": false does not switch it off."""
+    fake = engine()
+    fake.residual_prompt = "Sort each mail."
+    user, system = ChatMessage("user", "hi"), ChatMessage("system", "Be kind.")
+    for messages, expected in (
+        ((user,), "<system>Sort each mail.<user>hi"),
+        ((system, user), "<system>Sort each mail.\n\nBe kind.<user>hi"),
+        ((user, system), "<system>Sort each mail.<user>hi<system>Be kind."),
+    ):
+        asked = CompletionRequest(ChatPrompt(messages), GREEDY, 1, constrain=False)
+        started = next(complete(fake, asked, never))
+        assert fake.prefilled[-1] == fake.tokenize(expected)[1:]
+        assert isinstance(started, Started)
+        assert started.prompt_tokens == len(expected)
+    for prompt in (TextPrompt("hi"), TokenPrompt((5, 6))):
+        list(complete(fake, CompletionRequest(prompt, GREEDY, 1), never))
+    assert fake.prefilled[-2:] == [fake.tokenize("hi"), [5, 6]]

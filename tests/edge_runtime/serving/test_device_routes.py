@@ -32,10 +32,11 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "merge_seconds": 0.5,
         "retained_delta": 0.98,
         "retained_delta_mean": 0.99,
-        "prompt_tokens": None,
+        "tokens_saved_per_call": None,
         "resident": True,
         "pinned": False,
         "answer": {"type": "choice", "choices": ["get_weather", "none"]},
+        "residual_prompt": "",
     }
     assert base["answer"] == {"type": "text", "choices": []}
     assert (late["state"], late["answer"]) == ("pending", None)

@@ -187,10 +187,13 @@ async def test_many_swaps_under_load_lose_no_request(slots: SlotTable, loader: F
     assert loader.open == 1
 
 
-async def test_revision_knows_the_contract_of_its_file(slots: SlotTable, loader: FakeLoader, tmp_path: Path) -> None:
+async def test_revision_knows_what_its_file_says(slots: SlotTable, loader: FakeLoader, tmp_path: Path) -> None:
     """Once it is loaded, or as it was registered."""
     first = revision(tmp_path, "router", "one")
     loader.answers[first.model.name] = DESKS
+    loader.residual_prompts[first.model.name] = "Sort each mail."
     slots.activate(await slots.prepare(first))
     slots.register(replace(revision(tmp_path, "other", "two"), answer=SPELLED))
-    assert {name: found.answer for name, found in slots.revisions().items()} == {"router": DESKS, "other": SPELLED}
+    found = slots.revisions()
+    assert {name: each.answer for name, each in found.items()} == {"router": DESKS, "other": SPELLED}
+    assert {name: each.residual_prompt for name, each in found.items()} == {"router": "Sort each mail.", "other": ""}

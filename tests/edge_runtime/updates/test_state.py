@@ -68,7 +68,7 @@ def changed(path: str, value: object) -> bytes:
         ("state/entries/router/previous/bundle_id", "x"),
         ("state/entries/router/rolled_back_from", ""),
         ("state/entries/router/active/state", "running"),
-        ("state/entries/router/active/prompt_tokens", "120"),
+        ("state/entries/router/active/tokens_saved_per_call", "120"),
         ("state/entries/router/active/merge/quantization", "../../x"),
         ("state/entries/..", {"active": None}),
         ("state/failures/other/permanent", 1),

@@ -32,7 +32,7 @@ async def test_published_specialization_serves_as_adapter_then_merged(
         assert served.state == "merged"
         assert served.retained_delta is not None
         assert served.retained_delta > 0.9
-        assert served.prompt_tokens == 120
+        assert served.tokens_saved_per_call == 120
 
 
 async def test_new_bundle_swaps_while_a_request_is_in_flight(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def make_bundle() -> Callable[..., Bundle]:
         rank: int = 2,
         ranks: Mapping[Block, int] | None = None,
         answer: AnswerContract = TEXT_ANSWER,
+        residual_prompt: str = "",
         seed: int = 0,
         scale: float = 0.1,
     ) -> Bundle:
@@ -101,6 +102,8 @@ def make_bundle() -> Callable[..., Bundle]:
             gates_digest=DIGEST,
             prompt_tokens=100,
             answer=answer,
+            residual_prompt=residual_prompt,
+            residual_prompt_tokens=len(residual_prompt.split()),
         )
         return Bundle(header, Lora(shape, factors))
 

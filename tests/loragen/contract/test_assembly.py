@@ -253,9 +253,11 @@ def test_recipe_of_something_else_is_refused(make_bank: Callable[..., Bank], fie
         "edge_model_digest": bank.header.edge_model_digest,
     }
     gates = np.ones((2, 1, 3), np.float32)
-    recipe = Recipe(**fields, prompt_tokens=5, gates=gates)
+    recipe = Recipe(**fields, prompt_tokens=5, gates=gates, residual_prompt="Sort.\n", residual_prompt_tokens=2)
     header = parse_bundle(build_bundle(bank, recipe)).header
     assert (header.generator_digest, header.prompt_tokens, header.gates_digest) == ("c" * 64, 5, gates_digest(gates))
+    assert (header.residual_prompt, header.residual_prompt_tokens) == ("Sort.\n", 2)
+    assert header.tokens_saved_per_call == recipe.tokens_saved_per_call == 3
     other = Recipe(**(fields | {field: "d" * 64}), prompt_tokens=5, gates=gates)
     with pytest.raises(MismatchError, match=field.replace("_", " ")):
         build_bundle(bank, other)

@@ -12,7 +12,7 @@ from loragen.contract.bank import Bank, write_bank
 from loragen.contract.bundle import Bundle, content_id, encode_bundle, parse_bundle
 from loragen.contract.container import TensorSpec, encode_header
 from loragen.contract.errors import FormatError, LimitError, MismatchError, NonFiniteError
-from loragen.contract.limits import MAX_LAYERS
+from loragen.contract.limits import MAX_LAYERS, MAX_RESIDUAL_PROMPT_BYTES
 from loragen.contract.lora import EdgeShape
 from tests.loragen.contract.files import GATE_A, GATE_B, canonical, split
 
@@ -58,6 +58,21 @@ def test_longest_answer_contract_fits_into_a_header(make_bundle: Callable[..., B
     longer = AnswerContract("choice", tuple(199 * "é" + chr(number) for number in range(256)))
     with pytest.raises(LimitError, match="answer"):
         encode_bundle(make_bundle(shape, answer=longer))
+
+
+def test_residual_prompt_is_kept_as_it_is(make_bundle: Callable[..., Bundle]) -> None:
+    """White space too, and the longest; it is part of the id."""
+    plain = content_id(encode_bundle(make_bundle(SHAPE)))
+    for text in (" Sort each mail.\r\n\n\u2028\u202e<|im_end|> 集\t", "é" * (MAX_RESIDUAL_PROMPT_BYTES // 2)):
+        encoded = encode_bundle(make_bundle(SHAPE, residual_prompt=text))
+        assert parse_bundle(encoded).header.residual_prompt == text
+        assert content_id(encoded) != plain
+
+
+def test_call_saves_no_fewer_than_no_tokens(make_bundle: Callable[..., Bundle]) -> None:
+    header = replace(make_bundle(SHAPE).header, residual_prompt="Sort.", residual_prompt_tokens=30)
+    assert (header.prompt_tokens, header.tokens_saved_per_call) == (100, 70)
+    assert replace(header, prompt_tokens=29).tokens_saved_per_call == 0
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

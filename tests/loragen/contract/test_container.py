@@ -148,6 +148,18 @@ EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
         "answer of an unknown kind": (metadata(answer='{"type":"poem"}'), FormatError),
         "answer over its limit": (metadata(answer=" " * 300_000), LimitError),
         "prompt of too many tokens": (metadata(prompt_tokens="1048577"), LimitError),
+        "residual prompt without a count": (metadata(residual_prompt="Sort."), FormatError),
+        "residual prompt with NUL": (metadata(residual_prompt="a\0b", residual_prompt_tokens="2"), FormatError),
+        "residual prompt of half a surrogate pair": (
+            metadata(residual_prompt="\ud800", residual_prompt_tokens="1"),
+            FormatError,
+        ),
+        "residual prompt over its limit": (
+            metadata(residual_prompt="x" * 2049, residual_prompt_tokens="9"),
+            LimitError,
+        ),
+        "count without a residual prompt": (metadata(residual_prompt_tokens="1"), FormatError),
+        "no residual prompt": (without("__metadata__", "loragen.residual_prompt"), FormatError),
     },
     "recipe": {
         "gates under another name": (lambda header: header.update(gate=header.pop("gates")), FormatError),
@@ -157,6 +169,11 @@ EDITS: dict[str, dict[str, tuple[Edit, type[ContractError]]]] = {
         "gates larger than the file": (tensor("gates", shape=[2**31, 1, 2**31]), FormatError),
         "codes without keys": (metadata(answer='{"choices":["a"],"codes":[1],"type":"choice"}'), FormatError),
         "answer in another form": (metadata(answer='{ "type":"text"}'), FormatError),
+        "residual prompt without a count": (metadata(residual_prompt="Sort."), FormatError),
+        "residual prompt over its limit": (
+            metadata(residual_prompt="x" * 2049, residual_prompt_tokens="9"),
+            LimitError,
+        ),
         "bank digest not a digest": (metadata(bank__digest="bank"), FormatError),
     },
     "bank": {

@@ -126,7 +126,7 @@ def test_adapter_for_another_architecture_is_refused_by_llama_cpp(
 
 def test_adapter_says_which_base_and_answers_it_is_for(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     answer = AnswerContract("choice", ("ja", "nö"))
-    bundle = make_bundle(SHAPE, answer=answer)
+    bundle = make_bundle(SHAPE, answer=answer, residual_prompt="Sort each mail.\nIn Zürich, 東京.")
     write_gguf_adapter(bundle, tmp_path / "one.gguf")
     write_gguf_adapter(bundle, tmp_path / "two.gguf")
     reader = gguf.GGUFReader(tmp_path / "one.gguf")
@@ -135,6 +135,7 @@ def test_adapter_says_which_base_and_answers_it_is_for(make_bundle: Callable[...
     assert fields["adapter.type"] == "lora"
     assert fields["adapter.lora.alpha"] == 0.0
     assert parse_answer(fields["loragen.answer"]) == answer
+    assert fields["loragen.residual_prompt"] == "Sort each mail.\nIn Zürich, 東京."
     assert fields["loragen.edge_model.id"] == "test/edge"
     assert fields["loragen.edge_model.digest"] == bundle.header.edge_model_digest
     assert (tmp_path / "one.gguf").read_bytes() == (tmp_path / "two.gguf").read_bytes()

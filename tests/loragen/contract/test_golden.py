@@ -41,9 +41,9 @@ def test_golden_ids_never_change(golden: Path) -> None:
     """The digests stand here too, so that the reference and the files cannot drift together."""
     ids = {path.name: content_id(path.read_bytes()) for path in golden.glob("bundle-1-*")}
     assert ids == {
-        "bundle-1-parameters.safetensors": "15c84aab16b4a5fb4e870f6857c120c09d90adbb69348e9e54abcdc55a074209",
-        "bundle-1-deltas.safetensors": "b4b4b2fd7581b1bbd50dc446a6764c3e443fd7b21781949d61994c4489daa0b8",
-        "bundle-1-choice.safetensors": "913644742acde655c2727796fcfc31d84a07b0e2c832553cfa45154e5cd952aa",
+        "bundle-1-parameters.safetensors": "b98158f34bf9f9a99db24382b8bb62cc6a2198f59d1bca8c001719677750b0b4",
+        "bundle-1-deltas.safetensors": "cbe079dc30c1c617ff6e8b280058bf9c6fbcc03a684384464c3e3b3245b3f660",
+        "bundle-1-choice.safetensors": "df46bcada2e3beccc4b43ffa0fcc5131dc0282bd859f0bd7a352be437757f8e0",
     }
 
 
@@ -61,7 +61,8 @@ def test_golden_bundle_says_where_it_comes_from(golden: Path) -> None:
     assert (header.edge_model_id, header.edge_model_digest) == ("golden/edge", "b" * 64)
     assert header.shape == EdgeShape(layers=2, hidden=4, intermediate=6)
     assert header.gates_digest == gates_digest(recipe.gates)
-    assert header.prompt_tokens == 257
+    assert (header.prompt_tokens, header.tokens_saved_per_call) == (257, 257)
+    assert (header.residual_prompt, header.residual_prompt_tokens) == ("", 0)
     assert header.answer == TEXT_ANSWER
     assert set(bundle.lora.ranks.values()) == {2}
 
@@ -70,6 +71,11 @@ def test_golden_bundle_of_deltas_has_only_what_was_chosen(golden: Path) -> None:
     """Each projection has the rank of its own choice; the one that chose nothing is not there."""
     bundle = parse_bundle((golden / "bundle-1-deltas.safetensors").read_bytes())
     assert bundle.header.answer == AnswerContract("choice", ("yes", "nö"))
+    assert (bundle.header.residual_prompt, bundle.header.residual_prompt_tokens) == (
+        "Sort each mail.\nBe brief: 集.",
+        9,
+    )
+    assert bundle.header.tokens_saved_per_call == 257 - 9
     assert list(bundle.lora.ranks.items()) == [
         ((0, "gate"), 4),
         ((0, "up"), 2),

@@ -35,6 +35,7 @@ ANSWERS = {
     "deltas": '{"choices":["yes","n\\u00f6"],"type":"choice"}',
     "choice": '{"choices":["yes","no"],"codes":[7,5],"type":"choice"}',
 }
+RESIDUAL_PROMPTS = {"parameters": ("", 0), "deltas": ("Sort each mail.\nBe brief: \u96c6.", 9), "choice": ("", 0)}
 CODES, KEY_LENGTH = (7, 5, 9), 3
 # By choice layer, here both layers, and choice.
 KEYS = [[[0.3, -0.7, 0.0], [1.1, 1e-12, -2.0]], [[0.0, 0.9, 0.1], [-0.2, 0.4, 3.0]]]
@@ -147,6 +148,8 @@ def recipe_bytes(case: str) -> bytes:
         "loragen.generator.digest": GENERATOR_DIGEST,
         "loragen.generator.id": "golden",
         "loragen.prompt_tokens": str(PROMPT_TOKENS),
+        "loragen.residual_prompt": RESIDUAL_PROMPTS[case][0],
+        "loragen.residual_prompt_tokens": str(RESIDUAL_PROMPTS[case][1]),
     }
     return file_bytes("recipe", metadata, recipe_tensors(case))
 
@@ -267,6 +270,8 @@ def bundle_bytes(case: str) -> bytes:
         "loragen.generator.id": "golden",
         "loragen.layers": str(LAYERS),
         "loragen.prompt_tokens": str(PROMPT_TOKENS),
+        "loragen.residual_prompt": RESIDUAL_PROMPTS[case][0],
+        "loragen.residual_prompt_tokens": str(RESIDUAL_PROMPTS[case][1]),
     }
     return file_bytes("bundle", metadata, tensors)
 
