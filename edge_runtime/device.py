@@ -38,7 +38,10 @@ class Device:
         state = self.updater.state_store.state
         served = {name: self._served(name, entry, state.failures.get(name)) for name, entry in state.entries.items()}
         for name, failure in state.failures.items():
-            served.setdefault(name, ServedModel(name, "failed", failure.bundle_id, message=failure.message))
+            served.setdefault(
+                name,
+                ServedModel(name, "failed", failure.bundle_id, message=failure.message, permanent=failure.permanent),
+            )
         for wanted in self._wanted():
             served.setdefault(wanted.name, ServedModel(wanted.name, "pending", wanted.bundle_id, message="on its way"))
         revision = self.slots.revisions().get(BASE_NAME)
@@ -93,9 +96,10 @@ class Device:
         messages = [active.message, "" if newer is None else f"a newer bundle failed: {newer.message}"]
         if entry.rolled_back_from is not None:
             messages.append(f"rolled back from {entry.rolled_back_from}; waiting for another bundle")
+        is_lost = revision is None and failure is not None and newer is None and failure.permanent
         return ServedModel(
             id=name,
-            state="pending" if revision is None else active.state,
+            state="failed" if is_lost else "pending" if revision is None else active.state,
             bundle_id=active.bundle_id,
             failed_bundle_id=None if newer is None else newer.bundle_id,
             message="; ".join(message for message in messages if message),
@@ -106,6 +110,7 @@ class Device:
             tokens_saved_per_call=active.tokens_saved_per_call,
             resident=self.slots.is_resident(name),
             pinned=entry.pinned,
+            permanent=is_lost,
             answer=_answer_of(revision),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )

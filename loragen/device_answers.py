@@ -43,6 +43,7 @@ class ServedModel:
         tokens_saved_per_call: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
         pinned: Whether the owner wants no change of it.
+        permanent: It failed for good: nothing is tried before the channel names another bundle, or the device restarts.
         answer: What its answers may look like; None while nothing serves under this name.
         residual_prompt: What the device puts in front of each chat, as system message; empty for nothing.
     """
@@ -59,6 +60,7 @@ class ServedModel:
     tokens_saved_per_call: int | None = None
     resident: bool = False
     pinned: bool = False
+    permanent: bool = False
     answer: ServedAnswer | None = None
     residual_prompt: str = ""
 

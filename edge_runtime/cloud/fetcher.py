@@ -3,16 +3,19 @@
 Rules:
 - A body is counted while it comes, and is never longer than its limit.
 - A body that is compressed is refused: a small one could unfold to gigabytes on the device.
-- A download goes to a file that the next attempt resumes.
+- A download goes to a file that the next attempt resumes. One that cannot be completed on this disk is not begun, and
+  what an earlier attempt brought of it is deleted: it would take the place of something smaller.
 - What is complete must have the announced sha256, or is deleted.
 
 What to fetch, and what a failure means, is decided by the coordinators.
 """
 
 import asyncio
+import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +36,8 @@ from loragen.contract.limits import MAX_CHANNEL_BYTES
 
 MAX_ETAG_CHARS = 200
 """Longest ETag to be sent back: a digest has 64 characters, and the header must stay one that any server takes."""
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _RESUMES = 5
 """Times that one download is resumed at once, each time having come further, before it is left to the next attempt."""
@@ -93,70 +98,83 @@ class HttpFetcher:
         _verify_sha256(sha256_hex(data), recipe_id, "recipe")
         return data
 
-    async def download_bundle(self, bundle_id: str, size: int, destination: Path) -> None:
+    async def download_bundle(self, bundle_id: str, size: int, destination: Path, spare_bytes: int = 0) -> None:
         """Bring a bundle of `size` bytes to `destination`; its digest is verified.
 
         Raises:
             UpdateError: It could not be had.
-            OutputError: It could not be written.
+            OutputError: It could not be written, or would leave less than `spare_bytes` on the disk.
         """
-        await self._download(f"/bundles/{bundle_id}", bundle_id, size, destination)
+        await self._download(f"/bundles/{bundle_id}", digest=bundle_id, limits=(size, spare_bytes), to=destination)
 
-    async def download_bank(self, generator_id: str, digest: str, max_bytes: int, destination: Path) -> None:
+    async def download_bank(
+        self, generator_id: str, digest: str, max_bytes: int, destination: Path, spare_bytes: int = 0
+    ) -> None:
         """Bring a generator's bank to `destination`; its digest is verified.
 
         Raises:
             UpdateError: It could not be had, or is longer than `max_bytes`.
-            OutputError: It could not be written.
+            OutputError: It could not be written, or would leave less than `spare_bytes` on the disk.
         """
-        await self._download(f"/generators/{generator_id}/bank", digest, max_bytes, destination)
+        url = f"/generators/{generator_id}/bank"
+        await self._download(url, digest=digest, limits=(max_bytes, spare_bytes), to=destination)
 
-    async def _download(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
+    async def _download(self, url: str, *, digest: str, limits: tuple[int, int], to: Path) -> None:
+        partial = to.with_name(f"{digest}.part")
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                await self._complete(url, digest, max_bytes, destination)
+                await self._complete(_Download(url, digest, *limits, partial), to)
+        except (TooLongError, _NoSpaceError):
+            _drop(partial)
+            raise
         except TimeoutError as error:
             raise CloudUnreachableError(
                 f"{url}: not complete within {self._deadline_seconds:g} s, to be resumed later",
                 "the cloud or the network is slow",
             ) from error
 
-    async def _complete(self, url: str, digest: str, max_bytes: int, destination: Path) -> None:
-        partial = destination.with_name(f"{digest}.part")
+    async def _complete(self, wanted: "_Download", destination: Path) -> None:
+        partial = wanted.partial
         try:
             partial.parent.mkdir(parents=True, exist_ok=True)
             for _ in range(_RESUMES):
                 before = _size(partial)
                 try:
-                    await self._append(url, digest, max_bytes, partial)
+                    await self._append(wanted)
                     break
                 except (CloudUnreachableError, DownloadError):
                     if _size(partial) <= before:
                         raise
             else:
-                raise DownloadError(f"{url}: cut short {_RESUMES} times at {_size(partial)} bytes, to be resumed later")
+                raise DownloadError(
+                    f"{wanted.url}: cut short {_RESUMES} times at {_size(partial)} bytes, to be resumed later"
+                )
             found = await asyncio.to_thread(file_sha256, partial)
-            if found != digest:
+            if found != wanted.digest:
                 partial.unlink()
-                _verify_sha256(found, digest, url)
+                _verify_sha256(found, wanted.digest, wanted.url)
             partial.replace(destination)
         except OSError as error:
-            raise OutputError(
-                f"cannot write {destination.name}: {error.strerror or error}", "free some space"
-            ) from error
+            kind = _NoSpaceError if error.errno in _NO_SPACE else OutputError
+            raise kind(f"cannot write {destination.name}: {error.strerror or error}", "free some space") from error
+        finally:
+            if partial.exists() and _size(partial) == 0:
+                _drop(partial)
 
-    async def _append(self, url: str, digest: str, max_bytes: int, partial: Path) -> None:
-        """Fetch what `partial` lacks.
+    async def _append(self, wanted: "_Download") -> None:
+        """Fetch what the partial file lacks.
 
         Raises:
-            DownloadError: The body was cut short; what came is in `partial`.
+            DownloadError: The body was cut short; what came is in the file.
             TooLongError: It is longer than allowed.
+            OutputError: The disk has no room for it.
         """
+        url, partial = wanted.url, wanted.partial
         have = _size(partial)
-        if have > max_bytes:
+        if have > wanted.max_bytes:
             have = 0
         # The ETag of each of these files is its digest in quotes: a download of another body starts again.
-        headers = {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'} if have else {}
+        headers = {"Range": f"bytes={have}-", "If-Range": f'"{wanted.digest}"'} if have else {}
         async with self._get(url, headers) as answer:
             if answer.status_code == 416 and have:
                 # Nothing is left to fetch; the digest is compared below.
@@ -164,13 +182,16 @@ class HttpFetcher:
             if answer.status_code != 206:
                 self._verify_success(answer, 200)
                 have = 0
-            total = have + int(answer.headers.get("Content-Length", "0"))
-            if total > max_bytes:
-                raise TooLongError(f"{url}: expected at most {max_bytes} bytes, the cloud announces {total}")
+            missing = int(answer.headers.get("Content-Length", "0"))
+            if have + missing > wanted.max_bytes:
+                raise TooLongError(
+                    f"{url}: expected at most {wanted.max_bytes} bytes, the cloud announces {have + missing}"
+                )
+            _verify_space(wanted, missing - (_size(partial) if have == 0 else 0))
             # Opened here: an error status must leave what an earlier attempt brought.
             with partial.open("r+b" if have else "wb") as file:
                 file.seek(have)
-                async for piece in _body(answer, max_bytes - have):
+                async for piece in _body(answer, wanted.max_bytes - have):
                     await asyncio.to_thread(file.write, piece)
                 await asyncio.to_thread(_flush, file)
 
@@ -208,6 +229,46 @@ class HttpFetcher:
             status=answer.status_code,
             retry_after_seconds=parse_retry_after(answer.headers.get("Retry-After"), self._now()),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    """What is fetched into which partial file.
+
+    Attributes:
+        max_bytes: Longest body.
+        spare_bytes: What must be left on the disk afterwards.
+    """
+
+    url: str
+    digest: str
+    max_bytes: int
+    spare_bytes: int
+    partial: Path
+
+
+class _NoSpaceError(OutputError):
+    """There is no room on the disk, so that the partial file cannot be completed either."""
+
+
+def _verify_space(wanted: _Download, more_bytes: int) -> None:
+    free = free_bytes(wanted.partial.parent)
+    if more_bytes + wanted.spare_bytes > free:
+        raise _NoSpaceError(
+            f"{wanted.url}: {more_bytes} bytes more, beside {wanted.spare_bytes} that are needed for other files, do "
+            f"not fit the {free} that are free",
+            "free some space; a bank that does not fit is not fetched, and bundles are fetched instead",
+        )
+
+
+def free_bytes(directory: Path) -> int:
+    """What this process may still write to the disk of a directory."""
+    return shutil.disk_usage(directory).free
+
+
+def _drop(partial: Path) -> None:
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
 
 
 async def _body(answer: httpx2.Response, max_bytes: int) -> AsyncIterator[bytes]:

@@ -29,6 +29,9 @@ from loragen.web.errors import ClientGoneError
 from loragen.web.scope import record_of
 from loragen.web.translation import verify_json
 
+_RETRY_SECONDS = 30
+"""Retry-After for a specialization that failed: about when a device tries again at the earliest."""
+
 _T = TypeVar("_T")
 
 
@@ -171,13 +174,25 @@ class _Completions:
         return _Answer(job, lease, form, record, arrived)
 
     def _explain(self, name: str, unknown: UnknownModelError) -> ServingError:
-        """A name that will be served soon is not unknown: say that it is on its way, or why it is not."""
+        """A name that will be served soon is not unknown: say that it is on its way, or why it is not.
+
+        One that failed for good is answered like an unknown one, with its reason: clients ask again after a 409 too.
+        """
         if not self._slots.revisions():
             return BusyError("the device is starting", "ask again; /health/ready says when", code="starting")
         for model in self._device.models():
+            if model.id == name and model.permanent:
+                return UnknownModelError(
+                    f"{name} cannot serve: {model.message}",
+                    "publish another bundle under this name, then ask again",
+                    code="specialization_failed",
+                )
             if model.id == name:
                 return BusyError(
-                    f"{name} does not serve yet: {model.message}", "GET /status says more", code="not_ready"
+                    f"{name} does not serve yet: {model.message}",
+                    "GET /status says more",
+                    code="not_ready",
+                    retry_after_seconds=_RETRY_SECONDS if model.state == "failed" else None,
                 )
         return unknown
 

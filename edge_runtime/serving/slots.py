@@ -5,6 +5,8 @@ Rules:
 - At most `max_resident` slots are loaded to answer requests. The least recently used idle one makes room; when none is
   idle the request waits a while and is then refused. One more may be loaded while a candidate is being checked, and
   replaced slots drain beside them.
+- A request chooses its revision after it has room, and chooses again when an update moved the pointer meanwhile. Files
+  that are being loaded are in use.
 - Everything here runs on the event loop, except loading and closing, which block and go to threads.
 
 What a revision is made of and whether it is fit to serve is decided by `updates`.
@@ -12,6 +14,7 @@ What a revision is made of and whether it is fit to serve is decided by `updates
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -51,6 +54,11 @@ class Revision:
         """Says in an answer what gave it."""
         return self.state if self.bundle_id is None else f"{self.state}-{self.bundle_id}"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it is loaded from."""
+        return (self.model,) if self.adapter is None else (self.model, self.adapter)
+
 
 class Slot:
     """A loaded revision: an engine behind its worker, and the number of requests that are on it."""
@@ -86,6 +94,7 @@ class SlotTable:
         self._closing: set[asyncio.Task[None]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
         self._loading = 0
+        self._opening: Counter[Path] = Counter()
         self._changed = asyncio.Event()
         self._uses = itertools.count(1)
         self._broken: set[Revision] = set()
@@ -114,10 +123,10 @@ class SlotTable:
         return sum(slot.worker.queue_depth for slot in (*self._resident.values(), *self._draining))
 
     def paths_in_use(self) -> set[Path]:
-        """Files that a name points to, or that a slot still has open."""
+        """Files that a name points to, that a slot still has open, or that are being loaded."""
         slots = (*self._resident.values(), *self._draining)
         revisions = {*self._revisions.values(), *(slot.revision for slot in slots)}
-        return {path for r in revisions for path in (r.model, r.adapter) if path is not None}
+        return {path for revision in revisions for path in revision.files} | set(self._opening)
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Slot]:
@@ -146,7 +155,11 @@ class SlotTable:
         Raises:
             ModelLoadError: A file is missing, damaged, or does not fit.
         """
-        engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
+        self._opening.update(revision.files)
+        try:
+            engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
+        finally:
+            self._opening -= Counter(revision.files)
         revision = replace(revision, answer=engine.answer, residual_prompt=engine.residual_prompt)
         return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
 
@@ -158,6 +171,7 @@ class SlotTable:
         self._retire(self._resident.pop(name, None))
         self._resident[name] = slot
         self._trim()
+        self._changed.set()
 
     async def discard(self, slot: Slot) -> None:
         """Close a prepared slot that will not serve."""
@@ -167,11 +181,13 @@ class SlotTable:
         """Let `revision` serve its name, loading it when the first request comes."""
         self._revisions[revision.name] = revision
         self._retire(self._resident.pop(revision.name, None))
+        self._changed.set()
 
     def remove(self, name: str) -> None:
         """Serve nothing under `name` any more; requests on it finish."""
         self._revisions.pop(name, None)
         self._retire(self._resident.pop(name, None))
+        self._changed.set()
 
     def mark_broken(self, revision: Revision) -> None:
         """Note that a request wanted `revision` and it could not be loaded."""
@@ -207,31 +223,38 @@ class SlotTable:
                     raise UnknownModelError(f"no model {name[:80]!r} on this device", f"it serves: {known}")
                 if slot := self._resident.get(name):
                     return slot
-                slot = await self._load_on_demand(revision)
-                if self._revisions.get(name) == revision and name not in self._resident:
-                    self._resident[name] = slot
-                    return slot
-            # An update moved the pointer in the meantime: what was loaded is out of date.
-            await self.discard(slot)
+                if loaded := await self._load_on_demand(revision):
+                    if self._is_current(revision) and name not in self._resident:
+                        self._resident[name] = loaded
+                        return loaded
+                    # What was loaded is out of date.
+                    await self.discard(loaded)
 
-    async def _load_on_demand(self, revision: Revision) -> Slot:
-        await self._make_room()
+    def _is_current(self, revision: Revision) -> bool:
+        return self._revisions.get(revision.name) is revision
+
+    async def _load_on_demand(self, revision: Revision) -> Slot | None:
+        """Load a revision once there is room; None when it is out of date by then, and another is to be chosen."""
+        await self._make_room(revision)
         self._loading += 1
         try:
             # Memory stays bounded only when the old slots are closed before the new one is loaded.
             await asyncio.gather(*self._closing)
-            return await self.prepare(revision)
+            # Its files may be deleted from the moment on that another serves.
+            return await self.prepare(revision) if self._is_current(revision) else None
         except ModelLoadError:
+            if not self._is_current(revision):
+                return None
             self.mark_broken(revision)
             raise
         finally:
             self._loading -= 1
             self._changed.set()
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, revision: Revision) -> None:
         try:
             async with asyncio.timeout(self._room_wait_seconds):
-                while len(self._resident) + self._loading >= self._max_resident:
+                while self._is_current(revision) and len(self._resident) + self._loading >= self._max_resident:
                     idle = self._least_recently_used()
                     if idle is None:
                         await self._wait_for_change()

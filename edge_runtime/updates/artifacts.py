@@ -1,7 +1,8 @@
 """Coordinator: brings the bundle of a specialization to the device's disk, by the shortest way.
 
 It is on disk already; or the recipe and the generator's bank are fetched, and `loragen.contract.assembly` builds the
-bundle from them, bit for bit; or the bundle itself is fetched. In each case the bytes must have the announced id, and
+bundle from them, bit for bit; or the bundle itself is fetched. A bank that would not leave room for bundle and adapter
+is not fetched. In each case the bytes must have the announced id, and
 their header must agree with the channel. How bytes travel is left to the fetcher, what becomes of a bundle to the
 installer.
 """
@@ -23,6 +24,9 @@ from loragen.contract.errors import ContractError
 from loragen.contract.recipe import parse_recipe
 
 Source = Literal["disk", "recipe", "bundle"]
+
+_SPARE_BYTES = 256 * 1024
+"""Left on the disk by every download: for the state, which is written twice, and what else is small."""
 
 
 class Artifacts:
@@ -80,7 +84,9 @@ class Artifacts:
                 by_recipe = error
         path = self._disk.bundle(wanted.bundle_id)
         try:
-            await self._fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, path)
+            # Its adapter is as long.
+            spare = wanted.bundle_bytes + _SPARE_BYTES
+            await self._fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, path, spare)
         except (UpdateError, OutputError) as error:
             if by_recipe is not None:
                 error.add_note(f"before that, by recipe: {by_recipe}")
@@ -109,7 +115,10 @@ class Artifacts:
         try:
             self._bank = await asyncio.to_thread(_open_bank, path, wanted.bank_digest)
         except FileNotFoundError:
-            await self._fetcher.download_bank(wanted.generator_id, wanted.bank_digest, self._max_bank_bytes, path)
+            spare = 2 * wanted.bundle_bytes + _SPARE_BYTES
+            await self._fetcher.download_bank(
+                wanted.generator_id, wanted.bank_digest, self._max_bank_bytes, path, spare
+            )
             self._bank = await asyncio.to_thread(_open_bank, path, wanted.bank_digest)
         return self._bank
 

@@ -100,10 +100,11 @@ class DataDirectory:
         return files
 
     def remove_unfinished(self) -> None:
-        """Delete what a killed process left half written; call it first. Downloads stay, and are resumed."""
-        for pattern in ("*.partial", ".*.tmp"):
+        """Delete what a killed process left half written; call it first. Downloads that began are resumed."""
+        for pattern in ("*.partial", ".*.tmp", "*.part"):
             for path in self.root.rglob(pattern):
-                _delete(path)
+                if path.suffix != ".part" or path.stat().st_size == 0:
+                    _delete(path)
 
     def collect(self, needed: Set[Path], banks: Set[str] | None) -> list[str]:
         """Delete bundles, adapters and slots that are not in `needed`, and banks whose digest is not in `banks`.

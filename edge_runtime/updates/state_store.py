@@ -1,8 +1,8 @@
 """The state store: what the device knows of its specializations now, and when it tries again what failed.
 
 Rules: the newest state is written to disk after each change, one write at a time and off the event loop. A disk that
-refuses it stops nothing, and is reported. A name that failed waits longer after each failure. What changes and why is
-decided by callers.
+refuses it stops nothing and is reported; the next tick writes again. A name that failed waits longer after each
+failure. What changes and why is decided by callers.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ class StateStore:
         self._draw = draw
         self._retry_at: dict[str, float] = {}
         self._writing = asyncio.Lock()
+        self._is_written = True
 
     async def load(self) -> None:
         """Read the state of this edge model from disk.
@@ -111,9 +112,7 @@ class StateStore:
     def next_to_merge(self, quantization: Quantization) -> str | None:
         """A name whose bundle is to be merged now; None when there is none."""
         for name, entry in self.entries.items():
-            failure = self.state.failures.get(name)
-            failed = failure is not None and failure.permanent and failure.bundle_id == entry.active.bundle_id
-            if needs_merge(entry.active, quantization) and not failed and self.is_due(name):
+            if needs_merge(entry.active, quantization) and self.may_try(name, entry.active.bundle_id):
                 return name
         return None
 
@@ -145,18 +144,11 @@ class StateStore:
         self._retry_at.pop(name, None)
         await self._change(self.state.with_failure(name, None))
 
-    async def fail(self, name: str, bundle_id: str, error: Exception, *, retry: bool = False) -> None:
-        """Remember why a bundle does not serve, and when to try again.
-
-        Args:
-            name: Specialization.
-            bundle_id: The bundle that failed.
-            error: Why.
-            retry: Try again even when the same bytes would fail again, because other bytes may come.
-        """
+    async def fail(self, name: str, bundle_id: str, error: Exception) -> None:
+        """Remember why a bundle does not serve, and when to try again, unless the same bytes would fail again."""
         before = self.state.failures.get(name)
         attempts = before.attempts + 1 if before is not None and before.bundle_id == bundle_id else 1
-        permanent = is_permanent(error) and not retry
+        permanent = is_permanent(error)
         if permanent:
             self._retry_at.pop(name, None)
         else:
@@ -170,6 +162,12 @@ class StateStore:
         if version != self.state.channel_version:
             await self._change(replace(self.state, channel_version=version))
 
+    def may_try(self, name: str, bundle_id: str) -> bool:
+        """Whether an attempt with this bundle is due, and has not failed for good."""
+        failure = self.state.failures.get(name)
+        has_failed = failure is not None and failure.permanent and failure.bundle_id == bundle_id
+        return not has_failed and self.is_due(name)
+
     def is_due(self, name: str) -> bool:
         """Whether `name` is not waiting for its next attempt."""
         return self._retry_at.get(name, -math.inf) <= self._clock.monotonic()
@@ -178,16 +176,24 @@ class StateStore:
         """Seconds until the next attempt; infinite when none is waited for."""
         return max(0.0, min(self._retry_at.values(), default=math.inf) - self._clock.monotonic())
 
+    async def write_again(self) -> None:
+        """Write the state that the disk refused before, if it did."""
+        if not self._is_written:
+            await self._write()
+
     async def _change(self, state: DeviceState) -> None:
-        if state == self.state:
-            return
-        self.state = state
+        if state != self.state:
+            self.state = state
+            await self._write()
+
+    async def _write(self) -> None:
         async with self._writing:
             try:
                 # The newest state: it includes what changed while this waited for the lock.
                 await asyncio.to_thread(self._file.store, self.state)
-                self.problem = ""
+                self.problem, self._is_written = "", True
             except OSError as error:
+                self._is_written = False
                 self.problem = f"the state cannot be written: {error.strerror or error}"
                 _log.warning("state_not_written", reason=self.problem)
 

@@ -123,6 +123,7 @@ class Updater:
             if self.poller.wanted is not None:
                 await self._follow(self.poller.wanted)
         await self._collect()
+        await self.state_store.write_again()
         poll_in = math.inf if self.poller is None else self.poller.due_in()
         return min(poll_in, max(self.state_store.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
 
@@ -290,11 +291,11 @@ class Updater:
             if isinstance(error, (IntegrityError, ContractError)):
                 await self._without_active(name, entry)
             else:
-                # `_repair` tries a name again that has an entry and no slot.
+                # `_repair` tries a name again that has an entry and no slot, unless it failed for good.
                 self._slots.remove(name)
                 down = replace(entry.active, message=_DOWN + describe(error))
                 await self.state_store.note(name, replace(entry, active=down))
-            await self.state_store.fail(name, entry.active.bundle_id, error, retry=True)
+            await self.state_store.fail(name, entry.active.bundle_id, error)
             return
         if active != entry.active:
             await self.state_store.put(name, replace(entry, active=active))
@@ -343,7 +344,8 @@ class Updater:
             elif entry is not None and entry.active.bundle_id == revision.bundle_id:
                 await self._bring_up(revision.name, entry, load_now=True)
         for name, entry in self.state_store.entries.items():
-            if name not in self._slots.revisions() and self.state_store.is_due(name):
+            is_down = name not in self._slots.revisions()
+            if is_down and self.state_store.may_try(name, entry.active.bundle_id):
                 await self._bring_up(name, entry, load_now=True)
 
     async def _repair_base(self) -> None:

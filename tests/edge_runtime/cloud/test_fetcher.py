@@ -18,6 +18,8 @@ from edge_runtime.errors import (
     UpdateError,
 )
 from tests.edge_runtime.fake_cloud import GENERATOR_ID, FakeCloud
+from tests.edge_runtime.fakes import files
+from tests.full_disk import full_disk
 
 NOW = 1_700_000_000.0
 
@@ -185,6 +187,33 @@ async def test_bank_over_the_limit_is_refused_before_it_comes(
     assert not (tmp_path / f"{cloud.bank.digest}.part").exists()
     await fetcher.download_bank(GENERATOR_ID, cloud.bank.digest, len(cloud.bank_bytes), tmp_path / "bank")
     assert (tmp_path / "bank").read_bytes() == cloud.bank_bytes
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_download_that_cannot_be_completed_leaves_nothing(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    """Not even what an attempt before brought: noticed beforehand, or when the disk is full."""
+    wanted = cloud.make("router")
+    partial = tmp_path / f"{wanted.bundle_id}.part"
+    partial.write_bytes(cloud.bundles[wanted.bundle_id][:1_000])
+    if announced:
+        monkeypatch.setattr("edge_runtime.cloud.fetcher.free_bytes", lambda _: wanted.bundle_bytes)
+    with pytest.raises(OutputError) as caught, full_disk(10_000_000 if announced else 5_000):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b", 1_500)
+    assert ("are free" in str(caught.value)) is announced
+    assert not [name for name in files(tmp_path) if name.endswith(".part")]
+    assert len([1 for path, _ in cloud.requests if path.startswith("/bundles/")]) == 1
+
+
+async def test_download_that_brought_nothing_leaves_no_empty_file(
+    cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path
+) -> None:
+    wanted = cloud.make("router")
+    cloud.fail("/bundles/", cut_after=0)
+    with pytest.raises(DownloadError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
+    assert not [name for name in files(tmp_path) if name.endswith(".part")]
 
 
 async def test_unwritable_destination_is_an_output_error(

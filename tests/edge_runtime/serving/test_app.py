@@ -56,6 +56,7 @@ REFUSED = [
     ({"model": "nobody"}, 404, "model_not_found"),
     ({"model": "../../etc/passwd"}, 404, "model_not_found"),
     ({"model": "late"}, 503, "not_ready"),
+    ({"model": "broken"}, 404, "specialization_failed"),
     ({"n": 2}, 400, "unsupported_parameter"),
     ({"logprobs": True}, 400, "unsupported_parameter"),
     ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
@@ -168,6 +169,12 @@ async def test_model_failure_inside_a_stream_is_its_last_event(
     assert last["error"]["code"] == "model_output_invalid"
     assert telemetry.records[-1].code == "model_output_invalid"
     assert (await client.post("/v1/completions", json={"model": "base", "prompt": "hi"})).status_code == 200
+
+
+async def test_failure_that_is_tried_again_says_when_to_ask(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/v1/chat/completions", json=chat("retried"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+    assert answer.headers["retry-after"] == "30"
 
 
 async def test_nothing_serves_yet_is_a_503(device: FakeDevice, telemetry: RecordingTelemetry) -> None:

@@ -1,6 +1,7 @@
 """Loading, swapping, draining and unloading, with engines that hold still when told to."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from edge_runtime.serving.completion import CompletionRequest, TextPiece, TextPr
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.slots import Revision, Slot, SlotTable
 from tests.edge_runtime.contracts import DESKS, SPELLED
-from tests.edge_runtime.fakes import FakeLoader, eventually
+from tests.edge_runtime.fakes import FakeEngine, FakeLoader, eventually
 
 
 @pytest.fixture
@@ -141,6 +142,71 @@ async def test_swap_while_a_slot_is_being_loaded_answers_with_the_new_one(
     await asyncio.sleep(0)
     slots.register(new)
     assert await request == "new "
+
+
+async def test_request_that_waits_for_room_is_answered_by_what_serves_by_then(slots: SlotTable, tmp_path: Path) -> None:
+    """The revision that served when it came may be gone from the disk when there is room."""
+    slots._room_wait_seconds = 30.0
+    old, new = revision(tmp_path, "router", "old"), revision(tmp_path, "router", "new")
+    for name in ("a", "b"):
+        slots.register(revision(tmp_path, name, name))
+    slots.register(old)
+    async with slots.lease("a"):
+        async with slots.lease("b"):
+            requests = [asyncio.create_task(ask(slots, "router")) for _ in range(4)]
+            await asyncio.sleep(0.01)
+            slots.activate(await slots.prepare(new))
+            assert old.model not in slots.paths_in_use()
+            old.model.unlink()
+        assert await asyncio.gather(*requests) == ["new "] * 4
+    assert slots.take_broken() == []
+
+
+class WaitingLoader(FakeLoader):
+    """Opens a file only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Path] = []
+        self.go = threading.Event()
+
+    def load(self, model: Path, adapter: Path | None) -> FakeEngine:
+        self.asked.append(model)
+        self.go.wait(10)
+        return super().load(model, adapter)
+
+
+async def test_files_that_are_about_to_be_loaded_are_in_use(tmp_path: Path) -> None:
+    """Whether a request or an update loads them, and whatever serves meanwhile."""
+    loader = WaitingLoader()
+    table = SlotTable(loader, max_resident=2, max_queue=4)
+    old, candidate = revision(tmp_path, "router", "old"), revision(tmp_path, "router", "new")
+    table.register(old)
+    request, preparing = asyncio.create_task(ask(table, "router")), asyncio.create_task(table.prepare(candidate))
+    await eventually(lambda: len(loader.asked) == 2)
+    table.remove("router")
+    assert table.paths_in_use() == {old.model, candidate.model}
+    loader.go.set()
+    table.activate(await preparing)
+    assert await request == "new "
+    await table.drained()
+    assert table.paths_in_use() == {candidate.model}
+    await table.close()
+
+
+async def test_file_that_vanishes_while_it_is_out_of_date_breaks_nothing(tmp_path: Path) -> None:
+    loader = WaitingLoader()
+    table = SlotTable(loader, max_resident=2, max_queue=4)
+    old, new = revision(tmp_path, "router", "old"), revision(tmp_path, "router", "new")
+    table.register(old)
+    request = asyncio.create_task(ask(table, "router"))
+    await eventually(lambda: loader.asked)
+    table.register(new)
+    old.model.unlink()
+    loader.go.set()
+    assert await request == "new "
+    assert table.take_broken() == []
+    await table.close()
 
 
 async def test_file_that_does_not_load_is_remembered_as_broken(slots: SlotTable, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from loragen.contract.digest import sha256_hex
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import FakeLoader, device, entry, files, make_settings
+from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, device, entry, files, make_settings
 
 
 async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
@@ -42,6 +42,47 @@ async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_base: P
         assert entry(parts, "router").state == "adapter"
     assert cloud.asked("/bundles/") == 1
     assert files(tmp_path / "edge/banks") == set()
+
+
+async def test_bank_that_does_not_fit_the_disk_leaves_its_place_to_bundles(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a start before brought of it fills the disk: it goes, and the state can be written again too."""
+    first, second = cloud.make("first", 1), cloud.make("second", 2)
+    cloud.publish(first, second)
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
+    async with device(settings, loader=FakeLoader()):
+        pass
+    partial = tmp_path / f"edge/banks/{cloud.bank.digest}.part"
+    partial.write_bytes(cloud.bank_bytes[:-1_000])
+    room = 2 * first.bundle_bytes + 257 * 1024
+    monkeypatch.setattr("edge_runtime.cloud.fetcher.free_bytes", lambda _: 0 if partial.exists() else room)
+    clock = FakeClock()
+    async with device(settings, clock, FakeLoader()) as parts:
+        await parts.updater.tick()
+        assert {entry(parts, name).state for name in ("first", "second")} == {"adapter"}
+        assert files(tmp_path / "edge/banks") == set()
+        assert cloud.asked("/bundles/") == 2
+        assert parts.device.status().problem == ""
+
+
+async def test_nothing_is_fetched_that_would_fill_the_disk(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    free = [wanted.bundle_bytes + 1_000]
+    monkeypatch.setattr("edge_runtime.cloud.fetcher.free_bytes", lambda _: free[0])
+    clock = FakeClock()
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock, FakeLoader()) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "failed"
+        assert "free" in entry(parts, "router").message
+        assert not [*(tmp_path / "edge").rglob("*.part")]
+        free[0] = 10**9
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert entry(parts, "router").state == "adapter"
 
 
 async def test_recipe_that_builds_another_bundle_is_not_trusted(

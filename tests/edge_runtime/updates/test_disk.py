@@ -60,10 +60,12 @@ def test_files_of_a_specialization_are_those_that_serve_and_those_of_a_rollback(
 
 
 def test_what_a_kill_left_half_written_is_removed_and_downloads_stay(tmp_path: Path) -> None:
+    """A download without a single byte is none."""
     disk = DataDirectory(tmp_path)
     (tmp_path / "slots/x.gguf.partial").write_text("")
     (tmp_path / "adapters/.x.0123.tmp").write_text("")
-    disk.bundle(ONE).with_suffix(".part").write_text("")
+    disk.bundle(ONE).with_suffix(".part").write_text("x")
+    disk.bank(TWO).with_suffix(".part").write_text("")
     disk.remove_unfinished()
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{ONE}.part"]
 

@@ -11,6 +11,7 @@ from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import (
     LONG,
     FakeClock,
+    FakeEngine,
     FakeLoader,
     FlakyLoader,
     ask,
@@ -349,3 +350,40 @@ async def test_specialization_that_does_not_load_for_a_while_is_kept(
         assert (await ask(parts, "router"))[1] == f"{state}-{wanted.bundle_id}"
         assert entry(parts, "router").message == ""
         assert parts.updater.state_store.state.failures == {}
+
+
+class SpoilingLoader(FakeLoader):
+    """A llama.cpp whose adapters give no numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoiled = 0
+
+    def load(self, model: Path, adapter: Path | None) -> FakeEngine:
+        engine = super().load(model, adapter)
+        if adapter is not None:
+            engine.words = [b"NaN"]
+            self.spoiled += 1
+        return engine
+
+
+async def test_specialization_that_failed_for_good_after_a_restart_is_not_tried_again(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Its name says so; the next restart, with other settings or another program, tries once more."""
+    wanted = cloud.make("router")
+    cloud.publish(wanted)
+    clock, loader = FakeClock(), FakeLoader()
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock, loader) as parts:
+        await parts.updater.tick()
+    settings = make_settings(tmp_path / "edge", tiny_base, None)
+    insane = SpoilingLoader()
+    async with device(settings, clock, insane) as parts:
+        for _ in range(3):
+            clock.advance(LONG)
+            await parts.updater.tick()
+        assert insane.spoiled == 1
+        served = entry(parts, "router")
+        assert (served.state, served.permanent) == ("failed", True)
+    async with device(settings, clock, loader) as parts:
+        assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
