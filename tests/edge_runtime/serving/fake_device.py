@@ -25,8 +25,6 @@ class FakeDevice:
                 answer=ServedAnswer("choice", ("get_weather", "none")),
             ),
             ServedModel("late", "pending", message="on its way"),
-            ServedModel("retried", "failed", message="no answer in time"),
-            ServedModel("broken", "failed", message="numbers that are not finite", permanent=True),
         ]
 
     def slot_name(self, model: str) -> str:

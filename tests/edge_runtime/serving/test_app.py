@@ -10,6 +10,7 @@ import pytest
 from edge_runtime.serving.app import create_app
 from edge_runtime.serving.schemas import MAX_BODY_BYTES
 from edge_runtime.serving.slots import SlotTable
+from loragen.device_answers import ServedModel
 from tests.edge_runtime.fakes import FakeLoader, eventually
 from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
 from tests.edge_runtime.serving.wire import chat, events
@@ -56,7 +57,6 @@ REFUSED = [
     ({"model": "nobody"}, 404, "model_not_found"),
     ({"model": "../../etc/passwd"}, 404, "model_not_found"),
     ({"model": "late"}, 503, "not_ready"),
-    ({"model": "broken"}, 404, "specialization_failed"),
     ({"n": 2}, 400, "unsupported_parameter"),
     ({"logprobs": True}, 400, "unsupported_parameter"),
     ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
@@ -171,10 +171,19 @@ async def test_model_failure_inside_a_stream_is_its_last_event(
     assert (await client.post("/v1/completions", json={"model": "base", "prompt": "hi"})).status_code == 200
 
 
-async def test_failure_that_is_tried_again_says_when_to_ask(client: httpx2.AsyncClient) -> None:
+async def test_failure_says_whether_it_is_worth_asking_again(client: httpx2.AsyncClient, device: FakeDevice) -> None:
+    """A final one is a 404, after which clients stop: they ask again after a 409 too."""
+    device.entries += [
+        ServedModel("retried", "failed", message="no answer in time"),
+        ServedModel("broken", "failed", message="numbers that are not finite", permanent=True),
+    ]
     answer = await client.post("/v1/chat/completions", json=chat("retried"))
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
     assert answer.headers["retry-after"] == "30"
+    answer = await client.post("/v1/chat/completions", json=chat("broken"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "specialization_failed")
+    assert "numbers that are not finite" in answer.json()["error"]["message"]
+    assert "retry-after" not in answer.headers
 
 
 async def test_nothing_serves_yet_is_a_503(device: FakeDevice, telemetry: RecordingTelemetry) -> None:
