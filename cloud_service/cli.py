@@ -92,6 +92,8 @@ def generate(
     typer.echo(f"bundle {answer.id}")
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
     typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
+    if answer.residual_prompt:
+        typer.echo(f"keeps in front of each chat: {answer.residual_prompt}")
     if answer.confidence is not None:
         typer.echo(f"confidence {answer.confidence:.2f}")
     for warning in answer.warnings:

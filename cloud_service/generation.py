@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.choices import Choice, describe_choices, find_choices
-from cloud_service.task import Example, TaskDescription, render_prompt
+from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Lora
@@ -58,15 +58,17 @@ class Asked:
     Attributes:
         prompt: The rendered prompt.
         choices: The closed set of answers that the task names; empty for any text.
+        residual_text: What of the task a device may keep in front of each input; the generator decides whether it does.
     """
 
     prompt: str
     choices: tuple[Choice, ...] = ()
+    residual_text: str = ""
 
     @classmethod
     def of(cls, task: TaskDescription) -> Self:
         """What is read of a task description."""
-        return cls(render_prompt(task), describe_choices(task, find_choices(task)))
+        return cls(render_prompt(task), describe_choices(task, find_choices(task)), residual_text(task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,12 @@ class Generation:
 
     Attributes:
         gates: (adapted layers, groups, experts) float32.
-        prompt_tokens: Length of the prompt in tokens of the *edge* model, which a device saves on each call.
+        prompt_tokens: Length of the prompt in tokens of the *edge* model.
         confidence: None when the generator was not calibrated, or where its choice head answers.
         answer: What an answer may look like.
         keys: (choice layers, choices, rank) float32 for the bank's choice head; None unless the answer has codes.
+        residual_prompt: What is left of the prompt, in front of each input on the device; empty for none.
+        residual_prompt_tokens: Its length in tokens of the edge model, which a call does not save.
     """
 
     gates: NDArray[np.float32]
@@ -106,6 +110,8 @@ class Generation:
     confidence: Confidence | None = None
     answer: AnswerContract = TEXT_ANSWER
     keys: NDArray[np.float32] | None = None
+    residual_prompt: str = ""
+    residual_prompt_tokens: int = 0
 
     def recipe(self, info: GeneratorInfo, bank_digest: str) -> Recipe:
         """The recipe of this generation by a generator with this bank.
@@ -123,6 +129,8 @@ class Generation:
             gates=self.gates,
             answer=self.answer,
             keys=self.keys,
+            residual_prompt=self.residual_prompt,
+            residual_prompt_tokens=self.residual_prompt_tokens,
         )
 
 
@@ -150,19 +158,24 @@ class EdgeProbe(Protocol):
         """Longest input with its answer, in tokens of the edge model."""
         ...
 
-    def count_tokens(self, example: Example) -> int:
-        """Length of an input with its answer, in tokens of the edge model."""
+    def count_tokens(self, example: Example, residual_prompt: str = "") -> int:
+        """Length of an input with its answer behind a residual prompt, in tokens of the edge model."""
         ...
 
     def score(
-        self, examples: Sequence[Example], lora: Lora | None, answer: AnswerContract = TEXT_ANSWER
+        self,
+        examples: Sequence[Example],
+        lora: Lora | None,
+        answer: AnswerContract = TEXT_ANSWER,
+        residual_prompt: str = "",
     ) -> ProbeScores:
-        """Scores on at least one input, without the task description.
+        """Scores on at least one input, with no more of the task description than a residual prompt.
 
         Args:
             examples: Inputs with their answers; where the contract has codes, each answer is one of its choices.
             lora: None scores the base model.
             answer: What the LoRA was made to write. Only its codes matter.
+            residual_prompt: What stands in front of each input; empty for nothing.
         """
         ...
 

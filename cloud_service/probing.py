@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProbeComparison:
-    """The edge model on the same inputs, without the LoRA and with it."""
+    """The edge model on the same inputs: as it is, and with the LoRA and its residual prompt in front."""
 
     base: ProbeScores
     specialized: ProbeScores
@@ -80,14 +80,15 @@ class Prober:
         # On the prober's thread.
         try:
             parsed = parse_bundle(bundle)
-            answer = parsed.header.answer
+            answer, residual_prompt = parsed.header.answer, parsed.header.residual_prompt
             if answer.codes:
                 verify_expected(examples, answer.choices)
             if self._probe is None:
                 self._probe = self._load()
-            _verify_lengths(self._probe, examples)
+            _verify_lengths(self._probe, examples, residual_prompt)
             base = self._probe.score(examples, None)
-            compared = ProbeComparison(base, self._probe.score(examples, parsed.lora, answer))
+            specialized = self._probe.score(examples, parsed.lora, answer, residual_prompt)
+            compared = ProbeComparison(base, specialized)
         except CloudError:
             raise
         except Exception as e:
@@ -115,9 +116,9 @@ def verify_expected(examples: Sequence[Example], choices: Sequence[str]) -> None
             )
 
 
-def _verify_lengths(probe: EdgeProbe, examples: Sequence[Example]) -> None:
+def _verify_lengths(probe: EdgeProbe, examples: Sequence[Example], residual_prompt: str) -> None:
     for number, example in enumerate(examples):
-        if (tokens := probe.count_tokens(example)) > probe.max_tokens:
+        if (tokens := probe.count_tokens(example, residual_prompt)) > probe.max_tokens:
             raise InvalidRequestError(
                 f"probe.{number}: expected at most {probe.max_tokens} tokens with the answer, found {tokens}",
                 "shorten the input or its answer",

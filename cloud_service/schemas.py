@@ -148,8 +148,9 @@ class GenerateLoraBody(_Body):
     probe: list[ProbeBody] = Field(
         default=[],
         max_length=limits.MAX_PROBES,
-        description="Run the edge model on these without the LoRA and with it, and answer with both scores. Where the "
-        "LoRA writes codes, each output must be one of the choices.",
+        description="Run the edge model on these without the LoRA and with it, then with the residual prompt in front "
+        "as on a device, and answer with both scores. Where the LoRA writes codes, each output must be one of the "
+        "choices.",
     )
 
     @model_validator(mode="after")

@@ -74,6 +74,15 @@ def render_prompt(task: TaskDescription) -> str:
     return "\n\n".join(parts)
 
 
+def residual_text(task: TaskDescription) -> str:
+    """What of a task a device may keep in front of each input: the description and the output format.
+
+    Examples are left to the LoRA, and a task with tools is left to it as a whole.
+    """
+    task = task.normalized()
+    return "" if task.tools else "\n".join(part for part in (task.description, task.output_format) if part)
+
+
 def _render_tool(tool: Tool) -> str:
     signature = f"{tool.name}({', '.join(tool.parameters)})" if tool.parameters else tool.name
     return f"- {signature}: {tool.description}" if tool.description else f"- {signature}"

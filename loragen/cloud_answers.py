@@ -52,7 +52,7 @@ class ProbeScores(AnswerModel):
 
 
 class Probe(AnswerModel):
-    """The edge model on the probe's inputs, without the task description: without the LoRA, and with it."""
+    """The edge model on the probe's inputs: as it is, and with the LoRA and its residual prompt in front."""
 
     base: ProbeScores
     specialized: ProbeScores
@@ -81,8 +81,11 @@ class Generated(AnswerModel):
     gates: tuple[tuple[tuple[float, ...], ...], ...] = Field(
         description="(layers, groups, experts), rounded to 4 decimals for reading; the recipe has every bit."
     )
-    prompt_tokens: int = Field(description="Length of the prompt that the LoRA replaces, in tokens of the edge model.")
-    tokens_saved_per_call: int
+    prompt_tokens: int = Field(description="Length of the whole prompt, in tokens of the edge model.")
+    tokens_saved_per_call: int = Field(description="`prompt_tokens` without those of the residual prompt.")
+    residual_prompt: str = Field(
+        description="What is left of the prompt: the device puts it in front of each chat. Empty for nothing."
+    )
     answer: AnswerContract
     confidence: float | None = Field(
         description="Probability that the generator can follow the task; null when it was not calibrated, or where its "

@@ -1,6 +1,7 @@
 """The probe: runs the edge model with and without a LoRA, to show what a bundle changes on given inputs.
 
-Implements `cloud_service.generation.EdgeProbe`. As on a device, the model gets the input without the task description.
+Implements `cloud_service.generation.EdgeProbe`. As on a device, the model gets the input without the task description,
+or with what the LoRA keeps of it, the residual prompt, in front.
 The LoRA is not merged, so the effect of a device's quantization is not measured here.
 Under a contract with codes the device samples the first token among the codes, and so does the probe.
 """
@@ -31,38 +32,47 @@ class TorchProbe:
     def max_tokens(self) -> int:
         return int(self._model.config.get_text_config().max_position_embeddings)
 
-    def count_tokens(self, example: Example) -> int:
-        question, answer = self._encode(example)
+    def count_tokens(self, example: Example, residual_prompt: str = "") -> int:
+        question, answer = self._encode(example, residual_prompt)
         return len(question) + len(answer)
 
     def score(
-        self, examples: Sequence[Example], lora: Lora | None, answer: AnswerContract = TEXT_ANSWER
+        self,
+        examples: Sequence[Example],
+        lora: Lora | None,
+        answer: AnswerContract = TEXT_ANSWER,
+        residual_prompt: str = "",
     ) -> ProbeScores:
         """Scores by one forward pass for each example; nothing is decoded."""
         device = self._model.device
         factors = lora and {key: (a.to(device), b.to(device)) for key, (a, b) in lora_factors(lora).items()}
         with torch.inference_mode(), self._unmerged.applied(factors) if factors else nullcontext():
-            scores = [self._score_code(each, answer) if answer.codes else self._score_text(each) for each in examples]
+            scores = [
+                self._score_code(each, answer, residual_prompt)
+                if answer.codes
+                else self._score_text(each, residual_prompt)
+                for each in examples
+            ]
         exact, likelihoods = zip(*scores, strict=True)
         return ProbeScores(sum(exact) / len(exact), sum(likelihoods) / len(likelihoods))
 
-    def _score_text(self, example: Example) -> tuple[bool, float]:
+    def _score_text(self, example: Example, residual_prompt: str) -> tuple[bool, float]:
         """Whether an answer is exact, and its log-likelihood.
 
         Greedy decoding gives an answer exactly when each of its tokens, its end included, is the likeliest one after
         the tokens before it.
         """
-        question, answer = self._encode(example)
+        question, answer = self._encode(example, residual_prompt)
         targets = torch.tensor(answer, device=self._model.device)
         logits = self._logits(question + answer, len(answer) + 1)[:-1]  # each from the tokens before its own
         log_probabilities = logits.log_softmax(-1)  # (answer tokens, vocabulary)
         exact = bool((log_probabilities.argmax(-1) == targets).all())
         return exact, log_probabilities.gather(1, targets[:, None]).sum().item()
 
-    def _score_code(self, example: Example, answer: AnswerContract) -> tuple[bool, float]:
+    def _score_code(self, example: Example, answer: AnswerContract, residual_prompt: str) -> tuple[bool, float]:
         """Whether the likeliest code after the question is that of the expected choice, and its log-likelihood."""
         expected = answer.choices.index(example.output)
-        question = question_ids(self._tokenizer, example.input)
+        question = self._question(example, residual_prompt)
         log_probabilities = self._logits(question, 1)[0, list(answer.codes)].log_softmax(-1)  # (choices,)
         return int(log_probabilities.argmax()) == expected, log_probabilities[expected].item()
 
@@ -72,5 +82,8 @@ class TorchProbe:
         logits: Tensor = self._model(input_ids=batch, use_cache=False, logits_to_keep=last).logits[0]
         return logits.float()
 
-    def _encode(self, example: Example) -> tuple[list[int], list[int]]:
-        return question_ids(self._tokenizer, example.input), answer_ids(self._tokenizer, example.output)
+    def _encode(self, example: Example, residual_prompt: str) -> tuple[list[int], list[int]]:
+        return self._question(example, residual_prompt), answer_ids(self._tokenizer, example.output)
+
+    def _question(self, example: Example, residual_prompt: str) -> list[int]:
+        return question_ids(self._tokenizer, example.input, residual_prompt or None)

@@ -153,7 +153,8 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
         edge_model=messages.ModelRef(id=recipe.edge_model_id, digest=recipe.edge_model_digest),
         gates=messages.Gates(layers=layers, groups=groups, experts=experts, values=recipe.gates.ravel().tolist()),
         prompt_tokens=recipe.prompt_tokens,
-        tokens_saved_per_call=recipe.prompt_tokens,
+        tokens_saved_per_call=recipe.tokens_saved_per_call,
+        residual_prompt=recipe.residual_prompt,
         timings=messages.Timings(
             queue_ms=timings.queue * 1000,
             generate_ms=timings.generate * 1000,

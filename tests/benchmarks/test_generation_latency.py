@@ -24,6 +24,7 @@ def generated() -> dict[str, object]:
         "gates": [],
         "prompt_tokens": 1,
         "tokens_saved_per_call": 1,
+        "residual_prompt": "",
         "answer": {"type": "text", "choices": [], "codes": []},
         "confidence": None,
         "warnings": [],

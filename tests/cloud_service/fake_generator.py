@@ -43,6 +43,7 @@ class FakeGenerator:
         threads: Names of the threads that called.
         gate: While cleared, calls block; set at first.
         calibrated: Whether generations have a confidence: low for prompts with NONSENSE, unfamiliar with FAR.
+        residual_prompt_words: Words of the longest residual prompt; 0 at first, for none.
         probes: The probes that were loaded.
     """
 
@@ -97,6 +98,7 @@ class FakeGenerator:
         self.gate.set()
         self.seconds = 0.0
         self.calibrated = True
+        self.residual_prompt_words = 0
         self.probes: list[FakeProbe] = []
 
     def count_tokens(self, prompt: str) -> int:
@@ -124,8 +126,16 @@ class FakeGenerator:
             answer = AnswerContract("choice", texts, HEAD.codes[: len(texts)])
             keys = np.random.default_rng(seed + 1).standard_normal((1, len(texts), HEAD.rank)).astype(np.float32)
             gates[:] = 0
+        words = len(asked.residual_text.split())
+        kept = keys is None and words <= self.residual_prompt_words
         return Generation(
-            gates, len(prompt.split()), confidence if self.calibrated and keys is None else None, answer, keys
+            gates,
+            len(prompt.split()),
+            confidence if self.calibrated and keys is None else None,
+            answer,
+            keys,
+            asked.residual_text if kept else "",
+            words if kept else 0,
         )
 
     def load_probe(self) -> "FakeProbe":
@@ -148,6 +158,7 @@ class FakeProbe:
     Attributes:
         threads: Names of the threads that called.
         gate: While cleared, calls block; set at first.
+        residual_prompts: What stood in front of the inputs of each call.
     """
 
     max_tokens = 20
@@ -156,13 +167,19 @@ class FakeProbe:
         self.threads: set[str] = set()
         self.gate = threading.Event()
         self.gate.set()
+        self.residual_prompts: list[str] = []
 
-    def count_tokens(self, example: Example) -> int:
-        return len(f"{example.input} {example.output}".split())
+    def count_tokens(self, example: Example, residual_prompt: str = "") -> int:
+        return len(f"{residual_prompt} {example.input} {example.output}".split())
 
     def score(
-        self, examples: Sequence[Example], lora: Lora | None, answer: AnswerContract = TEXT_ANSWER
+        self,
+        examples: Sequence[Example],
+        lora: Lora | None,
+        answer: AnswerContract = TEXT_ANSWER,
+        residual_prompt: str = "",
     ) -> ProbeScores:
+        self.residual_prompts.append(residual_prompt)
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(20)
         for example in examples:

@@ -43,9 +43,11 @@ async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, g
 async def test_text_file_is_the_description(tmp_path: Path, generator: FakeGenerator) -> None:
     task = tmp_path / "task.txt"
     task.write_text("Sort the mail.\n")
+    generator.residual_prompt_words = 3
     async with running(tmp_path, generator) as process:
         outcome = await _loragen("generate", task, "-o", tmp_path / "bundle", "--url", process.url)
     assert outcome.exit_code == 0, outcome.output
+    assert "keeps in front of each chat: Sort the mail." in outcome.output
     assert generator.prompts == ["Sort the mail."]
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cloud_service.errors import CloudError, DeadlineError, GenerationError, InvalidRequestError, OverloadedError
-from cloud_service.generation import EdgeProbe, ProbeScores
+from cloud_service.generation import Asked, EdgeProbe, ProbeScores
 from cloud_service.probing import ProbeComparison, Prober
 from cloud_service.task import Example
 from loragen.contract.assembly import build_bundle
@@ -71,6 +72,19 @@ async def test_bundle_with_codes_is_scored_among_them_and_the_base_model_by_its_
 ) -> None:
     compared = await make_prober(FakeProbe).compare([Example("billing", "billing")], coded)
     assert compared == ProbeComparison(ProbeScores(0.0, -8.0), ProbeScores(1.0, -1.75))
+
+
+async def test_residual_prompt_is_in_front_with_the_lora_alone_and_counts(
+    generator: FakeGenerator, make_prober: MakeProber
+) -> None:
+    generation = replace(generator._generate(Asked("Sort.")), residual_prompt="Say it again.", residual_prompt_tokens=3)
+    bundle = build_bundle(generator.bank, generation.recipe(generator.info, generator.bank.digest))
+    prober = make_prober(generator.load_probe)
+    await prober.compare(EXAMPLES, bundle)
+    (probe,) = generator.probes
+    assert probe.residual_prompts == ["", "Say it again."]
+    with pytest.raises(InvalidRequestError, match=r"probe\.0: expected at most 20 tokens with the answer, found 22"):
+        await prober.compare([Example("word " * 18, "x")], bundle)
 
 
 async def test_answer_without_a_code_is_named_before_the_model_is_loaded(

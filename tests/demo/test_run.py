@@ -25,6 +25,7 @@ GENERATED = {
     "gates": [[[0.5]]],
     "prompt_tokens": 9,
     "tokens_saved_per_call": 9,
+    "residual_prompt": "",
     "answer": {"type": "text", "choices": [], "codes": []},
     "confidence": None,
     "warnings": [],

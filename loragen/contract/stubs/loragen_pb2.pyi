@@ -139,7 +139,7 @@ class AnswerContract(_message.Message):
     def __init__(self, type: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GenerateLoraResponse(_message.Message):
-    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe", "answer")
+    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe", "answer", "residual_prompt")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +156,7 @@ class GenerateLoraResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     id: str
     bundle_bytes: int
     recipe_id: str
@@ -172,7 +173,8 @@ class GenerateLoraResponse(_message.Message):
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     probe: ProbeComparison
     answer: AnswerContract
-    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ...) -> None: ...
+    residual_prompt: str
+    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ..., residual_prompt: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("channel", "device_id", "known_version")

@@ -111,6 +111,33 @@ def test_contract_without_codes_changes_nothing() -> None:
     assert probe.score(EXAMPLES, lora, contract) == probe.score(EXAMPLES, lora)
 
 
+def test_residual_prompt_stands_in_front_of_each_input() -> None:
+    """As system message; in a text to write and before a code."""
+    words, lora = tokenizer(), random_lora()
+    words.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}>"
+    asked: list[list[int]] = []
+
+    class Recording(TorchProbe):
+        def _logits(self, ids: list[int], last: int) -> torch.Tensor:
+            asked.append(ids)
+            return super()._logits(ids, last)
+
+    probe = Recording(random_model("qwen2"), words)
+    example, kept = Example("wake me", "x"), "Name a tool."
+    code = AnswerContract("choice", ("x", "y"), (7, 5))
+    scores = [probe.score([example], lora, answer, kept) for answer in (AnswerContract(), code)]
+    probe.score([example], lora)
+    question = question_ids(words, "wake me", kept)
+    assert words.decode(question) == "[system]Name a tool.[user]wake me>"
+    assert asked == [
+        question + answer_ids(words, "x"),
+        question,
+        question_ids(words, "wake me") + answer_ids(words, "x"),
+    ]
+    assert probe.count_tokens(example, kept) == len(asked[0]) > probe.count_tokens(example) == len(asked[2])
+    assert all(math.isfinite(score.log_likelihood) for score in scores)
+
+
 def test_loaded_generator_brings_the_probe_of_its_edge_model(pair: Pair) -> None:
     probe = load_generator(pair.generator, pair.cloud, pair.edge).load_probe()
     assert probe.max_tokens == 256

@@ -61,6 +61,17 @@ async def test_answer_says_what_answers_may_look_like(generator_stub: stubs.Gene
     assert choice == pb.AnswerContract(type="choice", choices=CHOICE.choices, codes=CHOICE.codes)
 
 
+async def test_residual_prompt_is_told_and_its_tokens_are_not_saved(
+    generator_stub: stubs.GeneratorStub, generator: FakeGenerator
+) -> None:
+    generator.residual_prompt_words = 4
+    request = pb.GenerateLoraRequest(description="Find the city.", examples=[pb.Example(input="a", output="b")])
+    answer = await generator_stub.GenerateLora(request)
+    assert answer.residual_prompt == "Find the city."
+    assert answer.tokens_saved_per_call == answer.prompt_tokens - 3 > 0
+    assert (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description=CHOOSE))).residual_prompt == ""
+
+
 async def test_answer_that_is_given_is_taken_and_codes_are_refused(generator_stub: stubs.GeneratorStub) -> None:
     given = pb.AnswerContract(type="choice", choices=["spam", "ham"])
     answer = (await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort.", answer=given))).answer

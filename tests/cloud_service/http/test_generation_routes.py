@@ -53,6 +53,7 @@ async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
     assert answer["generator"] == {"id": "fake", "digest": generator.info.digest}
     assert answer["edge_model"] == {"id": "tiny-edge", "digest": generator.info.edge_model_digest}
     assert answer["tokens_saved_per_call"] == answer["prompt_tokens"] > 10
+    assert answer["residual_prompt"] == ""
     assert answer["timings"]["total_ms"] >= answer["timings"]["generate_ms"] > 0
     assert "channel" not in answer["links"]
 
@@ -71,6 +72,23 @@ async def test_answer_says_what_answers_may_look_like(http: httpx2.AsyncClient) 
     assert choice["answer"] == {"type": "choice", "choices": ["billing", "dëlivery"], "codes": [7, 5]}
     bundle = parse_bundle((await http.get(choice["links"]["bundle"])).content)
     assert bundle.header.answer == CHOICE
+
+
+async def test_residual_prompt_is_told_and_its_tokens_are_not_saved(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    """In new and cached answers, and the bundle has it. Tools and codes keep none, nor does a longer text."""
+    generator.residual_prompt_words = 4
+    request = {"description": "Find the city.", "examples": REQUEST["examples"], "output_format": "Word"}
+    for _ in range(2):
+        answer = (await http.post("/generate-lora", json=request)).json()
+        assert answer["residual_prompt"] == "Find the city.\nWord"
+        assert answer["tokens_saved_per_call"] == answer["prompt_tokens"] - 4 > 5
+    header = parse_bundle((await http.get(answer["links"]["bundle"])).content).header
+    assert (header.residual_prompt, header.residual_prompt_tokens) == ("Find the city.\nWord", 4)
+    for other in (REQUEST, {"description": CHOOSE}, {"description": "Find the name of the city."}):
+        answer = (await http.post("/generate-lora", json=other)).json()
+        assert (answer["residual_prompt"], answer["tokens_saved_per_call"]) == ("", answer["prompt_tokens"])
 
 
 async def test_prompt_holds_every_part_of_the_request(http: httpx2.AsyncClient, generator: FakeGenerator) -> None:
