@@ -20,6 +20,8 @@ class GeneratorConfig:
         id: Name of the generator.
         first_layer: The first edge layer that is adapted, counted from 0; those below it stay as they are.
         experts: n, experts in each adapted layer.
+        call_experts: Experts behind those n that write the arguments of calls: each has the gate 1 where an answer is a
+            call, and 0 elsewhere.
         top_k: K, experts kept by `topk_softmax`; ignored by `dense`.
         groups: G; with 1 a layer's three projections share their gates (paper), with 3 each has its own.
         rank: LoRA rank of one expert.
@@ -40,6 +42,7 @@ class GeneratorConfig:
     id: str
     first_layer: int = 0
     experts: int = 8
+    call_experts: int = 0
     top_k: int = 2
     gating: Gating = "topk_softmax"
     groups: int = 1
@@ -58,7 +61,7 @@ class GeneratorConfig:
         for name in ("experts", "rank", "alpha", "router_width", "max_prompt_tokens"):
             if getattr(self, name) <= 0:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, expected more than 0")
-        for name in ("adapter_rank", "first_layer", "residual_prompt_tokens"):
+        for name in ("adapter_rank", "call_experts", "first_layer", "residual_prompt_tokens"):
             if getattr(self, name) < 0:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, expected 0 or more")
         choices = {"gating": get_args(Gating), "norm": get_args(Norm), "mix": get_args(Mix), "groups": GROUP_COUNTS}

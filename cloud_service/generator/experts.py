@@ -54,6 +54,12 @@ class ExpertBank(nn.Module):
             self.a[projection] = nn.Parameter(a)
             self.b[projection] = nn.Parameter(torch.zeros(layers, config.experts, size_out, config.rank))
 
+    @property
+    def whole_gates(self) -> Tensor:
+        """Gates of one task that are all 1, (1, adapted layers, groups, experts) float32."""
+        layers, groups = self.shape.layers - self.config.first_layer, self.config.groups
+        return torch.ones(1, layers, groups, self.config.experts, device=self.a["down"].device)
+
     def forward(self, gates: Tensor) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
         """The LoRA of each task (paper, equation 5).
 

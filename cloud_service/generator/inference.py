@@ -91,7 +91,7 @@ class TorchGenerator:
             edge_model_digest=manifest.edge_model.digest,
             layers=generator.shape.layers,
             groups=config.groups,
-            experts=config.experts,
+            experts=config.experts + config.call_experts,
             rank=config.rank,
             alpha=config.alpha,
             mix=config.mix,
@@ -147,13 +147,18 @@ class TorchGenerator:
             for start in range(0, len(encoded), size):
                 ids, lengths = (each.to(self._device) for each in pad_right(encoded[start : start + size]))
                 meta, states = self._generator.prompt_encoder.encode(ids, lengths)
-                gates = self._generator.routers(meta).cpu().numpy()
+                gates = self._with_call_experts(self._generator.routers(meta).cpu().numpy(), 0.0)
                 if with_features:
                     features = self._features(ids, lengths, characters[start : start + size], meta, states)
                     outputs += map(_Output, gates, features.cpu().numpy())
                 else:
                     outputs += [_Output(each, None) for each in gates]
         return outputs
+
+    def _with_call_experts(self, gates: NDArray[np.float32], gate: float) -> NDArray[np.float32]:
+        """Gates (..., n) with those of the call experts behind them, all alike."""
+        count = self._generator.config.call_experts
+        return np.concatenate([gates, np.full((*gates.shape[:-1], count), gate, np.float32)], axis=-1)
 
     def _gated(self, asked: Asked, output: _Output, prompt_tokens: int) -> Generation:
         texts = tuple(choice.text for choice in asked.choices)
@@ -208,6 +213,8 @@ def load_generator(
     with torch.device("meta"):  # the experts and the head are served from the bank's file; torch never holds them here
         generator = LoraGenerator(manifest.config, cloud, shape)
     del generator.bank.a, generator.bank.b
+    if generator.calls is not None:
+        del generator.calls.a, generator.calls.b
     if generator.choice is not None:
         del generator.choice.a, generator.choice.b
     generator.to_empty(device="cpu")

@@ -1,7 +1,9 @@
-"""The generator as one module: prompt encoder, routers, expert bank, and maybe a choice head.
+"""The generator as one module: prompt encoder, routers, expert bank, and maybe call experts and a choice head.
 
 Training updates it; `cloud_service.generator.inference` runs it.
 """
+
+from dataclasses import replace
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -27,6 +29,9 @@ class LoraGenerator(nn.Module):
         self.prompt_encoder = PromptEncoder(config, cloud, adapted)
         self.routers = Routers(config, adapted, self.prompt_encoder.meta.shape[1])
         self.bank = ExpertBank(config, shape)
+        self.calls: ExpertBank | None = None
+        if config.call_experts:
+            self.calls = ExpertBank(replace(config, experts=config.call_experts, top_k=1), shape)
         self.choice: ChoiceHead | None = None
         if config.choice is not None:
             if not 0 <= config.choice.first_layer < shape.layers:

@@ -32,6 +32,27 @@ class AnswerBatch:
     targets: Tensor
     count: int
 
+    @classmethod
+    def of(cls, encoded: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> Self:
+        """A batch of ids, each row a question and its answer; the longest row is padded to a multiple, too."""
+        longest = -(-max(len(q) + len(a) for q, a in encoded) // multiple) * multiple
+        ids = torch.zeros(len(encoded), longest, dtype=torch.long)
+        rows: list[int] = []
+        places: list[int] = []
+        targets: list[int] = []
+        for row, (question, answer) in enumerate(encoded):
+            ids[row, : len(question) + len(answer)] = torch.tensor(question + answer)
+            rows += [row] * len(answer)
+            places += range(len(question) - 1, len(question) + len(answer) - 1)
+            targets += answer
+        return cls(
+            ids,
+            torch.tensor(rows),
+            torch.tensor(places),
+            torch.tensor(targets),
+            sum(len(q) + len(a) for q, a in encoded),
+        )
+
     def to(self, device: torch.device) -> Self:
         """The same on a device."""
         ids, rows, places, targets = (each.to(device) for each in (self.ids, self.rows, self.places, self.targets))
@@ -52,27 +73,11 @@ class ChatFormat:
         """Ids of an answer with its end."""
         return answer_ids(self.tokenizer, text)
 
-    def batch(self, instances: Sequence[Instance], systems: Sequence[str | None], multiple: int = 16) -> AnswerBatch:
+    def batch(self, instances: Sequence[Instance], systems: Sequence[str | None], multiple: int = 8) -> AnswerBatch:
         """Rows for instances, each with its system prompt or none; a question that is too long loses its beginning."""
         encoded = []
         for instance, system in zip(instances, systems, strict=True):
             answer = self.answer(instance.output)[: self._longest // 2]
             question = self.question(instance.input, system)[-(self._longest - len(answer)) :]
             encoded.append((question, answer))
-        longest = -(-max(len(q) + len(a) for q, a in encoded) // multiple) * multiple
-        ids = torch.zeros(len(encoded), longest, dtype=torch.long)
-        rows: list[int] = []
-        places: list[int] = []
-        targets: list[int] = []
-        for row, (question, answer) in enumerate(encoded):
-            ids[row, : len(question) + len(answer)] = torch.tensor(question + answer)
-            rows += [row] * len(answer)
-            places += range(len(question) - 1, len(question) + len(answer) - 1)
-            targets += answer
-        return AnswerBatch(
-            ids,
-            torch.tensor(rows),
-            torch.tensor(places),
-            torch.tensor(targets),
-            sum(len(q) + len(a) for q, a in encoded),
-        )
+        return AnswerBatch.of(encoded, multiple)

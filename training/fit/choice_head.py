@@ -12,7 +12,8 @@ those that were (docs/experiments.md).
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -99,17 +100,23 @@ class LastLayer:
         encoded = [question_ids(self._tokenizer, text)[-self._longest :] for text in texts]
         order = sorted(range(len(texts)), key=lambda n: len(encoded[n]))
         found = torch.zeros(len(texts), self._down.in_features, dtype=torch.float16)
+        for start in range(0, len(order), READ_AT_ONCE):
+            group = order[start : start + READ_AT_ONCE]
+            ids, lengths = pad_right([encoded[n] for n in group])
+            with self.observed() as seen:
+                self._model.get_decoder()(input_ids=ids, use_cache=False)
+            found[group] = seen[0][torch.arange(len(group)), lengths - 1].half()
+        return found
+
+    @contextmanager
+    def observed(self) -> Iterator[list[Tensor]]:
+        """Within the block, what `down` reads in each forward pass, (rows, length, inner), is put on the list."""
         seen: list[Tensor] = []
         hook = self._down.register_forward_hook(lambda _, x, __: seen.append(x[0]))
         try:
-            for start in range(0, len(order), READ_AT_ONCE):
-                group = order[start : start + READ_AT_ONCE]
-                ids, lengths = pad_right([encoded[n] for n in group])
-                self._model.get_decoder()(input_ids=ids, use_cache=False)
-                found[group] = seen.pop()[torch.arange(len(group)), lengths - 1].half()
+            yield seen
         finally:
             hook.remove()
-        return found
 
     @torch.no_grad()
     def code_directions(self, codes: Sequence[int]) -> Tensor:

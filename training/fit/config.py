@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from cloud_service.generator import CheckpointError, GeneratorConfig
+from training.fit.call_experts import CallSettings
 from training.fit.choice_head import ChoiceHeadSettings
 from training.fit.generator import GeneratorSettings
 
@@ -44,6 +45,7 @@ class TrainingConfig:
         generator: Shape of the generator.
         fit: How the generator is trained.
         choice: How the generator's choice head is fitted, where it has one.
+        calls: How the generator's call experts are trained, where it has some.
         refine: Stages in which it is trained on from there, each with a new optimizer and on other draws; in the file,
             a stage says only what differs from the one before it.
     """
@@ -52,6 +54,7 @@ class TrainingConfig:
     generator: GeneratorConfig
     fit: GeneratorSettings
     choice: ChoiceHeadSettings = field(default_factory=ChoiceHeadSettings)
+    calls: CallSettings = field(default_factory=CallSettings)
     refine: tuple[GeneratorSettings, ...] = ()
 
 

@@ -149,7 +149,7 @@ class GeneratorStep:
         own_gates, rivals = gates[self._own], choose_rivals(drawn)[self._own]
         # 3. Answer, in groups of inputs of like length; each task weighs 1 / T.
         loss = torch.zeros((), device=self._device)
-        for group in grouped([episode.longest_text for episode in episodes]):
+        for group in grouped([self._longest(*each) for each in zip(episodes, systems, strict=True)]):
             asked = [(instance, systems[i]) for i in group for instance in episodes[i].instances]
             losses, tokens = self._answer(asked, own_gates[group])  # (len(group) * inputs,)
             loss, count = loss + len(group) / settings.tasks * losses.mean(), count + tokens
@@ -186,6 +186,11 @@ class GeneratorStep:
         if self._is_topk and self._settings.gumbel:
             logits = logits + self._settings.gumbel * gumbel_noise(logits, f"{self._settings.seed}/{step}")
         return gate(self._generator.config, logits)
+
+    def _longest(self, episode: Episode, system: str | None) -> int:
+        """Tokens of the longest input of an episode with its answer."""
+        chat = self._edge.chat
+        return max(len(chat.question(i.input, system)) + len(chat.answer(i.output)) for i in episode.instances)
 
     def _residual_prompt(self, task: TaskDescription) -> str | None:
         return residual_prompt(task, self._edge.chat.tokenizer, self._generator.config.residual_prompt_tokens) or None
@@ -262,7 +267,7 @@ def gumbel_noise(like: Tensor, seed: str) -> Tensor:
     return -(-uniform.log()).log().to(like.device)
 
 
-def grouped(lengths: Sequence[int], parts: int = 4) -> list[list[int]]:
+def grouped(lengths: Sequence[int], parts: int = 6) -> list[list[int]]:
     """Indices in `parts` groups of like length, so that little is padded."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     size = -(-len(lengths) // parts)
@@ -274,12 +279,13 @@ def trained_parameters(
 ) -> Mapping[str, Tensor]:
     """Every tensor that training moves, by name, batch norm's running statistics included.
 
-    A choice head is fitted by itself (`training.fit.choice_head`). The cloud model's head and last unused rows stay as
-    they are.
+    Call experts and a choice head are made by themselves (`training.fit.call_experts`, `training.fit.choice_head`).
+    The cloud model's head and last unused rows stay as they are.
     """
     parameters: dict[str, Tensor] = {f"generator.{name}": value for name, value in generator.named_parameters()}
     parameters |= {f"generator.{name}": value for name, value in generator.named_buffers() if value.is_floating_point()}
-    parameters = {name: value for name, value in parameters.items() if not name.startswith("generator.choice.")}
+    apart = ("generator.calls.", "generator.choice.")
+    parameters = {name: value for name, value in parameters.items() if not name.startswith(apart)}
     if settings.train_cloud:
         decoder = cloud.get_decoder().requires_grad_(True)
         parameters |= {f"cloud.{name}": value for name, value in decoder.named_parameters()}

@@ -14,7 +14,9 @@ from cloud_service.generator.checkpoint import store_generator
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources, load_mixture
+from training.data.families.function_calls import FunctionCalls
 from training.fit.answer_loss import EdgeAnswers
+from training.fit.call_experts import CallDraws, CallStep, train_call_experts
 from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head, known_meanings
 from training.fit.config import TrainingConfig
 from training.fit.generator import EpisodeBatches, train_generator
@@ -54,11 +56,16 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
         train_generator(
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
         )
+    layer = LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input)
+    if generator.calls is not None:
+        draws = CallDraws(FunctionCalls(sources.seen_functions, sources.bystanders), config.calls)
+        step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
+        train_call_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
     if generator.choice is not None and processes.is_main:
         fit_choice_head(
             generator.choice,
             generator.config.codes,
-            LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input),
+            layer,
             SentenceEncoder(generator.prompt_encoder.decoder, pair.cloud_tokenizer, generator.prompt_encoder.adapter),
             known_meanings(sources, config.choice),
             config.choice,

@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, UnsupportedModelError, load_generator
-from cloud_service.generator.checkpoint import ModelReference, read_manifest, store_generator
+from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, write_bank
 from loragen.contract.digest import file_sha256, model_digest
-from tests.cloud_service.generator.tiny import Pair, generator_config, random_generator, random_model
+from tests.cloud_service.generator.tiny import Pair, generator_config, make_pair, random_generator, random_model
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -218,3 +219,24 @@ def test_bank_on_disk_is_the_contracts(pair: Pair, tmp_path: Path) -> None:
     bank.verify_finite()
     write_bank(tmp_path / "bank", bank.header, {name: bank.tensor(name) for name in bank.header.tensor_specs()})
     assert file_sha256(tmp_path / "bank") == bank.digest
+
+
+def test_call_experts_lie_behind_the_gated_ones(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The bank has all of them, the gates of a task leave the call experts out, and loading finds both again."""
+    pair = make_pair(tmp_path_factory.mktemp("pair"), call_experts=2)
+    loaded = load_generator(pair.generator, pair.cloud, pair.edge)
+    assert loaded.info.experts == 7
+    assert loaded.bank.header.experts == 7
+    (generation,) = loaded.generate([Asked("route the message")])
+    assert generation.gates.shape == (2, 3, 7)
+    assert not generation.gates[..., 5:].any()
+    assert generation.gates[..., :5].any()
+
+    again = random_generator(pair.original.config, random_model("llama", seed=1), random_model("qwen2", seed=2), seed=9)
+    load_experts(pair.generator, again)
+    for bank, original in ((again.bank, pair.original.bank), (again.calls, pair.original.calls)):
+        assert bank is not None
+        assert original is not None
+        for projection in ("gate", "up", "down"):
+            assert torch.equal(bank.a[projection], original.a[projection])
+            assert torch.equal(bank.b[projection], original.b[projection])

@@ -34,7 +34,7 @@ def test_places_predict_the_answer_with_its_end_and_nothing_else(tokenizer: PreT
         first = batch.places[batch.rows == row][0]
         assert batch.ids[row, first] == tokenizer.convert_tokens_to_ids("<|assistant|>")
     assert batch.count == sum(len(chat.question(i.input)) + len(chat.answer(i.output)) for i in INSTANCES)
-    assert batch.ids.shape[1] % 16 == 0
+    assert batch.ids.shape[1] % 8 == 0
 
 
 def test_long_question_loses_its_beginning_and_the_answer_stays(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -69,7 +69,7 @@ def test_episodes_of_a_step_follow_from_its_number(mixture: Mixture, tokenizer: 
 
 
 def test_groups_hold_every_index_once_and_like_lengths_together() -> None:
-    assert grouped([5, 1, 8, 3, 2, 7, 6, 4]) == [[1, 4], [3, 7], [0, 6], [5, 2]]
+    assert grouped([5, 1, 8, 3, 2, 7, 6, 4], parts=4) == [[1, 4], [3, 7], [0, 6], [5, 2]]
     assert sorted(i for group in grouped([1] * 5) for i in group) == list(range(5))
     assert grouped([9]) == [[0]]
 

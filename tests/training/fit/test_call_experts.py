@@ -1,0 +1,108 @@
+"""Call experts: what they are trained on, that they learn to copy arguments, and what the penalty keeps as it was."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.experts import ExpertBank
+from cloud_service.task import Tool
+from tests.training.models import tiny_config, tiny_model
+from training.data.corpus import SPLITS, Split
+from training.data.families.function_calls import Call, CalledFunction, FunctionCalls
+from training.fit.answer_loss import EdgeAnswers, answer_losses
+from training.fit.call_experts import CallDraws, CallSettings, CallStep, train_call_experts, written
+from training.fit.chat_format import AnswerBatch
+from training.fit.choice_head import LastLayer
+from training.fit.processes import Processes
+
+SETTINGS = CallSettings(steps=12, sets=2, requests=2, warmup=1, learning_rate=2e-2)
+
+
+def family() -> FunctionCalls:
+    calls: dict[Split, list[Call]] = {
+        split: [Call(f"{split} wake me at {n}", {"time": str(n)}) for n in range(5)] for split in SPLITS
+    }
+    return FunctionCalls([CalledFunction(Tool("SetAlarm", "Sets an alarm", ("time",)), calls)])
+
+
+@pytest.fixture
+def edge(tokenizer: PreTrainedTokenizerFast) -> EdgeAnswers:
+    return EdgeAnswers(tiny_model(tokenizer, 2), tokenizer, longest=96, dtype=torch.float32)
+
+
+def make_step(edge: EdgeAnswers, settings: CallSettings) -> tuple[ExpertBank, CallStep]:
+    torch.manual_seed(3)
+    experts = ExpertBank(tiny_config(experts=3, top_k=1), edge_shape(edge.model.config))
+    layer = LastLayer(edge.model, edge.chat.tokenizer, settings.longest_request)
+    return experts, CallStep(experts, edge, layer, CallDraws(family(), settings), settings, Processes())
+
+
+@pytest.mark.parametrize(
+    ("value", "as_numbers", "expected"),
+    [("7", True, 7), ("7", False, "7"), ("007", True, "007"), ("7 pm", True, "7 pm"), ("²", True, "²")],
+)
+def test_digits_are_a_number_only_where_json_has_the_same(value: str, as_numbers: bool, expected: object) -> None:
+    call = written("at 7", json.dumps({"name": "wake", "arguments": {"time": value}}), as_numbers)
+    assert json.loads(call.arguments) == {"time": expected}
+
+
+def test_both_parts_are_the_beginning_of_the_whole_call() -> None:
+    whole = '{"name": "f", "arguments": {"b": "Zürich", "a": "1"}}'
+    call = written("to Zürich", whole, as_numbers=False)
+    assert call.beginning + call.arguments + "}" == whole
+
+
+def test_draws_follow_from_the_step_alone() -> None:
+    draws = CallDraws(family(), SETTINGS)
+    assert draws.draw(4) == CallDraws(family(), SETTINGS).draw(4)
+    assert draws.draw(4) != draws.draw(5)
+    assert len(draws.draw(4)) == SETTINGS.sets * SETTINGS.requests
+    assert all("validation" in call.request for call in draws.draw(0, "validation"))
+
+
+def test_only_arguments_carry_the_loss(edge: EdgeAnswers) -> None:
+    """Fresh experts change nothing: the loss is the base model's on the arguments, and nothing drifts."""
+    _, step = make_step(edge, SETTINGS)
+    calls = CallDraws(family(), SETTINGS).draw(0)
+    expected = []
+    for call in calls:
+        request, beginning, arguments = step.encode(call)
+        assert edge.chat.tokenizer.decode(beginning) == call.beginning
+        assert edge.chat.tokenizer.decode(arguments) == call.arguments
+        batch = AnswerBatch.of([(request + beginning, arguments)])
+        expected.append(answer_losses(edge.logits(batch, None), batch))
+    loss, tokens = step(0)
+    torch.testing.assert_close(loss, torch.cat(expected).mean(), rtol=1e-4, atol=1e-4)
+    assert tokens == sum(len(part) for call in calls for part in step.encode(call))
+
+
+def test_training_lowers_the_loss_and_resumes(edge: EdgeAnswers, tmp_path: Path) -> None:
+    experts, step = make_step(edge, SETTINGS)
+    losses = train_call_experts(experts, step, SETTINGS, tmp_path / "calls", Processes())
+    assert losses[-1] < 0.8 * losses[0]
+    again, step = make_step(edge, SETTINGS)
+    assert train_call_experts(again, step, SETTINGS, tmp_path / "calls", Processes()) == []
+    torch.testing.assert_close(again.b["down"], experts.b["down"])
+
+
+def test_penalty_keeps_what_the_choice_head_reads(edge: EdgeAnswers, tmp_path: Path) -> None:
+    drifts = []
+    for steady in (0.0, 30.0):
+        settings = replace(SETTINGS, steady=steady)
+        experts, step = make_step(edge, settings)
+        train_call_experts(experts, step, settings, tmp_path / str(steady), Processes())
+        drift = 0.0
+        layer = LastLayer(edge.model, edge.chat.tokenizer, settings.longest_request)
+        for call in CallDraws(family(), settings).draw(0, "validation"):
+            request = step.encode(call)[0]
+            with torch.no_grad(), layer.observed() as seen:
+                edge.logits(AnswerBatch.of([(request, [0])]), experts(experts.whole_gates))
+            now = seen[0][0, len(request) - 1]
+            drift += (now - layer.read([call.request])[0].float()).square().mean().item()
+        drifts.append(drift)
+    assert drifts[1] < 0.5 * drifts[0]

@@ -1,0 +1,174 @@
+"""Trains the call experts: the part of a bank that writes the arguments of a call once its function is chosen.
+
+The choice head chooses the function by a code. The device puts the beginning of the call in place of the code, and the
+model goes on under the grammar of the function's parameters:
+
+    {"name": "find_flight", "arguments": {"to": "Paris", "seats": 2}}
+                                        ^ from here on, up to the first closing brace, is what is trained
+
+Names of parameters stand in front of their values, so that one set of experts serves all functions. The experts act at
+the request as well, where the choice head reads; a penalty keeps what it reads as it was.
+"""
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cloud_service.generator.experts import ExpertBank
+from training.data.corpus import Split
+from training.data.families.function_calls import FunctionCalls
+from training.fit.answer_loss import EdgeAnswers, answer_losses
+from training.fit.chat_format import AnswerBatch
+from training.fit.choice_head import LastLayer
+from training.fit.generator import grouped
+from training.fit.loop import Run, Schedule, run_training
+from training.fit.processes import Processes
+
+SMALLEST_SPREAD = 1e-3
+SPREAD_READ = 128
+"""Requests from which the spread of what the choice head reads is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How call experts are trained.
+
+    Attributes:
+        sets: Sets of functions in one step.
+        requests: Requests of each set.
+        steady: Weight of the penalty on what changes where the choice head reads, in squared standard deviations.
+        numbers: Share of the sets in which digits are written as a JSON number.
+        longest_request: Tokens of a request; a longer one loses its beginning.
+    """
+
+    steps: int = 150
+    sets: int = 8
+    requests: int = 2
+    learning_rate: float = 2e-3
+    warmup: int = 10
+    weight_decay: float = 0.01
+    steady: float = 1.0
+    numbers: float = 0.5
+    longest_request: int = 96
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenCall:
+    """A request, and the call that answers it, in its two parts."""
+
+    request: str
+    beginning: str
+    arguments: str
+
+
+class CallDraws:
+    """Calls of a step, drawn from the step's number alone."""
+
+    def __init__(self, family: FunctionCalls, settings: CallSettings) -> None:
+        self._family, self._settings = family, settings
+
+    def draw(self, step: int, split: Split = "train") -> list[WrittenCall]:
+        """Calls of several sets of functions."""
+        settings = self._settings
+        rng = random.Random(f"calls/{split}/{settings.seed}/{step}")
+        calls = []
+        for _ in range(settings.sets):
+            as_numbers = rng.random() < settings.numbers
+            episode = self._family.draw(rng, split, settings.requests)
+            calls += [written(each.input, each.output, as_numbers) for each in episode.instances]
+        return calls
+
+
+def written(request: str, call: str, as_numbers: bool) -> WrittenCall:
+    """A call in its two parts.
+
+    Args:
+        request: What the user says.
+        call: Canonical JSON with name and arguments.
+        as_numbers: Write values of digits alone as numbers.
+    """
+    fields: Mapping[str, Any] = json.loads(call)
+    arguments = {
+        key: int(value) if as_numbers and value.isdecimal() and str(int(value)) == value else value
+        for key, value in fields["arguments"].items()
+    }
+    return WrittenCall(
+        request,
+        f'{{"name": {json.dumps(fields["name"], ensure_ascii=False)}, "arguments":',
+        f" {json.dumps(arguments, ensure_ascii=False)}",
+    )
+
+
+class CallStep:
+    """What one step computes: the loss on arguments, and the penalty.
+
+    Args:
+        experts: The call experts.
+        edge: The frozen edge model.
+        layer: Its last layer, which the choice head reads.
+        draws: Where a step's calls come from.
+        settings: How.
+        processes: Those that share the step.
+    """
+
+    def __init__(
+        self,
+        experts: ExpertBank,
+        edge: EdgeAnswers,
+        layer: LastLayer,
+        draws: CallDraws,
+        settings: CallSettings,
+        processes: Processes,
+    ) -> None:
+        self._experts, self._edge, self._layer, self._draws, self._settings = experts, edge, layer, draws, settings
+        self._processes, self._device = processes, edge.model.device
+        some = [call.request for step in range(SPREAD_READ // 8) for call in draws.draw(-1 - step)][:SPREAD_READ]
+        self._spread = layer.read(some).float().std(0).to(self._device) + SMALLEST_SPREAD  # (inner,)
+
+    def __call__(self, step: int) -> tuple[Tensor, int]:
+        """This process's share of the step's loss, and the tokens it took."""
+        drawn = self._draws.draw(step)
+        calls = drawn[self._processes.share(len(drawn))]
+        loss, count = torch.zeros((), device=self._device), 0
+        factors = self._experts(self._experts.whole_gates)
+        encoded = [self.encode(call) for call in calls]
+        before = (
+            self._layer.read([call.request for call in calls]).float().to(self._device)
+        )  # (calls, inner): no experts
+        for group in grouped([len(request) + len(rest) + len(answer) for request, rest, answer in encoded], parts=4):
+            batch = AnswerBatch.of([(encoded[i][0] + encoded[i][1], encoded[i][2]) for i in group]).to(self._device)
+            ends = torch.tensor([len(encoded[i][0]) - 1 for i in group])
+            with self._layer.observed() as seen:
+                losses = answer_losses(self._edge.logits(batch, factors), batch)
+            now = seen[0][torch.arange(len(group)), ends]
+            drift = ((now - before[group]) / self._spread).square().mean(-1)  # (calls of the group,)
+            loss = loss + (losses + self._settings.steady * drift).sum() / len(drawn)
+            count += batch.count
+        return loss, count
+
+    def encode(self, call: WrittenCall) -> tuple[list[int], list[int], list[int]]:
+        """Ids of the request, of the call's beginning, and of its arguments, as a device has them."""
+        request = self._edge.chat.question(call.request)[-self._settings.longest_request :]
+        beginning, arguments = (self._edge.chat.answer(text)[:-1] for text in (call.beginning, call.arguments))
+        return request, beginning, arguments
+
+
+def train_call_experts(
+    experts: ExpertBank, step: CallStep, settings: CallSettings, directory: Path, processes: Processes, origin: str = ""
+) -> list[float]:
+    """Trains the call experts in place; resumes from a checkpoint in `directory`.
+
+    Returns:
+        The losses of the steps that this call ran.
+    """
+    parameters: dict[str, Tensor] = dict(experts.named_parameters())
+    optimizer = torch.optim.AdamW(experts.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    run = Run(directory, "calls", settings.seed, Schedule(settings.steps, settings.warmup), origin=origin)
+    return run_training(run, parameters, [optimizer], step, processes=processes)
