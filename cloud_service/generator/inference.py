@@ -37,6 +37,7 @@ from cloud_service.generator.pretrained import (
 )
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from cloud_service.generator.residual_prompt import residual_prompt
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 
@@ -82,6 +83,7 @@ class TorchGenerator:
         self._sentences = SentenceEncoder(encoder.decoder, cloud_tokenizer, encoder.adapter)
         self._edge_path = edge_path
         self._bank, self._codes = bank, config.codes
+        self._residual_prompt_tokens = config.residual_prompt_tokens
         self._info = GeneratorInfo(
             id=config.id,
             digest=manifest.digest,
@@ -163,9 +165,12 @@ class TorchGenerator:
     def _gated(self, asked: Asked, output: _Output, prompt_tokens: int) -> Generation:
         texts = tuple(choice.text for choice in asked.choices)
         answer = AnswerContract("choice", texts) if texts else TEXT_ANSWER
-        return Generation(output.gates, prompt_tokens, self._judge(output), answer)
+        kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
+        confidence = self._judge(output)
+        return Generation(output.gates, prompt_tokens, confidence, answer, None, kept, kept_tokens)
 
     def _chosen(self, choices: Sequence[Choice], prompt_tokens: int) -> Generation:
+        # Without a residual prompt: the head was fitted on inputs that have none.
         head = self._generator.choice
         assert head is not None
         read = self._sentences.read([choices])

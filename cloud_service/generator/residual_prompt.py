@@ -6,20 +6,27 @@ still tell it what. A device reads them once for each slot and keeps them, so th
 
 from transformers import PreTrainedTokenizerBase
 
-from cloud_service.task import TaskDescription
+from loragen.contract.errors import ContractError
+from loragen.contract.residual_prompt import verify_residual_prompt
 
 
-def residual_prompt(task: TaskDescription, tokenizer: PreTrainedTokenizerBase, longest: int) -> str:
-    """The description and the output format of a task; tools and examples are left to the LoRA.
+def residual_prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> tuple[str, int]:
+    """The residual prompt of a task, and its tokens.
 
     Args:
-        task: What a client described.
+        text: What may be kept, `cloud_service.task.residual_text`.
         tokenizer: Of the edge model.
         longest: Tokens that a residual prompt may have; 0 for a generator without.
 
     Returns:
-        The text, or an empty one where it would be longer: half a description may say the opposite of the whole.
+        The text, or an empty one where it would be longer, or is none that a recipe can hold: half a description may
+        say the opposite of the whole.
     """
-    task = task.normalized()
-    text = "\n".join(part for part in (task.description, task.output_format) if part)
-    return text if text and len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= longest else ""
+    if not text or not longest:
+        return "", 0
+    try:
+        verify_residual_prompt(text)
+    except ContractError:
+        return "", 0
+    tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return (text, tokens) if 0 < tokens <= longest else ("", 0)

@@ -59,32 +59,40 @@ class Measurement:
         nonsense = [gibberish(rng, len(render_prompt(sample))) for sample in task.samples]
         inputs = [instance.input for instance in task.instances]
 
-        def answer(factors: Factors | None, rows: int, system: str | None = None) -> Answers:
-            systems = [system] * (rows * len(inputs))
+        def answer(factors: Factors | None, *prompts: str | None) -> Answers:
+            systems = [prompt for prompt in prompts for _ in inputs]
+            rows = len(prompts)
             return self._writer.answer(inputs * rows, systems, factors, longest, task.choices * rows)
 
-        base = answer(None, 1)
+        def specialized(descriptions: Sequence[TaskDescription]) -> Answers:
+            return answer(self.factors(descriptions), *map(self._residual_prompt, descriptions))
+
+        base = answer(None, None)
         # One description at a time: a batch of long prompts with all their choices takes too much memory.
-        prompted = [answer(None, 1, render_prompt(sample)) for sample in task.samples]
+        prompted = [answer(None, render_prompt(sample)) for sample in task.samples]
+        right = specialized(task.samples)
         answers = {
             "base": [base],
             "prompted": prompted,
-            "right": [answer(self.factors(task.samples), samples)],
-            "mismatched": [answer(self.factors(others), samples)],
-            "gibberish": [answer(self.factors(nonsense), samples)],
+            "right": [right],
+            "mismatched": [specialized(others)],
+            "gibberish": [specialized(nonsense)],
         }
         if oracle is not None:
-            answers["oracle"] = [answer(oracle, 1)]
+            answers["oracle"] = [answer(oracle, None)]
         return TaskScores(
             task.name,
             {column: self._rows(task, found) for column, found in answers.items()},
             {column: choice_scores(task, found) for column, found in answers.items()} if task.choices else {},
             {
                 "prompted": float(np.mean([count for found in prompted for count in found.tokens])),
-                "specialized": float(np.mean(base.tokens)),
+                "specialized": float(np.mean(right.tokens)),
             },
             task.group,
         )
+
+    def _residual_prompt(self, description: TaskDescription) -> str | None:
+        return self._writer.chat.residual_prompt(description, self._generator.config.residual_prompt_tokens)
 
     def _rows(self, task: SuiteTask, found: Sequence[Answers]) -> Values:
         if task.metric == "choice":

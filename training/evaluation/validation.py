@@ -71,10 +71,13 @@ class ValidationSet:
         with torch.inference_mode():
             for kind, descriptions in self.descriptions.items():
                 gates = self._gates(generator, descriptions)
+                longest = generator.config.residual_prompt_tokens
+                kept = [self._edge.chat.residual_prompt(task, longest) for task in descriptions]
                 losses[kind] = 0.0
                 for group in _groups([episode.longest_text for episode in self._episodes]):
                     instances = [instance for i in group for instance in self._episodes[i].instances]
-                    factors, systems = generator.bank(gates[group]), [None] * len(instances)
+                    systems = [kept[i] for i in group for _ in self._episodes[i].instances]
+                    factors = generator.bank(gates[group])
                     batch = self._edge.chat.batch(instances, systems)
                     share = len(group) / len(self._episodes)
                     losses[kind] += share * answer_loss(self._edge.logits(batch, factors), batch).item()

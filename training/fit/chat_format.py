@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator.chat_format import answer_ids, question_ids
+from cloud_service.generator.residual_prompt import residual_prompt
+from cloud_service.task import TaskDescription, residual_text
 from training.data.episodes import Instance
 
 
@@ -68,6 +70,15 @@ class ChatFormat:
     def question(self, text: str, system: str | None = None) -> list[int]:
         """Ids up to where the answer begins. Without a chat template, a plain layout of lines."""
         return question_ids(self.tokenizer, text, system)
+
+    def residual_prompt(self, task: TaskDescription, longest: int) -> str | None:
+        """The system prompt that a specialization for a task keeps; None where it keeps none.
+
+        Args:
+            task: What the generator reads.
+            longest: The generator's `residual_prompt_tokens`.
+        """
+        return residual_prompt(residual_text(task), self.tokenizer, longest)[0] or None
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer with its end."""

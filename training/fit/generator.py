@@ -17,7 +17,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
-from cloud_service.generator.residual_prompt import residual_prompt
 from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import TaskDescription, render_prompt
 from training.data.corpus import Split
@@ -193,7 +192,7 @@ class GeneratorStep:
         return max(len(chat.question(i.input, system)) + len(chat.answer(i.output)) for i in episode.instances)
 
     def _residual_prompt(self, task: TaskDescription) -> str | None:
-        return residual_prompt(task, self._edge.chat.tokenizer, self._generator.config.residual_prompt_tokens) or None
+        return self._edge.chat.residual_prompt(task, self._generator.config.residual_prompt_tokens)
 
     def _answer(self, asked: Sequence[tuple[Instance, str | None]], gates: Tensor) -> tuple[Tensor, int]:
         """The loss of each answer, (instances,), and the tokens; each row of `gates` has equally many instances.

@@ -1,6 +1,7 @@
 """The choice head, from a request with tools to the edge model under the bundle that a device builds."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,18 @@ def test_generator_without_a_head_gives_gates_and_a_contract_without_codes(tmp_p
     assert generation.answer == AnswerContract("choice", ("play_music", "set_alarm", "none"))
     assert np.array_equal(generation.gates, plain.generate([Asked(asked.prompt)])[0].gates)
     assert _bundle(generation, plain).header.answer == generation.answer
+
+
+def test_closed_set_that_codes_answer_keeps_nothing(tmp_path: Path) -> None:
+    """The head was fitted on inputs without; the same generator keeps it for any text, and for choices to spell."""
+    pair = make_pair(tmp_path, choice=HEAD, codes=CODES, residual_prompt_tokens=200)
+    keeps, text = load_generator(pair.generator, pair.cloud, pair.edge), "Answer billing or delivery."
+    chosen, gated = keeps.generate(
+        [Asked.of(TaskDescription(text)), replace(Asked.of(TaskDescription(text)), choices=())]
+    )
+    assert chosen.answer.codes
+    assert (chosen.residual_prompt, chosen.residual_prompt_tokens) == ("", 0)
+    assert gated.residual_prompt == text
 
 
 def test_stored_head_is_the_head(pair: Pair) -> None:

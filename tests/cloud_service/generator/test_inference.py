@@ -1,6 +1,7 @@
 """A stored generator at work: the gates of the module in memory, one prompt at a time or many."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cloud_service.generator import CheckpointError, TorchGenerator, load_genera
 from cloud_service.generator.checkpoint import read_manifest
 from cloud_service.generator.pretrained import load_cloud_model
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
+from cloud_service.task import Example, TaskDescription, render_prompt
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.digest import file_sha256, model_digest
@@ -114,6 +116,24 @@ def test_no_prompts_and_an_empty_prompt(loaded: TorchGenerator) -> None:
     assert loaded.generate([]) == []
     assert loaded.generate([Asked("")])[0].prompt_tokens == 0
     assert np.isfinite(loaded.generate([Asked("")])[0].gates).all()
+
+
+def test_short_description_is_kept_and_not_counted_as_saved(tmp_path: Path, loaded: TorchGenerator) -> None:
+    """By a generator that was trained so; its gates are the same."""
+    pair = make_pair(tmp_path, residual_prompt_tokens=12)
+    keeps = load_generator(pair.generator, pair.cloud, pair.edge)
+    edge = AutoTokenizer.from_pretrained(pair.edge)
+    short = TaskDescription("route the message", (Example("a", "b"),), output_format="a tool")
+    for task, kept in ((short, "route the message\na tool"), (replace(short, description="route " * 20), "")):
+        (generation,) = keeps.generate([Asked.of(task)])
+        tokens = len(edge(kept)["input_ids"]) if kept else 0
+        assert (generation.residual_prompt, generation.residual_prompt_tokens) == (kept, tokens)
+        recipe = generation.recipe(keeps.info, keeps.bank.digest)
+        header = parse_bundle(build_bundle(keeps.bank, recipe)).header
+        assert (header.residual_prompt, header.residual_prompt_tokens) == (kept, tokens)
+        assert header.tokens_saved_per_call == len(edge(render_prompt(task))["input_ids"]) - tokens
+        (without,) = loaded.generate([Asked.of(task)])
+        assert (without.residual_prompt, without.residual_prompt_tokens) == ("", 0)
 
 
 def test_info_tells_what_was_loaded(pair: Pair, loaded: TorchGenerator) -> None:

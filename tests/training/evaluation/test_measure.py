@@ -1,5 +1,8 @@
 """Scores: metrics on made cases, and controls on the same inputs."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -62,3 +65,30 @@ def test_columns_are_scored_on_the_same_inputs_under_their_own_descriptions(
     assert found.tokens["specialized"] == sum(len(edge.chat.question(text)) for text in ("hi", "you")) / 2
     assert found.tokens["prompted"] > found.tokens["specialized"] + 5
     assert "oracle" not in measurement.score(one, one, None).score
+
+
+def test_each_description_is_asked_with_its_own_residual_prompt(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In front of each input, where the generator keeps one; base and oracle are asked without, and tokens count it."""
+    model, cloud = tiny_model(tokenizer, 2), tiny_model(tokenizer, 1)
+    generator = LoraGenerator(tiny_config(residual_prompt_tokens=20), cloud, edge_shape(model.config)).eval()
+    writer = EdgeWriter(model, tokenizer, longest=200)
+    one, other = task(), replace(task(), samples=(TaskDescription("Undo it."), TaskDescription("Undo " * 30)))
+    asked: list[list[str | None]] = []
+    answer = writer.answer
+
+    def record(inputs: list[str], systems: list[str | None], *others: Any) -> Answers:
+        asked.append(systems)
+        return answer(inputs, systems, *others)
+
+    monkeypatch.setattr(writer, "answer", record)
+    measurement = Measurement(generator, tokenizer, writer)
+    oracle = {key: (a[:1], b[:1]) for key, (a, b) in measurement.factors(one.samples).items()}
+    found = measurement.score(one, other, oracle)
+    right, mismatched = ["Do it."] * 2 + ["Please do it."] * 2, ["Undo it."] * 2 + [None] * 2
+    assert right in asked
+    assert mismatched in asked
+    assert asked.count([None, None]) == 2, "base and oracle"
+    base = sum(len(writer.chat.question(text)) for text in ("hi", "you")) / 2
+    assert base < found.tokens["specialized"] <= found.tokens["prompted"]

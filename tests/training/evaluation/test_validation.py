@@ -71,3 +71,20 @@ def test_scores_are_those_of_one_description_at_a_time(
     ]
     assert max(losses) - min(losses) > 0.01, "descriptions matter"
     assert validation.score(generator).cross_entropy["right"] == pytest.approx(sum(losses) / 5, rel=1e-4)
+
+
+def test_description_that_the_generator_keeps_stands_in_front(
+    validation: ValidationSet, edge: EdgeAnswers, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """With experts that change nothing, the scores are those of the prompted edge model."""
+    config = tiny_config(norm="none", residual_prompt_tokens=20)
+    generator = LoraGenerator(config, tiny_model(tokenizer, 1), edge_shape(edge.model.config)).eval()
+    scores = validation.score(generator).cross_entropy
+    with torch.inference_mode():
+        for kind in ("right", "mismatched"):
+            losses = []
+            for each in validation.descriptions[kind]:
+                batch = edge.chat.batch(INSTANCES, [each.description] * 2)
+                losses.append(answer_loss(edge.logits(batch, None), batch).item())
+            assert scores[kind] == pytest.approx(sum(losses) / 5, rel=1e-4)
+    assert scores["right"] != pytest.approx(scores["mismatched"], rel=1e-4)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from tests.training.models import tiny_config, tiny_model
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
 from training.fit.answer_loss import answer_loss, answer_losses
+from training.fit.chat_format import AnswerBatch
 from training.fit.generator import (
     CONTRASTED,
     EdgeAnswers,
@@ -216,6 +217,35 @@ def test_contrast_asks_how_much_likelier_answers_are_than_under_another_descript
     training = Training(mixture, tokenizer, False, tasks=6, inputs=3, gating="topk_softmax", norm="none")
     training.settings = replace(training.settings, **settings, contrast=2.0)
     assert training.run(tmp_path / "contrast", stop_after=1)[0] - plain == pytest.approx(2 * expected, rel=1e-3)
+
+
+class TwoTasks(EpisodeBatches):
+    """Gives a task of few words and one of many."""
+
+    def draw(self, step: int, split: Split = "train") -> tuple[list[Episode], list[list[int]]]:
+        tasks = [TaskDescription("Do it.", output_format="A word."), TaskDescription("Do it well. " * 20)]
+        return [Episode("extract", task, tuple(INSTANCES[:2])) for task in tasks], [[5, 6], [6, 7, 8]]
+
+
+def test_short_description_stands_in_front_of_the_inputs_where_the_generator_keeps_one(
+    tmp_path: Path, mixture: Mixture, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the tokens that the edge model sees; a longer one is left out whole, and 0 keeps none."""
+    turns = {f"<|user|>{instance.input}<|assistant|>{instance.output}<|end|>" for instance in INSTANCES[:2]}
+    tokens = len(tokenizer("Do it.\nA word.")["input_ids"])
+    for longest, expected in ((0, ""), (tokens - 1, ""), (tokens, "<|system|>Do it.\nA word.")):
+        training = Training(mixture, tokenizer, False, tasks=2, residual_prompt_tokens=longest, norm="layer")
+        training.batches = TwoTasks(mixture, tokenizer, training.settings)
+        seen: set[str] = set()
+        logits = training.edge.logits
+
+        def record(batch: AnswerBatch, *others: Any, logits: Any = logits, seen: set[str] = seen) -> Tensor:
+            seen |= {tokenizer.decode(ids).replace("<|pad|>", "") for ids in batch.ids}
+            return logits(batch, *others)
+
+        monkeypatch.setattr(training.edge, "logits", record)
+        training.run(tmp_path / str(longest), stop_after=1)
+        assert seen == {f"<|bos|>{front}{turn}" for front in (expected, "") for turn in turns}
 
 
 def test_rivals_are_of_one_family_and_have_closed_sets() -> None:
