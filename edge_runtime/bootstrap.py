@@ -81,7 +81,15 @@ async def assemble(
         )
         poller = None
         if settings.cloud_url is not None:
-            poller = Poller(settings.channel, fetcher, settings.poll_interval_seconds, clock, random.random, telemetry)
+            poller = Poller(
+                settings.channel,
+                fetcher,
+                settings.poll_interval_seconds,
+                clock,
+                random.random,
+                telemetry,
+                lambda: state_store.state.channel_version,
+            )
         updater = Updater(
             poller=poller,
             artifacts=Artifacts(disk, fetcher, settings.max_bank_bytes),
@@ -100,7 +108,7 @@ async def assemble(
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
         telemetry.gauge("channel_version", "Newest version seen.", lambda: state_store.state.channel_version or 0)
-        daemon = Daemon(updater, device, disk, clock, link)
+        daemon = Daemon(updater, device, disk, clock, link, settings.watch_spread_seconds)
         slots.on_broken = daemon.wake
         yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, disk, telemetry)
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,7 +25,7 @@ from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import is_locked
-from edge_runtime.updates.state import Command, DeviceState, StateFile
+from edge_runtime.updates.state import Action, Command, DeviceState, StateFile
 from loragen import ClientError, DeviceClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.bundle import parse_bundle
@@ -157,7 +157,16 @@ def unpin(name: SpecializationArgument, config: ConfigOption = None) -> None:
     _command("unpin", name, config)
 
 
-def _command(action: Literal["rollback", "pin", "unpin"], name: str, config: Path | None) -> None:
+@app.command()
+def accept(channel: Annotated[str, typer.Argument(help="Channel.")], config: ConfigOption = None) -> None:
+    """Follow a channel again that went back to an older version, as after a restored backup of the cloud's store.
+
+    What the channel does not list is removed then, like at any other change of it.
+    """
+    _command("accept", channel, config)
+
+
+def _command(action: Action, name: str, config: Path | None) -> None:
     with reporting_errors():
         disk = DataDirectory(EdgeSettings.load(config).data_dir)
         command = Command(action, verify_name(name))

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from edge_runtime.errors import EdgeError, IntegrityError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import locked
-from edge_runtime.updates.rules import describe_outcome, entry_after
+from edge_runtime.updates.rules import describe_outcome, state_after
 from edge_runtime.updates.state import Command, DeviceState, StateFile
 from loragen.contract.errors import ContractError
 
@@ -151,11 +151,12 @@ def act_on_state(disk: DataDirectory, command: Command) -> str:
     with locked(disk.root):
         state, _ = file.load()
         state = state or DeviceState(None, "default")
-        entry = entry_after(command, state)
-        if not disk.bundle(entry.active.bundle_id).exists():
+        after = state_after(command, state)
+        entry = after.entries.get(command.name)
+        if command.action != "accept" and entry and not disk.bundle(entry.active.bundle_id).exists():
             raise IntegrityError(f"{command.name}: bundle {entry.active.bundle_id} is not on disk")
         try:
-            file.store(state.with_entry(command.name, entry))
+            file.store(after)
         except OSError as error:
             raise OutputError(f"cannot write {disk.state.name}: {error.strerror or error}", "check the disk") from error
-    return describe_outcome(command, entry)
+    return describe_outcome(command, after)

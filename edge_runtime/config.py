@@ -42,6 +42,13 @@ class EdgeSettings(ServiceSettings):
     poll_interval_seconds: float = Field(
         default=30.0, gt=0, le=86_400, description="Between two polls, give or take a tenth."
     )
+    watch_spread_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=3_600,
+        description="A device that hears of a change polls within this time, at a moment drawn by chance, so that a "
+        "fleet does not poll at once.",
+    )
     cloud_timeout_seconds: float = Field(
         default=10.0, gt=0, le=600, description="For connecting, and between two pieces of an answer."
     )

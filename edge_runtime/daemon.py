@@ -40,11 +40,19 @@ class Daemon:
         disk: Where the owner's commands arrive.
         clock: Waits.
         link: To the cloud; None without one.
+        watch_spread_seconds: Longest wait between hearing of a change and polling.
     """
 
     def __init__(
-        self, updater: Updater, device: Device, disk: DataDirectory, clock: Clock, link: CloudLink | None = None
+        self,
+        updater: Updater,
+        device: Device,
+        disk: DataDirectory,
+        clock: Clock,
+        link: CloudLink | None = None,
+        watch_spread_seconds: float = 0.0,
     ) -> None:
+        self._watch_spread_seconds = watch_spread_seconds
         self._updater = updater
         self._device = device
         self._disk = disk
@@ -146,14 +154,16 @@ class Daemon:
             _log.exception("report_crashed")
 
     async def _watch(self) -> None:
+        poller = self._updater.poller
         assert self._link is not None
+        assert poller is not None
         while True:
             try:
-                changed = await self._link.watch(self._device.status().channel_version or 0)
+                changed = await self._link.watch(poller.heard_version)
             except Exception:
                 _log.exception("watch_crashed")
                 changed = False
-            if changed and self._updater.poller is not None:
-                self._updater.poller.poll_now()
+            if changed:
+                poller.poll_now(self._watch_spread_seconds)
                 self._wake.set()
             await self._clock.wait(self._stop, WATCH_PAUSE_SECONDS)

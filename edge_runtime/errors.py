@@ -5,6 +5,7 @@
     ├── UpdateError                 bringing a specialization to the device failed
     │   ├── CloudUnreachableError   no answer, or none in time
     │   ├── CloudStatusError        an answer with a status that is no success
+    │   ├── ChannelWentBackError    the channel has an older version than was seen
     │   ├── DownloadError           the body was cut short
     │   ├── TooLongError            the body is longer than announced or allowed
     │   ├── IntegrityError          the bytes are not the announced ones
@@ -16,6 +17,7 @@
     │   ├── ConversionError         a Hugging Face directory cannot become a base GGUF
     │   ├── RetainedDeltaError      quantization would lose the delta
     │   ├── OutputError             the result cannot be written: disk full, no permission
+    │   │   └── DiskFullError       a download does not fit the disk
     │   └── MergeCancelledError     the device is shutting down
     └── ServingError                a request cannot be answered
         ├── InvalidRequestError     malformed, or asks for what this server does not do
@@ -71,6 +73,12 @@ class CloudStatusError(UpdateError):
     def __init__(self, message: str, hint: str = "", *, status: int, retry_after_seconds: float | None = None) -> None:
         super().__init__(message, hint, retry_after_seconds=retry_after_seconds)
         self.status = status
+
+
+class ChannelWentBackError(UpdateError):
+    """The cloud sends an older version of the channel than this device has seen: a backup was restored, or it lies."""
+
+    code = "channel_went_back"
 
 
 class DownloadError(UpdateError):
@@ -131,6 +139,12 @@ class OutputError(MergeError):
     """The result cannot be written; whatever stood there before still does."""
 
     code = "output_not_written"
+
+
+class DiskFullError(OutputError):
+    """There is no room on the disk for a download, nor for the rest of what came of it."""
+
+    code = "disk_full"
 
 
 class RetainedDeltaError(MergeError):

@@ -17,6 +17,7 @@ from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
 from cloud_service.limits import MAX_BODY_BYTES
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
+from loragen.contract.keepalive import PING_SECONDS, server_options
 from loragen.contract.stubs import loragen_pb2, loragen_pb2_grpc
 from loragen.web.errors import ConfigurationError
 
@@ -38,11 +39,19 @@ class GrpcServer:
         service: Generates.
         channels: Publishes, and knows devices.
         metrics: Counts.
+        ping_seconds: Between two pings of a silent connection.
     """
 
-    def __init__(self, service: LoraService, channels: ChannelService, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        service: LoraService,
+        channels: ChannelService,
+        metrics: Metrics,
+        ping_seconds: float = PING_SECONDS,
+    ) -> None:
         self._service = service
-        self._server = grpc.aio.server(interceptors=(GrpcScope(metrics),), options=_OPTIONS)
+        options = (*_OPTIONS, *server_options(ping_seconds))
+        self._server = grpc.aio.server(interceptors=(GrpcScope(metrics),), options=options)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None
         generator_servicer, channels_servicer = GeneratorServicer(service), ChannelsServicer(channels)

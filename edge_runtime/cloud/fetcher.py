@@ -25,6 +25,7 @@ import httpx2
 from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
+    DiskFullError,
     DownloadError,
     IntegrityError,
     OutputError,
@@ -124,7 +125,7 @@ class HttpFetcher:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 await self._complete(_Download(url, digest, *limits, partial), to)
-        except (TooLongError, _NoSpaceError):
+        except (TooLongError, DiskFullError):
             _drop(partial)
             raise
         except TimeoutError as error:
@@ -155,7 +156,7 @@ class HttpFetcher:
                 _verify_sha256(found, wanted.digest, wanted.url)
             partial.replace(destination)
         except OSError as error:
-            kind = _NoSpaceError if error.errno in _NO_SPACE else OutputError
+            kind = DiskFullError if error.errno in _NO_SPACE else OutputError
             raise kind(f"cannot write {destination.name}: {error.strerror or error}", "free some space") from error
         finally:
             if partial.exists() and _size(partial) == 0:
@@ -247,14 +248,10 @@ class _Download:
     partial: Path
 
 
-class _NoSpaceError(OutputError):
-    """There is no room on the disk, so that the partial file cannot be completed either."""
-
-
 def _verify_space(wanted: _Download, more_bytes: int) -> None:
     free = free_bytes(wanted.partial.parent)
     if more_bytes + wanted.spare_bytes > free:
-        raise _NoSpaceError(
+        raise DiskFullError(
             f"{wanted.url}: {more_bytes} bytes more, beside {wanted.spare_bytes} that are needed for other files, do "
             f"not fit the {free} that are free",
             "free some space; a bank that does not fit is not fetched, and bundles are fetched instead",

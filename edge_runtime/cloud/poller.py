@@ -1,7 +1,8 @@
 """Coordinator: asks the cloud for the channel, at the pace of `cloud.pacing`, and remembers the last answer.
 
-A channel that cannot be had, or that is not there, leaves the last one in force. What follows from a channel is decided
-by the updater.
+A channel that cannot be had, or that is not there, leaves the last one in force. So does one that went back to an older
+version than was seen, even before a restart: a cloud whose database was restored must not undo what came since. What
+follows from a channel is decided by the updater.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Protocol
 
 from edge_runtime.cloud.fetcher import ChannelAnswer
 from edge_runtime.cloud.pacing import poll_delay
-from edge_runtime.errors import CloudStatusError, UpdateError, describe, error_code
+from edge_runtime.errors import ChannelWentBackError, CloudStatusError, UpdateError, describe, error_code
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.clock import Clock
 from loragen.contract.channel import Channel, parse_channel
@@ -53,8 +54,10 @@ class Poller:
         clock: For the times of polls.
         draw: Uniform in [0, 1).
         telemetry: Gets a record of each poll.
+        newest_seen: The newest version that was ever seen; None takes any.
 
     Attributes:
+        heard_version: Version that the cloud sent last, whether it is followed or not; 0 before the first.
         wanted: The channel as the cloud last sent it; None before the first success.
         outcome: How the last poll went.
     """
@@ -67,7 +70,9 @@ class Poller:
         clock: Clock,
         draw: Callable[[], float],
         telemetry: Telemetry,
+        newest_seen: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self.heard_version = 0
         self.wanted: Channel | None = None
         self.outcome = PollOutcome()
         self._channel = channel
@@ -76,6 +81,7 @@ class Poller:
         self._clock = clock
         self._draw = draw
         self._telemetry = telemetry
+        self._newest_seen = newest_seen
         self._etag: str | None = None
         self._failures = 0
         self._next_at = clock.monotonic()
@@ -84,10 +90,14 @@ class Poller:
         """Seconds until the next poll."""
         return max(0.0, self._next_at - self._clock.monotonic())
 
-    def poll_now(self) -> None:
-        """Poll at the next tick; a cloud whose last answer was a failure is not asked any sooner."""
+    def poll_now(self, spread_seconds: float = 0.0) -> None:
+        """Poll soon; a cloud whose last answer was a failure is not asked any sooner.
+
+        Args:
+            spread_seconds: Within this time, at a moment that is drawn: a fleet hears of a change all at once.
+        """
         if self._failures == 0:
-            self._next_at = self._clock.monotonic()
+            self._next_at = min(self._next_at, self._clock.monotonic() + spread_seconds * self._draw())
 
     async def poll(self) -> None:
         """Ask once; failures are kept in `outcome`."""
@@ -104,6 +114,9 @@ class Poller:
                 # Nothing was ever published there. This is no failure: the next poll comes after the usual interval.
                 code, message = "channel_missing", f"the cloud has no channel {self._channel!r} yet"
                 self._failures = 0
+            elif isinstance(error, ChannelWentBackError):
+                # The cloud answers well: it is asked at the usual pace, to be followed again as soon as can be.
+                self._failures = 0
             else:
                 self._failures += 1
         self.outcome = PollOutcome(code, message, self._clock.unix())
@@ -116,10 +129,18 @@ class Poller:
     async def _ask(self) -> str:
         answer = await self._source.fetch_channel(self._channel, self._etag)
         if answer.document is None:
+            self.heard_version = 0 if self.wanted is None else self.wanted.version
             return "unchanged"
         channel = parse_channel(answer.document)
         if channel.name != self._channel:
             raise MismatchError(f"expected channel {self._channel!r}, the cloud sends {channel.name!r}")
+        self.heard_version, newest = channel.version, self._newest_seen()
+        if newest is not None and channel.version < newest:
+            raise ChannelWentBackError(
+                f"channel {self._channel!r}: expected version {newest} or newer, the cloud sends {channel.version}",
+                f"the cloud's store was restored? what serves stays until the channel passes version {newest}, or "
+                f"`loragen-edge accept {self._channel}` is run on the device",
+            )
         # Kept only now: an answer that was refused must be asked for again in full.
         self.wanted, self._etag = channel, answer.etag
         return "ok"

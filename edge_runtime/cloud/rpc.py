@@ -9,6 +9,7 @@ from typing import Protocol
 import grpc
 import structlog
 
+from loragen.contract.keepalive import PING_SECONDS, client_options
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -25,9 +26,6 @@ _STATES: dict[ModelState, pb.SpecializationState] = {
     "pending": pb.SPECIALIZATION_STATE_PENDING,
     "failed": pb.SPECIALIZATION_STATE_FAILED,
 }
-
-_KEEPALIVE = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))
-"""A network that forgets idle connections silently must not make the device deaf."""
 
 
 class CloudLink(Protocol):
@@ -53,12 +51,13 @@ class GrpcLink:
         address: host:port.
         channel: Channel to watch.
         device_id: Name of this device.
+        ping_seconds: Between two pings while nothing else is sent.
     """
 
-    def __init__(self, address: str, channel: str, device_id: str) -> None:
+    def __init__(self, address: str, channel: str, device_id: str, ping_seconds: float = PING_SECONDS) -> None:
         self._channel_name = channel
         self._device_id = device_id
-        self._connection = grpc.aio.insecure_channel(address, options=_KEEPALIVE)
+        self._connection = grpc.aio.insecure_channel(address, options=client_options(ping_seconds))
         self._stub = pb_grpc.ChannelsStub(self._connection)  # type: ignore[no-untyped-call]
 
     async def watch(self, known_version: int) -> bool:

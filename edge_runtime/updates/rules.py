@@ -81,8 +81,28 @@ def entry_after(command: Command, state: DeviceState) -> Entry:
     return Entry(entry.previous, rolled_back_from=entry.active.bundle_id, pinned=entry.pinned)
 
 
-def describe_outcome(command: Command, entry: Entry) -> str:
-    """The outcome of a command, as a sentence for the owner without its full stop."""
+def state_after(command: Command, state: DeviceState) -> DeviceState:
+    """The state once a command is carried out.
+
+    Raises:
+        UpdateError: It concerns what this device does not have.
+    """
+    if command.action != "accept":
+        return state.with_entry(command.name, entry_after(command, state))
+    if command.name != state.channel:
+        raise UpdateError(
+            f"{command.name}: this device follows the channel {state.channel!r}",
+            "loragen-edge status names the channel",
+            code="not_followed",
+        )
+    return replace(state, channel_version=None)
+
+
+def describe_outcome(command: Command, state: DeviceState) -> str:
+    """The outcome of a command that led to `state`, as a sentence for the owner without its full stop."""
+    if command.action == "accept":
+        return f"channel {command.name} is followed as the cloud has it, whatever its version"
+    entry = state.entries[command.name]
     match command.action:
         case "rollback":
             return f"{command.name} serves {entry.active.bundle_id} again"

@@ -29,6 +29,8 @@ MAX_STATE_BYTES = 16 * 1024 * 1024
 
 _strict = with_config(ConfigDict(extra="forbid", strict=True))
 
+Action = Literal["rollback", "pin", "unpin", "accept"]
+
 InstalledState = Literal["adapter", "merged"]
 
 # Names and digests become parts of paths.
@@ -97,13 +99,15 @@ class Entry:
 @_strict
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the device's owner wants of one specialization.
+    """What the device's owner wants of one specialization, or of the channel.
 
     Attributes:
-        action: `rollback` lets the bundle before serve again; `pin` ends changes until `unpin`.
+        action: `rollback` lets the bundle before serve again; `pin` ends changes until `unpin`; `accept` follows a
+            channel again that went back to an older version.
+        name: The specialization; for `accept`, the channel.
     """
 
-    action: Literal["rollback", "pin", "unpin"]
+    action: Action
     name: Name
 
 

@@ -16,7 +16,7 @@ from edge_runtime.cloud.pacing import backoff_delay
 from edge_runtime.errors import describe, error_code
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.clock import Clock
-from edge_runtime.updates.rules import Plan, entry_after, is_permanent, needs_merge, plan_changes
+from edge_runtime.updates.rules import Plan, is_permanent, needs_merge, plan_changes, state_after
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.channel import Channel
 
@@ -101,13 +101,13 @@ class StateStore:
         """What has to change so that the device serves what `channel` lists."""
         return plan_changes(channel, self.state)
 
-    def entry_after(self, command: Command) -> Entry:
-        """The entry of a specialization once a command is carried out.
+    def after(self, command: Command) -> DeviceState:
+        """The state once a command is carried out.
 
         Raises:
             UpdateError: It cannot be carried out.
         """
-        return entry_after(command, self.state)
+        return state_after(command, self.state)
 
     def next_to_merge(self, quantization: Quantization) -> str | None:
         """A name whose bundle is to be merged now; None when there is none."""
@@ -157,8 +157,8 @@ class StateStore:
         failure = Failure(bundle_id, error_code(error), describe(error), attempts, permanent)
         await self._change(self.state.with_failure(name, failure))
 
-    async def set_channel_version(self, version: int) -> None:
-        """Remember the newest version of the channel."""
+    async def set_channel_version(self, version: int | None) -> None:
+        """Remember the newest version of the channel; None takes any."""
         if version != self.state.channel_version:
             await self._change(replace(self.state, channel_version=version))
 

@@ -8,8 +8,8 @@ again. Merges take longer and run beside it (`merge_pending`). Rules:
   files stay and are tried again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
 - A specialization that the channel no longer lists is unloaded and its files are deleted, unless it is pinned.
-- A channel that cannot be had, or is not there, deletes nothing. A device whose state is lost or of another edge model
-  deletes nothing before it has the channel.
+- A channel that cannot be had, is not there, or went back to an older version deletes nothing. A device whose state is
+  lost or of another edge model deletes nothing before it has the channel.
 - Files are deleted in `tick` only, so that nothing is deleted while it is being installed.
 """
 
@@ -172,14 +172,19 @@ class Updater:
 
     async def _obey(self, command: Command) -> str:
         with self._recorded(command.action, command.name):
-            entry = self.state_store.entry_after(command)
-            if command.action == "rollback":
+            after = self.state_store.after(command)
+            if command.action == "accept":
+                await self.state_store.set_channel_version(None)
+                if self.poller is not None:
+                    self.poller.poll_now()
+            elif command.action == "rollback":
+                entry = after.entries[command.name]
                 active = await self._serve_again(command.name, entry.active, load_now=True)
                 await self.state_store.put(command.name, replace(entry, active=active))
             else:
-                await self.state_store.note(command.name, entry)
+                await self.state_store.note(command.name, after.entries[command.name])
         problem = f"; {self.state_store.problem}" if self.state_store.problem else ""
-        return describe_outcome(command, entry) + problem
+        return describe_outcome(command, after) + problem
 
     async def _unless_commanded(self, work: Coroutine[Any, Any, _T]) -> _T:
         """The result of `work`, which loses nothing when it is cancelled.

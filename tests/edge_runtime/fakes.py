@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
-from edge_runtime.updates.state import Command
+from edge_runtime.updates.state import Action, Command
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.device_answers import ServedModel
 
@@ -182,7 +182,7 @@ async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tok
         return text, slot.revision.fingerprint
 
 
-async def command(parts: Parts, action: Literal["rollback", "pin", "unpin"], name: str = "router") -> str:
+async def command(parts: Parts, action: Action, name: str = "router") -> str:
     """Let the next tick carry out a command of the owner; its answer."""
     done = parts.updater.command(Command(action, name))
     await parts.updater.tick()

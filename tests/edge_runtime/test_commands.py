@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,17 @@ def test_state_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with read_only_disk(), pytest.raises(OutputError) as caught:
         act_on_state(disk, ROLLBACK)
     assert isinstance(caught.value, EdgeError)
+
+
+def test_channel_is_accepted_without_a_device(tmp_path: Path) -> None:
+    disk = state_on_disk(tmp_path)
+    file = StateFile(disk.state)
+    state, _ = file.load()
+    assert state is not None
+    file.store(replace(state, channel_version=9))
+    assert "followed" in act_on_state(disk, Command("accept", "default"))
+    after, _ = file.load()
+    assert after is not None
+    assert (after.channel_version, after.entries) == (None, state.entries)
+    with pytest.raises(UpdateError):
+        act_on_state(disk, Command("accept", "other"))

@@ -81,6 +81,43 @@ async def test_change_of_the_channel_is_polled_at_once_and_reports_are_sent(
         await running
 
 
+class PushingLink(FakeLink):
+    """A cloud that pushes once, and whose device then listens from the version that it heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: list[int] = []
+
+    async def watch(self, known_version: int) -> bool:
+        self.known.append(known_version)
+        return await super().watch(known_version)
+
+
+async def test_device_listens_from_the_version_it_heard_even_when_it_does_not_follow_it(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """A channel that went back is no change any more once it was heard."""
+    cloud.publish(cloud.make("router"))
+    older = cloud.channel
+    cloud.publish(cloud.make("other", 1))
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
+    async with assemble(settings, FakeLoader(), FakeClock()) as parts:
+        await parts.updater.restore()
+        await parts.updater.tick()
+    cloud.channel = older
+    async with assemble(settings, FakeLoader(), StandingClock()) as parts:
+        link, clock = PushingLink(), FakeClock()
+        daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link, watch_spread_seconds=5.0)
+        running = asyncio.create_task(daemon.run())
+        await eventually(lambda: link.reports)
+        link.changed.set()
+        await eventually(lambda: len(link.known) >= 2)
+        assert link.known[-1] == 1
+        assert link.reports[-1].channel_version == 2
+        daemon.stop()
+        await running
+
+
 async def test_deaf_link_does_not_make_the_daemon_poll(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Listening that fails is tried again after a pause, and is no reason to ask the cloud more often."""
     clock = FakeClock()

@@ -1,5 +1,7 @@
 """When the cloud is asked, and what is kept of its answers."""
 
+import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +129,49 @@ async def test_poll_now_does_not_shorten_the_wait_after_a_failure() -> None:
     assert poller.wanted == Channel("default", 4, ())
     poller.poll_now()
     assert poller.due_in() == 0
+
+
+async def test_fleet_that_hears_of_a_change_does_not_poll_at_once() -> None:
+    """Of 1,000 devices that follow a push within 5 s, no tenth of a second brings more than some."""
+    drawn = random.Random(1)
+    fleet = []
+    for _ in range(1_000):
+        poller, _ = make(GOOD, draw=drawn.random)
+        await poller.poll()
+        poller.poll_now(5.0)
+        fleet.append(poller)
+    tenths = Counter(int(poller.due_in() * 10) for poller in fleet)
+    assert max(tenths) < 50
+    assert max(tenths.values()) < 50
+    assert len(tenths) == 50
+
+
+async def test_second_change_does_not_put_the_poll_off() -> None:
+    draws = iter([0.5, 0.2, 0.9])
+    poller, _ = make(GOOD, draw=lambda: next(draws))
+    await poller.poll()
+    poller.poll_now(5.0)
+    poller.poll_now(5.0)
+    assert poller.due_in() == pytest.approx(1.0)
+
+
+def version(number: int) -> ChannelAnswer:
+    return ChannelAnswer(encode_channel(Channel("default", number, ())), f'"{number}"')
+
+
+async def test_channel_that_went_back_is_a_fault_until_it_has_passed_what_was_seen() -> None:
+    """The one that was seen stays in force, and the cloud is asked at the usual pace."""
+    poller, _ = make(version(7), version(5), version(6), version(8))
+    poller._newest_seen = lambda: 7
+    outcomes = []
+    for _ in range(4):
+        await poller.poll()
+        assert poller.wanted is not None
+        outcomes.append((poller.outcome.code, poller.wanted.version, poller.heard_version, poller.due_in()))
+    assert outcomes == [
+        ("ok", 7, 7, 10.0),
+        ("channel_went_back", 7, 5, 10.0),
+        ("channel_went_back", 7, 6, 10.0),
+        ("ok", 8, 8, 10.0),
+    ]
+    assert poller._source.etags == [None, '"7"', '"7"', '"7"']  # type: ignore[attr-defined]

@@ -19,10 +19,12 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.rules import (
+    describe_outcome,
     entry_after,
     is_permanent,
     needs_merge,
     plan_changes,
+    state_after,
     verify_announced,
     verify_wanted,
 )
@@ -160,3 +162,13 @@ def test_what_the_same_bytes_would_do_again_is_permanent() -> None:
     assert all(is_permanent(error("x")) for error in permanent)
     of_files = (ModelLoadError, OutputError, CanaryUnfinishedError, BaseGgufUnreadableError)
     assert not any(is_permanent(error("x")) for error in (*of_files, IntegrityError, CloudUnreachableError))
+
+
+def test_accepted_channel_may_have_any_version() -> None:
+    before = replace(state(router=entry("1")), channel_version=7)
+    after = state_after(Command("accept", "default"), before)
+    assert after == replace(before, channel_version=None)
+    assert "default" in describe_outcome(Command("accept", "default"), after)
+    with pytest.raises(UpdateError, match="follows the channel 'default'") as caught:
+        state_after(Command("accept", "other"), before)
+    assert caught.value.code == "not_followed"

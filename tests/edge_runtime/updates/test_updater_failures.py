@@ -204,7 +204,7 @@ async def test_disk_full_while_fetching_is_reported_and_tried_again(
         with full_disk(8_000):
             await parts.updater.tick()
         assert entry(parts, "router").state == "failed"
-        assert parts.updater.state_store.state.failures["router"].code == "output_not_written"
+        assert parts.updater.state_store.state.failures["router"].code == "disk_full"
         clock.advance(LONG)
         await parts.updater.tick()
         assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
