@@ -93,43 +93,46 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Where the scores go, as JSON.")] = Path("build/eval.json"),
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder of table and plot: build/results; of the shipped pair, in full, docs/results."),
+        typer.Option(help="Folder of the tables: build/results; of the shipped pair on all suites, docs/results."),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Where oracles stay.")] = Path("runs/evaluation"),
+    runs: Annotated[
+        Path, typer.Option(help="Where answers and oracles stay; a second call adds what is missing.")
+    ] = Path("runs/evaluation"),
     split: Annotated[ScoredSplit, typer.Option(help="Which tasks and inputs.")] = ScoredSplit.test,
     suites: Annotated[list[str] | None, typer.Option(help="Score these alone; may be given several times.")] = None,
-    quantization: Annotated[str, typer.Option(help="Of the served models.")] = "Q4_K",
-    device: _Device = "cpu",
-    served: Annotated[bool, typer.Option(help="Also run a sample of tasks through both services.")] = True,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter of everything.")] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop asking after so long, and report; 0 for all tasks.", show_default="25"),
+    ] = None,
+    oracles: Annotated[int, typer.Option(min=0, help="Tasks of each suite that get an oracle; takes hours.")] = 0,
+    larger: Annotated[
+        Path | None, typer.Option(exists=True, help="GGUF of a larger model, prompted on a sample of the tasks.")
+    ] = None,
 ) -> None:
-    """Score a trained pair with its controls: base, prompted, oracle, right, mismatched description, gibberish."""
-    from dataclasses import replace
-
-    from training.evaluation.evaluate import FULL, QUICK, Evaluation, evaluate_pair
+    """Score a trained pair with its controls, through both services."""
+    from training.evaluation.evaluate import MINUTES, Evaluation, evaluate_pair
     from training.evaluation.report import write_report
     from training.evaluation.suites import SUITES
     from training.fit.trained_pair import pair_at
 
     if unknown := set(suites or ()) - set(SUITES):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected some of {', '.join(SUITES)}")
-    sizes = QUICK if quick else FULL
     evaluation = Evaluation(
         pair_at(pair, cloud, edge),
         data,
         split.value,
-        sizes if served else replace(sizes, served=0),
-        runs,
         suites or SUITES,
-        quantization,
-        device,
+        MINUTES if minutes is None else minutes,
+        oracles,
+        larger,
+        runs,
     )
-    options = (pair, cloud, edge, split, suites, quantization, served, quick)
-    published = options == (DEFAULT_PAIR.folder, None, None, ScoredSplit.test, None, "Q4_K", True, False)
+    options = (pair, cloud, edge, split, suites, minutes or None)
+    published = options == (DEFAULT_PAIR.folder, None, None, ScoredSplit.test, None, None)
     report, failure = evaluate_pair(evaluation)
     print(write_report(report, out, results or (_RESULTS if published else Path("build/results"))))
     if failure is not None:
-        raise SystemExit(f"the product's path failed, --no-served leaves it out: {failure}")
+        raise SystemExit(f"the evaluation ended early, a second call goes on: {failure}")
 
 
 @app.command()

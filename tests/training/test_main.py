@@ -11,7 +11,7 @@ from loragen.default_pair import DEFAULT_PAIR
 from tests.training.commands import run_command
 from training.__main__ import app
 from training.evaluation import evaluate, report
-from training.evaluation.evaluate import FULL, QUICK, Evaluation
+from training.evaluation.evaluate import Evaluation
 from training.evaluation.suites import SUITES
 from training.fit import calibrate, train, trained_pair
 from training.fit.config import load_config
@@ -61,8 +61,8 @@ def test_unknown_name_is_a_usage_error(arguments: list[str], message: str) -> No
     assert message in result.output
 
 
-def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_results(
-    found_pairs: None, monkeypatch: pytest.MonkeyPatch
+def test_only_all_suites_of_the_shipped_pair_on_test_go_to_the_published_results(
+    found_pairs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[Evaluation] = []
     written: list[Path] = []
@@ -73,18 +73,23 @@ def test_only_a_full_run_on_test_of_the_shipped_pair_goes_to_the_published_resul
 
     monkeypatch.setattr(evaluate, "evaluate_pair", lambda evaluation: (asked.append(evaluation), None))
     monkeypatch.setattr(report, "write_report", record)
-    others = ["--pair=other"], ["--quick"], ["--split=validation"], ["--suites", "conflict"], ["--no-served"]
-    for options in ([], *others):
+    larger = tmp_path / "larger.gguf"
+    larger.touch()
+    published = [], ["--minutes=0"], ["--oracles=2"], [f"--larger={larger}"]
+    others = ["--pair=other"], ["--minutes=4"], ["--split=validation"], ["--suites", "conflict"]
+    for options in (*published, *others):
         run_command("evaluate", "--data=d", *options)
-    assert written == [Path("docs/results"), *[Path("build/results")] * len(others)]
+    assert written == [Path("docs/results")] * len(published) + [Path("build/results")] * len(others)
     first = Evaluation(pair_in(DEFAULT_PAIR.folder), Path("d"))
     assert asked == [
         first,
+        replace(first, minutes=0),
+        replace(first, oracles=2),
+        replace(first, larger=larger),
         replace(first, pair=pair_in(Path("other"))),
-        replace(first, sizes=QUICK),
+        replace(first, minutes=4),
         replace(first, split="validation"),
         replace(first, suites=["conflict"]),
-        replace(first, sizes=replace(FULL, served=0)),
     ]
     assert first.suites == SUITES
 

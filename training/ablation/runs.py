@@ -186,7 +186,7 @@ class Ablation:
 
     def _oracles(self, config: GeneratorConfig) -> list[TaskFactors]:
         """One oracle for each expert, fitted to a task of a family that is drawn."""
-        sizes = SuiteSizes(tasks=4 * config.experts, samples=1, inputs=1)
+        sizes = SuiteSizes(tasks=4 * config.experts, inputs=1)
         suites = load_suites(self._data, "validation", sizes, ("tools-seen", "tasks-seen"))
         known = [[task for task in suite.tasks if task.name.split("/")[0] in KINDS] for suite in suites]
         tasks = [task for pair in zip(*known, strict=False) for task in pair][: config.experts]

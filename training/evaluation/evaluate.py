@@ -1,52 +1,45 @@
 """Evaluates a trained pair with its controls: `python -m training evaluate --data DIR`, or `make evaluate`.
 
-Six columns on the same inputs: base, prompted, oracle, right, mismatched, gibberish. Suites go from near to far. The
-columns are computed un-merged, in float32 on a CPU; a sample of tasks runs through both services as well
-(`training.evaluation.served`). Oracles are trained for some tasks of each suite, and stay under `runs`.
+Every column is asked on the same inputs, through both services, at the device's default quantization; only oracles are
+computed un-merged. Work goes in units, from suite to suite in turn, until all is done or time is up. What was answered
+is kept, so that a second call goes on, and adds columns that the first did not ask for.
+
+A unit is a few tasks, each of which is *mismatched* by the next: a group that shares its inputs, or two tasks whose
+answers are of one kind.
 """
 
+import itertools
+import random
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from loragen.client import ClientError, LocalStack, ModelPair, RemoteError
+from cloud_service.task import TaskDescription, render_prompt
+from loragen.client import ClientError, ModelPair
+from loragen.contract.digest import file_sha256
 from training.data.corpus import Split
-from training.evaluation.edge_writer import EdgeWriter
-from training.evaluation.measure import Measurement, pick_mismatched
+from training.data.families import FAMILIES, Sources, load_mixture
+from training.data.gibberish import gibberish
+from training.evaluation.oracles import OracleAnswers
+from training.evaluation.records import Records
 from training.evaluation.report import EvaluationReport, SuiteResult
-from training.evaluation.served import ServedScores, score_served
-from training.evaluation.suites import SUITES, Suite, SuiteSizes, load_suites
-from training.fit.answer_loss import EdgeAnswers
-from training.fit.oracle import OracleSettings, fit_oracles
-from training.fit.precision import product_dtype
-from training.fit.trained_pair import TrainedPair, load_trained_pair
+from training.evaluation.scoring import SYSTEM, TURNS, choose_prompted, score_task
+from training.evaluation.services import AVERAGE, BASE, Services, Way
+from training.evaluation.suites import SUITES, Suite, SuiteSizes, SuiteTask, load_suites
 
-LONGEST_TURN = 1000
+MINUTES = 25.0
+SERVED = (BASE, SYSTEM, AVERAGE, "right", "gibberish")
+"""Columns without which a task does not count."""
 
+AVERAGED = 48
+"""Training descriptions whose mean gates the control *average* has."""
 
-@dataclass(frozen=True, slots=True)
-class EvaluationSizes:
-    """How much an evaluation does.
+SAMPLE = 4
+"""Tasks of each suite that the larger model is asked."""
 
-    Attributes:
-        oracles: Tasks of each suite that get an oracle.
-        grouped_oracles: The same for suites whose tasks share inputs.
-        served: Tasks of each suite that run through the product, too.
-    """
-
-    suites: SuiteSizes
-    oracles: int
-    oracle_steps: int
-    grouped_oracles: int
-    served: int
-
-
-FULL = EvaluationSizes(SuiteSizes(), oracles=4, oracle_steps=160, grouped_oracles=16, served=3)
-QUICK = EvaluationSizes(
-    SuiteSizes(tasks=4, inputs=6, reasoning_inputs=6), oracles=1, oracle_steps=60, grouped_oracles=4, served=1
-)
+Unit = tuple[SuiteTask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,109 +47,172 @@ class Evaluation:
     """What to evaluate, and how.
 
     Attributes:
-        runs: Where oracles stay.
-        quantization: Of the served models.
+        minutes: After so long no unit is begun that would not end in time; 0 for no limit. Oracles are not counted.
+        oracles: Tasks of each suite that get an oracle.
+        larger: The GGUF of a larger model to compare with, or None.
+        runs: Where answers and oracles stay.
+        settings: Of the device, by the names of its environment variables.
     """
 
     pair: ModelPair
     data: Path
     split: Split = "test"
-    sizes: EvaluationSizes = FULL
-    runs: Path = Path("runs/evaluation")
     suites: Sequence[str] = SUITES
-    quantization: str = "Q4_K"
-    device: str = "cpu"
+    minutes: float = MINUTES
+    oracles: int = 0
+    larger: Path | None = None
+    runs: Path = Path("runs/evaluation")
+    sizes: SuiteSizes = field(default_factory=SuiteSizes)
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_pair(evaluation: Evaluation) -> tuple[EvaluationReport, ClientError | None]:
-    """Everything that an evaluation measures, and why the product's path is not in it, where that fails.
+    """Everything that was measured by now, and what ended the measuring early, if something did.
 
     Raises:
         CheckpointError: The pair cannot be loaded.
         FileNotFoundError: The data lack a file.
     """
-    started = time.monotonic()
-    sizes = evaluation.sizes
-    suites = load_suites(evaluation.data, evaluation.split, sizes.suites, evaluation.suites)
-    trained = load_trained_pair(evaluation.pair, evaluation.device)
-    measuring = Measuring(trained, sizes, evaluation.runs / "oracles")
-    results = [measuring.measure(suite) for suite in suites]
-    measured = time.monotonic()
-    served: dict[str, list[ServedScores]] = {}
+    suites = load_suites(evaluation.data, evaluation.split, evaluation.sizes, evaluation.suites)
+    digest = file_sha256(evaluation.pair.generator / "generator.json")
+    records = Records(evaluation.runs / f"{evaluation.split}-{digest[:12]}")
+    missing = [(suite, unit) for suite, unit in in_turn(suites) if _lacks(records, suite, unit, evaluation.larger)]
     failure = None
-    try:
-        if sizes.served:
-            served = serve_sample(suites, evaluation)
-    except ClientError as error:  # hours of measuring are not lost for it
-        failure = error
-    manifest = trained.manifest
-    about = {
-        "pair": f"{manifest.config.id} ({manifest.digest[:12]})",
-        "split": evaluation.split,
-        "description samples a task": sizes.suites.samples,
-        "oracle": f"rank {manifest.config.rank}, {sizes.oracle_steps} steps",
-        "served as": "not" if not sizes.served else "failed" if failure else evaluation.quantization,
-        "seconds": f"{measured - started:.0f} measured, {time.monotonic() - measured:.0f} served",
-    }
-    results = [replace(result, served=served.get(result.suite.name, ())) for result in results]
-    return EvaluationReport(about, results), failure
-
-
-class Measuring:
-    """Scores suites of one pair, un-merged.
-
-    Args:
-        trained: The pair.
-        sizes: How much is done.
-        directory: Where oracles stay.
-    """
-
-    def __init__(self, trained: TrainedPair, sizes: EvaluationSizes, directory: Path) -> None:
-        self._sizes, self._directory = sizes, directory
-        config = trained.manifest.config
-        self._settings = OracleSettings(config.rank, config.alpha, sizes.oracle_steps)
-        self._edge_digest = trained.manifest.edge_model.digest
-        known = getattr(trained.edge.config.get_text_config(), "max_position_embeddings", LONGEST_TURN)
-        longest = min(LONGEST_TURN, known)
-        dtype = product_dtype(trained.edge.device)
-        self._edge = EdgeAnswers(trained.edge, trained.edge_tokenizer, longest, dtype)
-        writer = EdgeWriter(trained.edge, trained.edge_tokenizer, longest)
-        self._measurement = Measurement(trained.generator, trained.cloud_tokenizer, writer)
-
-    def measure(self, suite: Suite) -> SuiteResult:
-        """Scores every task of a suite; the first ones, of each kind in turn, with an oracle."""
-        started = time.monotonic()
-        count = self._sizes.grouped_oracles if suite.grouped else 0 if suite.by_likelihood else self._sizes.oracles
-        oracles = fit_oracles(self._edge, self._edge_digest, suite.tasks[:count], self._settings, self._directory)
-        trained = time.monotonic()
-        scores = [
-            self._measurement.score(task, pick_mismatched(suite.tasks, n), oracles[n] if n < len(oracles) else None)
-            for n, task in enumerate(suite.tasks)
-        ]
-        print(
-            f"{suite.name}: {len(scores)} tasks in {time.monotonic() - trained:.0f} s, "
-            f"{len(oracles)} oracles in {trained - started:.0f} s",
-            flush=True,
-        )
-        return SuiteResult(suite, scores)
-
-
-def serve_sample(suites: Sequence[Suite], evaluation: Evaluation) -> dict[str, list[ServedScores]]:
-    """The first tasks of each suite through the product, by suite.
-
-    Raises:
-        ClientError: A service does not do its part; the message has the end of its log where it ended.
-    """
-    state = evaluation.runs / "served"
-    shutil.rmtree(state, ignore_errors=True)
-    scores: dict[str, list[ServedScores]] = {}
-    settings = {"LORAGEN_EDGE_QUANTIZATION": evaluation.quantization}
-    with LocalStack(evaluation.pair, state, channel="evaluation", edge_settings=settings) as stack:
+    if missing:
         try:
-            for suite in (suite for suite in suites if not suite.by_likelihood):
-                sample = enumerate(suite.tasks[: evaluation.sizes.served])
-                scores[suite.name] = [score_served(stack, task, f"{suite.name}-{number}") for number, task in sample]
-        except RemoteError:
-            stack.verify_alive()
-            raise
-    return scores
+            _ask_missing(evaluation, records, missing)
+        except ClientError as error:  # what was answered before is not lost for it
+            failure = error
+    if evaluation.oracles and failure is None:
+        _add_oracles(evaluation, records, suites)
+    results = [_result(records, suite) for suite in suites]
+    about = {
+        "pair": f"{evaluation.pair.generator.parent.name} ({digest[:12]})",
+        "split": evaluation.split,
+        "tasks": f"{sum(len(result.scores) for result in results)} of {sum(len(suite.tasks) for suite in suites)}",
+    }
+    return EvaluationReport(about, [result for result in results if result.scores]), failure
+
+
+def in_turn(suites: Sequence[Suite]) -> list[tuple[Suite, Unit]]:
+    """All units, one of each suite in turn."""
+    rounds = itertools.zip_longest(*([(suite, unit) for unit in units_of(suite.tasks)] for suite in suites))
+    return [pair for each in rounds for pair in each if pair is not None]
+
+
+def units_of(tasks: Sequence[SuiteTask]) -> list[Unit]:
+    """Groups of tasks, and pairs of those without one, with answers of one kind; what is left over joins the last."""
+    units: list[Unit] = []
+    waiting: dict[bool, SuiteTask] = {}
+    for group, members in _grouped(tasks):
+        if group:
+            units.append(tuple(members))
+            continue
+        for task in members:
+            if (other := waiting.pop(bool(task.choices), None)) is None:
+                waiting[bool(task.choices)] = task
+            else:
+                units.append((other, task))
+    left = tuple(waiting.values())
+    if len(left) == 1 and units:
+        units[-1] += left
+    elif left:
+        units.append(left)
+    return units
+
+
+def _grouped(tasks: Sequence[SuiteTask]) -> Iterator[tuple[str, list[SuiteTask]]]:
+    for group, members in itertools.groupby(tasks, lambda task: task.group):
+        yield group, list(members)
+
+
+def _lacks(records: Records, suite: Suite, unit: Unit, larger: Path | None) -> bool:
+    return any(not set(_wanted(suite, task, larger)) <= records.load(suite.name, task).keys() for task in unit)
+
+
+def _wanted(suite: Suite, task: SuiteTask, larger: Path | None) -> list[str]:
+    """Columns to ask, in this order: those of one model follow each other, and prompts stay in its cache."""
+    columns = [BASE, SYSTEM, *([TURNS] if task.description.examples else [])]
+    if larger is not None and task in suite.tasks[:SAMPLE]:
+        columns.append("larger")
+    return [*columns, AVERAGE, "right", *(["mismatched"] if len(suite.tasks) > 1 else []), "gibberish"]
+
+
+def _ask_missing(evaluation: Evaluation, records: Records, missing: Sequence[tuple[Suite, Unit]]) -> None:
+    started = time.monotonic()
+    state = evaluation.runs / "services"
+    shutil.rmtree(state, ignore_errors=True)
+    with Services(evaluation.pair, state, evaluation.larger, evaluation.settings) as services:
+        services.specialize_average(training_descriptions(evaluation.data))
+        slowest = 0.0
+        for number, (suite, unit) in enumerate(missing, 1):
+            begun = time.monotonic()
+            if evaluation.minutes and begun - started + slowest > 60 * evaluation.minutes:
+                print(f"time is up: a second call goes on with the other {len(missing) - number + 1} units", flush=True)
+                return
+            _ask_unit(services, records, suite, unit, evaluation.larger)
+            now = time.monotonic()
+            slowest = max(slowest, now - begun)
+            left = (now - started) / number * (len(missing) - number) / 60
+            print(
+                f"{suite.name}: {', '.join(task.name for task in unit)} in {now - begun:.0f} s; "
+                f"unit {number} of {len(missing)}, all others would take {left:.0f} minutes",
+                flush=True,
+            )
+
+
+def training_descriptions(data: Path) -> list[TaskDescription]:
+    """Descriptions as training draws them, of all families alike."""
+    mixture = load_mixture(Sources(data), weights=dict.fromkeys(FAMILIES, 1.0))
+    rng = random.Random("average")
+    return [mixture.draw(rng, "train", 1).task for _ in range(AVERAGED)]
+
+
+def _ask_unit(services: Services, records: Records, suite: Suite, unit: Unit, larger: Path | None) -> None:
+    rng = random.Random(f"gibberish/{suite.name}/{unit[0].name}")
+    nonsense = gibberish(rng, max(len(render_prompt(task.description)) for task in unit))
+    nonsensical = services.specialize("gibberish", nonsense)
+    made = [
+        services.specialize(f"task-{number}", task.description, closed_set(task)) for number, task in enumerate(unit)
+    ]
+    for number, task in enumerate(unit):
+        description, right, mismatched = task.description, made[number], made[(number + 1) % len(unit)]
+        system, shots = render_prompt(replace(description, examples=())), description.examples
+        ways = {
+            BASE: Way(BASE),
+            SYSTEM: Way(BASE, render_prompt(description)),
+            TURNS: Way(BASE, system, shots),
+            "larger": Way(BASE, system, shots, larger=True),
+            # What the specialization keeps of the prompt, a LoRA that reads nothing may have as well.
+            AVERAGE: Way(AVERAGE, right.residual_prompt or None if right else None),
+            "right": Way(right.id if right else None),
+            "mismatched": Way(mismatched.id if mismatched else None),
+            "gibberish": Way(nonsensical.id if nonsensical else None),
+        }
+        columns = records.load(suite.name, task)
+        for column in _wanted(suite, task, larger):
+            if column not in columns:
+                columns[column] = services.ask(task, ways[column])
+        records.store(suite.name, task, columns)
+
+
+def closed_set(task: SuiteTask) -> tuple[str, ...]:
+    """The set that all inputs of a task share; empty where there is none."""
+    return task.choices[0] if len(set(task.choices)) == 1 else ()
+
+
+def _add_oracles(evaluation: Evaluation, records: Records, suites: Sequence[Suite]) -> None:
+    """For the first tasks of each suite that have practice, as far as they were asked."""
+    oracles = OracleAnswers(evaluation.pair, evaluation.runs / "oracles")
+    for suite in suites:
+        for task in [task for task in suite.tasks if task.practice][: evaluation.oracles]:
+            columns = records.load(suite.name, task)
+            if columns and "oracle" not in columns:
+                records.store(suite.name, task, {**columns, "oracle": oracles.answer(task)})
+
+
+def _result(records: Records, suite: Suite) -> SuiteResult:
+    asked = [(task, records.load(suite.name, task)) for task in suite.tasks]
+    done = [(task, columns) for task, columns in asked if set(SERVED) <= columns.keys()]
+    scores = choose_prompted([score_task(task, columns) for task, columns in done])
+    return SuiteResult(suite, [task for task, _ in done], scores)

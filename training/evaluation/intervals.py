@@ -5,13 +5,11 @@ knows no ratio whose denominator may vanish in a draw.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-COLUMNS = ("base", "prompted", "oracle", "right", "mismatched", "gibberish")
 RESAMPLES = 2000
 
 Values = NDArray[np.float64]
@@ -28,30 +26,31 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TaskScores:
-    """One task's scores, in [0, 1].
+    """One task's scores, in [0, 1], by column.
 
     Attributes:
         name: The task.
-        score: By column, (samples, inputs): what the task's metric says; one row for base and oracle.
-        choice: The same for the choice by likelihood, where the answers are a closed set, else empty.
-        tokens: Mean input tokens of the edge model, by `prompted` and `specialized`.
+        score: (inputs,): what the task's metric says.
+        names: (inputs,): for function calls, whether the name is right; else empty.
+        tokens: Mean tokens of a prompt.
+        seconds: Median time of an answer whose prompt begins as the one before did.
+        first_seconds: Of the first answer, whose prompt was read from its beginning.
         group: As in `SuiteTask`.
+        closed: Whether the answers are a closed set.
     """
 
     name: str
     score: Mapping[str, Values]
-    choice: Mapping[str, Values]
-    tokens: Mapping[str, float]
+    names: Mapping[str, Values] = field(default_factory=dict)
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    first_seconds: Mapping[str, float] = field(default_factory=dict)
     group: str = ""
+    closed: bool = False
 
 
 def interval(
-    tasks: Sequence[TaskScores],
-    column: str,
-    minus: str | None = None,
-    choice: bool = False,
-    fixed_tasks: bool = False,
-    harmonic: bool = False,
+    tasks: Sequence[TaskScores], column: str, minus: str | None = None, names: bool = False, fixed_tasks: bool = False
 ) -> Interval | None:
     """Mean over tasks of a column, or of its paired difference to another, over the tasks that have both.
 
@@ -60,11 +59,10 @@ def interval(
 
     Args:
         tasks: Scores of a suite.
-        column: One of `COLUMNS`.
+        column: One of theirs.
         minus: The column to subtract.
-        choice: Of the choice by likelihood in the place of the metric.
+        names: Of the names of calls in the place of the metric.
         fixed_tasks: Resample inputs, not tasks.
-        harmonic: The harmonic mean over tasks, for `fixed_tasks` alone.
 
     Returns:
         None when no task has the columns.
@@ -72,11 +70,10 @@ def interval(
     found: list[Values] = []
     groups: list[str] = []
     for task in tasks:
-        values = task.choice if choice else task.score
+        values = task.names if names else task.score
         if column in values and (minus is None or minus in values):
             groups.append(task.group or task.name)
-            means = values[column].mean(0)  # (inputs,)
-            found.append(means - values[minus].mean(0) if minus else means)
+            found.append(values[column] - values[minus] if minus else values[column])
     if not found:
         return None
     every = np.array([v.mean() for v in found])
@@ -84,9 +81,8 @@ def interval(
         return _ratio(every, np.ones(len(every)), groups)
     rng = np.random.default_rng(0)
     means = np.stack([v[rng.integers(len(v), size=(RESAMPLES, len(v)))].mean(1) for v in found], 1)
-    mean = stats.hmean if harmonic else np.mean
-    low, high = np.quantile(mean(means, axis=-1), (0.025, 0.975))  # of (resamples, tasks)
-    return Interval(float(mean(every)), float(low), float(high))
+    low, high = np.quantile(means.mean(1), (0.025, 0.975))  # of (resamples, tasks)
+    return Interval(float(every.mean()), float(low), float(high))
 
 
 def share(tasks: Sequence[TaskScores], start: float | str) -> Interval | None:
@@ -105,12 +101,6 @@ def share(tasks: Sequence[TaskScores], start: float | str) -> Interval | None:
     if not trained or (oracle - starts).sum() <= 0:
         return None
     return _ratio(right - starts, oracle - starts, [task.group or task.name for task in trained])
-
-
-def sample_spread(tasks: Sequence[TaskScores], column: str = "right") -> float:
-    """Standard deviation between the description samples of a task, averaged over tasks."""
-    spreads = [float(task.score[column].mean(1).std()) for task in tasks if column in task.score]
-    return sum(spreads) / len(spreads) if spreads else 0.0
 
 
 def _ratio(above: Values, below: Values, groups: Sequence[str]) -> Interval:

@@ -1,7 +1,6 @@
 """Quick scores of a generator on validation episodes that are drawn once: they compare two settings within seconds.
 
-The controls are those of `training.evaluation.measure`, on the same inputs. It also has suites, oracles and
-intervals over tasks.
+Suites, intervals over tasks and the way through the services are left to `training.evaluation.evaluate`.
 """
 
 import random

@@ -1,6 +1,5 @@
-"""A made-up report of two suites, one of them served and one scored by likelihood."""
+"""Made-up scores and a report of two suites."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,51 +9,36 @@ from cloud_service.task import TaskDescription
 from training.data.episodes import Instance
 from training.evaluation.intervals import TaskScores
 from training.evaluation.report import EvaluationReport, SuiteResult
-from training.evaluation.served import ServedScores
 from training.evaluation.suites import Suite, SuiteTask
-from training.evaluation.tables import SERVED_COLUMNS
-
-TOKENS = {"prompted": 100.0, "specialized": 10.0}
 
 
-def scores(name: str, **means: float) -> TaskScores:
-    values = {column: np.full((1 if column in ("base", "oracle") else 3, 2), mean) for column, mean in means.items()}
-    return TaskScores(name, values, values, TOKENS)
+def scores(name: str, closed: bool = True, **means: float) -> TaskScores:
+    """A task of two inputs that all columns answer in a tenth of a second, prompts aside."""
+    return TaskScores(
+        name,
+        {column: np.full(2, mean) for column, mean in means.items()},
+        tokens={column: 200.0 if column in ("system", "prompted") else 10.0 for column in means},
+        seconds={column: 0.13 if column in ("system", "prompted") else 0.1 for column in means},
+        first_seconds={column: 0.5 if column in ("system", "prompted") else 0.1 for column in means},
+        closed=closed,
+    )
 
 
-def suite(name: str, tasks: list[TaskScores], **fields: Any) -> Suite:
-    """A suite of these tasks, each of two inputs under three descriptions."""
-    task = SuiteTask("", (TaskDescription("Do it."),) * 3, (Instance("a", "b"),) * 2, ())
-    return Suite(name, tuple(replace(task, name=scored.name) for scored in tasks), **fields)
+def result(name: str, *tasks: TaskScores, chance: float | None = None, **fields: Any) -> SuiteResult:
+    asked = [SuiteTask(task.name, TaskDescription("Do it."), (Instance("a", "b"),) * 2, ()) for task in tasks]
+    return SuiteResult(Suite(name, tuple(asked), fields.pop("fixed_tasks", False), lambda _: chance), asked, tasks)
 
 
 @pytest.fixture
 def report() -> EvaluationReport:
-    near = [
-        scores("a", base=0.0, prompted=0.5, oracle=1.0, right=0.8, mismatched=0.1, gibberish=0.0),
-        scores("b", base=0.2, prompted=0.5, right=0.4, mismatched=0.1, gibberish=0.0),
+    tools = [
+        scores("a", base=0.2, system=0.3, prompted=0.3, strongest=0.3, average=0.4, right=0.9, mismatched=0.2),
+        scores("b", base=0.2, system=0.3, prompted=0.3, strongest=0.3, average=0.4, right=0.7, mismatched=0.2),
     ]
-    served = [
-        ServedScores(
-            "a",
-            {"base": 0.0, "prompted": 0.5, "right": 0.7},
-            {"base": 0.1, "prompted": 0.6, "right": 0.9},
-            {"prompted": 0.2, "specialized": 0.05},
-            TOKENS,
-            0.99,
-            1.0,
-        ),
-        ServedScores(
-            "b", dict.fromkeys(SERVED_COLUMNS, 0.5), {}, {"prompted": 0.2, "specialized": 0.05}, TOKENS, 1.0, 1.0
-        ),
-    ]
-    eight = [
-        scores(f"reasoning/{n}", base=0.25, prompted=0.25, right=0.5, mismatched=0.25, gibberish=0.25) for n in "xy"
+    conflict = [
+        scores("c", base=0.0, system=0.5, prompted=0.5, oracle=1.0, right=0.8, larger=0.6, average=0.1),
+        scores("d", base=0.2, system=0.5, prompted=0.5, right=0.4, average=0.1),
     ]
     return EvaluationReport(
-        {"pair": "tiny"},
-        [
-            SuiteResult(suite("conflict", near, chance=0.5), near, served),
-            SuiteResult(suite("reasoning", eight, chance=0.25, fixed_tasks=True, by_likelihood=True), eight),
-        ],
+        {"pair": "tiny"}, [result("conflict", *conflict, chance=0.5), result("tools-unseen", *tools, chance=0.2)]
     )

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.evaluation.intervals import Interval, TaskScores, interval, sample_spread, share
+from training.evaluation.intervals import Interval, TaskScores, interval, share
 
 
 def scored(**columns: list[float]) -> list[TaskScores]:
     """Tasks of one input each."""
     rows = zip(*columns.values(), strict=True)
     return [
-        TaskScores(str(n), {name: np.array([[value]]) for name, value in zip(columns, row, strict=True)}, {}, {})
+        TaskScores(str(n), {name: np.array([value]) for name, value in zip(columns, row, strict=True)})
         for n, row in enumerate(rows)
     ]
 
@@ -74,17 +74,15 @@ def test_share_of_the_way_to_the_oracle_has_an_interval() -> None:
 
 def test_fixed_tasks_vary_by_their_inputs_alone() -> None:
     """Two tasks that differ but whose inputs agree: certain when the tasks are all there are, not when they vary."""
-    tasks = [TaskScores(str(v), {"right": np.full((1, 5), v)}, {}, {}) for v in (0.2, 0.8)]
+    tasks = [TaskScores(str(v), {"right": np.full(5, v)}) for v in (0.2, 0.8)]
     fixed, sampled = interval(tasks, "right", fixed_tasks=True), interval(tasks, "right")
     assert fixed is not None
     assert sampled is not None
     assert (fixed.low, fixed.high) == (pytest.approx(0.5), pytest.approx(0.5))
     assert (sampled.low, sampled.high) == (pytest.approx(0.2), pytest.approx(0.8))
-    harmonic = interval(tasks, "right", fixed_tasks=True, harmonic=True)
-    assert harmonic is not None
-    assert harmonic.mean == pytest.approx(2 / (1 / 0.2 + 1 / 0.8))
 
 
-def test_spread_is_between_the_descriptions_of_a_task() -> None:
-    tasks = [TaskScores("a", {"right": np.array([[1.0, 1.0], [0.0, 0.0]])}, {}, {})]
-    assert sample_spread(tasks) == 0.5
+def test_names_of_calls_have_intervals_of_their_own() -> None:
+    tasks = [TaskScores("a", {"right": np.array([0.0])}, {"right": np.array([1.0])})]
+    assert interval(tasks, "right", names=True) == Interval(1.0, 1.0, 1.0)
+    assert interval(tasks, "base", names=True) is None

@@ -19,7 +19,7 @@ SETTINGS = OracleSettings(rank=4, alpha=4.0, steps=40, rows=4, learning_rate=2e-
 
 def task(name: str, answer: str) -> SuiteTask:
     instances = tuple(Instance(f"say {number}", answer) for number in range(8))
-    return SuiteTask(name, (TaskDescription(name),), instances, instances)
+    return SuiteTask(name, TaskDescription(name), instances, instances)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ MESSAGES_OF_A_GROUP = 6
 TOOLS_OF_A_GROUP = 6
 
 
-def chance(tasks: Sequence[SuiteTask]) -> float:
+def chance(tasks: Sequence[SuiteTask]) -> float | None:
     """What answering without the description can give: for each input, the answer that most tasks of its group share.
 
     Args:
@@ -43,7 +43,7 @@ def chance(tasks: Sequence[SuiteTask]) -> float:
         answers = zip(*([instance.output for instance in task.instances] for task in group), strict=True)
         best = [max(Counter(asked).values()) / len(group) for asked in answers]
         shares += [sum(best) / len(best)] * len(group)
-    return sum(shares) / len(shares)
+    return sum(shares) / len(shares) if shares else None
 
 
 def transformation_groups(

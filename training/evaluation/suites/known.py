@@ -19,8 +19,8 @@ from training.evaluation.suites.tasks import (
     SuiteTask,
     draw_balanced,
     draw_distinct,
-    in_order,
     make_task,
+    one_of,
 )
 
 CODES = ("A", "B", "C", "D", "E", "F", "G", "H")
@@ -88,7 +88,7 @@ def classification_task(
         return TaskDescription(text + legend, output_format=maybe(rng, 0.5, classify.TEMPLATES.formats))
 
     name = f"classify/{data.name}/{'-'.join(labels[:2])}".replace(" ", "_")
-    return make_task(rng, name, describe, instances, practice, sizes.samples, labels, group=group)
+    return make_task(rng, name, describe, instances, practice, labels, group=group)
 
 
 def extraction_task(
@@ -107,7 +107,7 @@ def extraction_task(
         text = fill(rng, phrases, slot=rng.choice(extract.TEMPLATES.kinds[kind].names))
         return TaskDescription(text, output_format=maybe(rng, 0.5, extract.TEMPLATES.formats))
 
-    return make_task(rng, f"extract/{kind}", describe, instances, practice, sizes.samples, group=group)
+    return make_task(rng, f"extract/{kind}", describe, instances, practice, group=group)
 
 
 def extraction_tasks(
@@ -146,10 +146,9 @@ def transformation_task(
     Its paraphrases are those of `paraphrases.toml` and the one way to ask that the family withholds from training.
     """
     phrases = (*PARAPHRASES.transform[function.name], function.withheld) if paraphrased else function.asks
-    describe = in_order(phrases, rng.randrange(len(phrases)))
     instances = [Instance(text, function.apply(text)) for text in texts]
     trained = [Instance(text, function.apply(text)) for text in practice]
-    return make_task(rng, f"transform/{function.name}", describe, instances, trained, sizes.samples, group=group)
+    return make_task(rng, f"transform/{function.name}", one_of(phrases), instances, trained, group=group)
 
 
 def transformation_tasks(

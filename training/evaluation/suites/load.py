@@ -14,14 +14,16 @@ from pathlib import Path
 from training.data.corpus import Split, split_of
 from training.data.families import Sources
 from training.data.families.extract import SlotExtraction
+from training.data.families.function_calls import FunctionCalls
 from training.data.families.instructions import DescribedTask, is_seen
-from training.data.families.tools import split_of_tool
+from training.data.families.tools import KnownTool, split_of_tool
 from training.evaluation.suites import conflict
+from training.evaluation.suites.calls import call_tasks
 from training.evaluation.suites.known import classification_tasks, extraction_tasks, transformation_tasks
 from training.evaluation.suites.published import SOURCES, labelled_tasks, load_labelled_sets, published_task
-from training.evaluation.suites.reasoning import guessing, reasoning_tasks
+from training.evaluation.suites.reasoning import reasoning_tasks
 from training.evaluation.suites.routing import routing_tasks
-from training.evaluation.suites.tasks import Suite, SuiteSizes, SuiteTask, in_turn
+from training.evaluation.suites.tasks import Suite, SuiteSizes, SuiteTask, guessing, in_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class _Draw:
     def held_out_tasks(self) -> list[DescribedTask]:
         """Published tasks that are scored in this split."""
         return [task for task in self.sources.tasks if split_of(f"task/{task.name}") == self.split]
+
+    def is_scored(self, known: KnownTool) -> bool:
+        """Whether a held-out tool is scored in this split."""
+        return split_of_tool(known, self.sources.test_services) == self.split
 
     def near(self, rng: random.Random, paraphrased: bool) -> list[list[SuiteTask]]:
         """Tasks of the families, in words of training or in others."""
@@ -103,36 +109,43 @@ def _conflict(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
 
 
 def _tools_unseen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
-    services = draw.sources.test_services
-    unseen = [known for known in draw.sources.held_out_tools if split_of_tool(known, services) == draw.split]
+    unseen = [known for known in draw.sources.held_out_tools if draw.is_scored(known)]
     return routing_tasks(rng, unseen, draw.split, draw.sizes)
+
+
+def _tools_described(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    unseen = [known for known in draw.sources.described_tools if draw.is_scored(known)]
+    return routing_tasks(rng, unseen, draw.split, draw.sizes)
+
+
+def _calls_unseen(draw: _Draw, rng: random.Random) -> Sequence[SuiteTask]:
+    unseen = [function for function in draw.sources.functions if draw.is_scored(KnownTool(function.tool, ""))]
+    return call_tasks(rng, FunctionCalls(unseen, draw.sources.bystanders), draw.split, draw.sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a suite is drawn; the other fields are those of `Suite`, `chance` computed from its tasks."""
+    """How a suite is drawn; the other fields are those of `Suite`."""
 
     draw: Callable[[_Draw, random.Random], Sequence[SuiteTask]]
     fixed_tasks: bool = False
-    by_likelihood: bool = False
-    grouped: bool = False
-    chance: Callable[[Sequence[SuiteTask]], float] | None = None
+    chance: Callable[[Sequence[SuiteTask]], float | None] = guessing
 
 
 _SUITES: dict[str, _Kind] = {
     "tasks-seen": _Kind(_tasks_seen),
     "tasks-paraphrased": _Kind(_tasks_paraphrased),
-    "conflict": _Kind(_conflict, grouped=True, chance=conflict.chance),
+    "conflict": _Kind(_conflict, chance=conflict.chance),
     "tools-seen": _Kind(lambda draw, rng: routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes)),
     "tools-unseen": _Kind(_tools_unseen),
     "tools-renamed": _Kind(lambda draw, rng: routing_tasks(rng, draw.sources.seen_tools, draw.split, draw.sizes, True)),
+    "tools-described": _Kind(_tools_described),
+    "calls-unseen": _Kind(_calls_unseen),
     "tasks-sibling": _Kind(_tasks_sibling),
     "tasks-unseen": _Kind(_tasks_unseen),
     "reasoning": _Kind(
         lambda draw, rng: reasoning_tasks(rng, draw.sources.folder, draw.split, draw.sizes),
         fixed_tasks=True,
-        by_likelihood=True,
-        chance=guessing,
     ),
 }
 SUITES = tuple(_SUITES)
@@ -158,8 +171,7 @@ def load_suites(data: Path, split: Split, sizes: SuiteSizes, names: Sequence[str
         drawn = kind.draw(draw, random.Random(f"suite/{name}/{split}"))
         scored = [task for task in (without_inputs(task, trained) for task in drawn) if task.instances]
         tasks = _numbered(scored)
-        chance = kind.chance(tasks) if kind.chance and tasks else None
-        suites.append(Suite(name, tasks, kind.fixed_tasks, kind.by_likelihood, kind.grouped, chance))
+        suites.append(Suite(name, tasks, kind.fixed_tasks, kind.chance))
     return suites
 
 

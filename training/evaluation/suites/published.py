@@ -28,8 +28,8 @@ from training.evaluation.suites.tasks import (
     SuiteTask,
     draw_balanced,
     draw_distinct,
-    in_order,
     make_task,
+    one_of,
 )
 
 FEWEST_INPUTS = 8
@@ -86,9 +86,8 @@ def published_task(
         return None
     words = statistics.median(len(instance.output.split()) for instance in every)
     metric: Metric = "exact" if labels or words <= LONGEST_EXACT_WORDS else "rouge_l"
-    describe = in_order(task.descriptions, rng.randrange(len(task.descriptions)))
     practice = task.instances["train"]
-    return make_task(rng, f"{kind}/{task.name}", describe, instances, practice, sizes.samples, labels, metric)
+    return make_task(rng, f"{kind}/{task.name}", one_of(task.descriptions), instances, practice, labels, metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +137,9 @@ def labelled_tasks(
                 make_task(
                     rng,
                     f"classify/{labelled.name}",
-                    in_order(labelled.source.descriptions),
+                    one_of(labelled.source.descriptions),
                     instances,
                     practice,
-                    sizes.samples,
                     labelled.source.labels,
                 )
             )

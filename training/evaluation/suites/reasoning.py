@@ -1,4 +1,4 @@
-"""Suite `reasoning`: the paper's eight sets, for any pair; scored by the likelihood of the choices for each byte.
+"""Suite `reasoning`: the paper's eight sets, for any pair; each request names its own choices.
 
 Five sets are the paper's seen ones, three its unseen ones; our mixture has none of them. Prompted and right read a
 description of the set with five examples of its training file, as the paper's baselines do. A small pair is near chance
@@ -8,14 +8,13 @@ examples and the oracle's practice come from their beginning. HellaSwag has one 
 
 import itertools
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data.corpus import Split, read_records
 from training.data.episodes import Instance
 from training.data.templates import Templates, checked, load_templates
-from training.evaluation.suites.tasks import SuiteSizes, SuiteTask, in_order, make_task
+from training.evaluation.suites.tasks import SuiteSizes, SuiteTask, make_task, one_of
 
 SHOTS = 5
 MOST_READ = 3000
@@ -55,18 +54,10 @@ def reasoning_tasks(rng: random.Random, data: Path, split: Split, sizes: SuiteSi
             middle = half + (len(known) - half) // 2
             pool = known[half:middle] if split == "validation" else known[middle:]
         asked = dict(rng.sample(pool, min(len(pool), sizes.reasoning_inputs)))
-        describe = in_order(known_as.descriptions)
-        task = make_task(
-            rng, f"reasoning/{name}", describe, tuple(asked), practice, sizes.samples, ("",), "choice", shots=SHOTS
-        )
-        tasks.append(SuiteTask(task.name, task.samples, task.instances, task.practice, tuple(asked.values()), "choice"))
+        describe = one_of(known_as.descriptions)
+        task = make_task(rng, f"reasoning/{name}", describe, tuple(asked), practice, shots=SHOTS)
+        tasks.append(replace(task, choices=tuple(asked.values())))
     return tasks
-
-
-def guessing(tasks: Sequence[SuiteTask]) -> float:
-    """What guessing gives: the chance of the right choice, averaged within each set, then over sets."""
-    sets = [sum(1 / len(choices) for choices in task.choices) / len(task.choices) for task in tasks]
-    return sum(sets) / len(sets)
 
 
 def _read(path: Path) -> list[tuple[Instance, tuple[str, ...]]]:

@@ -1,8 +1,9 @@
-"""Tasks of the suites `tools-seen`, `tools-unseen` and `tools-renamed`: route a request to one of a new set of tools.
+"""Tasks of the suites `tools-...`: route a request to one of a new set of tools.
 
 Seen tools are scored on utterances that training never drew, in sets drawn anew. Unseen ones are split by tool:
 validation has those whose hash says so, test has the others and every service that only the test split of the
 Schema-Guided Dialogue has. Renamed ones are seen tools, under descriptions that are known and names that are not.
+Described ones are unseen tools of Seal-Tools, with requests made from their descriptions.
 """
 
 import random
@@ -71,7 +72,7 @@ def routing_task(
 
     instances = list(texts) if texts is not None else draw_balanced(rng, instances_of(split), sizes.inputs)
     labels = list(called.values())
-    return make_task(rng, name, describe, instances, instances_of("train"), sizes.samples, labels, group=group)
+    return make_task(rng, name, describe, instances, instances_of("train"), labels, group=group)
 
 
 def rename(tools: Sequence[Tool], rng: random.Random, taken: frozenset[str]) -> list[str]:

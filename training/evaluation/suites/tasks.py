@@ -1,10 +1,8 @@
-"""Values: one task of a suite, with the descriptions and inputs that every column is scored on.
+"""Values: one task of a suite, with the description and the inputs that every column is scored on.
 
-A task is fixed: its answers, its labels and its inputs are the same under each of its descriptions, so that base and
-oracle are one number for all of them. Which tasks a suite holds belongs to the modules beside this one.
+Which tasks a suite holds belongs to the modules beside this one.
 """
 
-import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +11,8 @@ from typing import Literal
 from cloud_service.task import Example, TaskDescription
 from training.data.episodes import Instance
 
-Metric = Literal["exact", "rouge_l", "choice"]
-"""`exact`: the greedy answer is the expected one; `rouge_l`: of the greedy answer; `choice`: the likeliest choice."""
+Metric = Literal["exact", "rouge_l", "call"]
+"""`exact`: the answer is the expected one; `rouge_l`: of the answer; `call`: the same name and the same arguments."""
 
 MOST_PRACTICE = 512
 MOST_EXAMPLES = 4
@@ -26,16 +24,17 @@ class SuiteTask:
 
     Attributes:
         name: Suite's family and task, for tables.
-        samples: Descriptions of the same task: the first without examples, the others in other words and with examples.
-        instances: Inputs with the answers expected; none of them is an example of a sample.
-        practice: Instances from the training split: the oracle's training data and the source of examples.
+        description: What the cloud model reads, or the edge model as a prompt; half of them have examples.
+        instances: Inputs with the answers expected; none of them is an example of the description.
+        practice: Instances from the training split: the oracle's training data and the source of examples; empty where
+            there is none.
         choices: For each instance, the answers possible; empty when the set is open.
         metric: How an answer is scored.
         group: Tasks of one group ask different things of the same inputs; empty for none.
     """
 
     name: str
-    samples: tuple[TaskDescription, ...]
+    description: TaskDescription
     instances: tuple[Instance, ...]
     practice: tuple[Instance, ...]
     choices: tuple[tuple[str, ...], ...] = ()
@@ -49,18 +48,13 @@ class Suite:
 
     Attributes:
         fixed_tasks: The tasks are all there are, not a sample of many: intervals are over inputs.
-        by_likelihood: Scored by the likelihood of choices alone. The device does not give likelihoods, so the suite is
-            never served. It has no oracles, and also a harmonic mean over tasks, as in the paper.
-        grouped: Groups of tasks have the same inputs; as many oracles are trained as there is time for.
-        chance: What ignoring the description can give, where that is known.
+        chance: What ignoring the description can give for some of its tasks; None where that is not known.
     """
 
     name: str
     tasks: tuple[SuiteTask, ...]
-    fixed_tasks: bool = False
-    by_likelihood: bool = False
-    grouped: bool = False
-    chance: float | None = None
+    fixed_tasks: bool
+    chance: Callable[[Sequence[SuiteTask]], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +63,12 @@ class SuiteSizes:
 
     Attributes:
         tasks: Tasks in one suite, at most.
-        samples: Description samples of a task.
-        inputs: Inputs of a task, at most; `reasoning` takes `reasoning_inputs`.
+        inputs: Inputs of a task, at most; `reasoning`, which has few tasks, takes `reasoning_inputs`.
     """
 
-    tasks: int = 16
-    samples: int = 3
-    inputs: int = 12
-    reasoning_inputs: int = 32
+    tasks: int = 24
+    inputs: int = 6
+    reasoning_inputs: int = 12
 
 
 def make_task(
@@ -85,42 +77,45 @@ def make_task(
     describe: Callable[[random.Random], TaskDescription],
     instances: Sequence[Instance],
     practice: Sequence[Instance],
-    samples: int,
     labels: Sequence[str] = (),
     metric: Metric = "exact",
     group: str = "",
     shots: int | None = None,
 ) -> SuiteTask:
-    """A task with its description samples drawn.
+    """A task with its description drawn.
 
     Args:
         rng: State that decides words and examples.
         name: The task's name.
-        describe: Words the task anew, without examples.
+        describe: Words the task, without examples.
         instances: What is scored.
         practice: From the training split; instances that are asked for are left out.
-        samples: How many descriptions.
         labels: The closed set of answers, if it is closed.
         metric: How an answer is scored.
         group: Shared by tasks on the same inputs.
-        shots: Examples of every sample; by default none in the first, one to four in the others.
+        shots: Examples of the description; by default none in half of all tasks, one to four in the others.
     """
     asked = {instance.input for instance in instances}
     usable = [instance for instance in practice if instance.input not in asked]
     usable = rng.sample(usable, min(len(usable), MOST_PRACTICE))
-    described = []
-    for number in range(samples):
-        count = shots if shots is not None else rng.randint(1, MOST_EXAMPLES) if number else 0
-        drawn = rng.sample(usable, min(count, len(usable)))
-        described.append(replace(describe(rng), examples=tuple(Example(i.input, i.output) for i in drawn)))
+    count = shots if shots is not None else rng.randint(1, MOST_EXAMPLES) if rng.random() < 0.5 else 0
+    drawn = rng.sample(usable, min(count, len(usable)))
+    description = replace(describe(rng), examples=tuple(Example(i.input, i.output) for i in drawn))
     choices = (tuple(labels),) * len(instances) if labels else ()
-    return SuiteTask(name, tuple(described), tuple(instances), tuple(usable), choices, metric, group)
+    return SuiteTask(name, description, tuple(instances), tuple(usable), choices, metric, group)
 
 
-def in_order(phrases: Sequence[str], start: int = 0) -> Callable[[random.Random], TaskDescription]:
-    """Words a task by the next of the phrases in each call."""
-    turn = itertools.count(start)
-    return lambda _: TaskDescription(phrases[next(turn) % len(phrases)])
+def guessing(tasks: Sequence[SuiteTask]) -> float | None:
+    """What guessing gives where all sets of answers are closed: the chance of the right choice, averaged over tasks."""
+    if not tasks or not all(task.choices for task in tasks):
+        return None
+    shares = [sum(1 / len(choices) for choices in task.choices) / len(task.choices) for task in tasks]
+    return sum(shares) / len(shares)
+
+
+def one_of(phrases: Sequence[str]) -> Callable[[random.Random], TaskDescription]:
+    """Words a task by one of the phrases."""
+    return lambda rng: TaskDescription(rng.choice(phrases))
 
 
 def draw_distinct(rng: random.Random, pool: Sequence[Instance], count: int) -> list[Instance]:

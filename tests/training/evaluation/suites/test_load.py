@@ -14,14 +14,13 @@ def test_every_suite_draws_in_both_splits(suite_data: Path, suites: dict[str, Su
     assert tuple(suites) == SUITES
     validation = load_suites(suite_data, "validation", SIZES)
     for suite in [*suites.values(), *validation]:
-        if suite.name in {"tasks-sibling", "tasks-unseen"} and suite in validation:
+        if suite.name in {"tasks-sibling", "tasks-unseen", "calls-unseen"} and suite in validation:
             continue  # the toy folder holds these for test alone
         assert suite.tasks, suite.name
         assert len({task.name for task in suite.tasks}) == len(suite.tasks)
         for task in suite.tasks:
-            assert len(task.samples) == 3
             assert 1 <= len(task.instances) <= 5
-            assert task.practice
+            assert task.practice or suite.name == "calls-unseen"
 
 
 def test_same_draw_in_every_call(suite_data: Path, suites: dict[str, Suite]) -> None:
@@ -33,21 +32,19 @@ def test_chosen_suites_are_drawn_as_among_all(suite_data: Path, suites: dict[str
     assert chosen == [suites["conflict"], suites["reasoning"]]
 
 
-def test_first_description_has_no_examples_and_no_example_is_asked_for(suites: dict[str, Suite]) -> None:
-    with_examples = 0
+def test_some_descriptions_have_examples_and_no_example_is_asked_for(suites: dict[str, Suite]) -> None:
+    shown = []
     for suite in suites.values():
         for task in suite.tasks:
             asked = {instance.input for instance in task.instances}
             assert not asked & {instance.input for instance in task.practice}
-            for number, sample in enumerate(task.samples):
-                assert not asked & {example.input for example in sample.examples}
-                if suite.name == "reasoning":
-                    assert len(sample.examples) == 5
-                elif number == 0:
-                    assert not sample.examples
-                else:
-                    with_examples += bool(sample.examples)
-    assert with_examples > 10
+            assert not asked & {example.input for example in task.description.examples}
+            if suite.name == "reasoning":
+                assert len(task.description.examples) == 5
+            else:
+                shown.append(len(task.description.examples))
+    assert 0.25 < sum(map(bool, shown)) / len(shown) < 0.75
+    assert max(shown) <= 4
 
 
 def test_inputs_are_never_drawn_for_training(suite_data: Path, suites: dict[str, Suite]) -> None:
@@ -61,7 +58,7 @@ def test_inputs_are_never_drawn_for_training(suite_data: Path, suites: dict[str,
 
 def test_input_that_training_draws_is_not_scored_whatever_its_spelling() -> None:
     asked = tuple(Instance(text, "yes") for text in ("Wake me, please!", "wake  him", "...", "wake me please now"))
-    task = SuiteTask("one", (TaskDescription("Do it."),), asked, (), (("yes", "no"),) * 4)
+    task = SuiteTask("one", TaskDescription("Do it."), asked, (), (("yes", "no"),) * 4)
     kept = without_inputs(task, {bare_text("wake me please"), bare_text("Wake him.")})
     assert [instance.input for instance in kept.instances] == ["...", "wake me please now"]
     assert len(kept.choices) == 2

@@ -10,7 +10,7 @@ def test_reasoning_examples_and_questions_come_from_different_records(suites: di
     assert reasoning.tasks[0].name == "reasoning/arc-c"
     assert len(reasoning.tasks) == 8
     for task in reasoning.tasks:
-        assert task.metric == "choice"
+        assert task.metric == "exact"
         assert len(task.choices) == len(task.instances) == 5
 
 

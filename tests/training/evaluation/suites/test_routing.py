@@ -14,7 +14,7 @@ def test_unseen_tools_of_validation_and_test_are_different_tools(suite_data: Pat
     named: dict[Split, set[str]] = {}
     for split in SPLITS[1:]:
         (suite,) = load_suites(suite_data, split, SIZES, ["tools-unseen"])
-        named[split] = {tool.name for task in suite.tasks for tool in task.samples[0].tools}
+        named[split] = {tool.name for task in suite.tasks for tool in task.description.tools}
         assert named[split] <= held_out
     assert not named["validation"] & named["test"]
     assert "BookTrip" in named["test"]
@@ -23,9 +23,9 @@ def test_unseen_tools_of_validation_and_test_are_different_tools(suite_data: Pat
 def test_renamed_tools_keep_their_descriptions_and_lose_their_names(suite_data: Path, suites: dict[str, Suite]) -> None:
     known = {known.tool.name: known.tool.description for known in load_tools(suite_data)}
     for task in suites["tools-renamed"].tasks:
-        for tool in task.samples[0].tools:
+        for tool in task.description.tools:
             assert tool.name not in known
             assert tool.description in known.values()
-        names = [{tool.name for tool in sample.tools} for sample in task.samples]
-        assert names == [set(task.choices[0])] * 3
-        assert {instance.output for instance in task.instances} <= names[0]
+        names = {tool.name for tool in task.description.tools}
+        assert names == set(task.choices[0])
+        assert {instance.output for instance in task.instances} <= names
