@@ -26,6 +26,7 @@ from edge_runtime.updates.attempts import Attempts
 from edge_runtime.updates.clock import Clock, SystemClock
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.history import History
 from edge_runtime.updates.installer import Installer
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import DeviceState, StateFile
@@ -64,6 +65,7 @@ async def assemble(
     clock = clock or SystemClock()
     telemetry = Telemetry()
     disk = DataDirectory(settings.data_dir)
+    telemetry.on_update = History(disk.history, clock.unix).add
     model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
     loader = loader or LlamaLoader(settings.context_tokens, settings.effective_threads, settings.gpu_layers)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue)
@@ -99,8 +101,9 @@ async def assemble(
             model=model,
             disk=disk,
             attempts=Attempts(settings.channel, clock, telemetry),
+            max_merged=settings.max_merged,
         )
-        device = Device(settings.effective_device_id, model, slots, updater)
+        device = Device(settings.effective_device_id, model, slots, updater, settings.effective_threads)
         link: CloudLink | None = None
         if settings.cloud_grpc:
             link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id)

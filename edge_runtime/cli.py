@@ -24,6 +24,7 @@ from edge_runtime.gguf.base_gguf import find_base_gguf
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge as merge_bundle
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Action, Command, DeviceState, StateFile
 from loragen import ClientError, DeviceClient
@@ -82,6 +83,25 @@ def status(
             console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
             state, problem = StateFile(settings.data_dir / "state.json").peek()
             _show_state(console, state, problem)
+
+
+@app.command()
+def logs(
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many attempts, the newest last.")] = 20,
+    config: ConfigOption = None,
+) -> None:
+    """Show what the device tried to change and how it ended, whether it runs or not.
+
+    Reads the files in LORAGEN_EDGE_DATA_DIR.
+    """
+    with reporting_errors():
+        attempts = read_history(DataDirectory(EdgeSettings.load(config).data_dir).history, lines)
+        table = Table("at", "step", "model", "bundle", "outcome", "seconds", "message")
+        for attempt in attempts:
+            keys = ("at", "step", "name", "bundle_id", "outcome", "duration_seconds", "message")
+            at, step, name, bundle, outcome, seconds, message = (str(attempt.get(key, "")) for key in keys)
+            table.add_row(at, step, name, bundle[:12], outcome, seconds, escape(message))
+        Console().print(table if attempts else "Nothing was tried yet.")
 
 
 @app.command()

@@ -3,7 +3,6 @@
 How they are read, and what both services can be set to, is `loragen.settings`. Nothing here touches the network.
 """
 
-import os
 import platform
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.processors import usable_processors
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
 from loragen.default_pair import DEFAULT_PAIR
@@ -74,6 +74,13 @@ class EdgeSettings(ServiceSettings):
     )
     quantization: Quantization = Field(default=Quantization.Q4_K, description="Quantization of the slots.")
 
+    max_merged: int = Field(
+        default=8,
+        ge=0,
+        le=1024,
+        description="Specializations that are merged into a model of their own; the others serve as run-time adapters, "
+        "which share one model. With more than so many, those are merged that are asked first and most; 0 merges none.",
+    )
     max_resident: int = Field(
         default=4,
         ge=1,
@@ -93,7 +100,8 @@ class EdgeSettings(ServiceSettings):
         default=0,
         ge=0,
         le=1024,
-        description="Threads of one slot; 0 takes the cores it may run on, whatever a CPU quota.",
+        description="Threads of one slot; 0 takes the processors it may use, by affinity and by its control group's "
+        "quota.",
     )
     gpu_layers: int = Field(
         default=0,
@@ -109,11 +117,8 @@ class EdgeSettings(ServiceSettings):
 
     @property
     def effective_threads(self) -> int:
-        """Threads of one slot: the configured number, or the cores that this process may use."""
-        if self.threads:
-            return self.threads
-        # A container's CPU set shows in the affinity, where the system has one; its CPU quota does not.
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        """Threads of one slot: the configured number, or the processors that this process may use."""
+        return self.threads or usable_processors()
 
     @field_validator("channel")
     @classmethod

@@ -22,6 +22,7 @@ class Device:
     """The view of one device.
 
     Attributes:
+        threads: Threads of one slot.
         stopping: Requests in flight are finished, no others should come.
     """
 
@@ -29,6 +30,7 @@ class Device:
     model: DeviceModel
     slots: SlotTable
     updater: Updater
+    threads: int = 0
     stopping: bool = False
 
     def slot_name(self, model: str) -> str:
@@ -82,6 +84,7 @@ class Device:
             last_poll_message=outcome.message,
             last_poll_at=outcome.at,
             problem=self.updater.state_store.problem,
+            threads=self.threads,
             models=tuple(self.models()),
         )
 

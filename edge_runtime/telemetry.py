@@ -79,6 +79,9 @@ class Telemetry:
             "loragen_edge_merge_seconds", "Merging and quantizing.", buckets=_MERGE_BUCKETS, registry=self.registry
         )
 
+        self.on_update: Callable[[UpdateRecord], None] = lambda _record: None
+        """Called with each attempt to update."""
+
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Expose a value that is read when metrics are asked for."""
         Gauge(f"loragen_edge_{name}", text, registry=self.registry).set_function(read)
@@ -102,6 +105,7 @@ class Telemetry:
 
     def update_finished(self, record: UpdateRecord) -> None:
         """Count and log an update attempt."""
+        self.on_update(record)
         self._updates.labels(record.step, record.outcome).inc()
         if record.step == "merge" and record.outcome == "ok":
             self._merge_seconds.observe(record.duration_seconds)

@@ -76,6 +76,7 @@ class DeviceStatus:
         last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.
         last_poll_at: Unix seconds of it.
         problem: What is wrong with the device's own disk; empty when nothing is.
+        threads: Threads of one slot.
     """
 
     device_id: str
@@ -91,4 +92,5 @@ class DeviceStatus:
     last_poll_message: str = ""
     last_poll_at: float | None = None
     problem: str = ""
+    threads: int = 0
     models: tuple[ServedModel, ...] = ()

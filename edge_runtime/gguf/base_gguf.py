@@ -185,7 +185,7 @@ def verify_admitted(base_gguf: BaseGguf, header: BundleHeader, admitted_digest: 
             f"the bundle is for edge model {header.edge_model_id} ({header.edge_model_digest}), "
             f"the base GGUF is {base_gguf.model_id or 'unnamed'} ({digest})",
             hint="fetch a bundle that was generated for this model; if the base GGUF was made of that one elsewhere, "
-            "name the digest in LORAGEN_EDGE_ADMIT_BASE_DIGEST",
+            "name the digest: in LORAGEN_EDGE_ADMIT_BASE_DIGEST for a device, with --admit-digest on the command line",
             code="base_not_admitted",
         )
     if header.layers != base_gguf.shape.layers:

@@ -25,8 +25,8 @@ _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNO
 """Tokens that llama_tokenize finds only when it parses markup. Tokens that a model's maker added for text, such as
 `</think>`, are found in any text."""
 
-_LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
-"""ggml_log_level (debug, info, warn, error) to the level of our log; llama.cpp's info is a page for each load."""
+_NATIVE_ERROR = 4
+"""Of ggml_log_level."""
 
 
 class _NativeLog(threading.local):
@@ -40,13 +40,13 @@ NATIVE_LOG = _NativeLog()
 
 @llama_cpp.llama_log_callback
 def on_native_log(level: int, text: bytes, _user_data: Any) -> None:
-    """Note llama.cpp's errors, and log what it says."""
+    """Note llama.cpp's errors, and log what it says at level debug: its warnings too fill a page for each load."""
     line = text.decode("utf-8", "replace").strip()
-    if level == 4 and line:
-        NATIVE_LOG.last_error = line
     # Errors are reported by the exception that carries them; logging them again would double every refused file.
+    if level == _NATIVE_ERROR and line:
+        NATIVE_LOG.last_error = line
     if line:
-        _LOG.log(min(_LOG_LEVELS.get(level, logging.DEBUG), logging.INFO), line)
+        _LOG.debug(line)
 
 
 class LlamaModel:

@@ -97,6 +97,7 @@ class SlotTable:
         self._opening: Counter[Path] = Counter()
         self._changed = asyncio.Event()
         self._uses = itertools.count(1)
+        self._requests: Counter[str] = Counter()
         self._broken: set[Revision] = set()
         self.on_broken: Callable[[], None] = lambda: None
         """Called when a revision is broken; `updates` then takes it and repairs it."""
@@ -109,6 +110,10 @@ class SlotTable:
     def revisions(self) -> dict[str, Revision]:
         """What serves under each name."""
         return dict(self._revisions)
+
+    def requests(self) -> dict[str, int]:
+        """How many requests each name had since the start."""
+        return dict(self._requests)
 
     def is_resident(self, name: str) -> bool:
         """Whether a request for `name` finds its slot loaded."""
@@ -140,6 +145,7 @@ class SlotTable:
         slot = await self._acquire(name)
         slot.leases += 1
         slot.used = next(self._uses)
+        self._requests[name] += 1
         try:
             yield slot
         finally:

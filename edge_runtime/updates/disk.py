@@ -2,6 +2,7 @@
 
     state.json            what serves (updates/state.py), and state.json.bak before the last change
     state.json.of-DIGEST  what served on another edge model, for when it is back
+    history.jsonl         what was tried (updates/history.py), and history.jsonl.old before that
     banks/DIGEST.safetensors
     bundles/ID.safetensors
     adapters/ID.gguf      attached at run time until the merge is done
@@ -49,6 +50,7 @@ class DataDirectory:
         # Absolute: llama.cpp and threads must not depend on the working directory.
         self.root = root.absolute()
         self.state = self.root / "state.json"
+        self.history = self.root / "history.jsonl"
         self.socket = self.root / "commands.sock"
         self.cache = self.root / "cache"
         self._banks = self.root / "banks"

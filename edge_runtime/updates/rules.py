@@ -4,6 +4,7 @@ A failure is permanent when the same bytes would fail again. Then nothing is tri
 or the device restarts. Every other failure is tried again, more and more slowly (`cloud.pacing`).
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from edge_runtime.errors import AnswerContractError, BaseGgufError, CanaryError, RetainedDeltaError, UpdateError
@@ -151,6 +152,28 @@ def needs_merge(installed: Installed, quantization: Quantization) -> bool:
     if installed.state == "adapter":
         return not installed.merge_refused
     return installed.merge is None or installed.merge.quantization is not quantization
+
+
+def choose_merge(
+    entries: Mapping[str, Entry],
+    due: Collection[str],
+    quantization: Quantization,
+    max_merged: int,
+    requests: Mapping[str, int],
+) -> str | None:
+    """The specialization to merge next: the one that is asked most. None when none is to be merged now.
+
+    A merged model has a file of its own, and memory of its own; an adapter shares the base model. So at most
+    `max_merged` are merged. Where there are more specializations than that, one is merged only once it was asked.
+    """
+    merged = {name for name, entry in entries.items() if entry.active.state == "merged"}
+    candidates = [name for name in due if needs_merge(entries[name].active, quantization)]
+    if len(merged) >= max_merged:
+        # One that was merged as another type takes no place that it does not have.
+        candidates = [name for name in candidates if name in merged] if max_merged else []
+    elif len(entries) > max_merged:
+        candidates = [name for name in candidates if name in merged or requests.get(name)]
+    return max(candidates, key=lambda name: requests.get(name, 0), default=None)
 
 
 def is_permanent(error: Exception) -> bool:

@@ -62,6 +62,7 @@ class Updater:
         model: The device's model.
         disk: Its files.
         attempts: Records each attempt.
+        max_merged: Most specializations that are merged.
 
     Attributes:
         base_message: Why the base model is not as it should be; empty when it is.
@@ -79,6 +80,7 @@ class Updater:
         model: DeviceModel,
         disk: DataDirectory,
         attempts: Attempts,
+        max_merged: int,
     ) -> None:
         self.poller = poller
         self.state_store = state_store
@@ -90,6 +92,7 @@ class Updater:
         self._model = model
         self._disk = disk
         self._recorded = attempts.recorded
+        self._max_merged = max_merged
         self._commands: deque[tuple[Command, asyncio.Future[str]]] = deque()
         self._commanded = asyncio.Event()
 
@@ -139,14 +142,14 @@ class Updater:
         return done
 
     async def merge_pending(self) -> int:
-        """Merge, one after another, what serves as an adapter and is due.
+        """Merge, one after another, what serves as an adapter and is due, as long as there may be more merged ones.
 
         Returns:
             How many merges were tried.
         """
         attempts = 0
         while not self._installer.is_stopping:
-            name = self.state_store.next_to_merge(self._model.quantization)
+            name = self.state_store.next_to_merge(self._model.quantization, self._max_merged, self._slots.requests())
             if name is None:
                 break
             await self._merge(name)

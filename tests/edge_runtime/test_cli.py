@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from edge_runtime.cli import app
 from edge_runtime.commands import listening
 from edge_runtime.gguf.base_gguf import BaseGguf
+from edge_runtime.telemetry import UpdateRecord
 from edge_runtime.updates.disk import DataDirectory
+from edge_runtime.updates.history import History
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.bundle import content_id
@@ -237,3 +239,23 @@ def test_bad_setting_is_one_line(cli: CliRunner, monkeypatch: pytest.MonkeyPatch
         result = cli.invoke(app, command)
         assert result.exit_code == 1
         assert "LORAGEN_EDGE_QUANTIZATION" in result.output
+
+
+def test_logs_are_shown_without_a_device(cli: CliRunner, tmp_path: Path) -> None:
+    assert "Nothing was tried yet" in cli.invoke(app, ["logs"]).output
+    history = History(DataDirectory(tmp_path / "edge").history, lambda: 1_700_000_000.0)
+    for name in ("first", "second"):
+        history.add(UpdateRecord("attach", "canary_failed", 1.5, "default", name, ONE, message="[bold]not finite"))
+    result = cli.invoke(app, ["logs", "-n", "1"])
+    assert result.exit_code == 0, result.output
+    assert "second" in result.output
+    assert "first" not in result.output
+    assert "[bold]not finite" in result.output
+
+
+def test_channel_that_went_back_is_accepted(cli: CliRunner, tmp_path: Path) -> None:
+    keep_state(tmp_path / "edge")
+    assert "is followed" in cli.invoke(app, ["accept", "default"]).output
+    result = cli.invoke(app, ["accept", "other"])
+    assert result.exit_code == 1
+    assert "not_followed" in result.output

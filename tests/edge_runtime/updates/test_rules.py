@@ -19,6 +19,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.rules import (
+    choose_merge,
     describe_outcome,
     entry_after,
     is_permanent,
@@ -172,3 +173,34 @@ def test_accepted_channel_may_have_any_version() -> None:
     with pytest.raises(UpdateError, match="follows the channel 'default'") as caught:
         state_after(Command("accept", "other"), before)
     assert caught.value.code == "not_followed"
+
+
+MERGED = MergeSummary(Quantization.Q8_0, "requested", 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("merged", "adapters", "max_merged", "requests", "expected"),
+    [
+        ("", "ab", 8, {}, "a"),
+        ("", "ab", 8, {"b": 3}, "b"),
+        ("a", "bc", 2, {}, None),
+        ("a", "bc", 2, {"c": 1}, "c"),
+        ("ab", "c", 2, {"c": 99}, None),
+        ("", "ab", 0, {"a": 9}, None),
+    ],
+)
+def test_what_is_asked_most_is_merged_as_long_as_there_is_room(
+    merged: str, adapters: str, max_merged: int, requests: dict[str, int], expected: str | None
+) -> None:
+    entries = {name: Entry(Installed("1" * 64, "merged", 1, 1, MERGED)) for name in merged}
+    entries |= {name: Entry(Installed("2" * 64, "adapter", 1, 1)) for name in adapters}
+    assert choose_merge(entries, list(entries), Quantization.Q8_0, max_merged, requests) == expected
+
+
+def test_merge_of_another_type_takes_no_more_room() -> None:
+    entries = {
+        "a": Entry(Installed("1" * 64, "merged", 1, 1, MERGED)),
+        "b": Entry(Installed("2" * 64, "adapter", 1, 1)),
+    }
+    assert choose_merge(entries, ["a", "b"], Quantization.Q4_0, 1, {"b": 5}) == "a"
+    assert choose_merge(entries, ["b"], Quantization.Q4_0, 1, {"b": 5}) is None

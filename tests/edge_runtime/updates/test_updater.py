@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.errors import UnknownModelError
 from edge_runtime.serving.slots import Slot
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, files, make_settings
+from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, ask, device, entry, files, make_settings
 
 
 async def test_published_specialization_serves_as_adapter_then_merged(
@@ -167,3 +167,21 @@ async def test_bundle_that_is_replaced_while_it_is_merged_never_serves(
         await parts.updater.merge_pending()
         assert (await ask(parts, "router"))[1] == f"merged-{new.bundle_id}"
         assert entry(parts, "router").bundle_id == new.bundle_id
+
+
+async def test_of_many_specializations_those_that_are_asked_most_are_merged(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """The others serve as adapters on one model: thirty merged ones would need thirty files, and their memory."""
+    cloud.publish(*(cloud.make(f"n{number}", number) for number in range(6)))
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_merged=2)
+    async with device(settings, loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        assert await parts.updater.merge_pending() == 0
+        for name in ("n1", "n4", "n4", "n5", "n5", "n5"):
+            await ask(parts, name)
+        assert await parts.updater.merge_pending() == 2
+        states = {model.id: model.state for model in parts.device.models()[1:]}
+        assert [name for name, state in states.items() if state == "merged"] == ["n4", "n5"]
+        assert set(states.values()) == {"merged", "adapter"}
+        assert parts.device.status().threads == 1
