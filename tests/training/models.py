@@ -28,6 +28,7 @@ edge = "{folder}/edge"
 [generator]
 id = "tiny"
 experts = 4
+call_experts = 2
 gating = "dense"
 groups = 3
 rank = 2
@@ -44,6 +45,10 @@ requests = 2
 described_tools = 6
 labelled = 4
 codes = 5
+[calls]
+steps = 2
+sets = 2
+warmup = 1
 [fit]
 steps = 3
 tasks = 4

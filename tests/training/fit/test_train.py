@@ -18,10 +18,12 @@ def test_training_ends_in_a_generator_that_loads(tiny_pair: TrainedPair) -> None
     assert loaded.info.edge_model_id == "edge"
     assert loaded.info.edge_model_digest == model_digest(out / "edge")
     first, second = loaded.generate([Asked("Choose the tool."), Asked("Give the last word.")])
-    assert first.gates.shape == (2, 3, 4)
+    assert first.gates.shape == (2, 3, 6)  # four experts, and two for the arguments of calls
     assert np.isfinite(first.gates).all()
     assert (first.gates != second.gates).any()
-    assert loaded.bank.factors(1, "down")[1].any(), "experts have moved"
+    b = loaded.bank.factors(1, "down")[1]
+    assert b[:4].any()
+    assert b[4:].any(), "experts have moved, those for calls too"
 
 
 def test_training_fits_the_choice_head(tiny_pair: TrainedPair) -> None:
