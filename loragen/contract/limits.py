@@ -35,6 +35,18 @@ MAX_CHOICES = 256
 MAX_CHOICE_BYTES = 400
 """One of these texts, in UTF-8."""
 
+MAX_SCHEMA_NODES = 512
+"""Schemas inside one JSON Schema, itself included, with references in place: a grammar grows with them."""
+
+MAX_SCHEMA_DEPTH = 16
+"""Levels of one JSON Schema. OpenAI allows ten levels of objects."""
+
+MAX_SCHEMA_PROPERTIES = 64
+"""Properties of one object."""
+
+MAX_SCHEMA_REPEATS = 256
+"""The largest bound of a length or of a number of items: a grammar spells each of them."""
+
 MAX_CONTRACT_BYTES = 256 * 1024
 """An answer contract. As JSON in ASCII, a text may take six times its bytes; so many long ones are refused."""
 

@@ -1,0 +1,273 @@
+"""The JSON Schemas that an answer contract may hold: those that a grammar can enforce, in one normal form.
+
+Rules:
+- What only describes (`title`, `description`, `default`, ...) is left out, and so are bounds that a grammar cannot
+  hold: of numbers, of lengths over `MAX_SCHEMA_REPEATS`, and formats that are no form.
+- References are put in place. One that leads back to itself, and any other keyword, is refused by name.
+- The properties of an object keep their order, because arguments are written in it. All other keys are sorted.
+
+`edge_runtime.serving.grammar` makes a grammar of each schema that this module takes (tested).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from loragen.contract.errors import FormatError, LimitError
+from loragen.contract.limits import (
+    MAX_CHOICE_BYTES,
+    MAX_CHOICES,
+    MAX_CONTRACT_BYTES,
+    MAX_SCHEMA_DEPTH,
+    MAX_SCHEMA_NODES,
+    MAX_SCHEMA_PROPERTIES,
+    MAX_SCHEMA_REPEATS,
+)
+
+ANY_OBJECT = '{"type":"object"}'
+"""The schema of any JSON object."""
+
+_ANNOTATIONS = frozenset(
+    ("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "strict")
+)
+_UNENFORCED = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "uniqueItems"))
+_DEFINES = frozenset(("$defs", "definitions"))
+_OF_TYPE: dict[str, frozenset[str]] = {
+    "object": frozenset(("properties", "required", "additionalProperties")),
+    "array": frozenset(("items", "minItems", "maxItems")),
+    "string": frozenset(("minLength", "maxLength", "format")),
+    "number": frozenset(("format",)),
+    "integer": frozenset(("format",)),
+    "boolean": frozenset(),
+    "null": frozenset(),
+}
+_FORMATS = frozenset(("date", "time", "date-time", "uuid"))
+
+
+def canonical_schema(schema: object) -> str:
+    """The text of a schema in normal form; of its own result it gives the same text.
+
+    Example:
+        >>> canonical_schema({"type": "integer", "title": "Days"})
+        '{"type":"integer"}'
+
+    Args:
+        schema: Parsed JSON.
+
+    Raises:
+        FormatError: It is no JSON Schema, or has a keyword that a grammar cannot enforce; the message names its place.
+        LimitError: It is too deep, or too large.
+    """
+    text = json.dumps(_Normalizer(schema).normalize(schema, "schema", 0), separators=(",", ":"))
+    if len(text) > MAX_CONTRACT_BYTES:
+        raise LimitError(f"schema: expected at most {MAX_CONTRACT_BYTES} bytes, found {len(text)}")
+    return text
+
+
+def canonical_parameters(schema: object) -> str:
+    """The same for the parameters of a function; empty for a function without any.
+
+    Raises:
+        ContractError: As for `canonical_schema`, or the schema is not that of an object.
+    """
+    if schema is None or schema == {}:
+        return ""
+    if isinstance(schema, Mapping) and "type" not in schema and not schema.keys() & {"$ref", "anyOf", "allOf"}:
+        schema = {"type": "object", **schema}
+    text = canonical_schema(schema)
+    if text in (ANY_OBJECT, '{"properties":{},"type":"object"}'):
+        return ""
+    if json.loads(text).get("type") != "object":
+        raise FormatError("parameters: expected the schema of an object")
+    return text
+
+
+class _Normalizer:
+    def __init__(self, root: object) -> None:
+        self._root = root
+        self._nodes = 0
+        self._open: list[str] = []  # references that are being put in place
+
+    def normalize(self, node: object, place: str, depth: int) -> dict[str, Any]:
+        self._nodes += 1
+        if self._nodes > MAX_SCHEMA_NODES:
+            raise LimitError(f"schema: expected at most {MAX_SCHEMA_NODES} parts, with references in place")
+        if depth > MAX_SCHEMA_DEPTH:
+            raise LimitError(f"{place}: expected at most {MAX_SCHEMA_DEPTH} levels")
+        if node is True:
+            return {}
+        if not isinstance(node, Mapping):
+            raise FormatError(f"{place}: expected a JSON Schema, found {type(node).__name__}")
+        said = {
+            key: value
+            for key, value in node.items()
+            if key not in _ANNOTATIONS | _UNENFORCED | _DEFINES
+            and not key.startswith(("x-", "$schema", "$id", "$comment"))
+        }
+        if "$ref" in said:
+            return self._referred(said, place, depth)
+        if "allOf" in said:
+            return self._merged(said, place, depth)
+        if "const" in said:
+            said["enum"] = [said.pop("const")]
+        if "enum" in said:
+            said.pop("type", None)
+            return self._only(said, "enum", place, _enumerated)
+        for union in ("anyOf", "oneOf"):
+            if union in said:
+                return self._only(said, union, place, lambda value, at: self._union(value, at, depth))
+        return self._typed(said, place, depth)
+
+    def _referred(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        reference = said["$ref"]
+        if len(said) > 1 or not isinstance(reference, str):
+            raise FormatError(f"{place}: expected a text, and nothing else, as $ref")
+        if reference in self._open:
+            raise FormatError(f"{place}.$ref: expected no schema that contains itself")
+        way = reference.split("/")
+        if len(way) != 3 or way[0] != "#" or way[1] not in _DEFINES:
+            raise FormatError(f"{place}.$ref: expected '#/$defs/NAME', found {ascii(reference)[:60]}")
+        definitions = self._root.get(way[1]) if isinstance(self._root, Mapping) else None
+        if not isinstance(definitions, Mapping) or way[2] not in definitions:
+            raise FormatError(f"{place}.$ref: {ascii(reference)[:60]} is not defined")
+        self._open.append(reference)
+        found = self.normalize(definitions[way[2]], place, depth + 1)
+        self._open.pop()
+        return found
+
+    def _merged(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        parts = said["allOf"]
+        if len(said) > 1 or not isinstance(parts, list) or len(parts) != 1:
+            raise FormatError(f"{place}: 'allOf' is not supported, but for a single schema and nothing beside it")
+        return self.normalize(parts[0], place, depth + 1)
+
+    def _only(
+        self, said: dict[str, Any], key: str, place: str, normalized: Callable[[object, str], dict[str, Any]]
+    ) -> dict[str, Any]:
+        if others := said.keys() - {key}:
+            raise FormatError(f"{place}: {_names(others)} is not supported beside {key!r}")
+        return normalized(said[key], f"{place}.{key}")
+
+    def _union(self, parts: object, place: str, depth: int) -> dict[str, Any]:
+        if not isinstance(parts, list) or not parts:
+            raise FormatError(f"{place}: expected a list of schemas")
+        found: list[dict[str, Any]] = []
+        for number, part in enumerate(parts):
+            schema = self.normalize(part, f"{place}.{number}", depth + 1)
+            found += [schema] if schema not in found else []
+        return found[0] if len(found) == 1 else {"anyOf": found}
+
+    def _typed(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        kind = said.pop("type", None)
+        if isinstance(kind, list):
+            if not all(isinstance(each, str) for each in kind):
+                raise FormatError(f"{place}.type: expected names of types")
+            shared = {key for each in kind for key in _OF_TYPE.get(each, ())}
+            if unknown := said.keys() - shared:
+                raise FormatError(f"{place}: {_names(unknown)} is not supported for these types")
+            parts = [
+                {"type": each, **{key: said[key] for key in _OF_TYPE.get(each, ()) if key in said}} for each in kind
+            ]
+            return self._union(parts, f"{place}.type", depth)
+        if kind is None:
+            kind = next((each for each in ("object", "array", "string") if said.keys() & _OF_TYPE[each]), None)
+            if kind is None and not said:
+                return {}
+        if not isinstance(kind, str) or kind not in _OF_TYPE:
+            if kind is None:
+                raise FormatError(f"{place}: {_names(said)} is not supported")
+            raise FormatError(f"{place}.type: expected one of {', '.join(sorted(_OF_TYPE))}, found {ascii(kind)[:40]}")
+        if unknown := said.keys() - _OF_TYPE[kind]:
+            raise FormatError(f"{place}: {_names(unknown)} is not supported for type {kind!r}")
+        fields: dict[str, Any] = {"type": kind}
+        if kind == "object":
+            fields |= self._object(said, place, depth)
+        elif kind == "array":
+            fields |= _bounds(said, "Items", place)
+            if (items := said.get("items", True)) is not True and items != {}:
+                fields["items"] = self.normalize(items, f"{place}.items", depth + 1)
+        elif kind == "string":
+            fields |= _bounds(said, "Length", place)
+            if isinstance(form := said.get("format"), str) and form in _FORMATS:
+                fields = {"type": kind, "format": form}
+        return dict(sorted(fields.items()))
+
+    def _object(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        properties, required = said.get("properties"), said.get("required", [])
+        others = said.get("additionalProperties", True)
+        if not isinstance(others, bool) and others != {}:
+            raise FormatError(f"{place}.additionalProperties: a schema is not supported; leave it out, or say false")
+        if properties is None:
+            properties = None if others is not False else {}
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise FormatError(f"{place}.required: expected a list of names")
+        if properties is None:
+            if required:
+                raise FormatError(f"{place}.required: expected 'properties' that have these names")
+            return {}
+        if not isinstance(properties, Mapping):
+            raise FormatError(f"{place}.properties: expected an object")
+        if len(properties) > MAX_SCHEMA_PROPERTIES:
+            raise LimitError(f"{place}.properties: expected at most {MAX_SCHEMA_PROPERTIES}, found {len(properties)}")
+        if unknown := set(required) - properties.keys():
+            raise FormatError(f"{place}.required: {_names(unknown)} is not among the properties")
+        fields: dict[str, Any] = {
+            "properties": {
+                _verified(name, f"{place}.properties"): self.normalize(
+                    schema, f"{place}.properties.{ascii(name)[1:-1][:40]}", depth + 1
+                )
+                for name, schema in properties.items()
+            }
+        }
+        if required:
+            fields["required"] = [name for name in properties if name in required]
+        return fields
+
+
+def _enumerated(values: object, place: str) -> dict[str, Any]:
+    if not isinstance(values, list) or not values:
+        raise FormatError(f"{place}: expected a list of values")
+    if len(values) > MAX_CHOICES:
+        raise LimitError(f"{place}: expected at most {MAX_CHOICES} values, found {len(values)}")
+    found: dict[tuple[type, object], object] = {}
+    for value in values:
+        if value is not None and type(value) not in (str, int, bool):
+            raise FormatError(f"{place}: expected texts, integers, true, false or null, found {type(value).__name__}")
+        _verified(str(value), place)
+        found[type(value), value] = value
+    return {"enum": list(found.values())}
+
+
+def _bounds(said: Mapping[str, Any], what: str, place: str) -> dict[str, Any]:
+    """`minItems` and `maxItems`, or the same of a length; a longest length that no grammar can count to is left out."""
+    fields = {}
+    for key in (f"min{what}", f"max{what}"):
+        if key not in said:
+            continue
+        value = said[key]
+        if type(value) is not int or value < 0:
+            raise FormatError(f"{place}.{key}: expected a count")
+        if value > MAX_SCHEMA_REPEATS:
+            if key == "maxLength":
+                continue
+            raise LimitError(f"{place}.{key}: expected at most {MAX_SCHEMA_REPEATS}, found {value}")
+        fields[key] = value
+    if fields.get(f"min{what}") == 0:
+        del fields[f"min{what}"]
+    if fields.get(f"min{what}", 0) > fields.get(f"max{what}", MAX_SCHEMA_REPEATS):
+        raise FormatError(f"{place}: expected min{what} of at most max{what}")
+    return fields
+
+
+def _verified(text: str, place: str) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as e:
+        raise FormatError(f"{place}: expected Unicode, found half a surrogate pair") from e
+    if size > MAX_CHOICE_BYTES:
+        raise LimitError(f"{place}: expected texts of at most {MAX_CHOICE_BYTES} bytes, found {size}")
+    return text
+
+
+def _names(keys: Iterable[str]) -> str:
+    return ", ".join(sorted(ascii(key)[:40] for key in keys))

@@ -1,0 +1,55 @@
+"""Helper: JSON Schemas drawn at random, as clients write them; not all of them are supported."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+NAMES = st.text(min_size=1, max_size=6) | st.sampled_from(
+    ["city", "value", "space", "char", "string", "decimal part", "root"]
+)
+SCALARS = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=8)
+COUNTS = st.integers(0, 4)
+
+
+def _optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+LEAVES: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(["number", "integer", "boolean", "null", "object", "array"]).map(lambda kind: {"type": kind}),
+    _optional(
+        type=st.just("string"),
+        minLength=COUNTS,
+        maxLength=st.integers(0, 9),
+        title=st.text(max_size=4),
+        format=st.sampled_from(["date", "time", "date-time", "uuid", "email"]),
+    ),
+    st.lists(SCALARS, min_size=1, max_size=5).map(lambda values: {"enum": values}),
+    SCALARS.map(lambda value: {"const": value}),
+    st.just({}),
+    st.just({"type": ["string", "null"], "maxLength": 3}),
+    st.just({"type": "string", "pattern": "a+"}),
+    st.just({"$ref": "#/$defs/thing"}),
+)
+
+
+def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        _optional(type=st.just("array"), items=inner, minItems=COUNTS, maxItems=st.integers(0, 6)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"anyOf": parts}),
+        st.dictionaries(NAMES, inner, max_size=4).flatmap(
+            lambda properties: st.lists(st.sampled_from(sorted(properties) or [""]), max_size=3).map(
+                lambda required: {
+                    "type": "object",
+                    "properties": properties,
+                    "required": required,
+                    "additionalProperties": False,
+                }
+            )
+        ),
+    )
+
+
+SCHEMAS: st.SearchStrategy[Any] = st.recursive(LEAVES, _larger, max_leaves=8).map(
+    lambda schema: {**schema, "$defs": {"thing": {"type": "object", "properties": {"x": {"type": "integer"}}}}}
+)

@@ -1,0 +1,119 @@
+"""Which JSON Schemas a contract holds, and in what form."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loragen.contract.errors import ContractError, FormatError, LimitError
+from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters, canonical_schema
+from tests.loragen.contract.schemas import SCHEMAS
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "enum", "items", "properties", "anyOf", "$ref", "format"]), inner)
+    ),
+    max_leaves=10,
+)
+
+
+@given(schema=SCHEMAS | ANYTHING)
+def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
+    try:
+        text = canonical_schema(schema)
+    except ContractError:
+        return
+    assert canonical_schema(json.loads(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "integer", "title": "Days", "minimum": 1, "default": 2}, {"type": "integer"}),
+        ({"type": ["string", "null"], "description": "x"}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"const": "a", "type": "string"}, {"enum": ["a"]}),
+        ({"enum": [1, True, "1", 1]}, {"enum": [1, True, "1"]}),
+        ({"oneOf": [{"type": "null"}, {"type": "null", "title": "x"}]}, {"type": "null"}),
+        ({"allOf": [{"type": "null"}], "description": "x"}, {"type": "null"}),
+        (True, {}),
+        ({"items": {"type": "null"}, "minItems": 0}, {"items": {"type": "null"}, "type": "array"}),
+        ({"type": "string", "format": "email", "maxLength": 5_000}, {"type": "string"}),
+        ({"type": "string", "format": "date", "maxLength": 10}, {"format": "date", "type": "string"}),
+        ({"type": "object", "additionalProperties": False}, {"properties": {}, "type": "object"}),
+    ],
+)
+def test_what_only_describes_is_left_out(schema: object, expected: object) -> None:
+    assert json.loads(canonical_schema(schema)) == expected
+
+
+def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
+    schema = {
+        "type": "object",
+        "required": ["a", "b"],
+        "properties": {"b": {"$ref": "#/$defs/Unit", "description": "the unit"}, "a": {"type": "null"}},
+        "$defs": {"Unit": {"type": "string", "enum": ["c", "f"]}},
+    }
+    assert canonical_schema(schema) == (
+        '{"properties":{"b":{"enum":["c","f"]},"a":{"type":"null"}},"required":["b","a"],"type":"object"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [
+        ({"properties": {"a": {"type": "string", "pattern": "(a+)+"}}}, r"schema.properties.a: 'pattern'"),
+        ({"not": {}}, "'not'"),
+        ({"type": "array", "prefixItems": []}, "'prefixItems'"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "additionalProperties"),
+        ({"type": "object", "properties": {}, "required": ["x"]}, r"required: 'x'"),
+        ({"type": "object", "properties": {}, "anyOf": [{}]}, "not supported beside 'anyOf'"),
+        ({"allOf": [{}, {}]}, "'allOf'"),
+        ({"type": "text"}, "expected one of"),
+        ({"enum": []}, "list of values"),
+        ({"enum": [0.5]}, "found float"),
+        ({"enum": ["\ud800"]}, "surrogate"),
+        ({"type": "string", "minLength": -1}, "minLength"),
+        ({"type": "array", "minItems": 3, "maxItems": 2}, "minItems"),
+        ({"$ref": "http://example.org/schema"}, "expected '#/"),
+        ({"$ref": "#/$defs/a", "$defs": {"b": {}}}, "not defined"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "contains itself"),
+        (3, "found int"),
+        ({"type": "array", "items": [{}]}, "found list"),
+    ],
+)
+def test_what_no_grammar_enforces_is_refused_by_name(schema: object, found: str) -> None:
+    with pytest.raises(FormatError, match=found):
+        canonical_schema(schema)
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    return {"type": "array", "items": _nested(levels - 1)} if levels else {"type": "null"}
+
+
+def test_limits() -> None:
+    bomb = {"$ref": "#/$defs/d9", "$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 9} for n in range(10)}}
+    bomb["$defs"]["d0"] = {"type": "null"}  # type: ignore[index]
+    for schema in (
+        _nested(17),
+        bomb,
+        {"enum": [str(number) for number in range(5_000)]},
+        {"enum": ["x" * 401]},
+        {"type": "string", "minLength": 257},
+        {"type": "array", "maxItems": 257},
+        {"properties": {str(number): {} for number in range(65)}},
+    ):
+        with pytest.raises(LimitError):
+            canonical_schema(schema)
+
+
+def test_parameters_are_those_of_an_object_or_none() -> None:
+    assert [canonical_parameters(each) for each in (None, {}, {"type": "object", "properties": {}})] == [""] * 3
+    assert canonical_parameters(json.loads(ANY_OBJECT)) == ""
+    assert canonical_parameters({"properties": {"a": {}}}) == '{"properties":{"a":{}},"type":"object"}'
+    for schema in ({"type": "string"}, {"anyOf": [{"type": "object"}, {"type": "null"}]}, [], "x"):
+        with pytest.raises(FormatError):
+            canonical_parameters(schema)
