@@ -33,8 +33,9 @@ from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_base, make
 from edge_runtime.config import EdgeSettings
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge, quantize_base
-from edge_runtime.serving.completion import CompletionRequest, Finished, Started, TextPiece, TokenPrompt, complete
+from edge_runtime.serving.completion import CompletionRequest, TokenPrompt, complete
 from edge_runtime.serving.engine import GREEDY, Engine
+from edge_runtime.serving.events import Finished, Started, TextPiece
 from edge_runtime.serving.llama import LlamaLoader
 
 ROUNDS = 5

@@ -3,6 +3,7 @@
 It reads the updater's state and the slots, and decides nothing.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
-from loragen.device_answers import DeviceStatus, ServedAnswer, ServedModel
+from loragen.device_answers import DeviceStatus, ServedAnswer, ServedFunction, ServedModel
 from loragen.version import package_version
 
 
@@ -120,4 +121,16 @@ class Device:
 
 
 def _answer_of(revision: Revision | None) -> ServedAnswer | None:
-    return None if revision is None else ServedAnswer(revision.answer.kind, revision.answer.choices)
+    if revision is None:
+        return None
+    answer = revision.answer
+    return ServedAnswer(
+        answer.kind,
+        answer.choices,
+        tuple(
+            ServedFunction(each.name, json.loads(each.parameters) if each.parameters else None)
+            for each in answer.functions
+        ),
+        answer.none,
+        json.loads(answer.schema) if answer.schema else None,
+    )

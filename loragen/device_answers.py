@@ -4,7 +4,7 @@ Clients ignore fields that a later device adds.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import GetPydanticSchema
 from pydantic_core.core_schema import str_schema
@@ -13,16 +13,35 @@ ModelState = Literal["base", "adapter", "merged", "pending", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
+class ServedFunction:
+    """A function that a model may call.
+
+    Attributes:
+        parameters: JSON Schema of its arguments; None when it takes none.
+    """
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServedAnswer:
     """What the answers of a model may look like.
 
     Attributes:
-        type: `text`, any text; or `choice`, one of `choices`. A later device may have more types.
-        choices: The closed set; empty for `text`.
+        type: `text`, any text; `choice`, one of `choices`; `json`, JSON of `json_schema`; `tool_calls`, a call of one
+            of `functions`, or `none`. A later device may have more types.
+        choices: The closed set of `choice`.
+        functions: Those of `tool_calls`.
+        none: What stands for calling none of them; None where every answer is a call.
+        json_schema: The JSON Schema of `json`.
     """
 
     type: str
     choices: tuple[str, ...] = ()
+    functions: tuple[ServedFunction, ...] = ()
+    none: str | None = None
+    json_schema: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

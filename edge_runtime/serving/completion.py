@@ -1,17 +1,17 @@
-"""Values of one completion, and the rules that turn an engine's tokens into its text.
+"""Coordinator: one completion, from a request to the events of its answers.
 
-Bytes become text only at character boundaries. Text is sent only when it can no longer be the beginning of a stop
-string. Nothing here waits or has threads: `serving.worker` drives it.
+Nothing here waits or has threads: `serving.worker` drives it.
 """
 
-import codecs
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError
-from edge_runtime.serving.constraint import constrained
-from edge_runtime.serving.engine import Cancelled, ChatMessage, Engine, Sampling
+from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained
+from edge_runtime.serving.engine import Cancelled, ChatMessage, Engine, Sampling, Token
+from edge_runtime.serving.events import Event, Finished, Started, TextPiece
+from edge_runtime.serving.text_assembler import TextAssembler
+from edge_runtime.serving.tool_calls import as_text, call_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class CompletionRequest:
         stop: The answer ends before the first of these strings.
         constrain: Hold the answer to the contract of the specialization.
         choice_probabilities: Say how likely each choice is; only where the contract has codes.
+        tool_use: What the client says of functions.
+        answers: How many answers it wants; the seed of each is the next one.
     """
 
     prompt: TextPrompt | TokenPrompt | ChatPrompt
@@ -52,106 +54,32 @@ class CompletionRequest:
     stop: tuple[str, ...] = ()
     constrain: bool = True
     choice_probabilities: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The prompt is in the context; the next event carries text.
-
-    Attributes:
-        cached_tokens: Leading prompt tokens that were still there from the request before.
-        choice_probabilities: Of each choice, where they were asked for.
-    """
-
-    prompt_tokens: int
-    cached_tokens: int
-    choice_probabilities: Mapping[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TextPiece:
-    """The next piece of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The answer is complete."""
-
-    reason: Literal["stop", "length"]
-    completion_tokens: int
-
-
-Event = Started | TextPiece | Finished
-
-
-class TextAssembler:
-    """Puts together the text of one answer.
-
-    Attributes:
-        stopped: A stop string was met; whatever follows is dropped.
-    """
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self._stop = [text for text in stop if text]
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._pending = ""
-        self.stopped = False
-
-    def push(self, piece: bytes) -> str:
-        """Take the bytes of one token; return the text that is now certain, which may be none."""
-        return self._release(self._decoder.decode(piece), last=False)
-
-    def finish(self) -> str:
-        """Return the rest of the text, at the end of the answer."""
-        return self._release(self._decoder.decode(b"", final=True), last=True)
-
-    def _release(self, text: str, last: bool) -> str:
-        if self.stopped:
-            return ""
-        self._pending += text
-        # The stop string that is complete first counts, so that the result does not depend on the cut into tokens.
-        found = [(at + len(stop), at) for stop in self._stop if (at := self._pending.find(stop)) >= 0]
-        if found:
-            self.stopped = True
-            return self._take(min(found)[1])
-        return self._take(len(self._pending) - (0 if last else self._possible_stop()))
-
-    def _possible_stop(self) -> int:
-        """Length of the longest end of the pending text with which a stop string begins."""
-        longest = 0
-        for stop in self._stop:
-            for length in range(min(len(stop) - 1, len(self._pending)), longest, -1):
-                if self._pending.endswith(stop[:length]):
-                    longest = length
-                    break
-        return longest
-
-    def _take(self, length: int) -> str:
-        text, self._pending = self._pending[:length], self._pending[length:]
-        return text
+    tool_use: ToolUse = NO_TOOL_USE
+    answers: int = 1
 
 
 def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -> Iterator[Event]:
     """Answer one request; blocking.
 
     Yields:
-        `Started`, any number of `TextPiece`, `Finished`; it just ends when `cancelled` says so.
+        The events of `serving.events`; it just ends when `cancelled` says so.
 
     Raises:
         ContextLengthError: The prompt leaves no room for an answer.
-        InvalidRequestError: The chat template refuses the messages, there is no prompt, or no codes whose probabilities
-            could be told.
+        InvalidRequestError: The chat template refuses the messages, there is no prompt, no codes whose probabilities
+            could be told, or something is asked that this model cannot do.
         ModelOutputError: The model failed.
     """
-    sampling = constrained(request.sampling, engine.answer, request.constrain)
+    constraint = constrained(request.sampling, engine.answer, request.constrain, request.tool_use)
+    sampling = constraint.sampling
     if request.choice_probabilities and not sampling.codes:
         raise InvalidRequestError(
             "'choice_probabilities' is not supported for this answer: it is not constrained to the codes of choices",
             "GET /v1/models/{id} shows what answers a model gives; leave 'constrain' out",
             code="unsupported_parameter",
         )
+    if any(not 0 <= token < engine.vocab_tokens for token, _ in sampling.logit_bias):
+        raise InvalidRequestError(f"'logit_bias': expected tokens between 0 and {engine.vocab_tokens - 1}")
     prompt = prompt_tokens(engine, request.prompt)
     room = engine.context_tokens - len(prompt)
     if room < 1:
@@ -161,29 +89,47 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
             f"shorten the prompt to {engine.context_tokens - 1} tokens",
         )
     max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
-    cached = engine.prefill(prompt, cancelled)
-    if cancelled():
-        return
-    probabilities = None
-    if request.choice_probabilities:
-        probabilities = dict(zip(sampling.choices, engine.probabilities(sampling.codes), strict=True))
-    yield Started(len(prompt), cached, probabilities)
+    for index in range(request.answers):
+        cached = engine.prefill(prompt, cancelled)
+        if cancelled():
+            return
+        if index == 0:
+            probabilities = None
+            if request.choice_probabilities:
+                probabilities = dict(zip(sampling.choices, engine.probabilities(sampling.codes), strict=True))
+            yield Started(len(prompt), cached, probabilities)
+        elif sampling.seed is not None:
+            sampling = replace(sampling, seed=sampling.seed + 1)
+        if constraint.functions:
+            called = call_function(engine, prompt, sampling, constraint.functions, max_tokens, index, cancelled)
+            yield from called if isinstance(request.prompt, ChatPrompt) else as_text(called)
+        else:
+            yield from _write(engine, sampling, request.stop, max_tokens, index, cancelled)
+
+
+def _write(
+    engine: Engine, sampling: Sampling, stop: tuple[str, ...], max_tokens: int, index: int, cancelled: Cancelled
+) -> Iterator[Event]:
+    """One answer that is text."""
     # A code is translated as a whole: what the choice says is not the model's text, which a stop string would end.
-    text = TextAssembler(() if sampling.codes else request.stop)
-    count = 0
-    for piece in engine.decode(sampling, max_tokens, cancelled):
-        count += 1
-        if certain := text.push(piece):
-            yield TextPiece(certain)
+    text = TextAssembler(() if sampling.codes else stop)
+    count, may_end = 0, False
+    waiting: list[Token] = []
+    for token in engine.decode(sampling, max_tokens, cancelled):
+        count, may_end = count + 1, token.may_end
+        waiting += [token] if token.likelihood is not None else []
+        if certain := text.push(token.piece):
+            yield TextPiece(certain, index, tuple(waiting))
+            waiting.clear()
         if text.stopped:
             break
     if cancelled():
         return
     if rest := text.finish():
-        yield TextPiece(rest)
-    # An engine that ends on its own met an end-of-generation token before the count was full; a code is a whole answer.
-    is_whole = text.stopped or bool(sampling.codes) or count < max_tokens
-    yield Finished("stop" if is_whole else "length", count)
+        yield TextPiece(rest, index, tuple(waiting))
+    # An engine that ends on its own met an end-of-generation token before the count was full.
+    is_whole = text.stopped or may_end or count < max_tokens
+    yield Finished("stop" if is_whole else "length", count, index)
 
 
 def with_residual_prompt(messages: Sequence[ChatMessage], residual_prompt: str) -> Sequence[ChatMessage]:

@@ -17,8 +17,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
-from edge_runtime.serving.completion import Event, Finished, Started, TextPiece
-from edge_runtime.serving.openai import AnswerFormat, Usage, sse
+from edge_runtime.serving.events import Event, Finished, Started
+from edge_runtime.serving.openai import AnswerFormat, Usage, WholeAnswer, sse
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
@@ -63,28 +63,21 @@ class _Answer:
         self._choice_probabilities = event.choice_probabilities
 
     async def whole(self) -> Response:
-        """The answer in one body."""
-        text = ""
-        reason = ""
+        """The answers in one body."""
+        answers = [WholeAnswer() for _ in range(self._job.request.answers)]
         async for event in self._events:
             self._note(event)
-            if isinstance(event, TextPiece):
-                text += event.text
-            elif isinstance(event, Finished):
-                reason = event.reason
-        return JSONResponse(self._form.whole(text, reason, self._usage(), self._choice_probabilities))
+            if not isinstance(event, Started):
+                answers[event.index].add(event)
+        return JSONResponse(self._form.whole(answers, self._usage(), self._choice_probabilities))
 
     async def stream(self, include_usage: bool) -> AsyncIterator[str]:
-        """The answer as server-sent events."""
-        if opening := self._form.opening():
-            yield opening
+        """The answers as server-sent events."""
         try:
             async for event in self._events:
                 self._note(event)
-                if isinstance(event, TextPiece):
-                    yield self._form.delta(event.text)
-                elif isinstance(event, Finished):
-                    yield self._form.closing(event.reason, self._usage() if include_usage else None)
+                yield self._form.chunk(event)
+            yield self._form.closing(self._usage() if include_usage else None)
         except ServingError as error:
             self._record.code = error.code
             yield sse(ERROR_ANSWERS.body(error, self._record.request_id))
@@ -96,11 +89,11 @@ class _Answer:
 
     def _note(self, event: Event) -> None:
         now = time.monotonic()
-        if isinstance(event, TextPiece) and self._first_text is None:
+        if not isinstance(event, Started | Finished) and self._first_text is None:
             self._first_text = now
             self._record.first_token_seconds = round(now - self._arrived, 6)
         if isinstance(event, Finished):
-            self._record.completion_tokens = event.completion_tokens
+            self._record.completion_tokens = (self._record.completion_tokens or 0) + event.completion_tokens
             self._record.finish_reason = event.reason
             if self._first_text is not None:
                 self._record.decode_seconds = round(now - self._first_text, 6)
@@ -219,7 +212,8 @@ def _example(kind: Literal["text", "chat"]) -> dict[int | str, dict[str, Any]]:
     """An answer for the OpenAPI document: of a specialization for a closed set, with the fields that it may have."""
     form = AnswerFormat(kind, "cmpl-1f0c" if kind == "text" else "chatcmpl-1f0c", 1_764_000_000, "desks", "merged-5d1e")
     probabilities = {"billing": 0.04, "delivery": 0.96}
-    answer = form.whole("delivery", "stop", Usage(21, 1, 0), None if kind == "text" else probabilities)
+    whole = WholeAnswer("delivery", reason="stop")
+    answer = form.whole([whole], Usage(21, 1, 0), None if kind == "text" else probabilities)
     return {200: {"content": {"application/json": {"example": answer}}}}
 
 

@@ -30,9 +30,17 @@ class Sampling:
         frequency_penalty: Subtracted from a token's logit for each time it was generated.
         presence_penalty: Subtracted once when it was generated at all.
         seed: Makes sampling repeatable; None draws one.
+        top_k: The likeliest tokens that are drawn from; 0 for all.
+        min_p: Least probability of a token that may be drawn, as a share of the likeliest one's.
+        repeat_penalty: The logit of a token that was generated is divided by it, or multiplied when it is negative.
+        logit_bias: Tokens, and what is added to the logit of each.
+        logprobs: How many of the likeliest tokens to tell for each token of the answer; None tells nothing.
         choices: The answer is one of these texts; empty for any text.
         codes: One token for each choice: the model writes that token, and the answer is the choice. Empty to let the
             model spell the choices.
+        schema: The answer is JSON of this schema, as `canonical_schema` writes it; empty for any text.
+        beginning: What stands in front of that JSON.
+        avoided: Tokens that the answer does without, unless nothing else is left.
     """
 
     temperature: float = 1.0
@@ -42,9 +50,43 @@ class Sampling:
     seed: int | None = None
     choices: tuple[str, ...] = ()
     codes: tuple[int, ...] = ()
+    top_k: int = 0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
+    schema: str = ""
+    beginning: str = ""
+    avoided: tuple[int, ...] = ()
 
 
 GREEDY = Sampling(temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The natural logarithm of a token's probability, as the model had it before anything was constrained."""
+
+    piece: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of an answer.
+
+    Attributes:
+        piece: The bytes that it stands for; empty for a special token, the choice's text for a code.
+        may_end: The answer is all that it was to be, and may end here.
+        likelihood: Where it was asked for.
+        likeliest: As many of the likeliest tokens as were asked for.
+    """
+
+    piece: bytes
+    may_end: bool = False
+    likelihood: Likelihood | None = None
+    likeliest: tuple[Likelihood, ...] = ()
+
 
 Cancelled = Callable[[], bool]
 """Asked between steps; True abandons the generation."""
@@ -92,6 +134,10 @@ class Engine(Protocol):
         """
         ...
 
+    def tokenize_answer(self, text: str) -> list[int]:
+        """Tokens of a text as a part of an answer: without BOS, and markup is text."""
+        ...
+
     def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
         """Bring the context to the end of `prompt`.
 
@@ -111,13 +157,12 @@ class Engine(Protocol):
         """
         ...
 
-    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
-        """The answer token by token, as bytes; special tokens are empty. Ends before an end-of-generation token.
-
-        With codes it is one token, and the bytes are those of its choice.
+    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[Token]:
+        """The answer token by token. Ends before an end-of-generation token, or where nothing else may follow.
 
         Raises:
-            ModelOutputError: Logits are not finite, no token spells any of the choices, or decoding failed.
+            InvalidRequestError: There is no grammar for the schema.
+            ModelOutputError: Logits are not finite, no token spells what the answer must be, or decoding failed.
         """
         ...
 

@@ -1,4 +1,6 @@
-"""Adapter: llama.cpp behind the engine port. Beside `serving.llama_model`, the only module that imports `llama_cpp`.
+"""Adapter: llama.cpp behind the engine port.
+
+With `serving.llama_model`, `serving.sampler` and `serving.grammar`, of which it is made, it alone imports `llama_cpp`.
 
 It speaks the library's low-level interface, for three reasons: an adapter given to the high-level class switches memory
 mapping off; engines that differ only in their adapter can share one model; and the logits are at hand to be checked.
@@ -8,10 +10,9 @@ is computed once. Logits that are not finite are an error, never a token.
 
 import ctypes
 import os
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,14 @@ from numpy.typing import NDArray
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ModelOutputError
 from edge_runtime.serving.choice import ChoiceGuide
-from edge_runtime.serving.engine import Cancelled, ChatMessage, Sampling
+from edge_runtime.serving.engine import Cancelled, ChatMessage, Likelihood, Sampling, Token
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
+from edge_runtime.serving.sampler import Grammars, TokenSampler, likelihoods
 from edge_runtime.serving.specialization_metadata import parse_metadata, verify_codes
 from loragen.contract.chat_format import render_chat
 
 _PREFILL_BATCH = 512
 """Tokens in one call of llama_decode, llama.cpp's own default; a cancelled prefill goes on for at most as many."""
-
-_PENALTY_WINDOW = 1_024
-"""Generated tokens that frequency and presence penalties look back on."""
-
-_GREEDY_BELOW = 1e-6
-"""Temperature under which the most likely token is taken at once: at 1e-38 the quotient overflows float32."""
 
 
 class LlamaEngine:
@@ -72,6 +68,8 @@ class LlamaEngine:
             raise ModelLoadError(f"llama.cpp cannot make a context of {self.context_tokens} tokens: out of memory?")
         owned.callback(llama_cpp.llama_free, self._context)
         self._memory = llama_cpp.llama_get_memory(self._context)
+        self._grammars = Grammars(model)
+        owned.callback(self._grammars.close)
         if lora is not None:
             adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(lora)
             if llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, (ctypes.c_float * 1)(1.0)):
@@ -102,6 +100,9 @@ class LlamaEngine:
             tokens += self._model.tokenize(text, add_special=False, markup=is_control)
         return tokens
 
+    def tokenize_answer(self, text: str) -> list[int]:
+        return self._model.tokenize(text, add_special=False, markup=False)
+
     def _verify_length(self, text: str) -> None:
         # Tokenizing takes time that grows with the text, and this engine answers no other request meanwhile.
         size = len(text.encode("utf-8", "replace"))
@@ -122,6 +123,8 @@ class LlamaEngine:
             asked = [{"role": message.role, "content": message.content} for message in messages]
             return render_chat(self._model.apply_template, asked, self._model.bos_text)
         except Exception as error:  # a template is a program of the model's maker: it may raise anything
+            if any(message.role == "tool" for message in messages):  # many know no results of calls
+                return self._render([ChatMessage("user" if m.role == "tool" else m.role, m.content) for m in messages])
             if [message.role for message in messages[:2]] == ["system", "user"]:  # Gemma's knows no system role
                 system, user, *others = messages
                 return self._render([ChatMessage("user", f"{system.content}\n\n{user.content}"), *others])
@@ -150,37 +153,39 @@ class LlamaEngine:
         weights = np.exp(logits - logits.max())
         return [float(weight) for weight in weights / weights.sum()]
 
-    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
+    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[Token]:
         model = self._model
         guide = None
         if sampling.choices and not sampling.codes:
             guide = ChoiceGuide(sampling.choices, model.tokens_of, model.longest_token_bytes)
-        sampler = _make_sampler(sampling, self._model.vocab_size)
-        try:
+        with closing(TokenSampler(model, sampling, self._grammars)) as sampler:
             for step in range(max_tokens):
                 if cancelled():
                     return
                 logits = self._finite_logits()
+                only: Sequence[int] | None = sampling.codes or None
+                if guide is not None:
+                    only = guide.next_tokens() + (model.ends if guide.may_end else [])
+                token = sampler.choose(logits, only)
+                likelihood: Likelihood | None = None
+                likeliest: list[Likelihood] = []
+                if sampling.logprobs is not None:
+                    likelihood, *likeliest = likelihoods(model, logits, token, sampling.logprobs)
                 if sampling.codes:
-                    self._keep_only(logits, [*sampling.codes])
-                elif guide is not None:
-                    self._keep_only(logits, guide.next_tokens() + (self._model.ends if guide.may_end else []))
-                token = llama_cpp.llama_sampler_sample(sampler, self._context, -1)
-                if sampling.codes:
-                    yield sampling.choices[sampling.codes.index(token)].encode()
+                    choice = sampling.choices[sampling.codes.index(token)].encode()
+                    yield Token(choice, True, likelihood, tuple(likeliest))
                     return
-                if llama_cpp.llama_vocab_is_eog(self._model.vocab, token):
+                if token in model.ends:
                     return
-                piece = self._model.piece(token)
-                yield piece
+                sampler.accept(token)
+                piece = model.piece(token)
                 if guide is not None:
                     guide.advance(piece)
-                    if guide.must_end:
-                        return
+                yield Token(piece, sampler.may_end if guide is None else guide.may_end, likelihood, tuple(likeliest))
+                if sampler.must_end() if guide is None else guide.must_end:
+                    return
                 if step + 1 < max_tokens:
                     self._evaluate([token])
-        finally:
-            llama_cpp.llama_sampler_free(sampler)
 
     def _evaluate(self, tokens: list[int]) -> None:
         array = (llama_cpp.llama_token * len(tokens))(*tokens)
@@ -191,15 +196,8 @@ class LlamaEngine:
             raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {NATIVE_LOG.last_error}")
         self._tokens.extend(tokens)
 
-    def _keep_only(self, logits: NDArray[np.float32], tokens: list[int]) -> None:
-        if not tokens:
-            raise ModelOutputError("this model has no tokens that spell any of the choices")
-        allowed = logits[tokens]
-        logits.fill(-np.inf)
-        logits[tokens] = allowed
-
     def _finite_logits(self) -> NDArray[np.float32]:
-        """The logits of the next token, llama.cpp's own buffer, from which it samples."""
+        """The logits of the next token, llama.cpp's own buffer until the next evaluation; not to be changed."""
         pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
         logits = np.ctypeslib.as_array(pointer, shape=(self._model.vocab_size,))
         # The extremes are finite exactly when all are: NaN and the infinities come through min and max.
@@ -278,21 +276,3 @@ def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
             break
         count += 1
     return count
-
-
-def _make_sampler(sampling: Sampling, vocab_size: int) -> Any:
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    if sampling.frequency_penalty or sampling.presence_penalty:
-        penalties = llama_cpp.llama_sampler_init_penalties(
-            vocab_size, _PENALTY_WINDOW, 1.0, sampling.frequency_penalty, sampling.presence_penalty
-        )
-        llama_cpp.llama_sampler_chain_add(chain, penalties)
-    if sampling.temperature < _GREEDY_BELOW:
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
-        return chain
-    if sampling.top_p < 1.0:
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1))
-    llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_temp(sampling.temperature))
-    seed = secrets.randbits(32) if sampling.seed is None else sampling.seed & 0xFFFFFFFF
-    llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_dist(seed))
-    return chain

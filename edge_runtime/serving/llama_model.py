@@ -1,6 +1,6 @@
 """Adapter: a model file in llama.cpp, with its vocabulary, its chat template, and llama.cpp's log.
 
-Beside `serving.llama`, which answers with it, the only module that imports `llama_cpp`.
+`serving.llama` answers with it.
 """
 
 import ctypes
@@ -145,6 +145,16 @@ class LlamaModel:
     def ends(self) -> list[int]:
         """End-of-generation tokens."""
         return [token for token in range(self.vocab_size) if llama_cpp.llama_vocab_is_eog(self.vocab, token)]
+
+    @cached_property
+    def controls(self) -> list[int]:
+        """Control tokens that do not end a generation: they stand for no text."""
+        found = range(self.vocab_size)
+        return [
+            token
+            for token in found
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & _CONTROL and token not in self.ends
+        ]
 
     def close(self) -> None:
         """Give the memory back."""

@@ -6,12 +6,14 @@ The shape is OpenAI's. Added to it: `system_fingerprint` names the revision that
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from edge_runtime.serving.engine import Likelihood, Token
+from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, Started, TextPiece
 from loragen.device_answers import ServedModel
 from loragen.web.answers import ErrorDetail
 
@@ -38,14 +40,45 @@ class Usage:
         }
 
 
+@dataclass(slots=True)
+class WholeAnswer:
+    """One answer, put together from its events.
+
+    Attributes:
+        function: The function that it calls; empty for none.
+        arguments: Of that call.
+        tokens: Of the text, where their likelihood was asked for.
+    """
+
+    text: str = ""
+    function: str = ""
+    arguments: str = ""
+    reason: str = ""
+    tokens: list[Token] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case TextPiece(text, _, tokens):
+                self.text += text
+                self.tokens += tokens
+            case CallStarted(name, _):
+                self.function = name
+            case ArgumentsPiece(text, _):
+                self.arguments += text
+            case Finished(reason, _, _):
+                self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """What all parts of one answer share.
+    """What all parts of the answers to one request share.
 
     Attributes:
         kind: `text` for /v1/completions, `chat` for /v1/chat/completions.
         created: Unix seconds.
         fingerprint: Revision that answers.
+        opened: Answers of a stream that have begun.
     """
 
     kind: Literal["text", "chat"]
@@ -53,42 +86,76 @@ class AnswerFormat:
     created: int
     model: str
     fingerprint: str
+    opened: set[int] = field(default_factory=set)
 
     def whole(
-        self, text: str, finish_reason: str, usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
     ) -> Json:
-        """The body of an answer that is not streamed."""
-        content = {"text": text} if self.kind == "text" else {"message": {"role": "assistant", "content": text}}
+        """The body of answers that are not streamed."""
+        choices = []
+        for index, answer in enumerate(answers):
+            content = {"text": answer.text} if self.kind == "text" else {"message": self._message(answer, index)}
+            choice = self._choice(index, content, answer.reason, answer.tokens)
+            if choice_probabilities is not None:
+                choice = {**choice, "choice_probabilities": choice_probabilities}
+            choices.append(choice)
         kind = "text_completion" if self.kind == "text" else "chat.completion"
-        choice = self._choice(content, finish_reason)
-        if choice_probabilities is not None:
-            choice = {**choice, "choice_probabilities": choice_probabilities}
-        return {**self._head(kind), "choices": [choice], "usage": usage.to_json()}
+        return {**self._head(kind), "choices": choices, "usage": usage.to_json()}
 
-    def opening(self) -> str:
-        """First event of a stream: in a chat it says who speaks; elsewhere there is none."""
-        return "" if self.kind == "text" else self._chunk({"delta": {"role": "assistant", "content": ""}}, None)
+    def chunk(self, event: Event) -> str:
+        """The events of a stream that say what happened; in a chat the first of an answer says who speaks."""
+        if isinstance(event, Started):
+            return ""
+        index = event.index
+        said = {} if index in self.opened or self.kind == "text" else {"role": "assistant", "content": ""}
+        self.opened.add(index)
+        match event:
+            case CallStarted(name, _):
+                return self._delta(index, {**said, "content": None, "tool_calls": [self._call(index, name, "", 0)]})
+            case ArgumentsPiece(text, _):
+                return self._delta(index, {"tool_calls": [{"index": 0, "function": {"arguments": text}}]})
+            case TextPiece(text, _, tokens):
+                opening = self._delta(index, said) if said else ""
+                return opening + self._delta(index, {"content": text}, tokens)
+            case Finished(reason, _, _):
+                opening = self._delta(index, said) if said else ""
+                last: Json = {"text": ""} if self.kind == "text" else {"delta": {}}
+                return opening + self._chunk(index, last, reason)
 
-    def delta(self, text: str) -> str:
-        """Event with the next piece of text."""
-        return self._chunk({"text": text} if self.kind == "text" else {"delta": {"content": text}}, None)
+    def closing(self, usage: Usage | None) -> str:
+        """The end of a stream, with the token counts when they were asked for."""
+        if usage is None:
+            return STREAM_END
+        return sse({**self._head(self._chunk_kind), "choices": [], "usage": usage.to_json()}) + STREAM_END
 
-    def closing(self, finish_reason: str, usage: Usage | None) -> str:
-        """Last events of a stream, with the token counts when they were asked for."""
-        last = self._chunk({"text": ""} if self.kind == "text" else {"delta": {}}, finish_reason)
-        if usage is not None:
-            last += sse({**self._head(self._chunk_kind), "choices": [], "usage": usage.to_json()})
-        return last + STREAM_END
+    def _message(self, answer: WholeAnswer, index: int) -> Json:
+        if not answer.function:
+            return {"role": "assistant", "content": answer.text}
+        return {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [self._call(index, answer.function, answer.arguments)],
+        }
+
+    def _call(self, index: int, name: str, arguments: str, place: int | None = None) -> Json:
+        where = {} if place is None else {"index": place}
+        call_id = f"call_{self.id.partition('-')[2]}{index or ''}"
+        return {**where, "id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
     @property
     def _chunk_kind(self) -> str:
         return "text_completion" if self.kind == "text" else "chat.completion.chunk"
 
-    def _chunk(self, content: Json, finish_reason: str | None) -> str:
-        return sse({**self._head(self._chunk_kind), "choices": [self._choice(content, finish_reason)]})
+    def _delta(self, index: int, delta: Json, tokens: Sequence[Token] = ()) -> str:
+        content = {"text": delta["content"]} if self.kind == "text" else {"delta": delta}
+        return self._chunk(index, content, None, tokens)
 
-    def _choice(self, content: Json, finish_reason: str | None) -> Json:
-        return {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
+    def _chunk(self, index: int, content: Json, finish_reason: str | None, tokens: Sequence[Token] = ()) -> str:
+        return sse({**self._head(self._chunk_kind), "choices": [self._choice(index, content, finish_reason, tokens)]})
+
+    def _choice(self, index: int, content: Json, finish_reason: str | None, tokens: Sequence[Token]) -> Json:
+        logprobs = None if not tokens else _chat_logprobs(tokens) if self.kind == "chat" else _text_logprobs(tokens)
+        return {"index": index, **content, "logprobs": logprobs, "finish_reason": finish_reason}
 
     def _head(self, kind: str) -> Json:
         return {
@@ -98,6 +165,34 @@ class AnswerFormat:
             "model": self.model,
             "system_fingerprint": self.fingerprint,
         }
+
+
+def _chat_logprobs(tokens: Sequence[Token]) -> Json:
+    def entry(likelihood: Likelihood) -> dict[str, Any]:
+        piece = likelihood.piece
+        return {"token": piece.decode("utf-8", "replace"), "logprob": likelihood.logprob, "bytes": list(piece)}
+
+    return {
+        "content": [
+            {**entry(token.likelihood), "top_logprobs": [entry(each) for each in token.likeliest]}
+            for token in tokens
+            if token.likelihood is not None
+        ],
+        "refusal": None,
+    }
+
+
+def _text_logprobs(tokens: Sequence[Token]) -> Json:
+    likelihoods = [token.likelihood for token in tokens if token.likelihood is not None]
+    texts = [each.piece.decode("utf-8", "replace") for each in likelihoods]
+    return {
+        "tokens": texts,
+        "token_logprobs": [each.logprob for each in likelihoods],
+        "top_logprobs": [
+            {each.piece.decode("utf-8", "replace"): each.logprob for each in token.likeliest} for token in tokens
+        ],
+        "text_offset": [sum(map(len, texts[:number])) for number in range(len(texts))],
+    }
 
 
 def sse(body: Json) -> str:

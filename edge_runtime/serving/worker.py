@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator
 import structlog
 
 from edge_runtime.errors import BusyError, ModelOutputError, ServingError
-from edge_runtime.serving.completion import CompletionRequest, Event, Finished, complete
+from edge_runtime.serving.completion import CompletionRequest, complete
 from edge_runtime.serving.engine import Engine
+from edge_runtime.serving.events import Event, Finished
 from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
@@ -162,7 +163,7 @@ class Worker:
         try:
             for event in complete(self._engine, job.request, is_over):
                 job.put(event)
-                if isinstance(event, Finished):
+                if isinstance(event, Finished) and event.index == job.request.answers - 1:
                     break
             else:
                 # Ended without finishing: the client is gone, or the worker closes.

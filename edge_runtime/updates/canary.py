@@ -7,8 +7,9 @@ held to the answer contract, under which it might end at the first token.
 import asyncio
 
 from edge_runtime.errors import BusyError, CanaryError, CanaryUnfinishedError, ServingError
-from edge_runtime.serving.completion import CompletionRequest, Finished, TextPrompt
+from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.engine import GREEDY
+from edge_runtime.serving.events import Finished
 from edge_runtime.serving.slots import Slot
 
 CANARY_TOKENS = 8

@@ -41,7 +41,7 @@ class Function:
     parameters: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or _FUNCTION_NAME.match(self.name) is None:
+        if _FUNCTION_NAME.match(self.name) is None:
             raise FormatError(
                 "answer: expected a function name of 1 to 64 characters A-Z a-z 0-9 _ . -, "
                 f"found {ascii(self.name)[:80]}"
@@ -178,8 +178,10 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         raise FormatError("answer: expected a list of texts as choices")
     if not isinstance(codes, list):
         raise FormatError("answer: expected a list of tokens as codes")
-    if not isinstance(functions, list) or not all(isinstance(each, Mapping) for each in functions):
-        raise FormatError("answer: expected a list of objects as functions")
+    if not isinstance(functions, list) or not all(
+        isinstance(each, Mapping) and isinstance(each.get("name"), str) for each in functions
+    ):
+        raise FormatError("answer: expected a list of objects with a name as functions")
     if none is not None and not isinstance(none, str):
         raise FormatError("answer: expected a text as none")
     # Before memory is taken for their schemas.
@@ -190,7 +192,7 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         tuple(choices),
         tuple(codes),
         canonical_schema(fields["schema"]) if "schema" in fields else "",
-        tuple(Function(each.get("name", ""), canonical_parameters(each.get("parameters"))) for each in functions),
+        tuple(Function(each["name"], canonical_parameters(each.get("parameters"))) for each in functions),
         none,
     )
 

@@ -27,11 +27,13 @@ from loragen.contract.limits import (
 ANY_OBJECT = '{"type":"object"}'
 """The schema of any JSON object."""
 
-_ANNOTATIONS = frozenset(
-    ("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "strict")
+_DEFINITIONS = ("$defs", "definitions")
+_LEFT_OUT = frozenset(
+    (*_DEFINITIONS, "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly")
+).union(
+    ("$schema", "$id", "$comment", "strict", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    ("multipleOf", "uniqueItems"),
 )
-_UNENFORCED = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "uniqueItems"))
-_DEFINES = frozenset(("$defs", "definitions"))
 _OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset(("properties", "required", "additionalProperties")),
     "array": frozenset(("items", "minItems", "maxItems")),
@@ -98,12 +100,7 @@ class _Normalizer:
             return {}
         if not isinstance(node, Mapping):
             raise FormatError(f"{place}: expected a JSON Schema, found {type(node).__name__}")
-        said = {
-            key: value
-            for key, value in node.items()
-            if key not in _ANNOTATIONS | _UNENFORCED | _DEFINES
-            and not key.startswith(("x-", "$schema", "$id", "$comment"))
-        }
+        said = {key: value for key, value in node.items() if key not in _LEFT_OUT and not key.startswith("x-")}
         if "$ref" in said:
             return self._referred(said, place, depth)
         if "allOf" in said:
@@ -125,7 +122,7 @@ class _Normalizer:
         if reference in self._open:
             raise FormatError(f"{place}.$ref: expected no schema that contains itself")
         way = reference.split("/")
-        if len(way) != 3 or way[0] != "#" or way[1] not in _DEFINES:
+        if len(way) != 3 or way[0] != "#" or way[1] not in _DEFINITIONS:
             raise FormatError(f"{place}.$ref: expected '#/$defs/NAME', found {ascii(reference)[:60]}")
         definitions = self._root.get(way[1]) if isinstance(self._root, Mapping) else None
         if not isinstance(definitions, Mapping) or way[2] not in definitions:

@@ -2,13 +2,27 @@
 
 from pathlib import Path
 
-from loragen.contract.answer import AnswerContract, encode_answer
+from loragen.contract.answer import AnswerContract, Function, encode_answer
 from loragen.contract.gguf_header import Value, lay_out, read_header
 from loragen.contract.gguf_header import text as text_value
 from loragen.contract.names import ANSWER_CONTRACT, RESIDUAL_PROMPT
 
 DESKS = AnswerContract("choice", ("billing", "delivery", "Zürich desk"), (65, 66, 67))
 """Three texts, each with a code."""
+
+CALLS = AnswerContract(
+    "tool_calls",
+    codes=(65, 66, 67),
+    functions=(
+        Function(
+            "find",
+            '{"properties":{"place":{"type":"string"},"unit":{"enum":["km","mi"]}},"required":["unit"],"type":"object"}',
+        ),
+        Function("stop"),
+    ),
+    none="none",
+)
+"""A function with arguments, one without, and none of them, each with a code."""
 
 SPELLED = AnswerContract("choice", ("billing", "delivery", "deliver"))
 """Three texts that the model spells."""

@@ -12,7 +12,7 @@ from typing import Any
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
-from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling
+from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling, Token
 from edge_runtime.updates.state import Action, Command
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.device_answers import ServedModel
@@ -65,6 +65,9 @@ class FakeEngine:
     def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
         return self.tokenize("".join(f"<{m.role}>{m.content}" for m in messages))[1:]
 
+    def tokenize_answer(self, text: str) -> list[int]:
+        return self.tokenize(text)[1:]
+
     def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
         self.prefilled.append(list(prompt))
         self.loader.hold.wait(10)
@@ -73,9 +76,9 @@ class FakeEngine:
     def probabilities(self, tokens: Sequence[int]) -> list[float]:
         return [1 / len(tokens)] * len(tokens)
 
-    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[bytes]:
+    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[Token]:
         if sampling.codes:
-            yield sampling.choices[0].encode()
+            yield Token(sampling.choices[0].encode(), may_end=True)
             return
         for word in list(self.words)[:max_tokens]:
             self.loader.step.wait(10)
@@ -85,7 +88,7 @@ class FakeEngine:
                 raise ModelOutputError("the model's logits are not finite")
             if word == b"bug":
                 raise RuntimeError("a bug")
-            yield word
+            yield Token(word)
 
     def close(self) -> None:
         self.closed = True
@@ -173,8 +176,9 @@ async def device(
 
 async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tokens: int = 8) -> tuple[str, str]:
     """A greedy answer of a device's slot, and the fingerprint of what gave it."""
-    from edge_runtime.serving.completion import CompletionRequest, TextPiece, TextPrompt
+    from edge_runtime.serving.completion import CompletionRequest, TextPrompt
     from edge_runtime.serving.engine import GREEDY
+    from edge_runtime.serving.events import TextPiece
 
     async with parts.slots.lease(parts.device.slot_name(model)) as slot:
         job = slot.worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens))

@@ -1,26 +1,14 @@
-"""From tokens to text: character boundaries, stop strings, limits."""
+"""From a request to the events of its answers."""
 
-import itertools
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelOutputError
-from edge_runtime.serving.completion import (
-    ChatPrompt,
-    CompletionRequest,
-    Finished,
-    Started,
-    TextAssembler,
-    TextPiece,
-    TextPrompt,
-    TokenPrompt,
-    complete,
-)
+from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt, complete
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
+from edge_runtime.serving.events import Finished, Started, TextPiece
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from tests.edge_runtime.contracts import DESKS, SPELLED
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader
@@ -36,41 +24,6 @@ def request(prompt: str = "hi", max_tokens: int | None = 10, stop: tuple[str, ..
 
 def never() -> bool:
     return False
-
-
-def assembled(pieces: list[bytes], stop: tuple[str, ...]) -> str:
-    text = TextAssembler(stop)
-    return "".join([*(text.push(piece) for piece in pieces), text.finish()])
-
-
-@given(text=st.text(), cuts=st.lists(st.integers(0, 400)), stop=st.lists(st.text(min_size=1, max_size=4), max_size=3))
-def test_text_does_not_depend_on_how_it_is_cut(text: str, cuts: list[int], stop: list[str]) -> None:
-    """However the bytes are divided among tokens, the text ends before the stop string that is complete first."""
-    data = text.encode("utf-8", "replace")
-    bounds = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    pieces = [data[start:end] for start, end in itertools.pairwise(bounds)]
-    whole = data.decode()
-    found = [(whole.find(each) + len(each), whole.find(each)) for each in stop if each in whole]
-    assert assembled(pieces, tuple(stop)) == (whole[: min(found)[1]] if found else whole)
-
-
-def test_stop_string_inside_another_is_complete_first() -> None:
-    for pieces in ([b"xabcd"], [b"xabc", b"d"], [b"x", b"a", b"b", b"c", b"d"]):
-        assert assembled(pieces, ("abcd", "bc")) == "xa"
-
-
-def test_text_that_may_become_a_stop_string_is_held_back() -> None:
-    text = TextAssembler(("END",))
-    assert text.push(b"all E") == "all "
-    assert text.push(b"N") == ""
-    assert text.push(b"d") == "ENd"
-    assert text.push(b"xEND and more") == "x"
-    assert text.stopped
-    assert text.push(b"ignored") == text.finish() == ""
-
-
-def test_bytes_that_are_no_text_become_a_replacement_character() -> None:
-    assert assembled([b"a", b"\xff", b"b", b"\xe2\x82"], ()) == "a�b�"
 
 
 def test_answer_ends_by_itself() -> None:

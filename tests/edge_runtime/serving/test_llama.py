@@ -57,7 +57,7 @@ def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
 def answer(engine: LlamaEngine, tokens: list[int], count: int = 12, sampling: Sampling = GREEDY) -> tuple[int, bytes]:
     """Tokens that were cached, and the answer."""
     cached = engine.prefill(tokens, never)
-    return cached, b"".join(engine.decode(sampling, count, never))
+    return cached, b"".join(token.piece for token in engine.decode(sampling, count, never))
 
 
 def controls(tokens: list[int]) -> list[int]:
@@ -165,10 +165,10 @@ def test_choice_that_the_vocabulary_cannot_spell_is_an_error(
 def test_penalty_forbids_repetition_when_it_outweighs_the_logits(engine: LlamaEngine, penalty: str) -> None:
     engine.prefill(engine.tokenize(PROMPT), never)
     pieces = list(engine.decode(Sampling(temperature=0.0, **{penalty: 1000.0}), 100, never))
-    text = [piece for piece in pieces if piece]
+    text = [token.piece for token in pieces if token.piece]
     assert len(set(text)) == len(text)
     engine.prefill(engine.tokenize(PROMPT), never)
-    plain = [piece for piece in engine.decode(GREEDY, 100, never) if piece]
+    plain = [token.piece for token in engine.decode(GREEDY, 100, never) if token.piece]
     assert len(set(plain)) < len(plain)
 
 
@@ -364,10 +364,11 @@ def test_answer_by_codes_is_the_text_of_the_likeliest_one(engine: LlamaEngine, s
     engine.prefill(tokens, never)
     probabilities = engine.probabilities(DESKS.codes)
     assert sum(probabilities) == pytest.approx(1)
-    (text,) = engine.decode(coded, 5, never)
-    assert text.decode() in DESKS.choices
+    (token,) = engine.decode(coded, 5, never)
+    assert token.may_end
+    assert token.piece.decode() in DESKS.choices
     if sampling is GREEDY:
-        assert text.decode() == DESKS.choices[int(np.argmax(probabilities))]
+        assert token.piece.decode() == DESKS.choices[int(np.argmax(probabilities))]
     assert answer(engine, tokens) == (len(tokens) - 1, answer(engine, tokens)[1]), "and any text again without them"
 
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from edge_runtime.serving.openai import STREAM_END, AnswerFormat, ErrorAnswer, Usage, model_entry, sse
+from edge_runtime.serving.engine import Likelihood, Token
+from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Finished, TextPiece
+from edge_runtime.serving.openai import STREAM_END, AnswerFormat, ErrorAnswer, Usage, WholeAnswer, model_entry, sse
 from edge_runtime.serving.status import ERROR_ANSWERS
 from loragen.device_answers import ServedModel
 from loragen.web.errors import MediaTypeError
@@ -28,7 +30,7 @@ def chunks(stream: str) -> list[dict]:  # type: ignore[type-arg]
     ],
 )
 def test_whole_answer_has_one_choice_and_its_usage(kind: str, object_name: str, content: object) -> None:
-    body = answer(kind).whole("hi", "stop", USAGE)
+    body = answer(kind).whole([WholeAnswer("hi", reason="stop")], USAGE)
     assert (body["object"], body["id"], body["model"], body["system_fingerprint"]) == (
         object_name,
         "id-1",
@@ -42,7 +44,7 @@ def test_whole_answer_has_one_choice_and_its_usage(kind: str, object_name: str, 
 
 def test_chat_stream_opens_with_the_role_and_ends_with_usage() -> None:
     form = answer("chat")
-    stream = form.opening() + form.delta("hi") + form.closing("length", USAGE)
+    stream = form.chunk(TextPiece("hi")) + form.chunk(Finished("length", 3)) + form.closing(USAGE)
     assert stream.endswith(STREAM_END)
     first, second, last, usage = chunks(stream)
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
@@ -54,8 +56,59 @@ def test_chat_stream_opens_with_the_role_and_ends_with_usage() -> None:
 
 def test_text_stream_has_no_opening_and_no_usage_unless_it_is_asked_for() -> None:
     form = answer("text")
-    assert form.opening() == ""
-    assert len(chunks(form.closing("stop", None))) == 1
+    assert len(chunks(form.chunk(TextPiece("hi")) + form.chunk(Finished("stop", 1)) + form.closing(None))) == 2
+
+
+def test_answer_without_text_still_says_who_speaks() -> None:
+    first, last = chunks(answer("chat").chunk(Finished("stop", 0)))
+    assert first["choices"][0]["delta"]["role"] == "assistant"
+    assert last["choices"][0]["finish_reason"] == "stop"
+
+
+CALL = (CallStarted("find"), ArgumentsPiece('{"a":'), ArgumentsPiece(" 1}"), Finished("tool_calls", 4))
+
+
+def test_call_is_told_whole_and_in_pieces() -> None:
+    """The first piece has the id and the name, the others have arguments, as OpenAI's client adds them up."""
+    whole = WholeAnswer()
+    for event in CALL:
+        whole.add(event)
+    (choice,) = answer("chat").whole([whole], USAGE)["choices"]
+    call = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}
+    assert choice["message"] == {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert choice["finish_reason"] == "tool_calls"
+    form = answer("chat")
+    first, *pieces, last = [chunks(form.chunk(event))[0]["choices"][0] for event in CALL]
+    started = {"index": 0, **call, "function": {"name": "find", "arguments": ""}}
+    assert first["delta"] == {"role": "assistant", "content": None, "tool_calls": [started]}
+    texts = [piece["delta"]["tool_calls"][0]["function"]["arguments"] for piece in pieces]
+    assert texts == ['{"a":', " 1}"]
+    assert (last["delta"], last["finish_reason"]) == ({}, "tool_calls")
+
+
+def test_several_answers_have_their_own_index_and_call() -> None:
+    form = answer("chat")
+    calls = [chunks(form.chunk(CallStarted("f", index)))[0]["choices"][0] for index in (0, 1)]
+    assert [choice["index"] for choice in calls] == [0, 1]
+    assert len({choice["delta"]["tool_calls"][0]["id"] for choice in calls}) == 2
+
+
+TOKENS = [
+    Token("é".encode()[:1], likelihood=Likelihood("é".encode()[:1], -0.5), likeliest=(Likelihood(b"a", -0.25),)),
+    Token(b"b", likelihood=Likelihood(b"b", -1.0), likeliest=(Likelihood(b"b", -1.0),)),
+]
+
+
+def test_likelihoods_are_told_as_each_interface_has_them() -> None:
+    whole = WholeAnswer("?b", reason="stop", tokens=TOKENS)
+    (choice,) = answer("chat").whole([whole], USAGE)["choices"]
+    first, second = choice["logprobs"]["content"]
+    assert first["bytes"] == [0xC3]
+    assert second == {"token": "b", "logprob": -1.0, "bytes": [98], "top_logprobs": [second["top_logprobs"][0]]}
+    (choice,) = answer("text").whole([whole], USAGE)["choices"]
+    assert choice["logprobs"]["token_logprobs"] == [-0.5, -1.0]
+    assert choice["logprobs"]["top_logprobs"] == [{"a": -0.25}, {"b": -1.0}]
+    assert choice["logprobs"]["text_offset"] == [0, 1]
 
 
 def test_event_is_one_line_whatever_it_holds() -> None:

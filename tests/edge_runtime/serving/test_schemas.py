@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import ChatPrompt
-from edge_runtime.serving.engine import ChatMessage
-from edge_runtime.serving.schemas import MAX_FIELDS, MAX_PARTS, ChatCompletionBody, CompletionBody
+from edge_runtime.serving.engine import ChatMessage, Sampling
+from edge_runtime.serving.messages import MAX_PARTS
+from edge_runtime.serving.request_objects import MAX_FIELDS
+from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 
 HI = {"role": "user", "content": "hi"}
 
@@ -50,15 +52,6 @@ def test_probabilities_are_refused_in_a_stream() -> None:
         body.to_request()
 
 
-@pytest.mark.parametrize("field", ["tool_calls", "function_call"])
-def test_call_in_a_message_is_refused_and_not_forgotten(field: str) -> None:
-    """The model would answer as if it had called nothing."""
-    body = parse(json.dumps({"role": "assistant", "content": "", field: [{"name": "f"}]}))
-    with pytest.raises(InvalidRequestError, match=field) as caught:
-        body.to_request()
-    assert caught.value.code == "unsupported_parameter"
-
-
 @pytest.mark.parametrize("content", [r'"hi\ud800"', r'[{"type": "text", "text": "\udfff"}]'])
 def test_lone_surrogate_in_a_message_is_refused(content: str) -> None:
     """The engine marks control tokens with one."""
@@ -68,7 +61,7 @@ def test_lone_surrogate_in_a_message_is_refused(content: str) -> None:
 
 def test_null_says_what_leaving_out_says() -> None:
     """Clients that serialize what nobody set send it."""
-    fields = set(ChatCompletionBody.model_fields) | {"n", "tools", "response_format", "guided_choice", "unheard_of"}
+    fields = set(ChatCompletionBody.model_fields) | {"functions", "guided_choice", "unheard_of"}
     nulls: dict[str, Any] = dict.fromkeys(fields - {"model", "messages"})
     nulls |= {"stream_options": {"include_usage": None}, "structured_outputs": {"choice": ["a"], "regex": None}}
     body = {"model": "base", "messages": [HI]}
@@ -89,46 +82,67 @@ def test_null_for_what_must_be_there_is_refused(field: str) -> None:
         ChatCompletionBody.model_validate({"model": "base", "messages": [HI], field: None})
 
 
+def test_sampling_is_what_the_fields_say() -> None:
+    body = {"model": "base", "messages": [HI], "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "seed": 3}
+    body |= {"logit_bias": {"5": -100, "7": 1.5}, "logprobs": True, "top_logprobs": 2, "n": 3, "top_p": 0}
+    request = ChatCompletionBody.model_validate(body).to_request()
+    assert request.answers == 3
+    assert request.sampling == Sampling(
+        top_p=0, seed=3, top_k=5, min_p=0.1, repeat_penalty=1.2, logit_bias=((5, -100), (7, 1.5)), logprobs=2
+    )
+    for off in ({"top_k": -1}, {"top_k": 0}, {"min_p": 0}, {"repeat_penalty": 1}, {"n": 1}, {"logprobs": False}):
+        plain = {"model": "base", "messages": [HI]}
+        assert ChatCompletionBody.model_validate(plain | off).to_request().sampling == Sampling()
+
+
 @pytest.mark.parametrize(
-    ("field", "neutral", "other"),
+    "change",
     [
-        ("logprobs", [False], [True, 0]),
-        ("modalities", [["text"]], [["text", "audio"]]),
-        ("reasoning_effort", ["none"], ["low"]),
-        ("top_k", [0, -1], [1, 40]),
-        ("min_p", [0, 0.0], [0.05]),
-        ("repetition_penalty", [1, 1.0], [1.1, 0]),
-        ("length_penalty", [1.0], [0.5]),
-        ("use_beam_search", [False], [True]),
-        ("min_tokens", [0], [1]),
-        ("stop_token_ids", [[]], [[2]]),
-        ("ignore_eos", [False], [True]),
-        ("include_stop_str_in_output", [False], [True]),
-        ("skip_special_tokens", [True], [False]),
-        ("bad_words", [[]], [["no"]]),
-        ("allowed_token_ids", [], [[], [5]]),
-        ("truncate_prompt_tokens", [], [5]),
-        ("prompt_logprobs", [], [0]),
-        ("add_generation_prompt", [True], [False]),
-        ("continue_final_message", [False], [True]),
-        ("chat_template", [], ["{{ messages }}"]),
-        ("chat_template_kwargs", [{}], [{"enable_thinking": False}]),
-        ("documents", [[]], [[{"text": "x"}]]),
-        ("guided_json", [], [{}]),
-        ("guided_regex", [], ["a|b"]),
-        ("guided_grammar", [], ["root ::= 'a'"]),
+        {"n": 0},
+        {"n": 9},
+        {"top_k": -2},
+        {"min_p": 1.5},
+        {"repeat_penalty": 0},
+        {"top_logprobs": 21},
+        {"logit_bias": {"x": 1}},
+        {"logit_bias": {"5": 101}},
+        {"logit_bias": {str(token): 1 for token in range(2_000)}},
+        {"stop": ["", "x"]},
+        {"response_format": {"type": "grammar"}},
+        {"tools": [{"type": "function", "function": {"name": "no name"}}]},
+        {"tool_choice": {"type": "function"}},
+        {"tool_choice": "sometimes"},
     ],
 )
-def test_what_would_change_the_answer_is_refused_by_name(field: str, neutral: list[Any], other: list[Any]) -> None:
-    """And let through where it says what happens anyway."""
-    body = {"model": "base", "messages": [HI]}
-    plain = ChatCompletionBody.model_validate(body).to_request()
-    for value in [*neutral, None]:
-        assert ChatCompletionBody.model_validate(body | {field: value}).to_request() == plain
-    for value in other:
-        with pytest.raises(InvalidRequestError, match=f"'{field}' is not supported") as caught:
-            ChatCompletionBody.model_validate(body | {field: value}).to_request()
-        assert caught.value.code == "unsupported_parameter"
+def test_value_out_of_its_range_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ChatCompletionBody.model_validate({"model": "base", "messages": [HI]} | change)
+
+
+@pytest.mark.parametrize("stop", ["", None, []])
+def test_nothing_to_stop_at_is_none(stop: object) -> None:
+    body = ChatCompletionBody.model_validate({"model": "base", "messages": [HI], "stop": stop})
+    assert body.to_request().stop == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"top_logprobs": 2}, "'top_logprobs' needs"),
+        ({"response_format": {"type": "json_schema"}}, "json_schema"),
+        ({"response_format": {"type": "json_object"}, "structured_outputs": {"choice": ["a"]}}, "found both"),
+        ({"grammar": "root ::= .*"}, "'grammar' is not supported"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(change: dict[str, Any], found: str) -> None:
+    with pytest.raises(InvalidRequestError, match=found):
+        ChatCompletionBody.model_validate({"model": "base", "messages": [HI]} | change).to_request()
+
+
+def test_likelihoods_of_a_text_completion_are_asked_for_by_their_number() -> None:
+    for number, expected in ((0, 0), (5, 5), (None, None)):
+        body = CompletionBody.model_validate({"model": "base", "prompt": "hi", "logprobs": number})
+        assert body.to_request().sampling.logprobs == expected
 
 
 MANY = 20_000
@@ -165,7 +179,7 @@ def test_body_of_many_faults_is_refused_at_the_first(
 
 def test_body_at_its_limits_is_taken() -> None:
     message = HI | {"content": [PART] * MAX_PARTS}
-    some = dict(list(UNKNOWN.items())[: MAX_FIELDS - 2])
+    some = dict.fromkeys(list(UNKNOWN)[: MAX_FIELDS - 2])
     request = ChatCompletionBody.model_validate({"model": "base", "messages": [message] * 1_024} | some).to_request()
     assert request.prompt == ChatPrompt((ChatMessage("user", "hi" * MAX_PARTS),) * 1_024)
     CompletionBody.model_validate({"model": "base", "prompt": [5] * MANY}).to_request()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
-from edge_runtime.serving.completion import CompletionRequest, TextPiece, TextPrompt
+from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.engine import GREEDY
+from edge_runtime.serving.events import TextPiece
 from edge_runtime.serving.slots import Revision, Slot, SlotTable
 from tests.edge_runtime.contracts import DESKS, SPELLED
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader, eventually

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from edge_runtime.errors import BusyError, ModelOutputError
-from edge_runtime.serving.completion import CompletionRequest, Event, Finished, TextPrompt
+from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.engine import GREEDY
+from edge_runtime.serving.events import Event, Finished
 from edge_runtime.serving.worker import Job, Worker
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader, eventually
 

@@ -1,0 +1,118 @@
+"""What a request says of the form of its answer: a closed set, JSON, or calls of functions."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field
+
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.constraint import ToolUse
+from edge_runtime.serving.request_objects import Fields
+from loragen.contract.answer import FUNCTION_NAME_PATTERN, Function
+from loragen.contract.errors import ContractError
+from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters, canonical_schema
+from loragen.contract.limits import MAX_CHOICES
+from loragen.web.body_fields import Text
+
+MAX_CHOICE_CHARACTERS = 256
+
+_T = TypeVar("_T")
+
+
+class StructuredOutputs(Fields):
+    """What an answer must look like: of vLLM's forms, the one that a specialization for a closed set needs.
+
+    Attributes:
+        choice: The answer is exactly one of these texts.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    choice: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=MAX_CHOICE_CHARACTERS)]],
+        Field(min_length=1, max_length=MAX_CHOICES, fail_fast=True),
+    ]
+
+
+class NamedSchema(Fields):
+    """A JSON Schema with the name that OpenAI gives it."""
+
+    name: str = ""
+    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
+
+
+class ResponseFormat(Fields):
+    """OpenAI's `response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+    def to_schema(self) -> str:
+        """The JSON Schema of the answer; empty for any text.
+
+        Raises:
+            InvalidRequestError: There is none, or it is not supported.
+        """
+        if self.type == "text":
+            return ""
+        if self.type == "json_object":
+            return ANY_OBJECT
+        if self.json_schema is None:
+            raise InvalidRequestError("response_format.json_schema: Field required")
+        return _supported("response_format.json_schema", partial(canonical_schema, self.json_schema.schema_))
+
+
+class OfferedFunction(Fields):
+    """A function that an answer may call."""
+
+    name: Annotated[str, Field(pattern=FUNCTION_NAME_PATTERN)]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class ToolBody(Fields):
+    """A tool of the OpenAI schema."""
+
+    type: Literal["function"]
+    function: OfferedFunction
+
+
+class NamedFunction(Fields):
+    """The name of a function."""
+
+    name: Annotated[str, Field(pattern=FUNCTION_NAME_PATTERN)]
+
+
+class NamedTool(Fields):
+    """The tool that the answer must call."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+Tools = Annotated[list[ToolBody], Field(max_length=MAX_CHOICES, fail_fast=True)]
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
+def tool_use(tools: list[ToolBody], choice: ToolChoice, has_result: bool) -> ToolUse:
+    """What a request says of functions.
+
+    Raises:
+        InvalidRequestError: The parameters of one are not supported.
+    """
+    functions = []
+    for number, tool in enumerate(tools):
+        name, parameters = tool.function.name, tool.function.parameters
+        functions.append(Function(name, _supported(f"tools.{number}", partial(canonical_parameters, parameters))))
+    if isinstance(choice, NamedTool):
+        return ToolUse("required", choice.function.name, tuple(functions), has_result)
+    return ToolUse(choice, "", tuple(functions), has_result)
+
+
+def _supported(field: str, value: Callable[[], _T]) -> _T:
+    try:
+        return value()
+    except ContractError as error:
+        raise InvalidRequestError(
+            f"{field}: {error}", "docs/bundle-format.md lists what a schema may say", code="unsupported_schema"
+        ) from error

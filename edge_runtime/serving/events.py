@@ -1,0 +1,66 @@
+"""Values: what happens while a request is answered, in order.
+
+`Started`; then for each answer that was asked for its text, or its call: any number of `TextPiece`, or one
+`CallStarted` and any number of `ArgumentsPiece`; and `Finished`. `index` says which answer it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_runtime.serving.engine import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is in the context; the next event carries text.
+
+    Attributes:
+        cached_tokens: Leading prompt tokens that were still there from the request before.
+        choice_probabilities: Of each choice, where they were asked for.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    choice_probabilities: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """The next piece of an answer.
+
+    Attributes:
+        tokens: What it is made of, where their likelihood was asked for.
+    """
+
+    text: str
+    index: int = 0
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The answer is a call of this function."""
+
+    name: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentsPiece:
+    """The next piece of the call's arguments, which are JSON."""
+
+    text: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An answer is complete."""
+
+    reason: Literal["stop", "length", "tool_calls"]
+    completion_tokens: int
+    index: int = 0
+
+
+Event = Started | TextPiece | CallStarted | ArgumentsPiece | Finished

@@ -1,0 +1,71 @@
+"""Adapter: a grammar for llama.cpp's sampler from a JSON Schema of an answer contract, by llama-cpp-python's converter.
+
+The converter is made stricter, so that whatever follows the grammar is JSON, and in one spacing, that of Python's
+`json.dumps`: a model cannot go on writing white space. Which schemas there are is `loragen.contract.json_schema`'s.
+"""
+
+import json
+from typing import Any
+
+from llama_cpp.llama_grammar import PRIMITIVE_RULES, STRING_FORMAT_RULES, SchemaConverter
+
+_ANY = {"type": "any"}
+"""Stands for the schema of any value: the converter takes an empty schema for an object, or for none at all."""
+
+_CHARACTER = r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
+"""Without control characters, which JSON wants escaped."""
+
+
+def grammar_of(schema: str, beginning: str = "") -> str:
+    """The grammar of JSON values of a schema, in GBNF.
+
+    Args:
+        schema: As `loragen.contract.json_schema.canonical_schema` writes it.
+        beginning: What stands in front of the value.
+    """
+    converter = _StrictConverter()
+    answer = converter.visit(json.loads(schema), "answer")
+    return converter.grammar(f'"{beginning}" {answer}' if beginning else answer)
+
+
+class _StrictConverter(SchemaConverter):
+    def __init__(self) -> None:
+        super().__init__(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
+        # Rules of its own come first: a property may have the name of one.
+        self._rules |= {name: rule.content for name, rule in (PRIMITIVE_RULES | STRING_FORMAT_RULES).items()}
+
+    def visit(self, schema: dict[str, Any], name: str) -> str:
+        """The name of the rule for a schema."""
+        if schema in ({}, _ANY):
+            return str(self._add_rule(name, "value"))
+        if schema.get("type") == "array" and not schema.get("items"):
+            schema = {**schema, "items": _ANY}
+        return str(super().visit(schema, name))
+
+    def _format_literal(self, literal: str) -> str:
+        # It comes as JSON in ASCII. The model writes letters as they are, and what JSON escapes needs two backslashes.
+        text = json.dumps(json.loads(literal), ensure_ascii=False)
+        return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))
+
+    def _build_object_rule(
+        self, properties: list[tuple[str, Any]], required: set[str], name: str, _others: object
+    ) -> str:
+        # The library's own rule has all required properties first; here each stands in its place.
+        first = rest = '""'  # of what follows: with nothing in front of it, and with a property
+        for key, schema in reversed(properties):
+            value = self.visit(schema, f"{name}-{key}")
+            pair = self._add_rule(f"{name}-{key}-pair", f'{self._format_literal(json.dumps(key))} ": " {value}')
+            first = self._add_rule(f"{name}-{key}-first", first)
+            rest = self._add_rule(f"{name}-{key}-rest", rest)
+            first, rest = (
+                f"{pair} {rest}" + ("" if key in required else f" | {first}"),
+                f'", " {pair} {rest}' + ("" if key in required else f" | {rest}"),
+            )
+        return f'"{{" ({first}) "}}"'
+
+    def grammar(self, root: str) -> str:
+        """All rules; `root` is the content of the first."""
+        rules = self._rules | {"char": _CHARACTER, "space": '""', "root": root}
+        text = "\n".join(f"{name} ::= {rule}" for name, rule in rules.items())
+        # No text of the schema has these quotes, for in a literal they are escaped.
+        return text.replace('":" space', '": "').replace('"," space', '", "')

@@ -1,0 +1,69 @@
+"""Messages of a chat as requests have them, and the text that a model sees of each.
+
+A call of a function that stands in the conversation is rendered as the text by which this server makes one, and its
+result as a message of the role `tool`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.engine import ChatMessage
+from edge_runtime.serving.neutral_fields import MESSAGE, verify_neutral
+from edge_runtime.serving.request_objects import Fields, OpenFields
+from edge_runtime.serving.tool_calls import text_of
+from loragen.contract.answer import FUNCTION_NAME_PATTERN
+from loragen.web.body_fields import Text
+
+MAX_PARTS = 256
+"""In one message."""
+
+MAX_CALLS = 64
+"""In one message."""
+
+
+class TextPart(BaseModel):
+    """A part of a message's content; only text is understood."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class CalledFunction(Fields):
+    """A function and the arguments of its call, JSON as text."""
+
+    name: Annotated[str, Field(pattern=FUNCTION_NAME_PATTERN)]
+    arguments: Text = "{}"
+
+
+class CallBody(Fields):
+    """A call that an earlier answer made."""
+
+    id: Annotated[str, Field(max_length=256)] = ""
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class MessageBody(OpenFields):
+    """One message; a content in parts is joined. An answer that was a call needs no content."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
+    tool_calls: list[CallBody] = Field(default=[], max_length=MAX_CALLS, fail_fast=True)
+
+    def to_message(self) -> ChatMessage:
+        """The message as one text; `developer` is OpenAI's newer word for `system`.
+
+        Raises:
+            InvalidRequestError: It has no content, or asks for something that is not supported.
+        """
+        verify_neutral(self.model_extra, MESSAGE)
+        if self.tool_calls and self.role != "assistant":
+            raise InvalidRequestError(f"messages: 'tool_calls' of the role {self.role!r}; only 'assistant' calls")
+        if self.content is None and not self.tool_calls:
+            raise InvalidRequestError(f"messages: the content of a message of the role {self.role!r} is missing")
+        content = self.content or ""
+        texts = [content if isinstance(content, str) else "".join(part.text for part in content)]
+        texts += [text_of(call.function.name, call.function.arguments) for call in self.tool_calls]
+        return ChatMessage("system" if self.role == "developer" else self.role, "\n".join(filter(None, texts)))

@@ -1,0 +1,74 @@
+"""Rule: which fields of a request are accepted although nothing is done with them.
+
+A field is accepted when it changes no answer, or when its value says what happens anyway. Every other field that this
+server does not know is refused by name, never ignored: its client counts on it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_runtime.errors import InvalidRequestError
+
+_ANY = object()
+"""Any value is neutral."""
+
+Neutral = Mapping[str, tuple[Any, ...]]
+"""Names of fields, and the values of each that are accepted; null is accepted besides."""
+
+REQUEST: Neutral = {
+    **dict.fromkeys(
+        ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "keep_alive"), (_ANY,)
+    ),
+    **dict.fromkeys(("prompt_cache_retention", "parallel_tool_calls", "cache_prompt", "request_id"), (_ANY,)),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "min_tokens": (0,),
+    "stop_token_ids": ([],),
+    "ignore_eos": (False,),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "bad_words": ([],),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    "chat_template_kwargs": ({},),
+    "documents": ([],),
+    "typical_p": (1,),
+    "mirostat": (0,),
+    "xtc_probability": (0,),
+    "dry_multiplier": (0,),
+}
+
+MESSAGE: Neutral = {
+    **dict.fromkeys(("name", "id", "annotations", "tool_call_id"), (_ANY,)),
+    "refusal": ("",),
+    "function_call": (),
+    "audio": (),
+}
+
+
+def verify_neutral(fields: Mapping[str, Any] | None, neutral: Neutral) -> None:
+    """Check the fields that a body has beside those that are read.
+
+    Raises:
+        InvalidRequestError: One would change the answer, or may.
+    """
+    for field, value in (fields or {}).items():
+        # 0 equals False, but `"best_of": false` is no count.
+        if not any(
+            each is _ANY or (value == each and isinstance(value, bool) is isinstance(each, bool))
+            for each in neutral.get(field, ())
+        ):
+            raise InvalidRequestError(
+                f"{ascii(field)[:80]} is not supported by this server",
+                "leave it out; what a model is to do belongs into the task description, and so into the weights",
+                code="unsupported_parameter",
+            )

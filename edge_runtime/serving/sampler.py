@@ -1,0 +1,226 @@
+"""Adapter: how one answer's tokens are chosen, by llama.cpp's samplers.
+
+Rules: a grammar is asked first about the token that would be taken without it; only when that one does not fit are
+others tried, the likeliest first, because asking about a whole vocabulary takes as long as computing a token. What is
+drawn is drawn from the fitting tokens alone, as their probabilities are to each other.
+"""
+
+import ctypes
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import InvalidRequestError, ModelOutputError
+from edge_runtime.serving.engine import Likelihood, Sampling
+from edge_runtime.serving.grammar import grammar_of
+from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel
+
+_PENALTY_WINDOW = 1_024
+"""Generated tokens that penalties look back on."""
+
+_GREEDY_BELOW = 1e-6
+"""Temperature under which the most likely token is taken at once: at 1e-38 the quotient overflows float32."""
+
+_TRIED_FIRST = 64
+"""Likeliest tokens that a grammar is asked about at once, before all."""
+
+_GRAMMARS = 64
+"""Compiled grammars that an engine keeps."""
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], align=True)
+"""llama_token_data."""
+
+
+class Grammars:
+    """The compiled grammars of one engine; those used least recently are dropped.
+
+    Args:
+        model: Whose tokens they are made of.
+    """
+
+    def __init__(self, model: LlamaModel) -> None:
+        self._model = model
+        self._compiled: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+    def start(self, schema: str, beginning: str) -> Any:
+        """A sampler at the beginning of a JSON value; whoever asks frees it.
+
+        Raises:
+            InvalidRequestError: llama.cpp takes no such grammar.
+        """
+        key = (schema, beginning)
+        if key not in self._compiled:
+            text = grammar_of(schema, beginning).encode()
+            NATIVE_LOG.last_error = ""
+            compiled = llama_cpp.llama_sampler_init_grammar(self._model.vocab, text, b"root")
+            if not compiled:
+                raise InvalidRequestError(f"no grammar for this JSON Schema: {NATIVE_LOG.last_error}")
+            self._compiled[key] = compiled
+            if len(self._compiled) > _GRAMMARS:
+                llama_cpp.llama_sampler_free(self._compiled.popitem(last=False)[1])
+        self._compiled.move_to_end(key)
+        return llama_cpp.llama_sampler_clone(self._compiled[key])
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for compiled in self._compiled.values():
+            llama_cpp.llama_sampler_free(compiled)
+        self._compiled.clear()
+
+
+class TokenSampler:
+    """Chooses the tokens of one answer.
+
+    Args:
+        model: Whose tokens.
+        sampling: How.
+        grammars: For a sampling with a schema.
+
+    Raises:
+        InvalidRequestError: As for `Grammars.start`.
+    """
+
+    def __init__(self, model: LlamaModel, sampling: Sampling, grammars: Grammars) -> None:
+        self._model = model
+        self._avoided = list(sampling.avoided)
+        self._grammar = grammars.start(sampling.schema, sampling.beginning) if sampling.schema else None
+        self._is_greedy = sampling.temperature < _GREEDY_BELOW or sampling.top_p == 0
+        self._chain = _make_chain(sampling, self._is_greedy, model.vocab_size)
+
+    def choose(self, logits: NDArray[np.float32], only: Sequence[int] | None = None) -> int:
+        """The next token.
+
+        Args:
+            logits: (vocabulary,) float32, finite; left as they are.
+            only: The tokens to choose from; None for all.
+
+        Raises:
+            ModelOutputError: None of them fits.
+        """
+        if only is not None:
+            if not only:
+                raise ModelOutputError("this model has no tokens that spell any of the choices")
+            return self._draw(np.asarray(only, np.int32), logits[list(only)])
+        allowed = logits.copy()
+        if self._grammar is not None:
+            allowed[self._model.controls] = -np.inf  # a grammar takes the spelling of such a token for text
+        free = allowed.copy() if self._avoided and self._grammar is not None else None
+        allowed[self._avoided] = -np.inf
+        token = self._fitting(allowed)
+        if token is None and free is not None:
+            token = self._fitting(free)
+        if token is None:
+            raise ModelOutputError("this model has no token that goes on with the answer as its schema wants it")
+        return token
+
+    def accept(self, token: int) -> None:
+        """Take the token that was chosen; not one that ends the answer."""
+        llama_cpp.llama_sampler_accept(self._chain, token)
+        if self._grammar is not None:
+            llama_cpp.llama_sampler_accept(self._grammar, token)
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the text so far is a whole value of the schema."""
+        return self._grammar is not None and bool(self._model.ends) and bool(self._fits([self._model.ends[0]])[0])
+
+    def must_end(self) -> bool:
+        """Whether it is, and no token goes on from here; takes as long as computing a token."""
+        return self.may_end and not self._fits(np.setdiff1d(np.arange(self._model.vocab_size), self._model.ends)).any()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        llama_cpp.llama_sampler_free(self._chain)
+        if self._grammar is not None:
+            llama_cpp.llama_sampler_free(self._grammar)
+
+    def _fitting(self, logits: NDArray[np.float32]) -> int | None:
+        tokens = np.arange(len(logits), dtype=np.int32)
+        if self._grammar is None:
+            return self._draw(tokens, logits)
+        finite = np.isfinite(logits)
+        tokens, logits = tokens[finite], logits[finite]
+        if not len(tokens):
+            return None
+        token = self._draw(tokens, logits)
+        if self._fits([token])[0]:
+            return token
+        if self._is_greedy and len(tokens) > _TRIED_FIRST:
+            # Exact where penalties and biases leave the order as it is, and otherwise among the likeliest.
+            first = np.argpartition(-logits, _TRIED_FIRST)[:_TRIED_FIRST]
+            if (fits := self._fits(tokens[first])).any():
+                return self._draw(tokens[first][fits], logits[first][fits])
+        fits = self._fits(tokens)
+        return self._draw(tokens[fits], logits[fits]) if fits.any() else None
+
+    def _fits(self, tokens: Any) -> NDArray[np.bool_]:
+        """Whether the grammar goes on with each token."""
+        candidates = _candidates(np.asarray(tokens, np.int32), np.zeros(len(tokens), np.float32))
+        array = _as_native(candidates)
+        llama_cpp.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        return np.isfinite(candidates["logit"])
+
+    def _draw(self, tokens: NDArray[np.int32], logits: NDArray[np.float32]) -> int:
+        candidates = _candidates(tokens, logits)
+        array = _as_native(candidates)
+        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
+
+
+def likelihoods(model: LlamaModel, logits: NDArray[np.float32], token: int, count: int) -> tuple[Likelihood, ...]:
+    """How likely a token is, and after it the `count` likeliest ones, the likeliest first."""
+    exact = logits.astype(np.float64)
+    logprobs = exact - exact.max()
+    logprobs -= np.log(np.exp(logprobs).sum())
+    best = np.argsort(-logprobs, kind="stable")[:count] if count else ()
+    return tuple(Likelihood(model.piece(int(each), markup=True), float(logprobs[each])) for each in (token, *best))
+
+
+def _candidates(tokens: NDArray[np.int32], logits: NDArray[np.float32]) -> NDArray[Any]:
+    candidates = np.zeros(len(tokens), _CANDIDATE)
+    candidates["id"], candidates["logit"] = tokens, logits
+    return candidates
+
+
+def _as_native(candidates: NDArray[Any]) -> Any:
+    data = candidates.ctypes.data_as(llama_cpp.llama_token_data_p)
+    return llama_cpp.llama_token_data_array(data=data, size=len(candidates), selected=-1, sorted=False)
+
+
+def _make_chain(sampling: Sampling, is_greedy: bool, vocab_size: int) -> Any:
+    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+
+    def add(sampler: Any) -> None:
+        llama_cpp.llama_sampler_chain_add(chain, sampler)
+
+    if sampling.logit_bias:
+        biases = (llama_cpp.llama_logit_bias * len(sampling.logit_bias))(*sampling.logit_bias)
+        add(llama_cpp.llama_sampler_init_logit_bias(vocab_size, len(biases), biases))
+    if sampling.frequency_penalty or sampling.presence_penalty or sampling.repeat_penalty != 1.0:
+        add(
+            llama_cpp.llama_sampler_init_penalties(
+                vocab_size,
+                _PENALTY_WINDOW,
+                sampling.repeat_penalty,
+                sampling.frequency_penalty,
+                sampling.presence_penalty,
+            )
+        )
+    if is_greedy:
+        add(llama_cpp.llama_sampler_init_greedy())
+        return chain
+    if sampling.top_k:
+        add(llama_cpp.llama_sampler_init_top_k(sampling.top_k))
+    if sampling.top_p < 1.0:
+        add(llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1))
+    if sampling.min_p:
+        add(llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1))
+    add(llama_cpp.llama_sampler_init_temp(sampling.temperature))
+    seed = secrets.randbits(32) if sampling.seed is None else sampling.seed & 0xFFFFFFFF
+    add(llama_cpp.llama_sampler_init_dist(seed))
+    return chain

@@ -1,0 +1,115 @@
+"""Every schema of a contract has a grammar, and what follows the grammar is JSON of the schema."""
+
+import ctypes
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema_rs
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from edge_runtime.serving.engine import Sampling
+from edge_runtime.serving.grammar import grammar_of
+from edge_runtime.serving.llama import LlamaLoader
+from edge_runtime.serving.llama_model import LlamaModel
+from edge_runtime.serving.sampler import Grammars, TokenSampler
+from loragen.contract.errors import ContractError
+from loragen.contract.json_schema import canonical_schema
+from tests.loragen.contract.schemas import SCHEMAS
+
+LONGEST = 250
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: Path) -> Iterator[LlamaModel]:
+    LlamaLoader(64, 1)
+    made = LlamaModel(tiny_base, 0)
+    yield made
+    made.close()
+
+
+def written(model: LlamaModel, schema: str, seed: int) -> tuple[str, bool]:
+    """What a model of random opinions writes, and whether it is whole."""
+    rng, grammars = np.random.default_rng(seed), Grammars(model)
+    sampler = TokenSampler(model, Sampling(schema=schema, seed=seed), grammars)
+    text = b""
+    try:
+        for _ in range(LONGEST):
+            # Whoever likes to close what is open comes to an end.
+            logits = rng.standard_normal(model.vocab_size).astype(np.float32)
+            for closing in b'"}]':
+                logits[model.tokens_of[bytes([closing])]] += 6
+            logits[model.ends] += 6
+            token = sampler.choose(logits)
+            if token in model.ends:
+                break
+            sampler.accept(token)
+            text += model.piece(token)
+            if sampler.must_end():
+                break
+        return text.decode("utf-8", "replace"), sampler.may_end
+    finally:
+        sampler.close()
+        grammars.close()
+
+
+@given(schema=SCHEMAS)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_every_schema_that_a_contract_takes_has_a_grammar_whose_texts_are_of_it(
+    model: LlamaModel, schema: object
+) -> None:
+    try:
+        normal = canonical_schema(schema)
+    except ContractError:
+        return
+    text, is_whole = written(model, normal, random.Random(normal).randrange(2**31))
+    if is_whole:
+        value = json.loads(text)
+        jsonschema_rs.validator_for(json.loads(normal)).validate(value)
+
+
+def test_white_space_is_that_of_python(model: LlamaModel) -> None:
+    schema = canonical_schema(
+        {
+            "type": "object",
+            "properties": {"a b": {"type": "array", "items": {"enum": ["größe", 'q"\\', 1, None]}, "minItems": 3}},
+            "required": ["a b"],
+        }
+    )
+    for seed in range(4):
+        text, is_whole = written(model, schema, seed)
+        assert is_whole
+        assert json.dumps(json.loads(text), ensure_ascii=False) == text
+
+
+def test_properties_come_in_their_order_and_optional_ones_may_be_missing(model: LlamaModel) -> None:
+    names = ["a", "b", "c", "d"]
+    properties = {name: {"type": "null"} for name in names}
+    schema = canonical_schema({"type": "object", "properties": properties, "required": ["b", "d"]})
+    found = {written(model, schema, seed) for seed in range(40)}
+    keys = {tuple(json.loads(text)) for text, is_whole in found if is_whole}
+    assert keys == {("a", "b", "c", "d"), ("a", "b", "d"), ("b", "c", "d"), ("b", "d")}
+
+
+def test_largest_bounds_compile(model: LlamaModel) -> None:
+    grammars = Grammars(model)
+    for schema in (
+        {"type": "string", "minLength": 256, "maxLength": 256},
+        {"type": "array", "items": {"type": "string"}, "maxItems": 256},
+        {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(64)}},
+        {"enum": [f"{number}{'x' * 300}" for number in range(256)]},
+    ):
+        sampler = grammars.start(canonical_schema(schema), " ")
+        assert ctypes.cast(sampler, ctypes.c_void_p).value
+        import llama_cpp
+
+        llama_cpp.llama_sampler_free(sampler)
+    grammars.close()
+
+
+def test_beginning_stands_in_front() -> None:
+    assert '"{" x' not in grammar_of('{"type":"null"}')
+    assert 'root ::= " " null' in grammar_of('{"type":"null"}', " ")

@@ -1,0 +1,56 @@
+"""Fields that are accepted although nothing is done with them."""
+
+from typing import Any
+
+import pytest
+
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.neutral_fields import MESSAGE, REQUEST, verify_neutral
+
+
+@pytest.mark.parametrize(
+    ("field", "neutral", "other"),
+    [
+        ("user", ["me", {}, 0], []),
+        ("metadata", [{"a": "b"}], []),
+        ("parallel_tool_calls", [True, False], []),
+        ("echo", [False], [True, 0]),
+        ("best_of", [1], [2, True]),
+        ("functions", [[]], [[{"name": "f"}]]),
+        ("modalities", [["text"]], [["text", "audio"]]),
+        ("reasoning_effort", ["none"], ["low"]),
+        ("length_penalty", [1, 1.0], [0.5]),
+        ("skip_special_tokens", [True], [False, 1]),
+        ("chat_template_kwargs", [{}], [{"enable_thinking": False}]),
+        ("typical_p", [1.0], [0.5]),
+        ("mirostat", [0], [2]),
+        *((name, [], [0, "", [], {}, True]) for name in ("grammar", "json_schema", "n_predict", "format", "options")),
+        *((name, [], [0, "", [], {}, True]) for name in ("stop_sequences", "lora", "max_new_tokens", "guided_json")),
+        ("xtc_probability", [0], [0.5]),
+        ("dry_multiplier", [0], [0.8]),
+        ("unheard_of", [], [0, "", []]),
+    ],
+)
+def test_what_may_change_the_answer_is_refused_by_name(field: str, neutral: list[Any], other: list[Any]) -> None:
+    """And let through where it says what happens anyway."""
+    for value in neutral:
+        verify_neutral({field: value}, REQUEST)
+    for value in other:
+        with pytest.raises(InvalidRequestError, match=f"'{field}' is not supported") as caught:
+            verify_neutral({field: value}, REQUEST)
+        assert caught.value.code == "unsupported_parameter"
+
+
+def test_fields_of_a_message_are_their_own() -> None:
+    verify_neutral({"name": "bot", "annotations": [], "refusal": ""}, MESSAGE)
+    verify_neutral(None, MESSAGE)
+    for field in ("function_call", "audio", "temperature"):
+        with pytest.raises(InvalidRequestError, match=field):
+            verify_neutral({field: {}}, MESSAGE)
+
+
+def test_name_of_a_field_does_not_reach_the_log_as_it_is() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        verify_neutral({"a\n" + "x" * 500: 1}, REQUEST)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
