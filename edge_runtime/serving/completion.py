@@ -3,7 +3,7 @@
 Nothing here waits or has threads: `serving.worker` drives it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError

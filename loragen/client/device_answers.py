@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pydantic import AliasPath, Field
+
 from loragen.answer_model import AnswerModel
 
 
@@ -13,11 +15,21 @@ class Usage(AnswerModel):
     cached_tokens: int = 0
 
 
+class ToolCall(AnswerModel):
+    """A call of a function; the arguments are JSON, cut where the answer was."""
+
+    id: str
+    name: str = Field(validation_alias=AliasPath("function", "name"))
+    arguments: str = Field(validation_alias=AliasPath("function", "arguments"))
+
+
 class Completion(AnswerModel):
     """One answer of a model.
 
     Attributes:
-        finish_reason: `stop`, or `length` when the answer was cut.
+        text: Empty when the answer is a call.
+        finish_reason: `stop`, `tool_calls`, or `length` when the answer was cut.
+        tool_calls: The calls that the answer is.
         fingerprint: The revision that answered.
         choice_probabilities: How likely the model takes each choice, where that was asked for.
     """
@@ -27,6 +39,7 @@ class Completion(AnswerModel):
     usage: Usage
     fingerprint: str = ""
     choice_probabilities: Mapping[str, float] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class TextChunk(AnswerModel):

@@ -5,13 +5,13 @@ read with `async for`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Annotated, Any, TypedDict, Unpack
 
-from pydantic import AliasPath, Field
+from pydantic import AliasPath, BeforeValidator, Field
 
 from loragen.answer_model import AnswerModel
 from loragen.client.call import Answer, Call, as_model, path_of
-from loragen.client.device_answers import Completion, TextChunk, Usage
+from loragen.client.device_answers import Completion, TextChunk, ToolCall, Usage
 from loragen.device_answers import DeviceStatus, ServedModel
 
 Messages = str | Sequence[Mapping[str, str]]
@@ -153,7 +153,10 @@ class _Whole(Completion):
 
 
 class _WholeChat(_Whole):
-    text: str = Field(validation_alias=AliasPath("choices", 0, "message", "content"))
+    text: Annotated[str, BeforeValidator(lambda content: content or "")] = Field(
+        validation_alias=AliasPath("choices", 0, "message", "content")
+    )
+    tool_calls: tuple[ToolCall, ...] = Field((), validation_alias=AliasPath("choices", 0, "message", "tool_calls"))
 
 
 class _WholeText(_Whole):

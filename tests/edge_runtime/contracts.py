@@ -16,7 +16,8 @@ CALLS = AnswerContract(
     functions=(
         Function(
             "find",
-            '{"properties":{"place":{"type":"string"},"unit":{"enum":["km","mi"]}},"required":["unit"],"type":"object"}',
+            '{"properties":{"place":{"maxLength":9,"type":"string"},"unit":{"enum":["km","mi"]}},'
+            '"required":["unit"],"type":"object"}',
         ),
         Function("stop"),
     ),

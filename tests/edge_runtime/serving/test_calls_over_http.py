@@ -69,9 +69,6 @@ async def test_call_has_arguments_of_the_schema(client: openai.AsyncOpenAI, mode
     """Whether the function was chosen by a code or spelled, and for any temperature."""
     answer = await ask(client, model, tool_choice=NAMED, temperature=temperature, max_tokens=200)
     (choice,) = answer.choices
-    if choice.finish_reason == "length":  # a string of a random model may have no end
-        assert temperature
-        return
     assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
     (call,) = choice.message.tool_calls
     assert (call.type, call.function.name) == ("function", "find")

@@ -9,7 +9,7 @@ import pytest
 from loragen import AsyncDeviceClient, DeviceClient, RemoteError
 from loragen.client.device_calls import find_serving
 from loragen.device_answers import ServedAnswer, ServedModel
-from tests.edge_runtime.contracts import DESKS
+from tests.edge_runtime.contracts import CALLS, DESKS
 from tests.edge_runtime.fakes import FakeLoader
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice
 from tests.loragen.client.scripted import Scripted
@@ -56,6 +56,14 @@ async def test_contract_of_a_specialization_holds_unless_it_is_not_wanted(
     assert free.text.strip() == "call get_weather now"
     with pytest.raises(RemoteError, match="choice_probabilities"):
         await device.chat("base", "hi", choice_probabilities=True)
+
+
+async def test_answer_that_is_a_call_has_no_text(device: AsyncDeviceClient, loader: FakeLoader) -> None:
+    loader.engines[1].answer = CALLS
+    loader.engines[1].words = [b' {"unit": "km"}']
+    answer = await device.chat("router", "hi")
+    (call,) = answer.tool_calls
+    assert (answer.text, call.name, call.arguments) == ("", "find", '{"unit": "km"}')
 
 
 async def test_refusals_are_the_devices_own(device: AsyncDeviceClient) -> None:

@@ -96,7 +96,8 @@ def test_limits() -> None:
         AnswerContract("choice", ("x" * 401,))
     with pytest.raises(LimitError, match="bytes"):
         parse_answer(" " * (MAX_CONTRACT_BYTES + 1))
+    many = ",".join(['{"name":"a"}'] * (MAX_CHOICES + 1))
     with pytest.raises(LimitError, match="functions"):
-        parse_answer(f'{{"functions":[{",".join(['{"name":"a"}'] * (MAX_CHOICES + 1))}],"type":"tool_calls"}}')
+        parse_answer(f'{{"functions":[{many}],"type":"tool_calls"}}')
     with pytest.raises(FormatError, match="one code for each choice"):
         AnswerContract("choice", ("a", "b"), (7,))
