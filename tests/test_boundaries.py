@@ -26,6 +26,7 @@ for root in roots:
 print(count)
 """
 TORCH = "torch,transformers,peft,accelerate"
+ADAPTER = ",".join(f"edge_runtime.serving.{module}" for module in ("grammar", "llama", "llama_model", "sampler"))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ TORCH = "torch,transformers,peft,accelerate"
         ("edge_runtime", "", f"{TORCH},redis,cloud_service,training"),
         (
             "edge_runtime",
-            "edge_runtime.serving.llama,edge_runtime.serving.llama_model,edge_runtime.bootstrap",
+            f"{ADAPTER},edge_runtime.bootstrap",
             "llama_cpp",
         ),
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import AnswerContractError
-from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, Started, complete
+from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, complete
 from edge_runtime.serving.engine import GREEDY, ChatMessage
+from edge_runtime.serving.events import Started
 from edge_runtime.serving.llama import LlamaLoader
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
