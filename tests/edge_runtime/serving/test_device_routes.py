@@ -1,5 +1,7 @@
 """What the HTTP interface says of the device: models, status, records, metrics, schema."""
 
+from typing import Any
+
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +15,9 @@ async def test_request_id_is_kept_when_it_is_harmless(client: httpx2.AsyncClient
     for sent, kept in (("abc-123", True), ("x" * 65, False), ("a\tb", False), ("", False)):
         answer = await client.get("/health/live", headers={"X-Request-ID": sent})
         assert (answer.headers["x-request-id"] == sent) is kept
+
+
+EMPTY: dict[str, Any] = {"choices": [], "functions": [], "none": None, "json_schema": None}
 
 
 async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) -> None:
@@ -36,10 +41,10 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "resident": True,
         "pinned": False,
         "permanent": False,
-        "answer": {"type": "choice", "choices": ["get_weather", "none"]},
+        "answer": EMPTY | {"type": "choice", "choices": ["get_weather", "none"]},
         "residual_prompt": "",
     }
-    assert base["answer"] == {"type": "text", "choices": []}
+    assert base["answer"] == EMPTY | {"type": "text"}
     assert (late["state"], late["answer"]) == ("pending", None)
     assert (await client.get("/v1/models/router")).json() == router
     assert (await client.get("/v1/models/org/Tiny-Edge")).json() == base
