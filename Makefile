@@ -68,5 +68,6 @@ evaluate: setup  ## Evaluate the default pair with its controls, on the data in 
 ablate: setup  ## Repeat the paper's ablations on the default pair, in short runs: DATA=dir; resumes
 	@$(PYTHON_BIN) -m training ablate --data $(DATA) $(ARGS)
 
-up:  ## Run the services and the demo client in containers
-	docker compose up --build --abort-on-container-exit --exit-code-from client
+up:  ## Run the services in containers, and the demo client once; the services stay up
+	docker compose up --build --detach --wait cloud edge
+	docker compose run --rm client

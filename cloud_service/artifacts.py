@@ -16,7 +16,13 @@ from weakref import WeakValueDictionary
 import structlog
 
 from cloud_service.catalog import Catalog
-from cloud_service.errors import ArtifactGoneError, IntegrityError, NotFoundError, StoreUnavailableError
+from cloud_service.errors import (
+    ArtifactGoneError,
+    DrainingError,
+    IntegrityError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 from cloud_service.single_flight import SingleFlight
 from cloud_service.store import LoraStore, StoredLora
 from loragen.contract.assembly import build_bundle
@@ -59,6 +65,7 @@ class ArtifactService:
         self._fetches: SingleFlight[memoryview] = SingleFlight()
         self._in_use: WeakValueDictionary[str, memoryview] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="assembly")
+        self._closed = False
 
     async def build(self, bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
         """Build the bundle of a recipe on a thread.
@@ -129,8 +136,9 @@ class ArtifactService:
         return recipe
 
     async def close(self, timeout_seconds: float) -> None:
-        """Finish the fetches under way, then cancel them."""
+        """Finish the fetches under way, then cancel them; what needs a thread from now on is a `DrainingError`."""
         await self._fetches.settle(timeout_seconds)
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _fetch(self, lora: StoredLora) -> memoryview:
@@ -162,4 +170,6 @@ class ArtifactService:
         return bundle
 
     async def _off_loop(self, work: Callable[[], _T]) -> _T:
+        if self._closed:
+            raise DrainingError("the service is shutting down", "ask another replica")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -16,6 +16,7 @@ from cloud_service.config import CloudSettings
 from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
 from cloud_service.http import create_app
+from cloud_service.limits import MAX_DEVICES_KEPT
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from cloud_service.server import serve
@@ -78,6 +79,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         settings.bundle_budget_bytes,
         settings.recipe_ttl_seconds,
         settings.device_ttl_seconds,
+        MAX_DEVICES_KEPT,
         settings.store_timeout_seconds,
     )
     store = open_store(settings.store_url.get_secret_value(), limits)
@@ -115,7 +117,9 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             lease_seconds=settings.lease_seconds,
             events=metrics,
         )
-        app = create_app(service, channels, metrics, body_timeout_seconds=settings.body_timeout_seconds)
+        app = create_app(
+            service, channels, metrics, body_timeout_seconds=settings.body_timeout_seconds, hosts=settings.hosts
+        )
         for runner in runners:
             runner.start()
         try:

@@ -19,8 +19,9 @@ from cloud_service.errors import (
     NotFoundError,
     PreconditionError,
 )
-from cloud_service.limits import MAX_DEVICES_LISTED
-from cloud_service.store import Store, StoredLora
+from cloud_service.limits import MAX_REPORT_BYTES
+from cloud_service.store import Store, StoredLora, StoredReport
+from cloud_service.store.waiting import together
 from cloud_service.watching import ChannelWatch
 from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
@@ -29,6 +30,14 @@ from loragen.contract.names import BASE_NAME, verify_device_name, verify_name
 
 _MAX_ATTEMPTS = 20
 """Writers of this process take turns, so only writers of other replicas can be faster."""
+
+
+Condition = Callable[[str, bool], bool]
+"""Whether a change may be made, given the channel's digest, and whether the channel has the name that changes."""
+
+
+def _always(digest: str, name_exists: bool) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +79,23 @@ class ChannelService:
         _verify(channel)
         document = await self._store.load_channel(channel)
         if document is None:
-            raise NotFoundError(f"no channel {channel!r}", "it appears when something is published to it")
+            raise _unknown(channel)
         return _published(document)
 
+    async def load_digest(self, channel: str) -> str:
+        """Only the digest of a channel, which is cheap however long the channel is.
+
+        Raises:
+            InvalidRequestError, NotFoundError, StoreUnavailableError: As for `load`.
+        """
+        _verify(channel)
+        digest = await self._store.load_channel_digest(channel)
+        if digest is None:
+            raise _unknown(channel)
+        return digest
+
     async def publish(
-        self, channel: str, name: str, bundle_id: str, *, expected_digest: str | None = None
+        self, channel: str, name: str, bundle_id: str, condition: Condition = _always
     ) -> PublishedChannel:
         """Let `name` mean this bundle in the channel, which is created if necessary. Publishing twice changes nothing.
 
@@ -82,28 +103,29 @@ class ChannelService:
             channel: Name of the channel.
             name: Name of the specialization.
             bundle_id: A bundle that was generated here.
-            expected_digest: The document that the caller saw; None publishes over anything.
+            condition: By default this publishes over anything.
 
         Raises:
             InvalidRequestError: A name is not valid or belongs to the base model, or the channel is full.
             NotFoundError: The bundle is not known.
-            PreconditionError: The channel has changed since the caller saw it.
+            PreconditionError: The condition does not hold.
             ConflictError: Other writers were always faster.
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
         _verify(name)
-        lora = await self._store.load_lora(bundle_id)
-        specialization = None if lora is None else _specialization(name, lora)
-        if specialization is None or not await self._store.pin(bundle_id):
-            raise NotFoundError(f"no bundle {bundle_id}", "generate it, then publish it", code="bundle_not_found")
+        with together():
+            lora = await self._store.load_lora(bundle_id)
+            specialization = None if lora is None else _specialization(name, lora)
+            if specialization is None or not await self._store.pin(bundle_id):
+                raise NotFoundError(f"no bundle {bundle_id}", "generate it, then publish it", code="bundle_not_found")
 
-        def put(entries: dict[str, Specialization]) -> None:
-            entries[name] = specialization
+            def put(entries: dict[str, Specialization]) -> None:
+                entries[name] = specialization
 
-        return await self._change(channel, put, expected_digest)
+            return await self._change(channel, name, put, condition)
 
-    async def withdraw(self, channel: str, name: str, *, expected_digest: str | None = None) -> PublishedChannel:
+    async def withdraw(self, channel: str, name: str, condition: Condition = _always) -> PublishedChannel:
         """Take a name out of the channel; devices go back to their base model.
 
         Raises:
@@ -118,7 +140,8 @@ class ChannelService:
             if entries.pop(name, None) is None:
                 raise NotFoundError(f"no specialization {name!r} in channel {channel!r}")
 
-        return await self._change(channel, remove, expected_digest)
+        with together():
+            return await self._change(channel, name, remove, condition)
 
     def watch(self, channel: str, known_version: int) -> AsyncIterator[int]:
         """Versions of a channel: the current one unless it is `known_version`, then each new one.
@@ -139,40 +162,51 @@ class ChannelService:
         """Store the report of a device.
 
         Raises:
-            InvalidRequestError: The name of the channel or of the device is not valid.
+            InvalidRequestError: The name of the channel or of the device is not valid, or the report is too long.
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
         _verify(device_id, verify_device_name)
+        if len(report) > MAX_REPORT_BYTES:
+            raise InvalidRequestError(
+                f"expected a report of at most {MAX_REPORT_BYTES} bytes as JSON, found {len(report)}",
+                "report fewer specializations, or shorter messages",
+                code="report_too_large",
+            )
         await self._store.store_device(channel, device_id, report)
 
-    async def devices(self, channel: str) -> list[bytes]:
+    async def devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
         """The last reports of the devices that follow a channel, the most recent first.
+
+        Args:
+            channel: Name of the channel.
+            limit: Most reports.
+            before: Leaves out those that came at this time or later, in microseconds since 1970.
 
         Raises:
             InvalidRequestError: The name is not valid.
             StoreUnavailableError: The store does not answer.
         """
         _verify(channel)
-        return await self._store.load_devices(channel, MAX_DEVICES_LISTED)
+        return await self._store.load_devices(channel, limit, before)
 
     def drain(self) -> None:
         """End all watches, so that they do not delay the shutdown."""
         self._watch.drain()
 
     async def _change(
-        self, name: str, change: Callable[[dict[str, Specialization]], None], expected_digest: str | None
+        self, name: str, entry: str, change: Callable[[dict[str, Specialization]], None], condition: Condition
     ) -> PublishedChannel:
         async with self._turn:
             for attempt in range(_MAX_ATTEMPTS):
                 document = await self._store.load_channel(name)
                 current = _published(document) if document is not None else _unwritten(name)
-                if expected_digest is not None and current.digest != expected_digest:
+                entries = {each.name: each for each in current.channel.specializations}
+                if not condition(current.digest, entry in entries):
+                    found = f"digest {current.digest}" if document is not None else "none of this name"
                     raise PreconditionError(
-                        f"expected channel {name!r} with digest {expected_digest}, found {current.digest}",
-                        "read the channel again",
+                        f"expected channel {name!r} as the request names it, found {found}", "read the channel again"
                     )
-                entries = {entry.name: entry for entry in current.channel.specializations}
                 change(entries)
                 specializations = tuple(entries[key] for key in sorted(entries))
                 if document is not None and specializations == current.channel.specializations:
@@ -205,6 +239,10 @@ def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
         rule(name)
     except ContractError as e:
         raise InvalidRequestError(str(e), e.hint, code="invalid_name") from e
+
+
+def _unknown(channel: str) -> NotFoundError:
+    return NotFoundError(f"no channel {channel!r}", "it appears when something is published to it")
 
 
 def _specialization(name: str, lora: StoredLora) -> Specialization:

@@ -51,7 +51,7 @@ def serve(config: ConfigOption = None) -> None:
 
         from cloud_service.bootstrap import load_generators, run
         from loragen.web.logs import configure_logging
-        from loragen.web.server import stop_on_signals
+        from loragen.web.server import end_process, stop_on_signals
 
         configure_logging(settings.log_level, settings.log_format)
         generators = load_generators(settings)
@@ -61,6 +61,7 @@ def serve(config: ConfigOption = None) -> None:
                 await run(settings, generators, stop)
 
         asyncio.run(main())
+    end_process()
 
 
 @app.command()

@@ -28,6 +28,7 @@ What the front of an HTTP service refuses by itself, and what stops the start, i
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from loragen.web.errors import ServiceError
 
@@ -61,22 +62,15 @@ class UnknownEdgeModelError(InvalidRequestError):
 
 
 class PromptTooLongError(InvalidRequestError):
-    """The rendered prompt does not fit the prompt encoder.
-
-    Attributes:
-        tokens: Length of the prompt in tokens of the prompt encoder, or of its beginning, if only that was counted.
-        limit: Longest prompt of the generator.
-    """
+    """The rendered prompt does not fit the prompt encoder, or costs more to read than a prompt that does."""
 
     code = "prompt_too_long"
 
-    def __init__(self, tokens: int, limit: int, *, at_least: bool = False) -> None:
+    def __init__(self, found: int, limit: int, unit: Literal["tokens", "characters"]) -> None:
         super().__init__(
-            f"expected a prompt of at most {limit} tokens, found {'more than ' if at_least else ''}{tokens}",
+            f"expected a prompt of at most {limit} {unit}, found {found}",
             "shorten the description, or send fewer examples or tools",
         )
-        self.tokens = tokens
-        self.limit = limit
 
 
 class LowConfidenceError(InvalidRequestError):

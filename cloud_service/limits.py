@@ -31,14 +31,29 @@ MAX_TOOL_PARAMETERS = 64
 MAX_OUTPUT_FORMAT_CHARS = 2_000
 """The description of the output format."""
 
+MAX_CLOSED_SET_CHARS = 100_000
+"""A whole task whose answers are a closed set; its choices are read one by one, and its prompt is only counted."""
+
 MAX_PROBES = 32
 """Inputs of one probe; the edge model runs on each of them twice."""
 
 MAX_PROBE_CHARS = 2_000
 """Input, and answer, of one probe: specialized models serve short contexts."""
 
-MAX_DEVICES_LISTED = 1_000
-"""Devices in one listing, the most recent first."""
+MAX_PROBE_TOKENS = 4_096
+"""All inputs and answers of one probe, in tokens of the edge model: some seconds on two cores, 128 for each of 32."""
+
+MAX_REPORT_BYTES = 128 * 1024
+"""One report of a device, as JSON: room for 600 specializations, and for a message of each of 100."""
+
+MAX_DEVICES_KEPT = 10_000
+"""Reports of one channel that are kept, the most recent ones: 10 to 20 MB where devices have a few specializations."""
+
+MAX_DEVICES_LISTED = 100
+"""Devices on one page of a listing, 13 MB at most."""
+
+MAX_STREAMS = 64
+"""Calls at a time on one gRPC connection, watches among them; a device needs two. More wait on the client's side."""
 
 MAX_WATCHES = 10_000
 """Open watch streams of one process."""

@@ -1,20 +1,32 @@
 """The prober: shows what a bundle changes on a client's own inputs, by running the edge model without it and with it.
 
 The weights of the edge model are loaded for the first probe and stay in memory. The model runs on a thread of its own,
-neither on the event loop nor on the generator's thread. The number of waiting probes is bounded, and every wait has a
-deadline. Results belong to one request and are stored nowhere.
+neither on the event loop nor on the generator's thread. The number of waiting probes and the tokens of each are
+bounded, every wait has a deadline, and a probe that nobody waits for any more ends soon. Results belong to one request
+and are stored nowhere.
 """
 
 import asyncio
 import math
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 
-from cloud_service.errors import CloudError, DeadlineError, GenerationError, InvalidRequestError, OverloadedError
+from cloud_service.errors import (
+    CloudError,
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    InvalidRequestError,
+    OverloadedError,
+)
 from cloud_service.generation import EdgeProbe, ProbeScores
+from cloud_service.limits import MAX_PROBE_TOKENS
+from cloud_service.retry_after import RetryAfter
 from cloud_service.task import Example
 from loragen.contract.bundle import parse_bundle
 from loragen.web.logs import describe_crash
@@ -45,6 +57,9 @@ class Prober:
         self._timeout = timeout_seconds
         self._probe: EdgeProbe | None = None
         self._pending: list[Future[ProbeComparison]] = []
+        self._began: float | None = None
+        self._retry_after = RetryAfter()
+        self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
 
     async def compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
@@ -54,15 +69,24 @@ class Prober:
             InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
                 choices that the bundle has codes for.
             OverloadedError: Too many probes wait.
+            DrainingError: The prober was closed before the probe was ready.
             DeadlineError: Not ready in time.
             GenerationError: The edge model cannot be loaded, or failed.
         """
         self._pending = [future for future in self._pending if not future.done()]
+        if self._closed:
+            raise DrainingError("the service is shutting down", "ask another replica")
         if len(self._pending) >= self._max_waiting:
+            now = time.monotonic()
+            running_seconds = 0.0 if self._began is None else now - self._began
             raise OverloadedError(
-                f"{len(self._pending)} probes are waiting, the most allowed", "ask again, or without the probe"
+                f"{len(self._pending)} probes are waiting, the most allowed",
+                "come back after Retry-After seconds, or ask without the probe",
+                retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds),
             )
-        future = self._thread.submit(self._compare, examples, bundle)
+        wanted = threading.Event()
+        wanted.set()
+        future = self._thread.submit(self._compare, examples, bundle, wanted)
         self._pending.append(future)
         try:
             async with asyncio.timeout(self._timeout):
@@ -71,13 +95,24 @@ class Prober:
             raise DeadlineError(
                 f"no probe within {self._timeout:g} s", "send fewer or shorter inputs; the first probe loads the model"
             ) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # not the caller was cancelled, but the probe, by `close`
+                raise DrainingError("the service shut down before the probe was ready", "ask again") from None
+            raise
+        finally:
+            wanted.clear()
 
     def close(self) -> None:
         """Drop waiting probes; a running one ends by itself."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
+    def _compare(
+        self, examples: Sequence[Example], bundle: bytes | memoryview, wanted: threading.Event
+    ) -> ProbeComparison:
         # On the prober's thread.
+        self._began = started = time.monotonic()
         try:
             parsed = parse_bundle(bundle)
             answer, residual_prompt = parsed.header.answer, parsed.header.residual_prompt
@@ -87,8 +122,11 @@ class Prober:
                 self._probe = self._load()
             _verify_lengths(self._probe, examples, residual_prompt)
             base = self._probe.score(examples, None)
+            if not wanted.is_set() or self._closed:
+                raise DrainingError("nobody waits for the probe any more")
             specialized = self._probe.score(examples, parsed.lora, answer, residual_prompt)
             compared = ProbeComparison(base, specialized)
+            self._retry_after.measured(time.monotonic() - started)
         except CloudError:
             raise
         except Exception as e:
@@ -96,6 +134,8 @@ class Prober:
             raise GenerationError(
                 f"the probe failed: {type(e).__name__}", "ask without it; the service goes on", code="probe_failed"
             ) from e
+        finally:
+            self._began = None
         if not all(math.isfinite(scores.log_likelihood) for scores in (compared.base, compared.specialized)):
             raise GenerationError("the probe gave no finite likelihood", "ask without it", code="probe_failed")
         return compared
@@ -117,10 +157,19 @@ def verify_expected(examples: Sequence[Example], choices: Sequence[str]) -> None
 
 
 def _verify_lengths(probe: EdgeProbe, examples: Sequence[Example], residual_prompt: str) -> None:
+    total = 0
     for number, example in enumerate(examples):
-        if (tokens := probe.count_tokens(example, residual_prompt)) > probe.max_tokens:
+        tokens = probe.count_tokens(example, residual_prompt)
+        total += tokens
+        if tokens > probe.max_tokens:
             raise InvalidRequestError(
                 f"probe.{number}: expected at most {probe.max_tokens} tokens with the answer, found {tokens}",
                 "shorten the input or its answer",
+                code="probe_too_long",
+            )
+        if total > MAX_PROBE_TOKENS:
+            raise InvalidRequestError(
+                f"probe: expected at most {MAX_PROBE_TOKENS} tokens in all, found {total} up to probe.{number}",
+                "send fewer or shorter inputs",
                 code="probe_too_long",
             )

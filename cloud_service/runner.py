@@ -4,6 +4,7 @@ Rules:
 - The model runs on a thread of its own, never on the event loop.
 - Prompts that wait together run together: up to `max_batch` of them, after at most `max_delay_seconds`.
 - A full queue refuses at once and says when to come back, and every wait has a deadline.
+- What a prompt costs is bounded before it waits: by characters at once, by tokens on the model's thread.
 - When a prompt makes the model fail, the others of its batch are not affected.
 
 A thread cannot be interrupted. When a model hangs, its callers time out and the process must be restarted; the runner
@@ -12,7 +13,6 @@ says how long the current batch has been running, and `service` decides when tha
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,23 +30,16 @@ from cloud_service.errors import (
     PromptTooLongError,
 )
 from cloud_service.generation import Asked, Generation, LoadedGenerator
+from cloud_service.limits import MAX_CLOSED_SET_CHARS
+from cloud_service.retry_after import RetryAfter
 from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 
-_MAX_RETRY_AFTER_SECONDS = 60
-"""With a longer wait, a client had better ask another replica."""
+_MAX_CHARS_PER_TOKEN = 8
+"""Longest prompt, in characters for each token of the limit. Common text has 4 or 5 characters a token.
 
-_FIRST_CHARS_PER_TOKEN = 8
-"""The tokens of a long prompt's beginning are counted first: this many characters for each token of the limit.
-
-Common text has 4 or 5 characters a token.
-"""
-
-_CLEARLY_TOO_LONG = 2
-"""A beginning with more than so many times the limit needs no further counting.
-
-Not 1, because cutting through a word can give more tokens than the whole word has.
+A tokenizer may make one token of any word of more than 100 characters, so tokens alone do not bound the work.
 """
 
 
@@ -114,7 +107,7 @@ class Runner:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generator")
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._batch_seconds = 0.0
+        self._retry_after = RetryAfter()
         self._batch_began: float | None = None
 
     def start(self) -> None:
@@ -140,22 +133,23 @@ class Runner:
         """The generation for one task.
 
         Raises:
+            PromptTooLongError: The prompt has more characters or tokens than the generator takes.
             OverloadedError: The queue is full.
             DrainingError: The runner is being closed.
             DeadlineError: Not ready within `timeout_seconds`.
-            PromptTooLongError: The prompt has more tokens than the generator takes.
             GenerationError: The model failed on this prompt.
         """
         if self._closing:
             raise DrainingError("the service is shutting down", "ask another replica")
+        self._verify_characters(asked)
+        loop = asyncio.get_running_loop()
         if len(self._waiting) >= self._max_queue:
             self._events.rejected()
             raise OverloadedError(
                 f"{len(self._waiting)} requests are waiting, the most allowed",
                 "come back after Retry-After seconds",
-                retry_after_seconds=self._retry_after_seconds(),
+                retry_after_seconds=self._retry_after.seconds(loop.time(), len(self._running), self.running_seconds),
             )
-        loop = asyncio.get_running_loop()
         ticket = _Ticket(asked, loop.time(), loop.create_future())
         self._waiting.append(ticket)
         self._queue_changed()
@@ -215,7 +209,7 @@ class Runner:
         outcomes = await loop.run_in_executor(self._thread, self._produce, [ticket.asked for ticket in batch])
         self._batch_began = None
         seconds = loop.time() - started
-        self._batch_seconds = seconds if self._batch_seconds == 0 else 0.8 * self._batch_seconds + 0.2 * seconds
+        self._retry_after.measured(seconds, len(batch))
         waits = [started - ticket.queued_at for ticket in batch]
         for ticket, outcome, wait in zip(batch, outcomes, waits, strict=True):
             if ticket.outcome.done():  # its caller gave up
@@ -234,21 +228,25 @@ class Runner:
             outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def _verify_characters(self, asked: Asked) -> None:
+        limit = self._generator.info.max_prompt_tokens
+        most = MAX_CLOSED_SET_CHARS if self._reads_choices(asked) else _MAX_CHARS_PER_TOKEN * limit
+        if len(asked.prompt) > most:
+            raise PromptTooLongError(len(asked.prompt), most, "characters")
+
     def _find_fault(self, asked: Asked) -> CloudError | None:
-        if asked.choices and self._generator.info.most_choices:
-            return None  # the choice head reads each choice by itself, and nothing of the prompt
-        # To count all tokens of a huge prompt takes longer than a generation. So its beginning is counted first, and
-        # twice as much each time that this does not decide.
-        prompt, limit = asked.prompt, self._generator.info.max_prompt_tokens
-        counted_chars = min(_FIRST_CHARS_PER_TOKEN * limit, len(prompt))
+        if self._reads_choices(asked):
+            return None
+        limit = self._generator.info.max_prompt_tokens
         try:
-            while (tokens := self._generator.count_tokens(prompt[:counted_chars])) <= _CLEARLY_TOO_LONG * limit:
-                if counted_chars == len(prompt):
-                    break
-                counted_chars = min(2 * counted_chars, len(prompt))
+            tokens = self._generator.count_tokens(asked.prompt)
         except Exception as e:
             return self._failed(e)
-        return PromptTooLongError(tokens, limit, at_least=counted_chars < len(prompt)) if tokens > limit else None
+        return PromptTooLongError(tokens, limit, "tokens") if tokens > limit else None
+
+    def _reads_choices(self, asked: Asked) -> bool:
+        """Whether the choice head reads each choice by itself, and nothing of the prompt."""
+        return bool(asked.choices and self._generator.info.most_choices)
 
     def _attempt(self, asked: list[Asked]) -> Sequence[Generation | CloudError]:
         if not asked:
@@ -291,7 +289,3 @@ class Runner:
     async def _next_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
-
-    def _retry_after_seconds(self) -> int:
-        batches = math.ceil((len(self._waiting) + 1) / self._max_batch) + bool(self._running)
-        return min(max(1, math.ceil(batches * self._batch_seconds)), _MAX_RETRY_AFTER_SECONDS)

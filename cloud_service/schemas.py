@@ -8,7 +8,16 @@ The service checks which generators exist, and how long a prompt is in tokens.
 from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    model_validator,
+)
 
 from cloud_service import limits
 from cloud_service.service import LoraRequest, PublishTarget
@@ -52,6 +61,12 @@ class ExampleBody(_Body):
 
     input: Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
     output: Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
+
+    @model_validator(mode="after")
+    def _verify_not_empty(self) -> Self:
+        if not (self.input.strip() or self.output.strip()):
+            raise ValueError("expected an input or an output, found neither")
+        return self
 
 
 class ProbeBody(_Body):
@@ -141,7 +156,10 @@ class GenerateLoraBody(_Body):
     edge_model: Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     generator: Text | None = Field(default=None, max_length=_MAX_MODEL_ID_CHARS)
     publish: PublishBody | None = None
-    strict: bool = Field(
+    include: list[Literal["gates"]] = Field(
+        default=[], max_length=1, description="What to answer with besides; the recipe has the gates in any case."
+    )
+    strict: StrictBool = Field(
         default=False,
         description="Refuse, with 422 `low_confidence`, a task that the generator most likely cannot follow.",
     )

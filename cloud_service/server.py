@@ -1,7 +1,7 @@
 """Serving: HTTP and gRPC in one process, from the first connection to the last.
 
 Shutdown in order: not ready, but still serving, for as long as load balancers need to notice; then no new connections,
-and requests in flight get their time; then what is left is cancelled, and the log says how much that was.
+and requests in flight get their time; then what is left is told so and cancelled, and the log says how much that was.
 """
 
 import asyncio
@@ -18,6 +18,9 @@ from cloud_service.service import LoraService
 from loragen.web.server import HttpServer, listen
 
 _log = structlog.get_logger(__name__)
+
+_LAST_SECONDS = 0.5
+"""Of the time for requests in flight: for telling those that are not ready that the service drains."""
 
 
 async def serve(
@@ -48,7 +51,14 @@ async def serve(
         http = HttpServer(app, listener, settings.shutdown_timeout_seconds)
         serving = asyncio.create_task(http.run())
         stopping = asyncio.create_task(stop.wait())
-        _log.info("serving", host=settings.host, http_port=http.port, grpc_port=grpc_port)
+        _log.info(
+            "serving",
+            host=settings.host,
+            http_port=http.port,
+            grpc_port=grpc_port,
+            allowed_hosts=str(settings.hosts),
+            authentication="none",
+        )
         if listening is not None:
             listening(http.port, grpc_port)
         try:
@@ -74,6 +84,8 @@ async def _drain(
     await asyncio.sleep(settings.drain_delay_seconds)
     channels.drain()
     http.stop()
-    await asyncio.gather(serving, grpc_server.stop(settings.shutdown_timeout_seconds))
-    cut_off = await service.close(timeout_seconds=1)
+    stopping = asyncio.gather(serving, grpc_server.stop(settings.shutdown_timeout_seconds))
+    await asyncio.wait({stopping}, timeout=settings.shutdown_timeout_seconds - _LAST_SECONDS)
+    cut_off = await service.close(timeout_seconds=0)
+    await stopping
     _log.info("stopped", seconds=round(time.monotonic() - started, 2), generations_cut_off=cut_off)

@@ -24,6 +24,7 @@ from cloud_service.generation import Asked, Confidence, GeneratorInfo
 from cloud_service.probing import ProbeComparison, verify_expected
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
+from cloud_service.store.waiting import together
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
@@ -178,44 +179,8 @@ class LoraService:
             GenerationError: The model failed on it.
             CloudError: As for `ChannelService.publish`.
         """
-        started = time.perf_counter()
-        served = self.catalog.select(request.generator, request.edge_model)
-        if request.publish is not None:
-            verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
-        prober = served.require_prober() if request.probe else None
-        if request.probe and served.info.most_choices and (choices := find_choices(request.task)):
-            verify_expected(request.probe, choices)
-        outcome, cached = await self._find_or_generate(request.task, served)
-        lora, bundle = outcome.lora, outcome.bundle
-        if request.strict and outcome.recipe.keys is None:
-            verify_confident(outcome.confidence)
-        self._events.answered(cached=cached)
-        if bundle is None and (request.include_bundle or prober is not None):
-            bundle = await self.artifacts.fetch_bundle(lora)
-        probe = None if prober is None or bundle is None else await prober.compare(request.probe, bundle)
-        timings = replace(outcome.timings, total=time.perf_counter() - started)
-        # These fields join the request's own record in the log.
-        bind_contextvars(
-            generator=served.info.id,
-            bundle_id=lora.bundle_id,
-            cached=cached,
-            queue_ms=round(timings.queue * 1000, 2),
-            generate_ms=round(timings.generate * 1000, 2),
-        )
-        if request.publish is not None:
-            await self._channels.publish(request.publish.channel, request.publish.name, lora.bundle_id)
-            bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
-        return GeneratedLora(
-            lora=lora,
-            recipe=outcome.recipe,
-            cached=cached,
-            timings=timings,
-            confidence=outcome.confidence,
-            warnings=find_warnings(request.task, outcome.confidence),
-            probe=probe,
-            channel=None if request.publish is None else request.publish.channel,
-            bundle=bundle if request.include_bundle else None,
-        )
+        with together():
+            return await self._answer(request)
 
     async def verify_ready(self) -> None:
         """Return when requests can be answered.
@@ -223,7 +188,7 @@ class LoraService:
         Raises:
             DrainingError: The process is shutting down.
             UnavailableError: A runner died, or its model takes longer than any client waits.
-            StoreUnavailableError: The store does not answer.
+            StoreUnavailableError: The store takes no writes.
         """
         if self._draining:
             raise DrainingError("the service is shutting down", "ask another replica")
@@ -231,7 +196,7 @@ class LoraService:
         if stopped:
             raise UnavailableError(f"the runner of {', '.join(stopped)} stopped", "restart the process")
         self._verify_progress(self._timeout)
-        await self._store.ping()
+        await self._store.verify_writable()
 
     def verify_live(self) -> None:
         """Return unless only a restart can help.
@@ -259,6 +224,46 @@ class LoraService:
             if served.prober is not None:
                 served.prober.close()
         return cut_off
+
+    async def _answer(self, request: LoraRequest) -> GeneratedLora:
+        started = time.perf_counter()
+        served = self.catalog.select(request.generator, request.edge_model)
+        if request.publish is not None:
+            verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
+        prober = served.require_prober() if request.probe else None
+        if request.probe and served.info.most_choices and (choices := find_choices(request.task)):
+            verify_expected(request.probe, choices)
+        outcome, cached = await self._find_or_generate(request.task, served)
+        lora, bundle = outcome.lora, outcome.bundle
+        self._events.answered(cached=cached)
+        if request.strict and outcome.recipe.keys is None:
+            verify_confident(outcome.confidence)
+        if bundle is None and (request.include_bundle or prober is not None):
+            bundle = await self.artifacts.fetch_bundle(lora)
+        probe = None if prober is None or bundle is None else await prober.compare(request.probe, bundle)
+        timings = replace(outcome.timings, total=time.perf_counter() - started)
+        # These fields join the request's own record in the log.
+        bind_contextvars(
+            generator=served.info.id,
+            bundle_id=lora.bundle_id,
+            cached=cached,
+            queue_ms=round(timings.queue * 1000, 2),
+            generate_ms=round(timings.generate * 1000, 2),
+        )
+        if request.publish is not None:
+            await self._channels.publish(request.publish.channel, request.publish.name, lora.bundle_id)
+            bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
+        return GeneratedLora(
+            lora=lora,
+            recipe=outcome.recipe,
+            cached=cached,
+            timings=timings,
+            confidence=outcome.confidence,
+            warnings=find_warnings(request.task, outcome.confidence),
+            probe=probe,
+            channel=None if request.publish is None else request.publish.channel,
+            bundle=bundle if request.include_bundle else None,
+        )
 
     def _verify_progress(self, most_seconds: float) -> None:
         for served in self.catalog:

@@ -4,18 +4,19 @@ Within a process, equal calls share one task. Between replicas, a lease in the s
 for the result in the store. The owner renews its lease; if the owner dies, the lease ends soon and another replica
 takes over. Leases only save work: if two replicas do the same work, they make the same bytes.
 
-The work does not end when the caller who began it leaves.
+The work does not end when the caller who began it leaves, but when the last one who waits for it leaves.
 """
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from cloud_service.errors import DeadlineError, StoreUnavailableError
+from cloud_service.errors import DeadlineError, DrainingError, StoreUnavailableError
 from cloud_service.store import LeaseStore
 
 _T = TypeVar("_T")
@@ -26,11 +27,17 @@ _FIRST_POLL_SECONDS = 0.01
 _LAST_POLL_SECONDS = 0.2
 
 
+@dataclass(slots=True, eq=False)
+class _Flight(Generic[_T]):
+    task: "asyncio.Task[_T]"
+    waiting: int = 0
+
+
 class SingleFlight(Generic[_T]):
     """The work in progress in this process, by key."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[_T]] = {}
+        self._flights: dict[str, _Flight[_T]] = {}
 
     async def join(
         self, key: str, work: Callable[[], Coroutine[Any, Any, _T]], timeout_seconds: float
@@ -39,32 +46,47 @@ class SingleFlight(Generic[_T]):
 
         Raises:
             DeadlineError: Not ready within `timeout_seconds`; the work goes on.
+            DrainingError: `settle` ended the work.
             Exception: Whatever the work raised; every caller who waits gets it.
         """
-        task = self._tasks.get(key)
-        began = task is None
-        if task is None:
-            task = asyncio.create_task(work())
-            self._tasks[key] = task
-            task.add_done_callback(lambda done: self._landed(key, done))
+        flight = self._flights.get(key)
+        began = flight is None
+        if flight is None:
+            flight = self._flights[key] = _Flight(asyncio.create_task(work()))
+            flight.task.add_done_callback(lambda _: self._landed(key, flight))
+        flight.waiting += 1
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await asyncio.shield(task), began
+                return await asyncio.shield(flight.task), began
         except TimeoutError:
             raise DeadlineError(f"no answer within {timeout_seconds:g} s", "the service may be overloaded") from None
+        except asyncio.CancelledError:
+            if flight.task.cancelled():
+                raise DrainingError("the service shut down before the answer was ready", "ask again") from None
+            if flight.waiting == 1:
+                # Nobody waits for it any more. Who asks for the same from now on begins anew.
+                self._forget(key, flight)
+                flight.task.cancel()
+            raise
+        finally:
+            flight.waiting -= 1
 
     async def settle(self, timeout_seconds: float) -> None:
         """Wait for the work in progress, then cancel what is left."""
-        if tasks := set(self._tasks.values()):
+        if tasks := {flight.task for flight in self._flights.values()}:
             _, late = await asyncio.wait(tasks, timeout=timeout_seconds)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _landed(self, key: str, task: asyncio.Task[_T]) -> None:
-        del self._tasks[key]
-        if not task.cancelled():
-            task.exception()  # marks it as retrieved, because every caller may have left
+    def _landed(self, key: str, flight: _Flight[_T]) -> None:
+        self._forget(key, flight)
+        if not flight.task.cancelled():
+            flight.task.exception()  # marks it as retrieved, because every caller may have left
+
+    def _forget(self, key: str, flight: _Flight[_T]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
 
 
 class Leases:

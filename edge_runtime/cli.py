@@ -56,11 +56,13 @@ def run(config: ConfigOption = None) -> None:
     """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
     from edge_runtime.bootstrap import run as run_device
     from loragen.web.logs import configure_logging
+    from loragen.web.server import end_process
 
     with reporting_errors():
         settings = EdgeSettings.load(config)
         configure_logging(settings.log_level, settings.log_format, ("llama_cpp",))
         asyncio.run(run_device(settings))
+    end_process()
 
 
 @app.command()

@@ -32,6 +32,8 @@ async def serve(settings: EdgeSettings, app: FastAPI, device: Device, daemon: Da
         "serving",
         host=settings.host,
         http_port=http.port,
+        allowed_hosts=str(settings.hosts),
+        authentication="none",
         version=package_version(),
         device_id=device.device_id,
         channel=settings.channel,

@@ -78,8 +78,11 @@ class Generated(AnswerModel):
     cached: bool = Field(description="Whether an earlier or concurrent request did the work.")
     generator: Reference
     edge_model: Reference
-    gates: tuple[tuple[tuple[float, ...], ...], ...] = Field(
-        description="(layers, groups, experts), rounded to 4 decimals for reading; the recipe has every bit."
+    gates: tuple[tuple[tuple[float, ...], ...], ...] | None = Field(
+        default=None,
+        exclude_if=lambda gates: gates is None,
+        description="(layers, groups, experts), rounded to 4 decimals for reading; the recipe has every bit. Only with "
+        "`include: ['gates']`, and not where all are zero.",
     )
     prompt_tokens: int = Field(description="Length of the whole prompt, in tokens of the edge model.")
     tokens_saved_per_call: int = Field(description="`prompt_tokens` without those of the residual prompt.")

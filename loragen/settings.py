@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from loragen.web.errors import ConfigurationError
+from loragen.web.hosts import AllowedHosts, verify_pattern
 from loragen.web.logs import LogFormat
 
 CLOUD_PREFIX = "LORAGEN_CLOUD_"
@@ -42,6 +43,11 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, enable_decoding=False)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts that requests may name in `Host` and `Origin`, with commas between them, besides loopback "
+        "and the address listened on: names as clients write them, `*.name`, or `*` for all.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: LogFormat = Field(default="json", description="Logs as one JSON object a line, or for people.")
     shutdown_timeout_seconds: int = Field(
@@ -80,6 +86,21 @@ class ServiceSettings(BaseSettings):
         if problems:
             raise ConfigurationError("\n".join(problems), _HINT)
         return settings
+
+    @property
+    def hosts(self) -> AllowedHosts:
+        """What requests may be addressed to."""
+        return AllowedHosts.of(self.host, self.allowed_hosts)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _verify_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(verify_pattern(pattern) for pattern in value)
 
     @field_validator("log_level", mode="before")
     @classmethod

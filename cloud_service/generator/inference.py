@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from cloud_service.choices import Choice
 from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo
@@ -207,6 +208,7 @@ def load_generator(
         CheckpointError: The checkpoint is altered, or belongs to other models.
         UnsupportedModelError: The edge model's family is not supported.
     """
+    disable_progress_bar()  # it would stand between the lines of the log
     manifest = read_manifest(directory)
     cloud_path, edge_path = resolve_model(cloud_model), resolve_model(edge_model)
     verify_model("cloud", manifest.cloud_model, cloud_path)

@@ -14,7 +14,7 @@ from cloud_service.channels import ChannelService
 from cloud_service.errors import CloudError
 from cloud_service.grpc.scope import GrpcScope
 from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
-from cloud_service.limits import MAX_BODY_BYTES
+from cloud_service.limits import MAX_BODY_BYTES, MAX_STREAMS
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 from loragen.contract.keepalive import PING_SECONDS, server_options
@@ -28,6 +28,7 @@ _HEALTH_INTERVAL_SECONDS = 2.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_BODY_BYTES),
     ("grpc.max_send_message_length", -1),  # bundles; loragen.contract.limits bounds them
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.so_reuseport", 0),  # a second process on the same port must fail, not share it
 )
 

@@ -16,6 +16,9 @@ from cloud_service.telemetry import Metrics
 from loragen.version import package_version
 from loragen.web.answers import ErrorBody
 from loragen.web.body_gate import BodyGate
+from loragen.web.head_gate import HeadGate
+from loragen.web.hosts import LOOPBACK, AllowedHosts
+from loragen.web.routes import include_routes
 from loragen.web.scope import RequestRecord, RequestScope
 from loragen.web.translation import install_translation
 
@@ -24,7 +27,12 @@ _ERROR = {"model": ErrorBody, "description": "Every error has this body."}
 
 
 def create_app(
-    service: LoraService, channels: ChannelService, metrics: Metrics, *, body_timeout_seconds: float
+    service: LoraService,
+    channels: ChannelService,
+    metrics: Metrics,
+    *,
+    body_timeout_seconds: float,
+    hosts: AllowedHosts = LOOPBACK,
 ) -> FastAPI:
     """All routes over one service.
 
@@ -33,6 +41,7 @@ def create_app(
         channels: Publishes.
         metrics: Counts.
         body_timeout_seconds: Longest time for a request body to arrive.
+        hosts: Whom requests may be addressed to.
     """
     app = FastAPI(
         title="LoRA-Gen",
@@ -40,16 +49,21 @@ def create_app(
         version=package_version(),
         responses={"default": _ERROR, 422: _ERROR},
         redoc_url=None,
+        redirect_slashes=False,
         middleware=[
             Middleware(
                 RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord
             ),
+            Middleware(HeadGate, hosts=hosts),
             Middleware(BodyGate, max_bytes=MAX_BODY_BYTES, timeout_seconds=body_timeout_seconds),
         ],
     )
     install_translation(app, invalid=InvalidRequestError, malformed=MalformedBodyError)
-    app.include_router(generation_routes(service), tags=["generation"])
-    app.include_router(artifact_routes(service.artifacts, service.catalog), tags=["artifacts"])
-    app.include_router(channel_routes(channels), tags=["channels"])
-    app.include_router(operation_routes(service, metrics), tags=["operations"])
+    include_routes(
+        app,
+        generation_routes(service),
+        artifact_routes(service.artifacts, service.catalog),
+        channel_routes(channels),
+        operation_routes(service, metrics),
+    )
     return app

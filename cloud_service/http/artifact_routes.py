@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
-from cloud_service.http.conditional import is_known, select_range
+from cloud_service.http.conditional import is_known, select_range, verify_match
 from loragen.cloud_answers import BankSummary, GeneratorList, GeneratorSummary, Reference
 from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
 
@@ -22,7 +22,8 @@ REVALIDATE = "no-cache"
 
 OCTETS = "application/octet-stream"
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+"""What each download under way holds in memory, two or three times."""
 
 _BYTES = {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -37,7 +38,7 @@ _Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 
 def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
     """`/bundles`, `/recipes` and `/generators`."""
-    router = APIRouter()
+    router = APIRouter(tags=["artifacts"])
 
     async def bundle(request: Request, bundle_id: _Digest) -> Response:
         """The LoRA itself, a safetensors file that PEFT loads; built again from its recipe when it was evicted."""
@@ -72,7 +73,6 @@ def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
         ("/generators/{generator_id}/bank", bank),
     ):
         router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
-        router.add_api_route(path, endpoint, methods=["HEAD"], response_class=Response, include_in_schema=False)
 
     @router.get("/generators")
     async def generators() -> GeneratorList:
@@ -102,10 +102,12 @@ async def send_artifact(
         media_type: The header `Content-Type`.
 
     Raises:
+        InvalidRequestError, PreconditionError: By `If-Match`.
         RangeError: The range begins behind the end.
     """
     etag = f'"{digest}"'
     headers = {"etag": etag, "cache-control": cache_control, "accept-ranges": "bytes"}
+    verify_match(etag, request.headers.get("if-match"))
     if is_known(etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     span = select_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)

@@ -6,9 +6,12 @@ The routes decide what is offered and where its bytes come from.
 import re
 from collections.abc import Sequence
 
-from cloud_service.errors import NotAcceptableError, RangeError
+from cloud_service.channels import Condition
+from cloud_service.errors import InvalidRequestError, NotAcceptableError, PreconditionError, RangeError
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
+_TAGS = re.compile(r'\s*(?:(?:W/)?"[!#-~\x80-\xff]*")?(?:\s*,\s*(?:(?:W/)?"[!#-~\x80-\xff]*")?)*\s*')
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
 _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -29,11 +32,42 @@ def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
 
 
 def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Whether the client has the representation already, by `If-None-Match`."""
+    """Whether the client has the representation already, by `If-None-Match`, compared weakly."""
     if if_none_match is None:
         return False
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return etag in tags or "*" in tags
+    tags = {tag.removeprefix("W/") for tag in _TAG.findall(if_none_match)}
+    return etag in tags or if_none_match.strip() == "*"
+
+
+def verify_match(etag: str, if_match: str | None) -> None:
+    """Return unless `If-Match` names other representations only; weak tags never match.
+
+    Raises:
+        InvalidRequestError: The header has no entity tags.
+        PreconditionError: It names others.
+    """
+    if if_match is not None and (tags := _parse_tags("If-Match", if_match)) is not None and etag not in tags:
+        raise PreconditionError(f"expected {etag} in If-Match, found other entity tags", "read it again")
+
+
+def change_condition(if_match: str | None, if_none_match: str | None) -> Condition:
+    """What a channel must be like for a change of one of its names: the tags are the channel's, `*` is about the name.
+
+    Raises:
+        InvalidRequestError: A header has no entity tags.
+    """
+    wanted = None if if_match is None else _parse_tags("If-Match", if_match)
+    unwanted = None if if_none_match is None else _parse_tags("If-None-Match", if_none_match)
+
+    def holds(digest: str, name_exists: bool) -> bool:
+        etag = f'"{digest}"'
+        if if_match is not None and not (name_exists if wanted is None else etag in wanted):
+            return False
+        if if_none_match is None:
+            return True
+        return not (name_exists if unwanted is None else etag in {tag.removeprefix("W/") for tag in unwanted})
+
+    return holds
 
 
 def select_range(header: str | None, if_range: str | None, etag: str, size: int) -> tuple[int, int] | None:
@@ -60,6 +94,19 @@ def select_range(header: str | None, if_range: str | None, etag: str, size: int)
     if start >= stop:
         raise RangeError(size)
     return start, stop
+
+
+def _parse_tags(header: str, value: str) -> frozenset[str] | None:
+    """The entity tags; None for `*`."""
+    if value.strip() == "*":
+        return None
+    tags = frozenset(_TAG.findall(value))
+    if not tags or not _TAGS.fullmatch(value):
+        raise InvalidRequestError(
+            f"{header}: expected * or entity tags in double quotes, found {len(value)} other characters",
+            "send the header ETag of an answer as it is",
+        )
+    return tags
 
 
 def _parse_wish(part: str) -> tuple[str, float]:

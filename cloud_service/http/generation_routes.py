@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
 
 from cloud_service.generation import ProbeScores
 from cloud_service.http.artifact_routes import OCTETS
@@ -13,6 +12,7 @@ from cloud_service.schemas import GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
 from loragen import cloud_answers
 from loragen.cloud_answers import AnswerContract, Generated, Links, Probe, Reference, TaskWarning, Timings
+from loragen.web.hanging_up import unless_hung_up
 from loragen.web.translation import verify_json
 
 _JSON = "application/json"
@@ -20,7 +20,7 @@ _JSON = "application/json"
 
 def generation_routes(service: LoraService) -> APIRouter:
     """`/generate-lora`."""
-    router = APIRouter()
+    router = APIRouter(tags=["generation"])
 
     @router.post(
         "/generate-lora",
@@ -31,10 +31,12 @@ def generation_routes(service: LoraService) -> APIRouter:
     async def generate_lora(request: Request, body: GenerateLoraBody) -> Response:
         """Generate a LoRA for a task. With `Accept: application/octet-stream` the answer is the bundle itself."""
         media_type = choose_media_type(request.headers.get("accept"), (_JSON, OCTETS))
-        answer = await service.generate(replace(body.to_request(), include_bundle=media_type == OCTETS))
+        wanted = replace(body.to_request(), include_bundle=media_type == OCTETS)
+        answer = await unless_hung_up(request, service.generate(wanted))
         headers = {"cache-control": "no-store", "vary": "accept"}
         if answer.bundle is None:
-            return JSONResponse(generated(answer).model_dump(), headers=headers)
+            content = generated(answer, with_gates="gates" in body.include).model_dump_json()
+            return Response(content, headers=headers, media_type=_JSON)
         headers["etag"] = f'"{answer.lora.bundle_id}"'
         headers["content-location"] = f"/bundles/{answer.lora.bundle_id}"
         headers["x-loragen-recipe-id"] = answer.lora.recipe_id
@@ -43,8 +45,8 @@ def generation_routes(service: LoraService) -> APIRouter:
     return router
 
 
-def generated(answer: GeneratedLora) -> Generated:
-    """The answer as it goes over the wire."""
+def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
+    """The answer as it goes over the wire; gates that are all zero, as for closed sets, tell nothing."""
     lora, recipe, timings, probe = answer.lora, answer.recipe, answer.timings, answer.probe
     return Generated(
         id=lora.bundle_id,
@@ -54,7 +56,7 @@ def generated(answer: GeneratedLora) -> Generated:
         cached=answer.cached,
         generator=Reference(id=recipe.generator_id, digest=recipe.generator_digest),
         edge_model=Reference(id=recipe.edge_model_id, digest=recipe.edge_model_digest),
-        gates=np.round(recipe.gates.astype(np.float64), 4).tolist(),
+        gates=np.round(recipe.gates.astype(np.float64), 4).tolist() if with_gates and recipe.gates.any() else None,
         prompt_tokens=recipe.prompt_tokens,
         tokens_saved_per_call=recipe.tokens_saved_per_call,
         residual_prompt=recipe.residual_prompt,

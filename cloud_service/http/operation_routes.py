@@ -20,7 +20,7 @@ class HealthAnswer(BaseModel):
 
 def operation_routes(service: LoraService, metrics: Metrics) -> APIRouter:
     """`/health` and `/metrics`."""
-    router = APIRouter()
+    router = APIRouter(tags=["operations"])
 
     @router.get("/health/live")
     async def live() -> HealthAnswer:
@@ -30,7 +30,7 @@ def operation_routes(service: LoraService, metrics: Metrics) -> APIRouter:
 
     @router.get("/health/ready")
     async def ready() -> HealthAnswer:
-        """200 when requests can be answered; 503 with the reason: draining, no store, or a model that hangs."""
+        """200 when requests can be answered; 503 with the reason: draining, store not writable, model hangs."""
         await service.verify_ready()
         return HealthAnswer(status="ready")
 

@@ -8,6 +8,7 @@ from cloud_service.store.port import (
     Store,
     StoredGeneration,
     StoredLora,
+    StoredReport,
     StoreLimits,
 )
 
@@ -20,4 +21,5 @@ __all__ = [
     "StoreLimits",
     "StoredGeneration",
     "StoredLora",
+    "StoredReport",
 ]

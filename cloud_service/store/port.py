@@ -7,15 +7,26 @@ Every adapter keeps these rules, and the contract test proves them for each:
   names it; downloads do not renew it. Bundles live under a byte budget and may be evicted at any moment: the service
   rebuilds them.
 - A lease ends by itself. It saves work, and nothing relies on it for correctness.
-- Every failure is a `StoreUnavailableError`.
+- Every failure is a `StoreUnavailableError`, whose cause is in the log and not in its message, which clients read.
+- No call, and no request with all its calls, waits longer than the limit (`waiting`).
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloud_service.errors import IntegrityError
+import structlog
+
+from cloud_service.errors import IntegrityError, StoreUnavailableError
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, parse_recipe
+
+_log = structlog.get_logger(__name__)
+
+
+def unavailable(store: str, cause: Exception) -> StoreUnavailableError:
+    """What an adapter raises for a failure of its store; the cause is logged for the operator."""
+    _log.error("store_failed", store=store, cause=type(cause).__name__, reason=str(cause)[:200])
+    return StoreUnavailableError("the store is not available", "ask again; the operator finds the cause in the log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +37,14 @@ class StoreLimits:
         bundle_budget_bytes: Largest sum of the lengths of all bundles.
         recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
-        timeout_seconds: Longest wait for one answer, for a connection, or for another process's lock.
+        devices_per_channel: Most reports kept of one channel; the oldest make room.
+        timeout_seconds: Longest wait for one answer, with a connection or another process's lock.
     """
 
     bundle_budget_bytes: int
     recipe_ttl_seconds: float
     device_ttl_seconds: float
+    devices_per_channel: int
     timeout_seconds: float
 
 
@@ -76,6 +89,19 @@ class StoredGeneration:
     note: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """The last report of a device.
+
+    Attributes:
+        stored_at: When it came, in microseconds since 1970.
+        report: Its bytes; empty when they were evicted.
+    """
+
+    stored_at: int
+    report: bytes
+
+
 class LoraStore(Protocol):
     """Recipes, which are stored for long, and bundles under a byte budget."""
 
@@ -115,6 +141,10 @@ class ChannelStore(Protocol):
         """The document; None when nothing was ever published there."""
         ...
 
+    async def load_channel_digest(self, name: str) -> str | None:
+        """Only the sha256 of the document; None when nothing was ever published there."""
+        ...
+
     async def load_channel_version(self, name: str) -> int | None:
         """Only the version; None when nothing was ever published there."""
         ...
@@ -143,19 +173,19 @@ class DeviceStore(Protocol):
         """Replace the device's last report."""
         ...
 
-    async def load_devices(self, channel: str, limit: int) -> list[bytes]:
-        """Reports of the devices that follow a channel, the most recent first."""
+    async def load_devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
+        """Reports of the devices that follow a channel, the most recent first; of those `before` a time, if given."""
         ...
 
 
 class Store(LoraStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
     """Everything that the service stores, behind one connection."""
 
-    async def ping(self) -> None:
-        """Return when the store answers.
+    async def verify_writable(self) -> None:
+        """Return when the store takes a write.
 
         Raises:
-            StoreUnavailableError: It does not.
+            StoreUnavailableError: It does not: it is away, full, locked or read-only.
         """
         ...
 

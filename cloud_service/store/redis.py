@@ -9,10 +9,11 @@ All keys begin with `{loragen}:`. The braces put them into one slot of a cluster
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
     bundles:total       sum of these lengths
-    channel:<name>      hash: version, document
+    channel:<name>      hash: version, digest, document
     lease:<key>         owner                                                      expires
     devices:<channel>   sorted set of device ids by last report, in microseconds   expires
     device:<channel>:<device id>   the report                                      expires
+    writable:yes        nothing; written to see whether the server takes it        expires
 
 Changes that must happen in one step are scripts. Run the server with `appendonly yes`, or a restart loses the data,
 and with a `maxmemory` and `volatile-lru`: everything that can be made again expires, so a full server evicts only that,
@@ -24,10 +25,14 @@ from typing import Any, cast
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError
 
-from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredGeneration, StoredLora, StoreLimits
+from cloud_service.store.port import StoredGeneration, StoredLora, StoredReport, StoreLimits, unavailable
+from cloud_service.store.waiting import waiting
+from loragen.contract.digest import sha256_hex
 
 _log = structlog.get_logger(__name__)
 
@@ -36,10 +41,14 @@ _PREFIX = "{loragen}:"
 _MAX_CONNECTIONS = 32
 """Of one process. Redis answers one command at a time, so with more connections calls would only wait there."""
 
+_WRITABLE_MS = 60_000
+"""Nobody reads what is written to see whether the server takes it."""
+
 _ID_CHARS = 64
 """Bundle ids are sha256 in hexadecimal; in a generation's value the note follows the id."""
 
-# Reads what a request led to, and renews the time to live of everything that belongs to it.
+# Reads what a request led to, and renews the time to live of everything that belongs to it: after a tenth of that time,
+# since otherwise every cached answer would be a write.
 _FIND = """
 local value = redis.call('GET', KEYS[1])
 if not value then return false end
@@ -47,9 +56,12 @@ local id, note = string.sub(value, 1, ARGV[3]), string.sub(value, ARGV[3] + 1)
 local lora = ARGV[1] .. 'lora:' .. id
 local found = redis.call('HMGET', lora, 'bundle_bytes', 'recipe_id', 'recipe')
 if not found[2] then return false end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if redis.call('PEXPIRE', lora, ARGV[2], 'XX') == 1 then
-  redis.call('SET', ARGV[1] .. 'recipe:' .. found[2], id, 'PX', ARGV[2])
+local recipe = ARGV[1] .. 'recipe:' .. found[2]
+if redis.call('PTTL', KEYS[1]) < 0.9 * ARGV[2] or redis.call('EXISTS', recipe) == 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if redis.call('PEXPIRE', lora, ARGV[2], 'XX') == 1 then
+    redis.call('SET', recipe, id, 'PX', ARGV[2])
+  end
 end
 return {id, found[1], found[2], found[3], note}
 """
@@ -109,7 +121,7 @@ return bundle
 _SWAP = """
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
 if version ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2], 'document', ARGV[3])
+redis.call('HSET', KEYS[1], 'version', ARGV[2], 'digest', ARGV[3], 'document', ARGV[4])
 return 1
 """
 
@@ -131,6 +143,10 @@ local score = now[1] * 1000000 + now[2]
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', score - ARGV[3] * 1000)
 redis.call('ZADD', KEYS[2], score, ARGV[1])
+for _, oldest in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - ARGV[4])) do
+  redis.call('ZREM', KEYS[2], oldest)
+  redis.call('UNLINK', ARGV[5] .. oldest)
+end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
@@ -141,7 +157,7 @@ class RedisStore:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        limits: Its timeout is for a free connection, for a new one, and for an answer.
+        limits: Its timeout is for one call: for a free connection, a new one and the answer together.
     """
 
     def __init__(self, url: str, limits: StoreLimits) -> None:
@@ -153,11 +169,16 @@ class RedisStore:
             socket_timeout=limits.timeout_seconds,
             socket_connect_timeout=limits.timeout_seconds,
             health_check_interval=30,
+            # A connection of the pool may have ended meanwhile, with the server for example. Then the call is made once
+            # more, on a new one. Every script may run twice.
+            retry=Retry(NoBackoff(), 1, supported_errors=(LostConnectionError,)),
         )
         self._redis = Redis.from_pool(pool)
+        self._timeout = limits.timeout_seconds
         self._budget = limits.bundle_budget_bytes
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
         self._device_ttl_ms = round(limits.device_ttl_seconds * 1000)
+        self._devices_per_channel = limits.devices_per_channel
         self._find = self._redis.register_script(_FIND)
         self._store = self._redis.register_script(_STORE)
         self._pin = self._redis.register_script(_PIN)
@@ -170,7 +191,7 @@ class RedisStore:
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
         args: list[Any] = [_PREFIX, self._recipe_ttl_ms, _ID_CHARS]
-        found = await _run(self._find(keys=[_key("generation", key)], args=args))
+        found = await self._run(self._find(keys=[_key("generation", key)], args=args))
         if not found:
             return None
         lora = _parse_lora(found[0].decode(), *found[1:4])
@@ -179,63 +200,80 @@ class RedisStore:
     async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
         keys = [_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)]
         args: list[Any] = [lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms, note]
-        await _run(self._store(keys=keys, args=args))
+        await self._run(self._store(keys=keys, args=args))
         await self.store_bundle(lora.bundle_id, bundle)
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:
-        found = await _run(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
+        found = await self._run(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
         return _parse_lora(bundle_id, *found) if any(found) else None
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
-        bundle_id = await _run(self._redis.get(_key("recipe", recipe_id)))
+        bundle_id = await self._run(self._redis.get(_key("recipe", recipe_id)))
         if bundle_id is None:
             return None
-        return cast(bytes | None, await _run(self._redis.hget(_key("lora", bundle_id.decode()), "recipe")))
+        return cast(bytes | None, await self._run(self._redis.hget(_key("lora", bundle_id.decode()), "recipe")))
 
     async def load_bundle(self, bundle_id: str) -> bytes | None:
         keys = [_key("bundle", bundle_id), _key("bundles", "used")]
-        return cast(bytes | None, await _run(self._load_bundle(keys=keys, args=[bundle_id, self._recipe_ttl_ms])))
+        return cast(bytes | None, await self._run(self._load_bundle(keys=keys, args=[bundle_id, self._recipe_ttl_ms])))
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
         keys = [_key("bundle", bundle_id), *(_key("bundles", part) for part in ("used", "bytes", "total"))]
         args: list[Any] = [bundle_id, bundle, len(bundle), self._budget, _PREFIX, self._recipe_ttl_ms]
-        await _run(self._store_bundle(keys=keys, args=args))
+        await self._run(self._store_bundle(keys=keys, args=args))
 
     async def pin(self, bundle_id: str) -> bool:
-        return bool(await _run(self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id])))
+        return bool(await self._run(self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id])))
 
     async def load_channel(self, name: str) -> bytes | None:
-        return cast(bytes | None, await _run(self._redis.hget(_key("channel", name), "document")))
+        return cast(bytes | None, await self._run(self._redis.hget(_key("channel", name), "document")))
+
+    async def load_channel_digest(self, name: str) -> str | None:
+        digest = await self._run(self._redis.hget(_key("channel", name), "digest"))
+        return None if digest is None else str(digest.decode())
 
     async def load_channel_version(self, name: str) -> int | None:
-        version = await _run(self._redis.hget(_key("channel", name), "version"))
+        version = await self._run(self._redis.hget(_key("channel", name), "version"))
         return None if version is None else int(version)
 
     async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
-        args: list[Any] = [expected_version, version, document]
-        return bool(await _run(self._swap(keys=[_key("channel", name)], args=args)))
+        args: list[Any] = [expected_version, version, sha256_hex(document), document]
+        return bool(await self._run(self._swap(keys=[_key("channel", name)], args=args)))
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
-        return bool(await _run(self._acquire(keys=[_key("lease", key)], args=[owner, round(seconds * 1000)])))
+        return bool(await self._run(self._acquire(keys=[_key("lease", key)], args=[owner, round(seconds * 1000)])))
 
     async def release_lease(self, key: str, owner: str) -> None:
-        await _run(self._release(keys=[_key("lease", key)], args=[owner]))
+        await self._run(self._release(keys=[_key("lease", key)], args=[owner]))
 
     async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
         keys = [_key("device", f"{channel}:{device_id}"), _key("devices", channel)]
-        await _run(self._store_device(keys=keys, args=[device_id, report, self._device_ttl_ms]))
+        prefix = _key("device", f"{channel}:")
+        args: list[Any] = [device_id, report, self._device_ttl_ms, self._devices_per_channel, prefix]
+        await self._run(self._store_device(keys=keys, args=args))
 
-    async def load_devices(self, channel: str, limit: int) -> list[bytes]:
-        ids = await _run(self._redis.zrevrange(_key("devices", channel), 0, limit - 1))
-        keys = [_key("device", f"{channel}:{device_id.decode()}") for device_id in ids]
-        reports = await _run(self._redis.mget(keys)) if keys else []
-        return [report for report in reports if report is not None]
+    async def load_devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
+        newest = "+inf" if before is None else f"({before}"
+        listed = await self._run(
+            self._redis.zrevrangebyscore(_key("devices", channel), newest, "-inf", 0, limit, withscores=True)
+        )
+        keys = [_key("device", f"{channel}:{device_id.decode()}") for device_id, _ in listed]
+        reports = await self._run(self._redis.mget(keys)) if keys else []
+        return [StoredReport(int(score), report or b"") for (_, score), report in zip(listed, reports, strict=True)]
 
-    async def ping(self) -> None:
-        await _run(self._redis.ping())
+    async def verify_writable(self) -> None:
+        await self._run(self._redis.set(_key("writable", "yes"), b"", px=_WRITABLE_MS))
 
     async def aclose(self) -> None:
         await self._redis.aclose()
+
+    async def _run(self, call: Any) -> Any:
+        try:
+            async with waiting(self._timeout):
+                # redis-py types its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
+                return await cast(Awaitable[Any], call)
+        except (RedisError, OSError, TimeoutError) as e:
+            raise unavailable("redis", e) from e
 
 
 def _parse_lora(
@@ -253,13 +291,3 @@ def _parse_lora(
 
 def _key(kind: str, name: str) -> str:
     return f"{_PREFIX}{kind}:{name}"
-
-
-async def _run(call: Any) -> Any:
-    try:
-        # redis-py types its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
-        return await cast(Awaitable[Any], call)
-    except (RedisError, OSError, TimeoutError) as e:
-        raise StoreUnavailableError(
-            f"Redis did not answer: {type(e).__name__}", "check LORAGEN_CLOUD_STORE_URL and that the server is up"
-        ) from e

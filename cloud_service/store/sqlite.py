@@ -17,13 +17,21 @@ from typing import TypeVar, cast
 import structlog
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredGeneration, StoredLora, StoreLimits
+from cloud_service.store.port import StoredGeneration, StoredLora, StoredReport, StoreLimits, unavailable
+from cloud_service.store.waiting import waiting
+from loragen.contract.digest import sha256_hex
 
 _T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
+
+_NEVER_US = 2**62
+"""A time, in microseconds since 1970, that no report is stored at."""
+
+_EARLIER_MS = 50
+"""SQLite gives up on a lock so much earlier than the caller, who then hears why."""
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -38,13 +46,16 @@ CREATE TABLE loras (
 CREATE INDEX loras_expires ON loras (expires) WHERE expires IS NOT NULL;
 CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX bundles_used ON bundles (used, bytes);
-CREATE TABLE channels (name TEXT PRIMARY KEY, version INTEGER NOT NULL, document BLOB NOT NULL);
+CREATE TABLE channels (
+    name TEXT PRIMARY KEY, version INTEGER NOT NULL, digest TEXT NOT NULL, document BLOB NOT NULL
+);
 CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE devices (
-    channel TEXT NOT NULL, device_id TEXT NOT NULL, reported REAL NOT NULL, report BLOB NOT NULL,
+    channel TEXT NOT NULL, device_id TEXT NOT NULL, reported INTEGER NOT NULL, report BLOB NOT NULL,
     PRIMARY KEY (channel, device_id)
 );
 CREATE INDEX devices_reported ON devices (reported);
+CREATE INDEX devices_of_channel ON devices (channel, reported);
 """
 
 
@@ -53,7 +64,7 @@ class SqliteStore:
 
     Args:
         path: The file; made, with its folder, when absent.
-        limits: Its timeout is for another process's lock.
+        limits: Its timeout is for one call: for those before it and for another process's lock together.
 
     Raises:
         StoreUnavailableError: The file cannot be opened, is no database, or has a schema that this code does not know.
@@ -62,9 +73,15 @@ class SqliteStore:
     def __init__(self, path: Path, limits: StoreLimits) -> None:
         self._budget = limits.bundle_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
-        self._device_ttl = limits.device_ttl_seconds
-        with _translated():
+        self._device_ttl_us = round(limits.device_ttl_seconds * 1e6)
+        self._devices_per_channel = limits.devices_per_channel
+        self._timeout = limits.timeout_seconds
+        try:
             self._db = _open(path, limits.timeout_seconds)
+        except (sqlite3.Error, OSError) as e:
+            raise StoreUnavailableError(
+                f"the store file cannot be opened: {e}", "check LORAGEN_CLOUD_STORE_URL and the disk's free space"
+            ) from e
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
@@ -149,6 +166,13 @@ class SqliteStore:
     async def load_channel(self, name: str) -> bytes | None:
         return await self._run(lambda: self._blob("SELECT document FROM channels WHERE name = ?", name))
 
+    async def load_channel_digest(self, name: str) -> str | None:
+        def load() -> str | None:
+            row = self._db.execute("SELECT digest FROM channels WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0])
+
+        return await self._run(load)
+
     async def load_channel_version(self, name: str) -> int | None:
         def load() -> int | None:
             row = self._db.execute("SELECT version FROM channels WHERE name = ?", (name,)).fetchone()
@@ -158,11 +182,12 @@ class SqliteStore:
 
     async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
         def swap() -> bool:
+            values = (version, sha256_hex(document), document, name)
             if expected_version == 0:
-                statement = "INSERT OR IGNORE INTO channels (version, document, name) VALUES (?, ?, ?)"
-                return self._db.execute(statement, (version, document, name)).rowcount == 1
-            statement = "UPDATE channels SET version = ?, document = ? WHERE name = ? AND version = ?"
-            return self._db.execute(statement, (version, document, name, expected_version)).rowcount == 1
+                statement = "INSERT OR IGNORE INTO channels (version, digest, document, name) VALUES (?, ?, ?, ?)"
+                return self._db.execute(statement, values).rowcount == 1
+            statement = "UPDATE channels SET version = ?, digest = ?, document = ? WHERE name = ? AND version = ?"
+            return self._db.execute(statement, (*values, expected_version)).rowcount == 1
 
         return await self._change(swap, durable=True)
 
@@ -186,27 +211,35 @@ class SqliteStore:
 
     async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
         def store() -> None:
-            now = time.time()
-            self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._device_ttl,))
+            now = time.time_ns() // 1_000
+            self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._device_ttl_us,))
             self._db.execute("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (channel, device_id, now, report))
+            self._db.execute(
+                "DELETE FROM devices WHERE channel = ? AND reported <="
+                " (SELECT reported FROM devices WHERE channel = ? ORDER BY reported DESC LIMIT 1 OFFSET ?)",
+                (channel, channel, self._devices_per_channel),
+            )
 
         await self._change(store)
 
-    async def load_devices(self, channel: str, limit: int) -> list[bytes]:
-        def load() -> list[bytes]:
+    async def load_devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
+        def load() -> list[StoredReport]:
+            now = time.time_ns() // 1_000
             rows = self._db.execute(
-                "SELECT report FROM devices WHERE channel = ? AND reported > ? ORDER BY reported DESC LIMIT ?",
-                (channel, time.time() - self._device_ttl, limit),
+                "SELECT reported, report FROM devices WHERE channel = ? AND reported > ? AND reported < ?"
+                " ORDER BY reported DESC LIMIT ?",
+                (channel, now - self._device_ttl_us, before or _NEVER_US, limit),
             )
-            return [row[0] for row in rows]
+            return [StoredReport(*row) for row in rows]
 
         return await self._run(load)
 
-    async def ping(self) -> None:
-        await self._run(lambda: self._db.execute("SELECT count(*) FROM channels").fetchone())
+    async def verify_writable(self) -> None:
+        # A lease that has ended already. It replaces itself, so the file does not grow.
+        await self._change(lambda: self._db.execute("INSERT OR REPLACE INTO leases VALUES ('writable', '', 0)"))
 
     async def aclose(self) -> None:
-        await self._run(self._db.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
         self._thread.shutdown()
 
     def _renew(self, key: str, bundle_id: str, expires: float) -> None:
@@ -221,8 +254,9 @@ class SqliteStore:
         )
 
     def _mark_use(self, mark: Callable[[], None]) -> None:
-        # A read has its answer even when the full disk cannot note its use.
+        # A read has its answer even when its use cannot be noted: on a full disk, or while another process writes.
         try:
+            self._db.execute("PRAGMA busy_timeout = 0")
             with self._transaction():
                 mark()
         except sqlite3.Error as e:
@@ -270,8 +304,19 @@ class SqliteStore:
         return await self._run(work)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        with _translated():
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            async with waiting(self._timeout) as deadline:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_time, work, deadline)
+        except (sqlite3.Error, OSError, TimeoutError) as e:
+            raise unavailable("sqlite", e) from e
+
+    def _in_time(self, work: Callable[[], _T], deadline: float) -> _T:
+        # On the store's thread. Calls before this one may have waited for a lock; what is left is for this one.
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("calls before this one took all its time")
+        self._db.execute(f"PRAGMA busy_timeout = {max(0, int(left * 1000) - _EARLIER_MS)}")
+        return work()
 
 
 def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
@@ -296,13 +341,3 @@ def _open(path: Path, timeout_seconds: float) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as e:
-        raise StoreUnavailableError(
-            f"the store file failed: {e}", "check LORAGEN_CLOUD_STORE_URL and the disk's free space"
-        ) from e

@@ -14,17 +14,21 @@ from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.version import package_version
 from loragen.web.body_gate import BodyGate
+from loragen.web.head_gate import HeadGate
+from loragen.web.hosts import LOOPBACK, AllowedHosts
+from loragen.web.routes import include_routes
 from loragen.web.scope import RequestScope
 from loragen.web.translation import install_translation
 
 
-def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> FastAPI:
-    """All routes of one device."""
+def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, hosts: AllowedHosts = LOOPBACK) -> FastAPI:
+    """All routes of one device, for requests that are addressed to one of `hosts`."""
     app = FastAPI(
         title="LoRA-Gen edge runtime",
         description="OpenAI-compatible; `model` names a specialization, or `base`.",
         version=package_version(),
         redoc_url=None,
+        redirect_slashes=False,
         responses={"default": {"model": ErrorAnswer, "description": "Every error has this body."}},
         middleware=[
             Middleware(
@@ -33,11 +37,11 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry) -> Fa
                 finished=telemetry.request_finished,
                 make_record=CompletionRecord,
             ),
+            Middleware(HeadGate, hosts=hosts),
             Middleware(BodyGate, max_bytes=MAX_BODY_BYTES, timeout_seconds=None),
         ],
     )
     # OpenAI's clients know one code for whatever is wrong with a request.
     install_translation(app, invalid=InvalidRequestError, malformed=InvalidRequestError)
-    app.include_router(completion_routes(slots, device))
-    app.include_router(device_routes(device, telemetry))
+    include_routes(app, completion_routes(slots, device), device_routes(device, telemetry))
     return app

@@ -5,12 +5,11 @@ in the stream; the slot that a request started on stays open until its last byte
 its generation. Which slots exist is not decided here.
 """
 
-import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -25,14 +24,12 @@ from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.serving.worker import Job
 from edge_runtime.telemetry import CompletionRecord
-from loragen.web.errors import ClientGoneError
+from loragen.web.hanging_up import unless_hung_up
 from loragen.web.scope import record_of
 from loragen.web.translation import verify_json
 
 _RETRY_SECONDS = 30
 """Retry-After for a specialization that failed: about when a device tries again at the earliest."""
-
-_T = TypeVar("_T")
 
 
 class _Answer:
@@ -133,10 +130,10 @@ class _Completions:
     ) -> Response:
         answer = await self._begin(request, body, kind)
         try:
-            await _unless_hung_up(request, answer.start())
+            await unless_hung_up(request, answer.start())
             if body.stream:
                 return _StreamedAnswer(answer, body.includes_usage)
-            response = await _unless_hung_up(request, answer.whole())
+            response = await unless_hung_up(request, answer.whole())
         except BaseException:
             await answer.close()
             raise
@@ -215,27 +212,3 @@ def _example(kind: Literal["text", "chat"]) -> dict[int | str, dict[str, Any]]:
     whole = WholeAnswer("delivery", reason="stop")
     answer = form.whole([whole], Usage(21, 1, 0), None if kind == "text" else probabilities)
     return {200: {"content": {"application/json": {"example": answer}}}}
-
-
-async def _unless_hung_up(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of `work`, which is cancelled when the client closes its connection.
-
-    Raises:
-        ClientGoneError: It did.
-    """
-    working = asyncio.ensure_future(work)
-    hung_up = asyncio.ensure_future(_hung_up(request))
-    try:
-        await asyncio.wait({working, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGoneError("the client closed the connection before the answer was complete")
-    finally:
-        working.cancel()
-        hung_up.cancel()
-        await asyncio.gather(working, hung_up, return_exceptions=True)
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

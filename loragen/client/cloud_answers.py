@@ -56,3 +56,10 @@ class ReportedDevice(AnswerModel):
     runtime_version: str = ""
     edge_model_digest: str = ""
     reported_at: str = ""
+
+
+class DevicePage(AnswerModel):
+    """Devices of a channel; `next_before` asks for those with older reports, and is None on the last page."""
+
+    devices: tuple[ReportedDevice, ...]
+    next_before: int | None = None

@@ -9,9 +9,8 @@ from typing import Any
 
 import httpx2
 
-from loragen.answer_model import AnswerModel
 from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
-from loragen.client.cloud_answers import ChannelSnapshot, GeneratedBundle, ReportedDevice
+from loragen.client.cloud_answers import ChannelSnapshot, DevicePage, GeneratedBundle
 from loragen.client.errors import ClientError
 from loragen.cloud_answers import Generated, GeneratorList, GeneratorSummary
 from loragen.contract.channel import parse_channel
@@ -34,7 +33,7 @@ def generate(
 
     Args:
         task: The description, or the body of `POST /generate-lora`: `description`, `examples`, `tools`,
-            `output_format`, `answer`, and whatever of the options below it says itself.
+            `output_format`, `answer`, `include`, and whatever of the options below it says itself.
         publish: `CHANNEL/NAME` to publish the bundle under.
         strict: Refuse a task that the generator most likely cannot follow.
         probe: `{"input", "output"}` pairs to try the edge model on, without the LoRA and with it.
@@ -194,18 +193,19 @@ def withdraw(channel: str, name: str, *, expected: ChannelSnapshot | None = None
     return _change("DELETE", channel, name, expected, None)
 
 
-def devices(channel: str) -> Call[tuple[ReportedDevice, ...]]:
-    """The devices that follow a channel and report over gRPC, the most recent report first.
+def devices(channel: str, before: int | None = None) -> Call[DevicePage]:
+    """A page of the devices that follow a channel and report over gRPC, the most recent report first.
+
+    Args:
+        channel: That they follow.
+        before: The `next_before` of the page before; None for the first page.
 
     Example:
-        >>> {device.device_id: device.channel_version for device in cloud.devices("kitchen")}
+        >>> {device.device_id: device.channel_version for device in cloud.devices("kitchen").devices}
     """
-    path = path_of("channels", channel, "devices")
-    return Call("GET", path, lambda answer: _Devices.model_validate_json(answer.body).devices)
-
-
-class _Devices(AnswerModel):
-    devices: tuple[ReportedDevice, ...]
+    page = "" if before is None else f"?before={before}"
+    path = path_of("channels", channel, "devices") + page
+    return Call("GET", path, lambda answer: DevicePage.model_validate_json(answer.body))
 
 
 def _body(

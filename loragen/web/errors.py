@@ -5,9 +5,14 @@
     └── FrontError              a request that no route answered
         ├── PathError           nothing has this path
         ├── MethodError         the path exists and does not know the method
+        ├── HostError           a request to a host that this service does not answer for
+        ├── OriginError         a request by a page of another site
+        ├── HeadTooLargeError   a head over the limit
         ├── MediaTypeError      a body of another type than JSON in UTF-8
+        ├── JsonError           JSON of which readers make different things
         ├── BodyTooLargeError   a body over the limit
         ├── BodyTimeoutError    a body that did not arrive in time
+        ├── CutOffError         a request that was not answered when the time for the shutdown was over
         └── ClientGoneError     the client closed its connection before it had an answer
 
 A front error carries its own status, which HTTP defines. The status of every other error stands in the table of its
@@ -86,11 +91,39 @@ class MethodError(FrontError):
         return {"allow": self.allowed}
 
 
+class HostError(FrontError):
+    """The request is addressed to a host that this service does not answer for."""
+
+    code = "host_not_allowed"
+    status = HTTPStatus.MISDIRECTED_REQUEST
+
+
+class OriginError(FrontError):
+    """A page of another site sent the request."""
+
+    code = "origin_not_allowed"
+    status = HTTPStatus.FORBIDDEN
+
+
+class HeadTooLargeError(FrontError):
+    """Path and headers are longer than the limit."""
+
+    code = "head_too_large"
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
 class MediaTypeError(FrontError):
     """The body has a content type that the service does not read."""
 
     code = "unsupported_media_type"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class JsonError(FrontError):
+    """The body is not JSON in UTF-8 that every reader understands alike."""
+
+    code = "malformed_body"
+    status = HTTPStatus.BAD_REQUEST
 
 
 class BodyTooLargeError(FrontError):
@@ -105,6 +138,17 @@ class BodyTimeoutError(FrontError):
 
     code = "body_timeout"
     status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class CutOffError(FrontError):
+    """The service shuts down, and this request had no answer in time."""
+
+    code = "draining"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("the service shut down before the answer was ready", "ask again")
 
 
 class ClientGoneError(FrontError):

@@ -4,6 +4,7 @@ Every error of the layers below ends here, so that one place writes it; `answers
 This is plain ASGI, so streams pass through unchanged. Metrics are a hook.
 """
 
+import asyncio
 import re
 import time
 import uuid
@@ -17,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from loragen.web.answers import ErrorAnswers
+from loragen.web.errors import CutOffError
+from loragen.web.routes import route_template
 
 _log = structlog.get_logger(__name__)
 
@@ -101,8 +104,9 @@ class RequestScope:
         bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception as e:
-            error = self._answers.known(e)
+        except (Exception, asyncio.CancelledError) as e:
+            # The server cancels a request only when the time for the shutdown is over.
+            error = CutOffError() if isinstance(e, asyncio.CancelledError) else self._answers.known(e)
             record.code = error.code
             if status != 0:
                 # Half an answer is sent: only a broken connection can show the client that it failed. The server logs
@@ -110,7 +114,7 @@ class RequestScope:
                 raise RuntimeError(f"the answer to request {request_id} was cut off") from None
             await self._answers.response(error, request_id)(scope, receive, send_with_id)
         finally:
-            record.route = getattr(scope.get("route"), "path", record.route)
+            record.route = route_template(scope) or record.route
             record.duration_seconds = round(time.perf_counter() - started, 6)
             self._finished(record)
             log_request(record, failed=status >= 500)

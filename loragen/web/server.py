@@ -1,15 +1,23 @@
 """An HTTP server that the program starts and stops, with bounded connections, over uvicorn.
 
-Bounds: a request must be there within `_REQUEST_SECONDS`, head and body; its head has at most 16 KiB; connections take
-at most half of the file descriptors. The other half is for what the service does besides: models, downloads, the store,
-gRPC. Answers have no time limit here.
+Bounds:
+- A request must be there within `_REQUEST_SECONDS`, head and body; its head has at most 16 KiB.
+- An answer of which the client reads less than `_MIN_BYTES_READ` in `_READ_SECONDS` is broken off.
+- Connections take at most half of the file descriptors; the other half is for what the service does besides: models,
+  downloads, the store, gRPC. When that half is full, the connection makes room that has waited longest for its client.
+  So idle clients and slow readers shut nobody out, health probes least of all.
+
+How long an answer takes has no limit here.
 """
 
 import asyncio
 import contextlib
+import logging
+import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 
 import h11
@@ -21,6 +29,13 @@ from loragen.web.errors import ConfigurationError
 
 _REQUEST_SECONDS = 30.0
 """For a request to arrive: the longest body, 4 MiB, needs 140 kB/s. Apache allows 20 to 40 s for the head alone."""
+
+_READ_SECONDS = 30.0
+_MIN_BYTES_READ = 64 * 1024
+"""Of an answer, in `_READ_SECONDS`: 2 kB/s. A client that reads less holds a connection and a buffer for nothing."""
+
+_PATIENCE_SECONDS = 1.0
+"""A connection that has waited less than this for its client does not make room for others."""
 
 _MAX_BACKLOG = 2_048
 """Connections that wait to be accepted, uvicorn's own default."""
@@ -111,6 +126,15 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+def end_process() -> None:
+    """End this process now. Python itself would wait for threads, and a model's thread cannot be interrupted."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
+
+
 def _descriptors() -> int | None:
     """Most file descriptors that this process may open; None without a limit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -133,18 +157,20 @@ class _Server(uvicorn.Server):
 
 
 class _BoundedH11(H11Protocol):
-    """Hangs up on clients that do not send their request, and on new ones once half of the descriptors are taken.
+    """Hangs up on clients that do not send their request or do not read their answer.
 
-    The time runs only while the client is to send. uvicorn itself waits for ever for the rest of a request, and looks
-    at its own limit of connections when a request has arrived.
+    The time runs only while the client is to do something. uvicorn itself waits for ever for the rest of a request and
+    for a client to read, and looks at its own limit of connections when a request has arrived.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
+    _waits_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         limit = _descriptors()
-        if limit is not None and len(self.connections) > limit // 2:
+        if limit is not None and len(self.connections) > limit // 2 and not self._make_room():
             transport.abort()
         self._watch_request()
 
@@ -156,14 +182,25 @@ class _BoundedH11(H11Protocol):
         super().on_response_complete()
         self._watch_request()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._waits_since = self.loop.time()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_reader()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
+        self._forget_reader()
         super().connection_lost(exc)
 
     def _watch_request(self) -> None:
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._forget_deadline()
         elif self._deadline is None and not self.transport.is_closing():
+            self._waits_since = self.loop.time()
             # `close` and not `abort`: the client may still be reading the answer to its request before this one, of
             # which the system's buffers hold the end. Closing sends that first; aborting would throw it away.
             self._deadline = self.loop.call_later(_REQUEST_SECONDS, self.transport.close)
@@ -171,4 +208,33 @@ class _BoundedH11(H11Protocol):
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-            self._deadline = None
+            self._deadline = self._waits_since = None
+
+    def _watch_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(_READ_SECONDS, self._verify_reader, unread)
+
+    def _verify_reader(self, unread_before: int) -> None:
+        if self.transport.get_write_buffer_size() > unread_before - _MIN_BYTES_READ:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _forget_reader(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = self._waits_since = None
+
+    def _make_room(self) -> bool:
+        """Hang up on the client that another connection has waited for longest; False when none has kept it waiting."""
+        latest = self.loop.time() - _PATIENCE_SECONDS
+        waiting = [
+            (other._waits_since, id(other), other)
+            for other in self.connections
+            if isinstance(other, _BoundedH11) and other._waits_since is not None and other._waits_since <= latest
+        ]
+        if not waiting:
+            return False
+        _, _, longest = min(waiting)
+        longest.transport.abort()
+        return True

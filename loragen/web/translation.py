@@ -3,6 +3,8 @@
 Messages name the field, what was expected and what was found, by length or type: they never quote content.
 """
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -11,7 +13,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from loragen.web.errors import MediaTypeError, MethodError, PathError, ServiceError
+from loragen.web.errors import JsonError, MediaTypeError, MethodError, PathError, ServiceError
+from loragen.web.routes import allowed_methods
 
 _MAX_FAULTS = 5
 """Faults in one message. A client with more of them has to send its request again anyway."""
@@ -37,11 +40,10 @@ def install_translation(app: FastAPI, *, invalid: type[ServiceError], malformed:
 
     async def on_http(request: Request, error: Exception) -> NoReturn:
         assert isinstance(error, HTTPException)
-        headers = error.headers or {}
         if error.status_code == HTTPStatus.NOT_FOUND:
             raise PathError("no such resource", "the paths are at /docs") from error
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            raise MethodError(headers.get("allow") or headers.get("Allow", "")) from error
+            raise MethodError(allowed_methods(request.scope)) from error
         if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise malformed(*_describe_unreadable(error)) from error
         raise error
@@ -55,6 +57,8 @@ async def verify_json(request: Request) -> None:
 
     Raises:
         MediaTypeError: The body is announced as something else than JSON in UTF-8.
+        JsonError: It is JSON in another encoding, or of a kind that readers understand differently: a key twice in one
+            object, or a number that is none.
     """
     content_type = request.headers.get("content-type", "")
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
@@ -64,6 +68,12 @@ async def verify_json(request: Request) -> None:
             f"expected content type application/json, found {ascii(content_type[:80]) if content_type else 'none'}",
             "send the body as JSON in UTF-8, with the header Content-Type: application/json",
         )
+    body = await request.body()
+    # Python's reader takes UTF-16 and UTF-32 too.
+    if (encoding := json.detect_encoding(body)) not in ("utf-8", "utf-8-sig"):
+        raise JsonError(f"expected UTF-8, found {encoding}", "encode the body as UTF-8")
+    if body:
+        json.loads(body, object_pairs_hook=_verify_keys, parse_constant=_refuse_constant)
 
 
 def describe_faults(faults: Sequence[Any]) -> str:
@@ -78,6 +88,16 @@ def describe_faults(faults: Sequence[Any]) -> str:
     if len(telling) > _MAX_FAULTS:
         texts.append(f"and {len(telling) - _MAX_FAULTS} more")
     return "; ".join(texts)
+
+
+def _verify_keys(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise JsonError(f"expected each key of an object once, found {twice[:64]!a} again", "send it once")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise JsonError(f"expected JSON, found {name}", "JSON has no numbers that are not finite")
 
 
 def _describe(fault: Mapping[str, Any]) -> str:

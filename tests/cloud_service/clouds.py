@@ -20,7 +20,7 @@ def settings_for(directory: Path, **changes: Any) -> CloudSettings:
 
 def client_of(cloud: Cloud) -> httpx2.AsyncClient:
     """A client of the application itself."""
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(cloud.app), base_url="http://cloud")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(cloud.app), base_url="http://localhost")
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

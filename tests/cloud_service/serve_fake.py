@@ -1,4 +1,7 @@
-"""Helper: a process that serves a fake generator and prints its port, `serve_fake.py DIRECTORY`; slow on purpose."""
+"""Helper: a process that serves a fake generator and prints its port, `serve_fake.py DIRECTORY [hang]`.
+
+Each generation takes half a second, or with `hang` a minute, of which the shutdown waits for one second.
+"""
 
 import asyncio
 import sys
@@ -8,17 +11,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cloud_service.bootstrap import run
 from loragen.web.logs import configure_logging
-from loragen.web.server import stop_on_signals
+from loragen.web.server import end_process, stop_on_signals
 from tests.cloud_service.clouds import settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 
 
-async def main(directory: Path) -> None:
+async def main(directory: Path, *, hang: bool) -> None:
     generator = FakeGenerator(directory)
-    generator.seconds = 0.5
+    generator.seconds = 60.0 if hang else 0.5
     with stop_on_signals() as stop:
         await run(
-            settings_for(directory, port=0, grpc_port=0),
+            settings_for(directory, port=0, grpc_port=0, shutdown_timeout_seconds=1 if hang else 30),
             [generator],
             stop,
             lambda port, _: print(port, flush=True),  # noqa: T201 - the test reads it
@@ -26,4 +29,5 @@ async def main(directory: Path) -> None:
 
 
 configure_logging("info", "json")
-asyncio.run(main(Path(sys.argv[1])))
+asyncio.run(main(Path(sys.argv[1]), hang="hang" in sys.argv))
+end_process()

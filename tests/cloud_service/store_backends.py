@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 from dataclasses import replace
@@ -14,7 +15,11 @@ from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 
 LIMITS = StoreLimits(
-    bundle_budget_bytes=10_000, recipe_ttl_seconds=600.0, device_ttl_seconds=600.0, timeout_seconds=2.0
+    bundle_budget_bytes=10_000,
+    recipe_ttl_seconds=600.0,
+    device_ttl_seconds=600.0,
+    devices_per_channel=100,
+    timeout_seconds=2.0,
 )
 
 
@@ -80,6 +85,15 @@ class RedisBackend:
             self._server.terminate()
             await asyncio.to_thread(self._server.wait, 10)
             self._server = None
+
+    def pause(self) -> None:
+        """The server answers nothing until `go_on`."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._server is not None
+        self._server.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         for store in self._stores:

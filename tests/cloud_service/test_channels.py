@@ -12,6 +12,7 @@ from cloud_service.errors import (
     NotFoundError,
     PreconditionError,
 )
+from cloud_service.limits import MAX_REPORT_BYTES
 from cloud_service.service import LoraRequest
 from cloud_service.store import Store, StoredLora
 from cloud_service.task import TaskDescription
@@ -97,9 +98,10 @@ async def test_publish_over_a_document_that_the_caller_did_not_see_is_refused(
     seen = await channels.publish("kitchen", "mail", lora.bundle_id)
     await channels.publish("kitchen", "other", lora.bundle_id)
     with pytest.raises(PreconditionError):
-        await channels.publish("kitchen", "third", lora.bundle_id, expected_digest=seen.digest)
+        await channels.publish("kitchen", "third", lora.bundle_id, lambda digest, _: digest == seen.digest)
     current = await channels.load("kitchen")
-    assert (await channels.withdraw("kitchen", "other", expected_digest=current.digest)).channel.version == 3
+    changed = await channels.withdraw("kitchen", "other", lambda digest, _: digest == current.digest)
+    assert changed.channel.version == 3
 
 
 async def test_published_recipe_outlives_its_time(backend: StoreBackend, generator: FakeGenerator) -> None:
@@ -136,7 +138,7 @@ async def test_names_that_are_none_are_refused(sqlite: SqliteBackend, name: str)
         channels.publish(name, "n", "0" * 64),
         channels.withdraw(name, "n"),
         channels.report("c", name, b""),
-        channels.devices(name),
+        channels.devices(name, 1),
     ):
         with pytest.raises(InvalidRequestError):
             await call
@@ -173,3 +175,10 @@ async def test_names_of_the_edge_model_are_refused_and_can_be_withdrawn(
     earlier = Channel("kitchen", 2, (replace(mail.specializations[0], name="base"), *mail.specializations))
     await store.swap_channel("kitchen", 1, 2, encode_channel(earlier))
     assert (await channels.withdraw("kitchen", "base")).channel.specializations == mail.specializations
+
+
+async def test_report_over_the_limit_is_refused(backend: StoreBackend) -> None:
+    channels = _channels(await backend.open())
+    await channels.report("kitchen", "device", b"x" * MAX_REPORT_BYTES)
+    with pytest.raises(InvalidRequestError, match="at most 131072 bytes as JSON, found 131073"):
+        await channels.report("kitchen", "device", b"x" * (MAX_REPORT_BYTES + 1))

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cloud_service.errors import CloudError, DeadlineError, GenerationError, InvalidRequestError, OverloadedError
+from cloud_service.errors import (
+    CloudError,
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    InvalidRequestError,
+    OverloadedError,
+)
 from cloud_service.generation import Asked, EdgeProbe, ProbeScores
 from cloud_service.probing import ProbeComparison, Prober
 from cloud_service.task import Example
@@ -146,3 +153,57 @@ async def test_model_that_cannot_be_loaded_and_bundle_that_is_none_fail(make_pro
 async def test_input_that_the_edge_model_cannot_read_is_named(make_prober: MakeProber, bundle: bytes) -> None:
     with pytest.raises(InvalidRequestError, match=r"probe\.1: expected at most 20 tokens with the answer, found 31"):
         await make_prober(FakeProbe).compare([EXAMPLES[0], Example("word " * 30, "x")], bundle)
+
+
+async def test_probe_is_bounded_by_the_tokens_of_all_its_inputs(
+    make_prober: MakeProber, bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud_service.probing.MAX_PROBE_TOKENS", 30)
+    with pytest.raises(InvalidRequestError, match=r"at most 30 tokens in all, found 36 up to probe\.2"):
+        await make_prober(FakeProbe).compare([Example("word " * 11, "x")] * 4, bundle)
+
+
+async def test_refused_probe_is_told_to_come_back_by_the_measured_rate(
+    make_prober: MakeProber, bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = FakeProbe()
+    prober = make_prober(lambda: probe, max_waiting=1)
+    prober._retry_after.measured(7.0)
+    probe.gate.clear()
+    waiting = asyncio.create_task(prober.compare(EXAMPLES, bundle))
+    await eventually(lambda: bool(probe.threads))
+    with pytest.raises(OverloadedError) as caught:
+        await prober.compare(EXAMPLES, bundle)
+    assert 12 <= (caught.value.retry_after_seconds or 0) <= 14
+    probe.gate.set()
+    await waiting
+
+
+async def test_probe_that_nobody_waits_for_is_not_run_to_its_end(make_prober: MakeProber, bundle: bytes) -> None:
+    probe = FakeProbe()
+    probe.gate.clear()
+    prober = make_prober(lambda: probe)
+    left = [asyncio.create_task(prober.compare(EXAMPLES, bundle)) for _ in range(2)]
+    await eventually(lambda: bool(probe.threads))
+    for each in left:
+        each.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    probe.gate.set()
+    await prober.compare(EXAMPLES, bundle)
+    assert len(probe.residual_prompts) == 1 + 2, "the base model of the first, and both of the last"
+
+
+async def test_close_tells_waiting_probes_that_the_service_drains(make_prober: MakeProber, bundle: bytes) -> None:
+    probe = FakeProbe()
+    probe.gate.clear()
+    prober = make_prober(lambda: probe)
+    running, waiting = (asyncio.create_task(prober.compare(EXAMPLES, bundle)) for _ in range(2))
+    await eventually(lambda: bool(probe.threads))
+    prober.close()
+    with pytest.raises(DrainingError):
+        await waiting
+    with pytest.raises(DrainingError):
+        await prober.compare(EXAMPLES, bundle)
+    probe.gate.set()
+    with pytest.raises(DrainingError):
+        await running

@@ -44,7 +44,7 @@ def test_given_answer_is_taken_as_it_is() -> None:
     [
         ({"type": "choice", "choices": ["a"]}, "at least 2 choices, found 1"),
         ({"type": "choice"}, "at least 2 choices, found 0"),
-        ({"type": "text", "choices": ["a", "b"]}, "found 2 choices"),
+        ({"type": "text", "choices": ["a", "b"]}, "found choices for an answer"),
         ({"type": "choice", "choices": ["a", "a"]}, "each of them once"),
         ({"type": "choice", "choices": ["a", " b"]}, "without white space"),
         ({"type": "choice", "choices": ["a", "b" * 401]}, "at most 400 bytes"),

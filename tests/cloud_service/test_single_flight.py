@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cloud_service.errors import DeadlineError
+from cloud_service.errors import DeadlineError, DrainingError
 from cloud_service.single_flight import Leases, SingleFlight
 from tests.cloud_service.store_backends import StoreBackend
 
@@ -13,13 +13,17 @@ class _Work:
     """Counts how often it is done; waits until `finish` is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.calls = 0
+        self.calls = self.cancelled = 0
         self.finish = asyncio.Event()
         self._error = error
 
     async def __call__(self) -> int:
         self.calls += 1
-        await self.finish.wait()
+        try:
+            await self.finish.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         if self._error is not None:
             raise self._error
         return self.calls
@@ -49,6 +53,30 @@ async def test_error_reaches_every_caller() -> None:
     assert [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [ValueError] * 2
 
 
+async def test_work_that_nobody_waits_for_any_more_is_cancelled() -> None:
+    single_flight, work = SingleFlight[int](), _Work()
+    first, second = (asyncio.create_task(single_flight.join("key", work, 5)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.sleep(0.01)
+    assert work.cancelled == 0
+    second.cancel()
+    anew = asyncio.create_task(single_flight.join("key", work, 5))
+    await asyncio.sleep(0.01)
+    assert work.cancelled == 1
+    work.finish.set()
+    assert await anew == (2, True)
+
+
+async def test_work_that_the_shutdown_ends_tells_so() -> None:
+    single_flight, work = SingleFlight[int](), _Work()
+    waiting = asyncio.create_task(single_flight.join("key", work, 5))
+    await asyncio.sleep(0.01)
+    await single_flight.settle(0)
+    with pytest.raises(DrainingError):
+        await waiting
+
+
 async def test_work_goes_on_after_the_deadline_of_a_caller() -> None:
     single_flight, work = SingleFlight[int](), _Work()
     with pytest.raises(DeadlineError):
@@ -57,15 +85,6 @@ async def test_work_goes_on_after_the_deadline_of_a_caller() -> None:
     await asyncio.sleep(0)
     work.finish.set()
     assert await waiting == (1, False)
-
-
-async def test_settling_cancels_what_takes_too_long() -> None:
-    single_flight, work = SingleFlight[int](), _Work()
-    waiting = asyncio.create_task(single_flight.join("key", work, 5))
-    await asyncio.sleep(0)
-    await single_flight.settle(0.01)
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
 
 
 async def test_replica_without_the_lease_finds_what_the_other_made(backend: StoreBackend) -> None:

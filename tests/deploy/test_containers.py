@@ -112,3 +112,37 @@ def test_compose_client_publishes_where_the_device_listens(compose: dict[str, An
     command = compose["services"]["client"]["command"]
     channel = command[command.index("--channel") + 1]
     assert compose["services"]["edge"]["environment"]["LORAGEN_EDGE_CHANNEL"] == channel
+
+
+def test_compose_services_answer_to_the_names_they_have_there(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, settings in DOCKERFILES.items():
+        for variable, value in compose["services"][name]["environment"].items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(f"LORAGEN_{name.upper()}_HOST", "0.0.0.0")
+        hosts = settings.load().hosts
+        assert hosts.includes(f"{name}:80")
+        assert not hosts.includes("evil.example")
+
+
+def test_compose_store_survives_a_crash_and_signals_reach_every_process(compose: dict[str, Any]) -> None:
+    command = compose["services"]["valkey"]["command"]
+    assert command[command.index("--appendonly") + 1] == "yes"
+    assert all(service["init"] is True for service in compose["services"].values())
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_edit_of_the_sources_installs_no_dependency_again(root: Path, name: str) -> None:
+    after_sources = dockerfile(root, name).split("COPY loragen loragen")[1].split("\nFROM ")[0]
+    assert re.findall(r"pip install (.+?) \.", after_sources) == ["--no-deps --force-reinstall"]
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_files_of_an_image_are_readable_whatever_the_umask_of_the_checkout(root: Path, name: str) -> None:
+    build, final = dockerfile(root, name).rsplit("\nFROM ", 1)
+    copied = re.findall(r"^COPY (--from=build )?(\S+) (\S+)$", final, re.MULTILINE)
+    assert copied
+    for from_build, _, target in copied:
+        assert from_build
+        assert re.search(rf"chmod -R a\+rX [^\n]*{target}\b", build)

@@ -155,3 +155,15 @@ def test_settings_cannot_be_changed_and_take_no_other_names() -> None:
         settings.port = 2  # type: ignore[misc]
     with pytest.raises(ValidationError):
         Oven(prot=2)  # type: ignore[call-arg]
+
+
+def test_allowed_hosts_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LORAGEN_CLOUD_ALLOWED_HOSTS", " Cloud, *.example.com ,")
+    assert Oven.load().allowed_hosts == ("cloud", "*.example.com")
+    assert Oven.load().hosts.includes("cloud:80")
+    monkeypatch.setenv("LORAGEN_CLOUD_ALLOWED_HOSTS", "http://cloud")
+    assert problems() == [
+        "LORAGEN_CLOUD_ALLOWED_HOSTS: expected a host without scheme and port, *.name, or *, found 'http://cloud'"
+    ]
+    monkeypatch.delenv("LORAGEN_CLOUD_ALLOWED_HOSTS")
+    assert Oven.load(written(tmp_path / "oven.yaml", "allowed_hosts: [cloud]")).allowed_hosts == ("cloud",)

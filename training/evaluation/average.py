@@ -22,7 +22,11 @@ from loragen.contract.bundle import content_id
 from loragen.contract.recipe import Recipe, encode_recipe
 
 _LIMITS = StoreLimits(
-    bundle_budget_bytes=2**32, recipe_ttl_seconds=86_400, device_ttl_seconds=86_400, timeout_seconds=30
+    bundle_budget_bytes=2**32,
+    recipe_ttl_seconds=86_400,
+    device_ttl_seconds=86_400,
+    devices_per_channel=1,
+    timeout_seconds=30,
 )
 
 
@@ -32,7 +36,7 @@ def mean_gates(answers: Sequence[Generated]) -> NDArray[np.float32]:
     Raises:
         ValueError: All of them have keys.
     """
-    gates = [np.array(answer.gates, np.float32) for answer in answers if not answer.answer.codes]
+    gates = [np.array(answer.gates, np.float32) for answer in answers if answer.gates and not answer.answer.codes]
     if not gates:
         raise ValueError("no training description is answered by gates: there is no average of them")
     mean: NDArray[np.float32] = np.stack(gates).mean(0)

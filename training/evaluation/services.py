@@ -97,7 +97,8 @@ class Services:
             ClientError: A service does not do its part.
             ValueError: Not one description is answered by gates.
         """
-        answers = [answer for each in descriptions if (answer := self._generate(request_body(each))) is not None]
+        bodies = [{**request_body(each), "include": ["gates"]} for each in descriptions]
+        answers = [answer for body in bodies if (answer := self._generate(body)) is not None]
         bundle_id = store_average(self._stack.cloud, self._state, mean_gates(answers))
         self._stack.cloud.publish(self._stack.channel, AVERAGE, bundle_id)
         self._wait(AVERAGE, bundle_id)

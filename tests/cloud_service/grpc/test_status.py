@@ -12,4 +12,4 @@ def test_table_is_total_and_has_nothing_else() -> None:
 
 
 def test_status_of_an_error_is_that_of_its_class() -> None:
-    assert grpc_status(PromptTooLongError(2, 1)) == StatusCode.INVALID_ARGUMENT
+    assert grpc_status(PromptTooLongError(2, 1, "tokens")) == StatusCode.INVALID_ARGUMENT

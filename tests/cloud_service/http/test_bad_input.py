@@ -46,6 +46,10 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
         ({"examples": [{"input": "a" * 4001, "output": "b"}]}, "examples.0.input: String should have at most 4000"),
         ({"examples": [{"input": "a"}]}, "examples.0.output: Field required"),
         ({"examples": [["a", "b"]]}, "examples.0"),
+        ({"examples": [{"input": " ", "output": ""}]}, "examples.0: expected an input or an output"),
+        ({"description": "a", "strict": "yes"}, "strict: Input should be a valid boolean"),
+        ({"description": "a", "strict": 1}, "strict: Input should be a valid boolean"),
+        ({"description": "a", "include": ["keys"]}, "include.0"),
         ({"output_format": "a" * 2001, "description": "a"}, "output_format"),
         ({"tools": [{"name": "find"}]}, "tools.0.type"),
         ({"tools": ["find"]}, "tools.0"),
@@ -107,6 +111,9 @@ async def test_target_that_nothing_can_be_published_to_is_refused_before_anythin
         (b'{"description": "a"', "JSON"),
         (b"description=a", "JSON"),
         (b"\x00\x01\x02", "JSON"),
+        ('{"description": "a"}'.encode("utf-16"), "UTF-8"),
+        (b'{"description": "a", "description": "b"}', "once, found 'description' again"),
+        (b'{"description": "a", "tools": NaN}', "found NaN"),
         (b'{"description": "a", "tools": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nesting"),
         (b'{"description": ' + b"9" * 9_000 + b"}", "numbers"),
     ],
@@ -255,8 +262,30 @@ async def test_path_that_leads_nowhere_is_a_clear_error(
     await _verify(http, await http.request(method, path), status, code)
 
 
-async def test_refused_method_names_the_allowed_ones(http: httpx2.AsyncClient) -> None:
-    assert (await http.get("/generate-lora")).headers["allow"] == "POST"
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/generate-lora", "POST"), ("/health/ready", "GET, HEAD"), ("/channels/c/specializations/n", "DELETE, PUT")],
+)
+async def test_refused_method_names_the_allowed_ones(http: httpx2.AsyncClient, path: str, allowed: str) -> None:
+    assert (await http.patch(path)).headers["allow"] == allowed
+
+
+async def test_request_to_a_foreign_host_or_by_a_foreign_page_is_refused(http: httpx2.AsyncClient) -> None:
+    """A page whose name points at this machine could read every answer otherwise."""
+    await _verify(http, await http.get("/generators", headers={"host": "evil.example"}), 421, "host_not_allowed")
+    foreign = await http.get("/generators", headers={"origin": "http://evil.example"})
+    await _verify(http, foreign, 403, "origin_not_allowed")
+
+
+async def test_nobody_is_redirected(http: httpx2.AsyncClient) -> None:
+    for path in ("/generators/", "/health/live/", "/channels/c/"):
+        await _verify(http, await http.get(path), 404, "not_found")
+
+
+async def test_refused_body_is_counted_under_its_route(http: httpx2.AsyncClient) -> None:
+    await http.post("/generate-lora", content=b" " * (limits.MAX_BODY_BYTES + 1), headers=JSON)
+    counted = 'loragen_requests_total{code="body_too_large",protocol="http",route="/generate-lora"} 1.0'
+    assert counted in (await http.get("/metrics")).text
 
 
 @pytest.mark.parametrize("body", [{}, {"bundle_id": "short"}, {"bundle_id": 7}, {"bundle_id": "0" * 64, "more": 1}])

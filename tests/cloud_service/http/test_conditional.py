@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_service.errors import NotAcceptableError, RangeError
-from cloud_service.http.conditional import choose_media_type, is_known, select_range
+from cloud_service.errors import InvalidRequestError, NotAcceptableError, PreconditionError, RangeError
+from cloud_service.http.conditional import change_condition, choose_media_type, is_known, select_range, verify_match
 
 JSON, OCTETS = "application/json", "application/octet-stream"
 
@@ -67,4 +67,60 @@ def test_range_needs_the_entity_tag_that_it_was_begun_with(if_range: str) -> Non
 @given(st.text())
 def test_any_if_none_match_is_read(header: str) -> None:
     assert is_known('"tag"', header) in (True, False)
-    assert is_known('"tag"', header + ', "tag"')
+    if header.count('"') % 2 == 0:
+        assert is_known('"tag"', header + ', "tag"')
+
+
+@pytest.mark.parametrize("header", ["*", ' "tag"', 'W/"tag"', '"other","tag"', '"a,b", W/"tag" , "c"'])
+def test_if_none_match_is_weak_takes_lists_and_any(header: str) -> None:
+    assert is_known('"tag"', header)
+
+
+@pytest.mark.parametrize("header", ['"other"', 'W/"other", "tags"', "tag", ""])
+def test_if_none_match_of_others_is_not_known(header: str) -> None:
+    assert not is_known('"tag"', header)
+
+
+@pytest.mark.parametrize("header", [None, "*", '"tag"', '"other", "tag"'])
+def test_if_match_that_names_the_representation_holds(header: str | None) -> None:
+    verify_match('"tag"', header)
+
+
+@pytest.mark.parametrize("header", ['"other"', 'W/"tag"', '"a", "b"'])
+def test_if_match_that_names_others_or_a_weak_tag_fails(header: str) -> None:
+    with pytest.raises(PreconditionError):
+        verify_match('"tag"', header)
+
+
+@pytest.mark.parametrize("header", ["tag", "", '"a', '"a" "b"', '*, "a"', "W/tag"])
+def test_header_without_entity_tags_is_invalid(header: str) -> None:
+    with pytest.raises(InvalidRequestError, match="entity tags in double quotes"):
+        verify_match('"tag"', header)
+
+
+@pytest.mark.parametrize(
+    ("if_match", "if_none_match", "name_exists", "expected"),
+    [
+        (None, None, True, True),
+        ("*", None, True, True),
+        ("*", None, False, False),
+        ('"old", "tag"', None, False, True),
+        ('"old"', None, True, False),
+        ('W/"tag"', None, True, False),
+        (None, "*", False, True),
+        (None, "*", True, False),
+        (None, '"old", W/"tag"', False, False),
+        (None, '"old"', True, True),
+        ('"tag"', "*", True, False),
+    ],
+)
+def test_change_is_made_when_both_headers_allow_it(
+    if_match: str | None, if_none_match: str | None, name_exists: bool, expected: bool
+) -> None:
+    assert change_condition(if_match, if_none_match)("tag", name_exists) is expected
+
+
+@given(st.text())
+def test_any_if_match_is_a_condition_or_invalid(header: str) -> None:
+    with contextlib.suppress(InvalidRequestError):
+        assert change_condition(header, header)("tag", True) in (True, False)

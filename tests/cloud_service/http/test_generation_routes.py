@@ -46,7 +46,7 @@ REQUEST = {
 async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
     http: httpx2.AsyncClient, generator: FakeGenerator
 ) -> None:
-    response = await http.post("/generate-lora", json=REQUEST)
+    response = await http.post("/generate-lora", json={**REQUEST, "include": ["gates"]})
     assert response.status_code == 200
     answer = response.json()
     assert not answer["cached"]
@@ -63,6 +63,13 @@ async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
     assert (content_id(recipe), len(recipe)) == (answer["recipe_id"], answer["recipe_bytes"])
     assert np.allclose(parse_recipe(recipe).gates, answer["gates"], atol=1e-4)
     assert parse_bundle(bundle).header.generator_digest == generator.info.digest
+
+
+async def test_gates_come_only_when_asked_for_and_never_where_all_are_zero(http: httpx2.AsyncClient) -> None:
+    asked = {"include": ["gates"]}
+    assert "gates" not in (await http.post("/generate-lora", json=REQUEST)).json()
+    assert "gates" in (await http.post("/generate-lora", json=REQUEST | asked)).json()
+    assert "gates" not in (await http.post("/generate-lora", json={"description": CHOOSE} | asked)).json()
 
 
 async def test_answer_says_what_answers_may_look_like(http: httpx2.AsyncClient) -> None:
@@ -322,7 +329,7 @@ def _answer(**changes: object) -> Any:
         "bundle": None,
     }
     answer = GeneratedLora(**(values | changes))  # type: ignore[arg-type]
-    return json.loads(generated(answer).model_dump_json())
+    return json.loads(generated(answer, with_gates=True).model_dump_json())
 
 
 def test_numbers_are_rounded_for_reading() -> None:

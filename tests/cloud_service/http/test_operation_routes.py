@@ -117,6 +117,17 @@ async def test_draining_process_is_not_ready_but_alive_and_still_serves(cloud: C
     assert (await http.post("/generate-lora", json={"description": "late"})).status_code == 200
 
 
+async def test_probes_and_readings_answer_head(http: httpx2.AsyncClient) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics", "/generators", "/channels/c/devices"):
+        assert (await http.head(path)).status_code == 200, path
+
+
+async def test_strict_refusal_counts_as_a_generation(http: httpx2.AsyncClient) -> None:
+    body = {"description": "NONSENSE", "strict": True}
+    assert (await http.post("/generate-lora", json=body)).status_code == 422
+    assert 'loragen_generations_total{source="model"} 1.0' in (await http.get("/metrics")).text
+
+
 async def test_process_whose_runner_stopped_is_not_ready(cloud: Cloud, http: httpx2.AsyncClient) -> None:
     for served in cloud.service.catalog:
         await served.runner.close(1)

@@ -10,4 +10,4 @@ def test_table_is_total_and_has_nothing_else() -> None:
 
 
 def test_status_of_an_error_is_that_of_its_class() -> None:
-    assert ERROR_ANSWERS.status(PromptTooLongError(2, 1)) == 422
+    assert ERROR_ANSWERS.status(PromptTooLongError(2, 1, "tokens")) == 422

@@ -34,6 +34,7 @@ async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
     assert await store.load_bundle(absent) is None
     assert await store.load_channel("absent") is None
     assert await store.load_channel_version("absent") is None
+    assert await store.load_channel_digest("absent") is None
     assert await store.load_devices("absent", 10) == []
     assert not await store.pin(absent)
 
@@ -160,6 +161,7 @@ async def test_channel_changes_only_from_the_expected_version(backend: StoreBack
     assert await store.swap_channel("c", 1, 2, b"two")
     assert await store.load_channel("c") == b"two"
     assert await store.load_channel_version("c") == 2
+    assert await store.load_channel_digest("c") == sha256_hex(b"two")
 
 
 async def test_of_concurrent_swaps_exactly_one_wins(backend: StoreBackend) -> None:
@@ -187,9 +189,23 @@ async def test_devices_are_listed_by_channel_most_recent_first(backend: StoreBac
     for second, (channel, device) in enumerate([("c", "a"), ("c", "b"), ("d", "a"), ("c", "a")]):
         await store.store_device(channel, device, f"{device}{second}".encode())
         await asyncio.sleep(0.01)
-    assert await store.load_devices("c", 10) == [b"a3", b"b1"]
-    assert await store.load_devices("c", 1) == [b"a3"]
-    assert await store.load_devices("d", 10) == [b"a2"]
+    assert [each.report for each in await store.load_devices("c", 10)] == [b"a3", b"b1"]
+    assert [each.report for each in await store.load_devices("d", 10)] == [b"a2"]
+    (first,) = await store.load_devices("c", 1)
+    (second,) = await store.load_devices("c", 1, first.stored_at)
+    assert (first.report, second.report) == (b"a3", b"b1")
+    assert await store.load_devices("c", 1, second.stored_at) == []
+
+
+async def test_channel_keeps_the_reports_of_so_many_devices_and_not_more(backend: StoreBackend) -> None:
+    store = await backend.open(devices_per_channel=3)
+    for number in range(6):
+        for channel in ("c", "d"):
+            await store.store_device(channel, f"device-{number}", b"%d" % number)
+    assert [each.report for each in await store.load_devices("c", 10)] == [b"5", b"4", b"3"]
+    await store.store_device("c", "device-3", b"again")
+    assert [each.report for each in await store.load_devices("c", 10)] == [b"again", b"5", b"4"]
+    assert len(await store.load_devices("d", 10)) == 3
 
 
 async def test_silent_devices_leave_the_listing(backend: StoreBackend) -> None:
@@ -210,4 +226,4 @@ async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend)
     assert await store.find_generation("key") == StoredGeneration(lora)
     assert await store.load_bundle(lora.bundle_id) == bundle
     assert await store.load_channel("c") == b"document"
-    await store.ping()
+    await store.verify_writable()

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
+from cloud_service.store.waiting import together
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import RedisBackend
 
@@ -24,7 +26,7 @@ async def test_redis_that_went_away_is_store_unavailable_and_comes_back(redis: R
     await store.swap_channel("c", 0, 1, b"document")
     await redis.kill()
     for call in (
-        store.ping(),
+        store.verify_writable(),
         store.find_generation("key"),
         store.load_channel("c"),
         store.acquire_lease("k", "me", 1),
@@ -111,3 +113,79 @@ async def test_loading_a_bundle_renews_its_time(redis: RedisBackend) -> None:
         assert await plain.pexpire(name, 60_000, xx=True)  # it had a time
         assert await store.load_bundle(lora.bundle_id) == BUNDLE
         assert await plain.pttl(name) > 500_000
+
+
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        ({"maxmemory": 1, "maxmemory-policy": "noeviction"}, "OutOfMemoryError"),
+        ({"replicaof": "127.0.0.1 1"}, "ReadOnlyError"),
+        ({"min-replicas-to-write": 1}, "NoReplicasError"),
+    ],
+)
+async def test_server_that_takes_no_writes_is_not_ready_and_the_log_alone_says_why(
+    redis: RedisBackend, setting: dict[str, object], cause: str
+) -> None:
+    store = await redis.open()
+    await store.verify_writable()
+    async with Redis.from_url(redis.url) as plain:
+        for name, value in setting.items():
+            if name == "replicaof":
+                await plain.execute_command("REPLICAOF", *str(value).split())
+            else:
+                await plain.config_set(name, value)
+        for call in (store.verify_writable(), store.swap_channel("c", 0, 1, b"document")):
+            with capture_logs() as logged, pytest.raises(StoreUnavailableError) as caught:
+                await call
+            assert str(caught.value) == "the store is not available"
+            assert logged[0]["event"] == "store_failed"
+            assert logged[0]["cause"] in (cause, "ResponseError")
+        await plain.execute_command("REPLICAOF", "NO", "ONE")
+        for name, value in {"maxmemory": 0, "min-replicas-to-write": 0}.items():
+            await plain.config_set(name, value)
+    await store.verify_writable()
+
+
+async def test_connections_that_a_restart_ended_fail_no_call(redis: RedisBackend) -> None:
+    """They are in the pool still, and their next call finds them closed."""
+    store = await redis.open()
+    await store.swap_channel("c", 0, 1, b"document")
+    await asyncio.gather(*(store.load_channel("c") for _ in range(40)))
+    await redis.restart()
+    assert await asyncio.gather(*(store.load_channel("c") for _ in range(40))) == [b"document"] * 40
+    assert await store.acquire_lease("k", "me", 5)
+
+
+async def test_server_that_hangs_is_given_up_after_one_time(redis: RedisBackend) -> None:
+    store = await redis.open(timeout_seconds=0.5)
+    await store.load_channel("c")
+    redis.pause()
+    began = asyncio.get_running_loop().time()
+    with together():
+        for _ in range(4):
+            with pytest.raises(StoreUnavailableError):
+                await store.load_channel("c")
+    assert asyncio.get_running_loop().time() - began < 1
+    redis.go_on()
+    assert await store.load_channel("c") is None
+
+
+async def test_report_that_made_room_takes_no_memory(redis: RedisBackend) -> None:
+    store = await redis.open(devices_per_channel=2)
+    for number in range(5):
+        await store.store_device("c", f"device-{number}", b"report")
+    async with Redis.from_url(redis.url) as plain:
+        assert len(await plain.keys("{loragen}:device:c:*")) == 2
+
+
+async def test_generation_that_is_found_again_soon_writes_nothing(redis: RedisBackend) -> None:
+    store = await redis.open()
+    await store.store_generation("key", LORA, b"bundle")
+    async with Redis.from_url(redis.url) as plain:
+        before = (await plain.info("persistence"))["rdb_changes_since_last_save"]
+        for _ in range(10):
+            assert await store.find_generation("key") == StoredGeneration(LORA)
+        assert (await plain.info("persistence"))["rdb_changes_since_last_save"] == before
+        await plain.pexpire("{loragen}:generation:key", 300_000)
+        await store.find_generation("key")
+        assert await plain.pttl("{loragen}:generation:key") > 500_000

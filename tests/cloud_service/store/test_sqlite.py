@@ -1,9 +1,13 @@
 """What is special to SQLite: a file that is damaged, foreign, or on a full disk."""
 
+import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
@@ -13,6 +17,15 @@ from tests.cloud_service.store_backends import LIMITS, SqliteBackend
 from tests.full_disk import full_disk
 
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
+
+
+@contextmanager
+def failing(reason: str) -> Iterator[None]:
+    """The call fails; the log says why, and the message, which clients read, does not."""
+    with capture_logs() as logged, pytest.raises(StoreUnavailableError) as caught:
+        yield
+    assert str(caught.value) == "the store is not available"
+    assert reason in next(line["reason"] for line in logged if line["event"] == "store_failed")
 
 
 async def test_file_that_is_no_database_is_store_unavailable(tmp_path: Path) -> None:
@@ -35,11 +48,42 @@ async def test_locked_file_is_store_unavailable_after_the_timeout(sqlite: Sqlite
     store = await sqlite.open(timeout_seconds=0.1)
     other = sqlite3.connect(sqlite.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailableError, match="locked"):
+    with failing("locked"):
         await store.swap_channel("c", 0, 1, b"document")
+    with failing("locked"):
+        await store.verify_writable()
     other.execute("ROLLBACK")
     other.close()
     assert await store.swap_channel("c", 0, 1, b"document")
+
+
+async def test_calls_behind_a_foreign_lock_wait_for_one_time_and_not_one_after_the_other(
+    sqlite: SqliteBackend,
+) -> None:
+    store = await sqlite.open(timeout_seconds=0.4)
+    await store.swap_channel("c", 0, 1, b"document")
+    other = sqlite3.connect(sqlite.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = asyncio.get_running_loop().time()
+    calls = (store.swap_channel("c", 1, 2, b"%d" % number) for number in range(6))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 6
+    assert asyncio.get_running_loop().time() - began < 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert await store.load_channel("c") == b"document"
+    assert await store.swap_channel("c", 1, 2, b"new")
+
+
+async def test_reads_do_not_wait_for_a_foreign_lock(sqlite: SqliteBackend) -> None:
+    """They would only note what they use."""
+    await (await sqlite.open()).store_generation("key", LORA, b"bundle")
+    store = await sqlite.open(recipe_ttl_seconds=6000.0, timeout_seconds=0.4)
+    other = sqlite3.connect(sqlite.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert await store.find_generation("key") == StoredGeneration(LORA)
+    assert await store.load_bundle(LORA.bundle_id) == b"bundle"
+    other.close()
 
 
 async def test_full_disk_leaves_readable_what_is_stored(sqlite: SqliteBackend) -> None:
@@ -49,7 +93,9 @@ async def test_full_disk_leaves_readable_what_is_stored(sqlite: SqliteBackend) -
     with full_disk(sqlite.path.with_name("store.sqlite3-wal").stat().st_size):
         assert await store.find_generation("key") == StoredGeneration(LORA)
         assert await store.load_bundle(LORA.bundle_id) == b"bundle"
-        with pytest.raises(StoreUnavailableError, match="disk"):
+        with failing("disk"):
+            await store.verify_writable()
+        with failing("disk"):
             await store.swap_channel("c", 0, 1, b"document")
     assert await store.swap_channel("c", 0, 1, b"document")
 
@@ -57,7 +103,7 @@ async def test_full_disk_leaves_readable_what_is_stored(sqlite: SqliteBackend) -
 async def test_disk_that_fills_up_amid_a_transaction_is_named_and_leaves_none_open(sqlite: SqliteBackend) -> None:
     """SQLite rolls back by itself there, when its cache overflows to the disk."""
     store = await sqlite.open(bundle_budget_bytes=10**8)
-    with full_disk(1_000_000), pytest.raises(StoreUnavailableError, match="disk"):
+    with full_disk(1_000_000), failing("disk"):
         await store.store_generation("key", LORA, bytes(10**7))
     await store.store_generation("key", LORA, b"bundle")
     assert await store.load_bundle(LORA.bundle_id) == b"bundle"

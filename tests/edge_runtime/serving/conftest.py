@@ -48,5 +48,5 @@ async def client(
     slots: SlotTable, device: FakeDevice, telemetry: RecordingTelemetry
 ) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(create_app(slots, device, telemetry), raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as made:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as made:
         yield made

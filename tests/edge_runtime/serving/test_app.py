@@ -192,7 +192,7 @@ async def test_nothing_serves_yet_is_a_503(device: FakeDevice, telemetry: Record
     device.reason = "the device is starting"
     empty = SlotTable(FakeLoader(), 1, 1)
     transport = httpx2.ASGITransport(create_app(empty, device, telemetry))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.post("/v1/chat/completions", json=chat())
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "starting"

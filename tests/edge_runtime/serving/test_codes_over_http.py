@@ -47,7 +47,7 @@ async def transport(
 
 @pytest.fixture
 async def client(transport: httpx2.ASGITransport) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as made:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as made:
         yield made
 
 

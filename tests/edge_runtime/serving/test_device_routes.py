@@ -117,3 +117,12 @@ async def test_openapi_describes_the_bodies(client: httpx2.AsyncClient) -> None:
     chat = schema["components"]["schemas"]["ChatCompletionBody"]["properties"]
     assert {"max_tokens", "max_completion_tokens"} <= chat.keys()
     assert set(schema["components"]["schemas"]) >= {"CompletionBody", "ChatCompletionBody"}
+
+
+async def test_foreign_host_and_foreign_page_are_refused_and_probes_may_ask_with_head(
+    client: httpx2.AsyncClient,
+) -> None:
+    assert (await client.get("/v1/models", headers={"host": "evil.example"})).status_code == 421
+    assert (await client.get("/v1/models", headers={"origin": "http://evil.example"})).status_code == 403
+    for path in ("/health/live", "/metrics", "/v1/models", "/status"):
+        assert (await client.head(path)).status_code == 200, path

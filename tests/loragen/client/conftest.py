@@ -41,7 +41,7 @@ async def cloud_app(tmp_path: Path, generator: FakeGenerator) -> AsyncIterator[C
 
 @pytest_asyncio.fixture
 async def cloud(cloud_app: Cloud) -> AsyncIterator[AsyncCloudClient]:
-    async with AsyncCloudClient("http://cloud", transport=httpx2.ASGITransport(cloud_app.app)) as client:
+    async with AsyncCloudClient("http://localhost", transport=httpx2.ASGITransport(cloud_app.app)) as client:
         yield client
 
 
@@ -50,5 +50,5 @@ async def device(
     slots: SlotTable, fake_device: FakeDevice, telemetry: RecordingTelemetry
 ) -> AsyncIterator[AsyncDeviceClient]:
     transport = httpx2.ASGITransport(create_app(slots, fake_device, telemetry), raise_app_exceptions=False)
-    async with AsyncDeviceClient("http://edge", transport=transport) as client:
+    async with AsyncDeviceClient("http://localhost", transport=transport) as client:
         yield client

@@ -21,7 +21,7 @@ TASK = {"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}
 
 
 async def test_generation_leads_to_bundle_and_recipe(cloud: AsyncCloudClient) -> None:
-    answer = await cloud.generate(TASK, generator="fake", edge_model="tiny-edge")
+    answer = await cloud.generate({**TASK, "include": ["gates"]}, generator="fake", edge_model="tiny-edge")
     assert (answer.cached, answer.generator.id, answer.edge_model.id) == (False, "fake", "tiny-edge")
     assert answer.tokens_saved_per_call == answer.prompt_tokens > 0
     assert answer.confidence == 0.875
@@ -29,6 +29,7 @@ async def test_generation_leads_to_bundle_and_recipe(cloud: AsyncCloudClient) ->
     assert (content_id(bundle), len(bundle)) == (answer.id, answer.bundle_bytes)
     assert parse_bundle(bundle).header.generator_id == "fake"
     recipe = parse_recipe(await cloud.recipe(answer.recipe_id))
+    assert answer.gates is not None
     assert recipe.gates.shape == (len(answer.gates), len(answer.gates[0]), len(answer.gates[0][0]))
     again = await cloud.generate_bundle(TASK)
     assert (again.id, again.recipe_id, again.data) == (answer.id, answer.recipe_id, bundle)
@@ -78,7 +79,7 @@ async def test_publishing_changes_the_channel(cloud: AsyncCloudClient) -> None:
         await cloud.withdraw("kitchen", "post", expected=first)
     assert caught.value.code == "precondition_failed"
     assert [*(await cloud.withdraw("kitchen", "post")).specializations] == ["mail"]
-    assert await cloud.devices("kitchen") == ()
+    assert (await cloud.devices("kitchen")).devices == ()
 
 
 @pytest.mark.parametrize("publish", ["", "kitchen", "kitchen/", "/mail"])
@@ -111,7 +112,7 @@ async def test_overloaded_service_is_asked_again_when_it_says(tmp_path: Path, ge
     settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
     async with (
         open_cloud(settings, [generator]) as app,
-        AsyncCloudClient("http://cloud", transport=httpx2.ASGITransport(app.app)) as cloud,
+        AsyncCloudClient("http://localhost", transport=httpx2.ASGITransport(app.app)) as cloud,
     ):
         generator.gate.clear()
         running = asyncio.create_task(cloud.generate("running"))
@@ -150,5 +151,5 @@ def test_what_devices_report_may_have_more_fields() -> None:
     report = {"device_id": "d", "channel": "kitchen", "channel_version": 3, "specializations": [served], "later": 1}
     answer = httpx2.Response(200, json={"devices": [report], "later": 1})
     with CloudClient("http://cloud", transport=Scripted(answer)) as cloud:
-        (device,) = cloud.devices("kitchen")
+        (device,) = cloud.devices("kitchen").devices
     assert (device.device_id, device.specializations[0].state) == ("d", "merged")

@@ -16,13 +16,13 @@ DEVICES = httpx2.Response(200, json={"devices": []})
 
 def devices(transport: Scripted) -> object:
     with CloudClient("http://cloud", transport=transport) as cloud:
-        return cloud.devices("kitchen")
+        return cloud.devices("kitchen").devices
 
 
 def devices_async(transport: Scripted) -> object:
     async def ask() -> object:
         async with AsyncCloudClient("http://cloud", transport=transport) as cloud:
-            return await cloud.devices("kitchen")
+            return (await cloud.devices("kitchen")).devices
 
     return asyncio.run(ask())
 

@@ -75,7 +75,7 @@ def test_task_is_served_by_the_device_at_the_end(tmp_path: Path) -> None:
         chosen = stack.device.chat("reviews", "Dull.", temperature=0, choices=["positive", "negative"])
         assert chosen.text in ("positive", "negative")
         deadline = Deadline(20)
-        while not (reported := stack.cloud.devices("local")) and deadline.remaining_seconds > 0:
+        while not (reported := stack.cloud.devices("local").devices) and deadline.remaining_seconds > 0:
             time.sleep(0.1)
         assert [device.device_id for device in reported] == ["local-device"]
         stack.verify_alive()

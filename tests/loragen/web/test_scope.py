@@ -1,5 +1,6 @@
 """Around every request: its id, its record, and the body of its error."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 
@@ -29,10 +30,14 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     match scope["path"].rpartition("/")[2]:
         case "full":
             raise FullError("no room", "wait")
+        case "cut":
+            raise asyncio.CancelledError
         case "bug":
             raise RuntimeError("password=hunter2")
     await send({"type": "http.response.start", "status": 200, "headers": []})
     record.tokens = 7
+    if scope["path"].endswith("/half-cut"):
+        raise asyncio.CancelledError
     if scope["path"].endswith("/half"):
         raise RuntimeError("password=hunter2")
     await send({"type": "http.response.body", "body": b"done"})
@@ -101,6 +106,22 @@ async def test_answer_that_is_cut_off_breaks_the_connection_without_the_message(
     assert caught.value.__suppress_context__
     assert (front.records[0].status, front.records[0].code) == (200, "internal")
     assert "hunter2" not in json.dumps(logged)
+
+
+async def test_request_that_the_shutdown_cuts_off_is_told_so() -> None:
+    front = Front()
+    response = await front.get("/things/cut")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "draining")
+    assert response.headers["retry-after"] == "1"
+    assert front.records[0].code == "draining"
+
+
+async def test_answer_that_the_shutdown_cuts_off_breaks_the_connection() -> None:
+    front = Front()
+    with pytest.raises(RuntimeError, match="was cut off") as caught:
+        await front.get("/things/half-cut")
+    assert caught.value.__suppress_context__
+    assert (front.records[0].status, front.records[0].code) == (200, "draining")
 
 
 async def test_scope_that_is_no_request_passes_untouched() -> None:

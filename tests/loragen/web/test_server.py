@@ -145,6 +145,65 @@ async def test_connections_leave_half_of_the_descriptors_to_the_service(
         over.close()
 
 
+async def big(scope: Scope, receive: Receive, send: Send) -> None:
+    """More than the system's buffers take, in pieces."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(200):
+        await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+async def test_client_that_does_not_read_its_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_READ_SECONDS", 0.2)
+    async with served(big) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000)
+        writer.write(GET)
+        await asyncio.sleep(1)
+        received = len(await read_to_the_end(reader))
+        assert 0 < received < 20_000_000
+        writer.close()
+
+
+async def test_client_that_reads_slowly_gets_all_of_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_READ_SECONDS", 0.3)
+    async with served(big) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000)
+        writer.write(GET)
+        received = parts = 0
+        while received < 20_000_000:
+            part = await reader.read(2_000_000)
+            assert part, f"broken off after {received} bytes"
+            received, parts = received + len(part), parts + 1
+            if parts % 32 == 0:
+                await asyncio.sleep(0.15)
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", GET])
+async def test_client_that_was_waited_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """Whether it sends nothing or reads nothing: who comes later, a health probe for example, is answered."""
+    monkeypatch.setattr(server, "_PATIENCE_SECONDS", 0.1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (answer if scope["path"] == "/health" else big)(scope, receive, send)
+
+    async with served(app) as port:
+        slow = []
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000)
+            writer.write(sent)
+            slow.append((reader, writer))
+        await asyncio.sleep(0.3)
+        monkeypatch.setattr(resource, "getrlimit", lambda kind: (8, 8))
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(GET.replace(b"/ ", b"/health ", 1))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+        for _, writer in slow:
+            writer.transport.abort()
+
+
 @pytest.mark.parametrize(("descriptors", "expected"), [(1_024, 64), (6, 1), (1_048_576, 2_048), (-1, 2_048)])
 def test_connections_that_are_accepted_in_one_go_fit_into_the_other_half(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, expected: int

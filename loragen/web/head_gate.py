@@ -1,0 +1,51 @@
+"""The gate that a request's head passes: bounded in size, and meant for this service.
+
+What the rule against foreign hosts is for, and what it says, is in `hosts`. There is no CORS: pages of other sites get
+nothing, and those of an allowed host only what their browser allows.
+"""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from loragen.web.errors import HeadTooLargeError, HostError, OriginError
+from loragen.web.hosts import AllowedHosts
+
+_MAX_HEAD_BYTES = 16 * 1024
+"""As uvicorn bounds a head that comes in pieces. One that comes in one piece may be longer there."""
+
+
+class HeadGate:
+    """ASGI middleware.
+
+    Args:
+        app: What comes behind the gate.
+        hosts: Whom requests may be addressed to, and whose pages may send them.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self._verify(scope)
+        await self._app(scope, receive, send)
+
+    def _verify(self, scope: Scope) -> None:
+        target = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+        size = target + sum(len(name) + len(value) + 4 for name, value in scope["headers"])  # ": " and a line's end
+        if size > _MAX_HEAD_BYTES:
+            raise HeadTooLargeError(f"expected a head of at most {_MAX_HEAD_BYTES} bytes, found {size}")
+        headers = Headers(scope=scope)
+        # A browser always says the host, so what does not, such as a probe of HTTP/1.0, cannot be led here by a page.
+        host, origin = headers.get("host"), headers.get("origin")
+        if host is not None and not self._hosts.includes(host):
+            raise HostError(
+                f"expected a Host of this service, found {host[:80]!a}",
+                "address it by one of its own names; the operator can set more with the variable ..._ALLOWED_HOSTS",
+            )
+        if origin is not None and not self._hosts.includes(origin.partition("://")[2]):
+            raise OriginError(
+                f"expected no Origin, or that of an allowed host, found {origin[:80]!a}",
+                "pages of other sites may not use this service",
+            )

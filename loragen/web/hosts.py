@@ -1,0 +1,84 @@
+"""The hosts that a service answers for: the rule against DNS rebinding, without I/O.
+
+A page of another site can let its own name point at 127.0.0.1. Then a browser sends the page's requests here, and lets
+the page read the answers. But it also says the page's name, in `Host` and in `Origin`, so a service that answers for
+its own names only is safe from it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::\d{0,5})?", re.ASCII)
+_PATTERN = re.compile(r"\*|(?:\*\.)?[a-z0-9_.-]{1,253}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHosts:
+    """Loopback, the address that the service listens on, and what the operator names.
+
+    Example:
+        AllowedHosts.of("0.0.0.0", ["*.example.com"]).includes("loragen.example.com:8080")
+
+    Attributes:
+        patterns: Names and addresses in lower case; `*.name` for every name below one, `*` for all.
+        every_address: Whether the service listens on all addresses of its machine; then each is its own.
+    """
+
+    patterns: tuple[str, ...] = ()
+    every_address: bool = False
+
+    @classmethod
+    def of(cls, bound: str, more: Iterable[str] = ()) -> Self:
+        """The hosts of a service that listens on `bound`; `more` was checked by `verify_pattern`."""
+        address = _address(bound)
+        if address is not None and address.is_unspecified:
+            return cls(tuple(more), every_address=True)
+        return cls((bound.lower(), *more))
+
+    def includes(self, authority: str) -> bool:
+        """Whether a `Host` header, with or without a port, names one of them."""
+        match = _AUTHORITY.fullmatch(authority.lower())
+        if match is None:
+            return False
+        host = match[1].strip("[]").rstrip(".")
+        address = _address(host)
+        if address is not None and (address.is_loopback or self.every_address):
+            return True
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        return any(_fits(host, pattern) for pattern in self.patterns)
+
+    def __str__(self) -> str:
+        addresses = "every address of this machine" if self.every_address else "loopback"
+        return ", ".join((addresses, *self.patterns))
+
+
+LOOPBACK = AllowedHosts()
+
+
+def verify_pattern(pattern: str) -> str:
+    """The pattern in lower case.
+
+    Raises:
+        ValueError: It is neither a name or an address without a port, nor `*.name`, nor `*`.
+    """
+    pattern = pattern.lower()
+    if not _PATTERN.fullmatch(pattern) and _address(pattern) is None:
+        raise ValueError(f"expected a host without scheme and port, *.name, or *, found {pattern!r}")
+    return pattern
+
+
+def _fits(host: str, pattern: str) -> bool:
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:])  # of "*" nothing is left, and every host ends with that
+    return host == pattern.strip("[]").rstrip(".")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
