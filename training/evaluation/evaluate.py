@@ -36,6 +36,9 @@ SERVED = (BASE, SYSTEM, AVERAGE, "right", "gibberish")
 AVERAGED = 48
 """Training descriptions whose mean gates the control *average* has."""
 
+MOST_GIBBERISH = 500
+"""Characters of a random description: encoders make a token of each two of them, and refuse more than they can read."""
+
 SAMPLE = 4
 """Tasks of each suite that the larger model is asked."""
 
@@ -170,7 +173,8 @@ def training_descriptions(data: Path) -> list[TaskDescription]:
 
 def _ask_unit(services: Services, records: Records, suite: Suite, unit: Unit, larger: Path | None) -> None:
     rng = random.Random(f"gibberish/{suite.name}/{unit[0].name}")
-    nonsense = gibberish(rng, max(len(render_prompt(task.description)) for task in unit))
+    longest = max(len(render_prompt(task.description)) for task in unit)
+    nonsense = gibberish(rng, min(longest, MOST_GIBBERISH))
     nonsensical = services.specialize("gibberish", nonsense)
     made = [
         services.specialize(f"task-{number}", task.description, closed_set(task)) for number, task in enumerate(unit)
@@ -182,7 +186,6 @@ def _ask_unit(services: Services, records: Records, suite: Suite, unit: Unit, la
             BASE: Way(BASE),
             SYSTEM: Way(BASE, render_prompt(description)),
             TURNS: Way(BASE, system, shots),
-            "larger": Way(BASE, system, shots, larger=True),
             # What the specialization keeps of the prompt, a LoRA that reads nothing may have as well.
             AVERAGE: Way(AVERAGE, right.residual_prompt or None if right else None),
             "right": Way(right.id if right else None),
@@ -192,7 +195,7 @@ def _ask_unit(services: Services, records: Records, suite: Suite, unit: Unit, la
         columns = records.load(suite.name, task)
         for column in _wanted(suite, task, larger):
             if column not in columns:
-                columns[column] = services.ask(task, ways[column])
+                columns[column] = services.ask_larger(task) if column == "larger" else services.ask(task, ways[column])
         records.store(suite.name, task, columns)
 
 

@@ -4,15 +4,19 @@ A specialization is asked when it is merged, at the device's default quantizatio
 asked as it is.
 """
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cloud_service.task import Example, TaskDescription
+import httpx2
+
+from cloud_service.task import Example, TaskDescription, render_prompt
 from loragen.client import DeviceClient, LocalStack, ModelPair, RemoteError, WaitError
+from loragen.client.device_answers import Completion
 from loragen.client.process import ServiceProcess, free_ports
 from loragen.cloud_answers import Generated
 from loragen.device_answers import ServedModel
@@ -34,13 +38,11 @@ class Way:
     Attributes:
         model: Name on the device; None when the service refused to make the specialization, which answers nothing.
         shots: Examples, as turns before the input.
-        larger: Of the device with the larger model.
     """
 
     model: str | None
     system: str | None = None
     shots: tuple[Example, ...] = ()
-    larger: bool = False
 
 
 class Services:
@@ -109,39 +111,44 @@ class Services:
         Raises:
             ClientError: A service does not do its part.
         """
-        if way.model is None:
+        model, device = way.model, self._stack.device
+        if model is None:
             return Answers(("",) * len(task.instances), (), ())
-        device = self._larger_device if way.larger else self._stack.device
-        # The first request may load the model: that is no part of any answer.
-        device.chat(way.model, "Hello.", temperature=0, max_tokens=1)
         turns = [
             {"role": role, "content": text}
             for shot in way.shots
             for role, text in (("user", shot.input), ("assistant", shot.output))
         ]
-        texts, seconds, tokens = [], [], []
-        for number, instance in enumerate(task.instances):
-            messages = [*turns, {"role": "user", "content": instance.input}]
-            choices = task.choices[number] if task.choices else ()
-            started = time.perf_counter()
-            try:
-                answer = device.chat(
-                    way.model,
-                    messages,
-                    system=way.system,
-                    temperature=0,
-                    max_tokens=longest_answer(task),
-                    choices=choices,
-                )
-            except RemoteError as error:
-                if not is_refusal(error):
-                    raise
-                texts.append("")
-                continue
-            seconds.append(time.perf_counter() - started)
-            texts.append(answer.text.strip())
-            tokens.append(answer.usage.prompt_tokens)
-        return Answers(tuple(texts), tuple(seconds), tuple(tokens))
+
+        def send(text: str, choices: Sequence[str], longest: int) -> Completion:
+            messages = [*turns, {"role": "user", "content": text}]
+            return device.chat(model, messages, system=way.system, temperature=0, max_tokens=longest, choices=choices)
+
+        # The first request may load the model: that is no part of any answer.
+        device.chat(model, "Hello.", temperature=0, max_tokens=1)
+        return _answers(task, send)
+
+    def ask_larger(self, task: SuiteTask) -> Answers:
+        """The same of the larger model, which needs no chat template: in plain lines, as examples are written.
+
+        Raises:
+            ClientError: Its device does not do its part.
+        """
+        prompt = render_prompt(task.description)
+
+        def send(text: str, choices: Sequence[str], longest: int) -> Completion:
+            # A word that begins a line is another token than one behind a space.
+            return self._larger_device.complete(
+                BASE,
+                f"{prompt}\n\nInput: {text}\nOutput:",
+                temperature=0,
+                max_tokens=longest + 1,
+                stop=["\n"],
+                choices=[f" {choice}" for choice in choices],
+            )
+
+        self._larger_device.complete(BASE, "Hello.", temperature=0, max_tokens=1)
+        return _answers(task, send)
 
     def _generate(self, body: Mapping[str, Any], publish: str | None = None) -> Generated | None:
         try:
@@ -171,9 +178,35 @@ class Services:
         }
         log = self._state / "larger.log"
         process = stack.enter_context(ServiceProcess("larger", ["-m", "edge_runtime"], settings, log))
-        client = DeviceClient(f"http://127.0.0.1:{port}")
+        # Whatever proxy the environment names, loopback is reached without it.
+        client = DeviceClient(f"http://127.0.0.1:{port}", transport=httpx2.HTTPTransport())
         process.wait_until_ready(client)
         return client
+
+
+def _answers(task: SuiteTask, send: Callable[[str, Sequence[str], int], Completion]) -> Answers:
+    texts, seconds, tokens = [], [], []
+    for number, instance in enumerate(task.instances):
+        choices = task.choices[number] if task.choices else ()
+        started = time.perf_counter()
+        try:
+            answer = send(instance.input, choices, longest_answer(task))
+        except RemoteError as error:
+            if not is_refusal(error):
+                raise
+            texts.append("")
+            continue
+        seconds.append(time.perf_counter() - started)
+        texts.append(text_of(answer))
+        tokens.append(answer.usage.prompt_tokens)
+    return Answers(tuple(texts), tuple(seconds), tuple(tokens))
+
+
+def text_of(answer: Completion) -> str:
+    """The text of an answer; of a call of a function, the JSON that training writes for it."""
+    for call in answer.tool_calls:
+        return f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {call.arguments}}}'
+    return answer.text.strip()
 
 
 def request_body(task: TaskDescription, choices: Sequence[str] = ()) -> dict[str, Any]:
@@ -187,7 +220,10 @@ def request_body(task: TaskDescription, choices: Sequence[str] = ()) -> dict[str
                 "function": {
                     "name": tool.name,
                     "description": tool.description,
-                    "parameters": {"type": "object", "properties": {name: {} for name in tool.parameters}},
+                    "parameters": {
+                        "type": "object",
+                        "properties": {name: {"type": "string"} for name in tool.parameters},
+                    },
                 },
             }
             for tool in task.tools

@@ -15,10 +15,10 @@ ones, longer ones by ROUGE-L, calls when name and all arguments are right. Inter
 (over inputs for `reasoning`, over groups of tasks on the same inputs for `conflict`), paired for differences.
 
 *base*: the edge model alone. *prompted*: with the description, the better of a system prompt and of one whose examples
-are turns (over a suite, not by task). *larger*: another model, prompted alike. *average*: the LoRA of the mean gates
-over training descriptions, which reads nothing; closed sets by their texts. *right*: the specialization. *mismatched*:
-that of another task. *gibberish*: that of random letters. *oracle*: a LoRA of rank 16 trained on the task's own data,
-un-merged. In brackets: the number of tasks, where it is not all of them.
+are turns (over a suite, not by task). *larger*: another model, with the description and its examples in plain lines.
+*average*: the LoRA of the mean gates over training descriptions, which reads nothing; closed sets by their texts.
+*right*: the specialization. *mismatched*: that of another task. *gibberish*: that of random letters. *oracle*: a LoRA
+of rank 16 trained on the task's own data, un-merged. In brackets: the number of tasks, where it is not all of them.
 
 """
 DIFFERENCES_NOTE = """

@@ -23,6 +23,7 @@ from training.evaluation.suites import SuiteSizes, SuiteTask
 from training.fit.trained_pair import pair_at
 
 SIZES = SuiteSizes(tasks=3, inputs=2, reasoning_inputs=2)
+LARGER = Way("larger")
 DRAWN_HERE = ("tasks-seen", "conflict", "tools-seen", "tools-unseen", "calls-unseen")
 
 
@@ -56,6 +57,9 @@ class FakeServices:
             return None
         self._served[name] = task
         return ServedModel(name, "merged", residual_prompt=task.output_format)
+
+    def ask_larger(self, task: SuiteTask) -> Answers:
+        return self.ask(task, LARGER)
 
     def ask(self, task: SuiteTask, way: Way) -> Answers:
         if len(self.asked) >= self.failing:
@@ -97,7 +101,7 @@ def test_every_column_of_every_suite_is_scored(evaluation: Evaluation, services:
         assert (right.mean, base.mean, mismatched.mean) == (1.0, 0.0, 0.0)
         for task in result.scores:
             assert {*evaluate.SERVED, "mismatched", "prompted", "strongest", "turns"} == set(task.score)
-    assert not any(way.larger for _, way in services.asked)
+    assert LARGER not in [way for _, way in services.asked]
     kept = {(t.name, t.description.output_format or None) for r in report.suites for t in r.tasks}
     assert {(name, way.system) for name, way in services.asked if way.model == "average"} == kept
     turned = {name for name, way in services.asked if way.shots}
@@ -117,7 +121,7 @@ def test_second_call_asks_only_what_is_missing(
     larger = replace(evaluation, larger=tmp_path / "larger.gguf")
     third, _ = evaluate_pair(larger)
     assert services.asked
-    assert all(way.larger for _, way in services.asked)
+    assert {way for _, way in services.asked} == {LARGER}
     assert all(result.count("larger") == len(result.scores) for result in third.suites)
 
 
