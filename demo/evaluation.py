@@ -4,9 +4,10 @@
 merged model given the input only; where its task names a closed set, it answers one of that. So there prompted runs
 again *guided*: each request names the answers possible. One way runs after the other, so that a device that caches
 prompt prefixes helps the prompted way as much as it can. An answer counts when it equals the expected one, white space
-around it and case aside.
+around it and case aside; of a function call, the function and all its arguments count.
 """
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,12 @@ from dataclasses import dataclass
 
 from demo.tasks import DemoTask
 from loragen import DeviceClient
+from loragen.client.device_answers import Completion
 
 BASE_MODEL = "base"
+
+FIRST_TOKENS = 6
+"""Inputs with which the time to the first token is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,13 @@ class Score:
         accuracy: Share of right answers.
         input_tokens: Median length of what the model read, in tokens.
         latency_ms: Median time of one request, in milliseconds, by the client's clock.
+        first_token_ms: The same until the first token: of requests for one token alone.
     """
 
     accuracy: float
     input_tokens: float
     latency_ms: float
+    first_token_ms: float
 
 
 def ways_of(task: DemoTask) -> Mapping[str, Way]:
@@ -51,8 +58,24 @@ def ways_of(task: DemoTask) -> Mapping[str, Way]:
 
 
 def is_right(answer: str, expected: str) -> bool:
-    """Exact match, white space at the ends and case aside."""
-    return answer.strip().casefold() == expected.strip().casefold()
+    """Exact match, white space at the ends, case, and the layout of JSON aside."""
+    return _canonical(answer) == _canonical(expected)
+
+
+def text_of(answer: Completion) -> str:
+    """What was answered; a function call as JSON."""
+    if not answer.tool_calls:
+        return answer.text
+    call = answer.tool_calls[0]
+    return f'{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}'
+
+
+def _canonical(text: str) -> str:
+    plain = text.strip().casefold()
+    try:
+        return json.dumps(json.loads(plain), sort_keys=True)
+    except ValueError:
+        return plain
 
 
 def evaluate(task: DemoTask, device: DeviceClient, progress: Callable[[], None] = lambda: None) -> Mapping[str, Score]:
@@ -62,20 +85,21 @@ def evaluate(task: DemoTask, device: DeviceClient, progress: Callable[[], None] 
 
 def _score(task: DemoTask, way: Way, device: DeviceClient, progress: Callable[[], None]) -> Score:
     right, tokens, milliseconds = [], [], []
-    # The first answer may load the model, or fill the prefix cache: it is not what a user waits for later.
-    for number, case in enumerate((task.cases[0], *task.cases)):
+
+    def ask(text: str, max_tokens: int) -> tuple[Completion, float]:
         started = time.perf_counter()
         answer = device.chat(
-            way.model,
-            case.input,
-            system=way.system,
-            temperature=0,
-            max_tokens=task.max_tokens,
-            choices=way.choices,
+            way.model, text, system=way.system, temperature=0, max_tokens=max_tokens, choices=way.choices
         )
+        return answer, 1000 * (time.perf_counter() - started)
+
+    # The first answer may load the model, or fill the prefix cache: it is not what a user waits for later.
+    for number, case in enumerate((task.cases[0], *task.cases)):
+        answer, taken = ask(case.input, task.max_tokens)
         if number > 0:
-            milliseconds.append(1000 * (time.perf_counter() - started))
+            milliseconds.append(taken)
             tokens.append(answer.usage.prompt_tokens)
-            right.append(is_right(answer.text, case.output))
+            right.append(is_right(text_of(answer), case.output))
             progress()
-    return Score(statistics.fmean(right), statistics.median(tokens), statistics.median(milliseconds))
+    first = [ask(case.input, 1)[1] for case in task.cases[:FIRST_TOKENS]]
+    return Score(*map(float, (statistics.fmean(right), *map(statistics.median, (tokens, milliseconds, first)))))

@@ -8,9 +8,10 @@ import httpx2
 import pytest
 
 from cloud_service.task import Example
-from demo.evaluation import evaluate, is_right, ways_of
+from demo.evaluation import evaluate, is_right, text_of, ways_of
 from demo.tasks import DemoTask
 from loragen import DeviceClient
+from loragen.client.device_answers import Completion, ToolCall, Usage
 
 TASK = DemoTask("shout", {}, "Shout it.", tuple(Example(text, text.upper()) for text in "abcd"), max_tokens=7)
 
@@ -47,13 +48,14 @@ def test_ways_are_scored_apart() -> None:
     assert scores["prompted"].input_tokens == 1 + len("Shout it.")
     assert scores["specialized"].input_tokens == 1
     assert scores["prompted"].latency_ms > 0
+    assert scores["prompted"].first_token_ms > 0
 
 
 def test_only_the_prompted_way_sends_the_prompt() -> None:
     device = FakeDevice()
     evaluate(TASK, device.client)
     assert device.ways(guided=False) == {("base", None), ("base", "Shout it."), ("shout", None)}
-    assert {(body["max_tokens"], body["temperature"]) for body in device.asked} == {(7, 0)}
+    assert {(body["max_tokens"], body["temperature"]) for body in device.asked} == {(7, 0), (1, 0)}
 
 
 def test_closed_set_is_asked_again_with_its_answers_named() -> None:
@@ -69,7 +71,23 @@ def test_closed_set_is_asked_again_with_its_answers_named() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "expected", "right"),
-    [(" Yes\n", "yes", True), ("yes.", "yes", False), ("", "yes", False), ("STRASSE", "straße", True)],
+    [
+        (" Yes\n", "yes", True),
+        ("yes.", "yes", False),
+        ("", "yes", False),
+        ("STRASSE", "straße", True),
+        ('{"arguments":{"b":1,"a":"X"},"name":"f"}', '{"name": "f", "arguments": {"a": "x", "b": 1}}', True),
+        ('{"name": "f", "arguments": {"a": "x"}}', '{"name": "f", "arguments": {"a": "x", "b": 1}}', False),
+    ],
 )
-def test_answer_is_right_when_equal_but_for_case_and_white_space(answer: str, expected: str, right: bool) -> None:
+def test_answer_is_right_when_equal_but_for_case_white_space_and_layout_of_json(
+    answer: str, expected: str, right: bool
+) -> None:
     assert is_right(answer, expected) is right
+
+
+def test_function_call_is_scored_as_json() -> None:
+    call = ToolCall.model_validate({"id": "1", "function": {"name": "wake", "arguments": '{"time": "7"}'}})
+    usage = Usage(prompt_tokens=1, completion_tokens=1)
+    answer = Completion(text="", finish_reason="tool_calls", usage=usage, tool_calls=(call,))
+    assert text_of(answer) == '{"name": "wake", "arguments": {"time": "7"}}'

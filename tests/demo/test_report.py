@@ -14,7 +14,11 @@ from loragen.device_answers import ServedModel
 RESULT = TaskResult(
     name="router",
     inputs=100,
-    scores={"base": Score(0.1, 12, 9.0), "prompted": Score(0.5, 300, 80.0), "specialized": Score(0.9, 12, 10.0)},
+    scores={
+        "base": Score(0.1, 12, 9.0, 4.0),
+        "prompted": Score(0.5, 300, 80.0, 60.0),
+        "specialized": Score(0.9, 12, 10.0, 5.0),
+    },
     generated=Generated.model_construct(
         bundle_bytes=1_000_000,
         recipe_bytes=1_200,
@@ -35,6 +39,7 @@ def test_document_has_exactly_the_published_shape(tmp_path: Path) -> None:
                 "accuracy": {"base": 0.1, "prompted": 0.5, "specialized": 0.9},
                 "input_tokens": {"prompted": 300, "specialized": 12},
                 "latency_ms": {"prompted": 80.0, "specialized": 10.0},
+                "first_token_ms": {"prompted": 60.0, "specialized": 5.0},
                 "generate_ms": 42.0,
                 "bundle_bytes": 1_000_000,
                 "recipe_bytes": 1_200,
@@ -47,7 +52,7 @@ def test_document_has_exactly_the_published_shape(tmp_path: Path) -> None:
 
 
 def test_closed_set_has_its_guided_figures_too(tmp_path: Path) -> None:
-    closed = replace(RESULT, scores={**RESULT.scores, "guided": Score(0.6, 300, 80)})
+    closed = replace(RESULT, scores={**RESULT.scores, "guided": Score(0.6, 300, 80, 60)})
     store_results([RESULT, closed], tmp_path / "demo.json")
     first, second = json.loads((tmp_path / "demo.json").read_text())["tasks"]
     assert second == {**first, "accuracy": {**first["accuracy"], "guided": 0.6}}
