@@ -39,7 +39,7 @@ from benchmarks.training_step import Step, StepSize, TrainedPair, measure_step, 
 from cloud_service.generation import Asked
 from cloud_service.generator import LoraGenerator, TorchGenerator
 from cloud_service.generator.checkpoint import ModelReference, open_bank, store_generator
-from cloud_service.generator.confidence_model import Calibration, PromptFeatures
+from cloud_service.generator.confidence_model import Calibration, PromptFeatures, Regression
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 
@@ -238,7 +238,7 @@ def _serve(
     bank = open_bank(folder, manifest, generator.shape)
     size = PromptFeatures.count(generator.prompt_encoder.meta.shape[1])
     calibration = Calibration(
-        np.zeros(size, np.float32), np.ones(size, np.float32), np.zeros(size + 1, np.float32), 0.0, 1.0
+        Regression(np.zeros(size, np.float32), np.ones(size, np.float32), np.zeros(size + 1, np.float32), 0.0, 1.0)
     )
     features = PromptFeatures(cloud)
     if generator.prompt_encoder.adapter is not None:

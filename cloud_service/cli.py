@@ -75,9 +75,7 @@ def generate(
     choices: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="The closed set of answers, with commas between them.")
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a task that the generator most likely cannot follow.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a task with a confidence below 0.5.")] = False,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""

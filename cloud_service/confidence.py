@@ -1,7 +1,8 @@
 """Rules of confidence: which warnings an answer carries, and when a strict request is refused.
 
-The generator estimates the confidence (`cloud_service.generation.Confidence`). Contradictions between examples are a
-fact and no estimate, so they are found here. Messages never quote what a client wrote.
+The generator estimates the confidence (`cloud_service.generation.Confidence`), the share of a task's inputs that its
+LoRA gains. Contradictions between examples are a fact and no estimate, so they are found here. Messages never quote
+what a client wrote.
 """
 
 import json
@@ -14,8 +15,7 @@ from cloud_service.task import TaskDescription
 from loragen.contract.digest import canonical_json
 
 LOW_CONFIDENCE = 0.5
-"""Calibration weighs task descriptions and texts that ask for nothing alike; below one half, a prompt is more like the
-latter."""
+"""Below one half, the LoRA is expected to change nothing for the better on most inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,14 @@ def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple
     """The warnings for a task."""
     warnings = []
     if confidence is not None and confidence.score < LOW_CONFIDENCE:
-        warnings.append(TaskWarning("low_confidence", "this does not read like a task that the generator can follow"))
+        message = (
+            f"about {confidence.score:.0%} of the inputs should be answered right with this LoRA and not without it; "
+            "probe it with inputs of your own, or say more of the task"
+        )
+        warnings.append(TaskWarning("low_confidence", message))
     if confidence is not None and not confidence.is_familiar:
         warnings.append(
-            TaskWarning("far_from_training", "this is far from every description that the generator was trained on")
+            TaskWarning("far_from_training", "this is far from every task on which the confidence was fitted")
         )
     if numbers := _find_contradictions(task):
         examples = ", ".join(map(str, numbers))
@@ -62,7 +66,8 @@ def verify_confident(confidence: Confidence | None) -> None:
         )
     if confidence.score < LOW_CONFIDENCE:
         raise LowConfidenceError(
-            f"expected a confidence of at least {LOW_CONFIDENCE}, found {confidence.score:.2f}",
+            f"expected a confidence of at least {LOW_CONFIDENCE}, found {confidence.score:.2f}, the share of the inputs"
+            " that should be answered right with the LoRA and not without it",
             "say what the input is and what to answer, add examples or tools, or leave out strict",
         )
 

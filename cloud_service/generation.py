@@ -73,11 +73,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """A calibrated generator's confidence in its LoRA for a prompt.
+    """A calibrated generator's confidence in what it made of a task.
 
     Attributes:
-        score: The probability, in [0, 1], that the prompt is a description that the generator can follow.
-        is_familiar: Whether the prompt is near the descriptions of training: as near as nearly all of those are.
+        score: The expected share, in [0, 1], of the task's inputs that the edge model answers right with the LoRA, and
+            not without it.
+        is_familiar: Whether the task is near those on which such shares were observed: as near as nearly all of them.
 
     Raises:
         ValueError: The score is not in [0, 1].
@@ -98,7 +99,7 @@ class Generation:
     Attributes:
         gates: (adapted layers, groups, experts) float32.
         prompt_tokens: Length of the prompt in tokens of the *edge* model.
-        confidence: None when the generator was not calibrated, or where its choice head answers.
+        confidence: None when the generator was not calibrated.
         answer: What an answer may look like.
         keys: (choice layers, choices, rank) float32 for the bank's choice head; None unless the answer has codes.
         residual_prompt: What is left of the prompt, in front of each input on the device; empty for none.

@@ -161,7 +161,7 @@ class GenerateLoraBody(_Body):
     )
     strict: StrictBool = Field(
         default=False,
-        description="Refuse, with 422 `low_confidence`, a task that the generator most likely cannot follow.",
+        description="Refuse, with 422 `low_confidence`, a task with a confidence below 0.5.",
     )
     probe: list[ProbeBody] = Field(
         default=[],

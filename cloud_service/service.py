@@ -63,7 +63,7 @@ class LoraRequest:
     Attributes:
         edge_model: None lets the service choose.
         generator: None lets the service choose.
-        strict: Refuse a task on which the generator has low confidence; the choice head is not asked for one.
+        strict: Refuse a task on which the generator has low confidence.
         probe: Inputs with expected answers, to compare the edge model without the LoRA and with it.
         publish: Where to publish the bundle.
         include_bundle: Answer with the bundle's bytes too.
@@ -236,7 +236,7 @@ class LoraService:
         outcome, cached = await self._find_or_generate(request.task, served)
         lora, bundle = outcome.lora, outcome.bundle
         self._events.answered(cached=cached)
-        if request.strict and outcome.recipe.keys is None:
+        if request.strict:
             verify_confident(outcome.confidence)
         if bundle is None and (request.include_bundle or prober is not None):
             bundle = await self.artifacts.fetch_bundle(lora)

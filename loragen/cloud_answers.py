@@ -91,8 +91,8 @@ class Generated(AnswerModel):
     )
     answer: AnswerContract
     confidence: float | None = Field(
-        description="Probability that the generator can follow the task; null when it was not calibrated, or where its "
-        "choice head answers."
+        description="Expected share of the task's inputs that the edge model answers right with the LoRA, and not "
+        "without it; null when the generator was not calibrated."
     )
     warnings: tuple[TaskWarning, ...]
     probe: Probe | None = Field(default=None, exclude_if=lambda probe: probe is None)

@@ -69,19 +69,37 @@ def calibrate(
     cloud: _Cloud = None,
     edge: _Edge = None,
     device: _Device = "cpu",
+    config: Annotated[str, typer.Option(help="The training config whose families are drawn.")] = "smollm2",
     out: Annotated[Path, typer.Option(help="Where the report goes, as JSON.")] = Path("build/confidence.json"),
-    descriptions: Annotated[int, typer.Option(help="Of each kind to fit on; 2/5 of it to test.")] = 500,
+    report: Annotated[
+        Path | None, typer.Option(help="Where it goes as tables; docs/results/confidence.md for the shipped pair.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where observations stay; a second call adds what is missing.")] = Path(
+        "runs/calibration"
+    ),
+    descriptions: Annotated[int, typer.Option(min=5, help="Open tasks to fit on; 2/5 of it to test.")] = 240,
+    sets: Annotated[int, typer.Option(min=5, help="Closed sets, likewise.")] = 300,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and leave the checkpoint as it is.")] = False,
 ) -> None:
-    """Calibrate a generator's confidence. Its digest changes, what it generates does not."""
-    from training.fit.calibrate import calibrate_pair
+    """Calibrate a generator's confidence on observed gains. Its digest changes, what it generates does not."""
+    from dataclasses import asdict
+
+    from training.fit.calibrate import CalibrationRun, calibrate_pair
+    from training.fit.calibration_report import markdown
+    from training.fit.config import TrainingConfigError, load_config
     from training.fit.trained_pair import pair_at
 
-    report = calibrate_pair(pair_at(pair, cloud, edge), data, descriptions, device, store=not dry_run)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=2)
-    out.write_text(text + "\n")
-    print(text)
+    try:
+        families = load_config(config).fit.families
+    except TrainingConfigError as e:
+        raise typer.BadParameter(str(e)) from e
+    run = CalibrationRun(pair_at(pair, cloud, edge), data, families, descriptions, sets, runs, device)
+    found = calibrate_pair(run, store=not dry_run)
+    texts = {out: json.dumps(asdict(found), indent=2) + "\n"} | ({report: markdown(found)} if report else {})
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    print(texts[out], end="")
 
 
 @app.command()

@@ -127,7 +127,7 @@ def read_calibration(directory: Path, manifest: Manifest, features: int) -> Cali
     """
     if CONFIDENCE_FILE not in manifest.files:
         return None
-    return load_calibration(directory / CONFIDENCE_FILE, features)
+    return load_calibration(directory / CONFIDENCE_FILE, features, closed=manifest.config.choice is not None)
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -1,17 +1,23 @@
-"""The confidence of a generator: a logistic regression on features of the prompt's one forward pass.
+"""The confidence of a generator: how much a task gains, by logistic regressions on what its one reading gives.
 
-The features cost nothing extra, because the prompt encoder computes them anyway:
+A task's gain is the share of its inputs that the edge model answers right under the LoRA, and not without it.
+`training.fit.calibrate` observes gains on tasks and fits the regressions; gates and keys do not depend on them.
+
+Where gates answer, the features cost nothing extra, because the prompt encoder computes them anyway:
 - its surprise at the prompt, the mean negative log-likelihood of a token; a bidirectional encoder predicts nothing, so
   there it is how far the prompt's states point in the same direction;
 - the length of the prompt in tokens, and its tokens for each character;
 - the mean of the meta states, and the mean of the prompt's states.
-Each is measured in standard deviations from the descriptions that the generator was trained on. One more feature is the
-distance of all of them together. `training.fit.calibrate` fits the coefficients; gates do not depend on any of this.
+Where the choice head answers, they come from the meanings of the choices: how many, how near to each other, and whether
+they are judgements, such as yes and no, which the head cannot tell apart.
+Each is measured in standard deviations over the tasks of the fit. One more is the distance of all of them together.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +27,23 @@ from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from cloud_service.choices import Choice
 from cloud_service.generation import Confidence
 from cloud_service.generator.errors import CheckpointError
 from loragen.contract.atomic import write_atomic
 
 SCALARS = 3
-"""Features that are single numbers: surprise or coherence, logarithm of the tokens, tokens for each character."""
+"""Features that are single numbers and no part of the distance.
+
+Of a prompt: surprise or coherence, logarithm of the tokens, tokens for each character. Of a closed set: logarithm of
+the choices, mean logarithm of the characters of a meaning, share of the choices with examples.
+"""
+
+SET_FEATURES = SCALARS + 4
+"""Of a closed set: the scalars, and four means or maxima of cosines."""
+
+JUDGEMENTS = ("yes", "no", "true", "false", "good", "bad", "positive", "negative")
+"""Choices near to one of these ask what to think of an input, not what it is about."""
 
 MAX_SCORED_TOKENS = 128
 """Tokens whose surprise is measured, evenly spread; with a large vocabulary each costs a tenth of a layer."""
@@ -96,16 +113,43 @@ def _coherence(states: Tensor) -> float:
     return float(nn.functional.normalize(states.float(), dim=-1).mean(0).norm()) if len(states) else 0.0
 
 
+def set_features(choices: Sequence[Choice], meanings: Tensor, judgements: Tensor) -> NDArray[np.float32]:
+    """Features of a closed set, (SET_FEATURES,).
+
+    Args:
+        choices: At least one.
+        meanings: (choices, encoder) float32, of unit length.
+        judgements: (words, encoder) float32, those of `JUDGEMENTS`.
+    """
+    count = len(choices)
+    cosines = meanings @ meanings.T
+    others = cosines[~torch.eye(count, dtype=torch.bool)].view(count, count - 1)
+    if count == 1:
+        others = cosines.new_zeros(1, 1)
+    return np.array(
+        [
+            math.log(count),
+            sum(math.log(max(1, len(choice.meaning))) for choice in choices) / count,
+            sum(bool(choice.examples) for choice in choices) / count,
+            others.mean().item(),
+            others.max().item(),
+            others.max(1).values.mean().item(),
+            (meanings @ judgements.T).max(1).values.mean().item(),
+        ],
+        np.float32,
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class Regression:
     """From features to a confidence.
 
     Attributes:
-        center: (features,) float32, mean over the descriptions of training.
+        center: (features,) float32, mean over the tasks of the fit.
         scale: (features,) float32, their standard deviation.
         weights: (features + 1,) float32, of the deviations and of the distance.
         bias: Of the logistic regression.
-        farthest: Nearly all descriptions of training are nearer than this distance.
+        farthest: Nearly all tasks of the fit are nearer than this distance.
     """
 
     center: NDArray[np.float32]
@@ -115,16 +159,29 @@ class Calibration:
     farthest: float
 
     def judge(self, features: NDArray[np.float32]) -> Confidence:
-        """The confidence of one prompt, from (features,) float32."""
+        """The confidence in one task, from (features,) float32."""
         inputs = regression_inputs(features[None], self.center, self.scale)[0]
         logit = float(inputs @ self.weights.astype(np.float64)) + self.bias
         return Confidence(1 / (1 + math.exp(-max(-50.0, min(logit, 50.0)))), bool(inputs[-1] <= self.farthest))
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The regressions of one generator.
+
+    Attributes:
+        open: For tasks that gates answer.
+        closed: For closed sets that the choice head answers; None for a generator without one.
+    """
+
+    open: Regression
+    closed: Regression | None = None
+
+
 def regression_inputs(
     features: NDArray[np.float32], center: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Inputs of the regression for (prompts, features): deviations and distance, (prompts, features + 1)."""
+    """Inputs of a regression for (tasks, features): deviations and distance, (tasks, features + 1)."""
     deviations = (features.astype(np.float64) - center) / scale
     distance = np.sqrt(np.square(deviations[:, SCALARS:]).mean(1, keepdims=True))
     return np.concatenate([deviations, distance], axis=1).clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
@@ -132,38 +189,51 @@ def regression_inputs(
 
 def store_calibration(path: Path, calibration: Calibration) -> None:
     """Writes a calibration, whole or not at all."""
-    tensors = {
-        "center": calibration.center,
-        "scale": calibration.scale,
-        "weights": calibration.weights,
-        "bias": np.array([calibration.bias], np.float64),
-        "farthest": np.array([calibration.farthest], np.float64),
-    }
+    tensors = _tensors("open", calibration.open)
+    if calibration.closed is not None:
+        tensors |= _tensors("closed", calibration.closed)
     write_atomic(path, save(tensors))
 
 
-def load_calibration(path: Path, features: int) -> Calibration:
+def load_calibration(path: Path, features: int, *, closed: bool = False) -> Calibration:
     """Reads a calibration.
 
+    Args:
+        path: The file.
+        features: Of a prompt.
+        closed: Whether the generator has a choice head, and so the calibration a regression for closed sets.
+
     Raises:
-        CheckpointError: The file is no calibration, or one for another number of features.
+        CheckpointError: The file is no calibration, or one for a generator of another kind.
     """
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as e:
         raise CheckpointError(f"{path} cannot be read: {e}") from e
-    expected = {"center": features, "scale": features, "weights": features + 1, "bias": 1, "farthest": 1}
+    kinds = {"open": features} | ({"closed": SET_FEATURES} if closed else {})
+    expected = {f"{kind}.{name}": size for kind, count in kinds.items() for name, size in _sizes(count).items()}
     found = {name: tensor.size for name, tensor in tensors.items()}
     if found != expected or not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-        raise CheckpointError(
-            f"{path} holds {found}, expected finite {expected}", hint="calibrate this generator again"
-        )
-    if not (tensors["scale"] > 0).all():
+        raise CheckpointError(f"{path} holds {found}, expected finite {expected}", hint=_HINT)
+    if not all((tensors[f"{kind}.scale"] > 0).all() for kind in kinds):
         raise CheckpointError(f"{path} holds a scale that is not positive", hint=_HINT)
-    return Calibration(
-        tensors["center"].ravel(),
-        tensors["scale"].ravel(),
-        tensors["weights"].ravel(),
-        float(tensors["bias"].ravel()[0]),
-        float(tensors["farthest"].ravel()[0]),
-    )
+    return Calibration(_regression("open", tensors), _regression("closed", tensors) if closed else None)
+
+
+def _sizes(features: int) -> dict[str, int]:
+    return {"center": features, "scale": features, "weights": features + 1, "bias": 1, "farthest": 1}
+
+
+def _tensors(kind: str, regression: Regression) -> dict[str, NDArray[Any]]:
+    return {
+        f"{kind}.center": regression.center,
+        f"{kind}.scale": regression.scale,
+        f"{kind}.weights": regression.weights,
+        f"{kind}.bias": np.array([regression.bias], np.float64),
+        f"{kind}.farthest": np.array([regression.farthest], np.float64),
+    }
+
+
+def _regression(kind: str, tensors: Mapping[str, NDArray[np.float32]]) -> Regression:
+    center, scale, weights, bias, farthest = (tensors[f"{kind}.{name}"].ravel() for name in _sizes(0))
+    return Regression(center, scale, weights, float(bias[0]), float(farthest[0]))

@@ -7,11 +7,13 @@ serves the first result that was stored under a cache key. Each closed set is re
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -25,7 +27,7 @@ from cloud_service.generator.checkpoint import (
     read_manifest,
     verify_model,
 )
-from cloud_service.generator.confidence_model import Calibration, PromptFeatures
+from cloud_service.generator.confidence_model import JUDGEMENTS, Calibration, PromptFeatures, set_features
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.model import LoraGenerator
@@ -136,6 +138,10 @@ class TorchGenerator:
         outputs = self._run(prompts, with_features=True)
         return np.stack([output.features for output in outputs if output.features is not None])
 
+    def measure_sets(self, sets: Sequence[Sequence[Choice]]) -> NDArray[np.float32]:
+        """The same of at least one closed set that the choice head answers, (sets, SET_FEATURES) float32."""
+        return np.stack([self._measure_set(choices, self._sentences.read([choices]).choices[0]) for choices in sets])
+
     def load_probe(self) -> TorchProbe:
         """Loads the weights of the edge model onto the device of the cloud model."""
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
@@ -181,12 +187,22 @@ class TorchGenerator:
         texts = tuple(choice.text for choice in choices)
         answer = AnswerContract("choice", texts, self._codes[: len(texts)])
         gates = np.zeros(self._bank.header.gates_shape, np.float32)
-        return Generation(gates, prompt_tokens, None, answer, keys)
+        confidence = None
+        if self._calibration is not None and self._calibration.closed is not None:
+            confidence = self._calibration.closed.judge(self._measure_set(choices, read.choices[0]))
+        return Generation(gates, prompt_tokens, confidence, answer, keys)
+
+    def _measure_set(self, choices: Sequence[Choice], meanings: Tensor) -> NDArray[np.float32]:
+        return set_features(choices, meanings, self._judgements)
+
+    @cached_property
+    def _judgements(self) -> Tensor:
+        return self._sentences.encode(JUDGEMENTS)
 
     def _judge(self, output: _Output) -> Confidence | None:
         if self._calibration is None or output.features is None:
             return None
-        return self._calibration.judge(output.features)
+        return self._calibration.open.judge(output.features)
 
 
 def load_generator(

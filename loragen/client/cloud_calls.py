@@ -35,7 +35,7 @@ def generate(
         task: The description, or the body of `POST /generate-lora`: `description`, `examples`, `tools`,
             `output_format`, `answer`, `include`, and whatever of the options below it says itself.
         publish: `CHANNEL/NAME` to publish the bundle under.
-        strict: Refuse a task that the generator most likely cannot follow.
+        strict: Refuse a task with a confidence below 0.5.
         probe: `{"input", "output"}` pairs to try the edge model on, without the LoRA and with it.
         edge_model: Id of the edge model; by default the default generator's.
         generator: Id of the generator.

@@ -131,7 +131,7 @@ class FakeGenerator:
         return Generation(
             gates,
             len(prompt.split()),
-            confidence if self.calibrated and keys is None else None,
+            confidence if self.calibrated else None,
             answer,
             keys,
             asked.residual_text if kept else "",

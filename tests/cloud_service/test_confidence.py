@@ -59,11 +59,16 @@ def test_contradiction_names_the_examples_by_number_and_quotes_nothing() -> None
 def test_strict_refuses_low_confidence_and_a_generator_that_cannot_tell() -> None:
     verify_confident(GOOD)
     verify_confident(Confidence(LOW_CONFIDENCE, False))
-    with pytest.raises(LowConfidenceError, match=r"at least 0\.5, found 0\.25"):
+    with pytest.raises(LowConfidenceError, match=r"at least 0\.5, found 0\.25, the share of the inputs"):
         verify_confident(Confidence(0.25, True))
     with pytest.raises(InvalidRequestError) as refused:
         verify_confident(None)
     assert refused.value.code == "generator_not_calibrated"
+
+
+def test_low_confidence_is_said_as_a_share_of_the_inputs() -> None:
+    (warning,) = find_warnings(PLAIN, Confidence(0.28, is_familiar=True))
+    assert "about 28% of the inputs should be answered right with this LoRA" in warning.message
 
 
 @pytest.mark.parametrize("confidence", [None, GOOD, Confidence(1 / 3, False)])

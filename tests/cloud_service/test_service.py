@@ -11,9 +11,10 @@ from cloud_service.errors import (
     DeadlineError,
     GenerationError,
     InvalidRequestError,
+    LowConfidenceError,
     PromptTooLongError,
 )
-from cloud_service.generation import Asked
+from cloud_service.generation import Asked, Confidence
 from cloud_service.service import LoraRequest, cache_key
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import TEXT_ANSWER
@@ -225,12 +226,19 @@ async def test_restart_keeps_recipes_and_bundles(
     assert content_id(await service.artifacts.fetch_bundle(after.lora)) == before.lora.bundle_id
 
 
-async def test_closed_set_over_the_codes_is_refused_and_strict_asks_the_head_for_no_confidence(
+async def test_strict_holds_for_closed_sets_too(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
     service = services(await backend.open(), generator)
     strict = await service.generate(replace(_request(CHOOSE), strict=True))
-    assert (strict.confidence, strict.recipe.answer) == (None, CHOICE)
+    assert (strict.confidence, strict.recipe.answer) == (Confidence(0.875, is_familiar=True), CHOICE)
+    with pytest.raises(LowConfidenceError):
+        await service.generate(replace(_request(f"NONSENSE {CHOOSE}"), strict=True))
+
+
+async def test_closed_set_over_the_codes_is_refused(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
     generator.info = replace(generator.info, most_choices=1)
     with pytest.raises(InvalidRequestError, match="at most 1 choices, found 2") as caught:
         await services(await backend.open(), generator).generate(_request("Answer spam or ham."))

@@ -1,9 +1,11 @@
 """The command line: what each command is asked to do, and where results go."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 from typer.testing import CliRunner
 
 from loragen.client import ModelPair
@@ -14,6 +16,8 @@ from training.evaluation import evaluate, report
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.suites import SUITES
 from training.fit import calibrate, train, trained_pair
+from training.fit.calibrate import CalibrationRun
+from training.fit.calibration_report import CalibrationReport
 from training.fit.config import load_config
 
 
@@ -99,15 +103,20 @@ def test_calibrate_command_passes_its_options_on(
 ) -> None:
     calls: list[object] = []
 
-    def record(*arguments: object, store: bool) -> dict[str, object]:
-        calls.append((*arguments, store))
-        return {"area_under_roc": 1.0}
+    def record(run: CalibrationRun, *, store: bool) -> CalibrationReport:
+        calls.append((run, store))
+        return CalibrationReport("id", "digest", {}, {}, {})
 
     monkeypatch.setattr(calibrate, "calibrate_pair", record)
-    out = tmp_path / "out" / "confidence.json"
-    options = ["--edge", "e", "--descriptions", 7, "--out", out]
+    out, table = tmp_path / "out" / "confidence.json", tmp_path / "tables" / "confidence.md"
+    options: list[object] = ["--edge", "e", "--descriptions", 7, "--sets", 8, "--out", out, "--runs", "r"]
     run_command("calibrate", "--data", "d", *options)
-    run_command("calibrate", "--data", "d", *options, "--dry-run")
-    pair = pair_in(DEFAULT_PAIR.folder, edge="e")
-    assert calls == [(pair, Path("d"), 7, "cpu", True), (pair, Path("d"), 7, "cpu", False)]
-    assert out.read_text() == '{\n  "area_under_roc": 1.0\n}\n'
+    run_command("calibrate", "--data", "d", *options, "--config", "qwen-llama3-8b", "--dry-run", "--report", table)
+    families = load_config("smollm2").fit.families
+    assert families
+    run = CalibrationRun(pair_in(DEFAULT_PAIR.folder, edge="e"), Path("d"), families, 7, 8, Path("r"))
+    assert calls == [(run, True), (replace(run, families=load_config("qwen-llama3-8b").fit.families), False)]
+    assert json.loads(out.read_text())["generator_digest"] == "digest"
+    assert table.read_text().startswith("# Confidence")
+    with pytest.raises(BadParameter, match="no training config"):
+        run_command("calibrate", "--data", "d", "--config", "none")

@@ -1,52 +1,61 @@
-"""Task descriptions that a generator should follow, and texts that it should not, for calibrating its confidence.
+"""Tasks with inputs, and texts that ask for nothing, for calibrating the confidence of a generator.
 
-Real ones come from the families: as training draws them, and of tasks and tools that training never met. Those of the
-validation part calibrate, and those of the test part are measured. Unreal ones are made from real ones, so that length
-and layout give nothing away: random letters, the same words in disorder, and published prose that asks for nothing.
+Tasks come from the families: as training draws them but with inputs that it never met, and tasks, tools and labels that
+it never met either. Those of the validation part calibrate, and those of the test part are measured. Unreal texts are
+made from tasks, so that length and layout give nothing away: random letters, the same words in disorder, and published
+prose that asks for nothing.
 """
 
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cloud_service.task import Example, TaskDescription, Tool, render_prompt
-from training.data.corpus import Split, read_paragraphs, split_of
-from training.data.episodes import Family
-from training.data.families import Sources, load_mixture
+from training.data.corpus import read_paragraphs, split_of
+from training.data.episodes import Episode, Family, Mixture
+from training.data.families import Sources, ToolShares, load_mixture
+from training.data.families.classify import Classification
 from training.data.families.instructions import PublishedInstructions
 from training.data.families.tools import ToolRouting, split_of_tool
-from training.data.families.transform import TextTransformation
+from training.data.families.yes_no import YesNoQuestions
 from training.data.gibberish import gibberish_text
 
 Part = Literal["validation", "test"]
+Kind = Literal["open", "closed"]
 
 UNREAL = ("gibberish", "shuffled", "prose")
 FEWEST_WORDS = 5  # fewer in disorder may still say what they said
-PLAIN_SHARE = 0.3
 FLAT_SHARE = 0.5
 PROSE = ("openstax_ccby", "gutenberg")
 PARAGRAPHS = 4000
+UNSEEN_SHARE = 1 / 3
+"""Of the open tasks, those of which training saw neither description nor inputs."""
+
+MOST_TOOLS = (10, 40)
+"""Tools of the largest set, of the usual sets and of large ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptions:
-    """Where descriptions of one part come from.
+    """Where tasks and texts of one part come from.
 
     Attributes:
-        families: Real ones by suite.
+        open: Draws tasks as training does, and unseen ones.
+        closed: Draws closed sets: of tools that training never met, of labels, and of answers to yes/no questions.
         paragraphs: Prose that no other part holds.
     """
 
     part: Part
-    families: Mapping[str, Family]
+    open: Mixture
+    closed: Mixture
     paragraphs: tuple[str, ...]
 
-    def draw_real(self, rng: random.Random, suite: str) -> str:
-        """The prompt of a real description; now and then of its description alone."""
-        return render_prompt(self._draw_task(rng, suite))
+    def draw(self, rng: random.Random, kind: Kind, inputs: int) -> Episode:
+        """A task with inputs. An open one may yet name a closed set, as training's do, and the other way round."""
+        return (self.open if kind == "open" else self.closed).draw(rng, self.part, inputs)
 
     def draw_unreal(self, rng: random.Random, kind: str) -> str:
         """A prompt that asks for nothing that can be followed; half of them keep the layout of a real one.
@@ -56,23 +65,15 @@ class Descriptions:
         """
         if kind not in UNREAL:
             raise ValueError(f"kind is {kind!r}, expected one of {', '.join(UNREAL)}")
-        task = self._draw_task(rng, rng.choice(sorted(self.families)))
-        prompt = render_prompt(task)
+        task = self.draw(rng, "open", 1).task
         if kind == "shuffled":
-            while len(prompt.split()) < FEWEST_WORDS:
-                prompt = self.draw_real(rng, "trained")
-            return prompt_in_disorder(rng, prompt)
+            while len(render_prompt(task).split()) < FEWEST_WORDS:
+                task = self.draw(rng, "open", 1).task
+            return prompt_in_disorder(rng, render_prompt(task))
         write = self._prose if kind == "prose" else gibberish_text
         if rng.random() < FLAT_SHARE:
-            return write(rng, len(prompt))
+            return write(rng, len(render_prompt(task)))
         return render_prompt(rewritten(task, lambda text: write(rng, len(text))))
-
-    def _draw_task(self, rng: random.Random, suite: str) -> TaskDescription:
-        split: Split = "train" if suite == "trained" else self.part
-        task = self.families[suite].draw(rng, split, 1).task
-        if task.description and rng.random() < PLAIN_SHARE:
-            return TaskDescription(task.description) if not task.tools else replace(task, examples=(), output_format="")
-        return task
 
     def _prose(self, rng: random.Random, characters: int) -> str:
         text = rng.choice(self.paragraphs)
@@ -82,23 +83,43 @@ class Descriptions:
         return text[: end + 1] if end > characters / 2 else text[: max(characters, 8)].rsplit(" ", 1)[0]
 
 
-def load_descriptions(data: Path) -> dict[Part, Descriptions]:
-    """Descriptions of both parts; a suite for which the data hold nothing is left out."""
+def load_descriptions(data: Path, families: Mapping[str, float] | None = None) -> dict[Part, Descriptions]:
+    """Tasks and texts of both parts; a family for which the data hold nothing is left out.
+
+    Args:
+        data: Folder of packed public data.
+        families: How often training draws each family, by its name; None for the usual mixture.
+
+    Raises:
+        FamilyWeightError: A name is unknown, or a weight is not one.
+    """
     sources = Sources(data)
-    mixture, paragraphs = load_mixture(sources), _paragraphs(data)
-    found: dict[Part, Descriptions] = {}
-    for part in ("validation", "test"):
-        families: dict[str, Family] = {"trained": mixture}
-        if tasks := [task for task in sources.tasks if split_of(f"task/{task.name}") == part]:
-            families["tasks-unseen"] = PublishedInstructions(tasks)
-        if tools := [known for known in sources.tools if split_of_tool(known, sources.test_services) == part]:
-            families["tools-unseen"] = ToolRouting(tools)
-        if part == "test":  # asked for in words that neither training nor calibration meets
-            families["tasks-paraphrased"] = TextTransformation(
-                {"test": [text for known in sources.tools for text in known.utterances["test"]]}
-            )
-        found[part] = Descriptions(part, families, paragraphs[part])
-    return found
+    trained = load_mixture(sources, weights=families)
+    return {
+        part: Descriptions(part, _open(sources, trained, part), _closed(sources, part), paragraphs)
+        for part, paragraphs in _paragraphs(data).items()
+    }
+
+
+def _open(sources: Sources, trained: Mixture, part: Part) -> Mixture:
+    unseen = [task for task in sources.tasks if split_of(f"task/{task.name}") == part]
+    if not unseen:
+        return trained
+    return Mixture("open", (trained, PublishedInstructions(unseen)), (1 - UNSEEN_SHARE, UNSEEN_SHARE))
+
+
+def _closed(sources: Sources, part: Part) -> Mixture:
+    """Tools, labels and yes/no questions alike; of the tools' names half are new, and every request has a tool."""
+    tools, described = (
+        [known for known in pool if split_of_tool(known, sources.test_services) == part]
+        for pool in (sources.tools, sources.described_tools)
+    )
+    families: list[Family] = [Classification(sources.labelled_texts), YesNoQuestions(sources.labelled_texts)]
+    weights = [1.0, 1.0]
+    if tools:
+        families += [ToolRouting(tools, described, ToolShares(foreign=0.0), most) for most in MOST_TOOLS]
+        weights += [0.5] * len(MOST_TOOLS)
+    return Mixture("closed", families, weights)
 
 
 def rewritten(task: TaskDescription, write: Callable[[str], str]) -> TaskDescription:

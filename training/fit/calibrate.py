@@ -1,90 +1,146 @@
 """Calibrates a generator's confidence: `python -m training calibrate --data DIR`.
 
-Fits the logistic regression of `cloud_service.generator.confidence_model` on descriptions of training and of validation
-tasks and tools against texts that ask for nothing, and writes it into the generator's checkpoint, whose digest changes.
-A report says how well it separates the two kinds on the test part: areas under the ROC curve.
+Fits the logistic regressions of `cloud_service.generator.confidence_model` on the gains that are observed on tasks of
+the validation part, and writes them into the generator's checkpoint, whose digest changes. Texts that ask for nothing
+are among the open tasks, and gain nothing. A report on the test part says how far the confidence can be trusted.
 """
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.metrics import log_loss
 
 from cloud_service.generator import TorchGenerator, load_generator
-from cloud_service.generator.checkpoint import add_calibration
-from cloud_service.generator.confidence_model import Calibration, regression_inputs
+from cloud_service.generator.checkpoint import add_calibration, read_manifest
+from cloud_service.generator.confidence_model import Calibration, Regression, regression_inputs
 from loragen.client import ModelPair
-from training.data.descriptions import UNREAL, Descriptions, load_descriptions
+from training.data.descriptions import UNREAL, Descriptions, Kind, load_descriptions
+from training.fit.calibration_report import CalibrationReport, judge_tasks, judge_unreal
+from training.fit.observed_gains import GainRecords, ObservedGains, draw_tasks, gains_of, observe
 
-TARGET = 0.95
 FARTHEST_QUANTILE = 0.99
-PENALTIES = (1e-3, 1e-2, 1e-1)
-"""Weights of the squared coefficients, tried on a fifth of the calibration descriptions that the fit leaves out."""
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+"""Weights of the squared coefficients, tried on a fifth of the tasks that the fit leaves out."""
+
+TEST_SHARE = 2 / 5
+"""Tasks of the test part, for each of the validation part."""
+
+UNREAL_SHARE = 1 / 8
+"""Texts of each unreal kind, for each open task."""
 
 Features = NDArray[np.float32]
 
 
-def calibrate_pair(
-    pair: ModelPair, data: Path, count: int = 500, device: str = "cpu", store: bool = True
-) -> dict[str, object]:
-    """Fits on the validation part of the descriptions, and reports on the test part.
+@dataclass(frozen=True, slots=True)
+class CalibrationRun:
+    """What is calibrated, and on how much.
 
-    Args:
+    Attributes:
         pair: The generator and its models.
         data: Folder of packed public data.
-        count: Descriptions of each suite and kind to fit on; two fifths of it are drawn for the report.
-        device: Where the cloud model reads.
-        store: Write the calibration into the checkpoint.
+        families: How often training draws each family; none for the usual mixture.
+        descriptions: Open tasks to fit on.
+        sets: Closed sets to fit on, where the generator has a choice head.
+        runs: Where observations stay.
+        device: Where the models run.
     """
-    generator = load_generator(pair.generator, Path(pair.cloud_model), Path(pair.edge_model), device)
-    descriptions = load_descriptions(data)
-    calibration = fit(measure_descriptions(generator, descriptions["validation"], count))
-    report = make_report(calibration, measure_descriptions(generator, descriptions["test"], max(2, count * 2 // 5)))
-    if store:
-        report["generator_digest"] = add_calibration(pair.generator, calibration).digest
-    return report
+
+    pair: ModelPair
+    data: Path
+    families: Mapping[str, float] = field(default_factory=dict)
+    descriptions: int = 240
+    sets: int = 300
+    runs: Path = Path("runs/calibration")
+    device: str = "cpu"
 
 
-def measure_descriptions(generator: TorchGenerator, source: Descriptions, count: int) -> dict[str, Features]:
-    """Features of `count` prompts of each suite and kind, (count, features); prompts that are too long are redrawn."""
+def calibrate_pair(run: CalibrationRun, *, store: bool = True) -> CalibrationReport:
+    """Fits on the validation part, and reports on the test part.
+
+    Args:
+        run: What is calibrated.
+        store: Write the calibration into the checkpoint.
+
+    Raises:
+        ValueError: The data hold no task of a kind that the generator answers.
+    """
+    pair = run.pair
+    generator = load_generator(pair.generator, Path(pair.cloud_model), Path(pair.edge_model), run.device)
+    parts = load_descriptions(run.data, run.families)
+    kinds: dict[Kind, int] = {"open": run.descriptions}
+    if generator.info.most_choices:
+        kinds["closed"] = run.sets
+    # 1. Draw all tasks, and let the edge model answer their inputs: this takes the time.
+    drawn = {
+        (part, kind): draw_tasks(generator, source, kind, count if part == "validation" else _share(count, TEST_SHARE))
+        for part, source in parts.items()
+        for kind, count in kinds.items()
+    }
+    records = GainRecords(run.runs, read_manifest(pair.generator))
+    observe(generator, [task for tasks in drawn.values() for task in tasks], records)
+    observed = {(part, kind): gains_of(generator, tasks, kind, records) for (part, kind), tasks in drawn.items()}
+    # 2. Fit on the validation part.
+    unreal = {
+        part: measure_unreal(generator, source, _share(len(drawn[part, "open"]), UNREAL_SHARE))
+        for part, source in parts.items()
+    }
+    calibration = Calibration(
+        fit(observed["validation", "open"], np.concatenate(list(unreal["validation"].values()))),
+        fit(observed["validation", "closed"]) if "closed" in kinds else None,
+    )
+    # 3. Report on the test part.
+    regressions: dict[Kind, Regression | None] = {"open": calibration.open, "closed": calibration.closed}
+    return CalibrationReport(
+        generator=generator.info.id,
+        generator_digest=(
+            add_calibration(pair.generator, calibration) if store else read_manifest(pair.generator)
+        ).digest,
+        fitted_on={kind: len(drawn["validation", kind]) for kind in kinds},
+        tasks={
+            kind: judge_tasks(regression, observed["test", kind])
+            for kind, regression in regressions.items()
+            if regression is not None
+        },
+        unreal={kind: judge_unreal(calibration.open, rows) for kind, rows in unreal["test"].items()},
+    )
+
+
+def measure_unreal(generator: TorchGenerator, source: Descriptions, count: int) -> dict[str, Features]:
+    """Features of `count` texts of each unreal kind, (count, features); texts that are too long are redrawn."""
     measured = {}
-    for kind in (*source.families, *UNREAL):
+    for kind in UNREAL:
         rng = random.Random(f"calibrate/{source.part}/{kind}")
-        draw = source.draw_unreal if kind in UNREAL else source.draw_real
         prompts: list[str] = []
         while len(prompts) < count:
-            prompt = draw(rng, kind)
+            prompt = source.draw_unreal(rng, kind)
             if generator.count_tokens(prompt) <= generator.info.max_prompt_tokens:
                 prompts.append(prompt)
         measured[kind] = generator.measure(prompts)
     return measured
 
 
-def fit(measured: Mapping[str, Features]) -> Calibration:
-    """The calibration that separates real descriptions from unreal ones best.
-
-    Both sides weigh the same, whatever their number, so that a score of one half is the balance point.
-    """
-    # 1. Features become deviations from training's descriptions; from them, real or not is to be predicted.
-    trained = measured["trained"]
-    center, scale = trained.mean(0), trained.std(0) + 1e-6
-    inputs = regression_inputs(np.concatenate(list(measured.values())), center, scale)
-    real = np.concatenate([np.full(len(rows), kind not in UNREAL) for kind, rows in measured.items()])
+def fit(observed: ObservedGains, unreal: Features | None = None) -> Regression:
+    """The regression that predicts the observed gains best, and a gain of 0 for unreal texts, (texts, features)."""
+    # 1. Features become deviations from the tasks'; from them, the gain is to be predicted.
+    center, scale = observed.features.mean(0), observed.features.std(0) + 1e-6
+    unreal = observed.features[:0] if unreal is None else unreal
+    inputs = regression_inputs(np.concatenate([observed.features, unreal]), center, scale)
+    gains = np.concatenate([observed.gains, np.zeros(len(unreal))])
     # 2. The penalty is the one that predicts a fifth left out best; with it, the fit is on everything.
-    fitted_on = np.random.default_rng(0).random(len(inputs)) < 0.8
+    fitted_on = np.arange(len(inputs)) % 5 != 4
     losses = {
-        penalty: _loss(_regress(inputs[fitted_on], real[fitted_on], penalty), inputs[~fitted_on], real[~fitted_on])
+        penalty: _loss(_regress(inputs[fitted_on], gains[fitted_on], penalty), inputs[~fitted_on], gains[~fitted_on])
         for penalty in PENALTIES
     }
-    best = _regress(inputs, real, min(losses, key=losses.__getitem__))
-    # 3. Whatever is farther off than nearly all of training's descriptions is not familiar.
-    distances = regression_inputs(trained, center, scale)[:, -1]
-    return Calibration(
+    best = _regress(inputs, gains, min(losses, key=losses.__getitem__))
+    # 3. Whatever is farther off than nearly all of the tasks is not familiar.
+    distances = regression_inputs(observed.features, center, scale)[:, -1]
+    return Regression(
         center,
         scale,
         best.coef_[0].astype(np.float32),
@@ -93,38 +149,28 @@ def fit(measured: Mapping[str, Features]) -> Calibration:
     )
 
 
-def make_report(calibration: Calibration, measured: Mapping[str, Features]) -> dict[str, object]:
-    """Areas under the ROC curve by suite of real and kind of unreal descriptions, and shares over one half."""
-    scores = {kind: np.array([calibration.judge(row).score for row in rows]) for kind, rows in measured.items()}
-    unreal = np.concatenate([scores[kind] for kind in UNREAL])
-    against = {"all": unreal, **{kind: scores[kind] for kind in UNREAL}}
-    areas = {
-        suite: {kind: area_under_roc(scores[suite], others) for kind, others in against.items()}
-        for suite in scores
-        if suite not in UNREAL
-    }
-    unseen = np.concatenate([scores[suite] for suite in areas if suite != "trained"] or [scores["trained"]])
-    return {
-        "area_under_roc": area_under_roc(unseen, unreal),
-        "target": TARGET,
-        "descriptions": {kind: len(values) for kind, values in scores.items()},
-        "area_by_suite": areas,
-        "share_over_half": {kind: float((values > 0.5).mean()) for kind, values in scores.items()},
-    }
+def _regress(inputs: NDArray[np.float64], gains: NDArray[np.float64], penalty: float) -> LogisticRegression:
+    """Minimizes the mean loss plus `penalty` times the squared coefficients; C weighs the summed loss against half.
+
+    A made-up task in the middle with a gain of one half keeps the fit finite where all gains are 0, or all are 1.
+    """
+    inputs, gains = np.concatenate([inputs, np.zeros((1, inputs.shape[1]))]), np.append(gains, 0.5)
+    model = LogisticRegression(C=1 / (2 * penalty * len(inputs)), max_iter=1000, tol=1e-6)
+    return model.fit(*_twice(inputs, gains))
 
 
-def area_under_roc(real: NDArray[np.float64], unreal: NDArray[np.float64]) -> float:
-    """Chance that a real description scores higher than an unreal one; ties count half."""
-    is_real = np.repeat([True, False], [len(real), len(unreal)])
-    return float(roc_auc_score(is_real, np.concatenate([real, unreal])))
+def _loss(model: LogisticRegression, inputs: NDArray[np.float64], gains: NDArray[np.float64]) -> float:
+    rows, gained, weights = _twice(inputs, gains)
+    return float(log_loss(gained, model.predict_proba(rows), sample_weight=weights, labels=[False, True]))
 
 
-def _regress(inputs: NDArray[np.float64], real: NDArray[np.bool_], penalty: float) -> LogisticRegression:
-    """Minimizes the mean loss plus `penalty` times the squared coefficients; C weighs the summed loss against half."""
-    model = LogisticRegression(C=1 / (2 * penalty * len(inputs)), class_weight="balanced", max_iter=1000, tol=1e-6)
-    return model.fit(inputs, real)
+def _twice(
+    inputs: NDArray[np.float64], gains: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Each task as gained and as not gained, weighed by its gain and by what is left: rows, which they are, weights."""
+    gained = np.repeat([True, False], len(gains))
+    return np.concatenate([inputs, inputs]), gained, np.concatenate([gains, 1 - gains])
 
 
-def _loss(model: LogisticRegression, inputs: NDArray[np.float64], real: NDArray[np.bool_]) -> float:
-    weights = compute_sample_weight("balanced", real)
-    return float(log_loss(real, model.predict_proba(inputs), sample_weight=weights, labels=[False, True]))
+def _share(count: int, share: float) -> int:
+    return max(2, round(count * share))

@@ -8,30 +8,43 @@ import numpy as np
 import pytest
 import torch
 
+from cloud_service.choices import Choice
 from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, load_generator
 from cloud_service.generator.checkpoint import CONFIDENCE_FILE, add_calibration, read_manifest
+from cloud_service.generator.choice_head import ChoiceHeadConfig
 from cloud_service.generator.confidence_model import (
     SCALARS,
+    SET_FEATURES,
     Calibration,
     PromptFeatures,
+    Regression,
     load_calibration,
+    set_features,
     store_calibration,
 )
 from loragen.contract.digest import file_sha256
-from tests.cloud_service.generator.tiny import Pair, random_model
+from tests.cloud_service.generator.tiny import Pair, make_pair, random_model
 
 PROMPTS = ["route the message to a tool", "x", "Classify the review: positive or negative?\n\nünïcödé 東京"]
 HIDDEN = 32
 FEATURES = PromptFeatures.count(HIDDEN)
+SETS = [
+    (Choice("play", "play music: plays a song"), Choice("wake", "set alarm", ("wake me",))),
+    (Choice("yes", "yes"), Choice("no", "no"), Choice("none", "none")),
+]
 
 
-def calibration(features: int = FEATURES, seed: int = 0) -> Calibration:
+def regression(features: int = FEATURES, seed: int = 0) -> Regression:
     random = np.random.default_rng(seed)
     center, scale, weights = (
         random.standard_normal(size).astype(np.float32) for size in (features, features, features + 1)
     )
-    return Calibration(center, np.abs(scale) + 0.1, 0.1 * weights, 0.25, 1.5)
+    return Regression(center, np.abs(scale) + 0.1, 0.1 * weights, 0.25, 1.5)
+
+
+def calibration(features: int = FEATURES, seed: int = 0) -> Calibration:
+    return Calibration(regression(features, seed))
 
 
 @pytest.fixture
@@ -61,7 +74,7 @@ def test_confidence_is_what_the_calibration_says_of_the_features(pair: Pair, dir
     features = generator.measure(PROMPTS)
     assert features.shape == (len(PROMPTS), FEATURES)
     told = [generation.confidence for generation in generator.generate([Asked(prompt) for prompt in PROMPTS])]
-    assert told == [calibration().judge(row) for row in features]
+    assert told == [regression().judge(row) for row in features]
     assert told[0] == generator.generate([Asked(PROMPTS[0])])[0].confidence
     assert len({each.score for each in told if each is not None}) == len(PROMPTS)
     assert generator.generate([Asked("")])[0].confidence is not None
@@ -98,7 +111,7 @@ def test_coherence_takes_the_place_of_surprise_in_an_encoder() -> None:
 def test_score_rises_with_the_logit_and_far_means_beyond_the_farthest() -> None:
     weights = np.zeros(FEATURES + 1, np.float32)
     weights[0] = 2.0
-    plain = Calibration(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, -1.0, farthest=2.0)
+    plain = Regression(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, -1.0, farthest=2.0)
     features = np.zeros(FEATURES, np.float32)
     features[0] = 0.5
     assert plain.judge(features).score == pytest.approx(0.5)
@@ -154,11 +167,57 @@ def test_calibration_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_calibration(path, FEATURES)
-    sound = calibration()
+    sound = regression()
     for broken in (
-        Calibration(sound.center, sound.scale, sound.weights, float("nan"), 1.0),
-        Calibration(sound.center, -sound.scale, sound.weights, 0.0, 1.0),
+        Regression(sound.center, sound.scale, sound.weights, float("nan"), 1.0),
+        Regression(sound.center, -sound.scale, sound.weights, 0.0, 1.0),
     ):
-        store_calibration(path, broken)
+        store_calibration(path, Calibration(broken))
         with pytest.raises(CheckpointError, match="holds"):
             load_calibration(path, FEATURES)
+
+
+@pytest.fixture(scope="module")
+def choosing(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A pair with a choice head."""
+    head = ChoiceHeadConfig(first_layer=1, rank=3)
+    return make_pair(tmp_path_factory.mktemp("choosing"), choice=head, codes=tuple(range(40, 50)))
+
+
+def test_closed_sets_have_a_regression_of_their_own(choosing: Pair, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(choosing.generator, tmp_path / "generator"))
+    plain = load_generator(directory, choosing.cloud, choosing.edge)
+    both = Calibration(regression(), regression(SET_FEATURES, seed=1))
+    add_calibration(directory, both)
+    generator = load_generator(directory, choosing.cloud, choosing.edge)
+    asked = [Asked("Pick one.", choices) for choices in SETS]
+    features = generator.measure_sets(SETS)
+    assert features.shape == (2, SET_FEATURES)
+    assert both.closed is not None
+    for before, after, row in zip(plain.generate(asked), generator.generate(asked), features, strict=True):
+        assert (before.confidence, after.confidence) == (None, both.closed.judge(row))
+        assert before.keys is not None
+        assert after.keys is not None
+        assert before.keys.tobytes() == after.keys.tobytes()
+    open_task = generator.generate([Asked(PROMPTS[0])])[0]
+    assert open_task.confidence == both.open.judge(generator.measure(PROMPTS[:1])[0])
+
+
+def test_calibration_without_closed_sets_is_refused_where_there_is_a_head_and_the_other_way_round(
+    pair: Pair, choosing: Pair, tmp_path: Path
+) -> None:
+    for each, closed in ((choosing, None), (pair, regression(SET_FEATURES))):
+        directory = Path(shutil.copytree(each.generator, tmp_path / each.generator.parent.name))
+        add_calibration(directory, Calibration(regression(), closed))
+        with pytest.raises(CheckpointError, match="expected finite") as refused:
+            load_generator(directory, each.cloud, each.edge)
+        assert refused.value.hint == "calibrate this generator again"
+
+
+def test_features_of_a_set_tell_its_size_its_words_and_its_cosines() -> None:
+    choices = [Choice("a", "abc", ("seen",)), Choice("b", "abcd"), Choice("c", "a")]
+    x, y = torch.eye(4)[0], torch.eye(4)[1]
+    meanings, judgements = torch.stack([x, 0.6 * x + 0.8 * y, y]), torch.stack([y, torch.eye(4)[3]])
+    expected = [np.log(3), (np.log(3) + np.log(4)) / 3, 1 / 3, 1.4 / 3, 0.8, (0.6 + 0.8 + 0.8) / 3, 1.8 / 3]
+    np.testing.assert_allclose(set_features(choices, meanings, judgements), expected, rtol=1e-5)
+    assert set_features(choices[:1], meanings[:1], judgements)[SCALARS:].tolist() == [0, 0, 0, 0]

@@ -8,7 +8,16 @@ import pytest
 
 from cloud_service.task import Example, TaskDescription, Tool
 from training.data.descriptions import UNREAL, load_descriptions, prompt_in_disorder, rewritten
-from training.data.families.tools import is_held_out
+from training.data.episodes import Family, Mixture
+from training.data.families import FamilyWeightError
+from training.data.families.classify import Classification
+from training.data.families.instructions import PublishedInstructions
+from training.data.families.tools import ToolRouting, is_held_out
+
+
+def _families(mixture: Mixture) -> dict[str, Family]:
+    """By name; of two families of one name the last."""
+    return {family.name: family for family in mixture.families}
 
 
 def test_parts_share_no_held_out_task_no_held_out_tool_and_no_prose(described: Path) -> None:
@@ -17,18 +26,36 @@ def test_parts_share_no_held_out_task_no_held_out_tool_and_no_prose(described: P
     assert validation.paragraphs
     assert test.paragraphs
     assert not set(validation.paragraphs) & set(test.paragraphs)
-    assert "tasks-paraphrased" in test.families
-    assert "tasks-paraphrased" not in validation.families
-    for suite, find in (
-        ("tasks-unseen", lambda family: {task.name for task in family.tasks}),
-        ("tools-unseen", lambda family: {known.tool.name for known in family.tools}),
-    ):
-        found = [find(part.families[suite]) for part in (validation, test) if suite in part.families]
-        assert found
-        assert sum(map(len, found)) == len(set().union(*found))
-    for part in (validation, test):
-        if "tools-unseen" in part.families:
-            assert all(is_held_out(known, frozenset({"BookTrip"})) for known in part.families["tools-unseen"].tools)  # type: ignore[attr-defined]
+    tasks, tools = [], []
+    for part in parts.values():
+        instructions = _families(part.open).get("instructions")
+        tasks += [task.name for task in instructions.tasks] if isinstance(instructions, PublishedInstructions) else []
+        routing = _families(part.closed).get("tools")
+        known = routing.tools if isinstance(routing, ToolRouting) else []
+        assert all(is_held_out(each, frozenset({"BookTrip"})) for each in known)
+        tools += [each.tool.name for each in known]
+    assert len(tasks) == len(set(tasks)) > 0
+    assert len(tools) == len(set(tools)) > 0
+
+
+def test_open_tasks_are_drawn_by_the_weights_of_training(described: Path) -> None:
+    for part in load_descriptions(described, {"transform": 1.0}).values():
+        drawn = {part.draw(random.Random(seed), "open", 2).name.split("/")[0] for seed in range(40)}
+        assert "transform" in drawn <= {"transform", "instructions"}
+    with pytest.raises(FamilyWeightError):
+        load_descriptions(described, {"no_family": 1.0})
+
+
+def test_closed_sets_are_tools_labels_and_yes_or_no_with_inputs_of_the_part(described: Path) -> None:
+    for name, part in load_descriptions(described).items():
+        episodes = [part.draw(random.Random(seed), "closed", 3) for seed in range(60)]
+        assert {episode.name.split("/")[0] for episode in episodes} >= {"classify", "yes_no"}
+        assert all(each.output in episode.labels for episode in episodes for each in episode.instances)
+        said = {each.input for episode in episodes for each in episode.instances if episode.name.startswith("classify")}
+        assert said
+        for kind in _families(part.closed).values():
+            if isinstance(kind, Classification):
+                assert said <= {text for texts in kind.data_sets for text, _ in texts.texts[name]}
 
 
 def test_prompts_follow_from_the_random_state_alone(described: Path) -> None:

@@ -1,64 +1,110 @@
-"""Calibration: the regression, the report, and what becomes of the checkpoint."""
+"""Calibration: the regression on gains, and what becomes of the checkpoint."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from cloud_service.generator.checkpoint import read_manifest
+from cloud_service.task import TaskDescription
+from loragen.client import ModelPair
 from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
 from training.data.descriptions import UNREAL
-from training.fit.calibrate import area_under_roc, fit, make_report
+from training.fit import observed_gains
+from training.fit.calibrate import CalibrationRun, calibrate_pair, fit
+from training.fit.observed_gains import ObservedGains
 
 
-def test_area_under_roc_counts_pairs_in_order_and_half_the_ties() -> None:
-    assert area_under_roc(np.array([3.0, 2.0]), np.array([1.0, 0.0])) == 1
-    assert area_under_roc(np.array([0.0]), np.array([1.0, 2.0])) == 0
-    assert area_under_roc(np.array([1.0, 3.0]), np.array([1.0, 2.0])) == (0.5 + 0 + 1 + 1) / 4
-
-
-def _features(shift: float, seed: int, count: int = 150) -> np.ndarray:
-    """Ten features, of which one never changes and one tells."""
-    features = np.random.default_rng(seed).standard_normal((count, 10)).astype(np.float32)
+def _observed(seed: int, telling: float, count: int = 400) -> ObservedGains:
+    """Ten features, of which one never changes and one tells the chance of a gain; two inputs of each task."""
+    draw = np.random.default_rng(seed)
+    features = draw.standard_normal((count, 10)).astype(np.float32)
     features[:, 4] = 7
-    features[:, 5] += shift
-    return features
+    chance = 1 / (1 + np.exp(-telling * features[:, 5]))
+    return ObservedGains(features, draw.binomial(2, chance) / 2)
 
 
-def test_fit_tells_apart_what_can_be_told_apart_and_nothing_else() -> None:
-    fitted = fit({"trained": _features(0, 1), "gibberish": _features(4, 2), "prose": _features(4, 3)})
-    unreal = {kind: _features(4, seed) for seed, kind in enumerate(UNREAL, 6)}
-    report = make_report(fitted, {"trained": _features(0, 4), "tools-unseen": _features(0.3, 5), **unreal})
-    assert float(report["area_under_roc"]) > 0.98  # type: ignore[arg-type]
-    shares = report["share_over_half"]
-    assert isinstance(shares, dict)
-    assert shares["trained"] > 0.9 > 0.1 > shares["prose"]
+def test_fit_predicts_fractional_gains() -> None:
+    """Not only the order is right: the confidence is the chance itself."""
+    regression, unseen = fit(_observed(1, 2.0)), _observed(2, 2.0)
+    chance = 1 / (1 + np.exp(-2.0 * unseen.features[:, 5]))
+    scores = np.array([regression.judge(row).score for row in unseen.features])
+    assert np.abs(scores - chance).mean() < 0.06
 
-    blind = fit({"trained": _features(0, 1), "gibberish": _features(0, 2)})
-    unreal = {kind: _features(0, seed) for seed, kind in enumerate(UNREAL, 6)}
-    blind_report = make_report(blind, {"trained": _features(0, 4), **unreal})
-    assert 0.35 < float(blind_report["area_under_roc"]) < 0.65  # type: ignore[arg-type]
+
+def test_fit_without_anything_that_tells_gives_the_mean_gain() -> None:
+    observed = _observed(1, 0.0)
+    observed = replace(observed, gains=np.where(np.arange(400) % 4 == 0, 1.0, 0.0))
+    scores = [fit(observed).judge(row).score for row in _observed(2, 0.0).features]
+    assert np.mean(scores) == pytest.approx(0.25, abs=0.03)
+    assert np.std(scores) < 0.1
+
+
+def test_unreal_texts_count_as_no_gain_and_shift_no_deviation() -> None:
+    observed = _observed(1, 0.0)
+    observed = replace(observed, gains=np.full(400, 0.9))
+    unreal = observed.features[:80] + np.array([0, 0, 0, 0, 0, 4, 0, 0, 0, 0], np.float32)
+    plain, warned = fit(observed), fit(observed, unreal)
+    assert np.mean([warned.judge(row).score for row in unreal]) < 0.3 < plain.judge(unreal[0]).score
+    assert np.array_equal(plain.center, warned.center)
+    assert plain.farthest == warned.farthest
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.0])
+def test_gains_all_alike_give_a_finite_fit(gain: float) -> None:
+    observed = replace(_observed(1, 0.0), gains=np.full(400, gain))
+    regression = fit(observed)
+    assert np.isfinite(regression.bias)
+    assert abs(regression.judge(observed.features[0]).score - gain) < 0.02
+
+
+def test_nearly_all_tasks_of_the_fit_are_familiar_and_far_ones_are_not() -> None:
+    observed = _observed(1, 1.0)
+    regression = fit(observed)
+    assert 0.98 <= np.mean([regression.judge(row).is_familiar for row in observed.features]) < 1
+    assert not regression.judge(observed.features[0] + 9).is_familiar
+
+
+@pytest.fixture
+def pair(tiny_pair: TrainedPair, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_pair.out, tmp_path / "pair"))
 
 
 def test_command_calibrates_the_checkpoint_and_changes_no_gate(
-    described: Path, tiny_pair: TrainedPair, tmp_path: Path
+    described: Path, pair: Path, tiny_pair: TrainedPair, tmp_path: Path
 ) -> None:
-    pair = Path(shutil.copytree(tiny_pair.out, tmp_path / "pair"))
     before = load_generator(pair / "generator", pair / "cloud", pair / "edge")
-    out = tmp_path / "report.json"
-    options = ["--data", str(described), "--pair", str(pair), "--out", str(out), "--descriptions", "6"]
+    out, table = tmp_path / "out" / "report.json", tmp_path / "docs" / "confidence.md"
+    options: list[object] = ["--data", described, "--pair", pair, "--out", out, "--config", tiny_pair.config]
+    options += ["--runs", tmp_path / "runs", "--descriptions", 6, "--sets", 5]
     run_command("calibrate", *options, "--dry-run")
     assert read_manifest(pair / "generator").digest == before.info.digest
-    run_command("calibrate", *options)
+    assert not table.exists()
+    run_command("calibrate", *options, "--report", table)
     report = json.loads(out.read_text())
-    assert set(report["descriptions"]) >= {"trained", "tasks-paraphrased", *UNREAL}
-    assert 0 <= report["area_under_roc"] <= 1
+    assert report["fitted_on"] == {"open": 6, "closed": 5}
+    assert {kind: scores["tasks"] for kind, scores in report["tasks"].items()} == {"open": 2, "closed": 2}
+    assert report["unreal"].keys() == set(UNREAL)
     after = load_generator(pair / "generator", pair / "cloud", pair / "edge")
     assert report["generator_digest"] == after.info.digest != before.info.digest
-    one, other = before.generate([Asked("Sort the mail.")])[0], after.generate([Asked("Sort the mail.")])[0]
-    assert one.gates.tobytes() == other.gates.tobytes()
-    assert (one.confidence, other.confidence is None) == (None, False)
+    assert after.info.digest in table.read_text()
+    for asked in (Asked("Turn it around."), Asked.of(TaskDescription("Is it Rome? Answer yes or no."))):
+        (one,), (other,) = before.generate([asked]), after.generate([asked])
+        assert one.gates.tobytes() == other.gates.tobytes()
+        assert (one.confidence, other.confidence is None) == (None, False)
+
+
+def test_second_call_observes_nothing_again(
+    described: Path, pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even after the first one changed the generator's digest."""
+    run = CalibrationRun(ModelPair.at(pair), described, descriptions=5, sets=5, runs=tmp_path / "runs")
+    first = calibrate_pair(run)
+    monkeypatch.setattr(observed_gains, "observe_gain", None)
+    assert calibrate_pair(run) == first

@@ -76,20 +76,25 @@ class KnownTool:
 
 
 class ToolRouting:
-    """Draws three to ten tools, and requests for them.
+    """Draws at least three tools, and requests for them.
 
     Args:
         tools: Tools with real requests.
         described: Tools with requests made from their descriptions; in some sets, and alone in others.
         shares: How often which kind of set is drawn.
+        most: Tools of the largest set.
     """
 
     name = "tools"
 
     def __init__(
-        self, tools: Sequence[KnownTool], described: Sequence[KnownTool] = (), shares: ToolShares | None = None
+        self,
+        tools: Sequence[KnownTool],
+        described: Sequence[KnownTool] = (),
+        shares: ToolShares | None = None,
+        most: int = 10,
     ) -> None:
-        self.tools, self.described, self._shares = tools, described, shares or ToolShares()
+        self.tools, self.described, self._shares, self._most = tools, described, shares or ToolShares(), most
         self._names = [len({known.tool.name for known in pool}) for pool in (tools, described)]
         self._by_domain: dict[str, list[KnownTool]] = defaultdict(list)
         for known in (*tools, *described):
@@ -99,7 +104,7 @@ class ToolRouting:
         """An episode with a new set of tools; half of the sets hold neighbours from one domain, the harder case."""
         described = bool(self.described) and rng.random() < self._shares.described
         pool, mixed = (self.described, False) if described else (self.tools, rng.random() < self._shares.described)
-        size = min(rng.randint(3, 10), self._names[described])
+        size = min(rng.randint(3, self._most), self._names[described])
         chosen: dict[str, KnownTool] = {}
         if rng.random() < 0.5:
             near = self._by_domain[rng.choice(pool).domain]

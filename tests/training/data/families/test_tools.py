@@ -77,6 +77,14 @@ def test_routing_among_few_tools_uses_all_of_them() -> None:
     assert len({tool.name for tool in episode.task.tools}) == 2
 
 
+def test_the_largest_set_has_as_many_tools_as_asked_for() -> None:
+    tools = [KnownTool(Tool(f"t{n}", "d"), f"d{n}", {split: ["a", "b"] for split in SPLITS}) for n in range(40)]
+    for most in (10, 25):
+        routing = ToolRouting(tools, most=most)
+        sizes = {len(routing.draw(random.Random(seed), "train", 1).task.tools) for seed in range(200)}
+        assert (min(sizes), max(sizes)) == (3, most)
+
+
 def test_foreign_request_shares_no_word_with_a_name_of_the_set() -> None:
     """Also one of the same domain is foreign: the description has to tell which tools there are."""
     called = ["play_music", "pause_music", "book_table", "call_taxi", "send_letter", "paint_house"]
