@@ -102,4 +102,9 @@ def _score(task: DemoTask, way: Way, device: DeviceClient, progress: Callable[[]
             right.append(is_right(text_of(answer), case.output))
             progress()
     first = [ask(case.input, 1)[1] for case in task.cases[:FIRST_TOKENS]]
-    return Score(*map(float, (statistics.fmean(right), *map(statistics.median, (tokens, milliseconds, first)))))
+    return Score(
+        statistics.fmean(right),
+        float(statistics.median(tokens)),
+        statistics.median(milliseconds),
+        statistics.median(first),
+    )
