@@ -243,7 +243,7 @@ def _serve(
     features = PromptFeatures(cloud)
     if generator.prompt_encoder.adapter is not None:
         generator.prompt_encoder.adapter.to(cloud.dtype)
-    return TorchGenerator(manifest, bank, generator, features, calibration, tokenizer, tokenizer, folder, device)
+    return TorchGenerator(manifest, bank, generator, features, calibration, tokenizer, tokenizer, folder, {}, device)
 
 
 def _generate(

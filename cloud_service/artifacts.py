@@ -1,7 +1,8 @@
 """Bundles and recipes by their ids: read from the store, or built again.
 
 Recipes are stored for long, bundles under a byte budget. A bundle that was evicted or damaged is built again from its
-recipe, with the function that devices use too, and its id proves that the bytes are right.
+recipe, with the function that devices use too, and its id proves that the bytes are right. A bundle that a user brought
+is kept until it expires.
 
 Which request led to which LoRA belongs to `service`, what the bytes mean to `loragen.contract`.
 """
@@ -24,7 +25,7 @@ from cloud_service.errors import (
     StoreUnavailableError,
 )
 from cloud_service.single_flight import SingleFlight
-from cloud_service.store import LoraStore, StoredLora
+from cloud_service.store import BroughtStore, LoraStore, StoredBrought, StoredLora
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id
@@ -34,6 +35,10 @@ from loragen.contract.recipe import Recipe
 _T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
+
+
+class ArtifactStore(LoraStore, BroughtStore, Protocol):
+    """Where recipes and bundles are."""
 
 
 class AssemblyEvents(Protocol):
@@ -56,7 +61,7 @@ class ArtifactService:
     """
 
     def __init__(
-        self, store: LoraStore, catalog: Catalog, *, timeout_seconds: float, threads: int, events: AssemblyEvents
+        self, store: ArtifactStore, catalog: Catalog, *, timeout_seconds: float, threads: int, events: AssemblyEvents
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -77,8 +82,8 @@ class ArtifactService:
             ContractError: The recipe does not fit the bank, or the result has no finite numbers.
         """
         started = time.perf_counter()
-        bundle = await self._off_loop(lambda: build_bundle(bank, recipe))
-        bundle_id = await self._off_loop(lambda: content_id(bundle))
+        bundle = await self.off_loop(lambda: build_bundle(bank, recipe))
+        bundle_id = await self.off_loop(lambda: content_id(bundle))
         seconds = time.perf_counter() - started
         self._events.assembled(seconds)
         return bundle_id, bundle, seconds
@@ -89,28 +94,31 @@ class ArtifactService:
         self._in_use[bundle_id] = view
         return view
 
-    async def load_lora(self, bundle_id: str) -> StoredLora:
+    async def find_bundle(self, bundle_id: str) -> StoredLora | StoredBrought:
         """What the store knows of a bundle, without its bytes.
 
         Raises:
             NotFoundError: Nothing.
             StoreUnavailableError: The store does not answer.
         """
-        lora = await self._store.load_lora(bundle_id)
-        if lora is None:
+        found = await self._store.load_lora(bundle_id) or await self._store.find_brought(bundle_id)
+        if found is None:
             raise NotFoundError(
-                f"no bundle {bundle_id}", "bundles expire unless published: generate it again", code="bundle_not_found"
+                f"no bundle {bundle_id}",
+                "bundles expire unless published: generate or bring it again",
+                code="bundle_not_found",
             )
-        return lora
+        return found
 
-    async def fetch_bundle(self, lora: StoredLora) -> memoryview:
+    async def fetch_bundle(self, lora: StoredLora | StoredBrought) -> memoryview:
         """The bytes of a bundle, built again if they were evicted or damaged.
 
         Simultaneous downloads share one view: a fleet that asks for one bundle takes the memory of one.
 
         Raises:
             ArtifactGoneError: The bytes are not stored, and no loaded generator has the bank.
-            IntegrityError: The rebuilt bytes do not have this id.
+            NotFoundError: A user brought it, and it has expired.
+            IntegrityError: The rebuilt bytes do not have this id, or the stored ones of a user's bundle.
             StoreUnavailableError, DeadlineError: Try again.
         """
         if (view := self._in_use.get(lora.bundle_id)) is not None:
@@ -141,13 +149,23 @@ class ArtifactService:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _fetch(self, lora: StoredLora) -> memoryview:
+    async def _fetch(self, lora: StoredLora | StoredBrought) -> memoryview:
+        if isinstance(lora, StoredBrought):
+            return await self._fetch_brought(lora.bundle_id)
         stored = await self._store.load_bundle(lora.bundle_id)
         if stored is not None:
-            if await self._off_loop(lambda: content_id(stored)) == lora.bundle_id:
+            if await self.off_loop(lambda: content_id(stored)) == lora.bundle_id:
                 return self.share(lora.bundle_id, stored)
             _log.error("stored_bundle_damaged", bundle_id=lora.bundle_id)
         return self.share(lora.bundle_id, await self._rebuild(lora))
+
+    async def _fetch_brought(self, bundle_id: str) -> memoryview:
+        brought = await self._store.load_brought(bundle_id)
+        if brought is None:
+            raise NotFoundError(f"no bundle {bundle_id}", "it has expired: bring it again", code="bundle_not_found")
+        if await self.off_loop(lambda: content_id(brought)) != bundle_id:
+            raise IntegrityError(f"the stored bundle {bundle_id} is damaged", "bring it again")
+        return self.share(bundle_id, brought)
 
     async def _rebuild(self, lora: StoredLora) -> bytes:
         recipe = lora.parse_recipe()
@@ -169,7 +187,12 @@ class ArtifactService:
             _log.warning("rebuilt_bundle_not_stored", bundle_id=lora.bundle_id)
         return bundle
 
-    async def _off_loop(self, work: Callable[[], _T]) -> _T:
+    async def off_loop(self, work: Callable[[], _T]) -> _T:
+        """Do something on one of the threads that build bundles.
+
+        Raises:
+            DrainingError: The service was closed.
+        """
         if self._closed:
             raise DrainingError("the service is shutting down", "ask another replica")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

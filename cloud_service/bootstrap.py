@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI
 
 from cloud_service.artifacts import ArtifactService
+from cloud_service.bringing import BringService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
@@ -77,6 +78,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
     metrics = Metrics()
     limits = StoreLimits(
         settings.bundle_budget_bytes,
+        settings.brought_budget_bytes,
         settings.recipe_ttl_seconds,
         settings.device_ttl_seconds,
         MAX_DEVICES_KEPT,
@@ -96,7 +98,9 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         ]
         catalog = Catalog(
             [
-                ServedGenerator(generator.info, generator.bank, runner, _make_prober(settings, generator))
+                ServedGenerator(
+                    generator.info, generator.bank, runner, _make_prober(settings, generator), generator.linears
+                )
                 for generator, runner in zip(generators, runners, strict=True)
             ]
         )
@@ -117,8 +121,14 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             lease_seconds=settings.lease_seconds,
             events=metrics,
         )
+        bringing = BringService(catalog, store, artifacts, channels)
         app = create_app(
-            service, channels, metrics, body_timeout_seconds=settings.body_timeout_seconds, hosts=settings.hosts
+            service,
+            bringing,
+            channels,
+            metrics,
+            body_timeout_seconds=settings.body_timeout_seconds,
+            hosts=settings.hosts,
         )
         for runner in runners:
             runner.start()

@@ -6,24 +6,26 @@ A request may name a generator, an edge model, both or neither; without either, 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloud_service.errors import InvalidRequestError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
 from cloud_service.generation import GeneratorInfo
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
 from loragen.contract.bank import Bank
+from loragen.contract.lora import Linears
 from loragen.web.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
 class ServedGenerator:
-    """A generator in service: its description, its experts, its queue, and the prober of its edge model."""
+    """A generator in service: its description, its experts, its queue; the prober and the widths of its edge model."""
 
     info: GeneratorInfo
     bank: Bank
     runner: Runner
     prober: Prober | None = None
+    linears: Linears = field(default_factory=dict)
 
     def require_prober(self) -> Prober:
         """The prober.

@@ -2,7 +2,7 @@
 
 Every change of a channel raises its version by one; nothing else does. A change is a compare-and-swap of the whole
 document, repeated when another writer was faster, so concurrent publishers lose nothing. The recipe of a published
-bundle is pinned: the store holds it for ever.
+bundle, or a bundle that a user brought, is pinned: the store holds it for ever.
 
 `loragen.contract.channel` defines the document, `watching` wakes those who watch it.
 """
@@ -10,7 +10,7 @@ bundle is pinned: the store holds it for ever.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from cloud_service.errors import (
     ConflictError,
@@ -23,7 +23,7 @@ from cloud_service.limits import MAX_REPORT_BYTES
 from cloud_service.store import Store, StoredLora, StoredReport
 from cloud_service.store.waiting import together
 from cloud_service.watching import ChannelWatch
-from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
+from loragen.contract.channel import Channel, RecipeReference, Specialization, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME, verify_device_name, verify_name
@@ -102,7 +102,7 @@ class ChannelService:
         Args:
             channel: Name of the channel.
             name: Name of the specialization.
-            bundle_id: A bundle that was generated here.
+            bundle_id: A bundle that was generated here, or brought.
             condition: By default this publishes over anything.
 
         Raises:
@@ -115,10 +115,11 @@ class ChannelService:
         _verify(channel)
         _verify(name)
         with together():
-            lora = await self._store.load_lora(bundle_id)
-            specialization = None if lora is None else _specialization(name, lora)
-            if specialization is None or not await self._store.pin(bundle_id):
-                raise NotFoundError(f"no bundle {bundle_id}", "generate it, then publish it", code="bundle_not_found")
+            specialization = await self._pinned(name, bundle_id)
+            if specialization is None:
+                raise NotFoundError(
+                    f"no bundle {bundle_id}", "generate or bring it, then publish it", code="bundle_not_found"
+                )
 
             def put(entries: dict[str, Specialization]) -> None:
                 entries[name] = specialization
@@ -194,6 +195,16 @@ class ChannelService:
         """End all watches, so that they do not delay the shutdown."""
         self._watch.drain()
 
+    async def _pinned(self, name: str, bundle_id: str) -> Specialization | None:
+        if (lora := await self._store.load_lora(bundle_id)) is not None:
+            specialization, pin = _specialization(name, lora), self._store.pin
+        elif (brought := await self._store.find_brought(bundle_id)) is not None:
+            verify_not_reserved(name, brought.edge_model_id)
+            specialization, pin = Specialization(name=name, **asdict(brought), recipe=None), self._store.pin_brought
+        else:
+            return None
+        return specialization if await pin(bundle_id) else None
+
     async def _change(
         self, name: str, entry: str, change: Callable[[dict[str, Specialization]], None], condition: Condition
     ) -> PublishedChannel:
@@ -252,13 +263,11 @@ def _specialization(name: str, lora: StoredLora) -> Specialization:
         name=name,
         bundle_id=lora.bundle_id,
         bundle_bytes=lora.bundle_bytes,
-        recipe_id=lora.recipe_id,
-        recipe_bytes=len(lora.recipe),
-        generator_id=recipe.generator_id,
-        generator_digest=recipe.generator_digest,
-        bank_digest=recipe.bank_digest,
         edge_model_id=recipe.edge_model_id,
         edge_model_digest=recipe.edge_model_digest,
+        recipe=RecipeReference(
+            lora.recipe_id, len(lora.recipe), recipe.generator_id, recipe.generator_digest, recipe.bank_digest
+        ),
     )
 
 

@@ -5,6 +5,8 @@ What commands do is done elsewhere; here they are spelled. Training is run from 
 
 import asyncio
 import json
+import re
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +18,15 @@ from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.atomic import write_atomic
-from loragen.contract.bundle import parse_bundle
+from loragen.contract.bundle import BundleHeader, parse_bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
+from loragen.contract.gguf_header import read_header
+from loragen.contract.limits import MAX_BUNDLE_BYTES
+from loragen.contract.names import DIGEST_PATTERN
+from loragen.contract.peft import export_peft
+from loragen.contract.peft_adapter import read_adapter, read_answer_file
+from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
 
 app = typer.Typer(
     name="loragen",
@@ -32,7 +42,7 @@ class ExportFormat(StrEnum):
     """What a bundle can be exported to."""
 
     peft = "peft"
-    gguf = "gguf"
+    gguf_adapter = "gguf-adapter"
 
 
 @app.callback()
@@ -101,36 +111,94 @@ def generate(
 
 @app.command()
 def publish(
-    channel: Annotated[str, typer.Argument(help="Channel that devices follow.")],
-    name: Annotated[str, typer.Argument(help="Name that devices serve it under.")],
-    bundle_id: Annotated[str, typer.Argument(help="Id of a bundle that the service generated.")],
+    channel: Annotated[str, typer.Option(help="Channel that devices follow.")],
+    name: Annotated[str, typer.Option(help="Name that devices serve it under.")],
+    bundle_id: Annotated[str | None, typer.Argument(help="Id of a bundle that the service has.")] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="A LoRA of your own instead: a PEFT folder, or its adapter_model.safetensors."),
+    ] = None,
+    answer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Answer contract for it, JSON; by default answer.json beside the adapter."
+        ),
+    ] = None,
     url: _Url = _DEFAULT_URL,
 ) -> None:
-    """Publish a bundle in a channel of a running service."""
+    """Publish a bundle, or a LoRA of your own, in a channel of a running service."""
     with reporting_errors(), CloudClient(url) as cloud:
-        version = cloud.publish(channel, name, bundle_id).version
+        if (bundle_id is None) == (adapter is None):
+            raise InvalidRequestError("expected the id of a bundle or --adapter, and not both")
+        if adapter is not None:
+            own = read_adapter(adapter)
+            own = own if answer is None else replace(own, answer=read_answer_file(answer))
+            bundle_id = cloud.bring(own, publish=f"{channel}/{name}").id
+            version = cloud.channel(channel).version
+        elif answer is not None:
+            raise InvalidRequestError("--answer belongs to --adapter: a bundle has its answer contract already")
+        else:
+            assert bundle_id is not None
+            version = cloud.publish(channel, name, bundle_id).version
     typer.echo(f"{channel}/{name} is {bundle_id}; the channel is at version {version}")
 
 
 @app.command()
 def export(
-    bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A bundle file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for peft, file for gguf.")],
+    bundle: Annotated[str, typer.Argument(help="A bundle file, or the id of a bundle of a running service.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for peft, file for gguf-adapter.")],
     export_format: Annotated[ExportFormat, typer.Option("--format", help="Kind of file.")] = ExportFormat.peft,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="GGUF file of the edge model, or package:NAME/PATH, for gguf-adapter."),
+    ] = None,
     base_model: Annotated[str, typer.Option(help="Base model that the PEFT configuration names.")] = "",
-    architecture: Annotated[str, typer.Option(help="Architecture of the base model's GGUF file.")] = "llama",
+    url: _Url = _DEFAULT_URL,
 ) -> None:
-    """Export a bundle to a PEFT directory or to a GGUF adapter."""
-    from loragen.contract.gguf_adapter import write_gguf_adapter
-    from loragen.contract.peft import export_peft
-
+    """Export a bundle to a PEFT directory or to a GGUF adapter; `loragen-edge merge` makes whole models."""
     with reporting_errors():
-        parsed = parse_bundle(bundle.read_bytes())
+        parsed = parse_bundle(_load_bundle(bundle, url))
+        header = parsed.header
         if export_format is ExportFormat.peft:
-            export_peft(parsed, output, base_model or parsed.header.edge_model_id)
+            export_peft(parsed, output, base_model or header.edge_model_id)
         else:
-            write_gguf_adapter(parsed, output, architecture)
+            write_gguf_adapter(parsed, output, _gguf_model(base, header))
     typer.echo(f"wrote {output}")
+    if header.answer.codes:
+        typer.echo(
+            "warning: this LoRA answers with code tokens, which only loragen-edge turns into the texts of the choices",
+            err=True,
+        )
+
+
+def _load_bundle(bundle: str, url: str) -> bytes:
+    path = Path(bundle)
+    if not path.exists() and re.fullmatch(DIGEST_PATTERN, bundle):
+        with CloudClient(url) as cloud:
+            return cloud.bundle(bundle)
+    with path.open("rb") as file:
+        return file.read(MAX_BUNDLE_BYTES + 1)  # one byte too many is refused by the parser
+
+
+def _gguf_model(base: Path | None, header: BundleHeader) -> GgufModel:
+    """How llama.cpp has the edge model of a bundle, from a GGUF file of that model."""
+    if base is None:
+        raise InvalidRequestError(
+            "gguf-adapter needs --base: the architecture of an adapter is that of its model",
+            f"name the GGUF file of {header.edge_model_id} that the adapter is for",
+        )
+    try:
+        path = find_packaged_model(base) if is_package_reference(base) else base
+    except PackagedModelError as e:
+        raise InvalidRequestError(str(e), e.hint) from e
+    digest = model_digest(path)
+    if digest != header.edge_model_digest:
+        raise InvalidRequestError(
+            f"the bundle is for {header.edge_model_id} ({header.edge_model_digest}), {path.name} is another model "
+            f"({digest})",
+            "name the GGUF file that the bundle's edge model is, or that loragen-edge convert made of it",
+        )
+    return GgufModel.of(read_header(path))
 
 
 def main(*arguments: str) -> None:

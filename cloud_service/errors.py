@@ -17,6 +17,7 @@
     ├── UnavailableError               try again later
     │   ├── OverloadedError            the queue is full
     │   ├── DrainingError              the process is shutting down
+    │   ├── BroughtBudgetError         no room for another of the users' own LoRAs
     │   └── StoreUnavailableError      the store does not answer
     ├── DeadlineError                  no answer in time
     ├── GenerationError                the model failed on this request
@@ -150,6 +151,13 @@ class DrainingError(UnavailableError):
     """The process is shutting down: it finishes accepted requests and takes no new ones."""
 
     code = "draining"
+
+
+class BroughtBudgetError(UnavailableError):
+    """The budget for users' own LoRAs is used up."""
+
+    code = "brought_budget_used_up"
+    retry_after_seconds: float = 3600
 
 
 class StoreUnavailableError(UnavailableError):

@@ -14,7 +14,7 @@ from cloud_service.choices import Choice, describe_choices, find_choices
 from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
-from loragen.contract.lora import Lora
+from loragen.contract.lora import Linears, Lora
 from loragen.contract.recipe import Recipe
 
 
@@ -189,6 +189,11 @@ class LoadedGenerator(Protocol):
 
     @property
     def bank(self) -> Bank: ...
+
+    @property
+    def linears(self) -> Linears:
+        """Widths of the edge model's linear layers, with which a user's own LoRA is compared."""
+        ...
 
     def count_tokens(self, prompt: str) -> int:
         """Length of a rendered prompt in tokens of the cloud model."""

@@ -7,6 +7,12 @@ formats by `loragen.contract.limits`; sizes of queues and caches are settings (`
 MAX_BODY_BYTES = 1024 * 1024
 """One HTTP body or gRPC message. All other limits together allow about 800,000 characters of text."""
 
+MAX_UPLOAD_BYTES = 64 * 1024 * 1024
+"""The files of a user's own LoRA, in one HTTP body. All linear layers of TinyLlama-1.1B at rank 16 take 50 MB in
+float32; one that is larger can be saved in bfloat16. Like every request it must arrive within 30 s
+(`loragen.web.server`).
+"""
+
 MAX_DESCRIPTION_CHARS = 16_000
 """About 4,000 tokens, the longest system prompt that edge models of this size are given in practice."""
 

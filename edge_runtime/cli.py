@@ -22,15 +22,16 @@ from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import EdgeError
 from edge_runtime.gguf.base_gguf import find_base_gguf
 from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.merge import merge as merge_bundle
+from edge_runtime.merge.given import load_given
+from edge_runtime.merge.merger import merge as merge_bundle
+from edge_runtime.merge.merger import verify_other_file
+from edge_runtime.merge.ollama import MODEL_FILE, make_modelfile, write_modelfile
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Action, Command, DeviceState, StateFile
 from loragen import ClientError, DeviceClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
-from loragen.contract.bundle import parse_bundle
-from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.contract.names import verify_digest, verify_name
 from loragen.device_answers import DeviceStatus
 
@@ -109,8 +110,10 @@ def logs(
 @app.command()
 def merge(
     base_gguf: Annotated[Path, typer.Argument(help="Base GGUF: a file, or package:NAME/PATH.")],
-    bundle: Annotated[Path, typer.Argument(help="Bundle (.safetensors).", exists=True, dir_okay=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write.")],
+    bundle: Annotated[
+        Path, typer.Argument(help="Bundle (.safetensors), or the folder of a PEFT adapter of your own.", exists=True)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Merged GGUF model to write; with --ollama a folder.")],
     quantization: Annotated[
         Quantization, typer.Option("--type", help="Quantization.", case_sensitive=False)
     ] = Quantization.Q4_K,
@@ -120,15 +123,22 @@ def merge(
     admit_digest: Annotated[
         str, typer.Option(help="Edge-model digest that a base GGUF without one in its metadata stands for.")
     ] = "",
+    ollama: Annotated[
+        bool, typer.Option("--ollama", help="Write a folder with the model and a Modelfile, for ollama create.")
+    ] = False,
 ) -> None:
-    """Merge a bundle into a base GGUF and quantize the result, without a device or a cloud."""
+    """Merge a bundle or a PEFT adapter into a base GGUF and quantize the result, without a device or a cloud."""
     with reporting_errors():
-        if bundle.stat().st_size > MAX_BUNDLE_BYTES:
-            raise EdgeError(f"{bundle.name} has more than {MAX_BUNDLE_BYTES} bytes: it is no bundle")
-        parsed = parse_bundle(bundle.read_bytes())
+        base = find_base_gguf(base_gguf)
         admitted = verify_digest(admit_digest) if admit_digest else None
+        verify_other_file(output, bundle)
+        parsed = load_given(bundle, base, admitted)
+        modelfile = make_modelfile(parsed.header) if ollama else None
+        model = output / MODEL_FILE if ollama else output
         with _progress_bar(f"Merging {bundle.name[:24]}") as advance:
-            report = merge_bundle(find_base_gguf(base_gguf), parsed, output, quantization, cache, advance, admitted)
+            report = merge_bundle(base, parsed, model, quantization, cache, advance, admitted)
+        if modelfile is not None:
+            write_modelfile(output, modelfile)
         table = Table("", "value", title=str(output), title_justify="left")
         table.add_row("bundle", report.bundle_id)
         table.add_row("seconds", f"{report.seconds:.2f}")
@@ -140,6 +150,11 @@ def merge(
         table.add_row("touched tensors", ", ".join(_counts(report.types.values())))
         table.add_row("strategy", report.strategy)
         Console().print(table)
+        if ollama and parsed.header.answer.codes:
+            Console(stderr=True).print(
+                "This LoRA answers with code tokens, which only loragen-edge turns into the texts of the choices.",
+                style="yellow",
+            )
 
 
 @app.command()

@@ -100,6 +100,24 @@ class Generated(AnswerModel):
     links: Links
 
 
+class BroughtLinks(AnswerModel):
+    """Paths to fetch from next."""
+
+    bundle: str
+    channel: str | None = Field(default=None, exclude_if=lambda channel: channel is None)
+
+
+class Brought(AnswerModel):
+    """A user's own LoRA, as a bundle."""
+
+    id: str = Field(description="Bundle id: sha256 of its bytes.")
+    bundle_bytes: int
+    edge_model: Reference
+    modules: int = Field(description="Linear layers that the LoRA acts on.")
+    answer: AnswerContract
+    links: BroughtLinks
+
+
 class BankSummary(AnswerModel):
     """The expert bank of a generator."""
 

@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from cloud_service.generator.errors import UnsupportedModelError
 from loragen.contract.edge_families import EDGE_FAMILIES
-from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.lora import EdgeShape, Linears, Lora
 
 Factors = Mapping[tuple[int, str], tuple[Tensor, Tensor]]
 """By (layer, projection): A (tasks, rank, in) and B (tasks, out, rank), with the scale in B.
@@ -34,6 +34,26 @@ def edge_shape(config: PretrainedConfig) -> EdgeShape:
             f"edge model is of type {text.model_type!r}, expected one of {', '.join(EDGE_FAMILIES)}"
         )
     return EdgeShape(text.num_hidden_layers, text.hidden_size, text.intermediate_size)
+
+
+def edge_linears(config: PretrainedConfig) -> Linears:
+    """Widths of all linear layers that a LoRA may act on, attention too.
+
+    Raises:
+        UnsupportedModelError: The family is not one of `EDGE_FAMILIES`.
+    """
+    shape, text = edge_shape(config), config.get_text_config()
+    size = getattr(text, "head_dim", None) or shape.hidden // text.num_attention_heads
+    query, key_value = text.num_attention_heads * size, text.num_key_value_heads * size
+    attention = {
+        "q": (shape.hidden, query),
+        "k": (shape.hidden, key_value),
+        "v": (shape.hidden, key_value),
+        "o": (query, shape.hidden),
+    }
+    return {
+        (layer, name): attention[name] if name in attention else shape.in_out(name) for layer, name in shape.linears()
+    }
 
 
 def edge_projections(model: PreTrainedModel) -> dict[tuple[int, str], nn.Linear]:

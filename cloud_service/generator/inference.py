@@ -28,7 +28,7 @@ from cloud_service.generator.checkpoint import (
     verify_model,
 )
 from cloud_service.generator.confidence_model import JUDGEMENTS, Calibration, PromptFeatures, set_features
-from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.edge import edge_linears, edge_shape
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.pretrained import (
@@ -43,6 +43,7 @@ from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.generator.residual_prompt import residual_prompt
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
+from loragen.contract.lora import Linears
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class TorchGenerator:
         cloud_tokenizer: Tokenizer of the cloud model.
         edge_tokenizer: Tokenizer of the edge model.
         edge_path: Folder of the edge model.
+        linears: Widths of its linear layers.
         device: Where the cloud model is.
     """
 
@@ -76,6 +78,7 @@ class TorchGenerator:
         cloud_tokenizer: PreTrainedTokenizerBase,
         edge_tokenizer: PreTrainedTokenizerBase,
         edge_path: Path,
+        linears: Linears,
         device: torch.device,
     ) -> None:
         config = manifest.config
@@ -84,7 +87,7 @@ class TorchGenerator:
         self._cloud_tokenizer, self._edge_tokenizer = cloud_tokenizer, edge_tokenizer
         encoder = generator.prompt_encoder
         self._sentences = SentenceEncoder(encoder.decoder, cloud_tokenizer, encoder.adapter)
-        self._edge_path = edge_path
+        self._edge_path, self._linears = edge_path, linears
         self._bank, self._codes = bank, config.codes
         self._residual_prompt_tokens = config.residual_prompt_tokens
         self._info = GeneratorInfo(
@@ -112,6 +115,10 @@ class TorchGenerator:
     @property
     def bank(self) -> Bank:
         return self._bank
+
+    @property
+    def linears(self) -> Linears:
+        return self._linears
 
     def count_tokens(self, prompt: str) -> int:
         """Length of a rendered prompt in tokens of the cloud model, its beginning-of-sequence token included."""
@@ -229,7 +236,8 @@ def load_generator(
     cloud_path, edge_path = resolve_model(cloud_model), resolve_model(edge_model)
     verify_model("cloud", manifest.cloud_model, cloud_path)
     verify_model("edge", manifest.edge_model, edge_path)
-    shape = edge_shape(load_model_config(edge_path))
+    edge_config = load_model_config(edge_path)
+    shape = edge_shape(edge_config)
     bank = open_bank(directory, manifest, shape)
     target = torch.device(device)
     cloud = load_cloud_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
@@ -255,5 +263,6 @@ def load_generator(
         load_tokenizer(cloud_path),
         load_tokenizer(edge_path),
         edge_path,
+        edge_linears(edge_config),
         target,
     )

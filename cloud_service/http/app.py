@@ -3,14 +3,16 @@
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from cloud_service.bringing import BringService
 from cloud_service.channels import ChannelService
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.artifact_routes import artifact_routes
+from cloud_service.http.bringing_routes import BRING_PATH, bringing_routes
 from cloud_service.http.channel_routes import channel_routes
 from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.operation_routes import operation_routes
 from cloud_service.http.status import ERROR_ANSWERS
-from cloud_service.limits import MAX_BODY_BYTES
+from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 from loragen.version import package_version
@@ -28,6 +30,7 @@ _ERROR = {"model": ErrorBody, "description": "Every error has this body."}
 
 def create_app(
     service: LoraService,
+    bringing: BringService,
     channels: ChannelService,
     metrics: Metrics,
     *,
@@ -38,6 +41,7 @@ def create_app(
 
     Args:
         service: Generates.
+        bringing: Takes users' own LoRAs.
         channels: Publishes.
         metrics: Counts.
         body_timeout_seconds: Longest time for a request body to arrive.
@@ -55,13 +59,19 @@ def create_app(
                 RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord
             ),
             Middleware(HeadGate, hosts=hosts),
-            Middleware(BodyGate, max_bytes=MAX_BODY_BYTES, timeout_seconds=body_timeout_seconds),
+            Middleware(
+                BodyGate,
+                max_bytes=MAX_BODY_BYTES,
+                timeout_seconds=body_timeout_seconds,
+                uploads={BRING_PATH: MAX_UPLOAD_BYTES},
+            ),
         ],
     )
     install_translation(app, invalid=InvalidRequestError, malformed=MalformedBodyError)
     include_routes(
         app,
         generation_routes(service),
+        bringing_routes(bringing),
         artifact_routes(service.artifacts, service.catalog),
         channel_routes(channels),
         operation_routes(service, metrics),

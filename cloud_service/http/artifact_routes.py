@@ -42,7 +42,7 @@ def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
 
     async def bundle(request: Request, bundle_id: _Digest) -> Response:
         """The LoRA itself, a safetensors file that PEFT loads; built again from its recipe when it was evicted."""
-        lora = await artifacts.load_lora(bundle_id)
+        lora = await artifacts.find_bundle(bundle_id)
 
         async def load() -> memoryview:
             return await artifacts.fetch_bundle(lora)

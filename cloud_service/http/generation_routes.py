@@ -12,6 +12,7 @@ from cloud_service.schemas import GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
 from loragen import cloud_answers
 from loragen.cloud_answers import AnswerContract, Generated, Links, Probe, Reference, TaskWarning, Timings
+from loragen.contract import answer as answers
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.translation import verify_json
 
@@ -60,7 +61,7 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
         prompt_tokens=recipe.prompt_tokens,
         tokens_saved_per_call=recipe.tokens_saved_per_call,
         residual_prompt=recipe.residual_prompt,
-        answer=AnswerContract(type=recipe.answer.kind, choices=recipe.answer.choices, codes=recipe.answer.codes),
+        answer=answer_contract(recipe.answer),
         confidence=None if answer.confidence is None else round(answer.confidence.score, 4),
         warnings=tuple(TaskWarning(code=warning.code, message=warning.message) for warning in answer.warnings),
         probe=None if probe is None else Probe(base=_scores(probe.base), specialized=_scores(probe.specialized)),
@@ -77,6 +78,11 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
             channel=None if answer.channel is None else f"/channels/{answer.channel}",
         ),
     )
+
+
+def answer_contract(answer: answers.AnswerContract) -> AnswerContract:
+    """An answer contract as it goes over the wire."""
+    return AnswerContract(type=answer.kind, choices=answer.choices, codes=answer.codes)
 
 
 def _scores(scores: ProbeScores) -> cloud_answers.ProbeScores:

@@ -1,11 +1,13 @@
 """Stores: the port, and its adapters for Redis and for an embedded SQLite file."""
 
 from cloud_service.store.port import (
+    BroughtStore,
     ChannelStore,
     DeviceStore,
     LeaseStore,
     LoraStore,
     Store,
+    StoredBrought,
     StoredGeneration,
     StoredLora,
     StoredReport,
@@ -13,12 +15,14 @@ from cloud_service.store.port import (
 )
 
 __all__ = [
+    "BroughtStore",
     "ChannelStore",
     "DeviceStore",
     "LeaseStore",
     "LoraStore",
     "Store",
     "StoreLimits",
+    "StoredBrought",
     "StoredGeneration",
     "StoredLora",
     "StoredReport",

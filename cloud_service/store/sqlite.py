@@ -11,13 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import TypeVar, cast
 
 import structlog
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import StoredGeneration, StoredLora, StoredReport, StoreLimits, unavailable
+from cloud_service.store.port import (
+    StoredBrought,
+    StoredGeneration,
+    StoredLora,
+    StoredReport,
+    StoreLimits,
+    unavailable,
+)
 from cloud_service.store.waiting import waiting
 from loragen.contract.digest import sha256_hex
 
@@ -25,7 +33,7 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 
 _NEVER_US = 2**62
 """A time, in microseconds since 1970, that no report is stored at."""
@@ -46,6 +54,10 @@ CREATE TABLE loras (
 CREATE INDEX loras_expires ON loras (expires) WHERE expires IS NOT NULL;
 CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX bundles_used ON bundles (used, bytes);
+CREATE TABLE brought (
+    bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, edge_model_id TEXT NOT NULL, edge_model_digest TEXT NOT NULL,
+    expires REAL, data BLOB NOT NULL
+);
 CREATE TABLE channels (
     name TEXT PRIMARY KEY, version INTEGER NOT NULL, digest TEXT NOT NULL, document BLOB NOT NULL
 );
@@ -72,6 +84,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, limits: StoreLimits) -> None:
         self._budget = limits.bundle_budget_bytes
+        self._brought_budget = limits.brought_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
         self._device_ttl_us = round(limits.device_ttl_seconds * 1e6)
         self._devices_per_channel = limits.devices_per_channel
@@ -159,6 +172,46 @@ class SqliteStore:
     async def pin(self, bundle_id: str) -> bool:
         def pin() -> bool:
             statement = "UPDATE loras SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
+            return self._db.execute(statement, (bundle_id, time.time())).rowcount == 1
+
+        return await self._change(pin, durable=True)
+
+    async def store_brought(self, brought: StoredBrought, bundle: bytes) -> bool:
+        def store() -> bool:
+            now = time.time()
+            self._db.execute("DELETE FROM brought WHERE expires <= ?", (now,))
+            (others,) = self._db.execute(
+                "SELECT coalesce(sum(bytes), 0) FROM brought WHERE bundle_id <> ?", (brought.bundle_id,)
+            ).fetchone()
+            if others + len(bundle) > self._brought_budget:
+                return False
+            self._db.execute(
+                "INSERT INTO brought VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (bundle_id) DO UPDATE SET"
+                " data = excluded.data, expires = iif(expires IS NULL, NULL, excluded.expires)",
+                (*astuple(brought), now + self._recipe_ttl, bundle),
+            )
+            return True
+
+        return await self._change(store)
+
+    async def find_brought(self, bundle_id: str) -> StoredBrought | None:
+        def find() -> StoredBrought | None:
+            row = self._db.execute(
+                "SELECT bundle_id, bytes, edge_model_id, edge_model_digest FROM brought"
+                " WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
+                (bundle_id, time.time()),
+            ).fetchone()
+            return None if row is None else StoredBrought(*row)
+
+        return await self._run(find)
+
+    async def load_brought(self, bundle_id: str) -> bytes | None:
+        statement = "SELECT data FROM brought WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
+        return await self._run(lambda: self._blob(statement, bundle_id, time.time()))
+
+    async def pin_brought(self, bundle_id: str) -> bool:
+        def pin() -> bool:
+            statement = "UPDATE brought SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
             return self._db.execute(statement, (bundle_id, time.time())).rowcount == 1
 
         return await self._change(pin, durable=True)

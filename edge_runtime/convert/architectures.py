@@ -21,6 +21,7 @@ from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, Keys, RopeScalingType
 from gguf.tensor_mapping import get_tensor_name_map
 
 from edge_runtime.errors import ConversionError
+from loragen.contract.gguf_adapter import paired_rows
 from loragen.contract.gguf_header import Value, float32, text, uint32
 
 _ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
@@ -64,8 +65,7 @@ class Architecture:
         heads = self.row_heads.get(name)
         if heads is None:
             return None
-        # Within a head: (2 halves, size/2) -> (size/2, 2), so that the two rows that rotate together are neighbours.
-        return np.arange(rows, dtype=np.int64).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
+        return paired_rows(rows, heads)
 
 
 class _Config:

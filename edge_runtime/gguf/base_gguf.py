@@ -3,6 +3,7 @@
 Rules it keeps:
 - Tensors are read with `pread` by rows, from any thread: memory does not grow with the model, and no mapped page counts
   as resident.
+- A file that a bundle was merged into is no base GGUF: another bundle would be added to the first.
 - A bundle is merged only into the model that it was made for. A base GGUF from our converter says which model it is.
   One from elsewhere is a model of its own, of its own digest, unless an operator names the digest of the model that it
   was made of.
@@ -28,8 +29,8 @@ from loragen.contract.bundle import BundleHeader
 from loragen.contract.digest import model_digest
 from loragen.contract.errors import ContractError
 from loragen.contract.gguf_header import Header, TensorInfo, read_header
-from loragen.contract.lora import EdgeShape
-from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, gguf_name, verify_digest
+from loragen.contract.lora import EdgeShape, Linears
+from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, BUNDLE_ID, gguf_name, verify_digest
 from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
 
 
@@ -43,13 +44,20 @@ class BaseGguf:
         shape: What a LoRA must know of the model.
 
     Raises:
-        BaseGgufError: The file is malformed, or not a dense decoder with gate, up and down projections.
+        BaseGgufError: The file is malformed, has a bundle in it, or is not a dense decoder with gate, up and down
+            projections.
         BaseGgufUnreadableError: It is missing, or cannot be read now.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.header: Header = _read_header(path)
+        merged = self.header.string(BUNDLE_ID)
+        if merged is not None:
+            raise BaseGgufError(
+                f"{path.name} is no base GGUF: bundle {ascii(merged[:64])[1:-1]} is merged into it already",
+                hint="name the base GGUF that it was made of",
+            )
         self.tensors: Mapping[str, TensorInfo] = {info.name: info for info in self.header.tensors}
         self.shape = _edge_shape(self.header, self.tensors)
         try:
@@ -79,6 +87,12 @@ class BaseGguf:
     def architecture(self) -> str:
         """llama.cpp's name of the architecture."""
         return self.header.string(Keys.General.ARCHITECTURE) or ""
+
+    @property
+    def linears(self) -> Linears:
+        """Widths of the linear layers that a LoRA may act on."""
+        found = {block: self.tensors.get(gguf_name(*block)) for block in self.shape.linears()}
+        return {block: (info.columns, info.rows) for block, info in found.items() if info is not None}
 
     @property
     def fileno(self) -> int:

@@ -1,6 +1,7 @@
-"""Finished bytes of the tensors that no bundle can touch, for use from one merge to the next.
+"""Finished bytes of the tensors that no generated bundle touches, for use from one merge to the next.
 
-One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. Its
+One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. A
+bundle that a user brought may touch attention: such a merge takes the other tensors from here. Its
 name has the identity of the base GGUF (metadata, size, modification time) and the type, so that a changed base GGUF
 never meets old bytes. Its checksum lies beside it; a file without the right checksum is made again. Only the newest
 file stays, because a device serves one type.
@@ -17,7 +18,7 @@ from pathlib import Path
 from edge_runtime.checksum import checksum_path, verify_checksum, write_checksum
 from edge_runtime.errors import ModelLoadError, OutputError
 from edge_runtime.gguf.base_gguf import BaseGguf
-from edge_runtime.gguf.quantization import Codec, Quantization
+from edge_runtime.gguf.quantization import Codec, Quantization, storage_type
 from edge_runtime.merge.writer import PlannedTensor, Stored, write_model
 from loragen.contract.errors import ContractError
 from loragen.contract.gguf_header import TensorInfo, read_header
@@ -30,13 +31,19 @@ _PREFIX, _SUFFIX = "untouched-", ".gguf"
 def cached(
     plan: Sequence[PlannedTensor], directory: Path, quantization: Quantization, base_gguf: BaseGguf, codec: Codec
 ) -> Iterator[list[PlannedTensor]]:
-    """Yield `plan` with finished bytes for every tensor that no bundle can touch; make them when they are missing.
+    """Yield `plan` with finished bytes for the kept tensors that this bundle does not touch; make missing ones.
 
     Raises:
         MergeError: The base GGUF cannot be read, or the cache cannot be written.
     """
-    touchable = {gguf_name(*block) for block in base_gguf.shape.blocks()}
-    untouched = [tensor for tensor in plan if tensor.stored is None and tensor.info.name not in touchable]
+    adapted = {gguf_name(*block) for block in base_gguf.shape.blocks()}
+    others = [
+        tensor if tensor.delta is None else PlannedTensor(tensor.info, storage_type(tensor.info, quantization))
+        for tensor in plan
+        if tensor.stored is None and tensor.info.name not in adapted
+    ]
+    # The file is the same whichever bundle is merged: what has its final type in the base GGUF is copied from there.
+    untouched = [tensor for tensor in others if tensor.dtype is not tensor.info.type]
     if not untouched:
         yield list(plan)
         return
@@ -61,7 +68,9 @@ def cached(
         raise OutputError(f"{path.name} is not what was written", hint="check the disk")
     try:
         yield [
-            replace(tensor, stored=Stored(fileno, tensors[tensor.info.name])) if tensor.info.name in tensors else tensor
+            replace(tensor, stored=Stored(fileno, tensors[tensor.info.name]))
+            if tensor.delta is None and tensor.info.name in tensors
+            else tensor
             for tensor in plan
         ]
     finally:

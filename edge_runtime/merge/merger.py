@@ -22,7 +22,7 @@ from pathlib import Path
 
 from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, Keys
 
-from edge_runtime.errors import BaseGgufError, RetainedDeltaError
+from edge_runtime.errors import BaseGgufError, OutputError, RetainedDeltaError
 from edge_runtime.gguf.base_gguf import BaseGguf, verify_admitted
 from edge_runtime.gguf.quantization import (
     Codec,
@@ -38,17 +38,17 @@ from edge_runtime.merge.delta import Delta, measure_retained_delta
 from edge_runtime.merge.writer import THREADS, PlannedTensor, Progress, Stored, write_model
 from loragen.contract.answer import encode_answer
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
+from loragen.contract.errors import MismatchError
+from loragen.contract.gguf_adapter import GgufModel, gguf_factors
 from loragen.contract.gguf_header import TensorInfo, Value, text, uint32
-from loragen.contract.names import ANSWER_CONTRACT, RESIDUAL_PROMPT, gguf_name
+from loragen.contract.lora import verify_fits
+from loragen.contract.names import ANSWER_CONTRACT, BUNDLE_ID, RESIDUAL_PROMPT
 
 MIN_RETAINED_DELTA = 0.9
 """The least acceptable share of a delta; below it a merged model would not be the specialization that was sent."""
 
 _UNCERTAINTY = 0.1
 """Three standard errors of a retained delta that was measured on some rows."""
-
-BUNDLE_ID_KEY = "loragen.bundle.id"
-"""GGUF metadata key of a merged model: the bundle that is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def merge(
         ContractError: The bundle holds values that no bundle file could hold.
     """
     started = time.perf_counter()
+    verify_other_file(out, base_path)
     bundle_id = content_id(encode_bundle(bundle))
     codec = Codec()
     with BaseGguf(base_path) as base_gguf:
@@ -119,14 +120,14 @@ def merge(
             raise BaseGgufError(
                 f"the bundle is for {bundle.lora.shape}, the base GGUF is {base_gguf.shape}", code="base_not_admitted"
             )
-        deltas = _deltas(bundle)
+        deltas = _deltas(bundle, base_gguf)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="retained_delta") as pool:
             shares = pool.map(lambda n: _place(base_gguf, base_gguf.tensors[n], deltas[n], quantization, codec), deltas)
             placed = dict(zip(deltas, shares, strict=True))
         types = {name: dtype for name, (dtype, _) in placed.items()}
         metadata = {
             **base_gguf.header.metadata,
-            BUNDLE_ID_KEY: text(bundle_id),
+            BUNDLE_ID: text(bundle_id),
             ANSWER_CONTRACT: text(encode_answer(bundle.header.answer)),
             RESIDUAL_PROMPT: text(bundle.header.residual_prompt),
         }
@@ -165,13 +166,29 @@ def quantize_base(
     Raises:
         MergeError: As in `merge`.
     """
+    verify_other_file(out, base_path)
     with BaseGguf(base_path) as base_gguf:
         _write(out, base_gguf.header.metadata, base_gguf, quantization, {}, {}, cache_dir, Codec(), progress)
     return out
 
 
-def _deltas(bundle: Bundle) -> dict[str, Delta]:
-    found = {gguf_name(*block): Delta.of(*bundle.lora.factors[block]) for block in bundle.lora.ranks}
+def verify_other_file(out: Path, source: Path) -> None:
+    """Check that what is to be written is not what is read; links are followed.
+
+    Raises:
+        OutputError: It is.
+    """
+    if out.resolve() == source.resolve():
+        raise OutputError(f"{out.name} is read for this, and would be lost", hint="name another file to write")
+
+
+def _deltas(bundle: Bundle, base_gguf: BaseGguf) -> dict[str, Delta]:
+    try:
+        verify_fits(bundle.lora.factors, base_gguf.linears)
+        factors = gguf_factors(bundle.lora, GgufModel.of(base_gguf.header))
+    except MismatchError as e:
+        raise BaseGgufError(str(e), e.hint, code="base_not_admitted") from e
+    found = {name: Delta.of(*pair) for name, pair in factors.items()}
     return {name: delta for name, delta in found.items() if delta is not None}
 
 

@@ -1,10 +1,9 @@
 """Coordinator: brings the bundle of a specialization to the device's disk, by the shortest way.
 
 It is on disk already; or the recipe and the generator's bank are fetched, and `loragen.contract.assembly` builds the
-bundle from them, bit for bit; or the bundle itself is fetched. A bank that would not leave room for bundle and adapter
-is not fetched. In each case the bytes must have the announced id, and
-their header must agree with the channel. How bytes travel is left to the fetcher, what becomes of a bundle to the
-installer.
+bundle from them, bit for bit; or the bundle itself is fetched, as is every bundle that a user brought. A bank that
+would not leave room for bundle and adapter is not fetched. In each case the bytes must have the announced id, and their
+header must agree with the channel. How bytes travel is left to the fetcher, what becomes of a bundle to the installer.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from loragen.contract.assembly import build_bundle
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import Bundle, content_id, parse_bundle
-from loragen.contract.channel import Specialization
+from loragen.contract.channel import RecipeReference, Specialization
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import parse_recipe
 
@@ -73,9 +72,9 @@ class Artifacts:
 
     async def _obtain(self, wanted: Specialization) -> Source:
         by_recipe: Exception | None = None
-        if self._max_bank_bytes > 0:
+        if self._max_bank_bytes > 0 and wanted.recipe is not None:
             try:
-                await self._build(wanted)
+                await self._build(wanted, wanted.recipe)
                 return "recipe"
             except CloudUnreachableError:
                 # The bundle would come over the same network.
@@ -93,10 +92,9 @@ class Artifacts:
             raise
         return "bundle"
 
-    async def _build(self, wanted: Specialization) -> None:
-        data = await self._fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
-        recipe = parse_recipe(data)
-        bank = await self._open_bank(wanted)
+    async def _build(self, wanted: Specialization, source: RecipeReference) -> None:
+        recipe = parse_recipe(await self._fetcher.fetch_recipe(source.id, source.bytes))
+        bank = await self._open_bank(source, 2 * wanted.bundle_bytes + _SPARE_BYTES)
         built = await asyncio.to_thread(build_bundle, bank, recipe)
         if content_id(built) != wanted.bundle_id:
             raise IntegrityError(
@@ -108,18 +106,17 @@ class Artifacts:
         except OSError as error:
             raise OutputError(f"cannot write a bundle: {error.strerror or error}", "free some space") from error
 
-    async def _open_bank(self, wanted: Specialization) -> Bank:
-        if self._bank is not None and self._bank.digest == wanted.bank_digest:
+    async def _open_bank(self, source: RecipeReference, spare: int) -> Bank:
+        if self._bank is not None and self._bank.digest == source.bank_digest:
             return self._bank
-        path = self._disk.bank(wanted.bank_digest)
+        path = self._disk.bank(source.bank_digest)
         try:
-            self._bank = await asyncio.to_thread(_open_bank, path, wanted.bank_digest)
+            self._bank = await asyncio.to_thread(_open_bank, path, source.bank_digest)
         except FileNotFoundError:
-            spare = 2 * wanted.bundle_bytes + _SPARE_BYTES
             await self._fetcher.download_bank(
-                wanted.generator_id, wanted.bank_digest, self._max_bank_bytes, path, spare
+                source.generator_id, source.bank_digest, self._max_bank_bytes, path, spare
             )
-            self._bank = await asyncio.to_thread(_open_bank, path, wanted.bank_digest)
+            self._bank = await asyncio.to_thread(_open_bank, path, source.bank_digest)
         return self._bank
 
 

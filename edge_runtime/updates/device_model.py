@@ -14,6 +14,7 @@ from edge_runtime.merge.merger import MergeReport, merge, quantize_base
 from edge_runtime.merge.writer import Progress
 from loragen.contract.bundle import Bundle, BundleHeader
 from loragen.contract.digest import model_digest
+from loragen.contract.gguf_adapter import GgufModel
 from loragen.web.errors import ConfigurationError
 
 
@@ -26,7 +27,7 @@ class DeviceModel:
         model_id: Id of the edge model; the file's name when the base GGUF does not say it.
         digest: Digest of the edge model: what the base GGUF says, else what the operator says, else its own.
         identity: Changes when the base GGUF's file does.
-        architecture: llama.cpp's name of it.
+        gguf_model: What decides how a LoRA for it looks in llama.cpp.
         quantization: Asked for the slots.
         served_type: Type that most of the model's matrices have in a slot that no LoRA touches.
         serves_base_gguf: The base GGUF itself serves as the base: quantizing would change nothing in it.
@@ -37,7 +38,7 @@ class DeviceModel:
     model_id: str
     digest: str
     identity: str
-    architecture: str
+    gguf_model: GgufModel
     quantization: Quantization
     served_type: str
     serves_base_gguf: bool
@@ -65,7 +66,7 @@ class DeviceModel:
                     model_id=base_gguf.model_id or path.stem,
                     digest=digest,
                     identity=base_gguf.identity(),
-                    architecture=base_gguf.architecture,
+                    gguf_model=GgufModel.of(base_gguf.header),
                     quantization=quantization,
                     served_type=main_type(served).name,
                     serves_base_gguf=all(info.type is dtype for info, dtype in served),

@@ -97,7 +97,7 @@ class Installer:
         await asyncio.to_thread(self._model.verify_admitted, bundle.header)
         path = self._disk.adapter(bundle_id)
         try:
-            await asyncio.to_thread(write_gguf_adapter, bundle, path, self._model.architecture)
+            await asyncio.to_thread(write_gguf_adapter, bundle, path, self._model.gguf_model)
         except OSError as error:
             # An adapter that is there was written whole, of the same bytes: it serves on a full disk too.
             if not path.exists():

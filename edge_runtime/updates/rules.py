@@ -138,8 +138,13 @@ def verify_announced(header: BundleHeader, specialization: Specialization) -> No
     Raises:
         MismatchError: It is not.
     """
-    for field in ("generator_id", "generator_digest", "edge_model_id", "edge_model_digest"):
-        expected, found = getattr(specialization, field), getattr(header, field)
+    recipe = specialization.recipe
+    for field, expected, found in (
+        ("generator_id", None if recipe is None else recipe.generator_id, header.generator_id),
+        ("generator_digest", None if recipe is None else recipe.generator_digest, header.generator_digest),
+        ("edge_model_id", specialization.edge_model_id, header.edge_model_id),
+        ("edge_model_digest", specialization.edge_model_digest, header.edge_model_digest),
+    ):
         if expected != found:
             raise MismatchError(
                 f"{specialization.name}: the channel says {field} {expected}, the bundle {found}",

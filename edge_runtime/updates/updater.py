@@ -372,7 +372,7 @@ class Updater:
             needed |= self._disk.files_of(entry, self._model.quantization)
         banks: set[str] | None = None
         if wanted is not None:
-            banks = {each.bank_digest for each in wanted.specializations}
+            banks = {each.recipe.bank_digest for each in wanted.specializations if each.recipe is not None}
             needed |= {self._disk.bundle(each.bundle_id) for each in wanted.specializations}
         deleted = await asyncio.to_thread(self._disk.collect, needed, banks)
         if deleted:

@@ -59,7 +59,9 @@ class Call(Generic[T]):
     Attributes:
         path: Below the service's URL.
         parse: What the answer means; for a stream of events, what each of them means. May raise ValueError.
-        body: Sent as JSON; None for a request without a body.
+        body: Sent as JSON; None for a request without one.
+        form: Fields of a form, sent with the files; empty for a request without one.
+        files: Files of a form, by the name of their field.
         max_bytes: Longest body of an answer.
         accepts: Statuses that are an answer, beside 200.
         repeatable: Whether it does no harm when the service carries it out twice.
@@ -75,6 +77,8 @@ class Call(Generic[T]):
     accepts: frozenset[int] = frozenset()
     repeatable: bool = True
     file: Path | None = None
+    form: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

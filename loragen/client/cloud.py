@@ -18,6 +18,7 @@ class CloudClient(Session):
 
     generate = sends(calls.generate)
     generate_bundle = sends(calls.generate_bundle)
+    bring = sends(calls.bring)
     bundle = sends(calls.bundle)
     recipe = sends(calls.recipe)
     generators = sends(calls.generators)
@@ -38,6 +39,7 @@ class AsyncCloudClient(AsyncSession):
 
     generate = sends_async(calls.generate)
     generate_bundle = sends_async(calls.generate_bundle)
+    bring = sends_async(calls.bring)
     bundle = sends_async(calls.bundle)
     recipe = sends_async(calls.recipe)
     generators = sends_async(calls.generators)

@@ -3,6 +3,7 @@
 In the examples, `cloud` is a `CloudClient`. With an `AsyncCloudClient` the same calls are awaited.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import httpx2
 from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
 from loragen.client.cloud_answers import ChannelSnapshot, DevicePage, GeneratedBundle
 from loragen.client.errors import ClientError
-from loragen.cloud_answers import Generated, GeneratorList, GeneratorSummary
+from loragen.cloud_answers import Brought, Generated, GeneratorList, GeneratorSummary
+from loragen.contract.answer import encode_answer
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import file_sha256, sha256_hex
 from loragen.contract.limits import MAX_BANK_BYTES, MAX_BUNDLE_BYTES, MAX_CHANNEL_BYTES, MAX_RECIPE_BYTES
+from loragen.contract.peft_adapter import PeftAdapter, read_adapter
 
 _NOT_MODIFIED = frozenset({304})
 
@@ -79,6 +82,42 @@ def generate_bundle(
     body = _body(task, publish, strict, (), edge_model, generator)
     accept = {"accept": "application/octet-stream"}
     return Call("POST", "/generate-lora", parse, body, accept, max_bytes=MAX_BUNDLE_BYTES)
+
+
+def bring(
+    adapter: str | Path | PeftAdapter,
+    *,
+    publish: str | None = None,
+    answer: Mapping[str, Any] | None = None,
+    edge_model: str | None = None,
+    generator: str | None = None,
+) -> Call[Brought]:
+    """Make a bundle of a LoRA of one's own.
+
+    Args:
+        adapter: A PEFT folder, its `adapter_model.safetensors`, or what `loragen.contract.peft_adapter` read of them.
+        publish: `CHANNEL/NAME` to publish the bundle under.
+        answer: The answer contract, such as `{"type": "choice", "choices": ["yes", "no"]}`; by default what an
+            `answer.json` beside the adapter says, or any text.
+        edge_model: Id of the edge model; by default the default generator's.
+        generator: Id of the generator whose edge model it is for.
+
+    Raises:
+        ContractError: The files are missing or too large.
+        OSError: They cannot be read.
+        RemoteError: No answer, or a refusal: `adapter_unsupported`, `adapter_mismatch`, `body_too_large`, ...
+
+    Example:
+        >>> cloud.bring("my-adapter", publish="kitchen/reviews").id
+    """
+    if not isinstance(adapter, PeftAdapter):
+        adapter = read_adapter(Path(adapter))
+    form = {"answer": encode_answer(adapter.answer) if answer is None else json.dumps(answer)}
+    form |= {name: value for name, value in (("edge_model", edge_model), ("generator", generator)) if value}
+    if publish is not None:
+        form |= _target(publish)
+    files = {"adapter_config": adapter.config, "adapter_model": adapter.weights}
+    return Call("POST", "/bundles", as_model(Brought), form=form, files=files)
 
 
 def bundle(bundle_id: str) -> Call[bytes]:
@@ -169,7 +208,7 @@ def publish(
     Args:
         channel: That devices follow.
         name: That devices serve the bundle under.
-        bundle_id: Of a bundle that the service generated.
+        bundle_id: Of a bundle that the service generated, or that was brought to it.
         expected: Refuse, with 412 `precondition_failed`, when the channel has changed since.
 
     Raises:
@@ -218,12 +257,16 @@ def _body(
 ) -> dict[str, Any]:
     body: dict[str, Any] = {"description": task} if isinstance(task, str) else dict(task)
     if publish is not None:
-        channel, slash, name = publish.partition("/")
-        if not (channel and slash and name):
-            raise ClientError(f"expected CHANNEL/NAME to publish to, found {publish!r}")
-        body["publish"] = {"channel": channel, "name": name}
+        body["publish"] = _target(publish)
     options = {"strict": strict, "probe": list(probe), "edge_model": edge_model, "generator": generator}
     return body | {option: value for option, value in options.items() if value}
+
+
+def _target(publish: str) -> dict[str, str]:
+    channel, slash, name = publish.partition("/")
+    if not (channel and slash and name):
+        raise ClientError(f"expected CHANNEL/NAME to publish to, found {publish!r}")
+    return {"channel": channel, "name": name}
 
 
 def _artifact(path: str, digest: str, max_bytes: int) -> Call[bytes]:

@@ -83,6 +83,8 @@ class _Base:
             "method": call.method,
             "url": call.path,
             "json": call.body,
+            "data": dict(call.form) or None,
+            "files": {name: (name, data) for name, data in call.files.items()} or None,
             "headers": dict(call.headers),
             "timeout": min(self._timeout_seconds, deadline.remaining_seconds),
         }

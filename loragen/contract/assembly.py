@@ -100,7 +100,7 @@ def assemble(bank: Bank, gates: NDArray[np.float32], keys: NDArray[np.float32] |
     ranks.update({block: layer_keys.shape[1] for block, layer_keys in written.items()})
     for rank in ranks.values():
         verify_count(rank, "rank of the LoRA", 1, MAX_RANK)
-    verify_bundle_size(header.shape, ranks.values())
+    verify_bundle_size(header.shape.lora_numbers(ranks.values()))
     # From views of the bank's file, A (experts, expert rank, in) and B (experts, out, expert rank) float16, to
     # A (rank, in) and B (out, rank). Overflow gives infinity or NaN, which `verify_finite` refuses.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):

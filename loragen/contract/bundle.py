@@ -1,11 +1,13 @@
 """Bundle format 1: a LoRA in one safetensors file that plain PEFT loads, with its origin in the header.
 
+A LoRA comes from a generator, or a user brought it (`loragen.contract.peft_adapter`): then no generator and no gates
+stand in its header, and there is no recipe for it.
+
 The id of a bundle is the sha256 of its bytes. There is no time stamp inside, so the same gates of the same generator
 have the same id on every machine. See docs/bundle-format.md.
 `loragen.contract.assembly` makes a LoRA from gates; the edge decides what to do with it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ from loragen.contract.answer import ANSWER, TEXT_ANSWER, AnswerContract
 from loragen.contract.container import TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import FormatError, LimitError, MismatchError
-from loragen.contract.fields import COUNT, TEXT, encode_fields, parse_fields, verify_count
+from loragen.contract.fields import COUNT, TEXT, TEXT_OR_NONE, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_PROMPT_TOKENS
 from loragen.contract.lora import EdgeShape, Lora
 from loragen.contract.names import SIDES, peft_name, verify_digest, verify_model_id, verify_name
@@ -29,9 +31,9 @@ _FORMS = {
     "loragen.edge_model.hidden": COUNT,
     "loragen.edge_model.id": TEXT,
     "loragen.edge_model.intermediate": COUNT,
-    "loragen.gates.digest": TEXT,
-    "loragen.generator.digest": TEXT,
-    "loragen.generator.id": TEXT,
+    "loragen.gates.digest": TEXT_OR_NONE,
+    "loragen.generator.digest": TEXT_OR_NONE,
+    "loragen.generator.id": TEXT_OR_NONE,
     "loragen.layers": COUNT,
     "loragen.prompt_tokens": COUNT,
     "loragen.residual_prompt": TEXT,
@@ -46,42 +48,47 @@ class BundleHeader:
     """Where a LoRA comes from and what it fits.
 
     Attributes:
-        generator_id: Name of the generator.
-        generator_digest: Digest of the generator's checkpoint.
+        generator_id: Name of the generator; None when the LoRA was brought.
+        generator_digest: Digest of the generator's checkpoint; None when the LoRA was brought.
         edge_model_id: The edge model that the LoRA is for.
         edge_model_digest: Its digest; devices refuse the LoRA for any other model.
         layers: Decoder layers of the edge model; the LoRA need not touch all of them.
         edge_model_hidden: Width of its residual stream.
         edge_model_intermediate: Width of its feed-forward layers.
-        gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA.
-        prompt_tokens: Length of the whole prompt, in tokens of the edge model.
+        gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA; None when it was brought.
+        prompt_tokens: Length of the whole prompt, in tokens of the edge model; 0 when nobody knows.
         answer: What an answer may look like; whoever serves the LoRA sees to it.
         residual_prompt: What is left of the prompt, to be put in front of each input as system message; empty for none.
         residual_prompt_tokens: Its length, in tokens of the edge model.
 
     Raises:
-        ContractError: A malformed name, digest or text, or a number out of its range.
+        ContractError: A malformed name, digest or text, a number out of its range, or some but not all of what a
+            generator leaves in a header.
     """
 
-    generator_id: str
-    generator_digest: str
+    generator_id: str | None
+    generator_digest: str | None
     edge_model_id: str
     edge_model_digest: str
     layers: int
     edge_model_hidden: int
     edge_model_intermediate: int
-    gates_digest: str
+    gates_digest: str | None
     prompt_tokens: int
     answer: AnswerContract = TEXT_ANSWER
     residual_prompt: str = ""
     residual_prompt_tokens: int = 0
 
     def __post_init__(self) -> None:
-        verify_name(self.generator_id)
-        verify_digest(self.generator_digest)
+        origin = (self.generator_id, self.generator_digest, self.gates_digest)
+        if origin != (None, None, None):
+            if self.generator_id is None or self.generator_digest is None or self.gates_digest is None:
+                raise FormatError("bundle: expected generator and gates, or none of them, found only some")
+            verify_name(self.generator_id)
+            verify_digest(self.generator_digest)
+            verify_digest(self.gates_digest)
         verify_model_id(self.edge_model_id)
         verify_digest(self.edge_model_digest)
-        verify_digest(self.gates_digest)
         verify_count(self.prompt_tokens, "prompt_tokens", 0, MAX_PROMPT_TOKENS)
         verify_counted(self.residual_prompt, self.residual_prompt_tokens)
         _ = self.shape  # which checks the sizes
@@ -90,6 +97,11 @@ class BundleHeader:
     def tokens_saved_per_call(self) -> int:
         """Tokens of the edge model that a call no longer carries."""
         return max(0, self.prompt_tokens - self.residual_prompt_tokens)
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether a user brought the LoRA; then there is no generator and no recipe."""
+        return self.generator_id is None
 
     @property
     def shape(self) -> EdgeShape:
@@ -126,7 +138,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
         LimitError: The file would be larger than `MAX_BUNDLE_BYTES`.
     """
     lora = bundle.lora
-    verify_bundle_size(lora.shape, lora.ranks.values())
+    verify_bundle_size(lora.numbers)
     lora.verify_finite()
     tensors = {
         peft_name(*block, side): factor
@@ -153,7 +165,7 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
     if {name: fields.pop(name) for name in _PEFT_FORMAT} != _PEFT_FORMAT:
         raise FormatError("bundle: expected format = 'pt'")
     header = BundleHeader(**fields)
-    pairs = {block: (peft_name(*block, "A"), peft_name(*block, "B")) for block in header.shape.blocks()}
+    pairs = {block: (peft_name(*block, "A"), peft_name(*block, "B")) for block in header.shape.linears()}
     present = {block: names for block, names in pairs.items() if not container.specs.keys().isdisjoint(names)}
     if container.specs.keys() != {name for names in present.values() for name in names}:
         raise FormatError(f"bundle: expected pairs of LoRA tensors, found {len(container.specs)} or other names")
@@ -163,12 +175,12 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
     return Bundle(header, lora)
 
 
-def verify_bundle_size(shape: EdgeShape, ranks: Iterable[int]) -> None:
-    """Check that a LoRA fits into a bundle, by the rank of each of its projections.
+def verify_bundle_size(numbers: int) -> None:
+    """Check that a LoRA of so many numbers fits into a bundle.
 
     Raises:
         LimitError: It would be too large.
     """
-    size = 2 * shape.lora_numbers(ranks) + MAX_HEADER_BYTES
+    size = 2 * numbers + MAX_HEADER_BYTES
     if size > MAX_BUNDLE_BYTES:
         raise LimitError(f"bundle: expected at most {MAX_BUNDLE_BYTES} bytes, found about {size}")

@@ -28,6 +28,35 @@ _KIND = "channel"
 
 
 @dataclass(frozen=True, slots=True)
+class RecipeReference:
+    """A recipe, and what a device needs to build a bundle from it.
+
+    Attributes:
+        id: sha256 of the recipe.
+        bytes: Its size.
+        generator_id: Name of the generator that made it.
+        generator_digest: Digest of that generator.
+        bank_digest: sha256 of that generator's bank.
+
+    Raises:
+        ContractError: A malformed name or digest, or a size out of its range.
+    """
+
+    id: str
+    bytes: int
+    generator_id: str
+    generator_digest: str
+    bank_digest: str
+
+    def __post_init__(self) -> None:
+        verify_digest(self.id)
+        verify_count(self.bytes, "recipe: bytes", 1, MAX_RECIPE_BYTES)
+        verify_name(self.generator_id)
+        verify_digest(self.generator_digest)
+        verify_digest(self.bank_digest)
+
+
+@dataclass(frozen=True, slots=True)
 class Specialization:
     """A named bundle, and the recipe that rebuilds it.
 
@@ -35,13 +64,9 @@ class Specialization:
         name: The name under which a device serves it.
         bundle_id: sha256 of the bundle.
         bundle_bytes: Its size.
-        recipe_id: sha256 of the recipe.
-        recipe_bytes: Its size.
-        generator_id: Name of the generator that made it.
-        generator_digest: Digest of that generator.
-        bank_digest: sha256 of that generator's bank.
         edge_model_id: The edge model that it is for.
         edge_model_digest: Its digest.
+        recipe: None for a bundle that a user brought, which no bank can rebuild.
 
     Raises:
         ContractError: A malformed name or digest, or a size out of its range.
@@ -50,23 +75,14 @@ class Specialization:
     name: str
     bundle_id: str
     bundle_bytes: int
-    recipe_id: str
-    recipe_bytes: int
-    generator_id: str
-    generator_digest: str
-    bank_digest: str
     edge_model_id: str
     edge_model_digest: str
+    recipe: RecipeReference | None
 
     def __post_init__(self) -> None:
         verify_name(self.name)
         verify_digest(self.bundle_id)
         verify_count(self.bundle_bytes, "bundle_bytes", 1, MAX_BUNDLE_BYTES)
-        verify_digest(self.recipe_id)
-        verify_count(self.recipe_bytes, "recipe_bytes", 1, MAX_RECIPE_BYTES)
-        verify_name(self.generator_id)
-        verify_digest(self.generator_digest)
-        verify_digest(self.bank_digest)
         verify_model_id(self.edge_model_id)
         verify_digest(self.edge_model_digest)
 
@@ -150,8 +166,18 @@ def parse_channel(data: bytes | memoryview) -> Channel:
 def _parse_specialization(entry: object) -> Specialization:
     if not isinstance(entry, dict):
         raise FormatError("channel: expected a JSON object for each specialization")
-    types = get_type_hints(Specialization)
-    return Specialization(**{name: _typed(entry, name, expected) for name, expected in types.items()})
+    recipe = entry.get("recipe")
+    if recipe is not None and not isinstance(recipe, dict):
+        raise FormatError(f"channel: recipe: expected a JSON object or null, found {type(recipe).__name__}")
+    fields = _fields(entry, Specialization, "recipe")
+    source = None if recipe is None else RecipeReference(**_fields(recipe, RecipeReference))
+    return Specialization(**fields, recipe=source)
+
+
+def _fields(entry: dict[str, Any], of: type, *without: str) -> dict[str, Any]:
+    """The fields of a dataclass whose values are texts and numbers."""
+    types = {name: expected for name, expected in get_type_hints(of).items() if name not in without}
+    return {name: _typed(entry, name, expected) for name, expected in types.items()}
 
 
 def _typed(entry: dict[str, Any], name: str, expected: type[_T]) -> _T:

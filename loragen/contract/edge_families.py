@@ -1,6 +1,7 @@
 """Families of edge models: each by Hugging Face's `model_type`, with llama.cpp's name for the architecture.
 
-All have what a LoRA of this project acts on: gate, up and down projections without bias in every decoder layer. The
+All have what a LoRA acts on: in every decoder layer gate, up and down projections without bias, which generators
+adapt, and projections for queries, keys, values and output, which a user's own LoRA may adapt too. The
 cloud service takes a model of these families for its generators, and the edge runtime converts one to a base GGUF.
 
 A new family is a line here, a function in `edge_runtime.convert.architectures`, and a tiny model in the tests of both.

@@ -5,7 +5,8 @@
     ├── VersionError     a format version that this code does not know
     ├── LimitError       a size, count or length over its named limit
     ├── MismatchError    two things that should belong together do not: a digest, a model, a shape
-    └── NonFiniteError   NaN or infinity where a weight or a gate should be
+    ├── NonFiniteError   NaN or infinity where a weight or a gate should be
+    └── UnsupportedError something that is valid elsewhere, and that the formats here cannot hold
 
 Parsing any bytes raises nothing else. The services decide which HTTP status or gRPC code an error becomes.
 """
@@ -56,3 +57,9 @@ class NonFiniteError(ContractError):
     """NaN or infinity where a number should be."""
 
     code = "non_finite"
+
+
+class UnsupportedError(ContractError):
+    """Something that is valid elsewhere, and that the formats here cannot hold."""
+
+    code = "unsupported"

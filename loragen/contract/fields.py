@@ -76,6 +76,7 @@ class TextForm:
 
 
 TEXT = TextForm(lambda value, _: value, lambda text, _: text)
+TEXT_OR_NONE = TextForm(lambda value, _: value or "", lambda text, _: text or None)
 COUNT = TextForm(lambda value, _: str(value), parse_count)
 DECIMAL = TextForm(format_decimal, parse_decimal)
 

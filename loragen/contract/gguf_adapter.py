@@ -2,15 +2,25 @@
 
 llama.cpp loads an adapter full of NaN without complaint, and one for another base model as long as the shapes agree.
 So the numbers are checked here, and the file names the digest of its base model for the device to compare.
+
+llama.cpp has the rows of some matrices in another order than Hugging Face: `gguf_factors` turns factors into its order,
+for adapters here and for merging on a device.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import gguf
+import numpy as np
+from numpy.typing import NDArray
 
 from loragen.contract.answer import encode_answer
 from loragen.contract.atomic import atomic_path
 from loragen.contract.bundle import Bundle
+from loragen.contract.errors import FormatError, MismatchError
+from loragen.contract.gguf_header import Header
+from loragen.contract.lora import FactorPair, Lora
 from loragen.contract.names import (
     ANSWER_CONTRACT,
     BASE_MODEL_DIGEST,
@@ -20,26 +30,91 @@ from loragen.contract.names import (
     gguf_name,
 )
 
+_PAIRED_ROWS = frozenset({"llama"})
+"""Architectures for which llama.cpp rotates neighbouring rows of queries and keys; Hugging Face rotates halves."""
 
-def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") -> None:
+
+@dataclass(frozen=True, slots=True)
+class GgufModel:
+    """What decides how a LoRA looks in llama.cpp's form of an edge model.
+
+    Attributes:
+        architecture: `general.architecture` of the base GGUF; llama.cpp refuses an adapter for any other.
+        heads: Heads of the queries.
+        key_value_heads: Heads of the keys and values.
+    """
+
+    architecture: str
+    heads: int = 1
+    key_value_heads: int = 1
+
+    @classmethod
+    def of(cls, header: Header) -> Self:
+        """The model of a GGUF file.
+
+        Raises:
+            FormatError: The header names no architecture.
+        """
+        architecture = header.string(gguf.Keys.General.ARCHITECTURE)
+        if not architecture:
+            raise FormatError("a GGUF file without general.architecture is no model")
+        heads = header.integer(gguf.Keys.Attention.HEAD_COUNT.format(arch=architecture)) or 1
+        return cls(
+            architecture, heads, header.integer(gguf.Keys.Attention.HEAD_COUNT_KV.format(arch=architecture)) or heads
+        )
+
+
+def paired_rows(rows: int, heads: int) -> NDArray[np.int64]:
+    """For each row that llama.cpp has of a rotated matrix, the row of Hugging Face's to take.
+
+    Within a head: (2 halves, size / 2) -> (size / 2, 2), so that the two rows that rotate together are neighbours.
+
+    Raises:
+        MismatchError: The rows are not those of so many heads.
+    """
+    if rows % (2 * heads):
+        raise MismatchError(f"expected rows of {heads} heads of even size, found {rows} rows")
+    return np.arange(rows, dtype=np.int64).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
+
+
+def gguf_factors(lora: Lora, model: GgufModel) -> dict[str, FactorPair]:
+    """The factors by the GGUF name of the weight that they act on, with rows in llama.cpp's order.
+
+    Raises:
+        MismatchError: The factors are for another number of heads.
+    """
+    heads = {"q": model.heads, "k": model.key_value_heads} if model.architecture in _PAIRED_ROWS else {}
+    found = {}
+    for layer, projection in lora.ranks:
+        a, b = lora.factors[layer, projection]
+        if projection in heads:
+            b = b[paired_rows(len(b), heads[projection])]
+        found[gguf_name(layer, projection)] = (a, b)
+    return found
+
+
+def write_gguf_adapter(bundle: Bundle, path: Path, model: GgufModel) -> None:
     """Write a GGUF adapter, whole or not at all; equal bundles give equal files.
 
     Example:
-        write_gguf_adapter(parse_bundle(data), Path("mail.gguf"))  # then: llama-cli --lora mail.gguf
+        model = GgufModel.of(read_header(Path("base.gguf")))
+        write_gguf_adapter(parse_bundle(data), Path("mail.gguf"), model)  # then: llama-cli --lora mail.gguf
 
     Args:
         bundle: What to export.
         path: Where to.
-        architecture: `general.architecture` of the base GGUF; llama.cpp refuses any other.
+        model: The bundle's edge model, as llama.cpp has it.
 
     Raises:
         NonFiniteError: A factor holds NaN or infinity.
+        MismatchError: The factors are for another number of heads.
         OSError: The file cannot be written.
     """
     lora = bundle.lora
     lora.verify_finite()
+    factors = gguf_factors(lora, model)
     with atomic_path(path) as temporary:
-        writer = gguf.GGUFWriter(temporary, architecture)
+        writer = gguf.GGUFWriter(temporary, model.architecture)
         try:
             writer.add_type(gguf.GGUFType.ADAPTER)
             writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
@@ -50,9 +125,9 @@ def write_gguf_adapter(bundle: Bundle, path: Path, architecture: str = "llama") 
             writer.add_string(ANSWER_CONTRACT, encode_answer(bundle.header.answer))
             if bundle.header.residual_prompt:
                 writer.add_string(RESIDUAL_PROMPT, bundle.header.residual_prompt)
-            for block in lora.ranks:
-                for side, factor in zip(SIDES, lora.factors[block], strict=True):
-                    writer.add_tensor(f"{gguf_name(*block)}.lora_{side.lower()}", factor)
+            for name, pair in factors.items():
+                for side, factor in zip(SIDES, pair, strict=True):
+                    writer.add_tensor(f"{name}.lora_{side.lower()}", factor)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()

@@ -13,6 +13,9 @@ MAX_HIDDEN = 65_536
 MAX_INTERMEDIATE = 262_144
 """Width of a feed-forward layer; common models use 3 to 8 times the hidden width."""
 
+MAX_ATTENTION = 65_536
+"""Width of the queries, keys or values of all heads of a layer; common models use 0.1 to 2 times the hidden width."""
+
 MAX_RANK = 1_024
 """LoRA rank of one projection. The mix `deltas` multiplies the expert's rank by the number of chosen experts."""
 
@@ -54,13 +57,20 @@ MAX_TOKEN = 2**31 - 1
 """The largest token id of llama.cpp."""
 
 MAX_HEADER_BYTES = 1024 * 1024
-"""Header of a safetensors file. A bundle of 256 layers needs 210 KB, and an answer contract inside JSON may double."""
+"""Header of a safetensors file. A bundle with all linear layers of 256 needs 500 KB; an answer contract inside JSON may
+double."""
 
-MAX_TENSORS = MAX_LAYERS * 4 * 2
-"""Tensors in one file: A and B for three projections and the choice head of each layer."""
+MAX_TENSORS = MAX_LAYERS * 7 * 2
+"""Tensors in one file: A and B for seven linear layers of each decoder layer. A bank has fewer."""
 
 MAX_BUNDLE_BYTES = 512 * 1024 * 1024
 """One bundle. TinyLlama-1.1B at rank 16 takes 16 MB."""
+
+MAX_ADAPTER_BYTES = 2 * MAX_BUNDLE_BYTES
+"""The weights of a user's own PEFT adapter: float32, of which a bundle keeps half."""
+
+MAX_ADAPTER_CONFIG_BYTES = 1024 * 1024
+"""The configuration beside them; one that names every module of 256 layers has 200 KB."""
 
 MAX_RECIPE_BYTES = 16 * 1024 * 1024
 """One recipe: gates of 256 layers x 3 groups x 1,024 experts take 3 MiB, keys of 1,024 numbers for 256 choices 1 MiB a

@@ -9,7 +9,13 @@ import re
 from loragen.contract.errors import FormatError
 
 PROJECTIONS = ("gate", "up", "down")
-"""The three projections of a feed-forward layer, in the order that every format and loop uses."""
+"""The three projections of a feed-forward layer, in the order of every format and loop. Generators adapt them."""
+
+ATTENTION = ("q", "k", "v", "o")
+"""The four projections of an attention layer: queries, keys, values, output. No generator adapts them, a LoRA may."""
+
+LINEARS = (*PROJECTIONS, *ATTENTION)
+"""Every linear layer of a decoder layer that a LoRA may act on, in the order that every loop uses."""
 
 SIDES = ("A", "B")
 
@@ -21,6 +27,9 @@ BASE_MODEL_ID = "loragen.edge_model.id"
 
 BASE_MODEL_DIGEST = "loragen.edge_model.digest"
 """GGUF metadata key of a converted base GGUF: the digest (`loragen.contract.digest.model_digest`) of that model."""
+
+BUNDLE_ID = "loragen.bundle.id"
+"""GGUF metadata key of a merged model: the bundle that is in it. A file that has it is no base GGUF."""
 
 ANSWER_CONTRACT = "loragen.answer"
 """GGUF metadata key of a merged model and of an adapter: the answer contract, as `encode_answer` writes it."""
@@ -44,13 +53,20 @@ _MODEL_ID = re.compile(rf"{_MODEL_PART}(?:/{_MODEL_PART})?")
 _DIGEST = re.compile(DIGEST_PATTERN)
 
 
+def module_name(layer: int, projection: str) -> str:
+    """Name of a projection in transformers, for a decoder of the Llama, Qwen and Gemma families."""
+    return f"model.layers.{layer}.{'self_attn' if projection in ATTENTION else 'mlp'}.{projection}_proj"
+
+
 def peft_name(layer: int, projection: str, side: str) -> str:
-    """Name of a LoRA factor in a bundle, as PEFT writes it for a decoder of the Llama, Qwen and Gemma families."""
-    return f"base_model.model.model.layers.{layer}.mlp.{projection}_proj.lora_{side}.weight"
+    """Name of a LoRA factor in a bundle, as PEFT writes it."""
+    return f"base_model.model.{module_name(layer, projection)}.lora_{side}.weight"
 
 
 def gguf_name(layer: int, projection: str) -> str:
     """Name of a projection's weight in a GGUF model."""
+    if projection in ATTENTION:
+        return f"blk.{layer}.attn_{'output' if projection == 'o' else projection}.weight"
     return f"blk.{layer}.ffn_{projection}.weight"
 
 

@@ -1,15 +1,21 @@
 """The gate that a request's body passes before anything else reads it: bounded in size and in time.
 
-A body that announces too many bytes is refused unread, one that keeps coming is cut at the limit. What the bytes mean
-is left to the routes.
+A body that announces too many bytes is refused unread, one that keeps coming is cut at the limit. Uploads may be larger
+than other bodies, but only a few are taken at a time, and they are in memory until they are answered. What the bytes
+mean is left to the routes.
 """
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError
+from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError, UploadsBusyError
+
+_UPLOADS_AT_ONCE = 2
+_NO_UPLOADS: Mapping[str, int] = MappingProxyType({})
 
 
 class BodyGate:
@@ -19,25 +25,49 @@ class BodyGate:
         app: What comes behind the gate.
         max_bytes: Longest body.
         timeout_seconds: Longest time for a body to arrive; None leaves that to the connection (`server`).
+        uploads: Longest body of a POST to these paths; their time is left to the connection.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout_seconds: float | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        timeout_seconds: float | None,
+        uploads: Mapping[str, int] = _NO_UPLOADS,
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._timeout = timeout_seconds
+        self._uploads = uploads
+        self._uploading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length")
-        if announced is not None and (not announced.isdecimal() or int(announced) > self._max_bytes):
-            raise self._too_large(f"{announced[:20]} announced")
+        most = self._uploads.get(scope.get("path", "")) if scope.get("method") == "POST" else None
+        if most is None:
+            await self._pass_on(scope, receive, send, self._max_bytes, self._timeout)
+            return
+        if self._uploading >= _UPLOADS_AT_ONCE:
+            raise UploadsBusyError(f"{_UPLOADS_AT_ONCE} uploads are being taken, no more at a time", "send it again")
+        self._uploading += 1
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await self._read(receive)
+            await self._pass_on(scope, receive, send, most, None)
+        finally:
+            self._uploading -= 1
+
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, max_bytes: int, timeout_seconds: float | None
+    ) -> None:
+        announced = Headers(scope=scope).get("content-length")
+        if announced is not None and (not announced.isdecimal() or int(announced) > max_bytes):
+            raise _too_large(max_bytes, f"{announced[:20]} announced")
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                body = await _read(receive, max_bytes)
         except TimeoutError:
-            raise BodyTimeoutError(f"expected the whole body within {self._timeout:g} s") from None
+            raise BodyTimeoutError(f"expected the whole body within {timeout_seconds:g} s") from None
         handed_on = False
 
         async def replay() -> Message:
@@ -49,17 +79,19 @@ class BodyGate:
 
         await self._app(scope, replay, send)
 
-    async def _read(self, receive: Receive) -> bytes:
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError("the client left before its body was complete")
-            body += message.get("body", b"")
-            if len(body) > self._max_bytes:
-                raise self._too_large(f"{len(body)} so far")
-            if not message.get("more_body", False):
-                return bytes(body)
 
-    def _too_large(self, found: str) -> BodyTooLargeError:
-        return BodyTooLargeError(f"expected a body of at most {self._max_bytes} bytes, found {found}")
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError("the client left before its body was complete")
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes, f"{len(body)} so far")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _too_large(max_bytes: int, found: str) -> BodyTooLargeError:
+    return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, found {found}")

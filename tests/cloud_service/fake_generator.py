@@ -15,9 +15,13 @@ from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.choice import ChoiceHead
 from loragen.contract.digest import sha256_hex
-from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.lora import EdgeShape, Linears, Lora
 
 SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
+ATTENTION = {"q": (8, 16), "k": (8, 4), "v": (8, 4), "o": (16, 8)}
+LINEARS = {
+    (layer, name): ATTENTION[name] if name in ATTENTION else SHAPE.in_out(name) for layer, name in SHAPE.linears()
+}
 EXPERTS = 4
 HEAD = ChoiceHead(first_layer=1, rank=2, codes=(7, 5, *range(10, 73)))
 CHOICE = AnswerContract("choice", ("billing", "dëlivery"), HEAD.codes[:2])
@@ -100,6 +104,10 @@ class FakeGenerator:
         self.calibrated = True
         self.residual_prompt_words = 0
         self.probes: list[FakeProbe] = []
+
+    @property
+    def linears(self) -> Linears:
+        return LINEARS
 
     def count_tokens(self, prompt: str) -> int:
         return len(prompt.split())

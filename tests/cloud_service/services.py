@@ -31,7 +31,7 @@ def make_service(
         runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)
         runner.start()
         prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds)
-        served.append(ServedGenerator(generator.info, generator.bank, runner, prober))
+        served.append(ServedGenerator(generator.info, generator.bank, runner, prober, generator.linears))
     catalog = Catalog(served)
     return LoraService(
         catalog,

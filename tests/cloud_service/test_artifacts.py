@@ -77,7 +77,7 @@ async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is
     answer = await _generate(services, store, generator)
     later = services(store, FakeGenerator(tmp_path, generator_id="another"))
     with pytest.raises(ArtifactGoneError) as caught:
-        await later.artifacts.fetch_bundle(await later.artifacts.load_lora(answer.lora.bundle_id))
+        await later.artifacts.fetch_bundle(await later.artifacts.find_bundle(answer.lora.bundle_id))
     assert answer.lora.recipe_id in caught.value.hint
     assert parse_recipe(await later.artifacts.fetch_recipe(answer.lora.recipe_id)).bank_digest == generator.bank.digest
 
@@ -87,6 +87,6 @@ async def test_unknown_ids_are_not_found(
 ) -> None:
     service = services(await backend.open(), generator)
     with pytest.raises(NotFoundError):
-        await service.artifacts.load_lora("0" * 64)
+        await service.artifacts.find_bundle("0" * 64)
     with pytest.raises(NotFoundError):
         await service.artifacts.fetch_recipe("0" * 64)

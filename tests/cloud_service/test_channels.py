@@ -47,8 +47,9 @@ async def test_published_name_is_read_back_with_everything_a_device_needs(
     assert parse_channel(read.document) == read.channel
     (entry,) = read.channel.specializations
     assert (entry.name, entry.bundle_id, entry.bundle_bytes) == ("mail", lora.bundle_id, lora.bundle_bytes)
-    assert (entry.recipe_id, entry.recipe_bytes) == (lora.recipe_id, len(lora.recipe))
-    assert entry.bank_digest == generator.bank.digest
+    assert entry.recipe is not None
+    assert (entry.recipe.id, entry.recipe.bytes) == (lora.recipe_id, len(lora.recipe))
+    assert entry.recipe.bank_digest == generator.bank.digest
     assert entry.edge_model_digest == generator.info.edge_model_digest
 
 

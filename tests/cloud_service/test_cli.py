@@ -11,9 +11,14 @@ from typer.testing import CliRunner, Result
 
 from cloud_service import cli
 from loragen import AsyncCloudClient
-from loragen.contract.bundle import content_id, parse_bundle
+from loragen.contract.answer import AnswerContract
+from loragen.contract.bundle import content_id, encode_bundle, parse_bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.gguf_header import lay_out, read_header, text, uint32
+from loragen.contract.peft_adapter import PeftAdapter, brought_bundle, read_adapter
 from loragen.contract.recipe import parse_recipe
-from tests.cloud_service.fake_generator import FakeGenerator
+from tests.adapters import random_adapter
+from tests.cloud_service.fake_generator import LINEARS, SHAPE, FakeGenerator
 from tests.cloud_service.test_server import running
 
 
@@ -35,7 +40,7 @@ async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, g
             published = (await cloud.channel("kitchen")).specializations
         assert {name: entry.bundle_id for name, entry in published.items()} == {"mail": bundle_id}
 
-        outcome = await _loragen("publish", "kitchen", "post", bundle_id, "--url", process.url)
+        outcome = await _loragen("publish", bundle_id, "--channel", "kitchen", "--name", "post", "--url", process.url)
         assert outcome.exit_code == 0, outcome.output
         assert "version 2" in outcome.output
 
@@ -92,19 +97,92 @@ def test_service_that_is_down_is_reported_with_each_attempt(tmp_path: Path, caps
     assert error.startswith("error (unreachable): http://127.0.0.1:9 does not answer")
 
 
-@pytest.mark.parametrize("target", ["peft", "gguf"])
-async def test_export_writes_what_other_tools_load(tmp_path: Path, generator: FakeGenerator, target: str) -> None:
+def _saved(directory: Path, adapter: PeftAdapter) -> Path:
+    directory.mkdir()
+    (directory / "adapter_config.json").write_bytes(adapter.config)
+    (directory / "adapter_model.safetensors").write_bytes(adapter.weights)
+    return directory
+
+
+async def test_own_lora_is_published_and_comes_out_again(tmp_path: Path, generator: FakeGenerator) -> None:
+    folder, answer = _saved(tmp_path / "mine", random_adapter(LINEARS)), tmp_path / "answer.json"
+    answer.write_text('{"type": "choice", "choices": ["yes", "no"]}')
+    target = ("--channel", "kitchen", "--name", "mails")
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("publish", "--adapter", folder, "--answer", answer, *target, "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+        async with AsyncCloudClient(process.url) as cloud:
+            entry = (await cloud.channel("kitchen")).specializations["mails"]
+        assert entry.bundle_id in outcome.output
+        outcome = await _loragen("export", entry.bundle_id, "-o", tmp_path / "out", "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+    exported = read_adapter(tmp_path / "out")
+    assert content_id(exported.weights) == entry.bundle_id
+    assert exported.answer.choices == ("yes", "no")
+
+
+async def test_own_lora_that_cannot_be_held_is_refused_with_a_way_out(tmp_path: Path, generator: FakeGenerator) -> None:
+    folder = _saved(tmp_path / "mine", random_adapter(LINEARS, config={"modules_to_save": ["lm_head"]}))
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen(
+            "publish", "--adapter", folder, "--channel", "kitchen", "--name", "mails", "--url", process.url
+        )
+    assert outcome.exit_code == 1
+    assert "modules_to_save" in outcome.output
+    assert "hint: train without modules_to_save" in outcome.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("0" * 64, "--adapter", "."), ("0" * 64, "--answer", __file__)], ids=["none", "both", "answer"]
+)
+def test_publishing_takes_a_bundle_or_an_adapter(arguments: tuple[str, ...]) -> None:
+    outcome = CliRunner().invoke(cli.app, ["publish", "--channel", "c", "--name", "n", *arguments])
+    assert outcome.exit_code == 1
+    assert "error (invalid_request)" in outcome.output
+
+
+async def test_export_to_peft_names_the_edge_model(tmp_path: Path, generator: FakeGenerator) -> None:
     task, bundle, output = tmp_path / "task.txt", tmp_path / "bundle", tmp_path / "exported"
     task.write_text("Sort.")
     async with running(tmp_path, generator) as process:
         await _loragen("generate", task, "-o", bundle, "--url", process.url)
-    outcome = await _loragen("export", bundle, "-o", output, "--format", target)
+    outcome = await _loragen("export", bundle, "-o", output)
     assert outcome.exit_code == 0, outcome.output
-    if target == "peft":
-        configuration = json.loads((output / "adapter_config.json").read_text())
-        assert configuration["base_model_name_or_path"] == parse_bundle(bundle.read_bytes()).header.edge_model_id
-    else:
-        assert output.read_bytes().startswith(b"GGUF")
+    configuration = json.loads((output / "adapter_config.json").read_text())
+    assert configuration["base_model_name_or_path"] == parse_bundle(bundle.read_bytes()).header.edge_model_id
+
+
+def _base(path: Path) -> Path:
+    """A GGUF file with a header and no weights, of another architecture than most."""
+    path.write_bytes(lay_out([], {"general.architecture": text("qwen2"), "qwen2.attention.head_count": uint32(4)})[0])
+    return path
+
+
+def test_gguf_adapter_is_for_the_architecture_of_its_model(tmp_path: Path) -> None:
+    base = _base(tmp_path / "base.gguf")
+    answer = AnswerContract("choice", ("yes", "no"), (5, 7))
+    brought = brought_bundle(random_adapter(LINEARS, answer=answer), SHAPE, LINEARS, "tiny-edge", model_digest(base))
+    (tmp_path / "bundle").write_bytes(encode_bundle(brought))
+    output = tmp_path / "adapter.gguf"
+    options = ["export", str(tmp_path / "bundle"), "--format", "gguf-adapter", "-o", str(output)]
+    outcome = CliRunner().invoke(cli.app, [*options, "--base", str(base)])
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning: this LoRA answers with code tokens" in outcome.output
+    header = read_header(output)
+    assert header.string("general.architecture") == "qwen2"
+    assert "blk.1.attn_output.weight.lora_a" in {info.name for info in header.tensors}
+
+
+def test_gguf_adapter_without_its_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_bytes(
+        encode_bundle(brought_bundle(random_adapter(LINEARS), SHAPE, LINEARS, "tiny-edge", "a" * 64))
+    )
+    options = ["export", str(tmp_path / "bundle"), "--format", "gguf-adapter", "-o", str(tmp_path / "adapter.gguf")]
+    for base in ([], ["--base", str(_base(tmp_path / "base.gguf"))], ["--base", str(tmp_path / "none.gguf")]):
+        outcome = CliRunner().invoke(cli.app, [*options, *base])
+        assert outcome.exit_code == 1
+        assert outcome.output.startswith("error")
+    assert not (tmp_path / "adapter.gguf").exists()
 
 
 def test_export_of_a_damaged_bundle_is_reported(tmp_path: Path) -> None:

@@ -13,16 +13,23 @@ import numpy as np
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank, BankHeader, write_bank
-from loragen.contract.bundle import content_id
-from loragen.contract.channel import Channel, Specialization, encode_channel
+from loragen.contract.bundle import content_id, encode_bundle
+from loragen.contract.channel import Channel, RecipeReference, Specialization, encode_channel
 from loragen.contract.choice import ChoiceHead
 from loragen.contract.digest import sha256_hex
-from loragen.contract.lora import EdgeShape
+from loragen.contract.lora import EdgeShape, Linears
+from loragen.contract.peft_adapter import PeftAdapter, brought_bundle
 from loragen.contract.recipe import Recipe, encode_recipe
 from tests.edge_runtime.contracts import DESKS
 
 GENERATOR_ID = "test-generator"
 GENERATOR_DIGEST = sha256_hex(b"test generator")
+
+
+def recipe_of(specialization: Specialization) -> RecipeReference:
+    """The recipe of a specialization that has one."""
+    assert specialization.recipe is not None
+    return specialization.recipe
 
 
 @dataclass
@@ -107,6 +114,12 @@ class FakeCloud:
         )
         return self.keep(name, build_bundle(self.bank, recipe), encode_recipe(recipe))
 
+    def bring(self, name: str, adapter: PeftAdapter, linears: Linears) -> Specialization:
+        """A specialization of a user's own LoRA: a bundle without a recipe."""
+        data = encode_bundle(brought_bundle(adapter, self.shape, linears, "tiny-edge", self.edge_model_digest))
+        self.bundles[content_id(data)] = data
+        return Specialization(name, content_id(data), len(data), "tiny-edge", self.edge_model_digest, recipe=None)
+
     def keep(self, name: str, bundle: bytes, recipe: bytes) -> Specialization:
         """Whatever bytes, announced under their ids."""
         self.bundles[content_id(bundle)] = bundle
@@ -115,13 +128,9 @@ class FakeCloud:
             name=name,
             bundle_id=content_id(bundle),
             bundle_bytes=len(bundle),
-            recipe_id=content_id(recipe),
-            recipe_bytes=len(recipe),
-            generator_id=GENERATOR_ID,
-            generator_digest=GENERATOR_DIGEST,
-            bank_digest=self.bank.digest,
             edge_model_id="tiny-edge",
             edge_model_digest=self.edge_model_digest,
+            recipe=RecipeReference(content_id(recipe), len(recipe), GENERATOR_ID, GENERATOR_DIGEST, self.bank.digest),
         )
 
     def publish(self, *specializations: Specialization) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -18,8 +20,12 @@ from edge_runtime.updates.history import History
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.bundle import content_id
+from loragen.contract.gguf_header import read_header
+from loragen.contract.names import BUNDLE_ID
+from tests.adapters import random_adapter
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer
+from tests.edge_runtime.merge.test_ollama import parse_modelfile
+from tests.edge_runtime.tiny_models import Gguf, byte_level_tokenizer, llama_config, random_model, save_tokenizer
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -63,8 +69,7 @@ def test_merge_works_alone(cli: CliRunner, cloud: FakeCloud, tiny_base: Path, tm
     assert result.exit_code == 0, result.output
     assert content_id(data) in result.output
     assert "retained delta" in result.output
-    with BaseGguf(out) as merged:
-        assert merged.shape == cloud.shape
+    assert read_header(out).string(BUNDLE_ID) == content_id(data)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +92,38 @@ def test_merge_of_an_unfit_bundle_is_one_line_and_leaves_no_file(
     assert message in result.output
     assert "Traceback" not in result.output
     assert not out.exists()
+
+
+def test_own_adapter_becomes_a_folder_for_ollama(
+    cli: CliRunner, tiny_base: Path, tmp_path: Path, open_gguf: Callable[[Path], Gguf]
+) -> None:
+    """llama.cpp loads the model; the answer contract lies beside the adapter, and its codes are warned of."""
+    with BaseGguf(tiny_base) as base_gguf:
+        adapter = random_adapter(base_gguf.linears)
+    folder, out = tmp_path / "mine", tmp_path / "out"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_bytes(adapter.config)
+    (folder / "adapter_model.safetensors").write_bytes(adapter.weights)
+    (folder / "answer.json").write_text('{"type": "choice", "choices": ["yes", "no"], "codes": [5, 7]}')
+    arguments = ["merge", str(tiny_base), str(folder), "-o", str(out), "--type", "Q8_0", "--ollama"]
+    result = cli.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "code tokens" in result.output
+    assert parse_modelfile((out / "Modelfile").read_text()) == {"FROM": "./model.gguf", "PARAMETER": "temperature 0"}
+    assert sorted(path.name for path in out.iterdir()) == ["Modelfile", "model.gguf"]
+    assert np.isfinite(open_gguf(out / "model.gguf").logits([1, 2, 3])).all()
+
+
+def test_output_is_neither_base_nor_bundle(cli: CliRunner, cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    data = cloud.bundles[cloud.make("router").bundle_id]
+    bundle, base = tmp_path / "bundle.safetensors", tmp_path / "base.gguf"
+    bundle.write_bytes(data)
+    base.write_bytes(tiny_base.read_bytes())
+    for out in (bundle, base):
+        result = cli.invoke(app, ["merge", str(base), str(bundle), "-o", str(out)])
+        assert result.exit_code == 1
+        assert "would be lost" in result.output
+    assert (bundle.read_bytes(), base.read_bytes()) == (data, tiny_base.read_bytes())
 
 
 def test_merge_to_an_unknown_type_names_the_known_ones(cli: CliRunner, tiny_base: Path, tmp_path: Path) -> None:

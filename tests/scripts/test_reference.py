@@ -16,7 +16,7 @@ def test_document_in_the_repository_is_what_the_code_gives() -> None:
     [
         "| `LORAGEN_CLOUD_PORT` | `8080` | HTTP port; 0 picks a free one. |",
         "| `LORAGEN_EDGE_LOG_LEVEL` | `info` | Least level logged. One of debug, info, warning, error. |",
-        "### `loragen publish CHANNEL NAME BUNDLE_ID`",
+        "### `loragen publish BUNDLE_ID`",
         "### `loragen-edge run`",
         "| `--config` | none | YAML or TOML file of settings; environment variables win over it. |",
     ],

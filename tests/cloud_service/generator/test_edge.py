@@ -10,9 +10,10 @@ import transformers
 from torch import Tensor
 
 from cloud_service.generator import UnsupportedModelError
-from cloud_service.generator.edge import UnmergedLora, edge_shape, lora_factors
+from cloud_service.generator.edge import UnmergedLora, edge_linears, edge_shape, lora_factors
 from loragen.contract.edge_families import EDGE_FAMILIES
 from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.names import module_name
 from tests.cloud_service.generator.tiny import VOCABULARY, merge_lora, random_model
 
 IDS = torch.randint(0, VOCABULARY, (6, 12), generator=torch.Generator().manual_seed(0))
@@ -120,3 +121,14 @@ def test_layer_of_another_layout_is_refused() -> None:
     model.model.layers[1].mlp.up_proj = torch.nn.Linear(32, 40)
     with pytest.raises(UnsupportedModelError, match="layer 1 of llama has no usable up projection"):
         UnmergedLora(model)
+
+
+@pytest.mark.parametrize("family", EDGE_FAMILIES)
+def test_linears_are_those_of_the_model(family: str) -> None:
+    """Attention too, whose heads need not have the hidden width together."""
+    model = random_model(family)
+    linears = edge_linears(model.config)
+    assert set(linears) == set(edge_shape(model.config).linears())
+    for block, widths in linears.items():
+        module = model.get_submodule(module_name(*block))
+        assert (module.in_features, module.out_features) == widths

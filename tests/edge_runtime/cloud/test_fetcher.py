@@ -17,7 +17,7 @@ from edge_runtime.errors import (
     TooLongError,
     UpdateError,
 )
-from tests.edge_runtime.fake_cloud import GENERATOR_ID, FakeCloud
+from tests.edge_runtime.fake_cloud import GENERATOR_ID, FakeCloud, recipe_of
 from tests.edge_runtime.fakes import files
 from tests.full_disk import full_disk
 
@@ -83,7 +83,7 @@ async def test_endless_body_is_cut_at_its_limit(cloud: FakeCloud, fetcher: HttpF
     wanted = cloud.make("router")
     cloud.fail("/recipes/", change=lambda data: data * 50)
     with pytest.raises(TooLongError):
-        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+        await fetcher.fetch_recipe(recipe_of(wanted).id, recipe_of(wanted).bytes)
     cloud.fail("/bundles/", change=lambda data: data * 50)
     with pytest.raises(TooLongError):
         await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
@@ -102,18 +102,18 @@ async def test_short_recipe_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -
     wanted = cloud.make("router")
     cloud.fail("/recipes/", change=lambda data: data[:-1])
     with pytest.raises(DownloadError):
-        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+        await fetcher.fetch_recipe(recipe_of(wanted).id, recipe_of(wanted).bytes)
     cloud.heal()
     cloud.fail("/recipes/", cut_after=10)
     with pytest.raises(DownloadError):
-        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+        await fetcher.fetch_recipe(recipe_of(wanted).id, recipe_of(wanted).bytes)
 
 
 async def test_changed_recipe_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
     wanted = cloud.make("router")
     cloud.fail("/recipes/", change=lambda data: data[:-1] + bytes([data[-1] ^ 128]))
     with pytest.raises(IntegrityError):
-        await fetcher.fetch_recipe(wanted.recipe_id, wanted.recipe_bytes)
+        await fetcher.fetch_recipe(recipe_of(wanted).id, recipe_of(wanted).bytes)
 
 
 async def test_download_cut_again_and_again_is_resumed(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:

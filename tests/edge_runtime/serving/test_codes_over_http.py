@@ -14,7 +14,7 @@ from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.canary import verify_answers
 from loragen import AsyncDeviceClient
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.gguf_adapter import write_gguf_adapter
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
@@ -31,7 +31,7 @@ async def transport(
     bundle = parse_bundle(cloud.bundles[cloud.make("router", answer=DESKS).bundle_id])
     path = tmp_path / "router.gguf"
     if request.param == "adapter":
-        write_gguf_adapter(bundle, path)
+        write_gguf_adapter(bundle, path, GgufModel("llama"))
         router = Revision("router", BUNDLE, "adapter", tiny_base, path)
     else:
         merge(tiny_base, bundle, path, Quantization.F16)

@@ -23,7 +23,7 @@ from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.gguf_adapter import write_gguf_adapter
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from tests.edge_runtime.contracts import DESKS, SPELLED, with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.tiny_models import SPECIAL, TEMPLATE
@@ -50,7 +50,7 @@ def engine(loader: LlamaLoader, tiny_base: Path) -> Iterator[LlamaEngine]:
 @pytest.fixture
 def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
     path = tmp_path / "adapter.gguf"
-    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path)
+    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path, GgufModel("llama"))
     return path
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.gguf.base_gguf import BaseGguf
 from loragen.contract.digest import sha256_hex
+from tests.adapters import random_adapter
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, device, entry, files, make_settings
 
@@ -33,6 +35,21 @@ async def test_bundle_is_fetched_when_recipe_or_bank_cannot_be_had(
         await parts.updater.tick()
         assert entry(parts, "router").state == "adapter"
     assert cloud.asked("/bundles/") == 1
+
+
+async def test_own_lora_of_a_user_is_fetched_attached_and_merged(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """It has no recipe; attention is adapted too."""
+    with BaseGguf(tiny_base) as base_gguf:
+        linears = base_gguf.linears
+    cloud.publish(cloud.bring("mine", random_adapter(linears), linears), cloud.make("router"))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
+        await parts.updater.tick()
+        assert entry(parts, "mine").state == "adapter"
+        assert await parts.updater.merge_pending() == 2
+        assert entry(parts, "mine").state == "merged", entry(parts, "mine").message
+    assert (cloud.asked("/recipes/"), cloud.asked("/bundles/")) == (1, 1)
 
 
 async def test_bank_over_the_limit_is_not_fetched(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
@@ -90,7 +107,7 @@ async def test_recipe_that_builds_another_bundle_is_not_trusted(
 ) -> None:
     """The announced id decides: the bundle that has it is fetched instead."""
     wanted, other = cloud.make("router", 1), cloud.make("router", 2)
-    cloud.publish(replace(wanted, recipe_id=other.recipe_id, recipe_bytes=other.recipe_bytes))
+    cloud.publish(replace(wanted, recipe=other.recipe))
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         assert entry(parts, "router").bundle_id == wanted.bundle_id

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.bootstrap import assemble
+from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.merge import merge
 from edge_runtime.updates.device_model import DeviceModel
 from loragen.contract.digest import model_digest
+from loragen.contract.gguf_adapter import GgufModel
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import make_settings
+from tests.edge_runtime.tiny_models import tiny_bundle
 
 
 async def test_truncated_base_refuses_the_start(tiny_base: Path, tmp_path: Path) -> None:
@@ -22,7 +26,7 @@ async def test_truncated_base_refuses_the_start(tiny_base: Path, tmp_path: Path)
 
 def test_base_that_says_which_model_it_is(tiny_base: Path, tiny_digest: str, tmp_path: Path) -> None:
     model = DeviceModel.open(tiny_base, Quantization.Q4_0, tmp_path, None)
-    assert (model.model_id, model.digest, model.architecture) == ("tiny-edge", tiny_digest, "llama")
+    assert (model.model_id, model.digest, model.gguf_model) == ("tiny-edge", tiny_digest, GgufModel("llama", 4, 2))
     with pytest.raises(ConfigurationError, match="ADMIT_BASE_DIGEST"):
         DeviceModel.open(tiny_base, Quantization.Q4_0, tmp_path, "a" * 64)
 
@@ -33,6 +37,17 @@ def test_base_from_elsewhere_has_its_own_digest_or_the_admitted_one(tiny_base: P
     model = DeviceModel.open(foreign, Quantization.Q4_0, tmp_path, None)
     assert (model.model_id, model.digest) == ("foreign", model_digest(foreign))
     assert DeviceModel.open(foreign, Quantization.Q4_0, tmp_path, "a" * 64).digest == "a" * 64
+
+
+def test_merged_file_is_no_base(tiny_base: Path, tiny_digest: str, tmp_path: Path) -> None:
+    """A device would add each bundle to the one that is in the file already."""
+    with BaseGguf(tiny_base) as base_gguf:
+        shape = base_gguf.shape
+    merged = tmp_path / "merged.gguf"
+    merge(tiny_base, tiny_bundle(shape, tiny_digest), merged, Quantization.F16)
+    with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_BASE_MODEL.*merged into it already") as caught:
+        DeviceModel.open(merged, Quantization.Q4_0, tmp_path, None)
+    assert "base GGUF that it was made of" in caught.value.hint
 
 
 def test_missing_base_is_a_configuration_error_with_a_hint(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from edge_runtime.updates.rules import (
 )
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, MergeSummary
 from loragen.contract.bundle import BundleHeader
-from loragen.contract.channel import Channel, Specialization
+from loragen.contract.channel import Channel, RecipeReference, Specialization
 from loragen.contract.errors import FormatError, MismatchError
 
 
@@ -40,13 +40,9 @@ def specialization(name: str, bundle: str) -> Specialization:
         name=name,
         bundle_id=bundle * 64,
         bundle_bytes=1,
-        recipe_id="f" * 64,
-        recipe_bytes=1,
-        generator_id="g",
-        generator_digest="d" * 64,
-        bank_digest="b" * 64,
         edge_model_id="tiny-edge",
         edge_model_digest="e" * 64,
+        recipe=RecipeReference("f" * 64, 1, "g", "d" * 64, "b" * 64),
     )
 
 

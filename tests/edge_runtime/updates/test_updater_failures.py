@@ -13,7 +13,7 @@ from loragen.contract.channel import Specialization
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.conftest import TINY_SHAPE
 from tests.edge_runtime.contracts import DESKS
-from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.fake_cloud import FakeCloud, recipe_of
 from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, ask, device, entry, files, make_settings
 from tests.full_disk import full_disk
 
@@ -23,7 +23,7 @@ def garbled(cloud: FakeCloud, wanted: Specialization, old: bytes, new: bytes) ->
     data = cloud.bundles[wanted.bundle_id]
     assert old in data
     assert len(old) == len(new)
-    return cloud.keep(wanted.name, data.replace(old, new, 1), cloud.recipes[wanted.recipe_id])
+    return cloud.keep(wanted.name, data.replace(old, new, 1), cloud.recipes[recipe_of(wanted).id])
 
 
 async def test_flipped_bit_is_found_and_the_last_good_bundle_serves_on(
@@ -68,7 +68,7 @@ Garble = Callable[[FakeCloud, Specialization], Specialization]
 
 def with_nan(cloud: FakeCloud, wanted: Specialization) -> Specialization:
     data = cloud.bundles[wanted.bundle_id]
-    return cloud.keep(wanted.name, data[:-2] + np.float16("nan").tobytes(), cloud.recipes[wanted.recipe_id])
+    return cloud.keep(wanted.name, data[:-2] + np.float16("nan").tobytes(), cloud.recipes[recipe_of(wanted).id])
 
 
 def of_unknown_version(cloud: FakeCloud, wanted: Specialization) -> Specialization:
@@ -84,7 +84,7 @@ def for_another_base_inside(cloud: FakeCloud, wanted: Specialization) -> Special
 
 
 def of_another_generator_inside(cloud: FakeCloud, wanted: Specialization) -> Specialization:
-    return garbled(cloud, wanted, wanted.generator_digest.encode(), b"b" * 64)
+    return garbled(cloud, wanted, recipe_of(wanted).generator_digest.encode(), b"b" * 64)
 
 
 def named_like_the_base(cloud: FakeCloud, wanted: Specialization) -> Specialization:
@@ -92,7 +92,7 @@ def named_like_the_base(cloud: FakeCloud, wanted: Specialization) -> Specializat
 
 
 def cut_short(cloud: FakeCloud, wanted: Specialization) -> Specialization:
-    return cloud.keep(wanted.name, cloud.bundles[wanted.bundle_id][:-1000], cloud.recipes[wanted.recipe_id])
+    return cloud.keep(wanted.name, cloud.bundles[wanted.bundle_id][:-1000], cloud.recipes[recipe_of(wanted).id])
 
 
 def with_a_code_twice(cloud: FakeCloud, wanted: Specialization) -> Specialization:

@@ -13,8 +13,9 @@ from loragen.client.errors import ClientError
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import parse_recipe
+from tests.adapters import random_adapter
 from tests.cloud_service.clouds import eventually, settings_for
-from tests.cloud_service.fake_generator import CHOICE, CHOOSE, FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, CHOOSE, LINEARS, FakeGenerator
 from tests.loragen.client.scripted import Scripted
 
 TASK = {"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}
@@ -39,6 +40,17 @@ async def test_generated_answer_says_what_answers_may_look_like(cloud: AsyncClou
     assert (await cloud.generate("Sort.")).answer.type == "text"
     answer = (await cloud.generate(CHOOSE)).answer
     assert (answer.type, answer.choices, answer.codes) == ("choice", CHOICE.choices, CHOICE.codes)
+
+
+async def test_own_lora_becomes_a_bundle(cloud: AsyncCloudClient) -> None:
+    answer = await cloud.bring(random_adapter(LINEARS, answer=CHOICE), publish="kitchen/mails", edge_model="tiny-edge")
+    assert (answer.edge_model.id, answer.modules) == ("tiny-edge", len(LINEARS))
+    assert (answer.answer.choices, answer.answer.codes) == (CHOICE.choices, CHOICE.codes)
+    assert parse_bundle(await cloud.bundle(answer.id)).header.is_brought
+    entry = (await cloud.channel("kitchen")).specializations["mails"]
+    assert (entry.bundle_id, entry.recipe) == (answer.id, None)
+    other = await cloud.bring(random_adapter(LINEARS), answer={"type": "choice", "choices": ["a", "b"]})
+    assert other.answer.choices == ("a", "b")
 
 
 async def test_text_is_the_description(cloud: AsyncCloudClient, generator: FakeGenerator) -> None:

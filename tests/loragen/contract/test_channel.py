@@ -18,6 +18,10 @@ def entry(**fields: object) -> Callable[[Header], None]:
     return lambda document: document["specializations"][0].update(fields)
 
 
+def recipe(**fields: object) -> Callable[[Header], None]:
+    return lambda document: document["specializations"][1]["recipe"].update(fields)
+
+
 CHANNEL_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
     "of another format": (lambda document: document.update(format="list"), FormatError),
     "version 2 of the format": (lambda document: document.update(format_version=2), VersionError),
@@ -40,7 +44,12 @@ CHANNEL_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
     "bundle id by a path": (entry(bundle_id="../" + "0" * 61), FormatError),
     "bundle of no bytes": (entry(bundle_bytes=0), FormatError),
     "bundle over the limit": (entry(bundle_bytes=2**40), LimitError),
-    "recipe over the limit": (entry(recipe_bytes=2**40), LimitError),
+    "recipe over the limit": (recipe(bytes=2**40), LimitError),
+    "recipe by a path": (recipe(id="../" + "0" * 61), FormatError),
+    "recipe without a generator": (recipe(generator_id=None), FormatError),
+    "recipe with a field more": (recipe(url="http://example.com"), FormatError),
+    "recipe as text": (entry(recipe="f" * 64), FormatError),
+    "no word about a recipe": (lambda document: document["specializations"][0].pop("recipe"), FormatError),
     "size as text": (entry(bundle_bytes="1"), FormatError),
     "size as true": (entry(bundle_bytes=True), FormatError),
     "specialization with a field more": (entry(url="http://example.com"), FormatError),

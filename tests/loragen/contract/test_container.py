@@ -105,7 +105,7 @@ COMMON_EDITS: dict[str, tuple[Edit, type[ContractError]]] = {
         FormatError,
     ),
     "a tensor that is a list": (lambda header: header.update(x=[]), FormatError),
-    "too many tensors": (lambda header: header.update({f"t{i}": {} for i in range(2049)}), LimitError),
+    "too many tensors": (lambda header: header.update({f"t{i}": {} for i in range(3585)}), LimitError),
 }
 
 

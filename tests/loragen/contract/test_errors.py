@@ -6,4 +6,4 @@ from loragen.contract.errors import ContractError
 
 def test_every_error_has_its_own_code() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ContractError)]
-    assert len({error.code for error in classes}) == len(classes) == 6
+    assert len({error.code for error in classes}) == len(classes) == 7

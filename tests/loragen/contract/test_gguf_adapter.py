@@ -12,13 +12,15 @@ import pytest
 
 from loragen.contract.answer import AnswerContract, parse_answer
 from loragen.contract.bundle import Bundle
-from loragen.contract.errors import NonFiniteError
-from loragen.contract.gguf_adapter import write_gguf_adapter
+from loragen.contract.errors import MismatchError, NonFiniteError
+from loragen.contract.gguf_adapter import GgufModel, gguf_factors, write_gguf_adapter
 from loragen.contract.lora import Block, EdgeShape
-from loragen.contract.names import gguf_name
+from loragen.contract.names import LINEARS, gguf_name
 
 SHAPE = EdgeShape(layers=2, hidden=64, intermediate=96)
-VOCABULARY, HEADS = 32, 4
+VOCABULARY, HEADS, KEY_VALUE_HEADS = 32, 4, 2
+MODEL = GgufModel("llama", HEADS, KEY_VALUE_HEADS)
+WIDTHS = {"q": (64, 64), "k": (64, 32), "v": (64, 32), "o": (64, 64)}
 TOKENS = [1, 5, 9, 2, 31, 7]
 
 
@@ -35,6 +37,7 @@ def write_model(path: Path, architecture: str = "llama", delta: Bundle | None = 
     writer.add_embedding_length(SHAPE.hidden)
     writer.add_feed_forward_length(SHAPE.intermediate)
     writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KEY_VALUE_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(SHAPE.hidden // HEADS)
     writer.add_vocab_size(VOCABULARY)
@@ -44,13 +47,11 @@ def write_model(path: Path, architecture: str = "llama", delta: Bundle | None = 
     for layer in range(SHAPE.layers):
         for norm in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{layer}.{norm}.weight", np.ones(SHAPE.hidden, np.float32))
-        for attention in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            writer.add_tensor(f"blk.{layer}.{attention}.weight", weight(SHAPE.hidden, SHAPE.hidden))
-        for projection in ("gate", "up", "down"):
-            width_in, width_out = SHAPE.in_out(projection)
+        for projection in LINEARS:
+            width_in, width_out = WIDTHS.get(projection) or SHAPE.in_out(projection)
             values = weight(width_out, width_in)
             if delta is not None and (layer, projection) in delta.lora.factors:
-                a, b = delta.lora.factors[layer, projection]
+                a, b = gguf_factors(delta.lora, MODEL)[gguf_name(layer, projection)]
                 values += b.astype(np.float32) @ a.astype(np.float32)
             writer.add_tensor(gguf_name(layer, projection), values)
     writer.write_header_to_file()
@@ -95,8 +96,13 @@ def logits(model_path: Path, adapter_path: Path | None = None) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "ranks",
-    [dict.fromkeys(SHAPE.blocks(), 4), {(0, "up"): 3, (1, "gate"): 2, (1, "down"): 7}, {(1, "down"): 5}],
-    ids=["all alike", "some", "one"],
+    [
+        dict.fromkeys(SHAPE.blocks(), 4),
+        {(0, "up"): 3, (1, "gate"): 2, (1, "down"): 7},
+        {(1, "down"): 5},
+        {(0, "q"): 3, (0, "k"): 4, (1, "v"): 2, (1, "o"): 5},
+    ],
+    ids=["all alike", "some", "one", "attention"],
 )
 def test_llama_cpp_gives_the_logits_of_the_patched_model(
     make_bundle: Callable[..., Bundle], tmp_path: Path, ranks: dict[Block, int]
@@ -105,7 +111,7 @@ def test_llama_cpp_gives_the_logits_of_the_patched_model(
     bundle = make_bundle(SHAPE, ranks=ranks, scale=0.4)
     write_model(tmp_path / "base.gguf")
     write_model(tmp_path / "patched.gguf", delta=bundle)
-    write_gguf_adapter(bundle, tmp_path / "adapter.gguf")
+    write_gguf_adapter(bundle, tmp_path / "adapter.gguf", MODEL)
 
     base = logits(tmp_path / "base.gguf")
     adapted = logits(tmp_path / "base.gguf", tmp_path / "adapter.gguf")
@@ -119,7 +125,7 @@ def test_adapter_for_another_architecture_is_refused_by_llama_cpp(
     make_bundle: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     write_model(tmp_path / "base.gguf")
-    write_gguf_adapter(make_bundle(SHAPE), tmp_path / "adapter.gguf", architecture="qwen2")
+    write_gguf_adapter(make_bundle(SHAPE), tmp_path / "adapter.gguf", GgufModel("qwen2"))
     with loaded_model(tmp_path / "base.gguf") as model:
         assert not llama_cpp.llama_adapter_lora_init(model, bytes(tmp_path / "adapter.gguf"))
 
@@ -127,8 +133,8 @@ def test_adapter_for_another_architecture_is_refused_by_llama_cpp(
 def test_adapter_says_which_base_and_answers_it_is_for(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     answer = AnswerContract("choice", ("ja", "nö"))
     bundle = make_bundle(SHAPE, answer=answer, residual_prompt="Sort each mail.\nIn Zürich, 東京.")
-    write_gguf_adapter(bundle, tmp_path / "one.gguf")
-    write_gguf_adapter(bundle, tmp_path / "two.gguf")
+    write_gguf_adapter(bundle, tmp_path / "one.gguf", MODEL)
+    write_gguf_adapter(bundle, tmp_path / "two.gguf", MODEL)
     reader = gguf.GGUFReader(tmp_path / "one.gguf")
     fields = {name: field.contents() for name, field in reader.fields.items()}
     assert fields["general.type"] == "adapter"
@@ -146,5 +152,25 @@ def test_adapter_with_nan_is_not_written(make_bundle: Callable[..., Bundle], tmp
     bundle = make_bundle(SHAPE)
     bundle.lora.factors[1, "up"][0][0, 0] = np.nan
     with pytest.raises(NonFiniteError, match="layer 1 up A"):
-        write_gguf_adapter(bundle, tmp_path / "adapter.gguf")
+        write_gguf_adapter(bundle, tmp_path / "adapter.gguf", MODEL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_queries_and_keys_have_their_rows_in_the_order_of_llama_cpp(make_bundle: Callable[..., Bundle]) -> None:
+    """Neighbours rotate together in a Llama there, halves in Hugging Face; other families agree on the order."""
+    bundle = make_bundle(SHAPE, ranks={(0, "q"): 1, (0, "k"): 1, (0, "v"): 1})
+    factors = {name: bundle.lora.factors[0, name][1][:, 0] for name in "qkv"}
+    llama = {name.split(".")[2]: b[:, 0] for name, (_, b) in gguf_factors(bundle.lora, MODEL).items()}
+    # A head has 16 rows: the first half of each and the second half take turns.
+    assert llama["attn_q"][:4].tolist() == factors["q"][[0, 8, 1, 9]].tolist()
+    assert llama["attn_q"][16:18].tolist() == factors["q"][[16, 24]].tolist()
+    assert llama["attn_k"][:4].tolist() == factors["k"][[0, 8, 1, 9]].tolist()
+    assert llama["attn_v"].tolist() == factors["v"].tolist()
+    qwen = gguf_factors(bundle.lora, GgufModel("qwen2", HEADS, KEY_VALUE_HEADS))
+    assert qwen["blk.0.attn_q.weight"][1][:, 0].tolist() == factors["q"].tolist()
+
+
+def test_factors_for_another_number_of_heads_are_refused(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle(SHAPE, ranks={(0, "q"): 1})
+    with pytest.raises(MismatchError, match="heads"):
+        gguf_factors(bundle.lora, GgufModel("llama", 3))

@@ -10,9 +10,12 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bundle import Bundle, encode_bundle
 from loragen.contract.lora import Block, EdgeShape
+from loragen.contract.names import module_name
 from loragen.contract.peft import export_peft
+from loragen.contract.peft_adapter import read_adapter
 
 SHAPE = EdgeShape(layers=12, hidden=32, intermediate=48)
 RANKS: dict[str, dict[Block, int]] = {
@@ -20,6 +23,7 @@ RANKS: dict[str, dict[Block, int]] = {
     "all different": {block: number + 1 for number, block in enumerate(SHAPE.blocks())},
     "some": {(1, "up"): 3, (2, "gate"): 2, (2, "down"): 3},
     "one": {(10, "down"): 5},
+    "attention": {(0, "q"): 3, (3, "k"): 2, (3, "v"): 2, (7, "o"): 4, (7, "up"): 2},
 }
 TOKENS = torch.arange(24).reshape(2, 12) % 61
 
@@ -44,7 +48,7 @@ def patched_logits(bundle: Bundle) -> torch.Tensor:
     """W + B @ A, written into the weights by hand."""
     model = tiny_llama()
     for (layer, projection), (a, b) in bundle.lora.factors.items():
-        linear = getattr(model.model.layers[layer].mlp, f"{projection}_proj")
+        linear = model.get_submodule(module_name(layer, projection))
         delta = torch.from_numpy(b.astype("float32")) @ torch.from_numpy(a.astype("float32"))
         linear.weight += delta
     return model(TOKENS).logits
@@ -64,11 +68,12 @@ def test_peft_gives_the_logits_of_the_patched_model(
     model = PeftModel.from_pretrained(tiny_llama(), tmp_path / "adapter")
 
     adapted = {
-        tuple(name.removeprefix("base_model.model.model.layers.").removesuffix("_proj").split(".mlp.")): module
+        name.removeprefix("base_model.model."): module
         for name, module in model.named_modules()
         if isinstance(module, LoraLayer)
     }
-    assert {(int(layer), name): module.r["default"] for (layer, name), module in adapted.items()} == ranks
+    found = {name: module.r["default"] for name, module in adapted.items()}
+    assert found == {module_name(*block): rank for block, rank in ranks.items()}
     assert {module.scaling["default"] for module in adapted.values()} == {1.0}
 
     logits, base = model(TOKENS).logits, tiny_llama()(TOKENS).logits
@@ -84,3 +89,13 @@ def test_exported_weights_are_the_bundle_itself(make_bundle: Callable[..., Bundl
     config = json.loads((tmp_path / "adapter_config.json").read_bytes())
     assert (config["base_model_name_or_path"], config["r"], config["lora_alpha"]) == ("test/edge", 2, 2)
     assert (config["rank_pattern"], config["alpha_pattern"]) == ({}, {})
+
+
+def test_answer_contract_lies_beside_the_adapter_where_it_says_anything(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    answer = AnswerContract("choice", ("ja", "nö"))
+    export_peft(make_bundle(SHAPE, answer=answer), tmp_path, "test/edge")
+    assert read_adapter(tmp_path).answer == answer
+    export_peft(make_bundle(SHAPE), tmp_path, "test/edge")
+    assert read_adapter(tmp_path).answer == TEXT_ANSWER

@@ -1,13 +1,14 @@
 """What passes the gate, and what does not."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loragen.web.body_gate import BodyGate
-from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError
+from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError, UploadsBusyError
 
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -79,3 +80,46 @@ async def test_body_that_stops_is_a_timeout() -> None:
 async def test_client_that_leaves_amid_its_body_is_gone() -> None:
     with pytest.raises(ClientGoneError):
         await pass_through([part(b"x"), DISCONNECT])
+
+
+def upload(app: ASGIApp, body: bytes, path: str = "/bundles", method: str = "POST") -> Coroutine[Any, Any, None]:
+    """A request through a gate that takes uploads of 20 bytes."""
+
+    async def receive() -> Message:
+        return part(body, more_body=False)
+
+    async def send(message: Message) -> None:
+        raise AssertionError("the gate does not answer")
+
+    return app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
+
+
+async def test_upload_may_be_longer_on_its_path_alone() -> None:
+    passed = Passed()
+    gate = BodyGate(passed, 10, None, {"/bundles": 20})
+    await upload(gate, b"x" * 20)
+    assert passed.messages[0] == part(b"x" * 20, more_body=False)
+    for body, path, method in ((21, "/bundles", "POST"), (11, "/bundles/1", "POST"), (11, "/bundles", "PUT")):
+        with pytest.raises(BodyTooLargeError):
+            await upload(gate, b"x" * body, path, method)
+
+
+async def test_only_a_few_uploads_are_taken_at_a_time() -> None:
+    """Each is in memory until it is answered; the place of one that fails is free again."""
+    answered = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await answered.wait()
+
+    gate = BodyGate(slow, 10, None, {"/bundles": 20})
+    first = [asyncio.create_task(upload(gate, b"x")) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(UploadsBusyError) as busy:
+        await upload(gate, b"x")
+    assert busy.value.headers["retry-after"] == "5"
+    first[0].cancel()
+    await asyncio.gather(first[0], return_exceptions=True)
+    first.append(asyncio.create_task(upload(gate, b"x")))
+    await asyncio.sleep(0)
+    answered.set()
+    await asyncio.gather(*first[1:])

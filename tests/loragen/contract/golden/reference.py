@@ -40,6 +40,15 @@ CODES, KEY_LENGTH = (7, 5, 9), 3
 # By choice layer, here both layers, and choice.
 KEYS = [[[0.3, -0.7, 0.0], [1.1, 1e-12, -2.0]], [[0.0, 0.9, 0.1], [-0.2, 0.4, 3.0]]]
 
+# Of a bundle that no generator made, by module: rank, width of the input, width of the output.
+BROUGHT = {
+    "mlp.down": (1, INTERMEDIATE, HIDDEN),
+    "self_attn.k": (2, HIDDEN, 2),
+    "self_attn.o": (3, 8, HIDDEN),
+    "self_attn.q": (1, HIDDEN, 8),
+    "self_attn.v": (2, HIDDEN, 2),
+}
+
 Tensor = tuple[str, tuple[int, ...], list[float]]
 """dtype, shape, values row by row."""
 
@@ -276,23 +285,56 @@ def bundle_bytes(case: str) -> bytes:
     return file_bytes("bundle", metadata, tensors)
 
 
+def brought_bytes() -> bytes:
+    """A bundle that no generator made: queries, keys, values and output of one layer, and one feed-forward matrix."""
+    metadata = {
+        "format": "pt",
+        "loragen.answer": ANSWERS["deltas"],
+        "loragen.edge_model.digest": EDGE_DIGEST,
+        "loragen.edge_model.hidden": str(HIDDEN),
+        "loragen.edge_model.id": "golden/edge",
+        "loragen.edge_model.intermediate": str(INTERMEDIATE),
+        "loragen.gates.digest": "",
+        "loragen.generator.digest": "",
+        "loragen.generator.id": "",
+        "loragen.layers": str(LAYERS),
+        "loragen.prompt_tokens": "0",
+        "loragen.residual_prompt": "",
+        "loragen.residual_prompt_tokens": "0",
+    }
+    tensors: dict[str, Tensor] = {}
+    for number, (module, (rank, width_in, width_out)) in enumerate(BROUGHT.items()):
+        for side, shape in (("A", (rank, width_in)), ("B", (width_out, rank))):
+            start = 9001 + 100 * number + 10 * (side == "B")
+            values = [((start + index) * 7919 % 1025 - 512) / 1024 for index in range(prod(shape))]
+            tensors[f"base_model.model.model.layers.1.{module}_proj.lora_{side}.weight"] = ("F16", shape, values)
+    return file_bytes("bundle", metadata, tensors)
+
+
+def channel_entry(name: str, bundle: bytes, recipe: dict[str, object] | None) -> dict[str, object]:
+    """One specialization of a channel."""
+    return {
+        "name": name,
+        "bundle_id": hashlib.sha256(bundle).hexdigest(),
+        "bundle_bytes": len(bundle),
+        "edge_model_id": "golden/edge",
+        "edge_model_digest": EDGE_DIGEST,
+        "recipe": recipe,
+    }
+
+
 def channel_bytes() -> bytes:
     """A channel that follows all golden bundles."""
-    entries = [
-        {
-            "name": case,
-            "bundle_id": hashlib.sha256(bundle_bytes(case)).hexdigest(),
-            "bundle_bytes": len(bundle_bytes(case)),
-            "recipe_id": hashlib.sha256(recipe_bytes(case)).hexdigest(),
-            "recipe_bytes": len(recipe_bytes(case)),
+    entries = [channel_entry("brought", brought_bytes(), None)]
+    for case in sorted(GATES):
+        recipe: dict[str, object] = {
+            "id": hashlib.sha256(recipe_bytes(case)).hexdigest(),
+            "bytes": len(recipe_bytes(case)),
             "generator_id": "golden",
             "generator_digest": GENERATOR_DIGEST,
             "bank_digest": hashlib.sha256(bank_bytes(case)).hexdigest(),
-            "edge_model_id": "golden/edge",
-            "edge_model_digest": EDGE_DIGEST,
         }
-        for case in sorted(GATES)
-    ]
+        entries.append(channel_entry(case, bundle_bytes(case), recipe))
     document = {
         "format": "channel",
         "format_version": 1,
@@ -363,7 +405,11 @@ def gguf_digest() -> str:
 
 def golden_files() -> dict[str, bytes]:
     """File name -> bytes of everything in this folder that is golden."""
-    files = {"channel-1.json": channel_bytes(), "model-1.gguf": gguf_bytes()}
+    files = {
+        "bundle-1-brought.safetensors": brought_bytes(),
+        "channel-1.json": channel_bytes(),
+        "model-1.gguf": gguf_bytes(),
+    }
     for case in GATES:
         files[f"bank-1-{case}.safetensors"] = bank_bytes(case)
         files[f"recipe-1-{case}.safetensors"] = recipe_bytes(case)

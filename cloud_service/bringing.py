@@ -1,0 +1,112 @@
+"""A user's own LoRA: from the files of a PEFT adapter to a stored bundle, published if the client asks for it.
+
+The adapter must fit the edge model of one of the service's generators; no generator runs. What an adapter may hold is
+decided by `loragen.contract.peft_adapter`, how long a bundle is kept by the store.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from structlog.contextvars import bind_contextvars
+
+from cloud_service.artifacts import ArtifactService
+from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.channels import ChannelService, verify_not_reserved
+from cloud_service.errors import BroughtBudgetError, InvalidRequestError
+from cloud_service.service import PublishTarget
+from cloud_service.store import BroughtStore, StoredBrought
+from loragen.contract.answer import AnswerContract
+from loragen.contract.bundle import Bundle, content_id, encode_bundle
+from loragen.contract.errors import ContractError
+from loragen.contract.peft_adapter import PeftAdapter, brought_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class BringRequest:
+    """An adapter and what to do with it.
+
+    Attributes:
+        edge_model: None lets the service choose, like `generator`.
+        generator: The generator whose edge model the adapter is for.
+        publish: Where to publish the bundle.
+    """
+
+    adapter: PeftAdapter
+    edge_model: str | None = None
+    generator: str | None = None
+    publish: PublishTarget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtLora:
+    """The answer to a request.
+
+    Attributes:
+        bundle: What was stored of it.
+        modules: How many linear layers the LoRA acts on.
+        answer: What an answer may look like.
+        channel: Where it was published; None when the request did not ask for it.
+    """
+
+    bundle: StoredBrought
+    modules: int
+    answer: AnswerContract
+    channel: str | None
+
+
+class BringService:
+    """Takes users' own LoRAs.
+
+    Args:
+        catalog: Its generators say which edge models there are.
+        store: Where bundles go.
+        artifacts: Lends a thread.
+        channels: Where bundles are published.
+    """
+
+    def __init__(
+        self, catalog: Catalog, store: BroughtStore, artifacts: ArtifactService, channels: ChannelService
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._artifacts = artifacts
+        self._channels = channels
+        # An adapter takes several times its size while it is converted.
+        self._turn = asyncio.Lock()
+
+    async def bring(self, request: BringRequest) -> BroughtLora:
+        """Make a bundle of an adapter and store it; then publish it as the request asks. Repeating it changes nothing.
+
+        Raises:
+            InvalidRequestError: It is no adapter, for another model, or holds what a bundle cannot.
+            BroughtBudgetError: There is no room for it.
+            StoreUnavailableError: The store does not answer.
+            CloudError: As for `ChannelService.publish`.
+        """
+        served = self._catalog.select(request.generator, request.edge_model)
+        if request.publish is not None:
+            verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
+        async with self._turn:
+            try:
+                bundle, data = await self._artifacts.off_loop(lambda: _convert(request.adapter, served))
+            except ContractError as e:
+                raise InvalidRequestError(str(e), e.hint, code=f"adapter_{e.code}") from e
+            header = bundle.header
+            brought = StoredBrought(content_id(data), len(data), header.edge_model_id, header.edge_model_digest)
+            if not await self._store.store_brought(brought, data):
+                raise BroughtBudgetError(
+                    f"no room for a bundle of {len(data)} bytes: the budget for users' own LoRAs is used up",
+                    "wait until one expires, or let the operator raise LORAGEN_CLOUD_BROUGHT_BUDGET_BYTES",
+                )
+        bind_contextvars(bundle_id=brought.bundle_id, bundle_bytes=brought.bundle_bytes)
+        if request.publish is not None:
+            await self._channels.publish(request.publish.channel, request.publish.name, brought.bundle_id)
+            bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
+        channel = None if request.publish is None else request.publish.channel
+        return BroughtLora(brought, len(bundle.lora.factors), header.answer, channel)
+
+
+def _convert(adapter: PeftAdapter, served: ServedGenerator) -> tuple[Bundle, bytes]:
+    info, shape = served.info, served.bank.header.shape
+    bundle = brought_bundle(adapter, shape, served.linears, info.edge_model_id, info.edge_model_digest)
+    return bundle, encode_bundle(bundle)

@@ -1,0 +1,62 @@
+"""What a user gives to be merged: a bundle file, or a PEFT adapter of the user's own for the base GGUF at hand.
+
+An adapter is bound to no model, so its user's word counts: it is made into a bundle for this base GGUF, with which
+every shape is compared. A bundle says itself which model it is for, and the merge checks that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_runtime.errors import MergeError
+from edge_runtime.gguf.base_gguf import BaseGguf
+from loragen.contract.bundle import Bundle, parse_bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.errors import FormatError
+from loragen.contract.limits import MAX_BUNDLE_BYTES
+from loragen.contract.names import verify_model_id
+from loragen.contract.peft import CONFIG_FILE, WEIGHTS_FILE
+from loragen.contract.peft_adapter import brought_bundle, read_adapter
+
+_UNNAMED = "unnamed"
+
+
+def load_given(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
+    """The bundle that a path means.
+
+    Args:
+        path: A bundle file, a PEFT folder, or the weights file in one.
+        base_path: The base GGUF that it will be merged into.
+        admitted_digest: As in `base_gguf.verify_admitted`.
+
+    Raises:
+        MergeError: The file is too large, or the base GGUF is none.
+        ContractError: The bundle is none, or the adapter cannot become one for this base GGUF.
+        OSError: A file cannot be read.
+    """
+    if path.is_dir() or (path.name == WEIGHTS_FILE and path.with_name(CONFIG_FILE).is_file()):
+        return _bring(path, base_path, admitted_digest)
+    if path.stat().st_size > MAX_BUNDLE_BYTES:
+        raise MergeError(f"{path.name} has more than {MAX_BUNDLE_BYTES} bytes: it is no bundle")
+    try:
+        return parse_bundle(path.read_bytes())
+    except FormatError as e:
+        if "loragen.format" not in str(e):
+            raise
+        raise FormatError(
+            f"{path.name} is no bundle: {e}", hint=f"for a PEFT adapter, name the folder with its {CONFIG_FILE}"
+        ) from e
+
+
+def _bring(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
+    adapter = read_adapter(path)
+    with BaseGguf(base_path) as base_gguf:
+        digest = base_gguf.digest or admitted_digest or model_digest(base_path)
+        return brought_bundle(adapter, base_gguf.shape, base_gguf.linears, _id_of(base_gguf), digest)
+
+
+def _id_of(base_gguf: BaseGguf) -> str:
+    try:
+        return verify_model_id(base_gguf.model_id or base_gguf.path.stem)
+    except FormatError:  # a file may have any name
+        return _UNNAMED

@@ -1,0 +1,65 @@
+"""A user's own LoRA is kept, on every replica and over restarts, as long as a channel names it."""
+
+import asyncio
+
+import pytest
+
+from cloud_service.bringing import BringRequest, BringService
+from cloud_service.channels import ChannelService
+from cloud_service.errors import BroughtBudgetError, IntegrityError, NotFoundError
+from cloud_service.service import PublishTarget
+from cloud_service.store import Store, StoredBrought
+from loragen.contract.bundle import content_id
+from tests.adapters import random_adapter
+from tests.cloud_service.fake_generator import LINEARS, FakeGenerator
+from tests.cloud_service.services import MakeService
+from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
+
+ADAPTER = random_adapter(LINEARS)
+
+
+def bring_service(services: MakeService, store: Store, generator: FakeGenerator) -> BringService:
+    service = services(store, generator)
+    return BringService(service.catalog, store, service.artifacts, ChannelService(store, watch_interval_seconds=0.05))
+
+
+async def test_published_bundle_outlives_its_time_and_a_restart(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.3)
+    bringing = bring_service(services, store, generator)
+    kept = await bringing.bring(BringRequest(ADAPTER, publish=PublishTarget("kitchen", "mails")))
+    lost = await bringing.bring(BringRequest(random_adapter(LINEARS, rank=1)))
+    await asyncio.sleep(0.4)
+    await backend.restart()
+    artifacts = services(await backend.open(), generator).artifacts
+    data = await artifacts.fetch_bundle(await artifacts.find_bundle(kept.bundle.bundle_id))
+    assert content_id(data) == kept.bundle.bundle_id
+    with pytest.raises(NotFoundError):
+        await artifacts.find_bundle(lost.bundle.bundle_id)
+
+
+async def test_expired_bundles_make_room(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.3, brought_budget_bytes=6_000)
+    bringing = bring_service(services, store, generator)
+    await bringing.bring(BringRequest(ADAPTER))
+    with pytest.raises(BroughtBudgetError):
+        await bringing.bring(BringRequest(random_adapter(LINEARS, seed=1)))
+    await asyncio.sleep(0.4)
+    await bringing.bring(BringRequest(random_adapter(LINEARS, seed=1), publish=PublishTarget("c", "n")))
+    await asyncio.sleep(0.4)
+    with pytest.raises(BroughtBudgetError):
+        await bringing.bring(BringRequest(ADAPTER))
+
+
+async def test_damaged_bundle_is_not_handed_out(
+    sqlite: SqliteBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await sqlite.open()
+    brought = StoredBrought("0" * 64, 7, "tiny-edge", "1" * 64)
+    assert await store.store_brought(brought, b"damaged")
+    artifacts = services(store, generator).artifacts
+    with pytest.raises(IntegrityError, match="damaged"):
+        await artifacts.fetch_bundle(brought)
