@@ -51,9 +51,10 @@ class Device:
         base = ServedModel(
             self.model.model_id,
             "base",
-            message=self.updater.base_message,
+            message="; ".join(each for each in (self.updater.base_message, _chat_problem(revision)) if each),
             resident=self.slots.is_resident(BASE_NAME),
             answer=_answer_of(revision),
+            context_length=self._context_length(),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )
         return [base, *(served[name] for name in sorted(served))]
@@ -97,7 +98,11 @@ class Device:
         active, merge = entry.active, entry.active.merge
         revision = self.slots.revisions().get(name)
         newer = failure if failure is not None and failure.bundle_id != active.bundle_id else None
-        messages = [active.message, "" if newer is None else f"a newer bundle failed: {newer.message}"]
+        messages = [
+            active.message,
+            _chat_problem(revision),
+            "" if newer is None else f"a newer bundle failed: {newer.message}",
+        ]
         if entry.rolled_back_from is not None:
             messages.append(f"rolled back from {entry.rolled_back_from}; waiting for another bundle")
         is_lost = revision is None and failure is not None and newer is None and failure.permanent
@@ -116,8 +121,18 @@ class Device:
             pinned=entry.pinned,
             permanent=is_lost,
             answer=_answer_of(revision),
+            context_length=None if revision is None else self._context_length(),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )
+
+    def _context_length(self) -> int | None:
+        # One setting and one edge model for all: what the base has, the others have once they are loaded.
+        base = self.slots.revisions().get(BASE_NAME)
+        return None if base is None else base.context_tokens
+
+
+def _chat_problem(revision: Revision | None) -> str:
+    return f"no chats: {revision.chat_problem}" if revision is not None and revision.chat_problem else ""
 
 
 def _answer_of(revision: Revision | None) -> ServedAnswer | None:

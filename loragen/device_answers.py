@@ -64,6 +64,7 @@ class ServedModel:
         pinned: Whether the owner wants no change of it.
         permanent: It failed for good: nothing is tried before the channel names another bundle, or the device restarts.
         answer: What its answers may look like; None while nothing serves under this name.
+        context_length: Tokens that prompt and answer may have together; None while nothing serves under this name.
         residual_prompt: What the device puts in front of each chat, as system message; empty for nothing.
     """
 
@@ -81,6 +82,7 @@ class ServedModel:
     pinned: bool = False
     permanent: bool = False
     answer: ServedAnswer | None = None
+    context_length: int | None = None
     residual_prompt: str = ""
 
 

@@ -10,6 +10,7 @@ from edge_runtime.serving.openai import ErrorAnswer
 from edge_runtime.serving.schemas import MAX_BODY_BYTES
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
+from edge_runtime.serving.token_routes import token_routes
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.version import package_version
@@ -43,5 +44,5 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, hosts
     )
     # OpenAI's clients know one code for whatever is wrong with a request.
     install_translation(app, invalid=InvalidRequestError, malformed=InvalidRequestError)
-    include_routes(app, completion_routes(slots, device), device_routes(device, telemetry))
+    include_routes(app, completion_routes(slots, device), token_routes(slots, device), device_routes(device, telemetry))
     return app

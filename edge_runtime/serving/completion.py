@@ -45,7 +45,9 @@ class CompletionRequest:
         constrain: Hold the answer to the contract of the specialization.
         choice_probabilities: Say how likely each choice is; only where the contract has codes.
         tool_use: What the client says of functions.
-        answers: How many answers it wants; the seed of each is the next one.
+        answers: How many answers it wants to each prompt; the seed of each is the next one.
+        more_prompts: Answered after the first, each as if it were alone.
+        echo: The prompt stands in front of the answer, with the likelihood of its tokens.
     """
 
     prompt: TextPrompt | TokenPrompt | ChatPrompt
@@ -56,6 +58,13 @@ class CompletionRequest:
     choice_probabilities: bool = False
     tool_use: ToolUse = NO_TOOL_USE
     answers: int = 1
+    more_prompts: tuple[TextPrompt | TokenPrompt, ...] = ()
+    echo: bool = False
+
+    @property
+    def answers_in_all(self) -> int:
+        """How many answers it wants to all its prompts."""
+        return self.answers * (1 + len(self.more_prompts))
 
 
 def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -> Iterator[Event]:
@@ -80,31 +89,53 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
         )
     if any(not 0 <= token < engine.vocab_tokens for token, _ in sampling.logit_bias):
         raise InvalidRequestError(f"'logit_bias': expected tokens between 0 and {engine.vocab_tokens - 1}")
-    prompt = prompt_tokens(engine, request.prompt)
-    room = engine.context_tokens - len(prompt)
-    if room < 1:
-        raise ContextLengthError(
-            f"the prompt has {len(prompt)} tokens, the context of this model {engine.context_tokens}, "
-            "and at least one must be left for the answer",
-            f"shorten the prompt to {engine.context_tokens - 1} tokens",
-        )
-    max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
-    for index in range(request.answers):
-        cached = engine.prefill(prompt, cancelled)
+    prompts = [_fitting(engine, each) for each in (request.prompt, *request.more_prompts)]
+    for index in range(request.answers_in_all):
+        number, answer = divmod(index, request.answers)
+        prompt = prompts[number]
+        room = engine.context_tokens - len(prompt)
+        max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
+        cached = 0
+        scored: tuple[Token, ...] = ()
+        if request.echo:
+            scored = tuple(engine.score(prompt, sampling.logprobs or 0, cancelled))
+        else:
+            cached = engine.prefill(prompt, cancelled)
         if cancelled():
             return
         if index == 0:
             probabilities = None
             if request.choice_probabilities:
                 probabilities = dict(zip(sampling.choices, engine.probabilities(sampling.codes), strict=True))
-            yield Started(len(prompt), cached, probabilities)
-        elif sampling.seed is not None:
-            sampling = replace(sampling, seed=sampling.seed + 1)
-        if constraint.functions:
-            called = call_function(engine, prompt, sampling, constraint.functions, max_tokens, index, cancelled)
+            yield Started(sum(map(len, prompts)), cached, probabilities)
+        if answer and sampling.seed is not None:
+            seeded = replace(sampling, seed=sampling.seed + answer)
+        else:
+            seeded = sampling
+        # As OpenAI and lm-eval have it: the token after a scored prompt is told, even one that ends the answer.
+        is_scored = request.echo and sampling.logprobs is not None and max_tokens <= 1
+        if request.echo:
+            told = scored if is_scored and max_tokens else scored[:-1]
+            text = b"".join(token.piece for token in told).decode("utf-8", "replace")
+            yield TextPiece(text, index, told if sampling.logprobs is not None else ())
+        if is_scored or max_tokens == 0:
+            yield Finished("length", max_tokens, index)
+        elif constraint.functions:
+            called = call_function(engine, prompt, seeded, constraint.functions, max_tokens, index, cancelled)
             yield from called if isinstance(request.prompt, ChatPrompt) else as_text(called)
         else:
-            yield from _write(engine, sampling, request.stop, max_tokens, index, cancelled)
+            yield from _write(engine, seeded, request.stop, max_tokens, index, cancelled)
+
+
+def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:
+    tokens = prompt_tokens(engine, prompt)
+    if len(tokens) >= engine.context_tokens:
+        raise ContextLengthError(
+            f"the prompt has {len(tokens)} tokens, the context of this model {engine.context_tokens}, "
+            "and at least one must be left for the answer",
+            f"shorten the prompt to {engine.context_tokens - 1} tokens",
+        )
+    return tokens
 
 
 def _write(
@@ -125,7 +156,8 @@ def _write(
             break
     if cancelled():
         return
-    if rest := text.finish():
+    rest = text.finish()
+    if rest or (waiting and not text.stopped):
         yield TextPiece(rest, index, tuple(waiting))
     # An engine that ends on its own met an end-of-generation token before the count was full.
     is_whole = text.stopped or may_end or count < max_tokens

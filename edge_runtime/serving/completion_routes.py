@@ -61,7 +61,7 @@ class _Answer:
 
     async def whole(self) -> Response:
         """The answers in one body."""
-        answers = [WholeAnswer() for _ in range(self._job.request.answers)]
+        answers = [WholeAnswer() for _ in range(self._job.answers)]
         async for event in self._events:
             self._note(event)
             if not isinstance(event, Started):
@@ -194,7 +194,7 @@ def completion_routes(slots: SlotTable, device: DeviceView) -> APIRouter:
 
     @router.post("/completions", responses=_example("text"))
     async def complete(request: Request, body: CompletionBody) -> Response:
-        """OpenAI's completions: one prompt, as text or as tokens; answers and stream chunks are OpenAI's."""
+        """OpenAI's completions: prompts as text or as tokens; answers and stream chunks are OpenAI's."""
         return await completions.answer(request, body, "text")
 
     @router.post("/chat/completions", responses=_example("chat"))

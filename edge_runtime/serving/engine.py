@@ -115,6 +115,11 @@ class Engine(Protocol):
         """Text that what is loaded wants in front of each chat, as system message; empty for none."""
         ...
 
+    @property
+    def chat_problem(self) -> str:
+        """Why chats are refused; empty when they are not."""
+        ...
+
     def tokenize(self, text: str) -> list[int]:
         """Tokens of a text as it stands, with the BOS that the tokenizer prepends; markup of control tokens is obeyed.
 
@@ -146,6 +151,23 @@ class Engine(Protocol):
 
         Raises:
             ModelOutputError: Decoding failed.
+        """
+        ...
+
+    def score(self, prompt: Sequence[int], count: int, cancelled: Cancelled) -> list[Token]:
+        """As `prefill`, and say how likely the model takes each token of the prompt after those before it.
+
+        Args:
+            prompt: Not empty.
+            count: How many of the likeliest tokens to tell in each place.
+            cancelled: Ends it early.
+
+        Returns:
+            The prompt's tokens, control tokens spelled, the first without a likelihood, and after them the likeliest
+            next one; nothing when it was cancelled.
+
+        Raises:
+            ModelOutputError: Logits are not finite, or decoding failed.
         """
         ...
 

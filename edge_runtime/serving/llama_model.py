@@ -76,18 +76,25 @@ class LlamaModel:
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
         self.bos_text = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
-        self.use_template(template.decode("utf-8") if template else None)
+        self.template_problem = ""
+        self.use_template(template.decode("utf-8", "replace") if template else None)
 
     def use_template(self, template: str | None) -> None:
-        """Render chats by this template; None refuses them."""
+        """Render chats by this template; None, and one that does not compile, refuse them, and nothing else."""
         self._templates.clear()
         if not template:
+            self.template_problem = "this model's file has no chat template"
             return
         eos_text = self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
-        for answer in (True, False):
-            self._templates[answer] = Jinja2ChatFormatter(
-                template, eos_text, self.bos_text, add_generation_prompt=answer
-            )
+        try:
+            for answer in (True, False):
+                self._templates[answer] = Jinja2ChatFormatter(
+                    template, eos_text, self.bos_text, add_generation_prompt=answer
+                )
+            self.template_problem = ""
+        except Exception as error:  # it is a program of the model's maker
+            self._templates.clear()
+            self.template_problem = f"the chat template of this model's file does not compile: {error}"[:500]
 
     @property
     def has_template(self) -> bool:

@@ -8,6 +8,7 @@ The shape is OpenAI's. Added to it: `system_fingerprint` names the revision that
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -183,16 +184,25 @@ def _chat_logprobs(tokens: Sequence[Token]) -> Json:
 
 
 def _text_logprobs(tokens: Sequence[Token]) -> Json:
-    likelihoods = [token.likelihood for token in tokens if token.likelihood is not None]
-    texts = [each.piece.decode("utf-8", "replace") for each in likelihoods]
+    pieces = [token.piece if token.likelihood is None else token.likelihood.piece for token in tokens]
+    lengths = (len(piece.decode("utf-8", "replace")) for piece in pieces)
     return {
-        "tokens": texts,
-        "token_logprobs": [each.logprob for each in likelihoods],
+        "tokens": [_token_text(piece) for piece in pieces],
+        "token_logprobs": [None if token.likelihood is None else token.likelihood.logprob for token in tokens],
         "top_logprobs": [
-            {each.piece.decode("utf-8", "replace"): each.logprob for each in token.likeliest} for token in tokens
+            None if token.likelihood is None else {_token_text(each.piece): each.logprob for each in token.likeliest}
+            for token in tokens
         ],
-        "text_offset": [sum(map(len, texts[:number])) for number in range(len(texts))],
+        "text_offset": [0, *accumulate(lengths)][:-1],
     }
+
+
+def _token_text(piece: bytes) -> str:
+    """A token's text; a part of a character is told by its bytes, as with OpenAI, so that no two look the same."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
 
 
 def sse(body: Json) -> str:

@@ -10,9 +10,10 @@ Rules:
   fault costs time and memory.
 """
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.answer_forms import ResponseFormat, StructuredOutputs, ToolChoice, Tools, tool_use
@@ -40,6 +41,20 @@ MAX_LOGPROBS = 20
 
 _COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for /v1/completions."""
+
+MAX_PROMPTS = 128
+"""In one request; they are answered one after another."""
+
+Tokens = Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
+
+
+def _form_of(prompt: Any) -> str:
+    """Which of the four forms of a prompt is meant: only its faults are told."""
+    if not isinstance(prompt, list):
+        return "text"
+    first = prompt[0] if prompt else None
+    return "texts" if isinstance(first, str) else "token lists" if isinstance(first, list) else "tokens"
+
 
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
@@ -136,18 +151,29 @@ class _Body(OpenFields):
 
 
 class CompletionBody(_Body):
-    """Body of `POST /v1/completions`: one prompt, as text or as tokens."""
+    """Body of `POST /v1/completions`: one prompt or several, as text or as tokens.
+
+    With `echo` and `logprobs` the prompts are scored, as lm-eval asks of multiple-choice tasks. Then `max_tokens` is 0,
+    or 1 for the likeliest next token as well, even one that ends the answer.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"model": "desks", "prompt": "Where is my parcel?", "temperature": 0}]}
     )
 
-    prompt: (
-        Text
-        | Annotated[list[Text], Field(min_length=1, max_length=1)]
-        | Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
-    )
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = _COMPLETION_MAX_TOKENS
+    prompt: Annotated[
+        Annotated[Text, Tag("text")]
+        | Annotated[Tokens, Tag("tokens")]
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("texts")]
+        | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("token lists")],
+        Discriminator(_form_of),
+    ]
+    max_tokens: Annotated[
+        int, Field(ge=-1, le=MAX_TOKENS, description="-1 for as long as the context allows; 0 only with `echo`.")
+    ] = _COMPLETION_MAX_TOKENS
+    echo: Annotated[
+        bool, Field(description="The prompt stands in front of the answer; with `logprobs`, its tokens as well.")
+    ] = False
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
 
     def to_request(self) -> CompletionRequest:
@@ -156,13 +182,22 @@ class CompletionBody(_Body):
         Raises:
             InvalidRequestError: It asks for something that is not supported.
         """
+        if self.max_tokens == 0 and not self.echo:
+            raise InvalidRequestError("'max_tokens': expected at least 1, or -1; 0 only with 'echo': true")
+        first, *others = self._prompts()
+        request = self._request(first, None if self.max_tokens == -1 else self.max_tokens, self.logprobs)
+        return replace(request, more_prompts=tuple(others), echo=self.echo)
+
+    def _prompts(self) -> list[TextPrompt | TokenPrompt]:
         if isinstance(self.prompt, str):
-            return self._request(TextPrompt(self.prompt), self.max_tokens, self.logprobs)
-        texts = [part for part in self.prompt if isinstance(part, str)]
-        if texts:
-            return self._request(TextPrompt(texts[0]), self.max_tokens, self.logprobs)
-        tokens = tuple(part for part in self.prompt if isinstance(part, int))
-        return self._request(TokenPrompt(tokens), self.max_tokens, self.logprobs)
+            return [TextPrompt(self.prompt)]
+        if tokens := tuple(part for part in self.prompt if isinstance(part, int)):
+            return [TokenPrompt(tokens)]
+        return [
+            TextPrompt(part) if isinstance(part, str) else TokenPrompt(tuple(part))
+            for part in self.prompt
+            if not isinstance(part, int)
+        ]
 
 
 class ChatCompletionBody(_Body):
@@ -188,11 +223,14 @@ class ChatCompletionBody(_Body):
     )
 
     messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
-    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
-    max_tokens: (
-        Annotated[int, Field(ge=1, le=MAX_TOKENS, description="The older name of `max_completion_tokens`, which wins.")]
-        | None
-    ) = None
+    max_completion_tokens: Annotated[
+        Literal[-1] | Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None,
+        Field(description="-1 and null: for as long as the context allows."),
+    ] = None
+    max_tokens: Annotated[
+        Literal[-1] | Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None,
+        Field(description="The older name of `max_completion_tokens`, which wins."),
+    ] = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] = 0
     tools: Tools = Field(
@@ -209,10 +247,11 @@ class ChatCompletionBody(_Body):
         if self.top_logprobs and not self.logprobs:
             raise InvalidRequestError("'top_logprobs' needs 'logprobs': true")
         messages = tuple(message.to_message() for message in self.messages)
+        longest = self.max_completion_tokens or self.max_tokens
         use = tool_use(self.tools, self.tool_choice, messages[-1].role == "tool")
         return self._request(
             ChatPrompt(messages),
-            self.max_completion_tokens or self.max_tokens,
+            None if longest == -1 else longest,
             self.top_logprobs if self.logprobs else None,
             use,
         )

@@ -39,6 +39,8 @@ class Revision:
         adapter: GGUF adapter attached at run time, for the state `adapter`.
         answer: What its answers may look like; `prepare` takes it from the file.
         residual_prompt: What stands in front of each chat; `prepare` takes it from the file.
+        chat_problem: Why it takes no chats, known once it was loaded; empty when it does.
+        context_tokens: Prompt and answer together, known once it was loaded.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Revision:
     adapter: Path | None = None
     answer: AnswerContract = TEXT_ANSWER
     residual_prompt: str = ""
+    chat_problem: str = ""
+    context_tokens: int | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -166,7 +170,13 @@ class SlotTable:
             engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
         finally:
             self._opening -= Counter(revision.files)
-        revision = replace(revision, answer=engine.answer, residual_prompt=engine.residual_prompt)
+        revision = replace(
+            revision,
+            answer=engine.answer,
+            residual_prompt=engine.residual_prompt,
+            chat_problem=engine.chat_problem,
+            context_tokens=engine.context_tokens,
+        )
         return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
 
     def activate(self, slot: Slot) -> None:

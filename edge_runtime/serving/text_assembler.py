@@ -27,7 +27,8 @@ class TextAssembler:
 
     def finish(self) -> str:
         """Return the rest of the text, at the end of the answer."""
-        return self._release(self._decoder.decode(b"", final=True), last=True)
+        # What the decoder still has is the beginning of a character: the answer was cut there.
+        return self._release("", last=True)
 
     def _release(self, text: str, last: bool) -> str:
         if self.stopped:

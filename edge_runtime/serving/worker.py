@@ -10,13 +10,15 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import structlog
 
 from edge_runtime.errors import BusyError, ModelOutputError, ServingError
 from edge_runtime.serving.completion import CompletionRequest, complete
-from edge_runtime.serving.engine import Engine
+from edge_runtime.serving.engine import Cancelled, Engine
 from edge_runtime.serving.events import Event, Finished
 from loragen.web.logs import describe_crash
 
@@ -28,13 +30,24 @@ _FIRST_ESTIMATE_SECONDS = 1.0
 _MAX_RETRY_AFTER_SECONDS = 60
 
 
+_ResultT = TypeVar("_ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a call of the engine gave."""
+
+    value: Any
+
+
 class Job:
     """One request on its way through a worker. Iterate it once; `cancel` it when its client is gone."""
 
-    def __init__(self, request: CompletionRequest) -> None:
-        self.request = request
+    def __init__(self, work: Callable[[Engine, Cancelled], Iterator[Event | _Result]], answers: int = 1) -> None:
+        self.work = work
+        self.answers = answers
         self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Event | ServingError | None] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | _Result | ServingError | None] = asyncio.Queue()
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -44,14 +57,14 @@ class Job:
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    def put(self, event: Event | ServingError | None) -> None:
+    def put(self, event: Event | _Result | ServingError | None) -> None:
         """Hand an event to the loop; None is the end. Called from the worker's thread."""
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
         except RuntimeError:  # the loop is closed: nobody can be reading
             self.cancel()
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[Any]:
         """The job's events.
 
         Raises:
@@ -105,6 +118,24 @@ class Worker:
         Raises:
             BusyError: The queue is full, or the worker is closing.
         """
+        return self._queue(Job(lambda engine, is_over: complete(engine, request, is_over), request.answers_in_all))
+
+    async def call(self, work: Callable[[Engine], _ResultT]) -> _ResultT:
+        """Let the engine do something short, in turn with the requests.
+
+        Raises:
+            BusyError: The queue is full, or the worker is closing.
+            ServingError: It failed.
+        """
+        job = self._queue(Job(lambda engine, _: iter([_Result(work(engine))])))
+        try:
+            result = [event async for event in job.events()]
+        finally:
+            job.cancel()
+        value: _ResultT = result[0].value
+        return value
+
+    def _queue(self, job: Job) -> Job:
         with self._changed:
             if self._closing.is_set():
                 raise BusyError("this model is being unloaded", "ask again", code="shutting_down")
@@ -115,7 +146,6 @@ class Worker:
                     "ask again after Retry-After seconds",
                     retry_after_seconds=min(max(wait, 1), _MAX_RETRY_AFTER_SECONDS),
                 )
-            job = Job(request)
             self._waiting.append(job)
             self._changed.notify()
         return job
@@ -161,9 +191,9 @@ class Worker:
             return job.is_cancelled() or self._closing.is_set()
 
         try:
-            for event in complete(self._engine, job.request, is_over):
+            for event in job.work(self._engine, is_over):
                 job.put(event)
-                if isinstance(event, Finished) and event.index == job.request.answers - 1:
+                if isinstance(event, _Result) or (isinstance(event, Finished) and event.index == job.answers - 1):
                     break
             else:
                 # Ended without finishing: the client is gone, or the worker closes.

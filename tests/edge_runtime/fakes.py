@@ -12,7 +12,7 @@ from typing import Any
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
-from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Sampling, Token
+from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Likelihood, Sampling, Token
 from edge_runtime.updates.state import Action, Command
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.device_answers import ServedModel
@@ -58,6 +58,7 @@ class FakeEngine:
     prefilled: list[list[int]] = field(default_factory=list)
     answer: AnswerContract = TEXT_ANSWER
     residual_prompt: str = ""
+    chat_problem: str = ""
 
     def tokenize(self, text: str) -> list[int]:
         return [1, *(ord(c) % 250 + 2 for c in text)]
@@ -72,6 +73,11 @@ class FakeEngine:
         self.prefilled.append(list(prompt))
         self.loader.hold.wait(10)
         return 0
+
+    def score(self, prompt: Sequence[int], count: int, cancelled: Cancelled) -> list[Token]:
+        self.prefill(prompt, cancelled)
+        one = Likelihood(b"x", -0.5)
+        return [Token(b"x"), *[Token(b"x", False, one, (one,) * count) for _ in prompt]]
 
     def probabilities(self, tokens: Sequence[int]) -> list[float]:
         return [1 / len(tokens)] * len(tokens)

@@ -25,7 +25,7 @@ from tests.edge_runtime.serving.wire import chat, events
         (b'{"model": "base", "prompt": "x", "max_tokens": ' + b"9" * 9_000 + b"}", "numbers of reasonable length"),
         (b'{"model": "base", "prompt": "\\ud800"}', "prompt"),
         (b'{"model": "base", "prompt": ["\\ud800"]}', "lone surrogate"),
-        (b'{"model": "base", "prompt": ["a", "b"]}', "at most 1 item"),
+        (b'{"model": "base", "prompt": [' + b'"a", ' * 200 + b'"b"]}', "at most 128 items"),
         (b'{"model": "base", "prompt": []}', "at least 1 item"),
         (b"{" + b", ".join(b'"%d": 0' % field for field in range(200)) + b"}", "at most 128 items, found 200"),
     ],

@@ -15,7 +15,7 @@ from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import Revision, SlotTable
 from loragen.contract.answer import AnswerContract, encode_answer
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.gguf_adapter import write_gguf_adapter
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from loragen.contract.json_schema import canonical_schema
 from tests.edge_runtime.contracts import CALLS, with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
@@ -36,7 +36,7 @@ async def client(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIter
     """A device with the tiny model as `base`, and with adapters that have contracts."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
     plain = tmp_path / "plain.gguf"
-    write_gguf_adapter(bundle, plain)
+    write_gguf_adapter(bundle, plain, GgufModel("llama"))
     slots = SlotTable(LlamaLoader(context_tokens=256, threads=1), max_resident=4, max_queue=4)
     slots.activate(await slots.prepare(Revision("base", None, "base", tiny_base)))
     for name, contract in (("router", CALLS), ("speller", SPELLED_CALLS), ("late", JSON)):
@@ -44,7 +44,10 @@ async def client(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIter
         slots.activate(await slots.prepare(Revision(name, BUNDLE, "adapter", tiny_base, path)))
     transport = httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
     async with openai.AsyncOpenAI(
-        api_key="none", base_url="http://edge/v1", http_client=httpx2.AsyncClient(transport=transport), max_retries=0
+        api_key="none",
+        base_url="http://localhost/v1",
+        http_client=httpx2.AsyncClient(transport=transport),
+        max_retries=0,
     ) as made:
         yield made
     await slots.close()

@@ -53,7 +53,7 @@ async def client(transport: httpx2.ASGITransport) -> AsyncIterator[httpx2.AsyncC
 
 async def test_answer_is_the_text_of_one_code(client: httpx2.AsyncClient) -> None:
     """In one token, plain and streamed, at once and again with the prompt still in the context."""
-    asked = chat(temperature=0, max_tokens=1)
+    asked = chat(temperature=0, max_tokens=1, messages=[{"role": "user", "content": "Where is my parcel? " * 6}])
     first, again = [(await client.post(CHAT, json=asked)).json() for _ in range(2)]
     (choice,) = first["choices"]
     assert choice["message"]["content"] in DESKS.choices
@@ -71,7 +71,7 @@ async def test_client_gets_the_whole_choice_in_one_token_whatever_would_stop_a_t
     transport: httpx2.ASGITransport,
 ) -> None:
     """Each choice has an `e` or an `i`: written as text, any of them would be cut."""
-    async with AsyncDeviceClient("http://edge", transport=transport) as device:
+    async with AsyncDeviceClient("http://localhost", transport=transport) as device:
         for stop in ([], ["e", "i"], list(DESKS.choices)):
             whole = await device.chat("router", "Where is my parcel?", temperature=0, max_tokens=1, stop=stop)
             assert whole.text in DESKS.choices

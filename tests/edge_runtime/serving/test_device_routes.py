@@ -42,6 +42,7 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "pinned": False,
         "permanent": False,
         "answer": EMPTY | {"type": "choice", "choices": ["get_weather", "none"]},
+        "context_length": None,
         "residual_prompt": "",
     }
     assert base["answer"] == EMPTY | {"type": "text"}

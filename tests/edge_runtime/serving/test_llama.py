@@ -20,7 +20,14 @@ from edge_runtime.errors import (
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
-from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from edge_runtime.serving.llama import (
+    _CHUNK,
+    _LATER_CHUNK,
+    LlamaEngine,
+    LlamaLoader,
+    _chunk,
+    _whole_chunks,
+)
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
@@ -90,16 +97,79 @@ def test_greedy_answer_is_that_of_the_high_level_class(engine: LlamaEngine, tiny
 def test_common_prefix_is_computed_once_and_changes_nothing(
     engine: LlamaEngine, loader: LlamaLoader, tiny_base: Path
 ) -> None:
-    """A long shared prefix is reused, a repeated prompt but for its last token, and the answers are the same."""
-    first = engine.tokenize(PROMPT + " over the lazy dog")
-    second = engine.tokenize(PROMPT + " add(a, b)")
+    """A long shared prefix is reused in whole chunks, as is a repeated prompt, and the answers are the same."""
+    first = engine.tokenize(PROMPT * 5 + " over the lazy dog")
+    second = engine.tokenize(PROMPT * 5 + " add(a, b)")
     assert answer(engine, first)[0] == 0
     cached, text = answer(engine, second)
     assert 0 < cached < len(second)
-    assert answer(engine, second) == (len(second) - 1, text)
+    assert cached % _CHUNK == 0
+    assert answer(engine, second) == ((len(second) - 1) // _CHUNK * _CHUNK, text)
     uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_base, None)
     assert answer(uncached, second) == answer(uncached, second) == (0, text)
     uncached.close()
+
+
+@pytest.mark.parametrize("count", [5, 32, 45, 64, 100, 140])
+def test_prompt_gives_the_same_logits_whatever_was_cached(engine: LlamaEngine, tiny_base: Path, count: int) -> None:
+    """To the last bit: at temperature 0 an answer can be repeated."""
+    rng = np.random.default_rng(count)
+    prompt = [int(token) for token in rng.integers(len(SPECIAL), engine.vocab_tokens, count)]
+    everything = range(engine.vocab_tokens)
+    uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_base, None)
+    uncached.prefill(prompt, never)
+    expected = uncached.probabilities(everything)
+    uncached.close()
+    for common in (count // 4, count // 2, count - 3, count):
+        answer(engine, [*prompt[:common], *prompt[:5]])
+        engine.prefill(prompt, never)
+        assert engine.probabilities(everything) == expected
+
+
+def test_prompts_are_cut_at_the_same_places_wherever_they_are_taken_up() -> None:
+    tokens = list(range(1_000))
+    cuts, at = [0], 0
+    while at < len(tokens):
+        at += len(_chunk(tokens, at))
+        cuts.append(at)
+    for count in range(1_000):
+        assert _whole_chunks(count) == max(cut for cut in cuts if cut <= count)
+    assert max(len(_chunk(tokens, cut)) for cut in cuts) <= _LATER_CHUNK
+
+
+def test_score_tells_each_token_what_the_model_gave_it(engine: LlamaEngine) -> None:
+    """As decoding it step by step would; afterwards an answer follows as ever."""
+    prompt = engine.tokenize(PROMPT * 4)
+    first, *scored, following = engine.score(prompt, 2, never)
+    assert (len(scored) + 1, first.likelihood, first.likeliest) == (len(prompt), None, ())
+    assert b"".join(token.piece for token in (first, *scored)).decode() == spelled(engine, prompt)
+    text = b"".join(token.piece for token in engine.decode(GREEDY, 12, never))
+    for place in (1, 7, len(prompt) - 1):
+        engine.prefill(prompt[:place], never)
+        logprobs = np.log(engine.probabilities(range(engine.vocab_tokens)))
+        found = scored[place - 1]
+        assert found.likelihood is not None
+        assert found.likelihood.logprob == pytest.approx(logprobs[prompt[place]], abs=0.05)
+        best, second = found.likeliest
+        assert best.logprob == pytest.approx(logprobs.max(), abs=0.05)
+        assert second.logprob <= best.logprob
+    assert following.likelihood == following.likeliest[0]
+    assert answer(engine, prompt)[1] == text
+    assert engine.score(prompt, 0, lambda: True) == []
+    assert answer(engine, prompt)[1] == text
+
+
+def test_template_that_does_not_compile_leaves_the_rest_alive(engine: LlamaEngine) -> None:
+    assert engine.chat_problem == ""
+    engine._model.use_template("{% for message in %}")
+    try:
+        assert "does not compile" in engine.chat_problem
+        with pytest.raises(InvalidRequestError, match="does not compile"):
+            engine.tokenize_chat([ChatMessage("user", "hi")])
+        assert answer(engine, engine.tokenize(PROMPT))[1]
+    finally:
+        engine._model.use_template(TEMPLATE)
+    assert engine.chat_problem == ""
 
 
 def test_abandoned_answer_leaves_a_context_that_is_still_right(engine: LlamaEngine) -> None:
@@ -369,7 +439,7 @@ def test_answer_by_codes_is_the_text_of_the_likeliest_one(engine: LlamaEngine, s
     assert token.piece.decode() in DESKS.choices
     if sampling is GREEDY:
         assert token.piece.decode() == DESKS.choices[int(np.argmax(probabilities))]
-    assert answer(engine, tokens) == (len(tokens) - 1, answer(engine, tokens)[1]), "and any text again without them"
+    assert answer(engine, tokens) == (0, answer(engine, tokens)[1]), "and any text again without them"
 
 
 def test_probabilities_of_logits_that_are_far_apart_stay_finite(

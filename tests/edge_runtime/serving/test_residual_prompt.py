@@ -10,7 +10,7 @@ from edge_runtime.serving.engine import GREEDY, ChatMessage
 from edge_runtime.serving.events import Started
 from edge_runtime.serving.llama import LlamaLoader
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.gguf_adapter import write_gguf_adapter
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from tests.edge_runtime.contracts import DESKS, with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
 
@@ -27,7 +27,7 @@ def loader() -> LlamaLoader:
 @pytest.fixture
 def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
     path = tmp_path / "adapter.gguf"
-    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path)
+    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path, GgufModel("llama"))
     return path
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,4 +41,11 @@ def test_text_that_may_become_a_stop_string_is_held_back() -> None:
 
 
 def test_bytes_that_are_no_text_become_a_replacement_character() -> None:
-    assert assembled([b"a", b"\xff", b"b", b"\xe2\x82"], ()) == "a�b�"
+    assert assembled([b"a", b"\xff", b"b"], ()) == "a�b"
+
+
+@pytest.mark.parametrize("cut", range(1, 4))
+def test_answer_never_ends_in_half_a_character(cut: int) -> None:
+    """Where the longest answer ended, its last bytes say nothing yet."""
+    assert assembled([b"a", "😀".encode()[:cut]], ()) == "a"
+    assert assembled(["é".encode()[:1], "é".encode()[1:], b"E", "é".encode()[:1]], ("END",)) == "éE"

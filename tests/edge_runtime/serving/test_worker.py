@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from edge_runtime.errors import BusyError, ModelOutputError
+from edge_runtime.errors import BusyError, InvalidRequestError, ModelOutputError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
-from edge_runtime.serving.engine import GREEDY
+from edge_runtime.serving.engine import GREEDY, Engine
 from edge_runtime.serving.events import Event, Finished
 from edge_runtime.serving.worker import Job, Worker
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader, eventually
@@ -111,3 +111,19 @@ async def test_failure_of_one_job_is_not_the_next_ones(capsys: pytest.CaptureFix
     engine.words = [b"fine"]
     assert (await read(worker.submit(REQUEST)))[-1] == Finished("stop", 1)
     await asyncio.to_thread(worker.close)
+
+
+async def test_engine_is_called_in_turn_and_its_failure_is_the_callers() -> None:
+    worker, engine, _ = make([b"a"])
+    job = worker.submit(REQUEST)
+    assert await worker.call(lambda engine: engine.tokenize("hi")) == engine.tokenize("hi")
+    assert (await read(job))[-1] == Finished("stop", 1)
+
+    def fail(engine: Engine) -> None:
+        raise InvalidRequestError("no")
+
+    with pytest.raises(InvalidRequestError):
+        await worker.call(fail)
+    await asyncio.to_thread(worker.close)
+    with pytest.raises(BusyError):
+        await worker.call(fail)
