@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import answer_latency, edge_shapes, generation_latency, merge_speed, sizes
+from benchmarks import answer_latency, edge_shapes, generation_latency, grammar_cost, merge_speed, sizes
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
 from loragen.client import ClientError
@@ -41,6 +41,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "generation_latency": lambda pair: generation_latency.run(pair),
     "merge_speed": lambda _pair: merge_speed.run(),
     "answer_latency": lambda _pair: answer_latency.run(),
+    "grammar_cost": lambda _pair: grammar_cost.run(),
     "gpu_generate": _gpu_generate,
     "edge_shapes": lambda _pair: edge_shapes.run(),
 }

@@ -10,7 +10,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.choices import Choice, describe_choices, find_choices
+from cloud_service.answers import find_answer
+from cloud_service.choices import Choice, describe_choices
 from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
@@ -57,18 +58,22 @@ class Asked:
 
     Attributes:
         prompt: The rendered prompt.
-        choices: The closed set of answers that the task names; empty for any text.
+        choices: What answers choose from, with what the task says of each; empty where there is nothing to choose.
         residual_text: What of the task a device may keep in front of each input; the generator decides whether it does.
+        answer: What answers may look like, without codes.
     """
 
     prompt: str
     choices: tuple[Choice, ...] = ()
     residual_text: str = ""
+    answer: AnswerContract = TEXT_ANSWER
 
     @classmethod
     def of(cls, task: TaskDescription) -> Self:
         """What is read of a task description."""
-        return cls(render_prompt(task), describe_choices(task, find_choices(task)), residual_text(task))
+        answer = find_answer(task)
+        choices = describe_choices(task, answer.options) if len(answer.options) > 1 else ()
+        return cls(render_prompt(task), choices, residual_text(task), answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,14 @@ MAX_TOOL_NAME_CHARS = 64
 MAX_TOOL_DESCRIPTION_CHARS = 2_000
 """OpenAI allows 1,024."""
 
-MAX_TOOL_PARAMETERS = 64
-"""Parameters of one tool."""
+MAX_PARAMETER_NOTE_CHARS = 100
+"""What the prompt shows of a parameter's description."""
 
 MAX_OUTPUT_FORMAT_CHARS = 2_000
 """The description of the output format."""
+
+MAX_OUTPUT_SCHEMA_CHARS = 16_000
+"""An output format that is a JSON object, as text."""
 
 MAX_CLOSED_SET_CHARS = 100_000
 """A whole task whose answers are a closed set; its choices are read one by one, and its prompt is only counted."""

@@ -117,7 +117,7 @@ class Prober:
             parsed = parse_bundle(bundle)
             answer, residual_prompt = parsed.header.answer, parsed.header.residual_prompt
             if answer.codes:
-                verify_expected(examples, answer.choices)
+                verify_expected(examples, answer.options)
             if self._probe is None:
                 self._probe = self._load()
             _verify_lengths(self._probe, examples, residual_prompt)

@@ -1,37 +1,28 @@
 """Schemas of requests and reports: what clients and devices send is checked here, over HTTP and gRPC alike.
 
 Every length and count has a limit in `cloud_service.limits`. Unknown fields are refused, because a misspelled one would
-silently change the task. Tools follow the OpenAI schema; only their names and descriptions are used.
+silently change the task. The parts of a task are in `cloud_service.task_bodies`.
 The service checks which generators exist, and how long a prompt is in tokens.
 """
 
 from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StringConstraints, model_validator
 
 from cloud_service import limits
+from cloud_service.answers import is_answer
+from cloud_service.body import Body
 from cloud_service.service import LoraRequest, PublishTarget
-from cloud_service.task import Example, TaskDescription, Tool
+from cloud_service.task import Example, TaskDescription
+from cloud_service.task_bodies import AnswerBody, ExampleBody, ToolBody, answer_of_format, as_json_text
 from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import ContractError
-from loragen.contract.limits import MAX_CHOICES, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
+from loragen.contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
-from loragen.web.body_fields import Text, verify_few
+from loragen.web.body_fields import Text, verify_unicode
 
 _MAX_MODEL_ID_CHARS = 200
-
-_MAX_FIELDS = 16
-"""More than any body has. Pydantic reports each unknown key, and a body can hold very many of them."""
 
 
 def _verify_name(name: str) -> str:
@@ -47,97 +38,33 @@ _DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
 _Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _verify_fields(cls, fields: Any) -> Any:
-        return verify_few(fields, _MAX_FIELDS)
-
-
-class ExampleBody(_Body):
-    """One few-shot example."""
-
-    input: Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
-    output: Text = Field(max_length=limits.MAX_EXAMPLE_CHARS)
-
-    @model_validator(mode="after")
-    def _verify_not_empty(self) -> Self:
-        if not (self.input.strip() or self.output.strip()):
-            raise ValueError("expected an input or an output, found neither")
-        return self
-
-
-class ProbeBody(_Body):
+class ProbeBody(Body):
     """One input to try the edge model on, and the answer expected."""
 
     input: Text = Field(max_length=limits.MAX_PROBE_CHARS)
     output: Text = Field(max_length=limits.MAX_PROBE_CHARS)
 
 
-class ParametersBody(BaseModel):
-    """JSON Schema of a function's arguments; only the names of the properties are read."""
-
-    model_config = ConfigDict(frozen=True)
-
-    type: Literal["object"] = "object"
-    properties: Annotated[
-        dict[Annotated[Text, StringConstraints(pattern=r"^\S{1,64}$")], Any],
-        BeforeValidator(lambda properties: verify_few(properties, limits.MAX_TOOL_PARAMETERS)),
-    ] = Field(default_factory=dict, max_length=limits.MAX_TOOL_PARAMETERS)
-
-
-class FunctionBody(BaseModel):
-    """The function of a tool, as in the OpenAI schema."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=limits.MAX_TOOL_NAME_CHARS)
-    description: Text = Field(default="", max_length=limits.MAX_TOOL_DESCRIPTION_CHARS)
-    parameters: ParametersBody = ParametersBody()
+def _verify_format(output_format: dict[str, Any]) -> dict[str, Any]:
+    text = as_json_text(output_format)
+    verify_unicode(text)
+    if len(text) > limits.MAX_OUTPUT_SCHEMA_CHARS:
+        raise ValueError(f"expected at most {limits.MAX_OUTPUT_SCHEMA_CHARS} characters of JSON, found {len(text)}")
+    try:
+        answer_of_format(output_format)
+    except ContractError as e:
+        raise ValueError(str(e)) from e
+    return output_format
 
 
-class ToolBody(BaseModel):
-    """A tool of the OpenAI schema: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    type: Literal["function"]
-    function: FunctionBody
-
-
-class AnswerBody(_Body):
-    """What an answer may look like: any text, or one of a closed set."""
-
-    type: Literal["text", "choice"]
-    choices: list[Text] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
-
-    @model_validator(mode="after")
-    def _verify_choices(self) -> Self:
-        if self.type == "choice" and len(self.choices) < 2:
-            raise ValueError(f"expected at least 2 choices, found {len(self.choices)}")
-        if any(choice != choice.strip() or "\n" in choice for choice in self.choices):
-            raise ValueError("expected choices of one line without white space around them")
-        try:
-            self.to_contract()
-        except ContractError as e:
-            raise ValueError(str(e)) from e
-        return self
-
-    def to_contract(self) -> AnswerContract:
-        """The same as a value of the contract."""
-        return AnswerContract(self.type, tuple(self.choices))
-
-
-class PublishBody(_Body):
+class PublishBody(Body):
     """Where to publish the bundle."""
 
     channel: _Name
     name: _Name
 
 
-class GenerateLoraBody(_Body):
+class GenerateLoraBody(Body):
     """A task description, and what to do with its LoRA."""
 
     description: Text = Field(
@@ -147,8 +74,19 @@ class GenerateLoraBody(_Body):
         examples=["Sort each support mail into billing, delivery or other."],
     )
     examples: list[ExampleBody] = Field(default=[], max_length=limits.MAX_EXAMPLES)
-    tools: list[ToolBody] = Field(default=[], max_length=limits.MAX_TOOLS)
-    output_format: Text = Field(default="", max_length=limits.MAX_OUTPUT_FORMAT_CHARS)
+    tools: list[ToolBody] = Field(
+        default=[],
+        max_length=limits.MAX_TOOLS,
+        validation_alias=AliasChoices("tools", "functions"),
+        description="As OpenAI, Anthropic or MCP write them; `functions`, the older name, is taken too.",
+    )
+    output_format: (
+        Annotated[Text, Field(max_length=limits.MAX_OUTPUT_FORMAT_CHARS)]
+        | Annotated[dict[str, Any], AfterValidator(_verify_format)]
+    ) = Field(
+        default="",
+        description="The form of answers: in words, as an OpenAI `response_format`, or as a JSON Schema.",
+    )
     answer: AnswerBody | None = Field(
         default=None,
         description="What an answer may look like; without it, the tools, labels and examples of the task decide.",
@@ -178,37 +116,40 @@ class GenerateLoraBody(_Body):
         names = Counter(tool.function.name for tool in self.tools)
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"expected each tool once, found {', '.join(twice)} again")
-        if self.answer is not None and self.answer.choices:
+        if (contract := self._contract()) is not None:
             for number, example in enumerate(self.examples):
-                if example.output.strip() not in self.answer.choices:
-                    raise ValueError(f"examples.{number}.output: expected one of answer.choices, found another text")
+                if not is_answer(example.output.strip(), contract):
+                    expected = "one of answer.choices" if contract.choices else f"an answer of type {contract.kind!r}"
+                    raise ValueError(f"examples.{number}.output: expected {expected}, found another text")
         return self
+
+    def _contract(self) -> AnswerContract | None:
+        """The answer contract that the request states; None where it follows from the task."""
+        if self.answer is not None:
+            return self.answer.to_contract()
+        return answer_of_format(self.output_format) if isinstance(self.output_format, dict) else None
 
     def to_request(self) -> LoraRequest:
         """The same as a value of the service."""
-        tools = (
-            Tool(tool.function.name, tool.function.description, tuple(tool.function.parameters.properties))
-            for tool in self.tools
-        )
         task = TaskDescription(
             description=self.description,
             examples=tuple(Example(example.input, example.output) for example in self.examples),
-            tools=tuple(tools),
-            output_format=self.output_format,
-            answer=None if self.answer is None else self.answer.to_contract(),
+            tools=tuple(tool.to_tool() for tool in self.tools),
+            output_format=as_json_text(self.output_format),
+            answer=self._contract(),
         )
         probe = tuple(Example(probed.input, probed.output) for probed in self.probe)
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)
         return LoraRequest(task, self.edge_model or None, self.generator or None, self.strict, probe, publish)
 
 
-class PublishSpecializationBody(_Body):
+class PublishSpecializationBody(Body):
     """The bundle that a name shall mean."""
 
     bundle_id: _Digest
 
 
-class RunningSpecialization(_Body):
+class RunningSpecialization(Body):
     """The state of one specialization on a device."""
 
     name: _Name
@@ -217,7 +158,7 @@ class RunningSpecialization(_Body):
     message: Text = Field(default="", max_length=MAX_STATUS_MESSAGE_CHARS)
 
 
-class DeviceReport(_Body):
+class DeviceReport(Body):
     """The report of a device."""
 
     device_id: _DeviceName

@@ -14,10 +14,10 @@ from typing import Protocol
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from cloud_service.answers import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
-from cloud_service.choices import find_choices
 from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
 from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
@@ -26,6 +26,7 @@ from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
 from cloud_service.store.waiting import together
 from cloud_service.task import Example, TaskDescription
+from loragen.contract.answer import encode_answer
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
 from loragen.contract.errors import ContractError
@@ -136,6 +137,15 @@ def cache_key(task: TaskDescription, info: GeneratorInfo) -> str:
     return sha256_hex(canonical_json(request))
 
 
+def _asked_of(task: TaskDescription) -> Asked:
+    try:
+        asked = Asked.of(task)
+        encode_answer(asked.answer)
+    except ContractError as e:
+        raise InvalidRequestError(f"tools: {e}", "send fewer tools, or shorter schemas") from e
+    return asked
+
+
 class LoraService:
     """Answers requests for LoRAs.
 
@@ -231,8 +241,8 @@ class LoraService:
         if request.publish is not None:
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
         prober = served.require_prober() if request.probe else None
-        if request.probe and served.info.most_choices and (choices := find_choices(request.task)):
-            verify_expected(request.probe, choices)
+        if request.probe and served.info.most_choices and len(options := find_answer(request.task).options) > 1:
+            verify_expected(request.probe, options)
         outcome, cached = await self._find_or_generate(request.task, served)
         lora, bundle = outcome.lora, outcome.bundle
         self._events.answered(cached=cached)
@@ -305,7 +315,7 @@ class LoraService:
         return _Outcome(found.lora, found.lora.parse_recipe(), parse_note(found.note))
 
     async def _generate(self, key: str, task: TaskDescription, served: ServedGenerator) -> _Outcome:
-        asked = Asked.of(task)
+        asked = _asked_of(task)
         if len(asked.choices) > served.info.most_choices > 0:
             raise InvalidRequestError(
                 f"expected at most {served.info.most_choices} choices, found {len(asked.choices)}",

@@ -4,10 +4,15 @@ The generator gets this prompt, and the *prompted* baseline has it as system pro
 that it replaces. `cloud_service.schemas` checks limits, `cloud_service.generator` makes tokens.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from loragen.contract.answer import AnswerContract
+
+MOST_VALUES = 16
+"""Values of one parameter that the prompt shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +25,22 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool of the OpenAI schema, reduced to the parts that the prompt shows.
+    """One tool of the OpenAI schema.
 
     Attributes:
         name: Function name, the answer of a routing task.
         description: What the tool does; may be empty.
         parameters: Parameter names in the order of the schema.
+        schema: JSON Schema of the arguments, as `canonical_parameters` writes it; empty where nothing is known of it,
+            or there are none.
+        notes: What the schema says of some of the parameters, by name.
     """
 
     name: str
     description: str
     parameters: tuple[str, ...] = ()
+    schema: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,9 @@ class TaskDescription:
         return TaskDescription(
             description=_trim(self.description),
             examples=tuple(Example(_trim(e.input), _trim(e.output)) for e in self.examples),
-            tools=tuple(Tool(t.name.strip(), " ".join(t.description.split()), t.parameters) for t in self.tools),
+            tools=tuple(
+                replace(t, name=t.name.strip(), description=" ".join(t.description.split())) for t in self.tools
+            ),
             output_format=_trim(self.output_format),
             answer=self.answer,
         )
@@ -84,8 +96,28 @@ def residual_text(task: TaskDescription) -> str:
 
 
 def _render_tool(tool: Tool) -> str:
-    signature = f"{tool.name}({', '.join(tool.parameters)})" if tool.parameters else tool.name
+    schema = json.loads(tool.schema) if tool.schema else {}
+    types, notes = schema.get("properties", {}), dict(tool.notes)
+    required = schema.get("required", tool.parameters)
+    parts = []
+    for name in tool.parameters:
+        kind, note = _kind(types.get(name, {})), notes.get(name)
+        parts.append(
+            name + ("" if name in required else "?") + (f": {kind}" if kind else "") + (f" ({note})" if note else "")
+        )
+    signature = f"{tool.name}({', '.join(parts)})" if parts else tool.name
     return f"- {signature}: {tool.description}" if tool.description else f"- {signature}"
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """A parameter's type in few letters: its values, or the names of its types; empty for any."""
+    if "enum" in schema:
+        return "|".join(json.dumps(value, ensure_ascii=False).strip('"') for value in schema["enum"][:MOST_VALUES])
+    if "anyOf" in schema:
+        return "|".join(dict.fromkeys(filter(None, map(_kind, schema["anyOf"]))))
+    if schema.get("type") == "array" and (items := _kind(schema.get("items", {}))):
+        return f"{items}[]"
+    return str(schema.get("format") or schema.get("type", ""))
 
 
 def _trim(text: str) -> str:

@@ -3,6 +3,8 @@
 Errors are in `loragen.web.answers`; what only clients make of an answer is in `loragen.client.cloud_answers`.
 """
 
+from typing import Any
+
 from pydantic import Field
 
 from loragen.answer_model import AnswerModel
@@ -58,14 +60,28 @@ class Probe(AnswerModel):
     specialized: ProbeScores
 
 
+class AnswerFunction(AnswerModel):
+    """A function that an answer may call."""
+
+    name: str
+    parameters: dict[str, Any] | None = Field(default=None, description="The schema of its arguments, as enforced.")
+
+
 class AnswerContract(AnswerModel):
     """What an answer of the specialized model may look like; devices see to it."""
 
-    type: str = Field(description="`text`, or `choice`: one of a closed set.")
-    choices: tuple[str, ...] = Field(description="The closed set; empty for `text`.")
-    codes: tuple[int, ...] = Field(
-        description="Tokens of the edge model that the LoRA writes in place of the choices; empty when it writes them."
+    type: str = Field(
+        description="`text`; `choice`, one of a closed set; `json`, JSON of a schema; or `tool_calls`, a call of one "
+        "of the functions, or `none`."
     )
+    choices: tuple[str, ...] = Field(description="The closed set of `choice`.")
+    codes: tuple[int, ...] = Field(
+        description="Tokens of the edge model that the LoRA writes in place of the choices, or of the functions' names "
+        "and then of `none`; empty when it writes them."
+    )
+    json_schema: dict[str, Any] | None = Field(default=None, description="The schema of `json`, as it is enforced.")
+    functions: tuple[AnswerFunction, ...] = Field(default=(), description="What `tool_calls` may call.")
+    none: str | None = Field(default=None, description="What stands for calling none of them.")
 
 
 class Generated(AnswerModel):

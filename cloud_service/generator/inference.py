@@ -6,7 +6,7 @@ serves the first result that was stored under a cache key. Each closed set is re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,7 +41,6 @@ from cloud_service.generator.pretrained import (
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.generator.residual_prompt import residual_prompt
-from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Linears
 
@@ -136,7 +135,7 @@ class TorchGenerator:
             run = self._run([prompts[number] for number in gated], with_features=self._calibration is not None)
             outputs = dict(zip(gated, run, strict=True))
         return [
-            self._gated(each, outputs[number], count) if number in outputs else self._chosen(each.choices, count)
+            self._gated(each, outputs[number], count) if number in outputs else self._chosen(each, count)
             for number, (each, count) in enumerate(zip(asked, counts, strict=True))
         ]
 
@@ -177,26 +176,23 @@ class TorchGenerator:
         return np.concatenate([gates, np.full((*gates.shape[:-1], count), gate, np.float32)], axis=-1)
 
     def _gated(self, asked: Asked, output: _Output, prompt_tokens: int) -> Generation:
-        texts = tuple(choice.text for choice in asked.choices)
-        answer = AnswerContract("choice", texts) if texts else TEXT_ANSWER
         kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
         confidence = self._judge(output)
-        return Generation(output.gates, prompt_tokens, confidence, answer, None, kept, kept_tokens)
+        return Generation(output.gates, prompt_tokens, confidence, asked.answer, None, kept, kept_tokens)
 
-    def _chosen(self, choices: Sequence[Choice], prompt_tokens: int) -> Generation:
+    def _chosen(self, asked: Asked, prompt_tokens: int) -> Generation:
         # Without a residual prompt: the head was fitted on inputs that have none.
         head = self._generator.choice
         assert head is not None
-        read = self._sentences.read([choices])
+        read = self._sentences.read([asked.choices])
         with torch.inference_mode():
             meanings = read.to(self._device)
             keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
-        texts = tuple(choice.text for choice in choices)
-        answer = AnswerContract("choice", texts, self._codes[: len(texts)])
+        answer = replace(asked.answer, codes=self._codes[: len(asked.choices)])
         gates = np.zeros(self._bank.header.gates_shape, np.float32)
         confidence = None
         if self._calibration is not None and self._calibration.closed is not None:
-            confidence = self._calibration.closed.judge(self._measure_set(choices, read.choices[0]))
+            confidence = self._calibration.closed.judge(self._measure_set(asked.choices, read.choices[0]))
         return Generation(gates, prompt_tokens, confidence, answer, keys)
 
     def _measure_set(self, choices: Sequence[Choice], meanings: Tensor) -> NDArray[np.float32]:

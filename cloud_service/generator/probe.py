@@ -71,7 +71,7 @@ class TorchProbe:
 
     def _score_code(self, example: Example, answer: AnswerContract, residual_prompt: str) -> tuple[bool, float]:
         """Whether the likeliest code after the question is that of the expected choice, and its log-likelihood."""
-        expected = answer.choices.index(example.output)
+        expected = answer.options.index(example.output)
         question = self._question(example, residual_prompt)
         log_probabilities = self._logits(question, 1)[0, list(answer.codes)].log_softmax(-1)  # (choices,)
         return int(log_probabilities.argmax()) == expected, log_probabilities[expected].item()

@@ -19,6 +19,7 @@ from cloud_service.generation import ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
+from loragen.contract.answer import AnswerContract
 from loragen.contract.limits import MAX_CHOICES, MAX_SPECIALIZATIONS
 from loragen.contract.stubs import loragen_pb2 as messages
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
@@ -90,7 +91,7 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
             {"input": example.input, "output": example.output}
             for example in request.examples[: limits.MAX_EXAMPLES + 1]
         ],
-        "tools": [_to_tool(index, tool) for index, tool in enumerate(request.tools[: limits.MAX_TOOLS + 1])],
+        "tools": [_to_tool(f"tools.{index}", tool) for index, tool in enumerate(request.tools[: limits.MAX_TOOLS + 1])],
         "output_format": request.output_format,
         "answer": _to_answer(request.answer) if request.HasField("answer") else None,
         "edge_model": request.edge_model or None,
@@ -106,14 +107,28 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
 def _to_answer(answer: messages.AnswerContract) -> dict[str, Any]:
     # The schema refuses codes, which are the generator's.
     codes = {"codes": list(answer.codes[:1])} if answer.codes else {}
-    return {"type": answer.type, "choices": list(answer.choices[: MAX_CHOICES + 1]), **codes}
+    return {
+        "type": answer.type,
+        "choices": list(answer.choices[: MAX_CHOICES + 1]),
+        "json_schema": _loads(answer.schema_json, "answer.schema_json") if answer.schema_json else None,
+        "functions": [
+            _to_tool(f"answer.functions.{index}", tool)
+            for index, tool in enumerate(answer.functions[: limits.MAX_TOOLS + 1])
+        ],
+        "none": answer.none if answer.HasField("none") else None,
+        **codes,
+    }
 
 
-def _to_tool(index: int, tool: messages.Tool) -> dict[str, Any]:
+def _loads(text: str, field: str) -> Any:
     try:
-        parameters = json.loads(tool.parameters_json or "{}")
+        return json.loads(text)
     except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(f"tools.{index}.parameters_json: expected JSON") from e
+        raise InvalidRequestError(f"{field}: expected JSON") from e
+
+
+def _to_tool(field: str, tool: messages.Tool) -> dict[str, Any]:
+    parameters = _loads(tool.parameters_json or "{}", f"{field}.parameters_json")
     return {
         "type": "function",
         "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
@@ -165,9 +180,18 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
         confidence=None if answer.confidence is None else answer.confidence.score,
         warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
         probe=None if answer.probe is None else _to_comparison(answer.probe),
-        answer=messages.AnswerContract(
-            type=recipe.answer.kind, choices=recipe.answer.choices, codes=recipe.answer.codes
-        ),
+        answer=_from_answer(recipe.answer),
+    )
+
+
+def _from_answer(answer: AnswerContract) -> messages.AnswerContract:
+    return messages.AnswerContract(
+        type=answer.kind,
+        choices=answer.choices,
+        codes=answer.codes,
+        schema_json=answer.schema,
+        functions=[messages.Tool(name=each.name, parameters_json=each.parameters) for each in answer.functions],
+        none=answer.none,
     )
 
 

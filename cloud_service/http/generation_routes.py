@@ -82,7 +82,15 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
 
 def answer_contract(answer: answers.AnswerContract) -> AnswerContract:
     """An answer contract as it goes over the wire."""
-    return AnswerContract(type=answer.kind, choices=answer.choices, codes=answer.codes)
+    fields = answers.answer_fields(answer)
+    return AnswerContract(
+        type=answer.kind,
+        choices=answer.choices,
+        codes=answer.codes,
+        json_schema=fields.get("schema"),
+        functions=fields.get("functions", ()),
+        none=answer.none,
+    )
 
 
 def _scores(scores: ProbeScores) -> cloud_answers.ProbeScores:

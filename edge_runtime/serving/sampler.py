@@ -29,7 +29,7 @@ _GREEDY_BELOW = 1e-6
 _TRIED_FIRST = 64
 """Likeliest tokens that a grammar is asked about at once, before all."""
 
-_GRAMMARS = 64
+_GRAMMARS = 32
 """Compiled grammars that an engine keeps."""
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], align=True)

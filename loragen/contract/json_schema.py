@@ -43,6 +43,7 @@ _OF_TYPE: dict[str, frozenset[str]] = {
     "boolean": frozenset(),
     "null": frozenset(),
 }
+_REPEATS_OF_A_PART = 16
 _FORMATS = frozenset(("date", "time", "date-time", "uuid"))
 
 
@@ -91,9 +92,7 @@ class _Normalizer:
         self._open: list[str] = []  # references that are being put in place
 
     def normalize(self, node: object, place: str, depth: int) -> dict[str, Any]:
-        self._nodes += 1
-        if self._nodes > MAX_SCHEMA_NODES:
-            raise LimitError(f"schema: expected at most {MAX_SCHEMA_NODES} parts, with references in place")
+        self._count(1)
         if depth > MAX_SCHEMA_DEPTH:
             raise LimitError(f"{place}: expected at most {MAX_SCHEMA_DEPTH} levels")
         if node is True:
@@ -114,6 +113,17 @@ class _Normalizer:
             if union in said:
                 return self._only(said, union, place, lambda value, at: self._union(value, at, depth))
         return self._typed(said, place, depth)
+
+    def _count(self, parts: int) -> None:
+        self._nodes += parts
+        if self._nodes > MAX_SCHEMA_NODES:
+            raise LimitError(f"schema: expected at most {MAX_SCHEMA_NODES} parts, with references in place")
+
+    def _bounds(self, said: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
+        bounds = _bounds(said, what, place)
+        # A grammar spells each repetition, so that large bounds count as parts too.
+        self._count(sum(bounds.values()) // _REPEATS_OF_A_PART)
+        return bounds
 
     def _referred(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         reference = said["$ref"]
@@ -180,11 +190,11 @@ class _Normalizer:
         if kind == "object":
             fields |= self._object(said, place, depth)
         elif kind == "array":
-            fields |= _bounds(said, "Items", place)
+            fields |= self._bounds(said, "Items", place)
             if (items := said.get("items", True)) is not True and items != {}:
                 fields["items"] = self.normalize(items, f"{place}.items", depth + 1)
         elif kind == "string":
-            fields |= _bounds(said, "Length", place)
+            fields |= self._bounds(said, "Length", place)
             if isinstance(form := said.get("format"), str) and form in _FORMATS:
                 fields = {"type": kind, "format": form}
         return dict(sorted(fields.items()))
@@ -235,9 +245,9 @@ def _enumerated(values: object, place: str) -> dict[str, Any]:
     return {"enum": list(found.values())}
 
 
-def _bounds(said: Mapping[str, Any], what: str, place: str) -> dict[str, Any]:
+def _bounds(said: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
     """`minItems` and `maxItems`, or the same of a length; a longest length that no grammar can count to is left out."""
-    fields = {}
+    fields: dict[str, int] = {}
     for key in (f"min{what}", f"max{what}"):
         if key not in said:
             continue

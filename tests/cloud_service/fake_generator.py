@@ -5,6 +5,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,10 +130,10 @@ class FakeGenerator:
         if "NAN" in prompt:
             gates[0, 0, 0] = np.nan
         confidence = Confidence(0.125 if "NONSENSE" in prompt else 0.875, "FAR" not in prompt)
-        answer, keys = TEXT_ANSWER, None
-        if texts := tuple(choice.text for choice in asked.choices):
-            answer = AnswerContract("choice", texts, HEAD.codes[: len(texts)])
-            keys = np.random.default_rng(seed + 1).standard_normal((1, len(texts), HEAD.rank)).astype(np.float32)
+        answer, keys = asked.answer, None
+        if count := len(asked.choices):
+            answer = replace(answer, codes=HEAD.codes[:count])
+            keys = np.random.default_rng(seed + 1).standard_normal((1, count, HEAD.rank)).astype(np.float32)
             gates[:] = 0
         words = len(asked.residual_text.split())
         kept = keys is None and words <= self.residual_prompt_words

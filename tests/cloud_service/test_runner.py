@@ -18,6 +18,7 @@ from cloud_service.errors import (
 )
 from cloud_service.generation import Asked, Generation
 from cloud_service.runner import Runner
+from loragen.contract.answer import AnswerContract
 from tests.cloud_service.fake_generator import FakeGenerator
 
 MakeRunner = Callable[..., Runner]
@@ -185,14 +186,14 @@ async def test_prompt_of_a_closed_set_is_bounded_in_characters_alone(
     make_runner: MakeRunner, generator: FakeGenerator
 ) -> None:
     """The choice head reads the choices, each by itself."""
-    choices = (Choice("a", "a"), Choice("b", "b"))
-    produced = await make_runner().generate(Asked("word " * 10_000, choices), 5)
+    asked = Asked("word " * 10_000, (Choice("a", "a"), Choice("b", "b")), answer=AnswerContract("choice", ("a", "b")))
+    produced = await make_runner().generate(asked, 5)
     assert produced.generation.answer.choices == ("a", "b")
     with pytest.raises(PromptTooLongError, match="100000 characters"):
-        await make_runner().generate(Asked("a" * 100_001, choices), 5)
+        await make_runner().generate(replace(asked, prompt="a" * 100_001), 5)
     generator.info = replace(generator.info, most_choices=0)
     with pytest.raises(PromptTooLongError):
-        await make_runner().generate(Asked("word " * 10_000, choices), 5)
+        await make_runner().generate(asked, 5)
 
 
 @pytest.mark.parametrize("fault", ["count", "shape"])

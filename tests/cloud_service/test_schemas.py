@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cloud_service.choices import find_choices
+from cloud_service.answers import find_answer
 from cloud_service.schemas import GenerateLoraBody
 from loragen.contract.answer import AnswerContract
 
@@ -16,7 +16,7 @@ FUNCTION = {"name": "find", "parameters": {"properties": BAD_KEYS}}
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"tools": [{"type": "function", "function": FUNCTION}]}, "at most 64 items, found 1000"),
+        ({"tools": [{"type": "function", "function": FUNCTION}]}, "at most 64, found 1000"),
         (BAD_KEYS, "at most 16 items, found 1000"),
         ({"examples": [BAD_KEYS]}, "at most 16 items, found 1000"),
         ({"description": "a", "publish": BAD_KEYS}, "at most 16 items, found 1000"),
@@ -34,9 +34,9 @@ def test_given_answer_is_taken_as_it_is() -> None:
     body = {"description": "Labels: a, b", "answer": {"type": "choice", "choices": ["spam", "ham"]}}
     task = GenerateLoraBody.model_validate(body).to_request().task
     assert task.answer == AnswerContract("choice", ("spam", "ham"))
-    assert find_choices(task) == ("spam", "ham")
+    assert find_answer(task).choices == ("spam", "ham")
     text = GenerateLoraBody.model_validate({**body, "answer": {"type": "text"}}).to_request().task
-    assert find_choices(text) == ()
+    assert find_answer(text).kind == "text"
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_given_answer_is_taken_as_it_is() -> None:
     [
         ({"type": "choice", "choices": ["a"]}, "at least 2 choices, found 1"),
         ({"type": "choice"}, "at least 2 choices, found 0"),
-        ({"type": "text", "choices": ["a", "b"]}, "found choices for an answer"),
+        ({"type": "text", "choices": ["a", "b"]}, "found choices for an answer of type 'text'"),
         ({"type": "choice", "choices": ["a", "a"]}, "each of them once"),
         ({"type": "choice", "choices": ["a", " b"]}, "without white space"),
         ({"type": "choice", "choices": ["a", "b" * 401]}, "at most 400 bytes"),
         ({"type": "choice", "choices": [str(n) for n in range(257)]}, "at most 256"),
         ({"type": "choice", "choices": ["a", "b"], "codes": [1, 2]}, "Extra inputs"),
-        ({"type": "json"}, "'text' or 'choice'"),
+        ({"type": "json"}, "no schema"),
         ({"type": "choice", "choices": ["x", "y"]}, r"examples\.0\.output: expected one of answer\.choices"),
     ],
 )

@@ -88,3 +88,15 @@ def test_normalizing_twice_changes_nothing(task: TaskDescription) -> None:
     once = task.normalized()
     assert once.normalized() == once
     assert render_prompt(once) == render_prompt(task)
+
+
+def test_parameters_are_shown_with_types_values_and_notes() -> None:
+    """And by their names alone where nothing else is known of them."""
+    schema = (
+        '{"properties":{"city":{"type":"string"},"unit":{"enum":["c","f"]},"days":{"anyOf":[{"type":"integer"},'
+        '{"type":"null"}]},"tags":{"items":{"type":"string"},"type":"array"},"x":{}},"required":["city"],"type":"object"}'
+    )
+    tool = Tool("weather", "", ("city", "unit", "days", "tags", "x"), schema, (("city", "Name of the city."),))
+    assert render_prompt(TaskDescription("", tools=(tool,))) == (
+        "Tools:\n- weather(city: string (Name of the city.), unit?: c|f, days?: integer|null, tags?: string[], x?)"
+    )

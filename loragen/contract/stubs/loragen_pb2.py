@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18loragen/v1/loragen.proto\x12\nloragen.v1\"(\n\x07\x45xample\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\"B\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\".\n\rPublishTarget\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xd4\x02\n\x13GenerateLoraRequest\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12%\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x13.loragen.v1.Example\x12\x1f\n\x05tools\x18\x03 \x03(\x0b\x32\x10.loragen.v1.Tool\x12\x15\n\routput_format\x18\x04 \x01(\t\x12\x12\n\nedge_model\x18\x05 \x01(\t\x12\x11\n\tgenerator\x18\x06 \x01(\t\x12*\n\x07publish\x18\x07 \x01(\x0b\x32\x19.loragen.v1.PublishTarget\x12\x16\n\x0einclude_bundle\x18\x08 \x01(\x08\x12\x0e\n\x06strict\x18\t \x01(\x08\x12\"\n\x05probe\x18\n \x03(\x0b\x32\x13.loragen.v1.Example\x12*\n\x06\x61nswer\x18\x0b \x01(\x0b\x32\x1a.loragen.v1.AnswerContract\"&\n\x08ModelRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"H\n\x05Gates\x12\x0e\n\x06layers\x18\x01 \x01(\r\x12\x0e\n\x06groups\x18\x02 \x01(\r\x12\x0f\n\x07\x65xperts\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x03(\x02\"W\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x13\n\x0bgenerate_ms\x18\x02 \x01(\x01\x12\x13\n\x0b\x61ssemble_ms\x18\x03 \x01(\x01\x12\x10\n\x08total_ms\x18\x04 \x01(\x01\"(\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\":\n\x0bProbeScores\x12\x13\n\x0b\x65xact_match\x18\x01 \x01(\x01\x12\x16\n\x0elog_likelihood\x18\x02 \x01(\x01\"f\n\x0fProbeComparison\x12%\n\x04\x62\x61se\x18\x01 \x01(\x0b\x32\x17.loragen.v1.ProbeScores\x12,\n\x0bspecialized\x18\x02 \x01(\x0b\x32\x17.loragen.v1.ProbeScores\">\n\x0e\x41nswerContract\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x02 \x03(\t\x12\r\n\x05\x63odes\x18\x03 \x03(\r\"\xa2\x04\n\x14GenerateLoraResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x62undle_bytes\x18\x02 \x01(\x04\x12\x11\n\trecipe_id\x18\x03 \x01(\t\x12\x14\n\x0crecipe_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08\x12\'\n\tgenerator\x18\x06 \x01(\x0b\x32\x14.loragen.v1.ModelRef\x12(\n\nedge_model\x18\x07 \x01(\x0b\x32\x14.loragen.v1.ModelRef\x12 \n\x05gates\x18\x08 \x01(\x0b\x32\x11.loragen.v1.Gates\x12\x15\n\rprompt_tokens\x18\t \x01(\r\x12\x1d\n\x15tokens_saved_per_call\x18\n \x01(\r\x12$\n\x07timings\x18\x0b \x01(\x0b\x32\x13.loragen.v1.Timings\x12\x13\n\x06\x62undle\x18\x0c \x01(\x0cH\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\r \x01(\x01H\x01\x88\x01\x01\x12%\n\x08warnings\x18\x0e \x03(\x0b\x32\x13.loragen.v1.Warning\x12*\n\x05probe\x18\x0f \x01(\x0b\x32\x1b.loragen.v1.ProbeComparison\x12*\n\x06\x61nswer\x18\x10 \x01(\x0b\x32\x1a.loragen.v1.AnswerContract\x12\x17\n\x0fresidual_prompt\x18\x11 \x01(\tB\t\n\x07_bundleB\r\n\x0b_confidence\"I\n\x0cWatchRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x15\n\rknown_version\x18\x03 \x01(\x04\"2\n\x0e\x43hannelChanged\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"y\n\x15RunningSpecialization\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.loragen.v1.SpecializationState\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xbb\x01\n\x0c\x44\x65viceReport\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x17\n\x0f\x63hannel_version\x18\x03 \x01(\x04\x12:\n\x0fspecializations\x18\x04 \x03(\x0b\x32!.loragen.v1.RunningSpecialization\x12\x17\n\x0fruntime_version\x18\x05 \x01(\t\x12\x19\n\x11\x65\x64ge_model_digest\x18\x06 \x01(\t\"\x16\n\x14ReportStatusResponse*\xc1\x01\n\x13SpecializationState\x12$\n SPECIALIZATION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cSPECIALIZATION_STATE_PENDING\x10\x01\x12 \n\x1cSPECIALIZATION_STATE_ADAPTER\x10\x02\x12\x1f\n\x1bSPECIALIZATION_STATE_MERGED\x10\x03\x12\x1f\n\x1bSPECIALIZATION_STATE_FAILED\x10\x04\x32^\n\tGenerator\x12Q\n\x0cGenerateLora\x12\x1f.loragen.v1.GenerateLoraRequest\x1a .loragen.v1.GenerateLoraResponse2\x97\x01\n\x08\x43hannels\x12?\n\x05Watch\x12\x18.loragen.v1.WatchRequest\x1a\x1a.loragen.v1.ChannelChanged0\x01\x12J\n\x0cReportStatus\x12\x18.loragen.v1.DeviceReport\x1a .loragen.v1.ReportStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18loragen/v1/loragen.proto\x12\nloragen.v1\"(\n\x07\x45xample\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\"B\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\".\n\rPublishTarget\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xd4\x02\n\x13GenerateLoraRequest\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12%\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x13.loragen.v1.Example\x12\x1f\n\x05tools\x18\x03 \x03(\x0b\x32\x10.loragen.v1.Tool\x12\x15\n\routput_format\x18\x04 \x01(\t\x12\x12\n\nedge_model\x18\x05 \x01(\t\x12\x11\n\tgenerator\x18\x06 \x01(\t\x12*\n\x07publish\x18\x07 \x01(\x0b\x32\x19.loragen.v1.PublishTarget\x12\x16\n\x0einclude_bundle\x18\x08 \x01(\x08\x12\x0e\n\x06strict\x18\t \x01(\x08\x12\"\n\x05probe\x18\n \x03(\x0b\x32\x13.loragen.v1.Example\x12*\n\x06\x61nswer\x18\x0b \x01(\x0b\x32\x1a.loragen.v1.AnswerContract\"&\n\x08ModelRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"H\n\x05Gates\x12\x0e\n\x06layers\x18\x01 \x01(\r\x12\x0e\n\x06groups\x18\x02 \x01(\r\x12\x0f\n\x07\x65xperts\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x03(\x02\"W\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x13\n\x0bgenerate_ms\x18\x02 \x01(\x01\x12\x13\n\x0b\x61ssemble_ms\x18\x03 \x01(\x01\x12\x10\n\x08total_ms\x18\x04 \x01(\x01\"(\n\x07Warning\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\":\n\x0bProbeScores\x12\x13\n\x0b\x65xact_match\x18\x01 \x01(\x01\x12\x16\n\x0elog_likelihood\x18\x02 \x01(\x01\"f\n\x0fProbeComparison\x12%\n\x04\x62\x61se\x18\x01 \x01(\x0b\x32\x17.loragen.v1.ProbeScores\x12,\n\x0bspecialized\x18\x02 \x01(\x0b\x32\x17.loragen.v1.ProbeScores\"\x94\x01\n\x0e\x41nswerContract\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x02 \x03(\t\x12\r\n\x05\x63odes\x18\x03 \x03(\r\x12\x13\n\x0bschema_json\x18\x04 \x01(\t\x12#\n\tfunctions\x18\x05 \x03(\x0b\x32\x10.loragen.v1.Tool\x12\x11\n\x04none\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_none\"\xa2\x04\n\x14GenerateLoraResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x62undle_bytes\x18\x02 \x01(\x04\x12\x11\n\trecipe_id\x18\x03 \x01(\t\x12\x14\n\x0crecipe_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08\x12\'\n\tgenerator\x18\x06 \x01(\x0b\x32\x14.loragen.v1.ModelRef\x12(\n\nedge_model\x18\x07 \x01(\x0b\x32\x14.loragen.v1.ModelRef\x12 \n\x05gates\x18\x08 \x01(\x0b\x32\x11.loragen.v1.Gates\x12\x15\n\rprompt_tokens\x18\t \x01(\r\x12\x1d\n\x15tokens_saved_per_call\x18\n \x01(\r\x12$\n\x07timings\x18\x0b \x01(\x0b\x32\x13.loragen.v1.Timings\x12\x13\n\x06\x62undle\x18\x0c \x01(\x0cH\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\r \x01(\x01H\x01\x88\x01\x01\x12%\n\x08warnings\x18\x0e \x03(\x0b\x32\x13.loragen.v1.Warning\x12*\n\x05probe\x18\x0f \x01(\x0b\x32\x1b.loragen.v1.ProbeComparison\x12*\n\x06\x61nswer\x18\x10 \x01(\x0b\x32\x1a.loragen.v1.AnswerContract\x12\x17\n\x0fresidual_prompt\x18\x11 \x01(\tB\t\n\x07_bundleB\r\n\x0b_confidence\"I\n\x0cWatchRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x15\n\rknown_version\x18\x03 \x01(\x04\"2\n\x0e\x43hannelChanged\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"y\n\x15RunningSpecialization\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.loragen.v1.SpecializationState\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xbb\x01\n\x0c\x44\x65viceReport\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x17\n\x0f\x63hannel_version\x18\x03 \x01(\x04\x12:\n\x0fspecializations\x18\x04 \x03(\x0b\x32!.loragen.v1.RunningSpecialization\x12\x17\n\x0fruntime_version\x18\x05 \x01(\t\x12\x19\n\x11\x65\x64ge_model_digest\x18\x06 \x01(\t\"\x16\n\x14ReportStatusResponse*\xc1\x01\n\x13SpecializationState\x12$\n SPECIALIZATION_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cSPECIALIZATION_STATE_PENDING\x10\x01\x12 \n\x1cSPECIALIZATION_STATE_ADAPTER\x10\x02\x12\x1f\n\x1bSPECIALIZATION_STATE_MERGED\x10\x03\x12\x1f\n\x1bSPECIALIZATION_STATE_FAILED\x10\x04\x32^\n\tGenerator\x12Q\n\x0cGenerateLora\x12\x1f.loragen.v1.GenerateLoraRequest\x1a .loragen.v1.GenerateLoraResponse2\x97\x01\n\x08\x43hannels\x12?\n\x05Watch\x12\x18.loragen.v1.WatchRequest\x1a\x1a.loragen.v1.ChannelChanged0\x01\x12J\n\x0cReportStatus\x12\x18.loragen.v1.DeviceReport\x1a .loragen.v1.ReportStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loragen.v1.loragen_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SPECIALIZATIONSTATE']._serialized_start=2028
-  _globals['_SPECIALIZATIONSTATE']._serialized_end=2221
+  _globals['_SPECIALIZATIONSTATE']._serialized_start=2115
+  _globals['_SPECIALIZATIONSTATE']._serialized_end=2308
   _globals['_EXAMPLE']._serialized_start=40
   _globals['_EXAMPLE']._serialized_end=80
   _globals['_TOOL']._serialized_start=82
@@ -53,22 +53,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROBESCORES']._serialized_end=844
   _globals['_PROBECOMPARISON']._serialized_start=846
   _globals['_PROBECOMPARISON']._serialized_end=948
-  _globals['_ANSWERCONTRACT']._serialized_start=950
-  _globals['_ANSWERCONTRACT']._serialized_end=1012
-  _globals['_GENERATELORARESPONSE']._serialized_start=1015
-  _globals['_GENERATELORARESPONSE']._serialized_end=1561
-  _globals['_WATCHREQUEST']._serialized_start=1563
-  _globals['_WATCHREQUEST']._serialized_end=1636
-  _globals['_CHANNELCHANGED']._serialized_start=1638
-  _globals['_CHANNELCHANGED']._serialized_end=1688
-  _globals['_RUNNINGSPECIALIZATION']._serialized_start=1690
-  _globals['_RUNNINGSPECIALIZATION']._serialized_end=1811
-  _globals['_DEVICEREPORT']._serialized_start=1814
-  _globals['_DEVICEREPORT']._serialized_end=2001
-  _globals['_REPORTSTATUSRESPONSE']._serialized_start=2003
-  _globals['_REPORTSTATUSRESPONSE']._serialized_end=2025
-  _globals['_GENERATOR']._serialized_start=2223
-  _globals['_GENERATOR']._serialized_end=2317
-  _globals['_CHANNELS']._serialized_start=2320
-  _globals['_CHANNELS']._serialized_end=2471
+  _globals['_ANSWERCONTRACT']._serialized_start=951
+  _globals['_ANSWERCONTRACT']._serialized_end=1099
+  _globals['_GENERATELORARESPONSE']._serialized_start=1102
+  _globals['_GENERATELORARESPONSE']._serialized_end=1648
+  _globals['_WATCHREQUEST']._serialized_start=1650
+  _globals['_WATCHREQUEST']._serialized_end=1723
+  _globals['_CHANNELCHANGED']._serialized_start=1725
+  _globals['_CHANNELCHANGED']._serialized_end=1775
+  _globals['_RUNNINGSPECIALIZATION']._serialized_start=1777
+  _globals['_RUNNINGSPECIALIZATION']._serialized_end=1898
+  _globals['_DEVICEREPORT']._serialized_start=1901
+  _globals['_DEVICEREPORT']._serialized_end=2088
+  _globals['_REPORTSTATUSRESPONSE']._serialized_start=2090
+  _globals['_REPORTSTATUSRESPONSE']._serialized_end=2112
+  _globals['_GENERATOR']._serialized_start=2310
+  _globals['_GENERATOR']._serialized_end=2404
+  _globals['_CHANNELS']._serialized_start=2407
+  _globals['_CHANNELS']._serialized_end=2558
 # @@protoc_insertion_point(module_scope)

@@ -34,12 +34,19 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
     return error
 
 
+def _calls(**answer: Any) -> dict[str, Any]:
+    return {"description": "a", "answer": {"type": "tool_calls", "functions": [{"name": "find"}], **answer}}
+
+
+CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         ({}, "none of them"),
         ({"description": "  \n "}, "none of them"),
-        ({"description": None}, "description"),
+        ({"description": None}, "none of them"),
         ({"description": 7}, "description"),
         ({"description": "a" * (limits.MAX_DESCRIPTION_CHARS + 1)}, "16000 characters, found 16001"),
         ({"examples": [{"input": "a", "output": "b"}] * (limits.MAX_EXAMPLES + 1)}, "64 items"),
@@ -51,7 +58,9 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
         ({"description": "a", "strict": 1}, "strict: Input should be a valid boolean"),
         ({"description": "a", "include": ["keys"]}, "include.0"),
         ({"output_format": "a" * 2001, "description": "a"}, "output_format"),
-        ({"tools": [{"name": "find"}]}, "tools.0.type"),
+        ({"tools": [{"type": "web_search", "name": "find"}]}, "tools.0.type"),
+        ({"tools": [{"name": "a b"}]}, "tools.0.function.name"),
+        ({"tools": [{"title": "find"}]}, "tools.0"),
         ({"tools": ["find"]}, "tools.0"),
         ({"tools": [{"type": "function"}]}, "tools.0.function"),
         ({"tools": [{"type": "retrieval", "function": {"name": "find"}}]}, "tools.0.type"),
@@ -63,10 +72,26 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
         (_tool(name="a" * 65), "tools.0.function.name"),
         (_tool(description="a" * 2001), "tools.0.function.description"),
         (_tool(parameters=[]), "tools.0.function.parameters"),
-        (_tool(parameters={"type": "array"}), "tools.0.function.parameters.type"),
-        (_tool(parameters={"properties": ["a"]}), "tools.0.function.parameters.properties"),
-        (_tool(parameters={"properties": {"a\nb": {}}}), "tools.0.function.parameters.properties"),
-        (_tool(parameters={"properties": {f"p{i}": {} for i in range(65)}}), "64 items"),
+        (
+            _tool(parameters={"type": "array"}),
+            "tools.0.function.parameters: parameters: expected the schema of an object",
+        ),
+        (_tool(parameters={"properties": ["a"]}), "tools.0.function.parameters: schema.properties"),
+        (_tool(parameters={"properties": {"a\nb": {}}}), "tools.0.function.parameters: properties"),
+        (_tool(parameters={"properties": {f"p{i}": {} for i in range(65)}}), "at most 64"),
+        (_tool(parameters={"properties": {"a": {"pattern": "(a+)+"}}}), "schema.properties.a: 'pattern' is not"),
+        (_tool(parameters={"properties": {"a": {"enum": [str(n) for n in range(3000)]}}}), "at most 256 values"),
+        (_tool(parameters=CYCLE), "no schema that contains itself"),
+        ({"description": "a", "output_format": {"type": "json_schema", "json_schema": {"schema": CYCLE}}}, "itself"),
+        ({"description": "a", "output_format": {"x": "y" * 16_000}}, "output_format"),
+        ({"description": "a", "output_format": 5}, "output_format"),
+        ({"description": "a", "answer": {"type": "json"}}, "answer: answer: no schema"),
+        (_calls(functions=[]), "answer: answer: no functions"),
+        (_calls(functions=[{"name": "a b"}]), "functions.0"),
+        (_calls(none="find"), "each of them once"),
+        (_calls(parallel=True), "parallel"),
+        (_calls() | {"examples": [{"input": "a", "output": "b"}]}, "examples.0"),
+        ({"examples": [{"input": "a", "output": 5}], "output_format": {"type": "json_object"}}, "examples.0.output"),
         ({"description": "a", "exmaples": []}, "exmaples"),
         ({"description": "a", "publish": {"channel": "../x", "name": "y"}}, "publish.channel"),
         ({"description": "a", "publish": {"channel": "x"}}, "publish.name"),

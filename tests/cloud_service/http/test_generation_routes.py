@@ -65,6 +65,74 @@ async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
     assert parse_bundle(bundle).header.generator_digest == generator.info.digest
 
 
+EMPTY: dict[str, Any] = {"choices": [], "codes": [], "json_schema": None, "functions": [], "none": None}
+CITY = {"properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"], "type": "object"}
+SHOWN = CITY | {"title": "Weather", "properties": {**CITY["properties"], "days": {"type": "integer", "minimum": 1}}}  # type: ignore[dict-item]
+FUNCTIONS = [{"name": "weather", "parameters": CITY}, {"name": "stop", "parameters": None}]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {
+            "tools": [
+                {"type": "function", "function": {"name": "weather", "description": None, "parameters": SHOWN}},
+                {"type": "function", "function": {"name": "stop", "parameters": None}},
+            ]
+        },
+        {"functions": [{"name": "weather", "parameters": SHOWN}, {"name": "stop"}]},
+        {"tools": [{"type": "function", "name": "weather", "strict": True, "parameters": SHOWN}, {"name": "stop"}]},
+        {"tools": [{"name": "weather", "description": "x", "input_schema": SHOWN}, {"name": "stop"}]},
+        {"tools": [{"name": "weather", "title": "W", "inputSchema": SHOWN}, {"name": "stop", "inputSchema": {}}]},
+        {
+            "description": "x",
+            "answer": {"type": "tool_calls", "functions": [{"name": "weather", "parameters": SHOWN}, {"name": "stop"}]},
+        },
+    ],
+)
+async def test_tools_of_any_maker_become_calls(http: httpx2.AsyncClient, task: dict[str, Any]) -> None:
+    """With codes for their names, and with what a device enforces of their schemas."""
+    response = await http.post("/generate-lora", json=task | {"output_format": None, "examples": None})
+    answer = response.json()["answer"]
+    assert answer == EMPTY | {"type": "tool_calls", "functions": FUNCTIONS, "codes": [7, 5]}
+    header = parse_bundle((await http.get(response.json()["links"]["bundle"])).content).header
+    assert list(json.loads(header.answer.functions[0].parameters)["properties"]) == ["city", "days"]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"output_format": {"type": "json_schema", "json_schema": {"name": "w", "schema": SHOWN}}},
+        {"output_format": {"type": "json_schema", "name": "w", "schema": SHOWN}},
+        {"output_format": SHOWN},
+        {"answer": {"type": "json", "json_schema": SHOWN}},
+    ],
+)
+async def test_output_format_may_be_a_schema(http: httpx2.AsyncClient, task: dict[str, Any]) -> None:
+    examples = [{"input": "Oslo, two days", "output": {"city": "Oslo", "days": 2}}]
+    answer = (await http.post("/generate-lora", json=task | {"examples": examples})).json()["answer"]
+    assert answer == EMPTY | {"type": "json", "json_schema": CITY}
+
+
+async def test_output_that_is_json_becomes_text(http: httpx2.AsyncClient, generator: FakeGenerator) -> None:
+    outputs = [{"größe": [1, 2.5]}, 7, "7", True]
+    examples = [{"input": "x", "output": output} for output in outputs]
+    await http.post("/generate-lora", json={"examples": examples, "output_format": {"größe": "list"}})
+    (prompt,) = generator.prompts
+    assert 'Output: {"größe": [1, 2.5]}' in prompt
+    assert prompt.count("Output: 7") == 2
+    assert 'Output format: {"größe": "list"}' in prompt
+
+
+async def test_schema_that_does_not_fit_a_contract_is_refused(http: httpx2.AsyncClient) -> None:
+    values = [{"enum": [f"{number}-{'ü' * 190}-{each}" for each in range(4)]} for number in range(20)]
+    wide = {"type": "object", "properties": {f"p{number}": value for number, value in enumerate(values)}}
+    tools = [{"name": f"f{number}", "parameters": wide} for number in range(8)]
+    response = await http.post("/generate-lora", json={"tools": tools})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
+    assert "answer: expected at most" in response.json()["error"]["message"]
+
+
 async def test_gates_come_only_when_asked_for_and_never_where_all_are_zero(http: httpx2.AsyncClient) -> None:
     asked = {"include": ["gates"]}
     assert "gates" not in (await http.post("/generate-lora", json=REQUEST)).json()
@@ -74,9 +142,9 @@ async def test_gates_come_only_when_asked_for_and_never_where_all_are_zero(http:
 
 async def test_answer_says_what_answers_may_look_like(http: httpx2.AsyncClient) -> None:
     text = (await http.post("/generate-lora", json=REQUEST)).json()
-    assert text["answer"] == {"type": "text", "choices": [], "codes": []}
+    assert text["answer"] == EMPTY | {"type": "text"}
     choice = (await http.post("/generate-lora", json={"description": CHOOSE})).json()
-    assert choice["answer"] == {"type": "choice", "choices": ["billing", "dëlivery"], "codes": [7, 5]}
+    assert choice["answer"] == EMPTY | {"type": "choice", "choices": ["billing", "dëlivery"], "codes": [7, 5]}
     bundle = parse_bundle((await http.get(choice["links"]["bundle"])).content)
     assert bundle.header.answer == CHOICE
 
@@ -101,7 +169,13 @@ async def test_residual_prompt_is_told_and_its_tokens_are_not_saved(
 async def test_prompt_holds_every_part_of_the_request(http: httpx2.AsyncClient, generator: FakeGenerator) -> None:
     await http.post("/generate-lora", json=REQUEST)
     (prompt,) = generator.prompts
-    for part in ("Sort each mail.", "Where is my parcel?", "find_order(number, year)", "Finds an order.", "one word"):
+    for part in (
+        "Sort each mail.",
+        "Where is my parcel?",
+        "find_order(number: string, year)",
+        "Finds an order.",
+        "one word",
+    ):
         assert part in prompt
 
 

@@ -104,6 +104,7 @@ def test_limits() -> None:
         {"enum": ["x" * 401]},
         {"type": "string", "minLength": 257},
         {"type": "array", "maxItems": 257},
+        {"properties": {str(number): {"type": "string", "maxLength": 256} for number in range(40)}},
         {"properties": {str(number): {} for number in range(65)}},
     ):
         with pytest.raises(LimitError):

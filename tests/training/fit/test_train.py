@@ -7,6 +7,7 @@ import numpy as np
 from cloud_service.choices import Choice
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
+from loragen.contract.answer import AnswerContract
 from loragen.contract.digest import file_sha256, model_digest
 from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
@@ -30,7 +31,9 @@ def test_training_fits_the_choice_head(tiny_pair: TrainedPair) -> None:
     out = tiny_pair.out
     loaded = load_generator(out / "generator", out / "cloud", out / "edge")
     choices = (Choice("play", "play a song"), Choice("wake", "set an alarm"))
-    (generation,) = loaded.generate([Asked("Choose the tool.", choices)])
+    (generation,) = loaded.generate(
+        [Asked("Choose the tool.", choices, answer=AnswerContract("choice", ("play", "wake")))]
+    )
     assert loaded.info.most_choices == 5
     assert generation.answer.choices == ("play", "wake")
     assert generation.keys is not None

@@ -1,0 +1,24 @@
+"""The base of request bodies: immutable, few fields, unknown ones refused, null the same as leaving a field out."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from loragen.web.body_fields import verify_few
+
+_MAX_FIELDS = 16
+"""More than any body has. Pydantic reports each unknown key, and a body can hold very many of them."""
+
+
+class Body(BaseModel):
+    """A JSON object of a request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_without_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        verify_few(fields, _MAX_FIELDS)
+        return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,190 @@
+"""Schemas of the parts of a task: examples, tools, the form of answers.
+
+Clients write them differently, so these take what is meant: tools as OpenAI's chat and responses interfaces, Anthropic
+and MCP have them; examples whose output is JSON, which becomes text; an output format that is a JSON Schema.
+What cannot be enforced on a device is refused here, by field and reason.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from cloud_service import limits
+from cloud_service.body import Body
+from cloud_service.task import Tool
+from loragen.contract.answer import FUNCTION_NAME_PATTERN, AnswerContract, contract_of, encode_answer
+from loragen.contract.errors import ContractError
+from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters
+from loragen.contract.limits import MAX_CHOICES
+from loragen.web.body_fields import Text, verify_unicode
+
+_PARAMETER = re.compile(r"\S{1,64}")
+_SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")
+"""OpenAI's name for the schema of a tool's arguments, Anthropic's, and that of MCP."""
+
+_JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean")
+
+
+def as_json_text(value: Any) -> Any:
+    """A value that is no text as JSON text in the spacing that devices write; others as they are.
+
+    Raises:
+        ValueError: It has a number that JSON does not have.
+    """
+    if isinstance(value, dict | list | int | float):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return value
+
+
+JsonText = Annotated[Text, BeforeValidator(as_json_text)]
+"""A text, or JSON that becomes one."""
+
+
+class ExampleBody(Body):
+    """One few-shot example; an output that is JSON becomes text."""
+
+    input: JsonText = Field(max_length=limits.MAX_EXAMPLE_CHARS)
+    output: JsonText = Field(max_length=limits.MAX_EXAMPLE_CHARS)
+
+    @model_validator(mode="after")
+    def _verify_not_empty(self) -> Self:
+        if not (self.input.strip() or self.output.strip()):
+            raise ValueError("expected an input or an output, found neither")
+        return self
+
+
+class Parameters(BaseModel):
+    """The parameters of a tool: their schema in normal form, and what is said of each."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_text: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+def _parameters(schema: Any) -> Parameters:
+    try:
+        text = canonical_parameters(schema)
+    except ContractError as e:
+        raise ValueError(str(e)) from e
+    if not text:
+        return Parameters()
+    names = json.loads(text)["properties"]
+    if any(_PARAMETER.fullmatch(name) is None for name in names):
+        raise ValueError("properties: expected names of 1 to 64 characters without white space")
+    said = schema.get("properties", {})
+    notes = {
+        name: " ".join(verify_unicode(note).split())[: limits.MAX_PARAMETER_NOTE_CHARS]
+        for name in names
+        if isinstance(each := said.get(name), Mapping) and isinstance(note := each.get("description"), str)
+    }
+    return Parameters(schema_text=text, notes=tuple(notes.items()))
+
+
+class FunctionBody(BaseModel):
+    """The function of a tool, as in the OpenAI schema."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=FUNCTION_NAME_PATTERN, max_length=limits.MAX_TOOL_NAME_CHARS)
+    description: Annotated[Text, BeforeValidator(lambda text: text or "")] = Field(
+        default="", max_length=limits.MAX_TOOL_DESCRIPTION_CHARS
+    )
+    parameters: Annotated[
+        Parameters,
+        BeforeValidator(_parameters),
+        WithJsonSchema({"type": "object", "description": "JSON Schema of the arguments."}),
+    ] = Parameters()
+
+
+class ToolBody(BaseModel):
+    """A tool: `{"type": "function", "function": {"name", "description", "parameters"}}`, or those three by themselves.
+
+    For `parameters` there may be `input_schema` or `inputSchema`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    type: Literal["function"]
+    function: FunctionBody
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_shape(cls, tool: Any) -> Any:
+        if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
+            return tool
+        kind = tool.get("type") or "function"
+        schema = next((tool[key] for key in _SCHEMA_KEYS if tool.get(key) is not None), None)
+        function = {"name": tool["name"], "description": tool.get("description"), "parameters": schema}
+        return {"type": "function" if kind == "custom" else kind, "function": function}
+
+    def to_tool(self) -> Tool:
+        """The same as a value of the task."""
+        function, schema = self.function, self.function.parameters.schema_text
+        names = tuple(json.loads(schema)["properties"]) if schema else ()
+        return Tool(function.name, function.description, names, schema, function.parameters.notes)
+
+
+class AnswerBody(Body):
+    """What an answer may look like."""
+
+    type: Literal["text", "choice", "json", "tool_calls"]
+    choices: list[Text] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
+    json_schema: dict[str, Any] | bool | None = Field(default=None, description="JSON Schema of `json`.")
+    functions: list[ToolBody] = Field(
+        default=[], max_length=limits.MAX_TOOLS, description="What `tool_calls` may call, in the form of `tools`."
+    )
+    none: Text | None = Field(
+        default=None, description="What stands for calling none of the functions; without it every answer is a call."
+    )
+
+    @model_validator(mode="after")
+    def _verify(self) -> Self:
+        if self.type == "choice" and len(self.choices) < 2:
+            raise ValueError(f"expected at least 2 choices, found {len(self.choices)}")
+        texts = [*self.choices, *([] if self.none is None else [self.none])]
+        if any(text != text.strip() or "\n" in text for text in texts):
+            raise ValueError("expected choices of one line without white space around them")
+        try:
+            encode_answer(self.to_contract())
+        except ContractError as e:
+            raise ValueError(str(e)) from e
+        return self
+
+    def to_contract(self) -> AnswerContract:
+        """The same as a value of the contract.
+
+        Raises:
+            ContractError: It is none.
+        """
+        functions: list[dict[str, Any]] = []
+        for each in self.functions:
+            schema = each.function.parameters.schema_text
+            functions.append({"name": each.function.name, "parameters": json.loads(schema) if schema else None})
+        fields: dict[str, Any] = {"type": self.type, "choices": self.choices, "functions": functions, "none": self.none}
+        if self.json_schema is not None:
+            fields["schema"] = self.json_schema
+        return contract_of(fields)
+
+
+def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
+    """The answer contract of an OpenAI `response_format` or of a JSON Schema; None for any other object.
+
+    Raises:
+        ContractError: Its schema is not supported.
+    """
+    match output_format:
+        case {"type": "text"}:
+            return contract_of({"type": "text"})
+        case {"type": "json_object"}:
+            return contract_of({"type": "json", "schema": json.loads(ANY_OBJECT)})
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            return contract_of({"type": "json", "schema": schema})
+        case {"type": "json_schema", "schema": schema}:  # as the responses interface has it
+            return contract_of({"type": "json", "schema": schema})
+        case {"type": str(kind)} if kind in _JSON_TYPES:
+            return contract_of({"type": "json", "schema": output_format})
+    return None
