@@ -208,7 +208,8 @@ class LoadedGenerator(Protocol):
         """A generation for each task; what one task gets does not depend on the others.
 
         With a choice head, a closed set of at most `GeneratorInfo.most_choices` gets keys and codes, and gates that are
-        all zero. Without one it gets gates, and a contract without codes.
+        all zero but for those of call experts, where an answer is a call. Without one it gets gates, and a contract
+        without codes.
         """
         ...
 

@@ -162,7 +162,7 @@ class TorchGenerator:
             for start in range(0, len(encoded), size):
                 ids, lengths = (each.to(self._device) for each in pad_right(encoded[start : start + size]))
                 meta, states = self._generator.prompt_encoder.encode(ids, lengths)
-                gates = self._with_call_experts(self._generator.routers(meta).cpu().numpy(), 0.0)
+                gates = self._generator.routers(meta).cpu().numpy()
                 if with_features:
                     features = self._features(ids, lengths, characters[start : start + size], meta, states)
                     outputs += map(_Output, gates, features.cpu().numpy())
@@ -170,15 +170,21 @@ class TorchGenerator:
                     outputs += [_Output(each, None) for each in gates]
         return outputs
 
-    def _with_call_experts(self, gates: NDArray[np.float32], gate: float) -> NDArray[np.float32]:
-        """Gates (..., n) with those of the call experts behind them, all alike."""
-        count = self._generator.config.call_experts
-        return np.concatenate([gates, np.full((*gates.shape[:-1], count), gate, np.float32)], axis=-1)
+    def _gates(self, asked: Asked, routed: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Gates of the whole bank: those of a router or zeros, but for a call its own experts alone."""
+        config = self._generator.config
+        gates = np.zeros(self._bank.header.gates_shape, np.float32)
+        if asked.answer.kind == "tool_calls" and config.call_experts:
+            gates[..., config.experts :] = 1
+        elif routed is not None:
+            gates[..., : config.experts] = routed
+        return gates
 
     def _gated(self, asked: Asked, output: _Output, prompt_tokens: int) -> Generation:
         kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
         confidence = self._judge(output)
-        return Generation(output.gates, prompt_tokens, confidence, asked.answer, None, kept, kept_tokens)
+        gates = self._gates(asked, output.gates)
+        return Generation(gates, prompt_tokens, confidence, asked.answer, None, kept, kept_tokens)
 
     def _chosen(self, asked: Asked, prompt_tokens: int) -> Generation:
         # Without a residual prompt: the head was fitted on inputs that have none.
@@ -189,7 +195,7 @@ class TorchGenerator:
             meanings = read.to(self._device)
             keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
         answer = replace(asked.answer, codes=self._codes[: len(asked.choices)])
-        gates = np.zeros(self._bank.header.gates_shape, np.float32)
+        gates = self._gates(asked, None)
         confidence = None
         if self._calibration is not None and self._calibration.closed is not None:
             confidence = self._calibration.closed.judge(self._measure_set(asked.choices, read.choices[0]))

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, UnsupportedModelError, load_generator
 from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
+from loragen.contract.answer import AnswerContract, Function
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, write_bank
 from loragen.contract.digest import file_sha256, model_digest
@@ -231,6 +232,10 @@ def test_call_experts_lie_behind_the_gated_ones(tmp_path_factory: pytest.TempPat
     assert generation.gates.shape == (2, 3, 7)
     assert not generation.gates[..., 5:].any()
     assert generation.gates[..., :5].any()
+    call = AnswerContract("tool_calls", functions=(Function("wake"),))
+    (generation,) = loaded.generate([Asked("route the message", answer=call)])
+    assert not generation.gates[..., :5].any()
+    assert (generation.gates[..., 5:] == 1).all()
 
     again = random_generator(pair.original.config, random_model("llama", seed=1), random_model("qwen2", seed=2), seed=9)
     load_experts(pair.generator, again)
