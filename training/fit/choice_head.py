@@ -4,7 +4,9 @@ The head lies in the last feed-forward layer, so that it changes nothing that it
 
 1. Read: what `down` of the last layer gets at the last token before the answer, for inputs whose right choice is known.
 2. Regress: from there to the sentence encoder's vector of the right choice gives A; the same directions of the encoder
-   give the map from meanings to keys; the pseudo-inverse of the output embedding gives the code directions.
+   give the map from meanings to keys; the output embedding gives the code directions.
+
+While the arguments of a call are written, the head has to be quiet: what `down` gets there is regressed to zero.
 
 Training the maps on from there, by cross entropy among the codes, was tried: choices that were not trained on pay for
 those that were (docs/experiments.md).
@@ -35,6 +37,8 @@ READ_AT_ONCE = 48
 CONSTANT = 0
 """The row of A that reads 1, by which a key has a threshold."""
 
+CONSTANT_RIDGE = 0.01
+
 EXAMPLES_SHARE = 0.25
 """Weight of a choice's examples in its key, against its description."""
 
@@ -58,7 +62,7 @@ class ChoiceHeadSettings:
     described_tools: int = 2500
     labelled: int = 350
     longest_input: int = 96
-    ridge: float = 0.3
+    ridge: float = 0.03
     smoothing: float = 0.05
     strength: float = 800.0
     codes: int = 72
@@ -120,9 +124,17 @@ class LastLayer:
 
     @torch.no_grad()
     def code_directions(self, codes: Sequence[int]) -> Tensor:
-        """(hidden, codes): adding column i to the state raises the logit of code i alone, before the norm divides."""
-        rows = self._model.get_output_embeddings().weight[list(codes)].float()
-        return torch.linalg.pinv(rows * self._model.get_decoder().norm(torch.ones(rows.shape[1])))
+        """(hidden, codes): adding column i to the state raises the logit of code i, before the norm divides.
+
+        Of the other codes it raises none, and of all other tokens as little as there is, in squares: ` B` is near `B`.
+        """
+        vocabulary = self._model.get_output_embeddings().weight.float()
+        vocabulary = vocabulary * self._model.get_decoder().norm(torch.ones(vocabulary.shape[1]))
+        spread = vocabulary.T @ vocabulary / len(vocabulary)
+        spread.diagonal().add_(1e-3 * spread.diagonal().mean())
+        rows = vocabulary[list(codes)]
+        quiet = torch.linalg.solve(spread, rows.T)  # (hidden, codes)
+        return quiet @ torch.linalg.inv(rows @ quiet)
 
 
 def fit_choice_head(
@@ -133,6 +145,7 @@ def fit_choice_head(
     pairs: Sequence[tuple[str, str]],
     settings: ChoiceHeadSettings,
     path: Path,
+    quiet: Tensor | None = None,
 ) -> None:
     """Fits a fresh head in place.
 
@@ -144,6 +157,7 @@ def fit_choice_head(
         pairs: Inputs, and what the right choice of each means in words.
         settings: How.
         path: Where what the edge model reads is kept: a second call goes on from there.
+        quiet: (places, inner), what `down` gets where the head should do nothing.
 
     Raises:
         ValueError: The head has more layers than the last one.
@@ -159,7 +173,7 @@ def fit_choice_head(
     places = {meaning: n for n, meaning in enumerate(meanings)}
     wanted = encoder.encode(meanings)[[places[meaning] for _, meaning in pairs]]
     read = load_file(path)["read"]
-    solve_head(head, read, encoder.encode(inputs), wanted, layer.code_directions(codes), settings)
+    solve_head(head, read, encoder.encode(inputs), wanted, layer.code_directions(codes), settings, quiet)
 
 
 def code_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[int, ...]:
@@ -178,7 +192,13 @@ def code_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[int, ..
 
 @torch.no_grad()
 def solve_head(
-    head: ChoiceHead, read: Tensor, inputs: Tensor, tools: Tensor, directions: Tensor, settings: ChoiceHeadSettings
+    head: ChoiceHead,
+    read: Tensor,
+    inputs: Tensor,
+    tools: Tensor,
+    directions: Tensor,
+    settings: ChoiceHeadSettings,
+    quiet: Tensor | None = None,
 ) -> None:
     """Sets a fresh head by ridge regression, in place.
 
@@ -189,7 +209,9 @@ def solve_head(
         tools: (inputs, encoder), meaning of the right tool of each.
         directions: (hidden, codes).
         settings: How.
+        quiet: (places, inner), what `down` reads where the head should do nothing.
     """
+    nothing = read[:0].float() if quiet is None else quiet.float()
     # 1. What A shall read: between the meaning of an input and of its tool, along the directions that vary most, evened
     #    out (half whitened).
     mean = tools.mean(0)
@@ -198,13 +220,18 @@ def solve_head(
     spread, way = spread[: head.config.rank - 1], way[: head.config.rank - 1]
     even = way.T * (spread + settings.smoothing * spread[0]).rsqrt()  # (encoder, rank - 1)
     wanted = wanted @ even
-    # 2. A, by regression on what it reads, in standard deviations.
+    # 2. One row reads 1 at an input's last token, and 0 where the head should do nothing. By it, a key takes away what
+    #    the mean input would give it.
     raw = read.float()
     centre, scale = raw.mean(0), raw.std(0) + 1e-4
-    a = _ridge((raw - centre) / scale, wanted, settings.ridge) / scale  # (rank - 1, inner)
-    # 3. One row reads a constant. By it, a key takes away what the mean input would give it.
-    constant = _ridge(raw, torch.ones(len(raw), 1), 0.1)[0]
-    head.a[0, CONSTANT], head.a[0, CONSTANT + 1 :] = constant / (raw @ constant).mean(), a
+    targets = torch.cat([torch.ones(len(raw), 1), torch.zeros(len(nothing), 1)])
+    constant = _ridge(torch.cat([raw, nothing]) / scale, targets, CONSTANT_RIDGE)[0] / scale
+    constant /= (raw @ constant).mean()
+    # 3. The other rows, by regression on what is read beyond the mean input, in standard deviations.
+    beyond = torch.cat([raw - centre, nothing - (nothing @ constant)[:, None] * centre]) / scale
+    targets = torch.cat([wanted, torch.zeros(len(nothing), wanted.shape[1])])
+    a = _ridge(beyond, targets, settings.ridge) / scale  # (rank - 1, inner)
+    head.a[0, CONSTANT], head.a[0, CONSTANT + 1 :] = constant, a
     to_key = torch.cat([-(a @ centre)[None] @ even.T, even.T])  # (rank, encoder)
     # 4. A key counts in what it makes of an input of its own tool, on average: `strength`.
     unit = settings.strength / ((raw @ head.a[0].T) * ((tools - mean) @ to_key.T)).sum(1).mean()

@@ -57,10 +57,12 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
         )
     layer = LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input)
+    quiet = None
     if generator.calls is not None:
         draws = CallDraws(FunctionCalls(sources.seen_functions, sources.bystanders), config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
         train_call_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
+        quiet = step.read_arguments(config.calls.quiet)
     if generator.choice is not None and processes.is_main:
         fit_choice_head(
             generator.choice,
@@ -70,6 +72,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             known_meanings(sources, config.choice),
             config.choice,
             runs / "choice.safetensors",
+            quiet,
         )
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes
