@@ -23,6 +23,7 @@ from cloud_service.generator.confidence_model import (
     set_features,
     store_calibration,
 )
+from loragen.contract.answer import AnswerContract
 from loragen.contract.digest import file_sha256
 from tests.cloud_service.generator.tiny import Pair, make_pair, random_model
 
@@ -190,7 +191,10 @@ def test_closed_sets_have_a_regression_of_their_own(choosing: Pair, tmp_path: Pa
     both = Calibration(regression(), regression(SET_FEATURES, seed=1))
     add_calibration(directory, both)
     generator = load_generator(directory, choosing.cloud, choosing.edge)
-    asked = [Asked("Pick one.", choices) for choices in SETS]
+    asked = [
+        Asked("Pick one.", choices, answer=AnswerContract("choice", tuple(choice.text for choice in choices)))
+        for choices in SETS
+    ]
     features = generator.measure_sets(SETS)
     assert features.shape == (2, SET_FEATURES)
     assert both.closed is not None

@@ -39,7 +39,8 @@ async def test_adapter_becomes_a_bundle_that_is_published_and_fetched(http: http
     answer = response.json()
     assert answer["edge_model"] == {"id": "tiny-edge", "digest": EDGE_DIGEST}
     assert answer["modules"] == len(LINEARS)
-    assert answer["answer"] == {"type": "choice", "choices": ["yes", "no"], "codes": []}
+    shown = {name: answer["answer"][name] for name in ("type", "choices", "codes")}
+    assert shown == {"type": "choice", "choices": ["yes", "no"], "codes": []}
     bundle = await http.get(answer["links"]["bundle"])
     assert content_id(bundle.content) == answer["id"]
     assert len(bundle.content) == answer["bundle_bytes"]

@@ -15,7 +15,7 @@ from tests.training.models import tiny_config, tiny_model
 from training.data.corpus import SPLITS, Split
 from training.data.families.function_calls import Call, CalledFunction, FunctionCalls
 from training.fit.answer_loss import EdgeAnswers, answer_losses
-from training.fit.call_experts import CallDraws, CallSettings, CallStep, train_call_experts, written
+from training.fit.call_experts import QUIET_DRAWS, CallDraws, CallSettings, CallStep, train_call_experts, written
 from training.fit.chat_format import AnswerBatch
 from training.fit.choice_head import LastLayer
 from training.fit.processes import Processes
@@ -106,3 +106,14 @@ def test_penalty_keeps_what_the_choice_head_reads(edge: EdgeAnswers, tmp_path: P
             drift += (now - layer.read([call.request])[0].float()).square().mean().item()
         drifts.append(drift)
     assert drifts[1] < 0.5 * drifts[0]
+
+
+def test_arguments_are_read_where_they_are_written(edge: EdgeAnswers) -> None:
+    _, step = make_step(edge, SETTINGS)
+    read = step.read_arguments(2)
+    calls = [call for number in (0, 1) for call in CallDraws(family(), SETTINGS).draw(QUIET_DRAWS + number)]
+    assert len(read) == sum(len(step.encode(call)[2]) for call in calls)
+    request, beginning, _ = step.encode(calls[0])
+    with torch.no_grad(), step._layer.observed() as seen:
+        edge.logits(AnswerBatch.of([(request + beginning, [0])]), None)
+    torch.testing.assert_close(read[0].float(), seen[0][0, len(request + beginning) - 1], rtol=1e-2, atol=1e-2)

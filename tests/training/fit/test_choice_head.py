@@ -53,6 +53,27 @@ def test_sets_of_unseen_tools_are_answered() -> None:
     assert (scores.argmax(-1) == wanted).float().mean() > 0.9
 
 
+def test_head_is_quiet_where_it_should_do_nothing() -> None:
+    """States of another place, which lie elsewhere, move no key; those of inputs still do."""
+    draw = torch.Generator().manual_seed(0)
+    way = torch.randn(ENCODER, INNER, generator=draw)
+    tools = torch.nn.functional.normalize(torch.randn(400, ENCODER, generator=draw), dim=-1)
+    place = 4.0 * torch.randn(INNER, generator=draw)
+    requests = tools @ way + 0.2 * torch.randn(400, INNER, generator=draw) + 3.0
+    elsewhere = 0.2 * torch.randn(300, INNER, generator=draw) + 3.0 + place
+    directions = last_layer().code_directions(CODES)
+    moved = []
+    for quiet in (None, elsewhere[:200]):
+        fitted = head()
+        solve_head(fitted, requests, tools, tools, directions, SETTINGS, quiet)
+        zeros = torch.zeros(1, 4, ENCODER)
+        keys = fitted(ChoiceMeanings(tools[None, :4], zeros, torch.ones(1, 4, dtype=torch.bool)))[0, 0]
+        own, other = (keys @ (states @ fitted.a[0].T).T for states in (requests[:4], elsewhere[200:]))
+        assert own.argmax(0).tolist() == [0, 1, 2, 3]
+        moved.append((other.std() / own.std()).item())
+    assert moved[1] < 0.3 * moved[0]
+
+
 def test_what_is_read_is_what_the_last_down_projection_gets_at_the_last_token() -> None:
     model, texts = random_model("llama"), ["play some music", "wake me"]
     seen: list[Tensor] = []
