@@ -191,8 +191,8 @@ class _Normalizer:
             fields |= self._object(said, place, depth)
         elif kind == "array":
             fields |= self._bounds(said, "Items", place)
-            if (items := said.get("items", True)) is not True and items != {}:
-                fields["items"] = self.normalize(items, f"{place}.items", depth + 1)
+            if items := self.normalize(said.get("items", True), f"{place}.items", depth + 1):
+                fields["items"] = items
         elif kind == "string":
             fields |= self._bounds(said, "Length", place)
             if isinstance(form := said.get("format"), str) and form in _FORMATS:

@@ -118,3 +118,8 @@ def test_parameters_are_those_of_an_object_or_none() -> None:
     for schema in ({"type": "string"}, {"anyOf": [{"type": "object"}, {"type": "null"}]}, [], "x"):
         with pytest.raises(FormatError):
             canonical_parameters(schema)
+
+
+def test_items_that_may_be_anything_are_left_out_however_they_are_written() -> None:
+    for items in (True, {}, {"anyOf": [{}]}, {"description": "anything"}):
+        assert canonical_schema({"type": "array", "items": items}) == '{"type":"array"}'
