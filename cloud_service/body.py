@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from loragen.web.body_fields import verify_few
+from loragen.web.body_fields import without_nulls
 
 _MAX_FIELDS = 16
 """More than any body has. Pydantic reports each unknown key, and a body can hold very many of them."""
@@ -18,7 +18,4 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_without_nulls(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        verify_few(fields, _MAX_FIELDS)
-        return {name: value for name, value in fields.items() if value is not None}
+        return without_nulls(fields, _MAX_FIELDS)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from loragen.web.body_fields import verify_few
+from loragen.web.body_fields import without_nulls
 
 MAX_FIELDS = 128
 """In one object; OpenAI's and vLLM's fields together are fewer."""
@@ -16,10 +16,7 @@ class Fields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        verify_few(fields, MAX_FIELDS)
-        return {field: value for field, value in fields.items() if value is not None}
+        return without_nulls(fields, MAX_FIELDS)
 
 
 class OpenFields(Fields):

@@ -29,5 +29,17 @@ def verify_few(fields: Any, most: int) -> Any:
     return fields
 
 
+def without_nulls(fields: Any, most: int) -> Any:
+    """A JSON object with at most so many fields, in which null means the same as leaving a field out.
+
+    Raises:
+        ValueError: There are more fields.
+    """
+    if not isinstance(fields, dict):
+        return fields
+    verify_few(fields, most)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 Text = Annotated[str, AfterValidator(verify_unicode)]
 """A text that can be encoded."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,18 +9,15 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from cloud_service.bootstrap import open_cloud
 from cloud_service.confidence import TaskWarning
-from cloud_service.generation import Asked, Confidence, ProbeScores
+from cloud_service.generation import Confidence, ProbeScores
 from cloud_service.http.generation_routes import generated
-from cloud_service.limits import MAX_PROBE_CHARS, MAX_PROBES
 from cloud_service.probing import ProbeComparison
 from cloud_service.service import GeneratedLora, Timings
 from cloud_service.store import StoredLora
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import Recipe, parse_recipe
-from tests.cloud_service.clouds import client_of, settings_for
-from tests.cloud_service.fake_generator import CHOICE, CHOOSE, PROBE, PROBED, FakeGenerator
+from tests.cloud_service.fake_generator import CHOICE, CHOOSE, FakeGenerator
 
 CONTRADICTION = [{"input": "a", "output": "x"}, {"input": "a", "output": "y"}]
 REQUEST = {
@@ -323,68 +318,6 @@ async def test_strict_refuses_low_confidence_publishes_nothing_and_spoils_nothin
     assert (answer.json()["cached"], len(generator.prompts)) == (True, 1)
     confident = await http.post("/generate-lora", json={"description": "Sort.", "strict": True})
     assert confident.status_code == 200
-
-
-async def test_probe_compares_base_and_specialized_on_new_and_cached_answers(
-    http: httpx2.AsyncClient, generator: FakeGenerator
-) -> None:
-    request = {"description": "Repeat."}
-    plain = (await http.post("/generate-lora", json=request)).json()
-    assert generator.probes == []
-    probed = (await http.post("/generate-lora", json=request | {"probe": PROBE})).json()
-    assert probed["probe"] == PROBED
-    assert (probed["cached"], probed["id"]) == (True, plain["id"])
-    assert "probe" not in (await http.post("/generate-lora", json=request)).json()
-
-
-@pytest.mark.parametrize(
-    "probe",
-    [
-        [PROBE[0]] * (MAX_PROBES + 1),
-        [{"input": "a" * (MAX_PROBE_CHARS + 1), "output": ""}],
-        [{"input": "a"}],
-        [{"input": "a", "output": "b", "other": "c"}],
-        [{"input": "word " * 30, "output": "too many tokens"}],
-    ],
-)
-async def test_probe_beyond_its_limits_is_refused(http: httpx2.AsyncClient, probe: list[dict[str, str]]) -> None:
-    response = await http.post("/generate-lora", json={"description": "Sort.", "probe": probe})
-    assert response.status_code == 422
-    assert response.json()["error"]["message"].startswith("probe")
-
-
-async def test_probe_of_a_closed_set_expects_its_choices(http: httpx2.AsyncClient, generator: FakeGenerator) -> None:
-    """Refused before anything is generated, and when the answer comes from the store."""
-    right, wrong = ({"input": "billing", "output": output} for output in ("billing", "bill"))
-    for prompts in (0, 1):
-        refused = await http.post("/generate-lora", json={"description": CHOOSE, "probe": [right, wrong]})
-        error = refused.json()["error"]
-        assert (refused.status_code, error["code"]) == (422, "probe_not_a_choice")
-        assert error["message"].startswith("probe.1.output: expected one of the 2 choices")
-        assert (len(generator.prompts), generator.probes) == (prompts, [])
-        if not prompts:
-            await http.post("/generate-lora", json={"description": CHOOSE})
-    answer = (await http.post("/generate-lora", json={"description": CHOOSE, "probe": [right]})).json()
-    assert answer["probe"]["specialized"] == {"exact_match": 1.0, "log_likelihood": -1.75}
-
-
-async def test_probe_of_a_closed_set_without_codes_expects_any_text(tmp_path: Path, generator: FakeGenerator) -> None:
-    generator.info = replace(generator.info, most_choices=0)
-    generation = replace(generator._generate(Asked("Sort.")), answer=replace(CHOICE, codes=()))
-    generator.generate = lambda asked: [generation for _ in asked]  # type: ignore[method-assign]
-    async with open_cloud(settings_for(tmp_path), [generator]) as cloud, client_of(cloud) as http:
-        answer = (await http.post("/generate-lora", json={"description": CHOOSE, "probe": PROBE})).json()
-    assert answer["answer"]["choices"] == list(CHOICE.choices)
-    assert answer["probe"] == PROBED
-
-
-async def test_probe_is_refused_before_the_model_runs_where_it_is_off(tmp_path: Path, generator: FakeGenerator) -> None:
-    async with open_cloud(settings_for(tmp_path, probe=False), [generator]) as cloud, client_of(cloud) as http:
-        response = await http.post("/generate-lora", json={"description": "Sort.", "probe": PROBE})
-        assert (response.status_code, response.json()["error"]["code"]) == (422, "probe_disabled")
-        assert "LORAGEN_CLOUD_PROBE" in response.json()["error"]["hint"]
-        assert generator.prompts == []
-        assert (await http.post("/generate-lora", json={"description": "Sort."})).status_code == 200
 
 
 RECIPE = Recipe("fake", "0" * 64, "1" * 64, "tiny-edge", "2" * 64, 12, np.full((1, 1, 2), 1 / 3, np.float32))

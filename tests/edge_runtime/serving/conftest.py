@@ -8,7 +8,10 @@ import pytest
 
 from edge_runtime.serving.app import create_app
 from edge_runtime.serving.slots import Revision, SlotTable
+from loragen.contract.bundle import parse_bundle
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from loragen.contract.names import BASE_NAME
+from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import FakeLoader
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
 
@@ -19,6 +22,14 @@ def loader() -> Iterator[FakeLoader]:
     yield fake
     fake.hold.set()
     fake.step.set()
+
+
+@pytest.fixture
+def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
+    """The GGUF adapter of a specialization for the tiny model."""
+    path = tmp_path / "adapter.gguf"
+    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path, GgufModel("llama"))
+    return path
 
 
 @pytest.fixture

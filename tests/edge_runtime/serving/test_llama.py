@@ -11,7 +11,6 @@ import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from edge_runtime.errors import (
-    AnswerContractError,
     ContextLengthError,
     InvalidRequestError,
     ModelLoadError,
@@ -28,10 +27,8 @@ from edge_runtime.serving.llama import (
     _chunk,
     _whole_chunks,
 )
-from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
-from tests.edge_runtime.contracts import DESKS, SPELLED, with_answer
+from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.tiny_models import SPECIAL, TEMPLATE
 
@@ -52,13 +49,6 @@ def engine(loader: LlamaLoader, tiny_base: Path) -> Iterator[LlamaEngine]:
     made = loader.load(tiny_base, None)
     yield made
     made.close()
-
-
-@pytest.fixture
-def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
-    path = tmp_path / "adapter.gguf"
-    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path, GgufModel("llama"))
-    return path
 
 
 def answer(engine: LlamaEngine, tokens: list[int], count: int = 12, sampling: Sampling = GREEDY) -> tuple[int, bytes]:
@@ -393,38 +383,6 @@ def test_text_too_long_for_any_tokens_is_refused_untokenized(
         engine.tokenize(piece * (most + 1))
     with pytest.raises(ContextLengthError, match="256"):
         engine.tokenize_chat((ChatMessage("user", piece * (most + 1)),))
-
-
-def test_file_says_what_its_answers_may_look_like(
-    loader: LlamaLoader, tiny_base: Path, adapter: Path, tmp_path: Path
-) -> None:
-    """Of an adapter and its model, the adapter counts, even when it says nothing."""
-    model = with_answer(tiny_base, tmp_path / "model.gguf", DESKS)
-    special = with_answer(adapter, tmp_path / "special.gguf", SPELLED)
-    plain = with_answer(adapter, tmp_path / "plain.gguf", None)
-    for lora, expected in ((None, DESKS), (special, SPELLED), (plain, TEXT_ANSWER)):
-        engine = loader.load(model, lora)
-        assert engine.answer == expected
-        engine.close()
-
-
-def test_contract_longer_than_a_page_is_read_whole(loader: LlamaLoader, tiny_base: Path, tmp_path: Path) -> None:
-    long = AnswerContract("choice", tuple(f"{number:03}" + "ü" * 190 for number in range(200)))
-    engine = loader.load(with_answer(tiny_base, tmp_path / "model.gguf", long), None)
-    assert engine.answer == long
-    engine.close()
-
-
-@pytest.mark.parametrize("malformed", ['{"type": "text"}', "", '{"choices":["a","b"],"codes":[5,600],"type":"choice"}'])
-def test_file_with_a_contract_that_cannot_hold_is_refused_and_closed(
-    loader: LlamaLoader, tiny_base: Path, adapter: Path, tmp_path: Path, malformed: str
-) -> None:
-    """Code 600 is no token: the vocabulary has 600."""
-    for source, base in ((tiny_base, None), (adapter, tiny_base)):
-        path = with_answer(source, tmp_path / "router.gguf", malformed)
-        with pytest.raises(AnswerContractError, match=r"router\.gguf: answer: "):
-            loader.load(base or path, path if base else None)
-    assert loader._models == {}
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.5, top_p=0.9, seed=1, frequency_penalty=1)])

@@ -9,10 +9,7 @@ from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, compl
 from edge_runtime.serving.engine import GREEDY, ChatMessage
 from edge_runtime.serving.events import Started
 from edge_runtime.serving.llama import LlamaLoader
-from loragen.contract.bundle import parse_bundle
-from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from tests.edge_runtime.contracts import DESKS, with_answer
-from tests.edge_runtime.fake_cloud import FakeCloud
 
 
 def never() -> bool:
@@ -22,13 +19,6 @@ def never() -> bool:
 @pytest.fixture
 def loader() -> LlamaLoader:
     return LlamaLoader(context_tokens=256, threads=1)
-
-
-@pytest.fixture
-def adapter(cloud: FakeCloud, tmp_path: Path) -> Path:
-    path = tmp_path / "adapter.gguf"
-    write_gguf_adapter(parse_bundle(cloud.bundles[cloud.make("router").bundle_id]), path, GgufModel("llama"))
-    return path
 
 
 def test_residual_prompt_of_an_engine_is_that_of_what_it_has_loaded(

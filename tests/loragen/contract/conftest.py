@@ -39,7 +39,17 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
     """golden/reference.py, which knows nothing of `contract`."""
-    spec = importlib.util.spec_from_file_location("golden_reference", GOLDEN / "reference.py")
+    return _module(GOLDEN / "reference.py")
+
+
+@pytest.fixture(scope="session")
+def gguf_reference() -> ModuleType:
+    """golden/gguf_reference.py, likewise."""
+    return _module(GOLDEN / "gguf_reference.py")
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"golden_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -21,12 +21,14 @@ CASES = ("parameters", "deltas", "choice")
 """The two mixes, and the first one beside a choice head."""
 
 
-def test_golden_files_are_what_the_plain_reference_makes(golden: Path, reference: ModuleType) -> None:
-    """The folder holds exactly the files of reference.py, which knows nothing of `contract`."""
+def test_golden_files_are_what_the_plain_reference_makes(
+    golden: Path, reference: ModuleType, gguf_reference: ModuleType
+) -> None:
+    """The folder holds exactly the files of both references, which know nothing of `contract`."""
     files = {
         path.name: path.read_bytes() for path in golden.iterdir() if path.suffix in {".safetensors", ".json", ".gguf"}
     }
-    assert files == reference.golden_files()
+    assert files == reference.golden_files() | {"model-1.gguf": gguf_reference.gguf_bytes()}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -48,9 +50,9 @@ def test_golden_ids_never_change(golden: Path) -> None:
     }
 
 
-def test_golden_gguf_model_has_the_documented_digest(golden: Path, reference: ModuleType) -> None:
+def test_golden_gguf_model_has_the_documented_digest(golden: Path, gguf_reference: ModuleType) -> None:
     expected = "5f7ad640d937c8d42a02a22aba1fc72d9e2246de74a17b375f7378a6c1e39036"
-    assert model_digest(golden / "model-1.gguf") == reference.gguf_digest() == expected
+    assert model_digest(golden / "model-1.gguf") == gguf_reference.gguf_digest() == expected
 
 
 def test_golden_bundle_says_where_it_comes_from(golden: Path) -> None:
