@@ -1,8 +1,8 @@
 """Bundles and recipes by their ids: read from the store, or built again.
 
 Recipes are stored for long, bundles under a byte budget. A bundle that was evicted or damaged is built again from its
-recipe, with the function that devices use too, and its id proves that the bytes are right. A bundle that a user brought
-is kept until it expires.
+recipe, with the function that devices use too, and its id proves that the bytes are right. A bundle that a user
+imported is kept until it expires.
 
 Which request led to which LoRA belongs to `service`, what the bytes mean to `loragen.contract`.
 """
@@ -25,7 +25,7 @@ from cloud_service.errors import (
     StoreUnavailableError,
 )
 from cloud_service.single_flight import SingleFlight
-from cloud_service.store import BroughtStore, LoraStore, StoredBrought, StoredLora
+from cloud_service.store import ImportStore, LoraStore, StoredImport, StoredLora
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
 
-class ArtifactStore(LoraStore, BroughtStore, Protocol):
+class ArtifactStore(LoraStore, ImportStore, Protocol):
     """Where recipes and bundles are."""
 
 
@@ -94,30 +94,30 @@ class ArtifactService:
         self._in_use[bundle_id] = view
         return view
 
-    async def find_bundle(self, bundle_id: str) -> StoredLora | StoredBrought:
+    async def find_bundle(self, bundle_id: str) -> StoredLora | StoredImport:
         """What the store knows of a bundle, without its bytes.
 
         Raises:
             NotFoundError: Nothing.
             StoreUnavailableError: The store does not answer.
         """
-        found = await self._store.load_lora(bundle_id) or await self._store.find_brought(bundle_id)
+        found = await self._store.load_lora(bundle_id) or await self._store.find_imported(bundle_id)
         if found is None:
             raise NotFoundError(
                 f"no bundle {bundle_id}",
-                "bundles expire unless published: generate or bring it again",
+                "bundles expire unless published: generate or import it again",
                 code="bundle_not_found",
             )
         return found
 
-    async def fetch_bundle(self, lora: StoredLora | StoredBrought) -> memoryview:
+    async def fetch_bundle(self, lora: StoredLora | StoredImport) -> memoryview:
         """The bytes of a bundle, built again if they were evicted or damaged.
 
         Simultaneous downloads share one view: a fleet that asks for one bundle takes the memory of one.
 
         Raises:
             ArtifactGoneError: The bytes are not stored, and no loaded generator has the bank.
-            NotFoundError: A user brought it, and it has expired.
+            NotFoundError: A user imported it, and it has expired.
             IntegrityError: The rebuilt bytes do not have this id, or the stored ones of a user's bundle.
             StoreUnavailableError, DeadlineError: Try again.
         """
@@ -149,9 +149,9 @@ class ArtifactService:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _fetch(self, lora: StoredLora | StoredBrought) -> memoryview:
-        if isinstance(lora, StoredBrought):
-            return await self._fetch_brought(lora.bundle_id)
+    async def _fetch(self, lora: StoredLora | StoredImport) -> memoryview:
+        if isinstance(lora, StoredImport):
+            return await self._fetch_imported(lora.bundle_id)
         stored = await self._store.load_bundle(lora.bundle_id)
         if stored is not None:
             if await self.off_loop(lambda: content_id(stored)) == lora.bundle_id:
@@ -159,13 +159,13 @@ class ArtifactService:
             _log.error("stored_bundle_damaged", bundle_id=lora.bundle_id)
         return self.share(lora.bundle_id, await self._rebuild(lora))
 
-    async def _fetch_brought(self, bundle_id: str) -> memoryview:
-        brought = await self._store.load_brought(bundle_id)
-        if brought is None:
-            raise NotFoundError(f"no bundle {bundle_id}", "it has expired: bring it again", code="bundle_not_found")
-        if await self.off_loop(lambda: content_id(brought)) != bundle_id:
-            raise IntegrityError(f"the stored bundle {bundle_id} is damaged", "bring it again")
-        return self.share(bundle_id, brought)
+    async def _fetch_imported(self, bundle_id: str) -> memoryview:
+        imported = await self._store.load_imported(bundle_id)
+        if imported is None:
+            raise NotFoundError(f"no bundle {bundle_id}", "it has expired: import it again", code="bundle_not_found")
+        if await self.off_loop(lambda: content_id(imported)) != bundle_id:
+            raise IntegrityError(f"the stored bundle {bundle_id} is damaged", "import it again")
+        return self.share(bundle_id, imported)
 
     async def _rebuild(self, lora: StoredLora) -> bytes:
         recipe = lora.parse_recipe()

@@ -10,13 +10,13 @@ import structlog
 from fastapi import FastAPI
 
 from cloud_service.artifacts import ArtifactService
-from cloud_service.bringing import BringService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
 from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
 from cloud_service.http import create_app
+from cloud_service.importing import ImportService
 from cloud_service.limits import MAX_DEVICES_KEPT
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
@@ -78,7 +78,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
     metrics = Metrics()
     limits = StoreLimits(
         settings.bundle_budget_bytes,
-        settings.brought_budget_bytes,
+        settings.import_budget_bytes,
         settings.recipe_ttl_seconds,
         settings.device_ttl_seconds,
         MAX_DEVICES_KEPT,
@@ -121,10 +121,10 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             lease_seconds=settings.lease_seconds,
             events=metrics,
         )
-        bringing = BringService(catalog, store, artifacts, channels)
+        importing = ImportService(catalog, store, artifacts, channels)
         app = create_app(
             service,
-            bringing,
+            importing,
             channels,
             metrics,
             body_timeout_seconds=settings.body_timeout_seconds,

@@ -2,7 +2,7 @@
 
 Every change of a channel raises its version by one; nothing else does. A change is a compare-and-swap of the whole
 document, repeated when another writer was faster, so concurrent publishers lose nothing. The recipe of a published
-bundle, or a bundle that a user brought, is pinned: the store holds it for ever.
+bundle, or a bundle that a user imported, is pinned: the store holds it for ever.
 
 `loragen.contract.channel` defines the document, `watching` wakes those who watch it.
 """
@@ -102,7 +102,7 @@ class ChannelService:
         Args:
             channel: Name of the channel.
             name: Name of the specialization.
-            bundle_id: A bundle that was generated here, or brought.
+            bundle_id: A bundle that was generated here, or imported.
             condition: By default this publishes over anything.
 
         Raises:
@@ -118,7 +118,7 @@ class ChannelService:
             specialization = await self._pinned(name, bundle_id)
             if specialization is None:
                 raise NotFoundError(
-                    f"no bundle {bundle_id}", "generate or bring it, then publish it", code="bundle_not_found"
+                    f"no bundle {bundle_id}", "generate or import it, then publish it", code="bundle_not_found"
                 )
 
             def put(entries: dict[str, Specialization]) -> None:
@@ -198,9 +198,9 @@ class ChannelService:
     async def _pinned(self, name: str, bundle_id: str) -> Specialization | None:
         if (lora := await self._store.load_lora(bundle_id)) is not None:
             specialization, pin = _specialization(name, lora), self._store.pin
-        elif (brought := await self._store.find_brought(bundle_id)) is not None:
-            verify_not_reserved(name, brought.edge_model_id)
-            specialization, pin = Specialization(name=name, **asdict(brought), recipe=None), self._store.pin_brought
+        elif (imported := await self._store.find_imported(bundle_id)) is not None:
+            verify_not_reserved(name, imported.edge_model_id)
+            specialization, pin = Specialization(name=name, **asdict(imported), recipe=None), self._store.pin_imported
         else:
             return None
         return specialization if await pin(bundle_id) else None

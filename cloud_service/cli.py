@@ -133,7 +133,7 @@ def publish(
         if adapter is not None:
             own = read_adapter(adapter)
             own = own if answer is None else replace(own, answer=read_answer_file(answer))
-            bundle_id = cloud.bring(own, publish=f"{channel}/{name}").id
+            bundle_id = cloud.import_adapter(own, publish=f"{channel}/{name}").id
             version = cloud.channel(channel).version
         elif answer is not None:
             raise InvalidRequestError("--answer belongs to --adapter: a bundle has its answer contract already")

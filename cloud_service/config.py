@@ -61,7 +61,7 @@ class CloudSettings(ServiceSettings):
     bundle_budget_bytes: int = Field(
         default=1024**3, ge=0, description="Bundles kept; the least recently used are evicted and rebuilt on demand."
     )
-    brought_budget_bytes: int = Field(
+    import_budget_bytes: int = Field(
         default=256 * 1024**2,
         ge=0,
         description="Bundles of users' own LoRAs kept, which are never evicted; when they fill it, no other is taken "
@@ -71,7 +71,7 @@ class CloudSettings(ServiceSettings):
         default=90 * 86400,
         ge=60,
         description="How long an unpublished recipe is kept after the last generation request for it, and an "
-        "unpublished LoRA of a user's own after it was brought; downloads do not count.",
+        "unpublished LoRA of a user's own after it was imported; downloads do not count.",
     )
     device_ttl_seconds: int = Field(
         default=86400, ge=1, description="How long a device that went silent stays in the listing."

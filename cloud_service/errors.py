@@ -17,7 +17,7 @@
     ├── UnavailableError               try again later
     │   ├── OverloadedError            the queue is full
     │   ├── DrainingError              the process is shutting down
-    │   ├── BroughtBudgetError         no room for another of the users' own LoRAs
+    │   ├── ImportBudgetError         no room for another of the users' own LoRAs
     │   └── StoreUnavailableError      the store does not answer
     ├── DeadlineError                  no answer in time
     ├── GenerationError                the model failed on this request
@@ -153,10 +153,10 @@ class DrainingError(UnavailableError):
     code = "draining"
 
 
-class BroughtBudgetError(UnavailableError):
+class ImportBudgetError(UnavailableError):
     """The budget for users' own LoRAs is used up."""
 
-    code = "brought_budget_used_up"
+    code = "import_budget_used_up"
     retry_after_seconds: float = 3600
 
 

@@ -116,14 +116,14 @@ class Generated(AnswerModel):
     links: Links
 
 
-class BroughtLinks(AnswerModel):
+class ImportLinks(AnswerModel):
     """Paths to fetch from next."""
 
     bundle: str
     channel: str | None = Field(default=None, exclude_if=lambda channel: channel is None)
 
 
-class Brought(AnswerModel):
+class Imported(AnswerModel):
     """A user's own LoRA, as a bundle."""
 
     id: str = Field(description="Bundle id: sha256 of its bytes.")
@@ -131,7 +131,7 @@ class Brought(AnswerModel):
     edge_model: Reference
     modules: int = Field(description="Linear layers that the LoRA acts on.")
     answer: AnswerContract
-    links: BroughtLinks
+    links: ImportLinks
 
 
 class BankSummary(AnswerModel):

@@ -22,7 +22,7 @@ GRPC_STATUS: dict[type[CloudError], StatusCode] = {
     errors.PreconditionError: StatusCode.FAILED_PRECONDITION,
     errors.UnavailableError: StatusCode.UNAVAILABLE,
     errors.OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
-    errors.BroughtBudgetError: StatusCode.RESOURCE_EXHAUSTED,
+    errors.ImportBudgetError: StatusCode.RESOURCE_EXHAUSTED,
     errors.DrainingError: StatusCode.UNAVAILABLE,
     errors.StoreUnavailableError: StatusCode.UNAVAILABLE,
     errors.DeadlineError: StatusCode.DEADLINE_EXCEEDED,

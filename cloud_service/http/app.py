@@ -3,15 +3,15 @@
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from cloud_service.bringing import BringService
 from cloud_service.channels import ChannelService
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.artifact_routes import artifact_routes
-from cloud_service.http.bringing_routes import BRING_PATH, bringing_routes
 from cloud_service.http.channel_routes import channel_routes
 from cloud_service.http.generation_routes import generation_routes
+from cloud_service.http.import_routes import BRING_PATH, import_routes
 from cloud_service.http.operation_routes import operation_routes
 from cloud_service.http.status import ERROR_ANSWERS
+from cloud_service.importing import ImportService
 from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
@@ -30,7 +30,7 @@ _ERROR = {"model": ErrorBody, "description": "Every error has this body."}
 
 def create_app(
     service: LoraService,
-    bringing: BringService,
+    importing: ImportService,
     channels: ChannelService,
     metrics: Metrics,
     *,
@@ -41,7 +41,7 @@ def create_app(
 
     Args:
         service: Generates.
-        bringing: Takes users' own LoRAs.
+        importing: Takes users' own LoRAs.
         channels: Publishes.
         metrics: Counts.
         body_timeout_seconds: Longest time for a request body to arrive.
@@ -71,7 +71,7 @@ def create_app(
     include_routes(
         app,
         generation_routes(service),
-        bringing_routes(bringing),
+        import_routes(importing),
         artifact_routes(service.artifacts, service.catalog),
         channel_routes(channels),
         operation_routes(service, metrics),

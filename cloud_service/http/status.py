@@ -24,7 +24,7 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DrainingError: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.BroughtBudgetError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.ImportBudgetError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.GenerationError: HTTPStatus.INTERNAL_SERVER_ERROR,

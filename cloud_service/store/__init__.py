@@ -1,29 +1,29 @@
 """Stores: the port, and its adapters for Redis and for an embedded SQLite file."""
 
 from cloud_service.store.port import (
-    BroughtStore,
     ChannelStore,
     DeviceStore,
+    ImportStore,
     LeaseStore,
     LoraStore,
     Store,
-    StoredBrought,
     StoredGeneration,
+    StoredImport,
     StoredLora,
     StoredReport,
     StoreLimits,
 )
 
 __all__ = [
-    "BroughtStore",
     "ChannelStore",
     "DeviceStore",
+    "ImportStore",
     "LeaseStore",
     "LoraStore",
     "Store",
     "StoreLimits",
-    "StoredBrought",
     "StoredGeneration",
+    "StoredImport",
     "StoredLora",
     "StoredReport",
 ]

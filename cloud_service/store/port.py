@@ -6,7 +6,7 @@ Every adapter keeps these rules, and the contract test proves them for each:
 - A recipe expires when no generation request led to it for the configured time, unless it is pinned because a channel
   names it; downloads do not renew it. Bundles live under a byte budget and may be evicted at any moment: the service
   rebuilds them.
-- A bundle that a user brought cannot be rebuilt, so it is never evicted: it expires like a recipe, and when the budget
+- A bundle that a user imported cannot be rebuilt, so it is never evicted: it expires like a recipe, and when the budget
   of its kind is used up, no other is taken.
 - A lease ends by itself. It saves work, and nothing relies on it for correctness.
 - Every failure is a `StoreUnavailableError`, whose cause is in the log and not in its message, which clients read.
@@ -37,7 +37,7 @@ class StoreLimits:
 
     Attributes:
         bundle_budget_bytes: Largest sum of the lengths of all generated bundles.
-        brought_budget_bytes: Largest sum of the lengths of all bundles that users brought.
+        import_budget_bytes: Largest sum of the lengths of all bundles that users imported.
         recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         devices_per_channel: Most reports kept of one channel; the oldest make room.
@@ -45,7 +45,7 @@ class StoreLimits:
     """
 
     bundle_budget_bytes: int
-    brought_budget_bytes: int
+    import_budget_bytes: int
     recipe_ttl_seconds: float
     device_ttl_seconds: float
     devices_per_channel: int
@@ -94,8 +94,8 @@ class StoredGeneration:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBrought:
-    """What the store knows of a bundle that a user brought.
+class StoredImport:
+    """What the store knows of a bundle that a user imported.
 
     Attributes:
         bundle_id: sha256 of its bytes.
@@ -110,22 +110,22 @@ class StoredBrought:
     edge_model_digest: str
 
 
-class BroughtStore(Protocol):
-    """Bundles that users brought."""
+class ImportStore(Protocol):
+    """Bundles that users imported."""
 
-    async def store_brought(self, brought: StoredBrought, bundle: bytes) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
         """Store one, or renew its time to live; False when the budget leaves no room for it."""
         ...
 
-    async def find_brought(self, bundle_id: str) -> StoredBrought | None:
+    async def find_imported(self, bundle_id: str) -> StoredImport | None:
         """What is known of one."""
         ...
 
-    async def load_brought(self, bundle_id: str) -> bytes | None:
+    async def load_imported(self, bundle_id: str) -> bytes | None:
         """The bytes of one."""
         ...
 
-    async def pin_brought(self, bundle_id: str) -> bool:
+    async def pin_imported(self, bundle_id: str) -> bool:
         """Store one for ever, because a channel names it; False when it is not there."""
         ...
 
@@ -219,7 +219,7 @@ class DeviceStore(Protocol):
         ...
 
 
-class Store(LoraStore, BroughtStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
+class Store(LoraStore, ImportStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
     """Everything that the service stores, behind one connection."""
 
     async def verify_writable(self) -> None:

@@ -9,10 +9,10 @@ All keys begin with `{loragen}:`. The braces put them into one slot of a cluster
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
     bundles:total       sum of these lengths
-    brought:<bundle id> hash of a bundle that a user brought:
+    imported:<bundle id> hash of a bundle that a user imported:
                         bundle, edge_model_id, edge_model_digest, pinned           expires unless pinned
-    broughts:expires    sorted set of their ids by the millisecond in which they expire
-    broughts:bytes      hash: length of each of them
+    imports:expires    sorted set of their ids by the millisecond in which they expire
+    imports:bytes      hash: length of each of them
     channel:<name>      hash: version, digest, document
     lease:<key>         owner                                                      expires
     devices:<channel>   sorted set of device ids by last report, in microseconds   expires
@@ -35,8 +35,8 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError
 
 from cloud_service.store.port import (
-    StoredBrought,
     StoredGeneration,
+    StoredImport,
     StoredLora,
     StoredReport,
     StoreLimits,
@@ -129,7 +129,7 @@ end
 return bundle
 """
 
-_STORE_BROUGHT = """
+_STORE_IMPORTED = """
 local now = redis.call('TIME')
 local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', milliseconds)) do
@@ -150,7 +150,7 @@ end
 return 1
 """
 
-_PIN_BROUGHT = """
+_PIN_IMPORTED = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'pinned', '1')
 redis.call('PERSIST', KEYS[1])
@@ -216,7 +216,7 @@ class RedisStore:
         self._redis = Redis.from_pool(pool)
         self._timeout = limits.timeout_seconds
         self._budget = limits.bundle_budget_bytes
-        self._brought_budget = limits.brought_budget_bytes
+        self._import_budget = limits.import_budget_bytes
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
         self._device_ttl_ms = round(limits.device_ttl_seconds * 1000)
         self._devices_per_channel = limits.devices_per_channel
@@ -225,8 +225,8 @@ class RedisStore:
         self._pin = self._redis.register_script(_PIN)
         self._store_bundle = self._redis.register_script(_STORE_BUNDLE)
         self._load_bundle = self._redis.register_script(_LOAD_BUNDLE)
-        self._store_brought = self._redis.register_script(_STORE_BROUGHT)
-        self._pin_brought = self._redis.register_script(_PIN_BROUGHT)
+        self._store_imported = self._redis.register_script(_STORE_IMPORTED)
+        self._pin_imported = self._redis.register_script(_PIN_IMPORTED)
         self._swap = self._redis.register_script(_SWAP)
         self._acquire = self._redis.register_script(_ACQUIRE)
         self._release = self._redis.register_script(_RELEASE)
@@ -268,26 +268,26 @@ class RedisStore:
     async def pin(self, bundle_id: str) -> bool:
         return bool(await self._run(self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id])))
 
-    async def store_brought(self, brought: StoredBrought, bundle: bytes) -> bool:
-        keys = [_key("brought", brought.bundle_id), _key("broughts", "expires"), _key("broughts", "bytes")]
-        args: list[Any] = [brought.bundle_id, bundle, brought.edge_model_id, brought.edge_model_digest]
-        args += [self._recipe_ttl_ms, self._brought_budget]
-        return bool(await self._run(self._store_brought(keys=keys, args=args)))
+    async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
+        keys = [_key("imported", imported.bundle_id), _key("imports", "expires"), _key("imports", "bytes")]
+        args: list[Any] = [imported.bundle_id, bundle, imported.edge_model_id, imported.edge_model_digest]
+        args += [self._recipe_ttl_ms, self._import_budget]
+        return bool(await self._run(self._store_imported(keys=keys, args=args)))
 
-    async def find_brought(self, bundle_id: str) -> StoredBrought | None:
-        key = _key("brought", bundle_id)
+    async def find_imported(self, bundle_id: str) -> StoredImport | None:
+        key = _key("imported", bundle_id)
         size = await self._run(self._redis.hstrlen(key, "bundle"))
         edge_model = await self._run(self._redis.hmget(key, ["edge_model_id", "edge_model_digest"]))
         if not size or None in edge_model:
             return None
-        return StoredBrought(bundle_id, size, *(each.decode() for each in edge_model))
+        return StoredImport(bundle_id, size, *(each.decode() for each in edge_model))
 
-    async def load_brought(self, bundle_id: str) -> bytes | None:
-        return cast(bytes | None, await self._run(self._redis.hget(_key("brought", bundle_id), "bundle")))
+    async def load_imported(self, bundle_id: str) -> bytes | None:
+        return cast(bytes | None, await self._run(self._redis.hget(_key("imported", bundle_id), "bundle")))
 
-    async def pin_brought(self, bundle_id: str) -> bool:
-        keys = [_key("brought", bundle_id), _key("broughts", "expires")]
-        return bool(await self._run(self._pin_brought(keys=keys, args=[bundle_id])))
+    async def pin_imported(self, bundle_id: str) -> bool:
+        keys = [_key("imported", bundle_id), _key("imports", "expires")]
+        return bool(await self._run(self._pin_imported(keys=keys, args=[bundle_id])))
 
     async def load_channel(self, name: str) -> bytes | None:
         return cast(bytes | None, await self._run(self._redis.hget(_key("channel", name), "document")))

@@ -19,8 +19,8 @@ import structlog
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.port import (
-    StoredBrought,
     StoredGeneration,
+    StoredImport,
     StoredLora,
     StoredReport,
     StoreLimits,
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 
 _NEVER_US = 2**62
 """A time, in microseconds since 1970, that no report is stored at."""
@@ -54,7 +54,7 @@ CREATE TABLE loras (
 CREATE INDEX loras_expires ON loras (expires) WHERE expires IS NOT NULL;
 CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX bundles_used ON bundles (used, bytes);
-CREATE TABLE brought (
+CREATE TABLE imported (
     bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, edge_model_id TEXT NOT NULL, edge_model_digest TEXT NOT NULL,
     expires REAL, data BLOB NOT NULL
 );
@@ -84,7 +84,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, limits: StoreLimits) -> None:
         self._budget = limits.bundle_budget_bytes
-        self._brought_budget = limits.brought_budget_bytes
+        self._import_budget = limits.import_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
         self._device_ttl_us = round(limits.device_ttl_seconds * 1e6)
         self._devices_per_channel = limits.devices_per_channel
@@ -176,42 +176,42 @@ class SqliteStore:
 
         return await self._change(pin, durable=True)
 
-    async def store_brought(self, brought: StoredBrought, bundle: bytes) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
         def store() -> bool:
             now = time.time()
-            self._db.execute("DELETE FROM brought WHERE expires <= ?", (now,))
+            self._db.execute("DELETE FROM imported WHERE expires <= ?", (now,))
             (others,) = self._db.execute(
-                "SELECT coalesce(sum(bytes), 0) FROM brought WHERE bundle_id <> ?", (brought.bundle_id,)
+                "SELECT coalesce(sum(bytes), 0) FROM imported WHERE bundle_id <> ?", (imported.bundle_id,)
             ).fetchone()
-            if others + len(bundle) > self._brought_budget:
+            if others + len(bundle) > self._import_budget:
                 return False
             self._db.execute(
-                "INSERT INTO brought VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (bundle_id) DO UPDATE SET"
+                "INSERT INTO imported VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (bundle_id) DO UPDATE SET"
                 " data = excluded.data, expires = iif(expires IS NULL, NULL, excluded.expires)",
-                (*astuple(brought), now + self._recipe_ttl, bundle),
+                (*astuple(imported), now + self._recipe_ttl, bundle),
             )
             return True
 
         return await self._change(store)
 
-    async def find_brought(self, bundle_id: str) -> StoredBrought | None:
-        def find() -> StoredBrought | None:
+    async def find_imported(self, bundle_id: str) -> StoredImport | None:
+        def find() -> StoredImport | None:
             row = self._db.execute(
-                "SELECT bundle_id, bytes, edge_model_id, edge_model_digest FROM brought"
+                "SELECT bundle_id, bytes, edge_model_id, edge_model_digest FROM imported"
                 " WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
                 (bundle_id, time.time()),
             ).fetchone()
-            return None if row is None else StoredBrought(*row)
+            return None if row is None else StoredImport(*row)
 
         return await self._run(find)
 
-    async def load_brought(self, bundle_id: str) -> bytes | None:
-        statement = "SELECT data FROM brought WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
+    async def load_imported(self, bundle_id: str) -> bytes | None:
+        statement = "SELECT data FROM imported WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
         return await self._run(lambda: self._blob(statement, bundle_id, time.time()))
 
-    async def pin_brought(self, bundle_id: str) -> bool:
+    async def pin_imported(self, bundle_id: str) -> bool:
         def pin() -> bool:
-            statement = "UPDATE brought SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
+            statement = "UPDATE imported SET expires = NULL WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
             return self._db.execute(statement, (bundle_id, time.time())).rowcount == 1
 
         return await self._change(pin, durable=True)

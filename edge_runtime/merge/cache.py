@@ -1,7 +1,7 @@
 """Finished bytes of the tensors that no generated bundle touches, for use from one merge to the next.
 
 One GGUF file in the cache directory holds the embedding, the output matrix and the attention matrices, quantized. A
-bundle that a user brought may touch attention: such a merge takes the other tensors from here. Its
+bundle that a user imported may touch attention: such a merge takes the other tensors from here. Its
 name has the identity of the base GGUF (metadata, size, modification time) and the type, so that a changed base GGUF
 never meets old bytes. Its checksum lies beside it; a file without the right checksum is made again. Only the newest
 file stays, because a device serves one type.

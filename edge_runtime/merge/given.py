@@ -16,7 +16,7 @@ from loragen.contract.errors import FormatError
 from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.contract.names import verify_model_id
 from loragen.contract.peft import CONFIG_FILE, WEIGHTS_FILE
-from loragen.contract.peft_adapter import brought_bundle, read_adapter
+from loragen.contract.peft_adapter import imported_bundle, read_adapter
 
 _UNNAMED = "unnamed"
 
@@ -52,7 +52,7 @@ def _bring(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
     adapter = read_adapter(path)
     with BaseGguf(base_path) as base_gguf:
         digest = base_gguf.digest or admitted_digest or model_digest(base_path)
-        return brought_bundle(adapter, base_gguf.shape, base_gguf.linears, _id_of(base_gguf), digest)
+        return imported_bundle(adapter, base_gguf.shape, base_gguf.linears, _id_of(base_gguf), digest)
 
 
 def _id_of(base_gguf: BaseGguf) -> str:

@@ -1,7 +1,7 @@
 """Coordinator: brings the bundle of a specialization to the device's disk, by the shortest way.
 
 It is on disk already; or the recipe and the generator's bank are fetched, and `loragen.contract.assembly` builds the
-bundle from them, bit for bit; or the bundle itself is fetched, as is every bundle that a user brought. A bank that
+bundle from them, bit for bit; or the bundle itself is fetched, as is every bundle that a user imported. A bank that
 would not leave room for bundle and adapter is not fetched. In each case the bytes must have the announced id, and their
 header must agree with the channel. How bytes travel is left to the fetcher, what becomes of a bundle to the installer.
 """

@@ -18,7 +18,7 @@ class CloudClient(Session):
 
     generate = sends(calls.generate)
     generate_bundle = sends(calls.generate_bundle)
-    bring = sends(calls.bring)
+    import_adapter = sends(calls.import_adapter)
     bundle = sends(calls.bundle)
     recipe = sends(calls.recipe)
     generators = sends(calls.generators)
@@ -39,7 +39,7 @@ class AsyncCloudClient(AsyncSession):
 
     generate = sends_async(calls.generate)
     generate_bundle = sends_async(calls.generate_bundle)
-    bring = sends_async(calls.bring)
+    import_adapter = sends_async(calls.import_adapter)
     bundle = sends_async(calls.bundle)
     recipe = sends_async(calls.recipe)
     generators = sends_async(calls.generators)

@@ -13,7 +13,7 @@ import httpx2
 from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
 from loragen.client.cloud_answers import ChannelSnapshot, DevicePage, GeneratedBundle
 from loragen.client.errors import ClientError
-from loragen.cloud_answers import Brought, Generated, GeneratorList, GeneratorSummary
+from loragen.cloud_answers import Generated, GeneratorList, GeneratorSummary, Imported
 from loragen.contract.answer import encode_answer
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import file_sha256, sha256_hex
@@ -84,14 +84,14 @@ def generate_bundle(
     return Call("POST", "/generate-lora", parse, body, accept, max_bytes=MAX_BUNDLE_BYTES)
 
 
-def bring(
+def import_adapter(
     adapter: str | Path | PeftAdapter,
     *,
     publish: str | None = None,
     answer: Mapping[str, Any] | None = None,
     edge_model: str | None = None,
     generator: str | None = None,
-) -> Call[Brought]:
+) -> Call[Imported]:
     """Make a bundle of a LoRA of one's own.
 
     Args:
@@ -108,7 +108,7 @@ def bring(
         RemoteError: No answer, or a refusal: `adapter_unsupported`, `adapter_mismatch`, `body_too_large`, ...
 
     Example:
-        >>> cloud.bring("my-adapter", publish="kitchen/reviews").id
+        >>> cloud.import_adapter("my-adapter", publish="kitchen/reviews").id
     """
     if not isinstance(adapter, PeftAdapter):
         adapter = read_adapter(Path(adapter))
@@ -117,7 +117,7 @@ def bring(
     if publish is not None:
         form |= _target(publish)
     files = {"adapter_config": adapter.config, "adapter_model": adapter.weights}
-    return Call("POST", "/bundles", as_model(Brought), form=form, files=files)
+    return Call("POST", "/bundles", as_model(Imported), form=form, files=files)
 
 
 def bundle(bundle_id: str) -> Call[bytes]:
@@ -208,7 +208,7 @@ def publish(
     Args:
         channel: That devices follow.
         name: That devices serve the bundle under.
-        bundle_id: Of a bundle that the service generated, or that was brought to it.
+        bundle_id: Of a bundle that the service generated, or that was imported to it.
         expected: Refuse, with 412 `precondition_failed`, when the channel has changed since.
 
     Raises:

@@ -1,6 +1,6 @@
 """Bundle format 1: a LoRA in one safetensors file that plain PEFT loads, with its origin in the header.
 
-A LoRA comes from a generator, or a user brought it (`loragen.contract.peft_adapter`): then no generator and no gates
+A LoRA comes from a generator, or a user imported it (`loragen.contract.peft_adapter`): then no generator and no gates
 stand in its header, and there is no recipe for it.
 
 The id of a bundle is the sha256 of its bytes. There is no time stamp inside, so the same gates of the same generator
@@ -48,14 +48,14 @@ class BundleHeader:
     """Where a LoRA comes from and what it fits.
 
     Attributes:
-        generator_id: Name of the generator; None when the LoRA was brought.
-        generator_digest: Digest of the generator's checkpoint; None when the LoRA was brought.
+        generator_id: Name of the generator; None when the LoRA was imported.
+        generator_digest: Digest of the generator's checkpoint; None when the LoRA was imported.
         edge_model_id: The edge model that the LoRA is for.
         edge_model_digest: Its digest; devices refuse the LoRA for any other model.
         layers: Decoder layers of the edge model; the LoRA need not touch all of them.
         edge_model_hidden: Width of its residual stream.
         edge_model_intermediate: Width of its feed-forward layers.
-        gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA; None when it was brought.
+        gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA; None when it was imported.
         prompt_tokens: Length of the whole prompt, in tokens of the edge model; 0 when nobody knows.
         answer: What an answer may look like; whoever serves the LoRA sees to it.
         residual_prompt: What is left of the prompt, to be put in front of each input as system message; empty for none.
@@ -99,8 +99,8 @@ class BundleHeader:
         return max(0, self.prompt_tokens - self.residual_prompt_tokens)
 
     @property
-    def is_brought(self) -> bool:
-        """Whether a user brought the LoRA; then there is no generator and no recipe."""
+    def is_imported(self) -> bool:
+        """Whether a user imported the LoRA; then there is no generator and no recipe."""
         return self.generator_id is None
 
     @property

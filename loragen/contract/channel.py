@@ -66,7 +66,7 @@ class Specialization:
         bundle_bytes: Its size.
         edge_model_id: The edge model that it is for.
         edge_model_digest: Its digest.
-        recipe: None for a bundle that a user brought, which no bank can rebuild.
+        recipe: None for a bundle that a user imported, which no bank can rebuild.
 
     Raises:
         ContractError: A malformed name or digest, or a size out of its range.

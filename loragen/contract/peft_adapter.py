@@ -127,13 +127,13 @@ def answer_of(text: bytes) -> AnswerContract:
     return contract
 
 
-def brought_bundle(
+def imported_bundle(
     adapter: PeftAdapter, shape: EdgeShape, linears: Linears, edge_model_id: str, edge_model_digest: str
 ) -> Bundle:
     """The bundle of a user's adapter; equal adapters give equal bundles.
 
     Example:
-        bundle = brought_bundle(read_adapter(Path("my-adapter")), base.shape, base.linears, base.model_id, base.digest)
+        bundle = imported_bundle(read_adapter(Path("my-adapter")), base.shape, base.linears, base.model_id, base.digest)
 
     Args:
         adapter: What the user has.

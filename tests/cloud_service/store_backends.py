@@ -16,7 +16,7 @@ from cloud_service.store.sqlite import SqliteStore
 
 LIMITS = StoreLimits(
     bundle_budget_bytes=10_000,
-    brought_budget_bytes=10_000,
+    import_budget_bytes=10_000,
     recipe_ttl_seconds=600.0,
     device_ttl_seconds=600.0,
     devices_per_channel=100,

@@ -15,7 +15,7 @@ from loragen.contract.answer import AnswerContract
 from loragen.contract.bundle import content_id, encode_bundle, parse_bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_header import lay_out, read_header, text, uint32
-from loragen.contract.peft_adapter import PeftAdapter, brought_bundle, read_adapter
+from loragen.contract.peft_adapter import PeftAdapter, imported_bundle, read_adapter
 from loragen.contract.recipe import parse_recipe
 from tests.adapters import random_adapter
 from tests.cloud_service.fake_generator import LINEARS, SHAPE, FakeGenerator
@@ -161,8 +161,8 @@ def _base(path: Path) -> Path:
 def test_gguf_adapter_is_for_the_architecture_of_its_model(tmp_path: Path) -> None:
     base = _base(tmp_path / "base.gguf")
     answer = AnswerContract("choice", ("yes", "no"), (5, 7))
-    brought = brought_bundle(random_adapter(LINEARS, answer=answer), SHAPE, LINEARS, "tiny-edge", model_digest(base))
-    (tmp_path / "bundle").write_bytes(encode_bundle(brought))
+    imported = imported_bundle(random_adapter(LINEARS, answer=answer), SHAPE, LINEARS, "tiny-edge", model_digest(base))
+    (tmp_path / "bundle").write_bytes(encode_bundle(imported))
     output = tmp_path / "adapter.gguf"
     options = ["export", str(tmp_path / "bundle"), "--format", "gguf-adapter", "-o", str(output)]
     outcome = CliRunner().invoke(cli.app, [*options, "--base", str(base)])
@@ -175,7 +175,7 @@ def test_gguf_adapter_is_for_the_architecture_of_its_model(tmp_path: Path) -> No
 
 def test_gguf_adapter_without_its_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bundle").write_bytes(
-        encode_bundle(brought_bundle(random_adapter(LINEARS), SHAPE, LINEARS, "tiny-edge", "a" * 64))
+        encode_bundle(imported_bundle(random_adapter(LINEARS), SHAPE, LINEARS, "tiny-edge", "a" * 64))
     )
     options = ["export", str(tmp_path / "bundle"), "--format", "gguf-adapter", "-o", str(tmp_path / "adapter.gguf")]
     for base in ([], ["--base", str(_base(tmp_path / "base.gguf"))], ["--base", str(tmp_path / "none.gguf")]):

@@ -18,7 +18,7 @@ from loragen.contract.channel import Channel, RecipeReference, Specialization, e
 from loragen.contract.choice import ChoiceHead
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape, Linears
-from loragen.contract.peft_adapter import PeftAdapter, brought_bundle
+from loragen.contract.peft_adapter import PeftAdapter, imported_bundle
 from loragen.contract.recipe import Recipe, encode_recipe
 from tests.edge_runtime.contracts import DESKS
 
@@ -114,9 +114,9 @@ class FakeCloud:
         )
         return self.keep(name, build_bundle(self.bank, recipe), encode_recipe(recipe))
 
-    def bring(self, name: str, adapter: PeftAdapter, linears: Linears) -> Specialization:
+    def import_adapter(self, name: str, adapter: PeftAdapter, linears: Linears) -> Specialization:
         """A specialization of a user's own LoRA: a bundle without a recipe."""
-        data = encode_bundle(brought_bundle(adapter, self.shape, linears, "tiny-edge", self.edge_model_digest))
+        data = encode_bundle(imported_bundle(adapter, self.shape, linears, "tiny-edge", self.edge_model_digest))
         self.bundles[content_id(data)] = data
         return Specialization(name, content_id(data), len(data), "tiny-edge", self.edge_model_digest, recipe=None)
 

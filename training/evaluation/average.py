@@ -23,7 +23,7 @@ from loragen.contract.recipe import Recipe, encode_recipe
 
 _LIMITS = StoreLimits(
     bundle_budget_bytes=2**32,
-    brought_budget_bytes=0,
+    import_budget_bytes=0,
     recipe_ttl_seconds=86_400,
     device_ttl_seconds=86_400,
     devices_per_channel=1,

@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
-from cloud_service.store import StoredBrought, StoredGeneration, StoredLora
+from cloud_service.store import StoredGeneration, StoredImport, StoredLora
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import StoreBackend
 
@@ -37,9 +37,9 @@ async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
     assert await store.load_channel_digest("absent") is None
     assert await store.load_devices("absent", 10) == []
     assert not await store.pin(absent)
-    assert await store.find_brought(absent) is None
-    assert await store.load_brought(absent) is None
-    assert not await store.pin_brought(absent)
+    assert await store.find_imported(absent) is None
+    assert await store.load_imported(absent) is None
+    assert not await store.pin_imported(absent)
 
 
 async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
@@ -232,39 +232,39 @@ async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend)
     await store.verify_writable()
 
 
-def _brought(text: str, size: int = 1000) -> tuple[StoredBrought, bytes]:
+def _imported(text: str, size: int = 1000) -> tuple[StoredImport, bytes]:
     bundle = text.encode().ljust(size, b"\0")
-    return StoredBrought(sha256_hex(bundle), size, "tiny-edge", "e" * 64), bundle
+    return StoredImport(sha256_hex(bundle), size, "tiny-edge", "e" * 64), bundle
 
 
-async def test_brought_bundle_is_found_with_what_it_is_for(backend: StoreBackend) -> None:
+async def test_imported_bundle_is_found_with_what_it_is_for(backend: StoreBackend) -> None:
     store = await backend.open()
-    brought, bundle = _brought("one")
+    imported, bundle = _imported("one")
     for _ in range(2):
-        assert await store.store_brought(brought, bundle)
-    assert await store.find_brought(brought.bundle_id) == brought
-    assert await store.load_brought(brought.bundle_id) == bundle
+        assert await store.store_imported(imported, bundle)
+    assert await store.find_imported(imported.bundle_id) == imported
+    assert await store.load_imported(imported.bundle_id) == bundle
 
 
-async def test_brought_bundles_have_a_budget_that_evicts_nothing(backend: StoreBackend) -> None:
-    store = await backend.open(brought_budget_bytes=2500)
-    stored = [_brought(text) for text in ("one", "two", "three")]
-    assert [await store.store_brought(*each) for each in stored] == [True, True, False]
-    assert await store.find_brought(stored[0][0].bundle_id) == stored[0][0]
-    assert await store.find_brought(stored[2][0].bundle_id) is None
-    assert await store.store_brought(*stored[1])
+async def test_imported_bundles_have_a_budget_that_evicts_nothing(backend: StoreBackend) -> None:
+    store = await backend.open(import_budget_bytes=2500)
+    stored = [_imported(text) for text in ("one", "two", "three")]
+    assert [await store.store_imported(*each) for each in stored] == [True, True, False]
+    assert await store.find_imported(stored[0][0].bundle_id) == stored[0][0]
+    assert await store.find_imported(stored[2][0].bundle_id) is None
+    assert await store.store_imported(*stored[1])
 
 
-async def test_brought_bundle_expires_unless_it_is_pinned(backend: StoreBackend) -> None:
-    store = await backend.open(recipe_ttl_seconds=0.2, brought_budget_bytes=2000)
-    (kept, kept_bytes), lost = _brought("kept"), _brought("lost")
-    assert await store.store_brought(kept, kept_bytes)
-    assert await store.store_brought(*lost)
-    assert await store.pin_brought(kept.bundle_id)
-    assert await store.store_brought(kept, kept_bytes)
+async def test_imported_bundle_expires_unless_it_is_pinned(backend: StoreBackend) -> None:
+    store = await backend.open(recipe_ttl_seconds=0.2, import_budget_bytes=2000)
+    (kept, kept_bytes), lost = _imported("kept"), _imported("lost")
+    assert await store.store_imported(kept, kept_bytes)
+    assert await store.store_imported(*lost)
+    assert await store.pin_imported(kept.bundle_id)
+    assert await store.store_imported(kept, kept_bytes)
     await asyncio.sleep(0.3)
-    assert await store.load_brought(kept.bundle_id) == kept_bytes
-    assert await store.load_brought(lost[0].bundle_id) is None
-    assert not await store.pin_brought(lost[0].bundle_id)
-    assert await store.store_brought(*_brought("more"))
-    assert not await store.store_brought(*_brought("too much"))
+    assert await store.load_imported(kept.bundle_id) == kept_bytes
+    assert await store.load_imported(lost[0].bundle_id) is None
+    assert not await store.pin_imported(lost[0].bundle_id)
+    assert await store.store_imported(*_imported("more"))
+    assert not await store.store_imported(*_imported("too much"))

@@ -66,7 +66,7 @@ def test_merged_file_gives_the_logits_of_peft(
 def test_bundle_of_an_adapter_is_for_the_base_gguf_at_hand(llama_directory, base_gguf, tmp_path):
     adapter = save_adapter(llama_directory, tmp_path / "adapter", **OPTIONS["attention"])
     bundle = load_given(adapter, base_gguf, None)
-    assert bundle.header.is_brought
+    assert bundle.header.is_imported
     assert bundle.header.edge_model_id == "tiny-edge"
     assert bundle.header.edge_model_digest == model_digest(llama_directory)
     assert content_id(encode_bundle(load_given(adapter / "adapter_model.safetensors", base_gguf, None))) == content_id(

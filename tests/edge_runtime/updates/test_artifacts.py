@@ -43,7 +43,7 @@ async def test_own_lora_of_a_user_is_fetched_attached_and_merged(
     """It has no recipe; attention is adapted too."""
     with BaseGguf(tiny_base) as base_gguf:
         linears = base_gguf.linears
-    cloud.publish(cloud.bring("mine", random_adapter(linears), linears), cloud.make("router"))
+    cloud.publish(cloud.import_adapter("mine", random_adapter(linears), linears), cloud.make("router"))
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
         await parts.updater.tick()
         assert entry(parts, "mine").state == "adapter"

@@ -43,13 +43,15 @@ async def test_generated_answer_says_what_answers_may_look_like(cloud: AsyncClou
 
 
 async def test_own_lora_becomes_a_bundle(cloud: AsyncCloudClient) -> None:
-    answer = await cloud.bring(random_adapter(LINEARS, answer=CHOICE), publish="kitchen/mails", edge_model="tiny-edge")
+    answer = await cloud.import_adapter(
+        random_adapter(LINEARS, answer=CHOICE), publish="kitchen/mails", edge_model="tiny-edge"
+    )
     assert (answer.edge_model.id, answer.modules) == ("tiny-edge", len(LINEARS))
     assert (answer.answer.choices, answer.answer.codes) == (CHOICE.choices, CHOICE.codes)
-    assert parse_bundle(await cloud.bundle(answer.id)).header.is_brought
+    assert parse_bundle(await cloud.bundle(answer.id)).header.is_imported
     entry = (await cloud.channel("kitchen")).specializations["mails"]
     assert (entry.bundle_id, entry.recipe) == (answer.id, None)
-    other = await cloud.bring(random_adapter(LINEARS), answer={"type": "choice", "choices": ["a", "b"]})
+    other = await cloud.import_adapter(random_adapter(LINEARS), answer={"type": "choice", "choices": ["a", "b"]})
     assert other.answer.choices == ("a", "b")
 
 

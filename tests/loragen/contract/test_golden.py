@@ -43,7 +43,7 @@ def test_golden_ids_never_change(golden: Path) -> None:
     """The digests stand here too, so that the reference and the files cannot drift together."""
     ids = {path.name: content_id(path.read_bytes()) for path in golden.glob("bundle-1-*")}
     assert ids == {
-        "bundle-1-brought.safetensors": "58bbb2189e9710f5d07b039318d3ed41368b7d217b961c8ef5cbe17984041b11",
+        "bundle-1-imported.safetensors": "58bbb2189e9710f5d07b039318d3ed41368b7d217b961c8ef5cbe17984041b11",
         "bundle-1-parameters.safetensors": "b98158f34bf9f9a99db24382b8bb62cc6a2198f59d1bca8c001719677750b0b4",
         "bundle-1-deltas.safetensors": "cbe079dc30c1c617ff6e8b280058bf9c6fbcc03a684384464c3e3b3245b3f660",
         "bundle-1-choice.safetensors": "df46bcada2e3beccc4b43ffa0fcc5131dc0282bd859f0bd7a352be437757f8e0",
@@ -98,11 +98,11 @@ def test_golden_bundle_of_a_choice_has_the_head_beside_the_mixture(golden: Path)
     assert bundle.header.gates_digest != gates_digest(recipe.gates)
 
 
-def test_golden_brought_bundle_has_attention_and_no_origin(golden: Path) -> None:
-    data = (golden / "bundle-1-brought.safetensors").read_bytes()
+def test_golden_imported_bundle_has_attention_and_no_origin(golden: Path) -> None:
+    data = (golden / "bundle-1-imported.safetensors").read_bytes()
     bundle = parse_bundle(data)
     header = bundle.header
-    assert header.is_brought
+    assert header.is_imported
     assert (header.generator_id, header.generator_digest, header.gates_digest) == (None, None, None)
     assert list(bundle.lora.ranks.items()) == [
         ((1, "down"), 1),
@@ -143,12 +143,12 @@ def test_golden_channel_round_trips(golden: Path) -> None:
     channel = parse_channel(data)
     assert (channel.name, channel.version) == ("lobby", 7)
     assert [specialization.name for specialization in channel.specializations] == [
-        "brought",
         "choice",
         "deltas",
+        "imported",
         "parameters",
     ]
-    assert [specialization.recipe is None for specialization in channel.specializations] == [True, False, False, False]
+    assert [specialization.recipe is None for specialization in channel.specializations] == [False, False, True, False]
     assert encode_channel(channel) == data
 
 

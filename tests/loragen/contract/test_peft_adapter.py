@@ -26,7 +26,7 @@ from loragen.contract.errors import (
 from loragen.contract.lora import EdgeShape
 from loragen.contract.names import LINEARS, module_name
 from loragen.contract.peft import export_peft
-from loragen.contract.peft_adapter import PeftAdapter, brought_bundle, read_adapter
+from loragen.contract.peft_adapter import PeftAdapter, imported_bundle, read_adapter
 from tests.loragen.contract.conftest import attention_widths
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -71,8 +71,8 @@ def saved(directory: Path, options: dict[str, Any], **changes: Any) -> Path:
     return directory
 
 
-def bring(adapter: PeftAdapter) -> Bundle:
-    return brought_bundle(adapter, SHAPE, MODEL_LINEARS, "test/edge", DIGEST)
+def import_adapter(adapter: PeftAdapter) -> Bundle:
+    return imported_bundle(adapter, SHAPE, MODEL_LINEARS, "test/edge", DIGEST)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> PeftAdapter:
 def test_delta_is_that_of_peft(tmp_path: Path, options: dict[str, Any]) -> None:
     """Module by module, against what PEFT's `merge_and_unload` adds; a module that PEFT leaves alone has no factors."""
     base = tiny_llama()
-    bundle = bring(read_adapter(saved(tmp_path, options)))
+    bundle = import_adapter(read_adapter(saved(tmp_path, options)))
     merged = PeftModel.from_pretrained(tiny_llama(), tmp_path).merge_and_unload()
     for block in SHAPE.linears():
         name = module_name(*block)
@@ -98,20 +98,20 @@ def test_delta_is_that_of_peft(tmp_path: Path, options: dict[str, Any]) -> None:
         assert (b @ a - delta).norm() < 0.001 * delta.norm()
 
 
-def test_bundle_says_that_it_was_brought_and_round_trips(adapter: PeftAdapter) -> None:
+def test_bundle_says_that_it_was_imported_and_round_trips(adapter: PeftAdapter) -> None:
     answer = AnswerContract("choice", ("ja", "nö"))
-    bundle = bring(replace(adapter, answer=answer))
+    bundle = import_adapter(replace(adapter, answer=answer))
     header = bundle.header
-    assert header.is_brought
+    assert header.is_imported
     assert (header.edge_model_id, header.edge_model_digest, header.answer) == ("test/edge", DIGEST, answer)
     data = encode_bundle(bundle)
-    assert encode_bundle(parse_bundle(data)) == data == encode_bundle(bring(replace(adapter, answer=answer)))
+    assert encode_bundle(parse_bundle(data)) == data == encode_bundle(import_adapter(replace(adapter, answer=answer)))
 
 
 def test_exported_bundle_comes_back_as_itself(adapter: PeftAdapter, tmp_path: Path) -> None:
-    bundle = bring(adapter)
+    bundle = import_adapter(adapter)
     export_peft(bundle, tmp_path, "test/edge")
-    assert encode_bundle(bring(read_adapter(tmp_path))) == encode_bundle(bundle)
+    assert encode_bundle(import_adapter(read_adapter(tmp_path))) == encode_bundle(bundle)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -119,7 +119,7 @@ def test_other_element_types_are_read_without_loss(adapter: PeftAdapter, tmp_pat
     saved(tmp_path, CONFIGS["everything"])
     rounded = {name: tensor.to(dtype) for name, tensor in load_file(tmp_path / "adapter_model.safetensors").items()}
     widened = {name: tensor.float() for name, tensor in rounded.items()}
-    found, expected = (bring(replace(adapter, weights=save(tensors))) for tensors in (rounded, widened))
+    found, expected = (import_adapter(replace(adapter, weights=save(tensors))) for tensors in (rounded, widened))
     for block, pair in expected.lora.factors.items():
         for one, other in zip(found.lora.factors[block], pair, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -129,7 +129,7 @@ def test_small_factors_keep_their_digits(adapter: PeftAdapter) -> None:
     """B of a short training is below what float16 holds well; A lends it its exponent."""
     tensors = tensors_of(adapter)
     tiny = {name: tensor * (1e-4 if "lora_B" in name else 1.0) for name, tensor in tensors.items()}
-    bundle = bring(replace(adapter, weights=save(tiny)))
+    bundle = import_adapter(replace(adapter, weights=save(tiny)))
     a, b = (factor.astype(np.float64) for factor in bundle.lora.factors[0, "q"])
     prefix = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
     delta = 2 * (tiny[f"{prefix}B.weight"].double() @ tiny[f"{prefix}A.weight"].double()).numpy()
@@ -141,7 +141,7 @@ def test_module_that_changes_nothing_is_left_out(adapter: PeftAdapter) -> None:
         name: torch.zeros_like(tensor) if "layers.1." in name and "lora_B" in name else tensor
         for name, tensor in tensors_of(adapter).items()
     }
-    assert {layer for layer, _ in bring(replace(adapter, weights=save(tensors))).lora.factors} == {0}
+    assert {layer for layer, _ in import_adapter(replace(adapter, weights=save(tensors))).lora.factors} == {0}
 
 
 def tensors_of(adapter: PeftAdapter) -> dict[str, torch.Tensor]:
@@ -213,19 +213,19 @@ def test_weights_that_no_bundle_can_hold_are_refused_by_name(
     adapter: PeftAdapter, edit: Callable[[dict[str, torch.Tensor]], Any], error: type[ContractError], message: str
 ) -> None:
     with pytest.raises(error, match=message) as refused:
-        bring(edited(adapter, edit))
+        import_adapter(edited(adapter, edit))
     assert refused.value.hint or error is NonFiniteError
 
 
 @pytest.mark.parametrize("weights", [b"", b"\x80\x02}q\x00.", b"\xff" * 100, b"\x08" + bytes(7) + b'{"a":1} '])
 def test_bytes_that_are_no_safetensors_file_are_refused(adapter: PeftAdapter, weights: bytes) -> None:
     with pytest.raises(FormatError, match="safetensors"):
-        bring(replace(adapter, weights=weights))
+        import_adapter(replace(adapter, weights=weights))
 
 
 def test_adapter_of_a_larger_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match="layer 0") as refused:
-        bring(read_adapter(saved(tmp_path, CONFIGS["everything"], hidden_size=64)))
+        import_adapter(read_adapter(saved(tmp_path, CONFIGS["everything"], hidden_size=64)))
     assert refused.value.hint
 
 
@@ -271,4 +271,4 @@ def test_answer_file_that_is_no_contract_is_refused(tmp_path: Path, answer: str)
 def test_configuration_of_another_adapter_is_refused(adapter: PeftAdapter) -> None:
     config = json.loads(adapter.config) | {"r": 8}
     with pytest.raises(FormatError, match=r"rank 8 of adapter_config\.json, found A of rank 4"):
-        bring(replace(adapter, config=json.dumps(config).encode()))
+        import_adapter(replace(adapter, config=json.dumps(config).encode()))

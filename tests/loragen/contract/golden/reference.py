@@ -41,7 +41,7 @@ CODES, KEY_LENGTH = (7, 5, 9), 3
 KEYS = [[[0.3, -0.7, 0.0], [1.1, 1e-12, -2.0]], [[0.0, 0.9, 0.1], [-0.2, 0.4, 3.0]]]
 
 # Of a bundle that no generator made, by module: rank, width of the input, width of the output.
-BROUGHT = {
+IMPORTED = {
     "mlp.down": (1, INTERMEDIATE, HIDDEN),
     "self_attn.k": (2, HIDDEN, 2),
     "self_attn.o": (3, 8, HIDDEN),
@@ -285,7 +285,7 @@ def bundle_bytes(case: str) -> bytes:
     return file_bytes("bundle", metadata, tensors)
 
 
-def brought_bytes() -> bytes:
+def imported_bytes() -> bytes:
     """A bundle that no generator made: queries, keys, values and output of one layer, and one feed-forward matrix."""
     metadata = {
         "format": "pt",
@@ -303,7 +303,7 @@ def brought_bytes() -> bytes:
         "loragen.residual_prompt_tokens": "0",
     }
     tensors: dict[str, Tensor] = {}
-    for number, (module, (rank, width_in, width_out)) in enumerate(BROUGHT.items()):
+    for number, (module, (rank, width_in, width_out)) in enumerate(IMPORTED.items()):
         for side, shape in (("A", (rank, width_in)), ("B", (width_out, rank))):
             start = 9001 + 100 * number + 10 * (side == "B")
             values = [((start + index) * 7919 % 1025 - 512) / 1024 for index in range(prod(shape))]
@@ -325,7 +325,7 @@ def channel_entry(name: str, bundle: bytes, recipe: dict[str, object] | None) ->
 
 def channel_bytes() -> bytes:
     """A channel that follows all golden bundles."""
-    entries = [channel_entry("brought", brought_bytes(), None)]
+    entries = [channel_entry("imported", imported_bytes(), None)]
     for case in sorted(GATES):
         recipe: dict[str, object] = {
             "id": hashlib.sha256(recipe_bytes(case)).hexdigest(),
@@ -340,7 +340,7 @@ def channel_bytes() -> bytes:
         "format_version": 1,
         "name": "lobby",
         "version": 7,
-        "specializations": entries,
+        "specializations": sorted(entries, key=lambda entry: str(entry["name"])),
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
@@ -348,7 +348,7 @@ def channel_bytes() -> bytes:
 def golden_files() -> dict[str, bytes]:
     """File name -> bytes of everything in this folder that is golden."""
     files = {
-        "bundle-1-brought.safetensors": brought_bytes(),
+        "bundle-1-imported.safetensors": imported_bytes(),
         "channel-1.json": channel_bytes(),
     }
     for case in GATES:

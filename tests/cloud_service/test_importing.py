@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from cloud_service.bringing import BringRequest, BringService
 from cloud_service.channels import ChannelService
-from cloud_service.errors import BroughtBudgetError, IntegrityError, NotFoundError
+from cloud_service.errors import ImportBudgetError, IntegrityError, NotFoundError
+from cloud_service.importing import ImportRequest, ImportService
 from cloud_service.service import PublishTarget
-from cloud_service.store import Store, StoredBrought
+from cloud_service.store import Store, StoredImport
 from loragen.contract.bundle import content_id
 from tests.adapters import random_adapter
 from tests.cloud_service.fake_generator import LINEARS, FakeGenerator
@@ -18,18 +18,18 @@ from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
 ADAPTER = random_adapter(LINEARS)
 
 
-def bring_service(services: MakeService, store: Store, generator: FakeGenerator) -> BringService:
+def import_service(services: MakeService, store: Store, generator: FakeGenerator) -> ImportService:
     service = services(store, generator)
-    return BringService(service.catalog, store, service.artifacts, ChannelService(store, watch_interval_seconds=0.05))
+    return ImportService(service.catalog, store, service.artifacts, ChannelService(store, watch_interval_seconds=0.05))
 
 
 async def test_published_bundle_outlives_its_time_and_a_restart(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
     store = await backend.open(recipe_ttl_seconds=0.3)
-    bringing = bring_service(services, store, generator)
-    kept = await bringing.bring(BringRequest(ADAPTER, publish=PublishTarget("kitchen", "mails")))
-    lost = await bringing.bring(BringRequest(random_adapter(LINEARS, rank=1)))
+    importing = import_service(services, store, generator)
+    kept = await importing.import_adapter(ImportRequest(ADAPTER, publish=PublishTarget("kitchen", "mails")))
+    lost = await importing.import_adapter(ImportRequest(random_adapter(LINEARS, rank=1)))
     await asyncio.sleep(0.4)
     await backend.restart()
     artifacts = services(await backend.open(), generator).artifacts
@@ -42,24 +42,24 @@ async def test_published_bundle_outlives_its_time_and_a_restart(
 async def test_expired_bundles_make_room(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
-    store = await backend.open(recipe_ttl_seconds=0.3, brought_budget_bytes=6_000)
-    bringing = bring_service(services, store, generator)
-    await bringing.bring(BringRequest(ADAPTER))
-    with pytest.raises(BroughtBudgetError):
-        await bringing.bring(BringRequest(random_adapter(LINEARS, seed=1)))
+    store = await backend.open(recipe_ttl_seconds=0.3, import_budget_bytes=6_000)
+    importing = import_service(services, store, generator)
+    await importing.import_adapter(ImportRequest(ADAPTER))
+    with pytest.raises(ImportBudgetError):
+        await importing.import_adapter(ImportRequest(random_adapter(LINEARS, seed=1)))
     await asyncio.sleep(0.4)
-    await bringing.bring(BringRequest(random_adapter(LINEARS, seed=1), publish=PublishTarget("c", "n")))
+    await importing.import_adapter(ImportRequest(random_adapter(LINEARS, seed=1), publish=PublishTarget("c", "n")))
     await asyncio.sleep(0.4)
-    with pytest.raises(BroughtBudgetError):
-        await bringing.bring(BringRequest(ADAPTER))
+    with pytest.raises(ImportBudgetError):
+        await importing.import_adapter(ImportRequest(ADAPTER))
 
 
 async def test_damaged_bundle_is_not_handed_out(
     sqlite: SqliteBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
     store = await sqlite.open()
-    brought = StoredBrought("0" * 64, 7, "tiny-edge", "1" * 64)
-    assert await store.store_brought(brought, b"damaged")
+    imported = StoredImport("0" * 64, 7, "tiny-edge", "1" * 64)
+    assert await store.store_imported(imported, b"damaged")
     artifacts = services(store, generator).artifacts
     with pytest.raises(IntegrityError, match="damaged"):
-        await artifacts.fetch_bundle(brought)
+        await artifacts.fetch_bundle(imported)

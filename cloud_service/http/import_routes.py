@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, UploadFile
 
-from cloud_service.bringing import BringRequest, BringService
 from cloud_service.errors import InvalidRequestError
 from cloud_service.http.generation_routes import answer_contract
+from cloud_service.importing import ImportRequest, ImportService
 from cloud_service.service import PublishTarget
-from loragen.cloud_answers import Brought, BroughtLinks, Reference
+from loragen.cloud_answers import Imported, ImportLinks, Reference
 from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_ADAPTER_CONFIG_BYTES
@@ -28,12 +28,12 @@ _Name = Annotated[
 ]
 
 
-def bringing_routes(service: BringService) -> APIRouter:
+def import_routes(service: ImportService) -> APIRouter:
     """`POST /bundles`."""
     router = APIRouter()
 
     @router.post(BRING_PATH)
-    async def bring(
+    async def import_adapter(
         adapter_config: _Config,
         adapter_model: _Weights,
         answer: _Answer = "",
@@ -41,7 +41,7 @@ def bringing_routes(service: BringService) -> APIRouter:
         generator: _Chosen = "",
         channel: _Name = "",
         name: _Name = "",
-    ) -> Brought:
+    ) -> Imported:
         """Make a bundle of a PEFT adapter, sent as a form with its two files."""
         if bool(channel) != bool(name):
             raise InvalidRequestError("expected channel and name, or none of them, found one")
@@ -50,24 +50,24 @@ def bringing_routes(service: BringService) -> APIRouter:
             contract = answer_of(answer.encode()) if answer else TEXT_ANSWER
         except (ContractError, UnicodeEncodeError) as e:
             raise InvalidRequestError(f"{e}", getattr(e, "hint", ""), code="invalid_answer") from e
-        brought = await service.bring(
-            BringRequest(
+        imported = await service.import_adapter(
+            ImportRequest(
                 PeftAdapter(config, await adapter_model.read(), contract),
                 edge_model or None,
                 generator or None,
                 PublishTarget(channel, name) if channel else None,
             )
         )
-        stored = brought.bundle
-        return Brought(
+        stored = imported.bundle
+        return Imported(
             id=stored.bundle_id,
             bundle_bytes=stored.bundle_bytes,
             edge_model=Reference(id=stored.edge_model_id, digest=stored.edge_model_digest),
-            modules=brought.modules,
-            answer=answer_contract(brought.answer),
-            links=BroughtLinks(
+            modules=imported.modules,
+            answer=answer_contract(imported.answer),
+            links=ImportLinks(
                 bundle=f"/bundles/{stored.bundle_id}",
-                channel=None if brought.channel is None else f"/channels/{brought.channel}",
+                channel=None if imported.channel is None else f"/channels/{imported.channel}",
             ),
         )
 

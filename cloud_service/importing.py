@@ -12,17 +12,17 @@ from structlog.contextvars import bind_contextvars
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
-from cloud_service.errors import BroughtBudgetError, InvalidRequestError
+from cloud_service.errors import ImportBudgetError, InvalidRequestError
 from cloud_service.service import PublishTarget
-from cloud_service.store import BroughtStore, StoredBrought
+from cloud_service.store import ImportStore, StoredImport
 from loragen.contract.answer import AnswerContract
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.errors import ContractError
-from loragen.contract.peft_adapter import PeftAdapter, brought_bundle
+from loragen.contract.peft_adapter import PeftAdapter, imported_bundle
 
 
 @dataclass(frozen=True, slots=True)
-class BringRequest:
+class ImportRequest:
     """An adapter and what to do with it.
 
     Attributes:
@@ -38,7 +38,7 @@ class BringRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class BroughtLora:
+class ImportedLora:
     """The answer to a request.
 
     Attributes:
@@ -48,13 +48,13 @@ class BroughtLora:
         channel: Where it was published; None when the request did not ask for it.
     """
 
-    bundle: StoredBrought
+    bundle: StoredImport
     modules: int
     answer: AnswerContract
     channel: str | None
 
 
-class BringService:
+class ImportService:
     """Takes users' own LoRAs.
 
     Args:
@@ -65,7 +65,7 @@ class BringService:
     """
 
     def __init__(
-        self, catalog: Catalog, store: BroughtStore, artifacts: ArtifactService, channels: ChannelService
+        self, catalog: Catalog, store: ImportStore, artifacts: ArtifactService, channels: ChannelService
     ) -> None:
         self._catalog = catalog
         self._store = store
@@ -74,12 +74,12 @@ class BringService:
         # An adapter takes several times its size while it is converted.
         self._turn = asyncio.Lock()
 
-    async def bring(self, request: BringRequest) -> BroughtLora:
+    async def import_adapter(self, request: ImportRequest) -> ImportedLora:
         """Make a bundle of an adapter and store it; then publish it as the request asks. Repeating it changes nothing.
 
         Raises:
             InvalidRequestError: It is no adapter, for another model, or holds what a bundle cannot.
-            BroughtBudgetError: There is no room for it.
+            ImportBudgetError: There is no room for it.
             StoreUnavailableError: The store does not answer.
             CloudError: As for `ChannelService.publish`.
         """
@@ -92,21 +92,21 @@ class BringService:
             except ContractError as e:
                 raise InvalidRequestError(str(e), e.hint, code=f"adapter_{e.code}") from e
             header = bundle.header
-            brought = StoredBrought(content_id(data), len(data), header.edge_model_id, header.edge_model_digest)
-            if not await self._store.store_brought(brought, data):
-                raise BroughtBudgetError(
+            imported = StoredImport(content_id(data), len(data), header.edge_model_id, header.edge_model_digest)
+            if not await self._store.store_imported(imported, data):
+                raise ImportBudgetError(
                     f"no room for a bundle of {len(data)} bytes: the budget for users' own LoRAs is used up",
-                    "wait until one expires, or let the operator raise LORAGEN_CLOUD_BROUGHT_BUDGET_BYTES",
+                    "wait until one expires, or let the operator raise LORAGEN_CLOUD_IMPORT_BUDGET_BYTES",
                 )
-        bind_contextvars(bundle_id=brought.bundle_id, bundle_bytes=brought.bundle_bytes)
+        bind_contextvars(bundle_id=imported.bundle_id, bundle_bytes=imported.bundle_bytes)
         if request.publish is not None:
-            await self._channels.publish(request.publish.channel, request.publish.name, brought.bundle_id)
+            await self._channels.publish(request.publish.channel, request.publish.name, imported.bundle_id)
             bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
         channel = None if request.publish is None else request.publish.channel
-        return BroughtLora(brought, len(bundle.lora.factors), header.answer, channel)
+        return ImportedLora(imported, len(bundle.lora.factors), header.answer, channel)
 
 
 def _convert(adapter: PeftAdapter, served: ServedGenerator) -> tuple[Bundle, bytes]:
     info, shape = served.info, served.bank.header.shape
-    bundle = brought_bundle(adapter, shape, served.linears, info.edge_model_id, info.edge_model_digest)
+    bundle = imported_bundle(adapter, shape, served.linears, info.edge_model_id, info.edge_model_digest)
     return bundle, encode_bundle(bundle)

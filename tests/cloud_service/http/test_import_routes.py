@@ -45,7 +45,7 @@ async def test_adapter_becomes_a_bundle_that_is_published_and_fetched(http: http
     assert content_id(bundle.content) == answer["id"]
     assert len(bundle.content) == answer["bundle_bytes"]
     header = parse_bundle(bundle.content).header
-    assert header.is_brought
+    assert header.is_imported
     assert header.answer.choices == ("yes", "no")
     (entry,) = (await http.get(answer["links"]["channel"])).json()["specializations"]
     assert (entry["name"], entry["bundle_id"], entry["recipe"]) == ("mails", answer["id"], None)
@@ -128,13 +128,13 @@ async def test_upload_may_be_larger_than_other_bodies_up_to_its_own_limit(http: 
 
 async def test_budget_is_never_exceeded_and_loses_nothing(tmp_path: Path, generator: FakeGenerator) -> None:
     async with (
-        open_cloud(settings_for(tmp_path, brought_budget_bytes=6_000), [generator]) as cloud,
+        open_cloud(settings_for(tmp_path, import_budget_bytes=6_000), [generator]) as cloud,
         client_of(cloud) as http,
     ):
         first = (await post(http)).json()
         assert first["bundle_bytes"] < 6_000
         found = error(await post(http, random_adapter(LINEARS, seed=1)), 507)
-        assert found["code"] == "brought_budget_used_up"
+        assert found["code"] == "import_budget_used_up"
         assert (await http.get(first["links"]["bundle"])).status_code == 200
         assert (await post(http)).json() == first
 
