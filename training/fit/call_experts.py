@@ -30,7 +30,7 @@ from training.fit.generator import grouped
 from training.fit.loop import Run, Schedule, run_training
 from training.fit.processes import Processes
 
-QUIET_DRAWS = 1_000_000
+FIRST_ARGUMENT_DRAW = 1_000_000
 """Number of the first draw of `read_arguments`, beyond those of training."""
 
 SMALLEST_SPREAD = 1e-3
@@ -48,7 +48,7 @@ class CallSettings:
         steady: Weight of the penalty on what changes where the choice head reads, in squared standard deviations.
         numbers: Share of the sets in which digits are written as a JSON number.
         longest_request: Tokens of a request; a longer one loses its beginning.
-        quiet: Draws like those of a step in which the choice head is fitted to be quiet at arguments.
+        argument_draws: Draws like those of a step whose arguments the choice head is fitted to ignore.
     """
 
     steps: int = 150
@@ -60,7 +60,7 @@ class CallSettings:
     steady: float = 1.0
     numbers: float = 0.5
     longest_request: int = 96
-    quiet: int = 30
+    argument_draws: int = 30
     seed: int = 0
 
 
@@ -163,7 +163,7 @@ class CallStep:
         """What the last `down` gets while arguments of training are written, (places, inner) float16."""
         factors, found = self._experts(self._experts.whole_gates), []
         for step in range(steps):
-            encoded = [self.encode(call) for call in self._draws.draw(QUIET_DRAWS + step)]
+            encoded = [self.encode(call) for call in self._draws.draw(FIRST_ARGUMENT_DRAW + step)]
             batch = AnswerBatch.of([(request + rest, answer) for request, rest, answer in encoded]).to(self._device)
             with self._layer.observed() as seen:
                 self._edge.logits(batch, factors)

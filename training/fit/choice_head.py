@@ -6,7 +6,7 @@ The head lies in the last feed-forward layer, so that it changes nothing that it
 2. Regress: from there to the sentence encoder's vector of the right choice gives A; the same directions of the encoder
    give the map from meanings to keys; the output embedding gives the code directions.
 
-While the arguments of a call are written, the head has to be quiet: what `down` gets there is regressed to zero.
+While the arguments of a call are written, the head has to do nothing: what `down` gets there is regressed to zero.
 
 Training the maps on from there, by cross entropy among the codes, was tried: choices that were not trained on pay for
 those that were (docs/experiments.md).
@@ -133,8 +133,8 @@ class LastLayer:
         spread = vocabulary.T @ vocabulary / len(vocabulary)
         spread.diagonal().add_(1e-3 * spread.diagonal().mean())
         rows = vocabulary[list(codes)]
-        quiet = torch.linalg.solve(spread, rows.T)  # (hidden, codes)
-        return quiet @ torch.linalg.inv(rows @ quiet)
+        apart = torch.linalg.solve(spread, rows.T)  # (hidden, codes)
+        return apart @ torch.linalg.inv(rows @ apart)
 
 
 def fit_choice_head(
@@ -145,7 +145,7 @@ def fit_choice_head(
     pairs: Sequence[tuple[str, str]],
     settings: ChoiceHeadSettings,
     path: Path,
-    quiet: Tensor | None = None,
+    inactive: Tensor | None = None,
 ) -> None:
     """Fits a fresh head in place.
 
@@ -157,7 +157,7 @@ def fit_choice_head(
         pairs: Inputs, and what the right choice of each means in words.
         settings: How.
         path: Where what the edge model reads is kept: a second call goes on from there.
-        quiet: (places, inner), what `down` gets where the head should do nothing.
+        inactive: (places, inner), what `down` gets where the head should do nothing.
 
     Raises:
         ValueError: The head has more layers than the last one.
@@ -173,7 +173,7 @@ def fit_choice_head(
     places = {meaning: n for n, meaning in enumerate(meanings)}
     wanted = encoder.encode(meanings)[[places[meaning] for _, meaning in pairs]]
     read = load_file(path)["read"]
-    solve_head(head, read, encoder.encode(inputs), wanted, layer.code_directions(codes), settings, quiet)
+    solve_head(head, read, encoder.encode(inputs), wanted, layer.code_directions(codes), settings, inactive)
 
 
 def code_tokens(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[int, ...]:
@@ -198,7 +198,7 @@ def solve_head(
     tools: Tensor,
     directions: Tensor,
     settings: ChoiceHeadSettings,
-    quiet: Tensor | None = None,
+    inactive: Tensor | None = None,
 ) -> None:
     """Sets a fresh head by ridge regression, in place.
 
@@ -209,9 +209,9 @@ def solve_head(
         tools: (inputs, encoder), meaning of the right tool of each.
         directions: (hidden, codes).
         settings: How.
-        quiet: (places, inner), what `down` reads where the head should do nothing.
+        inactive: (places, inner), what `down` reads where the head should do nothing.
     """
-    nothing = read[:0].float() if quiet is None else quiet.float()
+    inactive = read[:0].float() if inactive is None else inactive.float()
     # 1. What A shall read: between the meaning of an input and of its tool, along the directions that vary most, evened
     #    out (half whitened).
     mean = tools.mean(0)
@@ -224,12 +224,12 @@ def solve_head(
     #    the mean input would give it.
     raw = read.float()
     centre, scale = raw.mean(0), raw.std(0) + 1e-4
-    targets = torch.cat([torch.ones(len(raw), 1), torch.zeros(len(nothing), 1)])
-    constant = _ridge(torch.cat([raw, nothing]) / scale, targets, CONSTANT_RIDGE)[0] / scale
+    targets = torch.cat([torch.ones(len(raw), 1), torch.zeros(len(inactive), 1)])
+    constant = _ridge(torch.cat([raw, inactive]) / scale, targets, CONSTANT_RIDGE)[0] / scale
     constant /= (raw @ constant).mean()
     # 3. The other rows, by regression on what is read beyond the mean input, in standard deviations.
-    beyond = torch.cat([raw - centre, nothing - (nothing @ constant)[:, None] * centre]) / scale
-    targets = torch.cat([wanted, torch.zeros(len(nothing), wanted.shape[1])])
+    beyond = torch.cat([raw - centre, inactive - (inactive @ constant)[:, None] * centre]) / scale
+    targets = torch.cat([wanted, torch.zeros(len(inactive), wanted.shape[1])])
     a = _ridge(beyond, targets, settings.ridge) / scale  # (rank - 1, inner)
     head.a[0, CONSTANT], head.a[0, CONSTANT + 1 :] = constant, a
     to_key = torch.cat([-(a @ centre)[None] @ even.T, even.T])  # (rank, encoder)

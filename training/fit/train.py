@@ -57,12 +57,12 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
         )
     layer = LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input)
-    quiet = None
+    inactive = None
     if generator.calls is not None:
         draws = CallDraws(FunctionCalls(sources.seen_functions, sources.bystanders), config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
         train_call_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
-        quiet = step.read_arguments(config.calls.quiet)
+        inactive = step.read_arguments(config.calls.argument_draws)
     if generator.choice is not None and processes.is_main:
         fit_choice_head(
             generator.choice,
@@ -72,7 +72,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             known_meanings(sources, config.choice),
             config.choice,
             runs / "choice.safetensors",
-            quiet,
+            inactive,
         )
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes

@@ -15,7 +15,14 @@ from tests.training.models import tiny_config, tiny_model
 from training.data.corpus import SPLITS, Split
 from training.data.families.function_calls import Call, CalledFunction, FunctionCalls
 from training.fit.answer_loss import EdgeAnswers, answer_losses
-from training.fit.call_experts import QUIET_DRAWS, CallDraws, CallSettings, CallStep, train_call_experts, written
+from training.fit.call_experts import (
+    FIRST_ARGUMENT_DRAW,
+    CallDraws,
+    CallSettings,
+    CallStep,
+    train_call_experts,
+    written,
+)
 from training.fit.chat_format import AnswerBatch
 from training.fit.choice_head import LastLayer
 from training.fit.processes import Processes
@@ -111,7 +118,7 @@ def test_penalty_keeps_what_the_choice_head_reads(edge: EdgeAnswers, tmp_path: P
 def test_arguments_are_read_where_they_are_written(edge: EdgeAnswers) -> None:
     _, step = make_step(edge, SETTINGS)
     read = step.read_arguments(2)
-    calls = [call for number in (0, 1) for call in CallDraws(family(), SETTINGS).draw(QUIET_DRAWS + number)]
+    calls = [call for number in (0, 1) for call in CallDraws(family(), SETTINGS).draw(FIRST_ARGUMENT_DRAW + number)]
     assert len(read) == sum(len(step.encode(call)[2]) for call in calls)
     request, beginning, _ = step.encode(calls[0])
     with torch.no_grad(), step._layer.observed() as seen:

@@ -53,7 +53,7 @@ def test_sets_of_unseen_tools_are_answered() -> None:
     assert (scores.argmax(-1) == wanted).float().mean() > 0.9
 
 
-def test_head_is_quiet_where_it_should_do_nothing() -> None:
+def test_head_ignores_states_of_another_place() -> None:
     """States of another place, which lie elsewhere, move no key; those of inputs still do."""
     draw = torch.Generator().manual_seed(0)
     way = torch.randn(ENCODER, INNER, generator=draw)
@@ -63,9 +63,9 @@ def test_head_is_quiet_where_it_should_do_nothing() -> None:
     elsewhere = 0.2 * torch.randn(300, INNER, generator=draw) + 3.0 + place
     directions = last_layer().code_directions(CODES)
     moved = []
-    for quiet in (None, elsewhere[:200]):
+    for inactive in (None, elsewhere[:200]):
         fitted = head()
-        solve_head(fitted, requests, tools, tools, directions, SETTINGS, quiet)
+        solve_head(fitted, requests, tools, tools, directions, SETTINGS, inactive)
         zeros = torch.zeros(1, 4, ENCODER)
         keys = fitted(ChoiceMeanings(tools[None, :4], zeros, torch.ones(1, 4, dtype=torch.bool)))[0, 0]
         own, other = (keys @ (states @ fitted.a[0].T).T for states in (requests[:4], elsewhere[200:]))
