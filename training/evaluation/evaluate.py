@@ -24,7 +24,7 @@ from training.data.families import FAMILIES, Sources, load_mixture
 from training.data.gibberish import gibberish
 from training.evaluation.oracles import OracleAnswers
 from training.evaluation.records import Records
-from training.evaluation.report import EvaluationReport, SuiteResult
+from training.evaluation.results import EvaluationReport, SuiteResult
 from training.evaluation.scoring import SYSTEM, TURNS, choose_prompted, score_task
 from training.evaluation.services import AVERAGE, BASE, Services, Way
 from training.evaluation.suites import SUITES, Suite, SuiteSizes, SuiteTask, load_suites

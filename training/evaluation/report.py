@@ -1,96 +1,21 @@
-"""What an evaluation leaves: its figures as values, and the files build/eval.json and evaluation.md."""
+"""The files that an evaluation leaves: build/eval.json and evaluation.md."""
 
 import json
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from loragen.contract.atomic import write_atomic
-from training.evaluation.intervals import Interval, TaskScores, interval, share
+from training.evaluation.intervals import Interval
+from training.evaluation.results import COLUMNS, DIFFERENCES, EvaluationReport, SuiteResult
 from training.evaluation.scoring import PROMPTED, SYSTEM
-from training.evaluation.suites import Suite, SuiteTask
-
-COLUMNS = ("base", PROMPTED, "larger", "average", "right", "mismatched", "gibberish", "oracle")
-DIFFERENCES = (
-    ("right", "base"),
-    ("right", PROMPTED),
-    ("right", "larger"),
-    ("right", "average"),
-    ("right", "mismatched"),
-    ("right", "gibberish"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteResult:
-    """Scores of a suite.
-
-    Attributes:
-        tasks: Those that were asked.
-        scores: Of each of them.
-    """
-
-    suite: Suite
-    tasks: Sequence[SuiteTask]
-    scores: Sequence[TaskScores]
-
-    @property
-    def inputs(self) -> int:
-        """Answers of a column."""
-        return sum(len(task.instances) for task in self.tasks)
-
-    @property
-    def chance(self) -> float | None:
-        """What ignoring the description can give; None where that is not known."""
-        return self.suite.chance(self.tasks)
-
-    def count(self, column: str) -> int:
-        """Tasks that have a column."""
-        return sum(column in task.score for task in self.scores)
-
-    def interval(self, column: str, minus: str | None = None, names: bool = False) -> Interval | None:
-        """Of the suite's mean; None where no task has the columns."""
-        return interval(self.scores, column, minus, names, self.suite.fixed_tasks)
-
-    def oracle_gain(self) -> Interval | None:
-        """(right - base) / (oracle - base) over the tasks with an oracle; None where the oracle gains nothing."""
-        return share(self.scores, "base")
-
-    def chance_to_oracle(self) -> Interval | None:
-        """How far right comes on the way from chance to oracle, over the tasks with an oracle."""
-        return None if self.chance is None else share(self.scores, self.chance)
-
-    def tokens(self, column: str) -> float | None:
-        """Mean tokens of a prompt."""
-        found = [task.tokens[column] for task in self.scores if column in task.tokens]
-        return statistics.fmean(found) if found else None
-
-    def seconds(self, column: str, first: bool = False) -> float | None:
-        """Median time of an answer; `first` of those that read their whole prompt anew."""
-        times = [task.first_seconds if first else task.seconds for task in self.scores]
-        found = [each[column] for each in times if column in each]
-        return statistics.median(found) if found else None
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationReport:
-    """An evaluation.
-
-    Attributes:
-        about: What was evaluated and how, for people.
-        suites: Those of which at least one task was asked.
-    """
-
-    about: Mapping[str, Any]
-    suites: Sequence[SuiteResult]
+from training.evaluation.tables import markdown
+from training.evaluation.targets import targets
 
 
 def document(report: EvaluationReport) -> dict[str, Any]:
     """What build/eval.json holds: `about`, the figures of each suite, and the targets."""
-    from training.evaluation.targets import targets  # which reads reports
-
     return {
         "about": dict(report.about),
         "suites": {result.suite.name: _suite(result) for result in report.suites},
@@ -104,8 +29,6 @@ def write_report(report: EvaluationReport, out: Path, results: Path) -> str:
     Returns:
         The Markdown.
     """
-    from training.evaluation.tables import markdown  # which shows reports
-
     text = markdown(report)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, (json.dumps(document(report), indent=2) + "\n").encode())

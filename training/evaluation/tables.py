@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from training.evaluation.intervals import Interval
-from training.evaluation.report import COLUMNS, DIFFERENCES, EvaluationReport, SuiteResult
+from training.evaluation.results import COLUMNS, DIFFERENCES, EvaluationReport, SuiteResult
 from training.evaluation.scoring import PROMPTED, SYSTEM
 from training.evaluation.targets import Target, targets
 

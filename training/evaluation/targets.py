@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.evaluation.intervals import Interval, interval
-from training.evaluation.report import SuiteResult
+from training.evaluation.results import SuiteResult
 from training.evaluation.scoring import PROMPTED, STRONGEST
 
 TOOLS = ("tools-seen", "tools-unseen", "tools-renamed", "tools-described")

@@ -8,7 +8,7 @@ import pytest
 from cloud_service.task import TaskDescription
 from training.data.episodes import Instance
 from training.evaluation.intervals import TaskScores
-from training.evaluation.report import EvaluationReport, SuiteResult
+from training.evaluation.results import EvaluationReport, SuiteResult
 from training.evaluation.suites import Suite, SuiteTask
 
 

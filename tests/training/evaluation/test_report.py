@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training.evaluation.report import EvaluationReport, document, write_report
+from training.evaluation.report import document, write_report
+from training.evaluation.results import EvaluationReport
 
 
 def test_suites_have_the_promised_figures(report: EvaluationReport) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.training.evaluation.conftest import result, scores
-from training.evaluation.report import EvaluationReport
+from training.evaluation.results import EvaluationReport
 from training.evaluation.tables import markdown
 
 

@@ -2,7 +2,7 @@
 
 from tests.training.evaluation.conftest import result, scores
 from training.evaluation.intervals import Interval
-from training.evaluation.report import EvaluationReport
+from training.evaluation.results import EvaluationReport
 from training.evaluation.targets import Target, targets
 
 
