@@ -15,6 +15,9 @@ _ANY = {"type": "any"}
 _CHARACTER = r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
 """Without control characters, which JSON wants escaped."""
 
+_NUMBER = '("-"? integral-part) ("." decimal-part)? ([eE] [-+]? [0-9] [0-9]?)? space'
+"""With two digits of the exponent at most, so that it is finite: many readers take 1e999 for infinity or refuse it."""
+
 
 def grammar_of(schema: str, beginning: str = "") -> str:
     """The grammar of JSON values of a schema, in GBNF.
@@ -65,7 +68,7 @@ class _StrictConverter(SchemaConverter):
 
     def grammar(self, root: str) -> str:
         """All rules; `root` is the content of the first."""
-        rules = self._rules | {"char": _CHARACTER, "space": '""', "root": root}
+        rules = self._rules | {"char": _CHARACTER, "number": _NUMBER, "space": '""', "root": root}
         text = "\n".join(f"{name} ::= {rule}" for name, rule in rules.items())
         # No text of the schema has these quotes, for in a literal they are escaped.
         return text.replace('":" space', '": "').replace('"," space', '", "')

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,12 @@ def test_white_space_is_that_of_python(model: LlamaModel) -> None:
         text, is_whole = written(model, schema, seed)
         assert is_whole
         assert json.dumps(json.loads(text), ensure_ascii=False) == text
+
+
+def test_numbers_are_finite(model: LlamaModel) -> None:
+    whole = [text for text, is_whole in (written(model, '{"type":"number"}', seed) for seed in range(200)) if is_whole]
+    assert any("e" in text.lower() for text in whole)
+    assert all(math.isfinite(float(text)) for text in whole)
 
 
 def test_properties_come_in_their_order_and_optional_ones_may_be_missing(model: LlamaModel) -> None:
