@@ -78,7 +78,7 @@ def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: Edge
         edge_model_digest=edge_model.digest,
         shape=shape,
         groups=config.groups,
-        experts=config.experts + config.call_experts,
+        experts=config.all_experts,
         rank=config.rank,
         alpha=config.alpha,
         mix=config.mix,
@@ -220,7 +220,7 @@ def stored_state(generator: LoraGenerator) -> dict[str, Tensor]:
     return {
         name: value
         for name, value in generator.state_dict().items()
-        if not name.startswith(("bank.", "calls."))
+        if not name.startswith(("bank.", "calls.", "labels."))
         and name not in ("choice.a", "choice.b")
         and value.is_floating_point()
     }
@@ -232,13 +232,12 @@ def load_experts(directory: Path, generator: LoraGenerator) -> None:
     with torch.no_grad():
         for layer, projection in bank.header.blocks():
             a, b = bank.factors(layer, projection)
-            place = layer - generator.config.first_layer
-            gated = generator.config.experts
-            generator.bank.a[projection][place] = torch.from_numpy(a[:gated].astype(np.float32))
-            generator.bank.b[projection][place] = torch.from_numpy(b[:gated].astype(np.float32))
-            if generator.calls is not None:
-                generator.calls.a[projection][place] = torch.from_numpy(a[gated:].astype(np.float32))
-                generator.calls.b[projection][place] = torch.from_numpy(b[gated:].astype(np.float32))
+            place, first = layer - generator.config.first_layer, 0
+            for experts in generator.banks:
+                own = slice(first, first + experts.config.experts)
+                experts.a[projection][place] = torch.from_numpy(a[own].astype(np.float32))
+                experts.b[projection][place] = torch.from_numpy(b[own].astype(np.float32))
+                first = own.stop
         if generator.choice is not None:
             for place, layer in enumerate(bank.header.choice_layers):
                 a, b = bank.choice_factors(layer)
@@ -282,10 +281,9 @@ def _listed(files: Container[str]) -> tuple[str, ...]:
 def _bank_tensors(generator: LoraGenerator) -> dict[str, Any]:
     tensors: dict[str, np.ndarray[Any, np.dtype[np.float16]]] = {}
     for projection in PROJECTIONS:
-        banks = [bank for bank in (generator.bank, generator.calls) if bank is not None]
         for side, stacked in (
-            ("A", torch.cat([bank.a[projection] for bank in banks], dim=1)),  # (layers, experts, rank, in)
-            ("B", torch.cat([bank.b[projection] for bank in banks], dim=1)),
+            ("A", torch.cat([bank.a[projection] for bank in generator.banks], dim=1)),  # (layers, experts, rank, in)
+            ("B", torch.cat([bank.b[projection] for bank in generator.banks], dim=1)),
         ):
             adapted = stacked.detach().to(torch.float16).cpu().numpy()
             for layer, experts in enumerate(adapted, generator.config.first_layer):

@@ -98,7 +98,7 @@ class TorchGenerator:
             edge_model_digest=manifest.edge_model.digest,
             layers=generator.shape.layers,
             groups=config.groups,
-            experts=config.experts + config.call_experts,
+            experts=config.all_experts,
             rank=config.rank,
             alpha=config.alpha,
             mix=config.mix,
@@ -170,12 +170,17 @@ class TorchGenerator:
                     outputs += [_Output(each, None) for each in gates]
         return outputs
 
-    def _gates(self, asked: Asked, routed: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """Gates of the whole bank: those of a router or zeros, but for a call its own experts alone."""
+    def _gates(
+        self, asked: Asked, routed: NDArray[np.float32] | None, *, has_labels: bool = False
+    ) -> NDArray[np.float32]:
+        """Gates of the whole bank: those of a router or zeros, but for a call or for labels their own experts alone."""
         config = self._generator.config
         gates = np.zeros(self._bank.header.gates_shape, np.float32)
+        calls_end = config.experts + config.call_experts
         if asked.answer.kind == "tool_calls" and config.call_experts:
-            gates[..., config.experts :] = 1
+            gates[..., config.experts : calls_end] = 1
+        elif has_labels:
+            gates[..., calls_end:] = 1
         elif routed is not None:
             gates[..., : config.experts] = routed
         return gates
@@ -187,7 +192,6 @@ class TorchGenerator:
         return Generation(gates, prompt_tokens, confidence, asked.answer, None, kept, kept_tokens)
 
     def _chosen(self, asked: Asked, prompt_tokens: int) -> Generation:
-        # Without a residual prompt: the head was fitted on inputs that have none.
         head = self._generator.choice
         assert head is not None
         read = self._sentences.read([asked.choices])
@@ -195,11 +199,15 @@ class TorchGenerator:
             meanings = read.to(self._device)
             keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
         answer = replace(asked.answer, codes=self._codes[: len(asked.choices)])
-        gates = self._gates(asked, None)
+        # Experts that read the question judge labels; tools are told from the input alone, as the head was fitted.
+        kept, kept_tokens = ("", 0)
+        if self._generator.config.label_experts:
+            kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
+        gates = self._gates(asked, None, has_labels=bool(kept))
         confidence = None
         if self._calibration is not None and self._calibration.closed is not None:
             confidence = self._calibration.closed.judge(self._measure_set(asked.choices, read.choices[0]))
-        return Generation(gates, prompt_tokens, confidence, answer, keys)
+        return Generation(gates, prompt_tokens, confidence, answer, keys, kept, kept_tokens)
 
     def _measure_set(self, choices: Sequence[Choice], meanings: Tensor) -> NDArray[np.float32]:
         return set_features(choices, meanings, self._judgements)
@@ -245,9 +253,8 @@ def load_generator(
     cloud = load_cloud_model(cloud_path, torch.bfloat16 if target.type == "cuda" else torch.float32)
     with torch.device("meta"):  # the experts and the head are served from the bank's file; torch never holds them here
         generator = LoraGenerator(manifest.config, cloud, shape)
-    del generator.bank.a, generator.bank.b
-    if generator.calls is not None:
-        del generator.calls.a, generator.calls.b
+    for experts in generator.banks:
+        del experts.a, experts.b
     if generator.choice is not None:
         del generator.choice.a, generator.choice.b
     generator.to_empty(device="cpu")

@@ -1,4 +1,4 @@
-"""The generator as one module: prompt encoder, routers, expert bank, and maybe call experts and a choice head.
+"""The generator as one module: prompt encoder, routers, expert bank, and maybe ungated experts and a choice head.
 
 Training updates it; `cloud_service.generator.inference` runs it.
 """
@@ -29,9 +29,8 @@ class LoraGenerator(nn.Module):
         self.prompt_encoder = PromptEncoder(config, cloud, adapted)
         self.routers = Routers(config, adapted, self.prompt_encoder.meta.shape[1])
         self.bank = ExpertBank(config, shape)
-        self.calls: ExpertBank | None = None
-        if config.call_experts:
-            self.calls = ExpertBank(replace(config, experts=config.call_experts, top_k=1), shape)
+        self.calls = _ungated(config, config.call_experts, shape)
+        self.labels = _ungated(config, config.label_experts, shape)
         self.choice: ChoiceHead | None = None
         if config.choice is not None:
             if not 0 <= config.choice.first_layer < shape.layers:
@@ -46,6 +45,11 @@ class LoraGenerator(nn.Module):
                 config.choice, shape.layers, shape.intermediate, shape.hidden, encoder, len(config.codes)
             )
 
+    @property
+    def banks(self) -> tuple[ExpertBank, ...]:
+        """All experts, in the order of the stored bank: gated ones, those for calls, those for labels."""
+        return tuple(bank for bank in (self.bank, self.calls, self.labels) if bank is not None)
+
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Gates for prompts (tasks, longest) int64, padded on the right.
 
@@ -54,3 +58,8 @@ class LoraGenerator(nn.Module):
         """
         gates: Tensor = self.routers(self.prompt_encoder(ids, lengths))
         return gates
+
+
+def _ungated(config: GeneratorConfig, experts: int, shape: EdgeShape) -> ExpertBank | None:
+    """Experts that no router gates; none of them gives None."""
+    return ExpertBank(replace(config, experts=experts, top_k=1), shape) if experts else None

@@ -29,6 +29,8 @@ edge = "{folder}/edge"
 id = "tiny"
 experts = 4
 call_experts = 2
+label_experts = 1
+residual_prompt_tokens = 60
 gating = "dense"
 groups = 3
 rank = 2
@@ -45,6 +47,10 @@ requests = 2
 described_tools = 6
 labelled = 4
 codes = 5
+[labels]
+steps = 2
+sets = 2
+warmup = 1
 [calls]
 steps = 2
 sets = 2

@@ -33,6 +33,7 @@ def write_packed_data(directory: Path) -> Path:
     write_records(directory / "tools/definitions.jsonl.zst", [*definitions, *_described(), *_services()])
     write_records(directory / "tools/utterances.jsonl.zst", [*_clinc(seen, held_out), *_messages()])
     write_records(directory / "tasks/described_tasks.jsonl.zst", [*_labelled(), *_published()])
+    write_records(directory / "tasks/t0_prompts.jsonl.zst", _questions())
     for name in ("gutenberg", "openstax_ccby"):
         paragraph = "It was a quiet evening, and nobody spoke of the harbour or of the ships.\n" * 3
         _write(directory / f"text/{name}.txt.zst", (paragraph + "\n") * 30 + "<|endofdoc|>\n" + (paragraph + "\n") * 3)
@@ -49,6 +50,19 @@ def _names(kind: str, seen: bool, held_out: float = 0.1) -> Iterator[str]:
         name = f"{kind}_{number}"
         if (split_of(f"{kind}/{name}", held_out) == "train") == seen:
             yield name
+
+
+def _questions() -> Iterator[dict[str, Any]]:
+    """A question about the texts of a seen data set, and one of an unseen one."""
+    for template in ("shop_tone", "ag_tone"):
+        for split in SPLITS:
+            for number, text in enumerate(texts_of(split, 20, "the tea was warm {}".format)):
+                answer = ("good", "bad")[number % 2]
+                yield {
+                    "template": template,
+                    "prompt": f"Does the writer like it, good or bad?\n{text}",
+                    "completion": f"{answer}<|endoftext|>",
+                }
 
 
 def _described() -> Iterator[dict[str, Any]]:

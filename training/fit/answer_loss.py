@@ -35,6 +35,15 @@ class EdgeAnswers:
         ):
             return answer_logits(self.model, batch)
 
+    def states(self, ids: Tensor, factors: Factors | None) -> Tensor:
+        """Last hidden states of rows padded on the right, (rows, longest, hidden)."""
+        with (
+            torch.autocast(ids.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16),
+            nullcontext() if factors is None else self._lora.applied(factors),
+        ):
+            states: Tensor = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        return states
+
 
 def answer_logits(model: PreTrainedModel, batch: AnswerBatch) -> Tensor:
     """Logits of the answer tokens, (answer tokens, vocabulary) float32; the head is spared everywhere else."""

@@ -19,6 +19,7 @@ from cloud_service.generator import CheckpointError, GeneratorConfig
 from training.fit.call_experts import CallSettings
 from training.fit.choice_head import ChoiceHeadSettings
 from training.fit.generator import GeneratorSettings
+from training.fit.label_experts import LabelSettings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -46,6 +47,7 @@ class TrainingConfig:
         fit: How the generator is trained.
         choice: How the generator's choice head is fitted, where it has one.
         calls: How the generator's call experts are trained, where it has some.
+        labels: How the generator's label experts are trained, where it has some.
         refine: Stages in which it is trained on from there, each with a new optimizer and on other draws; in the file,
             a stage says only what differs from the one before it.
     """
@@ -55,6 +57,7 @@ class TrainingConfig:
     fit: GeneratorSettings
     choice: ChoiceHeadSettings = field(default_factory=ChoiceHeadSettings)
     calls: CallSettings = field(default_factory=CallSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
     refine: tuple[GeneratorSettings, ...] = ()
 
 

@@ -278,12 +278,12 @@ def trained_parameters(
 ) -> Mapping[str, Tensor]:
     """Every tensor that training moves, by name, batch norm's running statistics included.
 
-    Call experts and a choice head are made by themselves (`training.fit.call_experts`, `training.fit.choice_head`).
+    What no router gates is made by itself: `training.fit.call_experts`, `label_experts` and `choice_head`.
     The cloud model's head and last unused rows stay as they are.
     """
     parameters: dict[str, Tensor] = {f"generator.{name}": value for name, value in generator.named_parameters()}
     parameters |= {f"generator.{name}": value for name, value in generator.named_buffers() if value.is_floating_point()}
-    apart = ("generator.calls.", "generator.choice.")
+    apart = ("generator.calls.", "generator.labels.", "generator.choice.")
     parameters = {name: value for name, value in parameters.items() if not name.startswith(apart)}
     if settings.train_cloud:
         decoder = cloud.get_decoder().requires_grad_(True)

@@ -20,6 +20,7 @@ from training.fit.call_experts import CallDraws, CallStep, train_call_experts
 from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head, known_meanings
 from training.fit.config import TrainingConfig
 from training.fit.generator import EpisodeBatches, train_generator
+from training.fit.label_experts import LabelStep, train_label_experts
 from training.fit.pair import load_pair, store_trained_model
 from training.fit.processes import Processes
 
@@ -63,17 +64,35 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
         train_call_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
         inactive = step.read_arguments(config.calls.argument_draws)
-    if generator.choice is not None and processes.is_main:
-        fit_choice_head(
-            generator.choice,
-            generator.config.codes,
-            layer,
-            SentenceEncoder(generator.prompt_encoder.decoder, pair.cloud_tokenizer, generator.prompt_encoder.adapter),
-            known_meanings(sources, config.choice),
-            config.choice,
-            runs / "choice.safetensors",
-            inactive,
+    if generator.choice is not None:
+        sentences = SentenceEncoder(
+            generator.prompt_encoder.decoder, pair.cloud_tokenizer, generator.prompt_encoder.adapter
         )
+        with processes.main_first():  # the others find on disk what the first has read
+            fit_choice_head(
+                generator.choice,
+                generator.config.codes,
+                layer,
+                sentences,
+                known_meanings(sources, config.choice),
+                config.choice,
+                runs / "choice.safetensors",
+                inactive,
+            )
+        if generator.labels is not None:
+            mixture = load_mixture(sources, weights=config.labels.families)
+            judge = LabelStep(
+                generator.labels,
+                generator.choice,
+                edge,
+                layer,
+                sentences,
+                mixture,
+                config.labels,
+                config.generator.residual_prompt_tokens,
+                processes,
+            )
+            train_label_experts(generator.labels, judge, config.labels, runs / "labels", processes, origin)
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes
     )

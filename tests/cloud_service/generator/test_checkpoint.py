@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, UnsupportedModelError, load_generator
 from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
+from cloud_service.generator.choice_head import ChoiceHeadConfig
+from cloud_service.task import TaskDescription, Tool
 from loragen.contract.answer import AnswerContract, Function
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, write_bank
@@ -222,26 +225,45 @@ def test_bank_on_disk_is_the_contracts(pair: Pair, tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "bank") == bank.digest
 
 
-def test_call_experts_lie_behind_the_gated_ones(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The bank has all of them, the gates of a task leave the call experts out, and loading finds both again."""
-    pair = make_pair(tmp_path_factory.mktemp("pair"), call_experts=2)
+def test_ungated_experts_lie_behind_the_gated_ones(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The bank has all of them, the gates of a task say which of them act, and loading finds all of them again."""
+    pair = make_pair(
+        tmp_path_factory.mktemp("pair"),
+        call_experts=2,
+        label_experts=3,
+        residual_prompt_tokens=50,
+        choice=ChoiceHeadConfig(first_layer=1, rank=5),
+        codes=(40, 41),
+    )
     loaded = load_generator(pair.generator, pair.cloud, pair.edge)
-    assert loaded.info.experts == 7
-    assert loaded.bank.header.experts == 7
-    (generation,) = loaded.generate([Asked("route the message")])
-    assert generation.gates.shape == (2, 3, 7)
-    assert not generation.gates[..., 5:].any()
-    assert generation.gates[..., :5].any()
+    assert loaded.info.experts == loaded.bank.header.experts == 10
+    task = TaskDescription("Is it a question? Answer yes or no.")
+    tools = (Tool("wake", "set an alarm"), Tool("play", "play music"))
     call = AnswerContract("tool_calls", functions=(Function("wake"),))
-    (generation,) = loaded.generate([Asked("route the message", answer=call)])
-    assert not generation.gates[..., :5].any()
-    assert (generation.gates[..., 5:] == 1).all()
+    asked = {
+        "gated": Asked("route the message"),
+        "calls": Asked("route the message", answer=call),
+        "labels": Asked.of(task),
+        "tools": Asked.of(replace(task, tools=tools)),
+        "long": Asked.of(replace(task, description="x " * 60 + task.description)),
+    }
+    gates = {name: loaded.generate([each])[0].gates for name, each in asked.items()}
+    assert all(each.shape == (2, 3, 10) for each in gates.values())
+    acting = {name: each.reshape(-1, 10).any(0).tolist() for name, each in gates.items()}
+    assert acting["gated"] == [True] * 5 + [False] * 5
+    assert acting["calls"] == [False] * 5 + [True] * 2 + [False] * 3
+    assert acting["labels"] == [False] * 7 + [True] * 3
+    assert (gates["calls"][..., 5:7] == 1).all()
+    assert (gates["labels"][..., 7:] == 1).all()
+    assert not any(acting["tools"]), "tools are told by the choice head alone"
+    assert not any(acting["long"]), "label experts are trained with a residual prompt"
+    (labels,) = loaded.generate([asked["labels"]])
+    assert (labels.residual_prompt, labels.answer.codes) == (task.description, (40, 41))
 
     again = random_generator(pair.original.config, random_model("llama", seed=1), random_model("qwen2", seed=2), seed=9)
     load_experts(pair.generator, again)
-    for bank, original in ((again.bank, pair.original.bank), (again.calls, pair.original.calls)):
-        assert bank is not None
-        assert original is not None
+    assert len(again.banks) == 3
+    for bank, original in zip(again.banks, pair.original.banks, strict=True):
         for projection in ("gate", "up", "down"):
             assert torch.equal(bank.a[projection], original.a[projection])
             assert torch.equal(bank.b[projection], original.b[projection])

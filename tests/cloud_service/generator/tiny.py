@@ -140,7 +140,7 @@ def random_generator(
     with torch.no_grad():
         for name, parameter in generator.named_parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-            if name.startswith(("bank.", "calls.")) or name in ("choice.a", "choice.b"):
+            if name.startswith(("bank.", "calls.", "labels.")) or name in ("choice.a", "choice.b"):
                 parameter.copy_(parameter.half())
         for name, buffer in generator.named_buffers():
             if name.endswith(("running_mean", "running_var")):

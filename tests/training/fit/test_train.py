@@ -19,12 +19,11 @@ def test_training_ends_in_a_generator_that_loads(tiny_pair: TrainedPair) -> None
     assert loaded.info.edge_model_id == "edge"
     assert loaded.info.edge_model_digest == model_digest(out / "edge")
     first, second = loaded.generate([Asked("Choose the tool."), Asked("Give the last word.")])
-    assert first.gates.shape == (2, 3, 6)  # four experts, and two for the arguments of calls
+    assert first.gates.shape == (2, 3, 7)  # four experts, two for the arguments of calls, and one for labels
     assert np.isfinite(first.gates).all()
     assert (first.gates != second.gates).any()
-    b = loaded.bank.factors(1, "down")[1]
-    assert b[:4].any()
-    assert b[4:].any(), "experts have moved, those for calls too"
+    b = loaded.bank.factors(1, "up")[1]
+    assert all(b[expert].any() for expert in range(7)), "experts have moved, those for calls and labels too"
 
 
 def test_training_fits_the_choice_head(tiny_pair: TrainedPair) -> None:

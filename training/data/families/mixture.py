@@ -16,6 +16,7 @@ from training.data.families.instructions import PublishedInstructions
 from training.data.families.json_fields import JsonFields
 from training.data.families.length_classes import LengthClasses
 from training.data.families.normalization import Normalization
+from training.data.families.questions import Questions
 from training.data.families.rewriting import Rewriting
 from training.data.families.sources import Sources
 from training.data.families.text_functions import TextFunctions
@@ -35,6 +36,7 @@ FAMILIES: Mapping[str, Callable[[Sources, ToolShares], Family]] = {
     "length_classes": lambda sources, _: LengthClasses(sources.utterances),
     "normalization": lambda sources, _: Normalization(),
     "rewriting": lambda sources, _: Rewriting(sources.utterances),
+    "questions": lambda sources, _: Questions(sources.seen_questions),
     "text_functions": lambda sources, _: TextFunctions(sources.utterances),
 }
 """How each family is made. The order decides what a seed draws."""

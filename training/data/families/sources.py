@@ -11,6 +11,8 @@ from training.data.families.described import load_described_tools
 from training.data.families.extract import load_messages
 from training.data.families.function_calls import CalledFunction, load_functions
 from training.data.families.instructions import DescribedTask, is_seen, load_described_tasks
+from training.data.families.questions import Question, load_questions
+from training.data.families.questions import is_seen as is_seen_question
 from training.data.families.tools import KnownTool, is_held_out, load_test_services, load_tools
 
 
@@ -79,6 +81,11 @@ class Sources:
     def seen_tasks(self) -> list[DescribedTask]:
         """Published tasks that training may draw."""
         return [task for task in self.tasks if is_seen(task)]
+
+    @cached_property
+    def seen_questions(self) -> list[Question]:
+        """Questions with a closed set of answers that training may draw."""
+        return [question for question in load_questions(self.folder) if is_seen_question(question)]
 
     @cached_property
     def functions(self) -> list[CalledFunction]:
