@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import answer_latency, edge_shapes, generation_latency, grammar_cost, merge_speed, sizes
+from benchmarks import answer_latency, edge_shapes, fleet, generation_latency, grammar_cost, merge_speed, sizes
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
 from loragen.client import ClientError
@@ -43,6 +43,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "answer_latency": lambda _pair: answer_latency.run(),
     "grammar_cost": lambda _pair: grammar_cost.run(),
     "gpu_generate": _gpu_generate,
+    "fleet": lambda pair: fleet.run(pair),
     "edge_shapes": lambda _pair: edge_shapes.run(),
 }
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -13,22 +13,29 @@ from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
+from cloud_service.devices import DeviceService
+from cloud_service.errors import StoreUnavailableError
 from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
-from cloud_service.http import create_app
+from cloud_service.http import Fleet, create_app
 from cloud_service.importing import ImportService
-from cloud_service.limits import MAX_DEVICES_KEPT
+from cloud_service.limits import MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
 from cloud_service.probing import Prober
+from cloud_service.retention import sweep
+from cloud_service.rollouts import RolloutService
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService
 from cloud_service.store import StoreLimits
 from cloud_service.store.backends import open_store
 from cloud_service.telemetry import Metrics
+from cloud_service.upkeep import repeat
 from loragen.contract.errors import ContractError
 from loragen.web.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
+
+_RETENTION_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Cloud:
     grpc_server: GrpcServer
     service: LoraService
     channels: ChannelService
+    devices: DeviceService
+    rollouts: RolloutService
 
 
 def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
@@ -82,6 +91,8 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         settings.recipe_ttl_seconds,
         settings.device_ttl_seconds,
         MAX_DEVICES_KEPT,
+        settings.channel_versions,
+        MAX_EVENTS_KEPT,
         settings.store_timeout_seconds,
     )
     store = open_store(settings.store_url.get_secret_value(), limits)
@@ -112,6 +123,8 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             events=metrics,
         )
         channels = ChannelService(store, watch_interval_seconds=settings.watch_interval_seconds)
+        devices = DeviceService(store.devices)
+        rollouts = RolloutService(channels, store.channels, devices)
         service = LoraService(
             catalog,
             store,
@@ -125,16 +138,26 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         app = create_app(
             service,
             importing,
-            channels,
+            Fleet(channels, rollouts, devices, settings.channel_cache_seconds),
             metrics,
             body_timeout_seconds=settings.body_timeout_seconds,
             hosts=settings.hosts,
         )
         for runner in runners:
             runner.start()
+        with suppress(StoreUnavailableError):
+            # Known from the first poll on, or a device that has a candidate would see the channel go back.
+            await rollouts.refresh()
+        upkeep = [
+            asyncio.create_task(repeat("rollouts", settings.watch_interval_seconds, rollouts.look)),
+            asyncio.create_task(repeat("retention", _RETENTION_SECONDS, lambda: sweep(store))),
+        ]
         try:
-            yield Cloud(app, GrpcServer(service, channels, metrics), service, channels)
+            yield Cloud(app, GrpcServer(service, channels, devices, metrics), service, channels, devices, rollouts)
         finally:
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
             await service.close(timeout_seconds=0)
     finally:
         await store.aclose()

@@ -1,58 +1,52 @@
-"""Channels: publish to them, withdraw from them, read and watch them, and collect the reports of their devices.
+"""Channels: publish to them, withdraw from them, read and watch them, and go back to what they were.
 
-Every change of a channel raises its version by one; nothing else does. A change is a compare-and-swap of the whole
-document, repeated when another writer was faster, so concurrent publishers lose nothing. The recipe of a published
-bundle, or a bundle that a user imported, is pinned: the store holds it for ever.
+Every change of a channel raises its version by one; nothing else does. Going back makes a new version with the content
+of an old one, because devices take a version that goes back for a fault. The recipe of a published bundle, or a bundle
+that a user imported, is pinned: the store holds it as long as a channel or one of its kept versions names it
+(`retention`).
 
-`loragen.contract.channel` defines the document, `watching` wakes those who watch it.
+`loragen.contract.channel` defines the document, `channel_writer` writes it, `rollouts` brings it to some devices first.
 """
 
-import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from cloud_service.errors import (
-    ConflictError,
-    IntegrityError,
-    InvalidRequestError,
-    NotFoundError,
-    PreconditionError,
+from cloud_service.channel_writer import (
+    Change,
+    ChannelWriter,
+    Condition,
+    PublishedChannel,
+    always,
+    content_of,
+    encode,
+    published,
+    verify_condition,
+    verify_free,
 )
-from cloud_service.limits import MAX_REPORT_BYTES
-from cloud_service.store import Store, StoredLora, StoredReport
+from cloud_service.errors import InvalidRequestError, NotFoundError
+from cloud_service.store import ChannelEvent, ChannelRow, ListedChannel, Store, StoredLora, StoredVersion
 from cloud_service.store.waiting import together
 from cloud_service.watching import ChannelWatch
-from loragen.contract.channel import Channel, RecipeReference, Specialization, encode_channel, parse_channel
-from loragen.contract.digest import sha256_hex
+from loragen.contract.channel import RecipeReference, Specialization
 from loragen.contract.errors import ContractError
-from loragen.contract.names import BASE_NAME, verify_device_name, verify_name
+from loragen.contract.names import BASE_NAME, verify_name
 
-_MAX_ATTEMPTS = 20
-"""Writers of this process take turns, so only writers of other replicas can be faster."""
-
-
-Condition = Callable[[str, bool], bool]
-"""Whether a change may be made, given the channel's digest, and whether the channel has the name that changes."""
-
-
-def _always(digest: str, name_exists: bool) -> bool:
-    return True
+Entries = dict[str, Specialization]
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedChannel:
-    """A channel and its bytes.
+class ChannelDifference:
+    """What changes from one version to another, each part sorted by name.
 
     Attributes:
-        channel: The parsed document.
-        document: Its bytes, as devices read them.
-        digest: sha256 of the bytes, its entity tag.
+        added: Only the other has them.
+        removed: Only the one has them.
+        changed: Both have them, with other bundles: as they are, and as they become.
     """
 
-    channel: Channel
-    document: bytes
-    digest: str
+    added: tuple[Specialization, ...]
+    removed: tuple[Specialization, ...]
+    changed: tuple[tuple[Specialization, Specialization], ...]
 
 
 class ChannelService:
@@ -65,8 +59,8 @@ class ChannelService:
 
     def __init__(self, store: Store, *, watch_interval_seconds: float) -> None:
         self._store = store
-        self._watch = ChannelWatch(store, watch_interval_seconds)
-        self._turn = asyncio.Lock()
+        self._watch = ChannelWatch(store.channels, watch_interval_seconds)
+        self.writer = ChannelWriter(store.channels, self._watch)
 
     async def load(self, channel: str) -> PublishedChannel:
         """A channel as it is now.
@@ -76,11 +70,11 @@ class ChannelService:
             NotFoundError: Nothing was ever published there.
             StoreUnavailableError: The store does not answer.
         """
-        _verify(channel)
-        document = await self._store.load_channel(channel)
+        verify(channel)
+        document = await self._store.channels.load(channel)
         if document is None:
-            raise _unknown(channel)
-        return _published(document)
+            raise unknown(channel)
+        return published(document)
 
     async def load_digest(self, channel: str) -> str:
         """Only the digest of a channel, which is cheap however long the channel is.
@@ -88,15 +82,13 @@ class ChannelService:
         Raises:
             InvalidRequestError, NotFoundError, StoreUnavailableError: As for `load`.
         """
-        _verify(channel)
-        digest = await self._store.load_channel_digest(channel)
+        verify(channel)
+        digest = await self._store.channels.load_digest(channel)
         if digest is None:
-            raise _unknown(channel)
+            raise unknown(channel)
         return digest
 
-    async def publish(
-        self, channel: str, name: str, bundle_id: str, condition: Condition = _always
-    ) -> PublishedChannel:
+    async def publish(self, channel: str, name: str, bundle_id: str, condition: Condition = always) -> PublishedChannel:
         """Let `name` mean this bundle in the channel, which is created if necessary. Publishing twice changes nothing.
 
         Args:
@@ -109,24 +101,18 @@ class ChannelService:
             InvalidRequestError: A name is not valid or belongs to the base model, or the channel is full.
             NotFoundError: The bundle is not known.
             PreconditionError: The condition does not hold.
-            ConflictError: Other writers were always faster.
+            ConflictError: Other writers were always faster, or a rollout goes on.
             StoreUnavailableError: The store does not answer.
         """
-        _verify(channel)
-        _verify(name)
         with together():
-            specialization = await self._pinned(name, bundle_id)
-            if specialization is None:
-                raise NotFoundError(
-                    f"no bundle {bundle_id}", "generate or import it, then publish it", code="bundle_not_found"
-                )
+            specialization = await self.pin(channel, name, bundle_id)
 
-            def put(entries: dict[str, Specialization]) -> None:
+            def put(entries: Entries) -> None:
                 entries[name] = specialization
 
-            return await self._change(channel, name, put, condition)
+            return await self._change(channel, name, put, condition, ("publish", f"{name} is {bundle_id}"))
 
-    async def withdraw(self, channel: str, name: str, condition: Condition = _always) -> PublishedChannel:
+    async def withdraw(self, channel: str, name: str, condition: Condition = always) -> PublishedChannel:
         """Take a name out of the channel; devices go back to their base model.
 
         Raises:
@@ -134,24 +120,111 @@ class ChannelService:
             NotFoundError: The channel does not exist, or has no such name.
             PreconditionError, ConflictError, StoreUnavailableError: As for `publish`.
         """
-        _verify(channel)
-        _verify(name)
+        verify(channel)
+        verify(name)
 
-        def remove(entries: dict[str, Specialization]) -> None:
+        def remove(entries: Entries) -> None:
             if entries.pop(name, None) is None:
                 raise NotFoundError(f"no specialization {name!r} in channel {channel!r}")
 
         with together():
-            return await self._change(channel, name, remove, condition)
+            return await self._change(channel, name, remove, condition, ("withdraw", name))
+
+    async def roll_back(self, channel: str, version: int, condition: Condition = always) -> PublishedChannel:
+        """Give a channel the content that it had at a version, as a new version.
+
+        Raises:
+            InvalidRequestError: The name is not valid.
+            NotFoundError: The channel does not exist, or the version is not kept.
+            PreconditionError, ConflictError, StoreUnavailableError: As for `publish`.
+        """
+        with together():
+            old = await self.load_version(channel, version)
+            for each in old.channel.specializations:
+                await self.pin(channel, each.name, each.bundle_id)
+
+            def restore(entries: Entries) -> None:
+                entries.clear()
+                entries.update({each.name: each for each in old.channel.specializations})
+
+            return await self._change(channel, None, restore, condition, ("rollback", f"to version {version}"))
+
+    async def delete(self, channel: str, condition: Condition = always) -> None:
+        """Delete a channel with its versions. Devices keep what they have; a new channel of the name counts on.
+
+        Raises:
+            InvalidRequestError: The name is not valid.
+            NotFoundError: The channel does not exist.
+            PreconditionError, ConflictError, StoreUnavailableError: As for `publish`.
+        """
+        verify(channel)
+
+        def decide(row: ChannelRow) -> Change:
+            if not row.document:
+                raise unknown(channel)
+            verify_free(channel, row)
+            verify_condition(channel, content_of(channel, row), True, condition)
+            return Change(ChannelRow(version=row.version), ChannelEvent("delete", "", row.version))
+
+        with together():
+            await self.writer.change(channel, decide)
+
+    async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
+        """Channels by name, those behind `after`.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        return await self._store.channels.list_channels(limit, after)
+
+    async def list_versions(self, channel: str) -> list[StoredVersion]:
+        """The versions of a channel that are kept, the newest first.
+
+        Raises:
+            InvalidRequestError, NotFoundError, StoreUnavailableError: As for `load`.
+        """
+        verify(channel)
+        versions = await self._store.channels.list_versions(channel)
+        if not versions:
+            raise unknown(channel)
+        return versions
+
+    async def load_version(self, channel: str, version: int) -> PublishedChannel:
+        """A channel as it was at a version.
+
+        Raises:
+            InvalidRequestError: The name is not valid.
+            NotFoundError: The channel does not exist, or the version is not kept.
+            StoreUnavailableError: The store does not answer.
+        """
+        verify(channel)
+        document = await self._store.channels.load_kept(channel, version)
+        if document is None:
+            raise NotFoundError(
+                f"version {version} of channel {channel!r} is not kept",
+                "list the versions that are",
+                code="version_not_found",
+            )
+        return published(document)
+
+    async def list_events(self, channel: str) -> list[ChannelEvent]:
+        """What was done to a channel, the newest first; it outlives the channel.
+
+        Raises:
+            InvalidRequestError: The name is not valid.
+            StoreUnavailableError: The store does not answer.
+        """
+        verify(channel)
+        return await self._store.channels.list_events(channel)
 
     def watch(self, channel: str, known_version: int) -> AsyncIterator[int]:
-        """Versions of a channel: the current one unless it is `known_version`, then each new one.
+        """Versions of a channel: the current one if it is above `known_version`, then each new one.
 
         Raises:
             InvalidRequestError: The name is not valid.
             OverloadedError: Too many watches are open.
         """
-        _verify(channel)
+        verify(channel)
         return self._watch.versions(channel, known_version)
 
     @property
@@ -159,41 +232,26 @@ class ChannelService:
         """How many watches are open."""
         return self._watch.listeners
 
-    async def report(self, channel: str, device_id: str, report: bytes) -> None:
-        """Store the report of a device.
-
-        Raises:
-            InvalidRequestError: The name of the channel or of the device is not valid, or the report is too long.
-            StoreUnavailableError: The store does not answer.
-        """
-        _verify(channel)
-        _verify(device_id, verify_device_name)
-        if len(report) > MAX_REPORT_BYTES:
-            raise InvalidRequestError(
-                f"expected a report of at most {MAX_REPORT_BYTES} bytes as JSON, found {len(report)}",
-                "report fewer specializations, or shorter messages",
-                code="report_too_large",
-            )
-        await self._store.store_device(channel, device_id, report)
-
-    async def devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
-        """The last reports of the devices that follow a channel, the most recent first.
-
-        Args:
-            channel: Name of the channel.
-            limit: Most reports.
-            before: Leaves out those that came at this time or later, in microseconds since 1970.
-
-        Raises:
-            InvalidRequestError: The name is not valid.
-            StoreUnavailableError: The store does not answer.
-        """
-        _verify(channel)
-        return await self._store.load_devices(channel, limit, before)
-
     def drain(self) -> None:
         """End all watches, so that they do not delay the shutdown."""
         self._watch.drain()
+
+    async def pin(self, channel: str, name: str, bundle_id: str) -> Specialization:
+        """A bundle under a name, as a channel lists it; the store holds it from now on.
+
+        Raises:
+            InvalidRequestError: A name is not valid, or belongs to the base model.
+            NotFoundError: The bundle is not known.
+            StoreUnavailableError: The store does not answer.
+        """
+        verify(channel)
+        verify(name)
+        specialization = await self._pinned(name, bundle_id)
+        if specialization is None:
+            raise NotFoundError(
+                f"no bundle {bundle_id}", "generate or import it, then publish it", code="bundle_not_found"
+            )
+        return specialization
 
     async def _pinned(self, name: str, bundle_id: str) -> Specialization | None:
         if (lora := await self._store.load_lora(bundle_id)) is not None:
@@ -206,29 +264,37 @@ class ChannelService:
         return specialization if await pin(bundle_id) else None
 
     async def _change(
-        self, name: str, entry: str, change: Callable[[dict[str, Specialization]], None], condition: Condition
+        self,
+        name: str,
+        entry: str | None,
+        change: Callable[[Entries], None],
+        condition: Condition,
+        event: tuple[str, str],
     ) -> PublishedChannel:
-        async with self._turn:
-            for attempt in range(_MAX_ATTEMPTS):
-                document = await self._store.load_channel(name)
-                current = _published(document) if document is not None else _unwritten(name)
-                entries = {each.name: each for each in current.channel.specializations}
-                if not condition(current.digest, entry in entries):
-                    found = f"digest {current.digest}" if document is not None else "none of this name"
-                    raise PreconditionError(
-                        f"expected channel {name!r} as the request names it, found {found}", "read the channel again"
-                    )
-                change(entries)
-                specializations = tuple(entries[key] for key in sorted(entries))
-                if document is not None and specializations == current.channel.specializations:
-                    return current
-                version = current.channel.version + 1
-                changed = _encode(name, version, specializations)
-                if await self._store.swap_channel(name, current.channel.version, version, changed.document):
-                    self._watch.announce(name, version)
-                    return changed
-                await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(attempt, 5)))
-        raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
+        def decide(row: ChannelRow) -> Change | None:
+            current = content_of(name, row)
+            entries = {each.name: each for each in current.channel.specializations}
+            verify_condition(name, current, entry is None or entry in entries, condition)
+            change(entries)
+            specializations = tuple(entries[key] for key in sorted(entries))
+            if row.document and specializations == current.channel.specializations:
+                return None
+            verify_free(name, row)
+            changed = encode(name, row.version + 1, specializations)
+            event_of = ChannelEvent(*event, row.version + 1)
+            return Change(replace(row, version=row.version + 1, document=changed.document), event_of)
+
+        return content_of(name, await self.writer.change(name, decide))
+
+
+def find_difference(old: tuple[Specialization, ...], new: tuple[Specialization, ...]) -> ChannelDifference:
+    """What changes between two contents of a channel."""
+    before, after = {each.name: each for each in old}, {each.name: each for each in new}
+    return ChannelDifference(
+        tuple(each for each in new if each.name not in before),
+        tuple(each for each in old if each.name not in after),
+        tuple((before[each.name], each) for each in new if each.name in before and before[each.name] != each),
+    )
 
 
 def verify_not_reserved(name: str, edge_model_id: str, field: str = "name") -> None:
@@ -245,14 +311,20 @@ def verify_not_reserved(name: str, edge_model_id: str, field: str = "name") -> N
         )
 
 
-def _verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
+def verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
+    """Return when a name is one.
+
+    Raises:
+        InvalidRequestError: It is not.
+    """
     try:
         rule(name)
     except ContractError as e:
         raise InvalidRequestError(str(e), e.hint, code="invalid_name") from e
 
 
-def _unknown(channel: str) -> NotFoundError:
+def unknown(channel: str) -> NotFoundError:
+    """What is raised for a channel that is not there."""
     return NotFoundError(f"no channel {channel!r}", "it appears when something is published to it")
 
 
@@ -269,25 +341,3 @@ def _specialization(name: str, lora: StoredLora) -> Specialization:
             lora.recipe_id, len(lora.recipe), recipe.generator_id, recipe.generator_digest, recipe.bank_digest
         ),
     )
-
-
-def _published(document: bytes) -> PublishedChannel:
-    try:
-        return PublishedChannel(parse_channel(document), document, sha256_hex(document))
-    except ContractError as e:
-        raise IntegrityError(f"a stored channel is damaged: {e}", "restore the store from a backup") from e
-
-
-def _unwritten(name: str) -> PublishedChannel:
-    return PublishedChannel(Channel(name, 0, ()), b"", "")
-
-
-def _encode(name: str, version: int, specializations: tuple[Specialization, ...]) -> PublishedChannel:
-    try:
-        channel = Channel(name, version, specializations)
-    except ContractError as e:
-        raise InvalidRequestError(
-            f"channel {name!r} is full: {e}", "withdraw what no device needs", code="channel_full"
-        ) from e
-    document = encode_channel(channel)
-    return PublishedChannel(channel, document, sha256_hex(document))

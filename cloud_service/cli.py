@@ -15,6 +15,7 @@ import typer
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from cloud_service.errors import InvalidRequestError
+from cloud_service.fleet_cli import channels_app, devices_app, rollouts_app
 from loragen import CloudClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.atomic import write_atomic
@@ -33,6 +34,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(channels_app, name="channels")
+app.add_typer(rollouts_app, name="rollouts")
+app.add_typer(devices_app, name="devices")
 
 _Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
 _DEFAULT_URL = "http://127.0.0.1:8080"

@@ -105,6 +105,19 @@ class CloudSettings(ServiceSettings):
     watch_interval_seconds: float = Field(
         default=1.0, gt=0, description="How often watched channels are looked up for changes by other replicas."
     )
+    channel_versions: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Versions of a channel that are kept, to go back to; what one of them lists is kept with it.",
+    )
+    channel_cache_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="How long shared HTTP caches may answer polls of a channel by themselves; 0 has them ask each "
+        "time. While a rollout goes on they always ask.",
+    )
     drain_delay_seconds: float = Field(
         default=0.0, ge=0, description="On shutdown: not ready for this long before connections are refused."
     )

@@ -61,6 +61,15 @@ MAX_DEVICES_KEPT = 10_000
 MAX_DEVICES_LISTED = 100
 """Devices on one page of a listing, 13 MB at most."""
 
+MAX_DEVICES_SCANNED = MAX_DEVICES_KEPT
+"""Devices that one page of a listing looks at, and that a rollout is judged by: the most recent ones."""
+
+MAX_CHANNELS_LISTED = 500
+"""Channels on one page of a listing."""
+
+MAX_EVENTS_KEPT = 1_000
+"""Events of one channel that are kept, 200 bytes each."""
+
 MAX_STREAMS = 64
 """Calls at a time on one gRPC connection, watches among them; a device needs two. More wait on the client's side."""
 

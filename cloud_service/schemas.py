@@ -14,11 +14,12 @@ from cloud_service import limits
 from cloud_service.answers import is_answer
 from cloud_service.body import Body
 from cloud_service.service import LoraRequest, PublishTarget
+from cloud_service.store import DeviceEntry
 from cloud_service.task import Example, TaskDescription
 from cloud_service.task_bodies import AnswerBody, ExampleBody, ToolBody, answer_of_format, as_json_text
 from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import ContractError
-from loragen.contract.limits import MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
+from loragen.contract.limits import MAX_LABELS, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
 from loragen.web.body_fields import Text, verify_unicode
 
@@ -33,9 +34,10 @@ def _verify_name(name: str) -> str:
         raise ValueError(str(e)) from e
 
 
-_Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), AfterValidator(_verify_name)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), AfterValidator(_verify_name)]
+Labels = Annotated[dict[Name, Name], Field(max_length=MAX_LABELS)]
 _DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
-_Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 
 class ProbeBody(Body):
@@ -60,8 +62,8 @@ def _verify_format(output_format: dict[str, Any]) -> dict[str, Any]:
 class PublishBody(Body):
     """Where to publish the bundle."""
 
-    channel: _Name
-    name: _Name
+    channel: Name
+    name: Name
 
 
 class GenerateLoraBody(Body):
@@ -146,25 +148,35 @@ class GenerateLoraBody(Body):
 class PublishSpecializationBody(Body):
     """The bundle that a name shall mean."""
 
-    bundle_id: _Digest
+    bundle_id: Digest
 
 
 class RunningSpecialization(Body):
     """The state of one specialization on a device."""
 
-    name: _Name
-    bundle_id: _Digest
+    name: Name
+    bundle_id: Digest
     state: Literal["pending", "adapter", "merged", "failed"]
     message: Text = Field(default="", max_length=MAX_STATUS_MESSAGE_CHARS)
+    failed_bundle_id: str = Field(
+        default="", pattern=r"^(?:[0-9a-f]{64})?$", description="A newer bundle that should serve and does not."
+    )
 
 
 class DeviceReport(Body):
     """The report of a device."""
 
     device_id: _DeviceName
-    channel: _Name
+    channel: Name
     channel_version: int = Field(ge=0)
     specializations: list[RunningSpecialization] = Field(default=[], max_length=MAX_SPECIALIZATIONS)
     runtime_version: Text = Field(default="", max_length=100)
     edge_model_digest: str = Field(default="", pattern=r"^(?:[0-9a-f]{64})?$")
+    labels: Labels = Field(default={}, description="What the device's owner says of it.")
     reported_at: str = Field(default="", max_length=40, description="When the cloud received it, ISO 8601, UTC.")
+
+    def to_entry(self) -> DeviceEntry:
+        """The same in short."""
+        failed = {each.bundle_id for each in self.specializations if each.state == "failed"}
+        failed |= {each.failed_bundle_id for each in self.specializations if each.failed_bundle_id}
+        return DeviceEntry(self.channel, self.device_id, self.channel_version, tuple(sorted(failed)), self.labels)

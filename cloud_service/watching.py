@@ -2,7 +2,8 @@
 
 One task reads the version of a watched channel for all its listeners, so a thousand devices cost one read an interval.
 Changes by this process reach them at once. A watch is only a hint to poll: it may repeat a version, it survives a
-silent store, and it ends when the process drains.
+silent store, and it ends when the process drains. A device may know a newer version than the channel has, since it sees
+a rollout's candidate; it is not woken for the older one.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ class ChannelWatch:
         return self._listeners
 
     async def versions(self, channel: str, known_version: int) -> AsyncIterator[int]:
-        """The channel's version unless it is `known_version`, then each new one; ends when the process drains.
+        """The channel's version if it is above `known_version`, then each new one; ends when the process drains.
 
         Raises:
             OverloadedError: Too many watches are open.
@@ -64,7 +65,7 @@ class ChannelWatch:
         try:
             while not self._draining:
                 changed = topic.changed
-                if topic.version is not None and topic.version != known_version:
+                if topic.version is not None and topic.version > known_version:
                     known_version = topic.version
                     yield known_version
                 else:
@@ -92,7 +93,7 @@ class ChannelWatch:
     async def _poll(self, channel: str, topic: _Topic) -> None:
         while True:
             try:
-                version = await self._store.load_channel_version(channel)
+                version = await self._store.load_version(channel)
             except StoreUnavailableError as e:
                 _log.warning("watch_lookup_failed", channel=channel, error=e.code)
             else:

@@ -32,6 +32,7 @@ from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
+from loragen.contract.polling import PollingDevice, poll_headers
 from loragen.version import package_version
 
 
@@ -73,7 +74,14 @@ async def assemble(
         stack.enter_context(locked(disk.root))
         stack.push_async_callback(slots.close)
         client = await stack.enter_async_context(_http_client(settings))
-        fetcher = HttpFetcher(client, settings.download_timeout_seconds, clock.unix)
+        fetcher = HttpFetcher(
+            client,
+            settings.download_timeout_seconds,
+            clock.unix,
+            lambda: poll_headers(
+                PollingDevice(settings.effective_device_id, settings.labels, state_store.state.channel_version or 0)
+            ),
+        )
         state_store = StateStore(
             StateFile(disk.state),
             DeviceState(model.digest, settings.channel),
@@ -106,7 +114,7 @@ async def assemble(
         device = Device(settings.effective_device_id, model, slots, updater, settings.effective_threads)
         link: CloudLink | None = None
         if settings.cloud_grpc:
-            link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id)
+            link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id, labels=settings.labels)
             stack.push_async_callback(link.close)
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -16,8 +16,12 @@ from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.processors import usable_processors
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
+from loragen.contract.polling import parse_labels, verify_labels
 from loragen.default_pair import DEFAULT_PAIR
 from loragen.settings import EDGE_PREFIX, ServiceSettings
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class EdgeSettings(ServiceSettings):
@@ -38,6 +42,10 @@ class EdgeSettings(ServiceSettings):
     channel: str = Field(default="default", description="Channel to follow.")
     device_id: str | None = Field(
         default=None, description="Name of this device towards the cloud; without it, one is made of the host's name."
+    )
+    labels: dict[str, str] = Field(
+        default={},
+        description="What tells devices apart, such as `ring=canary,site=berlin`; a rollout reaches some first.",
     )
     poll_interval_seconds: float = Field(
         default=30.0, gt=0, le=86_400, description="Between two polls, give or take a tenth."
@@ -130,6 +138,16 @@ class EdgeSettings(ServiceSettings):
     def _verify_device_id(cls, value: str | None) -> str | None:
         return value and _as_value(verify_device_name, value)
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _parse_labels(cls, value: object) -> object:
+        return _as_value(parse_labels, value) if isinstance(value, str) else value
+
+    @field_validator("labels")
+    @classmethod
+    def _verify_labels(cls, value: dict[str, str]) -> dict[str, str]:
+        return dict(_as_value(verify_labels, value))
+
     @field_validator("admit_base_digest")
     @classmethod
     def _verify_digest(cls, value: str | None) -> str | None:
@@ -149,7 +167,7 @@ class EdgeSettings(ServiceSettings):
         return self
 
 
-def _as_value(verify: Callable[[str], str], value: str) -> str:
+def _as_value(verify: Callable[[_T], _R], value: _T) -> _R:
     try:
         return verify(value)
     except ContractError as error:

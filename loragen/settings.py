@@ -29,7 +29,7 @@ EDGE_PREFIX = "LORAGEN_EDGE_"
 
 OTHER_VARIABLES = {
     "LORAGEN_CACHE": "`make setup`: where the built llama-cpp-python wheel is kept between clones.",
-    "LORAGEN_URL": "Command line `loragen`: base URL of the service that `generate` and `publish` talk to.",
+    "LORAGEN_URL": "Command line `loragen`: base URL of the service that its commands talk to.",
 }
 """Every variable of ours that is no setting of a service, and what reads it."""
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import SecretStr
@@ -84,9 +84,8 @@ def _settings(settings: type[ServiceSettings]) -> Iterator[str]:
 
 def _commands(program: str, app: typer.Typer) -> Iterator[str]:
     command = typer.main.get_command(app)
-    commands = getattr(command, "commands", None)
     # Typer turns an app of one command into that command.
-    for name, each in sorted(commands.items()) if commands else [("", command)]:
+    for name, each in _leaves("", command):
         usage = " ".join(part for part in (program, name) if part)
         arguments = [p for p in each.params if p.param_type_name == "argument"]
         options = [p for p in each.params if p.param_type_name == "option"]
@@ -105,6 +104,16 @@ def _commands(program: str, app: typer.Typer) -> Iterator[str]:
             yield f"| `{label}` | {_cell(default)} | {_cell(meaning)} |"
         if arguments or options:
             yield ""
+
+
+def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """The commands of a program that do something, by their names with those of the groups they are in."""
+    commands = getattr(command, "commands", None)
+    if not commands:
+        yield path, command
+        return
+    for name, each in sorted(commands.items()):
+        yield from _leaves(f"{path} {name}".strip(), each)
 
 
 def _default(value: object) -> str:

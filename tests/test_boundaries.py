@@ -43,7 +43,10 @@ ADAPTER = ",".join(f"edge_runtime.serving.{module}" for module in ("grammar", "l
         ),
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),
         pytest.param(
-            "cloud_service", "cloud_service.store.redis,cloud_service.bootstrap", "redis", marks=pytest.mark.slow
+            "cloud_service",
+            "cloud_service.store.redis,cloud_service.store.redis_server,cloud_service.store.redis_fleet,cloud_service.bootstrap",
+            "redis",
+            marks=pytest.mark.slow,
         ),
         ("demo", "", f"{TORCH},llama_cpp,redis,fastapi,edge_runtime,training"),
     ],

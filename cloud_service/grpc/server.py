@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cloud_service.channels import ChannelService
+from cloud_service.devices import DeviceService
 from cloud_service.errors import CloudError
 from cloud_service.grpc.scope import GrpcScope
 from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
@@ -38,7 +39,8 @@ class GrpcServer:
 
     Args:
         service: Generates.
-        channels: Publishes, and knows devices.
+        channels: Watched by devices.
+        devices: Takes their reports.
         metrics: Counts.
         ping_seconds: Between two pings of a silent connection.
     """
@@ -47,6 +49,7 @@ class GrpcServer:
         self,
         service: LoraService,
         channels: ChannelService,
+        devices: DeviceService,
         metrics: Metrics,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
@@ -55,7 +58,7 @@ class GrpcServer:
         self._server = grpc.aio.server(interceptors=(GrpcScope(metrics),), options=options)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None
-        generator_servicer, channels_servicer = GeneratorServicer(service), ChannelsServicer(channels)
+        generator_servicer, channels_servicer = GeneratorServicer(service), ChannelsServicer(channels, devices)
         # grpcio-tools makes stubs without types.
         loragen_pb2_grpc.add_GeneratorServicer_to_server(generator_servicer, self._server)  # type: ignore[no-untyped-call]
         loragen_pb2_grpc.add_ChannelsServicer_to_server(channels_servicer, self._server)  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,13 +15,14 @@ from structlog.contextvars import bind_contextvars
 
 from cloud_service import limits
 from cloud_service.channels import ChannelService
+from cloud_service.devices import DeviceService
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generation import ProbeScores
 from cloud_service.probing import ProbeComparison
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
 from loragen.contract.answer import AnswerContract
-from loragen.contract.limits import MAX_CHOICES, MAX_SPECIALIZATIONS
+from loragen.contract.limits import MAX_CHOICES, MAX_LABELS, MAX_SPECIALIZATIONS
 from loragen.contract.stubs import loragen_pb2 as messages
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from loragen.web.translation import describe_faults
@@ -54,8 +56,9 @@ class GeneratorServicer(stubs.GeneratorServicer):
 class ChannelsServicer(stubs.ChannelsServicer):
     """`loragen.v1.Channels`."""
 
-    def __init__(self, channels: ChannelService) -> None:
+    def __init__(self, channels: ChannelService, devices: DeviceService) -> None:
         self._channels = channels
+        self._devices = devices
 
     async def Watch(  # noqa: N802 - the name in the proto
         self, request: messages.WatchRequest, context: Any
@@ -71,7 +74,7 @@ class ChannelsServicer(stubs.ChannelsServicer):
         """Store the report of a device."""
         report = _validated(DeviceReport, _to_report(request))
         bind_contextvars(channel=report.channel, device=report.device_id)
-        await self._channels.report(report.channel, report.device_id, report.model_dump_json().encode())
+        await self._devices.report(report.to_entry(), report.model_dump_json().encode())
         return messages.ReportStatusResponse()
 
 
@@ -146,11 +149,13 @@ def _to_report(status: messages.DeviceReport) -> dict[str, Any]:
                 "bundle_id": running.bundle_id,
                 "state": _STATES.get(running.state, "unspecified"),
                 "message": running.message,
+                "failed_bundle_id": running.failed_bundle_id,
             }
             for running in status.specializations[: MAX_SPECIALIZATIONS + 1]
         ],
         "runtime_version": status.runtime_version,
         "edge_model_digest": status.edge_model_digest,
+        "labels": dict(islice(status.labels.items(), MAX_LABELS + 1)),
         "reported_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -3,13 +3,15 @@
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from cloud_service.channels import ChannelService
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.artifact_routes import artifact_routes
-from cloud_service.http.channel_routes import channel_routes
+from cloud_service.http.channel_routes import Fleet, channel_routes
+from cloud_service.http.device_routes import device_routes
 from cloud_service.http.generation_routes import generation_routes
+from cloud_service.http.history_routes import history_routes
 from cloud_service.http.import_routes import BRING_PATH, import_routes
 from cloud_service.http.operation_routes import operation_routes
+from cloud_service.http.rollout_routes import rollout_routes
 from cloud_service.http.status import ERROR_ANSWERS
 from cloud_service.importing import ImportService
 from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
@@ -31,7 +33,7 @@ _ERROR = {"model": ErrorBody, "description": "Every error has this body."}
 def create_app(
     service: LoraService,
     importing: ImportService,
-    channels: ChannelService,
+    fleet: Fleet,
     metrics: Metrics,
     *,
     body_timeout_seconds: float,
@@ -42,7 +44,7 @@ def create_app(
     Args:
         service: Generates.
         importing: Takes users' own LoRAs.
-        channels: Publishes.
+        fleet: Channels, rollouts and devices.
         metrics: Counts.
         body_timeout_seconds: Longest time for a request body to arrive.
         hosts: Whom requests may be addressed to.
@@ -73,7 +75,10 @@ def create_app(
         generation_routes(service),
         import_routes(importing),
         artifact_routes(service.artifacts, service.catalog),
-        channel_routes(channels),
+        channel_routes(fleet),
+        history_routes(fleet),
+        rollout_routes(fleet),
+        device_routes(fleet),
         operation_routes(service, metrics),
     )
     return app

@@ -6,7 +6,7 @@ The routes decide what is offered and where its bytes come from.
 import re
 from collections.abc import Sequence
 
-from cloud_service.channels import Condition
+from cloud_service.channel_writer import Condition
 from cloud_service.errors import InvalidRequestError, NotAcceptableError, PreconditionError, RangeError
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)

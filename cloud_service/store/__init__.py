@@ -1,8 +1,16 @@
 """Stores: the port, and its adapters for Redis and for an embedded SQLite file."""
 
-from cloud_service.store.port import (
+from cloud_service.store.fleet import (
+    ChannelEvent,
+    ChannelRow,
     ChannelStore,
+    DeviceEntry,
     DeviceStore,
+    ListedChannel,
+    PinStore,
+    StoredVersion,
+)
+from cloud_service.store.port import (
     ImportStore,
     LeaseStore,
     LoraStore,
@@ -10,20 +18,24 @@ from cloud_service.store.port import (
     StoredGeneration,
     StoredImport,
     StoredLora,
-    StoredReport,
     StoreLimits,
 )
 
 __all__ = [
+    "ChannelEvent",
+    "ChannelRow",
     "ChannelStore",
+    "DeviceEntry",
     "DeviceStore",
     "ImportStore",
     "LeaseStore",
+    "ListedChannel",
     "LoraStore",
+    "PinStore",
     "Store",
     "StoreLimits",
     "StoredGeneration",
     "StoredImport",
     "StoredLora",
-    "StoredReport",
+    "StoredVersion",
 ]

@@ -1,8 +1,7 @@
-"""The port `Store`: where the service keeps recipes, bundles, channels, leases and reports of devices.
+"""The port `Store`: where the service keeps recipes, bundles, leases, and (`fleet`) channels and reports of devices.
 
 Every adapter keeps these rules, and the contract test proves them for each:
 - Whatever a call returned is still there after a restart.
-- A channel changes by compare-and-swap only, so concurrent writers lose nothing.
 - A recipe expires when no generation request led to it for the configured time, unless it is pinned because a channel
   names it; downloads do not renew it. Bundles live under a byte budget and may be evicted at any moment: the service
   rebuilds them.
@@ -19,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from cloud_service.errors import IntegrityError, StoreUnavailableError
+from cloud_service.store.fleet import ChannelStore, DeviceStore, PinStore
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, parse_recipe
 
@@ -41,6 +41,8 @@ class StoreLimits:
         recipe_ttl_seconds: How long an unpublished recipe outlives the last generation request for it.
         device_ttl_seconds: How long a silent device stays listed.
         devices_per_channel: Most reports kept of one channel; the oldest make room.
+        versions_per_channel: Most versions kept of one channel.
+        events_per_channel: Most events kept of one channel.
         timeout_seconds: Longest wait for one answer, with a connection or another process's lock.
     """
 
@@ -49,6 +51,8 @@ class StoreLimits:
     recipe_ttl_seconds: float
     device_ttl_seconds: float
     devices_per_channel: int
+    versions_per_channel: int
+    events_per_channel: int
     timeout_seconds: float
 
 
@@ -130,19 +134,6 @@ class ImportStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """The last report of a device.
-
-    Attributes:
-        stored_at: When it came, in microseconds since 1970.
-        report: Its bytes; empty when they were evicted.
-    """
-
-    stored_at: int
-    report: bytes
-
-
 class LoraStore(Protocol):
     """Recipes, which are stored for long, and bundles under a byte budget."""
 
@@ -175,26 +166,6 @@ class LoraStore(Protocol):
         ...
 
 
-class ChannelStore(Protocol):
-    """Channel documents with their versions."""
-
-    async def load_channel(self, name: str) -> bytes | None:
-        """The document; None when nothing was ever published there."""
-        ...
-
-    async def load_channel_digest(self, name: str) -> str | None:
-        """Only the sha256 of the document; None when nothing was ever published there."""
-        ...
-
-    async def load_channel_version(self, name: str) -> int | None:
-        """Only the version; None when nothing was ever published there."""
-        ...
-
-    async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
-        """Write the document if the channel is still at `expected_version` (0: not there yet); False when it is not."""
-        ...
-
-
 class LeaseStore(Protocol):
     """Short locks between replicas."""
 
@@ -207,20 +178,18 @@ class LeaseStore(Protocol):
         ...
 
 
-class DeviceStore(Protocol):
-    """The last report of each device."""
-
-    async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
-        """Replace the device's last report."""
-        ...
-
-    async def load_devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
-        """Reports of the devices that follow a channel, the most recent first; of those `before` a time, if given."""
-        ...
-
-
-class Store(LoraStore, ImportStore, ChannelStore, LeaseStore, DeviceStore, Protocol):
+class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
     """Everything that the service stores, behind one connection."""
+
+    @property
+    def channels(self) -> ChannelStore:
+        """Channels, their versions and events."""
+        ...
+
+    @property
+    def devices(self) -> DeviceStore:
+        """What devices reported."""
+        ...
 
     async def verify_writable(self) -> None:
         """Return when the store takes a write.

@@ -1,6 +1,6 @@
-"""The store in Redis or Valkey (7 or later), shared by all replicas. The only file that imports redis.
+"""The store in Redis or Valkey, shared by all replicas.
 
-All keys begin with `{loragen}:`. The braces put them into one slot of a cluster, so that a script may use several:
+All keys begin with `{loragen}:`; those of channels and devices are in `redis_fleet`.
 
     generation:<key>    id of the bundle that a request led to, then its note      expires
     lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, pinned              expires unless pinned
@@ -13,10 +13,8 @@ All keys begin with `{loragen}:`. The braces put them into one slot of a cluster
                         bundle, edge_model_id, edge_model_digest, pinned           expires unless pinned
     imports:expires    sorted set of their ids by the millisecond in which they expire
     imports:bytes      hash: length of each of them
-    channel:<name>      hash: version, digest, document
+    pins:used           sorted set of pinned bundle ids by the time of their last pinning, in microseconds
     lease:<key>         owner                                                      expires
-    devices:<channel>   sorted set of device ids by last report, in microseconds   expires
-    device:<channel>:<device id>   the report                                      expires
     writable:yes        nothing; written to see whether the server takes it        expires
 
 Changes that must happen in one step are scripts. Run the server with `appendonly yes`, or a restart loses the data,
@@ -24,33 +22,18 @@ and with a `maxmemory` and `volatile-lru`: everything that can be made again exp
 never a channel or a pinned recipe. Any key may be gone while others are still there.
 """
 
-from collections.abc import Awaitable
 from typing import Any, cast
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as LostConnectionError
-from redis.exceptions import RedisError
 
-from cloud_service.store.port import (
-    StoredGeneration,
-    StoredImport,
-    StoredLora,
-    StoredReport,
-    StoreLimits,
-    unavailable,
-)
-from cloud_service.store.waiting import waiting
-from loragen.contract.digest import sha256_hex
+from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoreLimits
+from cloud_service.store.redis_fleet import RedisChannels, RedisDevices
+from cloud_service.store.redis_server import PREFIX, RedisServer
+from cloud_service.store.redis_server import key as _key
 
 _log = structlog.get_logger(__name__)
 
-_PREFIX = "{loragen}:"
-
-_MAX_CONNECTIONS = 32
-"""Of one process. Redis answers one command at a time, so with more connections calls would only wait there."""
+_PINS = _key("pins", "used")
 
 _WRITABLE_MS = 60_000
 """Nobody reads what is written to see whether the server takes it."""
@@ -91,9 +74,27 @@ return 1
 _PIN = """
 local recipe = redis.call('HGET', KEYS[1], 'recipe_id')
 if not recipe then return 0 end
+local now = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'pinned', '1')
 redis.call('PERSIST', KEYS[1])
 redis.call('SET', ARGV[1] .. 'recipe:' .. recipe, ARGV[2])
+redis.call('ZADD', KEYS[2], now[1] * 1000000 + now[2], ARGV[2])
+return 1
+"""
+
+_UNPIN = """
+local pinned = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not pinned or tonumber(pinned) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+if redis.call('HDEL', KEYS[2], 'pinned') == 1 then
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  redis.call('PEXPIRE', ARGV[4] .. 'recipe:' .. redis.call('HGET', KEYS[2], 'recipe_id'), ARGV[3])
+end
+if redis.call('HDEL', KEYS[3], 'pinned') == 1 then
+  local now = redis.call('TIME')
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
+  redis.call('ZADD', KEYS[4], now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[3], ARGV[1])
+end
 return 1
 """
 
@@ -154,14 +155,9 @@ _PIN_IMPORTED = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'pinned', '1')
 redis.call('PERSIST', KEYS[1])
+local now = redis.call('TIME')
 redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
-return 1
-"""
-
-_SWAP = """
-local version = redis.call('HGET', KEYS[1], 'version') or '0'
-if version ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2], 'digest', ARGV[3], 'document', ARGV[4])
+redis.call('ZADD', KEYS[3], now[1] * 1000000 + now[2], ARGV[1])
 return 1
 """
 
@@ -177,20 +173,6 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
-_STORE_DEVICE = """
-local now = redis.call('TIME')
-local score = now[1] * 1000000 + now[2]
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', score - ARGV[3] * 1000)
-redis.call('ZADD', KEYS[2], score, ARGV[1])
-for _, oldest in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - ARGV[4])) do
-  redis.call('ZREM', KEYS[2], oldest)
-  redis.call('UNLINK', ARGV[5] .. oldest)
-end
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-return 1
-"""
-
 
 class RedisStore:
     """`Store` over redis-py's asyncio client.
@@ -201,39 +183,26 @@ class RedisStore:
     """
 
     def __init__(self, url: str, limits: StoreLimits) -> None:
-        # A call that finds no free connection waits; with the plain pool it would fail at once.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=limits.timeout_seconds,
-            socket_timeout=limits.timeout_seconds,
-            socket_connect_timeout=limits.timeout_seconds,
-            health_check_interval=30,
-            # A connection of the pool may have ended meanwhile, with the server for example. Then the call is made once
-            # more, on a new one. Every script may run twice.
-            retry=Retry(NoBackoff(), 1, supported_errors=(LostConnectionError,)),
-        )
-        self._redis = Redis.from_pool(pool)
-        self._timeout = limits.timeout_seconds
+        self._server = RedisServer(url, limits.timeout_seconds)
+        self._redis, self._run = self._server.client, self._server.run
+        self.channels = RedisChannels(self._server, limits.versions_per_channel, limits.events_per_channel)
+        self.devices = RedisDevices(self._server, limits.device_ttl_seconds, limits.devices_per_channel)
         self._budget = limits.bundle_budget_bytes
         self._import_budget = limits.import_budget_bytes
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
-        self._device_ttl_ms = round(limits.device_ttl_seconds * 1000)
-        self._devices_per_channel = limits.devices_per_channel
-        self._find = self._redis.register_script(_FIND)
-        self._store = self._redis.register_script(_STORE)
-        self._pin = self._redis.register_script(_PIN)
-        self._store_bundle = self._redis.register_script(_STORE_BUNDLE)
-        self._load_bundle = self._redis.register_script(_LOAD_BUNDLE)
-        self._store_imported = self._redis.register_script(_STORE_IMPORTED)
-        self._pin_imported = self._redis.register_script(_PIN_IMPORTED)
-        self._swap = self._redis.register_script(_SWAP)
-        self._acquire = self._redis.register_script(_ACQUIRE)
-        self._release = self._redis.register_script(_RELEASE)
-        self._store_device = self._redis.register_script(_STORE_DEVICE)
+        self._find = self._server.script(_FIND)
+        self._store = self._server.script(_STORE)
+        self._pin = self._server.script(_PIN)
+        self._store_bundle = self._server.script(_STORE_BUNDLE)
+        self._load_bundle = self._server.script(_LOAD_BUNDLE)
+        self._store_imported = self._server.script(_STORE_IMPORTED)
+        self._pin_imported = self._server.script(_PIN_IMPORTED)
+        self._unpin = self._server.script(_UNPIN)
+        self._acquire = self._server.script(_ACQUIRE)
+        self._release = self._server.script(_RELEASE)
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
-        args: list[Any] = [_PREFIX, self._recipe_ttl_ms, _ID_CHARS]
+        args: list[Any] = [PREFIX, self._recipe_ttl_ms, _ID_CHARS]
         found = await self._run(self._find(keys=[_key("generation", key)], args=args))
         if not found:
             return None
@@ -262,11 +231,11 @@ class RedisStore:
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
         keys = [_key("bundle", bundle_id), *(_key("bundles", part) for part in ("used", "bytes", "total"))]
-        args: list[Any] = [bundle_id, bundle, len(bundle), self._budget, _PREFIX, self._recipe_ttl_ms]
+        args: list[Any] = [bundle_id, bundle, len(bundle), self._budget, PREFIX, self._recipe_ttl_ms]
         await self._run(self._store_bundle(keys=keys, args=args))
 
     async def pin(self, bundle_id: str) -> bool:
-        return bool(await self._run(self._pin(keys=[_key("lora", bundle_id)], args=[_PREFIX, bundle_id])))
+        return bool(await self._run(self._pin(keys=[_key("lora", bundle_id), _PINS], args=[PREFIX, bundle_id])))
 
     async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
         keys = [_key("imported", imported.bundle_id), _key("imports", "expires"), _key("imports", "bytes")]
@@ -286,23 +255,17 @@ class RedisStore:
         return cast(bytes | None, await self._run(self._redis.hget(_key("imported", bundle_id), "bundle")))
 
     async def pin_imported(self, bundle_id: str) -> bool:
-        keys = [_key("imported", bundle_id), _key("imports", "expires")]
+        keys = [_key("imported", bundle_id), _key("imports", "expires"), _PINS]
         return bool(await self._run(self._pin_imported(keys=keys, args=[bundle_id])))
 
-    async def load_channel(self, name: str) -> bytes | None:
-        return cast(bytes | None, await self._run(self._redis.hget(_key("channel", name), "document")))
+    async def list_pinned(self, before: int) -> list[str]:
+        pinned = await self._run(self._redis.zrangebyscore(_PINS, "-inf", f"({before}"))
+        return [bundle_id.decode() for bundle_id in pinned]
 
-    async def load_channel_digest(self, name: str) -> str | None:
-        digest = await self._run(self._redis.hget(_key("channel", name), "digest"))
-        return None if digest is None else str(digest.decode())
-
-    async def load_channel_version(self, name: str) -> int | None:
-        version = await self._run(self._redis.hget(_key("channel", name), "version"))
-        return None if version is None else int(version)
-
-    async def swap_channel(self, name: str, expected_version: int, version: int, document: bytes) -> bool:
-        args: list[Any] = [expected_version, version, sha256_hex(document), document]
-        return bool(await self._run(self._swap(keys=[_key("channel", name)], args=args)))
+    async def unpin(self, bundle_id: str, before: int) -> None:
+        keys = [_PINS, _key("lora", bundle_id), _key("imported", bundle_id), _key("imports", "expires")]
+        args: list[Any] = [bundle_id, before, self._recipe_ttl_ms, PREFIX]
+        await self._run(self._unpin(keys=keys, args=args))
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:
         return bool(await self._run(self._acquire(keys=[_key("lease", key)], args=[owner, round(seconds * 1000)])))
@@ -310,34 +273,11 @@ class RedisStore:
     async def release_lease(self, key: str, owner: str) -> None:
         await self._run(self._release(keys=[_key("lease", key)], args=[owner]))
 
-    async def store_device(self, channel: str, device_id: str, report: bytes) -> None:
-        keys = [_key("device", f"{channel}:{device_id}"), _key("devices", channel)]
-        prefix = _key("device", f"{channel}:")
-        args: list[Any] = [device_id, report, self._device_ttl_ms, self._devices_per_channel, prefix]
-        await self._run(self._store_device(keys=keys, args=args))
-
-    async def load_devices(self, channel: str, limit: int, before: int | None = None) -> list[StoredReport]:
-        newest = "+inf" if before is None else f"({before}"
-        listed = await self._run(
-            self._redis.zrevrangebyscore(_key("devices", channel), newest, "-inf", 0, limit, withscores=True)
-        )
-        keys = [_key("device", f"{channel}:{device_id.decode()}") for device_id, _ in listed]
-        reports = await self._run(self._redis.mget(keys)) if keys else []
-        return [StoredReport(int(score), report or b"") for (_, score), report in zip(listed, reports, strict=True)]
-
     async def verify_writable(self) -> None:
         await self._run(self._redis.set(_key("writable", "yes"), b"", px=_WRITABLE_MS))
 
     async def aclose(self) -> None:
-        await self._redis.aclose()
-
-    async def _run(self, call: Any) -> Any:
-        try:
-            async with waiting(self._timeout):
-                # redis-py types its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
-                return await cast(Awaitable[Any], call)
-        except (RedisError, OSError, TimeoutError) as e:
-            raise unavailable("redis", e) from e
+        await self._server.aclose()
 
 
 def _parse_lora(
@@ -351,7 +291,3 @@ def _parse_lora(
         # Treated as absent, so that a new generation replaces it.
         _log.error("stored_lora_damaged", bundle_id=bundle_id, reason=str(e))
         return None
-
-
-def _key(kind: str, name: str) -> str:
-    return f"{_PREFIX}{kind}:{name}"

@@ -64,9 +64,17 @@ class HttpFetcher:
         client: Its base URL is the cloud's; its time limits are those between two pieces of an answer.
         deadline_seconds: For one transfer in all.
         now: Unix seconds, to read a Retry-After that names a date.
+        identify: Headers that say who asks for a channel; without them a rollout reaches this device last.
     """
 
-    def __init__(self, client: httpx2.AsyncClient, deadline_seconds: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        deadline_seconds: float,
+        now: Callable[[], float],
+        identify: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._identify = identify
         self._client = client
         self._deadline_seconds = deadline_seconds
         self._now = now
@@ -77,7 +85,7 @@ class HttpFetcher:
         Raises:
             UpdateError: It could not be had.
         """
-        headers = {"If-None-Match": etag} if etag else {}
+        headers = {**self._identify(), **({"If-None-Match": etag} if etag else {})}
         async with self._get(f"/channels/{channel}", headers) as answer:
             if answer.status_code == 304:
                 return ChannelAnswer(None, etag)

@@ -4,6 +4,8 @@ Both are optional: a change is only a reason to poll now, and a missing report i
 failure here is logged at debug level and otherwise ignored.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import grpc
@@ -52,9 +54,18 @@ class GrpcLink:
         channel: Channel to watch.
         device_id: Name of this device.
         ping_seconds: Between two pings while nothing else is sent.
+        labels: Of this device.
     """
 
-    def __init__(self, address: str, channel: str, device_id: str, ping_seconds: float = PING_SECONDS) -> None:
+    def __init__(
+        self,
+        address: str,
+        channel: str,
+        device_id: str,
+        ping_seconds: float = PING_SECONDS,
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._labels = labels
         self._channel_name = channel
         self._device_id = device_id
         self._connection = grpc.aio.insecure_channel(address, options=client_options(ping_seconds))
@@ -76,7 +87,7 @@ class GrpcLink:
 
     async def report(self, status: DeviceStatus) -> None:
         try:
-            await self._stub.ReportStatus(device_report(status), timeout=_REPORT_SECONDS)
+            await self._stub.ReportStatus(device_report(status, self._labels), timeout=_REPORT_SECONDS)
         except grpc.aio.AioRpcError as error:
             _log.debug("report_failed", reason=str(error.code()))
 
@@ -84,7 +95,7 @@ class GrpcLink:
         await self._connection.close()
 
 
-def device_report(status: DeviceStatus) -> pb.DeviceReport:
+def device_report(status: DeviceStatus, labels: Mapping[str, str] = MappingProxyType({})) -> pb.DeviceReport:
     """A report in the words of the protocol; the base model, which every device has, is left out."""
     return pb.DeviceReport(
         device_id=status.device_id,
@@ -96,12 +107,14 @@ def device_report(status: DeviceStatus) -> pb.DeviceReport:
                 bundle_id=model.bundle_id or "",
                 state=_STATES[model.state],
                 message=_within_limit(model.message),
+                failed_bundle_id=model.failed_bundle_id or "",
             )
             for model in status.models
             if model.state != "base"
         ],
         runtime_version=status.version,
         edge_model_digest=status.edge_model_digest or "",
+        labels=labels,
     )
 
 

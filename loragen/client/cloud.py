@@ -1,6 +1,7 @@
-"""Clients of the cloud service. What each method takes and gives is in `loragen.client.cloud_calls`."""
+"""Clients of the cloud service. What each method takes and gives is in `cloud_calls` and `fleet_calls`."""
 
 from loragen.client import cloud_calls as calls
+from loragen.client import fleet_calls as fleet
 from loragen.client.methods import sends, sends_async
 from loragen.client.session import AsyncSession, Session
 
@@ -26,7 +27,18 @@ class CloudClient(Session):
     channel = sends(calls.channel)
     publish = sends(calls.publish)
     withdraw = sends(calls.withdraw)
-    devices = sends(calls.devices)
+    channels = sends(fleet.channels)
+    versions = sends(fleet.versions)
+    channel_at = sends(fleet.channel_at)
+    difference = sends(fleet.difference)
+    roll_back = sends(fleet.roll_back)
+    delete_channel = sends(fleet.delete_channel)
+    events = sends(fleet.events)
+    start_rollout = sends(fleet.start_rollout)
+    rollouts = sends(fleet.rollouts)
+    change_rollout = sends(fleet.change_rollout)
+    devices = sends(fleet.devices)
+    delete_device = sends(fleet.delete_device)
 
 
 class AsyncCloudClient(AsyncSession):
@@ -47,4 +59,15 @@ class AsyncCloudClient(AsyncSession):
     channel = sends_async(calls.channel)
     publish = sends_async(calls.publish)
     withdraw = sends_async(calls.withdraw)
-    devices = sends_async(calls.devices)
+    channels = sends_async(fleet.channels)
+    versions = sends_async(fleet.versions)
+    channel_at = sends_async(fleet.channel_at)
+    difference = sends_async(fleet.difference)
+    roll_back = sends_async(fleet.roll_back)
+    delete_channel = sends_async(fleet.delete_channel)
+    events = sends_async(fleet.events)
+    start_rollout = sends_async(fleet.start_rollout)
+    rollouts = sends_async(fleet.rollouts)
+    change_rollout = sends_async(fleet.change_rollout)
+    devices = sends_async(fleet.devices)
+    delete_device = sends_async(fleet.delete_device)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loragen.answer_model import AnswerModel
 from loragen.contract.channel import Specialization
 
 
@@ -35,31 +34,3 @@ class ChannelSnapshot:
     version: int
     specializations: Mapping[str, Specialization]
     etag: str
-
-
-class ReportedSpecialization(AnswerModel):
-    """What a device said of one specialization: `pending`, `adapter`, `merged` or `failed`."""
-
-    name: str
-    bundle_id: str
-    state: str
-    message: str = ""
-
-
-class ReportedDevice(AnswerModel):
-    """What a device said last of itself; `reported_at` is when the cloud heard it, ISO 8601, UTC."""
-
-    device_id: str
-    channel: str
-    channel_version: int
-    specializations: tuple[ReportedSpecialization, ...] = ()
-    runtime_version: str = ""
-    edge_model_digest: str = ""
-    reported_at: str = ""
-
-
-class DevicePage(AnswerModel):
-    """Devices of a channel; `next_before` asks for those with older reports, and is None on the last page."""
-
-    devices: tuple[ReportedDevice, ...]
-    next_before: int | None = None

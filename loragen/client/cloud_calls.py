@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 
 from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
-from loragen.client.cloud_answers import ChannelSnapshot, DevicePage, GeneratedBundle
+from loragen.client.cloud_answers import ChannelSnapshot, GeneratedBundle
 from loragen.client.errors import ClientError
 from loragen.cloud_answers import Generated, GeneratorList, GeneratorSummary, Imported
 from loragen.contract.answer import encode_answer
@@ -192,7 +192,7 @@ def channel(name: str, *, known: ChannelSnapshot | None = None) -> Call[ChannelS
     """
 
     def parse(answer: Answer) -> ChannelSnapshot:
-        return known if known is not None and answer.status in _NOT_MODIFIED else _parse_channel(answer)
+        return known if known is not None and answer.status in _NOT_MODIFIED else parse_channel_answer(answer)
 
     conditional = {} if known is None else {"if-none-match": known.etag}
     accepts = frozenset() if known is None else _NOT_MODIFIED
@@ -232,21 +232,6 @@ def withdraw(channel: str, name: str, *, expected: ChannelSnapshot | None = None
     return _change("DELETE", channel, name, expected, None)
 
 
-def devices(channel: str, before: int | None = None) -> Call[DevicePage]:
-    """A page of the devices that follow a channel and report over gRPC, the most recent report first.
-
-    Args:
-        channel: That they follow.
-        before: The `next_before` of the page before; None for the first page.
-
-    Example:
-        >>> {device.device_id: device.channel_version for device in cloud.devices("kitchen").devices}
-    """
-    page = "" if before is None else f"?before={before}"
-    path = path_of("channels", channel, "devices") + page
-    return Call("GET", path, lambda answer: DevicePage.model_validate_json(answer.body))
-
-
 def _body(
     task: str | Mapping[str, Any],
     publish: str | None,
@@ -284,10 +269,15 @@ def _change(
     path = path_of("channels", channel, "specializations", name)
     # Only a PUT without a condition is answered the same when it is carried out twice.
     repeatable = method == "PUT" and expected is None
-    return Call(method, path, _parse_channel, body, conditional, MAX_CHANNEL_BYTES, repeatable=repeatable)
+    return Call(method, path, parse_channel_answer, body, conditional, MAX_CHANNEL_BYTES, repeatable=repeatable)
 
 
-def _parse_channel(answer: Answer) -> ChannelSnapshot:
+def parse_channel_answer(answer: Answer) -> ChannelSnapshot:
+    """A channel's document as an answer brings it.
+
+    Raises:
+        ContractError: It is none.
+    """
     parsed = parse_channel(answer.body)
     by_name = {specialization.name: specialization for specialization in parsed.specializations}
     return ChannelSnapshot(parsed.name, parsed.version, by_name, answer.headers.get("etag", ""))

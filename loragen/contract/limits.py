@@ -90,3 +90,6 @@ MAX_CHANNEL_VERSION = 2**53 - 1
 
 MAX_STATUS_MESSAGE_CHARS = 1_000
 """The message that a device reports about one specialization."""
+
+MAX_LABELS = 16
+"""Labels of one device."""

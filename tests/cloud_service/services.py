@@ -8,9 +8,20 @@ from cloud_service.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.probing import Prober
 from cloud_service.runner import Runner
-from cloud_service.service import LoraService
-from cloud_service.store import Store
+from cloud_service.service import LoraRequest, LoraService
+from cloud_service.store import Store, StoredLora
+from cloud_service.task import TaskDescription
 from cloud_service.telemetry import Metrics
+
+
+async def generate_lora(store: Store, generator: LoadedGenerator, text: str) -> StoredLora:
+    """A LoRA in a store, by a service that is closed again."""
+    service = make_service(store, generator)
+    try:
+        return (await service.generate(LoraRequest(TaskDescription(text)))).lora
+    finally:
+        await service.close(5)
+
 
 MakeService = Callable[..., LoraService]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from cloud_service.store import Store, StoreLimits
+from cloud_service.store import ChannelEvent, ChannelRow, DeviceEntry, Store, StoreLimits
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 
@@ -20,8 +20,28 @@ LIMITS = StoreLimits(
     recipe_ttl_seconds=600.0,
     device_ttl_seconds=600.0,
     devices_per_channel=100,
+    versions_per_channel=50,
+    events_per_channel=100,
     timeout_seconds=2.0,
 )
+
+
+async def swap(store: Store, name: str, expected_version: int, version: int, document: bytes) -> bool:
+    """Write a document if the channel is at a version, in a store whose channels have no writes between versions."""
+    row = ChannelRow(revision=expected_version + 1, version=version, document=document)
+    return await store.channels.write(name, row, ChannelEvent("publish", "", version))
+
+
+async def store_report(store: Store, channel: str, device_id: str, report: bytes) -> None:
+    """Store a report of a device that says nothing of note."""
+    await store.devices.store(DeviceEntry(channel, device_id, 1), report)
+
+
+async def load_reports(store: Store, channel: str, limit: int, before: int | None = None) -> list[tuple[int, bytes]]:
+    """Reports with their times, the most recent first."""
+    entries = await store.devices.scan(channel, limit, before)
+    reports = await store.devices.load_reports(entries)
+    return [(entry.seen_at, report) for entry, report in zip(entries, reports, strict=True)]
 
 
 class StoreBackend(Protocol):

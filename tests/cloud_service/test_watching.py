@@ -9,24 +9,14 @@ from cloud_service.channels import ChannelService
 from cloud_service.errors import (
     OverloadedError,
 )
-from cloud_service.service import LoraRequest
-from cloud_service.store import Store, StoredLora
-from cloud_service.task import TaskDescription
+from cloud_service.store import Store
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import make_service
+from tests.cloud_service.services import generate_lora
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
 
 
 def _channels(store: Store) -> ChannelService:
     return ChannelService(store, watch_interval_seconds=0.05)
-
-
-async def _generate(store: Store, generator: FakeGenerator, text: str) -> StoredLora:
-    service = make_service(store, generator)
-    try:
-        return (await service.generate(LoraRequest(TaskDescription(text)))).lora
-    finally:
-        await service.close(5)
 
 
 async def _next(versions: AsyncIterator[int]) -> int:
@@ -38,7 +28,7 @@ async def test_watch_tells_the_present_version_then_each_change_even_from_anothe
     backend: StoreBackend, generator: FakeGenerator
 ) -> None:
     stores = [await backend.open(), await backend.open()]
-    lora = await _generate(stores[0], generator, "sort the mail")
+    lora = await generate_lora(stores[0], generator, "sort the mail")
     here, there = _channels(stores[0]), _channels(stores[1])
     await here.publish("kitchen", "a", lora.bundle_id)
     versions = here.watch("kitchen", 0)
@@ -54,7 +44,7 @@ async def test_watch_tells_the_present_version_then_each_change_even_from_anothe
 
 async def test_watch_of_a_known_version_waits_for_the_next(sqlite: SqliteBackend, generator: FakeGenerator) -> None:
     store = await sqlite.open()
-    lora = await _generate(store, generator, "sort the mail")
+    lora = await generate_lora(store, generator, "sort the mail")
     channels = _channels(store)
     await channels.publish("kitchen", "a", lora.bundle_id)
     versions = channels.watch("kitchen", 1)
@@ -68,7 +58,7 @@ async def test_watch_of_a_known_version_waits_for_the_next(sqlite: SqliteBackend
 
 async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, generator: FakeGenerator) -> None:
     store = await redis.open()
-    lora = await _generate(store, generator, "sort the mail")
+    lora = await generate_lora(store, generator, "sort the mail")
     channels = _channels(store)
     versions = channels.watch("kitchen", 0)
     waiting = asyncio.create_task(_next(versions))
@@ -92,3 +82,19 @@ async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatc
     channels.drain()
     await asyncio.gather(first, return_exceptions=True)
     assert channels.watches == 0
+
+
+async def test_device_that_has_a_candidate_is_not_woken_for_the_channel(
+    sqlite: SqliteBackend, generator: FakeGenerator
+) -> None:
+    store = await sqlite.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = _channels(store)
+    await channels.publish("kitchen", "a", lora.bundle_id)
+    waiting = asyncio.create_task(_next(channels.watch("kitchen", 2)))
+    await asyncio.sleep(0.15)
+    assert not waiting.done()
+    await channels.publish("kitchen", "b", lora.bundle_id)
+    await channels.publish("kitchen", "c", lora.bundle_id)
+    assert await waiting == 3
+    channels.drain()

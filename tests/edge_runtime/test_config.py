@@ -53,6 +53,9 @@ def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.Mo
         ("ADMIT_BASE_DIGEST", "abc"),
         ("CLOUD_GRPC", "no port"),
         ("LOG_LEVEL", "loud"),
+        ("LABELS", "ring"),
+        ("LABELS", "Ring=canary"),
+        ("LABELS", "ring=a,ring=b"),
     ],
 )
 def test_bad_value_is_refused_by_the_name_of_its_variable(
@@ -70,6 +73,11 @@ def test_all_bad_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_PORT: .*\nLORAGEN_EDGE_QUANTIZATION: ") as caught:
         EdgeSettings.load()
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_labels_are_names_and_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAGEN_EDGE_LABELS", "ring=canary, site=berlin")
+    assert EdgeSettings.load().labels == {"ring": "canary", "site": "berlin"}
 
 
 def test_grpc_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

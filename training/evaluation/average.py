@@ -27,6 +27,8 @@ _LIMITS = StoreLimits(
     recipe_ttl_seconds=86_400,
     device_ttl_seconds=86_400,
     devices_per_channel=1,
+    versions_per_channel=1,
+    events_per_channel=1,
     timeout_seconds=30,
 )
 

@@ -201,32 +201,43 @@ class ChannelChanged(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class RunningSpecialization(_message.Message):
-    __slots__ = ("name", "bundle_id", "state", "message")
+    __slots__ = ("name", "bundle_id", "state", "message", "failed_bundle_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     bundle_id: str
     state: SpecializationState
     message: str
-    def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., state: _Optional[_Union[SpecializationState, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    failed_bundle_id: str
+    def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., state: _Optional[_Union[SpecializationState, str]] = ..., message: _Optional[str] = ..., failed_bundle_id: _Optional[str] = ...) -> None: ...
 
 class DeviceReport(_message.Message):
-    __slots__ = ("device_id", "channel", "channel_version", "specializations", "runtime_version", "edge_model_digest")
+    __slots__ = ("device_id", "channel", "channel_version", "specializations", "runtime_version", "edge_model_digest", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     SPECIALIZATIONS_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_VERSION_FIELD_NUMBER: _ClassVar[int]
     EDGE_MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     channel: str
     channel_version: int
     specializations: _containers.RepeatedCompositeFieldContainer[RunningSpecialization]
     runtime_version: str
     edge_model_digest: str
-    def __init__(self, device_id: _Optional[str] = ..., channel: _Optional[str] = ..., channel_version: _Optional[int] = ..., specializations: _Optional[_Iterable[_Union[RunningSpecialization, _Mapping]]] = ..., runtime_version: _Optional[str] = ..., edge_model_digest: _Optional[str] = ...) -> None: ...
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, device_id: _Optional[str] = ..., channel: _Optional[str] = ..., channel_version: _Optional[int] = ..., specializations: _Optional[_Iterable[_Union[RunningSpecialization, _Mapping]]] = ..., runtime_version: _Optional[str] = ..., edge_model_digest: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ReportStatusResponse(_message.Message):
     __slots__ = ()

@@ -134,12 +134,28 @@ async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub
         device_id=node, channel="kitchen", channel_version=3, specializations=[running], runtime_version="0.1"
     )
     await channels_stub.ReportStatus(status)
-    (device,) = (await http.get("/channels/kitchen/devices")).json()["devices"]
+    (device,) = (await http.get("/devices?channel=kitchen")).json()["devices"]
     assert device["reported_at"]
     assert device["device_id"] == node
     assert device["specializations"] == [
-        {"name": "mail", "bundle_id": "0" * 64, "state": "failed", "message": "disk full"}
+        {"name": "mail", "bundle_id": "0" * 64, "state": "failed", "message": "disk full", "failed_bundle_id": ""}
     ]
+
+
+async def test_report_with_labels_and_a_newer_bundle_that_failed_is_a_failing_device(
+    channels_stub: stubs.ChannelsStub, http: httpx2.AsyncClient
+) -> None:
+    running = pb.RunningSpecialization(
+        name="mail", bundle_id="0" * 64, state=pb.SPECIALIZATION_STATE_MERGED, failed_bundle_id="1" * 64
+    )
+    for device_id, specializations in (("toaster", [running]), ("kettle", [])):
+        await channels_stub.ReportStatus(
+            pb.DeviceReport(
+                device_id=device_id, channel="kitchen", specializations=specializations, labels={"ring": "canary"}
+            )
+        )
+    (device,) = (await http.get("/devices?failing=true&label=ring=canary")).json()["devices"]
+    assert (device["device_id"], device["labels"]) == ("toaster", {"ring": "canary"})
 
 
 @pytest.mark.parametrize(
@@ -147,6 +163,8 @@ async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub
     [
         pb.DeviceReport(device_id="../x", channel="kitchen"),
         pb.DeviceReport(device_id="toaster", channel=""),
+        pb.DeviceReport(device_id="toaster", channel="kitchen", labels={"Ring": "x"}),
+        pb.DeviceReport(device_id="toaster", channel="kitchen", labels={f"a{n}": "x" for n in range(1000)}),
         pb.DeviceReport(device_id="toaster", channel="kitchen", runtime_version="a" * 101),
         pb.DeviceReport(device_id="toaster", channel="kitchen", specializations=[pb.RunningSpecialization(name="a")]),
     ],

@@ -79,23 +79,6 @@ async def test_restart_keeps_channels_and_bundles(tmp_path: Path, generator: Fak
         assert again.json()["cached"]
 
 
-async def test_channel_without_devices_lists_none(http: httpx2.AsyncClient) -> None:
-    assert (await http.get("/channels/kitchen/devices")).json() == {"devices": [], "next_before": None}
-
-
-async def test_report_that_cannot_be_read_hides_no_other_device(cloud: Cloud, http: httpx2.AsyncClient) -> None:
-    readable = b'{"device_id": "%s", "channel": "kitchen", "channel_version": 1}'
-    for device_id, report in (
-        ("first", readable % b"first"),
-        ("newer", b'{"device_id": "newer", "channel": "kitchen", "channel_version": 1, "unknown": 1}'),
-        ("broken", b"\xff{"),
-        ("last", readable % b"last"),
-    ):
-        await cloud.channels.report("kitchen", device_id, report)
-    listed = (await http.get("/channels/kitchen/devices")).json()["devices"]
-    assert [device["device_id"] for device in listed] == ["last", "first"]
-
-
 async def test_poll_that_finds_nothing_new_reads_the_digest_alone(
     cloud: Cloud, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,17 +94,27 @@ async def test_poll_that_finds_nothing_new_reads_the_digest_alone(
     assert (await http.get("/channels/never-used", headers={"if-none-match": etag})).status_code == 404
 
 
-async def test_devices_are_listed_page_by_page(cloud: Cloud, http: httpx2.AsyncClient) -> None:
-    for number in range(5):
-        report = b'{"device_id": "d%d", "channel": "kitchen", "channel_version": 1}' % number
-        await cloud.channels.report("kitchen", f"d{number}", report)
-    found, query = [], "limit=2"
-    while True:
-        page = (await http.get(f"/channels/kitchen/devices?{query}")).json()
-        found += [device["device_id"] for device in page["devices"]]
-        if page["next_before"] is None:
-            break
-        query = f"limit=2&before={page['next_before']}"
-    assert found == ["d4", "d3", "d2", "d1", "d0"]
-    for query in ("limit=0", "limit=101", "before=-1", f"before={2**62}", "before=x"):
-        assert (await http.get(f"/channels/kitchen/devices?{query}")).status_code == 422
+async def test_channels_are_listed_and_deleted(http: httpx2.AsyncClient) -> None:
+    body = {"bundle_id": await _bundle(http, "first")}
+    for channel in ("a", "b", "c"):
+        seen = (await http.put(f"/channels/{channel}/specializations/x", json=body)).headers["etag"]
+    page = (await http.get("/channels?limit=2")).json()
+    assert [(each["name"], each["version"], each["rollout"]) for each in page["channels"]] == [
+        ("a", 1, False),
+        ("b", 1, False),
+    ]
+    rest = (await http.get(f"/channels?limit=2&after={page['next_after']}")).json()
+    assert ([each["name"] for each in rest["channels"]], rest["next_after"]) == (["c"], None)
+    assert (await http.delete("/channels/c", headers={"if-match": '"other"'})).status_code == 412
+    assert (await http.delete("/channels/c", headers={"if-match": seen})).status_code == 204
+    for method in ("GET", "DELETE"):
+        assert (await http.request(method, "/channels/c")).status_code == 404
+
+
+async def test_shared_caches_answer_polls_for_as_long_as_is_set(tmp_path: Path, generator: FakeGenerator) -> None:
+    settings = settings_for(tmp_path, channel_cache_seconds=5)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        await http.put("/channels/c/specializations/x", json={"bundle_id": await _bundle(http, "first")})
+        poll = await http.get("/channels/c")
+        same = await http.get("/channels/c", headers={"if-none-match": poll.headers["etag"]})
+    assert poll.headers["cache-control"] == same.headers["cache-control"] == "public, max-age=0, s-maxage=5"

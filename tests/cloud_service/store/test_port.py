@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cloud_service.store import StoredGeneration, StoredImport, StoredLora
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import StoreBackend
+from tests.cloud_service.store_backends import StoreBackend, load_reports, store_report, swap
 
 
 def _lora(text: str, size: int = 1000) -> tuple[StoredLora, bytes]:
@@ -32,10 +32,10 @@ async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
     assert await store.load_lora(absent) is None
     assert await store.load_recipe(absent) is None
     assert await store.load_bundle(absent) is None
-    assert await store.load_channel("absent") is None
-    assert await store.load_channel_version("absent") is None
-    assert await store.load_channel_digest("absent") is None
-    assert await store.load_devices("absent", 10) == []
+    assert await store.channels.load("absent") is None
+    assert await store.channels.load_version("absent") is None
+    assert await store.channels.load_digest("absent") is None
+    assert await load_reports(store, "absent", 10) == []
     assert not await store.pin(absent)
     assert await store.find_imported(absent) is None
     assert await store.load_imported(absent) is None
@@ -157,21 +157,21 @@ async def test_downloads_do_not_renew_the_time_of_a_recipe(backend: StoreBackend
 
 async def test_channel_changes_only_from_the_expected_version(backend: StoreBackend) -> None:
     store = await backend.open()
-    assert not await store.swap_channel("c", 1, 2, b"two")
-    assert await store.swap_channel("c", 0, 1, b"one")
-    assert not await store.swap_channel("c", 0, 1, b"other")
-    assert await store.load_channel("c") == b"one"
-    assert await store.swap_channel("c", 1, 2, b"two")
-    assert await store.load_channel("c") == b"two"
-    assert await store.load_channel_version("c") == 2
-    assert await store.load_channel_digest("c") == sha256_hex(b"two")
+    assert not await swap(store, "c", 1, 2, b"two")
+    assert await swap(store, "c", 0, 1, b"one")
+    assert not await swap(store, "c", 0, 1, b"other")
+    assert await store.channels.load("c") == b"one"
+    assert await swap(store, "c", 1, 2, b"two")
+    assert await store.channels.load("c") == b"two"
+    assert await store.channels.load_version("c") == 2
+    assert await store.channels.load_digest("c") == sha256_hex(b"two")
 
 
 async def test_of_concurrent_swaps_exactly_one_wins(backend: StoreBackend) -> None:
     stores = [await backend.open() for _ in range(3)]
-    won = await asyncio.gather(*(stores[i % 3].swap_channel("c", 0, 1, str(i).encode()) for i in range(12)))
+    won = await asyncio.gather(*(swap(stores[i % 3], "c", 0, 1, str(i).encode()) for i in range(12)))
     assert sum(won) == 1
-    assert await stores[0].load_channel("c") == str(won.index(True)).encode()
+    assert await stores[0].channels.load("c") == str(won.index(True)).encode()
 
 
 async def test_lease_has_one_owner_until_released_or_expired(backend: StoreBackend) -> None:
@@ -190,32 +190,32 @@ async def test_lease_has_one_owner_until_released_or_expired(backend: StoreBacke
 async def test_devices_are_listed_by_channel_most_recent_first(backend: StoreBackend) -> None:
     store = await backend.open()
     for second, (channel, device) in enumerate([("c", "a"), ("c", "b"), ("d", "a"), ("c", "a")]):
-        await store.store_device(channel, device, f"{device}{second}".encode())
+        await store_report(store, channel, device, f"{device}{second}".encode())
         await asyncio.sleep(0.01)
-    assert [each.report for each in await store.load_devices("c", 10)] == [b"a3", b"b1"]
-    assert [each.report for each in await store.load_devices("d", 10)] == [b"a2"]
-    (first,) = await store.load_devices("c", 1)
-    (second,) = await store.load_devices("c", 1, first.stored_at)
-    assert (first.report, second.report) == (b"a3", b"b1")
-    assert await store.load_devices("c", 1, second.stored_at) == []
+    assert [report for _, report in await load_reports(store, "c", 10)] == [b"a3", b"b1"]
+    assert [report for _, report in await load_reports(store, "d", 10)] == [b"a2"]
+    (first,) = await load_reports(store, "c", 1)
+    (second,) = await load_reports(store, "c", 1, first[0])
+    assert (first[1], second[1]) == (b"a3", b"b1")
+    assert await load_reports(store, "c", 1, second[0]) == []
 
 
 async def test_channel_keeps_the_reports_of_so_many_devices_and_not_more(backend: StoreBackend) -> None:
     store = await backend.open(devices_per_channel=3)
     for number in range(6):
         for channel in ("c", "d"):
-            await store.store_device(channel, f"device-{number}", b"%d" % number)
-    assert [each.report for each in await store.load_devices("c", 10)] == [b"5", b"4", b"3"]
-    await store.store_device("c", "device-3", b"again")
-    assert [each.report for each in await store.load_devices("c", 10)] == [b"again", b"5", b"4"]
-    assert len(await store.load_devices("d", 10)) == 3
+            await store_report(store, channel, f"device-{number}", b"%d" % number)
+    assert [report for _, report in await load_reports(store, "c", 10)] == [b"5", b"4", b"3"]
+    await store_report(store, "c", "device-3", b"again")
+    assert [report for _, report in await load_reports(store, "c", 10)] == [b"again", b"5", b"4"]
+    assert len(await load_reports(store, "d", 10)) == 3
 
 
 async def test_silent_devices_leave_the_listing(backend: StoreBackend) -> None:
     store = await backend.open(device_ttl_seconds=0.2)
-    await store.store_device("c", "a", b"report")
+    await store_report(store, "c", "a", b"report")
     await asyncio.sleep(0.3)
-    assert await store.load_devices("c", 10) == []
+    assert await load_reports(store, "c", 10) == []
 
 
 async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend) -> None:
@@ -223,12 +223,12 @@ async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend)
     lora, bundle = _lora("one")
     await store.store_generation("key", lora, bundle)
     await store.pin(lora.bundle_id)
-    await store.swap_channel("c", 0, 1, b"document")
+    await swap(store, "c", 0, 1, b"document")
     await backend.restart()
     store = await backend.open()
     assert await store.find_generation("key") == StoredGeneration(lora)
     assert await store.load_bundle(lora.bundle_id) == bundle
-    assert await store.load_channel("c") == b"document"
+    assert await store.channels.load("c") == b"document"
     await store.verify_writable()
 
 

@@ -10,7 +10,7 @@ from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
 from cloud_service.store.waiting import together
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import RedisBackend
+from tests.cloud_service.store_backends import RedisBackend, store_report, swap
 
 BUNDLE = b"\0" * 100_000
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
@@ -23,24 +23,24 @@ def _lora(number: int) -> StoredLora:
 
 async def test_redis_that_went_away_is_store_unavailable_and_comes_back(redis: RedisBackend) -> None:
     store = await redis.open()
-    await store.swap_channel("c", 0, 1, b"document")
+    await swap(store, "c", 0, 1, b"document")
     await redis.kill()
     for call in (
         store.verify_writable(),
         store.find_generation("key"),
-        store.load_channel("c"),
+        store.channels.load("c"),
         store.acquire_lease("k", "me", 1),
     ):
         with pytest.raises(StoreUnavailableError):
             await call
     await redis.restart()
-    assert await store.load_channel("c") == b"document"
+    assert await store.channels.load("c") == b"document"
 
 
 async def test_more_calls_than_connections_wait_and_all_connections_are_closed(redis: RedisBackend) -> None:
     store = await redis.open(timeout_seconds=60.0)
-    await store.swap_channel("c", 0, 1, b"document")
-    assert await asyncio.gather(*(store.load_channel("c") for _ in range(300))) == [b"document"] * 300
+    await swap(store, "c", 0, 1, b"document")
+    assert await asyncio.gather(*(store.channels.load("c") for _ in range(300))) == [b"document"] * 300
     async with Redis.from_url(redis.url) as plain:
         assert len(await plain.client_list()) < 100
         await store.aclose()
@@ -75,7 +75,7 @@ async def test_full_server_goes_on_and_keeps_channels_and_what_was_published(red
     pinned = _lora(0)
     await store.store_generation("0", pinned, BUNDLE)
     await store.pin(pinned.bundle_id)
-    await store.swap_channel("c", 0, 1, b"document")
+    await swap(store, "c", 0, 1, b"document")
     async with Redis.from_url(redis.url) as plain:
         used = (await plain.info("memory"))["used_memory"]
         await plain.config_set("maxmemory", used + 3_000_000)
@@ -83,7 +83,7 @@ async def test_full_server_goes_on_and_keeps_channels_and_what_was_published(red
         for number in range(1, 100):
             await store.store_generation(str(number), _lora(number), BUNDLE)
         assert (await plain.info("stats"))["evicted_keys"] > 0
-    assert await store.load_channel("c") == b"document"
+    assert await store.channels.load("c") == b"document"
     assert await store.load_lora(pinned.bundle_id) == pinned
     assert await store.load_recipe(pinned.recipe_id) == pinned.recipe
     assert await store.find_generation("99") is not None
@@ -134,7 +134,7 @@ async def test_server_that_takes_no_writes_is_not_ready_and_the_log_alone_says_w
                 await plain.execute_command("REPLICAOF", *str(value).split())
             else:
                 await plain.config_set(name, value)
-        for call in (store.verify_writable(), store.swap_channel("c", 0, 1, b"document")):
+        for call in (store.verify_writable(), swap(store, "c", 0, 1, b"document")):
             with capture_logs() as logged, pytest.raises(StoreUnavailableError) as caught:
                 await call
             assert str(caught.value) == "the store is not available"
@@ -149,31 +149,31 @@ async def test_server_that_takes_no_writes_is_not_ready_and_the_log_alone_says_w
 async def test_connections_that_a_restart_ended_fail_no_call(redis: RedisBackend) -> None:
     """They are in the pool still, and their next call finds them closed."""
     store = await redis.open()
-    await store.swap_channel("c", 0, 1, b"document")
-    await asyncio.gather(*(store.load_channel("c") for _ in range(40)))
+    await swap(store, "c", 0, 1, b"document")
+    await asyncio.gather(*(store.channels.load("c") for _ in range(40)))
     await redis.restart()
-    assert await asyncio.gather(*(store.load_channel("c") for _ in range(40))) == [b"document"] * 40
+    assert await asyncio.gather(*(store.channels.load("c") for _ in range(40))) == [b"document"] * 40
     assert await store.acquire_lease("k", "me", 5)
 
 
 async def test_server_that_hangs_is_given_up_after_one_time(redis: RedisBackend) -> None:
     store = await redis.open(timeout_seconds=0.5)
-    await store.load_channel("c")
+    await store.channels.load("c")
     redis.pause()
     began = asyncio.get_running_loop().time()
     with together():
         for _ in range(4):
             with pytest.raises(StoreUnavailableError):
-                await store.load_channel("c")
+                await store.channels.load("c")
     assert asyncio.get_running_loop().time() - began < 1
     redis.go_on()
-    assert await store.load_channel("c") is None
+    assert await store.channels.load("c") is None
 
 
 async def test_report_that_made_room_takes_no_memory(redis: RedisBackend) -> None:
     store = await redis.open(devices_per_channel=2)
     for number in range(5):
-        await store.store_device("c", f"device-{number}", b"report")
+        await store_report(store, "c", f"device-{number}", b"report")
     async with Redis.from_url(redis.url) as plain:
         assert len(await plain.keys("{loragen}:device:c:*")) == 2
 

@@ -13,7 +13,7 @@ from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
 from cloud_service.store.sqlite import SqliteStore
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import LIMITS, SqliteBackend
+from tests.cloud_service.store_backends import LIMITS, SqliteBackend, swap
 from tests.full_disk import full_disk
 
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
@@ -49,30 +49,30 @@ async def test_locked_file_is_store_unavailable_after_the_timeout(sqlite: Sqlite
     other = sqlite3.connect(sqlite.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with failing("locked"):
-        await store.swap_channel("c", 0, 1, b"document")
+        await swap(store, "c", 0, 1, b"document")
     with failing("locked"):
         await store.verify_writable()
     other.execute("ROLLBACK")
     other.close()
-    assert await store.swap_channel("c", 0, 1, b"document")
+    assert await swap(store, "c", 0, 1, b"document")
 
 
 async def test_calls_behind_a_foreign_lock_wait_for_one_time_and_not_one_after_the_other(
     sqlite: SqliteBackend,
 ) -> None:
     store = await sqlite.open(timeout_seconds=0.4)
-    await store.swap_channel("c", 0, 1, b"document")
+    await swap(store, "c", 0, 1, b"document")
     other = sqlite3.connect(sqlite.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = asyncio.get_running_loop().time()
-    calls = (store.swap_channel("c", 1, 2, b"%d" % number) for number in range(6))
+    calls = (swap(store, "c", 1, 2, b"%d" % number) for number in range(6))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 6
     assert asyncio.get_running_loop().time() - began < 1
     other.execute("ROLLBACK")
     other.close()
-    assert await store.load_channel("c") == b"document"
-    assert await store.swap_channel("c", 1, 2, b"new")
+    assert await store.channels.load("c") == b"document"
+    assert await swap(store, "c", 1, 2, b"new")
 
 
 async def test_reads_do_not_wait_for_a_foreign_lock(sqlite: SqliteBackend) -> None:
@@ -96,8 +96,8 @@ async def test_full_disk_leaves_readable_what_is_stored(sqlite: SqliteBackend) -
         with failing("disk"):
             await store.verify_writable()
         with failing("disk"):
-            await store.swap_channel("c", 0, 1, b"document")
-    assert await store.swap_channel("c", 0, 1, b"document")
+            await swap(store, "c", 0, 1, b"document")
+    assert await swap(store, "c", 0, 1, b"document")
 
 
 async def test_disk_that_fills_up_amid_a_transaction_is_named_and_leaves_none_open(sqlite: SqliteBackend) -> None:

@@ -17,6 +17,7 @@ from edge_runtime.errors import (
     TooLongError,
     UpdateError,
 )
+from loragen.contract.polling import POLL_HEADERS, PollingDevice, poll_headers
 from tests.edge_runtime.fake_cloud import GENERATOR_ID, FakeCloud, recipe_of
 from tests.edge_runtime.fakes import files
 from tests.full_disk import full_disk
@@ -38,6 +39,19 @@ async def test_unchanged_channel_is_not_sent_again(cloud: FakeCloud, fetcher: Ht
     assert again.document is None
     cloud.publish(cloud.make("other", 1))
     assert (await fetcher.fetch_channel("default", again.etag)).document is not None
+
+
+async def test_poll_says_who_asks_and_a_download_does_not(cloud: FakeCloud) -> None:
+    identify = lambda: poll_headers(PollingDevice("toaster", {"ring": "canary"}, 3))  # noqa: E731
+    recipe = recipe_of(specialization := cloud.make("router"))
+    cloud.publish(specialization)
+    async with httpx2.AsyncClient(base_url=cloud.url, timeout=20.0) as client:
+        fetcher = HttpFetcher(client, deadline_seconds=30.0, now=lambda: NOW, identify=identify)
+        await fetcher.fetch_channel("default", None)
+        await fetcher.fetch_recipe(recipe.id, recipe.bytes)
+    polled, downloaded = ({name.lower(): text for name, text in headers.items()} for _, headers in cloud.requests)
+    assert {name: polled.get(name) for name in POLL_HEADERS} == identify()
+    assert not downloaded.keys() & set(POLL_HEADERS)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 410, 429, 500, 502, 503])

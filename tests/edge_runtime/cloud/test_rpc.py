@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 
-from edge_runtime.cloud.rpc import GrpcLink
+from edge_runtime.cloud.rpc import GrpcLink, device_report
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -120,3 +120,10 @@ async def test_cloud_that_is_not_there_is_harmless() -> None:
     assert await link.watch(0) is False
     await link.report(report())
     await link.close()
+
+
+async def test_report_has_the_labels_and_the_newer_bundle_that_failed() -> None:
+    failed = ServedModel("a", "merged", "1" * 64, failed_bundle_id="2" * 64)
+    status = device_report(report(failed, ServedModel("b", "merged", "3" * 64)), {"ring": "canary"})
+    assert dict(status.labels) == {"ring": "canary"}
+    assert [each.failed_bundle_id for each in status.specializations] == ["2" * 64, ""]

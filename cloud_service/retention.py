@@ -1,0 +1,62 @@
+"""Retention: recipes and imported bundles that no channel names any more expire like any other.
+
+What a channel, one of its kept versions or a rollout names is never given up. Whoever names a bundle pins it first, and
+a bundle that was pinned within `_GRACE_SECONDS` is left alone, so a sweep beside a publish harms nothing.
+"""
+
+import time
+
+import structlog
+
+from cloud_service.channel_writer import published
+from cloud_service.rollout import parse_rollout
+from cloud_service.store import ChannelRow, Store
+
+_log = structlog.get_logger(__name__)
+
+_GRACE_SECONDS = 3600
+"""Between the pinning of a bundle and the write of the channel that names it pass seconds."""
+
+_PAGE = 500
+
+
+async def sweep(store: Store, grace_seconds: float = _GRACE_SECONDS) -> int:
+    """Unpin what no channel names; how many bundles that were.
+
+    Raises:
+        StoreUnavailableError: The store does not answer.
+        IntegrityError: A channel is damaged; nothing is given up then.
+    """
+    before = time.time_ns() // 1_000 - round(grace_seconds * 1e6)
+    pinned = await store.list_pinned(before)
+    if not pinned:
+        return 0
+    named = await _named(store)
+    lost = [bundle_id for bundle_id in pinned if bundle_id not in named]
+    for bundle_id in lost:
+        await store.unpin(bundle_id, before)
+    _log.info("retention_swept", pinned=len(pinned), unpinned=len(lost))
+    return len(lost)
+
+
+async def _named(store: Store) -> set[str]:
+    """Every bundle that a channel, a kept version or a rollout names."""
+    named: set[str] = set()
+    after = ""
+    while listed := await store.channels.list_channels(_PAGE, after):
+        for each in listed:
+            # The row last: a version that it has and the list before had not is newer than every pinning looked at.
+            kept = [
+                await store.channels.load_kept(each.name, version.version)
+                for version in await store.channels.list_versions(each.name)
+            ]
+            row = await store.channels.load_row(each.name)
+            for document in (*kept, row.document, _candidate(row)):
+                if document:
+                    named.update(entry.bundle_id for entry in published(document).channel.specializations)
+        after = listed[-1].name
+    return named
+
+
+def _candidate(row: ChannelRow) -> bytes:
+    return parse_rollout(row.rollout).document if row.rollout and row.rolling else b""

@@ -1,0 +1,236 @@
+"""Channels and devices in Redis.
+
+channel:<name>      hash: revision, version, digest, changed, rolling, rollout, document
+channels:listed     sorted set of the names of channels with a document, all with score 0
+channels:rolling    hash: revision of each channel with a rollout that goes on
+versions:<name>     hash: document of each version that is kept
+history:<name>      hash: what made each of these versions, and its digest, as JSON
+events:<name>       list of events as JSON, the newest first
+devices:<channel>   sorted set of device ids by last report, in microseconds   expires
+devices:            the same for all channels, as <channel>:<device id>
+seen:<channel>:<device id>     the last report in short, as JSON                expires
+device:<channel>:<device id>   the last report                                  expires
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import structlog
+
+from cloud_service.store.fleet import ChannelEvent, ChannelRow, DeviceEntry, ListedChannel, StoredVersion
+from cloud_service.store.redis_server import RedisServer, key
+from loragen.contract.digest import sha256_hex
+
+_log = structlog.get_logger(__name__)
+
+_LISTED = key("channels", "listed")
+_ROLLING = key("channels", "rolling")
+_ALL_DEVICES = key("devices", "")
+
+_MOST_DEVICES = 1_000_000
+"""Devices of all channels that the common listing knows, the most recent ones: 100 MB."""
+
+# KEYS: channel, listed, rolling, versions, history, events.
+# ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events.
+_WRITE = """
+local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
+if tonumber(revision) ~= tonumber(ARGV[2]) - 1 then return 0 end
+local time = redis.call('TIME')
+local now = string.format('%d%06d', time[1], time[2])
+redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'version', ARGV[3], 'digest', ARGV[4], 'changed', now,
+  'rolling', ARGV[5], 'rollout', ARGV[6], 'document', ARGV[7])
+if ARGV[5] == '1' then
+  redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+else
+  redis.call('HDEL', KEYS[3], ARGV[1])
+end
+local about = {action = ARGV[8], detail = ARGV[9], at = now, version = ARGV[3], digest = ARGV[4]}
+redis.call('LPUSH', KEYS[6], cjson.encode(about))
+redis.call('LTRIM', KEYS[6], 0, ARGV[11] - 1)
+if ARGV[7] == '' then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('DEL', KEYS[4], KEYS[5])
+  return 1
+end
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[7]) == 1 then
+  redis.call('HSET', KEYS[5], ARGV[3], cjson.encode(about))
+  local versions = redis.call('HKEYS', KEYS[5])
+  table.sort(versions, function(a, b) return tonumber(a) < tonumber(b) end)
+  for place = 1, #versions - ARGV[10] do
+    redis.call('HDEL', KEYS[4], versions[place])
+    redis.call('HDEL', KEYS[5], versions[place])
+  end
+end
+return 1
+"""
+
+# KEYS: report, short report, devices of the channel, all devices.
+# ARGV: channel, device id, report, short report, time to live in ms, most devices of a channel, of all, key prefixes of
+# reports and of short reports.
+_STORE = """
+local now = redis.call('TIME')
+local score = now[1] * 1000000 + now[2]
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[5])
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
+for _, devices in ipairs({KEYS[3], KEYS[4]}) do
+  redis.call('ZREMRANGEBYSCORE', devices, '-inf', score - ARGV[5] * 1000)
+end
+redis.call('ZADD', KEYS[3], score, ARGV[2])
+redis.call('ZADD', KEYS[4], score, ARGV[1] .. ':' .. ARGV[2])
+for _, oldest in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1 - ARGV[6])) do
+  redis.call('ZREM', KEYS[3], oldest)
+  redis.call('ZREM', KEYS[4], ARGV[1] .. ':' .. oldest)
+  redis.call('UNLINK', ARGV[8] .. oldest, ARGV[9] .. oldest)
+end
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[7])
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
+redis.call('PEXPIRE', KEYS[4], ARGV[5])
+return 1
+"""
+
+_DELETE = """
+redis.call('UNLINK', KEYS[1], KEYS[2])
+redis.call('ZREM', KEYS[4], ARGV[1] .. ':' .. ARGV[2])
+return redis.call('ZREM', KEYS[3], ARGV[2])
+"""
+
+
+class RedisChannels:
+    """`ChannelStore` in Redis."""
+
+    def __init__(self, server: RedisServer, most_versions: int, most_events: int) -> None:
+        self._server = server
+        self._redis = server.client
+        self._most = (most_versions, most_events)
+        self._write = server.script(_WRITE)
+
+    async def load(self, name: str) -> bytes | None:
+        return cast(bytes | None, await self._field(name, "document")) or None
+
+    async def load_digest(self, name: str) -> str | None:
+        digest = await self._field(name, "digest")
+        return digest.decode() if digest else None
+
+    async def load_version(self, name: str) -> int | None:
+        digest, version = await self._server.run(self._redis.hmget(key("channel", name), ["digest", "version"]))
+        return int(version) if digest else None
+
+    async def load_row(self, name: str) -> ChannelRow:
+        fields = ["revision", "version", "document", "rollout", "rolling"]
+        row = await self._server.run(self._redis.hmget(key("channel", name), fields))
+        if row[0] is None:
+            return ChannelRow()
+        return ChannelRow(int(row[0]), int(row[1]), row[2], row[3], row[4] == b"1")
+
+    async def write(self, name: str, row: ChannelRow, event: ChannelEvent) -> bool:
+        digest = sha256_hex(row.document) if row.document else ""
+        keys = [
+            key("channel", name),
+            _LISTED,
+            _ROLLING,
+            *(key(kind, name) for kind in ("versions", "history", "events")),
+        ]
+        args: list[Any] = [name, row.revision, row.version, digest, int(row.rolling), row.rollout, row.document]
+        return bool(
+            await self._server.run(self._write(keys=keys, args=[*args, event.action, event.detail, *self._most]))
+        )
+
+    async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
+        first = f"({after}" if after else "-"
+        names = [
+            name.decode() for name in await self._server.run(self._redis.zrangebylex(_LISTED, first, "+", 0, limit))
+        ]
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.hmget(key("channel", name), ["version", "digest", "changed", "rolling"])
+        rows = await self._server.run(pipeline.execute()) if names else []
+        return [
+            ListedChannel(name, int(row[0]), row[1].decode(), int(row[2]), row[3] == b"1")
+            for name, row in zip(names, rows, strict=True)
+            if row[1]
+        ]
+
+    async def list_rolling(self) -> Mapping[str, int]:
+        found = await self._server.run(self._redis.hgetall(_ROLLING))
+        return {name.decode(): int(revision) for name, revision in found.items()}
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        found = [json.loads(about) for about in await self._server.run(self._redis.hvals(key("history", name)))]
+        versions = [StoredVersion(int(about["version"]), about["digest"], _event(about)) for about in found]
+        return sorted(versions, key=lambda each: each.version, reverse=True)
+
+    async def load_kept(self, name: str, version: int) -> bytes | None:
+        return cast(bytes | None, await self._server.run(self._redis.hget(key("versions", name), str(version))))
+
+    async def list_events(self, name: str) -> list[ChannelEvent]:
+        return [
+            _event(json.loads(each)) for each in await self._server.run(self._redis.lrange(key("events", name), 0, -1))
+        ]
+
+    async def _field(self, name: str, field: str) -> Any:
+        return await self._server.run(self._redis.hget(key("channel", name), field))
+
+
+class RedisDevices:
+    """`DeviceStore` in Redis."""
+
+    def __init__(self, server: RedisServer, ttl_seconds: float, most_devices: int) -> None:
+        self._server = server
+        self._redis = server.client
+        self._ttl_ms = round(ttl_seconds * 1000)
+        self._most_devices = most_devices
+        self._store = server.script(_STORE)
+        self._delete = server.script(_DELETE)
+
+    async def store(self, entry: DeviceEntry, report: bytes) -> None:
+        short = json.dumps({"version": entry.version, "failed": entry.failed, "labels": dict(entry.labels)})
+        args: list[Any] = [
+            entry.channel,
+            entry.device_id,
+            report,
+            short,
+            self._ttl_ms,
+            self._most_devices,
+            _MOST_DEVICES,
+        ]
+        args += [key("device", f"{entry.channel}:"), key("seen", f"{entry.channel}:")]
+        await self._server.run(self._store(keys=_device_keys(entry.channel, entry.device_id), args=args))
+
+    async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:
+        newest, oldest = "+inf" if before is None else f"({before}", time.time_ns() // 1_000 - self._ttl_ms * 1_000
+        devices = _ALL_DEVICES if channel is None else key("devices", channel)
+        listed = await self._server.run(
+            self._redis.zrevrangebyscore(devices, newest, oldest, 0, limit, withscores=True)
+        )
+        members = [(member.decode() if channel is None else f"{channel}:{member.decode()}") for member, _ in listed]
+        shorts = (
+            await self._server.run(self._redis.mget([key("seen", member) for member in members])) if members else []
+        )
+        entries = []
+        for member, (_, score), short in zip(members, listed, shorts, strict=True):
+            name, _, device_id = member.partition(":")
+            # The server evicts what expires when it is full; such a device is listed again with its next report.
+            about = json.loads(short or b'{"version": 0, "failed": [], "labels": {}}')
+            failed = tuple(about["failed"])
+            entries.append(DeviceEntry(name, device_id, about["version"], failed, about["labels"], int(score)))
+        return entries
+
+    async def load_reports(self, entries: Sequence[DeviceEntry]) -> list[bytes]:
+        keys = [key("device", f"{each.channel}:{each.device_id}") for each in entries]
+        return [report or b"" for report in await self._server.run(self._redis.mget(keys))] if keys else []
+
+    async def delete(self, channel: str, device_id: str) -> bool:
+        keys = _device_keys(channel, device_id)
+        return bool(await self._server.run(self._delete(keys=keys, args=[channel, device_id])))
+
+
+def _device_keys(channel: str, device_id: str) -> list[str]:
+    device = f"{channel}:{device_id}"
+    return [key("device", device), key("seen", device), key("devices", channel), _ALL_DEVICES]
+
+
+def _event(about: Mapping[str, Any]) -> ChannelEvent:
+    return ChannelEvent(about["action"], about["detail"], int(about["version"]), int(about["at"]))

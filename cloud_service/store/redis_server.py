@@ -1,0 +1,76 @@
+"""The connection to Redis or Valkey (7 or later). The only file that imports redis.
+
+All keys begin with `{loragen}:`. The braces put them into one slot of a cluster, so that a script may use several. What
+the keys are is decided by `redis` and by the modules beside it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnectionError
+from redis.exceptions import RedisError
+
+from cloud_service.store.port import unavailable
+from cloud_service.store.waiting import waiting
+
+PREFIX = "{loragen}:"
+
+_MAX_CONNECTIONS = 32
+"""Of one process. Redis answers one command at a time, so with more connections calls would only wait there."""
+
+
+class RedisServer:
+    """A pool of connections.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        timeout_seconds: For one call: for a free connection, a new one and the answer together.
+
+    Attributes:
+        client: Makes the calls that `run` awaits.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        # A call that finds no free connection waits; with the plain pool it would fail at once.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=timeout_seconds,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            health_check_interval=30,
+            # A connection of the pool may have ended meanwhile, with the server for example. Then the call is made once
+            # more, on a new one. Every script may run twice.
+            retry=Retry(NoBackoff(), 1, supported_errors=(LostConnectionError,)),
+        )
+        # redis-py types its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
+        self.client: Any = Redis.from_pool(pool)
+        self._timeout = timeout_seconds
+
+    def script(self, source: str) -> Callable[..., Any]:
+        """A Lua script; called with `keys` and `args`."""
+        return cast(Callable[..., Any], self.client.register_script(source))
+
+    async def run(self, call: Any) -> Any:
+        """Await a call of the client or of a script.
+
+        Raises:
+            StoreUnavailableError: It failed, or was not answered in time.
+        """
+        try:
+            async with waiting(self._timeout):
+                return await cast(Awaitable[Any], call)
+        except (RedisError, OSError, TimeoutError) as e:
+            raise unavailable("redis", e) from e
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+
+
+def key(kind: str, name: str) -> str:
+    """The key of something."""
+    return f"{PREFIX}{kind}:{name}"
