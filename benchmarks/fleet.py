@@ -6,6 +6,7 @@ fetch channel documents and no bundles, which are immutable and which any HTTP c
 
 - `fleet_polls_per_core_second`: polls that find nothing new, as fast as they go, by the service's own processor time.
 - `fleet_bytes_per_poll`: of such a poll, both ways, with HTTP's heads.
+- `fleet_reports_per_core_second`: reports of devices over gRPC, as fast as they go, by the service's processor time.
 - `fleet_update_seconds`: from a publish until 99 % of the devices have it, each polling at the interval. Its baseline
   is 99 % of the interval, which nothing that waits for polls can beat.
 - `fleet_halt_seconds`: from the start of a rollout to all devices, of which 2 % cannot put it to use, until it halts by
@@ -163,6 +164,16 @@ class Fleet:
         await asyncio.gather(*(work(connection) for connection in self._connections))
         return sum(connection.bytes_moved for connection in self._connections) - before
 
+    async def report_all(self) -> None:
+        """Let every device report once, as fast as it goes."""
+        waiting = iter(self.devices)
+
+        async def work() -> None:
+            for device in waiting:
+                await self._stub.ReportStatus(_report(device, False))
+
+        await asyncio.gather(*(work() for _ in self._connections))
+
     async def follow(self, failing_bundle: str = "") -> None:
         """Let every device poll at its interval and report what it has, until cancelled.
 
@@ -273,6 +284,10 @@ async def measure(
             "fleet_polls_per_core_second": Figure.of(2 * count / used, "polls/s", command),
             "fleet_bytes_per_poll": Figure.of(moved / 2 / count, "bytes", command),
         }
+        used = await asyncio.to_thread(_cpu_seconds, cloud)
+        await fleet.report_all()
+        used = await asyncio.to_thread(_cpu_seconds, cloud) - used
+        figures["fleet_reports_per_core_second"] = Figure.of(count / used, "reports/s", command)
         following = asyncio.create_task(fleet.follow(bundles[1]))
         published = await asyncio.to_thread(cloud.publish, CHANNEL, "task-0", bundles[0])
         seconds = await _while_running(following, fleet.wait_for(published.version))

@@ -4,7 +4,7 @@ Times are ISO 8601 in UTC, as the cloud's clock has them.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, GetPydanticSchema
 from pydantic_core.core_schema import str_schema
@@ -12,8 +12,6 @@ from pydantic_core.core_schema import str_schema
 from loragen.answer_model import AnswerModel
 
 RolloutState = Literal["running", "paused", "promoted", "aborted", "halted"]
-
-ROLLOUT_STATES: tuple[str, ...] = get_args(RolloutState)
 
 
 def time_text(microseconds: int) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -17,6 +18,13 @@ async def _loragen(*arguments: object) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, cli.app, [str(argument) for argument in arguments])
 
 
+def _json(output: str) -> Any:
+    """What a command printed, without the log of the service, which runs in this process."""
+    lines = output.splitlines()
+    first = next(number for number, line in enumerate(lines) if line in ("{", "[", "[]"))
+    return json.loads("\n".join(lines[first:]))
+
+
 async def test_channel_from_its_history_to_its_end(tmp_path: Path, generator: FakeGenerator) -> None:
     async with running(tmp_path, generator) as process, AsyncCloudClient(process.url) as cloud:
         first, second = [(await cloud.generate(text, publish="kitchen/mail")).id for text in ("first", "second")]
@@ -28,7 +36,7 @@ async def test_channel_from_its_history_to_its_end(tmp_path: Path, generator: Fa
 
         assert "kitchen" in await output("channels", "list")
         assert second in await output("channels", "show", "kitchen")
-        shown = json.loads(await output("channels", "show", "kitchen", "--version", 1, as_json=True))
+        shown = _json(await output("channels", "show", "kitchen", "--version", 1, as_json=True))
         assert (shown["version"], shown["specializations"][0]["bundle_id"]) == (1, first)
         assert f"mail is {first}" in await output("channels", "history", "kitchen")
         assert f"{first} -> {second}" in await output("channels", "diff", "kitchen", 1)
@@ -42,18 +50,18 @@ async def test_channel_from_its_history_to_its_end(tmp_path: Path, generator: Fa
         for command, state in (("pause", "paused"), ("resume", "running"), ("abort", "aborted (by request)")):
             assert f"{state}, " in await output("rollouts", command, "kitchen")
         await output("rollouts", "start", "kitchen", "--version", 2, "--at", "2020-01-01")
-        assert json.loads(await output("rollouts", "promote", "kitchen", as_json=True))["state"] == "promoted"
+        assert _json(await output("rollouts", "promote", "kitchen", as_json=True))["state"] == "promoted"
         assert "promoted" in await output("rollouts", "show", "kitchen")
         assert "rollout_ended" in await output("rollouts", "pause", "kitchen", code=1)
 
         assert "0 devices, 0 failing: none" in await output("devices", "list", "--channel", "kitchen")
         empty = {"devices": [], "summary": None}
-        assert json.loads(await output("devices", "list", "--failing", "--seen", 1, as_json=True)) == empty
+        assert _json(await output("devices", "list", "--failing", "--seen", 1, as_json=True)) == empty
         assert "device_not_found" in await output("devices", "delete", "kitchen", "toaster", code=1)
 
         assert "no mail any more" in await output("channels", "withdraw", "kitchen", "mail")
         assert "deleted" in await output("channels", "delete", "kitchen", "--yes")
-        assert json.loads(await output("channels", "list", as_json=True)) == []
+        assert _json(await output("channels", "list", as_json=True)) == []
         events = await output("channels", "history", "kitchen", "--events")
         assert "delete" in events
 
