@@ -80,6 +80,10 @@ def _score(way: str, text: Callable[[Score], str]) -> Callable[[TaskResult], str
     return cell
 
 
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} ms"
+
+
 _ROWS: Sequence[tuple[str, Callable[[TaskResult], str]]] = (
     ("held-out inputs", lambda r: str(r.inputs)),
     ("accuracy, base", _score("base", lambda s: f"{s.accuracy:.1%}")),
@@ -88,8 +92,8 @@ _ROWS: Sequence[tuple[str, Callable[[TaskResult], str]]] = (
     ("accuracy, specialized", _score("specialized", lambda s: f"{s.accuracy:.1%}")),
     ("input tokens, prompted", _score("prompted", lambda s: f"{s.input_tokens:g}")),
     ("input tokens, specialized", _score("specialized", lambda s: f"{s.input_tokens:g}")),
-    ("first token, prompted", _score("prompted", lambda s: f"{s.first_token_ms:.0f} ms")),
-    ("first token, specialized", _score("specialized", lambda s: f"{s.first_token_ms:.0f} ms")),
+    ("first token, prompted", _score("prompted", lambda s: _milliseconds(s.first_token_ms))),
+    ("first token, specialized", _score("specialized", lambda s: _milliseconds(s.first_token_ms))),
     ("whole answer, prompted", _score("prompted", lambda s: f"{s.latency_ms:.0f} ms")),
     ("whole answer, specialized", _score("specialized", lambda s: f"{s.latency_ms:.0f} ms")),
     ("generation", lambda r: f"{r.generated.timings.generate_ms:.0f} ms"),
