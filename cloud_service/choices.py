@@ -1,6 +1,6 @@
 """Rule: what a task says of each choice of its closed set.
 
-Which set that is is decided in `cloud_service.answers`; how texts become numbers belongs to `cloud_service.generator`.
+`cloud_service.answers` decides which set a task has; `cloud_service.generator` turns these texts into numbers.
 """
 
 import json

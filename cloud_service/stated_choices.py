@@ -1,7 +1,8 @@
 """Rule: which closed sets of answers a text states, such as `Answer yes or no` or `Labels: spam, ham`.
 
-A wrong set confines every answer wrongly, and without a set an answer is free. So a list counts only behind words that
-announce answers, and only where it is plain which its items are. `choices` decides which of the sets a task means.
+A wrong set makes every answer wrong, while an answer without a set is merely free. So a list counts only after words
+that announce answers, and only when its items are clear. Both are decided by patterns: each comes with a text that it
+is for. `cloud_service.answers` decides which of the sets a task means.
 """
 
 import re
@@ -10,20 +11,20 @@ from dataclasses import dataclass
 
 LONGEST_LABEL = 40
 LONGEST_READ = 4_000
-"""Characters of a text that are searched: whoever states a set states it early, and the time has a bound."""
+"""Characters of a text that are searched. This bounds the time; a set is stated early in a description."""
 
 LONGEST_LIST = 1_000
 
 MOST_LABELS = 64
-"""A longer list is a text."""
+"""Items of a list; a longer list is not taken for a closed set."""
 
 MOST_WORDS = 3
-"""Words of one label that is not in quotes."""
+"""Words of one label that has no quotation marks."""
 
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)")
 _BULLETS = re.compile(r"(?<=[:?])[ ]*\n((?:[ ]*(?:[-*•]|\d+[.)]) [^\n]+(?:\n|$))+)")
 _FIRST_MASK = 0xE000
-"""Each quotation becomes one character of the private use area, so that nothing inside it is taken for a separator."""
+"""Quotations are replaced by characters of the private use area, from this one on: their commas separate nothing."""
 
 _SEVERAL = re.compile(
     r"\b(?:one or more|zero or more|all that apply|any that apply|all (?:the )?labels that|multiple|more than one label"
@@ -35,7 +36,7 @@ _GENERATES = re.compile(
     r"|list (?:the|all))",
     re.IGNORECASE,
 )
-"""Such a task gives new text, and a list in its description tells of what kind: `Tone: warm, friendly`."""
+"""Such a task asks for new text. A list in its description is about that text, as in `Tone: warm, friendly`."""
 
 _WORD = r"[\w+#&\uE000-\uF8FF-]{1,40}"
 _SAY = r"(?:say|answer|reply|respond|return|write|output|print|give|use|mark(?: it)?)(?: with)?"
@@ -53,10 +54,10 @@ class _Intro:
     """Words that announce a list of answers.
 
     Attributes:
-        words: Pattern, the list begins behind it.
-        commas: Whether the list may do without a last `or`.
-        last_and: Whether a last `and` parts two items.
-        followed: Whether something must follow the list in its sentence.
+        words: Pattern of the words; the list begins where it ends.
+        commas: Whether the list needs no `or` before its last item.
+        last_and: Whether an `and` may stand before the last item.
+        followed: Whether the sentence must go on after the list.
         asking: Whether the sentence must be a question.
         plain: Whether the list counts without an example that confirms it.
     """
@@ -73,41 +74,63 @@ _SETS = "labels|categories|classes|options|tags|values|answers|choices|boxes|int
 _INTROS = [
     (re.compile(intro.words, re.IGNORECASE), intro)
     for intro in (
+        # "Labels: spam, ham"
         _Intro(rf"\b(?:{_SETS})(?: (?:are|is)\b:?| ?[:=])\s*", commas=True, last_and=True),
+        # "exactly one of these words: red, green and blue"
         _Intro(r"\b(?:exactly |any )?one of(?: these| the following| the)?(?: \w+)?:?\s+", commas=True, last_and=True),
+        # "Answer only with yes or no"
         _Intro(
             r"\b(?:say|answer|reply|respond|return|write|output)(?: only| just)?(?: with)?"
             r"(?: only| just| exactly| either)?\s+"
         ),
+        # "Reply in one word: yes or no"
         _Intro(r"\b(?:answer|reply|respond)\b[^.;:\n]{0,40}:\s+"),
+        # "The category must be either news or sport"
         _Intro(rf"\b(?:your|the) (?:{_KINDS}|answer|reply|output) (?:is|must be|should be|can be)(?: either)?\s+"),
+        # "Choose between red and blue"
         _Intro(
             r"\b(?:choos\w+|choice|select\w*|pick\w*|decid\w+|distinguish\w*)\s+(?:among|between)\s+",
             commas=True,
             last_and=True,
         ),
+        # "Which team should read it: sales, support"
         _Intro(rf"\bwhich {_KINDS} [^,.;:?\n]{{1,40}}[,:]\s+", commas=True),
+        # "Classify each review as good or bad"
         _Intro(
             r"\b(?:classify|label|tag|mark|sort|put|flag|rate|categorize|divide|describe|marked|labelled|tagged|rated)\b"
             r"[^,.;:?\n]{0,60}?,?\s(?:as|into|with)\s+"
         ),
+        # "the sentiment of the text: positive, negative"
         _Intro(rf"\b{_KINDS}\b[^.;:?\n]{{0,40}}:\s*", commas=True),
+        # "from the following list: a, b"
         _Intro(r"\b(?:this|following) list:\s*", commas=True),
+        # "Decide whether the mail is spam or ham"
         _Intro(r"\b(?:whether|if) (?:it|this|that|(?:the|this|each|a|an|every) [\w ]{1,30}?) is\s+"),
+        # "Would you say the review is good or bad?"
         _Intro(r"\bwould you (?:say|call) (?:(?:it|this|that) is|(?:the|this) [\w ]{1,30}? is)\s+", asking=True),
+        # "How does the author feel, as good or bad?"
         _Intro(r",\s+as\s+(?=[^.\n]*\?)"),
+        # "What is the topic? news, sport", "Is it about food? yes/no"
         _Intro(
             rf"(?:^|[.;:\n])\s*(?=[^.;:?\n]{{0,100}}\b(?:{_KINDS}|which of these)\b|[^?\n]{{1,80}}\?\s*{_WORD}/)"
             r"[^.;:\n]{1,100}\?\s+",
             commas=True,
         ),
+        # "Give the topic of the text (news, sport)"
         _Intro(rf"\b{_KINDS}\b[^.;:?()\n]{{0,40}}\(", commas=True),
+        # "Say whether the text is about food (yes or no)"
         _Intro(r"\b(?:whether|if|is it|question)\b[^.;?()\n]*\("),
+        # "Is this remark good or bad?"
         _Intro(r"\bis this\b", asking=True),
+        # "Which of red, green or blue fits the text?"
         _Intro(r"\bwhich of ", followed=True, commas=True),
+        # "From red, green, blue, pick the best"
         _Intro(r"\bfrom ", followed=True, commas=True),
+        # "Use good and bad as labels"
         _Intro(r"\buse ", followed=True, commas=True, last_and=True),
+        # "Good or bad?"
         _Intro(r"\A(?=[^/\n]+\?)", asking=True, plain=False),
+        # "good/bad", and nothing else
         _Intro(r"\A(?=[^ \n]+/[^ \n]+$)"),
     )
 ]
@@ -186,7 +209,7 @@ class StatedSet:
 
 
 def stated_sets(text: str) -> Iterator[StatedSet]:
-    """Closed sets that a text states, the plainest first."""
+    """Closed sets that a text states; those of the surest patterns come first."""
     text = text[:LONGEST_READ]
     if _SEVERAL.search(text) or _GENERATES.search(text):
         return
@@ -208,7 +231,7 @@ def _mask(text: str) -> tuple[str, list[str]]:
 
 
 def _in_a_line(match: re.Match[str]) -> str:
-    """A list of bullets as one with commas: what a bullet explains behind a colon or a dash is left out."""
+    """A list of bullets as a list with commas, without what explains a bullet after a colon or a dash."""
     bullets = [re.sub(r"^\s*(?:[-*•]|\d+[.)]) ", "", bullet) for bullet in match[1].splitlines()]
     items = [re.split(r":|\s[-–—]\s|\s\(", bullet, maxsplit=1)[0].strip(" .;,") for bullet in bullets]
     return match[0] if any("," in item for item in items) else f" {', '.join(items)}.\n"
@@ -223,7 +246,7 @@ def _candidates(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
         yield members, True
     for words, intro in _INTROS:
         for match in words.finditer(text):
-            if members := _list_behind(text, match, intro):
+            if members := _list_after(text, match, intro):
                 yield members, intro.plain or _is_polar(members) or all(_named_again(name, text) for name in members)
 
 
@@ -242,7 +265,7 @@ def _conditional(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _is_pair(members: Sequence[str], text: str) -> bool:
-    """Whether two words are yes and no, or the text says twice that they are to be answered."""
+    """Whether two words are a pair like yes and no, or the text asks for each of them as an answer."""
     return _is_polar(members) or all(
         not _NO_LABEL.match(member)
         and member.lower() not in ("none", "null", "unknown", "empty", "nothing")
@@ -259,8 +282,8 @@ def _is_polar(members: Sequence[str]) -> bool:
     return tuple(member.lower() for member in members) in _POLAR + tuple(pair[::-1] for pair in _POLAR)
 
 
-def _list_behind(text: str, match: re.Match[str], intro: _Intro) -> tuple[str, ...]:
-    # The list goes on to the end of its sentence, or to the bracket that closes it; remarks in brackets are left out.
+def _list_after(text: str, match: re.Match[str], intro: _Intro) -> tuple[str, ...]:
+    # The list ends with its sentence, or at the bracket that closes it. Remarks in brackets are no part of it.
     rest = text[match.end() : match.end() + LONGEST_LIST]
     rest = rest.split(")")[0] if match[0].endswith("(") else re.sub(r"\s*\([^()]*\)", "", rest)
     sentence = re.split(r"[.;!?:](?=\s|$)|\n|\s*->", rest, maxsplit=1)[0]
@@ -271,7 +294,7 @@ def _list_behind(text: str, match: re.Match[str], intro: _Intro) -> tuple[str, .
         return _of_question(sentence)
     members = split_list(sentence, and_too=intro.last_and, commas_too=intro.commas)
     if members and end in (":", "-"):
-        # `a, b, c c: ...`: the last word already begins what is said of one of them.
+        # `a, b, c c: ...`: the second c begins an explanation, so it is no part of the list.
         *words, begun = members[-1].split()
         members = (*members[:-1], " ".join(words))
         return members if words and begun in members else ()
@@ -293,13 +316,13 @@ def _of_question(text: str) -> tuple[str, ...]:
 
 
 def split_list(text: str, *, and_too: bool, commas_too: bool, longest: int = MOST_WORDS) -> tuple[str, ...]:
-    """The items of a list; none where it is not plain which they are.
+    """The items of a list; empty when it is not clear what they are.
 
     Args:
-        text: The list, with whatever follows it in its sentence.
-        and_too: Whether a last `and` parts items; else only a last `or` does.
-        commas_too: Whether a list may do without a last `or`.
-        longest: Words of one item.
+        text: The list, with the rest of its sentence.
+        and_too: Whether `and` may stand before the last item; `or` always may.
+        commas_too: Whether commas alone make a list.
+        longest: Most words of one item.
     """
     text = _CUT.sub("", text).strip()
     if "/" in text or "|" in text:

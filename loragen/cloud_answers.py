@@ -1,6 +1,6 @@
 """Values: what the cloud service answers over HTTP, for the service, its OpenAPI document and its clients.
 
-Errors are in `loragen.web.answers`; what only clients make of an answer is in `loragen.client.cloud_answers`.
+Errors are in `loragen.web.error_answers`; what only clients make of an answer is in `loragen.client.cloud_answers`.
 """
 
 from typing import Any

@@ -73,7 +73,7 @@ def _control(tokenizer: PreTrainedTokenizerBase) -> tuple[ControlMarkup, Tokeniz
 def end_of_answer(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that the model ends an answer with: the one with which its chat template closes the assistant's turn.
 
-    In many families that is another one than the end of a text (`<|im_end|>` and `<|endoftext|>`).
+    In many families (`<|im_end|>`) it differs from the token that ends a text (`<|endoftext|>`).
     """
     end: int = tokenizer.eos_token_id
     if tokenizer.chat_template is None:

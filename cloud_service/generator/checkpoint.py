@@ -2,8 +2,8 @@
 
 `generator.json` holds the settings, and the digests of both models and of all other files. Its own sha256 is the
 generator's digest. The bank is a file of the contract, which devices download as it is. A calibrated generator has
-`confidence.safetensors` too (`cloud_service.generator.confidence_model`). Of a choice head, the bank has A and B, the
-router file the maps to its keys.
+`confidence.safetensors` too (`cloud_service.generator.confidence_model`). The bank holds A and B of a choice head; the
+router file holds the maps that make its keys.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, BankHeader, write_bank
-from loragen.contract.choice import ChoiceHead
+from loragen.contract.choice_head import ChoiceHead
 from loragen.contract.digest import file_sha256, model_digest
 from loragen.contract.errors import ContractError
 from loragen.contract.lora import EdgeShape
@@ -46,7 +46,7 @@ class ModelReference:
     Attributes:
         id: Name, for people.
         digest: Its `loragen.contract.digest.model_digest`.
-        source: The reference by which it is found where the id is none: of a GGUF file in a package or on the hub.
+        source: The reference of a GGUF file in a package or on the hub; empty where the id is itself a reference.
     """
 
     id: str
@@ -224,25 +224,6 @@ def stored_state(generator: LoraGenerator) -> dict[str, Tensor]:
         and name not in ("choice.a", "choice.b")
         and value.is_floating_point()
     }
-
-
-def load_experts(directory: Path, generator: LoraGenerator) -> None:
-    """Loads the experts and the choice head too, for evaluation and further training."""
-    bank = Bank.open(directory / BANK_FILE)
-    with torch.no_grad():
-        for layer, projection in bank.header.blocks():
-            a, b = bank.factors(layer, projection)
-            place, first = layer - generator.config.first_layer, 0
-            for experts in generator.banks:
-                own = slice(first, first + experts.config.experts)
-                experts.a[projection][place] = torch.from_numpy(a[own].astype(np.float32))
-                experts.b[projection][place] = torch.from_numpy(b[own].astype(np.float32))
-                first = own.stop
-        if generator.choice is not None:
-            for place, layer in enumerate(bank.header.choice_layers):
-                a, b = bank.choice_factors(layer)
-                generator.choice.a[place] = torch.from_numpy(a.astype(np.float32))
-                generator.choice.b[place] = torch.from_numpy(b.astype(np.float32))
 
 
 def _write_manifest(

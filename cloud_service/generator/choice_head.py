@@ -1,4 +1,4 @@
-"""The choice head: what answers a closed set, such as tools or labels, of which training saw none.
+"""The choice head: it answers a closed set, such as tools or labels, even when training saw none of its members.
 
 A feed-forward layer's inner state at the last token of a prompt says, to a linear map, what the input means: in the
 space of a sentence encoder, and for tools that no fit ever saw. So a choice is a classifier by arithmetic. The encoder

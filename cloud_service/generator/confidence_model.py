@@ -1,4 +1,4 @@
-"""The confidence of a generator: how much a task gains, by logistic regressions on what its one reading gives.
+"""The confidence of a generator: how much a task gains, estimated by logistic regression from one pass of the encoder.
 
 A task's gain is the share of its inputs that the edge model answers right under the LoRA, and not without it.
 `training.fit.calibrate` observes gains on tasks and fits the regressions; gates and keys do not depend on them.
@@ -43,7 +43,7 @@ SET_FEATURES = SCALARS + 4
 """Of a closed set: the scalars, and four means or maxima of cosines."""
 
 JUDGEMENTS = ("yes", "no", "true", "false", "good", "bad", "positive", "negative")
-"""Choices near to one of these ask what to think of an input, not what it is about."""
+"""Choices that mean about the same as one of these ask for a judgement on an input, not for its subject."""
 
 MAX_SCORED_TOKENS = 128
 """Tokens whose surprise is measured, evenly spread; with a large vocabulary each costs a tenth of a layer."""

@@ -18,8 +18,8 @@ from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 from loragen.version import package_version
-from loragen.web.answers import ErrorBody
 from loragen.web.body_gate import BodyGate
+from loragen.web.error_answers import ErrorBody
 from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from cloud_service import errors
 from cloud_service.errors import CloudError
-from loragen.web.answers import ErrorAnswers
+from loragen.web.error_answers import ErrorAnswers
 
 HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     CloudError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, Started, TextPiece
 from loragen.device_answers import ServedModel
-from loragen.web.answers import ErrorDetail
+from loragen.web.error_answers import ErrorDetail
 
 Json = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 from edge_runtime import errors
 from edge_runtime.errors import EdgeError
-from loragen.web.answers import ErrorAnswers
+from loragen.web.error_answers import ErrorAnswers
 
 HTTP_STATUS: dict[type[EdgeError], int] = {
     EdgeError: 500,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from loragen.contract.bank import Bank, BankHeader
 from loragen.contract.bundle import Bundle, BundleHeader, encode_bundle, verify_bundle_size
-from loragen.contract.choice import choice_factors
+from loragen.contract.choice_head import choice_factors
 from loragen.contract.errors import FormatError, MismatchError
 from loragen.contract.fields import verify_count
 from loragen.contract.limits import MAX_RANK

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragen.contract.atomic import atomic_path
-from loragen.contract.choice import CHOICE, ChoiceHead
+from loragen.contract.choice_head import CHOICE, ChoiceHead
 from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import stream_sha256
 from loragen.contract.errors import FormatError, LimitError, MismatchError

@@ -1,9 +1,9 @@
 """The JSON Schemas that an answer contract may hold: those that a grammar can enforce, in one normal form.
 
 Rules:
-- What only describes (`title`, `description`, `default`, ...) is left out, and so are bounds that a grammar cannot
-  hold: of numbers, of lengths over `MAX_SCHEMA_REPEATS`, and formats that are no form.
-- References are put in place. One that leads back to itself, and any other keyword, is refused by name.
+- Keywords that only describe (`title`, `description`, `default`, ...) are left out. So are bounds that a grammar cannot
+  enforce: bounds of numbers, lengths over `MAX_SCHEMA_REPEATS`, and formats other than dates, times and UUIDs.
+- A reference is replaced by what it names. One that leads back to itself is refused, and so is every other keyword.
 - The properties of an object keep their order, because arguments are written in it. All other keys are sorted.
 
 `edge_runtime.serving.grammar` makes a grammar of each schema that this module takes (tested).
@@ -48,7 +48,7 @@ _FORMATS = frozenset(("date", "time", "date-time", "uuid"))
 
 
 def canonical_schema(schema: object) -> str:
-    """The text of a schema in normal form; of its own result it gives the same text.
+    """The text of a schema in normal form. Normalizing this text again does not change it.
 
     Example:
         >>> canonical_schema({"type": "integer", "title": "Days"})
@@ -89,7 +89,7 @@ class _Normalizer:
     def __init__(self, root: object) -> None:
         self._root = root
         self._nodes = 0
-        self._open: list[str] = []  # references that are being put in place
+        self._open: list[str] = []  # references that are being replaced now
 
     def normalize(self, node: object, place: str, depth: int) -> dict[str, Any]:
         self._count(1)
@@ -99,35 +99,35 @@ class _Normalizer:
             return {}
         if not isinstance(node, Mapping):
             raise FormatError(f"{place}: expected a JSON Schema, found {type(node).__name__}")
-        said = {key: value for key, value in node.items() if key not in _LEFT_OUT and not key.startswith("x-")}
-        if "$ref" in said:
-            return self._referred(said, place, depth)
-        if "allOf" in said:
-            return self._merged(said, place, depth)
-        if "const" in said:
-            said["enum"] = [said.pop("const")]
-        if "enum" in said:
-            said.pop("type", None)
-            return self._only(said, "enum", place, _enumerated)
+        keywords = {key: value for key, value in node.items() if key not in _LEFT_OUT and not key.startswith("x-")}
+        if "$ref" in keywords:
+            return self._referred(keywords, place, depth)
+        if "allOf" in keywords:
+            return self._merged(keywords, place, depth)
+        if "const" in keywords:
+            keywords["enum"] = [keywords.pop("const")]
+        if "enum" in keywords:
+            keywords.pop("type", None)
+            return self._only(keywords, "enum", place, _enumerated)
         for union in ("anyOf", "oneOf"):
-            if union in said:
-                return self._only(said, union, place, lambda value, at: self._union(value, at, depth))
-        return self._typed(said, place, depth)
+            if union in keywords:
+                return self._only(keywords, union, place, lambda value, at: self._union(value, at, depth))
+        return self._typed(keywords, place, depth)
 
     def _count(self, parts: int) -> None:
         self._nodes += parts
         if self._nodes > MAX_SCHEMA_NODES:
             raise LimitError(f"schema: expected at most {MAX_SCHEMA_NODES} parts, with references in place")
 
-    def _bounds(self, said: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
-        bounds = _bounds(said, what, place)
+    def _bounds(self, keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
+        bounds = _bounds(keywords, what, place)
         # A grammar spells each repetition, so that large bounds count as parts too.
         self._count(sum(bounds.values()) // _REPEATS_OF_A_PART)
         return bounds
 
-    def _referred(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
-        reference = said["$ref"]
-        if len(said) > 1 or not isinstance(reference, str):
+    def _referred(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        reference = keywords["$ref"]
+        if len(keywords) > 1 or not isinstance(reference, str):
             raise FormatError(f"{place}: expected a text, and nothing else, as $ref")
         if reference in self._open:
             raise FormatError(f"{place}.$ref: expected no schema that contains itself")
@@ -142,18 +142,18 @@ class _Normalizer:
         self._open.pop()
         return found
 
-    def _merged(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
-        parts = said["allOf"]
-        if len(said) > 1 or not isinstance(parts, list) or len(parts) != 1:
+    def _merged(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        parts = keywords["allOf"]
+        if len(keywords) > 1 or not isinstance(parts, list) or len(parts) != 1:
             raise FormatError(f"{place}: 'allOf' is not supported, but for a single schema and nothing beside it")
         return self.normalize(parts[0], place, depth + 1)
 
     def _only(
-        self, said: dict[str, Any], key: str, place: str, normalized: Callable[[object, str], dict[str, Any]]
+        self, keywords: dict[str, Any], key: str, place: str, normalized: Callable[[object, str], dict[str, Any]]
     ) -> dict[str, Any]:
-        if others := said.keys() - {key}:
+        if others := keywords.keys() - {key}:
             raise FormatError(f"{place}: {_names(others)} is not supported beside {key!r}")
-        return normalized(said[key], f"{place}.{key}")
+        return normalized(keywords[key], f"{place}.{key}")
 
     def _union(self, parts: object, place: str, depth: int) -> dict[str, Any]:
         if not isinstance(parts, list) or not parts:
@@ -164,44 +164,45 @@ class _Normalizer:
             found += [schema] if schema not in found else []
         return found[0] if len(found) == 1 else {"anyOf": found}
 
-    def _typed(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
-        kind = said.pop("type", None)
+    def _typed(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        kind = keywords.pop("type", None)
         if isinstance(kind, list):
             if not all(isinstance(each, str) for each in kind):
                 raise FormatError(f"{place}.type: expected names of types")
             shared = {key for each in kind for key in _OF_TYPE.get(each, ())}
-            if unknown := said.keys() - shared:
+            if unknown := keywords.keys() - shared:
                 raise FormatError(f"{place}: {_names(unknown)} is not supported for these types")
             parts = [
-                {"type": each, **{key: said[key] for key in _OF_TYPE.get(each, ()) if key in said}} for each in kind
+                {"type": each, **{key: keywords[key] for key in _OF_TYPE.get(each, ()) if key in keywords}}
+                for each in kind
             ]
             return self._union(parts, f"{place}.type", depth)
         if kind is None:
-            kind = next((each for each in ("object", "array", "string") if said.keys() & _OF_TYPE[each]), None)
-            if kind is None and not said:
+            kind = next((each for each in ("object", "array", "string") if keywords.keys() & _OF_TYPE[each]), None)
+            if kind is None and not keywords:
                 return {}
         if not isinstance(kind, str) or kind not in _OF_TYPE:
             if kind is None:
-                raise FormatError(f"{place}: {_names(said)} is not supported")
+                raise FormatError(f"{place}: {_names(keywords)} is not supported")
             raise FormatError(f"{place}.type: expected one of {', '.join(sorted(_OF_TYPE))}, found {ascii(kind)[:40]}")
-        if unknown := said.keys() - _OF_TYPE[kind]:
+        if unknown := keywords.keys() - _OF_TYPE[kind]:
             raise FormatError(f"{place}: {_names(unknown)} is not supported for type {kind!r}")
         fields: dict[str, Any] = {"type": kind}
         if kind == "object":
-            fields |= self._object(said, place, depth)
+            fields |= self._object(keywords, place, depth)
         elif kind == "array":
-            fields |= self._bounds(said, "Items", place)
-            if items := self.normalize(said.get("items", True), f"{place}.items", depth + 1):
+            fields |= self._bounds(keywords, "Items", place)
+            if items := self.normalize(keywords.get("items", True), f"{place}.items", depth + 1):
                 fields["items"] = items
         elif kind == "string":
-            fields |= self._bounds(said, "Length", place)
-            if isinstance(form := said.get("format"), str) and form in _FORMATS:
+            fields |= self._bounds(keywords, "Length", place)
+            if isinstance(form := keywords.get("format"), str) and form in _FORMATS:
                 fields = {"type": kind, "format": form}
         return dict(sorted(fields.items()))
 
-    def _object(self, said: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
-        properties, required = said.get("properties"), said.get("required", [])
-        others = said.get("additionalProperties", True)
+    def _object(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        properties, required = keywords.get("properties"), keywords.get("required", [])
+        others = keywords.get("additionalProperties", True)
         if not isinstance(others, bool) and others != {}:
             raise FormatError(f"{place}.additionalProperties: a schema is not supported; leave it out, or say false")
         if properties is None:
@@ -245,13 +246,13 @@ def _enumerated(values: object, place: str) -> dict[str, Any]:
     return {"enum": list(found.values())}
 
 
-def _bounds(said: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
+def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
     """`minItems` and `maxItems`, or the same of a length; a longest length that no grammar can count to is left out."""
     fields: dict[str, int] = {}
     for key in (f"min{what}", f"max{what}"):
-        if key not in said:
+        if key not in keywords:
             continue
-        value = said[key]
+        value = keywords[key]
         if type(value) is not int or value < 0:
             raise FormatError(f"{place}.{key}: expected a count")
         if value > MAX_SCHEMA_REPEATS:

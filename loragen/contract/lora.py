@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loragen.contract.errors import FormatError, LimitError, MismatchError, NonFiniteError
-from loragen.contract.fields import format_decimal, verify_count
-from loragen.contract.limits import MAX_ALPHA, MAX_ATTENTION, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_RANK
+from loragen.contract.errors import FormatError, MismatchError, NonFiniteError
+from loragen.contract.fields import verify_count
+from loragen.contract.limits import MAX_ATTENTION, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_RANK
 from loragen.contract.names import ATTENTION, LINEARS, PROJECTIONS, SIDES
 
 _OTHER_MODEL = "it was made for another model; take one for this model"
@@ -158,21 +158,6 @@ def verify_fits(factors: Mapping[Block, tuple[NDArray[Any], NDArray[Any]]], line
                 f"for the edge model, found {found}",
                 hint=_OTHER_MODEL,
             )
-
-
-def verify_alpha(alpha: float) -> float:
-    """Return `alpha` when it is above 0, within its limit and has at most six decimals.
-
-    Raises:
-        FormatError: It is 0, negative, not finite or has more decimals.
-        LimitError: It is over the limit.
-    """
-    format_decimal(alpha, "alpha")
-    if alpha == 0:
-        raise FormatError("alpha: expected a number above 0, found 0")
-    if alpha > MAX_ALPHA:
-        raise LimitError(f"alpha: expected at most {MAX_ALPHA}, found {alpha}")
-    return alpha
 
 
 def verify_finite(values: NDArray[np.float16], name: str) -> None:

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from loragen.web.answers import ErrorAnswers
+from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import CutOffError
 from loragen.web.routes import route_template
 

@@ -14,7 +14,7 @@ from cloud_service.generation import Asked, Confidence, Generation, GeneratorInf
 from cloud_service.task import Example
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
-from loragen.contract.choice import ChoiceHead
+from loragen.contract.choice_head import ChoiceHead
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape, Linears, Lora
 

@@ -1,4 +1,4 @@
-"""A frozen prompt encoder that remembers: all variants read the same prompts, and each prompt is read once."""
+"""A frozen prompt encoder with a cache: all variants read the same prompts, and each prompt is read only once."""
 
 import torch
 from torch import Tensor, nn

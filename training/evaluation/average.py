@@ -1,8 +1,8 @@
 """The control *average*: the LoRA of the mean gates over training descriptions.
 
-It is what a generator gives that does not read. Closed sets have keys in place of gates, and their mean over random
-sets means nothing: where a task has one, this LoRA is asked with the set's texts named, as the base model is. (Equal
-keys for all choices would answer the same code every time, which is chance, and so the easier control.)
+A generator that does not read its prompt would give this LoRA. Closed sets have keys in place of gates, and the mean of
+keys over random sets has no meaning. So a task with a closed set is asked as the base model is: with the set's texts
+named. (Equal keys for all choices would give the same code every time. That is chance, and so an easier control.)
 """
 
 import asyncio

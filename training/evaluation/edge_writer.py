@@ -1,8 +1,8 @@
 """The edge model answering: greedy text, and the likeliest of given choices, under un-merged LoRA factors or none.
 
-Questions are read once, the beginning that all of them share (a system prompt) once for all, and both ways of answering
-go on from the same cache. Rows are grouped by task as `UnmergedLora` has them: with T tasks and R rows, rows
-0 .. R/T - 1 belong to the first.
+Each question is read once, and the beginning that all of them share (a system prompt) only once in all. Both ways of
+answering continue from the same cache. Rows are grouped by task as `UnmergedLora` has them: with T tasks and R rows,
+rows 0 .. R/T - 1 belong to the first.
 """
 
 import copy
@@ -22,19 +22,17 @@ from training.fit.chat_format import ChatFormat
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class WrittenAnswers:
     """Answers of all rows.
 
     Attributes:
         texts: Greedy answers, white space around them removed; empty strings when none were asked for.
         chosen: For each row, the choice that is likeliest with its end; -1 without choices.
-        chosen_by_byte: The same by log-likelihood for each UTF-8 byte, which does not favour short choices.
         tokens: Input tokens of each row.
     """
 
     texts: tuple[str, ...]
     chosen: tuple[int, ...]
-    chosen_by_byte: tuple[int, ...]
     tokens: tuple[int, ...]
 
 
@@ -62,7 +60,7 @@ class EdgeWriter:
         factors: Factors | None,
         longest_answer: int,
         choices: Sequence[Sequence[str]] = (),
-    ) -> Answers:
+    ) -> WrittenAnswers:
         """Answers every row.
 
         Args:
@@ -78,23 +76,15 @@ class EdgeWriter:
             read = self._read(questions, _shared_beginning(questions) if factors is None else 0)
             scores = self._score(read, choices) if choices else []
             texts = self._generate(read, longest_answer) if longest_answer else [""] * len(questions)
-        return Answers(
-            tuple(texts),
-            tuple(_best(row) for row in scores) or (-1,) * len(questions),
-            tuple(
-                _best([score / max(1, len(choice.encode())) for score, choice in zip(row, offered, strict=True)])
-                for row, offered in zip(scores, choices, strict=True)
-            )
-            or (-1,) * len(questions),
-            tuple(map(len, questions)),
-        )
+        chosen = tuple(_best(row) for row in scores) or (-1,) * len(questions)
+        return WrittenAnswers(tuple(texts), chosen, tuple(map(len, questions)))
 
     def _longest_choice(self, choices: Sequence[Sequence[str]]) -> int:
         distinct = {choice for offered in choices for choice in offered}
         return max((len(self.chat.answer(choice)) for choice in distinct), default=0)
 
     def _read(self, questions: Sequence[list[int]], shared: int) -> _Read:
-        """Reads questions; behind the shared tokens padded on the left, so that every answer begins in one column."""
+        """Reads questions: shared tokens, padding, then the rest of each, so that all answers begin in one column."""
         rows, longest, device = len(questions), max(map(len, questions)) - shared, self.model.device
         ids = torch.zeros(rows, longest, dtype=torch.long)
         mask = torch.zeros_like(ids)

@@ -86,7 +86,7 @@ def interval(
 
 
 def share(tasks: Sequence[TaskScores], start: float | str) -> Interval | None:
-    """How far right comes on the way from `start` to the oracle, over the tasks with an oracle; resampled as a mean is.
+    """Where `right` stands between `start` (0) and the oracle (1), over tasks with an oracle; resampled like a mean.
 
     Args:
         tasks: Scores of a suite.

@@ -56,7 +56,7 @@ class SuiteResult:
         return share(self.scores, "base")
 
     def chance_to_oracle(self) -> Interval | None:
-        """How far right comes on the way from chance to oracle, over the tasks with an oracle."""
+        """Where `right` stands between chance (0) and the oracle (1), over the tasks with an oracle."""
         return None if self.chance is None else share(self.scores, self.chance)
 
     def tokens(self, column: str) -> float | None:

@@ -150,9 +150,10 @@ def fit(observed: ObservedGains, unreal: Features | None = None) -> Regression:
 
 
 def _regress(inputs: NDArray[np.float64], gains: NDArray[np.float64], penalty: float) -> LogisticRegression:
-    """Minimizes the mean loss plus `penalty` times the squared coefficients; C weighs the summed loss against half.
+    """Minimizes the mean loss plus `penalty` times the squared coefficients.
 
-    A made-up task in the middle with a gain of one half keeps the fit finite where all gains are 0, or all are 1.
+    scikit-learn minimizes C times the summed loss plus half the squared coefficients, which gives C. A made-up task at
+    the mean of the features, with a gain of one half, keeps the fit finite where all gains are 0, or all are 1.
     """
     inputs, gains = np.concatenate([inputs, np.zeros((1, inputs.shape[1]))]), np.append(gains, 0.5)
     model = LogisticRegression(C=1 / (2 * penalty * len(inputs)), max_iter=1000, tol=1e-6)
@@ -167,7 +168,7 @@ def _loss(model: LogisticRegression, inputs: NDArray[np.float64], gains: NDArray
 def _twice(
     inputs: NDArray[np.float64], gains: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """Each task as gained and as not gained, weighed by its gain and by what is left: rows, which they are, weights."""
+    """Two rows for each task, gained and not gained, weighted by its gain and by the rest: rows, gained, weights."""
     gained = np.repeat([True, False], len(gains))
     return np.concatenate([inputs, inputs]), gained, np.concatenate([gains, 1 - gains])
 

@@ -45,8 +45,8 @@ class CurveBin:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskScores:
-    """The confidence against what was observed, on tasks of one kind.
+class ConfidenceScores:
+    """The confidence in tasks of one kind, compared with the gains that were observed on them.
 
     Attributes:
         tasks: How many.
@@ -98,11 +98,11 @@ class CalibrationReport:
     generator: str
     generator_digest: str
     fitted_on: Mapping[str, int]
-    tasks: Mapping[str, TaskScores]
+    tasks: Mapping[str, ConfidenceScores]
     unreal: Mapping[str, UnrealScores]
 
 
-def judge_tasks(regression: Regression, observed: ObservedGains) -> TaskScores:
+def judge_tasks(regression: Regression, observed: ObservedGains) -> ConfidenceScores:
     """Scores of a regression on at least one task."""
     scores, gains = _scores(regression, observed.features), observed.gains
     mean = float(gains.mean())
@@ -112,7 +112,9 @@ def judge_tasks(regression: Regression, observed: ObservedGains) -> TaskScores:
     if 0 < mean < 1:
         gained, weights = np.repeat([True, False], len(gains)), np.concatenate([gains, 1 - gains])
         area = float(roc_auc_score(gained, np.tile(scores, 2), sample_weight=weights))
-    return TaskScores(len(gains), mean, float(scores.mean()), brier, mean * (1 - mean), area, _curve(scores, gains))
+    return ConfidenceScores(
+        len(gains), mean, float(scores.mean()), brier, mean * (1 - mean), area, _curve(scores, gains)
+    )
 
 
 def judge_unreal(regression: Regression, features: NDArray[np.float32]) -> UnrealScores:

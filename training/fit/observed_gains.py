@@ -1,8 +1,8 @@
 """Observes what a generator gains on tasks: the share of inputs that the edge model answers right under the LoRA alone.
 
-The probe of the service answers, so that what is observed is what a client's own probe would tell. An input counts when
-the whole answer is right with the LoRA and its residual prompt, and is not without both. Drawing follows from the part
-and a number alone. What was observed stays on disk: a second call observes what is missing.
+The probe of the service answers, so a client's own probe would show the same. An input counts when the whole answer is
+right with the LoRA and its residual prompt, and wrong without both. The part and a number alone decide what is drawn.
+Observations stay on disk, and a second call adds those that are missing.
 """
 
 import json
@@ -28,9 +28,10 @@ INPUTS: Mapping[Kind, int] = {"open": 2, "closed": 4}
 """Inputs of a task that are answered. More tasks tell more than more inputs of each."""
 
 MOST_DRAWS = 500
-"""Draws for one task of a kind, before it is said that the data hold none."""
+"""Draws for one task of a kind; after so many without one, the data hold none."""
 
-TOLD_EVERY = 10
+LOGGED_EVERY = 10
+"""Tasks between two lines on the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +110,14 @@ def observe_gain(generator: LoadedGenerator, probe: EdgeProbe, task: DrawnTask) 
 
 
 def observe(generator: TorchGenerator, tasks: Sequence[DrawnTask], records: GainRecords) -> None:
-    """Observes whatever is not yet in the records, and tells on the way how long it will take."""
+    """Observes what is not in the records yet, and prints now and then how long the rest will take."""
     missing = [task for task in tasks if records.find(task) is None]
     if not missing:
         return
     probe, started = generator.load_probe(), time.monotonic()
     for number, task in enumerate(missing, 1):
         records.store(task, observe_gain(generator, probe, task))
-        if number % TOLD_EVERY == 0:
+        if number % LOGGED_EVERY == 0:
             left = (time.monotonic() - started) / number * (len(missing) - number) / 60
             print(f"observed {number} of {len(missing)} tasks; about {left:.0f} minutes left", flush=True)
 

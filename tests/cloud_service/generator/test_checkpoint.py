@@ -14,14 +14,21 @@ from safetensors.numpy import load_file, save_file
 
 from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, UnsupportedModelError, load_generator
-from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
+from cloud_service.generator.checkpoint import ModelReference, read_manifest, store_generator
 from cloud_service.generator.choice_head import ChoiceHeadConfig
 from cloud_service.task import TaskDescription, Tool
 from loragen.contract.answer import AnswerContract, Function
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, write_bank
 from loragen.contract.digest import file_sha256, model_digest
-from tests.cloud_service.generator.tiny import Pair, generator_config, make_pair, random_generator, random_model
+from tests.cloud_service.generator.tiny import (
+    Pair,
+    generator_config,
+    load_experts,
+    make_pair,
+    random_generator,
+    random_model,
+)
 
 Edit = Callable[[dict[str, Any]], None]
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cloud_service.generation import Asked, Generation
 from cloud_service.generator import CheckpointError, LoraGenerator, TorchGenerator, load_generator
-from cloud_service.generator.checkpoint import load_experts, load_parameters, read_manifest
+from cloud_service.generator.checkpoint import load_parameters, read_manifest
 from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig, ChoiceMeanings
 from cloud_service.generator.edge import UnmergedLora, edge_shape, lora_factors
 from cloud_service.generator.meanings import SentenceEncoder
@@ -22,7 +22,14 @@ from loragen.contract.answer import AnswerContract
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import Bundle, parse_bundle
 from loragen.contract.recipe import encode_recipe, parse_recipe
-from tests.cloud_service.generator.tiny import Pair, generator_config, make_pair, random_generator, random_model
+from tests.cloud_service.generator.tiny import (
+    Pair,
+    generator_config,
+    load_experts,
+    make_pair,
+    random_generator,
+    random_model,
+)
 
 CODES = tuple(range(40, 105))
 HEAD = ChoiceHeadConfig(first_layer=1, rank=3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cloud_service.generator.checkpoint import ModelReference, load_experts, read_manifest, store_generator
+from cloud_service.generator.checkpoint import ModelReference, read_manifest, store_generator
 from cloud_service.generator.config import Gating
 from cloud_service.generator.experts import MIXTURES, ExpertBank
 from cloud_service.generator.router import gate
@@ -15,7 +15,7 @@ from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank
 from loragen.contract.lora import EdgeShape
 from loragen.contract.mixes import MIXES, Mix
-from tests.cloud_service.generator.tiny import generator_config, random_generator, random_model
+from tests.cloud_service.generator.tiny import generator_config, load_experts, random_generator, random_model
 
 TASKS = 3
 REFERENCE = ModelReference("test/edge", "0" * 64)

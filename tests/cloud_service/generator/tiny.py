@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from cloud_service.generator import GeneratorConfig, LoraGenerator
-from cloud_service.generator.checkpoint import ModelReference, store_generator
+from cloud_service.generator.checkpoint import BANK_FILE, ModelReference, store_generator
 from cloud_service.generator.edge import edge_projections, edge_shape
+from loragen.contract.bank import Bank
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import Lora
 
@@ -182,3 +184,22 @@ def make_pair(root: Path, reads: str = "llama", **changes: Any) -> Pair:
     generator = random_generator(generator_config(**settings), cloud, edge)
     store_generator(root / "generator", generator, *references)
     return Pair(root / "cloud", root / "edge", root / "generator", generator)
+
+
+def load_experts(directory: Path, generator: LoraGenerator) -> None:
+    """Load the experts and the choice head of a checkpoint into torch, which the service never does."""
+    bank = Bank.open(directory / BANK_FILE)
+    with torch.no_grad():
+        for layer, projection in bank.header.blocks():
+            a, b = bank.factors(layer, projection)
+            place, first = layer - generator.config.first_layer, 0
+            for experts in generator.banks:
+                own = slice(first, first + experts.config.experts)
+                experts.a[projection][place] = torch.from_numpy(a[own].astype(np.float32))
+                experts.b[projection][place] = torch.from_numpy(b[own].astype(np.float32))
+                first = own.stop
+        if generator.choice is not None:
+            for place, layer in enumerate(bank.header.choice_layers):
+                a, b = bank.choice_factors(layer)
+                generator.choice.a[place] = torch.from_numpy(a.astype(np.float32))
+                generator.choice.b[place] = torch.from_numpy(b.astype(np.float32))

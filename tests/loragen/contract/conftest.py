@@ -11,7 +11,7 @@ import pytest
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.bundle import Bundle, BundleHeader, parse_bundle
-from loragen.contract.choice import ChoiceHead
+from loragen.contract.choice_head import ChoiceHead
 from loragen.contract.lora import Block, EdgeShape, Lora
 from loragen.contract.mixes import Mix
 from loragen.contract.recipe import parse_recipe

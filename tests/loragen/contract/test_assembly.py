@@ -15,7 +15,7 @@ from loragen.contract.answer import AnswerContract
 from loragen.contract.assembly import assemble, build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.choice import ChoiceHead
+from loragen.contract.choice_head import ChoiceHead
 from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
 from loragen.contract.lora import Block, EdgeShape
 from loragen.contract.mixes import Mix

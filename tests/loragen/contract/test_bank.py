@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loragen.contract.bank import Bank, write_bank
-from loragen.contract.choice import ChoiceHead
+from loragen.contract.choice_head import ChoiceHead
 from loragen.contract.errors import ContractError, FormatError, MismatchError, NonFiniteError
 from loragen.contract.lora import EdgeShape
 

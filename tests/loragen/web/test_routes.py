@@ -8,8 +8,8 @@ from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel
 from starlette.middleware import Middleware
 
-from loragen.web.answers import ErrorAnswers
 from loragen.web.body_gate import BodyGate
+from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import ServiceError
 from loragen.web.routes import include_routes
 from loragen.web.scope import RequestRecord, RequestScope

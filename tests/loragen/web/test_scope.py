@@ -10,7 +10,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from loragen.web.answers import ErrorAnswers
+from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import ServiceError
 from loragen.web.scope import RequestRecord, RequestScope, log_request, new_request_id, record_of
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loragen.web.answers import ErrorAnswers
 from loragen.web.body_fields import Text
+from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import ServiceError
 from loragen.web.scope import RequestRecord, RequestScope
 from loragen.web.translation import describe_faults, install_translation, verify_json

@@ -31,8 +31,8 @@ class FunctionTemplates:
         lookups: Tables by function: pairs of what is looked up and what is found.
         nouns: Things in the singular, with a regular plural.
         names: Given names.
-        facts: Pairs of what is told of something, and how.
-        fact_texts: Sentences with such a fact.
+        facts: By property of a thing, such as its colour, the values that a text may state.
+        fact_texts: Sentences that state a property of a thing.
     """
 
     formats: Templates

@@ -135,7 +135,7 @@ class ToolRouting:
         return describe_routing(rng, tools, instances, inputs, split, rule, none)
 
     def _foreign(self, rng: random.Random, shown: Sequence[KnownTool], pool: Sequence[KnownTool]) -> KnownTool | None:
-        """A tool outside of the set that has no word in common with any name in it; None in bad luck."""
+        """A tool outside of the set that has no word in common with any name in it; None when no draw finds one."""
         taken = {word for known in shown for word in _telling_words(known)}
         for _ in range(5):
             known = rng.choice(pool)

@@ -1,7 +1,7 @@
 """Tasks of the suite `calls-unseen`: call the right one of a few functions, with all its arguments.
 
-Functions are those of services that training never draws. There is no practice: whoever knows a function's messages
-knows the function.
+Functions are those of services that training never draws. There is no practice split for an oracle, because messages to
+a function would show the function itself.
 """
 
 import random

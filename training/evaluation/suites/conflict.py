@@ -1,8 +1,8 @@
 """Suite `conflict`: groups of tasks on the same inputs, in words that training draws, with different answers.
 
 The input alone cannot tell the task, so an edge model that ignores its description cannot be right for more than one of
-a group: `chance` says how often the best such model is. *Another's* description is one of the same group here, the
-hardest control. Inputs come from the split that is scored; training met such conflicts on other inputs.
+a group: `chance` says how often the best such model is. The *mismatched* description is one of the same group here,
+which is the hardest control. Inputs come from the split that is scored; training met such conflicts on other inputs.
 """
 
 import random

@@ -4,7 +4,7 @@ import json
 
 from structlog.testing import capture_logs
 
-from loragen.web.answers import ErrorAnswers, ErrorBody
+from loragen.web.error_answers import ErrorAnswers, ErrorBody
 from loragen.web.errors import MediaTypeError, ServiceError
 
 

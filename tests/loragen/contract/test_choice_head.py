@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loragen.contract.choice import ChoiceHead, choice_factors, encode_choice, parse_choice
+from loragen.contract.choice_head import ChoiceHead, choice_factors, encode_choice, parse_choice
 from loragen.contract.errors import ContractError, FormatError, LimitError
 
 
