@@ -144,7 +144,7 @@ def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
 
 
 def make_text(tokens: int, number: int = 0) -> str:
-    """A text of so many tokens of `make_tokenizer`, another one for each number."""
+    """A text of this many tokens of `make_tokenizer`, a different one for each number."""
     sentence = f"Sort the mail of customer {number} by urgency. "
     return (sentence * (tokens // len(sentence) + 1))[:tokens].rstrip().ljust(tokens, ".")
 

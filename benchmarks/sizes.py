@@ -3,7 +3,7 @@
 Rank 16, n = 8 experts, K = 2, one group of gates, as in the paper; numbers are random, since sizes do not depend on
 them. A bundle's baseline is the bytes of its float16 numbers alone, a recipe's is the bundle that it stands for.
 `build_bundle_ms` is what cloud and device both do, from an open bank to the bundle's bytes; its baseline is hashing
-these bytes once, which whoever downloads a bundle instead must do. Targets: 16 MB and 4 KB, in powers of two.
+these bytes once, which a device must do when it downloads a bundle instead. Targets: 16 MB and 4 KB, in powers of two.
 
     python -m benchmarks.sizes [--repeats 7]
 """

@@ -42,7 +42,7 @@ class ArtifactStore(LoraStore, ImportStore, Protocol):
 
 
 class AssemblyEvents(Protocol):
-    """A hook for whoever measures assembly."""
+    """A hook for measuring assembly."""
 
     def assembled(self, seconds: float) -> None:
         """A bundle was built."""

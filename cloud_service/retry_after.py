@@ -21,7 +21,7 @@ class RetryAfter:
         self._next_place = 0.0
 
     def measured(self, seconds: float, pieces: int = 1) -> None:
-        """So many pieces of work took so long together."""
+        """Learn that this number of pieces took this long together."""
         share = seconds / pieces
         self._seconds = share if self._seconds == 0 else (1 - _NEWEST) * self._seconds + _NEWEST * share
 

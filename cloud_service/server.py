@@ -1,7 +1,8 @@
 """Serving: HTTP and gRPC in one process, from the first connection to the last.
 
-Shutdown in order: not ready, but still serving, for as long as load balancers need to notice; then no new connections,
-and requests in flight get their time; then what is left is told so and cancelled, and the log says how much that was.
+The order of a shutdown: first the service is not ready but still serves, for as long as load balancers need to notice.
+Then it takes no new connections, and requests in flight get their time. Then the remaining ones get an error and are
+cancelled; the log says how many.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from loragen.web.server import HttpServer, listen
 _log = structlog.get_logger(__name__)
 
 _LAST_SECONDS = 0.5
-"""Of the time for requests in flight: for telling those that are not ready that the service drains."""
+"""The last part of the time for requests in flight, in which the remaining ones get an error as their answer."""
 
 
 async def serve(

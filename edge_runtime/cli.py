@@ -22,7 +22,7 @@ from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import EdgeError
 from edge_runtime.gguf.base_gguf import find_base_gguf
 from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.merge.given import load_given
+from edge_runtime.merge.merge_input import load_merge_input
 from edge_runtime.merge.merger import merge as merge_bundle
 from edge_runtime.merge.merger import verify_other_file
 from edge_runtime.merge.ollama import MODEL_FILE, make_modelfile, write_modelfile
@@ -132,7 +132,7 @@ def merge(
         base = find_base_gguf(base_gguf)
         admitted = verify_digest(admit_digest) if admit_digest else None
         verify_other_file(output, bundle)
-        parsed = load_given(bundle, base, admitted)
+        parsed = load_merge_input(bundle, base, admitted)
         modelfile = make_modelfile(parsed.header) if ollama else None
         model = output / MODEL_FILE if ollama else output
         with _progress_bar(f"Merging {bundle.name[:24]}") as advance:

@@ -32,7 +32,7 @@ def read_gguf(path: Path) -> Header:
     """The header of a GGUF file.
 
     Raises:
-        UnsupportedModelError: It is none, or cannot be read.
+        UnsupportedModelError: It is no GGUF file, or cannot be read.
     """
     try:
         return read_header(path)
@@ -69,7 +69,7 @@ def load_gguf_config(path: Path) -> PretrainedConfig:
 
 
 def _complete(config: PretrainedConfig, header: Header, architecture: str, file: str) -> None:
-    """Set what transformers leaves at the values of its own models, whatever the file says."""
+    """Set what the file says, where transformers keeps the values of its own models."""
     head_size = header.integer(Keys.Attention.KEY_LENGTH.format(arch=architecture))
     if head_size is not None:
         config.head_dim = head_size

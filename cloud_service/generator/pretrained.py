@@ -1,7 +1,7 @@
 """Published models: found by a reference, and loaded in Hugging Face form or from a GGUF file.
 
 A reference is a folder, a GGUF file, a hub id, a GGUF file on the hub (`namespace/name/file.gguf`), or `package:NAME`
-and `package:NAME/PATH` (`loragen.packages`). Whoever names an edge model that exists only as GGUF gets the weights and
+and `package:NAME/PATH` (`loragen.packages`). An edge model that exists only as GGUF is loaded with the weights and
 token ids that a device has (`gguf_model`, `gguf_tokenizer`).
 """
 

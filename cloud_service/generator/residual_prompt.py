@@ -19,8 +19,8 @@ def residual_prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int)
         longest: Tokens that a residual prompt may have; 0 for a generator without.
 
     Returns:
-        The text, or an empty one where it would be longer, or is none that a recipe can hold: half a description may
-        say the opposite of the whole.
+        The text, or an empty one when it is longer than that, or a recipe cannot hold it. It is never cut, because half
+        a description may say the opposite of the whole.
     """
     if not text or not longest:
         return "", 0

@@ -1,4 +1,4 @@
-"""Routes for whoever runs the service: is it alive, is it ready, how is it doing.
+"""Routes for operators: is the service alive, is it ready, how is it doing.
 
 Live and ready differ: a process that drains, or whose store is away, is alive and must not be restarted for it. One
 whose model hangs is not ready first, and not alive some time later.

@@ -1,6 +1,6 @@
 """Hugging Face model directory -> base GGUF, with its tokenizer, its chat template and its digest.
 
-Rules it keeps:
+Rules:
 - numpy only, row by row: memory does not grow with the model.
 - A base GGUF carries the id and the digest (`loragen.contract.digest.model_digest`) of the model that it was made from;
   bundles are bound to that digest.

@@ -1,6 +1,6 @@
 """Hugging Face checkpoints on disk: `config.json` and safetensors weights, read with numpy alone.
 
-Rules it keeps:
+Rules:
 - Weights are mapped, not loaded: a caller takes rows, and only those rows take memory.
 - bfloat16, which numpy lacks, becomes float32 here, so that callers meet float32 only.
 - Pickled checkpoints are refused.

@@ -1,6 +1,6 @@
 """The base GGUF: the edge model's high-precision GGUF file, and whether a bundle may be merged into it.
 
-Rules it keeps:
+Rules:
 - Tensors are read with `pread` by rows, from any thread: memory does not grow with the model, and no mapped page counts
   as resident.
 - A file that a bundle was merged into is no base GGUF: another bundle would be added to the first.

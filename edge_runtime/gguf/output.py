@@ -1,6 +1,6 @@
 """Writing large files so that a reader sees the old one or the new one, whole, and never anything between.
 
-Rules it keeps:
+Rules:
 - Bytes go to `<name>.partial` beside the target, which is flushed to the disk and then renamed over it.
 - Any failure removes the partial file. After a kill or a power cut it stays, and the next attempt overwrites it: its
   name is fixed (unlike that of `loragen.contract.atomic`), so that gigabytes cannot pile up.

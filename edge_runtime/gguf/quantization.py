@@ -1,6 +1,6 @@
 """Quantization through ggml's own code: rows of float32 in, blocks of a GGUF type out, and back.
 
-Rules it keeps:
+Rules:
 - ggml decides how a block is rounded; this module only calls it, from the `libggml-base` that llama-cpp-python ships.
   `gguf` can read K-quants but not make them.
 - The library is found without importing `llama_cpp` (which belongs to `serving/llama.py`).

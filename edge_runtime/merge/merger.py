@@ -1,11 +1,11 @@
 """Merges a bundle into a base GGUF: W' = W + B A where the LoRA has factors, quantized, in one new GGUF file.
 
-Rules it keeps:
+Rules:
 - Everything is decided before a byte is written: whether the bundle belongs to the base GGUF, the type of each tensor,
   and that the retained delta of each is at least `MIN_RETAINED_DELTA` in that type.
 - A touched tensor whose delta would be lost in the requested type is stored as Q5_1 or Q8_0. If they lose it too,
   nothing is merged (`RetainedDeltaError`), and the caller serves the LoRA as a run-time adapter.
-- The file says of itself which type most of its matrices have, whatever was requested.
+- The file names the type that most of its matrices really have, even when another was requested.
 - Tensors that no LoRA touches are quantized once into a cache file and copied from there.
 
 It leaves to others: formats (`loragen.contract`), arithmetic (`delta.py`), rounding (`edge_runtime.gguf`), bytes

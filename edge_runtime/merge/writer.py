@@ -1,7 +1,7 @@
 """Writes GGUF models tensor by tensor: copied, quantized, or quantized with a delta added.
 
-Rules it keeps:
-- Memory is bounded by a few chunks of rows, whatever the size of the model.
+Rules:
+- Memory is bounded by a few chunks of rows, however large the model is.
 - Two threads read, add and quantize; this one writes their results in order.
 - A file appears whole or not at all (`output.py`).
 

@@ -157,7 +157,7 @@ class Receiver(Generic[T]):
         """What the answer means.
 
         Raises:
-            RemoteError: It is a refusal, another answer than documented, or other bytes than its entity tag says.
+            RemoteError: It is a refusal, it is not as documented, or its bytes do not match its entity tag.
             OSError: The file cannot be written.
         """
         response = self._response

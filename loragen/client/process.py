@@ -78,7 +78,7 @@ class ServiceProcess:
         """Wait for the process to end by itself.
 
         Raises:
-            StackError: It ended with another exit code than 0; the message has the end of its log.
+            StackError: Its exit code was not 0; the message has the end of its log.
         """
         if code := self.process.wait():
             raise StackError(f"{self.name} ended with exit code {code}; {self.log_end()}")

@@ -104,7 +104,7 @@ class Session(_Base):
         transport: Replaces the network, in tests for example.
 
     Raises:
-        ClientError: The URL is none.
+        ClientError: It is not a URL.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
 def assemble(bank: Bank, gates: NDArray[np.float32], keys: NDArray[np.float32] | None = None) -> Lora:
     """Mix the experts of a bank into one LoRA, and put its choice head beside them.
 
-    Whatever would add nothing is left out: a projection whose gates are all zero, the head in a layer whose keys are.
+    What would add nothing is left out: a projection whose gates are all zero, the head in a layer whose keys are all 0.
 
     Args:
         bank: The experts and the head.
@@ -84,7 +84,7 @@ def assemble(bank: Bank, gates: NDArray[np.float32], keys: NDArray[np.float32] |
         keys: (choice layers, choices, rank) float32; None leaves the head out.
 
     Raises:
-        MismatchError: Gates or keys have another shape than the bank.
+        MismatchError: The shape of the gates or keys is not that of the bank.
         FormatError: All gates and keys are zero.
         NonFiniteError: The gates, the keys, the bank or the result hold NaN or infinity.
         LimitError: The LoRA would be over the limits of a bundle.

@@ -57,7 +57,7 @@ class BundleHeader:
         edge_model_intermediate: Width of its feed-forward layers.
         gates_digest: `loragen.contract.recipe.gates_digest` of the gates that made the LoRA; None when it was imported.
         prompt_tokens: Length of the whole prompt, in tokens of the edge model; 0 when nobody knows.
-        answer: What an answer may look like; whoever serves the LoRA sees to it.
+        answer: What an answer may look like; the device that serves the LoRA enforces it.
         residual_prompt: What is left of the prompt, to be put in front of each input as system message; empty for none.
         residual_prompt_tokens: Its length, in tokens of the edge model.
 
@@ -176,7 +176,7 @@ def parse_bundle(data: bytes | memoryview) -> Bundle:
 
 
 def verify_bundle_size(numbers: int) -> None:
-    """Check that a LoRA of so many numbers fits into a bundle.
+    """Check that a LoRA of this size, counted in numbers, fits into a bundle.
 
     Raises:
         LimitError: It would be too large.

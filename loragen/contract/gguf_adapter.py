@@ -70,7 +70,7 @@ def paired_rows(rows: int, heads: int) -> NDArray[np.int64]:
     Within a head: (2 halves, size / 2) -> (size / 2, 2), so that the two rows that rotate together are neighbours.
 
     Raises:
-        MismatchError: The rows are not those of so many heads.
+        MismatchError: The rows cannot be divided among this number of heads.
     """
     if rows % (2 * heads):
         raise MismatchError(f"expected rows of {heads} heads of even size, found {rows} rows")

@@ -1,6 +1,6 @@
 """GGUF headers: what a model file says about itself, read and written without touching its tensors.
 
-Rules it keeps:
+Rules:
 - A header is untrusted input: each count and length has a named limit that is checked before memory is taken, and any
   malformed file raises a `ContractError`, nothing else.
 - Metadata stay raw bytes until a value is asked for, so that a header can be copied into a merged file exactly.

@@ -25,7 +25,7 @@ def client_options(ping_seconds: float = PING_SECONDS) -> Options:
     return (
         ("grpc.keepalive_time_ms", round(1_000 * ping_seconds)),
         ("grpc.keepalive_timeout_ms", answer_ms),
-        # Without this one, newer versions give the answer to a ping a minute, whatever the line above says.
+        # Without this one, newer versions wait a minute for the answer to a ping and ignore the line above.
         ("grpc.http2.ping_timeout_ms", answer_ms),
         # By default gRPC ends its pings after two of them without data between.
         ("grpc.http2.max_pings_without_data", 0),

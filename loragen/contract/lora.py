@@ -32,7 +32,7 @@ FactorPair = tuple[NDArray[np.float16], NDArray[np.float16]]
 class EdgeShape:
     """The sizes of an edge model that determine the shapes of a generated LoRA, which is over feed-forward layers.
 
-    The widths of attention are not among them: they are those of the factors, and whoever has the model compares them.
+    The widths of attention are not among them. The factors have them, and the code that has the model compares them.
 
     Attributes:
         layers: Number of decoder layers L.

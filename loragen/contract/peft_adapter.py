@@ -1,6 +1,6 @@
 """A user's own LoRA, as PEFT saves it: from `adapter_config.json` and `adapter_model.safetensors` to a bundle.
 
-Rules it keeps:
+Rules:
 - What a bundle cannot hold is refused by name, with a way out: DoRA, trained biases, embeddings, whole modules, and
   whatever a newer PEFT may mean by a field that is not known here.
 - The scale of each module (alpha / rank, or alpha / sqrt(rank) for rsLoRA, with PEFT's patterns) goes into B.
@@ -83,7 +83,7 @@ def read_adapter(path: Path) -> PeftAdapter:
     Raises:
         FormatError: A file is missing.
         LimitError: A file is too large.
-        ContractError: The answer contract is none.
+        ContractError: `answer.json` is no answer contract.
         OSError: A file cannot be read.
     """
     weights = path / WEIGHTS_FILE if path.is_dir() else path
@@ -97,10 +97,10 @@ def read_adapter(path: Path) -> PeftAdapter:
 
 
 def read_answer_file(path: Path) -> AnswerContract:
-    """Read an answer contract that somebody wrote: JSON in any layout.
+    """Read an answer contract from a file: JSON in any layout.
 
     Raises:
-        ContractError: It is none.
+        ContractError: It is no answer contract.
         OSError: It cannot be read.
     """
     return answer_of(_read(path, MAX_CONTRACT_BYTES))
@@ -110,7 +110,7 @@ def answer_of(text: bytes) -> AnswerContract:
     """The answer contract of a JSON text in any layout.
 
     Raises:
-        ContractError: It is none.
+        ContractError: It is no answer contract.
     """
     hint = 'for example {"type": "choice", "choices": ["yes", "no"]}'
     if len(text) > MAX_CONTRACT_BYTES:

@@ -100,7 +100,7 @@ def parse_peft_config(data: bytes) -> PeftConfig:
 
     Raises:
         UnsupportedError: It is of another method, or of a LoRA with parts that a bundle cannot hold.
-        FormatError, LimitError: It is none, or a number is out of its range.
+        FormatError, LimitError: It is no configuration, or a number is out of its range.
     """
     if len(data) > MAX_ADAPTER_CONFIG_BYTES:
         raise LimitError(f"{_FILE}: expected at most {MAX_ADAPTER_CONFIG_BYTES} bytes, found {len(data)}")

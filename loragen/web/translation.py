@@ -58,7 +58,7 @@ async def verify_json(request: Request) -> None:
     Raises:
         MediaTypeError: The body is announced as something else than JSON in UTF-8.
         JsonError: It is JSON in another encoding, or of a kind that readers understand differently: a key twice in one
-            object, or a number that is none.
+            object, or NaN or infinity as a number.
     """
     content_type = request.headers.get("content-type", "")
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))

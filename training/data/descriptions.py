@@ -61,7 +61,7 @@ class Descriptions:
         """A prompt that asks for nothing that can be followed; half of them keep the layout of a real one.
 
         Raises:
-            ValueError: The kind is none of `UNREAL`.
+            ValueError: The kind is not one of `UNREAL`.
         """
         if kind not in UNREAL:
             raise ValueError(f"kind is {kind!r}, expected one of {', '.join(UNREAL)}")

@@ -137,7 +137,7 @@ class Services:
         prompt = render_prompt(task.description)
 
         def send(text: str, choices: Sequence[str], longest: int) -> Completion:
-            # A word that begins a line is another token than one behind a space.
+            # A word at the start of a line is a different token from the same word after a space.
             return self._larger_device.complete(
                 BASE,
                 f"{prompt}\n\nInput: {text}\nOutput:",

@@ -138,7 +138,7 @@ def fit(observed: ObservedGains, unreal: Features | None = None) -> Regression:
         for penalty in PENALTIES
     }
     best = _regress(inputs, gains, min(losses, key=losses.__getitem__))
-    # 3. Whatever is farther off than nearly all of the tasks is not familiar.
+    # 3. A task that is farther away than nearly all of these is not familiar.
     distances = regression_inputs(observed.features, center, scale)[:, -1]
     return Regression(
         center,

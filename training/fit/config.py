@@ -74,7 +74,7 @@ def load_config(name: str | Path, tiny: bool = False) -> TrainingConfig:
         tiny: At toy size.
 
     Raises:
-        TrainingConfigError: There is none, it is not TOML, or a key or value is not one that a config has.
+        TrainingConfigError: There is no such file, it is not TOML, or a key or value is not one that a config has.
     """
     tables = _read_tables(_find(name))
     toy = tables.pop("tiny", {})

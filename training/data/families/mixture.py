@@ -79,7 +79,7 @@ class FamilyWeightError(ValueError):
 
 
 def verify_weights(weights: Mapping[str, float]) -> None:
-    """Checks weights by family name; an empty mapping is none.
+    """Checks weights by family name; an empty mapping stands for the usual mixture.
 
     Raises:
         FamilyWeightError: A name is unknown, a weight is negative or not finite, or all of them are zero.

@@ -190,7 +190,7 @@ def bare_text(text: str) -> str:
 
 
 def without_inputs(task: SuiteTask, inputs: Collection[str]) -> SuiteTask:
-    """A task without the instances whose inputs are among these bare texts; one of no words is none of them."""
+    """A task without the instances whose inputs are among these bare texts. An input without words always stays."""
     left = [n for n, i in enumerate(task.instances) if not (bare := bare_text(i.input)) or bare not in inputs]
     choices = tuple(task.choices[n] for n in left) if task.choices else ()
     return replace(task, instances=tuple(task.instances[n] for n in left), choices=choices)

@@ -1,7 +1,7 @@
-"""What a user gives to be merged: a bundle file, or a PEFT adapter of the user's own for the base GGUF at hand.
+"""The input of `loragen-edge merge`: a bundle file, or a PEFT adapter of the user's own for the base GGUF at hand.
 
-An adapter is bound to no model, so its user's word counts: it is made into a bundle for this base GGUF, with which
-every shape is compared. A bundle says itself which model it is for, and the merge checks that.
+An adapter does not say which model it is for, so the user decides that: it becomes a bundle for this base GGUF, and
+every shape is compared with the base GGUF's. A bundle names its model, and the merge checks that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from loragen.contract.peft_adapter import imported_bundle, read_adapter
 _UNNAMED = "unnamed"
 
 
-def load_given(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
-    """The bundle that a path means.
+def load_merge_input(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
+    """The bundle in a file, or the bundle made of an adapter.
 
     Args:
         path: A bundle file, a PEFT folder, or the weights file in one.
@@ -30,12 +30,12 @@ def load_given(path: Path, base_path: Path, admitted_digest: str | None) -> Bund
         admitted_digest: As in `base_gguf.verify_admitted`.
 
     Raises:
-        MergeError: The file is too large, or the base GGUF is none.
-        ContractError: The bundle is none, or the adapter cannot become one for this base GGUF.
+        MergeError: The file is too large, or the base GGUF cannot be read.
+        ContractError: The file is no bundle, or the adapter cannot become one for this base GGUF.
         OSError: A file cannot be read.
     """
     if path.is_dir() or (path.name == WEIGHTS_FILE and path.with_name(CONFIG_FILE).is_file()):
-        return _bring(path, base_path, admitted_digest)
+        return _import(path, base_path, admitted_digest)
     if path.stat().st_size > MAX_BUNDLE_BYTES:
         raise MergeError(f"{path.name} has more than {MAX_BUNDLE_BYTES} bytes: it is no bundle")
     try:
@@ -48,7 +48,7 @@ def load_given(path: Path, base_path: Path, admitted_digest: str | None) -> Bund
         ) from e
 
 
-def _bring(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
+def _import(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
     adapter = read_adapter(path)
     with BaseGguf(base_path) as base_gguf:
         digest = base_gguf.digest or admitted_digest or model_digest(base_path)

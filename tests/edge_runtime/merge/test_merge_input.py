@@ -13,7 +13,7 @@ from edge_runtime.errors import BaseGgufError, OutputError
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge, quantize_base
-from edge_runtime.merge.given import load_given
+from edge_runtime.merge.merge_input import load_merge_input
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.errors import FormatError, MismatchError
@@ -53,7 +53,7 @@ def test_merged_file_gives_the_logits_of_peft(
 ):
     """`merge_and_unload` in transformers against our file in llama.cpp; the error is set against what the LoRA does."""
     adapter = save_adapter(llama_directory, tmp_path / "adapter", **options)
-    bundle = load_given(adapter, base_gguf, None)
+    bundle = load_merge_input(adapter, base_gguf, None)
     merge(base_gguf, bundle, tmp_path / "out.gguf", quantization, tmp_path / "cache")
     base = transformers.AutoModelForCausalLM.from_pretrained(llama_directory)
     gguf = open_gguf(tmp_path / "out.gguf")
@@ -65,18 +65,18 @@ def test_merged_file_gives_the_logits_of_peft(
 
 def test_bundle_of_an_adapter_is_for_the_base_gguf_at_hand(llama_directory, base_gguf, tmp_path):
     adapter = save_adapter(llama_directory, tmp_path / "adapter", **OPTIONS["attention"])
-    bundle = load_given(adapter, base_gguf, None)
+    bundle = load_merge_input(adapter, base_gguf, None)
     assert bundle.header.is_imported
     assert bundle.header.edge_model_id == "tiny-edge"
     assert bundle.header.edge_model_digest == model_digest(llama_directory)
-    assert content_id(encode_bundle(load_given(adapter / "adapter_model.safetensors", base_gguf, None))) == content_id(
-        encode_bundle(bundle)
-    )
+    assert content_id(
+        encode_bundle(load_merge_input(adapter / "adapter_model.safetensors", base_gguf, None))
+    ) == content_id(encode_bundle(bundle))
 
 
 def test_cache_serves_bundles_with_and_without_attention(llama_directory, base_gguf, bundle, tmp_path):
     """The same file of finished tensors, whichever bundle is merged first; the results do not depend on it."""
-    adapter = load_given(save_adapter(llama_directory, tmp_path / "a", **OPTIONS["attention"]), base_gguf, None)
+    adapter = load_merge_input(save_adapter(llama_directory, tmp_path / "a", **OPTIONS["attention"]), base_gguf, None)
     for number, each in enumerate((adapter, bundle, adapter)):
         merge(base_gguf, each, tmp_path / f"{number}.gguf", Quantization.Q8_0, tmp_path / "cache")
         merge(base_gguf, each, tmp_path / f"{number}-alone.gguf", Quantization.Q8_0)
@@ -91,7 +91,7 @@ def test_attached_adapter_gives_the_logits_of_peft(llama_directory, base_gguf, t
     adapter = save_adapter(llama_directory, tmp_path / "adapter", **OPTIONS["everything"])
     with BaseGguf(base_gguf) as opened:
         model = GgufModel.of(opened.header)
-    write_gguf_adapter(load_given(adapter, base_gguf, None), tmp_path / "adapter.gguf", model)
+    write_gguf_adapter(load_merge_input(adapter, base_gguf, None), tmp_path / "adapter.gguf", model)
     llama = llama_cpp.Llama(
         str(base_gguf), n_ctx=256, n_batch=256, n_threads=1, logits_all=True, verbose=False,
         lora_path=str(tmp_path / "adapter.gguf"),
@@ -115,7 +115,7 @@ def test_adapter_for_another_shape_is_refused(base_gguf, tmp_path):
     transformers.LlamaForCausalLM(wide).save_pretrained(tmp_path / "wide")
     adapter = save_adapter(tmp_path / "wide", tmp_path / "adapter", **OPTIONS["attention"])
     with pytest.raises(MismatchError, match="layer 0"):
-        load_given(adapter, base_gguf, None)
+        load_merge_input(adapter, base_gguf, None)
 
 
 def test_bundle_for_other_heads_is_refused_whole(bundle: Bundle, base_gguf, tmp_path):
@@ -155,5 +155,5 @@ def test_peft_weights_without_their_folder_are_told_apart_from_a_bundle(llama_di
     alone = tmp_path / "mine.safetensors"
     alone.write_bytes((adapter / "adapter_model.safetensors").read_bytes())
     with pytest.raises(FormatError, match="no bundle") as refused:
-        load_given(alone, base_gguf, None)
+        load_merge_input(alone, base_gguf, None)
     assert "adapter_config.json" in refused.value.hint
