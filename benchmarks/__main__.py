@@ -16,7 +16,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import answer_latency, edge_shapes, fleet, generation_latency, grammar_cost, merge_speed, sizes
+from benchmarks import (
+    answer_latency,
+    edge_shapes,
+    fleet,
+    generation_latency,
+    grammar_cost,
+    merge_speed,
+    shared_slot,
+    sizes,
+)
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
 from loragen.client import ClientError
@@ -42,6 +51,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "merge_speed": lambda _pair: merge_speed.run(),
     "answer_latency": lambda _pair: answer_latency.run(),
     "grammar_cost": lambda _pair: grammar_cost.run(),
+    "shared_slot": lambda _pair: shared_slot.run(),
     "gpu_generate": _gpu_generate,
     "fleet": lambda pair: fleet.run(pair),
     "edge_shapes": lambda _pair: edge_shapes.run(),

@@ -33,7 +33,7 @@ from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_base, make
 from edge_runtime.config import EdgeSettings
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge, quantize_base
-from edge_runtime.serving.completion import CompletionRequest, TokenPrompt, complete
+from edge_runtime.serving.completion import CompletionRequest, TokenPrompt, complete_alone
 from edge_runtime.serving.engine import GREEDY, Engine
 from edge_runtime.serving.events import Finished, Started, TextPiece
 from edge_runtime.serving.llama import LlamaLoader
@@ -158,7 +158,7 @@ def _answer(engine: Engine, prompt: tuple[int, ...]) -> Answered:
     first_ms: float | None = None
     cached_tokens = tokens = 0
     started = time.perf_counter()
-    for event in complete(engine, request, lambda: False):
+    for event in complete_alone(engine, request):
         match event:
             case Started(cached_tokens=cached_tokens):
                 pass

@@ -319,14 +319,14 @@ def _merge(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
 def _serve(family: str, folder: Path, timed: _Watch) -> dict[str, float]:
     """The merged model in the device's engine."""
     from edge_runtime.config import EdgeSettings
-    from edge_runtime.serving.completion import CompletionRequest, TokenPrompt, complete
+    from edge_runtime.serving.completion import CompletionRequest, TokenPrompt, complete_alone
     from edge_runtime.serving.engine import GREEDY
     from edge_runtime.serving.llama import LlamaLoader
 
     loader = LlamaLoader(CONTEXT_TOKENS, EdgeSettings().effective_threads)
     engine = timed(lambda: loader.load(folder / MERGED, None))
     prompt, answer = TokenPrompt(tuple(range(2, 2 + QUESTION_TOKENS))), _Watch()
-    answer(lambda: list(complete(engine, CompletionRequest(prompt, GREEDY, ANSWER_TOKENS), lambda: False)))
+    answer(lambda: list(complete_alone(engine, CompletionRequest(prompt, GREEDY, ANSWER_TOKENS))))
     engine.close()
     return {"answer_seconds": answer.seconds, "answer_cpu_seconds": answer.cpu_seconds}
 

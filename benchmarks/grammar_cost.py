@@ -18,7 +18,9 @@ from dataclasses import replace
 
 from benchmarks.figures import Figure, Figures
 from edge_runtime.config import EdgeSettings
+from edge_runtime.serving.completion import CompletionRequest, TextPrompt, complete_alone
 from edge_runtime.serving.engine import GREEDY, Engine, Sampling
+from edge_runtime.serving.events import Finished, Started
 from edge_runtime.serving.llama import LlamaLoader
 from loragen.contract.json_schema import canonical_schema
 from loragen.default_pair import DEFAULT_PAIR
@@ -74,9 +76,13 @@ def measure(engine: Engine, rounds: int) -> Figures:
 
 
 def _token_ms(engine: Engine, sampling: Sampling) -> float:
-    engine.prefill(engine.tokenize(_PROMPT), lambda: False)
-    started = time.perf_counter()
-    count = sum(1 for _ in engine.decode(sampling, ANSWER_TOKENS, lambda: False))
+    started, count = 0.0, 0
+    for event in complete_alone(engine, CompletionRequest(TextPrompt(_PROMPT), sampling, ANSWER_TOKENS)):
+        match event:
+            case Started():
+                started = time.perf_counter()
+            case Finished(completion_tokens=count):
+                pass
     return 1_000 * (time.perf_counter() - started) / max(count, 1)
 
 

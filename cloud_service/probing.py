@@ -26,10 +26,10 @@ from cloud_service.errors import (
 )
 from cloud_service.generation import EdgeProbe, ProbeScores
 from cloud_service.limits import MAX_PROBE_TOKENS
-from cloud_service.retry_after import RetryAfter
 from cloud_service.task import Example
 from loragen.contract.bundle import parse_bundle
 from loragen.web.logs import describe_crash
+from loragen.web.retry_after import RetryAfter
 
 _log = structlog.get_logger(__name__)
 

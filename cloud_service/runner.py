@@ -31,8 +31,8 @@ from cloud_service.errors import (
 )
 from cloud_service.generation import Asked, Generation, LoadedGenerator
 from cloud_service.limits import MAX_CLOSED_SET_CHARS
-from cloud_service.retry_after import RetryAfter
 from loragen.web.logs import describe_crash
+from loragen.web.retry_after import RetryAfter
 
 _log = structlog.get_logger(__name__)
 

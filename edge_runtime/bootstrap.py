@@ -20,6 +20,7 @@ from edge_runtime.serving.app import create_app
 from edge_runtime.serving.engine import EngineLoader
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import SlotTable
+from edge_runtime.serving.worker import RequestLimits
 from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
@@ -68,8 +69,15 @@ async def assemble(
     disk = DataDirectory(settings.data_dir)
     telemetry.on_update = History(disk.history, clock.unix).add
     model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
-    loader = loader or LlamaLoader(settings.context_tokens, settings.effective_threads, settings.gpu_layers)
-    slots = SlotTable(loader, settings.max_resident, settings.max_queue)
+    loader = loader or LlamaLoader(
+        settings.context_tokens,
+        settings.effective_threads,
+        settings.gpu_layers,
+        sequences=settings.sequences,
+        context_bytes=settings.slot_context_bytes,
+    )
+    limits = RequestLimits(settings.queue_seconds, settings.answer_tokens, settings.max_answer_tokens)
+    slots = SlotTable(loader, settings.max_resident, settings.max_queue, limits=limits)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(locked(disk.root))
         stack.push_async_callback(slots.close)
@@ -117,6 +125,8 @@ async def assemble(
             link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id, labels=settings.labels)
             stack.push_async_callback(link.close)
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
+        telemetry.gauge("sequences_in_use", "Requests that are being answered.", slots.sequences_in_use)
+        telemetry.gauge("requests_waiting", "Requests that wait for a sequence.", slots.requests_waiting)
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
         telemetry.gauge("channel_version", "Newest version seen.", lambda: state_store.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link, settings.watch_spread_seconds)

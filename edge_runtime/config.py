@@ -13,6 +13,7 @@ from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.memory import usable_memory
 from edge_runtime.processors import usable_processors
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
@@ -95,14 +96,42 @@ class EdgeSettings(ServiceSettings):
         le=1024,
         description="Slots in memory; the least recently used makes room, and is loaded again when it is asked for.",
     )
+    sequences: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Requests that one slot answers at a time; 1 answers one after another.",
+    )
+    max_context_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Most memory of the contexts of all slots; 0 takes a quarter of what this process may use, by the "
+        "machine and by its control group. Where the sequences of a slot would take more than its share, it has fewer, "
+        "but one.",
+    )
     max_queue: int = Field(
-        default=32, ge=1, le=10_000, description="Most waiting requests of one slot; beyond it, 503 with Retry-After."
+        default=32,
+        ge=1,
+        le=10_000,
+        description="Most requests of one slot, waiting or being answered; beyond it, 503 with Retry-After.",
+    )
+    queue_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="Longest wait of a request before it is begun; after it, 503 with Retry-After.",
+    )
+    answer_tokens: int = Field(
+        default=1024, ge=1, le=1_048_576, description="Longest answer to a request that names no limit."
+    )
+    max_answer_tokens: int = Field(
+        default=4096, ge=1, le=1_048_576, description="Longest answer to any request: one that asks for more is cut."
     )
     context_tokens: int = Field(
         default=2048,
         ge=16,
         le=1_048_576,
-        description="Prompt and answer together; the model's own limit, when lower, wins.",
+        description="Prompt and answer of one request together; the model's own limit, when lower, wins.",
     )
     threads: int = Field(
         default=0,
@@ -127,6 +156,11 @@ class EdgeSettings(ServiceSettings):
     def effective_threads(self) -> int:
         """Threads of one slot: the configured number, or the processors that this process may use."""
         return self.threads or usable_processors()
+
+    @property
+    def slot_context_bytes(self) -> int:
+        """Most memory of one slot's context."""
+        return (self.max_context_bytes or usable_memory() // 4) // self.max_resident
 
     @field_validator("channel")
     @classmethod

@@ -87,6 +87,9 @@ class Device:
             last_poll_at=outcome.at,
             problem=self.updater.state_store.problem,
             threads=self.threads,
+            sequences=self.slots.sequences(),
+            sequences_in_use=self.slots.sequences_in_use(),
+            requests_waiting=self.slots.requests_waiting(),
             models=tuple(self.models()),
         )
 

@@ -6,8 +6,10 @@ one and a half is one.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_runtime.control_groups import group_folders
 
 
 def usable_processors(root: Path = Path("/")) -> int:
@@ -22,28 +24,12 @@ def usable_processors(root: Path = Path("/")) -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """The quotas of the process's control groups and of those above them, in processors."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if not controllers:
-            yield from _limits(root / "sys/fs/cgroup", group, _quota_2)
-        elif "cpu" in controllers.split(","):
-            for mount in ("cpu", "cpu,cpuacct"):
-                yield from _limits(root / "sys/fs/cgroup" / mount, group, _quota_1)
-
-
-def _limits(mount: Path, group: str, read: Callable[[Path], float]) -> Iterator[float]:
-    path = PurePosixPath(group.lstrip("/"))
-    # In a container the group's own path may not be there; then the mount itself is the container's group.
-    for part in (path, *path.parents):
-        try:
-            yield read(mount / part)
-        except (OSError, ValueError, ZeroDivisionError):
-            continue
+    for group in group_folders("cpu", root):
+        for read in (_quota_2, _quota_1):
+            try:
+                yield read(group)
+            except (OSError, ValueError, ZeroDivisionError):
+                continue
 
 
 def _quota_2(group: Path) -> float:

@@ -98,6 +98,9 @@ class DeviceStatus:
         last_poll_at: Unix seconds of it.
         problem: What is wrong with the device's own disk; empty when nothing is.
         threads: Threads of one slot.
+        sequences: Requests that the loaded slots can answer at a time.
+        sequences_in_use: Requests that are being answered.
+        requests_waiting: Requests that wait for a sequence.
     """
 
     device_id: str
@@ -114,4 +117,7 @@ class DeviceStatus:
     last_poll_at: float | None = None
     problem: str = ""
     threads: int = 0
+    sequences: int = 0
+    sequences_in_use: int = 0
+    requests_waiting: int = 0
     models: tuple[ServedModel, ...] = ()

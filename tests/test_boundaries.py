@@ -28,7 +28,10 @@ for root in roots:
 print(count)
 """
 TORCH = "torch,transformers,peft,accelerate"
-ADAPTER = ",".join(f"edge_runtime.serving.{module}" for module in ("grammar", "llama", "llama_model", "sampler"))
+ADAPTER = ",".join(
+    f"edge_runtime.serving.{module}"
+    for module in ("grammar", "llama", "llama_context", "llama_model", "llama_sequences", "sampler")
+)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 Nothing here waits or has threads: `serving.worker` drives it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError
 from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained
-from edge_runtime.serving.engine import Cancelled, ChatMessage, Engine, Sampling, Token
+from edge_runtime.serving.engine import ChatMessage, Engine, Sampling, Steps, Token, TokenSequence
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.text_assembler import TextAssembler
 from edge_runtime.serving.tool_calls import as_text, call_function
@@ -67,11 +68,32 @@ class CompletionRequest:
         return self.answers * (1 + len(self.more_prompts))
 
 
-def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -> Iterator[Event]:
-    """Answer one request; blocking.
+def complete_alone(engine: Engine, request: CompletionRequest) -> Iterator[Event]:
+    """Answer one request with nothing beside it; blocking.
+
+    Raises:
+        ServingError: As `complete`.
+    """
+    with closing(engine.open()) as sequence:
+        for event in complete(engine, sequence, request):
+            if event is None:
+                engine.step()
+            else:
+                yield event
+
+
+def complete(
+    engine: Engine, sequence: TokenSequence, request: CompletionRequest
+) -> Generator[Event | None, None, None]:
+    """Answer one request.
+
+    Args:
+        engine: The model.
+        sequence: This request's own, of that engine.
+        request: What is asked for.
 
     Yields:
-        The events of `serving.events`; it just ends when `cancelled` says so.
+        The events of `serving.events`, and None before each step of the engine.
 
     Raises:
         ContextLengthError: The prompt leaves no room for an answer.
@@ -98,15 +120,13 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
         cached = 0
         scored: tuple[Token, ...] = ()
         if request.echo:
-            scored = tuple(engine.score(prompt, sampling.logprobs or 0, cancelled))
+            scored = tuple((yield from sequence.score(prompt, sampling.logprobs or 0)))
         else:
-            cached = engine.prefill(prompt, cancelled)
-        if cancelled():
-            return
+            cached = yield from sequence.prefill(prompt)
         if index == 0:
             probabilities = None
             if request.choice_probabilities:
-                probabilities = dict(zip(sampling.choices, engine.probabilities(sampling.codes), strict=True))
+                probabilities = dict(zip(sampling.choices, sequence.probabilities(sampling.codes), strict=True))
             yield Started(sum(map(len, prompts)), cached, probabilities)
         if answer and sampling.seed is not None:
             seeded = replace(sampling, seed=sampling.seed + answer)
@@ -121,10 +141,10 @@ def complete(engine: Engine, request: CompletionRequest, cancelled: Cancelled) -
         if is_scored or max_tokens == 0:
             yield Finished("length", max_tokens, index)
         elif constraint.functions:
-            called = call_function(engine, prompt, seeded, constraint.functions, max_tokens, index, cancelled)
+            called = call_function(engine, sequence, prompt, seeded, constraint.functions, max_tokens, index)
             yield from called if isinstance(request.prompt, ChatPrompt) else as_text(called)
         else:
-            yield from _write(engine, seeded, request.stop, max_tokens, index, cancelled)
+            yield from _write(sequence, seeded, request.stop, max_tokens, index)
 
 
 def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:
@@ -139,14 +159,17 @@ def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> l
 
 
 def _write(
-    engine: Engine, sampling: Sampling, stop: tuple[str, ...], max_tokens: int, index: int, cancelled: Cancelled
-) -> Iterator[Event]:
+    sequence: TokenSequence, sampling: Sampling, stop: tuple[str, ...], max_tokens: int, index: int
+) -> Iterator[Event | None]:
     """One answer that is text."""
     # A code is translated as a whole: what the choice says is not the model's text, which a stop string would end.
     text = TextAssembler(() if sampling.codes else stop)
     count, may_end = 0, False
     waiting: list[Token] = []
-    for token in engine.decode(sampling, max_tokens, cancelled):
+    for token in sequence.decode(sampling, max_tokens):
+        if token is None:
+            yield None
+            continue
         count, may_end = count + 1, token.may_end
         waiting += [token] if token.likelihood is not None else []
         if certain := text.push(token.piece):
@@ -154,14 +177,27 @@ def _write(
             waiting.clear()
         if text.stopped:
             break
-    if cancelled():
-        return
     rest = text.finish()
     if rest or (waiting and not text.stopped):
         yield TextPiece(rest, index, tuple(waiting))
     # An engine that ends on its own met an end-of-generation token before the count was full.
     is_whole = text.stopped or may_end or count < max_tokens
     yield Finished("stop" if is_whole else "length", count, index)
+
+
+def prefill_residual_prompt(engine: Engine) -> Steps[None]:
+    """Compute what all chats of this engine begin with, so that the first one need not.
+
+    Raises:
+        ServingError: The chat template refuses the simplest chat, or the model failed.
+    """
+    if not engine.residual_prompt:
+        return
+    first, second = (prompt_tokens(engine, ChatPrompt((ChatMessage("user", text),))) for text in ("a", "1"))
+    differ = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), 0)
+    if 0 < differ < engine.context_tokens:
+        with closing(engine.open()) as sequence:
+            yield from sequence.prefill(first[:differ])
 
 
 def with_residual_prompt(messages: Sequence[ChatMessage], residual_prompt: str) -> Sequence[ChatMessage]:

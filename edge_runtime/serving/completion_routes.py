@@ -17,12 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
 from edge_runtime.serving.events import Event, Finished, Started
+from edge_runtime.serving.job import Job
 from edge_runtime.serving.openai import AnswerFormat, Usage, WholeAnswer, sse
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
-from edge_runtime.serving.worker import Job
 from edge_runtime.telemetry import CompletionRecord
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.scope import record_of

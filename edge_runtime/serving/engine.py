@@ -1,13 +1,15 @@
-"""Values and the port between serving and whatever computes tokens.
+"""Values and the ports between serving and whatever computes tokens.
 
-An engine is one model with one context: one thread at a time prefills a prompt and decodes from it. The real one is
-`serving.llama`; tests bring their own. Text, stop strings and queues are not its concern.
+An engine is one model with one context, which has room for several sequences. Each request has one, and the engine
+computes them together, step by step. Nothing here waits: what needs the engine's next step yields None, and goes on
+when it is resumed after that step. The real engine is `serving.llama`; tests bring their own. Text, stop strings and
+queues are not its concern.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from loragen.contract.answer import AnswerContract
 
@@ -88,16 +90,79 @@ class Token:
     likeliest: tuple[Likelihood, ...] = ()
 
 
-Cancelled = Callable[[], bool]
-"""Asked between steps; True abandons the generation."""
+_ResultT = TypeVar("_ResultT")
+
+Steps = Generator[None, None, _ResultT]
+"""Something that takes steps of the engine. It yields before each one, and returns its result."""
+
+
+class TokenSequence(Protocol):
+    """One request's part of the context."""
+
+    def prefill(self, prompt: Sequence[int]) -> Steps[int]:
+        """Bring the sequence to the end of `prompt`.
+
+        Returns:
+            How many leading tokens were in the context and were not computed again.
+
+        Raises:
+            ModelOutputError: Decoding failed.
+        """
+        ...
+
+    def score(self, prompt: Sequence[int], count: int) -> Steps[list[Token]]:
+        """As `prefill`, and say how likely the model takes each token of the prompt after those before it.
+
+        Args:
+            prompt: Not empty.
+            count: How many of the likeliest tokens to tell in each place.
+
+        Returns:
+            The prompt's tokens, control tokens spelled, the first without a likelihood, and after them the likeliest
+            next one.
+
+        Raises:
+            ModelOutputError: Logits are not finite, or decoding failed.
+        """
+        ...
+
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        """How likely each of `tokens` comes next after the prompt, if it is one of them; at temperature 1.
+
+        To be asked right after `prefill`.
+
+        Raises:
+            ModelOutputError: Logits are not finite.
+        """
+        ...
+
+    def decode(self, sampling: Sampling, max_tokens: int) -> Iterator[Token | None]:
+        """The answer token by token, and None before each step of the engine.
+
+        Ends before an end-of-generation token, or where nothing else may follow.
+
+        Raises:
+            InvalidRequestError: There is no grammar for the schema.
+            ModelOutputError: Logits are not finite, no token spells what the answer must be, or decoding failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the sequence back. What is in it stays there for requests that begin alike, while it is not needed."""
+        ...
 
 
 class Engine(Protocol):
     """One model, one context; called from one thread at a time."""
 
     @property
+    def sequences(self) -> int:
+        """How many can be open at a time."""
+        ...
+
+    @property
     def context_tokens(self) -> int:
-        """Prompt and answer together, in tokens."""
+        """Prompt and answer of one request together, in tokens."""
         ...
 
     @property
@@ -143,48 +208,14 @@ class Engine(Protocol):
         """Tokens of a text as a part of an answer: without BOS, and markup is text."""
         ...
 
-    def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
-        """Bring the context to the end of `prompt`.
-
-        Returns:
-            How many leading tokens were still in the context and were not computed again.
-
-        Raises:
-            ModelOutputError: Decoding failed.
-        """
+    def open(self) -> TokenSequence:
+        """A sequence for one request; at most `sequences` are open at a time."""
         ...
 
-    def score(self, prompt: Sequence[int], count: int, cancelled: Cancelled) -> list[Token]:
-        """As `prefill`, and say how likely the model takes each token of the prompt after those before it.
+    def step(self) -> None:
+        """Compute once for those that wait for it, and not always for all of them; blocking.
 
-        Args:
-            prompt: Not empty.
-            count: How many of the likeliest tokens to tell in each place.
-            cancelled: Ends it early.
-
-        Returns:
-            The prompt's tokens, control tokens spelled, the first without a likelihood, and after them the likeliest
-            next one; nothing when it was cancelled.
-
-        Raises:
-            ModelOutputError: Logits are not finite, or decoding failed.
-        """
-        ...
-
-    def probabilities(self, tokens: Sequence[int]) -> list[float]:
-        """How likely each of `tokens` comes next after the prompt, if it is one of them; at temperature 1.
-
-        Raises:
-            ModelOutputError: Logits are not finite.
-        """
-        ...
-
-    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[Token]:
-        """The answer token by token. Ends before an end-of-generation token, or where nothing else may follow.
-
-        Raises:
-            InvalidRequestError: There is no grammar for the schema.
-            ModelOutputError: Logits are not finite, no token spells what the answer must be, or decoding failed.
+        What goes wrong is raised where the sequences that it befell are resumed.
         """
         ...
 

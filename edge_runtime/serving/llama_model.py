@@ -139,6 +139,17 @@ class LlamaModel:
         """The text under a key of the file's metadata; None when there is none."""
         return _metadata(partial(llama_cpp.llama_model_meta_val_str, self.handle), key)
 
+    def context_bytes(self, tokens: int) -> int:
+        """Memory that a sequence of so many tokens takes, at most; a model with sliding windows may take less."""
+        # llama.cpp gives room for a multiple of 256 tokens, in float16.
+        tokens += -tokens % 256
+        width = llama_cpp.llama_model_n_embd(self.handle) // max(1, llama_cpp.llama_model_n_head(self.handle))
+        arch = self.metadata("general.architecture")
+        widths = [self.metadata(f"{arch}.attention.{part}_length") or "" for part in ("key", "value")]
+        both = sum(int(each) if each.isdecimal() else width for each in widths)
+        heads = llama_cpp.llama_model_n_head_kv(self.handle)
+        return max(1, 2 * tokens * llama_cpp.llama_model_n_layer(self.handle) * heads * both)
+
     @cached_property
     def tokens_of(self) -> dict[bytes, list[int]]:
         """Tokens by the bytes that each stands for; only choices need it, and a large vocabulary takes a second."""

@@ -7,7 +7,8 @@ Rules:
   replaced slots drain beside them.
 - A request chooses its revision after it has room, and chooses again when an update moved the pointer meanwhile. Files
   that are being loaded are in use.
-- Everything here runs on the event loop, except loading and closing, which block and go to threads.
+- Everything here runs on the event loop, except loading and closing, which block and go to threads. A thread that loads
+  cannot be stopped: what it loaded for a task that was cancelled is closed.
 
 What a revision is made of and whether it is fit to serve is decided by `updates`.
 """
@@ -15,15 +16,15 @@ What a revision is made of and whether it is fit to serve is decided by `updates
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from edge_runtime.errors import BusyError, ModelLoadError, UnknownModelError
-from edge_runtime.serving.engine import EngineLoader
-from edge_runtime.serving.worker import Worker
+from edge_runtime.errors import BusyError, ModelLoadError, ServingError, UnknownModelError
+from edge_runtime.serving.engine import Engine, EngineLoader
+from edge_runtime.serving.worker import DEFAULT_LIMITS, RequestLimits, Worker
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 
 
@@ -81,16 +82,23 @@ class SlotTable:
     Args:
         loader: Makes engines.
         max_resident: Slots loaded at a time.
-        max_queue: Requests waiting for one slot.
+        max_queue: Requests of one slot, waiting or being answered.
         room_wait_seconds: How long a request waits for a slot to fall idle when all are busy.
+        limits: What a request may take.
     """
 
     def __init__(
-        self, loader: EngineLoader, max_resident: int, max_queue: int, room_wait_seconds: float = 10.0
+        self,
+        loader: EngineLoader,
+        max_resident: int,
+        max_queue: int,
+        room_wait_seconds: float = 10.0,
+        limits: RequestLimits = DEFAULT_LIMITS,
     ) -> None:
         self._loader = loader
         self._max_resident = max_resident
         self._max_queue = max_queue
+        self._limits = limits
         self._room_wait_seconds = room_wait_seconds
         self._revisions: dict[str, Revision] = {}
         self._resident: dict[str, Slot] = {}
@@ -129,12 +137,23 @@ class SlotTable:
 
     def queue_depth(self) -> int:
         """Requests waiting or running, over all slots."""
-        return sum(slot.worker.queue_depth for slot in (*self._resident.values(), *self._draining))
+        return sum(slot.worker.queue_depth for slot in self._loaded())
+
+    def sequences(self) -> int:
+        """Requests that the loaded slots can answer at a time."""
+        return sum(slot.worker.sequences for slot in self._loaded())
+
+    def sequences_in_use(self) -> int:
+        """Requests that are being answered, over all slots."""
+        return sum(slot.worker.running for slot in self._loaded())
+
+    def requests_waiting(self) -> int:
+        """Requests that wait for a sequence, over all slots."""
+        return sum(slot.worker.waiting for slot in self._loaded())
 
     def paths_in_use(self) -> set[Path]:
         """Files that a name points to, that a slot still has open, or that are being loaded."""
-        slots = (*self._resident.values(), *self._draining)
-        revisions = {*self._revisions.values(), *(slot.revision for slot in slots)}
+        revisions = {*self._revisions.values(), *(slot.revision for slot in self._loaded())}
         return {path for revision in revisions for path in revision.files} | set(self._opening)
 
     @asynccontextmanager
@@ -166,10 +185,12 @@ class SlotTable:
             ModelLoadError: A file is missing, damaged, or does not fit.
         """
         self._opening.update(revision.files)
+        loading = asyncio.create_task(self._open(revision))
         try:
-            engine = await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
-        finally:
-            self._opening -= Counter(revision.files)
+            engine = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            self._finish_later(self._close_unwanted(loading))
+            raise
         revision = replace(
             revision,
             answer=engine.answer,
@@ -177,7 +198,7 @@ class SlotTable:
             chat_problem=engine.chat_problem,
             context_tokens=engine.context_tokens,
         )
-        return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}"))
+        return Slot(revision, Worker(engine, self._max_queue, f"slot-{revision.name}", self._limits))
 
     def activate(self, slot: Slot) -> None:
         """Let a prepared slot answer all requests for its name that start from now on."""
@@ -246,6 +267,22 @@ class SlotTable:
                     # What was loaded is out of date.
                     await self.discard(loaded)
 
+    def _loaded(self) -> tuple[Slot, ...]:
+        return (*self._resident.values(), *self._draining)
+
+    async def _open(self, revision: Revision) -> Engine:
+        try:
+            return await asyncio.to_thread(self._loader.load, revision.model, revision.adapter)
+        finally:
+            self._opening -= Counter(revision.files)
+
+    async def _close_unwanted(self, loading: asyncio.Task[Engine]) -> None:
+        try:
+            engine = await loading
+        except ServingError:
+            return
+        await asyncio.to_thread(engine.close)
+
     def _is_current(self, revision: Revision) -> bool:
         return self._revisions.get(revision.name) is revision
 
@@ -255,7 +292,9 @@ class SlotTable:
         self._loading += 1
         try:
             # Memory stays bounded only when the old slots are closed before the new one is loaded.
-            await asyncio.gather(*self._closing)
+            # Whoever gives up waiting here must not cancel them.
+            if self._closing:
+                await asyncio.wait(self._closing)
             # Its files may be deleted from the moment on that another serves.
             return await self.prepare(revision) if self._is_current(revision) else None
         except ModelLoadError:
@@ -303,7 +342,10 @@ class SlotTable:
             self._close_later(slot)
 
     def _close_later(self, slot: Slot) -> None:
-        task = asyncio.create_task(self._close_retired(slot))
+        self._finish_later(self._close_retired(slot))
+
+    def _finish_later(self, closing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from edge_runtime.serving.engine import Cancelled, Engine, Sampling
+from edge_runtime.serving.engine import Engine, Sampling, TokenSequence
 from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.text_assembler import TextAssembler
 from loragen.contract.answer import Function
@@ -24,7 +24,7 @@ def text_of(name: str, arguments: str) -> str:
     return f"{beginning_of(name)} {arguments}}}"
 
 
-def as_text(events: Iterator[Event]) -> Iterator[Event]:
+def as_text(events: Iterator[Event | None]) -> Iterator[Event | None]:
     """The same answer for a client that knows no calls: the call is its text."""
     for event in events:
         match event:
@@ -41,36 +41,39 @@ def as_text(events: Iterator[Event]) -> Iterator[Event]:
 
 def call_function(
     engine: Engine,
+    sequence: TokenSequence,
     prompt: Sequence[int],
     sampling: Sampling,
     functions: Mapping[str, Function],
     max_tokens: int,
     index: int,
-    cancelled: Cancelled,
-) -> Iterator[Event]:
-    """Answer with a call; blocking.
+) -> Iterator[Event | None]:
+    """Answer with a call.
 
     Args:
-        engine: Its context ends with the prompt.
-        prompt: What is in the context.
+        engine: The model.
+        sequence: It ends with the prompt.
+        prompt: What is in the sequence.
         sampling: How; its choices are what the model chooses from.
         functions: By choice; a choice that has none is the answer itself.
         max_tokens: Longest answer.
         index: Which answer it is.
-        cancelled: Asked between steps.
 
     Yields:
-        The events of this answer; it just ends when `cancelled` says so.
+        The events of this answer, and None before each step of the engine.
 
     Raises:
         ModelOutputError: The model failed.
     """
     chosen, count = sampling.choices[0], 0
     if len(sampling.choices) > 1:
-        pieces = [token.piece for token in engine.decode(sampling, max_tokens, cancelled)]
+        pieces: list[bytes] = []
+        for token in sequence.decode(sampling, max_tokens):
+            if token is None:
+                yield None
+            else:
+                pieces.append(token.piece)
         chosen, count = b"".join(pieces).decode(), len(pieces)
-    if cancelled():
-        return
     if chosen not in sampling.choices:  # cut inside a name
         yield Finished("length", count, index)
         return
@@ -88,14 +91,15 @@ def call_function(
     room = min(max_tokens - count, engine.context_tokens - len(context))
     is_whole = False
     if room > 0:
-        engine.prefill(context, cancelled)
+        yield from sequence.prefill(context)
         text, blank = TextAssembler(()), " "
         written = replace(sampling, choices=(), codes=(), schema=function.parameters, beginning=blank)
-        for token in engine.decode(written, room, cancelled):
+        for token in sequence.decode(written, room):
+            if token is None:
+                yield None
+                continue
             count, is_whole = count + 1, token.may_end
             if arguments := text.push(token.piece).removeprefix(blank):
                 blank = ""
                 yield ArgumentsPiece(arguments, index)
-    if cancelled():
-        return
     yield Finished("tool_calls" if is_whole else "length", count, index)

@@ -1,110 +1,129 @@
 """One thread in front of one engine, with a bounded queue: how blocking inference meets the event loop.
 
-Rules: an engine is used by this thread alone. A full queue refuses at once, with the time to come back. A client that
-is gone costs at most one more step, and no place in the queue. Which engine serves which name is decided in
-`serving.slots`.
+Rules:
+- An engine is used by this thread alone. It answers as many requests at a time as it has sequences; one that waits
+  joins as soon as another leaves, between two steps of the engine.
+- A full queue refuses at once, with the time to come back, by the measured rate. What has waited too long is refused.
+- While nobody asks, it computes what all chats begin with, until that is done.
+- A client that is gone costs at most the step that is being computed, and no place in the queue.
+
+Which engine serves which name is decided in `serving.slots`, what a step computes in the engine.
 """
 
 import asyncio
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
 
 from edge_runtime.errors import BusyError, ModelOutputError, ServingError
-from edge_runtime.serving.completion import CompletionRequest, complete
-from edge_runtime.serving.engine import Cancelled, Engine
-from edge_runtime.serving.events import Event, Finished
+from edge_runtime.serving.completion import CompletionRequest, complete, prefill_residual_prompt
+from edge_runtime.serving.engine import Engine, Steps, TokenSequence
+from edge_runtime.serving.events import Event
+from edge_runtime.serving.job import Job
 from loragen.web.logs import describe_crash
+from loragen.web.retry_after import RetryAfter
 
 _log = structlog.get_logger(__name__)
-
-_FIRST_ESTIMATE_SECONDS = 1.0
-"""What a request is taken to last before any was measured; only Retry-After depends on it."""
-
-_MAX_RETRY_AFTER_SECONDS = 60
-
 
 _ResultT = TypeVar("_ResultT")
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
-    """What a call of the engine gave."""
+class RequestLimits:
+    """What a request may take.
 
-    value: Any
+    Attributes:
+        queue_seconds: Longest wait before it is begun.
+        answer_tokens: Longest answer to a request that names no limit.
+        max_answer_tokens: Longest answer to any.
+    """
+
+    queue_seconds: float = 60.0
+    answer_tokens: int = 1024
+    max_answer_tokens: int = 4096
+
+    def bounded(self, request: CompletionRequest) -> CompletionRequest:
+        """The request with the limit of its answer."""
+        asked = self.answer_tokens if request.max_tokens is None else request.max_tokens
+        return replace(request, max_tokens=min(asked, self.max_answer_tokens))
 
 
-class Job:
-    """One request on its way through a worker. Iterate it once; `cancel` it when its client is gone."""
+DEFAULT_LIMITS = RequestLimits()
 
-    def __init__(self, work: Callable[[Engine, Cancelled], Iterator[Event | _Result]], answers: int = 1) -> None:
-        self.work = work
-        self.answers = answers
-        self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Event | _Result | ServingError | None] = asyncio.Queue()
-        self._cancelled = threading.Event()
 
-    def cancel(self) -> None:
-        """Abandon the job; it ends within one step of the engine."""
-        self._cancelled.set()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A request that is being answered."""
 
-    def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
+    job: Job
+    sequence: TokenSequence
+    events: Generator[Event | None, None, None]
 
-    def put(self, event: Event | _Result | ServingError | None) -> None:
-        """Hand an event to the loop; None is the end. Called from the worker's thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-        except RuntimeError:  # the loop is closed: nobody can be reading
-            self.cancel()
-
-    async def events(self) -> AsyncIterator[Any]:
-        """The job's events.
-
-        Raises:
-            ServingError: Whatever ended the job early.
-        """
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, ServingError):
-                raise event
-            yield event
+    def leave(self) -> None:
+        # Closing the generator frees what it has, such as a sampler.
+        self.events.close()
+        self.sequence.close()
 
 
 class Worker:
-    """Runs jobs on an engine, one after another.
+    """Answers requests on an engine, several at a time.
 
     Args:
         engine: Used by this worker's thread only, and closed with it.
-        max_queue: Jobs that may wait or run.
+        max_queue: Requests that may wait or be answered.
         name: Name of the thread.
+        limits: What a request may take.
     """
 
-    def __init__(self, engine: Engine, max_queue: int, name: str) -> None:
+    def __init__(self, engine: Engine, max_queue: int, name: str, limits: RequestLimits = DEFAULT_LIMITS) -> None:
         self._engine = engine
         self._max_queue = max_queue
+        self._limits = limits
         self._waiting: deque[Job] = deque()
-        self._is_running = False
+        self._running: list[_Running] = []
+        self._warming: Steps[None] | None = None
+        self._is_warm = False
+        self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._job_seconds = _FIRST_ESTIMATE_SECONDS
+        self._retry_after = RetryAfter()
+        self._measured_from = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property
-    def queue_depth(self) -> int:
-        """Jobs waiting or running."""
+    def sequences(self) -> int:
+        """Requests that can be answered at a time."""
+        return self._engine.sequences
+
+    @property
+    def running(self) -> int:
+        """Requests that are being answered."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a sequence."""
         with self._changed:
-            return self._count()
+            self._drop_abandoned()
+            return len(self._waiting)
+
+    @property
+    def queue_depth(self) -> int:
+        """Requests waiting or being answered."""
+        with self._changed:
+            self._drop_abandoned()
+            return len(self._waiting) + len(self._running)
 
     @property
     def is_closing(self) -> bool:
-        """Whether jobs are refused."""
+        """Whether requests are refused."""
         return self._closing.is_set()
 
     @property
@@ -118,90 +137,172 @@ class Worker:
         Raises:
             BusyError: The queue is full, or the worker is closing.
         """
-        return self._queue(Job(lambda engine, is_over: complete(engine, request, is_over), request.answers_in_all))
-
-    async def call(self, work: Callable[[Engine], _ResultT]) -> _ResultT:
-        """Let the engine do something short, in turn with the requests.
-
-        Raises:
-            BusyError: The queue is full, or the worker is closing.
-            ServingError: It failed.
-        """
-        job = self._queue(Job(lambda engine, _: iter([_Result(work(engine))])))
-        try:
-            result = [event async for event in job.events()]
-        finally:
-            job.cancel()
-        value: _ResultT = result[0].value
-        return value
-
-    def _queue(self, job: Job) -> Job:
+        now = time.monotonic()
+        job = Job(self._limits.bounded(request), now + self._limits.queue_seconds)
         with self._changed:
-            if self._closing.is_set():
-                raise BusyError("this model is being unloaded", "ask again", code="shutting_down")
-            if (count := self._count()) >= self._max_queue:
-                wait = math.ceil(self._job_seconds * count)
+            self._verify_open()
+            self._drop_abandoned()
+            if (count := len(self._waiting) + len(self._running)) >= self._max_queue:
                 raise BusyError(
                     f"{count} requests are waiting for this model, at most {self._max_queue} may",
                     "ask again after Retry-After seconds",
-                    retry_after_seconds=min(max(wait, 1), _MAX_RETRY_AFTER_SECONDS),
+                    retry_after_seconds=self._seconds_until_free(now),
                 )
             self._waiting.append(job)
             self._changed.notify()
         return job
 
+    async def call(self, work: Callable[[Engine], _ResultT]) -> _ResultT:
+        """Let the engine do something short between two steps.
+
+        Raises:
+            BusyError: Too many want that, or the worker is closing.
+            ServingError: It failed.
+        """
+        future: Future[_ResultT] = Future()
+        with self._changed:
+            self._verify_open()
+            if len(self._calls) >= self._max_queue:
+                raise BusyError(f"{len(self._calls)} calls are waiting for this model", "ask again")
+            self._calls.append((work, future))
+            self._changed.notify()
+        return await asyncio.wrap_future(future)
+
     def close(self) -> None:
-        """End the running job at its next step, refuse the waiting ones, and close the engine; blocking."""
+        """End what is being answered at the next step, refuse what waits, and close the engine; blocking."""
         with self._changed:
             self._closing.set()
             self._changed.notify()
         self._thread.join()
 
-    def _count(self) -> int:
-        """Jobs waiting or running, once those that were cancelled while they waited are out of the queue."""
+    def _verify_open(self) -> None:
+        if self._closing.is_set():
+            raise BusyError("this model is being unloaded", "ask again", code="shutting_down")
+
+    def _drop_abandoned(self) -> None:
+        """Take those out of the queue that were cancelled while they waited."""
         for job in [job for job in self._waiting if job.is_cancelled()]:
             self._waiting.remove(job)
-            job.put(None)
-        return len(self._waiting) + self._is_running
+            job.end()
 
-    def _next(self) -> Job | None:
-        """The next job; None when the worker is closing and none is left."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
-            if not self._waiting:
-                return None
-            self._is_running = True
-            return self._waiting.popleft()
+    def _seconds_until_free(self, now: float) -> int:
+        return self._retry_after.seconds(now, len(self._running), now - self._measured_from if self._running else 0.0)
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            started = time.monotonic()
-            try:
-                self._answer(job)
-            finally:
-                with self._changed:
-                    self._is_running = False
-                if not job.is_cancelled():
-                    # The newest request weighs a quarter: follows a change of load within a few requests.
-                    self._job_seconds += (time.monotonic() - started - self._job_seconds) / 4
+        while self._wait_for_work():
+            self._make_calls()
+            self._join()
+            for each in tuple(self._running):
+                self._resume(each)
+            if self._running:
+                self._step()
+            elif not self._is_warm:
+                self._warm_up()
+        self._stop_warming_up()
+        closed = BusyError("the device is shutting down", "ask again", code="shutting_down")
+        for each in tuple(self._running):
+            self._end(each, closed)
+        for job in self._waiting:
+            job.end(closed)
+        for _, future in self._calls:
+            future.set_exception(closed)
         self._engine.close()
 
-    def _answer(self, job: Job) -> None:
-        def is_over() -> bool:
-            return job.is_cancelled() or self._closing.is_set()
+    def _wait_for_work(self) -> bool:
+        """Wait until there is something to do; False when the worker closes."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._running or self._waiting or self._calls or not self._is_warm or self._closing.is_set()
+            )
+            return not self._closing.is_set()
 
+    def _make_calls(self) -> None:
+        with self._changed:
+            calls = tuple(self._calls)
+            self._calls.clear()
+        for work, future in calls:
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(work(self._engine))
+            except Exception as error:
+                future.set_exception(_as_serving_error(error))
+
+    def _join(self) -> None:
+        """Let those join that wait, as far as there are sequences; refuse those that have waited too long."""
+        now = time.monotonic()
+        with self._changed:
+            self._drop_abandoned()
+            while self._waiting and self._waiting[0].deadline < now:
+                self._waiting.popleft().end(
+                    BusyError(
+                        f"no place within {self._limits.queue_seconds:g} s",
+                        "ask again after Retry-After seconds",
+                        retry_after_seconds=self._seconds_until_free(now),
+                    )
+                )
+            if self._waiting and not self._running:
+                self._stop_warming_up()
+                self._measured_from = now
+            while self._waiting and len(self._running) < self._engine.sequences:
+                job, sequence = self._waiting.popleft(), self._engine.open()
+                self._running.append(_Running(job, sequence, complete(self._engine, sequence, job.request)))
+
+    def _resume(self, each: _Running) -> None:
+        """Let a request go on until it needs the engine's next step, or ends."""
+        if each.job.is_cancelled():
+            self._end(each)
+            return
         try:
-            for event in job.work(self._engine, is_over):
-                job.put(event)
-                if isinstance(event, _Result) or (isinstance(event, Finished) and event.index == job.answers - 1):
-                    break
-            else:
-                # Ended without finishing: the client is gone, or the worker closes.
-                job.put(BusyError("the device is shutting down", "ask again", code="shutting_down"))
-        except ServingError as error:
-            job.put(error)
+            for event in each.events:
+                if event is None:
+                    return
+                each.job.put(event)
         except Exception as error:
-            # The thread must outlive whatever a model or a library does; the client gets no inner detail.
-            _log.error("inference_crashed", crash=describe_crash(error))
-            job.put(ModelOutputError("inference failed; the device's log says why"))
-        job.put(None)
+            self._end(each, _as_serving_error(error))
+            return
+        now = time.monotonic()
+        self._retry_after.measured(now - self._measured_from)
+        self._measured_from = now
+        self._end(each)
+
+    def _warm_up(self) -> None:
+        """Take the next step towards a context that has what all chats begin with."""
+        try:
+            self._warming = self._warming or prefill_residual_prompt(self._engine)
+            next(self._warming)
+            self._engine.step()
+        except StopIteration:
+            self._is_warm, self._warming = True, None
+        except Exception as error:
+            # Those who ask will be told.
+            _log.warning("warm_up_failed", crash=describe_crash(error))
+            self._is_warm, self._warming = True, None
+
+    def _stop_warming_up(self) -> None:
+        """Make room for requests. What was computed stays, and the next time it goes on from there."""
+        if self._warming is not None:
+            self._warming.close()
+            self._warming = None
+
+    def _step(self) -> None:
+        try:
+            self._engine.step()
+        except Exception as error:
+            for each in tuple(self._running):
+                self._end(each, _as_serving_error(error))
+
+    def _end(self, each: _Running, error: ServingError | None = None) -> None:
+        each.leave()
+        with self._changed:
+            self._running.remove(each)
+        each.job.end(error)
+
+
+def _as_serving_error(error: Exception) -> ServingError:
+    """The error for the client, who gets no inner detail of a bug."""
+    if isinstance(error, ServingError):
+        return error
+    # The thread must outlive whatever a model or a library does.
+    _log.error("inference_crashed", crash=describe_crash(error))
+    return ModelOutputError("inference failed; the device's log says why")

@@ -12,7 +12,7 @@ from typing import Any
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
-from edge_runtime.serving.engine import Cancelled, ChatMessage, EngineLoader, Likelihood, Sampling, Token
+from edge_runtime.serving.engine import ChatMessage, EngineLoader, Likelihood, Sampling, Steps, Token
 from edge_runtime.updates.state import Action, Command
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.device_answers import ServedModel
@@ -54,6 +54,9 @@ class FakeEngine:
     loader: "FakeLoader"
     context_tokens: int = 64
     vocab_tokens: int = 256
+    sequences: int = 1
+    open_sequences: int = 0
+    steps: int = 0
     closed: bool = False
     prefilled: list[list[int]] = field(default_factory=list)
     answer: AnswerContract = TEXT_ANSWER
@@ -69,27 +72,24 @@ class FakeEngine:
     def tokenize_answer(self, text: str) -> list[int]:
         return self.tokenize(text)[1:]
 
-    def prefill(self, prompt: Sequence[int], cancelled: Cancelled) -> int:
-        self.prefilled.append(list(prompt))
-        self.loader.hold.wait(10)
-        return 0
+    def open(self) -> "FakeSequence":
+        assert self.open_sequences < self.sequences
+        self.open_sequences += 1
+        return FakeSequence(self)
 
-    def score(self, prompt: Sequence[int], count: int, cancelled: Cancelled) -> list[Token]:
-        self.prefill(prompt, cancelled)
-        one = Likelihood(b"x", -0.5)
-        return [Token(b"x"), *[Token(b"x", False, one, (one,) * count) for _ in prompt]]
+    def step(self) -> None:
+        self.steps += 1
+        time.sleep(0.0005)
 
-    def probabilities(self, tokens: Sequence[int]) -> list[float]:
-        return [1 / len(tokens)] * len(tokens)
-
-    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[Token]:
+    def decode(self, sampling: Sampling, max_tokens: int) -> Iterator[Token | None]:
         if sampling.codes:
             yield Token(sampling.choices[0].encode(), may_end=True)
             return
-        for word in list(self.words)[:max_tokens]:
-            self.loader.step.wait(10)
-            if cancelled():
-                return
+        for number, word in enumerate(list(self.words)[:max_tokens]):
+            if number:
+                yield None
+            while not self.loader.step.is_set():
+                yield None
             if word == b"NaN":
                 raise ModelOutputError("the model's logits are not finite")
             if word == b"bug":
@@ -97,8 +97,36 @@ class FakeEngine:
             yield Token(word)
 
     def close(self) -> None:
+        assert self.open_sequences == 0
         self.closed = True
         self.loader.open -= 1
+
+
+class FakeSequence:
+    """One request's part of a fake engine, which computes a prompt while the loader holds, and a word in each step."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+
+    def prefill(self, prompt: Sequence[int]) -> Steps[int]:
+        self.engine.prefilled.append(list(prompt))
+        while not self.engine.loader.hold.is_set():
+            yield
+        return 0
+
+    def score(self, prompt: Sequence[int], count: int) -> Steps[list[Token]]:
+        yield from self.prefill(prompt)
+        one = Likelihood(b"x", -0.5)
+        return [Token(b"x"), *[Token(b"x", False, one, (one,) * count) for _ in prompt]]
+
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        return [1 / len(tokens)] * len(tokens)
+
+    def decode(self, sampling: Sampling, max_tokens: int) -> Iterator[Token | None]:
+        return self.engine.decode(sampling, max_tokens)
+
+    def close(self) -> None:
+        self.engine.open_sequences -= 1
 
 
 class FakeLoader:
@@ -110,6 +138,7 @@ class FakeLoader:
         """Answer contracts by name of a file."""
         self.residual_prompts: dict[str, str] = {}
         """Residual prompts by name of a file."""
+        self.sequences = 1
         self.open = 0
         self.most_open = 0
         self.hold = threading.Event()
@@ -127,6 +156,7 @@ class FakeLoader:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         engine = FakeEngine([w + b" " if w not in (b"NaN", b"bug") else w for w in text.split()], self)
+        engine.sequences = self.sequences
         engine.answer = self.answers.get((adapter or model).name, TEXT_ANSWER)
         engine.residual_prompt = self.residual_prompts.get((adapter or model).name, "")
         self.engines.append(engine)

@@ -37,4 +37,6 @@ async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:
         text = parts.telemetry.render().decode()
     assert "loragen_edge_resident_slots 1.0" in text
     assert "loragen_edge_queue_depth " in text
+    assert "loragen_edge_sequences_in_use 0.0" in text
+    assert "loragen_edge_requests_waiting 0.0" in text
     assert "loragen_edge_channel_version 0.0" in text

@@ -88,3 +88,8 @@ def test_grpc_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in EdgeSettings.model_fields.values())
+
+
+def test_slots_share_the_memory_of_their_contexts() -> None:
+    assert EdgeSettings(max_context_bytes=1_000, max_resident=4).slot_context_bytes == 250
+    assert EdgeSettings(max_resident=1).slot_context_bytes > 2**20

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelOutputError
-from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt, complete
+from edge_runtime.serving.completion import (
+    ChatPrompt,
+    CompletionRequest,
+    TextPrompt,
+    TokenPrompt,
+    complete_alone,
+    prefill_residual_prompt,
+)
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
 from edge_runtime.serving.events import Finished, Started, TextPiece
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
@@ -22,71 +29,56 @@ def request(prompt: str = "hi", max_tokens: int | None = 10, stop: tuple[str, ..
     return CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens, stop)
 
 
-def never() -> bool:
-    return False
-
-
 def test_answer_ends_by_itself() -> None:
-    events = list(complete(engine(), request(), never))
+    events = list(complete_alone(engine(), request()))
     assert events == [Started(3, 0), TextPiece("one "), TextPiece("two "), TextPiece("three "), Finished("stop", 3)]
 
 
 def test_answer_ends_at_the_limit() -> None:
-    events = list(complete(engine(), request(max_tokens=2), never))
+    events = list(complete_alone(engine(), request(max_tokens=2)))
     assert events[-1] == Finished("length", 2)
 
 
 def test_answer_ends_before_a_stop_string() -> None:
-    events = list(complete(engine(), request(stop=("wo",)), never))
+    events = list(complete_alone(engine(), request(stop=("wo",))))
     assert events == [Started(3, 0), TextPiece("one "), TextPiece("t"), Finished("stop", 2)]
 
 
 def test_limit_is_what_the_context_leaves() -> None:
     """63 of 64 tokens are taken: one is left, whatever was asked for."""
-    events = list(complete(engine(), request("x" * 62, max_tokens=None), never))
+    events = list(complete_alone(engine(), request("x" * 62, max_tokens=None)))
     assert events[-1] == Finished("length", 1)
 
 
 def test_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
     with pytest.raises(ContextLengthError, match=r"64 tokens.*64"):
-        list(complete(engine(), request("x" * 63), never))
+        list(complete_alone(engine(), request("x" * 63)))
 
 
 def test_tokens_outside_the_vocabulary_are_refused() -> None:
     for tokens in ((-1,), (256,), (1, 10**9)):
         with pytest.raises(InvalidRequestError, match="between 0 and 255"):
-            list(complete(engine(), CompletionRequest(TokenPrompt(tokens), GREEDY, 1), never))
+            list(complete_alone(engine(), CompletionRequest(TokenPrompt(tokens), GREEDY, 1)))
 
 
 def test_empty_prompt_is_refused() -> None:
     with pytest.raises(InvalidRequestError):
-        list(complete(engine(), CompletionRequest(TokenPrompt(()), GREEDY, 1), never))
+        list(complete_alone(engine(), CompletionRequest(TokenPrompt(()), GREEDY, 1)))
 
 
 def test_chat_is_not_given_a_second_beginning_of_sequence() -> None:
     """The template writes it where the model wants it."""
     fake = engine()
-    list(complete(fake, CompletionRequest(ChatPrompt((ChatMessage("user", "hi"),)), GREEDY, 1), never))
-    list(complete(fake, request("hi"), never))
+    list(complete_alone(fake, CompletionRequest(ChatPrompt((ChatMessage("user", "hi"),)), GREEDY, 1)))
+    list(complete_alone(fake, request("hi")))
     chat, text = fake.prefilled
     assert chat[0] != 1
     assert text[0] == 1
 
 
-def test_cancelled_answer_just_ends() -> None:
-    asked: list[int] = []
-
-    def cancelled() -> bool:
-        asked.append(1)
-        return len(asked) > 3
-
-    events = list(complete(engine(), request(), cancelled))
-    assert not any(isinstance(event, Finished) for event in events)
-
-
 def test_model_failure_comes_through() -> None:
     fake = FakeEngine([b"one ", b"NaN"], FakeLoader())
-    events = complete(fake, request(), never)
+    events = complete_alone(fake, request())
     assert [next(events), next(events)] == [Started(3, 0), TextPiece("one ")]
     with pytest.raises(ModelOutputError):
         next(events)
@@ -96,7 +88,7 @@ def test_contract_with_codes_is_answered_in_one_token_that_is_whole() -> None:
     """A stop string is for text that the model writes, and ends nothing here."""
     fake = engine()
     fake.answer = DESKS
-    assert list(complete(fake, request(max_tokens=1, stop=("ll",)), never)) == [
+    assert list(complete_alone(fake, request(max_tokens=1, stop=("ll",)))) == [
         Started(3, 0),
         TextPiece("billing"),
         Finished("stop", 1),
@@ -106,14 +98,14 @@ def test_contract_with_codes_is_answered_in_one_token_that_is_whole() -> None:
 def test_contract_does_not_count_for_a_request_that_wants_none() -> None:
     fake = engine()
     fake.answer = DESKS
-    events = list(complete(fake, replace(request(max_tokens=2), constrain=False), never))
+    events = list(complete_alone(fake, replace(request(max_tokens=2), constrain=False)))
     assert events[1:] == [TextPiece("one "), TextPiece("two "), Finished("length", 2)]
 
 
 def test_probabilities_come_with_the_start() -> None:
     fake = engine()
     fake.answer = DESKS
-    started, *_ = complete(fake, replace(request(), choice_probabilities=True), never)
+    started, *_ = complete_alone(fake, replace(request(), choice_probabilities=True))
     assert started == Started(3, 0, dict.fromkeys(DESKS.choices, 1 / 3))
 
 
@@ -125,7 +117,7 @@ def test_probabilities_of_an_answer_without_codes_are_refused(contract: AnswerCo
     fake = engine()
     fake.answer = contract
     with pytest.raises(InvalidRequestError, match="'choice_probabilities' is not supported") as caught:
-        list(complete(fake, replace(request(), choice_probabilities=True, **change), never))
+        list(complete_alone(fake, replace(request(), choice_probabilities=True, **change)))
     assert caught.value.code == "unsupported_parameter"
     assert fake.prefilled == []
 
@@ -141,10 +133,24 @@ def test_residual_prompt_stands_in_front_of_a_chat_and_of_its_system_message() -
         ((user, system), "<system>Sort each mail.<user>hi<system>Be kind."),
     ):
         asked = CompletionRequest(ChatPrompt(messages), GREEDY, 1, constrain=False)
-        started = next(complete(fake, asked, never))
+        started = next(complete_alone(fake, asked))
         assert fake.prefilled[-1] == fake.tokenize(expected)[1:]
         assert isinstance(started, Started)
         assert started.prompt_tokens == len(expected)
     for prompt in (TextPrompt("hi"), TokenPrompt((5, 6))):
-        list(complete(fake, CompletionRequest(prompt, GREEDY, 1), never))
+        list(complete_alone(fake, CompletionRequest(prompt, GREEDY, 1)))
     assert fake.prefilled[-2:] == [fake.tokenize("hi"), [5, 6]]
+
+
+def test_beginning_of_all_chats_is_computed_ahead() -> None:
+    """As far as two chats are alike; nothing where there is no residual prompt, or where it fills the context."""
+    fake = engine()
+    list(prefill_residual_prompt(fake))
+    assert fake.prefilled == []
+    fake.residual_prompt = "Sort each mail."
+    list(prefill_residual_prompt(fake))
+    assert fake.prefilled == [fake.tokenize("<system>Sort each mail.<user>")[1:]]
+    fake.residual_prompt = "x" * 64
+    list(prefill_residual_prompt(fake))
+    assert len(fake.prefilled) == 1
+    assert fake.open_sequences == 0

@@ -19,24 +19,15 @@ from edge_runtime.errors import (
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge.merger import merge
 from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
-from edge_runtime.serving.llama import (
-    _CHUNK,
-    _LATER_CHUNK,
-    LlamaEngine,
-    LlamaLoader,
-    _chunk,
-    _whole_chunks,
-)
+from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from edge_runtime.serving.prefix_cache import CHUNK
 from loragen.contract.bundle import parse_bundle
 from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.serving.alone import decode, logits, only, prefill, probabilities, score
 from tests.edge_runtime.tiny_models import SPECIAL, TEMPLATE
 
 PROMPT = "The quick brown fox, aged 12, jumps"
-
-
-def never() -> bool:
-    return False
 
 
 @pytest.fixture
@@ -53,8 +44,8 @@ def engine(loader: LlamaLoader, tiny_base: Path) -> Iterator[LlamaEngine]:
 
 def answer(engine: LlamaEngine, tokens: list[int], count: int = 12, sampling: Sampling = GREEDY) -> tuple[int, bytes]:
     """Tokens that were cached, and the answer."""
-    cached = engine.prefill(tokens, never)
-    return cached, b"".join(token.piece for token in engine.decode(sampling, count, never))
+    cached = prefill(engine, tokens)
+    return cached, b"".join(token.piece for token in decode(engine, sampling, count))
 
 
 def controls(tokens: list[int]) -> list[int]:
@@ -93,8 +84,8 @@ def test_common_prefix_is_computed_once_and_changes_nothing(
     assert answer(engine, first)[0] == 0
     cached, text = answer(engine, second)
     assert 0 < cached < len(second)
-    assert cached % _CHUNK == 0
-    assert answer(engine, second) == ((len(second) - 1) // _CHUNK * _CHUNK, text)
+    assert cached % CHUNK == 0
+    assert answer(engine, second) == ((len(second) - 1) // CHUNK * CHUNK, text)
     uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_base, None)
     assert answer(uncached, second) == answer(uncached, second) == (0, text)
     uncached.close()
@@ -107,36 +98,25 @@ def test_prompt_gives_the_same_logits_whatever_was_cached(engine: LlamaEngine, t
     prompt = [int(token) for token in rng.integers(len(SPECIAL), engine.vocab_tokens, count)]
     everything = range(engine.vocab_tokens)
     uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_base, None)
-    uncached.prefill(prompt, never)
-    expected = uncached.probabilities(everything)
+    prefill(uncached, prompt)
+    expected = probabilities(uncached, everything)
     uncached.close()
     for common in (count // 4, count // 2, count - 3, count):
         answer(engine, [*prompt[:common], *prompt[:5]])
-        engine.prefill(prompt, never)
-        assert engine.probabilities(everything) == expected
-
-
-def test_prompts_are_cut_at_the_same_places_wherever_they_are_taken_up() -> None:
-    tokens = list(range(1_000))
-    cuts, at = [0], 0
-    while at < len(tokens):
-        at += len(_chunk(tokens, at))
-        cuts.append(at)
-    for count in range(1_000):
-        assert _whole_chunks(count) == max(cut for cut in cuts if cut <= count)
-    assert max(len(_chunk(tokens, cut)) for cut in cuts) <= _LATER_CHUNK
+        prefill(engine, prompt)
+        assert probabilities(engine, everything) == expected
 
 
 def test_score_tells_each_token_what_the_model_gave_it(engine: LlamaEngine) -> None:
     """As decoding it step by step would; afterwards an answer follows as ever."""
     prompt = engine.tokenize(PROMPT * 4)
-    first, *scored, following = engine.score(prompt, 2, never)
+    first, *scored, following = score(engine, prompt, 2)
     assert (len(scored) + 1, first.likelihood, first.likeliest) == (len(prompt), None, ())
     assert b"".join(token.piece for token in (first, *scored)).decode() == spelled(engine, prompt)
-    text = b"".join(token.piece for token in engine.decode(GREEDY, 12, never))
+    text = b"".join(token.piece for token in decode(engine, GREEDY, 12))
     for place in (1, 7, len(prompt) - 1):
-        engine.prefill(prompt[:place], never)
-        logprobs = np.log(engine.probabilities(range(engine.vocab_tokens)))
+        prefill(engine, prompt[:place])
+        logprobs = np.log(probabilities(engine, range(engine.vocab_tokens)))
         found = scored[place - 1]
         assert found.likelihood is not None
         assert found.likelihood.logprob == pytest.approx(logprobs[prompt[place]], abs=0.05)
@@ -144,8 +124,6 @@ def test_score_tells_each_token_what_the_model_gave_it(engine: LlamaEngine) -> N
         assert best.logprob == pytest.approx(logprobs.max(), abs=0.05)
         assert second.logprob <= best.logprob
     assert following.likelihood == following.likeliest[0]
-    assert answer(engine, prompt)[1] == text
-    assert engine.score(prompt, 0, lambda: True) == []
     assert answer(engine, prompt)[1] == text
 
 
@@ -165,11 +143,14 @@ def test_template_that_does_not_compile_leaves_the_rest_alive(engine: LlamaEngin
 def test_abandoned_answer_leaves_a_context_that_is_still_right(engine: LlamaEngine) -> None:
     tokens = engine.tokenize(PROMPT)
     _, text = answer(engine, tokens)
-    engine.prefill(tokens, never)
-    pieces = engine.decode(GREEDY, 12, never)
-    next(pieces)
-    del pieces
-    engine.prefill(engine.tokenize("Zürich 東京"), lambda: True)
+    prefill(engine, tokens)
+    pieces = only(engine).decode(GREEDY, 12)
+    assert [next(pieces), next(pieces)][1] is None, "and the token is never computed"
+    only(engine).close()
+    other = only(engine).prefill(engine.tokenize("Zürich 東京" * 20))
+    next(other)
+    engine.step()
+    only(engine).close()
     assert answer(engine, tokens)[1] == text
 
 
@@ -203,12 +184,12 @@ def test_answer_is_one_of_the_choices_whatever_the_model_says(engine: LlamaEngin
 def test_likelier_choice_wins(engine: LlamaEngine) -> None:
     """Among single tokens, greedy takes the one with the highest logit."""
     tokens = engine.tokenize(PROMPT)
-    engine.prefill(tokens, never)
-    logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(engine._context, -1), (engine.vocab_tokens,)).copy()
+    prefill(engine, tokens)
+    found = logits(engine)
     single = {engine._model.piece(token): token for token in range(len(SPECIAL), engine.vocab_tokens)}
     pieces = [piece for piece in single if piece.isalpha() and len(piece) == 1]
     assert len(pieces) > 5
-    best = max(pieces, key=lambda piece: logits[single[piece]])
+    best = max(pieces, key=lambda piece: found[single[piece]])
     choices = tuple(piece.decode() for piece in pieces)
     assert answer(engine, tokens, sampling=replace(GREEDY, choices=choices))[1] == best
 
@@ -223,12 +204,12 @@ def test_choice_that_the_vocabulary_cannot_spell_is_an_error(
 
 @pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])
 def test_penalty_forbids_repetition_when_it_outweighs_the_logits(engine: LlamaEngine, penalty: str) -> None:
-    engine.prefill(engine.tokenize(PROMPT), never)
-    pieces = list(engine.decode(Sampling(temperature=0.0, **{penalty: 1000.0}), 100, never))
+    prefill(engine, engine.tokenize(PROMPT))
+    pieces = list(decode(engine, Sampling(temperature=0.0, **{penalty: 1000.0}), 100))
     text = [token.piece for token in pieces if token.piece]
     assert len(set(text)) == len(text)
-    engine.prefill(engine.tokenize(PROMPT), never)
-    plain = [token.piece for token in engine.decode(GREEDY, 100, never) if token.piece]
+    prefill(engine, engine.tokenize(PROMPT))
+    plain = [token.piece for token in decode(engine, GREEDY, 100) if token.piece]
     assert len(set(plain)) < len(plain)
 
 
@@ -262,9 +243,8 @@ def test_adapter_and_merge_give_the_same_logits(
     for model, lora in ((tiny_base, adapter), (tmp_path / "merged.gguf", None), (tiny_base, None)):
         engine = loader.load(model, lora)
         tokens = tokens or engine.tokenize(PROMPT)
-        engine.prefill(tokens, never)
-        pointer = llama_cpp.llama_get_logits_ith(engine._context, -1)
-        found.append(np.ctypeslib.as_array(pointer, shape=(engine.vocab_tokens,)).copy())
+        prefill(engine, tokens)
+        found.append(logits(engine))
         engine.close()
     attached, merged, base = found
     assert np.abs(attached - merged).max() < 0.05 * np.abs(attached - base).max()
@@ -342,9 +322,9 @@ def test_logits_that_are_not_finite_are_an_error_and_the_next_prompt_is_answered
     tokens = engine.tokenize(PROMPT)
     _, text = answer(engine, tokens)
     for bad in (float("nan"), float("inf"), float("-inf")):
-        logits = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
-        logits[engine.vocab_tokens // 2] = bad
-        pointer = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float))
+        row = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
+        row[engine.vocab_tokens // 2] = bad
+        pointer = ctypes.cast(row, ctypes.POINTER(ctypes.c_float))
         with monkeypatch.context() as patched:
             patched.setattr(llama_cpp, "llama_get_logits_ith", lambda *_, pointer=pointer: pointer)
             with pytest.raises(ModelOutputError, match="not finite"):
@@ -389,23 +369,23 @@ def test_text_too_long_for_any_tokens_is_refused_untokenized(
 def test_answer_by_codes_is_the_text_of_the_likeliest_one(engine: LlamaEngine, sampling: Sampling) -> None:
     tokens = engine.tokenize(PROMPT)
     coded = replace(sampling, choices=DESKS.choices, codes=DESKS.codes)
-    engine.prefill(tokens, never)
-    probabilities = engine.probabilities(DESKS.codes)
-    assert sum(probabilities) == pytest.approx(1)
-    (token,) = engine.decode(coded, 5, never)
+    prefill(engine, tokens)
+    found = probabilities(engine, DESKS.codes)
+    assert sum(found) == pytest.approx(1)
+    (token,) = decode(engine, coded, 5)
     assert token.may_end
     assert token.piece.decode() in DESKS.choices
     if sampling is GREEDY:
-        assert token.piece.decode() == DESKS.choices[int(np.argmax(probabilities))]
+        assert token.piece.decode() == DESKS.choices[int(np.argmax(found))]
     assert answer(engine, tokens) == (0, answer(engine, tokens)[1]), "and any text again without them"
 
 
 def test_probabilities_of_logits_that_are_far_apart_stay_finite(
     engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.prefill(engine.tokenize(PROMPT), never)
-    logits = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
-    logits[65], logits[66], logits[67] = 3e38, -3e37, 3e38
-    pointer = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float))
+    prefill(engine, engine.tokenize(PROMPT))
+    row = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
+    row[65], row[66], row[67] = 3e38, -3e37, 3e38
+    pointer = ctypes.cast(row, ctypes.POINTER(ctypes.c_float))
     monkeypatch.setattr(llama_cpp, "llama_get_logits_ith", lambda *_: pointer)
-    assert engine.probabilities(DESKS.codes) == [0.5, 0.0, 0.5]
+    assert probabilities(engine, DESKS.codes) == [0.5, 0.0, 0.5]

@@ -5,15 +5,12 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import AnswerContractError
-from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, complete
+from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, complete_alone, prefill_residual_prompt
 from edge_runtime.serving.engine import GREEDY, ChatMessage
 from edge_runtime.serving.events import Started
 from edge_runtime.serving.llama import LlamaLoader
+from edge_runtime.serving.prefix_cache import CHUNK, whole_chunks
 from tests.edge_runtime.contracts import DESKS, with_answer
-
-
-def never() -> bool:
-    return False
 
 
 @pytest.fixture
@@ -42,18 +39,21 @@ def test_residual_prompt_of_an_engine_is_that_of_what_it_has_loaded(
 def test_residual_prompt_is_computed_once_for_a_slot(
     loader: LlamaLoader, tiny_base: Path, adapter: Path, tmp_path: Path, as_adapter: bool
 ) -> None:
-    """It counts as prompt of each request, and the second one finds it in the context."""
-    text = "Sort each mail, aged 12, into café or Zürich; spell <|end|> as text."
+    """Ahead of all requests. It counts as prompt of each request, and all but the last chunk is there already."""
+    text = "Sort each mail, aged 12, into café or Zürich; spell <|end|> as text. " * 2
     path = with_answer(adapter if as_adapter else tiny_base, tmp_path / "special.gguf", None, text)
     engine = loader.load(tiny_base, path) if as_adapter else loader.load(path, None)
-    started = []
-    for question in ("The quick brown fox", "東京 main street"):
+    for _ in prefill_residual_prompt(engine):
+        engine.step()
+    chats = [
+        engine.tokenize_chat([ChatMessage("system", text), ChatMessage("user", question)])
+        for question in ("The quick brown fox", "東京 main street")
+    ]
+    common = next(at for at, pair in enumerate(zip(*chats, strict=False)) if len(set(pair)) > 1)
+    assert common > CHUNK
+    for question, expected in zip(("The quick brown fox", "東京 main street"), chats, strict=True):
         request = CompletionRequest(ChatPrompt((ChatMessage("user", question),)), GREEDY, 4)
-        started.append(next(event for event in complete(engine, request, never) if isinstance(event, Started)))
-        expected = engine.tokenize_chat([ChatMessage("system", text), ChatMessage("user", question)])
-        assert engine._tokens[: len(expected)] == expected
-        assert started[-1].prompt_tokens == len(expected)
-    alone = len(engine.tokenize_chat([ChatMessage("system", text)]))
-    assert started[0].cached_tokens == 0
-    assert alone - 5 < started[1].cached_tokens <= alone
+        started = next(event for event in complete_alone(engine, request) if isinstance(event, Started))
+        assert started.prompt_tokens == len(expected)
+        assert started.cached_tokens == whole_chunks(common)
     engine.close()

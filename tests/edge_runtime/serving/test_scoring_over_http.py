@@ -11,6 +11,7 @@ import pytest
 from edge_runtime.serving.app import create_app
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import Revision, SlotTable
+from tests.edge_runtime.serving.alone import prefill, probabilities
 from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
 
 CONTEXT = "The quick brown fox, aged 12, jumps over"
@@ -19,7 +20,7 @@ CONTINUATIONS = (" the lazy dog", " 東京", " add(a, b)")
 
 @pytest.fixture
 async def client(tiny_base: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    slots = SlotTable(LlamaLoader(256, 1), max_resident=1, max_queue=8)
+    slots = SlotTable(LlamaLoader(256, 1, sequences=2), max_resident=1, max_queue=8)
     slots.activate(await slots.prepare(Revision("base", None, "base", tiny_base)))
     transport = httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as made:
@@ -56,8 +57,8 @@ def greedy(base: Path, tokens: list[int], count: int) -> list[int]:
     """Tokens, and the `count` likeliest ones after them."""
     engine = LlamaLoader(256, 1).load(base, None)
     for _ in range(count):
-        engine.prefill(tokens, lambda: False)
-        logprobs = engine.probabilities(range(engine.vocab_tokens))
+        prefill(engine, tokens)
+        logprobs = probabilities(engine, range(engine.vocab_tokens))
         tokens = [*tokens, max(range(engine.vocab_tokens), key=lambda token: logprobs[token])]
     engine.close()
     return tokens

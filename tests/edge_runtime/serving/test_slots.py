@@ -264,3 +264,50 @@ async def test_revision_knows_what_its_file_says(slots: SlotTable, loader: FakeL
     found = slots.revisions()
     assert {name: each.answer for name, each in found.items()} == {"router": DESKS, "other": SPELLED}
     assert {name: each.residual_prompt for name, each in found.items()} == {"router": "Sort each mail.", "other": ""}
+
+
+async def test_engine_that_was_loaded_for_a_task_that_is_gone_is_closed(tmp_path: Path) -> None:
+    """Its file is in use until then, and closing the table waits for it."""
+    loader = WaitingLoader()
+    table = SlotTable(loader, max_resident=2, max_queue=4)
+    candidate = revision(tmp_path, "router", "new")
+    preparing = asyncio.create_task(table.prepare(candidate))
+    await eventually(lambda: loader.asked)
+    preparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+    assert table.paths_in_use() == {candidate.model}
+    closing = asyncio.create_task(table.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    loader.go.set()
+    await closing
+    assert [engine.closed for engine in loader.engines] == [True]
+    assert table.paths_in_use() == set()
+
+
+async def test_load_that_fails_for_a_task_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    loader = WaitingLoader()
+    table = SlotTable(loader, max_resident=2, max_queue=4)
+    preparing = asyncio.create_task(table.prepare(revision(tmp_path, "router", "damaged")))
+    await eventually(lambda: loader.asked)
+    preparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preparing
+    loader.go.set()
+    await table.close()
+    assert loader.open == 0
+
+
+async def test_table_counts_what_its_slots_answer_and_what_waits(
+    slots: SlotTable, loader: FakeLoader, tmp_path: Path
+) -> None:
+    loader.sequences = 2
+    slots.activate(await slots.prepare(revision(tmp_path, "router", "one")))
+    loader.hold.clear()
+    requests = [asyncio.create_task(ask(slots, "router")) for _ in range(3)]
+    await eventually(lambda: slots.queue_depth() == 3 and slots.sequences_in_use() == 2)
+    assert (slots.sequences(), slots.requests_waiting()) == (2, 1)
+    loader.hold.set()
+    assert await asyncio.gather(*requests) == ["one "] * 3
+    assert slots.queue_depth() == 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from edge_runtime.serving.constraint import ToolUse, constrained
-from edge_runtime.serving.engine import GREEDY, Cancelled, Sampling, Token
+from edge_runtime.serving.engine import GREEDY, Sampling, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.tool_calls import as_text, call_function
 from tests.edge_runtime.contracts import CALLS
@@ -21,7 +21,7 @@ class CallingEngine(FakeEngine):
     chooses: int = 0
     asked: list[Sampling] = field(default_factory=list)
 
-    def decode(self, sampling: Sampling, max_tokens: int, cancelled: Cancelled) -> Iterator[Token]:
+    def decode(self, sampling: Sampling, max_tokens: int) -> Iterator[Token | None]:
         self.asked.append(sampling)
         if sampling.choices:
             text = sampling.choices[self.chooses].encode()
@@ -29,11 +29,12 @@ class CallingEngine(FakeEngine):
         else:
             pieces = list(self.words)
         for number, piece in enumerate(pieces[:max_tokens]):
+            yield None
             yield Token(piece, may_end=number + 1 == len(pieces))
 
 
 def engine(chooses: int = 0, context: int = 256) -> CallingEngine:
-    made = CallingEngine(ARGUMENTS, FakeLoader(), context_tokens=context)
+    made = CallingEngine(ARGUMENTS, FakeLoader(), context_tokens=context, sequences=9)
     made.chooses = chooses
     return made
 
@@ -41,7 +42,8 @@ def engine(chooses: int = 0, context: int = 256) -> CallingEngine:
 def events(engine: CallingEngine, codes: bool = True, most: int = 50, use: ToolUse | None = None) -> list[Event]:
     contract = CALLS if codes else replace(CALLS, codes=())
     held = constrained(GREEDY, contract, use=use or ToolUse())
-    return list(call_function(engine, PROMPT, held.sampling, held.functions, most, 0, lambda: False))
+    calls = call_function(engine, engine.open(), PROMPT, held.sampling, held.functions, most, 0)
+    return [event for event in calls if event is not None]
 
 
 def test_arguments_follow_the_beginning_of_the_call_in_place_of_the_code() -> None:
@@ -91,12 +93,6 @@ def test_call_that_is_cut_says_so() -> None:
     assert events(engine(), most=3)[-1] == Finished("length", 3)
     assert events(engine(), most=4)[-1] == Finished("tool_calls", 4)
     assert events(engine(context=20))[-1] == Finished("length", 1)
-
-
-def test_cancelled_call_just_ends() -> None:
-    held = constrained(GREEDY, CALLS)
-    calls = call_function(engine(), PROMPT, held.sampling, held.functions, 50, 0, lambda: True)
-    assert not any(isinstance(event, Finished) for event in calls)
 
 
 def test_call_as_text_is_json() -> None:

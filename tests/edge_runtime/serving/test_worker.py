@@ -1,4 +1,4 @@
-"""One thread in front of one engine."""
+"""One thread in front of one engine: its requests, one after another and together."""
 
 import asyncio
 
@@ -8,16 +8,19 @@ from edge_runtime.errors import BusyError, InvalidRequestError, ModelOutputError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.engine import GREEDY, Engine
 from edge_runtime.serving.events import Event, Finished
-from edge_runtime.serving.worker import Job, Worker
+from edge_runtime.serving.job import Job
+from edge_runtime.serving.worker import DEFAULT_LIMITS, RequestLimits, Worker
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader, eventually
 
 REQUEST = CompletionRequest(TextPrompt("hi"), GREEDY, 10)
 
 
-def make(answer: list[bytes], max_queue: int = 3) -> tuple[Worker, FakeEngine, FakeLoader]:
+def make(
+    answer: list[bytes], max_queue: int = 3, sequences: int = 1, limits: RequestLimits = DEFAULT_LIMITS
+) -> tuple[Worker, FakeEngine, FakeLoader]:
     loader = FakeLoader()
-    engine = FakeEngine(answer, loader)
-    return Worker(engine, max_queue, "test"), engine, loader
+    engine = FakeEngine(answer, loader, sequences=sequences)
+    return Worker(engine, max_queue, "test", limits), engine, loader
 
 
 async def read(job: Job) -> list[Event]:
@@ -94,6 +97,121 @@ async def test_closing_ends_the_running_job_and_refuses_the_waiting_ones() -> No
     assert engine.closed
     with pytest.raises(BusyError):
         worker.submit(REQUEST)
+
+
+async def test_requests_are_answered_together_and_join_between_steps() -> None:
+    """A short one that comes behind a long one does not wait for it."""
+    worker, engine, _ = make([b"a"] * 4_000, max_queue=9, sequences=3)
+    long = CompletionRequest(TextPrompt("hi"), GREEDY, 4_000)
+    engine.context_tokens = 5_000
+    first = worker.submit(long)
+    await eventually(lambda: worker.running == 1)
+    assert (await read(worker.submit(REQUEST)))[-1] == Finished("length", 10)
+    second, third = worker.submit(long), worker.submit(long)
+    await eventually(lambda: worker.running == 3)
+    waiting = worker.submit(REQUEST)
+    await asyncio.sleep(0.01)
+    assert (worker.running, worker.waiting, worker.queue_depth, engine.open_sequences) == (3, 1, 4, 3)
+    second.cancel()
+    assert (await read(waiting))[-1] == Finished("length", 10)
+    assert not any(isinstance(event, Finished) for event in await read(second))
+    for job in (first, third):
+        job.cancel()
+    await asyncio.to_thread(worker.close)
+    assert engine.steps < 3_000
+    assert engine.open_sequences == 0
+
+
+async def test_what_all_chats_begin_with_is_computed_while_nobody_asks() -> None:
+    """It holds no request up, goes on after it, and is done once."""
+    loader = FakeLoader()
+    loader.hold.clear()
+    engine = FakeEngine([b"a"], loader, residual_prompt="Sort each mail.")
+    worker = Worker(engine, 3, "test")
+    beginning = engine.tokenize("<system>Sort each mail.<user>")[1:]
+    await eventually(lambda: engine.prefilled)
+    job = worker.submit(REQUEST)
+    await eventually(lambda: len(engine.prefilled) == 2)
+    loader.hold.set()
+    assert (await read(job))[-1] == Finished("stop", 1)
+    await eventually(lambda: len(engine.prefilled) == 3)
+    assert [prompt == beginning for prompt in engine.prefilled] == [True, False, True]
+    assert (await read(worker.submit(REQUEST)))[-1] == Finished("stop", 1)
+    await asyncio.sleep(0.01)
+    assert len(engine.prefilled) == 4
+    await asyncio.to_thread(worker.close)
+
+
+async def test_beginning_that_cannot_be_computed_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = FakeLoader()
+    engine = FakeEngine([b"a"], loader, residual_prompt="Sort each mail.")
+
+    def refuse(_messages: object) -> list[int]:
+        raise InvalidRequestError("the template refuses")
+
+    monkeypatch.setattr(engine, "tokenize_chat", refuse)
+    worker = Worker(engine, 3, "test")
+    assert (await read(worker.submit(REQUEST)))[-1] == Finished("stop", 1)
+    await asyncio.to_thread(worker.close)
+
+
+async def test_failed_step_ends_those_that_run_and_no_others() -> None:
+    worker, engine, loader = make([b"a"], sequences=2)
+    loader.hold.clear()
+    jobs = [worker.submit(REQUEST) for _ in range(2)]
+    await eventually(lambda: worker.running == 2)
+    step, engine.step = engine.step, None  # type: ignore[assignment]
+    for job in jobs:
+        with pytest.raises(ModelOutputError, match="the device's log"):
+            await read(job)
+    engine.step = step  # type: ignore[method-assign]
+    loader.hold.set()
+    assert (await read(worker.submit(REQUEST)))[-1] == Finished("stop", 1)
+    await asyncio.to_thread(worker.close)
+
+
+async def test_request_that_has_waited_too_long_is_refused() -> None:
+    worker, _, loader = make([b"a"], limits=RequestLimits(queue_seconds=0.02))
+    loader.hold.clear()
+    running, waiting = worker.submit(REQUEST), worker.submit(REQUEST)
+    with pytest.raises(BusyError, match=r"no place within 0\.02 s") as caught:
+        await read(waiting)
+    assert caught.value.retry_after_seconds >= 1
+    loader.hold.set()
+    assert (await read(running))[-1] == Finished("stop", 1)
+    await asyncio.to_thread(worker.close)
+
+
+async def test_answers_have_a_longest_length() -> None:
+    worker, _, _ = make([b"a"] * 60, limits=RequestLimits(answer_tokens=5, max_answer_tokens=7))
+    for asked, told in ((None, 5), (3, 3), (1_000, 7)):
+        request = CompletionRequest(TextPrompt("hi"), GREEDY, asked)
+        assert (await read(worker.submit(request)))[-1] == Finished("length", told)
+    await asyncio.to_thread(worker.close)
+
+
+async def test_time_to_come_back_is_measured() -> None:
+    """Three requests that take half a second each are answered in about a second and a half."""
+    worker, _, loader = make([b"a"])
+    loader.step.clear()
+    first = worker.submit(REQUEST)
+    await asyncio.sleep(0.5)
+    loader.step.set()
+    await read(first)
+    loader.step.clear()
+    jobs = [worker.submit(REQUEST) for _ in range(3)]
+    told = []
+    for _ in range(4):
+        with pytest.raises(BusyError) as caught:
+            worker.submit(REQUEST)
+        told.append(caught.value.retry_after_seconds)
+    assert told == sorted(told)
+    assert told[0] >= 1
+    assert told[-1] >= 2, "each refused client has a place of its own"
+    loader.step.set()
+    for job in jobs:
+        await read(job)
+    await asyncio.to_thread(worker.close)
 
 
 async def test_failure_of_one_job_is_not_the_next_ones(capsys: pytest.CaptureFixture[str]) -> None:

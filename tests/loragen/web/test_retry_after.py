@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.retry_after import RetryAfter
+from loragen.web.retry_after import RetryAfter
 
 
 def test_each_refused_client_gets_a_place_of_its_own() -> None:

@@ -1,0 +1,272 @@
+"""Adapter: the sequences of one context of llama.cpp, each the engine port's for one request.
+
+A step is one batch: a chunk of one prompt, by itself, or one token of each answer. A prompt is never in one batch with
+anything else, so that its logits are the same whatever runs beside it. Whose turn it is says `serving.turns`; what is
+in the context already, `serving.prefix_cache`.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelOutputError
+from edge_runtime.serving.choice import ChoiceGuide
+from edge_runtime.serving.engine import Likelihood, Sampling, Steps, Token
+from edge_runtime.serving.llama_context import LlamaContext
+from edge_runtime.serving.llama_model import LlamaModel
+from edge_runtime.serving.prefix_cache import (
+    CHUNK,
+    Place,
+    best_source,
+    choose_place,
+    chunk,
+    reusable_tokens,
+    whole_chunks,
+)
+from edge_runtime.serving.sampler import Grammars, TokenSampler, likelihoods
+from edge_runtime.serving.turns import Turns
+
+
+class LlamaSequence:
+    """One request's part of a context. Made by `LlamaSequences.open`.
+
+    Attributes:
+        place: Where it is; None before its first prompt.
+        prompt: What it is to begin with.
+        scores: Whether the logits after each token of the prompt are wanted.
+        cached: How many tokens of the prompt were not computed for it.
+        next_token: The token of the answer that is to be computed; None for none.
+        row: Where its logits are in the last batch.
+        error: What went wrong in the last step that computed it.
+    """
+
+    def __init__(self, owner: "LlamaSequences", model: LlamaModel, context: LlamaContext, grammars: Grammars) -> None:
+        self._owner = owner
+        self._model = model
+        self._context = context
+        self._grammars = grammars
+        self.place: Place | None = None
+        self.prompt: list[int] = []
+        self.scores = False
+        self.cached = 0
+        self.next_token: int | None = None
+        self.row = 0
+        self.error: ModelOutputError | None = None
+
+    def prefill(self, prompt: Sequence[int]) -> Steps[int]:
+        place = self._owner.begin(self, prompt, scores=False)
+        while len(place.tokens) < len(self.prompt):
+            yield from self._step()
+        return self.cached
+
+    def score(self, prompt: Sequence[int], count: int) -> Steps[list[Token]]:
+        place = self._owner.begin(self, prompt, scores=True)
+        scored = [Token(self._model.piece(prompt[0], markup=True))]
+        while (start := len(place.tokens)) < len(prompt):
+            while len(place.tokens) == start:
+                yield from self._step()
+            following = list(prompt[start + 1 : len(place.tokens) + 1])
+            for at in range(len(place.tokens) - start):
+                logits = self._logits(at)
+                token = following[at] if at < len(following) else int(logits.argmax())
+                likelihood, *likeliest = likelihoods(self._model, logits, token, count)
+                scored.append(Token(likelihood.piece, False, likelihood, tuple(likeliest)))
+        return scored
+
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        logits = self._logits(self.row)[list(tokens)].astype(np.float64)
+        weights = np.exp(logits - logits.max())
+        return [float(weight) for weight in weights / weights.sum()]
+
+    def decode(self, sampling: Sampling, max_tokens: int) -> Iterator[Token | None]:
+        model = self._model
+        guide = None
+        if sampling.choices and not sampling.codes:
+            guide = ChoiceGuide(sampling.choices, model.tokens_of, model.longest_token_bytes)
+        with closing(TokenSampler(model, sampling, self._grammars)) as sampler:
+            for step in range(max_tokens):
+                logits = self._logits(self.row)
+                only: Sequence[int] | None = sampling.codes or None
+                if guide is not None:
+                    only = guide.next_tokens() + (model.ends if guide.may_end else [])
+                token = sampler.choose(logits, only)
+                likelihood: Likelihood | None = None
+                likeliest: list[Likelihood] = []
+                if sampling.logprobs is not None:
+                    likelihood, *likeliest = likelihoods(model, logits, token, sampling.logprobs)
+                if sampling.codes:
+                    choice = sampling.choices[sampling.codes.index(token)].encode()
+                    yield Token(choice, True, likelihood, tuple(likeliest))
+                    return
+                if token in model.ends:
+                    return
+                sampler.accept(token)
+                piece = model.piece(token)
+                if guide is not None:
+                    guide.advance(piece)
+                yield Token(piece, sampler.may_end if guide is None else guide.may_end, likelihood, tuple(likeliest))
+                if sampler.must_end() if guide is None else guide.must_end:
+                    return
+                if step + 1 < max_tokens:
+                    self.next_token = token
+                    while self.next_token is not None:
+                        yield from self._step()
+
+    def close(self) -> None:
+        self._owner.release(self)
+
+    def _step(self) -> Steps[None]:
+        yield
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    def _logits(self, row: int) -> NDArray[np.float32]:
+        try:
+            return self._context.logits(row)
+        except ModelOutputError:
+            self._owner.forget(self)
+            raise
+
+
+class LlamaSequences:
+    """All sequences of one context.
+
+    Args:
+        model: Whose tokens.
+        context: Where they are computed.
+        count: How many.
+        prefix_cache: Use what is in the context again.
+    """
+
+    def __init__(self, model: LlamaModel, context: LlamaContext, count: int, prefix_cache: bool) -> None:
+        self._model = model
+        self._context = context
+        self._grammars = Grammars(model)
+        self._places = [Place(number) for number in range(count)]
+        self._open: list[LlamaSequence] = []
+        self._turns: Turns[LlamaSequence] = Turns()
+        self._uses = itertools.count(1)
+        self._prefix_cache = self._can_copy = prefix_cache
+
+    def open(self) -> LlamaSequence:
+        """A sequence for one request; it takes a place with its first prompt."""
+        assert len(self._open) < len(self._places)
+        sequence = LlamaSequence(self, self._model, self._context, self._grammars)
+        self._open.append(sequence)
+        return sequence
+
+    def begin(self, sequence: LlamaSequence, prompt: Sequence[int], scores: bool) -> Place:
+        """Let a sequence begin with `prompt` from the next steps on; the place where it does."""
+        sequence.prompt, sequence.scores = list(prompt), scores
+        sequence.next_token = sequence.error = None
+        if sequence.place is None:
+            sequence.place = choose_place(self._places, sequence.prompt)
+            self._use(sequence.place, is_busy=True)
+        place = sequence.place
+        kept = reusable_tokens(place, sequence.prompt) if self._prefix_cache and not scores else 0
+        sequence.cached = self._cut(place, kept)
+        self._turns.leave(sequence)
+        self._turns.join(sequence)
+        return place
+
+    def release(self, sequence: LlamaSequence) -> None:
+        """Take a sequence's place back; what is in it stays while no other needs the room."""
+        self._turns.leave(sequence)
+        if sequence in self._open:
+            self._open.remove(sequence)
+            if sequence.place is not None:
+                self._use(sequence.place, is_busy=False)
+
+    def forget(self, sequence: LlamaSequence) -> None:
+        """Use nothing of a sequence again: something is wrong with it."""
+        if sequence.place is not None:
+            self._cut(sequence.place, 0)
+
+    def step(self) -> None:
+        """Compute one batch."""
+        answering = [sequence for sequence in self._open if sequence.next_token is not None]
+        prompt = self._turns.next(bool(answering))
+        started = time.perf_counter()
+        if prompt is not None:
+            count = self._compute_chunk(prompt)
+            self._turns.prompt_took(prompt, count, time.perf_counter() - started)
+        elif answering:
+            self._compute_answers(answering)
+            self._turns.answers_took(time.perf_counter() - started)
+
+    def close(self) -> None:
+        """Give the memory of the grammars back."""
+        self._grammars.close()
+
+    def _compute_chunk(self, sequence: LlamaSequence) -> int:
+        """Compute the next chunk of a prompt; how many tokens it has."""
+        place, prompt = sequence.place, sequence.prompt
+        assert place is not None
+        if not sequence.scores:
+            self._copy_from_another(sequence, place)
+        start = len(place.tokens)
+        # llama.cpp keeps the logits of a whole chunk to score it, a megabyte for each token of a large vocabulary.
+        tokens = prompt[start : start + CHUNK] if sequence.scores else chunk(prompt, start)
+        batch = [(place.number, start + at, token) for at, token in enumerate(tokens)]
+        if self._compute(batch, [sequence], all_logits=sequence.scores):
+            place.tokens += tokens
+            place.reusable = 0 if sequence.scores else whole_chunks(len(place.tokens))
+            sequence.row = len(tokens) - 1
+            if len(place.tokens) == len(prompt):
+                self._turns.leave(sequence)
+        return len(tokens)
+
+    def _copy_from_another(self, sequence: LlamaSequence, place: Place) -> None:
+        """Take over what another sequence has of this prompt by now, also one whose request is still running."""
+        if not self._can_copy:
+            return
+        others = (each for each in self._places if each is not place)
+        source, count = best_source(others, sequence.prompt, more_than=len(place.tokens))
+        if source is None:
+            return
+        self._context.copy(source.number, place.number)
+        before, place.tokens = len(place.tokens), list(source.tokens)
+        if (kept := self._cut(place, count)) == count:
+            sequence.cached += kept - before
+        else:
+            # A model whose sequences cannot be shortened; trying again would begin the prompt anew each time.
+            self._can_copy, sequence.cached = False, 0
+
+    def _compute_answers(self, answering: Sequence[LlamaSequence]) -> None:
+        batch = []
+        for sequence in answering:
+            assert sequence.place is not None
+            assert sequence.next_token is not None
+            batch.append((sequence.place.number, len(sequence.place.tokens), sequence.next_token))
+        if self._compute(batch, answering, all_logits=True):
+            for row, (sequence, (_, _, token)) in enumerate(zip(answering, batch, strict=True)):
+                assert sequence.place is not None
+                sequence.place.tokens.append(token)
+                sequence.row, sequence.next_token = row, None
+
+    def _compute(
+        self, batch: Sequence[tuple[int, int, int]], sequences: Sequence[LlamaSequence], all_logits: bool
+    ) -> bool:
+        try:
+            self._context.compute(batch, all_logits)
+        except ModelOutputError as error:
+            for sequence in sequences:
+                self.forget(sequence)
+                self._turns.leave(sequence)
+                sequence.error = error
+            return False
+        return True
+
+    def _cut(self, place: Place, count: int) -> int:
+        """Keep the first `count` tokens; how many were kept: all or none."""
+        kept = count if self._context.cut(place.number, count) else 0
+        place.tokens, place.reusable = place.tokens[:kept], kept
+        return kept
+
+    def _use(self, place: Place, is_busy: bool) -> None:
+        place.is_busy, place.used = is_busy, next(self._uses)

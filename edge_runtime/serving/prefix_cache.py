@@ -1,0 +1,79 @@
+"""Rule: what of a prompt is in the context already, and where a new one goes.
+
+Only whole chunks of prompts are used again, and prompts are always cut at the same places: llama.cpp computes a token
+with other instructions in a batch of another size, and the last bits differ, by up to 0.6 in a logit of SmolLM2: enough
+for another answer at temperature 0. So the same prompt gives the same logits, whatever was there before it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+CHUNK, LATER_CHUNK = 32, 64
+"""Tokens of a prompt in one batch, as far as `LATER_FROM` and from there on.
+
+Small chunks leave less to be computed again and hold up running answers for less time, and they are slower: 112
+tokens/s in batches of 512, 101 of 128, 94 of 64, 81 of 32 (SmolLM2 at Q4_1, two cores)."""
+
+LATER_FROM = 256
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """The part of the context that one sequence has.
+
+    Attributes:
+        number: llama.cpp's number of the sequence.
+        tokens: What is in it.
+        reusable: How many of the first ones are whole chunks of a prompt.
+        is_busy: A request has it.
+        used: When it was taken last; later is more.
+    """
+
+    number: int
+    tokens: list[int] = field(default_factory=list)
+    reusable: int = 0
+    is_busy: bool = False
+    used: int = 0
+
+
+def chunk(tokens: Sequence[int], start: int) -> list[int]:
+    """The tokens of the chunk that begins at `start`."""
+    return list(tokens[start : start + (CHUNK if start < LATER_FROM else LATER_CHUNK)])
+
+
+def whole_chunks(count: int) -> int:
+    """How many of the first `count` tokens of a prompt are in whole chunks."""
+    return count - count % (CHUNK if count < LATER_FROM else LATER_CHUNK)
+
+
+def reusable_tokens(place: Place, prompt: Sequence[int]) -> int:
+    """How many of the first tokens of `prompt` can be taken from a place; the last one is always computed."""
+    common = 0
+    for cached, wanted in zip(place.tokens[: place.reusable], prompt[:-1], strict=False):
+        if cached != wanted:
+            break
+        common += 1
+    return whole_chunks(common)
+
+
+def best_source(places: Iterable[Place], prompt: Sequence[int], more_than: int) -> tuple[Place | None, int]:
+    """The place with the longest beginning of `prompt`, and its length; none that is not longer than `more_than`."""
+    best, longest = None, more_than
+    for place in places:
+        # Comparing takes longer than looking how much there is to compare.
+        if place.reusable > longest and (count := reusable_tokens(place, prompt)) > longest:
+            best, longest = place, count
+    return best, longest
+
+
+def choose_place(places: Iterable[Place], prompt: Sequence[int]) -> Place:
+    """The idle place that a new prompt takes; there must be one.
+
+    One whose content it begins with, all of it, goes on growing. Any other would lose what it has: then it is the one
+    that was used least recently, and what it can use of others is copied to it.
+    """
+    idle = [place for place in places if not place.is_busy]
+    source, length = best_source(idle, prompt, more_than=0)
+    if source is not None and length == source.reusable:
+        return source
+    return min(idle, key=lambda place: place.used)

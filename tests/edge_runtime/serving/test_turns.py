@@ -1,0 +1,79 @@
+"""Who is computed next, by the rule alone: times are given."""
+
+from edge_runtime.serving.turns import TURN_TOKENS, Turns
+
+HALF = TURN_TOKENS // 2
+
+
+def run(turns: Turns[str], left: dict[str, int], answers: bool, batches: int) -> list[str]:
+    """What is computed, when a token takes a hundredth of a second; `-` is a token of each answer."""
+    done = []
+    for _ in range(batches):
+        prompt = turns.next(answers)
+        if prompt is None:
+            if not answers:
+                break
+            turns.answers_took(0.1)
+            done.append("-")
+            continue
+        left[prompt] -= HALF
+        turns.prompt_took(prompt, HALF, HALF / 100)
+        if left[prompt] <= 0:
+            turns.leave(prompt)
+        done.append(prompt)
+    return done
+
+
+def test_prompts_take_turns_and_a_short_one_is_soon_complete() -> None:
+    turns: Turns[str] = Turns()
+    left = {"long": 10 * HALF, "short": 2 * HALF, "other": 3 * HALF}
+    turns.join("long")
+    assert run(turns, left, False, 3) == ["long"] * 3
+    turns.join("short")
+    turns.join("other")
+    assert run(turns, left, False, 100) == [
+        *["long", "short", "short", "other", "other", "long", "long", "other"],
+        *["long"] * 4,
+    ]
+    assert turns.next(False) is None
+
+
+def test_answers_have_half_of_the_time_beside_a_long_prompt() -> None:
+    turns: Turns[str] = Turns()
+    turns.join("long")
+    done = run(turns, {"long": 10_000}, True, 200)
+    assert done[:2] == ["long", "long"], "the first turn waits for nothing"
+    later = done[2:]
+    assert 0.4 < later.count("-") * 0.1 / (later.count("long") * HALF / 100) < 1.4
+    assert "long long" not in " ".join(later)
+
+
+def test_first_turn_of_a_prompt_waits_for_no_answers() -> None:
+    """Nor for what a long prompt owes them, which goes on waiting."""
+    turns: Turns[str] = Turns()
+    turns.join("long")
+    left = {"long": 10_000, "short": 2 * HALF}
+    done = run(turns, left, True, 4)
+    assert done == ["long", "long", "long", "-"]
+    turns.join("short")
+    assert run(turns, left, True, 2) == ["short", "short"]
+    assert run(turns, left, True, 4) == ["-", "-", "-", "long"]
+
+
+def test_without_answers_nothing_is_owed() -> None:
+    turns: Turns[str] = Turns()
+    turns.join("long")
+    left = {"long": 10_000}
+    run(turns, left, True, 3)
+    assert turns.next(True) is None
+    assert run(turns, left, False, 3) == ["long"] * 3
+
+
+def test_prompt_that_is_not_wanted_any_more_has_no_turn() -> None:
+    turns: Turns[str] = Turns()
+    for prompt in "ab":
+        turns.join(prompt)
+    turns.leave("a")
+    turns.leave("a")
+    turns.prompt_took("a", HALF, 1.0)
+    assert run(turns, {"b": HALF}, True, 2) == ["b", "-"]
