@@ -1,10 +1,12 @@
 """Routes that answer with the models: OpenAI-compatible completions, whole or streamed.
 
-Rules: the event loop never waits for a model; an error before the first token is a status and a body, after it an event
-in the stream; the slot that a request started on stays open until its last byte is sent; a client that hangs up ends
-its generation. Which slots exist is not decided here.
+Rules: the event loop never waits for a model; an error before a stream begins is a status and a body, after it an event
+in the stream; a stream begins with the first token, or with comments when that takes long, so that proxies keep it; the
+slot that a request started on stays open until its last byte is sent; a client that hangs up ends its generation. Which
+slots exist is not decided here.
 """
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +33,9 @@ from loragen.web.translation import verify_json
 _RETRY_SECONDS = 30
 """Retry-After for a specialization that failed: about when a device tries again at the earliest."""
 
+_PING_SECONDS = 10.0
+"""Until a stream begins without its first token, and between its comments: proxies end silent ones after 30 to 60."""
+
 
 class _Answer:
     """One completion on its way: the job, the lease of its slot, and the format of what the client gets."""
@@ -43,6 +48,7 @@ class _Answer:
         self._form = form
         self._record = record
         self._events = job.events()
+        self._starting: asyncio.Task[None] | None = None
         self._arrived = arrived
         self._first_text: float | None = None
         self._choice_probabilities: Mapping[str, float] | None = None
@@ -59,6 +65,17 @@ class _Answer:
         self._record.cached_tokens = event.cached_tokens
         self._choice_probabilities = event.choice_probabilities
 
+    async def start_soon(self) -> None:
+        """As `start`, for a stream; when it takes long, `stream` waits on.
+
+        Raises:
+            ServingError: As for `start`.
+        """
+        self._starting = asyncio.create_task(self.start())
+        done, _ = await asyncio.wait({self._starting}, timeout=_PING_SECONDS)
+        if done:
+            await self._starting
+
     async def whole(self) -> Response:
         """The answers in one body."""
         answers = [WholeAnswer() for _ in range(self._job.answers)]
@@ -70,7 +87,12 @@ class _Answer:
 
     async def stream(self, include_usage: bool) -> AsyncIterator[str]:
         """The answers as server-sent events."""
+        assert self._starting is not None
         try:
+            while not self._starting.done():
+                yield ": waiting\n\n"
+                await asyncio.wait({self._starting}, timeout=_PING_SECONDS)
+            await self._starting
             async for event in self._events:
                 self._note(event)
                 yield self._form.chunk(event)
@@ -82,6 +104,9 @@ class _Answer:
     async def close(self) -> None:
         """Cancel what still runs, and give the slot back."""
         self._job.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         await self._lease.aclose()
 
     def _note(self, event: Event) -> None:
@@ -130,7 +155,7 @@ class _Completions:
     ) -> Response:
         answer = await self._begin(request, body, kind)
         try:
-            await unless_hung_up(request, answer.start())
+            await unless_hung_up(request, answer.start_soon() if body.stream else answer.start())
             if body.stream:
                 return _StreamedAnswer(answer, body.includes_usage)
             response = await unless_hung_up(request, answer.whole())

@@ -261,9 +261,10 @@ class Worker:
         except Exception as error:
             self._end(each, _as_serving_error(error))
             return
-        now = time.monotonic()
-        self._retry_after.measured(now - self._measured_from)
-        self._measured_from = now
+        with self._changed:
+            now = time.monotonic()
+            self._retry_after.measured(now - self._measured_from)
+            self._measured_from = now
         self._end(each)
 
     def _warm_up(self) -> None:

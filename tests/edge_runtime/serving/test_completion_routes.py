@@ -1,10 +1,12 @@
 """Answers of the HTTP interface, whole and streamed."""
 
+import asyncio
 from typing import Any
 
 import httpx2
 import pytest
 
+from edge_runtime.serving import completion_routes
 from loragen.contract.answer import TEXT_ANSWER
 from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fakes import FakeLoader
@@ -121,3 +123,27 @@ async def test_probabilities_that_cannot_be_told_are_refused_by_name(
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (400, "unsupported_parameter")
         assert "'choice_probabilities'" in error["message"]
+
+
+async def test_stream_that_waits_for_its_first_token_is_kept_open(
+    client: httpx2.AsyncClient, loader: FakeLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By comments, which clients skip; an error is then its last event."""
+    monkeypatch.setattr(completion_routes, "_PING_SECONDS", 0.01)
+    for words, expected in (([b"late "], "late "), ([b"NaN"], "not finite")):
+        loader.engines[1].words = words
+        loader.hold.clear()
+        request = asyncio.create_task(client.post("/v1/chat/completions", json=chat(stream=True)))
+        await asyncio.sleep(0.1)
+        assert not request.done()
+        loader.hold.set()
+        answer = await request
+        assert answer.status_code == 200
+        waiting, *rest = answer.text.split("\n\n")
+        assert waiting == ": waiting"
+        assert expected in "".join(line for line in rest if line.startswith("data: "))
+
+
+async def test_prompt_that_is_refused_soon_is_no_stream(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/v1/completions", json={"model": "base", "prompt": "x" * 80, "stream": True})
+    assert answer.status_code == 400
