@@ -104,10 +104,12 @@ async def _measure(model: Path, rounds: int, sequences: int, threads: int) -> Fi
             note("all", sum(each.tokens for each, _ in together) / (time.perf_counter() - started))
             pairs = zip(together, alone, strict=True)
             note("same", sum(one.text == other.text for (one, _), (other, _) in pairs) / CLIENTS)
-            note("short", await _first_seconds(worker, number))
+            short = await _first_seconds(worker, number)
+            note("short", short)
             for name, prompt, tokens in (("prompt", f"{number} {_LONG}", 1), ("answer", f"{number} Once", 500)):
                 beside = worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, tokens))
-                await asyncio.sleep(0.5)
+                # Long enough for the large chunks of a long prompt, each round in another part of one.
+                await asyncio.sleep((10 + 0.7 * number) * short)
                 note(name, await _first_seconds(worker, number + 100))
                 beside.cancel()
                 async for _ in beside.events():

@@ -1,15 +1,15 @@
 """Rule: who is computed next, all answers together by one token, or a chunk of one prompt.
 
-- Prompts take turns of `TURN_TOKENS`, in a circle.
+- Prompts take turns in a circle, a chunk each.
 - While answers are being written, prompts get half of the time: after a chunk, answers go on for as long as it took.
-- The first turn of a prompt waits for no answers. So a short prompt comes to its first token soon, whatever runs.
+- The beginning of a prompt waits for no answers. So a short prompt comes to its first token soon, whatever runs.
 """
 
 from collections import deque
 from typing import Generic, TypeVar
 
-TURN_TOKENS = 64
-"""A few small chunks or one large one: what a short prompt has."""
+BEGINNING_TOKENS = 64
+"""What a short prompt has, or its question behind a beginning that is in the context."""
 
 _PromptT = TypeVar("_PromptT")
 
@@ -23,7 +23,7 @@ class Turns(Generic[_PromptT]):
         self._owed_seconds = 0.0
 
     def join(self, prompt: _PromptT) -> None:
-        """Let a prompt have turns, the first one after those that wait already."""
+        """Let a prompt have turns, after those that wait already."""
         self._circle.append(prompt)
         self._computed[prompt] = 0
 
@@ -42,19 +42,17 @@ class Turns(Generic[_PromptT]):
         if not answers_wait:
             self._owed_seconds = 0.0
         may_all = self._owed_seconds <= 0
-        return next((each for each in self._circle if may_all or self._computed[each] < TURN_TOKENS), None)
+        return next((each for each in self._circle if may_all or self._computed[each] < BEGINNING_TOKENS), None)
 
     def prompt_took(self, prompt: _PromptT, tokens: int, seconds: float) -> None:
         """A chunk of a prompt was computed."""
         if prompt not in self._computed:
             return
-        before = self._computed[prompt]
-        self._computed[prompt] = before + tokens
-        if before >= TURN_TOKENS:
+        if self._computed[prompt] >= BEGINNING_TOKENS:
             self._owed_seconds += seconds
-        if before // TURN_TOKENS != self._computed[prompt] // TURN_TOKENS:
-            self._circle.remove(prompt)
-            self._circle.append(prompt)
+        self._computed[prompt] += tokens
+        self._circle.remove(prompt)
+        self._circle.append(prompt)
 
     def answers_took(self, seconds: float) -> None:
         """All answers went on by one token."""

@@ -1,8 +1,8 @@
 """Who is computed next, by the rule alone: times are given."""
 
-from edge_runtime.serving.turns import TURN_TOKENS, Turns
+from edge_runtime.serving.turns import BEGINNING_TOKENS, Turns
 
-HALF = TURN_TOKENS // 2
+HALF = BEGINNING_TOKENS // 2
 
 
 def run(turns: Turns[str], left: dict[str, int], answers: bool, batches: int) -> list[str]:
@@ -32,7 +32,7 @@ def test_prompts_take_turns_and_a_short_one_is_soon_complete() -> None:
     turns.join("short")
     turns.join("other")
     assert run(turns, left, False, 100) == [
-        *["long", "short", "short", "other", "other", "long", "long", "other"],
+        *["long", "short", "other", "long", "short", "other", "long", "other"],
         *["long"] * 4,
     ]
     assert turns.next(False) is None
@@ -42,13 +42,13 @@ def test_answers_have_half_of_the_time_beside_a_long_prompt() -> None:
     turns: Turns[str] = Turns()
     turns.join("long")
     done = run(turns, {"long": 10_000}, True, 200)
-    assert done[:2] == ["long", "long"], "the first turn waits for nothing"
+    assert done[:2] == ["long", "long"], "the beginning waits for nothing"
     later = done[2:]
     assert 0.4 < later.count("-") * 0.1 / (later.count("long") * HALF / 100) < 1.4
     assert "long long" not in " ".join(later)
 
 
-def test_first_turn_of_a_prompt_waits_for_no_answers() -> None:
+def test_beginning_of_a_prompt_waits_for_no_answers() -> None:
     """Nor for what a long prompt owes them, which goes on waiting."""
     turns: Turns[str] = Turns()
     turns.join("long")
