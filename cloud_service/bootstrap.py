@@ -122,7 +122,9 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             threads=settings.assembly_threads,
             events=metrics,
         )
-        channels = ChannelService(store, watch_interval_seconds=settings.watch_interval_seconds)
+        channels = ChannelService(
+            store, watch_interval_seconds=settings.watch_interval_seconds, changed=metrics.channel_changed
+        )
         devices = DeviceService(store.devices)
         rollouts = RolloutService(channels, store.channels, devices)
         service = LoraService(

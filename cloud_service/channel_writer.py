@@ -61,11 +61,13 @@ class ChannelWriter:
     Args:
         store: Where channels live.
         watch: Hears of new versions.
+        changed: Called with the action of each change.
     """
 
-    def __init__(self, store: ChannelStore, watch: ChannelWatch) -> None:
+    def __init__(self, store: ChannelStore, watch: ChannelWatch, changed: Callable[[str], None]) -> None:
         self._store = store
         self._watch = watch
+        self._changed = changed
         self._turn = asyncio.Lock()
 
     async def change(self, name: str, decide: Callable[[ChannelRow], Change | None]) -> ChannelRow:
@@ -92,6 +94,7 @@ class ChannelWriter:
                 row, event = replace(change.row, revision=current.revision + 1), change.event
                 if await self._store.write(name, row, event):
                     _log.info("channel_changed", channel=name, action=event.action, version=event.version)
+                    self._changed(event.action)
                     if row.document and row.version != current.version:
                         self._watch.announce(name, row.version)
                     return row

@@ -55,12 +55,15 @@ class ChannelService:
     Args:
         store: Where channels live.
         watch_interval_seconds: How often a watched channel is looked up for changes by other replicas.
+        changed: Called with the action of each change, a rollout's too: a hook for whoever counts them.
     """
 
-    def __init__(self, store: Store, *, watch_interval_seconds: float) -> None:
+    def __init__(
+        self, store: Store, *, watch_interval_seconds: float, changed: Callable[[str], None] = lambda action: None
+    ) -> None:
         self._store = store
         self._watch = ChannelWatch(store.channels, watch_interval_seconds)
-        self.writer = ChannelWriter(store.channels, self._watch)
+        self.writer = ChannelWriter(store.channels, self._watch, changed)
 
     async def load(self, channel: str) -> PublishedChannel:
         """A channel as it is now.

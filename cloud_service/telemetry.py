@@ -54,6 +54,14 @@ class Metrics:
             "loragen_assemble_seconds", "Time to build one bundle.", buckets=_SECONDS, registry=self.registry
         )
         self._rejections = Counter("loragen_rejections", "Prompts that found the queue full.", registry=self.registry)
+        self._channel_changes = Counter(
+            "loragen_channel_changes",
+            "Changes of channels and rollouts, by action.",
+            ["action"],
+            registry=self.registry,
+        )
+        for action in ("publish", "promote", "abort", "halt"):
+            self._channel_changes.labels(action)
         for source in ("cache", "model"):  # so that a rate is defined before the first answer
             self._answers.labels(source)
 
@@ -79,6 +87,10 @@ class Metrics:
     def assembled(self, seconds: float) -> None:
         """A bundle was built."""
         self._assemble_seconds.observe(seconds)
+
+    def channel_changed(self, action: str) -> None:
+        """A channel or its rollout was changed; actions are the service's own words."""
+        self._channel_changes.labels(action).inc()
 
     def request_finished(self, record: RequestRecord) -> None:
         """A request is over, with an answer or without."""

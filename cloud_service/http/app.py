@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.artifact_routes import artifact_routes
 from cloud_service.http.channel_routes import Fleet, channel_routes
+from cloud_service.http.console_routes import console_routes
 from cloud_service.http.device_routes import device_routes
 from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.history_routes import history_routes
@@ -79,6 +80,7 @@ def create_app(
         history_routes(fleet),
         rollout_routes(fleet),
         device_routes(fleet),
+        console_routes(service, fleet),
         operation_routes(service, metrics),
     )
     return app
