@@ -24,11 +24,13 @@ from edge_runtime.serving.worker import RequestLimits
 from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
+from edge_runtime.updates.canary import Canary, ProcessCanary
 from edge_runtime.updates.clock import Clock, SystemClock
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import History
 from edge_runtime.updates.installer import Installer
+from edge_runtime.updates.journal import Journal
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
@@ -52,7 +54,10 @@ class Parts:
 
 @asynccontextmanager
 async def assemble(
-    settings: EdgeSettings, loader: EngineLoader | None = None, clock: Clock | None = None
+    settings: EdgeSettings,
+    loader: EngineLoader | None = None,
+    clock: Clock | None = None,
+    canary: Canary | None = None,
 ) -> AsyncIterator[Parts]:
     """The parts of the device that `settings` describe, closed when the block is left.
 
@@ -60,6 +65,7 @@ async def assemble(
         settings: What an operator has set.
         loader: Instead of llama.cpp.
         clock: Instead of the machine's.
+        canary: Instead of one in processes.
 
     Raises:
         ConfigurationError: The settings do not describe a device that can run.
@@ -111,12 +117,12 @@ async def assemble(
         updater = Updater(
             poller=poller,
             artifacts=Artifacts(disk, fetcher, settings.max_bank_bytes),
-            installer=Installer(model, disk, slots, clock.unix),
+            installer=Installer(model, disk, slots, canary or ProcessCanary(settings.effective_threads), clock.unix),
             state_store=state_store,
             slots=slots,
             model=model,
             disk=disk,
-            attempts=Attempts(settings.channel, clock, telemetry),
+            attempts=Attempts(settings.channel, clock, telemetry, Journal(disk.journal)),
             max_merged=settings.max_merged,
         )
         device = Device(settings.effective_device_id, model, slots, updater, settings.effective_threads)

@@ -119,6 +119,7 @@ class Device:
             merge_seconds=merge.seconds if merge else None,
             retained_delta=merge.retained_delta if merge else None,
             retained_delta_mean=merge.retained_delta_mean if merge else None,
+            agreement=merge.agreement if merge else None,
             tokens_saved_per_call=active.tokens_saved_per_call,
             resident=self.slots.is_resident(name),
             pinned=entry.pinned,

@@ -10,7 +10,8 @@
     │   ├── TooLongError            the body is longer than announced or allowed
     │   ├── IntegrityError          the bytes are not the announced ones
     │   ├── CanaryError             the new slot loaded, but does not answer sanely
-    │   └── CanaryUnfinishedError   the new slot did not come to an answer: too slow now, or closed meanwhile
+    │   ├── CanaryUnfinishedError   the new slot did not come to an answer: too slow now, or closed meanwhile
+    │   └── DeadlyAttemptError      the device ended too often while it tried this
     ├── MergeError                  the merge could not be carried out (a full disk, an unsuitable model)
     │   ├── BaseGgufError           the base GGUF is damaged, of another model or not admitted
     │   ├── BaseGgufUnreadableError the base GGUF cannot be read now
@@ -109,6 +110,12 @@ class CanaryUnfinishedError(UpdateError):
     """A new slot did not come to an answer: the device is too busy now, or the slot was closed meanwhile."""
 
     code = "canary_unfinished"
+
+
+class DeadlyAttemptError(UpdateError):
+    """The process ended several times in a row while it tried this."""
+
+    code = "device_ended"
 
 
 class MergeError(EdgeError):

@@ -59,6 +59,8 @@ class ServedModel:
         merge_seconds: What the merge took.
         retained_delta: Smallest share of the LoRA's change, over the tensors, that is left after quantization.
         retained_delta_mean: Mean over the tensors.
+        agreement: How far the merged model agreed with the run-time adapter before it replaced it: 1 when both found
+            the same next tokens likely over a fixed text.
         tokens_saved_per_call: Tokens of the task description that a request no longer carries.
         resident: Whether it is loaded now.
         pinned: Whether the owner wants no change of it.
@@ -77,6 +79,7 @@ class ServedModel:
     merge_seconds: float | None = None
     retained_delta: float | None = None
     retained_delta_mean: float | None = None
+    agreement: float | None = None
     tokens_saved_per_call: int | None = None
     resident: bool = False
     pinned: bool = False

@@ -1,6 +1,8 @@
 """A disk that is full or read-only, and a process that may open no more files, for a test that has none of them."""
 
+import builtins
 import errno
+import io
 import os
 import resource
 from collections.abc import Iterator
@@ -23,8 +25,8 @@ def full_disk(limit_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def read_only_disk() -> Iterator[None]:
-    """No file can be made, opened for writing through `os`, renamed or deleted."""
-    really_open = os.open
+    """No file can be made, opened for writing, renamed or deleted, save for what llama.cpp and sockets do."""
+    really_open, really_open_file = os.open, io.open
 
     def refuse(path: Any, *_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
@@ -34,8 +36,15 @@ def read_only_disk() -> Iterator[None]:
             refuse(path)
         return really_open(path, flags, *rest, **named)
 
+    def only_to_read_file(path: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        if isinstance(path, int) or not set(mode) & set("wax+"):
+            return really_open_file(path, mode, *rest, **named)
+        return refuse(path)
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "open", only_to_read)
+        patched.setattr(io, "open", only_to_read_file)
+        patched.setattr(builtins, "open", only_to_read_file)
         for name in ("mkdir", "rename", "replace", "unlink"):
             patched.setattr(os, name, refuse)
         yield

@@ -52,10 +52,11 @@ def on_native_log(level: int, text: bytes, _user_data: Any) -> None:
 class LlamaModel:
     """A mapped model file and its vocabulary, shared by the engines that use it."""
 
-    def __init__(self, path: Path, gpu_layers: int) -> None:
+    def __init__(self, path: Path, gpu_layers: int, repack: bool = True) -> None:
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
         parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
+        parameters.use_extra_bufts = repack
         NATIVE_LOG.last_error = ""
         self.handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.handle:

@@ -16,6 +16,7 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     errors.IntegrityError: 502,
     errors.CanaryError: 500,
     errors.CanaryUnfinishedError: 500,
+    errors.DeadlyAttemptError: 500,
     errors.MergeError: 500,
     errors.BaseGgufError: 500,
     errors.BaseGgufUnreadableError: 500,

@@ -11,6 +11,7 @@ import structlog
 from edge_runtime.errors import EdgeError, describe, error_code
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.clock import Clock
+from edge_runtime.updates.journal import Journal
 from loragen.contract.errors import ContractError
 
 _log = structlog.get_logger(__name__)
@@ -23,21 +24,28 @@ class Attempts:
         channel: Channel that the device follows.
         clock: For durations.
         telemetry: Gets the records.
+        journal: Knows in which the device died.
     """
 
-    def __init__(self, channel: str, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, channel: str, clock: Clock, telemetry: Telemetry, journal: Journal) -> None:
+        self._journal = journal
         self._channel = channel
         self._clock = clock
         self._telemetry = telemetry
 
     @contextmanager
     def recorded(self, step: str, name: str, bundle_id: str | None = None) -> Iterator[Callable[..., None]]:
-        """Record an attempt however it ends. Fields that the block passes to what it gets are added to the record."""
+        """Record an attempt however it ends. Fields that the block passes to what it gets are added to the record.
+
+        Raises:
+            DeadlyAttemptError: The device died too often in this step of this bundle; the block does not run.
+        """
         started = self._clock.monotonic()
         details: dict[str, Any] = {}
         outcome, message = "ok", None
         try:
-            yield details.update
+            with self._noted(step, name, bundle_id):
+                yield details.update
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
@@ -50,3 +58,18 @@ class Attempts:
             seconds = round(self._clock.monotonic() - started, 6)
             record = UpdateRecord(step, outcome, seconds, self._channel, name, bundle_id, message=message)
             self._telemetry.update_finished(replace(record, **details))
+
+    def has_died(self, step: str, name: str, bundle_id: str) -> bool:
+        """Whether the device ended, when it was last in this step of this bundle."""
+        return self._journal.deaths(step, name, bundle_id) > 0
+
+    @contextmanager
+    def _noted(self, step: str, name: str, bundle_id: str | None) -> Iterator[None]:
+        if bundle_id is None:
+            yield
+            return
+        self._journal.begin(step, name, bundle_id)
+        try:
+            yield
+        finally:
+            self._journal.end(step, name, bundle_id)

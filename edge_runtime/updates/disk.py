@@ -2,6 +2,7 @@
 
     state.json            what serves (updates/state.py), and state.json.bak before the last change
     state.json.of-DIGEST  what served on another edge model, for when it is back
+    journal.json          what was begun and has not ended (updates/journal.py)
     history.jsonl         what was tried (updates/history.py), and history.jsonl.old before that
     banks/DIGEST.safetensors
     bundles/ID.safetensors
@@ -51,6 +52,7 @@ class DataDirectory:
         self.root = root.absolute()
         self.state = self.root / "state.json"
         self.history = self.root / "history.jsonl"
+        self.journal = self.root / "journal.json"
         self.socket = self.root / "commands.sock"
         self.cache = self.root / "cache"
         self._banks = self.root / "banks"

@@ -1,7 +1,8 @@
 """Coordinator: turns a bundle on disk into a slot that serves, first as a run-time adapter, then merged.
 
-Rules: only what answered the canary serves. A failure before the activation leaves what served before untouched, and no
-file behind. Which bundles are wanted, and what is remembered, is decided by `updates.updater`.
+Rules: what never served is tried by the canary first, and only a slot that answered serves. A failure before the
+activation leaves what served before untouched, and no file behind. Which bundles are wanted, and what is remembered, is
+decided by `updates.updater`.
 """
 
 import asyncio
@@ -12,13 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.checksum import verify_checksum, write_checksum
-from edge_runtime.errors import EdgeError, MergeCancelledError, MergeError, ModelLoadError, OutputError
+from edge_runtime.errors import (
+    CanaryUnfinishedError,
+    EdgeError,
+    MergeCancelledError,
+    MergeError,
+    ModelLoadError,
+    OutputError,
+)
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.serving.specialization_metadata import read_metadata
-from edge_runtime.updates.canary import verify_answers
+from edge_runtime.updates.canary import Canary
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory, is_shortage
+from edge_runtime.updates.first_answer import verify_answers
 from edge_runtime.updates.state import Installed, MergeSummary
+from edge_runtime.updates.trial import Candidate, TrialReport
 from loragen.contract.bundle import Bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
 from loragen.contract.names import BASE_NAME
@@ -31,13 +41,17 @@ class Installer:
         model: The device's edge model.
         disk: Where files go.
         slots: Where slots go.
+        canary: Tries what never served.
         now: Unix seconds.
     """
 
-    def __init__(self, model: DeviceModel, disk: DataDirectory, slots: SlotTable, now: Callable[[], float]) -> None:
+    def __init__(
+        self, model: DeviceModel, disk: DataDirectory, slots: SlotTable, canary: Canary, now: Callable[[], float]
+    ) -> None:
         self._model = model
         self._disk = disk
         self._slots = slots
+        self._canary = canary
         self._now = now
         self._stopping = threading.Event()
         self._quantized = disk.base(model.identity, model.quantization)
@@ -49,8 +63,9 @@ class Installer:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """End a merge in progress at its next step."""
+        """End a merge in progress at its next step, and what the canary tries."""
         self._stopping.set()
+        self._canary.stop()
 
     async def bring_up_base(self) -> str:
         """Let the quantized base GGUF serve as the base; the base GGUF itself, when it needs or takes no quantizing.
@@ -86,8 +101,14 @@ class Installer:
         self._base = path
         return message
 
-    async def attach(self, name: str, bundle_id: str, bundle: Bundle) -> Installed:
+    async def attach(self, name: str, bundle_id: str, bundle: Bundle, *, try_first: bool) -> Installed:
         """Serve a bundle as a run-time adapter on the base model.
+
+        Args:
+            name: Its specialization.
+            bundle_id: Its id.
+            bundle: The bundle.
+            try_first: Let the canary try it before; not needed for what has served.
 
         Raises:
             BaseGgufError: The bundle is for another model.
@@ -102,6 +123,9 @@ class Installer:
             # An adapter that is there was written whole, of the same bytes: it serves on a full disk too.
             if not path.exists():
                 raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
+        await self._note_checksum(path)
+        if try_first:
+            await self._try(Candidate(self._base, path, self._base))
         await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
         return Installed(bundle_id, "adapter", bundle.header.tokens_saved_per_call, int(self._now()))
 
@@ -123,7 +147,9 @@ class Installer:
         path = self._disk.slot(bundle_id, self._model.quantization)
         report = await asyncio.to_thread(self._model.merge, bundle, path, watch)
         await self._note_checksum(path)
+        adapter = self._disk.adapter(bundle_id)
         try:
+            trial = await self._try(Candidate(path, None, self._base, adapter if adapter.exists() else None))
             await self._serve(Revision(name, bundle_id, "merged", path), is_wanted)
         except MergeCancelledError:
             raise
@@ -136,11 +162,17 @@ class Installer:
             seconds=round(report.seconds, 3),
             retained_delta=round(report.min_retained_delta, 4),
             retained_delta_mean=round(report.mean_retained_delta, 4),
+            agreement=None if trial.agreement is None else round(trial.agreement, 4),
         )
         return Installed(bundle_id, "merged", bundle.header.tokens_saved_per_call, int(self._now()), summary)
 
     async def bring_up_merged(
-        self, name: str, installed: Installed, load_now: bool, is_wanted: Callable[[], bool] = lambda: True
+        self,
+        name: str,
+        installed: Installed,
+        load_now: bool,
+        is_wanted: Callable[[], bool] = lambda: True,
+        try_first: bool = False,
     ) -> None:
         """Serve a merged slot that is on disk already.
 
@@ -149,6 +181,7 @@ class Installer:
             installed: What it is.
             load_now: Load and check it at once; otherwise the first request does.
             is_wanted: Asked when it is loaded and checked.
+            try_first: As in `attach`.
 
         Raises:
             MergeError: Its file is gone, or it is no longer wanted.
@@ -158,6 +191,8 @@ class Installer:
         if not path.exists():
             raise MergeError(f"{path.name} is gone")
         revision = Revision(name, installed.bundle_id, "merged", path)
+        if try_first:
+            await self._try(Candidate(path, None, self._base))
         if load_now:
             await self._serve(revision, is_wanted)
         else:
@@ -176,6 +211,13 @@ class Installer:
         # A slot without a checksum serves too; damage to it is then found late.
         with suppress(OSError):
             await asyncio.to_thread(write_checksum, path)
+
+    async def _try(self, candidate: Candidate) -> TrialReport:
+        try:
+            return await self._canary.verify(candidate)
+        except CanaryUnfinishedError:
+            self._verify_running()
+            raise
 
     async def _serve(self, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> None:
         slot = await self._slots.prepare(revision)

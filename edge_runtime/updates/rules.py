@@ -7,7 +7,15 @@ or the device restarts. Every other failure is tried again, more and more slowly
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from edge_runtime.errors import AnswerContractError, BaseGgufError, CanaryError, RetainedDeltaError, UpdateError
+from edge_runtime.errors import (
+    AnswerContractError,
+    BaseGgufError,
+    CanaryError,
+    CanaryUnfinishedError,
+    DeadlyAttemptError,
+    RetainedDeltaError,
+    UpdateError,
+)
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.state import Command, DeviceState, Entry, Installed
 from loragen.contract.bundle import BundleHeader
@@ -15,7 +23,17 @@ from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError, MismatchError
 from loragen.contract.names import BASE_NAME
 
-_PERMANENT = (ContractError, AnswerContractError, BaseGgufError, CanaryError, RetainedDeltaError)
+_PERMANENT = (
+    ContractError,
+    AnswerContractError,
+    BaseGgufError,
+    CanaryError,
+    DeadlyAttemptError,
+    RetainedDeltaError,
+)
+
+MAX_UNFINISHED = 5
+"""Failures in a row after which a canary that does not come to its end is no longer tried: each costs minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +199,6 @@ def choose_merge(
     return max(candidates, key=lambda name: requests.get(name, 0), default=None)
 
 
-def is_permanent(error: Exception) -> bool:
-    """Whether the same bytes would fail the same way again."""
-    return isinstance(error, _PERMANENT)
+def is_permanent(error: Exception, attempts: int = 1) -> bool:
+    """Whether the same bytes would fail the same way again, as far as can be told after so many failures in a row."""
+    return isinstance(error, _PERMANENT) or (isinstance(error, CanaryUnfinishedError) and attempts >= MAX_UNFINISHED)

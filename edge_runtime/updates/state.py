@@ -48,6 +48,8 @@ class MergeSummary:
         strategy: How the touched tensors were stored.
         retained_delta: Smallest retained delta of a tensor.
         retained_delta_mean: Mean over the tensors.
+        agreement: Of the merged model with the adapter that it replaced, as the canary found it; None when there was
+            no adapter to compare with.
     """
 
     quantization: Quantization
@@ -55,6 +57,7 @@ class MergeSummary:
     seconds: float
     retained_delta: float
     retained_delta_mean: float
+    agreement: float | None = None
 
 
 @_strict

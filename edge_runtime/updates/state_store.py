@@ -152,7 +152,7 @@ class StateStore:
         """Remember why a bundle does not serve, and when to try again, unless the same bytes would fail again."""
         before = self.state.failures.get(name)
         attempts = before.attempts + 1 if before is not None and before.bundle_id == bundle_id else 1
-        permanent = is_permanent(error)
+        permanent = is_permanent(error, attempts)
         if permanent:
             self._retry_at.pop(name, None)
         else:

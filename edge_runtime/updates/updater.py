@@ -4,8 +4,8 @@ One `tick` carries out the owner's commands, polls when a poll is due, applies w
 again. Merges take longer and run beside it (`merge_pending`). Rules:
 - Whatever fails leaves what served before. It is remembered with its reason and tried again later and later, unless the
   same bytes would fail again. A failure concerns its own specialization only, even an unforeseen one.
-- What served is forgotten only when its bundle is missing, damaged or refused. While it merely cannot be loaded, its
-  files stay and are tried again.
+- What served is forgotten only when its bundle is missing, damaged or refused, or ends the device when it is loaded.
+  While it merely cannot be loaded, its files stay and are tried again.
 - The state on disk follows each activation; after a crash between the two, the next run installs the same thing again.
 - A specialization that the channel no longer lists is unloaded and its files are deleted, unless it is pinned.
 - A channel that cannot be had, is not there, or went back to an older version deletes nothing. A device whose state is
@@ -23,7 +23,14 @@ from typing import Any, TypeVar
 import structlog
 
 from edge_runtime.cloud.poller import Poller
-from edge_runtime.errors import EdgeError, IntegrityError, MergeCancelledError, describe
+from edge_runtime.errors import (
+    CanaryError,
+    DeadlyAttemptError,
+    EdgeError,
+    IntegrityError,
+    MergeCancelledError,
+    describe,
+)
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
@@ -92,6 +99,7 @@ class Updater:
         self._model = model
         self._disk = disk
         self._recorded = attempts.recorded
+        self._has_died = attempts.has_died
         self._max_merged = max_merged
         self._commands: deque[tuple[Command, asyncio.Future[str]]] = deque()
         self._commanded = asyncio.Event()
@@ -231,7 +239,7 @@ class Updater:
                 if before and before.previous and before.previous.bundle_id == wanted.bundle_id:
                     installed = await self._serve_again(name, before.previous, load_now=True)
                 else:
-                    installed = await self._installer.attach(name, wanted.bundle_id, bundle)
+                    installed = await self._installer.attach(name, wanted.bundle_id, bundle, try_first=True)
         except Exception as error:
             await self.state_store.fail(name, wanted.bundle_id, error)
             return
@@ -290,13 +298,16 @@ class Updater:
 
     async def _bring_up(self, name: str, entry: Entry, load_now: bool) -> None:
         try:
+            # What the device died of when it was last brought up may end the canary instead.
+            has_died = self._has_died("restore", name, entry.active.bundle_id)
             with self._recorded("restore", name, entry.active.bundle_id):
-                active = await self._serve_again(name, entry.active, load_now)
+                active = await self._serve_again(name, entry.active, load_now, try_first=has_died)
         except Exception as error:
             if self.state_store.entry(name) != entry:
                 # Merged meanwhile, and serving.
                 return
-            if isinstance(error, (IntegrityError, ContractError)):
+            is_deadly = isinstance(error, (CanaryError, DeadlyAttemptError)) and entry.previous is not None
+            if is_deadly or isinstance(error, (IntegrityError, ContractError)):
                 await self._without_active(name, entry)
             else:
                 # `_repair` tries a name again that has an entry and no slot, unless it failed for good.
@@ -318,7 +329,7 @@ class Updater:
             await self.state_store.put(name, before)
             await self._bring_up(name, before, load_now=True)
 
-    async def _serve_again(self, name: str, installed: Installed, load_now: bool) -> Installed:
+    async def _serve_again(self, name: str, installed: Installed, load_now: bool, try_first: bool = False) -> Installed:
         """Serve what served before: its merged file when that still works, else its bundle as an adapter.
 
         Raises:
@@ -329,7 +340,7 @@ class Updater:
         unusable: EdgeError | None = None
         if installed.state == "merged":
             try:
-                await self._installer.bring_up_merged(name, installed, load_now)
+                await self._installer.bring_up_merged(name, installed, load_now, try_first=try_first)
                 return replace(installed, message=message)
             except EdgeError as error:
                 unusable = error
@@ -340,7 +351,7 @@ class Updater:
             if unusable is not None and await self._installer.is_merged_intact(installed):
                 raise unusable from None
             raise
-        attached = await self._installer.attach(name, installed.bundle_id, bundle)
+        attached = await self._installer.attach(name, installed.bundle_id, bundle, try_first=try_first)
         return replace(attached, merge_refused=installed.merge_refused, message=message)
 
     async def _repair(self) -> None:

@@ -13,7 +13,10 @@ from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.engine import ChatMessage, EngineLoader, Likelihood, Sampling, Steps, Token
+from edge_runtime.updates.canary import Canary, read_answer
+from edge_runtime.updates.canary_process import TrialRequest, run_trial
 from edge_runtime.updates.state import Action, Command
+from edge_runtime.updates.trial import Candidate, TrialReport
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.device_answers import ServedModel
 
@@ -176,6 +179,28 @@ class FlakyLoader(FakeLoader):
         return super().load(model, adapter)
 
 
+class TrustingCanary:
+    """Tries nothing."""
+
+    def __init__(self) -> None:
+        self.tried: list[Candidate] = []
+        self.report = TrialReport(2.0, 2.0)
+
+    async def verify(self, candidate: Candidate) -> TrialReport:
+        self.tried.append(candidate)
+        return self.report
+
+    def stop(self) -> None:
+        pass
+
+
+class ThreadCanary(TrustingCanary):
+    """Tries with llama.cpp in this process, which starts faster than one of its own."""
+
+    async def verify(self, candidate: Candidate) -> TrialReport:
+        return read_answer(candidate, await asyncio.to_thread(run_trial, TrialRequest(candidate, 1, 0)))
+
+
 async def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until something that another thread or process does has happened."""
     deadline = time.monotonic() + seconds
@@ -202,10 +227,14 @@ def make_settings(data_dir: Path, base_gguf: Path, cloud_url: str | None, **chan
 
 @asynccontextmanager
 async def device(
-    settings: EdgeSettings, clock: FakeClock | None = None, loader: EngineLoader | None = None
+    settings: EdgeSettings,
+    clock: FakeClock | None = None,
+    loader: EngineLoader | None = None,
+    canary: Canary | None = None,
 ) -> AsyncIterator[Parts]:
     """A device that has come up, without an HTTP port."""
-    async with assemble(settings, loader, clock or FakeClock()) as parts:
+    canary = canary or (TrustingCanary() if loader else ThreadCanary())
+    async with assemble(settings, loader, clock or FakeClock(), canary) as parts:
         await parts.updater.restore()
         yield parts
 

@@ -13,7 +13,7 @@ from edge_runtime.errors import ModelLoadError, UpdateError
 from edge_runtime.updates.state import Command
 from loragen.device_answers import DeviceStatus
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import FakeClock, FakeEngine, FakeLoader, ask, eventually, make_settings
+from tests.edge_runtime.fakes import FakeClock, FakeEngine, FakeLoader, TrustingCanary, ask, eventually, make_settings
 
 
 class FakeLink:
@@ -101,11 +101,11 @@ async def test_device_listens_from_the_version_it_heard_even_when_it_does_not_fo
     older = cloud.channel
     cloud.publish(cloud.make("other", 1))
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
-    async with assemble(settings, FakeLoader(), FakeClock()) as parts:
+    async with assemble(settings, FakeLoader(), FakeClock(), TrustingCanary()) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
     cloud.channel = older
-    async with assemble(settings, FakeLoader(), StandingClock()) as parts:
+    async with assemble(settings, FakeLoader(), StandingClock(), TrustingCanary()) as parts:
         link, clock = PushingLink(), FakeClock()
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link, watch_spread_seconds=5.0)
         running = asyncio.create_task(daemon.run())
@@ -259,7 +259,7 @@ async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
     first, second = cloud.make("router", 1), cloud.make("router", 2)
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, cloud_timeout_seconds=100)
     clock = FakeClock()
-    async with assemble(settings, FakeLoader(), clock) as parts:
+    async with assemble(settings, FakeLoader(), clock, TrustingCanary()) as parts:
         await parts.updater.restore()
         for wanted in (first, second):
             cloud.publish(wanted)
@@ -267,7 +267,7 @@ async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
             await parts.updater.tick()
     cloud.fail("/channels/", delay_seconds=100)
     asked = cloud.asked("/channels/")
-    async with assemble(settings, FakeLoader(), clock) as parts:
+    async with assemble(settings, FakeLoader(), clock, TrustingCanary()) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: cloud.asked("/channels/") > asked)
         await asyncio.to_thread(send, parts.disk.socket, Command("rollback", "router"))
@@ -285,11 +285,15 @@ async def test_slot_that_a_request_finds_broken_is_repaired_at_once(
     """Nothing else would wake a device without a cloud within the hour."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), FakeLoader(), FakeClock()) as parts:
+    async with assemble(
+        make_settings(tmp_path / "edge", tiny_base, cloud.url), FakeLoader(), FakeClock(), TrustingCanary()
+    ) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
         await parts.updater.merge_pending()
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, None), FakeLoader(), StandingClock()) as parts:
+    async with assemble(
+        make_settings(tmp_path / "edge", tiny_base, None), FakeLoader(), StandingClock(), TrustingCanary()
+    ) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: parts.updater.is_restored)
         slot = parts.slots.revisions()["router"]
