@@ -123,9 +123,9 @@ async def assemble(
             model=model,
             disk=disk,
             attempts=Attempts(settings.channel, clock, telemetry, Journal(disk.journal)),
-            max_merged=settings.max_merged,
+            max_merged=settings.merged_limit(model.served_bytes),
         )
-        device = Device(settings.effective_device_id, model, slots, updater, settings.effective_threads)
+        device = Device(settings.effective_device_id, model, slots, updater, disk.history, settings.effective_threads)
         link: CloudLink | None = None
         if settings.cloud_grpc:
             link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id, labels=settings.labels)

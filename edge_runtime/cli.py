@@ -5,8 +5,10 @@ llama.cpp and the HTTP server.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,8 @@ from edge_runtime.merge.merge_input import load_merge_input
 from edge_runtime.merge.merger import merge as merge_bundle
 from edge_runtime.merge.merger import verify_other_file
 from edge_runtime.merge.ollama import MODEL_FILE, make_modelfile, write_modelfile
+from edge_runtime.processor_features import missing_features, verify_processor
+from edge_runtime.updates.canary import ProcessCanary
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
@@ -45,6 +49,7 @@ app = typer.Typer(
 _STATUS_SECONDS = 5.0
 
 SpecializationArgument = Annotated[str, typer.Argument(help="Specialization.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.callback()
@@ -55,13 +60,18 @@ def root(version: VersionOption = False) -> None:
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
-    from edge_runtime.bootstrap import run as run_device
     from loragen.web.logs import configure_logging
     from loragen.web.server import end_process
 
     with reporting_errors():
         settings = EdgeSettings.load(config)
         configure_logging(settings.log_level, settings.log_format, ("llama_cpp",))
+        if missing := missing_features():
+            canary = ProcessCanary(settings.effective_threads)
+            asyncio.run(verify_processor(canary, find_base_gguf(settings.base_model), missing))
+        # Only now: this loads llama.cpp.
+        from edge_runtime.bootstrap import run as run_device
+
         asyncio.run(run_device(settings))
     end_process()
 
@@ -69,6 +79,7 @@ def run(config: ConfigOption = None) -> None:
 @app.command()
 def status(
     url: Annotated[str, typer.Option(help="Address of the running device; by default from the settings.")] = "",
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show what the device serves; when it does not run, what it would serve."""
@@ -79,18 +90,23 @@ def status(
         address = url or f"http://{host}:{settings.port}"
         try:
             with DeviceClient(address, attempts=1, timeout_seconds=_STATUS_SECONDS) as device:
-                _show_status(console, device.status())
+                found = device.status()
+            _print_json({"running": True, **asdict(found)}) if as_json else _show_status(console, found)
         except ClientError as error:
             if url:
                 raise EdgeError(f"no device answers at {address}: {error}") from error
-            console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
             state, problem = StateFile(settings.data_dir / "state.json").peek()
+            if as_json:
+                _print_json({"running": False, "problem": problem, "state": state and asdict(state)})
+                return
+            console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
             _show_state(console, state, problem)
 
 
 @app.command()
 def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many attempts, the newest last.")] = 20,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show what the device tried to change and how it ended, whether it runs or not.
@@ -99,6 +115,9 @@ def logs(
     """
     with reporting_errors():
         attempts = read_history(DataDirectory(EdgeSettings.load(config).data_dir).history, lines)
+        if as_json:
+            _print_json(attempts)
+            return
         table = Table("at", "step", "model", "bundle", "outcome", "seconds", "message")
         for attempt in attempts:
             keys = ("at", "step", "name", "bundle_id", "outcome", "duration_seconds", "message")
@@ -174,43 +193,50 @@ def convert(
 
 
 @app.command()
-def rollback(name: SpecializationArgument, config: ConfigOption = None) -> None:
+def rollback(name: SpecializationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Let the bundle before the newest one serve again; the newest is not installed again until another follows.
 
     Acts on the device whose files are in LORAGEN_EDGE_DATA_DIR, like `pin` and `unpin`.
     """
-    _command("rollback", name, config)
+    _command("rollback", name, config, as_json)
 
 
 @app.command()
-def pin(name: SpecializationArgument, config: ConfigOption = None) -> None:
+def pin(name: SpecializationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Let a specialization stay as it is, whatever the channel lists, until it is unpinned."""
-    _command("pin", name, config)
+    _command("pin", name, config, as_json)
 
 
 @app.command()
-def unpin(name: SpecializationArgument, config: ConfigOption = None) -> None:
+def unpin(name: SpecializationArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Let a pinned specialization follow the channel again."""
-    _command("unpin", name, config)
+    _command("unpin", name, config, as_json)
 
 
 @app.command()
-def accept(channel: Annotated[str, typer.Argument(help="Channel.")], config: ConfigOption = None) -> None:
+def accept(
+    channel: Annotated[str, typer.Argument(help="Channel.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Follow a channel again that went back to an older version, as after a restored backup of the cloud's store.
 
     What the channel does not list is removed then, like at any other change of it.
     """
-    _command("accept", channel, config)
+    _command("accept", channel, config, as_json)
 
 
-def _command(action: Action, name: str, config: Path | None) -> None:
+def _command(action: Action, name: str, config: Path | None, as_json: bool) -> None:
     with reporting_errors():
         disk = DataDirectory(EdgeSettings.load(config).data_dir)
         command = Command(action, verify_name(name))
-        if is_locked(disk.root):
-            Console().print(f"{send(disk.socket, command)}.", soft_wrap=True)
+        running = is_locked(disk.root)
+        outcome = send(disk.socket, command) if running else act_on_state(disk, command)
+        if as_json:
+            _print_json({"running": running, "message": outcome})
+        elif running:
+            Console().print(f"{outcome}.", soft_wrap=True)
         else:
-            outcome = act_on_state(disk, command)
             Console().print(f"No device runs on {disk.root}; from its next start on, {outcome}.", soft_wrap=True)
 
 
@@ -234,6 +260,10 @@ def _progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda written, total: progress.update(task, completed=written, total=total)
 
 
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
 def _counts(values: Any) -> list[str]:
     listed = sorted(values)
     return [f"{listed.count(value)} x {value}" for value in dict.fromkeys(listed)]
@@ -249,13 +279,14 @@ def _show_status(console: Console, status: DeviceStatus) -> None:
     for message in (status.last_poll_message, status.problem):
         if message:
             console.print(message, markup=False, style="yellow")
-    table = Table("model", "state", "bundle", "retained delta", "merge", "loaded", "message")
+    table = Table("model", "state", "bundle", "retained delta", "agreement", "merge", "loaded", "message")
     for model in status.models:
         table.add_row(
             model.id,
             f"{model.state}, pinned" if model.pinned else model.state,
             (model.bundle_id or "")[:12],
             "" if model.retained_delta is None else f"{model.retained_delta:.4f}",
+            "" if model.agreement is None else f"{model.agreement:.2f}",
             "" if model.merge_seconds is None else f"{model.merge_seconds:.2f} s",
             "yes" if model.resident else "",
             escape(model.message),

@@ -6,6 +6,7 @@ How they are read, and what both services can be set to, is `loragen.settings`. 
 import platform
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -13,7 +14,7 @@ from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.memory import usable_memory
+from edge_runtime.memory import models_that_fit, usable_memory
 from edge_runtime.processors import usable_processors
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
@@ -23,6 +24,14 @@ from loragen.settings import EDGE_PREFIX, ServiceSettings
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+class ServingMode(StrEnum):
+    """How specializations are served."""
+
+    AUTO = "auto"
+    MERGED = "merged"
+    ATTACHED = "attached"
 
 
 class EdgeSettings(ServiceSettings):
@@ -83,6 +92,17 @@ class EdgeSettings(ServiceSettings):
     )
     quantization: Quantization = Field(default=Quantization.Q4_K, description="Quantization of the slots.")
 
+    serving_mode: ServingMode = Field(
+        default=ServingMode.AUTO,
+        description="`merged` merges specializations into models of their own, `attached` leaves them run-time "
+        "adapters on one shared model; `auto` merges as many as there is memory for, by LORAGEN_EDGE_MAX_MODEL_BYTES.",
+    )
+    max_model_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory that models may take, the base and merged ones; 0 takes half of what this process may use, "
+        "by the machine and by its control group.",
+    )
     max_merged: int = Field(
         default=8,
         ge=0,
@@ -156,6 +176,21 @@ class EdgeSettings(ServiceSettings):
     def effective_threads(self) -> int:
         """Threads of one slot: the configured number, or the processors that this process may use."""
         return self.threads or usable_processors()
+
+    def merged_limit(self, model_bytes: int) -> int:
+        """How many specializations may be merged.
+
+        Args:
+            model_bytes: Of one model as it is served.
+        """
+        match self.serving_mode:
+            case ServingMode.ATTACHED:
+                return 0
+            case ServingMode.MERGED:
+                return self.max_merged
+            case ServingMode.AUTO:
+                budget = self.max_model_bytes or usable_memory() // 2
+                return min(self.max_merged, models_that_fit(model_bytes, budget))
 
     @property
     def slot_context_bytes(self) -> int:

@@ -4,12 +4,16 @@ It reads the updater's state and the slots, and decides nothing.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from edge_runtime.cloud.poller import PollOutcome
+from edge_runtime.memory import resident_memory
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.device_model import DeviceModel
+from edge_runtime.updates.history import read_failures
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
@@ -23,6 +27,7 @@ class Device:
     """The view of one device.
 
     Attributes:
+        history: File of what was tried.
         threads: Threads of one slot.
         stopping: Requests in flight are finished, no others should come.
     """
@@ -31,6 +36,7 @@ class Device:
     model: DeviceModel
     slots: SlotTable
     updater: Updater
+    history: Path
     threads: int = 0
     stopping: bool = False
 
@@ -87,11 +93,17 @@ class Device:
             last_poll_at=outcome.at,
             problem=self.updater.state_store.problem,
             threads=self.threads,
+            memory_bytes=resident_memory(),
+            max_merged=self.updater.max_merged,
+            max_resident=self.slots.max_resident,
             sequences=self.slots.sequences(),
             sequences_in_use=self.slots.sequences_in_use(),
             requests_waiting=self.slots.requests_waiting(),
             models=tuple(self.models()),
         )
+
+    def failures(self, count: int) -> Sequence[Mapping[str, Any]]:
+        return read_failures(self.history, count)
 
     def _wanted(self) -> Sequence[Specialization]:
         poller = self.updater.poller

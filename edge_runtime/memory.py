@@ -1,4 +1,4 @@
-"""How much memory this process may use: what the machine has, or what a control group leaves it."""
+"""How much memory this process may use, by the machine and by its control group, and how much it does use."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,29 @@ def usable_memory(root: Path = Path("/")) -> int:
         root: Where `proc` and `sys` are.
     """
     return min(_limits(root), default=_UNKNOWN)
+
+
+def resident_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that this process has in memory; None where the system does not say.
+
+    Args:
+        root: Where `proc` is.
+    """
+    try:
+        for line in (root / "proc/self/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def models_that_fit(model_bytes: int, budget_bytes: int) -> int:
+    """How many models fit beside the base.
+
+    llama.cpp copies 4-bit matrices into another order where the processor gains by it, so each is counted twice.
+    """
+    return max(0, budget_bytes // max(1, 2 * model_bytes) - 1)
 
 
 def _limits(root: Path) -> Iterator[int]:

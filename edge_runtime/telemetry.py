@@ -6,7 +6,7 @@ request is logged by `loragen.web.scope`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import structlog
@@ -18,6 +18,7 @@ _log = structlog.get_logger(__name__)
 
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SPEED_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+_MOST_SPEEDS = 1_024
 _MERGE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -79,6 +80,7 @@ class Telemetry:
             "loragen_edge_merge_seconds", "Merging and quantizing.", buckets=_MERGE_BUCKETS, registry=self.registry
         )
 
+        self._speeds: dict[str, float] = {}
         self.on_update: Callable[[UpdateRecord], None] = lambda _record: None
         """Called with each attempt to update."""
 
@@ -101,7 +103,14 @@ class Telemetry:
             self._first_token.labels(state).observe(record.first_token_seconds)
         # One token has no speed: there is nothing after the first.
         if record.decode_seconds and record.completion_tokens and record.completion_tokens > 1:
-            self._speed.labels(state).observe((record.completion_tokens - 1) / record.decode_seconds)
+            speed = (record.completion_tokens - 1) / record.decode_seconds
+            self._speed.labels(state).observe(speed)
+            if record.model is not None and (record.model in self._speeds or len(self._speeds) < _MOST_SPEEDS):
+                self._speeds[record.model] = speed
+
+    def speeds(self) -> Mapping[str, float]:
+        """Tokens per second of each model's last answer, by name."""
+        return dict(self._speeds)
 
     def update_finished(self, record: UpdateRecord) -> None:
         """Count and log an update attempt."""

@@ -101,6 +101,10 @@ class DeviceStatus:
         last_poll_at: Unix seconds of it.
         problem: What is wrong with the device's own disk; empty when nothing is.
         threads: Threads of one slot.
+        memory_bytes: What the device's process has in memory now, pages of model files counted that others could use;
+            None where the system does not say.
+        max_merged: How many specializations may be merged, by settings and memory; the others stay run-time adapters.
+        max_resident: Slots in memory at a time.
         sequences: Requests that the loaded slots can answer at a time.
         sequences_in_use: Requests that are being answered.
         requests_waiting: Requests that wait for a sequence.
@@ -120,6 +124,9 @@ class DeviceStatus:
     last_poll_at: float | None = None
     problem: str = ""
     threads: int = 0
+    memory_bytes: int | None = None
+    max_merged: int = 0
+    max_resident: int = 0
     sequences: int = 0
     sequences_in_use: int = 0
     requests_waiting: int = 0

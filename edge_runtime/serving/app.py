@@ -4,9 +4,10 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.completion_routes import completion_routes
+from edge_runtime.serving.completion_routes import Completions, completion_routes
 from edge_runtime.serving.device_routes import device_routes
 from edge_runtime.serving.openai import ErrorAnswer
+from edge_runtime.serving.page import page_routes
 from edge_runtime.serving.schemas import MAX_BODY_BYTES
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
@@ -44,5 +45,12 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, hosts
     )
     # OpenAI's clients know one code for whatever is wrong with a request.
     install_translation(app, invalid=InvalidRequestError, malformed=InvalidRequestError)
-    include_routes(app, completion_routes(slots, device), token_routes(slots, device), device_routes(device, telemetry))
+    completions = Completions(slots, device)
+    include_routes(
+        app,
+        completion_routes(completions),
+        token_routes(slots, device),
+        device_routes(device, telemetry),
+        page_routes(completions, device, telemetry),
+    )
     return app

@@ -143,8 +143,13 @@ class _StreamedAnswer(StreamingResponse):
             await self._answer.close()
 
 
-class _Completions:
-    """Answers completion requests from the slots."""
+class Completions:
+    """Answers completion requests from the slots.
+
+    Args:
+        slots: What serves.
+        device: What is to serve, for errors.
+    """
 
     def __init__(self, slots: SlotTable, device: DeviceView) -> None:
         self._slots = slots
@@ -212,10 +217,9 @@ class _Completions:
         return unknown
 
 
-def completion_routes(slots: SlotTable, device: DeviceView) -> APIRouter:
+def completion_routes(completions: Completions) -> APIRouter:
     """`/v1/completions` and `/v1/chat/completions`."""
     router = APIRouter(prefix="/v1", tags=["inference"], dependencies=[Depends(verify_json)])
-    completions = _Completions(slots, device)
 
     @router.post("/completions", responses=_example("text"))
     async def complete(request: Request, body: CompletionBody) -> Response:

@@ -1,7 +1,7 @@
 """The port through which the HTTP interface sees the device. `edge_runtime.device` implements it."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from loragen.device_answers import DeviceStatus, ServedModel
 
@@ -23,4 +23,8 @@ class DeviceView(Protocol):
 
     def status(self) -> DeviceStatus:
         """The device's state, for `/status` and for the cloud."""
+        ...
+
+    def failures(self, count: int) -> Sequence[Mapping[str, Any]]:
+        """The last attempts to change what serves that failed, the newest last; blocking."""
         ...

@@ -15,6 +15,7 @@ from edge_runtime.merge.writer import Progress
 from loragen.contract.bundle import Bundle, BundleHeader
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_adapter import GgufModel
+from loragen.contract.gguf_header import row_bytes
 from loragen.web.errors import ConfigurationError
 
 
@@ -29,6 +30,7 @@ class DeviceModel:
         identity: Changes when the base GGUF's file does.
         gguf_model: What decides how a LoRA for it looks in llama.cpp.
         quantization: Asked for the slots.
+        served_bytes: Of the tensors of a slot that no LoRA touches.
         served_type: Type that most of the model's matrices have in a slot that no LoRA touches.
         serves_base_gguf: The base GGUF itself serves as the base: quantizing would change nothing in it.
         cache_dir: Where quantized tensors that no LoRA touches are kept.
@@ -40,6 +42,7 @@ class DeviceModel:
     identity: str
     gguf_model: GgufModel
     quantization: Quantization
+    served_bytes: int
     served_type: str
     serves_base_gguf: bool
     cache_dir: Path
@@ -68,6 +71,7 @@ class DeviceModel:
                     identity=base_gguf.identity(),
                     gguf_model=GgufModel.of(base_gguf.header),
                     quantization=quantization,
+                    served_bytes=sum(info.rows * row_bytes(info.columns, dtype) for info, dtype in served),
                     served_type=main_type(served).name,
                     serves_base_gguf=all(info.type is dtype for info, dtype in served),
                     cache_dir=cache_dir,

@@ -21,6 +21,7 @@ MAX_HISTORY_BYTES = 256 * 1024
 """Of each of the two files: about a thousand attempts."""
 
 _OUTCOMES_THAT_ARE_FINE = ("ok", "unchanged")
+_MOST_LINES = 1_000_000
 _log = structlog.get_logger(__name__)
 
 
@@ -65,6 +66,12 @@ def read_history(path: Path, count: int) -> list[dict[str, Any]]:
         except OSError:
             continue
     return [found for line in lines if (found := _parse(line)) is not None][-count:]
+
+
+def read_failures(path: Path, count: int) -> list[dict[str, Any]]:
+    """The last `count` attempts that failed, the oldest first."""
+    found = read_history(path, _MOST_LINES)
+    return [each for each in found if each.get("outcome") not in _OUTCOMES_THAT_ARE_FINE][-count:]
 
 
 def _older(path: Path) -> Path:

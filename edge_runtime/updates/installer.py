@@ -101,7 +101,9 @@ class Installer:
         self._base = path
         return message
 
-    async def attach(self, name: str, bundle_id: str, bundle: Bundle, *, try_first: bool) -> Installed:
+    async def attach(
+        self, name: str, bundle_id: str, bundle: Bundle, *, try_first: bool, load_now: bool = True
+    ) -> Installed:
         """Serve a bundle as a run-time adapter on the base model.
 
         Args:
@@ -109,6 +111,7 @@ class Installer:
             bundle_id: Its id.
             bundle: The bundle.
             try_first: Let the canary try it before; not needed for what has served.
+            load_now: Load and check it at once; otherwise the first request does.
 
         Raises:
             BaseGgufError: The bundle is for another model.
@@ -126,7 +129,8 @@ class Installer:
         await self._note_checksum(path)
         if try_first:
             await self._try(Candidate(self._base, path, self._base))
-        await self._serve(Revision(name, bundle_id, "adapter", self._base, path))
+        revision = Revision(name, bundle_id, "adapter", self._base, path)
+        await (self._serve(revision) if load_now else self._register(revision))
         return Installed(bundle_id, "adapter", bundle.header.tokens_saved_per_call, int(self._now()))
 
     async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed:
@@ -193,11 +197,7 @@ class Installer:
         revision = Revision(name, installed.bundle_id, "merged", path)
         if try_first:
             await self._try(Candidate(path, None, self._base))
-        if load_now:
-            await self._serve(revision, is_wanted)
-        else:
-            found = await asyncio.to_thread(read_metadata, path)
-            self._slots.register(replace(revision, answer=found.answer, residual_prompt=found.residual_prompt))
+        await (self._serve(revision, is_wanted) if load_now else self._register(revision))
 
     async def is_merged_intact(self, installed: Installed) -> bool:
         """Whether a merged slot is on disk as it was written, so that only loading it can have failed."""
@@ -211,6 +211,10 @@ class Installer:
         # A slot without a checksum serves too; damage to it is then found late.
         with suppress(OSError):
             await asyncio.to_thread(write_checksum, path)
+
+    async def _register(self, revision: Revision) -> None:
+        found = await asyncio.to_thread(read_metadata, revision.adapter or revision.model)
+        self._slots.register(replace(revision, answer=found.answer, residual_prompt=found.residual_prompt))
 
     async def _try(self, candidate: Candidate) -> TrialReport:
         try:

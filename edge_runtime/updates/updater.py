@@ -74,6 +74,7 @@ class Updater:
     Attributes:
         base_message: Why the base model is not as it should be; empty when it is.
         is_restored: Whether `restore` is done.
+        max_merged: Most specializations that are merged.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Updater:
         self._disk = disk
         self._recorded = attempts.recorded
         self._has_died = attempts.has_died
-        self._max_merged = max_merged
+        self.max_merged = max_merged
         self._commands: deque[tuple[Command, asyncio.Future[str]]] = deque()
         self._commanded = asyncio.Event()
 
@@ -157,7 +158,7 @@ class Updater:
         """
         attempts = 0
         while not self._installer.is_stopping:
-            name = self.state_store.next_to_merge(self._model.quantization, self._max_merged, self._slots.requests())
+            name = self.state_store.next_to_merge(self._model.quantization, self.max_merged, self._slots.requests())
             if name is None:
                 break
             await self._merge(name)
@@ -351,7 +352,9 @@ class Updater:
             if unusable is not None and await self._installer.is_merged_intact(installed):
                 raise unusable from None
             raise
-        attached = await self._installer.attach(name, installed.bundle_id, bundle, try_first=try_first)
+        attached = await self._installer.attach(
+            name, installed.bundle_id, bundle, try_first=try_first, load_now=load_now
+        )
         return replace(attached, merge_refused=installed.merge_refused, message=message)
 
     async def _repair(self) -> None:

@@ -296,3 +296,19 @@ def test_channel_that_went_back_is_accepted(cli: CliRunner, tmp_path: Path) -> N
     result = cli.invoke(app, ["accept", "other"])
     assert result.exit_code == 1
     assert "not_followed" in result.output
+
+
+def test_programs_get_json_instead_of_tables(cli: CliRunner, tmp_path: Path) -> None:
+    nothing = json.loads(cli.invoke(app, ["status", "--json"]).output)
+    assert nothing == {"running": False, "problem": "", "state": None}
+    assert json.loads(cli.invoke(app, ["logs", "--json"]).output) == []
+    keep_state(tmp_path / "edge")
+    History(DataDirectory(tmp_path / "edge").history, lambda: 1_700_000_000.0).add(
+        UpdateRecord("attach", "canary_failed", 1.5, "default", "router", ONE)
+    )
+    state = json.loads(cli.invoke(app, ["status", "--json"]).output)["state"]
+    assert state["entries"]["router"]["active"]["bundle_id"] == TWO
+    (attempt,) = json.loads(cli.invoke(app, ["logs", "--json"]).output)
+    assert (attempt["name"], attempt["outcome"]) == ("router", "canary_failed")
+    done = json.loads(cli.invoke(app, ["rollback", "router", "--json"]).output)
+    assert done == {"running": False, "message": f"router serves {ONE} again"}

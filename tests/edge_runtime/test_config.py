@@ -48,6 +48,8 @@ def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.Mo
         ("QUANTIZATION", "Q3_K"),
         ("PORT", "70000"),
         ("MAX_RESIDENT", "0"),
+        ("SERVING_MODE", "both"),
+        ("MAX_MODEL_BYTES", "-1"),
         ("POLL_INTERVAL_SECONDS", "0"),
         ("POLL_INTERVAL_SECONDS", "nan"),
         ("ADMIT_BASE_DIGEST", "abc"),
@@ -93,3 +95,18 @@ def test_every_setting_is_described() -> None:
 def test_slots_share_the_memory_of_their_contexts() -> None:
     assert EdgeSettings(max_context_bytes=1_000, max_resident=4).slot_context_bytes == 250
     assert EdgeSettings(max_resident=1).slot_context_bytes > 2**20
+
+
+@pytest.mark.parametrize(
+    ("mode", "budget", "expected"),
+    [("auto", 1_000, 4), ("auto", 10_000, 8), ("auto", 100, 0), ("merged", 100, 8), ("attached", 10_000, 0)],
+)
+def test_as_many_are_merged_as_mode_and_memory_allow(mode: str, budget: int, expected: int) -> None:
+    settings = EdgeSettings.model_validate({"serving_mode": mode, "max_model_bytes": budget})
+    assert settings.merged_limit(100) == expected
+
+
+def test_half_of_the_memory_is_for_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SmolLM2 on a device of 1 GB: one specialization is merged, thirty and more are adapters."""
+    monkeypatch.setattr("edge_runtime.config.usable_memory", lambda: 1_000_000_000)
+    assert EdgeSettings().merged_limit(98_000_000) == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.memory import usable_memory
+from edge_runtime.memory import models_that_fit, resident_memory, usable_memory
 
 MACHINE = 2_000_000 * 1024
 
@@ -41,3 +41,16 @@ def test_machine_without_control_groups_has_all_its_memory(tmp_path: Path) -> No
 def test_system_that_does_not_say_counts_as_a_small_one(tmp_path: Path, text: str) -> None:
     write(tmp_path, "proc/meminfo", text)
     assert usable_memory(tmp_path) == 1024**3
+
+
+def test_own_memory_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/status", "Name:\tpython\nVmRSS:\t   1234 kB\n")
+    assert resident_memory(tmp_path) == 1234 * 1024
+    assert resident_memory(tmp_path / "none") is None
+    write(tmp_path, "proc/self/status", "VmRSS: much\n")
+    assert resident_memory(tmp_path) is None
+
+
+@pytest.mark.parametrize(("model", "budget", "count"), [(100, 1_000, 4), (100, 399, 0), (100, 0, 0), (0, 10, 9)])
+def test_models_are_counted_twice_and_the_base_is_one_of_them(model: int, budget: int, count: int) -> None:
+    assert models_that_fit(model, budget) == count

@@ -59,3 +59,13 @@ def test_gauge_is_read_when_it_is_asked_for() -> None:
     telemetry.gauge("level", "Of something.", lambda: value)
     value = 2.0
     assert samples(telemetry)["level",] == 2.0
+
+
+def test_speed_of_each_models_last_answer_is_known() -> None:
+    telemetry = Telemetry()
+    for speed in (10, 20):
+        telemetry.request_finished(
+            CompletionRecord(request_id="a", model="router", completion_tokens=speed + 1, decode_seconds=1.0)
+        )
+    telemetry.request_finished(CompletionRecord(request_id="b", model="one", completion_tokens=1))
+    assert telemetry.speeds() == {"router": 20.0}

@@ -36,6 +36,9 @@ class FakeDevice:
     def not_ready_reason(self) -> str | None:
         return self.reason
 
+    def failures(self, count: int) -> list[dict[str, str]]:
+        return [{"at": "2026-11-29", "step": "fetch", "name": "late", "outcome": "digest_mismatch"}][:count]
+
     def status(self) -> DeviceStatus:
         return DeviceStatus("dev", "0", "tiny", "Q4_K", True, "default", models=tuple(self.entries))
 

@@ -37,6 +37,7 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "merge_seconds": 0.5,
         "retained_delta": 0.98,
         "retained_delta_mean": 0.99,
+        "agreement": None,
         "tokens_saved_per_call": None,
         "resident": True,
         "pinned": False,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edge_runtime.telemetry import UpdateRecord
-from edge_runtime.updates.history import MAX_HISTORY_BYTES, History, read_history
+from edge_runtime.updates.history import MAX_HISTORY_BYTES, History, read_failures, read_history
 from tests.full_disk import read_only_disk
 
 NOW = 1_700_000_000.0
@@ -63,3 +63,11 @@ def test_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
     with read_only_disk():
         History(tmp_path / "g", lambda: NOW).add(record("attach", "ok", "a"))
     assert read_history(tmp_path / "h", 10) == []
+
+
+def test_failures_are_the_last_that_did_not_end_well(tmp_path: Path) -> None:
+    history = History(tmp_path / "h", lambda: NOW)
+    for outcome in ("first", "ok", "second", "unchanged", "third", "ok"):
+        history.add(record("attach", outcome, "router"))
+    assert [each["outcome"] for each in read_failures(tmp_path / "h", 2)] == ["second", "third"]
+    assert read_failures(tmp_path / "none", 2) == []

@@ -3,13 +3,22 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from edge_runtime.errors import CanaryError, CanaryUnfinishedError, UpdateError
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import quantize_base
+from edge_runtime.updates.rules import MAX_UNFINISHED
+from edge_runtime.updates.trial import Candidate, TrialReport
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import (
+    LONG,
+    FakeClock,
+    FakeLoader,
     FlakyLoader,
+    TrustingCanary,
     ask,
     device,
+    entry,
+    files,
     make_settings,
 )
 from tests.full_disk import full_disk
@@ -88,3 +97,82 @@ async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_base: Pat
         await parts.updater.tick()
         assert parts.slots.revisions()["base"] == base
         assert base.model.stat().st_ino == made.st_ino
+
+
+class StrictCanary(TrustingCanary):
+    """Refuses what has this in the name of its file."""
+
+    def __init__(self, part: str, error: UpdateError) -> None:
+        super().__init__()
+        self.part = part
+        self.error = error
+
+    async def verify(self, candidate: Candidate) -> TrialReport:
+        report = await super().verify(candidate)
+        if self.part in str(candidate.adapter or candidate.model):
+            raise self.error
+        return report
+
+
+async def test_bundle_that_the_canary_refuses_never_serves(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    """The one before serves on, and the reason shows; the same bytes are not tried again."""
+    good, bad = cloud.make("router", 1), cloud.make("router", 2)
+    clock = FakeClock()
+    canary = StrictCanary(bad.bundle_id, CanaryError("the canary's process ended with SIGSEGV"))
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
+    async with device(settings, clock, FakeLoader(), canary) as parts:
+        for wanted in (good, bad):
+            cloud.publish(wanted)
+            clock.advance(LONG)
+            await parts.updater.tick()
+        assert (await ask(parts, "router"))[1] == f"adapter-{good.bundle_id}"
+        served = entry(parts, "router")
+        assert served.failed_bundle_id == bad.bundle_id
+        assert "SIGSEGV" in served.message
+        tried = len(canary.tried)
+        clock.advance(LONG)
+        await parts.updater.tick()
+        assert len(canary.tried) == tried
+
+
+async def test_merge_that_the_canary_refuses_stays_an_adapter(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Beside it the canary was given the adapter to compare with; the merged file is gone."""
+    wanted = cloud.make("router", 1)
+    cloud.publish(wanted)
+    canary = StrictCanary("slots", CanaryError("the merged model agrees with its adapter to 0.31"))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), None, FakeLoader(), canary) as parts:
+        await parts.updater.tick()
+        assert await parts.updater.merge_pending() == 1
+        served = entry(parts, "router")
+        assert (served.state, served.agreement) == ("adapter", None)
+        assert "stays a run-time adapter: the merged model agrees" in served.message
+        assert not [name for name in files(tmp_path / "edge/slots") if wanted.bundle_id in name]
+        assert canary.tried[-1].attached == canary.tried[0].adapter
+        assert await parts.updater.merge_pending() == 0
+
+
+async def test_canary_that_never_comes_to_an_end_is_left_after_a_few_attempts(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    cloud.publish(cloud.make("router", 1))
+    clock, canary = FakeClock(), StrictCanary("adapters", CanaryUnfinishedError("no end within 120 s"))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock, FakeLoader(), canary) as parts:
+        for _ in range(MAX_UNFINISHED + 3):
+            clock.advance(LONG)
+            await parts.updater.tick()
+        assert len(canary.tried) == MAX_UNFINISHED
+        assert entry(parts, "router").permanent
+
+
+async def test_what_served_is_not_tried_again_at_a_restart(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+    """Its files are what they were, and a start should be fast."""
+    cloud.publish(cloud.make("router", 1))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+    canary = TrustingCanary()
+    settings = make_settings(tmp_path / "edge", tiny_base, None)
+    async with device(settings, loader=FakeLoader(), canary=canary) as parts:
+        assert (await ask(parts, "router"))[1].startswith("adapter-")
+        assert canary.tried == []

@@ -32,6 +32,8 @@ async def test_published_specialization_serves_as_adapter_then_merged(
         assert served.state == "merged"
         assert served.retained_delta is not None
         assert served.retained_delta > 0.9
+        assert served.agreement is not None
+        assert served.agreement > 0.9
         assert served.tokens_saved_per_call == 120
 
 
@@ -185,3 +187,20 @@ async def test_of_many_specializations_those_that_are_asked_most_are_merged(
         assert [name for name, state in states.items() if state == "merged"] == ["n4", "n5"]
         assert set(states.values()) == {"merged", "adapter"}
         assert parts.device.status().threads == 1
+
+
+async def test_thirty_specializations_come_up_again_without_thirty_models_loaded(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Beside the base, as many as are kept in memory are loaded at once; each other one when it is asked for."""
+    cloud.publish(*(cloud.make(f"n{number}", number) for number in range(30)))
+    settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, max_merged=0, max_resident=3)
+    async with device(settings, loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+    loader = FakeLoader()
+    async with device(make_settings(tmp_path / "edge", tiny_base, None, max_resident=3), loader=loader) as parts:
+        assert len(loader.engines) == 3
+        assert len(parts.device.models()) == 31
+        for number in (0, 17, 29):
+            assert (await ask(parts, f"n{number}"))[1].startswith("adapter-")
+        assert loader.most_open <= 4

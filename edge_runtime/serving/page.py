@@ -1,0 +1,250 @@
+"""The device's page, `GET /`: what serves, how fast, what failed, and a form to try a prompt.
+
+One page rendered here, without scripts and without anything from elsewhere, so that it works on a device that has no
+network. Names and messages come from a network: every value is escaped, and the page's own policy lets a browser run
+and load nothing at all. The form is sent to the page itself; that a page of another site cannot send it is the rule of
+`loragen.web.head_gate`. The answer comes the same way as every answer (`completion_routes`).
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from string import Template
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.completion_routes import Completions
+from edge_runtime.serving.schemas import ChatCompletionBody
+from edge_runtime.serving.status import ERROR_ANSWERS
+from edge_runtime.serving.view import DeviceView
+from edge_runtime.telemetry import Telemetry
+from loragen.device_answers import DeviceStatus, ServedModel
+from loragen.web.errors import ServiceError
+
+MAX_PROMPT_CHARS = 32_768
+_MAX_ANSWER_TOKENS = 256
+_FAILURES = 10
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #1b1f24; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
+border-bottom: 1px solid #d0d7de; overflow-wrap: anywhere; } th { font-weight: 600; }
+textarea, select, button { font: inherit; padding: .4rem; } textarea { width: 100%; box-sizing: border-box; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f4f7; padding: .7rem; }
+.bad { color: #a40e26; } .id { font-family: ui-monospace, monospace; }
+"""
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>$style</style>
+</head>
+<body>
+<h1>$title</h1>
+$facts
+<h2>Models</h2>
+$models
+<h2>Try a prompt</h2>
+<form method="post" action="/">
+<p><label>Model <select name="model">$options</select></label></p>
+<p><textarea name="prompt" rows="5" maxlength="$longest" required aria-label="Prompt">$prompt</textarea></p>
+<p><button>Answer</button></p>
+</form>
+$answer
+<h2>Last failures</h2>
+$failures
+</body>
+</html>
+""")
+
+_POLICY = (
+    "default-src 'none'; style-src 'sha256-"
+    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    + "'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def page_routes(completions: Completions, device: DeviceView, telemetry: Telemetry) -> APIRouter:
+    """`/`, to look at and to try."""
+    router = APIRouter(tags=["operation"], include_in_schema=False)
+
+    async def show(model: str = "", prompt: str = "", answer: str = "", status: int = 200) -> HTMLResponse:
+        failures = await asyncio.to_thread(device.failures, _FAILURES)
+        page = render_page(device.status(), telemetry.speeds(), failures, model=model, prompt=prompt, answer=answer)
+        return HTMLResponse(page, status, _HEADERS)
+
+    @router.get("/")
+    async def page() -> Response:
+        return await show()
+
+    @router.post("/")
+    async def ask(request: Request) -> Response:
+        model = prompt = ""
+        try:
+            model, prompt = _parse_form(request.headers.get("content-type", ""), await request.body())
+            return await show(model, prompt, _answer(await _complete(completions, request, model, prompt)))
+        except ServiceError as error:
+            known = ERROR_ANSWERS.known(error)
+            hint = f"\n{known.hint}" if known.hint else ""
+            return await show(model, prompt, _box(f"{known}{hint}", "bad"), ERROR_ANSWERS.status(known))
+
+    return router
+
+
+async def _complete(completions: Completions, request: Request, model: str, prompt: str) -> str:
+    """What a model answers: its text, or the calls that it makes."""
+    body = ChatCompletionBody.model_validate(
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": 0,
+            "max_tokens": _MAX_ANSWER_TOKENS,
+        }
+    )
+    answer = await completions.answer(request, body, "chat")
+    message = json.loads(bytes(answer.body))["choices"][0]["message"]
+    calls = [f"{call['function']['name']} {call['function']['arguments']}" for call in message.get("tool_calls") or ()]
+    return "\n".join([message["content"] or "", *calls]).strip()
+
+
+def _parse_form(content_type: str, body: bytes) -> tuple[str, str]:
+    """Model and prompt.
+
+    Raises:
+        InvalidRequestError: It is no form of this page.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise InvalidRequestError("expected the form of this page", "programs use /v1/chat/completions")
+    try:
+        form = parse_qs(body.decode("utf-8"), max_num_fields=8, keep_blank_values=True, errors="strict")
+    except ValueError as error:
+        raise InvalidRequestError("expected the form of this page") from error
+    model, prompt = (form.get(name, [""])[0] for name in ("model", "prompt"))
+    if not 0 < len(model) <= 256 or not 0 < len(prompt) <= MAX_PROMPT_CHARS:
+        raise InvalidRequestError(f"expected a model and a prompt of 1 to {MAX_PROMPT_CHARS} characters")
+    return model, prompt
+
+
+def render_page(
+    status: DeviceStatus,
+    speeds: Mapping[str, float],
+    failures: Sequence[Mapping[str, Any]],
+    *,
+    model: str = "",
+    prompt: str = "",
+    answer: str = "",
+) -> str:
+    """The page.
+
+    Args:
+        status: What the device says of itself.
+        speeds: Tokens per second by name of a model.
+        failures: What failed, the newest last; fields as in the history.
+        model: The one to choose in the form.
+        prompt: What stands in the form.
+        answer: HTML of the answer.
+    """
+    serving = [each for each in status.models if each.state not in ("pending", "failed")]
+    return _PAGE.substitute(
+        title=escape(f"{status.device_id}: LoRA-Gen device"),
+        style=_STYLE,
+        facts=_table((), [(escape(name), _escaped(value)) for name, value in _facts(status)]),
+        models=_table(
+            ("model", "state", "revision", "tokens/s", "retained delta", "agreement", "loaded", "message"),
+            [_row(each, _speed(each, speeds)) for each in status.models],
+        ),
+        options="".join(_option(each.id, each.id == model) for each in serving),
+        longest=MAX_PROMPT_CHARS,
+        prompt=escape(prompt),
+        answer=answer,
+        failures=_table(
+            ("at", "step", "model", "outcome", "message"),
+            [
+                [_escaped(each.get(key)) for key in ("at", "step", "name", "outcome", "message")]
+                for each in reversed(failures)
+            ],
+        )
+        if failures
+        else "<p>None.</p>",
+    )
+
+
+def _facts(status: DeviceStatus) -> Sequence[tuple[str, object]]:
+    polled = status.last_poll_at and datetime.fromtimestamp(status.last_poll_at, UTC).isoformat(" ", "seconds")
+    facts: list[tuple[str, object]] = [
+        ("state", "ready" if status.ready else status.reason),
+        ("runtime", status.version),
+        ("edge model", f"{status.edge_model_id}, {status.quantization}"),
+        ("channel", f"{status.channel}, version {status.channel_version}"),
+        ("last poll", " ".join(str(each) for each in (status.last_poll, polled, status.last_poll_message) if each)),
+        ("memory", _megabytes(status.memory_bytes)),
+        ("merged at most", status.max_merged),
+        ("loaded at most", status.max_resident),
+        ("threads", status.threads),
+        ("problem", status.problem),
+    ]
+    return [(name, value) for name, value in facts if value not in ("", None)]
+
+
+def _megabytes(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.0f} MB"
+
+
+def _speed(model: ServedModel, speeds: Mapping[str, float]) -> float | None:
+    return speeds.get("base" if model.state == "base" else model.id)
+
+
+def _row(model: ServedModel, speed: float | None) -> Sequence[str]:
+    state = f"{model.state}, pinned" if model.pinned else model.state
+    return (
+        _escaped(model.id),
+        f'<span class="bad">{_escaped(state)}</span>' if model.state == "failed" else _escaped(state),
+        f'<span class="id">{_escaped((model.bundle_id or "")[:12])}</span>',
+        "" if speed is None else f"{speed:.1f}",
+        "" if model.retained_delta is None else f"{model.retained_delta:.3f}",
+        "" if model.agreement is None else f"{model.agreement:.3f}",
+        "yes" if model.resident else "",
+        _escaped(model.message),
+    )
+
+
+def _option(name: str, is_chosen: bool) -> str:
+    return f'<option value="{escape(name)}"{" selected" if is_chosen else ""}>{escape(name)}</option>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are HTML already."""
+    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>{f'<tr>{head}</tr>' if heads else ''}{body}</table>"
+
+
+def _escaped(value: object) -> str:
+    return "" if value is None else escape(str(value))
+
+
+def _answer(text: str) -> str:
+    return _box(text or "(an empty answer)")
+
+
+def _box(text: str, kind: str = "") -> str:
+    return f'<h2>Answer</h2><pre class="{kind}">{escape(text)}</pre>'
