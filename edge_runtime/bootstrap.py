@@ -10,8 +10,8 @@ import httpx2
 from fastapi import FastAPI
 
 from edge_runtime.cloud.fetcher import HttpFetcher
+from edge_runtime.cloud.link import CloudLink
 from edge_runtime.cloud.poller import Poller
-from edge_runtime.cloud.rpc import CloudLink, GrpcLink
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
@@ -128,6 +128,8 @@ async def assemble(
         device = Device(settings.effective_device_id, model, slots, updater, disk.history, settings.effective_threads)
         link: CloudLink | None = None
         if settings.cloud_grpc:
+            from edge_runtime.cloud.rpc import GrpcLink
+
             link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id, labels=settings.labels)
             stack.push_async_callback(link.close)
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)

@@ -13,7 +13,7 @@ import asyncio
 
 import structlog
 
-from edge_runtime.cloud.rpc import CloudLink
+from edge_runtime.cloud.link import CloudLink
 from edge_runtime.commands import listening
 from edge_runtime.device import Device
 from edge_runtime.errors import EdgeError, MergeCancelledError

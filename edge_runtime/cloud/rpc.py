@@ -6,7 +6,6 @@ failure here is logged at debug level and otherwise ignored.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Protocol
 
 import grpc
 import structlog
@@ -28,22 +27,6 @@ _STATES: dict[ModelState, pb.SpecializationState] = {
     "pending": pb.SPECIALIZATION_STATE_PENDING,
     "failed": pb.SPECIALIZATION_STATE_FAILED,
 }
-
-
-class CloudLink(Protocol):
-    """What the daemon needs of the cloud beside polling."""
-
-    async def watch(self, known_version: int) -> bool:
-        """Listen until the channel has another version than `known_version`; False when listening has failed."""
-        ...
-
-    async def report(self, status: DeviceStatus) -> None:
-        """Tell the cloud what the device runs; failures are ignored."""
-        ...
-
-    async def close(self) -> None:
-        """Hang up."""
-        ...
 
 
 class GrpcLink:

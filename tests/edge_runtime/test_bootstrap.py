@@ -1,5 +1,7 @@
 """How the parts of a device are put together."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,9 @@ async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:
     assert "loragen_edge_sequences_in_use 0.0" in text
     assert "loragen_edge_requests_waiting 0.0" in text
     assert "loragen_edge_channel_version 0.0" in text
+
+
+def test_device_without_grpc_does_not_load_it() -> None:
+    """It is 8 MB that a small device has better use for."""
+    script = "import sys, edge_runtime.bootstrap; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import pytest
 
 from edge_runtime import bootstrap
+from edge_runtime.cloud import rpc  # noqa: F401  forked with the rest
 from edge_runtime.config import EdgeSettings
 from edge_runtime.serving import llama  # noqa: F401  forked with the rest
 from edge_runtime.updates.canary import ProcessCanary
