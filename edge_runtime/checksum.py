@@ -33,6 +33,17 @@ def write_checksum(path: Path) -> None:
     write_atomic(beside, _checksum(path))
 
 
+def remove_with_checksum(path: Path) -> None:
+    """Delete a file and its checksum.
+
+    Raises:
+        OSError: One of them cannot be deleted.
+    """
+    # The checksum first: what is left without one is found again.
+    checksum_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
 def verify_checksum(path: Path, *, required: bool = False) -> None:
     """Compare a file with its checksum.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_runtime.checksum import checksum_path, verify_checksum, write_checksum
+from edge_runtime.checksum import remove_with_checksum, verify_checksum, write_checksum
 from edge_runtime.errors import ModelLoadError, OutputError
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.gguf.quantization import Codec, Quantization, storage_type
@@ -93,5 +93,4 @@ def _remove_others(path: Path) -> None:
     for other in path.parent.glob(f"{_PREFIX}*{_SUFFIX}"):
         if other != path:
             with contextlib.suppress(OSError):
-                checksum_path(other).unlink(missing_ok=True)  # first: what is left without one is found again
-                other.unlink()
+                remove_with_checksum(other)

@@ -37,7 +37,8 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #1b1f24; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
-border-bottom: 1px solid #d0d7de; overflow-wrap: anywhere; } th { font-weight: 600; }
+border-bottom: 1px solid #d0d7de; } th { font-weight: 600; }
+td:first-child, td:last-child { overflow-wrap: anywhere; }
 textarea, select, button { font: inherit; padding: .4rem; } textarea { width: 100%; box-sizing: border-box; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f4f7; padding: .7rem; }
 .bad { color: #a40e26; } .id { font-family: ui-monospace, monospace; }
@@ -194,7 +195,7 @@ def _facts(status: DeviceStatus) -> Sequence[tuple[str, object]]:
         ("state", "ready" if status.ready else status.reason),
         ("runtime", status.version),
         ("edge model", f"{status.edge_model_id}, {status.quantization}"),
-        ("channel", f"{status.channel}, version {status.channel_version}"),
+        ("channel", f"{status.channel}, version {status.channel_version or 'not known yet'}"),
         ("last poll", " ".join(str(each) for each in (status.last_poll, polled, status.last_poll_message) if each)),
         ("memory", _megabytes(status.memory_bytes)),
         ("merged at most", status.max_merged),

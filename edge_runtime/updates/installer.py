@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from edge_runtime.checksum import verify_checksum, write_checksum
+from edge_runtime.checksum import remove_with_checksum, verify_checksum, write_checksum
 from edge_runtime.errors import (
     CanaryUnfinishedError,
     EdgeError,
@@ -87,7 +87,7 @@ class Installer:
                         # Another one would be the same.
                         raise
                     with suppress(OSError):
-                        self._quantized.unlink(missing_ok=True)
+                        remove_with_checksum(self._quantized)
             await asyncio.to_thread(self._model.quantize_base, self._quantized, self._verify_running)
             await self._note_checksum(self._quantized)
             return await self._serve_base(self._quantized)
@@ -158,7 +158,8 @@ class Installer:
         except MergeCancelledError:
             raise
         except EdgeError:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                remove_with_checksum(path)
             raise
         summary = MergeSummary(
             quantization=self._model.quantization,

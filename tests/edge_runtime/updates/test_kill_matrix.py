@@ -5,6 +5,7 @@ again without the fault. Every answer is that of one bundle, the first after the
 serves merged, and on disk is exactly what an update without faults leaves.
 """
 
+import asyncio
 import os
 import shutil
 import signal
@@ -69,12 +70,12 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-async def scene(tiny_base: Path, tiny_digest: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def scene(tiny_base: Path, tiny_digest: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("matrix")
     (directory / "cloud").mkdir()
     cloud = FakeCloud(directory / "cloud", TINY_SHAPE, tiny_digest)
     try:
-        yield await _prepare(cloud, tiny_base, directory)
+        yield asyncio.run(_prepare(cloud, tiny_base, directory))
     finally:
         cloud.close()
 
