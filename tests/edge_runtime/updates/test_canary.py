@@ -10,7 +10,7 @@ import pytest
 
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, UpdateError
 from edge_runtime.updates.canary import ProcessCanary
-from edge_runtime.updates.canary_process import TrialRequest, parse_request
+from edge_runtime.updates.canary_process import TrialRequest, offer_to_end, parse_request
 from edge_runtime.updates.trial import Candidate, TrialReport
 from tests.edge_runtime.fakes import eventually
 
@@ -96,6 +96,14 @@ async def test_real_child_tries_real_files(base_gguf: Path, tmp_path: Path) -> N
     if sys.platform == "linux":
         with pytest.raises(UpdateError):
             await ProcessCanary(1, limit_bytes=24 << 20).verify(Candidate(base_gguf, None, base_gguf))
+
+
+def test_child_is_the_first_to_go_when_memory_runs_out(tmp_path: Path) -> None:
+    """Else the system would end the largest process, which is the device."""
+    (tmp_path / "oom_score_adj").write_text("0")
+    offer_to_end(tmp_path)
+    assert (tmp_path / "oom_score_adj").read_text() == "1000"
+    offer_to_end(tmp_path / "none")
 
 
 async def test_child_ends_with_its_device() -> None:
