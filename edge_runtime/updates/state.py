@@ -189,6 +189,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._backup = path.with_name(path.name + ".bak")
+        self._stored: bytes | None = None
 
     def load(self) -> tuple[DeviceState | None, str]:
         """The newest state that can be read.
@@ -243,10 +244,14 @@ class StateFile:
         data = encode_state(state)
         if len(data) > MAX_STATE_BYTES:
             raise OSError(errno.EFBIG, f"expected at most {MAX_STATE_BYTES} bytes, found {len(data)}")
-        if self._path.exists():
-            # A copy, not a second name: FAT and some mounts of containers have no hard links.
+        # A copy, not a second name: FAT and some mounts of containers have no hard links. Of what was written, not of
+        # what is there: the disk may have damaged it since.
+        if self._stored is not None:
+            write_atomic(self._backup, self._stored)
+        elif self._path.exists():
             write_atomic(self._backup, self._path.read_bytes())
         write_atomic(self._path, data)
+        self._stored = data
 
     def _aside(self, edge_model_digest: str | None) -> Path:
         return self._path.with_name(f"{self._path.name}.of-{edge_model_digest or 'unknown'}")

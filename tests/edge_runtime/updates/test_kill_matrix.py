@@ -207,8 +207,8 @@ def test_update_survives(scene: Scene, tmp_path: Path, step: Step, kind: Kind) -
     fault = Fault(step, kind, scene.new.bundle_id, tmp_path / "fired")
     with _deaf_cloud() as deaf, running(scene, tmp_path, fault, deaf if step == "report" else None) as run:
         _observe(run, fault)
-    # Not in a loop without a pause: 0.4 s hold a few doublings of the first wait.
-    assert 1 <= fault.fired.stat().st_size <= 12
+    # Not in a loop without a pause: a second holds a few doublings of the first wait. Reports go with the polls.
+    assert 1 <= fault.fired.stat().st_size <= (100 if step == "report" else 12)
     with running(scene, tmp_path) as run:
         assert run.wait_until_up(), run.log()
         assert run.answer() in scene.answers
@@ -221,10 +221,8 @@ def test_update_survives(scene: Scene, tmp_path: Path, step: Step, kind: Kind) -
         assert status.problem == "" or "moved aside" in status.problem
 
 
-@pytest.mark.parametrize(("step", "state"), [("attach", "merged"), ("merge", "adapter"), ("restore", "adapter")])
-def test_step_that_ends_the_process_each_time_is_left_in_the_end(
-    scene: Scene, tmp_path: Path, step: Step, state: str
-) -> None:
+@pytest.mark.parametrize("step", ["attach", "merge", "restore"])
+def test_step_that_ends_the_process_each_time_is_left_in_the_end(scene: Scene, tmp_path: Path, step: Step) -> None:
     """The state alone cannot know: it says what serves, not what the process died of. The journal does."""
     shutil.copytree(scene.before, tmp_path / "edge")
     if step == "restore":

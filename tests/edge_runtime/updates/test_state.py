@@ -205,3 +205,13 @@ def test_failed_write_leaves_the_state_as_it_was(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space"):
         file.store(DeviceState(None, "default"))
     assert file.load() == (STATE, "")
+
+
+def test_damage_between_two_writes_does_not_become_the_state_before(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json")
+    first = DeviceState(None, "default")
+    file.store(first)
+    (tmp_path / "state.json").write_bytes(b"\0" * 10)
+    file.store(STATE)
+    (tmp_path / "state.json").write_bytes(b"\0" * 10)
+    assert file.load()[0] == first
