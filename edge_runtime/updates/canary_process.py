@@ -45,7 +45,7 @@ class TrialRequest:
 def parse_request(line: bytes) -> TrialRequest:
     """What `TrialRequest.encode` made."""
     found = json.loads(line)
-    paths = {key: None if path is None else Path(path) for key, path in found.pop("candidate").items()}
+    paths: dict[str, Any] = {key: path and Path(path) for key, path in found.pop("candidate").items()}
     return TrialRequest(candidate=Candidate(**paths), **found)
 
 
