@@ -26,7 +26,8 @@ from cloud_service.rollouts import RolloutService
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService
-from cloud_service.store import StoreLimits
+from cloud_service.signing.port import MetadataSource
+from cloud_service.store import Store, StoreLimits
 from cloud_service.store.backends import open_store
 from cloud_service.telemetry import Metrics
 from cloud_service.upkeep import repeat
@@ -79,6 +80,15 @@ def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober 
     return Prober(
         generator.load_probe, max_waiting=settings.probe_max_queue, timeout_seconds=settings.request_timeout_seconds
     )
+
+
+def _make_signer(settings: CloudSettings, store: Store) -> MetadataSource | None:
+    if settings.signing_dir is None:
+        return None
+    # TUF and cryptography take 20 MB, and a service that signs nothing does without.
+    from cloud_service.signing.signer import ChannelSigner
+
+    return ChannelSigner(settings.signing_dir, store.channels.load_row)
 
 
 @asynccontextmanager
@@ -144,6 +154,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             metrics,
             body_timeout_seconds=settings.body_timeout_seconds,
             hosts=settings.hosts,
+            signer=_make_signer(settings, store),
         )
         for runner in runners:
             runner.start()

@@ -118,6 +118,11 @@ class CloudSettings(ServiceSettings):
         description="How long shared HTTP caches may answer polls of a channel by themselves; 0 has them ask each "
         "time. While a rollout goes on they always ask.",
     )
+    signing_dir: Path | None = Field(
+        default=None,
+        description="Keys of signed channels: a folder with a folder for each, by the channel's name, that "
+        "`loragen channels init` made for the cloud. The other channels are not signed.",
+    )
     drain_delay_seconds: float = Field(
         default=0.0, ge=0, description="On shutdown: not ready for this long before connections are refused."
     )

@@ -21,6 +21,7 @@
     │   └── StoreUnavailableError      the store does not answer
     ├── DeadlineError                  no answer in time
     ├── GenerationError                the model failed on this request
+    ├── SigningError                   the keys of a signed channel will not do
     └── IntegrityError                 stored bytes are not those of their id
 
 `loragen.contract.errors.ContractError` is translated where it is caught: only the caller knows whose fault it is.
@@ -176,6 +177,12 @@ class GenerationError(CloudError):
     """The model failed on this request; others are not affected."""
 
     code = "generation_failed"
+
+
+class SigningError(CloudError):
+    """The keys of a signed channel are missing, damaged or of another root."""
+
+    code = "signing_failed"
 
 
 class IntegrityError(CloudError):

@@ -2,16 +2,17 @@
 
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx2
+import structlog
 from fastapi import FastAPI
 
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.cloud.link import CloudLink
-from edge_runtime.cloud.poller import Poller
+from edge_runtime.cloud.poller import ChannelSource, Poller
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
@@ -37,6 +38,8 @@ from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
 from loragen.contract.polling import PollingDevice, poll_headers
 from loragen.version import package_version
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ async def assemble(
         if settings.cloud_url is not None:
             poller = Poller(
                 settings.channel,
-                fetcher,
+                _channel_source(settings, fetcher, disk, clock, lambda: state_store.state.channel_version),
                 settings.poll_interval_seconds,
                 clock,
                 random.random,
@@ -141,6 +144,27 @@ async def assemble(
         slots.on_broken = daemon.wake
         app = create_app(slots, device, telemetry, settings.hosts)
         yield Parts(app, daemon, device, updater, slots, disk, telemetry)
+
+
+def _channel_source(
+    settings: EdgeSettings,
+    fetcher: HttpFetcher,
+    disk: DataDirectory,
+    clock: Clock,
+    newest_seen: Callable[[], int | None],
+) -> ChannelSource:
+    if settings.trusted_root is None:
+        _log.warning(
+            "channel_unsigned",
+            channel=settings.channel,
+            reason="whoever answers in the cloud's name chooses what runs here; LORAGEN_EDGE_TRUSTED_ROOT changes that",
+        )
+        return fetcher
+    # TUF and cryptography take 20 MB, and a device without a trusted root does without.
+    from edge_runtime.cloud.trust import SignedChannel, read_root
+
+    root = read_root(settings.trusted_root)
+    return SignedChannel(fetcher, root, disk.trust / settings.channel, clock, newest_seen)
 
 
 async def run(settings: EdgeSettings) -> None:

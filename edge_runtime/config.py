@@ -50,6 +50,15 @@ class EdgeSettings(ServiceSettings):
         "only polls.",
     )
     channel: str = Field(default="default", description="Channel to follow.")
+    trusted_root: Path | None = Field(
+        default=None,
+        description="root.json that `loragen channels init` made for the channel: only what its keys signed is run.",
+    )
+    allow_unsigned: bool = Field(
+        default=False,
+        description="Follow a channel that nobody signed, so that whoever answers in the cloud's name chooses what "
+        "runs here. A device that follows a cloud needs this or a trusted root.",
+    )
     device_id: str | None = Field(
         default=None, description="Name of this device towards the cloud; without it, one is made of the host's name."
     )
@@ -228,6 +237,19 @@ class EdgeSettings(ServiceSettings):
         if value and not re.fullmatch(r"[^\s/:]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", value):
             raise ValueError(f"expected host:port, found {value!r}")
         return value
+
+    @model_validator(mode="after")
+    def _trust_is_decided(self) -> Self:
+        if self.trusted_root is not None and self.allow_unsigned:
+            raise ValueError(
+                "LORAGEN_EDGE_TRUSTED_ROOT and LORAGEN_EDGE_ALLOW_UNSIGNED: expected one of them, found both"
+            )
+        if self.cloud_url is not None and self.trusted_root is None and not self.allow_unsigned:
+            raise ValueError(
+                "LORAGEN_EDGE_TRUSTED_ROOT: expected root.json of the channel (loragen channels init makes it), or "
+                "LORAGEN_EDGE_ALLOW_UNSIGNED=true to run whatever the cloud sends"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grpc_goes_with_http(self) -> Self:

@@ -6,6 +6,7 @@
     │   ├── CloudUnreachableError   no answer, or none in time
     │   ├── CloudStatusError        an answer with a status that is no success
     │   ├── ChannelWentBackError    the channel has an older version than was seen
+    │   ├── ChannelRefusedError     the channel is not what its owner signed
     │   ├── DownloadError           the body was cut short
     │   ├── TooLongError            the body is longer than announced or allowed
     │   ├── IntegrityError          the bytes are not the announced ones
@@ -80,6 +81,12 @@ class ChannelWentBackError(UpdateError):
     """The cloud sends an older version of the channel than this device has seen: a backup was restored, or it lies."""
 
     code = "channel_went_back"
+
+
+class ChannelRefusedError(UpdateError):
+    """What the cloud sends is not what the channel's owner signed, or is signed for other devices or another time."""
+
+    code = "channel_refused"
 
 
 class DownloadError(UpdateError):

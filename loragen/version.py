@@ -2,10 +2,13 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+UNKNOWN_VERSION = "0+unknown"
+"""What a source tree that was never installed has for a version."""
+
 
 def package_version() -> str:
-    """The version of `loragen`; `0+unknown` in a source tree that was never installed."""
+    """The version of `loragen`, or `UNKNOWN_VERSION`."""
     try:
         return version("loragen")
     except PackageNotFoundError:
-        return "0+unknown"
+        return UNKNOWN_VERSION

@@ -27,6 +27,7 @@ GRPC_STATUS: dict[type[CloudError], StatusCode] = {
     errors.StoreUnavailableError: StatusCode.UNAVAILABLE,
     errors.DeadlineError: StatusCode.DEADLINE_EXCEEDED,
     errors.GenerationError: StatusCode.INTERNAL,
+    errors.SigningError: StatusCode.INTERNAL,
     errors.IntegrityError: StatusCode.DATA_LOSS,
 }
 """Total over the tree of errors (tested)."""

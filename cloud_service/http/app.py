@@ -11,12 +11,14 @@ from cloud_service.http.device_routes import device_routes
 from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.history_routes import history_routes
 from cloud_service.http.import_routes import BRING_PATH, import_routes
+from cloud_service.http.metadata_routes import metadata_routes
 from cloud_service.http.operation_routes import operation_routes
 from cloud_service.http.rollout_routes import rollout_routes
 from cloud_service.http.status import ERROR_ANSWERS
 from cloud_service.importing import ImportService
 from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from cloud_service.service import LoraService
+from cloud_service.signing.port import MetadataSource
 from cloud_service.telemetry import Metrics
 from loragen.version import package_version
 from loragen.web.body_gate import BodyGate
@@ -39,6 +41,7 @@ def create_app(
     *,
     body_timeout_seconds: float,
     hosts: AllowedHosts = LOOPBACK,
+    signer: MetadataSource | None = None,
 ) -> FastAPI:
     """All routes over one service.
 
@@ -49,6 +52,7 @@ def create_app(
         metrics: Counts.
         body_timeout_seconds: Longest time for a request body to arrive.
         hosts: Whom requests may be addressed to.
+        signer: Signs channels; None signs none.
     """
     app = FastAPI(
         title="LoRA-Gen",
@@ -76,6 +80,7 @@ def create_app(
         generation_routes(service),
         import_routes(importing),
         artifact_routes(service.artifacts, service.catalog),
+        metadata_routes(signer),
         channel_routes(fleet),
         history_routes(fleet),
         rollout_routes(fleet),

@@ -28,6 +28,7 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.GenerationError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.SigningError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.IntegrityError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """Total over the tree of errors (tested). 429 stays free for limits of one client: a full queue is nobody's fault."""

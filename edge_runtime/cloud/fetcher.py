@@ -93,6 +93,16 @@ class HttpFetcher:
             document = b"".join([piece async for piece in _body(answer, MAX_CHANNEL_BYTES)])
             return ChannelAnswer(document, _usable_etag(answer.headers.get("ETag")))
 
+    async def fetch_metadata(self, url: str, max_bytes: int) -> bytes:
+        """A file of a signed channel's metadata, which has yet to be verified.
+
+        Raises:
+            UpdateError: It could not be had.
+        """
+        async with self._get(url, {}) as answer:
+            self._verify_success(answer, 200)
+            return b"".join([piece async for piece in _body(answer, max_bytes)])
+
     async def fetch_recipe(self, recipe_id: str, size: int) -> bytes:
         """A recipe of `size` bytes; its digest is verified.
 

@@ -11,7 +11,14 @@ from typing import Protocol
 
 from edge_runtime.cloud.fetcher import ChannelAnswer
 from edge_runtime.cloud.pacing import poll_delay
-from edge_runtime.errors import ChannelWentBackError, CloudStatusError, UpdateError, describe, error_code
+from edge_runtime.errors import (
+    ChannelRefusedError,
+    ChannelWentBackError,
+    CloudStatusError,
+    UpdateError,
+    describe,
+    error_code,
+)
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.clock import Clock
 from loragen.contract.channel import Channel, parse_channel
@@ -114,7 +121,7 @@ class Poller:
                 # Nothing was ever published there. This is no failure: the next poll comes after the usual interval.
                 code, message = "channel_missing", f"the cloud has no channel {self._channel!r} yet"
                 self._failures = 0
-            elif isinstance(error, ChannelWentBackError):
+            elif isinstance(error, (ChannelWentBackError, ChannelRefusedError)):
                 # The cloud answers well: it is asked at the usual pace, to be followed again as soon as can be.
                 self._failures = 0
             else:

@@ -11,6 +11,7 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     errors.CloudUnreachableError: 504,
     errors.CloudStatusError: 502,
     errors.ChannelWentBackError: 502,
+    errors.ChannelRefusedError: 502,
     errors.DownloadError: 502,
     errors.TooLongError: 502,
     errors.IntegrityError: 502,

@@ -8,13 +8,14 @@
     bundles/ID.safetensors
     adapters/ID.gguf      attached at run time until the merge is done
     slots/ID.TYPE.gguf    merged; slots/base.TYPE.IDENTITY.gguf the base
+    trust/CHANNEL/        TUF metadata of a signed channel (edge_runtime/cloud/trust.py)
     cache/                quantized tensors that no LoRA touches (edge_runtime/merge)
     commands.sock         where a running device takes its owner's commands (edge_runtime/commands.py)
     lock                  locked by a running device (updates/lock.py)
     *.part, *.partial, *.tmp   unfinished
 
-Every name is made of digests, never of text that a cloud or a client chose. Which files are needed is decided by the
-updater.
+Every name is made of digests, or chosen by the device's owner, never by a cloud or a client. Which files are needed is
+decided by the updater.
 """
 
 import errno
@@ -55,6 +56,7 @@ class DataDirectory:
         self.journal = self.root / "journal.json"
         self.socket = self.root / "commands.sock"
         self.cache = self.root / "cache"
+        self.trust = self.root / "trust"
         self._banks = self.root / "banks"
         self._bundles = self.root / "bundles"
         self._adapters = self.root / "adapters"

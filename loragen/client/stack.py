@@ -140,6 +140,9 @@ class LocalStack:
                     "LORAGEN_EDGE_DATA_DIR": str(state / "edge"),
                     "LORAGEN_EDGE_POLL_INTERVAL_SECONDS": "0.5",
                 }
+                if "LORAGEN_EDGE_TRUSTED_ROOT" not in self._edge_settings:
+                    # Both services are this process's own children.
+                    edge["LORAGEN_EDGE_ALLOW_UNSIGNED"] = "true"
                 self._start(stack, "edge_runtime", {**edge, **self._edge_settings}, state)
             clients: tuple[Session, ...] = (self.cloud, self.device) if self._device else (self.cloud,)
             for process, client in zip(self._processes, clients, strict=True):

@@ -45,6 +45,8 @@ class Fault:
     delay_seconds: float = 0.0
     change: Callable[[bytes], bytes] | None = None
     hang_up: bool = False
+    drip_seconds: float = 0.0
+    """Between two bytes of a body."""
 
 
 class FakeCloud:
@@ -78,6 +80,8 @@ class FakeCloud:
         self.bundles: dict[str, bytes] = {}
         self.channel: Channel | None = None
         self.faults: list[Fault] = []
+        self.files: dict[str, bytes] = {}
+        """More bodies, by their paths."""
         self.ranges = True
         self.requests: list[tuple[str, dict[str, str]]] = []
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -160,6 +164,8 @@ class FakeCloud:
 
     def find(self, path: str) -> tuple[bytes, str] | None:
         """The body at a path and its ETag."""
+        if path in self.files:
+            return self.files[path], sha256_hex(self.files[path])
         match path.strip("/").split("/"):
             case ["channels", "default"] if self.channel is not None:
                 data = encode_channel(self.channel)
@@ -222,9 +228,16 @@ def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:
                     return
                 status = 206
                 headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-            self._send(status, body[start:], headers, fault.cut_after)
+            self._send(status, body[start:], headers, fault.cut_after, fault.drip_seconds)
 
-        def _send(self, status: int, body: bytes, headers: dict[str, str], cut_after: int | None = None) -> None:
+        def _send(
+            self,
+            status: int,
+            body: bytes,
+            headers: dict[str, str],
+            cut_after: int | None = None,
+            drip_seconds: float = 0.0,
+        ) -> None:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -235,6 +248,10 @@ def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body[:cut_after])
                 self.wfile.flush()
                 self.close_connection = True
+            elif drip_seconds:
+                for byte in body:
+                    self.wfile.write(bytes((byte,)))
+                    time.sleep(drip_seconds)
             else:
                 self.wfile.write(body)
 

@@ -215,6 +215,7 @@ def make_settings(data_dir: Path, base_gguf: Path, cloud_url: str | None, **chan
         "data_dir": data_dir,
         "base_model": base_gguf,
         "cloud_url": cloud_url,
+        "allow_unsigned": "trusted_root" not in changes,
         "quantization": "Q8_0",
         "context_tokens": 256,
         "threads": 1,

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_runtime.bootstrap import assemble
 from edge_runtime.config import EdgeSettings
@@ -19,8 +20,28 @@ def settings_of(directory: Path, tiny_base: Path, **more: object) -> EdgeSetting
 async def test_device_without_a_cloud_never_polls(tmp_path: Path, tiny_base: Path) -> None:
     async with assemble(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
         assert parts.updater.poller is None
-    async with assemble(settings_of(tmp_path, tiny_base, cloud_url="http://127.0.0.1:9"), FakeLoader()) as parts:
+    cloud = {"cloud_url": "http://127.0.0.1:9", "allow_unsigned": True}
+    async with assemble(settings_of(tmp_path, tiny_base, **cloud), FakeLoader()) as parts:
         assert parts.updater.poller is not None
+
+
+async def test_unsigned_channel_is_logged_at_the_start(tmp_path: Path, tiny_base: Path) -> None:
+    cloud = {"cloud_url": "http://127.0.0.1:9", "allow_unsigned": True}
+    with capture_logs() as logs:
+        async with assemble(settings_of(tmp_path, tiny_base, **cloud), FakeLoader()):
+            pass
+    assert [log["log_level"] for log in logs if log["event"] == "channel_unsigned"] == ["warning"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b"[" * 60_000])
+async def test_root_that_is_none_stops_the_start(tmp_path: Path, tiny_base: Path, content: bytes | None) -> None:
+    root = tmp_path / "root.json"
+    if content is not None:
+        root.write_bytes(content)
+    settings = settings_of(tmp_path, tiny_base, cloud_url="http://127.0.0.1:9", trusted_root=root)
+    with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_TRUSTED_ROOT"):
+        async with assemble(settings, FakeLoader()):
+            pass
 
 
 async def test_directory_belongs_to_one_device_until_the_block_is_left(tmp_path: Path, tiny_base: Path) -> None:

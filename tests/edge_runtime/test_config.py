@@ -1,6 +1,7 @@
 """Settings: defaults, refusals, and what is derived from them."""
 
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,20 @@ def test_grpc_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORAGEN_EDGE_CLOUD_GRPC", "127.0.0.1:50051")
     with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_CLOUD_URL"):
         EdgeSettings.load()
+
+
+def test_device_with_a_cloud_decides_whom_it_trusts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unsigned channels are never followed by accident."""
+    monkeypatch.setenv("LORAGEN_EDGE_CLOUD_URL", "http://127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_ALLOW_UNSIGNED=true"):
+        EdgeSettings.load()
+    monkeypatch.setenv("LORAGEN_EDGE_TRUSTED_ROOT", "root.json")
+    assert EdgeSettings.load().trusted_root == Path("root.json")
+    monkeypatch.setenv("LORAGEN_EDGE_ALLOW_UNSIGNED", "true")
+    with pytest.raises(ConfigurationError, match="found both"):
+        EdgeSettings.load()
+    monkeypatch.delenv("LORAGEN_EDGE_TRUSTED_ROOT")
+    assert EdgeSettings.load().allow_unsigned
 
 
 def test_every_setting_is_described() -> None:

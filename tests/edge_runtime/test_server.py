@@ -24,6 +24,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(cloud: FakeCloud, tiny_bas
     (port,) = free_ports(1)
     settings = {
         "cloud_url": cloud.url.replace("://", "://kitchen:hunter2@"),
+        "allow_unsigned": True,
         "base_model": tiny_base,
         "data_dir": tmp_path / "edge",
         "port": port,
@@ -51,7 +52,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(cloud: FakeCloud, tiny_bas
             child.process.send_signal(signal.SIGTERM)
             assert child.process.wait(30) == 0, log.read_text()
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
-    assert events[0] == "serving"
+    assert events[:2] == ["channel_unsigned", "serving"]
     assert events[-1] == "stopped"
     assert {"request", "update"} <= set(events)
     for text in (first_log.read_text(), log.read_text()):

@@ -123,6 +123,7 @@ class Run:
             "data_dir": directory / "edge",
             "base_model": scene.base_gguf,
             "cloud_url": scene.cloud.url,
+            "allow_unsigned": True,
             "quantization": "Q8_0",
             "context_tokens": 256,
             "threads": 1,
