@@ -24,11 +24,11 @@ _MAX_ATTEMPTS = 20
 """Writers of this process take turns, so only writers of other replicas can be faster."""
 
 Condition = Callable[[str, bool], bool]
-"""Whether a change may be made, given the channel's digest, and whether the channel has the name that changes."""
+"""Decides whether a change may be made, from the channel's digest and whether the channel has the name to change."""
 
 
 def always(digest: str, exists: bool) -> bool:
-    """The condition of a change over anything."""
+    """The condition that allows every change."""
     return True
 
 

@@ -1,7 +1,7 @@
 """Retention: recipes and imported bundles that no channel names any more expire like any other.
 
-What a channel, one of its kept versions or a rollout names is never given up. Whoever names a bundle pins it first, and
-a bundle that was pinned within `_GRACE_SECONDS` is left alone, so a sweep beside a publish harms nothing.
+A bundle stays pinned as long as a channel, one of its kept versions or a rollout names it. A bundle is pinned before a
+channel names it, and one that was pinned within `_GRACE_SECONDS` is left alone, so a sweep during a publish is safe.
 """
 
 import time
@@ -15,17 +15,20 @@ from cloud_service.store import ChannelRow, Store
 _log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 3600
-"""Between the pinning of a bundle and the write of the channel that names it pass seconds."""
+"""A bundle is pinned some seconds before the channel that names it is written; this is far longer."""
 
 _PAGE = 500
 
 
 async def sweep(store: Store, grace_seconds: float = _GRACE_SECONDS) -> int:
-    """Unpin what no channel names; how many bundles that were.
+    """Unpin the bundles that no channel names.
+
+    Returns:
+        How many were unpinned.
 
     Raises:
         StoreUnavailableError: The store does not answer.
-        IntegrityError: A channel is damaged; nothing is given up then.
+        IntegrityError: A channel is damaged; then nothing is unpinned.
     """
     before = time.time_ns() // 1_000 - round(grace_seconds * 1e6)
     pinned = await store.list_pinned(before)
@@ -45,7 +48,8 @@ async def _named(store: Store) -> set[str]:
     after = ""
     while listed := await store.channels.list_channels(_PAGE, after):
         for each in listed:
-            # The row last: a version that it has and the list before had not is newer than every pinning looked at.
+            # The row is read last. A version that appeared after the list was read names only bundles that were pinned
+            # too recently to be in this sweep.
             kept = [
                 await store.channels.load_kept(each.name, version.version)
                 for version in await store.channels.list_versions(each.name)

@@ -1,13 +1,13 @@
 """Values and rules: a staged rollout of a channel's next version, and which devices see it. No I/O, no clock.
 
 While a rollout goes on, a channel has two documents: its own, and the candidate with the version after it.
-- A device sees the candidate when one of the rollout's groups has it: it has all labels of the group, and its place, a
-  hash of its name, the channel and the version, is below the group's percentage. So a percentage that grows only adds
-  devices, and other devices are first the next time.
-- A device that has seen the candidate keeps it, whatever its labels are meanwhile: devices refuse a channel that goes
+- A device sees the candidate when it belongs to one of the rollout's groups: it has all labels of the group, and its
+  place is below the group's percentage. The place is a hash of its name, the channel and the version. So a growing
+  percentage only adds devices, and the next rollout begins with other devices.
+- A device that has seen the candidate keeps it even when its labels change, because devices refuse a channel that goes
   back to an older version.
 - Groups are added and widened, never narrowed.
-- A candidate that is given up leaves a gap: the channel's content comes back under a version above it.
+- When a candidate is aborted, the channel's old content gets a version above the candidate's.
 """
 
 import json
@@ -27,7 +27,7 @@ State = RolloutState
 GOING_ON: tuple[State, ...] = ("running", "paused")
 
 _PLACES = 10_000
-"""Devices are told apart by hundredths of a percent."""
+"""Places of devices: percentages count in steps of a hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class HaltRule:
-    """When a rollout is given up by itself.
+    """When a rollout is halted without anybody's command.
 
     Attributes:
-        failing_percent: Of the devices that have the candidate, at least so many could not put it to use.
-        min_devices: Fewer devices with the candidate say nothing.
+        failing_percent: It is halted when the candidate fails on at least this share of the devices that have it.
+        min_devices: With fewer devices that have the candidate, it goes on.
     """
 
     failing_percent: float

@@ -1,11 +1,11 @@
 """Rollouts: bring a channel's next version to some devices first, watch them, and go on or give it up.
 
-Which devices see the candidate is decided by `rollout`. Rollouts are part of their channel's row, so a rollout and a
-publish can never make the same version twice. Every process knows the rollouts that go on, and looks for changes by
-other replicas at an interval; a poll of any other channel costs nothing more than it does without this module.
+`rollout` decides which devices see the candidate. A rollout is a part of its channel's row, so a rollout and a publish
+can never make the same version twice. Every process knows the active rollouts, and looks at an interval for those that
+other replicas changed. Polls of channels without a rollout cost nothing more.
 
-At each look, a rollout on whose devices the candidate fails is halted: the channel's content comes back as a version
-above the candidate's, which all devices follow.
+At each look, a rollout whose candidate fails on too many devices is halted: the channel's old content comes back as a
+version above the candidate's, which all devices follow.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Who polls: headers with which a device names itself, its labels and the newest channel version that it has seen.
 
-While a rollout runs, the cloud decides by them which document a device gets; otherwise nobody reads them.
+While a rollout runs, these headers decide which document the cloud sends to a device. Otherwise they are not read.
 """
 
 from collections.abc import Mapping

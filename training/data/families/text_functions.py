@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, choose_examples
 from training.data.families import word_functions
 from training.data.families.text_values import insert_values
-from training.data.templates import Templates, checked, fill, load_templates, maybe
+from training.data.families.transform import describe_function
+from training.data.templates import Templates, checked, fill, load_templates
 
 FEWEST_WORDS, MOST_WORDS = 2, 8
 
@@ -83,11 +83,7 @@ class TextFunctions:
                 instances.append(instance)
         examples, taken = choose_examples(rng, instances, inputs, split)
         asked = rng.choice(function.asks) if split == "train" else function.withheld
-        task = TaskDescription(
-            description=asked if rng.random() < 0.95 or not examples else "",
-            examples=tuple(Example(e.input, e.output) for e in examples),
-            output_format=maybe(rng, 0.2, TEMPLATES.formats),
-        )
+        task = describe_function(rng, asked, examples, TEMPLATES.formats)
         return Episode(f"{self.name}/{function.name}", task, tuple(instances[taken : taken + inputs]), function.labels)
 
     def _text(self, rng: random.Random, split: Split) -> str:

@@ -4,7 +4,7 @@ The functions are this project's own; the texts are utterances, reviews and word
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +82,7 @@ class TextTransformation:
         instances = [Instance(text, function.apply(text)) for text in texts]
         examples, taken = choose_examples(rng, instances, inputs, split)
         asked = rng.choice(function.asks) if split == "train" else function.withheld
-        task = TaskDescription(
-            description=asked if rng.random() < 0.95 or not examples else "",
-            examples=tuple(Example(e.input, e.output) for e in examples),
-            output_format=maybe(rng, 0.2, TEMPLATES.formats),
-        )
+        task = describe_function(rng, asked, examples, TEMPLATES.formats)
         return Episode(f"transform/{function.name}", task, tuple(instances[taken : taken + inputs]))
 
     def _text(self, rng: random.Random, split: Split) -> str:
@@ -96,3 +92,14 @@ class TextTransformation:
             return self._text(rng, split)
         start = rng.randint(0, max(0, len(words) - count))
         return " ".join(words[start : start + count])
+
+
+def describe_function(
+    rng: random.Random, asked: str, examples: Sequence[Instance], formats: Templates
+) -> TaskDescription:
+    """The task of a function: now and then by its examples alone, now and then with an output format."""
+    return TaskDescription(
+        description=asked if rng.random() < 0.95 or not examples else "",
+        examples=tuple(Example(e.input, e.output) for e in examples),
+        output_format=maybe(rng, 0.2, formats),
+    )
