@@ -1,7 +1,7 @@
 """Adapter: a context of llama.cpp with room for several sequences.
 
-Each sequence has a part of the memory to itself. One part for all would take less, but then the logits of a prompt
-depend on what else is there, in the last bits. `serving.llama` decides what is computed.
+Each sequence has its own part of the memory. A shared part would take less memory, but then the last bits of a prompt's
+logits would depend on the other sequences. `serving.llama` decides what is computed.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
-"""Adapter: the sequences of one context of llama.cpp, each the engine port's for one request.
+"""Adapter: the sequences of one context of llama.cpp. Each implements the engine port's sequence for one request.
 
-A step is one batch: a chunk of one prompt, by itself, or one token of each answer. A prompt is never in one batch with
-anything else, so that its logits are the same whatever runs beside it. Whose turn it is says `serving.turns`; what is
-in the context already, `serving.prefix_cache`.
+A step is one batch: either a chunk of one prompt, or one token of each answer. A prompt never shares its batch, so its
+logits do not depend on other requests. `serving.turns` decides what a step computes, and `serving.prefix_cache` which
+part of a prompt is in the context already.
 """
 
 import itertools

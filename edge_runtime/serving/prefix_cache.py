@@ -1,8 +1,8 @@
-"""Rule: what of a prompt is in the context already, and where a new one goes.
+"""Rule: which part of a prompt is in the context already, and where a new prompt goes.
 
-Only whole chunks of prompts are used again, and prompts are always cut at the same places: llama.cpp computes a token
-with other instructions in a batch of another size, and the last bits differ, by up to 0.6 in a logit of SmolLM2: enough
-for another answer at temperature 0. So the same prompt gives the same logits, whatever was there before it.
+llama.cpp computes a token with other instructions in a batch of another size, and the last bits differ. In a logit of
+SmolLM2 the difference is up to 0.6, enough for another answer at temperature 0. So prompts are always cut at the same
+places, and only whole chunks are used again: the same prompt gives the same logits, no matter what is cached.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ def best_source(places: Iterable[Place], prompt: Sequence[int], more_than: int) 
     """The place with the longest beginning of `prompt`, and its length; none that is not longer than `more_than`."""
     best, longest = None, more_than
     for place in places:
-        # Comparing takes longer than looking how much there is to compare.
+        # The cheap check comes first: a place with too few tokens need not be compared.
         if place.reusable > longest and (count := reusable_tokens(place, prompt)) > longest:
             best, longest = place, count
     return best, longest

@@ -1,15 +1,16 @@
-"""Rule: who is computed next, all answers together by one token, or a chunk of one prompt.
+"""Rule: what the engine computes next: one token of every answer, or a chunk of one prompt.
 
 - Prompts take turns in a circle, a chunk each.
-- While answers are being written, prompts get half of the time: after a chunk, answers go on for as long as it took.
-- The beginning of a prompt waits for no answers. So a short prompt comes to its first token soon, whatever runs.
+- While answers are being written, prompts get half of the time: after each chunk, answers run as long as it took.
+- The beginning of a prompt does not wait for answers. So a short prompt reaches its first token soon, even while long
+  answers are written.
 """
 
 from collections import deque
 from typing import Generic, TypeVar
 
 BEGINNING_TOKENS = 64
-"""What a short prompt has, or its question behind a beginning that is in the context."""
+"""Length of a short prompt, or of the question that follows a cached beginning."""
 
 _PromptT = TypeVar("_PromptT")
 

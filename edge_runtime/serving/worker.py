@@ -3,8 +3,9 @@
 Rules:
 - An engine is used by this thread alone. It answers as many requests at a time as it has sequences; one that waits
   joins as soon as another leaves, between two steps of the engine.
-- A full queue refuses at once, with the time to come back, by the measured rate. What has waited too long is refused.
-- While nobody asks, it computes what all chats begin with, until that is done.
+- A full queue refuses at once and says when to come back, by the measured rate. A request that has waited too long is
+  refused, too.
+- While there are no requests, it computes the beginning that all chats share, until that is done.
 - A client that is gone costs at most the step that is being computed, and no place in the queue.
 
 Which engine serves which name is decided in `serving.slots`, what a step computes in the engine.
@@ -276,7 +277,7 @@ class Worker:
         except StopIteration:
             self._is_warm, self._warming = True, None
         except Exception as error:
-            # Those who ask will be told.
+            # Not raised: the same failure is reported to each request that meets it.
             _log.warning("warm_up_failed", crash=describe_crash(error))
             self._is_warm, self._warming = True, None
 
