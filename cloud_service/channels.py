@@ -36,12 +36,12 @@ Entries = dict[str, Specialization]
 
 @dataclass(frozen=True, slots=True)
 class ChannelDifference:
-    """What changes from one version to another, each part sorted by name.
+    """What changes from an old version to a new one, each part sorted by name.
 
     Attributes:
-        added: Only the other has them.
-        removed: Only the one has them.
-        changed: Both have them, with other bundles: as they are, and as they become.
+        added: Only the new version has them.
+        removed: Only the old version has them.
+        changed: Both have them, with different bundles: the old entry, and the new one.
     """
 
     added: tuple[Specialization, ...]
@@ -315,10 +315,10 @@ def verify_not_reserved(name: str, edge_model_id: str, field: str = "name") -> N
 
 
 def verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
-    """Return when a name is one.
+    """Check a name by a rule of the contract.
 
     Raises:
-        InvalidRequestError: It is not.
+        InvalidRequestError: The name is not valid.
     """
     try:
         rule(name)
@@ -327,7 +327,7 @@ def verify(name: str, rule: Callable[[str], str] = verify_name) -> None:
 
 
 def unknown(channel: str) -> NotFoundError:
-    """What is raised for a channel that is not there."""
+    """The error for a channel that does not exist."""
     return NotFoundError(f"no channel {channel!r}", "it appears when something is published to it")
 
 

@@ -35,7 +35,7 @@ class DeviceFilter:
     seen_before: int | None = None
 
     def has(self, entry: DeviceEntry) -> bool:
-        """Whether a device is looked for; the channel and the times are seen to elsewhere."""
+        """Whether a device has these labels and failures. The store selects by channel and time."""
         return self.failing in (None, bool(entry.failed)) and self.labels.items() <= entry.labels.items()
 
 

@@ -71,12 +71,12 @@ class Pages:
 
 
 def verify_own_page(request: Request) -> None:
-    """Return unless a form was sent by a page that is none of the console's.
+    """Check that a form was sent by a page of the console.
 
-    Another site on this machine, on another port, is an allowed host too, so that `hosts` lets it pass.
+    `hosts` is not enough: it also allows pages of another service on this machine, at another port.
 
     Raises:
-        OriginError: It was.
+        OriginError: Another page sent it.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site not in (None, *_FROM_HERE) or (

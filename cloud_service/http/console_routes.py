@@ -1,7 +1,7 @@
 """The console: channels, rollouts, devices and generation for people, as plain pages.
 
-Each form says what it saw of a channel, so that nobody changes what somebody else has changed meanwhile. What is done
-is decided by the services that the API uses too.
+Each form carries the state of the channel that its page showed, so that nobody overwrites a later change of somebody
+else. The forms call the same services as the API.
 """
 
 import math
@@ -37,7 +37,7 @@ Fields = Mapping[str, str]
 
 
 class _Actions:
-    """What the forms of a channel do; each answers with what to tell."""
+    """What the forms of a channel do; each returns a message for the user."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
