@@ -11,11 +11,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cloud_service.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.task import TaskDescription
 from cloud_service.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, said_of
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.limits import MAX_PARALLEL_CALLS
 from loragen.contract.schema_values import is_of_schema
 
 FEWEST_REPEATS = 3
@@ -52,11 +54,14 @@ def find_answer(task: TaskDescription) -> AnswerContract:
 
 
 def is_answer(text: str, contract: AnswerContract) -> bool:
-    """Whether a text is an answer that a contract takes; a call is JSON with `name` and `arguments`."""
+    """Whether a text is an answer that a contract takes; a call is JSON, with `name` and `arguments`, on one line."""
     if contract.kind == "text" or text in contract.choices:
         return True
     if text == contract.none:
         return True
+    if contract.parallel and len(lines := text.splitlines()) > 1:
+        one = replace(contract, parallel=False, codes=(), none=None)
+        return len(lines) <= MAX_PARALLEL_CALLS and all(is_answer(line, one) for line in lines)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -94,7 +99,11 @@ def _calls(task: TaskDescription) -> AnswerContract:
     if none in names or (none is None and SOME_RULE.search(task.description)):
         return TEXT_ANSWER
     contract = AnswerContract(
-        "tool_calls", functions=tuple(Function(tool.name, tool.schema) for tool in task.tools), none=none
+        "tool_calls",
+        functions=tuple(Function(tool.name, tool.schema) for tool in task.tools),
+        none=none,
+        # Who shows an answer of several calls wants them.
+        parallel=any(len(example.output.splitlines()) > 1 for example in task.examples),
     )
     return contract if all(is_answer(example.output, contract) for example in task.examples) else TEXT_ANSWER
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from cloud_service import limits
 from cloud_service.body import Body
@@ -140,6 +140,7 @@ class AnswerBody(Body):
     none: Text | None = Field(
         default=None, description="What stands for calling none of the functions; without it every answer is a call."
     )
+    parallel: StrictBool = Field(default=False, description="Whether an answer may be several calls, one a line.")
 
     @model_validator(mode="after")
     def _verify(self) -> Self:
@@ -165,6 +166,7 @@ class AnswerBody(Body):
             schema = each.function.parameters.schema_text
             functions.append({"name": each.function.name, "parameters": json.loads(schema) if schema else None})
         fields: dict[str, Any] = {"type": self.type, "choices": self.choices, "functions": functions, "none": self.none}
+        fields["parallel"] = self.parallel
         if self.json_schema is not None:
             fields["schema"] = self.json_schema
         return contract_of(fields)

@@ -17,7 +17,7 @@ from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
 from edge_runtime.server import serve
-from edge_runtime.serving.app import create_app
+from edge_runtime.serving.app import Front, create_app
 from edge_runtime.serving.engine import EngineLoader
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import SlotTable
@@ -142,7 +142,8 @@ async def assemble(
         telemetry.gauge("channel_version", "Newest version seen.", lambda: state_store.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link, settings.watch_spread_seconds)
         slots.on_broken = daemon.wake
-        app = create_app(slots, device, telemetry, settings.hosts)
+        front = Front(settings.hosts, settings.api_key, settings.cors_origins, settings.chat_template_kwargs)
+        app = create_app(slots, device, telemetry, front)
         yield Parts(app, daemon, device, updater, slots, disk, telemetry)
 
 

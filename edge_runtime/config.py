@@ -3,6 +3,7 @@
 How they are read, and what both services can be set to, is `loragen.settings`. Nothing here touches the network.
 """
 
+import json
 import platform
 import re
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.memory import models_that_fit, usable_memory
 from edge_runtime.processors import usable_processors
+from edge_runtime.serving.chat import verify_variables
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
 from loragen.contract.polling import parse_labels, verify_labels
@@ -40,6 +42,26 @@ class EdgeSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix=EDGE_PREFIX)
 
     port: int = Field(default=8090, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="What requests must say as `Authorization: Bearer KEY`, save for probes; without it, anybody who "
+        "reaches the device is answered.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="Certificate chain, PEM: the device speaks HTTPS; with `tls_key`."
+    )
+    tls_key: Path | None = Field(default=None, description="Private key of the certificate, PEM.")
+    cors_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Origins whose pages may use the device from a browser, such as https://app.example, with commas "
+        "between them; `*` for all, which needs an API key.",
+    )
+    chat_template_kwargs: dict[str, bool | int | float | str] = Field(
+        default_factory=dict,
+        description='Variables of the models\' chat templates, as a JSON object such as {"enable_thinking": false}; a '
+        "request may set others.",
+    )
 
     cloud_url: HttpUrl | None = Field(
         default=None, description="Cloud service to follow; without it the device serves what it has."
@@ -237,6 +259,39 @@ class EdgeSettings(ServiceSettings):
         if value and not re.fullmatch(r"[^\s/:]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", value):
             raise ValueError(f"expected host:port, found {value!r}")
         return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _verify_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]{16,512}", value.get_secret_value()):
+            raise ValueError("expected 16 to 512 visible ASCII characters")
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _verify_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"\*|https?://[a-z0-9.-]+(?::\d{1,5})?|https?://\[[0-9a-f:]+\](?::\d{1,5})?", origin):
+                raise ValueError(f"expected origins such as https://app.example, in lower case, or *, found {origin!r}")
+        return value
+
+    @field_validator("chat_template_kwargs", mode="before")
+    @classmethod
+    def _parse_variables(cls, value: object) -> object:
+        return verify_variables(json.loads(value) if isinstance(value, str) else value)
+
+    @model_validator(mode="after")
+    def _pages_and_keys(self) -> Self:
+        if "*" in self.cors_origins and self.api_key is None:
+            raise ValueError("LORAGEN_EDGE_CORS_ORIGINS=* needs LORAGEN_EDGE_API_KEY: else any page may use the device")
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            raise ValueError("LORAGEN_EDGE_TLS_CERTIFICATE and LORAGEN_EDGE_TLS_KEY go together")
+        return self
 
     @model_validator(mode="after")
     def _trust_is_decided(self) -> Self:

@@ -163,5 +163,6 @@ def _answer_of(revision: Revision | None) -> ServedAnswer | None:
             for each in answer.functions
         ),
         answer.none,
+        answer.parallel,
         json.loads(answer.schema) if answer.schema else None,
     )

@@ -24,6 +24,7 @@
     └── ServingError                a request cannot be answered
         ├── InvalidRequestError     malformed, or asks for what this server does not do
         ├── ContextLengthError      the prompt does not fit the context
+        ├── UnauthorizedError       without the device's API key
         ├── UnknownModelError       no such specialization
         ├── BusyError               the queue is full, or the device is starting or draining
         ├── ModelLoadError          llama.cpp refused a file
@@ -35,6 +36,8 @@ actual, and carries a code and a hint. Names and codes are part of the interface
 each over HTTP is in `serving.status`; what the front of the service refuses by itself, and what stops the start, is in
 `loragen.web.errors`.
 """
+
+from collections.abc import Mapping
 
 from loragen.web.errors import ServiceError
 
@@ -189,6 +192,16 @@ class ContextLengthError(ServingError):
     """The prompt does not leave room for a single token in the context."""
 
     code = "context_length_exceeded"
+
+
+class UnauthorizedError(ServingError):
+    """The request has not the API key of this device."""
+
+    code = "unauthorized"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"www-authenticate": "Bearer"}
 
 
 class UnknownModelError(ServingError):

@@ -71,8 +71,8 @@ class AnswerContract(AnswerModel):
     """What an answer of the specialized model may look like; devices see to it."""
 
     type: str = Field(
-        description="`text`; `choice`, one of a closed set; `json`, JSON of a schema; or `tool_calls`, a call of one "
-        "of the functions, or `none`."
+        description="`text`; `choice`, one of a closed set; `json`, JSON of a schema; or `tool_calls`, calls of the "
+        "functions, or `none`."
     )
     choices: tuple[str, ...] = Field(description="The closed set of `choice`.")
     codes: tuple[int, ...] = Field(
@@ -82,6 +82,7 @@ class AnswerContract(AnswerModel):
     json_schema: dict[str, Any] | None = Field(default=None, description="The schema of `json`, as it is enforced.")
     functions: tuple[AnswerFunction, ...] = Field(default=(), description="What `tool_calls` may call.")
     none: str | None = Field(default=None, description="What stands for calling none of them.")
+    parallel: bool = Field(default=False, description="Whether an answer may be several calls, one a line.")
 
 
 class Generated(AnswerModel):

@@ -29,11 +29,12 @@ class ServedAnswer:
     """What the answers of a model may look like.
 
     Attributes:
-        type: `text`, any text; `choice`, one of `choices`; `json`, JSON of `json_schema`; `tool_calls`, a call of one
-            of `functions`, or `none`. A later device may have more types.
+        type: `text`, any text; `choice`, one of `choices`; `json`, JSON of `json_schema`; `tool_calls`, calls of
+            `functions`, or `none`. A later device may have more types.
         choices: The closed set of `choice`.
         functions: Those of `tool_calls`.
         none: What stands for calling none of them; None where every answer is a call.
+        parallel: Whether an answer may be several calls.
         json_schema: The JSON Schema of `json`.
     """
 
@@ -41,6 +42,7 @@ class ServedAnswer:
     choices: tuple[str, ...] = ()
     functions: tuple[ServedFunction, ...] = ()
     none: str | None = None
+    parallel: bool = False
     json_schema: dict[str, Any] | None = None
 
 

@@ -154,6 +154,24 @@ def evaluate(
 
 
 @app.command()
+def bfcl(
+    data: Annotated[Path, typer.Option("--data", exists=True, help="BFCL's folder bfcl_eval/data; it is not ours.")],
+    pair: _Pair = DEFAULT_PAIR.folder,
+    sample: Annotated[int, typer.Option(min=1, help="Questions of each category.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where the table goes.")] = Path("build/bfcl.md"),
+) -> None:
+    """Score a trained pair on the Berkeley Function Calling Leaderboard, v4, through both services."""
+    from training.evaluation.bfcl import evaluate_bfcl
+    from training.fit.trained_pair import pair_at
+
+    table = evaluate_bfcl(pair_at(pair), data, sample, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(table)
+    print(table, end="")
+
+
+@app.command()
 def ablate(
     data: _Data,
     pair: _Pair = DEFAULT_PAIR.folder,

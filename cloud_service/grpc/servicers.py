@@ -119,6 +119,7 @@ def _to_answer(answer: messages.AnswerContract) -> dict[str, Any]:
             for index, tool in enumerate(answer.functions[: limits.MAX_TOOLS + 1])
         ],
         "none": answer.none if answer.HasField("none") else None,
+        "parallel": answer.parallel,
         **codes,
     }
 
@@ -197,6 +198,7 @@ def _from_answer(answer: AnswerContract) -> messages.AnswerContract:
         schema_json=answer.schema,
         functions=[messages.Tool(name=each.name, parameters_json=each.parameters) for each in answer.functions],
         none=answer.none,
+        parallel=answer.parallel,
     )
 
 

@@ -90,6 +90,7 @@ def answer_contract(answer: answers.AnswerContract) -> AnswerContract:
         json_schema=fields.get("schema"),
         functions=fields.get("functions", ()),
         none=answer.none,
+        parallel=answer.parallel,
     )
 
 

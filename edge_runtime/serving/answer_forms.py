@@ -1,10 +1,11 @@
 """What a request says of the form of its answer: a closed set, JSON, or calls of functions."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.constraint import ToolUse
@@ -13,7 +14,7 @@ from loragen.contract.answer import FUNCTION_NAME_PATTERN, Function
 from loragen.contract.errors import ContractError
 from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters, canonical_schema
 from loragen.contract.limits import MAX_CHOICES
-from loragen.web.body_fields import Text
+from loragen.web.body_fields import Text, verify_unicode
 
 MAX_CHOICE_CHARACTERS = 256
 
@@ -63,11 +64,17 @@ class ResponseFormat(Fields):
         return _supported("response_format.json_schema", partial(canonical_schema, self.json_schema.schema_))
 
 
+def _verify_encodable(schema: dict[str, Any]) -> dict[str, Any]:
+    verify_unicode(json.dumps(schema, ensure_ascii=False))
+    return schema
+
+
 class OfferedFunction(Fields):
     """A function that an answer may call."""
 
     name: Annotated[str, Field(pattern=FUNCTION_NAME_PATTERN)]
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    description: Text = ""
+    parameters: Annotated[dict[str, Any], AfterValidator(_verify_encodable)] = Field(default_factory=dict)
 
 
 class ToolBody(Fields):
@@ -75,6 +82,13 @@ class ToolBody(Fields):
 
     type: Literal["function"]
     function: OfferedFunction
+
+    def to_definition(self) -> str:
+        """The definition that a chat template gets: OpenAI's, as JSON."""
+        function = self.function
+        parameters = function.parameters or {"type": "object", "properties": {}}
+        fields = {"name": function.name, "description": function.description, "parameters": parameters}
+        return json.dumps({"type": "function", "function": fields}, ensure_ascii=False)
 
 
 class NamedFunction(Fields):
@@ -94,19 +108,21 @@ Tools = Annotated[list[ToolBody], Field(max_length=MAX_CHOICES, fail_fast=True)]
 ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
-def tool_use(tools: list[ToolBody], choice: ToolChoice, has_result: bool) -> ToolUse:
+def tool_use(tools: list[ToolBody], choice: ToolChoice, has_result: bool, parallel: bool = True) -> ToolUse:
     """What a request says of functions.
 
     Raises:
-        InvalidRequestError: The parameters of one are not supported.
+        InvalidRequestError: The parameters of one are not supported, or two have one name.
     """
     functions = []
     for number, tool in enumerate(tools):
         name, parameters = tool.function.name, tool.function.parameters
         functions.append(Function(name, _supported(f"tools.{number}", partial(canonical_parameters, parameters))))
+    if len({function.name for function in functions}) < len(functions):
+        raise InvalidRequestError("tools: expected each function once")
     if isinstance(choice, NamedTool):
-        return ToolUse("required", choice.function.name, tuple(functions), has_result)
-    return ToolUse(choice, "", tuple(functions), has_result)
+        return ToolUse("required", choice.function.name, tuple(functions), has_result, parallel)
+    return ToolUse(choice, "", tuple(functions), has_result, parallel)
 
 
 def _supported(field: str, value: Callable[[], _T]) -> _T:

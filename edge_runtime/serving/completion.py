@@ -3,16 +3,18 @@
 Nothing here waits or has threads: `serving.worker` drives it.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError
+from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
 from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained
-from edge_runtime.serving.engine import ChatMessage, Engine, Sampling, Steps, Token, TokenSequence
+from edge_runtime.serving.engine import Engine, Sampling, Steps, Token, TokenSequence
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
-from edge_runtime.serving.text_assembler import TextAssembler
-from edge_runtime.serving.tool_calls import as_text, call_function
+from edge_runtime.serving.free_text import write_text
+from edge_runtime.serving.tool_calls import as_text, call_functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class ChatPrompt:
     """A chat to answer."""
 
     messages: tuple[ChatMessage, ...]
+    rendering: Rendering = PLAIN_RENDERING
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ class CompletionRequest:
     def answers_in_all(self) -> int:
         """How many answers it wants to all its prompts."""
         return self.answers * (1 + len(self.more_prompts))
+
+    def over(self, template_variables: Mapping[str, Any]) -> Self:
+        """The same, with these variables of the chat template where it sets no others."""
+        if not template_variables or not isinstance(self.prompt, ChatPrompt):
+            return self
+        return replace(self, prompt=replace(self.prompt, rendering=self.prompt.rendering.over(template_variables)))
 
 
 def complete_alone(engine: Engine, request: CompletionRequest) -> Iterator[Event]:
@@ -111,7 +120,10 @@ def complete(
         )
     if any(not 0 <= token < engine.vocab_tokens for token, _ in sampling.logit_bias):
         raise InvalidRequestError(f"'logit_bias': expected tokens between 0 and {engine.vocab_tokens - 1}")
-    prompts = [_fitting(engine, each) for each in (request.prompt, *request.more_prompts)]
+    first = request.prompt
+    if isinstance(first, ChatPrompt) and not constraint.shows_tools:
+        first = replace(first, rendering=replace(first.rendering, tools=()))
+    prompts = [_fitting(engine, each) for each in (first, *request.more_prompts)]
     for index in range(request.answers_in_all):
         number, answer = divmod(index, request.answers)
         prompt = prompts[number]
@@ -140,11 +152,12 @@ def complete(
             yield TextPiece(text, index, told if sampling.logprobs is not None else ())
         if is_scored or max_tokens == 0:
             yield Finished("length", max_tokens, index)
-        elif constraint.functions:
-            called = call_function(engine, sequence, prompt, seeded, constraint.functions, max_tokens, index)
+        elif constraint.calls is not None:
+            called = call_functions(engine, sequence, prompt, seeded, constraint.calls, request.stop, max_tokens, index)
             yield from called if isinstance(request.prompt, ChatPrompt) else as_text(called)
         else:
-            yield from _write(sequence, seeded, request.stop, max_tokens, index)
+            written = yield from write_text(sequence, seeded, request.stop, max_tokens, index)
+            yield Finished("stop" if written.is_whole else "length", written.tokens, index)
 
 
 def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:
@@ -156,33 +169,6 @@ def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> l
             f"shorten the prompt to {engine.context_tokens - 1} tokens",
         )
     return tokens
-
-
-def _write(
-    sequence: TokenSequence, sampling: Sampling, stop: tuple[str, ...], max_tokens: int, index: int
-) -> Iterator[Event | None]:
-    """One answer that is text."""
-    # A code is translated as a whole: what the choice says is not the model's text, which a stop string would end.
-    text = TextAssembler(() if sampling.codes else stop)
-    count, may_end = 0, False
-    waiting: list[Token] = []
-    for token in sequence.decode(sampling, max_tokens):
-        if token is None:
-            yield None
-            continue
-        count, may_end = count + 1, token.may_end
-        waiting += [token] if token.likelihood is not None else []
-        if certain := text.push(token.piece):
-            yield TextPiece(certain, index, tuple(waiting))
-            waiting.clear()
-        if text.stopped:
-            break
-    rest = text.finish()
-    if rest or (waiting and not text.stopped):
-        yield TextPiece(rest, index, tuple(waiting))
-    # An engine that ends on its own met an end-of-generation token before the count was full.
-    is_whole = text.stopped or may_end or count < max_tokens
-    yield Finished("stop" if is_whole else "length", count, index)
 
 
 def prefill_residual_prompt(engine: Engine) -> Steps[None]:
@@ -219,8 +205,8 @@ def prompt_tokens(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt)
     match prompt:
         case TextPrompt(text):
             tokens = engine.tokenize(text)
-        case ChatPrompt(messages):
-            tokens = engine.tokenize_chat(with_residual_prompt(messages, engine.residual_prompt))
+        case ChatPrompt(messages, rendering):
+            tokens = engine.tokenize_chat(with_residual_prompt(messages, engine.residual_prompt), rendering)
         case TokenPrompt(given):
             tokens = list(given)
             if tokens and not 0 <= min(tokens) <= max(tokens) < engine.vocab_tokens:

@@ -9,8 +9,9 @@ slots exist is not decided here.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -18,9 +19,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
+from edge_runtime.serving.answer_format import AnswerFormat, Usage, WholeAnswer
+from edge_runtime.serving.completion import CompletionRequest
 from edge_runtime.serving.events import Event, Finished, Started
 from edge_runtime.serving.job import Job
-from edge_runtime.serving.openai import AnswerFormat, Usage, WholeAnswer, sse
+from edge_runtime.serving.openai import CompletionFormat
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
@@ -29,6 +32,8 @@ from edge_runtime.telemetry import CompletionRecord
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.scope import record_of
 from loragen.web.translation import verify_json
+
+FormOf = Callable[[str], AnswerFormat]
 
 _RETRY_SECONDS = 30
 """Retry-After for a specialization that failed: about when a device tries again at the earliest."""
@@ -85,21 +90,26 @@ class _Answer:
                 answers[event.index].add(event)
         return JSONResponse(self._form.whole(answers, self._usage(), self._choice_probabilities))
 
-    async def stream(self, include_usage: bool) -> AsyncIterator[str]:
-        """The answers as server-sent events."""
+    @property
+    def media_type(self) -> str:
+        """Of a stream."""
+        return self._form.media_type
+
+    async def stream(self) -> AsyncIterator[str]:
+        """The answers in pieces."""
         assert self._starting is not None
         try:
             while not self._starting.done():
-                yield ": waiting\n\n"
+                yield self._form.waiting()
                 await asyncio.wait({self._starting}, timeout=_PING_SECONDS)
             await self._starting
             async for event in self._events:
                 self._note(event)
                 yield self._form.chunk(event)
-            yield self._form.closing(self._usage() if include_usage else None)
+            yield self._form.closing(self._usage())
         except ServingError as error:
             self._record.code = error.code
-            yield sse(ERROR_ANSWERS.body(error, self._record.request_id))
+            yield self._form.failure(ERROR_ANSWERS.body(error, self._record.request_id))
 
     async def close(self) -> None:
         """Cancel what still runs, and give the slot back."""
@@ -128,10 +138,10 @@ class _Answer:
 class _StreamedAnswer(StreamingResponse):
     """A stream that gives its slot back however it ends, even when it never began."""
 
-    def __init__(self, answer: _Answer, include_usage: bool) -> None:
+    def __init__(self, answer: _Answer) -> None:
         super().__init__(
-            answer.stream(include_usage),
-            media_type="text/event-stream",
+            answer.stream(),
+            media_type=answer.media_type,
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
         self._answer = answer
@@ -149,20 +159,36 @@ class Completions:
     Args:
         slots: What serves.
         device: What is to serve, for errors.
+        template_variables: Of the chat template, where a request sets no others.
     """
 
-    def __init__(self, slots: SlotTable, device: DeviceView) -> None:
+    def __init__(
+        self, slots: SlotTable, device: DeviceView, template_variables: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self._slots = slots
         self._device = device
+        self._template_variables = template_variables
 
     async def answer(
-        self, request: Request, body: CompletionBody | ChatCompletionBody, kind: Literal["text", "chat"]
+        self, request: Request, model: str, wanted: CompletionRequest, is_streamed: bool, form_of: FormOf
     ) -> Response:
-        answer = await self._begin(request, body, kind)
+        """Answer one request.
+
+        Args:
+            request: What came over HTTP.
+            model: Who is to answer.
+            wanted: What is asked for.
+            is_streamed: Whether the answer goes out while it is written.
+            form_of: Makes the format of the answer, for the revision that answers.
+
+        Raises:
+            ServingError: The request cannot be answered.
+        """
+        answer = await self._begin(request, model, wanted, is_streamed, form_of)
         try:
-            await unless_hung_up(request, answer.start_soon() if body.stream else answer.start())
-            if body.stream:
-                return _StreamedAnswer(answer, body.includes_usage)
+            await unless_hung_up(request, answer.start_soon() if is_streamed else answer.start())
+            if is_streamed:
+                return _StreamedAnswer(answer)
             response = await unless_hung_up(request, answer.whole())
         except BaseException:
             await answer.close()
@@ -171,16 +197,15 @@ class Completions:
         return response
 
     async def _begin(
-        self, request: Request, body: CompletionBody | ChatCompletionBody, kind: Literal["text", "chat"]
+        self, request: Request, model: str, wanted: CompletionRequest, is_streamed: bool, form_of: FormOf
     ) -> _Answer:
         arrived = time.monotonic()
         record: CompletionRecord = record_of(request.scope)
-        wanted = body.to_request()
-        name = self._device.slot_name(body.model)
+        name = self._device.slot_name(model)
         lease = AsyncExitStack()
         try:
             slot = await lease.enter_async_context(self._slots.lease(name))
-            job = slot.worker.submit(wanted)
+            job = slot.worker.submit(wanted.over(self._template_variables))
         except UnknownModelError as error:
             raise self._explain(name, error) from error
         except BaseException:
@@ -188,10 +213,8 @@ class Completions:
             raise
         record.model = name
         record.fingerprint = slot.revision.fingerprint
-        record.streamed = body.stream
-        answer_id = f"{'cmpl' if kind == 'text' else 'chatcmpl'}-{uuid.uuid4().hex}"
-        form = AnswerFormat(kind, answer_id, int(time.time()), body.model, slot.revision.fingerprint)
-        return _Answer(job, lease, form, record, arrived)
+        record.streamed = is_streamed
+        return _Answer(job, lease, form_of(slot.revision.fingerprint), record, arrived)
 
     def _explain(self, name: str, unknown: UnknownModelError) -> ServingError:
         """A name that will be served soon is not unknown: say that it is on its way, or why it is not.
@@ -217,6 +240,28 @@ class Completions:
         return unknown
 
 
+async def answer_completion(
+    completions: Completions,
+    request: Request,
+    body: CompletionBody | ChatCompletionBody,
+    kind: Literal["text", "chat"],
+) -> Response:
+    """Answer a completion as OpenAI does.
+
+    Raises:
+        ServingError: The request cannot be answered.
+    """
+    answer_id = f"{'cmpl' if kind == 'text' else 'chatcmpl'}-{uuid.uuid4().hex}"
+    created = int(time.time())
+    return await completions.answer(
+        request,
+        body.model,
+        body.to_request(),
+        body.stream,
+        lambda revision: CompletionFormat(kind, answer_id, created, body.model, revision, body.includes_usage),
+    )
+
+
 def completion_routes(completions: Completions) -> APIRouter:
     """`/v1/completions` and `/v1/chat/completions`."""
     router = APIRouter(prefix="/v1", tags=["inference"], dependencies=[Depends(verify_json)])
@@ -224,19 +269,21 @@ def completion_routes(completions: Completions) -> APIRouter:
     @router.post("/completions", responses=_example("text"))
     async def complete(request: Request, body: CompletionBody) -> Response:
         """OpenAI's completions: prompts as text or as tokens; answers and stream chunks are OpenAI's."""
-        return await completions.answer(request, body, "text")
+        return await answer_completion(completions, request, body, "text")
 
     @router.post("/chat/completions", responses=_example("chat"))
     async def chat(request: Request, body: ChatCompletionBody) -> Response:
         """OpenAI's chat completions, through the model's chat template; answers and stream chunks are OpenAI's."""
-        return await completions.answer(request, body, "chat")
+        return await answer_completion(completions, request, body, "chat")
 
     return router
 
 
 def _example(kind: Literal["text", "chat"]) -> dict[int | str, dict[str, Any]]:
     """An answer for the OpenAPI document: of a specialization for a closed set, with the fields that it may have."""
-    form = AnswerFormat(kind, "cmpl-1f0c" if kind == "text" else "chatcmpl-1f0c", 1_764_000_000, "desks", "merged-5d1e")
+    form = CompletionFormat(
+        kind, "cmpl-1f0c" if kind == "text" else "chatcmpl-1f0c", 1_764_000_000, "desks", "merged-5d1e"
+    )
     probabilities = {"billing": 0.04, "delivery": 0.96}
     whole = WholeAnswer("delivery", reason="stop")
     answer = form.whole([whole], Usage(21, 1, 0), None if kind == "text" else probabilities)

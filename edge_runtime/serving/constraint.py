@@ -1,11 +1,14 @@
 """Rule: what an answer is constrained to, from what a request asks and what the specialization's contract says.
 
-- A request's own closed set or schema goes before the contract's.
+- A request's own closed set, schema or tools go before the contract's. Tools that are the specialization's are not its
+  own: they are in the weights already.
 - Where the contract has codes and knows all texts of the set, the answer is one code, which is translated. Otherwise
   the model spells the texts. Codes are kept out of every other answer: the LoRA makes them likely everywhere.
 - A specialization that calls functions calls one, unless the request has its own form, wants no call, or ends with the
   result of a call: then the answer is text. A request may demand another call by `tool_choice`.
-- A request that says `"constrain": false` is answered as if there were no contract; its own form still counts.
+- A model that is brought tools decides by itself whether to call one, unless the request demands it.
+- A request that says `"constrain": false` is answered as if there were no contract. Its own form still counts, but
+  calls of the tools that it brings are only read, and held to nothing.
 """
 
 from collections.abc import Mapping
@@ -13,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.call_forms import OWN_FORM
 from edge_runtime.serving.engine import Sampling
-from edge_runtime.serving.tool_calls import beginning_of
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.limits import MAX_PARALLEL_CALLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +27,40 @@ class ToolUse:
     """What a request says of functions.
 
     Attributes:
-        choice: Whether to call one; `auto` leaves it to the contract.
+        choice: Whether to call one; `auto` leaves it to the contract, or to the model.
         function: The one to call; empty for any.
         tools: The functions that the client believes there are; empty when it says nothing.
         has_result: The conversation ends with the result of a call.
+        parallel: Whether an answer may be several calls.
     """
 
     choice: Literal["auto", "none", "required"] = "auto"
     function: str = ""
     tools: tuple[Function, ...] = ()
     has_result: bool = False
+    parallel: bool = True
 
 
 NO_TOOL_USE = ToolUse()
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls that an answer may be.
+
+    Attributes:
+        functions: What may be called, by choice: what the model chooses by. By name where the request brought them.
+        most: Calls of one answer.
+        are_brought: They were brought by the request, so that they are written in the form of the model's template.
+        are_optional: The answer may be text, too. A contract has a choice for that.
+        are_held: Their arguments are held to the schemas; otherwise they are read as they come.
+    """
+
+    functions: Mapping[str, Function]
+    most: int = 1
+    are_brought: bool = False
+    are_optional: bool = False
+    are_held: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +69,13 @@ class Constraint:
 
     Attributes:
         sampling: How it is sampled; its choices are what the model chooses from.
-        functions: By choice, the functions that are called; empty for an answer that is text.
+        calls: For an answer that may be calls.
+        shows_tools: The tools of the request belong into the prompt.
     """
 
     sampling: Sampling
-    functions: Mapping[str, Function] = field(default_factory=dict)
+    calls: Calls | None = None
+    shows_tools: bool = field(default=False, kw_only=True)
 
 
 def constrained(
@@ -63,16 +90,28 @@ def constrained(
         use: What the request says of functions.
 
     Raises:
-        InvalidRequestError: It speaks of functions that the specialization does not have.
+        InvalidRequestError: It demands a call of a function that is not there.
     """
+    codes = contract.codes if constrain else ()
     if not constrain:
         contract = TEXT_ANSWER
-    _verify_tools(use, contract)
+    brings = bool(use.tools) and set(use.tools) != set(contract.functions)
+    functions = use.tools if brings else contract.functions
+    _verify_choice(use, functions)
     own = bool(asked.choices or asked.schema)
+    if brings and use.choice != "none":
+        if own:
+            return replace(_text(asked, contract), shows_tools=True)
+        return Constraint(replace(asked, avoided=codes), _brought(use, constrain), shows_tools=True)
     is_text = use.choice == "none" or (use.has_result and use.choice == "auto")
     if contract.kind == "tool_calls" and not own and not is_text:
         return _call(asked, contract, use)
+    return _text(asked, contract)
+
+
+def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
     asked = replace(asked, avoided=contract.codes)
+    own = bool(asked.choices or asked.schema)
     if asked.schema or (contract.schema and not own):
         return Constraint(replace(asked, schema=asked.schema or contract.schema))
     # Without codes this is empty, and so is the result's.
@@ -86,27 +125,32 @@ def _call(asked: Sampling, contract: AnswerContract, use: ToolUse) -> Constraint
     functions = {each.name: each for each in contract.functions if use.function in ("", each.name)}
     none = () if contract.none is None or use.function or use.choice == "required" else (contract.none,)
     options = (*functions, *none)
+    most = MAX_PARALLEL_CALLS if contract.parallel and use.parallel else 1
     asked = replace(asked, avoided=contract.codes)
     if contract.codes:
         code_of = dict(zip(contract.options, contract.codes, strict=True))
-        return Constraint(replace(asked, choices=options, codes=tuple(code_of[each] for each in options)), functions)
-    spelled = {beginning_of(name): function for name, function in functions.items()}
-    return Constraint(replace(asked, choices=(*spelled, *none)), spelled)
+        codes = tuple(code_of[each] for each in options)
+        return Constraint(replace(asked, choices=options, codes=codes), Calls(functions, most))
+    spelled = {OWN_FORM.beginning_of(name): function for name, function in functions.items()}
+    return Constraint(replace(asked, choices=(*spelled, *none)), Calls(spelled, most))
 
 
-def _verify_tools(use: ToolUse, contract: AnswerContract) -> None:
-    hint = "GET /v1/models/{id} shows what a specialization answers; its functions are in its weights"
-    if use.tools and set(use.tools) != set(contract.functions):
-        raise InvalidRequestError(
-            "'tools' are not those of this specialization, and others are not supported",
-            f"leave 'tools' out, or send the same names and parameters; {hint}",
-            code="unsupported_parameter",
-        )
-    names = [function.name for function in contract.functions]
+def _brought(use: ToolUse, are_held: bool) -> Calls:
+    return Calls(
+        {each.name: each for each in use.tools if use.function in ("", each.name)},
+        MAX_PARALLEL_CALLS if use.parallel else 1,
+        are_brought=True,
+        are_optional=use.choice == "auto",
+        are_held=are_held,
+    )
+
+
+def _verify_choice(use: ToolUse, functions: tuple[Function, ...]) -> None:
+    names = [function.name for function in functions]
     if (use.choice == "required" and not names) or (use.function and use.function not in names):
         raise InvalidRequestError(
             f"'tool_choice' asks for {'the function ' + use.function if use.function else 'a function'}, "
             "which this model does not have",
-            hint,
+            "send it in 'tools'; GET /v1/models/{id} shows which functions a specialization knows",
             code="unsupported_parameter",
         )

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Path, Response
 from fastapi.responses import JSONResponse
 
 from edge_runtime.errors import UnknownModelError
-from edge_runtime.serving.openai import Json, model_entry
+from edge_runtime.serving.answer_format import Json
+from edge_runtime.serving.openai import model_entry
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import Telemetry
 from loragen.device_answers import ServedAnswer, ServedModel

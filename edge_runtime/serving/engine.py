@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from edge_runtime.serving.call_forms import CallForm
+from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
 from loragen.contract.answer import AnswerContract
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of a chat, its content flattened to text."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +37,7 @@ class Sampling:
         schema: The answer is JSON of this schema, as `canonical_schema` writes it; empty for any text.
         beginning: What stands in front of that JSON.
         avoided: Tokens that the answer does without, unless nothing else is left.
+        spelled: Control tokens that stand for their spelling, which otherwise stand for no text.
     """
 
     temperature: float = 1.0
@@ -60,6 +55,7 @@ class Sampling:
     schema: str = ""
     beginning: str = ""
     avoided: tuple[int, ...] = ()
+    spelled: tuple[int, ...] = ()
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -193,8 +189,13 @@ class Engine(Protocol):
         """
         ...
 
-    def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """Tokens of the prompt that the model's own template makes of `messages`.
+    @property
+    def call_form(self) -> CallForm:
+        """How the model writes calls of tools that a request brings."""
+        ...
+
+    def tokenize_chat(self, messages: Sequence[ChatMessage], rendering: Rendering = PLAIN_RENDERING) -> list[int]:
+        """Tokens of the prompt that the model's own template makes of `messages`, and of what `rendering` adds.
 
         Only the template's markup is obeyed: a message is text, even where it spells a control token.
 
@@ -204,8 +205,8 @@ class Engine(Protocol):
         """
         ...
 
-    def tokenize_answer(self, text: str) -> list[int]:
-        """Tokens of a text as a part of an answer: without BOS, and markup is text."""
+    def tokenize_answer(self, text: str, markup: bool = False) -> list[int]:
+        """Tokens of a text as a part of an answer: without BOS, and markup is text, unless it is to be obeyed."""
         ...
 
     def open(self) -> TokenSequence:

@@ -1,6 +1,6 @@
 """Values: what happens while a request is answered, in order.
 
-`Started`; then for each answer that was asked for its text, or its call: any number of `TextPiece`, or one
+`Started`; then for each answer that was asked for its text and its calls: any number of `TextPiece`; for each call one
 `CallStarted` and any number of `ArgumentsPiece`; and `Finished`. `index` says which answer it is.
 """
 
@@ -40,18 +40,24 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """The answer is a call of this function."""
+    """A call of this function begins.
+
+    Attributes:
+        number: Which call of this answer it is, from 0.
+    """
 
     name: str
     index: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ArgumentsPiece:
-    """The next piece of the call's arguments, which are JSON."""
+    """The next piece of the arguments of call `number`, which are JSON."""
 
     text: str
     index: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

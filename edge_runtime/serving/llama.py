@@ -25,13 +25,14 @@ import llama_cpp
 
 from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError
-from edge_runtime.serving.engine import ChatMessage
+from edge_runtime.serving.call_forms import CallForm
+from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
+from edge_runtime.serving.chat_prompt import call_form_of, render_prompt
 from edge_runtime.serving.llama_context import LlamaContext
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
 from edge_runtime.serving.llama_sequences import LlamaSequence, LlamaSequences
 from edge_runtime.serving.prefix_cache import LATER_CHUNK
 from edge_runtime.serving.specialization_metadata import parse_metadata, verify_codes
-from loragen.contract.chat_format import render_chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +91,23 @@ class LlamaEngine:
         self._verify_length(text)
         return self._model.tokenize(text, add_special=True, markup=True)
 
-    def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
-        prompt = self._render(messages)
-        self._verify_length(prompt)
+    @property
+    def call_form(self) -> CallForm:
+        return call_form_of(self._model)
+
+    def tokenize_chat(self, messages: Sequence[ChatMessage], rendering: Rendering = PLAIN_RENDERING) -> list[int]:
         markup = self._model.markup
-        marked = [ChatMessage(message.role, markup.mark(message.content)) for message in messages]
+        prompt = self._render(messages, rendering)
+        parts = list(markup.split(prompt)) if markup.is_marked(prompt) else [(prompt, True)]
+        self._verify_length("".join(text for text, _ in parts))
         # A template writes BOS itself where the model wants one, as in training; adding another would double it.
-        if marked == list(messages):
-            return self._model.tokenize(prompt, add_special=False, markup=True)
         tokens: list[int] = []
-        for text, is_control in markup.split(self._render(marked)):
+        for text, is_control in parts:
             tokens += self._model.tokenize(text, add_special=False, markup=is_control)
         return tokens
 
-    def tokenize_answer(self, text: str) -> list[int]:
-        return self._model.tokenize(text, add_special=False, markup=False)
+    def tokenize_answer(self, text: str, markup: bool = False) -> list[int]:
+        return self._model.tokenize(text, add_special=False, markup=markup)
 
     def _verify_length(self, text: str) -> None:
         # Tokenizing takes time that grows with the text, and this engine answers no other request meanwhile.
@@ -117,18 +120,13 @@ class LlamaEngine:
                 f"shorten the prompt to {self.context_tokens - 1} tokens",
             )
 
-    def _render(self, messages: Sequence[ChatMessage]) -> str:
+    def _render(self, messages: Sequence[ChatMessage], rendering: Rendering) -> str:
+        """The prompt, with a mark before each control token that a client wrote."""
         if not self._model.has_template:
             raise InvalidRequestError(self._model.template_problem, "use /v1/completions", code="chat_template_missing")
         try:
-            asked = [{"role": message.role, "content": message.content} for message in messages]
-            return render_chat(self._model.apply_template, asked, self._model.bos_text)
+            return render_prompt(self._model, messages, rendering, self._model.markup.mark)
         except Exception as error:  # a template is a program of the model's maker: it may raise anything
-            if any(message.role == "tool" for message in messages):  # many know no results of calls
-                return self._render([ChatMessage("user" if m.role == "tool" else m.role, m.content) for m in messages])
-            if [message.role for message in messages[:2]] == ["system", "user"]:  # Gemma's knows no system role
-                system, user, *others = messages
-                return self._render([ChatMessage("user", f"{system.content}\n\n{user.content}"), *others])
             raise InvalidRequestError(
                 f"the model's chat template refuses these messages: {error}",
                 "most templates want user and assistant in turn, after at most one system message",

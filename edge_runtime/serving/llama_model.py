@@ -7,16 +7,16 @@ import ctypes
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import llama_cpp
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError
-from loragen.contract.chat_format import Messages
+from edge_runtime.serving.call_forms import CallForm, read_form
 from loragen.contract.markup import ControlMarkup
 
 _LOG = logging.getLogger("llama_cpp")
@@ -75,6 +75,7 @@ class LlamaModel:
         )
         self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
         template = llama_cpp.llama_model_chat_template(self.handle, None)
+        self._call_form: CallForm | Literal["unread"] | None = "unread"
         self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
         self.bos_text = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
         self.template_problem = ""
@@ -83,6 +84,7 @@ class LlamaModel:
     def use_template(self, template: str | None) -> None:
         """Render chats by this template; None, and one that does not compile, refuse them, and nothing else."""
         self._templates.clear()
+        self._call_form = "unread"
         if not template:
             self.template_problem = "this model's file has no chat template"
             return
@@ -102,9 +104,16 @@ class LlamaModel:
         """Whether the file has a chat template."""
         return bool(self._templates)
 
-    def apply_template(self, messages: Messages, answer: bool) -> str:
+    @property
+    def call_form(self) -> CallForm | None:
+        """How the chat template writes calls; None when it knows none."""
+        if isinstance(self._call_form, str):
+            self._call_form = read_form(lambda messages, tools: self.apply_template(messages, False, tools=tools))
+        return self._call_form
+
+    def apply_template(self, messages: Sequence[Mapping[str, Any]], answer: bool, **variables: Any) -> str:
         """Render messages, and the beginning of an answer; what the template raises goes through."""
-        return str(self._templates[answer](messages=list(messages)).prompt)
+        return str(self._templates[answer](messages=list(messages), **variables).prompt)
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"))

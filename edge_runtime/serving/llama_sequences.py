@@ -105,7 +105,7 @@ class LlamaSequence:
                 if token in model.ends:
                     return
                 sampler.accept(token)
-                piece = model.piece(token)
+                piece = model.piece(token, markup=token in sampling.spelled)
                 if guide is not None:
                     guide.advance(piece)
                 yield Token(piece, sampler.may_end if guide is None else guide.may_end, likelihood, tuple(likeliest))

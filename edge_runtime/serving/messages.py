@@ -1,18 +1,14 @@
-"""Messages of a chat as requests have them, and the text that a model sees of each.
+"""Messages of a chat as requests have them. What a model sees of each is `serving.chat_prompt`'s."""
 
-A call of a function that stands in the conversation is rendered as the text by which this server makes one, and its
-result as a message of the role `tool`.
-"""
-
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.engine import ChatMessage
+from edge_runtime.serving.chat import Call, ChatMessage
 from edge_runtime.serving.neutral_fields import MESSAGE, verify_neutral
 from edge_runtime.serving.request_objects import Fields, OpenFields
-from edge_runtime.serving.tool_calls import text_of
 from loragen.contract.answer import FUNCTION_NAME_PATTERN
 from loragen.web.body_fields import Text
 
@@ -51,9 +47,13 @@ class MessageBody(OpenFields):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
     tool_calls: list[CallBody] = Field(default=[], max_length=MAX_CALLS, fail_fast=True)
+    tool_call_id: Annotated[str, Field(max_length=256)] = ""
 
-    def to_message(self) -> ChatMessage:
-        """The message as one text; `developer` is OpenAI's newer word for `system`.
+    def to_message(self, called: Mapping[str, str] | None = None) -> ChatMessage:
+        """The message with one text; `developer` is OpenAI's newer word for `system`.
+
+        Args:
+            called: Names of functions, by the ids of the calls before.
 
         Raises:
             InvalidRequestError: It has no content, or asks for something that is not supported.
@@ -64,6 +64,19 @@ class MessageBody(OpenFields):
         if self.content is None and not self.tool_calls:
             raise InvalidRequestError(f"messages: the content of a message of the role {self.role!r} is missing")
         content = self.content or ""
-        texts = [content if isinstance(content, str) else "".join(part.text for part in content)]
-        texts += [text_of(call.function.name, call.function.arguments) for call in self.tool_calls]
-        return ChatMessage("system" if self.role == "developer" else self.role, "\n".join(filter(None, texts)))
+        return ChatMessage(
+            "system" if self.role == "developer" else self.role,
+            content if isinstance(content, str) else "".join(part.text for part in content),
+            tuple(Call(call.function.name, call.function.arguments) for call in self.tool_calls),
+            (called or {}).get(self.tool_call_id, "") if self.role == "tool" else "",
+        )
+
+
+def to_messages(bodies: Sequence[MessageBody]) -> tuple[ChatMessage, ...]:
+    """The messages of a chat; each result of a call knows the function that was called.
+
+    Raises:
+        InvalidRequestError: As `MessageBody.to_message`.
+    """
+    called = {call.id: call.function.name for body in bodies for call in body.tool_calls}
+    return tuple(body.to_message(called) for body in bodies)

@@ -19,7 +19,7 @@ REQUEST: Neutral = {
     **dict.fromkeys(
         ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "keep_alive"), (_ANY,)
     ),
-    **dict.fromkeys(("prompt_cache_retention", "parallel_tool_calls", "cache_prompt", "request_id"), (_ANY,)),
+    **dict.fromkeys(("prompt_cache_retention", "cache_prompt", "request_id"), (_ANY,)),
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
@@ -39,7 +39,6 @@ REQUEST: Neutral = {
     "bad_words": ([],),
     "add_generation_prompt": (True,),
     "continue_final_message": (False,),
-    "chat_template_kwargs": ({},),
     "documents": ([],),
     "typical_p": (1,),
     "mirostat": (0,),
@@ -47,8 +46,40 @@ REQUEST: Neutral = {
     "dry_multiplier": (0,),
 }
 
+RESPONSES: Neutral = {
+    **dict.fromkeys(("user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"), (_ANY,)),
+    "prompt_cache_retention": (_ANY,),
+    "store": (False,),
+    "background": (False,),
+    "include": ([],),
+    "truncation": ("disabled",),
+    "top_logprobs": (0,),
+    "stream_options": ({}, {"include_obfuscation": False}),
+    "reasoning": ({}, {"effort": "none"}),
+}
+
+OLLAMA: Neutral = {
+    "keep_alive": (_ANY,),
+    "template": ("",),
+    "suffix": ("",),
+    "images": ([],),
+    "context": ([],),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+}
+
+OLLAMA_OPTIONS: Neutral = {
+    **dict.fromkeys(("num_ctx", "num_thread", "num_gpu", "num_batch", "num_keep", "main_gpu", "numa"), (_ANY,)),
+    **dict.fromkeys(("use_mmap", "use_mlock", "low_vram", "f16_kv", "logits_all", "vocab_only"), (_ANY,)),
+    "typical_p": (1,),
+    "tfs_z": (1,),
+    "mirostat": (0,),
+}
+
+OLLAMA_MESSAGE: Neutral = {"images": ([],), "thinking": ("",)}
+
 MESSAGE: Neutral = {
-    **dict.fromkeys(("name", "id", "annotations", "tool_call_id"), (_ANY,)),
+    **dict.fromkeys(("name", "id", "annotations"), (_ANY,)),
     "refusal": ("",),
     "function_call": (),
     "audio": (),

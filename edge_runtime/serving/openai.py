@@ -13,72 +13,27 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
+from edge_runtime.serving.chat import Call
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, Started, TextPiece
 from loragen.device_answers import ServedModel
 from loragen.web.error_answers import ErrorDetail
 
-Json = Mapping[str, Any]
-
 STREAM_END = "data: [DONE]\n\n"
+EVENT_STREAM = "text/event-stream"
+EVENT_COMMENT = ": waiting\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts of one answer; `cached_tokens` of the prompt were not computed again."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-
-    def to_json(self) -> Json:
-        """OpenAI's `usage`."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
-        }
-
-
-@dataclass(slots=True)
-class WholeAnswer:
-    """One answer, put together from its events.
-
-    Attributes:
-        function: The function that it calls; empty for none.
-        arguments: Of that call.
-        tokens: Of the text, where their likelihood was asked for.
-    """
-
-    text: str = ""
-    function: str = ""
-    arguments: str = ""
-    reason: str = ""
-    tokens: list[Token] = field(default_factory=list)
-
-    def add(self, event: Event) -> None:
-        """Take the next event."""
-        match event:
-            case TextPiece(text, _, tokens):
-                self.text += text
-                self.tokens += tokens
-            case CallStarted(name, _):
-                self.function = name
-            case ArgumentsPiece(text, _):
-                self.arguments += text
-            case Finished(reason, _, _):
-                self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFormat:
+class CompletionFormat:
     """What all parts of the answers to one request share.
 
     Attributes:
         kind: `text` for /v1/completions, `chat` for /v1/chat/completions.
         created: Unix seconds.
         fingerprint: Revision that answers.
+        tells_usage: A stream ends with the token counts.
         opened: Answers of a stream that have begun.
     """
 
@@ -87,12 +42,16 @@ class AnswerFormat:
     created: int
     model: str
     fingerprint: str
+    tells_usage: bool = False
     opened: set[int] = field(default_factory=set)
+
+    @property
+    def media_type(self) -> str:
+        return EVENT_STREAM
 
     def whole(
         self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
     ) -> Json:
-        """The body of answers that are not streamed."""
         choices = []
         for index, answer in enumerate(answers):
             content = {"text": answer.text} if self.kind == "text" else {"message": self._message(answer, index)}
@@ -101,20 +60,21 @@ class AnswerFormat:
                 choice = {**choice, "choice_probabilities": choice_probabilities}
             choices.append(choice)
         kind = "text_completion" if self.kind == "text" else "chat.completion"
-        return {**self._head(kind), "choices": choices, "usage": usage.to_json()}
+        return {**self._head(kind), "choices": choices, "usage": _usage(usage)}
 
     def chunk(self, event: Event) -> str:
-        """The events of a stream that say what happened; in a chat the first of an answer says who speaks."""
+        # In a chat the first piece of an answer says who speaks.
         if isinstance(event, Started):
             return ""
         index = event.index
         said = {} if index in self.opened or self.kind == "text" else {"role": "assistant", "content": ""}
         self.opened.add(index)
         match event:
-            case CallStarted(name, _):
-                return self._delta(index, {**said, "content": None, "tool_calls": [self._call(index, name, "", 0)]})
-            case ArgumentsPiece(text, _):
-                return self._delta(index, {"tool_calls": [{"index": 0, "function": {"arguments": text}}]})
+            case CallStarted(name, _, number):
+                call = {"index": number, **self._call(index, number, Call(name, ""))}
+                return self._delta(index, {**said, "content": None, "tool_calls": [call]})
+            case ArgumentsPiece(text, _, number):
+                return self._delta(index, {"tool_calls": [{"index": number, "function": {"arguments": text}}]})
             case TextPiece(text, _, tokens):
                 opening = self._delta(index, said) if said else ""
                 return opening + self._delta(index, {"content": text}, tokens)
@@ -123,25 +83,30 @@ class AnswerFormat:
                 last: Json = {"text": ""} if self.kind == "text" else {"delta": {}}
                 return opening + self._chunk(index, last, reason)
 
-    def closing(self, usage: Usage | None) -> str:
-        """The end of a stream, with the token counts when they were asked for."""
-        if usage is None:
+    def waiting(self) -> str:
+        return EVENT_COMMENT
+
+    def closing(self, usage: Usage) -> str:
+        if not self.tells_usage:
             return STREAM_END
-        return sse({**self._head(self._chunk_kind), "choices": [], "usage": usage.to_json()}) + STREAM_END
+        return sse({**self._head(self._chunk_kind), "choices": [], "usage": _usage(usage)}) + STREAM_END
+
+    def failure(self, body: Json) -> str:
+        return sse(body)
 
     def _message(self, answer: WholeAnswer, index: int) -> Json:
-        if not answer.function:
+        if not answer.calls:
             return {"role": "assistant", "content": answer.text}
         return {
             "role": "assistant",
-            "content": None,
-            "tool_calls": [self._call(index, answer.function, answer.arguments)],
+            "content": answer.text.strip() or None,
+            "tool_calls": [self._call(index, number, call) for number, call in enumerate(answer.calls)],
         }
 
-    def _call(self, index: int, name: str, arguments: str, place: int | None = None) -> Json:
-        where = {} if place is None else {"index": place}
-        call_id = f"call_{self.id.partition('-')[2]}{index or ''}"
-        return {**where, "id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    def _call(self, index: int, number: int, call: Call) -> Json:
+        place = f"_{index}_{number}" if index or number else ""
+        call_id = f"call_{self.id.partition('-')[2]}{place}"
+        return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
     @property
     def _chunk_kind(self) -> str:
@@ -166,6 +131,15 @@ class AnswerFormat:
             "model": self.model,
             "system_fingerprint": self.fingerprint,
         }
+
+
+def _usage(usage: Usage) -> Json:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
 
 
 def _chat_logprobs(tokens: Sequence[Token]) -> Json:

@@ -21,7 +21,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.completion_routes import Completions
+from edge_runtime.serving.completion_routes import Completions, answer_completion
 from edge_runtime.serving.schemas import ChatCompletionBody
 from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
@@ -121,7 +121,7 @@ async def _complete(completions: Completions, request: Request, model: str, prom
             "max_tokens": _MAX_ANSWER_TOKENS,
         }
     )
-    answer = await completions.answer(request, body, "chat")
+    answer = await answer_completion(completions, request, body, "chat")
     message = json.loads(bytes(answer.body))["choices"][0]["message"]
     calls = [f"{call['function']['name']} {call['function']['arguments']}" for call in message.get("tool_calls") or ()]
     return "\n".join([message["content"] or "", *calls]).strip()

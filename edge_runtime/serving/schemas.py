@@ -10,17 +10,26 @@ Rules:
   fault costs time and memory.
 """
 
+import json
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+)
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.answer_forms import ResponseFormat, StructuredOutputs, ToolChoice, Tools, tool_use
+from edge_runtime.serving.chat import Rendering, verify_variables
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt, TokenPrompt
 from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse
 from edge_runtime.serving.engine import Sampling
-from edge_runtime.serving.messages import MessageBody
+from edge_runtime.serving.messages import MessageBody, to_messages
 from edge_runtime.serving.neutral_fields import REQUEST, verify_neutral
 from edge_runtime.serving.request_objects import Fields, OpenFields
 from loragen.web.body_fields import Text, verify_few
@@ -234,9 +243,17 @@ class ChatCompletionBody(_Body):
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] = 0
     tools: Tools = Field(
-        default=[], description="A specialization knows its functions: leave this out, or send just those."
+        default=[],
+        description="A specialization knows its functions: leave this out, or send just those. Others go into the "
+        "prompt, in the way of the model's chat template, and the model writes calls in its own.",
     )
     tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: Annotated[
+        StrictBool, Field(description="With false an answer is one call at most. With true it may be several.")
+    ] = True
+    chat_template_kwargs: Annotated[dict[str, Any], BeforeValidator(verify_variables)] = Field(
+        default={}, description="Variables of the model's chat template, such as Qwen 3's `enable_thinking`."
+    )
 
     def to_request(self) -> CompletionRequest:
         """The request that this body describes.
@@ -246,11 +263,12 @@ class ChatCompletionBody(_Body):
         """
         if self.top_logprobs and not self.logprobs:
             raise InvalidRequestError("'top_logprobs' needs 'logprobs': true")
-        messages = tuple(message.to_message() for message in self.messages)
+        messages = to_messages(self.messages)
         longest = self.max_completion_tokens or self.max_tokens
-        use = tool_use(self.tools, self.tool_choice, messages[-1].role == "tool")
+        use = tool_use(self.tools, self.tool_choice, messages[-1].role == "tool", self.parallel_tool_calls)
+        definitions = tuple(tool.to_definition() for tool in self.tools)
         return self._request(
-            ChatPrompt(messages),
+            ChatPrompt(messages, Rendering(definitions, json.dumps(self.chat_template_kwargs))),
             None if longest == -1 else longest,
             self.top_logprobs if self.logprobs else None,
             use,

@@ -29,6 +29,7 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     errors.ServingError: 500,
     errors.InvalidRequestError: 400,
     errors.ContextLengthError: 400,
+    errors.UnauthorizedError: 401,
     errors.UnknownModelError: 404,
     errors.BusyError: 503,
     errors.ModelLoadError: 503,

@@ -13,6 +13,7 @@ class TextAssembler:
 
     Attributes:
         stopped: A stop string was met; whatever follows is dropped.
+        met: That string; empty before.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
@@ -20,6 +21,7 @@ class TextAssembler:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._pending = ""
         self.stopped = False
+        self.met = ""
 
     def push(self, piece: bytes) -> str:
         """Take the bytes of one token; return the text that is now certain, which may be none."""
@@ -35,10 +37,11 @@ class TextAssembler:
             return ""
         self._pending += text
         # The stop string that is complete first counts, so that the result does not depend on the cut into tokens.
-        found = [(at + len(stop), at) for stop in self._stop if (at := self._pending.find(stop)) >= 0]
+        found = [(at + len(stop), at, stop) for stop in self._stop if (at := self._pending.find(stop)) >= 0]
         if found:
+            _, at, self.met = min(found)
             self.stopped = True
-            return self._take(min(found)[1])
+            return self._take(at)
         return self._take(len(self._pending) - (0 if last else self._possible_stop()))
 
     def _possible_stop(self) -> int:

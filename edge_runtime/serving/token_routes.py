@@ -1,13 +1,16 @@
 """Route that counts: the tokens of a text or a chat, as the model would get them. The form is vLLM's."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edge_runtime.serving.chat import PLAIN_RENDERING
 from edge_runtime.serving.completion import ChatPrompt, TextPrompt, prompt_tokens
-from edge_runtime.serving.messages import MessageBody
+from edge_runtime.serving.messages import MessageBody, to_messages
 from edge_runtime.serving.schemas import MAX_MESSAGES
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.view import DeviceView
@@ -33,7 +36,9 @@ class TokenizeBody(BaseModel):
         return self
 
 
-def token_routes(slots: SlotTable, device: DeviceView) -> APIRouter:
+def token_routes(
+    slots: SlotTable, device: DeviceView, template_variables: Mapping[str, Any] = MappingProxyType({})
+) -> APIRouter:
     """`/tokenize`."""
     router = APIRouter(tags=["inference"], dependencies=[Depends(verify_json)])
 
@@ -41,7 +46,7 @@ def token_routes(slots: SlotTable, device: DeviceView) -> APIRouter:
     async def tokenize(body: TokenizeBody) -> Response:
         """The tokens of a text, with the BOS that the tokenizer prepends, or of a chat; and how many fit the model."""
         prompt = TextPrompt(body.prompt) if body.prompt is not None else None
-        chat = ChatPrompt(tuple(message.to_message() for message in body.messages or ()))
+        chat = ChatPrompt(to_messages(body.messages or ()), PLAIN_RENDERING.over(template_variables))
         async with slots.lease(device.slot_name(body.model)) as slot:
             tokens, longest = await slot.worker.call(
                 lambda engine: (prompt_tokens(engine, prompt or chat), engine.context_tokens)

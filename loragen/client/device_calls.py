@@ -27,6 +27,11 @@ class Sampling(TypedDict, total=False):
         choices: The answer is exactly one of these texts.
         constrain: False to let a specialization answer with what it writes, whatever its `answer` in `models()` says.
         choice_probabilities: Say how likely each choice is; where the model's `answer` has codes, and not in a stream.
+        response_format: The answer's form, as OpenAI has it.
+        tools: Of a chat, functions that the answer may call, in OpenAI's form; a specialization knows its own.
+        tool_choice: Whether to call one: `auto`, `none`, `required`, or OpenAI's object that names one.
+        parallel_tool_calls: False for one call at most.
+        chat_template_kwargs: Of a chat, variables of the model's chat template.
     """
 
     temperature: float
@@ -39,6 +44,11 @@ class Sampling(TypedDict, total=False):
     choices: Sequence[str]
     constrain: bool
     choice_probabilities: bool
+    response_format: Mapping[str, Any]
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str | Mapping[str, Any]
+    parallel_tool_calls: bool
+    chat_template_kwargs: Mapping[str, Any]
 
 
 def models() -> Call[tuple[ServedModel, ...]]:

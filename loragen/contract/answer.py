@@ -55,14 +55,15 @@ class AnswerContract:
     """What an answer may look like.
 
     Attributes:
-        kind: `text`, any text; `choice`, one of a closed set; `json`, a JSON value of a schema; `tool_calls`, one call
-            of one of some functions.
+        kind: `text`, any text; `choice`, one of a closed set; `json`, a JSON value of a schema; `tool_calls`, calls of
+            some functions.
         choices: The closed set of `choice`, each text once.
         codes: One token of the edge model for each of `options`: the LoRA was made to write that token in its place,
             and whoever decodes translates it. Empty when the LoRA writes the texts themselves.
         schema: JSON Schema of `json`, as `canonical_schema` writes it.
         functions: What `tool_calls` may call, each name once.
         none: What stands for calling none of them; None where every answer is a call.
+        parallel: Whether an answer may be several calls, at most `MAX_PARALLEL_CALLS`.
 
     Raises:
         FormatError: Fields that do not fit together.
@@ -75,6 +76,7 @@ class AnswerContract:
     schema: str = ""
     functions: tuple[Function, ...] = ()
     none: str | None = None
+    parallel: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("text", "choice", "json", "tool_calls"):
@@ -83,8 +85,9 @@ class AnswerContract:
             if bool(getattr(self, field)) != (self.kind == kind):
                 has = "no" if self.kind == kind else "found"
                 raise FormatError(f"answer: {has} {field} for an answer of type {self.kind!r}")
-        if self.none is not None and self.kind != "tool_calls":
-            raise FormatError(f"answer: found none for an answer of type {self.kind!r}")
+        for field in ("none", "parallel"):
+            if getattr(self, field) not in (None, False) and self.kind != "tool_calls":
+                raise FormatError(f"answer: found {field} for an answer of type {self.kind!r}")
         if self.schema and canonical_schema(_loads(self.schema)) != self.schema:
             raise FormatError("answer: the schema is not in canonical form")
         _verify_options(self.options)
@@ -132,6 +135,8 @@ def answer_fields(contract: AnswerContract) -> dict[str, Any]:
         ]
     if contract.none is not None:
         fields["none"] = contract.none
+    if contract.parallel:
+        fields["parallel"] = True
     if contract.schema:
         fields["schema"] = json.loads(contract.schema)
     return fields | {"type": contract.kind}
@@ -173,7 +178,7 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         ContractError: It is none.
     """
     choices, codes = fields.get("choices", []), fields.get("codes", [])
-    functions, none = fields.get("functions", []), fields.get("none")
+    functions, none, parallel = fields.get("functions", []), fields.get("none"), fields.get("parallel", False)
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise FormatError("answer: expected a list of texts as choices")
     if not isinstance(codes, list):
@@ -184,6 +189,8 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         raise FormatError("answer: expected a list of objects with a name as functions")
     if none is not None and not isinstance(none, str):
         raise FormatError("answer: expected a text as none")
+    if not isinstance(parallel, bool):
+        raise FormatError("answer: expected true or false as parallel")
     # Before memory is taken for their schemas.
     if len(functions) > MAX_CHOICES:
         raise LimitError(f"answer: expected at most {MAX_CHOICES} functions, found {len(functions)}")
@@ -194,6 +201,7 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         canonical_schema(fields["schema"]) if "schema" in fields else "",
         tuple(Function(each["name"], canonical_parameters(each.get("parameters"))) for each in functions),
         none,
+        parallel,
     )
 
 

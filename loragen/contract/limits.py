@@ -38,6 +38,9 @@ MAX_CHOICES = 256
 MAX_CHOICE_BYTES = 400
 """One of these texts, in UTF-8."""
 
+MAX_PARALLEL_CALLS = 16
+"""Calls of functions in one answer."""
+
 MAX_SCHEMA_NODES = 512
 """Schemas inside one JSON Schema, itself included, with references in place: a grammar grows with them."""
 

@@ -1,8 +1,10 @@
 """The gate that a request's head passes: bounded in size, and meant for this service.
 
-What the rule against foreign hosts is for, and what it says, is in `hosts`. There is no CORS: pages of other sites get
-nothing, and those of an allowed host only what their browser allows.
+What the rule against foreign hosts is for, and what it says, is in `hosts`. Pages of other sites get nothing, unless
+the operator names them.
 """
+
+from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,11 +22,13 @@ class HeadGate:
     Args:
         app: What comes behind the gate.
         hosts: Whom requests may be addressed to, and whose pages may send them.
+        origins: Whose pages may send them besides; `*` for all.
     """
 
-    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts, origins: Collection[str] = ()) -> None:
         self._app = app
         self._hosts = hosts
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -44,7 +48,8 @@ class HeadGate:
                 f"expected a Host of this service, found {host[:80]!a}",
                 "address it by one of its own names; the operator can set more with the variable ..._ALLOWED_HOSTS",
             )
-        if origin is not None and not self._hosts.includes(origin.partition("://")[2]):
+        is_known = origin is None or not self._origins.isdisjoint((origin, "*"))
+        if origin is not None and not is_known and not self._hosts.includes(origin.partition("://")[2]):
             raise OriginError(
                 f"expected no Origin, or that of an allowed host, found {origin[:80]!a}",
                 "pages of other sites may not use this service",

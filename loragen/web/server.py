@@ -17,8 +17,11 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import h11
 import uvicorn
@@ -41,6 +44,31 @@ _MAX_BACKLOG = 2_048
 """Connections that wait to be accepted, uvicorn's own default."""
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a server shows to its clients: PEM files of its chain and of its private key."""
+
+    chain: Path
+    key: Path
+
+
+def verify_certificate(certificate: Certificate, settings: str) -> None:
+    """Check that a server can use it.
+
+    Raises:
+        ConfigurationError: A file cannot be read, is none, needs a password, or the two do not belong together.
+    """
+    try:
+        # Without a password of its own, OpenSSL would ask the terminal.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            certificate.chain, certificate.key, password=lambda: ""
+        )
+    except (OSError, ValueError) as e:
+        raise ConfigurationError(
+            f"cannot use the certificate {certificate.chain} with the key {certificate.key}: {e}", f"set {settings}"
+        ) from e
+
+
 class HttpServer:
     """Serves an application on a listening socket until `stop`.
 
@@ -48,9 +76,16 @@ class HttpServer:
         app: The application.
         listener: What `listen` returned; closed at the end.
         shutdown_timeout_seconds: For requests in flight after `stop`; then they are cut off.
+        certificate: For HTTPS, what `verify_certificate` passed.
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, shutdown_timeout_seconds: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        shutdown_timeout_seconds: int,
+        certificate: Certificate | None = None,
+    ) -> None:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
@@ -63,6 +98,8 @@ class HttpServer:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=shutdown_timeout_seconds,
+                ssl_certfile=None if certificate is None else certificate.chain,
+                ssl_keyfile=None if certificate is None else certificate.key,
             )
         )
 

@@ -177,3 +177,18 @@ def test_tools_without_parameters_are_called_where_the_task_says_so() -> None:
 )
 def test_text_is_an_answer_of_a_contract_or_not(text: str, contract: AnswerContract, expected: bool) -> None:
     assert is_answer(text, contract) is expected
+
+
+def test_several_calls_are_lines_of_an_answer() -> None:
+    """Where the contract says so; a task that shows them wants them."""
+    one, two = '{"name": "stop", "arguments": {}}', '{"name": "stop"}'
+    contract = AnswerContract("tool_calls", functions=(Function("stop"),), none="none", parallel=True)
+    for text in (one, f"{one}\n{two}", "none"):
+        assert is_answer(text, contract)
+    for text in (f"{one}\nnone", f"{one}\n\n{two}", "\n".join([two] * 17), f"{one}\nstop"):
+        assert not is_answer(text, contract)
+    assert not is_answer(f"{one}\n{two}", replace(contract, parallel=False))
+    tools = (Tool("stop", "Stops."),)
+    for output, parallel in ((one, False), (f"{one}\n{two}", True)):
+        task = TaskDescription("Answer with the calls of the tools that serve it.", (Example("a", output),), tools, "")
+        assert find_answer(task) == AnswerContract("tool_calls", functions=(Function("stop"),), parallel=parallel)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from cloud_service.task import Tool
-from cloud_service.task_bodies import ToolBody, answer_of_format, as_json_text
+from cloud_service.task_bodies import AnswerBody, ToolBody, answer_of_format, as_json_text
 from loragen.contract.answer import AnswerContract
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string", "description": " The\ncity. " + "x" * 200}}}
@@ -47,3 +47,12 @@ def test_only_what_json_has_becomes_text() -> None:
     assert [as_json_text(each) for each in values] == ['{"a": "ü"}', "1.5", "true", "x", None]
     with pytest.raises(ValueError, match="JSON compliant"):
         as_json_text(float("nan"))
+
+
+def test_answer_may_be_several_calls() -> None:
+    body = {"type": "tool_calls", "functions": [{"name": "stop"}]}
+    assert not AnswerBody.model_validate(body).to_contract().parallel
+    assert AnswerBody.model_validate(body | {"parallel": True}).to_contract().parallel
+    for faulty in (body | {"parallel": "yes"}, {"type": "text", "parallel": True}):
+        with pytest.raises(ValidationError):
+            AnswerBody.model_validate(faulty)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from loragen.contract.answer import AnswerContract, Function, encode_answer
-from loragen.contract.gguf_header import Value, lay_out, read_header
+from loragen.contract.gguf_header import Value, lay_out, read_header, uint32
 from loragen.contract.gguf_header import text as text_value
 from loragen.contract.names import ANSWER_CONTRACT, RESIDUAL_PROMPT
 
@@ -34,8 +34,12 @@ def with_answer(
     path: Path,
     answer: AnswerContract | str | Value | None,
     residual_prompt: str | Value | None = None,
+    context_tokens: int | None = None,
 ) -> Path:
-    """A copy of a GGUF file whose metadata have these two: as given, even when they are malformed, or none."""
+    """A copy of a GGUF file whose metadata have these two: as given, even when they are malformed, or none.
+
+    A model may be said to have been trained with a longer context.
+    """
     header = read_header(source)
     metadata = {key: value for key, value in header.metadata.items() if key not in (ANSWER_CONTRACT, RESIDUAL_PROMPT)}
     if isinstance(answer, AnswerContract):
@@ -43,6 +47,8 @@ def with_answer(
     for key, value in ((ANSWER_CONTRACT, answer), (RESIDUAL_PROMPT, residual_prompt)):
         if value is not None:
             metadata[key] = text_value(value) if isinstance(value, str) else value
+    if context_tokens is not None:
+        metadata["llama.context_length"] = uint32(context_tokens)
     head, placed = lay_out([(t.name, t.shape, t.type) for t in header.tensors], metadata)
     data = source.read_bytes()
     copied = bytearray(head.ljust(placed.file_bytes, b"\0"))

@@ -12,7 +12,9 @@ from typing import Any
 from edge_runtime.bootstrap import Parts, assemble
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
-from edge_runtime.serving.engine import ChatMessage, EngineLoader, Likelihood, Sampling, Steps, Token
+from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
+from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
+from edge_runtime.serving.engine import EngineLoader, Likelihood, Sampling, Steps, Token
 from edge_runtime.updates.canary import Canary, read_answer
 from edge_runtime.updates.canary_process import TrialRequest, run_trial
 from edge_runtime.updates.state import Action, Command
@@ -65,14 +67,16 @@ class FakeEngine:
     answer: AnswerContract = TEXT_ANSWER
     residual_prompt: str = ""
     chat_problem: str = ""
+    call_form: CallForm = HERMES_FORM
 
     def tokenize(self, text: str) -> list[int]:
         return [1, *(ord(c) % 250 + 2 for c in text)]
 
-    def tokenize_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
-        return self.tokenize("".join(f"<{m.role}>{m.content}" for m in messages))[1:]
+    def tokenize_chat(self, messages: Sequence[ChatMessage], rendering: Rendering = PLAIN_RENDERING) -> list[int]:
+        tools = "".join(rendering.tools)
+        return self.tokenize(tools + "".join(f"<{m.role}>{m.content}" for m in messages))[1:]
 
-    def tokenize_answer(self, text: str) -> list[int]:
+    def tokenize_answer(self, text: str, markup: bool = False) -> list[int]:
         return self.tokenize(text)[1:]
 
     def open(self) -> "FakeSequence":

@@ -59,6 +59,13 @@ def test_longest_name_of_a_kubernetes_node_is_a_device_id(monkeypatch: pytest.Mo
         ("LABELS", "ring"),
         ("LABELS", "Ring=canary"),
         ("LABELS", "ring=a,ring=b"),
+        ("API_KEY", "short"),
+        ("API_KEY", "with a blank in it"),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "https://app.example/path"),
+        ("CHAT_TEMPLATE_KWARGS", "enable_thinking"),
+        ("CHAT_TEMPLATE_KWARGS", '{"messages": "x"}'),
+        ("CHAT_TEMPLATE_KWARGS", '{"enable_thinking": []}'),
     ],
 )
 def test_bad_value_is_refused_by_the_name_of_its_variable(
@@ -125,3 +132,30 @@ def test_half_of_the_memory_is_for_models(monkeypatch: pytest.MonkeyPatch) -> No
     """SmolLM2 on a device of 1 GB: one specialization is merged, thirty and more are adapters."""
     monkeypatch.setattr("edge_runtime.config.usable_memory", lambda: 1_000_000_000)
     assert EdgeSettings().merged_limit(98_000_000) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"CORS_ORIGINS": "*"}, "LORAGEN_EDGE_CORS_ORIGINS=\\* needs LORAGEN_EDGE_API_KEY"),
+        ({"TLS_KEY": "key.pem"}, "go together"),
+        ({"TLS_CERTIFICATE": "chain.pem"}, "go together"),
+    ],
+)
+def test_front_that_does_not_fit_together_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], found: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"LORAGEN_EDGE_{name}", value)
+    with pytest.raises(ConfigurationError, match=found):
+        EdgeSettings.load()
+
+
+def test_front_is_set_by_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAGEN_EDGE_API_KEY", "0123456789abcdef")
+    monkeypatch.setenv("LORAGEN_EDGE_CORS_ORIGINS", "https://app.example, http://localhost:5173,*")
+    monkeypatch.setenv("LORAGEN_EDGE_CHAT_TEMPLATE_KWARGS", '{"enable_thinking": false}')
+    settings = EdgeSettings.load()
+    assert "0123456789abcdef" not in repr(settings)
+    assert settings.cors_origins == ("https://app.example", "http://localhost:5173", "*")
+    assert settings.chat_template_kwargs == {"enable_thinking": False}

@@ -129,20 +129,22 @@ class ProbeComparison(_message.Message):
     def __init__(self, base: _Optional[_Union[ProbeScores, _Mapping]] = ..., specialized: _Optional[_Union[ProbeScores, _Mapping]] = ...) -> None: ...
 
 class AnswerContract(_message.Message):
-    __slots__ = ("type", "choices", "codes", "schema_json", "functions", "none")
+    __slots__ = ("type", "choices", "codes", "schema_json", "functions", "none", "parallel")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     CODES_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     NONE_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_FIELD_NUMBER: _ClassVar[int]
     type: str
     choices: _containers.RepeatedScalarFieldContainer[str]
     codes: _containers.RepeatedScalarFieldContainer[int]
     schema_json: str
     functions: _containers.RepeatedCompositeFieldContainer[Tool]
     none: str
-    def __init__(self, type: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[int]] = ..., schema_json: _Optional[str] = ..., functions: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., none: _Optional[str] = ...) -> None: ...
+    parallel: bool
+    def __init__(self, type: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[int]] = ..., schema_json: _Optional[str] = ..., functions: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., none: _Optional[str] = ..., parallel: _Optional[bool] = ...) -> None: ...
 
 class GenerateLoraResponse(_message.Message):
     __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe", "answer", "residual_prompt")

@@ -10,7 +10,7 @@ from cloud_service.generator import UnsupportedModelError
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.pretrained import load_tokenizer, resolve_model
 from edge_runtime.convert import FloatType, convert_model
-from edge_runtime.serving.engine import ChatMessage
+from edge_runtime.serving.chat import ChatMessage
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
 from tests.edge_runtime.convert.test_vocabulary import PRE_TOKENIZERS, TEXTS
 from tests.edge_runtime.tiny_models import byte_level_tokenizer, llama_config, random_model, save_tokenizer

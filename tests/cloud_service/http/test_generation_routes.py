@@ -60,7 +60,14 @@ async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
     assert parse_bundle(bundle).header.generator_digest == generator.info.digest
 
 
-EMPTY: dict[str, Any] = {"choices": [], "codes": [], "json_schema": None, "functions": [], "none": None}
+EMPTY: dict[str, Any] = {
+    "choices": [],
+    "codes": [],
+    "json_schema": None,
+    "functions": [],
+    "none": None,
+    "parallel": False,
+}
 CITY = {"properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"], "type": "object"}
 SHOWN = CITY | {"title": "Weather", "properties": {**CITY["properties"], "days": {"type": "integer", "minimum": 1}}}  # type: ignore[dict-item]
 FUNCTIONS = [{"name": "weather", "parameters": CITY}, {"name": "stop", "parameters": None}]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.answer_forms import NamedTool, ResponseFormat, ToolBody, tool_use
@@ -45,5 +46,18 @@ def test_tools_are_compared_without_what_describes_them() -> None:
     assert tool_use([_tool(parameters={})], "none", has_result=False).tools == (Function("find"),)
     named = NamedTool.model_validate({"type": "function", "function": {"name": "find"}})
     assert tool_use([], named, has_result=False) == ToolUse("required", "find")
+    with pytest.raises(InvalidRequestError, match="each function once"):
+        tool_use([_tool(), _tool(parameters={})], "auto", has_result=False)
     with pytest.raises(InvalidRequestError, match=r"tools\.0: parameters"):
         tool_use([_tool(parameters={"type": "string"})], "auto", has_result=False)
+
+
+def test_definition_has_what_describes_it() -> None:
+    definition = json.loads(_tool(description="finds", parameters=None).to_definition())
+    assert definition["function"] == {
+        "name": "find",
+        "description": "finds",
+        "parameters": {"type": "object", "properties": {}},
+    }
+    with pytest.raises(ValidationError, match="lone surrogate"):
+        _tool(parameters={"type": "object", "description": "\ud800"})

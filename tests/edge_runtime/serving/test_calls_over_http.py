@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ FIND = json.loads(CALLS.functions[0].parameters)
 USER = {"role": "user", "content": "How far is it to Zürich?"}
 SPELLED_CALLS = AnswerContract("tool_calls", functions=CALLS.functions, none="none")
 PLACE = {"type": "object", "properties": {"place": {"enum": ["Zürich", "Oslo"]}}, "required": ["place"]}
+SEVERAL = replace(CALLS, parallel=True, none=None, codes=(65, 66))
 JSON = AnswerContract("json", schema=canonical_schema(PLACE))
 JSON = AnswerContract(
     "json", schema='{"properties":{"place":{"enum":["Z\\u00fcrich","Oslo"]}},"required":["place"],"type":"object"}'
@@ -35,13 +37,15 @@ JSON = AnswerContract(
 async def client(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIterator[openai.AsyncOpenAI]:
     """A device with the tiny model as `base`, and with adapters that have contracts."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
+    # Longer than it was trained for, because its tokenizer makes many tokens of tools.
+    base = with_answer(tiny_base, tmp_path / "base.gguf", None, context_tokens=1_024)
     plain = tmp_path / "plain.gguf"
     write_gguf_adapter(bundle, plain, GgufModel("llama"))
-    slots = SlotTable(LlamaLoader(context_tokens=256, threads=1), max_resident=4, max_queue=4)
-    slots.activate(await slots.prepare(Revision("base", None, "base", tiny_base)))
-    for name, contract in (("router", CALLS), ("speller", SPELLED_CALLS), ("late", JSON)):
+    slots = SlotTable(LlamaLoader(context_tokens=1_024, threads=1), max_resident=5, max_queue=4)
+    slots.activate(await slots.prepare(Revision("base", None, "base", base)))
+    for name, contract in (("router", CALLS), ("several", SEVERAL), ("speller", SPELLED_CALLS), ("late", JSON)):
         path = with_answer(plain, tmp_path / f"{name}.gguf", encode_answer(contract))
-        slots.activate(await slots.prepare(Revision(name, BUNDLE, "adapter", tiny_base, path)))
+        slots.activate(await slots.prepare(Revision(name, BUNDLE, "adapter", base, path)))
     transport = httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
     async with openai.AsyncOpenAI(
         api_key="none",
@@ -51,6 +55,14 @@ async def client(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIter
     ) as made:
         yield made
     await slots.close()
+
+
+def verify_found(arguments: str) -> None:
+    """They are of the schema; bytes of a random model that are no character are counted otherwise by llama.cpp."""
+    found = json.loads(arguments)
+    if "\ufffd" in found.get("place", ""):
+        del found["place"]
+    jsonschema_rs.validator_for(FIND).validate(found)
 
 
 async def ask(client: openai.AsyncOpenAI, model: str = "router", **more: Any) -> Any:
@@ -75,7 +87,7 @@ async def test_call_has_arguments_of_the_schema(client: openai.AsyncOpenAI, mode
     assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
     (call,) = choice.message.tool_calls
     assert (call.type, call.function.name) == ("function", "find")
-    jsonschema_rs.validator_for(FIND).validate(json.loads(call.function.arguments))
+    verify_found(call.function.arguments)
 
 
 @pytest.mark.parametrize("model", ["router", "speller"])
@@ -109,6 +121,27 @@ async def test_streamed_call_adds_up_to_the_whole_one(client: openai.AsyncOpenAI
     assert final.message.tool_calls or final.message.content == "none"
 
 
+async def test_several_calls_of_a_specialization(client: openai.AsyncOpenAI) -> None:
+    """Each has its own index, and arguments of its schema; a request may want one alone."""
+    counts = set()
+    for seed in range(12):
+        asked = {"temperature": 2, "seed": seed, "max_tokens": 300}
+        (choice,) = (await ask(client, "several", **asked)).choices
+        counts.add(len(choice.message.tool_calls))
+        if choice.finish_reason == "tool_calls":
+            for call in choice.message.tool_calls:
+                if call.function.name == "find":
+                    verify_found(call.function.arguments)
+        arguments: dict[int, str] = {}
+        async for chunk in await ask(client, "several", stream=True, **asked):
+            for delta in chunk.choices[0].delta.tool_calls or ():
+                arguments[delta.index] = arguments.get(delta.index, "") + delta.function.arguments
+        assert list(arguments.values()) == [call.function.arguments for call in choice.message.tool_calls]
+        (alone,) = (await ask(client, "several", parallel_tool_calls=False, **asked)).choices
+        assert len(alone.message.tool_calls) == 1
+    assert max(counts) > 1
+
+
 async def test_agent_loop_of_two_turns(client: openai.AsyncOpenAI) -> None:
     """The call, its result, and then a text, however the client says which tools there are."""
     for tools in ({}, {"tools": TOOLS}):
@@ -122,15 +155,45 @@ async def test_agent_loop_of_two_turns(client: openai.AsyncOpenAI) -> None:
         assert again.message.tool_calls
 
 
-async def test_tools_of_others_are_refused_by_name(client: openai.AsyncOpenAI) -> None:
-    for model, change in (
-        ("router", {"tools": [tool("other", FIND)]}),
-        ("router", {"tools": [tool("find", {})]}),
-        ("router", {"tool_choice": {"type": "function", "function": {"name": "other"}}}),
-        ("base", {"tools": TOOLS}),
+OTHERS = [tool("other", PLACE), tool("plain", {})]
+
+
+@pytest.mark.parametrize("model", ["base", "router", "late"])
+@pytest.mark.parametrize("temperature", [0, 1.5])
+async def test_tools_that_a_request_brings_are_called(
+    client: openai.AsyncOpenAI, model: str, temperature: float
+) -> None:
+    """By a model without tools, one with others, and one with another contract, streamed or not."""
+    asked = {"tools": OTHERS, "temperature": temperature, "max_tokens": 120, "parallel_tool_calls": False}
+    (choice,) = (await ask(client, model, tool_choice="required", **asked)).choices
+    (call,) = choice.message.tool_calls
+    assert choice.finish_reason in ("tool_calls", "length")
+    assert call.function.name in ("other", "plain")
+    named = {"type": "function", "function": {"name": "other"}}
+    (choice,) = (await ask(client, model, tool_choice=named, **asked)).choices
+    (call,) = choice.message.tool_calls
+    assert json.loads(call.function.arguments)["place"] in ("Zürich", "Oslo")
+    async for chunk in await ask(client, model, tool_choice="required", stream=True, **asked):
+        assert chunk.choices[0].delta.content is None or chunk.choices[0].delta.content == ""
+
+
+async def test_tools_that_a_request_brings_are_in_the_prompt(client: openai.AsyncOpenAI) -> None:
+    """Unless no call is wanted; and with `auto` the model answers as it likes."""
+    alone = (await ask(client, "base", max_tokens=1)).usage.prompt_tokens
+    for change, more in (
+        ({}, True),
+        ({"tool_choice": "none"}, False),
+        ({"response_format": {"type": "json_object"}}, True),
     ):
-        with pytest.raises(openai.BadRequestError, match=r"'tools'|'tool_choice'"):
-            await ask(client, model, **change)
+        answer = await ask(client, "base", tools=OTHERS[:1], max_tokens=5, **change)
+        assert (answer.usage.prompt_tokens > alone) is more
+        assert answer.choices[0].message.tool_calls is None
+
+
+async def test_function_that_is_not_there_is_refused_by_name(client: openai.AsyncOpenAI) -> None:
+    for model, tools in (("base", []), ("router", OTHERS), ("base", OTHERS)):
+        with pytest.raises(openai.BadRequestError, match="'tool_choice'"):
+            await ask(client, model, tools=tools, tool_choice=NAMED)
 
 
 async def test_answer_in_json_is_of_the_contract_or_of_the_request(client: openai.AsyncOpenAI) -> None:

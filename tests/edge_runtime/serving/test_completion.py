@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelOutputError
+from edge_runtime.serving.chat import ChatMessage
 from edge_runtime.serving.completion import (
     ChatPrompt,
     CompletionRequest,
@@ -14,7 +15,7 @@ from edge_runtime.serving.completion import (
     complete_alone,
     prefill_residual_prompt,
 )
-from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
+from edge_runtime.serving.engine import GREEDY, Sampling
 from edge_runtime.serving.events import Finished, Started, TextPiece
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from tests.edge_runtime.contracts import DESKS, SPELLED

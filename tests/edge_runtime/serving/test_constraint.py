@@ -8,6 +8,7 @@ from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.constraint import Constraint, ToolUse, constrained
 from edge_runtime.serving.engine import Sampling
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.limits import MAX_PARALLEL_CALLS
 from tests.edge_runtime.contracts import CALLS, DESKS, SPELLED
 
 
@@ -51,10 +52,12 @@ def test_schema_of_the_contract_holds_unless_the_request_has_its_own_form() -> N
 def test_call_is_chosen_by_code_or_by_its_beginning() -> None:
     coded = constrained(Sampling(), CALLS)
     assert (coded.sampling.choices, coded.sampling.codes) == (("find", "stop", "none"), CALLS.codes)
-    assert [function.name for function in coded.functions.values()] == ["find", "stop"]
+    assert coded.calls is not None
+    assert [function.name for function in coded.calls.functions.values()] == ["find", "stop"]
     spelled = constrained(Sampling(), replace(CALLS, codes=()))
     assert spelled.sampling.choices == ('{"name": "find", "arguments":', '{"name": "stop", "arguments":', "none")
-    assert [spelled.functions.get(choice) for choice in spelled.sampling.choices] == [*CALLS.functions, None]
+    assert spelled.calls is not None
+    assert [spelled.calls.functions.get(choice) for choice in spelled.sampling.choices] == [*CALLS.functions, None]
 
 
 @pytest.mark.parametrize(
@@ -73,21 +76,74 @@ def test_request_says_whether_to_call(use: ToolUse, options: tuple[str, ...]) ->
     found = constrained(Sampling(), CALLS, use=use)
     assert found.sampling.choices == options
     assert found.sampling.avoided == CALLS.codes
-    assert bool(found.functions) == bool(options)
+    assert (found.calls is not None) == bool(options)
+    assert not found.shows_tools
 
 
 def test_own_form_goes_before_a_call() -> None:
     found = constrained(Sampling(choices=("stop", "find")), CALLS)
-    assert (found.sampling.codes, found.functions) == (CALLS.codes[1::-1], {})
-    assert constrained(Sampling(schema='{"type":"null"}'), CALLS).functions == {}
+    assert (found.sampling.codes, found.calls) == (CALLS.codes[1::-1], None)
+    assert constrained(Sampling(schema='{"type":"null"}'), CALLS).calls is None
+
+
+BROUGHT = (Function("find"), Function("other"))
 
 
 @pytest.mark.parametrize("contract", [TEXT_ANSWER, DESKS, CALLS])
 @pytest.mark.parametrize(
-    "use", [ToolUse("required", "other"), ToolUse(tools=(Function("find"),)), ToolUse("none", tools=(Function("x"),))]
+    ("use", "names", "is_optional"),
+    [
+        (ToolUse(tools=BROUGHT), ["find", "other"], True),
+        (ToolUse(tools=BROUGHT, has_result=True), ["find", "other"], True),
+        (ToolUse("required", tools=BROUGHT), ["find", "other"], False),
+        (ToolUse("required", "other", BROUGHT), ["other"], False),
+    ],
 )
-def test_functions_that_the_model_does_not_have_are_refused_by_name(contract: AnswerContract, use: ToolUse) -> None:
-    with pytest.raises(InvalidRequestError, match=r"'tools'|'tool_choice'") as caught:
+@pytest.mark.parametrize("constrain", [True, False])
+def test_tools_that_a_request_brings_go_before_the_contract(
+    contract: AnswerContract, use: ToolUse, names: list[str], is_optional: bool, constrain: bool
+) -> None:
+    """Codes stay out of the answer, and so does what stands for no call."""
+    found = constrained(Sampling(), contract, constrain, use)
+    assert found.shows_tools
+    assert found.sampling == Sampling(avoided=contract.codes if constrain else ())
+    calls = found.calls
+    assert calls is not None
+    assert (list(calls.functions), calls.are_optional, calls.are_brought) == (names, is_optional, True)
+    assert calls.are_held == constrain
+
+
+def test_brought_tools_are_not_shown_where_no_call_is_wanted() -> None:
+    found = constrained(Sampling(), CALLS, use=ToolUse("none", tools=BROUGHT))
+    assert (found.calls, found.shows_tools, found.sampling.avoided) == (None, False, CALLS.codes)
+
+
+def test_own_form_of_an_answer_goes_before_brought_tools() -> None:
+    found = constrained(Sampling(schema='{"type":"null"}'), DESKS, use=ToolUse(tools=BROUGHT))
+    assert (found.calls, found.shows_tools, found.sampling.schema) == (None, True, '{"type":"null"}')
+
+
+@pytest.mark.parametrize(
+    ("contract", "use", "most"),
+    [
+        (CALLS, ToolUse(), 1),
+        (replace(CALLS, parallel=True), ToolUse(), MAX_PARALLEL_CALLS),
+        (replace(CALLS, parallel=True, codes=()), ToolUse(), MAX_PARALLEL_CALLS),
+        (replace(CALLS, parallel=True), ToolUse(parallel=False), 1),
+        (TEXT_ANSWER, ToolUse(tools=BROUGHT), MAX_PARALLEL_CALLS),
+        (TEXT_ANSWER, ToolUse(tools=BROUGHT, parallel=False), 1),
+    ],
+)
+def test_several_calls_need_both_sides(contract: AnswerContract, use: ToolUse, most: int) -> None:
+    calls = constrained(Sampling(), contract, use=use).calls
+    assert calls is not None
+    assert calls.most == most
+
+
+@pytest.mark.parametrize("contract", [TEXT_ANSWER, DESKS, CALLS])
+@pytest.mark.parametrize("use", [ToolUse("required", "other"), ToolUse("required", "other", (Function("find"),))])
+def test_function_that_is_not_there_is_refused_by_name(contract: AnswerContract, use: ToolUse) -> None:
+    with pytest.raises(InvalidRequestError, match="'tool_choice'") as caught:
         constrained(Sampling(), contract, use=use)
     assert caught.value.code == "unsupported_parameter"
 

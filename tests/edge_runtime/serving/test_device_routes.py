@@ -17,7 +17,7 @@ async def test_request_id_is_kept_when_it_is_harmless(client: httpx2.AsyncClient
         assert (answer.headers["x-request-id"] == sent) is kept
 
 
-EMPTY: dict[str, Any] = {"choices": [], "functions": [], "none": None, "json_schema": None}
+EMPTY: dict[str, Any] = {"choices": [], "functions": [], "none": None, "parallel": False, "json_schema": None}
 
 
 async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) -> None:

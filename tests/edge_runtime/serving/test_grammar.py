@@ -120,3 +120,28 @@ def test_largest_bounds_compile(model: LlamaModel) -> None:
 def test_beginning_stands_in_front() -> None:
     assert '"{" x' not in grammar_of('{"type":"null"}')
     assert 'root ::= " " null' in grammar_of('{"type":"null"}', " ")
+
+
+_LONG = {"type": "string", "maxLength": 256}
+_DEEP: dict[str, object] = {"type": "integer"}
+for _ in range(14):
+    _DEEP = {"type": "array", "minItems": 256, "maxItems": 256, "items": _DEEP}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "maxItems": 256, "items": {"type": "array", "maxItems": 256, "items": _LONG}},
+        _DEEP,
+        {"type": "object", "properties": {f"p{number}": {"type": "string", "maxLength": 100} for number in range(64)}},
+        {"type": "array", "maxItems": 256, "items": {"enum": [f"value {number}" for number in range(256)]}},
+        {"type": "array", "maxItems": 256, "items": {"type": "string", "format": "date-time"}},
+    ],
+)
+def test_largest_schemas_of_a_contract_have_a_grammar(model: LlamaModel, schema: object) -> None:
+    """So the limits of a contract, which the cloud checks for every bundle, promise that a device can hold it."""
+    grammars = Grammars(model)
+    sampler = TokenSampler(model, Sampling(schema=canonical_schema(schema)), grammars)
+    assert not sampler.may_end
+    sampler.close()
+    grammars.close()

@@ -18,7 +18,8 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge.merger import merge
-from edge_runtime.serving.engine import GREEDY, ChatMessage, Sampling
+from edge_runtime.serving.chat import ChatMessage
+from edge_runtime.serving.engine import GREEDY, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
 from edge_runtime.serving.prefix_cache import CHUNK
 from loragen.contract.bundle import parse_bundle

@@ -6,27 +6,39 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.engine import ChatMessage
-from edge_runtime.serving.messages import MAX_CALLS, MessageBody
+from edge_runtime.serving.chat import Call, ChatMessage
+from edge_runtime.serving.messages import MAX_CALLS, MessageBody, to_messages
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"unit": "km"}'}}
-TEXT = '{"name": "find", "arguments": {"unit": "km"}}'
+FIND = Call("find", '{"unit": "km"}')
 
 
 @pytest.mark.parametrize(
-    ("message", "role", "content"),
+    ("message", "expected"),
     [
-        ({"role": "developer", "content": "x"}, "system", "x"),
-        ({"role": "assistant", "content": None, "tool_calls": [CALL]}, "assistant", TEXT),
-        ({"role": "assistant", "content": "So:", "tool_calls": [CALL, CALL]}, "assistant", f"So:\n{TEXT}\n{TEXT}"),
-        ({"role": "assistant", "content": "", "tool_calls": None}, "assistant", ""),
-        ({"role": "tool", "tool_call_id": "call_1", "content": "12"}, "tool", "12"),
-        ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "user", "ab"),
+        ({"role": "developer", "content": "x"}, ChatMessage("system", "x")),
+        ({"role": "assistant", "content": None, "tool_calls": [CALL]}, ChatMessage("assistant", "", (FIND,))),
+        (
+            {"role": "assistant", "content": "So:", "tool_calls": [CALL] * 2},
+            ChatMessage("assistant", "So:", (FIND,) * 2),
+        ),
+        ({"role": "assistant", "content": "", "tool_calls": None}, ChatMessage("assistant", "")),
+        ({"role": "tool", "tool_call_id": "call_1", "content": "12"}, ChatMessage("tool", "12")),
+        ({"role": "user", "content": [{"type": "text", "text": t} for t in "ab"]}, ChatMessage("user", "ab")),
     ],
 )
-def test_message_is_one_text(message: dict[str, Any], role: str, content: str) -> None:
-    """A call reads as this server writes one."""
-    assert MessageBody.model_validate(message).to_message() == ChatMessage(role, content)
+def test_message_has_one_text_and_its_calls(message: dict[str, Any], expected: ChatMessage) -> None:
+    assert MessageBody.model_validate(message).to_message() == expected
+
+
+def test_result_of_a_call_knows_which_function_was_called() -> None:
+    bodies = [
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "12"},
+        {"role": "tool", "tool_call_id": "other", "content": "13"},
+    ]
+    _, known, unknown = to_messages([MessageBody.model_validate(body) for body in bodies])
+    assert (known, unknown) == (ChatMessage("tool", "12", name="find"), ChatMessage("tool", "13"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from edge_runtime.serving.neutral_fields import MESSAGE, REQUEST, verify_neutral
     [
         ("user", ["me", {}, 0], []),
         ("metadata", [{"a": "b"}], []),
-        ("parallel_tool_calls", [True, False], []),
         ("echo", [False], [True, 0]),
         ("best_of", [1], [2, True]),
         ("functions", [[]], [[{"name": "f"}]]),
@@ -21,7 +20,6 @@ from edge_runtime.serving.neutral_fields import MESSAGE, REQUEST, verify_neutral
         ("reasoning_effort", ["none"], ["low"]),
         ("length_penalty", [1, 1.0], [0.5]),
         ("skip_special_tokens", [True], [False, 1]),
-        ("chat_template_kwargs", [{}], [{"enable_thinking": False}]),
         ("typical_p", [1.0], [0.5]),
         ("mirostat", [0], [2]),
         *((name, [], [0, "", [], {}, True]) for name in ("grammar", "json_schema", "n_predict", "format", "options")),

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from edge_runtime.serving.answer_format import Usage, WholeAnswer
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Finished, TextPiece
-from edge_runtime.serving.openai import STREAM_END, AnswerFormat, ErrorAnswer, Usage, WholeAnswer, model_entry, sse
+from edge_runtime.serving.openai import STREAM_END, CompletionFormat, ErrorAnswer, model_entry, sse
 from edge_runtime.serving.status import ERROR_ANSWERS
 from loragen.device_answers import ServedModel
 from loragen.web.errors import MediaTypeError
@@ -14,8 +15,8 @@ from loragen.web.errors import MediaTypeError
 USAGE = Usage(prompt_tokens=5, completion_tokens=3, cached_tokens=2)
 
 
-def answer(kind: str) -> AnswerFormat:
-    return AnswerFormat(kind, "id-1", 1_700_000_000, "router", "merged-1")  # type: ignore[arg-type]
+def answer(kind: str, tells_usage: bool = False) -> CompletionFormat:
+    return CompletionFormat(kind, "id-1", 1_700_000_000, "router", "merged-1", tells_usage)  # type: ignore[arg-type]
 
 
 def chunks(stream: str) -> list[dict]:  # type: ignore[type-arg]
@@ -43,7 +44,7 @@ def test_whole_answer_has_one_choice_and_its_usage(kind: str, object_name: str, 
 
 
 def test_chat_stream_opens_with_the_role_and_ends_with_usage() -> None:
-    form = answer("chat")
+    form = answer("chat", tells_usage=True)
     stream = form.chunk(TextPiece("hi")) + form.chunk(Finished("length", 3)) + form.closing(USAGE)
     assert stream.endswith(STREAM_END)
     first, second, last, usage = chunks(stream)
@@ -56,7 +57,7 @@ def test_chat_stream_opens_with_the_role_and_ends_with_usage() -> None:
 
 def test_text_stream_has_no_opening_and_no_usage_unless_it_is_asked_for() -> None:
     form = answer("text")
-    assert len(chunks(form.chunk(TextPiece("hi")) + form.chunk(Finished("stop", 1)) + form.closing(None))) == 2
+    assert len(chunks(form.chunk(TextPiece("hi")) + form.chunk(Finished("stop", 1)) + form.closing(USAGE))) == 2
 
 
 def test_answer_without_text_still_says_who_speaks() -> None:
@@ -88,9 +89,31 @@ def test_call_is_told_whole_and_in_pieces() -> None:
 
 def test_several_answers_have_their_own_index_and_call() -> None:
     form = answer("chat")
-    calls = [chunks(form.chunk(CallStarted("f", index)))[0]["choices"][0] for index in (0, 1)]
-    assert [choice["index"] for choice in calls] == [0, 1]
-    assert len({choice["delta"]["tool_calls"][0]["id"] for choice in calls}) == 2
+    places = [(0, 0), (0, 1), (1, 0), (11, 0), (1, 10)]
+    calls = [chunks(form.chunk(CallStarted("f", *place)))[0]["choices"][0] for place in places]
+    told = [(choice["index"], choice["delta"]["tool_calls"][0]["index"]) for choice in calls]
+    assert told == places
+    assert len({choice["delta"]["tool_calls"][0]["id"] for choice in calls}) == len(places)
+
+
+def test_several_calls_are_told_whole_and_in_pieces() -> None:
+    """As OpenAI's client adds them up, by the index of each; text in front of them stays."""
+    second = (CallStarted("stop", 0, 1), ArgumentsPiece("{}", 0, 1))
+    whole, form = WholeAnswer(), answer("chat")
+    said = [TextPiece("So. "), *CALL[:-1], *second, CALL[-1]]
+    for event in said:
+        whole.add(event)
+    message = form.whole([whole], USAGE)["choices"][0]["message"]
+    assert message["content"] == "So."
+    functions = [call["function"] for call in message["tool_calls"]]
+    assert functions == [{"name": "find", "arguments": '{"a": 1}'}, {"name": "stop", "arguments": "{}"}]
+    assert len({call["id"] for call in message["tool_calls"]}) == 2
+    arguments = ["", ""]
+    for event in said:
+        for chunk in chunks(form.chunk(event)):
+            for delta in chunk["choices"][0]["delta"].get("tool_calls", ()):
+                arguments[delta["index"]] += delta["function"]["arguments"]
+    assert arguments == [each["arguments"] for each in functions]
 
 
 TOKENS = [

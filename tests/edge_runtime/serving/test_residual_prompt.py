@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import AnswerContractError
+from edge_runtime.serving.chat import ChatMessage
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, complete_alone, prefill_residual_prompt
-from edge_runtime.serving.engine import GREEDY, ChatMessage
+from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.events import Started
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.prefix_cache import CHUNK, whole_chunks

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.chat import ChatMessage
 from edge_runtime.serving.completion import ChatPrompt
-from edge_runtime.serving.engine import ChatMessage, Sampling
+from edge_runtime.serving.engine import Sampling
 from edge_runtime.serving.messages import MAX_PARTS
 from edge_runtime.serving.request_objects import MAX_FIELDS
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
@@ -183,3 +184,28 @@ def test_body_at_its_limits_is_taken() -> None:
     request = ChatCompletionBody.model_validate({"model": "base", "messages": [message] * 1_024} | some).to_request()
     assert request.prompt == ChatPrompt((ChatMessage("user", "hi" * MAX_PARTS),) * 1_024)
     CompletionBody.model_validate({"model": "base", "prompt": [5] * MANY}).to_request()
+
+
+def test_tools_and_variables_reach_the_prompt() -> None:
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "strict": True}}
+    body = {"model": "base", "messages": [HI], "tools": [tool], "chat_template_kwargs": {"enable_thinking": False}}
+    request = ChatCompletionBody.model_validate(body).to_request()
+    assert isinstance(request.prompt, ChatPrompt)
+    (definition,) = request.prompt.rendering.tools
+    assert json.loads(definition)["function"]["description"] == "d"
+    assert request.prompt.rendering.variables == '{"enable_thinking": false}'
+    assert request.tool_use.parallel
+    assert not ChatCompletionBody.model_validate(body | {"parallel_tool_calls": False}).to_request().tool_use.parallel
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *({name: "x"} for name in ("tools", "messages", "add_generation_prompt", "a b", "_x")),
+        *({"x": value} for value in ([], "\ud800", "y" * 1_025)),
+        {f"x{number}": 1 for number in range(17)},
+    ],
+)
+def test_variables_that_are_none_are_refused(variables: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ChatCompletionBody.model_validate({"model": "base", "messages": [HI], "chat_template_kwargs": variables})

@@ -3,10 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import pytest
+
+from edge_runtime.serving.answer_format import WholeAnswer
+from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
 from edge_runtime.serving.constraint import ToolUse, constrained
 from edge_runtime.serving.engine import GREEDY, Sampling, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
-from edge_runtime.serving.tool_calls import as_text, call_function
+from edge_runtime.serving.tool_calls import as_text, call_functions
+from loragen.contract.answer import TEXT_ANSWER, Function
+from loragen.contract.limits import MAX_PARALLEL_CALLS
 from tests.edge_runtime.contracts import CALLS
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader
 
@@ -42,7 +48,8 @@ def engine(chooses: int = 0, context: int = 256) -> CallingEngine:
 def events(engine: CallingEngine, codes: bool = True, most: int = 50, use: ToolUse | None = None) -> list[Event]:
     contract = CALLS if codes else replace(CALLS, codes=())
     held = constrained(GREEDY, contract, use=use or ToolUse())
-    calls = call_function(engine, engine.open(), PROMPT, held.sampling, held.functions, most, 0)
+    assert held.calls is not None
+    calls = call_functions(engine, engine.open(), PROMPT, held.sampling, held.calls, (), most, 0)
     return [event for event in calls if event is not None]
 
 
@@ -102,3 +109,158 @@ def test_call_as_text_is_json() -> None:
     )
     assert said[-1] == Finished("stop", 4)
     assert list(as_text(iter(events(engine(chooses=2))))) == events(engine(chooses=2))
+
+
+SCHEMA = CALLS.functions[0].parameters
+FIND, STOP = Function("find", SCHEMA), Function("stop")
+MARKED = CallForm("<call>call:", "", "</call>", "", "<q>")
+BARE = CallForm("", "parameters")
+
+
+class ScriptedEngine(FakeEngine):
+    """Writes what a script says, one entry for each time it is asked; its tokens are characters."""
+
+    def script(self, *texts: str, form: CallForm = HERMES_FORM) -> "ScriptedEngine":
+        self.texts, self.call_form, self.asked = list(texts), form, list[Sampling]()
+        return self
+
+    def decode(self, sampling: Sampling, max_tokens: int) -> Iterator[Token | None]:
+        self.asked.append(sampling)
+        text = self.texts.pop(0)
+        assert not sampling.choices or text in sampling.choices
+        for number, character in enumerate(text[:max_tokens]):
+            yield None
+            yield Token(character.encode(), may_end=bool(sampling.schema) and number + 1 == len(text))
+
+
+def brought(
+    *texts: str,
+    form: CallForm = HERMES_FORM,
+    use: ToolUse | None = None,
+    constrain: bool = True,
+    most: int = 500,
+    stop: tuple[str, ...] = (),
+) -> tuple[list[Event], ScriptedEngine]:
+    """What an answer is whose request brought the tools `find` and `stop`."""
+    engine = ScriptedEngine([], FakeLoader(), context_tokens=5_000, sequences=9).script(*texts, form=form)
+    held = constrained(GREEDY, TEXT_ANSWER, constrain, use or ToolUse(tools=(FIND, STOP)))
+    assert held.calls is not None
+    calls = call_functions(engine, engine.open(), PROMPT, held.sampling, held.calls, stop, most, 0)
+    return [event for event in calls if event is not None], engine
+
+
+def added(events: list[Event]) -> tuple[str, list[tuple[str, str]], str]:
+    """Text, calls and the reason of the end."""
+    whole = WholeAnswer()
+    for event in events:
+        whole.add(event)
+    return whole.text, [(call.name, call.arguments) for call in whole.calls], whole.reason
+
+
+def test_model_that_is_brought_tools_may_answer_with_text() -> None:
+    for form in (HERMES_FORM, BARE, MARKED):
+        events, engine = brought("Hello <tool_cal", form=form)
+        assert added(events) == ("Hello <tool_cal", [], "stop")
+        assert bool(engine.asked[0].spelled) is (form is not BARE)
+    assert added(brought("  so", form=BARE)[0]) == ("  so", [], "stop")
+    assert added(brought("far too long", most=3)[0]) == ("far", [], "length")
+    assert added(brought("one, two", stop=(",",))[0]) == ("one", [], "stop")
+
+
+def test_model_opens_a_call_and_is_held_to_its_schema() -> None:
+    """Text may stand in front. The context is what the template would have written."""
+    events, engine = brought("Hm.\n<tool_call>", '{"name": "find", "arguments":', ' {"unit": "km"}', "")
+    assert added(events) == ("Hm.\n", [("find", '{"unit": "km"}')], "tool_calls")
+    _, chosen, written, _ = engine.asked
+    assert chosen.choices == ('{"name": "find", "arguments":', '{"name": "stop", "arguments":')
+    assert (written.schema, written.beginning) == (SCHEMA, " ")
+    call = '{"name": "find", "arguments": {"unit": "km"}}'
+    spelled = [engine.tokenize_answer(text) for text in ("Hm.\n", "<tool_call>\n", call, "\n</tool_call>")]
+    assert engine.prefilled[-1] == [*PROMPT, *(token for tokens in spelled for token in tokens)]
+
+
+def test_call_without_an_opening_is_the_beginning_of_an_answer() -> None:
+    events, engine = brought('\n{"na', '{"name": "find", "parameters":', ' {"unit": "km"}', form=BARE)
+    assert added(events) == ("", [("find", '{"unit": "km"}')], "tool_calls")
+    assert engine.texts == []  # nothing was asked after it: such a model calls once
+
+
+@pytest.mark.parametrize("form", [HERMES_FORM, BARE])
+def test_demanded_call_is_opened_for_the_model(form: CallForm) -> None:
+    one = ToolUse("required", "find", (FIND, STOP))
+    events, engine = brought(' {"unit": "km"}', "", form=form, use=one)
+    assert added(events) == ("", [("find", '{"unit": "km"}')], "tool_calls")
+    beginning = [*engine.tokenize_answer(form.opening), *engine.tokenize_answer(form.beginning_of("find"))]
+    assert engine.prefilled[0] == [*PROMPT, *beginning]
+    stop = brought("", form=form, use=ToolUse("required", "stop", (FIND, STOP)))[0]
+    assert added(stop) == ("", [("stop", "{}")], "tool_calls")
+
+
+def test_several_calls_of_brought_tools() -> None:
+    texts = ("<tool_call>", '{"name": "stop", "arguments":', "\n<tool_call>", '{"name": "find", "arguments":')
+    events, _ = brought(*texts, ' {"unit": "mi"}', " and more")
+    assert added(events) == ("", [("stop", "{}"), ("find", '{"unit": "mi"}')], "tool_calls")
+    assert [event.number for event in events if isinstance(event, CallStarted)] == [0, 1]
+    once = ToolUse(tools=(FIND, STOP), parallel=False)
+    events, _ = brought(*texts[:2], use=once)
+    assert added(events) == ("", [("stop", "{}")], "tool_calls")
+    many, _ = brought("<tool_call>", *['{"name": "stop", "arguments":', "\n<tool_call>"] * 20, most=4_000)
+    assert len(added(many)[1]) == MAX_PARALLEL_CALLS
+
+
+def test_calls_that_are_no_json_are_read() -> None:
+    events, engine = brought("<call>call:", "find{", "unit:<q>km<q>}</call>", "", form=MARKED)
+    assert added(events) == ("", [("find", '{"unit": "km"}')], "tool_calls")
+    assert engine.asked[1].choices == ("find{", "stop{")
+    broken, _ = brought("<call>call:", "find{", "unit:", form=MARKED)
+    assert added(broken) == ("<call>call:find{unit:", [], "stop")
+    cut, _ = brought("<call>call:", "find{", "unit:<q>km<q>}", form=MARKED, most=20)
+    assert added(cut)[1:] == ([], "length")
+
+
+def test_call_that_is_not_to_be_held_is_read() -> None:
+    """It may break the schema. What is no call of a function that is there stays text."""
+    call = '{"name": "find", "arguments": {"unit": 5}}\n</tool_call>'
+    assert added(brought("<tool_call>", call, "", constrain=False)[0])[1] == [("find", '{"unit": 5}')]
+    other = '{"name": "other", "arguments": {}}\n</tool_call>'
+    text, calls, reason = added(brought("<tool_call>", other, constrain=False)[0])
+    assert (calls, reason) == ([], "stop")
+    assert '"other"' in text
+    bare = '{"name": "stop", "parameters": {}}'
+    assert added(brought("{", bare, constrain=False, form=BARE)[0])[1] == [("stop", "{}")]
+
+
+def test_brought_call_that_is_cut_says_so() -> None:
+    whole = (
+        "<tool_call>",
+        '{"name": "find", "arguments":',
+        ' {"unit": "km"}',
+        "\n<tool_call>",
+        '{"name": "stop", "arguments":',
+    )
+    at = [len("".join(whole[:count])) for count in (1, 2, 3, 4)]
+    assert added(brought(*whole, most=at[0] + 3)[0]) == ("", [], "length")
+    assert added(brought(*whole, most=at[1] + 3)[0])[2] == "length"
+    assert added(brought(*whole, most=at[2])[0]) == ("", [("find", '{"unit": "km"}')], "tool_calls")
+    assert added(brought(*whole, most=at[3] + 3)[0])[2] == "length"
+
+
+def test_several_calls_of_a_specialization() -> None:
+    """The first is chosen by its code, the others are spelled; one that is cut in its name is dropped."""
+    parallel = replace(CALLS, parallel=True)
+    again = ('\n{"name": "stop", "arguments":', "")
+    for most, expected in ((500, ["find", "stop"]), (20, ["find"])):
+        engine = ScriptedEngine([], FakeLoader(), context_tokens=5_000, sequences=9)
+        engine.script("find", ' {"unit": "km"}', *again)
+        held = constrained(GREEDY, replace(parallel, codes=()), use=ToolUse())
+        held = replace(held, sampling=replace(held.sampling, choices=("find", "stop", "none")))
+        assert held.calls is not None
+        calls = replace(held.calls, functions={each.name: each for each in parallel.functions})
+        events = [
+            event
+            for event in call_functions(engine, engine.open(), PROMPT, held.sampling, calls, (), most, 0)
+            if event is not None
+        ]
+        assert ([name for name, _ in added(events)[1]], events[-1].reason) == (expected, "tool_calls")
+    text = "".join(event.text for event in as_text(iter(events)) if isinstance(event, TextPiece))
+    assert text == '{"name": "find", "arguments": {"unit": "km"}}'

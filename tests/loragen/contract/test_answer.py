@@ -12,12 +12,14 @@ JSON = AnswerContract("json", schema=PLACE)
 CALLS = AnswerContract(
     "tool_calls", codes=(3, 1, 2), functions=(Function("find", PLACE), Function("stop.all")), none="nö"
 )
+PARALLEL = AnswerContract("tool_calls", functions=(Function("stop"),), parallel=True)
 
 
 def test_a_contract_has_one_text() -> None:
     assert encode_answer(TEXT_ANSWER) == '{"type":"text"}'
     assert encode_answer(CHOICE) == '{"choices":["billing","gr\\u00f6\\u00dfe"],"codes":[330,389],"type":"choice"}'
     assert encode_answer(JSON) == f'{{"schema":{PLACE},"type":"json"}}'
+    assert encode_answer(PARALLEL) == '{"functions":[{"name":"stop"}],"parallel":true,"type":"tool_calls"}'
     assert encode_answer(CALLS) == (
         f'{{"codes":[3,1,2],"functions":[{{"name":"find","parameters":{PLACE}}},{{"name":"stop.all"}}],'
         '"none":"n\\u00f6","type":"tool_calls"}'
@@ -31,7 +33,7 @@ def test_an_answer_of_calls_chooses_among_names_and_none() -> None:
     assert JSON.options == TEXT_ANSWER.options == ()
 
 
-@pytest.mark.parametrize("contract", [TEXT_ANSWER, CHOICE, AnswerContract("choice", ("a",)), JSON, CALLS])
+@pytest.mark.parametrize("contract", [TEXT_ANSWER, CHOICE, AnswerContract("choice", ("a",)), JSON, CALLS, PARALLEL])
 def test_parsing_gives_back_what_was_encoded(contract: AnswerContract) -> None:
     assert parse_answer(encode_answer(contract)) == contract
 
@@ -80,7 +82,9 @@ def test_parsing_gives_back_what_was_encoded(contract: AnswerContract) -> None:
         '{"functions":[{"name":"a","parameters":{"type":"string"}}],"type":"tool_calls"}',
         '{"functions":[{"name":"a","parameters":{"type":"object"}}],"type":"tool_calls"}',
         '{"codes":[1],"functions":[{"name":"a"}],"none":"b","type":"tool_calls"}',
-        '{"functions":[{"name":"a"}],"parallel":true,"type":"tool_calls"}',
+        '{"functions":[{"name":"a"}],"parallel":false,"type":"tool_calls"}',
+        '{"functions":[{"name":"a"}],"parallel":1,"type":"tool_calls"}',
+        '{"parallel":true,"type":"text"}',
         '{"none":"x","type":"text"}',
     ],
 )

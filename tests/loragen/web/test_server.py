@@ -6,24 +6,34 @@ import os
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loragen.web import server
 from loragen.web.errors import ConfigurationError
-from loragen.web.server import HttpServer, listen, stop_on_signals
+from loragen.web.server import Certificate, HttpServer, listen, stop_on_signals, verify_certificate
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, shutdown_timeout_seconds: int = 1) -> AsyncIterator[int]:
+async def served(
+    app: ASGIApp, shutdown_timeout_seconds: int = 1, certificate: Certificate | None = None
+) -> AsyncIterator[int]:
     """An application on a free loopback port."""
-    http = HttpServer(app, listen("127.0.0.1", 0, "PORT"), shutdown_timeout_seconds)
+    http = HttpServer(app, listen("127.0.0.1", 0, "PORT"), shutdown_timeout_seconds, certificate)
     serving = asyncio.create_task(http.run())
     try:
         yield http.port
@@ -277,3 +287,53 @@ async def test_signal_sets_the_event_once(number: signal.Signals) -> None:
             await stop.wait()
         assert signal.getsignal(number) is not None
         assert not asyncio.get_running_loop().remove_signal_handler(number)
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """A certificate for localhost that nobody signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate = Certificate(folder / "chain.pem", folder / "key.pem")
+    certificate.chain.write_bytes(made.public_bytes(Encoding.PEM))
+    certificate.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate
+
+
+async def test_server_speaks_https_with_a_certificate(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    verify_certificate(certificate, "TLS")
+
+    async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(scope, receive, send, b"hello")
+
+    async with served(hello, certificate=certificate) as port:
+        trusting = ssl.create_default_context(cafile=str(certificate.chain))
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=trusting, family=socket.AF_INET)
+        writer.write(GET)
+        assert b"200 OK" in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+        plain, sender = await asyncio.open_connection("127.0.0.1", port)
+        sender.write(GET)
+        assert b"200" not in await plain.read()
+        sender.close()
+        await sender.wait_closed()
+
+
+@pytest.mark.parametrize("broken", ["chain", "key"])
+def test_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path, broken: str) -> None:
+    certificate = make_certificate(tmp_path)
+    path = getattr(certificate, broken)
+    for content in (b"no certificate", None):
+        path.unlink()
+        if content:
+            path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match="cannot use the certificate") as caught:
+            verify_certificate(certificate, "LORAGEN_EDGE_TLS_KEY")
+        assert "LORAGEN_EDGE_TLS_KEY" in caught.value.hint

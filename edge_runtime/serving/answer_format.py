@@ -1,0 +1,79 @@
+"""The port between an answer on its way and what its client reads: OpenAI's completions and responses, or Ollama's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from edge_runtime.serving.chat import Call
+from edge_runtime.serving.engine import Token
+from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one answer; `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+@dataclass(slots=True)
+class WholeAnswer:
+    """One answer, put together from its events.
+
+    Attributes:
+        calls: Names and arguments of the functions that it calls.
+        tokens: Of the text, where their likelihood was asked for.
+    """
+
+    text: str = ""
+    calls: list[Call] = field(default_factory=list)
+    reason: str = ""
+    tokens: list[Token] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case TextPiece(text, _, tokens):
+                self.text += text
+                self.tokens += tokens
+            case CallStarted(name):
+                self.calls.append(Call(name, ""))
+            case ArgumentsPiece(text):
+                self.calls[-1] = replace(self.calls[-1], arguments=self.calls[-1].arguments + text)
+            case Finished(reason, _, _):
+                self.reason = reason
+
+
+class AnswerFormat(Protocol):
+    """What one client gets; made for one request."""
+
+    @property
+    def media_type(self) -> str:
+        """Of a stream."""
+        ...
+
+    def whole(
+        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+    ) -> Json:
+        """The body of answers that are not streamed."""
+        ...
+
+    def waiting(self) -> str:
+        """What keeps a stream open before its first token."""
+        ...
+
+    def chunk(self, event: Event) -> str:
+        """The part of a stream that says what happened."""
+        ...
+
+    def closing(self, usage: Usage) -> str:
+        """The end of a stream."""
+        ...
+
+    def failure(self, body: Json) -> str:
+        """The end of a stream that failed; `body` is that of an error."""
+        ...

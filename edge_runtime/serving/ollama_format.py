@@ -1,0 +1,106 @@
+"""What answers look like to Ollama's clients: bodies, and streams with one JSON object a line."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
+from edge_runtime.serving.call_forms import OWN_FORM
+from edge_runtime.serving.events import Event, TextPiece
+from loragen.device_answers import ServedModel
+
+
+@dataclass(slots=True)
+class OllamaFormat:
+    """The answer to one request.
+
+    Attributes:
+        kind: `chat` for /api/chat, `generate` for /api/generate, where a call is a text.
+        started: Monotonic seconds at the arrival of the request.
+        answer: What was streamed so far.
+    """
+
+    kind: Literal["chat", "generate"]
+    model: str
+    started: float
+    answer: WholeAnswer = field(default_factory=WholeAnswer)
+    _first: float | None = None
+
+    @property
+    def media_type(self) -> str:
+        return "application/x-ndjson"
+
+    def whole(
+        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+    ) -> Json:
+        (answer,) = answers
+        return self._last(answer.text, answer, usage)
+
+    def waiting(self) -> str:
+        return self._line({**self._said(""), "done": False})
+
+    def chunk(self, event: Event) -> str:
+        self.answer.add(event)
+        if self._first is None:
+            self._first = time.monotonic()
+        # Calls are told when they are whole, as Ollama does.
+        return self._line({**self._said(event.text), "done": False}) if isinstance(event, TextPiece) else ""
+
+    def closing(self, usage: Usage) -> str:
+        return self._line(self._last("", self.answer, usage))
+
+    def failure(self, body: Json) -> str:
+        return self._line({"error": body["error"]["message"]})
+
+    def loaded(self) -> Json:
+        """The answer to a request that asks for nothing but the model."""
+        return {**self._said(""), "done": True, "done_reason": "load"}
+
+    def _last(self, text: str, answer: WholeAnswer, usage: Usage) -> Json:
+        now = time.monotonic()
+        first = now if self._first is None else self._first
+        return {
+            **self._said(text, answer),
+            "done": True,
+            "done_reason": "length" if answer.reason == "length" else "stop",
+            "total_duration": _nanoseconds(now - self.started),
+            "load_duration": 0,
+            "prompt_eval_count": usage.prompt_tokens,
+            "prompt_eval_duration": _nanoseconds(first - self.started),
+            "eval_count": usage.completion_tokens,
+            "eval_duration": _nanoseconds(now - first),
+        }
+
+    def _said(self, text: str, answer: WholeAnswer | None = None) -> dict[str, Any]:
+        head = {"model": self.model, "created_at": datetime.now(UTC).isoformat()}
+        calls = answer.calls if answer is not None and answer.reason == "tool_calls" else []
+        if self.kind == "generate":
+            return {**head, "response": "\n".join([*filter(None, [text]), *map(OWN_FORM.text_of, calls)])}
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if calls:
+            message["tool_calls"] = [
+                {"function": {"name": call.name, "arguments": json.loads(call.arguments)}} for call in calls
+            ]
+        return {**head, "message": message}
+
+    def _line(self, fields: Json) -> str:
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def tag_entry(model: ServedModel) -> Json:
+    """One entry of `GET /api/tags`."""
+    return {
+        "name": model.id,
+        "model": model.id,
+        "modified_at": datetime.fromtimestamp(model.created, UTC).isoformat(),
+        "size": 0,
+        "digest": model.bundle_id or "",
+        "details": {"format": "gguf", "family": "", "parameter_size": "", "quantization_level": ""},
+    }
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)

@@ -1,0 +1,113 @@
+"""What templates make of chats with tools, and of those without."""
+
+import json
+
+import pytest
+
+from edge_runtime.serving.call_forms import HERMES_FORM
+from edge_runtime.serving.chat import PLAIN_RENDERING, Call, ChatMessage, Rendering
+from edge_runtime.serving.chat_prompt import as_text, call_form_of, render_prompt
+from tests.edge_runtime.serving.templates import BARE, HERMES, MARKED, PLAIN, FormattedTemplate
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "find",
+        "description": "Finds a place.",
+        "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
+    },
+}
+TOOLS = Rendering((json.dumps(TOOL),))
+USER = ChatMessage("user", "Where is Zürich?")
+CALLED = ChatMessage("assistant", "", (Call("find", '{"place": "Zürich"}'),))
+RESULT = ChatMessage("tool", "here", name="find")
+
+
+@pytest.mark.parametrize(
+    ("template", "call", "result"),
+    [
+        (
+            HERMES,
+            '<tool_call>\n{"name": "find", "arguments": {"place": "Zürich"}}\n</tool_call>',
+            "<tool_response>\nhere",
+        ),
+        (BARE, '{"name": "find", "parameters": {"place": "Zürich"}}', "<|start|>ipython<|end|>\n\nhere"),
+        (
+            MARKED,
+            "<start_function_call>call:find{place:<escape>Zürich<escape>}<end_function_call>",
+            "response:find{value:<escape>here<escape>}",
+        ),
+        (
+            PLAIN,
+            '[assistant]<tool_call>\n{"name": "find", "arguments": {"place": "Zürich"}}\n</tool_call>',
+            "[user]here",
+        ),
+    ],
+)
+def test_tools_calls_and_results_are_written_as_the_model_knows_them(template: str, call: str, result: str) -> None:
+    made = FormattedTemplate(template)
+    prompt = render_prompt(made, [USER, CALLED, RESULT], TOOLS)
+    assert "Finds a place." in prompt
+    assert call in prompt
+    assert result in prompt
+    assert call.replace("[assistant]", "").startswith(call_form_of(made).opening)
+
+
+def test_template_without_tools_has_them_as_system_message() -> None:
+    made = FormattedTemplate(PLAIN)
+    own = render_prompt(made, [ChatMessage("system", "Be kind."), USER], TOOLS)
+    assert own.startswith("[system]Be kind.\n\nYou may call functions.")
+    assert render_prompt(made, [USER], TOOLS).count("[system]") == 1
+    assert json.dumps(TOOL) in own
+    assert HERMES_FORM.opening in own
+
+
+@pytest.mark.parametrize("template", [HERMES, BARE, MARKED, PLAIN])
+def test_without_tools_calls_are_text_as_in_the_weights(template: str) -> None:
+    messages = [USER, CALLED, ChatMessage("user", "and now?")]
+    prompt = render_prompt(FormattedTemplate(template), messages, PLAIN_RENDERING)
+    assert '{"name": "find", "arguments": {"place": "Zürich"}}' in prompt
+    assert "Finds a place." not in prompt
+
+
+def test_calls_follow_the_text_of_their_message() -> None:
+    two = ChatMessage("assistant", "So:", (Call("f"), Call("g", '{"a": 1}')))
+    assert as_text(two).content == 'So:\n{"name": "f", "arguments": {}}\n{"name": "g", "arguments": {"a": 1}}'
+    assert as_text(USER) == USER
+
+
+def test_variables_reach_the_template() -> None:
+    made = FormattedTemplate(HERMES)
+    for rendering in (
+        Rendering((), '{"enable_thinking": false}'),
+        Rendering(TOOLS.tools, '{"enable_thinking": false}'),
+    ):
+        assert render_prompt(made, [USER], rendering).endswith("<think>\n\n</think>\n\n")
+    assert render_prompt(made, [USER], Rendering((), '{"enable_thinking": true}')).endswith("assistant\n")
+
+
+@pytest.mark.parametrize("template", [HERMES, BARE, MARKED, PLAIN])
+def test_all_that_a_client_wrote_is_marked(template: str) -> None:
+    """Also in tools, arguments and variables: a client's control tokens are text."""
+    forged = "<|im_end|>"
+    tool = json.dumps(TOOL).replace("Finds a place.", forged)
+    messages = [ChatMessage("user", forged), ChatMessage("assistant", forged, (Call("find", f'{{"a": "{forged}"}}'),))]
+    prompt = render_prompt(
+        FormattedTemplate(template), messages, Rendering((tool,)), lambda t: t.replace(forged, "FORGED")
+    )
+    assert prompt.count("FORGED") >= 3
+
+
+@pytest.mark.parametrize("arguments", ["not json", "[1]", '{"a": "\\ud800"}', "[" * 3_000])
+def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
+    messages = [USER, ChatMessage("assistant", "", (Call("find", arguments),)), RESULT]
+    prompt = render_prompt(FormattedTemplate(HERMES), messages, TOOLS)
+    assert json.dumps(arguments, ensure_ascii=False) in prompt
+
+
+def test_refusal_of_a_template_goes_through() -> None:
+    with pytest.raises(ValueError, match="no such role"):
+        render_prompt(FormattedTemplate(PLAIN), [ChatMessage("narrator", "x")], PLAIN_RENDERING)
+    twice = ChatMessage("assistant", "", CALLED.calls * 2)
+    with pytest.raises(ValueError, match="one call at a time"):
+        render_prompt(FormattedTemplate(BARE), [USER, twice], TOOLS)
