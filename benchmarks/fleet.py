@@ -46,6 +46,8 @@ MAX_DEVICES = 20_000
 INTERVAL_SECONDS = 10.0
 MOST_SECONDS = 240.0
 CONNECTIONS = 64
+REPORTS_AT_ONCE = 16
+"""Over one gRPC connection, which the service gives 64 streams; every real device has a connection of its own."""
 ENTRIES = 8
 CHANNEL = "fleet"
 SHARE = 0.99
@@ -102,8 +104,15 @@ class Connection:
             headers["if-none-match"] = device.etag
         lines = [f"GET /channels/{CHANNEL} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-        self._writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        try:
+            self._writer.write(request)
+            head = await self._reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # The service ends a connection that was silent for some seconds.
+            self._writer.close()
+            self._reader, self._writer = await asyncio.open_connection(*self._host.split(":"))
+            self._writer.write(request)
+            head = await self._reader.readuntil(b"\r\n\r\n")
         status = int(head.split(b" ", 2)[1])
         fields = {
             name.lower(): value for name, _, value in (line.partition(": ") for line in head.decode().split("\r\n"))
@@ -138,6 +147,7 @@ class Fleet:
         self.interval_seconds = interval_seconds
         self.devices = [VirtualDevice(number) for number in range(devices)]
         self._connections: list[Connection] = []
+        self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
 
     async def connect(self) -> None:
         """Open the connections."""
@@ -170,9 +180,9 @@ class Fleet:
 
         async def work() -> None:
             for device in waiting:
-                await self._stub.ReportStatus(_report(device, False))
+                await self._report(device, fails=False)
 
-        await asyncio.gather(*(work() for _ in self._connections))
+        await asyncio.gather(*(work() for _ in range(REPORTS_AT_ONCE)))
 
     async def follow(self, failing_bundle: str = "") -> None:
         """Let every device poll at its interval and report what it has, until cancelled.
@@ -192,12 +202,16 @@ class Fleet:
                 device = self.devices[number]
                 if await connection.poll(device):
                     fails = device.bundle_id == failing_bundle and number % FAILING_EACH == 0
-                    await self._stub.ReportStatus(_report(device, fails))
+                    await self._report(device, fails=fails)
                 queue.put_nowait((due + self.interval_seconds, number))
 
         async with asyncio.TaskGroup() as tasks:
             for connection in self._connections:
                 tasks.create_task(work(connection))
+
+    async def _report(self, device: VirtualDevice, *, fails: bool) -> None:
+        async with self._reporting:
+            await self._stub.ReportStatus(_report(device, fails))
 
     def having(self, version: int) -> int:
         """How many devices have a version or a newer one."""
@@ -255,6 +269,8 @@ def run(
             return asyncio.run(measure(fleet, stack.cloud, bundles[ENTRIES:], command, most_seconds))
         except TimeoutError as error:
             raise BenchmarkError(f"not done within {most_seconds:g} s") from error
+        except grpc.aio.AioRpcError as error:
+            raise BenchmarkError(f"a report was refused: {error.details()}") from error
 
 
 async def measure(
