@@ -210,21 +210,6 @@ class RolloutService:
             raise unknown(channel)
         return await self._progress(channel, parse_rollout(row.rollout)) if row.rollout else None
 
-    async def documents(self, channel: str) -> tuple[int, tuple[bytes, ...]]:
-        """What devices may follow of a channel: the newest version, and each document, the candidate's too.
-
-        Raises:
-            InvalidRequestError, NotFoundError, StoreUnavailableError: As for `load`.
-        """
-        verify(channel)
-        row = await self._store.load_row(channel)
-        if not row.document:
-            raise unknown(channel)
-        candidate = _candidate(channel, row)
-        if candidate is None:
-            return row.version, (row.document,)
-        return candidate.rollout.version, (row.document, candidate.rollout.document)
-
     async def refresh(self) -> None:
         """Learn of rollouts that other replicas started, changed or ended.
 
