@@ -40,12 +40,13 @@ _GENERATES = re.compile(
 
 _WORD = r"[\w+#&\uE000-\uF8FF-]{1,40}"
 _SAY = r"(?:say|answer|reply|respond|return|write|output|print|give|use|mark(?: it)?)(?: with)?"
+_ASKED = r"(?:\A|(?<=[.;:!?,] )|(?<=\n))is (?:this|that|the|it)\b"  # not: where is the ...
 _END = r"\s*(?:$|(?=[.;!?\n)]))"
 _KINDS = (
     r"(?:labels?|categor(?:y|ies)|class(?:es)?|options|tags?|values|answers|choices|box(?:es)?|bucket|group|kind|type"
     r"|list|sentiment|tone|opinion|mood|attitude|verdict|feeling|emotion|polarity|stance|topic|subject(?: area)?"
-    r"|section|theme|field|domain|area|department|desk|team|queue|folder|intent|genre|level|priority|urgency|severity|rating"
-    r"|length|kind of \w+)"
+    r"|section|theme|language|register|field|domain|area|department|desk|team|queue|folder|intent|genre|level"
+    r"|priority|urgency|severity|rating|length|kind of \w+)"
 )
 
 
@@ -121,7 +122,7 @@ _INTROS = [
         # "Say whether the text is about food (yes or no)"
         _Intro(r"\b(?:whether|if|is it|question)\b[^.;?()\n]*\("),
         # "Is this remark good or bad?"
-        _Intro(r"\bis this\b", asking=True),
+        _Intro(_ASKED, asking=True),
         # "Which of red, green or blue fits the text?"
         _Intro(r"\bwhich of ", followed=True, commas=True),
         # "From red, green, blue, pick the best"
@@ -290,7 +291,7 @@ def _list_after(text: str, match: re.Match[str], intro: _Intro) -> tuple[str, ..
     end = rest[len(sentence) :].lstrip()[:1]
     if (intro.asking and end != "?") or (intro.followed and not _CUT.search(sentence)):
         return ()
-    if match[0].lower() == "is this":
+    if match.re.pattern == _ASKED:
         return _of_question(sentence)
     members = split_list(sentence, and_too=intro.last_and, commas_too=intro.commas)
     if members and end in (":", "-"):
@@ -303,7 +304,8 @@ def _list_after(text: str, match: re.Match[str], intro: _Intro) -> tuple[str, ..
 
 def _of_question(text: str) -> tuple[str, ...]:
     """`Is this remark good or bad?`: the first label has as many words as all the others have."""
-    members = split_list(text, and_too=False, commas_too=False, longest=MOST_WORDS + 3)
+    bare = re.sub(r"(\A\s*|,\s*(?:or\s+)?|\bor\s+)an?\s+", r"\1", text, flags=re.IGNORECASE)  # a plant or a vehicle
+    members = split_list(bare, and_too=False, commas_too=False, longest=MOST_WORDS + 3)
     counts = {len(member.split()) for member in members[1:]}
     if len(counts) != 1 or any(member.startswith("not ") for member in members):
         return ()

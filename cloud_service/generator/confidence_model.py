@@ -30,6 +30,7 @@ from transformers import PreTrainedModel
 from cloud_service.choices import Choice
 from cloud_service.generation import Confidence
 from cloud_service.generator.errors import CheckpointError
+from cloud_service.generator.judgements import likeness_to_judgements
 from loragen.contract.atomic import write_atomic
 
 SCALARS = 3
@@ -41,9 +42,6 @@ the choices, mean logarithm of the characters of a meaning, share of the choices
 
 SET_FEATURES = SCALARS + 4
 """Of a closed set: the scalars, and four means or maxima of cosines."""
-
-JUDGEMENTS = ("yes", "no", "true", "false", "good", "bad", "positive", "negative")
-"""Choices that mean about the same as one of these ask for a judgement on an input, not for its subject."""
 
 MAX_SCORED_TOKENS = 128
 """Tokens whose surprise is measured, evenly spread; with a large vocabulary each costs a tenth of a layer."""
@@ -119,7 +117,7 @@ def set_features(choices: Sequence[Choice], meanings: Tensor, judgements: Tensor
     Args:
         choices: At least one.
         meanings: (choices, encoder) float32, of unit length.
-        judgements: (words, encoder) float32, those of `JUDGEMENTS`.
+        judgements: (words, encoder) float32, `cloud_service.generator.judgements.JUDGEMENTS`.
     """
     count = len(choices)
     cosines = meanings @ meanings.T
@@ -134,7 +132,7 @@ def set_features(choices: Sequence[Choice], meanings: Tensor, judgements: Tensor
             others.mean().item(),
             others.max().item(),
             others.max(1).values.mean().item(),
-            (meanings @ judgements.T).max(1).values.mean().item(),
+            likeness_to_judgements(meanings, judgements),
         ],
         np.float32,
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from cloud_service.choices import Choice
+from cloud_service.choices import Choice, in_words
 from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import (
     Manifest,
@@ -27,8 +27,9 @@ from cloud_service.generator.checkpoint import (
     read_manifest,
     verify_model,
 )
-from cloud_service.generator.confidence_model import JUDGEMENTS, Calibration, PromptFeatures, set_features
+from cloud_service.generator.confidence_model import Calibration, PromptFeatures, set_features
 from cloud_service.generator.edge import edge_linears, edge_shape
+from cloud_service.generator.judgements import JUDGEMENTS, LEAST_LIKENESS, likeness_to_judgements
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.pretrained import (
@@ -199,9 +200,9 @@ class TorchGenerator:
             meanings = read.to(self._device)
             keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
         answer = replace(asked.answer, codes=self._codes[: len(asked.choices)])
-        # Experts that read the question judge labels; tools are told from the input alone, as the head was fitted.
+        # Experts that read the question judge. What an input is about is told from it alone, as the head was fitted.
         kept, kept_tokens = ("", 0)
-        if self._generator.config.label_experts:
+        if self._generator.config.label_experts and self._asks_for_judgement(asked.choices):
             kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
         gates = self._gates(asked, None, has_labels=bool(kept))
         confidence = None
@@ -211,6 +212,10 @@ class TorchGenerator:
 
     def _measure_set(self, choices: Sequence[Choice], meanings: Tensor) -> NDArray[np.float32]:
         return set_features(choices, meanings, self._judgements)
+
+    def _asks_for_judgement(self, choices: Sequence[Choice]) -> bool:
+        names = self._sentences.encode([in_words(choice.text) for choice in choices])
+        return likeness_to_judgements(names, self._judgements) >= LEAST_LIKENESS
 
     @cached_property
     def _judgements(self) -> Tensor:

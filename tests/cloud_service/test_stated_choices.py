@@ -17,6 +17,9 @@ STATED = {
     "Which of bad, good applies to this text?": ("bad", "good"),
     "mood of this review? happy, unhappy": ("happy", "unhappy"),
     "Is this user post bad or good?": ("bad", "good"),
+    "Is the writing formal or informal?": ("formal", "informal"),
+    "Read the text. Is it an animal, a plant or a vehicle?": ("animal", "plant", "vehicle"),
+    "Detect the language: English, French or German.": ("English", "French", "German"),
     "Is this S, M or L? The limits are 3 and 9 words.": ("S", "M", "L"),
     "Rate the length: S (at most 3 words), M, L (over 9 words).": ("S", "M", "L"),
     "Sort by number of words. S: 5 or fewer. M: up to 9. L: more.": ("S", "M", "L"),
@@ -57,6 +60,10 @@ OPEN = (
     "Rate the review from 1 to 5.",
     "Decide whether the news is world, sports or science or technology.",
     "Is this email spam or not spam?",
+    "Where is the meeting or party?",
+    "What is the name of the person or company?",
+    "Is the house blue or green, and how old is it?",
+    "Summarize. Is the text long or short?",
     "",
 )
 
