@@ -20,7 +20,7 @@ from cloud_service.generator.prompt_encoder import pad_right
 from cloud_service.task import TaskDescription
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
-from training.fit.answer_loss import EdgeAnswers
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 
 

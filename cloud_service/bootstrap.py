@@ -19,8 +19,12 @@ from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
 from cloud_service.http import Fleet, create_app
 from cloud_service.importing import ImportService
+from cloud_service.jobs import JobService
 from cloud_service.limits import MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
 from cloud_service.probing import Prober
+from cloud_service.refinement import Tuning
+from cloud_service.refiner import Refiner
+from cloud_service.refining import RefiningService
 from cloud_service.retention import sweep
 from cloud_service.rollouts import RolloutService
 from cloud_service.runner import Runner
@@ -49,6 +53,7 @@ class Cloud:
     channels: ChannelService
     devices: DeviceService
     rollouts: RolloutService
+    jobs: JobService
 
 
 def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
@@ -91,6 +96,10 @@ def _make_signer(settings: CloudSettings, store: Store) -> MetadataSource | None
     return ChannelSigner(settings.signing_dir, store.channels.load_row)
 
 
+def _make_tuning(settings: CloudSettings, generator: LoadedGenerator) -> Tuning | None:
+    return Tuning(generator.load_tuner, generator.count_edge_tokens) if settings.refine else None
+
+
 @asynccontextmanager
 async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
     """Everything of one process, with runners that run; closed on the way out."""
@@ -120,7 +129,12 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         catalog = Catalog(
             [
                 ServedGenerator(
-                    generator.info, generator.bank, runner, _make_prober(settings, generator), generator.linears
+                    generator.info,
+                    generator.bank,
+                    runner,
+                    _make_prober(settings, generator),
+                    generator.linears,
+                    _make_tuning(settings, generator),
                 )
                 for generator, runner in zip(generators, runners, strict=True)
             ]
@@ -137,20 +151,24 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         )
         devices = DeviceService(store.devices)
         rollouts = RolloutService(channels, store.channels, devices)
+        refiner = Refiner(max_queue=settings.refine_max_queue, threads=settings.refine_threads, events=metrics)
         service = LoraService(
             catalog,
             store,
             artifacts,
             channels,
+            RefiningService(store, artifacts, refiner, max_budget_seconds=settings.refine_max_seconds),
             request_timeout_seconds=settings.request_timeout_seconds,
             lease_seconds=settings.lease_seconds,
             events=metrics,
         )
+        jobs = JobService(service, store.jobs, deadline_seconds=settings.job_deadline_seconds)
         importing = ImportService(catalog, store, artifacts, channels)
         app = create_app(
             service,
             importing,
             Fleet(channels, rollouts, devices, settings.channel_cache_seconds),
+            jobs,
             metrics,
             body_timeout_seconds=settings.body_timeout_seconds,
             hosts=settings.hosts,
@@ -166,11 +184,14 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             asyncio.create_task(repeat("retention", _RETENTION_SECONDS, lambda: sweep(store))),
         ]
         try:
-            yield Cloud(app, GrpcServer(service, channels, devices, metrics), service, channels, devices, rollouts)
+            yield Cloud(
+                app, GrpcServer(service, channels, devices, metrics), service, channels, devices, rollouts, jobs
+            )
         finally:
             for task in upkeep:
                 task.cancel()
             await asyncio.gather(*upkeep, return_exceptions=True)
+            await jobs.close()
             await service.close(timeout_seconds=0)
     finally:
         await store.aclose()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from cloud_service.errors import InvalidRequestError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
 from cloud_service.generation import GeneratorInfo
 from cloud_service.probing import Prober
+from cloud_service.refinement import Tuning
 from cloud_service.runner import Runner
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Linears
@@ -19,13 +20,18 @@ from loragen.web.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class ServedGenerator:
-    """A generator in service: its description, its experts, its queue; the prober and the widths of its edge model."""
+    """A generator in service: its description, its experts, its queue; the prober and the widths of its edge model.
+
+    Attributes:
+        tuning: What refines; None where refinement is off.
+    """
 
     info: GeneratorInfo
     bank: Bank
     runner: Runner
     prober: Prober | None = None
     linears: Linears = field(default_factory=dict)
+    tuning: Tuning | None = None
 
     def require_prober(self) -> Prober:
         """The prober.
@@ -40,6 +46,20 @@ class ServedGenerator:
                 code="probe_disabled",
             )
         return self.prober
+
+    def require_tuning(self) -> Tuning:
+        """What refines.
+
+        Raises:
+            InvalidRequestError: Refinement is off.
+        """
+        if self.tuning is None:
+            raise InvalidRequestError(
+                "expected no refine: this service does not refine",
+                "leave out refine, or let the operator set LORAGEN_CLOUD_REFINE=true",
+                code="refine_disabled",
+            )
+        return self.tuning
 
 
 class Catalog:

@@ -46,6 +46,11 @@ def describe_choices(task: TaskDescription, choices: Sequence[str]) -> tuple[Cho
     )
 
 
+def chosen_option(output: str, options: Sequence[str]) -> int | None:
+    """The number of the option that an example's output is, or that its call names; None for none of them."""
+    return next((options.index(text) for text in _chosen(output) if text in options), None)
+
+
 def _chosen(output: str) -> tuple[str, ...]:
     """What an example chooses: its output, and of a call the function's name."""
     try:

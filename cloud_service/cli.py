@@ -16,6 +16,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from cloud_service.errors import InvalidRequestError
 from cloud_service.fleet_cli import channels_app, devices_app, rollouts_app
+from cloud_service.job_cli import describe_refinement, jobs_app, wait_with_bar
 from cloud_service.signing_cli import init, rotate
 from loragen import CloudClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(channels_app, name="channels")
 app.add_typer(rollouts_app, name="rollouts")
 app.add_typer(devices_app, name="devices")
@@ -94,6 +96,15 @@ def generate(
         str | None, typer.Option(metavar="A,B,...", help="The closed set of answers, with commas between them.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a task with a confidence below 0.5.")] = False,
+    examples: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help='Labelled examples, a line {"input": ..., "output": ...} each.'),
+    ] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Tune the LoRA on the examples, as a job.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Most steps of --refine.", show_default="60")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=1, help="Longest time of --refine, in seconds.", show_default="30")
+    ] = None,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
@@ -101,7 +112,15 @@ def generate(
         request = _read_task(task)
         if choices is not None:
             request["answer"] = {"type": "choice", "choices": [choice.strip() for choice in choices.split(",")]}
-        answer = cloud.generate(request, publish=publish, strict=strict)
+        if examples is not None:
+            request["examples"] = [*request.get("examples", []), *_read_examples(examples)]
+        if refine:
+            plan = {name: value for name, value in (("steps", steps), ("budget_seconds", budget)) if value is not None}
+            answer = wait_with_bar(cloud, cloud.start_job(request, refine=plan, publish=publish, strict=strict).id)
+        elif steps is not None or budget is not None:
+            raise InvalidRequestError("--steps and --budget belong to --refine")
+        else:
+            answer = cloud.generate(request, publish=publish, strict=strict)
         write_atomic(output, cloud.bundle(answer.id))
         if recipe is not None:
             write_atomic(recipe, cloud.recipe(answer.recipe_id))
@@ -113,6 +132,8 @@ def generate(
         typer.echo(f"keeps in front of each chat: {answer.residual_prompt}")
     if answer.confidence is not None:
         typer.echo(f"confidence {answer.confidence:.2f}")
+    if answer.refinement is not None:
+        typer.echo(describe_refinement(answer.refinement))
     for warning in answer.warnings:
         typer.echo(f"warning: {warning.message}", err=True)
 
@@ -207,6 +228,16 @@ def _gguf_model(base: Path | None, header: BundleHeader) -> GgufModel:
             "name the GGUF file that the bundle's edge model is, or that loragen-edge convert made of it",
         )
     return GgufModel.of(read_header(path))
+
+
+def _read_examples(path: Path) -> list[Any]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except UnicodeDecodeError as e:
+        raise InvalidRequestError(f"{path}: expected UTF-8, found {e.reason} at byte {e.start}") from e
+    except ValueError as e:
+        raise InvalidRequestError(f"{path}: expected a JSON object on each line: {e}") from e
 
 
 def main(*arguments: str) -> None:

@@ -101,6 +101,20 @@ class CloudSettings(ServiceSettings):
         description="Whether requests may carry a probe; the first one loads the edge model's weights.",
     )
     probe_max_queue: int = Field(default=8, ge=1, description="Most waiting probes; beyond it, 503 with Retry-After.")
+    refine: bool = Field(
+        default=True,
+        description="Whether requests may be refined on their examples; the first one loads the edge model's weights.",
+    )
+    refine_threads: int = Field(default=1, ge=1, description="Threads that a refinement computes with.")
+    refine_max_queue: int = Field(
+        default=16,
+        ge=1,
+        description="Most refinements that wait or run, jobs included; beyond it, 503 with Retry-After.",
+    )
+    refine_max_seconds: float = Field(default=600.0, ge=1, description="Largest budget of one refinement.")
+    job_deadline_seconds: float = Field(
+        default=3600.0, gt=0, description="Longest time for a job, the queue of refinements included."
+    )
     assembly_threads: int = Field(default=2, ge=1, description="Threads that build bundles from recipes.")
     watch_interval_seconds: float = Field(
         default=1.0, gt=0, description="How often watched channels are looked up for changes by other replicas."

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cloud_service.answers import find_answer
 from cloud_service.choices import Choice, describe_choices
+from cloud_service.refinement import EdgeTuner
 from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
@@ -215,4 +216,12 @@ class LoadedGenerator(Protocol):
 
     def load_probe(self) -> EdgeProbe:
         """Loads the weights of the edge model, which generation does not need. Takes seconds and memory."""
+        ...
+
+    def load_tuner(self) -> EdgeTuner:
+        """Loads them once more, for another thread, with the experts that refinement needs."""
+        ...
+
+    def count_edge_tokens(self, text: str) -> int:
+        """Length of a text in tokens of the edge model; may be called on any thread."""
         ...

@@ -19,6 +19,33 @@ MAX_DESCRIPTION_CHARS = 16_000
 MAX_EXAMPLES = 64
 """Few-shot prompts use 1 to 32 examples."""
 
+MAX_REFINE_EXAMPLES = 512
+"""Labelled examples to refine on; beyond some hundred, more of them hardly help."""
+
+MIN_REFINE_EXAMPLES = 4
+"""Different ones. With fewer there is nothing to hold out."""
+
+MAX_REFINE_TOKENS = 1_024
+"""Input and output of one of them, in tokens of the edge model: gradients of all layers are in memory for eight."""
+
+MAX_REFINE_STEPS = 500
+"""Each takes some seconds on two cores; in the lab log the gain ends before 90."""
+
+MIN_REFINE_SECONDS = 1.0
+"""The smallest budget."""
+
+MAX_SYNCHRONOUS_SECONDS = 60.0
+"""The largest budget of a refinement that the connection waits for; more is done as a job."""
+
+MAX_JOBS_KEPT = 1_000
+"""Jobs that are kept, the most recent ones; each takes some kilobytes."""
+
+MAX_JOBS_LISTED = 100
+"""Jobs on one page of a listing."""
+
+JOB_SECONDS_KEPT = 86_400
+"""How long a job is kept after it was last changed."""
+
 MAX_EXAMPLE_CHARS = 4_000
 """Input, and output, of one example."""
 

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StringCons
 from cloud_service import limits
 from cloud_service.answers import is_answer
 from cloud_service.body import Body
+from cloud_service.errors import InvalidRequestError
+from cloud_service.refinement import RefinePlan
 from cloud_service.service import LoraRequest, PublishTarget
 from cloud_service.store import DeviceEntry
 from cloud_service.task import Example, TaskDescription
@@ -66,6 +68,26 @@ class PublishBody(Body):
     name: Name
 
 
+class RefineBody(Body):
+    """How long to tune on the examples."""
+
+    steps: int = Field(
+        default=60,
+        ge=1,
+        le=limits.MAX_REFINE_STEPS,
+        strict=True,
+        description="Most steps of gradient for an open task; a closed set takes as many as it needs.",
+    )
+    budget_seconds: float = Field(
+        default=30.0,
+        ge=limits.MIN_REFINE_SECONDS,
+        allow_inf_nan=False,
+        strict=True,
+        description=f"Longest time; over {limits.MAX_SYNCHRONOUS_SECONDS:g} only with `Prefer: respond-async`. The "
+        "wait for other refinements does not count.",
+    )
+
+
 class GenerateLoraBody(Body):
     """A task description, and what to do with its LoRA."""
 
@@ -75,7 +97,16 @@ class GenerateLoraBody(Body):
         description="The task in words; may be empty when there are examples or tools.",
         examples=["Sort each support mail into billing, delivery or other."],
     )
-    examples: list[ExampleBody] = Field(default=[], max_length=limits.MAX_EXAMPLES)
+    examples: list[ExampleBody] = Field(
+        default=[],
+        max_length=limits.MAX_REFINE_EXAMPLES,
+        description=f"At most {limits.MAX_EXAMPLES}, or with `refine` {limits.MAX_REFINE_EXAMPLES}.",
+    )
+    refine: RefineBody | None = Field(
+        default=None,
+        description="Tune the LoRA on the examples: the generator reads the first few of them, and the outcome is kept "
+        "where held-out ones are answered better.",
+    )
     tools: list[ToolBody] = Field(
         default=[],
         max_length=limits.MAX_TOOLS,
@@ -115,6 +146,10 @@ class GenerateLoraBody(Body):
     def _verify_task(self) -> Self:
         if not (self.description.strip() or self.examples or self.tools):
             raise ValueError("expected a description, examples or tools, found none of them")
+        if self.refine is None and len(self.examples) > limits.MAX_EXAMPLES:
+            raise ValueError(
+                f"examples: expected at most {limits.MAX_EXAMPLES} items without refine, found {len(self.examples)}"
+            )
         names = Counter(tool.function.name for tool in self.tools)
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"expected each tool once, found {', '.join(twice)} again")
@@ -142,7 +177,24 @@ class GenerateLoraBody(Body):
         )
         probe = tuple(Example(probed.input, probed.output) for probed in self.probe)
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)
-        return LoraRequest(task, self.edge_model or None, self.generator or None, self.strict, probe, publish)
+        refine = None if self.refine is None else RefinePlan(self.refine.steps, self.refine.budget_seconds)
+        return LoraRequest(
+            task, self.edge_model or None, self.generator or None, self.strict, probe, publish, refine=refine
+        )
+
+    def verify_synchronous(self) -> None:
+        """Return when the connection can wait for the answer.
+
+        Raises:
+            InvalidRequestError: The budget of the refinement is too large for that.
+        """
+        most = limits.MAX_SYNCHRONOUS_SECONDS
+        if self.refine is not None and self.refine.budget_seconds > most:
+            raise InvalidRequestError(
+                f"refine.budget_seconds: expected at most {most:g} without Prefer: respond-async, "
+                f"found {self.refine.budget_seconds:g}",
+                "send the header, and ask for the job at its Location",
+            )
 
 
 class PublishSpecializationBody(Body):

@@ -8,7 +8,9 @@ Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schema
 
 import asyncio
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -21,7 +23,10 @@ from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
 from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
-from cloud_service.probing import ProbeComparison, verify_expected
+from cloud_service.probing import ProbeComparison, Prober, verify_expected
+from cloud_service.refinement import OnProgress, Refinement, RefinePlan, ignore_progress
+from cloud_service.refiner import Place
+from cloud_service.refining import PreparedTask, RefiningService
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
 from cloud_service.store.waiting import together
@@ -68,6 +73,7 @@ class LoraRequest:
         probe: Inputs with expected answers, to compare the edge model without the LoRA and with it.
         publish: Where to publish the bundle.
         include_bundle: Answer with the bundle's bytes too.
+        refine: Tune on the task's examples, and how long; None for a generation in one pass.
     """
 
     task: TaskDescription
@@ -77,6 +83,7 @@ class LoraRequest:
     probe: tuple[Example, ...] = ()
     publish: PublishTarget | None = None
     include_bundle: bool = False
+    refine: RefinePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,7 @@ class GeneratedLora:
         probe: None when the request had none.
         channel: Where the bundle was published; None when the request did not ask for it.
         bundle: The bytes; None when the request did not ask for them.
+        refinement: What tuning came to; None when the request did not ask for it.
     """
 
     lora: StoredLora
@@ -114,6 +122,7 @@ class GeneratedLora:
     probe: ProbeComparison | None
     channel: str | None
     bundle: memoryview | None
+    refinement: Refinement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ class _Outcome:
     confidence: Confidence | None
     bundle: memoryview | None = None
     timings: Timings = Timings()
+    refinement: Refinement | None = None
 
 
 def cache_key(task: TaskDescription, info: GeneratorInfo) -> str:
@@ -154,6 +164,7 @@ class LoraService:
         store: Remembers which request led to which LoRA.
         artifacts: Builds bundles and fetches them; closed with the service.
         channels: Where bundles are published.
+        refining: Refines what was generated; closed with the service.
         request_timeout_seconds: Longest time for one generation, queue included.
         lease_seconds: How long a lease outlives a replica that died.
         events: Called after each answer.
@@ -165,6 +176,7 @@ class LoraService:
         store: Store,
         artifacts: ArtifactService,
         channels: ChannelService,
+        refining: RefiningService,
         *,
         request_timeout_seconds: float,
         lease_seconds: float,
@@ -174,14 +186,22 @@ class LoraService:
         self.artifacts = artifacts
         self._store = store
         self._channels = channels
+        self._refining = refining
         self._timeout = request_timeout_seconds
         self._events = events
         self._leases = Leases(store, lease_seconds)
         self._generations: SingleFlight[tuple[_Outcome, bool]] = SingleFlight()
         self._draining = False
 
-    async def generate(self, request: LoraRequest) -> GeneratedLora:
-        """Answer a request, from the store or with a new generation; then probe and publish as it asks.
+    async def generate(
+        self, request: LoraRequest, place: Place | None = None, on_progress: OnProgress = ignore_progress
+    ) -> GeneratedLora:
+        """Answer a request, from the store or with a new generation; then refine, probe and publish as it asks.
+
+        Args:
+            request: What is asked.
+            place: In the queue of refinements; taken here, if need be, and given back in any case.
+            on_progress: Called on the event loop while a refinement runs.
 
         Raises:
             InvalidRequestError: The request cannot be answered as it is, for instance a strict one with low confidence.
@@ -189,8 +209,24 @@ class LoraService:
             GenerationError: The model failed on it.
             CloudError: As for `ChannelService.publish`.
         """
-        with together():
-            return await self._answer(request)
+        with nullcontext() if request.refine is None else place or self._refining.reserve(), together():
+            return await self._answer(request, place is not None, on_progress)
+
+    def reserve(self) -> Place:
+        """A place in the queue of refinements, for `generate`. Raises as `Refiner.reserve`."""
+        return self._refining.reserve()
+
+    async def verify(self, request: LoraRequest) -> GeneratorInfo:
+        """The generator that will answer; returns when nothing in the request itself keeps it from being answered.
+
+        Raises:
+            InvalidRequestError: Something does.
+        """
+        served = self.catalog.select(request.generator, request.edge_model)
+        self._verify_extras(request, served)
+        if request.refine is not None:
+            await self._refining.prepare(request.task, request.refine, served)
+        return served.info
 
     async def verify_ready(self) -> None:
         """Return when requests can be answered.
@@ -229,21 +265,33 @@ class LoraService:
         self.drain()
         cut_off = sum(await asyncio.gather(*(served.runner.close(timeout_seconds) for served in self.catalog)))
         await self._generations.settle(timeout_seconds)
+        self._refining.close()
         await self.artifacts.close(timeout_seconds)
         for served in self.catalog:
             if served.prober is not None:
                 served.prober.close()
         return cut_off
 
-    async def _answer(self, request: LoraRequest) -> GeneratedLora:
-        started = time.perf_counter()
-        served = self.catalog.select(request.generator, request.edge_model)
+    def _verify_extras(self, request: LoraRequest, served: ServedGenerator) -> Prober | None:
         if request.publish is not None:
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
         prober = served.require_prober() if request.probe else None
         if request.probe and served.info.most_choices and len(options := find_answer(request.task).options) > 1:
             verify_expected(request.probe, options)
-        outcome, cached = await self._find_or_generate(request.task, served)
+        return prober
+
+    async def _answer(self, request: LoraRequest, is_job: bool, on_progress: OnProgress) -> GeneratedLora:
+        started = time.perf_counter()
+        served = self.catalog.select(request.generator, request.edge_model)
+        prober = self._verify_extras(request, served)
+        if request.refine is None:
+            outcome, cached = await self._find_or_generate(request.task, served)
+        else:
+            prepared = await self._refining.prepare(request.task, request.refine, served)
+            one_pass, _ = await self._find_or_generate(prepared.one_pass, served)
+            # A job has a deadline of its own.
+            wait = inf if is_job else self._timeout
+            outcome, cached = await self._refine(prepared, served, one_pass, wait, on_progress)
         lora, bundle = outcome.lora, outcome.bundle
         self._events.answered(cached=cached)
         if request.strict:
@@ -273,7 +321,17 @@ class LoraService:
             probe=probe,
             channel=None if request.publish is None else request.publish.channel,
             bundle=bundle if request.include_bundle else None,
+            refinement=outcome.refinement,
         )
+
+    async def _refine(
+        self, task: PreparedTask, served: ServedGenerator, one_pass: _Outcome, wait_seconds: float, progress: OnProgress
+    ) -> tuple[_Outcome, bool]:
+        key, start = cache_key(task.one_pass, served.info), (one_pass.recipe, one_pass.confidence)
+        found = await self._refining.refine(task, served, key, *start, wait_seconds, progress)
+        timings = Timings() if found.cached else replace(one_pass.timings, assemble=found.assemble_seconds)
+        outcome = _Outcome(found.lora, found.recipe, found.confidence, found.bundle, timings, found.refinement)
+        return outcome, found.cached
 
     def _verify_progress(self, most_seconds: float) -> None:
         for served in self.catalog:

@@ -53,6 +53,14 @@ class Metrics:
         self._assemble_seconds = Histogram(
             "loragen_assemble_seconds", "Time to build one bundle.", buckets=_SECONDS, registry=self.registry
         )
+        self._refining = Gauge("loragen_refining", "Refinements that wait or run.", registry=self.registry)
+        self._refine_seconds = Histogram(
+            "loragen_refine_seconds",
+            "Time of one refinement, by whether its outcome was kept.",
+            ["outcome"],
+            buckets=(*_SECONDS, 60.0, 120.0, 300.0, 600.0),
+            registry=self.registry,
+        )
         self._rejections = Counter("loragen_rejections", "Prompts that found the queue full.", registry=self.registry)
         self._channel_changes = Counter(
             "loragen_channel_changes",
@@ -91,6 +99,14 @@ class Metrics:
     def channel_changed(self, action: str) -> None:
         """A channel or its rollout was changed; actions are the service's own words."""
         self._channel_changes.labels(action).inc()
+
+    def refining_changed(self, change: int) -> None:
+        """So many refinements more wait or run, or fewer."""
+        self._refining.inc(change)
+
+    def refined(self, outcome: str, seconds: float) -> None:
+        """A refinement is over."""
+        self._refine_seconds.labels(outcome).observe(seconds)
 
     def request_finished(self, record: RequestRecord) -> None:
         """A request is over, with an answer or without."""

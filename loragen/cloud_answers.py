@@ -3,6 +3,7 @@
 Errors are in `loragen.web.error_answers`; what only clients make of an answer is in `loragen.client.cloud_answers`.
 """
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
@@ -85,6 +86,31 @@ class AnswerContract(AnswerModel):
     parallel: bool = Field(default=False, description="Whether an answer may be several calls, one a line.")
 
 
+class HeldOutScore(AnswerModel):
+    """How well examples are answered that nothing was tuned on."""
+
+    right: float = Field(
+        description="Share of them that greedy decoding answers exactly, in [0, 1]; with codes, among the codes."
+    )
+    loss: float = Field(description="Cross entropy of an answer, in nats a token; with codes, among the codes. Mean.")
+
+
+class Refinement(AnswerModel):
+    """What tuning on the request's examples came to."""
+
+    tuned: str = Field(description="`keys`, those of a closed set's choices, or `gates`.")
+    kept: bool = Field(
+        description="Whether held-out examples are answered better; without, the LoRA is that of one pass."
+    )
+    examples: int = Field(description="Different examples that were used.")
+    held_out: int = Field(description="How many of them were held out: of a closed set each in turn, else a part.")
+    before: HeldOutScore = Field(description="Of the one-pass LoRA.")
+    after: HeldOutScore = Field(description="Of the LoRA of this answer; never worse than before.")
+    steps: int = Field(description="Steps taken; for keys, problems solved.")
+    seconds: float
+    stopped: str = Field(description="Why it ended: `steps`, `budget`, or `no_gain` for long.")
+
+
 class Generated(AnswerModel):
     """The LoRA for a task description."""
 
@@ -113,8 +139,50 @@ class Generated(AnswerModel):
     )
     warnings: tuple[TaskWarning, ...]
     probe: Probe | None = Field(default=None, exclude_if=lambda probe: probe is None)
+    refinement: Refinement | None = Field(default=None, exclude_if=lambda refinement: refinement is None)
     timings: Timings
     links: Links
+
+
+class JobProgress(AnswerModel):
+    """How far a refinement is."""
+
+    done: int = Field(description="Steps that are done.")
+    total: int = Field(description="Steps in all, at most; 0 before it began.")
+
+
+class JobError(AnswerModel):
+    """Why a job failed: as in an error answer."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Job(AnswerModel):
+    """A request that is answered in the background."""
+
+    id: str
+    state: str = Field(description="`queued`, `running`, and at last `done`, `failed` or `cancelled`.")
+    generator: str = Field(description="Id of the generator that answers.")
+    created_at: datetime
+    changed_at: datetime = Field(description="A job that is alive changes every few seconds.")
+    deadline_at: datetime = Field(description="When it fails if it is not done.")
+    progress: JobProgress
+    result: Generated | None = Field(default=None, description="The answer to the request, when it is done.")
+    error: JobError | None = Field(default=None, description="When it failed.")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it will change any more."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+class JobList(AnswerModel):
+    """Jobs, the most recent first."""
+
+    jobs: tuple[Job, ...]
+    next_before: int | None = Field(description="Asks for the next page, as `before`; null on the last one.")
 
 
 class ImportLinks(AnswerModel):

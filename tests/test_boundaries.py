@@ -47,7 +47,7 @@ ADAPTER = ",".join(
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),
         pytest.param(
             "cloud_service",
-            "cloud_service.store.redis,cloud_service.store.redis_server,cloud_service.store.redis_fleet,cloud_service.bootstrap",
+            "cloud_service.store.redis,cloud_service.store.redis_server,cloud_service.store.redis_fleet,cloud_service.store.redis_jobs,cloud_service.bootstrap",
             "redis",
             marks=pytest.mark.slow,
         ),

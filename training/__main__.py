@@ -172,6 +172,36 @@ def bfcl(
 
 
 @app.command()
+def refine_curve(
+    data: _Data,
+    pair: _Pair = DEFAULT_PAIR.folder,
+    suites: Annotated[list[str] | None, typer.Option(help="These; may be given several times.")] = None,
+    counts: Annotated[str, typer.Option(help="Numbers of examples, with commas between them.")] = "4,16,64,256",
+    steps: Annotated[str, typer.Option(help="Steps for open tasks, likewise.")] = "10,30",
+    tasks: Annotated[int, typer.Option(min=1, help="Of each suite.")] = 3,
+    inputs: Annotated[int, typer.Option(min=1, help="Of each task that are scored.")] = 24,
+    prompted: Annotated[int, typer.Option(min=0, help="Most examples that are put into a prompt, too.")] = 16,
+    minutes: Annotated[float, typer.Option(min=0, help="Begin nothing new after so long.")] = 10.0,
+    runs: Annotated[Path, typer.Option(help="Results; a second call adds what is missing.")] = Path("runs/refine"),
+) -> None:
+    """Measure refinement on validation tasks, by the number of examples and of steps; prints a table."""
+    from training.evaluation.refine_curve import Curve, curve_table, measure_curve
+    from training.evaluation.suites import SUITES
+    from training.evaluation.suites.tasks import SuiteSizes
+    from training.fit.trained_pair import pair_at
+
+    if unknown := set(suites or ()) - set(SUITES):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected some of {', '.join(SUITES)}")
+    try:
+        numbers, limits = ([int(each) for each in text.split(",")] for text in (counts, steps))
+    except ValueError as e:
+        raise typer.BadParameter(f"expected numbers with commas between them: {e}") from e
+    names, sizes = suites or ["tools-unseen", "tasks-seen", "tasks-unseen"], SuiteSizes(tasks, inputs)
+    curve = Curve(pair_at(pair), data, names, sizes, numbers, limits, prompted, runs, minutes)
+    print(curve_table(measure_curve(curve)), end="")
+
+
+@app.command()
 def ablate(
     data: _Data,
     pair: _Pair = DEFAULT_PAIR.folder,

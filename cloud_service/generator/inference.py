@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from cloud_service.choices import Choice, in_words
@@ -42,6 +42,7 @@ from cloud_service.generator.pretrained import (
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.generator.residual_prompt import residual_prompt
+from cloud_service.generator.tuner import TorchTuner
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Linears
 
@@ -151,8 +152,19 @@ class TorchGenerator:
 
     def load_probe(self) -> TorchProbe:
         """Loads the weights of the edge model onto the device of the cloud model."""
+        return TorchProbe(self._load_edge_model(), self._edge_tokenizer)
+
+    def load_tuner(self) -> TorchTuner:
+        """The same once more, with a tokenizer of its own, because another thread uses it."""
+        return TorchTuner(self._load_edge_model(), load_tokenizer(self._edge_path), self._bank)
+
+    def count_edge_tokens(self, text: str) -> int:
+        """Length of a text in tokens of the edge model; changes nothing in the tokenizer, so any thread may call."""
+        return len(self._edge_tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _load_edge_model(self) -> PreTrainedModel:
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
-        return TorchProbe(load_language_model(self._edge_path, dtype).to(self._device), self._edge_tokenizer)
+        return load_language_model(self._edge_path, dtype).to(self._device)
 
     def _run(self, prompts: Sequence[str], *, with_features: bool) -> list[_Output]:
         encoded = encode_prompts(self._cloud_tokenizer, prompts)

@@ -11,11 +11,13 @@ from cloud_service.http.device_routes import device_routes
 from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.history_routes import history_routes
 from cloud_service.http.import_routes import BRING_PATH, import_routes
+from cloud_service.http.job_routes import job_routes
 from cloud_service.http.metadata_routes import metadata_routes
 from cloud_service.http.operation_routes import operation_routes
 from cloud_service.http.rollout_routes import rollout_routes
 from cloud_service.http.status import ERROR_ANSWERS
 from cloud_service.importing import ImportService
+from cloud_service.jobs import JobService
 from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from cloud_service.service import LoraService
 from cloud_service.signing.port import MetadataSource
@@ -37,6 +39,7 @@ def create_app(
     service: LoraService,
     importing: ImportService,
     fleet: Fleet,
+    jobs: JobService,
     metrics: Metrics,
     *,
     body_timeout_seconds: float,
@@ -49,6 +52,7 @@ def create_app(
         service: Generates.
         importing: Takes users' own LoRAs.
         fleet: Channels, rollouts and devices.
+        jobs: Answers in the background.
         metrics: Counts.
         body_timeout_seconds: Longest time for a request body to arrive.
         hosts: Whom requests may be addressed to.
@@ -77,7 +81,8 @@ def create_app(
     install_translation(app, invalid=InvalidRequestError, malformed=MalformedBodyError)
     include_routes(
         app,
-        generation_routes(service),
+        generation_routes(service, jobs),
+        job_routes(jobs),
         import_routes(importing),
         artifact_routes(service.artifacts, service.catalog),
         metadata_routes(signer),

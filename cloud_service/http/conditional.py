@@ -31,6 +31,11 @@ def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
     return offered[qualities.index(best)]
 
 
+def prefers_async(prefer: Sequence[str]) -> bool:
+    """Whether headers `Prefer` (RFC 7240) ask for an answer later; other preferences are not known here."""
+    return any(part.strip().lower() == "respond-async" for line in prefer for part in line.split(","))
+
+
 def is_known(etag: str, if_none_match: str | None) -> bool:
     """Whether the client has the representation already, by `If-None-Match`, compared weakly."""
     if if_none_match is None:

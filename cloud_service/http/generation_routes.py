@@ -1,17 +1,31 @@
 """The route that turns a task description into a LoRA."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from http import HTTPStatus
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
 from cloud_service.generation import ProbeScores
 from cloud_service.http.artifact_routes import OCTETS
-from cloud_service.http.conditional import choose_media_type
+from cloud_service.http.conditional import choose_media_type, prefers_async
+from cloud_service.http.job_routes import POLL_SECONDS
+from cloud_service.jobs import JobService
 from cloud_service.schemas import GenerateLoraBody
 from cloud_service.service import GeneratedLora, LoraService
 from loragen import cloud_answers
-from loragen.cloud_answers import AnswerContract, Generated, Links, Probe, Reference, TaskWarning, Timings
+from loragen.cloud_answers import (
+    AnswerContract,
+    Generated,
+    Job,
+    Links,
+    Probe,
+    Reference,
+    Refinement,
+    TaskWarning,
+    Timings,
+)
 from loragen.contract import answer as answers
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.translation import verify_json
@@ -19,18 +33,38 @@ from loragen.web.translation import verify_json
 _JSON = "application/json"
 
 
-def generation_routes(service: LoraService) -> APIRouter:
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}},
+    202: {"model": Job, "description": "With `Prefer: respond-async` and `refine`: the job, and where it is."},
+}
+
+
+def generation_routes(service: LoraService, jobs: JobService) -> APIRouter:
     """`/generate-lora`."""
     router = APIRouter(tags=["generation"])
 
     @router.post(
         "/generate-lora",
         response_model=Generated,
-        responses={200: {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
+        responses=_ANSWERS,
         dependencies=[Depends(verify_json)],
     )
     async def generate_lora(request: Request, body: GenerateLoraBody) -> Response:
-        """Generate a LoRA for a task. With `Accept: application/octet-stream` the answer is the bundle itself."""
+        """Generate a LoRA for a task. With `Accept: application/octet-stream` the answer is the bundle itself.
+
+        With `refine` and the header `Prefer: respond-async` a job does it, and the answer says where the job is.
+        Without `refine` the preference is not followed: generation takes less time than a job would.
+        """
+        if body.refine is not None and prefers_async(request.headers.getlist("prefer")):
+            job = await jobs.start(body.to_request(), lambda answer: generated(answer, with_gates=False))
+            headers = {
+                "location": f"/jobs/{job.id}",
+                "retry-after": str(POLL_SECONDS),
+                "preference-applied": "respond-async",
+                "cache-control": "no-store",
+            }
+            return Response(job.model_dump_json(), HTTPStatus.ACCEPTED, headers, _JSON)
+        body.verify_synchronous()
         media_type = choose_media_type(request.headers.get("accept"), (_JSON, OCTETS))
         wanted = replace(body.to_request(), include_bundle=media_type == OCTETS)
         answer = await unless_hung_up(request, service.generate(wanted))
@@ -64,6 +98,7 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
         answer=answer_contract(recipe.answer),
         confidence=None if answer.confidence is None else round(answer.confidence.score, 4),
         warnings=tuple(TaskWarning(code=warning.code, message=warning.message) for warning in answer.warnings),
+        refinement=None if answer.refinement is None else Refinement(**asdict(answer.refinement)),
         probe=None if probe is None else Probe(base=_scores(probe.base), specialized=_scores(probe.specialized)),
         timings=Timings(
             queue_ms=_milliseconds(timings.queue),

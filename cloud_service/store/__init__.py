@@ -10,6 +10,7 @@ from cloud_service.store.fleet import (
     PinStore,
     StoredVersion,
 )
+from cloud_service.store.jobs import JobStore, StoredJob
 from cloud_service.store.port import (
     ImportStore,
     LeaseStore,
@@ -28,6 +29,7 @@ __all__ = [
     "DeviceEntry",
     "DeviceStore",
     "ImportStore",
+    "JobStore",
     "LeaseStore",
     "ListedChannel",
     "LoraStore",
@@ -36,6 +38,7 @@ __all__ = [
     "StoreLimits",
     "StoredGeneration",
     "StoredImport",
+    "StoredJob",
     "StoredLora",
     "StoredVersion",
 ]

@@ -18,7 +18,9 @@ from typing import Protocol
 import structlog
 
 from cloud_service.errors import IntegrityError, StoreUnavailableError
+from cloud_service.limits import JOB_SECONDS_KEPT, MAX_JOBS_KEPT
 from cloud_service.store.fleet import ChannelStore, DeviceStore, PinStore
+from cloud_service.store.jobs import JobStore
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, parse_recipe
 
@@ -44,6 +46,8 @@ class StoreLimits:
         versions_per_channel: Most versions kept of one channel.
         events_per_channel: Most events kept of one channel.
         timeout_seconds: Longest wait for one answer, with a connection or another process's lock.
+        job_seconds: How long a job is kept after its last change.
+        jobs_kept: Most jobs kept; the oldest make room.
     """
 
     bundle_budget_bytes: int
@@ -54,6 +58,8 @@ class StoreLimits:
     versions_per_channel: int
     events_per_channel: int
     timeout_seconds: float
+    job_seconds: float = JOB_SECONDS_KEPT
+    jobs_kept: int = MAX_JOBS_KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,11 @@ class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
     @property
     def channels(self) -> ChannelStore:
         """Channels, their versions and events."""
+        ...
+
+    @property
+    def jobs(self) -> JobStore:
+        """Work that outlives a request."""
         ...
 
     @property

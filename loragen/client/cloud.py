@@ -1,9 +1,21 @@
-"""Clients of the cloud service. What each method takes and gives is in `cloud_calls` and `fleet_calls`."""
+"""Clients of the cloud service. What each method takes and gives is in `cloud_calls`, `job_calls` and `fleet_calls`."""
+
+import asyncio
+import time
+from collections.abc import Callable
 
 from loragen.client import cloud_calls as calls
 from loragen.client import fleet_calls as fleet
+from loragen.client import job_calls
+from loragen.client.errors import WaitError
+from loragen.client.job_calls import result_of
 from loragen.client.methods import sends, sends_async
+from loragen.client.retries import Deadline
 from loragen.client.session import AsyncSession, Session
+from loragen.cloud_answers import Generated, Job
+
+JOB_POLL_SECONDS = 1.0
+"""How often a job that is waited for is asked for."""
 
 
 class CloudClient(Session):
@@ -18,6 +30,10 @@ class CloudClient(Session):
     """
 
     generate = sends(calls.generate)
+    start_job = sends(job_calls.start_job)
+    job = sends(job_calls.job)
+    jobs = sends(job_calls.jobs)
+    cancel_job = sends(job_calls.cancel_job)
     generate_bundle = sends(calls.generate_bundle)
     import_adapter = sends(calls.import_adapter)
     bundle = sends(calls.bundle)
@@ -40,6 +56,26 @@ class CloudClient(Session):
     devices = sends(fleet.devices)
     delete_device = sends(fleet.delete_device)
 
+    def wait_for_job(
+        self, job_id: str, timeout_seconds: float = 3600, on_progress: Callable[[Job], None] | None = None
+    ) -> Generated:
+        """The answer of a job, as soon as it is done.
+
+        Args:
+            job_id: Of `start_job`.
+            timeout_seconds: Longest wait; the job goes on.
+            on_progress: Called with the job each time that it was asked for.
+
+        Raises:
+            RemoteError: It failed or was cancelled, or the service does not answer.
+            WaitError: It is not done after this time.
+        """
+        deadline = Deadline(timeout_seconds)
+        while not (job := _shown(self.job(job_id), on_progress)).is_over:
+            _verify_time(deadline, job)
+            time.sleep(JOB_POLL_SECONDS)
+        return result_of(job)
+
 
 class AsyncCloudClient(AsyncSession):
     """The same as `CloudClient`, for asyncio.
@@ -50,6 +86,10 @@ class AsyncCloudClient(AsyncSession):
     """
 
     generate = sends_async(calls.generate)
+    start_job = sends_async(job_calls.start_job)
+    job = sends_async(job_calls.job)
+    jobs = sends_async(job_calls.jobs)
+    cancel_job = sends_async(job_calls.cancel_job)
     generate_bundle = sends_async(calls.generate_bundle)
     import_adapter = sends_async(calls.import_adapter)
     bundle = sends_async(calls.bundle)
@@ -71,3 +111,25 @@ class AsyncCloudClient(AsyncSession):
     change_rollout = sends_async(fleet.change_rollout)
     devices = sends_async(fleet.devices)
     delete_device = sends_async(fleet.delete_device)
+
+    async def wait_for_job(
+        self, job_id: str, timeout_seconds: float = 3600, on_progress: Callable[[Job], None] | None = None
+    ) -> Generated:
+        """As `CloudClient.wait_for_job`."""
+        deadline = Deadline(timeout_seconds)
+        while not (job := _shown(await self.job(job_id), on_progress)).is_over:
+            _verify_time(deadline, job)
+            await asyncio.sleep(JOB_POLL_SECONDS)
+        return result_of(job)
+
+
+def _shown(job: Job, on_progress: Callable[[Job], None] | None) -> Job:
+    if on_progress is not None:
+        on_progress(job)
+    return job
+
+
+def _verify_time(deadline: Deadline, job: Job) -> None:
+    if deadline.remaining_seconds <= 0:
+        done = f"{job.progress.done} of {job.progress.total} steps"
+        raise WaitError(f"job {job.id} is {job.state} when the wait is over, {done}")

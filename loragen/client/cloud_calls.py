@@ -31,6 +31,7 @@ def generate(
     probe: Sequence[Mapping[str, str]] = (),
     edge_model: str | None = None,
     generator: str | None = None,
+    refine: Mapping[str, float] | None = None,
 ) -> Call[Generated]:
     """Generate a LoRA for a task.
 
@@ -42,6 +43,8 @@ def generate(
         probe: `{"input", "output"}` pairs to try the edge model on, without the LoRA and with it.
         edge_model: Id of the edge model; by default the default generator's.
         generator: Id of the generator.
+        refine: Tune on the task's `examples`: `{"steps": 60, "budget_seconds": 30}`, or a part of it. A longer one is
+            better started as a job (`start_job`).
 
     Raises:
         RemoteError: No answer, or a refusal: `invalid_request`, `prompt_too_long`, `low_confidence`, ...
@@ -52,7 +55,7 @@ def generate(
         >>> answer = cloud.generate(task, publish="kitchen/reviews", strict=True)
         >>> answer.id, answer.tokens_saved_per_call, answer.confidence
     """
-    body = _body(task, publish, strict, probe, edge_model, generator)
+    body = request_body(task, publish, strict, probe, edge_model, generator, refine)
     return Call("POST", "/generate-lora", as_model(Generated), body, {"accept": "application/json"})
 
 
@@ -79,7 +82,7 @@ def generate_bundle(
         verify_sha256(sha256_hex(answer.body), bundle_id, "the bundle")
         return GeneratedBundle(bundle_id, answer.headers.get("x-loragen-recipe-id", ""), answer.body)
 
-    body = _body(task, publish, strict, (), edge_model, generator)
+    body = request_body(task, publish, strict, (), edge_model, generator, None)
     accept = {"accept": "application/octet-stream"}
     return Call("POST", "/generate-lora", parse, body, accept, max_bytes=MAX_BUNDLE_BYTES)
 
@@ -232,17 +235,21 @@ def withdraw(channel: str, name: str, *, expected: ChannelSnapshot | None = None
     return _change("DELETE", channel, name, expected, None)
 
 
-def _body(
+def request_body(
     task: str | Mapping[str, Any],
     publish: str | None,
     strict: bool,
     probe: Sequence[Mapping[str, str]],
     edge_model: str | None,
     generator: str | None,
+    refine: Mapping[str, float] | None,
 ) -> dict[str, Any]:
+    """The body of `POST /generate-lora`. Arguments as for `generate`."""
     body: dict[str, Any] = {"description": task} if isinstance(task, str) else dict(task)
     if publish is not None:
         body["publish"] = _target(publish)
+    if refine is not None:
+        body["refine"] = dict(refine)
     options = {"strict": strict, "probe": list(probe), "edge_model": edge_model, "generator": generator}
     return body | {option: value for option, value in options.items() if value}
 

@@ -7,16 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo, ProbeScores
+from cloud_service.refinement import HeldOutScore, OnProgress, Refinement, RefinePlan
 from cloud_service.task import Example
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.choice_head import ChoiceHead
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape, Linears, Lora
+from loragen.contract.recipe import Recipe
 
 SHAPE = EdgeShape(layers=2, hidden=8, intermediate=12)
 ATTENTION = {"q": (8, 16), "k": (8, 4), "v": (8, 4), "o": (16, 8)}
@@ -50,6 +53,8 @@ class FakeGenerator:
         calibrated: Whether generations have a confidence: low for prompts with NONSENSE, unfamiliar with FAR.
         residual_prompt_words: Words of the longest residual prompt; 0 at first, for none.
         probes: The probes that were loaded.
+        tuners: The tuners that were loaded.
+        tuner_gate: While cleared, refinements stay at their first step; set at first.
     """
 
     def __init__(
@@ -105,6 +110,9 @@ class FakeGenerator:
         self.calibrated = True
         self.residual_prompt_words = 0
         self.probes: list[FakeProbe] = []
+        self.tuners: list[FakeTuner] = []
+        self.tuner_gate = threading.Event()
+        self.tuner_gate.set()
 
     @property
     def linears(self) -> Linears:
@@ -150,6 +158,13 @@ class FakeGenerator:
     def load_probe(self) -> "FakeProbe":
         self.probes.append(FakeProbe())
         return self.probes[-1]
+
+    def load_tuner(self) -> "FakeTuner":
+        self.tuners.append(FakeTuner(self.tuner_gate))
+        return self.tuners[-1]
+
+    def count_edge_tokens(self, text: str) -> int:
+        return len(text.split())
 
     async def wait_until_called(self) -> None:
         """Return when `generate` was called at least once."""
@@ -197,3 +212,44 @@ class FakeProbe:
         known = sum(lora is not None and example.input == example.output for example in examples)
         likelihood = float("nan") if any("NAN" in example.input for example in examples) else -8.0 + known
         return ProbeScores(known / len(examples), likelihood / 4 if answer.codes else likelihood)
+
+
+class FakeTuner:
+    """Implements `EdgeTuner` in four steps: what it tunes gets larger by one half, unless an output is WORSE.
+
+    Attributes:
+        threads: Names of the threads that called.
+        calls: The examples of each call, and how many the generator had read.
+    """
+
+    def __init__(self, gate: threading.Event) -> None:
+        self.threads: set[str] = set()
+        self.counts: set[int] = set()
+        self.calls: list[tuple[tuple[Example, ...], int]] = []
+        self._gate = gate
+
+    def use_threads(self, count: int) -> None:
+        self.counts.add(count)
+
+    def refine(
+        self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
+    ) -> tuple[Recipe, Refinement]:
+        self.threads.add(threading.current_thread().name)
+        self.calls.append((tuple(examples), shown))
+        for step in range(4):
+            on_progress(step, 4)
+            while not self._gate.wait(0.02):
+                on_progress(step, 4)
+        on_progress(4, 4)
+        if any("CRASH" in example.input for example in examples):
+            raise RuntimeError(f"cannot learn {examples!r}")
+        kept = not any("WORSE" in example.output for example in examples)
+        before = HeldOutScore(0.25, 2.0)
+        after = HeldOutScore(0.75, 0.5) if kept else before
+        tuned: Literal["keys", "gates"] = "gates" if recipe.keys is None else "keys"
+        report = Refinement(tuned, kept, len(examples), len(examples) - shown, before, after, 4, 0.125, "steps")
+        if not kept:
+            return recipe, report
+        if recipe.keys is None:
+            return replace(recipe, gates=1.5 * recipe.gates), report
+        return replace(recipe, keys=1.5 * recipe.keys), report

@@ -7,6 +7,9 @@ from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.probing import Prober
+from cloud_service.refinement import Tuning
+from cloud_service.refiner import Refiner
+from cloud_service.refining import RefiningService
 from cloud_service.runner import Runner
 from cloud_service.service import LoraRequest, LoraService
 from cloud_service.store import Store, StoredLora
@@ -42,13 +45,17 @@ def make_service(
         runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)
         runner.start()
         prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds)
-        served.append(ServedGenerator(generator.info, generator.bank, runner, prober, generator.linears))
+        tuning = Tuning(generator.load_tuner, generator.count_edge_tokens)
+        served.append(ServedGenerator(generator.info, generator.bank, runner, prober, generator.linears, tuning))
     catalog = Catalog(served)
+    artifacts = ArtifactService(store, catalog, timeout_seconds=request_timeout_seconds, threads=2, events=metrics)
+    refiner = Refiner(max_queue=3, threads=1, events=metrics)
     return LoraService(
         catalog,
         store,
-        ArtifactService(store, catalog, timeout_seconds=request_timeout_seconds, threads=2, events=metrics),
+        artifacts,
         ChannelService(store, watch_interval_seconds=0.05),
+        RefiningService(store, artifacts, refiner, max_budget_seconds=100),
         request_timeout_seconds=request_timeout_seconds,
         lease_seconds=lease_seconds,
         events=metrics,

@@ -65,6 +65,74 @@ async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerat
     assert parse_bundle(bundle.read_bytes()).header.answer.choices == ("spam", "ham")
 
 
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """A file of labelled examples, with an empty line at its end."""
+    path = tmp_path / "examples.jsonl"
+    lines = [json.dumps({"input": f"input {number}", "output": {"number": number}}) for number in range(8)]
+    path.write_text("\n".join(lines) + "\n\n")
+    return path
+
+
+async def test_refined_bundle_is_written_and_its_job_is_listed_and_shown(
+    tmp_path: Path, generator: FakeGenerator, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loragen.client.cloud.JOB_POLL_SECONDS", 0.05)
+    task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
+    task.write_text("Write it.")
+    options = ("-o", bundle, "--examples", examples, "--refine", "--steps", 20, "--budget", 90, "--publish", "c/n")
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, *options, "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+        assert "refined on 8 examples, 6 held out: right 25% -> 75%, loss 2.000 -> 0.500; kept" in outcome.output
+        assert content_id(bundle.read_bytes()) in outcome.output
+        async with AsyncCloudClient(process.url) as cloud:
+            (job,) = (await cloud.jobs()).jobs
+            assert (await cloud.channel("c")).specializations["n"].bundle_id == content_id(bundle.read_bytes())
+        listed = await _loragen("jobs", "list", "--url", process.url)
+        assert f"{job.id}  done       4/4" in listed.output
+        shown = await _loragen("jobs", "show", job.id, "--url", process.url)
+        assert '"tuned": "gates"' in shown.output
+        cancelled = await _loragen("jobs", "cancel", job.id, "--url", process.url)
+        assert f"{job.id} is done" in cancelled.output
+        unknown = await _loragen("jobs", "show", "0" * 32, "--url", process.url)
+        assert unknown.exit_code == 1
+        assert "job_not_found" in unknown.output
+
+
+async def test_examples_come_with_a_request_without_refine_too(
+    tmp_path: Path, generator: FakeGenerator, examples: Path
+) -> None:
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps({"description": "Write.", "examples": [{"input": "first", "output": "one"}]}))
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, "-o", tmp_path / "b", "--examples", examples, "--url", process.url)
+    assert outcome.exit_code == 0, outcome.output
+    (prompt,) = generator.prompts
+    assert prompt.count("Input:") == 9
+    assert 'Output: {"number": 7}' in prompt
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"\xff", ["--refine"], "expected UTF-8"),
+        (b"{", ["--refine"], "expected a JSON object on each line"),
+        (b"", ["--steps", "5"], "--steps and --budget belong to --refine"),
+    ],
+)
+def test_examples_that_cannot_be_read_are_reported(
+    tmp_path: Path, content: bytes, options: list[str], message: str
+) -> None:
+    task, path = tmp_path / "task.txt", tmp_path / "examples.jsonl"
+    task.write_text("Write.")
+    path.write_bytes(content)
+    arguments = ["generate", str(task), "-o", str(tmp_path / "b"), "--examples", str(path), *options]
+    outcome = CliRunner().invoke(cli.app, arguments)
+    assert outcome.exit_code == 1
+    assert message in " ".join(outcome.output.split())
+
+
 async def test_refusal_is_reported_with_its_hint_and_writes_nothing(tmp_path: Path, generator: FakeGenerator) -> None:
     task, bundle = tmp_path / "task.json", tmp_path / "bundle"
     task.write_text(json.dumps({"description": "a", "generator": "other"}))

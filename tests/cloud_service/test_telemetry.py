@@ -37,6 +37,8 @@ def test_hooks_of_the_core_are_counted() -> None:
     metrics.rejected()
     metrics.answered(cached=True)
     metrics.assembled(0.25)
+    metrics.refining_changed(2)
+    metrics.refined("kept", 3.0)
     found = samples(metrics)
     assert found["loragen_queue_depth",] == 1
     assert found["loragen_batch_size_sum",] == 2
@@ -44,3 +46,4 @@ def test_hooks_of_the_core_are_counted() -> None:
     assert found["loragen_rejections_total",] == 1
     assert (found["loragen_generations_total", "cache"], found["loragen_generations_total", "model"]) == (1, 0)
     assert found["loragen_assemble_seconds_sum",] == 0.25
+    assert (found["loragen_refining",], found["loragen_refine_seconds_sum", "kept"]) == (2, 3.0)

@@ -38,7 +38,7 @@ from training.data.families import Sources, load_mixture
 from training.evaluation.edge_writer import EdgeWriter
 from training.evaluation.suites import SuiteSizes, load_suites
 from training.evaluation.validation import LONGEST_ANSWER, ValidationSet
-from training.fit.answer_loss import EdgeAnswers
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 from training.fit.oracle import OracleSettings, TaskFactors, fit_oracles
 from training.fit.trained_pair import load_trained_prompt_encoder

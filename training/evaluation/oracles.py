@@ -11,7 +11,7 @@ from training.evaluation.edge_writer import EdgeWriter
 from training.evaluation.records import Answers
 from training.evaluation.services import longest_answer
 from training.evaluation.suites import SuiteTask
-from training.fit.answer_loss import EdgeAnswers
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.oracle import OracleSettings, fit_oracles
 
 LONGEST_TURN = 1000

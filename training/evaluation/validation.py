@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
+from cloud_service.generator.answer_batch import answer_loss
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.task import TaskDescription, render_prompt
 from training.data.episodes import Episode
 from training.data.gibberish import gibberish
 from training.evaluation.edge_writer import EdgeWriter
-from training.fit.answer_loss import EdgeAnswers, answer_loss
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import grouped
 
 LONGEST_ANSWER = 24

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cloud_service.generator.answer_batch import AnswerBatch, answer_losses
 from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.last_layer import LastLayer
 from training.data.corpus import Split
 from training.data.families.function_calls import FunctionCalls
-from training.fit.answer_loss import EdgeAnswers, answer_losses
-from training.fit.chat_format import AnswerBatch
-from training.fit.choice_head import LastLayer
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import grouped
 from training.fit.loop import Run, Schedule, run_training
 from training.fit.processes import Processes

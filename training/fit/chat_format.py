@@ -4,61 +4,14 @@ That is the user's input, with or without a system prompt, and the answer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from cloud_service.generator.answer_batch import AnswerBatch
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.residual_prompt import residual_prompt
 from cloud_service.task import TaskDescription, residual_text
 from training.data.episodes import Instance
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerBatch:
-    """Rows of ids, padded on the right, and where the answers stand.
-
-    Attributes:
-        ids: (rows, longest) int64.
-        rows, places: (answer tokens,) int64: ids[rows, places] predict `targets`.
-        targets: (answer tokens,) int64.
-        count: Tokens that are not padding.
-    """
-
-    ids: Tensor
-    rows: Tensor
-    places: Tensor
-    targets: Tensor
-    count: int
-
-    @classmethod
-    def of(cls, encoded: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> Self:
-        """A batch of ids, each row a question and its answer; the longest row is padded to a multiple, too."""
-        longest = -(-max(len(q) + len(a) for q, a in encoded) // multiple) * multiple
-        ids = torch.zeros(len(encoded), longest, dtype=torch.long)
-        rows: list[int] = []
-        places: list[int] = []
-        targets: list[int] = []
-        for row, (question, answer) in enumerate(encoded):
-            ids[row, : len(question) + len(answer)] = torch.tensor(question + answer)
-            rows += [row] * len(answer)
-            places += range(len(question) - 1, len(question) + len(answer) - 1)
-            targets += answer
-        return cls(
-            ids,
-            torch.tensor(rows),
-            torch.tensor(places),
-            torch.tensor(targets),
-            sum(len(q) + len(a) for q, a in encoded),
-        )
-
-    def to(self, device: torch.device) -> Self:
-        """The same on a device."""
-        ids, rows, places, targets = (each.to(device) for each in (self.ids, self.rows, self.places, self.targets))
-        return type(self)(ids, rows, places, targets, self.count)
 
 
 class ChatFormat:

@@ -14,8 +14,7 @@ those that were (docs/experiments.md).
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -23,17 +22,15 @@ from string import ascii_uppercase
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from cloud_service.choices import in_words, tool_meaning
-from cloud_service.generator.chat_format import answer_ids, question_ids
+from cloud_service.generator.chat_format import answer_ids
 from cloud_service.generator.choice_head import ChoiceHead
-from cloud_service.generator.edge import edge_projections
+from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
-from cloud_service.generator.prompt_encoder import pad_right
 from training.data.families import Sources
 
-READ_AT_ONCE = 48
 CONSTANT = 0
 """The row of A that reads 1, by which a key has a threshold."""
 
@@ -83,58 +80,6 @@ def known_meanings(sources: Sources, settings: ChoiceHeadSettings) -> list[tuple
     ]
     pairs += [(text, in_words(rng.choice(kind.names)[number])) for kind, drawn in labelled for text, number in drawn]
     return pairs
-
-
-class LastLayer:
-    """The last feed-forward layer of the frozen edge model: what it reads, and what adding to its output does.
-
-    Args:
-        model: The edge model.
-        tokenizer: Its tokenizer.
-        longest: Tokens of an input.
-    """
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
-        self._model, self._tokenizer, self._longest = model.requires_grad_(False).eval(), tokenizer, longest
-        self._down = next(linear for (_, p), linear in reversed(edge_projections(model).items()) if p == "down")
-
-    @torch.no_grad()
-    def read(self, texts: Sequence[str]) -> Tensor:
-        """What `down` reads at the last token of each input, (inputs, inner) float16."""
-        encoded = [question_ids(self._tokenizer, text)[-self._longest :] for text in texts]
-        order = sorted(range(len(texts)), key=lambda n: len(encoded[n]))
-        found = torch.zeros(len(texts), self._down.in_features, dtype=torch.float16)
-        for start in range(0, len(order), READ_AT_ONCE):
-            group = order[start : start + READ_AT_ONCE]
-            ids, lengths = pad_right([encoded[n] for n in group])
-            with self.observed() as seen:
-                self._model.get_decoder()(input_ids=ids, use_cache=False)
-            found[group] = seen[0][torch.arange(len(group)), lengths - 1].half()
-        return found
-
-    @contextmanager
-    def observed(self) -> Iterator[list[Tensor]]:
-        """Within the block, what `down` reads in each forward pass, (rows, length, inner), is put on the list."""
-        seen: list[Tensor] = []
-        hook = self._down.register_forward_hook(lambda _, x, __: seen.append(x[0]))
-        try:
-            yield seen
-        finally:
-            hook.remove()
-
-    @torch.no_grad()
-    def code_directions(self, codes: Sequence[int]) -> Tensor:
-        """(hidden, codes): adding column i to the state raises the logit of code i, before the norm divides.
-
-        Of the other codes it raises none, and of all other tokens as little as there is, in squares: ` B` is near `B`.
-        """
-        vocabulary = self._model.get_output_embeddings().weight.float()
-        vocabulary = vocabulary * self._model.get_decoder().norm(torch.ones(vocabulary.shape[1]))
-        spread = vocabulary.T @ vocabulary / len(vocabulary)
-        spread.diagonal().add_(1e-3 * spread.diagonal().mean())
-        rows = vocabulary[list(codes)]
-        apart = torch.linalg.solve(spread, rows.T)  # (hidden, codes)
-        return apart @ torch.linalg.inv(rows @ apart)
 
 
 def fit_choice_head(

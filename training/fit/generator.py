@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator import LoraGenerator
+from cloud_service.generator.answer_batch import answer_losses
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
 from cloud_service.generator.router import balance_term, gate
 from cloud_service.task import TaskDescription, render_prompt
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
 from training.data.families import ToolShares, verify_weights
-from training.fit.answer_loss import EdgeAnswers, answer_losses
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.loop import Run, Schedule, run_training
 from training.fit.precision import product_dtype
 from training.fit.processes import Processes

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from cloud_service.choices import describe_choices
 from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.prompt_encoder import pad_right
 from training.data.corpus import Split
 from training.data.episodes import Episode, Family
 from training.data.families import verify_weights
-from training.fit.answer_loss import EdgeAnswers
-from training.fit.choice_head import LastLayer
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import grouped
 from training.fit.loop import Run, Schedule, run_training
 from training.fit.processes import Processes

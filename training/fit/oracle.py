@@ -17,10 +17,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cloud_service.generator.answer_batch import answer_loss
 from cloud_service.generator.edge import edge_shape
 from loragen.contract.atomic import atomic_path
 from training.data.episodes import Instance
-from training.fit.answer_loss import EdgeAnswers, answer_loss
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.loop import Schedule
 
 TaskFactors = dict[tuple[int, str], tuple[Tensor, Tensor]]

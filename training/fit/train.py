@@ -12,13 +12,14 @@ import torch
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.checkpoint import store_generator
 from cloud_service.generator.edge import edge_shape
+from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources, load_mixture
 from training.data.families.function_calls import FunctionCalls
-from training.fit.answer_loss import EdgeAnswers
 from training.fit.call_experts import CallDraws, CallStep, train_call_experts
-from training.fit.choice_head import LastLayer, code_tokens, fit_choice_head, known_meanings
+from training.fit.choice_head import code_tokens, fit_choice_head, known_meanings
 from training.fit.config import TrainingConfig
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import EpisodeBatches, train_generator
 from training.fit.label_experts import LabelStep, train_label_experts
 from training.fit.pair import load_pair, store_trained_model

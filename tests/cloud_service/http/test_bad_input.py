@@ -49,7 +49,7 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         ({"description": None}, "none of them"),
         ({"description": 7}, "description"),
         ({"description": "a" * (limits.MAX_DESCRIPTION_CHARS + 1)}, "16000 characters, found 16001"),
-        ({"examples": [{"input": "a", "output": "b"}] * (limits.MAX_EXAMPLES + 1)}, "64 items"),
+        ({"examples": [{"input": "a", "output": "b"}] * (limits.MAX_EXAMPLES + 1)}, "64 items without refine"),
         ({"examples": [{"input": "a" * 4001, "output": "b"}]}, "examples.0.input: String should have at most 4000"),
         ({"examples": [{"input": "a"}]}, "examples.0.output: Field required"),
         ({"examples": [["a", "b"]]}, "examples.0"),

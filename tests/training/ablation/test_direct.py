@@ -11,7 +11,7 @@ from cloud_service.generator.edge import edge_shape
 from tests.training.models import tiny_config, tiny_model
 from training.ablation.direct import DirectGenerator
 from training.data.episodes import Mixture
-from training.fit.answer_loss import EdgeAnswers
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 
 WIDTH = 5

@@ -5,13 +5,13 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from cloud_service.generator import LoraGenerator
+from cloud_service.generator.answer_batch import answer_loss
 from cloud_service.generator.edge import edge_shape
 from cloud_service.task import TaskDescription
 from tests.training.models import tiny_config, tiny_model
 from training.data.episodes import Episode, Instance
 from training.evaluation.edge_writer import EdgeWriter
 from training.evaluation.validation import ValidationSet
-from training.fit.answer_loss import answer_loss
 from training.fit.generator import EdgeAnswers
 
 INSTANCES = (Instance("wake me at seven", "set_alarm"), Instance("what is it now", "12:30 pm"))

@@ -8,13 +8,14 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from cloud_service.generator.answer_batch import AnswerBatch, answer_losses
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.last_layer import LastLayer
 from cloud_service.task import Tool
 from tests.training.models import tiny_config, tiny_model
 from training.data.corpus import SPLITS, Split
 from training.data.families.function_calls import Call, CalledFunction, FunctionCalls
-from training.fit.answer_loss import EdgeAnswers, answer_losses
 from training.fit.call_experts import (
     FIRST_ARGUMENT_DRAW,
     CallDraws,
@@ -23,8 +24,7 @@ from training.fit.call_experts import (
     train_call_experts,
     written,
 )
-from training.fit.chat_format import AnswerBatch
-from training.fit.choice_head import LastLayer
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.processes import Processes
 
 SETTINGS = CallSettings(steps=12, sets=2, requests=2, warmup=1, learning_rate=2e-2)

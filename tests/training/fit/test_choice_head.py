@@ -7,18 +7,11 @@ import torch
 from torch import Tensor
 
 from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig, ChoiceMeanings
-from cloud_service.generator.edge import edge_projections
+from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, tokenizer
 from training.data.families import Sources
-from training.fit.choice_head import (
-    ChoiceHeadSettings,
-    LastLayer,
-    code_tokens,
-    fit_choice_head,
-    known_meanings,
-    solve_head,
-)
+from training.fit.choice_head import ChoiceHeadSettings, code_tokens, fit_choice_head, known_meanings, solve_head
 
 CODES = tuple(range(40, 52))
 ENCODER, INNER, HIDDEN = 16, 48, 32
@@ -72,30 +65,6 @@ def test_head_ignores_states_of_another_place() -> None:
         assert own.argmax(0).tolist() == [0, 1, 2, 3]
         moved.append((other.std() / own.std()).item())
     assert moved[1] < 0.3 * moved[0]
-
-
-def test_what_is_read_is_what_the_last_down_projection_gets_at_the_last_token() -> None:
-    model, texts = random_model("llama"), ["play some music", "wake me"]
-    seen: list[Tensor] = []
-    edge_projections(model)[1, "down"].register_forward_hook(lambda _, x, __: seen.append(x[0][0, -1]))
-    read = LastLayer(model, tokenizer(), 64).read(texts)
-    seen.clear()
-    for row, text in zip(read, texts, strict=True):
-        model(torch.tensor([tokenizer()(f"{text}\n")["input_ids"]]))
-        torch.testing.assert_close(row, seen.pop().half(), rtol=1e-3, atol=1e-3)
-
-
-def test_a_code_direction_raises_its_code_alone() -> None:
-    model = random_model("llama")
-    directions = LastLayer(model, tokenizer(), 64).code_directions(CODES)
-    state = torch.randn(HIDDEN)
-    with torch.no_grad():
-        size = state.square().mean().add(model.config.rms_norm_eps).sqrt()
-        weight = model.model.norm.weight
-        raised = ((state + 3.0 * directions[:, 5]) / size * weight - state / size * weight) @ model.lm_head.weight.T
-    expected = torch.zeros(len(CODES))
-    expected[5] = 3.0 / size
-    torch.testing.assert_close(raised[list(CODES)], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_codes_are_letters_and_pairs_of_letters() -> None:

@@ -25,7 +25,7 @@ from training.ablation import runs
 from training.ablation.runs import SETTINGS, Ablation
 from training.ablation.variants import VARIANTS
 from training.data.episodes import Mixture
-from training.fit.answer_loss import EdgeAnswers
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import EpisodeBatches, GeneratorSettings, train_generator
 from training.fit.trained_pair import pair_at
 

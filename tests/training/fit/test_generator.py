@@ -10,14 +10,13 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cloud_service.generator import LoraGenerator
+from cloud_service.generator.answer_batch import AnswerBatch, answer_loss, answer_losses
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.router import balance_term
 from cloud_service.task import TaskDescription
 from tests.training.models import tiny_config, tiny_model
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, Mixture
-from training.fit.answer_loss import answer_loss, answer_losses
-from training.fit.chat_format import AnswerBatch
 from training.fit.generator import (
     CONTRASTED,
     EdgeAnswers,

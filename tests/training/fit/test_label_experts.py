@@ -11,6 +11,7 @@ from cloud_service.choices import describe_choices
 from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank
+from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.task import TaskDescription
 from tests.cloud_service.generator.tiny import encoder_tokenizer, random_model, tokenizer
@@ -18,8 +19,7 @@ from tests.training.models import tiny_config
 from training.data.corpus import Split
 from training.data.episodes import Episode, Instance
 from training.data.families import FamilyWeightError
-from training.fit.answer_loss import EdgeAnswers
-from training.fit.choice_head import LastLayer
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.label_experts import LabelSettings, LabelStep, train_label_experts
 from training.fit.processes import Processes
 

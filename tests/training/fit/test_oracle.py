@@ -6,12 +6,13 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from cloud_service.generator.answer_batch import answer_loss
 from cloud_service.task import TaskDescription
 from tests.training.models import tiny_model
 from training.data.episodes import Instance
 from training.evaluation.edge_writer import EdgeWriter
 from training.evaluation.suites import SuiteTask
-from training.fit.answer_loss import EdgeAnswers, answer_loss
+from training.fit.edge_answers import EdgeAnswers
 from training.fit.oracle import OracleSettings, fit_oracles
 
 SETTINGS = OracleSettings(rank=4, alpha=4.0, steps=40, rows=4, learning_rate=2e-2)

@@ -5,11 +5,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from cloud_service.generator.answer_batch import AnswerBatch, answer_loss
 from cloud_service.generator.edge import edge_shape
 from tests.training.models import tiny_model
 from training.data.episodes import Instance
-from training.fit.answer_loss import answer_loss
-from training.fit.chat_format import AnswerBatch
 from training.fit.generator import (
     EdgeAnswers,
     GeneratorSettings,

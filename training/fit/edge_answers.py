@@ -1,16 +1,14 @@
-"""The frozen edge model answering under a LoRA, and the loss on its answers, the same for a generator and an oracle.
-
-Only answer tokens count, each answer alike, however long it is.
-"""
+"""The frozen edge model answering under a LoRA, the same for a generator and an oracle."""
 
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from cloud_service.generator.answer_batch import AnswerBatch, answer_logits
 from cloud_service.generator.edge import Factors, UnmergedLora
-from training.fit.chat_format import AnswerBatch, ChatFormat
+from training.fit.chat_format import ChatFormat
 
 
 class EdgeAnswers:
@@ -43,23 +41,3 @@ class EdgeAnswers:
         ):
             states: Tensor = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
         return states
-
-
-def answer_logits(model: PreTrainedModel, batch: AnswerBatch) -> Tensor:
-    """Logits of the answer tokens, (answer tokens, vocabulary) float32; the head is spared everywhere else."""
-    states = model.get_decoder()(input_ids=batch.ids, use_cache=False).last_hidden_state
-    logits: Tensor = model.get_output_embeddings()(states[batch.rows, batch.places]).float()
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return cap * torch.tanh(logits / cap) if cap else logits
-
-
-def answer_loss(logits: Tensor, batch: AnswerBatch) -> Tensor:
-    """Cross entropy, averaged within each answer, then over answers."""
-    return answer_losses(logits, batch).mean()
-
-
-def answer_losses(logits: Tensor, batch: AnswerBatch) -> Tensor:
-    """Cross entropy of each answer, averaged over its tokens, (rows,)."""
-    losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")
-    lengths = torch.bincount(batch.rows, minlength=len(batch.ids)).clamp(min=1)
-    return losses.new_zeros(len(batch.ids)).index_add(0, batch.rows, losses / lengths[batch.rows])

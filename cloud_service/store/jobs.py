@@ -1,0 +1,42 @@
+"""The port of jobs: work that outlives the request that asked for it. What a document says is the service's business.
+
+Adapters keep the rules of `cloud_service.store.port`, and these:
+- A job changes by compare-and-swap only, so that a cancellation by another replica is not overwritten.
+- It is kept for a time after its last change; of too many, the oldest make room.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """One job.
+
+    Attributes:
+        job_id: Its name.
+        version: 1 at first, one more with each change.
+        created_at: When it was made, in microseconds since 1970; the listing goes by it.
+        document: Its bytes; empty when they are gone while the listing still has its name.
+    """
+
+    job_id: str
+    version: int
+    created_at: int
+    document: bytes
+
+
+class JobStore(Protocol):
+    """Jobs with their versions."""
+
+    async def load_job(self, job_id: str) -> StoredJob | None:
+        """The job of this name."""
+        ...
+
+    async def load_jobs(self, limit: int, before: int | None = None) -> list[StoredJob]:
+        """Jobs, the most recent first; of those made `before` a time, if given."""
+        ...
+
+    async def swap_job(self, job: StoredJob) -> bool:
+        """Write a job whose stored version is one less (0: not there yet); False when it is not."""
+        ...

@@ -1,0 +1,73 @@
+"""Jobs in SQLite."""
+
+import time
+
+from cloud_service.store.jobs import StoredJob
+from cloud_service.store.sqlite_file import SqliteFile
+
+JOB_SCHEMA = """
+CREATE TABLE jobs (
+    job_id TEXT PRIMARY KEY, version INTEGER NOT NULL, created INTEGER NOT NULL, expires REAL NOT NULL,
+    document BLOB NOT NULL
+);
+CREATE INDEX jobs_created ON jobs (created);
+CREATE INDEX jobs_expires ON jobs (expires);
+"""
+
+_NEVER = 2**62
+"""A time, in microseconds since 1970, that no job is made at."""
+
+
+class SqliteJobs:
+    """`JobStore` in SQLite.
+
+    Args:
+        file: Where they are.
+        seconds: How long a job is kept after its last change.
+        most: Jobs that are kept.
+    """
+
+    def __init__(self, file: SqliteFile, seconds: float, most: int) -> None:
+        self._db, self._run, self._change = file.db, file.run, file.change
+        self._seconds, self._most = seconds, most
+
+    async def load_job(self, job_id: str) -> StoredJob | None:
+        def load() -> StoredJob | None:
+            row = self._db.execute(
+                "SELECT job_id, version, created, document FROM jobs WHERE job_id = ? AND expires > ?",
+                (job_id, time.time()),
+            ).fetchone()
+            return None if row is None else StoredJob(*row)
+
+        return await self._run(load)
+
+    async def load_jobs(self, limit: int, before: int | None = None) -> list[StoredJob]:
+        def load() -> list[StoredJob]:
+            rows = self._db.execute(
+                "SELECT job_id, version, created, document FROM jobs WHERE created < ? AND expires > ?"
+                " ORDER BY created DESC LIMIT ?",
+                (_NEVER if before is None else before, time.time(), limit),
+            )
+            return [StoredJob(*row) for row in rows]
+
+        return await self._run(load)
+
+    async def swap_job(self, job: StoredJob) -> bool:
+        def swap() -> bool:
+            now = time.time()
+            self._db.execute("DELETE FROM jobs WHERE expires <= ?", (now,))
+            values = (job.version, now + self._seconds, job.document, job.job_id)
+            if job.version > 1:
+                statement = "UPDATE jobs SET version = ?, expires = ?, document = ? WHERE job_id = ? AND version = ?"
+                return self._db.execute(statement, (*values, job.version - 1)).rowcount == 1
+            statement = (
+                "INSERT OR IGNORE INTO jobs (version, expires, document, job_id, created) VALUES (?, ?, ?, ?, ?)"
+            )
+            is_new = self._db.execute(statement, (*values, job.created_at)).rowcount == 1
+            self._db.execute(
+                "DELETE FROM jobs WHERE created <= (SELECT created FROM jobs ORDER BY created DESC LIMIT 1 OFFSET ?)",
+                (self._most,),
+            )
+            return is_new
+
+        return await self._change(swap)

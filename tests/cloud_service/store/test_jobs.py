@@ -1,0 +1,61 @@
+"""What every adapter promises of jobs; each test runs against Redis and against SQLite."""
+
+import asyncio
+from dataclasses import replace
+
+from cloud_service.store import StoredJob
+from tests.cloud_service.store_backends import StoreBackend
+
+JOB = StoredJob("a" * 32, 1, 1_000_000, b"one\0\xff")
+
+
+async def test_job_is_found_again_after_a_restart(backend: StoreBackend) -> None:
+    assert await (await backend.open()).jobs.swap_job(JOB)
+    await backend.restart()
+    store = await backend.open()
+    assert await store.jobs.load_job(JOB.job_id) == JOB
+    assert await store.jobs.load_jobs(10) == [JOB]
+    assert await store.jobs.load_job("b" * 32) is None
+
+
+async def test_job_changes_only_from_the_version_before(backend: StoreBackend) -> None:
+    jobs = (await backend.open()).jobs
+    assert not await jobs.swap_job(replace(JOB, version=2))
+    assert await jobs.swap_job(JOB)
+    assert not await jobs.swap_job(replace(JOB, document=b"another"))
+    second = replace(JOB, version=2, document=b"two")
+    outcomes = await asyncio.gather(*(jobs.swap_job(second) for _ in range(4)))
+    assert sorted(outcomes) == [False, False, False, True]
+    assert await jobs.load_job(JOB.job_id) == second
+    assert not await jobs.swap_job(replace(JOB, version=4))
+
+
+async def test_jobs_are_listed_by_time_and_page(backend: StoreBackend) -> None:
+    jobs = (await backend.open()).jobs
+    made = [replace(JOB, job_id=f"{number:032x}", created_at=1000 + number) for number in range(5)]
+    for job in (made[3], made[0], made[4], made[1], made[2]):
+        assert await jobs.swap_job(job)
+    assert await jobs.load_jobs(2) == [made[4], made[3]]
+    assert await jobs.load_jobs(10, before=1003) == [made[2], made[1], made[0]]
+    assert await jobs.load_jobs(10, before=1000) == []
+
+
+async def test_job_expires_after_its_last_change(backend: StoreBackend) -> None:
+    jobs = (await backend.open(job_seconds=0.6)).jobs
+    assert await jobs.swap_job(JOB)
+    await asyncio.sleep(0.4)
+    assert await jobs.swap_job(replace(JOB, version=2))
+    await asyncio.sleep(0.4)
+    assert await jobs.load_job(JOB.job_id) is not None
+    await asyncio.sleep(0.4)
+    assert await jobs.load_job(JOB.job_id) is None
+    assert not [job for job in await jobs.load_jobs(10) if job.document]
+
+
+async def test_oldest_jobs_make_room(backend: StoreBackend) -> None:
+    jobs = (await backend.open(jobs_kept=2)).jobs
+    made = [replace(JOB, job_id=f"{number:032x}", created_at=1000 + number) for number in range(4)]
+    for job in made:
+        assert await jobs.swap_job(job)
+    assert await jobs.load_jobs(10) == [made[3], made[2]]
+    assert await jobs.load_job(made[0].job_id) is None
