@@ -11,7 +11,6 @@ from edge_runtime.merge.merger import merge
 from edge_runtime.serving.app import create_app
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import Revision, SlotTable
-from edge_runtime.updates.canary import verify_answers
 from loragen import AsyncDeviceClient
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
@@ -38,9 +37,7 @@ async def transport(
         router = Revision("router", BUNDLE, "merged", path)
     slots = SlotTable(LlamaLoader(context_tokens=256, threads=1), max_resident=2, max_queue=2)
     for revision in (Revision("base", None, "base", tiny_base), router):
-        slot = await slots.prepare(revision)
-        await verify_answers(slot)
-        slots.activate(slot)
+        slots.activate(await slots.prepare(revision))
     yield httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
     await slots.close()
 
