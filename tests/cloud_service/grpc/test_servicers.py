@@ -204,7 +204,7 @@ async def test_grpc_strict_is_refused_and_null_is_absent(
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (pb.GenerateLoraRequest(examples=[pb.Example()] * 1000), "at most 64 items"),
+        (pb.GenerateLoraRequest(examples=[pb.Example(input="a", output="b")] * 1000), "at most 64 items"),
         (pb.GenerateLoraRequest(tools=[pb.Tool(name="a")] * 1000), "at most 64 items"),
         (pb.GenerateLoraRequest(description="a", probe=[pb.Example()] * 1000), "at most 32 items"),
     ],
