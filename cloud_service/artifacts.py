@@ -103,11 +103,7 @@ class ArtifactService:
         """
         found = await self._store.load_lora(bundle_id) or await self._store.find_imported(bundle_id)
         if found is None:
-            raise NotFoundError(
-                f"no bundle {bundle_id}",
-                "bundles expire unless published: generate or import it again",
-                code="bundle_not_found",
-            )
+            raise unknown_bundle(bundle_id)
         return found
 
     async def fetch_bundle(self, lora: StoredLora | StoredImport) -> memoryview:
@@ -136,9 +132,7 @@ class ArtifactService:
         """
         recipe = await self._store.load_recipe(recipe_id)
         if recipe is None:
-            raise NotFoundError(
-                f"no recipe {recipe_id}", "recipes expire unless published: generate it again", code="recipe_not_found"
-            )
+            raise unknown_recipe(recipe_id)
         if content_id(recipe) != recipe_id:
             raise IntegrityError(f"the stored recipe {recipe_id} is damaged", "generate it again")
         return recipe
@@ -196,3 +190,19 @@ class ArtifactService:
         if self._closed:
             raise DrainingError("the service is shutting down", "ask another replica")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def unknown_bundle(bundle_id: str) -> NotFoundError:
+    """What is raised for a bundle that is not there, or is another tenant's."""
+    return NotFoundError(
+        f"no bundle {bundle_id}",
+        "bundles expire unless published: generate or import it again",
+        code="bundle_not_found",
+    )
+
+
+def unknown_recipe(recipe_id: str) -> NotFoundError:
+    """What is raised for a recipe that is not there, or is another tenant's."""
+    return NotFoundError(
+        f"no recipe {recipe_id}", "recipes expire unless published: generate it again", code="recipe_not_found"
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 
+from cloud_service.access.control import AccessControl
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
@@ -53,6 +54,7 @@ class Cloud:
     channels: ChannelService
     devices: DeviceService
     rollouts: RolloutService
+    access: AccessControl
     jobs: JobService
 
 
@@ -100,10 +102,12 @@ def _make_tuning(settings: CloudSettings, generator: LoadedGenerator) -> Tuning 
     return Tuning(generator.load_tuner, generator.count_edge_tokens) if settings.refine else None
 
 
-@asynccontextmanager
-async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
-    """Everything of one process, with runners that run; closed on the way out."""
-    metrics = Metrics()
+def open_configured_store(settings: CloudSettings) -> Store:
+    """The store that the settings name; to be closed.
+
+    Raises:
+        ConfigurationError, StoreUnavailableError: As for `open_store`.
+    """
     limits = StoreLimits(
         settings.bundle_budget_bytes,
         settings.import_budget_bytes,
@@ -114,7 +118,14 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         MAX_EVENTS_KEPT,
         settings.store_timeout_seconds,
     )
-    store = open_store(settings.store_url.get_secret_value(), limits)
+    return open_store(settings.store_url.get_secret_value(), limits)
+
+
+@asynccontextmanager
+async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
+    """Everything of one process, with runners that run; closed on the way out."""
+    metrics = Metrics()
+    store = open_configured_store(settings)
     try:
         runners = [
             Runner(
@@ -151,6 +162,9 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         )
         devices = DeviceService(store.devices)
         rollouts = RolloutService(channels, store.channels, devices)
+        access = AccessControl.over(
+            store.access, settings.authentication, settings.docs, settings.metrics, settings.usage_limits
+        )
         refiner = Refiner(max_queue=settings.refine_max_queue, threads=settings.refine_threads, events=metrics)
         service = LoraService(
             catalog,
@@ -158,6 +172,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             artifacts,
             channels,
             RefiningService(store, artifacts, refiner, max_budget_seconds=settings.refine_max_seconds),
+            usage=access.usage,
             request_timeout_seconds=settings.request_timeout_seconds,
             lease_seconds=settings.lease_seconds,
             events=metrics,
@@ -170,6 +185,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             Fleet(channels, rollouts, devices, settings.channel_cache_seconds),
             jobs,
             metrics,
+            access,
             body_timeout_seconds=settings.body_timeout_seconds,
             hosts=settings.hosts,
             signer=_make_signer(settings, store),
@@ -182,11 +198,11 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         upkeep = [
             asyncio.create_task(repeat("rollouts", settings.watch_interval_seconds, rollouts.look)),
             asyncio.create_task(repeat("retention", _RETENTION_SECONDS, lambda: sweep(store))),
+            asyncio.create_task(repeat("access", _RETENTION_SECONDS, store.access.prune)),
         ]
         try:
-            yield Cloud(
-                app, GrpcServer(service, channels, devices, metrics), service, channels, devices, rollouts, jobs
-            )
+            grpc_server = GrpcServer(service, channels, devices, metrics, access)
+            yield Cloud(app, grpc_server, service, channels, devices, rollouts, access, jobs)
         finally:
             for task in upkeep:
                 task.cancel()
@@ -207,7 +223,8 @@ async def run(
 
     Raises:
         ConfigurationError: The settings do not describe a service that can run, or an address cannot be listened on.
-        StoreUnavailableError: The embedded store cannot be opened.
+        StoreUnavailableError: The embedded store cannot be opened, or a store does not say whether there are keys.
     """
     async with open_cloud(settings, generators) as cloud:
+        await cloud.access.authenticator.verify_start(settings.host)
         await serve(settings, cloud.app, cloud.grpc_server, cloud.service, cloud.channels, stop, listening)

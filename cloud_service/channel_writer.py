@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from cloud_service.access.audit import Audit
 from cloud_service.errors import ConflictError, IntegrityError, InvalidRequestError, PreconditionError
 from cloud_service.store import ChannelEvent, ChannelRow, ChannelStore
 from cloud_service.watching import ChannelWatch
@@ -62,9 +63,11 @@ class ChannelWriter:
         store: Where channels live.
         watch: Hears of new versions.
         changed: Called with the action of each change.
+        audit: Remembers each change, and who made it.
     """
 
-    def __init__(self, store: ChannelStore, watch: ChannelWatch, changed: Callable[[str], None]) -> None:
+    def __init__(self, store: ChannelStore, watch: ChannelWatch, changed: Callable[[str], None], audit: Audit) -> None:
+        self._audit = audit
         self._store = store
         self._watch = watch
         self._changed = changed
@@ -97,6 +100,9 @@ class ChannelWriter:
                     self._changed(event.action)
                     if row.document and row.version != current.version:
                         self._watch.announce(name, row.version)
+                    await self._audit.record(
+                        f"channel.{event.action}", channel=name, detail=event.detail, version=event.version
+                    )
                     return row
                 await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(attempt, 5)))
         raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")

@@ -11,6 +11,9 @@ that a user imported, is pinned: the store holds it as long as a channel or one 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, replace
 
+from cloud_service.access.audit import AuditLog
+from cloud_service.access.caller import current_caller, verify_channel
+from cloud_service.access.ownership import Ownership
 from cloud_service.channel_writer import (
     Change,
     ChannelWriter,
@@ -63,7 +66,8 @@ class ChannelService:
     ) -> None:
         self._store = store
         self._watch = ChannelWatch(store.channels, watch_interval_seconds)
-        self.writer = ChannelWriter(store.channels, self._watch, changed)
+        self.writer = ChannelWriter(store.channels, self._watch, changed, AuditLog(store.access))
+        self._ownership = Ownership(store.access)
 
     async def load(self, channel: str) -> PublishedChannel:
         """A channel as it is now.
@@ -173,12 +177,14 @@ class ChannelService:
             await self.writer.change(channel, decide)
 
     async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
-        """Channels by name, those behind `after`.
+        """Channels of the caller by name, those behind `after`.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
-        return await self._store.channels.list_channels(limit, after)
+        caller = current_caller()
+        listed = await self._store.channels.list_channels(limit, caller.first_channel(after))
+        return [each for each in listed if caller.sees(each.name)]
 
     async def list_versions(self, channel: str) -> list[StoredVersion]:
         """The versions of a channel that are kept, the newest first.
@@ -249,6 +255,7 @@ class ChannelService:
         """
         verify(channel)
         verify(name)
+        verify_channel(channel)
         specialization = await self._pinned(name, bundle_id)
         if specialization is None:
             raise NotFoundError(
@@ -257,6 +264,8 @@ class ChannelService:
         return specialization
 
     async def _pinned(self, name: str, bundle_id: str) -> Specialization | None:
+        if not await self._ownership.sees_bundle(bundle_id):
+            return None
         if (lora := await self._store.load_lora(bundle_id)) is not None:
             specialization, pin = _specialization(name, lora), self._store.pin
         elif (imported := await self._store.find_imported(bundle_id)) is not None:

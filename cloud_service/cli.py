@@ -17,6 +17,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from cloud_service.errors import InvalidRequestError
 from cloud_service.fleet_cli import channels_app, devices_app, rollouts_app
 from cloud_service.job_cli import describe_refinement, jobs_app, wait_with_bar
+from cloud_service.key_commands import audit, keys_app
 from cloud_service.signing_cli import init, rotate
 from loragen import CloudClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
@@ -43,6 +44,8 @@ app.add_typer(rollouts_app, name="rollouts")
 app.add_typer(devices_app, name="devices")
 for _command in (init, rotate):
     channels_app.command()(_command)
+app.add_typer(keys_app, name="keys")
+app.command()(audit)
 
 _Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
 _DEFAULT_URL = "http://127.0.0.1:8080"

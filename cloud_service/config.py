@@ -11,9 +11,13 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from cloud_service.access.authenticator import Authentication
+from cloud_service.access.control import DocsAccess, MetricsAccess
+from cloud_service.access.usage import UsageLimits
 from cloud_service.store.backends import STORE_URLS, verify_store_url
 from loragen.default_pair import DEFAULT_PAIR
 from loragen.settings import CLOUD_PREFIX, ServiceSettings
+from loragen.web.tls import TlsFiles
 
 
 class GeneratorSource(BaseModel):
@@ -45,6 +49,42 @@ class CloudSettings(ServiceSettings):
 
     port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
+
+    tls_certificate: Path | None = Field(
+        default=None, description="Certificate chain, PEM, for HTTP and gRPC; without it they are served in the clear."
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key, PEM, without a password.")
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="Mutual TLS: certificates of the authorities, PEM, of which every client must show a certificate.",
+    )
+    authentication: Authentication = Field(
+        default="auto",
+        description="Whether calls need an API key. `keys`: they do. `none`: they do not, because something in front "
+        "of the service asks who calls. `auto`: they do from the time on that there is a key; until then the service "
+        "listens on loopback only.",
+    )
+    docs: DocsAccess = Field(
+        default="open",
+        description="Whether the service describes itself, at /docs and /openapi.json: to everybody, and by gRPC "
+        "reflection too; to keys with the scope `read`; or not at all.",
+    )
+    metrics: MetricsAccess = Field(
+        default="key", description="Whether /metrics needs a key of the operator with the scope `read`, or none."
+    )
+
+    calls_per_minute: int = Field(default=0, ge=0, description="Most calls of one API key a minute; 0 sets no limit.")
+    calls_at_a_time: int = Field(
+        default=0, ge=0, description="Most calls of one API key at a time, at each replica; 0 sets no limit."
+    )
+    generations_per_day: int = Field(
+        default=0,
+        ge=0,
+        description="Most generations for one API key a day (UTC), those from the store not counted; 0 sets no limit.",
+    )
+    prompt_tokens_per_day: int = Field(
+        default=0, ge=0, description="Most prompt tokens that are read for one API key a day; 0 sets no limit."
+    )
 
     generators: tuple[GeneratorSource, ...] = Field(
         default=(_DEFAULT,),
@@ -141,6 +181,20 @@ class CloudSettings(ServiceSettings):
         default=0.0, ge=0, description="On shutdown: not ready for this long before connections are refused."
     )
 
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """What TLS is made of; None without TLS."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def usage_limits(self) -> UsageLimits:
+        """What each API key may use."""
+        return UsageLimits(
+            self.calls_per_minute, self.calls_at_a_time, self.generations_per_day, self.prompt_tokens_per_day
+        )
+
     @field_validator("generators", mode="before")
     @classmethod
     def _decode_json(cls, value: object) -> object:
@@ -154,6 +208,14 @@ class CloudSettings(ServiceSettings):
     def _verify_store_url(cls, value: SecretStr) -> SecretStr:
         verify_store_url(value.get_secret_value())
         return value
+
+    @model_validator(mode="after")
+    def _verify_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("LORAGEN_CLOUD_TLS_CERTIFICATE and LORAGEN_CLOUD_TLS_KEY: expected both, found one")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("LORAGEN_CLOUD_TLS_CLIENT_CA: expected LORAGEN_CLOUD_TLS_CERTIFICATE beside it")
+        return self
 
     @model_validator(mode="after")
     def _verify_ports(self) -> Self:

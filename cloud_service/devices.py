@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
+from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.channels import verify
 from cloud_service.errors import InvalidRequestError, NotFoundError
 from cloud_service.limits import MAX_DEVICES_SCANNED, MAX_REPORT_BYTES
@@ -101,21 +102,24 @@ class DeviceService:
         await self._store.store(entry, report)
 
     async def find(self, wanted: DeviceFilter, limit: int) -> DevicePage:
-        """A page of devices. It may have fewer than `limit` of them, or none, and still not be the last.
+        """A page of the caller's devices. It may have fewer than `limit` of them, or none, and still not be the last.
 
         Raises:
             InvalidRequestError: The name of the channel is not valid.
+            NotFoundError: The channel is another tenant's.
             StoreUnavailableError: The store does not answer.
         """
         if wanted.channel is not None:
             verify(wanted.channel)
+            verify_channel(wanted.channel)
+        caller = current_caller()
         found: list[DeviceEntry] = []
         looked_at, next_before = 0, wanted.seen_before
         async for entry in self._scan(wanted.channel, wanted.seen_before, MAX_DEVICES_SCANNED):
             if entry.seen_at <= wanted.seen_after:
                 break
             looked_at, next_before = looked_at + 1, entry.seen_at
-            if wanted.has(entry):
+            if wanted.has(entry) and caller.sees(entry.channel):
                 found.append(entry)
                 if len(found) == limit:
                     return DevicePage(await self._with_reports(found), next_before)

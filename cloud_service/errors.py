@@ -10,6 +10,9 @@
     │   ├── MalformedBodyError         the body is not JSON, or not UTF-8
     │   ├── NotAcceptableError         the client accepts none of the media types on offer
     │   ├── RangeError                 a range outside the artifact
+    │   ├── UnauthenticatedError       no key, or none that is known
+    │   ├── ForbiddenError             the key is not good for this
+    │   ├── UsageLimitError            the key has used up what it may use for now
     │   ├── NotFoundError              no such resource
     │   │   └── ArtifactGoneError      a bundle that was evicted, and whose bank is not loaded
     │   ├── ConflictError              other writers were always faster
@@ -30,7 +33,7 @@ What the front of an HTTP service refuses by itself, and what stops the start, i
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
 from loragen.web.errors import ServiceError
 
@@ -109,6 +112,66 @@ class RangeError(RequestError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"content-range": f"bytes */{self.size}"}
+
+
+class UnauthenticatedError(RequestError):
+    """The call shows no API key, or none that is known.
+
+    Attributes:
+        scheme: How the key is to be shown.
+    """
+
+    code = "unauthenticated"
+    scheme: Literal["Bearer", "Basic"] = "Bearer"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        # RFC 6750: no error code when there was no key at all.
+        is_told = self.scheme == "Bearer" and self.code != "unauthenticated"
+        error = ', error="invalid_token"' if is_told else ""
+        return {"www-authenticate": f'{self.scheme} realm="loragen"{error}'}
+
+
+class ForbiddenError(RequestError):
+    """The API key is known, and not good for this.
+
+    Attributes:
+        scopes: Those of which one is missing; empty when that is not the reason.
+    """
+
+    code = "forbidden"
+    scopes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_scope(cls, *scopes: str) -> Self:
+        """The key has none of these scopes."""
+        wanted = " or ".join(scopes)
+        error = cls(f"expected a key with the scope {wanted}", "ask an admin for one", code="missing_scope")
+        error.scopes = scopes
+        return error
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        scope = f', error="insufficient_scope", scope="{" ".join(self.scopes)}"' if self.scopes else ""
+        return {"www-authenticate": f'Bearer realm="loragen"{scope}'}
+
+
+class UsageLimitError(RequestError):
+    """The API key has used up what it may use for now.
+
+    Attributes:
+        policy: The limit, as the header `RateLimit-Policy` says it; empty for one that no time lifts.
+        state: What is left of it, as the header `RateLimit` says it.
+    """
+
+    code = "rate_limited"
+    policy: str = ""
+    state: str = ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        limits = {"ratelimit-policy": self.policy, "ratelimit": self.state} if self.policy else {}
+        return {**super().headers, **limits}
 
 
 class NotFoundError(RequestError):

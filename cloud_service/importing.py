@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from structlog.contextvars import bind_contextvars
 
+from cloud_service.access.caller import verify_publishing
+from cloud_service.access.ownership import Ownership
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.errors import ImportBudgetError, InvalidRequestError
 from cloud_service.service import PublishTarget
-from cloud_service.store import ImportStore, StoredImport
+from cloud_service.store import Store, StoredImport
 from loragen.contract.answer import AnswerContract
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.errors import ContractError
@@ -64,11 +66,10 @@ class ImportService:
         channels: Where bundles are published.
     """
 
-    def __init__(
-        self, catalog: Catalog, store: ImportStore, artifacts: ArtifactService, channels: ChannelService
-    ) -> None:
+    def __init__(self, catalog: Catalog, store: Store, artifacts: ArtifactService, channels: ChannelService) -> None:
         self._catalog = catalog
         self._store = store
+        self._ownership = Ownership(store.access)
         self._artifacts = artifacts
         self._channels = channels
         # An adapter takes several times its size while it is converted.
@@ -85,6 +86,7 @@ class ImportService:
         """
         served = self._catalog.select(request.generator, request.edge_model)
         if request.publish is not None:
+            verify_publishing(request.publish.channel)
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
         async with self._turn:
             try:
@@ -98,6 +100,7 @@ class ImportService:
                     f"no room for a bundle of {len(data)} bytes: the budget for users' own LoRAs is used up",
                     "wait until one expires, or let the operator raise LORAGEN_CLOUD_IMPORT_BUDGET_BYTES",
                 )
+        await self._ownership.record(imported.bundle_id)
         bind_contextvars(bundle_id=imported.bundle_id, bundle_bytes=imported.bundle_bytes)
         if request.publish is not None:
             await self._channels.publish(request.publish.channel, request.publish.name, imported.bundle_id)

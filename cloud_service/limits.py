@@ -102,3 +102,15 @@ MAX_STREAMS = 64
 
 MAX_WATCHES = 10_000
 """Open watch streams of one process."""
+
+MAX_KEYS_LISTED = 500
+"""API keys on one page of a listing."""
+
+MAX_KEY_NAME_CHARS = 100
+"""What people call a key."""
+
+MAX_KEY_LIFETIME_SECONDS = 10 * 366 * 86_400
+"""Ten years; a key may also be made without an end."""
+
+MAX_AUDIT_LISTED = 1_000
+"""Entries on one page of the audit log, some 500 KB."""

@@ -17,6 +17,7 @@ from cloud_service.config import CloudSettings
 from cloud_service.grpc import GrpcServer
 from cloud_service.service import LoraService
 from loragen.web.server import HttpServer, listen
+from loragen.web.tls import ServerTls
 
 _log = structlog.get_logger(__name__)
 
@@ -45,11 +46,13 @@ async def serve(
         listening: Called with the HTTP and the gRPC port once both listen.
 
     Raises:
-        ConfigurationError: An address cannot be listened on.
+        ConfigurationError: An address cannot be listened on, or the files of TLS do not serve.
     """
     with listen(settings.host, settings.port, "LORAGEN_CLOUD_PORT") as listener:
-        grpc_port = await grpc_server.start(settings.host, settings.grpc_port)
-        http = HttpServer(app, listener, settings.shutdown_timeout_seconds)
+        files = settings.tls_files
+        tls = None if files is None else ServerTls(files)
+        grpc_port = await grpc_server.start(settings.host, settings.grpc_port, files)
+        http = HttpServer(app, listener, settings.shutdown_timeout_seconds, tls=tls)
         serving = asyncio.create_task(http.run())
         stopping = asyncio.create_task(stop.wait())
         _log.info(
@@ -58,7 +61,7 @@ async def serve(
             http_port=http.port,
             grpc_port=grpc_port,
             allowed_hosts=str(settings.hosts),
-            authentication="none",
+            tls="none" if files is None else "mutual" if files.client_ca else "server",
         )
         if listening is not None:
             listening(http.port, grpc_port)

@@ -11,11 +11,14 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from cloud_service.access.caller import current_caller, verify_publishing
+from cloud_service.access.ownership import Ownership
+from cloud_service.access.usage import Usage
 from cloud_service.answers import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
@@ -137,12 +140,17 @@ class _Outcome:
     refinement: Refinement | None = None
 
 
-def cache_key(task: TaskDescription, info: GeneratorInfo) -> str:
-    """sha256 over the normalized request and the generator that answers it; the edge model is the generator's."""
-    request = {
+def cache_key(task: TaskDescription, info: GeneratorInfo, tenant: str = "") -> str:
+    """sha256 over the normalized request and the generator that answers it; the edge model is the generator's.
+
+    Each tenant has keys of its own. A shared one would tell a tenant, by `cached` or by the time that an answer takes,
+    that another has asked for the same; a generation is cheap enough to be made for each of them.
+    """
+    request: dict[str, Any] = {
         "task": asdict(task.normalized()),
         "edge_model": info.edge_model_id,
         "generator_digest": info.digest,
+        **({"tenant": tenant} if tenant else {}),
     }
     return sha256_hex(canonical_json(request))
 
@@ -165,6 +173,7 @@ class LoraService:
         artifacts: Builds bundles and fetches them; closed with the service.
         channels: Where bundles are published.
         refining: Refines what was generated; closed with the service.
+        usage: Counts generations.
         request_timeout_seconds: Longest time for one generation, queue included.
         lease_seconds: How long a lease outlives a replica that died.
         events: Called after each answer.
@@ -178,13 +187,16 @@ class LoraService:
         channels: ChannelService,
         refining: RefiningService,
         *,
+        usage: Usage,
         request_timeout_seconds: float,
         lease_seconds: float,
         events: ServiceEvents,
     ) -> None:
+        self._usage = usage
         self.catalog = catalog
         self.artifacts = artifacts
         self._store = store
+        self._ownership = Ownership(store.access)
         self._channels = channels
         self._refining = refining
         self._timeout = request_timeout_seconds
@@ -274,6 +286,7 @@ class LoraService:
 
     def _verify_extras(self, request: LoraRequest, served: ServedGenerator) -> Prober | None:
         if request.publish is not None:
+            verify_publishing(request.publish.channel)
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
         prober = served.require_prober() if request.probe else None
         if request.probe and served.info.most_choices and len(options := find_answer(request.task).options) > 1:
@@ -327,8 +340,12 @@ class LoraService:
     async def _refine(
         self, task: PreparedTask, served: ServedGenerator, one_pass: _Outcome, wait_seconds: float, progress: OnProgress
     ) -> tuple[_Outcome, bool]:
-        key, start = cache_key(task.one_pass, served.info), (one_pass.recipe, one_pass.confidence)
+        key, start = (
+            cache_key(task.one_pass, served.info, current_caller().tenant),
+            (one_pass.recipe, one_pass.confidence),
+        )
         found = await self._refining.refine(task, served, key, *start, wait_seconds, progress)
+        await self._ownership.record(found.lora.bundle_id)
         timings = Timings() if found.cached else replace(one_pass.timings, assemble=found.assemble_seconds)
         outcome = _Outcome(found.lora, found.recipe, found.confidence, found.bundle, timings, found.refinement)
         return outcome, found.cached
@@ -344,10 +361,11 @@ class LoraService:
 
     async def _find_or_generate(self, task: TaskDescription, served: ServedGenerator) -> tuple[_Outcome, bool]:
         """The outcome, and whether another request did the work."""
-        key = cache_key(task, served.info)
+        key = cache_key(task, served.info, current_caller().tenant)
         found = await self._find(key)
         if found is not None:
             return found, True
+        await self._usage.verify_quota()
         (outcome, generated_here), began = await self._generations.join(
             key, lambda: self._generate_once(key, task, served), self._timeout
         )
@@ -370,6 +388,9 @@ class LoraService:
             # Taken as a miss, so that a new generation replaces it.
             _log.error("stored_recipe_damaged", recipe_id=found.lora.recipe_id)
             return None
+        if not await self._ownership.sees_bundle(found.lora.bundle_id):
+            # The process ended between storing the bundle and noting whose it is.
+            await self._ownership.record(found.lora.bundle_id)
         return _Outcome(found.lora, found.lora.parse_recipe(), parse_note(found.note))
 
     async def _generate(self, key: str, task: TaskDescription, served: ServedGenerator) -> _Outcome:
@@ -390,6 +411,8 @@ class LoraService:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
         lora = StoredLora(bundle_id, len(bundle), content_id(recipe_bytes), recipe_bytes)
         await self._store.store_generation(key, lora, bundle, encode_note(generation.confidence))
+        await self._ownership.record(bundle_id)
+        await self._usage.spend(recipe.prompt_tokens)
         timings = Timings(produced.queue_seconds, produced.generate_seconds, assemble_seconds)
         # Whoever wants the bytes now gets these, instead of reading and hashing what was just stored.
         return _Outcome(lora, recipe, generation.confidence, self.artifacts.share(bundle_id, bundle), timings)

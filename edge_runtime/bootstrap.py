@@ -10,9 +10,11 @@ import httpx2
 import structlog
 from fastapi import FastAPI
 
+from edge_runtime.cloud.api_key import BearerAuth, KeySource, key_source
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.cloud.link import CloudLink
 from edge_runtime.cloud.poller import ChannelSource, Poller
+from edge_runtime.cloud.tls import grpc_credentials, http_context
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
@@ -90,7 +92,8 @@ async def assemble(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(locked(disk.root))
         stack.push_async_callback(slots.close)
-        client = await stack.enter_async_context(_http_client(settings))
+        key = key_source(settings)
+        client = await stack.enter_async_context(_http_client(settings, key))
         fetcher = HttpFetcher(
             client,
             settings.download_timeout_seconds,
@@ -131,9 +134,17 @@ async def assemble(
         device = Device(settings.effective_device_id, model, slots, updater, disk.history, settings.effective_threads)
         link: CloudLink | None = None
         if settings.cloud_grpc:
+            # gRPC takes memory, and a device that only polls does without.
             from edge_runtime.cloud.rpc import GrpcLink
 
-            link = GrpcLink(settings.cloud_grpc, settings.channel, device.device_id, labels=settings.labels)
+            link = GrpcLink(
+                settings.cloud_grpc,
+                settings.channel,
+                device.device_id,
+                labels=settings.labels,
+                key=key,
+                credentials=grpc_credentials(settings),
+            )
             stack.push_async_callback(link.close)
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
         telemetry.gauge("sequences_in_use", "Requests that are being answered.", slots.sequences_in_use)
@@ -179,11 +190,13 @@ async def run(settings: EdgeSettings) -> None:
         await serve(settings, parts.app, parts.device, parts.daemon)
 
 
-def _http_client(settings: EdgeSettings) -> httpx2.AsyncClient:
+def _http_client(settings: EdgeSettings, key: KeySource) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         # Without a cloud nothing ever asks; a client is there so that what uses it need not know.
         base_url=str(settings.cloud_url or "http://localhost"),
         timeout=settings.cloud_timeout_seconds,
         headers={"User-Agent": f"loragen-edge/{package_version()}"},
+        auth=BearerAuth(key),
+        verify=http_context(settings),
         follow_redirects=False,
     )

@@ -71,6 +71,20 @@ class EdgeSettings(ServiceSettings):
         description="host:port of the cloud's gRPC, to learn of changes at once and to report; without it the device "
         "only polls.",
     )
+    cloud_api_key: SecretStr | None = Field(
+        default=None, description="API key for the cloud, of the scope `device` and for this device's name."
+    )
+    cloud_api_key_file: Path | None = Field(
+        default=None, description="A file with that key, instead; it is read again when it changes."
+    )
+    cloud_ca_file: Path | None = Field(
+        default=None,
+        description="Certificates of the authorities, PEM, that the cloud is trusted by; by default the system's.",
+    )
+    cloud_certificate: Path | None = Field(
+        default=None, description="Mutual TLS: certificate chain, PEM, that the device shows to the cloud."
+    )
+    cloud_certificate_key: Path | None = Field(default=None, description="Its private key, PEM, without a password.")
     channel: str = Field(default="default", description="Channel to follow.")
     trusted_root: Path | None = Field(
         default=None,
@@ -303,6 +317,22 @@ class EdgeSettings(ServiceSettings):
             raise ValueError(
                 "LORAGEN_EDGE_TRUSTED_ROOT: expected root.json of the channel (loragen channels init makes it), or "
                 "LORAGEN_EDGE_ALLOW_UNSIGNED=true to run whatever the cloud sends"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _verify_tls(self) -> Self:
+        if (self.cloud_certificate is None) != (self.cloud_certificate_key is None):
+            raise ValueError(
+                "LORAGEN_EDGE_CLOUD_CERTIFICATE and LORAGEN_EDGE_CLOUD_CERTIFICATE_KEY: expected both, found one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.cloud_api_key is not None and self.cloud_api_key_file is not None:
+            raise ValueError(
+                "LORAGEN_EDGE_CLOUD_API_KEY and LORAGEN_EDGE_CLOUD_API_KEY_FILE: expected one of them, found both"
             )
         return self
 

@@ -28,6 +28,7 @@ CLOUD_PREFIX = "LORAGEN_CLOUD_"
 EDGE_PREFIX = "LORAGEN_EDGE_"
 
 OTHER_VARIABLES = {
+    "LORAGEN_API_KEY": "Command line `loragen` and `CloudClient`: API key for the cloud service.",
     "LORAGEN_CACHE": "`make setup`: where the built llama-cpp-python wheel is kept between clones.",
     "LORAGEN_URL": "Command line `loragen`: base URL of the service that its commands talk to.",
 }

@@ -28,6 +28,7 @@ for root in roots:
 print(count)
 """
 TORCH = "torch,transformers,peft,accelerate"
+REDIS = ("store.redis", "store.redis_access", "store.redis_fleet", "store.redis_jobs", "store.redis_server")
 ADAPTER = ",".join(
     f"edge_runtime.serving.{module}"
     for module in ("grammar", "llama", "llama_context", "llama_model", "llama_sequences", "sampler")
@@ -47,7 +48,7 @@ ADAPTER = ",".join(
         ("cloud_service", "cloud_service.generator", f"{TORCH},llama_cpp,edge_runtime,training"),
         pytest.param(
             "cloud_service",
-            "cloud_service.store.redis,cloud_service.store.redis_server,cloud_service.store.redis_fleet,cloud_service.store.redis_jobs,cloud_service.bootstrap",
+            ",".join(f"cloud_service.{name}" for name in ("bootstrap", *REDIS)),
             "redis",
             marks=pytest.mark.slow,
         ),

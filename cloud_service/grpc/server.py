@@ -10,17 +10,21 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cloud_service.access.control import AccessControl
 from cloud_service.channels import ChannelService
 from cloud_service.devices import DeviceService
 from cloud_service.errors import CloudError
+from cloud_service.grpc.access import GrpcAccess
 from cloud_service.grpc.scope import GrpcScope
 from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
+from cloud_service.grpc.tls import server_credentials
 from cloud_service.limits import MAX_BODY_BYTES, MAX_STREAMS
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
 from loragen.contract.keepalive import PING_SECONDS, server_options
 from loragen.contract.stubs import loragen_pb2, loragen_pb2_grpc
 from loragen.web.errors import ConfigurationError
+from loragen.web.tls import TlsFiles
 
 _SERVICES = tuple(service.full_name for service in loragen_pb2.DESCRIPTOR.services_by_name.values())
 
@@ -42,6 +46,7 @@ class GrpcServer:
         channels: Watched by devices.
         devices: Takes their reports.
         metrics: Counts.
+        access: Knows who may do what.
         ping_seconds: Between two pings of a silent connection.
     """
 
@@ -51,11 +56,13 @@ class GrpcServer:
         channels: ChannelService,
         devices: DeviceService,
         metrics: Metrics,
+        access: AccessControl,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
         self._service = service
         options = (*_OPTIONS, *server_options(ping_seconds))
-        self._server = grpc.aio.server(interceptors=(GrpcScope(metrics),), options=options)
+        interceptors = (GrpcScope(metrics), GrpcAccess(access.authenticator, access.usage))
+        self._server = grpc.aio.server(interceptors=interceptors, options=options)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None
         generator_servicer, channels_servicer = GeneratorServicer(service), ChannelsServicer(channels, devices)
@@ -63,11 +70,12 @@ class GrpcServer:
         loragen_pb2_grpc.add_GeneratorServicer_to_server(generator_servicer, self._server)  # type: ignore[no-untyped-call]
         loragen_pb2_grpc.add_ChannelsServicer_to_server(channels_servicer, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        if access.reflection:
+            names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen.
+    async def start(self, host: str, port: int, tls: TlsFiles | None = None) -> int:
+        """Listen, with TLS or without.
 
         Returns:
             The port, which the system chose when `port` is 0.
@@ -77,7 +85,11 @@ class GrpcServer:
         """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound: int = self._server.add_insecure_port(address)
+            bound: int = (
+                self._server.add_insecure_port(address)
+                if tls is None
+                else self._server.add_secure_port(address, server_credentials(tls))
+            )
         except RuntimeError as e:
             raise ConfigurationError(
                 f"cannot listen on {address} for gRPC", "set LORAGEN_CLOUD_GRPC_PORT to a free port"

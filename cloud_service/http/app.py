@@ -3,7 +3,10 @@
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from cloud_service.access.control import AccessControl
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
+from cloud_service.http.access_gate import AccessGate
+from cloud_service.http.access_routes import access_routes
 from cloud_service.http.artifact_routes import artifact_routes
 from cloud_service.http.channel_routes import Fleet, channel_routes
 from cloud_service.http.console_routes import console_routes
@@ -41,6 +44,7 @@ def create_app(
     fleet: Fleet,
     jobs: JobService,
     metrics: Metrics,
+    access: AccessControl,
     *,
     body_timeout_seconds: float,
     hosts: AllowedHosts = LOOPBACK,
@@ -54,6 +58,7 @@ def create_app(
         fleet: Channels, rollouts and devices.
         jobs: Answers in the background.
         metrics: Counts.
+        access: Knows who may do what.
         body_timeout_seconds: Longest time for a request body to arrive.
         hosts: Whom requests may be addressed to.
         signer: Signs channels; None signs none.
@@ -63,6 +68,7 @@ def create_app(
         description=_DESCRIPTION,
         version=package_version(),
         responses={"default": _ERROR, 422: _ERROR},
+        openapi_url="/openapi.json" if access.docs else None,
         redoc_url=None,
         redirect_slashes=False,
         middleware=[
@@ -70,6 +76,13 @@ def create_app(
                 RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord
             ),
             Middleware(HeadGate, hosts=hosts),
+            Middleware(
+                AccessGate,
+                authenticator=access.authenticator,
+                ownership=access.ownership,
+                usage=access.usage,
+                open_calls=access.open_calls,
+            ),
             Middleware(
                 BodyGate,
                 max_bytes=MAX_BODY_BYTES,
@@ -91,6 +104,7 @@ def create_app(
         rollout_routes(fleet),
         device_routes(fleet),
         console_routes(service, fleet),
+        access_routes(access.keys, access.audit),
         operation_routes(service, metrics),
     )
     return app

@@ -17,6 +17,9 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     errors.MalformedBodyError: HTTPStatus.BAD_REQUEST,
     errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     errors.RangeError: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    errors.UsageLimitError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.ArtifactGoneError: HTTPStatus.GONE,
     errors.ConflictError: HTTPStatus.CONFLICT,
@@ -31,6 +34,6 @@ HTTP_STATUS: dict[type[CloudError], HTTPStatus] = {
     errors.SigningError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.IntegrityError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-"""Total over the tree of errors (tested). 429 stays free for limits of one client: a full queue is nobody's fault."""
+"""Total over the tree of errors (tested). 429 is for limits of one client: a full queue is nobody's fault."""
 
 ERROR_ANSWERS = ErrorAnswers(HTTP_STATUS, CloudError("internal error", "report the request id to the operator"))

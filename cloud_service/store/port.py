@@ -19,6 +19,7 @@ import structlog
 
 from cloud_service.errors import IntegrityError, StoreUnavailableError
 from cloud_service.limits import JOB_SECONDS_KEPT, MAX_JOBS_KEPT
+from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore, PinStore
 from cloud_service.store.jobs import JobStore
 from loragen.contract.errors import ContractError
@@ -200,6 +201,11 @@ class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
     @property
     def devices(self) -> DeviceStore:
         """What devices reported."""
+        ...
+
+    @property
+    def access(self) -> AccessStore:
+        """API keys, the audit log, owners and counters."""
         ...
 
     async def verify_writable(self) -> None:

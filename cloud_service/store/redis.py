@@ -27,6 +27,7 @@ from typing import Any, cast
 import structlog
 
 from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoreLimits
+from cloud_service.store.redis_access import RedisAccess
 from cloud_service.store.redis_fleet import RedisChannels, RedisDevices
 from cloud_service.store.redis_jobs import RedisJobs
 from cloud_service.store.redis_server import PREFIX, RedisServer
@@ -187,6 +188,7 @@ class RedisStore:
         self._server = RedisServer(url, limits.timeout_seconds)
         self._redis, self._run = self._server.client, self._server.run
         self.channels = RedisChannels(self._server, limits.versions_per_channel, limits.events_per_channel)
+        self.access = RedisAccess(self._server)
         self.devices = RedisDevices(self._server, limits.device_ttl_seconds, limits.devices_per_channel)
         self.jobs = RedisJobs(self._server, limits.job_seconds, limits.jobs_kept)
         self._budget = limits.bundle_budget_bytes

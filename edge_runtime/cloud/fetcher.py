@@ -242,9 +242,14 @@ class HttpFetcher:
     def _verify_success(self, answer: httpx2.Response, expected: int) -> None:
         if answer.status_code == expected:
             return
+        if answer.status_code in (401, 403):
+            hint = "is LORAGEN_EDGE_CLOUD_API_KEY a key of this device, and still good? "
+        else:
+            hint = ""
+        request_id = answer.headers.get("X-Request-ID", "(none)")[:64]
         raise CloudStatusError(
             f"{answer.request.url.path}: expected status {expected}, the cloud answers {answer.status_code}",
-            "the cloud's log has more, under its request id " + answer.headers.get("X-Request-ID", "(none)")[:64],
+            f"{hint}the cloud's log has more, under its request id {request_id}",
             status=answer.status_code,
             retry_after_seconds=parse_retry_after(answer.headers.get("Retry-After"), self._now()),
         )

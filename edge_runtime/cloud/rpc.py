@@ -6,10 +6,12 @@ failure here is logged at debug level and otherwise ignored.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import grpc
 import structlog
 
+from edge_runtime.cloud.api_key import NO_KEY, KeySource
 from loragen.contract.keepalive import PING_SECONDS, client_options
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
@@ -38,6 +40,8 @@ class GrpcLink:
         device_id: Name of this device.
         ping_seconds: Between two pings while nothing else is sent.
         labels: Of this device.
+        key: Says the API key of this device.
+        credentials: Of TLS; None for a connection in the clear.
     """
 
     def __init__(
@@ -47,17 +51,25 @@ class GrpcLink:
         device_id: str,
         ping_seconds: float = PING_SECONDS,
         labels: Mapping[str, str] = MappingProxyType({}),
+        key: KeySource = NO_KEY,
+        credentials: Any = None,
     ) -> None:
+        self._key = key
         self._labels = labels
         self._channel_name = channel
         self._device_id = device_id
-        self._connection = grpc.aio.insecure_channel(address, options=client_options(ping_seconds))
+        options = client_options(ping_seconds)
+        self._connection = (
+            grpc.aio.insecure_channel(address, options=options)
+            if credentials is None
+            else grpc.aio.secure_channel(address, credentials, options=options)
+        )
         self._stub = pb_grpc.ChannelsStub(self._connection)  # type: ignore[no-untyped-call]
 
     async def watch(self, known_version: int) -> bool:
         request = pb.WatchRequest(channel=self._channel_name, device_id=self._device_id, known_version=known_version)
         try:
-            async for changed in self._stub.Watch(request):
+            async for changed in self._stub.Watch(request, metadata=self._metadata()):
                 if changed is None:
                     # What gRPC makes of a message that does not parse.
                     _log.debug("watch_ended", reason="a message that does not parse")
@@ -70,12 +82,17 @@ class GrpcLink:
 
     async def report(self, status: DeviceStatus) -> None:
         try:
-            await self._stub.ReportStatus(device_report(status, self._labels), timeout=_REPORT_SECONDS)
+            report = device_report(status, self._labels)
+            await self._stub.ReportStatus(report, timeout=_REPORT_SECONDS, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             _log.debug("report_failed", reason=str(error.code()))
 
     async def close(self) -> None:
         await self._connection.close()
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        key = self._key()
+        return (("authorization", f"Bearer {key}"),) if key else ()
 
 
 def device_report(status: DeviceStatus, labels: Mapping[str, str] = MappingProxyType({})) -> pb.DeviceReport:

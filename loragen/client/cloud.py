@@ -7,6 +7,7 @@ from collections.abc import Callable
 from loragen.client import cloud_calls as calls
 from loragen.client import fleet_calls as fleet
 from loragen.client import job_calls
+from loragen.client import key_calls as access
 from loragen.client.errors import WaitError
 from loragen.client.job_calls import result_of
 from loragen.client.methods import sends, sends_async
@@ -17,10 +18,13 @@ from loragen.cloud_answers import Generated, Job
 JOB_POLL_SECONDS = 1.0
 """How often a job that is waited for is asked for."""
 
+API_KEY_VARIABLE = "LORAGEN_API_KEY"
+
 
 class CloudClient(Session):
     """Generates LoRAs, fetches them and publishes them.
 
+    Where the service asks for an API key, it is `api_key`, or by default what the variable `LORAGEN_API_KEY` says.
     A call that meets an overloaded or restarting service is repeated, as `Retry-After` asks, within its deadline.
 
     Example:
@@ -28,6 +32,8 @@ class CloudClient(Session):
         ...     answer = cloud.generate("Say whether a review is positive or negative.", publish="kitchen/reviews")
         ...     bundle = cloud.bundle(answer.id)
     """
+
+    _api_key_variable = API_KEY_VARIABLE
 
     generate = sends(calls.generate)
     start_job = sends(job_calls.start_job)
@@ -55,6 +61,11 @@ class CloudClient(Session):
     change_rollout = sends(fleet.change_rollout)
     devices = sends(fleet.devices)
     delete_device = sends(fleet.delete_device)
+    create_key = sends(access.create_key)
+    keys = sends(access.keys)
+    rotate_key = sends(access.rotate_key)
+    revoke_key = sends(access.revoke_key)
+    audit = sends(access.audit)
 
     def wait_for_job(
         self, job_id: str, timeout_seconds: float = 3600, on_progress: Callable[[Job], None] | None = None
@@ -85,6 +96,8 @@ class AsyncCloudClient(AsyncSession):
         ...     answer = await cloud.generate("Say whether a review is positive or negative.")
     """
 
+    _api_key_variable = API_KEY_VARIABLE
+
     generate = sends_async(calls.generate)
     start_job = sends_async(job_calls.start_job)
     job = sends_async(job_calls.job)
@@ -111,6 +124,11 @@ class AsyncCloudClient(AsyncSession):
     change_rollout = sends_async(fleet.change_rollout)
     devices = sends_async(fleet.devices)
     delete_device = sends_async(fleet.delete_device)
+    create_key = sends_async(access.create_key)
+    keys = sends_async(access.keys)
+    rotate_key = sends_async(access.rotate_key)
+    revoke_key = sends_async(access.revoke_key)
+    audit = sends_async(access.audit)
 
     async def wait_for_job(
         self, job_id: str, timeout_seconds: float = 3600, on_progress: Callable[[Job], None] | None = None

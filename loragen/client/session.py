@@ -1,10 +1,12 @@
 """Sends calls, sync and async: connections, attempts and waiting. What is sent and what it means is in `call`."""
 
 import asyncio
+import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 import httpx2
 import stamina
@@ -50,7 +52,12 @@ _READY = Call("GET", "/health/ready", _parse_readiness, accepts=frozenset({503})
 class _Base:
     """What both kinds of session share: the address, the limits and the form of requests."""
 
-    def __init__(self, url: str, attempts: int, timeout_seconds: float, deadline_seconds: float) -> None:
+    _api_key_variable: ClassVar[str] = ""
+    """Environment variable of the key that is shown when no other is given."""
+
+    def __init__(
+        self, url: str, attempts: int, timeout_seconds: float, deadline_seconds: float, api_key: str | None
+    ) -> None:
         try:
             self.url = httpx2.URL(url)
         except httpx2.InvalidURL as error:
@@ -60,13 +67,16 @@ class _Base:
         self._most_attempts = attempts
         self._timeout_seconds = timeout_seconds
         self._deadline_seconds = deadline_seconds
+        if api_key is None and self._api_key_variable:
+            api_key = os.environ.get(self._api_key_variable)
+        self._authorization = _authorization(api_key)
 
     def _options(self) -> dict[str, Any]:
         # Bodies are taken as they are sent: nothing unfolds here, and lengths are what they seem.
         return {
             "base_url": self.url,
             "timeout": self._timeout_seconds,
-            "headers": {"accept-encoding": "identity"},
+            "headers": {"accept-encoding": "identity", **self._authorization},
         }
 
     def _attempts(self, call: Call[Any], deadline: Deadline) -> Any:
@@ -93,6 +103,15 @@ class _Base:
         return WaitError(f"{self.url} is not ready after {timeout_seconds:g} s: {readiness.reason}")
 
 
+def _authorization(api_key: str | None) -> dict[str, str]:
+    if not api_key:
+        return {}
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        # Without the key itself: messages are shown and logged.
+        raise ClientError("expected an API key of printable ASCII without spaces, found another", "was it quoted?")
+    return {"authorization": f"Bearer {api_key}"}
+
+
 class Session(_Base):
     """A connection to one service; close it, or use it as a context manager.
 
@@ -101,10 +120,13 @@ class Session(_Base):
         attempts: How often one call is sent at most.
         timeout_seconds: Longest wait for a connection, and between two pieces of an answer.
         deadline_seconds: Longest time for one call in all, its repetitions and pauses included.
+        api_key: Shown to the service with each call; never logged.
+        tls: Whom to trust and what to show, as `ssl.create_default_context(cafile=...)` makes it; by default whom the
+            system trusts, or the variable `SSL_CERT_FILE`.
         transport: Replaces the network, in tests for example.
 
     Raises:
-        ClientError: It is not a URL.
+        ClientError: It is not a URL, or the key cannot stand in a header.
     """
 
     def __init__(
@@ -114,10 +136,12 @@ class Session(_Base):
         attempts: int = ATTEMPTS,
         timeout_seconds: float = TIMEOUT_SECONDS,
         deadline_seconds: float = DEADLINE_SECONDS,
+        api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        super().__init__(url, attempts, timeout_seconds, deadline_seconds)
-        self._http = httpx2.Client(**self._options(), transport=transport)
+        super().__init__(url, attempts, timeout_seconds, deadline_seconds, api_key)
+        self._http = httpx2.Client(**self._options(), verify=tls or True, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -210,10 +234,12 @@ class AsyncSession(_Base):
         attempts: int = ATTEMPTS,
         timeout_seconds: float = TIMEOUT_SECONDS,
         deadline_seconds: float = DEADLINE_SECONDS,
+        api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(url, attempts, timeout_seconds, deadline_seconds)
-        self._http = httpx2.AsyncClient(**self._options(), transport=transport)
+        super().__init__(url, attempts, timeout_seconds, deadline_seconds, api_key)
+        self._http = httpx2.AsyncClient(**self._options(), verify=tls or True, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self

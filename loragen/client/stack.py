@@ -116,7 +116,7 @@ class LocalStack:
             state.mkdir(parents=True, exist_ok=True)
             http_port, grpc_port, edge_port = free_ports(3)
             cloud_url, device_url = f"http://127.0.0.1:{http_port}", f"http://127.0.0.1:{edge_port}"
-            self.cloud = stack.enter_context(CloudClient(cloud_url, transport=_direct()))
+            self.cloud = stack.enter_context(CloudClient(cloud_url, api_key="", transport=_direct()))
             pair = self._pair
             models = {"cloud_model": pair.cloud_model, "edge_model": pair.edge_model}
             cloud = {

@@ -59,6 +59,12 @@ class AllowedHosts:
 LOOPBACK = AllowedHosts()
 
 
+def is_loopback(bound: str) -> bool:
+    """Whether only programs on the same machine reach a service that listens on this address."""
+    address = _address(bound)
+    return bound.lower() == "localhost" if address is None else address.is_loopback
+
+
 def verify_pattern(pattern: str) -> str:
     """The pattern in lower case.
 

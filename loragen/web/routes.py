@@ -43,6 +43,18 @@ def route_template(scope: Scope) -> str | None:
     return next((route.path for route in _matching(scope)), None)
 
 
+def find_route(scope: Scope) -> tuple[str | None, dict[str, Any]]:
+    """The template of the route that a request is for, before any has taken it, and the path's parameters.
+
+    The template is None when no route has the path, or none of this path the method.
+    """
+    for route in _matching(scope):
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            return route.path, child.get("path_params", {})
+    return None, {}
+
+
 def allowed_methods(scope: Scope) -> str:
     """The methods of all routes with this path, as in the header `Allow`."""
     return ", ".join(sorted({method for route in _matching(scope) for method in route.methods or ()}))

@@ -26,6 +26,14 @@ _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health/", "/metrics")
 
+_SECURITY_HEADERS = {
+    "content-security-policy": "frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+"""On every answer: no page of another site may embed one, and no browser guesses what it is."""
+
 
 @dataclass(slots=True, kw_only=True)
 class RequestRecord:
@@ -97,7 +105,10 @@ class RequestScope:
             nonlocal status
             if message["type"] == "http.response.start":
                 record.status = status = int(message["status"])
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         clear_contextvars()

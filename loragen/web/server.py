@@ -19,7 +19,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from loragen.web.errors import ConfigurationError
+from loragen.web.tls import ServerTls
 
 _REQUEST_SECONDS = 30.0
 """For a request to arrive: the longest body, 4 MiB, needs 140 kB/s. Apache allows 20 to 40 s for the head alone."""
@@ -77,6 +78,7 @@ class HttpServer:
         listener: What `listen` returned; closed at the end.
         shutdown_timeout_seconds: For requests in flight after `stop`; then they are cut off.
         certificate: For HTTPS, what `verify_certificate` passed.
+        tls: For HTTPS too, with a certificate that is read again, and for mutual TLS; goes before `certificate`.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class HttpServer:
         listener: socket.socket,
         shutdown_timeout_seconds: int,
         certificate: Certificate | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self._listener = listener
         self._server = _Server(
@@ -100,6 +103,7 @@ class HttpServer:
                 timeout_graceful_shutdown=shutdown_timeout_seconds,
                 ssl_certfile=None if certificate is None else certificate.chain,
                 ssl_keyfile=None if certificate is None else certificate.key,
+                ssl_context_factory=None if tls is None else _always(tls.context),
             )
         )
 
@@ -170,6 +174,10 @@ def end_process() -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(0)
+
+
+def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
+    return lambda *_: context
 
 
 def _descriptors() -> int | None:

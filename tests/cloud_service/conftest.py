@@ -12,6 +12,7 @@ from cloud_service.service import LoraService
 from cloud_service.store import Store
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.guarded import Guarded
 from tests.cloud_service.services import MakeService, make_service
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
 
@@ -72,3 +73,11 @@ async def http(cloud: Cloud) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of that service's HTTP interface."""
     async with client_of(cloud) as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def guarded(tmp_path: Path, generator: FakeGenerator) -> AsyncIterator[Guarded]:
+    """The whole service, which asks for keys."""
+    settings = settings_for(tmp_path, authentication="keys")
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
+        yield Guarded(cloud, client)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from cloud_service.access.usage import Usage, UsageLimits
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
@@ -56,6 +57,7 @@ def make_service(
         artifacts,
         ChannelService(store, watch_interval_seconds=0.05),
         RefiningService(store, artifacts, refiner, max_budget_seconds=100),
+        usage=Usage(store.access, UsageLimits()),
         request_timeout_seconds=request_timeout_seconds,
         lease_seconds=lease_seconds,
         events=metrics,

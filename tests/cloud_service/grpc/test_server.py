@@ -46,7 +46,7 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
 
 async def test_quiet_watch_is_not_ended_for_its_pings(cloud: Cloud) -> None:
     """With a device's own options, and the time between pings cut to a fraction."""
-    server = GrpcServer(cloud.service, cloud.channels, cloud.devices, Metrics(), ping_seconds=0.1)
+    server = GrpcServer(cloud.service, cloud.channels, cloud.devices, Metrics(), cloud.access, ping_seconds=0.1)
     port = await server.start("127.0.0.1", 0)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=client_options(0.1)) as channel:
         call = stubs.ChannelsStub(channel).Watch(pb.WatchRequest(channel="default", device_id="dev", known_version=0))

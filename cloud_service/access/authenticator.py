@@ -1,0 +1,171 @@
+"""Coordinator: from the header `Authorization` to the caller.
+
+What the store said of a key is believed for `_FRESH_SECONDS`. So most calls cost a hash and a look into a dictionary,
+and a key that was revoked is refused by every replica that long afterwards.
+"""
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import structlog
+
+from cloud_service.access.caller import Caller
+from cloud_service.access.keys import ApiKey, digest_of, id_of, parse_key
+from cloud_service.errors import StoreUnavailableError, UnauthenticatedError
+from cloud_service.store.access import KeyStore
+from loragen.web.errors import ConfigurationError
+from loragen.web.hosts import is_loopback
+
+_log = structlog.get_logger(__name__)
+
+Authentication = Literal["auto", "keys", "none"]
+
+_FRESH_SECONDS = 3.0
+
+_MOST_REMEMBERED = 20_000
+"""Keys whose last look-up is remembered: 10 MB."""
+
+_HINT = "send Authorization: Bearer <API key>; an admin makes one with `loragen keys create`"
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    key: ApiKey
+    caller: Caller
+    until: float
+
+
+class Authenticator:
+    """Tells who calls.
+
+    Args:
+        store: Where keys are.
+        authentication: `keys` asks for a key, `none` does not, `auto` does from the time on that there is one.
+        now: Unix seconds.
+        monotonic: Seconds of a clock that is never set.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        authentication: Authentication = "auto",
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._authentication = authentication
+        self._now = now
+        self._monotonic = monotonic
+        self._required = authentication == "keys"
+        self._looked_until = float("-inf")
+        self._remembered: dict[str, _Remembered] = {}
+
+    @property
+    def required(self) -> bool:
+        """Whether a call needs a key, as far as is known."""
+        return self._required
+
+    async def verify_start(self, host: str) -> None:
+        """Return when a service may listen on an address.
+
+        Raises:
+            ConfigurationError: Others would reach it, and nobody has to show a key.
+            StoreUnavailableError: The store does not say whether there are keys.
+        """
+        if self._authentication == "auto":
+            self._required = await self._store.has_keys()
+        if not self._required and self._authentication == "auto" and not is_loopback(host):
+            raise ConfigurationError(
+                f"expected a loopback address while there are no API keys, found {host}: whoever reaches it could "
+                "publish to devices",
+                "make the first key with `loragen keys bootstrap`, with the settings of this service; or set "
+                "LORAGEN_CLOUD_AUTHENTICATION to keys, to start first, or to none, when something in front asks who "
+                "calls",
+            )
+        if not self._required:
+            _log.warning("authentication_off", host=host, reason="whoever reaches this address may do everything")
+
+    async def identify(self, authorization: str | None, *, basic: bool = False) -> Caller:
+        """Who sends this header.
+
+        Args:
+            authorization: The header; None without one.
+            basic: Whether the key may be the password of a user of any name, as browsers send it.
+
+        Raises:
+            UnauthenticatedError: Nobody that is known.
+            StoreUnavailableError: The store does not answer.
+        """
+        if not self._required and not await self._look():
+            return Caller()
+        if not authorization:
+            raise UnauthenticatedError("expected an API key, found none", _HINT)
+        token = _token_of(authorization, basic=basic)
+        if not token:
+            raise UnauthenticatedError("expected Authorization: Bearer <API key>, found another scheme", _HINT)
+        digest, now = digest_of(token), self._monotonic()
+        remembered = self._remembered.get(digest)
+        if remembered is None or remembered.until <= now:
+            self._remembered.pop(digest, None)
+            key = await self._find(token, digest)
+            remembered = _Remembered(key, _caller_of(key), now + _FRESH_SECONDS)
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = remembered
+        state = remembered.key.state(self._now())
+        if state != "active":
+            raise _refused(f"the API key {remembered.key.id} is {state}", "ask an admin for another")
+        return remembered.caller
+
+    async def _find(self, token: str, digest: str) -> ApiKey:
+        key_id = id_of(token)
+        if key_id is None:
+            raise _refused("expected an API key of this service, found something else", "was a part of it copied?")
+        stored = await self._store.load_key(key_id)
+        key = None if stored is None else parse_key(stored)
+        if key is None or not key.is_key(digest):
+            raise _refused("no such API key", "was it made for another service?")
+        return key
+
+    async def _look(self) -> bool:
+        """Whether the first key was made since."""
+        now = self._monotonic()
+        if self._authentication == "auto" and self._looked_until <= now:
+            self._looked_until = now + _FRESH_SECONDS
+            try:
+                self._required = await self._store.has_keys()
+            except StoreUnavailableError:
+                _log.warning("keys_not_looked_up", until_next_seconds=_FRESH_SECONDS)
+            if self._required:
+                _log.info("authentication_begins", reason="the first API key was made")
+        return self._required
+
+
+def _token_of(authorization: str, *, basic: bool) -> str:
+    """The key in a header; empty when there is none."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    if scheme.lower() != "basic" or not basic:
+        return ""
+    try:
+        return base64.b64decode(token.strip(), validate=True).decode("ascii").partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def at_address(caller: Caller, address: str, request_id: str) -> Caller:
+    """The caller of one call."""
+    return replace(caller, address=address, request_id=request_id)
+
+
+def _caller_of(key: ApiKey) -> Caller:
+    return Caller(key.id, key.name, key.tenant, frozenset(key.scopes), key.device)
+
+
+def _refused(message: str, hint: str) -> UnauthenticatedError:
+    return UnauthenticatedError(message, hint, code="invalid_api_key")

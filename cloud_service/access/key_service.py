@@ -1,0 +1,186 @@
+"""Coordinator: makes API keys, lists, rotates and revokes them.
+
+An admin of a tenant sees and makes keys of that tenant alone; the operator's see and make all. Everything that is done
+is in the audit log.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cloud_service.access.audit import Audit
+from cloud_service.access.caller import current_caller
+from cloud_service.access.keys import ANY_DEVICE, ApiKey, digest_of, encode_key, make_token, parse_key
+from cloud_service.access.scopes import Scope
+from cloud_service.errors import ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
+from cloud_service.store.access import KeyStore
+from loragen.contract.errors import ContractError
+from loragen.contract.names import verify_device_name, verify_name
+
+_MAX_ATTEMPTS = 5
+_MOST_SCANNED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """What key to make.
+
+    Attributes:
+        name: For people.
+        scopes: What it is good for.
+        tenant: Whose it is; empty for the caller's own tenant.
+        device: The only device that it speaks for, or `*`; a key with the scope `device` has one, no other has.
+        lifetime_seconds: None for a key that does not expire.
+    """
+
+    name: str
+    scopes: tuple[Scope, ...]
+    tenant: str = ""
+    device: str = ""
+    lifetime_seconds: int | None = None
+
+
+class KeyService:
+    """Keeps the keys of a service.
+
+    Args:
+        store: Where they are.
+        audit: Hears of each change.
+        now: Unix seconds.
+    """
+
+    def __init__(self, store: KeyStore, audit: Audit, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._audit = audit
+        self._now = now
+
+    async def create(self, request: KeyRequest) -> tuple[str, ApiKey]:
+        """Make a key; the text is the key itself, which nothing can show again.
+
+        Raises:
+            InvalidRequestError: The request makes no sense.
+            ForbiddenError: It is for another tenant.
+            StoreUnavailableError: The store does not answer.
+        """
+        tenant = _verify_tenant(request.tenant)
+        _verify(request)
+        expires_at = None if request.lifetime_seconds is None else int(self._now()) + request.lifetime_seconds
+        scopes = tuple(scope for scope in Scope if scope in request.scopes)
+        made = await self._make(request.name, scopes, tenant, request.device, expires_at)
+        await self._record("key.create", made[1])
+        return made
+
+    async def page(self, limit: int, after: str = "") -> tuple[list[ApiKey], str | None]:
+        """A page of keys by id, and what `after` has to be for the next one, None on the last.
+
+        A page of a tenant may have fewer than `limit` of them, or none, and still not be the last.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        tenant = current_caller().tenant
+        most = _MOST_SCANNED if tenant else limit
+        listed = [parse_key(record) for record in await self._store.list_keys(most, after)]
+        seen = [key for key in listed if tenant in ("", key.tenant)][:limit]
+        if len(seen) == limit:
+            return seen, seen[-1].id
+        return seen, listed[-1].id if len(listed) == most else None
+
+    async def rotate(self, key_id: str, grace_seconds: int) -> tuple[str, ApiKey]:
+        """Make a key like another one, which expires after a while, or sooner if it was to.
+
+        Raises:
+            NotFoundError: There is no such key.
+            InvalidRequestError: It is not good any more.
+            ConflictError: It changes all the time.
+            StoreUnavailableError: The store does not answer.
+        """
+        now = int(self._now())
+        old = await self._find(key_id)
+        if (state := old.state(now)) != "active":
+            raise InvalidRequestError(f"expected a key that is active, {key_id} is {state}", "make another")
+        made = await self._make(old.name, old.scopes, old.tenant, old.device, old.expires_at)
+        end = now + grace_seconds
+        await self._change(key_id, lambda key: replace(key, expires_at=min(key.expires_at or end, end)))
+        await self._record("key.rotate", old, made[1].id)
+        return made
+
+    async def revoke(self, key_id: str) -> ApiKey:
+        """Let a key be refused from now on. Doing it twice changes nothing.
+
+        Raises:
+            NotFoundError, ConflictError, StoreUnavailableError: As for `rotate`.
+        """
+        await self._find(key_id)
+        now = int(self._now())
+        revoked = await self._change(key_id, lambda key: replace(key, revoked_at=key.revoked_at or now))
+        await self._record("key.revoke", revoked)
+        return revoked
+
+    async def _make(
+        self, name: str, scopes: tuple[Scope, ...], tenant: str, device: str, expires_at: int | None
+    ) -> tuple[str, ApiKey]:
+        for _ in range(_MAX_ATTEMPTS):
+            token, key_id = make_token()
+            key = ApiKey(key_id, digest_of(token), name, scopes, tenant, device, int(self._now()), expires_at)
+            if await self._store.swap_key(key_id, None, encode_key(key)):
+                return token, key
+        raise ConflictError("no free id for a key", "try again")
+
+    async def _find(self, key_id: str) -> ApiKey:
+        stored = await self._store.load_key(key_id)
+        key = None if stored is None else parse_key(stored)
+        if key is None or current_caller().tenant not in ("", key.tenant):
+            raise NotFoundError(f"no API key {key_id}", "list them", code="key_not_found")
+        return key
+
+    async def _change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        for _ in range(_MAX_ATTEMPTS):
+            stored = await self._store.load_key(key_id)
+            if stored is None:
+                raise NotFoundError(f"no API key {key_id}", "list them", code="key_not_found")
+            changed = change(parse_key(stored))
+            if await self._store.swap_key(key_id, stored, encode_key(changed)):
+                return changed
+        raise ConflictError(f"API key {key_id} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
+
+    async def _record(self, action: str, key: ApiKey, successor: str = "") -> None:
+        target = {"key": key.id, "name": key.name, "scopes": " ".join(key.scopes)}
+        more = {"tenant": key.tenant, "device": key.device, "successor": successor}
+        await self._audit.record(action, **target, **{field: text for field, text in more.items() if text})
+
+
+def _verify_tenant(wanted: str) -> str:
+    own = current_caller().tenant
+    if own and wanted not in ("", own):
+        raise ForbiddenError(f"expected a key for tenant {own!r}, whose admin calls, found another tenant")
+    return wanted or own
+
+
+def _verify(request: KeyRequest) -> None:
+    if not request.scopes:
+        raise InvalidRequestError(f"scopes: expected one of {', '.join(Scope)}, found none")
+    if (Scope.DEVICE in request.scopes) != bool(request.device):
+        raise InvalidRequestError(
+            "expected the scope device together with the name of a device, found one of them",
+            f"name the device that the key is for, or {ANY_DEVICE} for all that share it",
+        )
+    if request.device and set(request.scopes) != {Scope.DEVICE}:
+        raise InvalidRequestError("expected no other scope than device in a device's key")
+    try:
+        if request.tenant:
+            _verify_tenant_name(request.tenant)
+        if request.device not in ("", ANY_DEVICE):
+            verify_device_name(request.device)
+    except ContractError as e:
+        raise InvalidRequestError(str(e), e.hint, code="invalid_name") from e
+
+
+def _verify_tenant_name(name: str) -> None:
+    verify_name(name)
+    if "." in name:
+        raise InvalidRequestError(
+            f"tenant: expected a name without dots, found {name!r}",
+            "channels of a tenant begin with its name and a dot",
+            code="invalid_name",
+        )

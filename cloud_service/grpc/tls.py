@@ -1,0 +1,62 @@
+"""TLS of the gRPC server, from the files that HTTP uses too.
+
+Here the files are looked at before each handshake, those of the trusted clients too.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+
+from loragen.web.errors import ConfigurationError
+from loragen.web.tls import TlsFiles
+
+_log = structlog.get_logger(__name__)
+
+
+def server_credentials(files: TlsFiles) -> Any:
+    """Credentials for a port.
+
+    Raises:
+        ConfigurationError: The files cannot be read.
+    """
+    fetch = _fetcher(files)
+    try:
+        first = _read(files)
+    except OSError as e:
+        raise ConfigurationError(f"TLS: {e}", "name a certificate chain and its key, both PEM") from e
+    return grpc.dynamic_ssl_server_credentials(first, fetch, require_client_authentication=files.client_ca is not None)
+
+
+def _fetcher(files: TlsFiles) -> Callable[[], Any]:
+    seen = _seen(files)
+
+    def fetch() -> Any:
+        nonlocal seen
+        try:
+            now = _seen(files)
+            if now == seen:
+                return None
+            configuration, seen = _read(files), now
+        except OSError as e:
+            _log.warning("certificate_not_reloaded", certificate=str(files.certificate), reason=str(e))
+            return None
+        return configuration
+
+    return fetch
+
+
+def _paths(files: TlsFiles) -> list[Path]:
+    return [path for path in (files.certificate, files.key, files.client_ca) if path is not None]
+
+
+def _seen(files: TlsFiles) -> tuple[tuple[int, int], ...]:
+    return tuple((about.st_mtime_ns, about.st_ino) for about in (path.stat() for path in _paths(files)))
+
+
+def _read(files: TlsFiles) -> Any:
+    client_ca = None if files.client_ca is None else files.client_ca.read_bytes()
+    pair = (files.key.read_bytes(), files.certificate.read_bytes())
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)

@@ -1,0 +1,121 @@
+"""The gate that asks who calls, before the body of a request is read.
+
+What a call needs is decided by `access.scopes`, who the caller is by `access.authenticator`. Here stands what follows
+from a path: a tenant's key gets 404 for the channels and bundles of others, as for those that are not there.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from cloud_service.access.authenticator import Authenticator, at_address
+from cloud_service.access.caller import calling, verify_channel, verify_device, verify_rule
+from cloud_service.access.ownership import Ownership
+from cloud_service.access.scopes import rule_of
+from cloud_service.access.usage import Usage
+from cloud_service.artifacts import unknown_bundle, unknown_recipe
+from cloud_service.errors import UnauthenticatedError
+from loragen.contract.polling import DEVICE_HEADER
+from loragen.web.routes import find_route
+from loragen.web.scope import record_of
+
+_CONSOLE = "/console"
+
+_MOST_PATHS = 4_096
+"""Paths whose route is remembered: a fleet polls few, and to look through all routes takes longer than all the rest."""
+
+
+class AccessGate:
+    """ASGI middleware.
+
+    Args:
+        app: What comes behind the gate.
+        authenticator: Knows the keys.
+        ownership: Knows whose bundles are.
+        usage: Counts calls.
+        open_calls: Calls that need no key here, besides those that never do.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        ownership: Ownership,
+        usage: Usage,
+        open_calls: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._usage = usage
+        self._ownership = ownership
+        self._authenticator = authenticator
+        self._open_calls = frozenset(open_calls)
+        self._found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        template, parameters = self._find(scope)
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        rule = rule_of(f"{method} {template}", self._open_calls)
+        if rule.is_open:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        # A browser asks for a password, and sends it with the console's pages.
+        basic = scope["path"].startswith(_CONSOLE)
+        try:
+            caller = await self._authenticator.identify(headers.get("authorization"), basic=basic)
+        except UnauthenticatedError as e:
+            e.scheme = "Basic" if basic else "Bearer"
+            raise
+        client = scope.get("client")
+        caller = at_address(caller, client[0] if client else "", record_of(scope).request_id)
+        if caller.key_id:
+            bind_contextvars(key=caller.key_id)
+        with calling(caller):
+            # A path or a method that does not exist is left to the application, which says so.
+            if template is not None:
+                verify_rule(caller, rule)
+            if (channel := parameters.get("channel")) is not None:
+                verify_channel(channel)
+            if (device := headers.get(DEVICE_HEADER)) is not None:
+                verify_device(device)
+            await self._verify_artifact(parameters)
+            async with self._usage.call(caller) as left:
+                await self._app(scope, receive, _sent_privately(send, left) if caller.key_id else send)
+
+    async def _verify_artifact(self, parameters: Mapping[str, Any]) -> None:
+        bundle_id, recipe_id = parameters.get("bundle_id"), parameters.get("recipe_id")
+        if bundle_id is not None and not await self._ownership.sees_bundle(bundle_id):
+            raise unknown_bundle(bundle_id)
+        if recipe_id is not None and not await self._ownership.sees_recipe(recipe_id):
+            raise unknown_recipe(recipe_id)
+
+    def _find(self, scope: Scope) -> tuple[str | None, dict[str, Any]]:
+        place = (scope["method"], scope["path"])
+        if (known := self._found.get(place)) is not None:
+            return known
+        template, parameters = find_route(scope)
+        if template is not None:
+            if len(self._found) >= _MOST_PATHS:
+                self._found.clear()
+            self._found[place] = (template, parameters)
+        return template, parameters
+
+
+def _sent_privately(send: Send, more_headers: Mapping[str, str]) -> Send:
+    async def send_private(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(more_headers)
+            control = headers.get("cache-control", "")
+            if control.startswith("public"):
+                # What needs a key must not come out of a cache that does not ask for one.
+                headers["cache-control"] = control.replace("public", "private", 1)
+        await send(message)
+
+    return send_private

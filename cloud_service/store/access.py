@@ -1,0 +1,82 @@
+"""The ports of `cloud_service.access`: API keys, the audit log, whose bundles are, and counters.
+
+Every adapter keeps these rules, and the contract test proves them for each:
+- A key changes by compare-and-swap, so a rotation and a revocation at the same time are both carried out.
+- An entry of the audit log is never changed, and none is taken away. Numbers grow.
+- Whose a bundle is is known as long as the bundle's recipe, or the bundle that a user imported, is stored.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class KeyStore(Protocol):
+    """API keys by their ids."""
+
+    async def load_key(self, key_id: str) -> bytes | None:
+        """A key; None when there is none of this id."""
+        ...
+
+    async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
+        """Write a key if it is still `expected`, None for one that is new; False when it is not."""
+        ...
+
+    async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
+        """Keys by id, those behind `after`."""
+        ...
+
+    async def has_keys(self) -> bool:
+        """Whether a key was ever made; keys that were revoked count."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry of the audit log with its number."""
+
+    number: int
+    entry: bytes
+
+
+class AuditStore(Protocol):
+    """The audit log."""
+
+    async def append_entry(self, tenant: str, entry: bytes) -> None:
+        """Add an entry."""
+        ...
+
+    async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
+        """Entries, the newest first; those before a number, and of one tenant, if given."""
+        ...
+
+
+class OwnerStore(Protocol):
+    """Which tenants a bundle belongs to; several, when equal requests made it."""
+
+    async def own(self, tenant: str, bundle_id: str) -> None:
+        """A stored bundle belongs to a tenant too."""
+        ...
+
+    async def owns_bundle(self, tenant: str, bundle_id: str) -> bool:
+        """Whether it does."""
+        ...
+
+    async def owns_recipe(self, tenant: str, recipe_id: str) -> bool:
+        """Whether the bundle of a recipe does."""
+        ...
+
+
+class CounterStore(Protocol):
+    """Counters that all replicas share."""
+
+    async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
+        """Add to a counter and give its value; it is forgotten so long after it was begun."""
+        ...
+
+
+class AccessStore(KeyStore, AuditStore, OwnerStore, CounterStore, Protocol):
+    """Everything that `cloud_service.access` keeps."""
+
+    async def prune(self) -> None:
+        """Forget whose bundles were that are gone, and counters that are over."""
+        ...

@@ -1,0 +1,109 @@
+"""What `cloud_service.access` keeps, in Redis.
+
+    keys:ids            sorted set of the ids of API keys, all with the score 0
+    key:<id>            a key
+    audit:number        number of the last entry
+    audit:all           stream of entries by their numbers
+    audit:of:<tenant>   those of one tenant, once more
+    counter:<name>      a counter                                                  expires
+
+Whose a bundle is, is a field of the bundle's own hash (`redis`), `owner:<tenant>`, and expires with it.
+"""
+
+from typing import Any, cast
+
+from cloud_service.store.access import StoredEntry
+from cloud_service.store.redis_server import RedisServer, key
+
+_IDS = key("keys", "ids")
+_NUMBER, _ALL = key("audit", "number"), key("audit", "all")
+
+_SWAP = """
+local record = redis.call('GET', KEYS[1])
+if (record or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[2], 0, ARGV[3])
+return 1
+"""
+
+_APPEND = """
+local number = redis.call('INCR', KEYS[1])
+for place = 2, #KEYS do
+  redis.call('XADD', KEYS[place], number .. '-1', 'entry', ARGV[1])
+end
+return number
+"""
+
+_OWN = """
+for place = 1, #KEYS do
+  if redis.call('EXISTS', KEYS[place]) == 1 then redis.call('HSET', KEYS[place], ARGV[1], '1') end
+end
+return 1
+"""
+
+_COUNT = """
+local value = redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return value
+"""
+
+
+class RedisAccess:
+    """`AccessStore` in Redis."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._run = server.run
+        self._redis = server.client
+        self._swap = server.script(_SWAP)
+        self._append = server.script(_APPEND)
+        self._own = server.script(_OWN)
+        self._count = server.script(_COUNT)
+
+    async def load_key(self, key_id: str) -> bytes | None:
+        return cast(bytes | None, await self._run(self._redis.get(key("key", key_id))))
+
+    async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
+        args: list[Any] = [expected or b"", record, key_id]
+        return bool(await self._run(self._swap(keys=[key("key", key_id), _IDS], args=args)))
+
+    async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
+        first = f"({after}" if after else "-"
+        ids = await self._run(self._redis.zrangebylex(_IDS, first, "+", 0, limit))
+        records = await self._run(self._redis.mget([key("key", each.decode()) for each in ids])) if ids else []
+        return [record for record in records if record is not None]
+
+    async def has_keys(self) -> bool:
+        return bool(await self._run(self._redis.exists(_IDS)))
+
+    async def append_entry(self, tenant: str, entry: bytes) -> None:
+        keys = [_NUMBER, _ALL, *([_of(tenant)] if tenant else [])]
+        await self._run(self._append(keys=keys, args=[entry]))
+
+    async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
+        stream, newest = _of(tenant) if tenant else _ALL, "+" if before is None else f"({before}-0"
+        entries = await self._run(self._redis.xrevrange(stream, newest, "-", limit))
+        return [StoredEntry(int(number.split(b"-")[0]), fields[b"entry"]) for number, fields in entries]
+
+    async def own(self, tenant: str, bundle_id: str) -> None:
+        keys = [key("lora", bundle_id), key("imported", bundle_id)]
+        await self._run(self._own(keys=keys, args=[f"owner:{tenant}"]))
+
+    async def owns_bundle(self, tenant: str, bundle_id: str) -> bool:
+        for kind in ("lora", "imported"):
+            if await self._run(self._redis.hexists(key(kind, bundle_id), f"owner:{tenant}")):
+                return True
+        return False
+
+    async def owns_recipe(self, tenant: str, recipe_id: str) -> bool:
+        bundle_id = await self._run(self._redis.get(key("recipe", recipe_id)))
+        return bundle_id is not None and await self.owns_bundle(tenant, bundle_id.decode())
+
+    async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
+        return int(await self._run(self._count(keys=[key("counter", name)], args=[amount, ttl_seconds])))
+
+    async def prune(self) -> None:
+        """Everything here that is not for ever expires by itself."""
+
+
+def _of(tenant: str) -> str:
+    return key("audit", f"of:{tenant}")

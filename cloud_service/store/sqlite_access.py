@@ -1,0 +1,100 @@
+"""What `cloud_service.access` keeps, in the SQLite file. Keys and the audit log outlive a power cut."""
+
+import time
+
+from cloud_service.store.access import StoredEntry
+from cloud_service.store.sqlite_file import SqliteFile
+
+_NEVER = 2**62
+
+ACCESS_SCHEMA = """
+CREATE TABLE api_keys (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, entry BLOB NOT NULL);
+CREATE INDEX audit_of_tenant ON audit (tenant, number);
+CREATE TABLE owners (bundle_id TEXT NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY (bundle_id, tenant)) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SqliteAccess:
+    """`AccessStore` in a file."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._db = file.db
+
+    async def load_key(self, key_id: str) -> bytes | None:
+        def load() -> bytes | None:
+            row = self._db.execute("SELECT record FROM api_keys WHERE id = ?", (key_id,)).fetchone()
+            return None if row is None else bytes(row[0])
+
+        return await self._file.run(load)
+
+    async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
+        def swap() -> bool:
+            if expected is None:
+                statement, values = "INSERT OR IGNORE INTO api_keys (record, id) VALUES (?, ?)", (record, key_id)
+                return self._db.execute(statement, values).rowcount == 1
+            statement = "UPDATE api_keys SET record = ? WHERE id = ? AND record = ?"
+            return self._db.execute(statement, (record, key_id, expected)).rowcount == 1
+
+        return await self._file.change(swap, durable=True)
+
+    async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
+        statement = "SELECT record FROM api_keys WHERE id > ? ORDER BY id LIMIT ?"
+        return await self._file.run(lambda: [bytes(row[0]) for row in self._db.execute(statement, (after, limit))])
+
+    async def has_keys(self) -> bool:
+        return await self._file.run(lambda: self._db.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone() is not None)
+
+    async def append_entry(self, tenant: str, entry: bytes) -> None:
+        def append() -> None:
+            self._db.execute("INSERT INTO audit (tenant, entry) VALUES (?, ?)", (tenant, entry))
+
+        await self._file.change(append, durable=True)
+
+    async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
+        of_tenant = "tenant = ? AND" if tenant else "? = '' AND"
+        statement = f"SELECT number, entry FROM audit WHERE {of_tenant} number < ? ORDER BY number DESC LIMIT ?"
+        values = (tenant, _NEVER if before is None else before, limit)
+        return await self._file.run(
+            lambda: [StoredEntry(number, bytes(entry)) for number, entry in self._db.execute(statement, values)]
+        )
+
+    async def own(self, tenant: str, bundle_id: str) -> None:
+        def own() -> None:
+            self._db.execute("INSERT OR IGNORE INTO owners (bundle_id, tenant) VALUES (?, ?)", (bundle_id, tenant))
+
+        await self._file.change(own)
+
+    async def owns_bundle(self, tenant: str, bundle_id: str) -> bool:
+        statement = "SELECT 1 FROM owners WHERE bundle_id = ? AND tenant = ?"
+        return await self._file.run(lambda: self._db.execute(statement, (bundle_id, tenant)).fetchone() is not None)
+
+    async def owns_recipe(self, tenant: str, recipe_id: str) -> bool:
+        statement = "SELECT 1 FROM loras JOIN owners USING (bundle_id) WHERE recipe_id = ? AND tenant = ?"
+        return await self._file.run(lambda: self._db.execute(statement, (recipe_id, tenant)).fetchone() is not None)
+
+    async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
+        def count() -> int:
+            now = time.time()
+            self._db.execute(
+                "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+                " value = iif(expires > ?, value, 0) + excluded.value, expires = iif(expires > ?, expires,"
+                " excluded.expires)",
+                (name, amount, now + ttl_seconds, now, now),
+            )
+            (value,) = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+            return int(value)
+
+        return await self._file.change(count)
+
+    async def prune(self) -> None:
+        def prune() -> None:
+            self._db.execute(
+                "DELETE FROM owners WHERE NOT EXISTS (SELECT 1 FROM loras WHERE loras.bundle_id = owners.bundle_id)"
+                " AND NOT EXISTS (SELECT 1 FROM imported WHERE imported.bundle_id = owners.bundle_id)"
+            )
+            self._db.execute("DELETE FROM counters WHERE expires <= ?", (time.time(),))
+
+        await self._file.change(prune)

@@ -1,0 +1,165 @@
+"""How much a key may use."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from cloud_service.access.caller import Caller, calling
+from cloud_service.access.scopes import Scope
+from cloud_service.access.usage import Usage, UsageLimits
+from cloud_service.bootstrap import open_cloud
+from cloud_service.errors import UsageLimitError
+from tests.cloud_service.clouds import client_of, settings_for
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.guarded import Guarded
+
+KEY, OTHER = Caller("key"), Caller("other")
+
+
+class Counters:
+    """`CounterStore` in memory."""
+
+    def __init__(self) -> None:
+        self.values: Counter[str] = Counter()
+        self.calls = 0
+
+    async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
+        self.calls += 1
+        self.values[name] += amount
+        return self.values[name]
+
+
+class World:
+    """Counters, a clock and what counts with them."""
+
+    def __init__(self, **limits: int) -> None:
+        self.counters = Counters()
+        self.time = 6_000.0  # a minute begins
+        self.usage = self.replica(**limits)
+        self.limits = limits
+
+    def replica(self, **limits: int) -> Usage:
+        return Usage(self.counters, UsageLimits(**limits), lambda: self.time)
+
+    async def call(self, caller: Caller = KEY, usage: Usage | None = None) -> str:
+        async with (usage or self.usage).call(caller) as headers:
+            return headers.get("ratelimit", "")
+
+
+async def test_without_limits_nothing_is_counted() -> None:
+    world = World()
+    for _ in range(100):
+        assert await world.call() == ""
+    with calling(KEY):
+        await world.usage.verify_quota()
+        await world.usage.spend(100)
+    assert world.counters.calls == 0
+
+
+async def test_calls_of_a_minute_are_bounded_over_all_replicas() -> None:
+    world = World(calls_per_minute=3)
+    other = world.replica(calls_per_minute=3)
+    assert [await world.call(), await world.call(usage=other), await world.call()] == [
+        '"calls";r=2;t=60',
+        '"calls";r=1;t=60',
+        '"calls";r=0;t=60',
+    ]
+    with pytest.raises(UsageLimitError, match="3 calls") as caught:
+        await world.call(usage=other)
+    headers = caught.value.headers
+    assert headers["ratelimit-policy"] == '"calls";q=3;w=60'
+    assert int(headers["retry-after"]) > 0
+    await world.call(OTHER)
+    await world.call(Caller())
+
+
+@pytest.mark.parametrize("moment", [0.0, 20.0, 59.5])
+@pytest.mark.parametrize("limit", [1, 2, 10, 100])
+async def test_retry_after_that_is_obeyed_succeeds(moment: float, limit: int) -> None:
+    world = World(calls_per_minute=limit)
+    for _ in range(3):  # minutes that are used up as far as can be
+        refused = 0
+        world.time = (world.time // 60) * 60 + moment
+        for _ in range(limit + 5):
+            try:
+                await world.call()
+            except UsageLimitError as e:
+                refused += 1
+                seconds = int(e.headers["retry-after"])
+        assert refused >= 5
+        world.time += seconds
+        await world.call()
+        world.time += 60
+
+
+async def test_more_than_a_minutes_calls_never_fit_into_a_minute() -> None:
+    world = World(calls_per_minute=10)
+    accepted: list[float] = []
+    for step in range(1_200):
+        world.time = 6_000 + step / 4
+        try:
+            await world.call()
+        except UsageLimitError:
+            continue
+        accepted.append(world.time)
+    most = max(sum(1 for at in accepted if start <= at < start + 60) for start in accepted)
+    assert most <= 15, "a sliding minute bounds bursts; a fixed one lets twice the limit through"
+    assert len(accepted) >= 40
+
+
+async def test_calls_at_a_time_are_bounded_and_those_that_end_make_room() -> None:
+    world = World(calls_at_a_time=1)
+    going = asyncio.Event()
+
+    async def long_call() -> None:
+        async with world.usage.call(KEY):
+            await going.wait()
+
+    task = asyncio.create_task(long_call())
+    await asyncio.sleep(0)
+    with pytest.raises(UsageLimitError) as caught:
+        await world.call()
+    assert caught.value.code == "too_many_calls"
+    await world.call(OTHER)
+    async with world.usage.call(KEY, counted=False):
+        pass
+    going.set()
+    await task
+    await world.call()
+
+
+async def test_quotas_end_with_the_day() -> None:
+    world = World(generations_per_day=2, prompt_tokens_per_day=100)
+    with calling(KEY):
+        await world.usage.verify_quota()
+        await world.usage.spend(60)
+        await world.usage.verify_quota()
+        await world.usage.spend(10)
+        with pytest.raises(UsageLimitError, match="2 generations") as caught:
+            await world.usage.verify_quota()
+        assert (caught.value.code, int(caught.value.headers["retry-after"])) == ("quota_used_up", 86_400 - 6_000)
+        world.time += 86_400
+        await world.usage.spend(100)
+        with pytest.raises(UsageLimitError, match="100 prompt tokens"):
+            await world.usage.verify_quota()
+    with calling(OTHER):
+        await world.usage.verify_quota()
+
+
+async def test_limits_of_the_settings_hold_over_http(tmp_path: object, generator: FakeGenerator) -> None:
+    settings = settings_for(tmp_path, authentication="keys", calls_per_minute=4, generations_per_day=1)  # type: ignore[arg-type]
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        key = await Guarded(cloud, http).key(Scope.GENERATE)
+        first = await http.post("/generate-lora", json={"description": "Sort."}, headers=key)
+        assert first.headers["ratelimit-policy"] == '"calls";q=4;w=60'
+        again = await http.post("/generate-lora", json={"description": "Sort."}, headers=key)
+        assert again.json()["cached"], "what the store has costs nothing"
+        other = await http.post("/generate-lora", json={"description": "Sort the mail."}, headers=key)
+        assert (other.status_code, other.json()["error"]["code"]) == (429, "quota_used_up")
+        assert other.headers["ratelimit-policy"].startswith('"generations"')
+        await http.post("/generate-lora", json={"description": "Sort."}, headers=key)
+        refused = await http.post("/generate-lora", json={"description": "Sort."}, headers=key)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+        assert int(refused.headers["retry-after"]) > 0
+        assert generator.prompts == ["Sort."]

@@ -1,0 +1,145 @@
+"""Who may call what over HTTP."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from cloud_service.access.scopes import RULES, Scope
+from cloud_service.bootstrap import open_cloud
+from tests.cloud_service.clouds import client_of, settings_for
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.guarded import Guarded
+
+
+def _path(call: str) -> tuple[str, str]:
+    method, template = call.split(" ")
+    filled = template
+    for name in ("bundle_id", "recipe_id"):
+        filled = filled.replace(f"{{{name}}}", "0" * 64)
+    filled = (
+        filled.replace("{key_id}", "0" * 12)
+        .replace("{version}", "1")
+        .replace("{job_id}", "0" * 32)
+        .replace("{device_id}", "dev-1")
+    )
+    for name in ("channel", "name", "generator_id"):
+        filled = filled.replace(f"{{{name}}}", "kitchen")
+    return method, filled
+
+
+CALLS = sorted(call for call in RULES if " " in call)
+
+
+async def test_each_route_is_closed_without_a_key_and_to_every_other_scope(guarded: Guarded) -> None:
+    keys = {scope: await guarded.key(scope, device="dev-1" if scope is Scope.DEVICE else "") for scope in Scope}
+    for call in CALLS:
+        method, path = _path(call)
+        rule = RULES[call]
+        answer = await guarded.http.request(method, path)
+        if rule.is_open or path.startswith(("/docs", "/openapi")):
+            assert answer.status_code == 200, call
+            continue
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated"), call
+        scheme = "Basic " if path.startswith("/console") else "Bearer "
+        assert answer.headers["www-authenticate"].startswith(scheme), call
+        for scope, key in keys.items():
+            answer = await guarded.http.request(method, path, headers=key)
+            if scope in (*rule.scopes, Scope.ADMIN):
+                assert answer.status_code not in (401, 403, 500), call
+            else:
+                assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope"), call
+                assert rule.scopes[0] in answer.json()["error"]["message"], call
+
+
+async def test_key_that_is_none_is_refused_before_its_body_is_read(guarded: Guarded) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise AssertionError("the body was read")
+
+    headers = {"authorization": "Bearer nonsense", "content-type": "application/json"}
+    answer = await guarded.http.post("/generate-lora", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+async def test_path_and_method_that_are_not_there_tell_nothing_without_a_key(guarded: Guarded) -> None:
+    key = await guarded.key(Scope.READ)
+    for method, path, status in (("GET", "/nothing", 404), ("PATCH", "/generators", 405), ("HEAD", "/generators", 200)):
+        assert (await guarded.http.request(method, path)).status_code == 401
+        assert (await guarded.http.request(method, path, headers=key)).status_code == status
+
+
+async def test_publishing_with_a_generation_needs_its_own_scope(guarded: Guarded) -> None:
+    body = {"description": "Sort.", "publish": {"channel": "kitchen", "name": "mail"}}
+    answer = await guarded.http.post("/generate-lora", json=body, headers=await guarded.key(Scope.GENERATE))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope")
+    both = await guarded.key(Scope.GENERATE, Scope.PUBLISH)
+    assert (await guarded.http.post("/generate-lora", json=body, headers=both)).status_code == 200
+
+
+async def test_what_needs_a_key_is_for_no_shared_cache(guarded: Guarded) -> None:
+    headers = await guarded.key(Scope.GENERATE, Scope.READ)
+    body = {"description": "Sort."}
+    bundle_id = (await guarded.http.post("/generate-lora", json=body, headers=headers)).json()["id"]
+    answer = await guarded.http.get(f"/bundles/{bundle_id}", headers=headers)
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+
+
+async def test_browser_shows_a_key_as_password_on_the_console_alone(guarded: Guarded) -> None:
+    key = (await guarded.key(Scope.READ))["authorization"].removeprefix("Bearer ")
+    assert (await guarded.http.get("/console", auth=("anybody", key))).status_code == 200
+    assert (await guarded.http.get("/generators", auth=("anybody", key))).status_code == 401
+    for password in ("", "nonsense"):
+        answer = await guarded.http.get("/console", auth=("anybody", password))
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="loragen"')
+    answer = await guarded.http.get("/console", headers={"authorization": "Basic ***"})
+    assert answer.status_code == 401
+
+
+async def test_device_says_no_other_name_than_its_own(guarded: Guarded) -> None:
+    key = await guarded.key(Scope.DEVICE, device="dev-1")
+    for name, status in (("dev-1", 404), ("dev-2", 403)):  # there is no such channel yet
+        answer = await guarded.http.get("/channels/kitchen", headers={**key, "x-loragen-device": name})
+        assert answer.status_code == status
+
+
+async def test_key_is_named_in_the_log_and_never_shown(guarded: Guarded, capsys: pytest.CaptureFixture[str]) -> None:
+    key = await guarded.key(Scope.READ)
+    capsys.readouterr()
+    await guarded.http.get("/generators", headers=key)
+    log = capsys.readouterr().out
+    token = key["authorization"].removeprefix("Bearer ")
+    assert token.split("_")[1] in log
+    assert token.split("_")[2] not in log
+
+
+async def test_service_without_keys_answers_everybody(http: httpx2.AsyncClient) -> None:
+    for path in ("/generators", "/metrics", "/docs", "/keys", "/audit"):
+        assert (await http.get(path)).status_code == 200
+    assert (await http.get("/generators", headers={"authorization": "Bearer nonsense"})).status_code == 200
+
+
+@pytest.mark.parametrize(("docs", "status"), [("off", 404), ("key", 200)])
+async def test_docs_without_keys_are_as_the_settings_say(
+    tmp_path: Path, generator: FakeGenerator, docs: str, status: int
+) -> None:
+    async with open_cloud(settings_for(tmp_path, docs=docs), [generator]) as cloud, client_of(cloud) as http:
+        assert (await http.get("/docs")).status_code == status
+        assert (await http.get("/openapi.json")).status_code == status
+
+
+async def test_docs_can_be_closed_and_metrics_open(tmp_path: Path, generator: FakeGenerator) -> None:
+    settings = settings_for(tmp_path, docs="key", authentication="keys", metrics="open")
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        assert (await http.get("/docs")).status_code == 401
+        assert (await http.get("/metrics")).status_code == 200
+
+
+async def test_tenant_gets_404_for_channels_of_others_and_no_metrics(guarded: Guarded) -> None:
+    key = await guarded.key(Scope.ADMIN, tenant="acme")
+    for path in ("/channels/kitchen", "/channels/other.kitchen/devices"):
+        answer = await guarded.http.get(path, headers=key)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert (await guarded.http.get("/metrics", headers=key)).status_code == 403

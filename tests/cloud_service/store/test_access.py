@@ -1,0 +1,98 @@
+"""What every adapter promises of keys, the audit log, owners and counters; against Redis and SQLite."""
+
+import asyncio
+
+from cloud_service.store import StoredImport, StoredLora
+from cloud_service.store.access import StoredEntry
+from loragen.contract.digest import sha256_hex
+from tests.cloud_service.store_backends import StoreBackend
+
+
+async def test_key_changes_by_compare_and_swap_and_outlives_a_restart(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    assert not await access.has_keys()
+    assert await access.load_key("one") is None
+    assert await access.swap_key("one", None, b"first")
+    assert not await access.swap_key("one", None, b"other")
+    assert not await access.swap_key("one", b"other", b"second")
+    assert not await access.swap_key("two", b"first", b"second")
+    assert await access.swap_key("one", b"first", b"second\0\xff")
+    await backend.restart()
+    access = (await backend.open()).access
+    assert await access.load_key("one") == b"second\0\xff"
+    assert await access.has_keys()
+
+
+async def test_one_of_many_writers_of_a_key_wins(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    await access.swap_key("one", None, b"old")
+    won = await asyncio.gather(*(access.swap_key("one", b"old", b"%d" % n) for n in range(8)))
+    assert sum(won) == 1
+
+
+async def test_keys_are_listed_by_id_page_by_page(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    assert await access.list_keys(10) == []
+    for key_id in ("b", "c", "a"):
+        await access.swap_key(key_id, None, key_id.encode())
+    assert await access.list_keys(2) == [b"a", b"b"]
+    assert await access.list_keys(2, "b") == [b"c"]
+    assert await access.list_keys(2, "c") == []
+
+
+async def test_audit_entries_are_numbered_kept_and_found_by_tenant(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    assert await access.list_entries(10) == []
+    for tenant, entry in (("", b"one"), ("acme", b"two\0\xff"), ("other", b"three"), ("acme", b"four")):
+        await access.append_entry(tenant, entry)
+    await backend.restart()
+    access = (await backend.open()).access
+    first, *_ = numbers = [each.number for each in await access.list_entries(10)]
+    assert numbers == sorted(numbers, reverse=True)
+    assert [each.entry for each in await access.list_entries(10)] == [b"four", b"three", b"two\0\xff", b"one"]
+    assert [each.entry for each in await access.list_entries(2, first)] == [b"three", b"two\0\xff"]
+    assert [each.entry for each in await access.list_entries(10, None, "acme")] == [b"four", b"two\0\xff"]
+    assert await access.list_entries(10, first, "acme") == [StoredEntry(numbers[2], b"two\0\xff")]
+    assert await access.list_entries(10, None, "nobody") == []
+
+
+async def test_bundle_belongs_to_those_who_made_it(backend: StoreBackend) -> None:
+    store = await backend.open()
+    lora = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
+    await store.store_generation("key", lora, b"bundle")
+    imported = StoredImport(sha256_hex(b"own"), 3, "model", "digest")
+    await store.store_imported(imported, b"own")
+    for tenant in ("acme", "other"):
+        await store.access.own(tenant, lora.bundle_id)
+    await store.access.own("acme", imported.bundle_id)
+    await store.store_generation("again", lora, b"bundle")
+    await store.access.prune()
+    for tenant, owns in (("acme", True), ("other", True), ("third", False)):
+        assert await store.access.owns_bundle(tenant, lora.bundle_id) is owns
+        assert await store.access.owns_recipe(tenant, lora.recipe_id) is owns
+    assert await store.access.owns_bundle("acme", imported.bundle_id)
+    assert not await store.access.owns_bundle("other", imported.bundle_id)
+    assert await store.load_lora(lora.bundle_id) == lora
+    assert await store.load_imported(imported.bundle_id) == b"own"
+
+
+async def test_bundle_that_is_not_there_gets_no_trace_of_an_owner(backend: StoreBackend) -> None:
+    store = await backend.open()
+    absent = sha256_hex(b"absent")
+    await store.access.own("acme", absent)
+    await store.access.prune()
+    assert not await store.access.owns_bundle("acme", absent)
+    assert not await store.access.owns_recipe("acme", absent)
+    assert await store.load_lora(absent) is None
+
+
+async def test_counter_is_shared_and_begins_anew_when_its_time_is_over(backend: StoreBackend) -> None:
+    one, other = (await backend.open()).access, (await backend.open()).access
+    assert await one.count("a", 2, 1) == 2
+    assert await other.count("a", 3, 60) == 5
+    assert await one.count("b", 0, 60) == 0
+    assert sorted(await asyncio.gather(*(one.count("c", 1, 60) for _ in range(10)))) == list(range(1, 11))
+    await asyncio.sleep(1.1)
+    await one.prune()
+    assert await one.count("a", 1, 60) == 1
+    assert await one.count("c", 1, 60) == 11
