@@ -68,9 +68,9 @@ def measure(engine: Engine, rounds: int) -> Figures:
             (_token_ms(engine, sampling), _token_ms(engine, replace(sampling, schema=_SCHEMA)))
             for _ in range(rounds + 1)
         ]
-        free, held = (statistics.median(column) for column in zip(*taken[1:], strict=True))
+        free, constrained = (statistics.median(column) for column in zip(*taken[1:], strict=True))
         figures[f"grammar_{name}_token_ms"] = Figure.of(
-            held, "ms", "python -m benchmarks.grammar_cost", baseline=free, target=free * MOST_RATIO
+            constrained, "ms", "python -m benchmarks.grammar_cost", baseline=free, target=free * MOST_RATIO
         )
     return figures
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from cloud_service.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.task import TaskDescription
-from cloud_service.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, said_of
+from cloud_service.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from loragen.contract.schema_values import is_of_schema
@@ -79,17 +79,17 @@ def _is_call(value: dict[str, object], function: Function) -> bool:
 
 
 def _wants_calls(task: TaskDescription) -> bool:
-    said, shown = said_of(task), [example.output for example in task.examples]
-    if _CALLS.search(said):
+    text, shown = task_text(task), [example.output for example in task.examples]
+    if _CALLS.search(text):
         return True
-    if not any(tool.schema for tool in task.tools) or _NAMES.search(said):
+    if not any(tool.schema for tool in task.tools) or _NAMES.search(text):
         return False
     return not any(set(shown) <= set(found) for found in choices_of_tools(task)) if shown else True
 
 
 def _calls(task: TaskDescription) -> AnswerContract:
     """Calls of the task's tools; any text where a rule or an example leaves other answers open."""
-    none = none_answer(said_of(task))
+    none = none_answer(task_text(task))
     names = {tool.name for tool in task.tools}
     if none is None:
         others = {example.output for example in task.examples if example.output.lower() in NONE_WORDS}

@@ -44,7 +44,7 @@ A tokenizer may make one token of any word of more than 100 characters, so token
 
 
 class RunnerEvents(Protocol):
-    """A hook for whoever measures runners; several runners may share one."""
+    """A hook for measuring runners; several runners may share one."""
 
     def queue_changed(self, change: int) -> None:
         """The number of waiting prompts grew by this, or shrank if negative."""

@@ -43,11 +43,11 @@ from loragen.contract.recipe import Recipe, encode_recipe
 _log = structlog.get_logger(__name__)
 
 _HUNG_TIMEOUTS = 4
-"""A batch that runs for so many request timeouts will not end: one whose prompts run alone after a fault takes less."""
+"""Request timeouts after which a batch is taken to hang. A batch whose prompts run alone after a fault takes less."""
 
 
 class ServiceEvents(Protocol):
-    """A hook for whoever counts answers."""
+    """A hook for counting answers."""
 
     def answered(self, *, cached: bool) -> None:
         """A generation request was answered."""
@@ -414,5 +414,5 @@ class LoraService:
         await self._ownership.record(bundle_id)
         await self._usage.spend(recipe.prompt_tokens)
         timings = Timings(produced.queue_seconds, produced.generate_seconds, assemble_seconds)
-        # Whoever wants the bytes now gets these, instead of reading and hashing what was just stored.
+        # A caller that wants the bytes now gets these, instead of reading and hashing what was just stored.
         return _Outcome(lora, recipe, generation.confidence, self.artifacts.share(bundle_id, bundle), timings)

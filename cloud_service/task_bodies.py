@@ -159,7 +159,7 @@ class AnswerBody(Body):
         """The same as a value of the contract.
 
         Raises:
-            ContractError: It is none.
+            ContractError: It is no answer contract.
         """
         functions: list[dict[str, Any]] = []
         for each in self.functions:

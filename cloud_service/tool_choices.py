@@ -42,14 +42,14 @@ _NOT_NONE = frozenset(
 )
 
 
-def said_of(task: TaskDescription) -> str:
+def task_text(task: TaskDescription) -> str:
     """What a task says in words: of itself, and of the form of answers."""
     return f"{task.description}\n{task.output_format}"
 
 
 def choices_of_tools(task: TaskDescription) -> Iterator[tuple[str, ...]]:
     """Tools' names as answers, and what stands for none of them; nothing where an answer holds more than a name."""
-    said = said_of(task)
+    said = task_text(task)
     names = [tool.name for tool in task.tools]
     key = _key(task)
     if key is None and re.search(r"\bjson\b|[{}]", said, re.IGNORECASE):

@@ -153,7 +153,7 @@ class EdgeSettings(ServiceSettings):
         ge=0,
         le=1024,
         description="Specializations that are merged into a model of their own; the others serve as run-time adapters, "
-        "which share one model. With more than so many, those are merged that are asked first and most; 0 merges none.",
+        "which share one model. Of more specializations, those that are asked most are merged; 0 merges none.",
     )
     max_resident: int = Field(
         default=4,

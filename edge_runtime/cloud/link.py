@@ -12,7 +12,7 @@ class CloudLink(Protocol):
     """What the daemon needs of the cloud beside polling."""
 
     async def watch(self, known_version: int) -> bool:
-        """Listen until the channel has another version than `known_version`; False when listening has failed."""
+        """Listen until the channel has a version other than `known_version`; False when listening has failed."""
         ...
 
     async def report(self, status: DeviceStatus) -> None:

@@ -107,7 +107,7 @@ def complete(
     Raises:
         ContextLengthError: The prompt leaves no room for an answer.
         InvalidRequestError: The chat template refuses the messages, there is no prompt, no codes whose probabilities
-            could be told, or something is asked that this model cannot do.
+            could be given, or something is asked that this model cannot do.
         ModelOutputError: The model failed.
     """
     constraint = constrained(request.sampling, engine.answer, request.constrain, request.tool_use)
@@ -144,12 +144,12 @@ def complete(
             seeded = replace(sampling, seed=sampling.seed + answer)
         else:
             seeded = sampling
-        # As OpenAI and lm-eval have it: the token after a scored prompt is told, even one that ends the answer.
+        # As OpenAI and lm-eval have it: the token after a scored prompt is reported, even one that ends the answer.
         is_scored = request.echo and sampling.logprobs is not None and max_tokens <= 1
         if request.echo:
-            told = scored if is_scored and max_tokens else scored[:-1]
-            text = b"".join(token.piece for token in told).decode("utf-8", "replace")
-            yield TextPiece(text, index, told if sampling.logprobs is not None else ())
+            shown = scored if is_scored and max_tokens else scored[:-1]
+            text = b"".join(token.piece for token in shown).decode("utf-8", "replace")
+            yield TextPiece(text, index, shown if sampling.logprobs is not None else ())
         if is_scored or max_tokens == 0:
             yield Finished("length", max_tokens, index)
         elif constraint.calls is not None:

@@ -65,7 +65,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What an answer is held to.
+    """What an answer must satisfy.
 
     Attributes:
         sampling: How it is sampled; its choices are what the model chooses from.

@@ -46,7 +46,7 @@ class OllamaFormat:
         self.answer.add(event)
         if self._first is None:
             self._first = time.monotonic()
-        # Calls are told when they are whole, as Ollama does.
+        # Calls are sent when they are whole, as Ollama does.
         return self._line({**self._said(event.text), "done": False}) if isinstance(event, TextPiece) else ""
 
     def closing(self, usage: Usage) -> str:

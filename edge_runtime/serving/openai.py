@@ -172,7 +172,7 @@ def _text_logprobs(tokens: Sequence[Token]) -> Json:
 
 
 def _token_text(piece: bytes) -> str:
-    """A token's text; a part of a character is told by its bytes, as with OpenAI, so that no two look the same."""
+    """A token's text; a part of a character is shown as its bytes, as with OpenAI, so that no two look the same."""
     try:
         return piece.decode()
     except UnicodeDecodeError:

@@ -53,7 +53,7 @@ class Grammars:
         self._compiled: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     def start(self, schema: str, beginning: str) -> Any:
-        """A sampler at the beginning of a JSON value; whoever asks frees it.
+        """A sampler at the beginning of a JSON value; the caller frees it.
 
         Raises:
             InvalidRequestError: llama.cpp takes no such grammar.

@@ -58,7 +58,7 @@ Tokens = Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fa
 
 
 def _form_of(prompt: Any) -> str:
-    """Which of the four forms of a prompt is meant: only its faults are told."""
+    """Which of the four forms of a prompt is meant: only its faults are reported."""
     if not isinstance(prompt, list):
         return "text"
     first = prompt[0] if prompt else None

@@ -283,7 +283,7 @@ def parse_channel_answer(answer: Answer) -> ChannelSnapshot:
     """A channel's document as an answer brings it.
 
     Raises:
-        ContractError: It is none.
+        ContractError: It is no answer contract.
     """
     parsed = parse_channel(answer.body)
     by_name = {specialization.name: specialization for specialization in parsed.specializations}

@@ -34,7 +34,7 @@ class Function:
         parameters: JSON Schema of its arguments, as `canonical_parameters` writes it; empty when it takes none.
 
     Raises:
-        ContractError: A name or a schema that is none.
+        ContractError: A malformed name or schema.
     """
 
     name: str
@@ -59,7 +59,7 @@ class AnswerContract:
             some functions.
         choices: The closed set of `choice`, each text once.
         codes: One token of the edge model for each of `options`: the LoRA was made to write that token in its place,
-            and whoever decodes translates it. Empty when the LoRA writes the texts themselves.
+            and the device that decodes translates it. Empty when the LoRA writes the texts themselves.
         schema: JSON Schema of `json`, as `canonical_schema` writes it.
         functions: What `tool_calls` may call, each name once.
         none: What stands for calling none of them; None where every answer is a call.
@@ -98,7 +98,7 @@ class AnswerContract:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What an answer chooses from: the choices, or the functions' names and at last what stands for none."""
+        """What an answer chooses from: the choices, or the functions' names and last the text that stands for none."""
         none = () if self.none is None else (self.none,)
         return self.choices + tuple(function.name for function in self.functions) + none
 
@@ -175,7 +175,7 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
     """The contract of a JSON value like that of `answer_fields`; its schemas may be in any form.
 
     Raises:
-        ContractError: It is none.
+        ContractError: It is no answer contract.
     """
     choices, codes = fields.get("choices", []), fields.get("codes", [])
     functions, none, parallel = fields.get("functions", []), fields.get("none"), fields.get("parallel", False)
