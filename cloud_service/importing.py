@@ -15,7 +15,7 @@ from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.errors import ImportBudgetError, InvalidRequestError
-from cloud_service.service import PublishTarget
+from cloud_service.lora_request import PublishTarget
 from cloud_service.store import Store, StoredImport
 from loragen.contract.answer import AnswerContract
 from loragen.contract.bundle import Bundle, content_id, encode_bundle

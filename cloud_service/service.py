@@ -9,7 +9,7 @@ Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schema
 import asyncio
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from typing import Any, Protocol
 
@@ -23,17 +23,18 @@ from cloud_service.answers import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService, verify_not_reserved
-from cloud_service.confidence import TaskWarning, encode_note, find_warnings, parse_note, verify_confident
+from cloud_service.confidence import encode_note, find_warnings, parse_note, verify_confident
 from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
-from cloud_service.probing import ProbeComparison, Prober, verify_expected
-from cloud_service.refinement import OnProgress, Refinement, RefinePlan, ignore_progress
+from cloud_service.lora_request import GeneratedLora, LoraRequest, Timings
+from cloud_service.probing import Prober, verify_expected
+from cloud_service.refinement import OnProgress, Refinement, ignore_progress
 from cloud_service.refiner import Place
 from cloud_service.refining import PreparedTask, RefiningService
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
 from cloud_service.store.waiting import together
-from cloud_service.task import Example, TaskDescription
+from cloud_service.task import TaskDescription
 from loragen.contract.answer import encode_answer
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
@@ -55,80 +56,6 @@ class ServiceEvents(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishTarget:
-    """The channel to publish a bundle in, and the name that devices serve it under."""
-
-    channel: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoraRequest:
-    """A valid request. Only the task and the generator decide which LoRA is made.
-
-    Example:
-        LoraRequest(TaskDescription("Sort each mail."), publish=PublishTarget("kitchen", "mail"))
-
-    Attributes:
-        edge_model: None lets the service choose.
-        generator: None lets the service choose.
-        strict: Refuse a task on which the generator has low confidence.
-        probe: Inputs with expected answers, to compare the edge model without the LoRA and with it.
-        publish: Where to publish the bundle.
-        include_bundle: Answer with the bundle's bytes too.
-        refine: Tune on the task's examples, and how long; None for a generation in one pass.
-    """
-
-    task: TaskDescription
-    edge_model: str | None = None
-    generator: str | None = None
-    strict: bool = False
-    probe: tuple[Example, ...] = ()
-    publish: PublishTarget | None = None
-    include_bundle: bool = False
-    refine: RefinePlan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds that each part of an answer took; all but the total are 0 when nothing was generated for it."""
-
-    queue: float = 0.0
-    generate: float = 0.0
-    assemble: float = 0.0
-    total: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratedLora:
-    """The answer to a request.
-
-    Attributes:
-        lora: Ids and sizes.
-        recipe: The gates and what they belong to.
-        cached: Whether an earlier or concurrent request did the work.
-        timings: Where the time went.
-        confidence: None when the generator was not calibrated.
-        warnings: What the client should know of its task.
-        probe: None when the request had none.
-        channel: Where the bundle was published; None when the request did not ask for it.
-        bundle: The bytes; None when the request did not ask for them.
-        refinement: What tuning came to; None when the request did not ask for it.
-    """
-
-    lora: StoredLora
-    recipe: Recipe
-    cached: bool
-    timings: Timings
-    confidence: Confidence | None
-    warnings: tuple[TaskWarning, ...]
-    probe: ProbeComparison | None
-    channel: str | None
-    bundle: memoryview | None
-    refinement: Refinement | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Outcome:
     """What a cache key led to; `bundle` is None when only the store may have the bytes."""
 
@@ -136,7 +63,7 @@ class _Outcome:
     recipe: Recipe
     confidence: Confidence | None
     bundle: memoryview | None = None
-    timings: Timings = Timings()
+    timings: Timings = field(default_factory=Timings)
     refinement: Refinement | None = None
 
 

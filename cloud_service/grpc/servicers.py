@@ -18,9 +18,10 @@ from cloud_service.channels import ChannelService
 from cloud_service.devices import DeviceService
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generation import ProbeScores
+from cloud_service.lora_request import GeneratedLora
 from cloud_service.probing import ProbeComparison
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
-from cloud_service.service import GeneratedLora, LoraService
+from cloud_service.service import LoraService
 from loragen.contract.answer import AnswerContract
 from loragen.contract.limits import MAX_CHOICES, MAX_LABELS, MAX_SPECIALIZATIONS
 from loragen.contract.stubs import loragen_pb2 as messages

@@ -12,8 +12,9 @@ from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type, prefers_async
 from cloud_service.http.job_routes import POLL_SECONDS
 from cloud_service.jobs import JobService
+from cloud_service.lora_request import GeneratedLora
 from cloud_service.schemas import GenerateLoraBody
-from cloud_service.service import GeneratedLora, LoraService
+from cloud_service.service import LoraService
 from loragen import cloud_answers
 from loragen.cloud_answers import (
     AnswerContract,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Form, UploadFile
 from cloud_service.errors import InvalidRequestError
 from cloud_service.http.generation_routes import answer_contract
 from cloud_service.importing import ImportRequest, ImportService
-from cloud_service.service import PublishTarget
+from cloud_service.lora_request import PublishTarget
 from loragen.cloud_answers import Imported, ImportLinks, Reference
 from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.errors import ContractError

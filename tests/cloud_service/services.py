@@ -7,12 +7,13 @@ from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
+from cloud_service.lora_request import LoraRequest
 from cloud_service.probing import Prober
 from cloud_service.refinement import Tuning
 from cloud_service.refiner import Refiner
 from cloud_service.refining import RefiningService
 from cloud_service.runner import Runner
-from cloud_service.service import LoraRequest, LoraService
+from cloud_service.service import LoraService
 from cloud_service.store import Store, StoredLora
 from cloud_service.task import TaskDescription
 from cloud_service.telemetry import Metrics

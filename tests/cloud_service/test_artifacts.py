@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloud_service.errors import ArtifactGoneError, NotFoundError
-from cloud_service.service import GeneratedLora, LoraRequest
+from cloud_service.lora_request import GeneratedLora, LoraRequest
 from cloud_service.store import Store
 from cloud_service.task import TaskDescription
 from loragen.contract.bundle import content_id

@@ -7,7 +7,7 @@ import pytest
 from cloud_service.channels import ChannelService
 from cloud_service.errors import ImportBudgetError, IntegrityError, NotFoundError
 from cloud_service.importing import ImportRequest, ImportService
-from cloud_service.service import PublishTarget
+from cloud_service.lora_request import PublishTarget
 from cloud_service.store import Store, StoredImport
 from loragen.contract.bundle import content_id
 from tests.adapters import random_adapter

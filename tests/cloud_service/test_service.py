@@ -15,7 +15,8 @@ from cloud_service.errors import (
     PromptTooLongError,
 )
 from cloud_service.generation import Asked, Confidence
-from cloud_service.service import LoraRequest, cache_key
+from cloud_service.lora_request import LoraRequest
+from cloud_service.service import cache_key
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.assembly import build_bundle

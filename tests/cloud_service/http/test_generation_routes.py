@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from cloud_service.confidence import TaskWarning
 from cloud_service.generation import Confidence, ProbeScores
 from cloud_service.http.generation_routes import generated
+from cloud_service.lora_request import GeneratedLora, Timings
 from cloud_service.probing import ProbeComparison
-from cloud_service.service import GeneratedLora, Timings
 from cloud_service.store import StoredLora
 from loragen.contract.bundle import content_id, parse_bundle
 from loragen.contract.recipe import Recipe, parse_recipe

@@ -1,0 +1,85 @@
+"""Values: what the service is asked for, and what it answers."""
+
+from dataclasses import dataclass
+
+from cloud_service.confidence import TaskWarning
+from cloud_service.generation import Confidence
+from cloud_service.probing import ProbeComparison
+from cloud_service.refinement import Refinement, RefinePlan
+from cloud_service.store import StoredLora
+from cloud_service.task import Example, TaskDescription
+from loragen.contract.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class PublishTarget:
+    """The channel to publish a bundle in, and the name that devices serve it under."""
+
+    channel: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRequest:
+    """A valid request. Only the task and the generator decide which LoRA is made.
+
+    Example:
+        LoraRequest(TaskDescription("Sort each mail."), publish=PublishTarget("kitchen", "mail"))
+
+    Attributes:
+        edge_model: None lets the service choose.
+        generator: None lets the service choose.
+        strict: Refuse a task on which the generator has low confidence.
+        probe: Inputs with expected answers, to compare the edge model without the LoRA and with it.
+        publish: Where to publish the bundle.
+        include_bundle: Answer with the bundle's bytes too.
+        refine: Tune on the task's examples, and how long; None for a generation in one pass.
+    """
+
+    task: TaskDescription
+    edge_model: str | None = None
+    generator: str | None = None
+    strict: bool = False
+    probe: tuple[Example, ...] = ()
+    publish: PublishTarget | None = None
+    include_bundle: bool = False
+    refine: RefinePlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that each part of an answer took; all but the total are 0 when nothing was generated for it."""
+
+    queue: float = 0.0
+    generate: float = 0.0
+    assemble: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedLora:
+    """The answer to a request.
+
+    Attributes:
+        lora: Ids and sizes.
+        recipe: The gates and what they belong to.
+        cached: Whether an earlier or concurrent request did the work.
+        timings: Where the time went.
+        confidence: None when the generator was not calibrated.
+        warnings: What the client should know of its task.
+        probe: None when the request had none.
+        channel: Where the bundle was published; None when the request did not ask for it.
+        bundle: The bytes; None when the request did not ask for them.
+        refinement: What tuning came to; None when the request did not ask for it.
+    """
+
+    lora: StoredLora
+    recipe: Recipe
+    cached: bool
+    timings: Timings
+    confidence: Confidence | None
+    warnings: tuple[TaskWarning, ...]
+    probe: ProbeComparison | None
+    channel: str | None
+    bundle: memoryview | None
+    refinement: Refinement | None = None
