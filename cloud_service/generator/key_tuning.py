@@ -34,6 +34,9 @@ SMOOTHING = 0.1
 
 MOST_ITERATIONS = 80
 
+LARGEST_FACTOR = 65_000.0
+"""A little below the largest float16."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedSet:
@@ -61,6 +64,11 @@ class ClosedSet:
         chosen = list(numbers)
         states = LastStates(*(each[chosen] for each in (self.states.read, self.states.written, self.states.rest)))
         return self.layer.code_logits(states, states.read @ a.T @ b.T, self.codes)
+
+    def fits(self, keys: NDArray[np.float32]) -> bool:
+        """Whether a bundle can hold keys (1, choices, rank): its factors are float16."""
+        directions = self.head[1][:, : keys.shape[1]].astype(np.float32)
+        return bool(np.abs(directions @ keys[0]).max() < LARGEST_FACTOR)
 
 
 class _Problem:
@@ -137,6 +145,8 @@ def tune_keys(
         if len(tuned) < len(parts):
             stopped = "budget"
             break
+        if not all(closed.fits(keys) for keys, _ in tuned):
+            continue
         score = _score(closed, tuned)
         if score.is_better_than(best):
             best, chosen = score, strength
@@ -144,6 +154,8 @@ def tune_keys(
     if chosen is not None:
         keys = closed.keys + problem.solve(everything, chosen)
         solved += 1
+        if not closed.fits(keys):
+            keys, best, chosen = closed.keys, before, None
     on_progress(total, total)
     counts, seconds = (len(everything), len(held)), time.monotonic() - started
     return keys, Refinement("keys", chosen is not None, *counts, before, best, solved, seconds, stopped)

@@ -89,7 +89,7 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         (_calls(functions=[]), "answer: answer: no functions"),
         (_calls(functions=[{"name": "a b"}]), "functions.0"),
         (_calls(none="find"), "each of them once"),
-        (_calls(parallel=True), "parallel"),
+        (_calls(parallel="several"), "parallel"),
         (_calls() | {"examples": [{"input": "a", "output": "b"}]}, "examples.0"),
         ({"examples": [{"input": "a", "output": 5}], "output_format": {"type": "json_object"}}, "examples.0.output"),
         ({"description": "a", "exmaples": []}, "exmaples"),

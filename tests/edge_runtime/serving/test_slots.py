@@ -169,11 +169,12 @@ class WaitingLoader(FakeLoader):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Path] = []
-        self.go = threading.Event()
+        self.go, self.go_late = threading.Event(), threading.Event()
+        self.late: Path | None = None  # this file waits for the second event
 
     def load(self, model: Path, adapter: Path | None) -> FakeEngine:
         self.asked.append(model)
-        self.go.wait(10)
+        (self.go_late if model == self.late else self.go).wait(10)
         return super().load(model, adapter)
 
 
@@ -183,12 +184,14 @@ async def test_files_that_are_about_to_be_loaded_are_in_use(tmp_path: Path) -> N
     table = SlotTable(loader, max_resident=2, max_queue=4)
     old, candidate = revision(tmp_path, "router", "old"), revision(tmp_path, "router", "new")
     table.register(old)
+    loader.late = old.model  # a request that finds its file out of date wants one that serves
     request, preparing = asyncio.create_task(ask(table, "router")), asyncio.create_task(table.prepare(candidate))
     await eventually(lambda: len(loader.asked) == 2)
     table.remove("router")
     assert table.paths_in_use() == {old.model, candidate.model}
     loader.go.set()
     table.activate(await preparing)
+    loader.go_late.set()
     assert await request == "new "
     await table.drained()
     assert table.paths_in_use() == {candidate.model}
