@@ -72,6 +72,7 @@ class ChannelWriter:
         self._watch = watch
         self._changed = changed
         self._turn = asyncio.Lock()
+        self._writing: set[asyncio.Task[bool]] = set()
 
     async def change(self, name: str, decide: Callable[[ChannelRow], Change | None]) -> ChannelRow:
         """Change a channel.
@@ -94,18 +95,26 @@ class ChannelWriter:
                 change = decide(current)
                 if change is None:
                     return current
-                row, event = replace(change.row, revision=current.revision + 1), change.event
-                if await self._store.write(name, row, event):
-                    _log.info("channel_changed", channel=name, action=event.action, version=event.version)
-                    self._changed(event.action)
-                    if row.document and row.version != current.version:
-                        self._watch.announce(name, row.version)
-                    await self._audit.record(
-                        f"channel.{event.action}", channel=name, detail=event.detail, version=event.version
-                    )
+                row = replace(change.row, revision=current.revision + 1)
+                # A client that hangs up must leave no change of which nobody hears.
+                writing = asyncio.create_task(self._write(name, current, row, change.event))
+                self._writing.add(writing)
+                writing.add_done_callback(self._writing.discard)
+                if await asyncio.shield(writing):
                     return row
                 await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(attempt, 5)))
         raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
+
+    async def _write(self, name: str, current: ChannelRow, row: ChannelRow, event: ChannelEvent) -> bool:
+        """Write a row, tell those who watch, and note it; False when another writer was faster."""
+        if not await self._store.write(name, row, event):
+            return False
+        _log.info("channel_changed", channel=name, action=event.action, version=event.version)
+        self._changed(event.action)
+        if row.document and row.version != current.version:
+            self._watch.announce(name, row.version)
+        await self._audit.record(f"channel.{event.action}", channel=name, detail=event.detail, version=event.version)
+        return True
 
 
 def published(document: bytes) -> PublishedChannel:

@@ -24,6 +24,9 @@ from loragen.web.scope import record_of
 
 _CONSOLE = "/console"
 
+_LONGEST_PATH = 300
+"""Characters of a path that is remembered: callers without a key write them, and the memory has a bound."""
+
 _MOST_PATHS = 4_096
 """Paths whose route is remembered: a fleet polls few, and to look through all routes takes longer than all the rest."""
 
@@ -100,7 +103,7 @@ class AccessGate:
         if (known := self._found.get(place)) is not None:
             return known
         template, parameters = find_route(scope)
-        if template is not None:
+        if template is not None and len(scope["path"]) <= _LONGEST_PATH:
             if len(self._found) >= _MOST_PATHS:
                 self._found.clear()
             self._found[place] = (template, parameters)

@@ -43,6 +43,23 @@ async def test_published_name_is_read_back_with_everything_a_device_needs(
     assert entry.edge_model_digest == generator.info.edge_model_digest
 
 
+async def test_publisher_that_hangs_up_leaves_no_change_that_nobody_hears_of(
+    backend: StoreBackend, generator: FakeGenerator
+) -> None:
+    store = await backend.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    heard: list[str] = []
+    channels = ChannelService(store, watch_interval_seconds=0.05, changed=heard.append)
+    for number in range(12):  # hung up at ever later moments
+        publishing = asyncio.create_task(channels.publish("kitchen", f"mail-{number}", lora.bundle_id))
+        await asyncio.sleep(0.0004 * number)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    row = await store.channels.load_row("kitchen")
+    assert len(heard) == row.version
+
+
 async def test_concurrent_publishes_on_two_replicas_lose_nothing(
     backend: StoreBackend, generator: FakeGenerator
 ) -> None:

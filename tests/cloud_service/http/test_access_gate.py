@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from cloud_service.access.scopes import RULES, Scope
 from cloud_service.bootstrap import open_cloud
+from loragen.web.routes import find_route
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.guarded import Guarded
+from tests.cloud_service.http.test_job_routes import ASYNC, REQUEST
 
 
 def _path(call: str) -> tuple[str, str]:
@@ -51,6 +54,31 @@ async def test_each_route_is_closed_without_a_key_and_to_every_other_scope(guard
             else:
                 assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope"), call
                 assert rule.scopes[0] in answer.json()["error"]["message"], call
+
+
+async def test_long_paths_are_not_remembered(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come before any key is asked for, so a sender of many would fill the memory."""
+    looked: list[str] = []
+
+    def find(scope: Any) -> tuple[str | None, dict[str, Any]]:
+        looked.append(scope["path"])
+        return find_route(scope)
+
+    monkeypatch.setattr("cloud_service.http.access_gate.find_route", find)
+    short, long = "/channels/kitchen", f"/channels/{'k' * 400}"
+    for path in (short, long, short, long):
+        assert (await guarded.http.get(path)).status_code == 401
+    assert looked == [short, long, long]
+
+
+async def test_job_of_a_tenant_would_be_out_of_its_sight(guarded: Guarded) -> None:
+    """So its refinement is answered at once."""
+    asked = REQUEST | {"publish": {"channel": "acme.kitchen", "name": "mails"}}
+    key = await guarded.key(Scope.GENERATE, Scope.PUBLISH, tenant="acme")
+    answer = await guarded.http.post("/generate-lora", json=asked, headers=key | ASYNC)
+    assert answer.status_code == 200, answer.text
+    operator = await guarded.key(Scope.GENERATE)
+    assert (await guarded.http.post("/generate-lora", json=REQUEST, headers=operator | ASYNC)).status_code == 202
 
 
 async def test_key_that_is_none_is_refused_before_its_body_is_read(guarded: Guarded) -> None:
