@@ -3,7 +3,8 @@
 - Prompts take turns in a circle, a chunk each.
 - While answers are being written, prompts get half of the time: after each chunk, answers run as long as it took.
 - The beginning of a prompt does not wait for answers. So a short prompt reaches its first token soon, even while long
-  answers are written.
+  answers are written. But beginnings get ahead of answers by a second at most: else an endless row of short prompts
+  would stop them.
 """
 
 from collections import deque
@@ -11,6 +12,8 @@ from typing import Generic, TypeVar
 
 BEGINNING_TOKENS = 64
 """Length of a short prompt, or of the question that follows a cached beginning."""
+
+MOST_AHEAD_SECONDS = 1.0
 
 _PromptT = TypeVar("_PromptT")
 
@@ -21,7 +24,7 @@ class Turns(Generic[_PromptT]):
     def __init__(self) -> None:
         self._circle: deque[_PromptT] = deque()
         self._computed: dict[_PromptT, int] = {}
-        self._owed_seconds = 0.0
+        self._owed_seconds = self._ahead_seconds = 0.0
 
     def join(self, prompt: _PromptT) -> None:
         """Let a prompt have turns, after those that wait already."""
@@ -41,7 +44,9 @@ class Turns(Generic[_PromptT]):
             answers_wait: Whether there are any.
         """
         if not answers_wait:
-            self._owed_seconds = 0.0
+            self._owed_seconds = self._ahead_seconds = 0.0
+        if self._ahead_seconds >= MOST_AHEAD_SECONDS:
+            return None
         may_all = self._owed_seconds <= 0
         return next((each for each in self._circle if may_all or self._computed[each] < BEGINNING_TOKENS), None)
 
@@ -51,6 +56,8 @@ class Turns(Generic[_PromptT]):
             return
         if self._computed[prompt] >= BEGINNING_TOKENS:
             self._owed_seconds += seconds
+        else:
+            self._ahead_seconds += seconds
         self._computed[prompt] += tokens
         self._circle.remove(prompt)
         self._circle.append(prompt)
@@ -58,3 +65,4 @@ class Turns(Generic[_PromptT]):
     def answers_took(self, seconds: float) -> None:
         """All answers went on by one token."""
         self._owed_seconds = max(0.0, self._owed_seconds - seconds)
+        self._ahead_seconds = max(0.0, self._ahead_seconds - seconds)

@@ -124,6 +124,10 @@ class ProcessCanary:
             await process.wait()
 
 
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+"""What ends a process because of what it does; other signals come from outside, as when a device is stopped."""
+
+
 async def _read(stream: asyncio.StreamReader) -> bytes:
     """The last bytes of what a child writes, as many as a report has."""
     last = b""
@@ -147,11 +151,11 @@ def _death(code: int, said: bytes) -> dict[str, Any]:
     killed = code == -signal.SIGKILL
     name = signal.Signals(-code).name if -code in {each.value for each in signal.Signals} else str(code)
     return {
-        "code": "canary_unfinished" if killed or code >= 0 else "canary_failed",
+        "code": "canary_failed" if -code in _CRASHES else "canary_unfinished",
         "message": f"the canary's process ended with {name}" + (f": {last}" if last else ""),
         "hint": "the system was out of memory?" if killed else "",
         # A crash comes back with the same bytes. What ended the process from outside, or before it read them, may not.
-        "permanent": code < 0 and not killed,
+        "permanent": -code in _CRASHES,
     }
 
 

@@ -77,3 +77,19 @@ def test_prompt_that_is_not_wanted_any_more_has_no_turn() -> None:
     turns.leave("a")
     turns.prompt_took("a", HALF, 1.0)
     assert run(turns, {"b": HALF}, True, 2) == ["b", "-"]
+
+
+def test_endless_short_prompts_leave_answers_half_of_the_time() -> None:
+    turns: Turns[int] = Turns()
+    prompts = answers = 0.0
+    for number in range(1000):
+        turns.join(number)
+        if turns.next(True) is None:
+            turns.answers_took(0.1)
+            answers += 0.1
+            turns.leave(number)
+        else:
+            turns.prompt_took(number, HALF, 0.3)
+            prompts += 0.3
+            turns.leave(number)
+    assert 0.4 < answers / (answers + prompts) < 0.6

@@ -32,6 +32,7 @@ async def test_report_of_the_child_comes_back() -> None:
         ("import os; os.abort()", CanaryError, "SIGABRT"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", CanaryError, "SIGSEGV"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", CanaryUnfinishedError, "SIGKILL"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", CanaryUnfinishedError, "SIGTERM"),
         ("raise SystemExit('no module')", CanaryUnfinishedError, "no module"),
         ("print('no report')", CanaryUnfinishedError, "ended with 0"),
         ("print('x' * 1_000_000)", CanaryUnfinishedError, "ended with"),
