@@ -190,24 +190,37 @@ class Worker:
         return self._retry_after.seconds(now, len(self._running), now - self._measured_from if self._running else 0.0)
 
     def _run(self) -> None:
-        while self._wait_for_work():
-            self._make_calls()
-            self._join()
-            for each in tuple(self._running):
-                self._resume(each)
-            if self._running:
-                self._step()
-            elif not self._is_warm:
-                self._warm_up()
-        self._stop_warming_up()
+        try:
+            while self._wait_for_work():
+                self._make_calls()
+                self._join()
+                for each in tuple(self._running):
+                    self._resume(each)
+                if self._running:
+                    self._step()
+                elif not self._is_warm:
+                    self._warm_up()
+        finally:  # however it ends, nobody is left waiting, and the memory is given back
+            self._end_all()
+
+    def _end_all(self) -> None:
+        with self._changed:
+            self._closing.set()
+            waiting, calls = tuple(self._waiting), tuple(self._calls)
+            self._waiting.clear()
+            self._calls.clear()
         closed = BusyError("the device is shutting down", "ask again", code="shutting_down")
-        for each in tuple(self._running):
-            self._end(each, closed)
-        for job in self._waiting:
-            job.end(closed)
-        for _, future in self._calls:
-            future.set_exception(closed)
-        self._engine.close()
+        try:
+            for job in waiting:
+                job.end(closed)
+            for _, future in calls:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(closed)
+            self._stop_warming_up()
+            for each in tuple(self._running):
+                self._end(each, closed)
+        finally:
+            self._engine.close()
 
     def _wait_for_work(self) -> bool:
         """Wait until there is something to do; False when the worker closes."""

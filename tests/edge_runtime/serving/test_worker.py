@@ -99,6 +99,36 @@ async def test_closing_ends_the_running_job_and_refuses_the_waiting_ones() -> No
         worker.submit(REQUEST)
 
 
+async def test_closing_gives_the_engine_back_though_nobody_waits_for_a_call_any_more() -> None:
+    worker, engine, loader = make([b"a"] * 1000)
+    loader.hold.clear()
+    worker.submit(REQUEST)
+    await eventually(lambda: worker.running == 1)
+    call = asyncio.create_task(worker.call(lambda engine: engine.context_tokens))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    closing = asyncio.create_task(asyncio.to_thread(worker.close))
+    await eventually(lambda: worker.is_closing)
+    loader.hold.set()
+    await closing
+    assert engine.closed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_worker_that_dies_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Worker) -> None:
+        raise RuntimeError("a fault of our own")
+
+    monkeypatch.setattr(Worker, "_join", fail)
+    worker, engine, _ = make([b"a"])
+    with pytest.raises(BusyError):
+        await asyncio.wait_for(read(worker.submit(REQUEST)), 5)
+    await eventually(lambda: engine.closed)
+    with pytest.raises(BusyError):
+        worker.submit(REQUEST)
+
+
 async def test_requests_are_answered_together_and_join_between_steps() -> None:
     """A short one that comes behind a long one does not wait for it."""
     worker, engine, _ = make([b"a"] * 4_000, max_queue=9, sequences=3)
