@@ -143,6 +143,13 @@ class LlamaEngine:
         self._owned.close()
 
 
+_Version = tuple[int, int, int]
+"""Inode, size and time of the last change, in nanoseconds."""
+
+_File = tuple[Path, _Version]
+"""What a model in memory was loaded from: a file that was made anew under its path is another one."""
+
+
 class LlamaLoader:
     """Loads engines, and shares one model between those that differ only in their adapter.
 
@@ -170,45 +177,44 @@ class LlamaLoader:
         self._repack = repack
         self._gpu_layers = gpu_layers
         self._lock = threading.Lock()
-        self._models: dict[Path, tuple[LlamaModel, int]] = {}
-        self._verified: dict[Path, tuple[int, int, int]] = {}
+        self._models: dict[_File, tuple[LlamaModel, int]] = {}
+        self._verified: dict[Path, _Version] = {}
         llama_cpp.llama_log_set(on_native_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 
     def load(self, model: Path, adapter: Path | None) -> LlamaEngine:
-        for path in (model, adapter):
-            if path is None:
-                continue
-            if not path.is_file():
-                raise ModelLoadError(f"{path.name} does not exist")
-            self._verify(path)
+        versions = [self._verify(path) for path in (model, adapter) if path is not None]
+        file = (model, versions[0])
         with ExitStack() as owned:
-            shared = self._borrow(model)
-            owned.callback(self._return, model)
+            shared = self._borrow(file)
+            owned.callback(self._return, file)
             engine = LlamaEngine(shared, adapter, self._limits, owned)
             # Now the engine's close() frees what it owns. After a failure above, leaving the block frees it.
             engine._owned = owned.pop_all()
             return engine
 
-    def _verify(self, path: Path) -> None:
+    def _verify(self, path: Path) -> _Version:
+        if not path.is_file():
+            raise ModelLoadError(f"{path.name} does not exist")
         # Once for each file that was written: a slot that gives way and comes back is not read through again.
         status = path.stat()
         version = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._verified.get(path) != version:
             verify_checksum(path)
             self._verified[path] = version
+        return version
 
-    def _borrow(self, path: Path) -> LlamaModel:
+    def _borrow(self, file: _File) -> LlamaModel:
         with self._lock:
-            model, users = self._models.get(path) or (LlamaModel(path, self._gpu_layers, self._repack), 0)
-            self._models[path] = (model, users + 1)
+            model, users = self._models.get(file) or (LlamaModel(file[0], self._gpu_layers, self._repack), 0)
+            self._models[file] = (model, users + 1)
             return model
 
-    def _return(self, path: Path) -> None:
+    def _return(self, file: _File) -> None:
         with self._lock:
-            model, users = self._models[path]
+            model, users = self._models[file]
             if users > 1:
-                self._models[path] = (model, users - 1)
+                self._models[file] = (model, users - 1)
             else:
-                del self._models[path]
+                del self._models[file]
                 model.close()

@@ -1,6 +1,7 @@
 """The llama.cpp adapter on a tiny real model."""
 
 import ctypes
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -212,6 +213,21 @@ def test_penalty_forbids_repetition_when_it_outweighs_the_logits(engine: LlamaEn
     prefill(engine, engine.tokenize(PROMPT))
     plain = [token.piece for token in decode(engine, GREEDY, 100) if token.piece]
     assert len(set(plain)) < len(plain)
+
+
+def test_file_that_was_made_anew_is_loaded_anew(loader: LlamaLoader, tiny_base: Path, tmp_path: Path) -> None:
+    """Though an engine still serves from what was there before, as after a damaged base was repaired."""
+    path, other = tmp_path / "base.gguf", tmp_path / "other.gguf"
+    shutil.copy(tiny_base, path)
+    shutil.copy(tiny_base, other)
+    old = loader.load(path, None)
+    other.replace(path)
+    new = loader.load(path, None)
+    assert new._model is not old._model
+    old.close()
+    assert answer(new, new.tokenize(PROMPT))[1]
+    new.close()
+    assert loader._models == {}
 
 
 def test_engines_with_adapters_share_one_mapped_model(loader: LlamaLoader, tiny_base: Path, adapter: Path) -> None:
