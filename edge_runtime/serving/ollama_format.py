@@ -76,7 +76,7 @@ class OllamaFormat:
 
     def _said(self, text: str, answer: WholeAnswer | None = None) -> dict[str, Any]:
         head = {"model": self.model, "created_at": datetime.now(UTC).isoformat()}
-        calls = answer.calls if answer is not None and answer.reason == "tool_calls" else []
+        calls = [call for call in answer.calls if _is_whole(call.arguments)] if answer is not None else []
         if self.kind == "generate":
             return {**head, "response": "\n".join([*filter(None, [text]), *map(OWN_FORM.text_of, calls)])}
         message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -88,6 +88,15 @@ class OllamaFormat:
 
     def _line(self, fields: Json) -> str:
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _is_whole(arguments: str) -> bool:
+    """False for those that the end of an answer cut, of which there is one at most."""
+    try:
+        json.loads(arguments)
+    except ValueError:
+        return False
+    return True
 
 
 def tag_entry(model: ServedModel) -> Json:

@@ -42,6 +42,13 @@ def test_call_that_was_cut_is_not_told(kind: Any) -> None:
     assert "tool_calls" not in json.dumps(last)
 
 
+def test_whole_call_stays_when_the_next_one_is_cut() -> None:
+    cut: list[Event] = [*CALL[:-1], CallStarted("find"), ArgumentsPiece('{"a":'), Finished("length", 5)]
+    (last,) = lines(OllamaFormat("chat", "desks", 0), cut)
+    assert last["message"]["tool_calls"] == [{"function": {"name": "find", "arguments": {"a": 1}}}]
+    assert last["done_reason"] == "length"
+
+
 def test_whole_answer_has_all_in_one_body() -> None:
     body = OllamaFormat("generate", "desks", 0).whole([WholeAnswer("hi", reason="length")], USAGE)
     assert (body["response"], body["done"], body["done_reason"]) == ("hi", True, "length")
