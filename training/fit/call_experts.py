@@ -14,7 +14,6 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +26,6 @@ from training.data.corpus import Split
 from training.data.families.function_calls import FunctionCalls
 from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import grouped
-from training.fit.loop import Run, Schedule, run_training
 from training.fit.processes import Processes
 
 FIRST_ARGUMENT_DRAW = 1_000_000
@@ -175,17 +173,3 @@ class CallStep:
         request = self._edge.chat.question(call.request)[-self._settings.longest_request :]
         beginning, arguments = (self._edge.chat.answer(text)[:-1] for text in (call.beginning, call.arguments))
         return request, beginning, arguments
-
-
-def train_call_experts(
-    experts: ExpertBank, step: CallStep, settings: CallSettings, directory: Path, processes: Processes, origin: str = ""
-) -> list[float]:
-    """Trains the call experts in place; resumes from a checkpoint in `directory`.
-
-    Returns:
-        The losses of the steps that this call ran.
-    """
-    parameters: dict[str, Tensor] = dict(experts.named_parameters())
-    optimizer = torch.optim.AdamW(experts.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    run = Run(directory, "calls", settings.seed, Schedule(settings.steps, settings.warmup), origin=origin)
-    return run_training(run, parameters, [optimizer], step, processes=processes)

@@ -8,7 +8,6 @@ in the residual prompt, and move what the head reads towards the meaning of the 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,6 @@ from training.data.episodes import Episode, Family
 from training.data.families import verify_weights
 from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import grouped
-from training.fit.loop import Run, Schedule, run_training
 from training.fit.processes import Processes
 
 FAMILY_WEIGHTS: Mapping[str, float] = {"classify": 0.4, "yes_no": 0.35, "questions": 0.25}
@@ -136,22 +134,3 @@ class LabelStep:
 
     def _residual_prompt(self, episode: Episode) -> str | None:
         return self._edge.chat.residual_prompt(episode.task, self._residual_prompt_tokens)
-
-
-def train_label_experts(
-    experts: ExpertBank,
-    step: LabelStep,
-    settings: LabelSettings,
-    directory: Path,
-    processes: Processes,
-    origin: str = "",
-) -> list[float]:
-    """Trains the label experts in place; resumes from a checkpoint in `directory`.
-
-    Returns:
-        The losses of the steps that this call ran.
-    """
-    parameters: dict[str, Tensor] = dict(experts.named_parameters())
-    optimizer = torch.optim.AdamW(experts.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    run = Run(directory, "labels", settings.seed, Schedule(settings.steps, settings.warmup), origin=origin)
-    return run_training(run, parameters, [optimizer], step, processes=processes)

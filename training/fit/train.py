@@ -16,14 +16,15 @@ from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources, load_mixture
 from training.data.families.function_calls import FunctionCalls
-from training.fit.call_experts import CallDraws, CallStep, train_call_experts
+from training.fit.call_experts import CallDraws, CallStep
 from training.fit.choice_head import code_tokens, fit_choice_head, known_meanings
 from training.fit.config import TrainingConfig
 from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import EpisodeBatches, train_generator
-from training.fit.label_experts import LabelStep, train_label_experts
+from training.fit.label_experts import LabelStep
 from training.fit.pair import load_pair, store_trained_model
 from training.fit.processes import Processes
+from training.fit.ungated_experts import train_ungated_experts
 
 
 def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> None:
@@ -63,7 +64,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     if generator.calls is not None:
         draws = CallDraws(FunctionCalls(sources.seen_functions, sources.bystanders), config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
-        train_call_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
+        train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
         inactive = step.read_arguments(config.calls.argument_draws)
     if generator.choice is not None:
         sentences = SentenceEncoder(
@@ -93,7 +94,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
                 config.generator.residual_prompt_tokens,
                 processes,
             )
-            train_label_experts(generator.labels, judge, config.labels, runs / "labels", processes, origin)
+            train_ungated_experts(generator.labels, judge, config.labels, runs / "labels", processes, origin)
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes
     )

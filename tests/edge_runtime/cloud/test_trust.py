@@ -1,7 +1,7 @@
 """A signed channel as a device follows it: TUF's own client, over HTTP, against a cloud that is in order."""
 
 import asyncio
-import os
+import errno
 from pathlib import Path
 
 import pytest
@@ -153,11 +153,12 @@ async def test_killed_process_leaves_nothing_that_piles_up(signed: Signed) -> No
     }
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
-async def test_read_only_disk_is_said_by_name(signed: Signed) -> None:
+async def test_read_only_disk_is_said_by_name(signed: Signed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
     signed.publish("router")
-    signed.directory.mkdir()
-    signed.directory.chmod(0o500)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     with pytest.raises(UpdateError) as caught:
         await signed.poll()
     assert caught.value.code == "trust_not_written"

@@ -21,11 +21,11 @@ from training.fit.call_experts import (
     CallDraws,
     CallSettings,
     CallStep,
-    train_call_experts,
     written,
 )
 from training.fit.edge_answers import EdgeAnswers
 from training.fit.processes import Processes
+from training.fit.ungated_experts import train_ungated_experts
 
 SETTINGS = CallSettings(steps=12, sets=2, requests=2, warmup=1, learning_rate=2e-2)
 
@@ -90,10 +90,10 @@ def test_only_arguments_carry_the_loss(edge: EdgeAnswers) -> None:
 
 def test_training_lowers_the_loss_and_resumes(edge: EdgeAnswers, tmp_path: Path) -> None:
     experts, step = make_step(edge, SETTINGS)
-    losses = train_call_experts(experts, step, SETTINGS, tmp_path / "calls", Processes())
+    losses = train_ungated_experts(experts, step, SETTINGS, tmp_path / "calls", Processes())
     assert losses[-1] < 0.8 * losses[0]
     again, step = make_step(edge, SETTINGS)
-    assert train_call_experts(again, step, SETTINGS, tmp_path / "calls", Processes()) == []
+    assert train_ungated_experts(again, step, SETTINGS, tmp_path / "calls", Processes()) == []
     torch.testing.assert_close(again.b["down"], experts.b["down"])
 
 
@@ -102,7 +102,7 @@ def test_penalty_keeps_what_the_choice_head_reads(edge: EdgeAnswers, tmp_path: P
     for steady in (0.0, 30.0):
         settings = replace(SETTINGS, steady=steady)
         experts, step = make_step(edge, settings)
-        train_call_experts(experts, step, settings, tmp_path / str(steady), Processes())
+        train_ungated_experts(experts, step, settings, tmp_path / str(steady), Processes())
         drift = 0.0
         layer = LastLayer(edge.model, edge.chat.tokenizer, settings.longest_request)
         for call in CallDraws(family(), settings).draw(0, "validation"):

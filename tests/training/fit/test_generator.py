@@ -44,20 +44,6 @@ def random_generator(cloud: LlamaForCausalLM, edge: LlamaForCausalLM, **changes:
     return generator
 
 
-@pytest.fixture
-def edge(tokenizer: PreTrainedTokenizerFast) -> EdgeAnswers:
-    return EdgeAnswers(tiny_model(tokenizer, 2), tokenizer, longest=80, dtype=torch.float32)
-
-
-def some_factors(model: LlamaForCausalLM, tasks: int) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
-    torch.manual_seed(0)
-    factors = {}
-    for key in edge_shape(model.config).blocks():
-        size_in, size_out = edge_shape(model.config).in_out(key[1])
-        factors[key] = (torch.randn(tasks, 2, size_in) * 0.3, torch.randn(tasks, size_out, 2) * 0.3)
-    return factors
-
-
 def test_episodes_of_a_step_follow_from_its_number(mixture: Mixture, tokenizer: PreTrainedTokenizerFast) -> None:
     batches, again = (EpisodeBatches(mixture, tokenizer, SETTINGS) for _ in range(2))
     first = batches.draw(7)

@@ -20,8 +20,9 @@ from training.data.corpus import Split
 from training.data.episodes import Episode, Instance
 from training.data.families import FamilyWeightError
 from training.fit.edge_answers import EdgeAnswers
-from training.fit.label_experts import LabelSettings, LabelStep, train_label_experts
+from training.fit.label_experts import LabelSettings, LabelStep
 from training.fit.processes import Processes
+from training.fit.ungated_experts import train_ungated_experts
 
 SETTINGS = LabelSettings(steps=15, sets=4, inputs=2, warmup=1, learning_rate=2e-2, temperature=1.0)
 
@@ -84,11 +85,11 @@ def test_fresh_experts_change_no_score_and_scores_are_those_of_the_head() -> Non
 def test_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     experts, step = make_step()
     head = {name: value.clone() for name, value in step._head.state_dict().items()}
-    losses = train_label_experts(experts, step, SETTINGS, tmp_path / "labels", Processes())
+    losses = train_ungated_experts(experts, step, SETTINGS, tmp_path / "labels", Processes())
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
     assert all(torch.equal(value, head[name]) for name, value in step._head.state_dict().items())
     again, step = make_step()
-    assert train_label_experts(again, step, SETTINGS, tmp_path / "labels", Processes()) == []
+    assert train_ungated_experts(again, step, SETTINGS, tmp_path / "labels", Processes()) == []
     torch.testing.assert_close(again.b["up"], experts.b["up"])
 
 
