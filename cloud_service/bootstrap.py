@@ -12,10 +12,12 @@ from fastapi import FastAPI
 from cloud_service.access.control import AccessControl
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
-from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
-from cloud_service.devices import DeviceService
 from cloud_service.errors import StoreUnavailableError
+from cloud_service.fleet.channels import ChannelService
+from cloud_service.fleet.devices import DeviceService
+from cloud_service.fleet.retention import sweep
+from cloud_service.fleet.rollouts import RolloutService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
 from cloud_service.http import Fleet, create_app
@@ -23,11 +25,9 @@ from cloud_service.importing import ImportService
 from cloud_service.jobs import JobService
 from cloud_service.limits import MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
 from cloud_service.probing import Prober
-from cloud_service.refinement import Tuning
-from cloud_service.refiner import Refiner
-from cloud_service.refining import RefiningService
-from cloud_service.retention import sweep
-from cloud_service.rollouts import RolloutService
+from cloud_service.refine.refinement import Tuning
+from cloud_service.refine.refiner import Refiner
+from cloud_service.refine.refining import RefiningService
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService

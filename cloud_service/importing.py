@@ -13,8 +13,8 @@ from cloud_service.access.caller import verify_publishing
 from cloud_service.access.ownership import Ownership
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
-from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.errors import ImportBudgetError, InvalidRequestError
+from cloud_service.fleet.channels import ChannelService, verify_not_reserved
 from cloud_service.lora_request import PublishTarget
 from cloud_service.store import Store, StoredImport
 from loragen.contract.answer import AnswerContract

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from cloud_service.errors import CloudError, DeadlineError, DrainingError, NotFoundError, StoreUnavailableError
 from cloud_service.lora_request import GeneratedLora, LoraRequest
-from cloud_service.refiner import Place
+from cloud_service.refine.refiner import Place
 from cloud_service.service import LoraService
 from cloud_service.store import JobStore, StoredJob
 from loragen.cloud_answers import Generated, Job, JobError, JobList, JobProgress

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cloud_service.confidence import TaskWarning
 from cloud_service.generation import Confidence
 from cloud_service.probing import ProbeComparison
-from cloud_service.refinement import Refinement, RefinePlan
+from cloud_service.refine.refinement import Refinement, RefinePlan
 from cloud_service.store import StoredLora
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.recipe import Recipe

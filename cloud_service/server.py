@@ -12,8 +12,8 @@ from collections.abc import Callable
 import structlog
 from fastapi import FastAPI
 
-from cloud_service.channels import ChannelService
 from cloud_service.config import CloudSettings
+from cloud_service.fleet.channels import ChannelService
 from cloud_service.grpc import GrpcServer
 from cloud_service.service import LoraService
 from loragen.web.server import HttpServer, listen

@@ -19,18 +19,18 @@ from structlog.contextvars import bind_contextvars
 from cloud_service.access.caller import current_caller, verify_publishing
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.usage import Usage
-from cloud_service.answers import find_answer
+from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
-from cloud_service.channels import ChannelService, verify_not_reserved
 from cloud_service.confidence import encode_note, find_warnings, parse_note, verify_confident
 from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
+from cloud_service.fleet.channels import ChannelService, verify_not_reserved
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
 from cloud_service.lora_request import GeneratedLora, LoraRequest, Timings
 from cloud_service.probing import Prober, verify_expected
-from cloud_service.refinement import OnProgress, Refinement, ignore_progress
-from cloud_service.refiner import Place
-from cloud_service.refining import PreparedTask, RefiningService
+from cloud_service.refine.refinement import OnProgress, Refinement, ignore_progress
+from cloud_service.refine.refiner import Place
+from cloud_service.refine.refining import PreparedTask, RefiningService
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
 from cloud_service.store.waiting import together

@@ -15,7 +15,7 @@ import typer
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-import cloud_service.cli
+import cloud_service.commands.main
 import cloud_service.config
 import edge_runtime.cli
 import edge_runtime.config
@@ -53,7 +53,7 @@ def render() -> str:
         "|---|---|",
         *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in OTHER_VARIABLES.items()),
         "\n## Command line `loragen`\n",
-        *_commands("loragen", cloud_service.cli.app),
+        *_commands("loragen", cloud_service.commands.main.app),
         "\n## Command line `loragen-edge`\n",
         *_commands("loragen-edge", edge_runtime.cli.app),
     ]

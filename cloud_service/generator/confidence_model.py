@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cloud_service.choices import Choice
+from cloud_service.answer.choices import Choice
 from cloud_service.generation import Confidence
 from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.judgements import likeness_to_judgements

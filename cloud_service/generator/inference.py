@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from cloud_service.choices import Choice, in_words
+from cloud_service.answer.choices import Choice, in_words
 from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import (
     Manifest,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cloud_service.choices import Choice
+from cloud_service.answer.choices import Choice
 from cloud_service.generator.choice_head import ChoiceMeanings
 from cloud_service.generator.prompt_encoder import CloudAdapter
 

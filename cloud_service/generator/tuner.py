@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cloud_service.choices import chosen_option
+from cloud_service.answer.choices import chosen_option
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
 from cloud_service.generator.gate_tuning import Encoded, OpenTask, tune_gates
 from cloud_service.generator.key_tuning import FOLDS, ClosedSet, tune_keys
 from cloud_service.generator.last_layer import LastLayer, LastStates
-from cloud_service.held_out import folds, hold_out
-from cloud_service.refinement import OnProgress, Refinement, RefinePlan, example_too_long
+from cloud_service.refine.held_out import folds, hold_out
+from cloud_service.refine.refinement import OnProgress, Refinement, RefinePlan, example_too_long
 from cloud_service.task import Example
 from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank

@@ -11,9 +11,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cloud_service.access.control import AccessControl
-from cloud_service.channels import ChannelService
-from cloud_service.devices import DeviceService
 from cloud_service.errors import CloudError
+from cloud_service.fleet.channels import ChannelService
+from cloud_service.fleet.devices import DeviceService
 from cloud_service.grpc.access import GrpcAccess
 from cloud_service.grpc.scope import GrpcScope
 from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer

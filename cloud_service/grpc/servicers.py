@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from cloud_service import limits
-from cloud_service.channels import ChannelService
-from cloud_service.devices import DeviceService
 from cloud_service.errors import InvalidRequestError
+from cloud_service.fleet.channels import ChannelService
+from cloud_service.fleet.devices import DeviceService
 from cloud_service.generation import ProbeScores
 from cloud_service.lora_request import GeneratedLora
 from cloud_service.probing import ProbeComparison

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from cloud_service.channel_writer import PublishedChannel
-from cloud_service.channels import ChannelService
-from cloud_service.devices import DeviceService
 from cloud_service.errors import InvalidRequestError
+from cloud_service.fleet.channel_writer import PublishedChannel
+from cloud_service.fleet.channels import ChannelService
+from cloud_service.fleet.devices import DeviceService
+from cloud_service.fleet.rollouts import Candidate, RolloutService
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
 from cloud_service.http.conditional import change_condition, is_known
 from cloud_service.limits import MAX_CHANNELS_LISTED
-from cloud_service.rollouts import Candidate, RolloutService
 from cloud_service.schemas import PublishSpecializationBody
 from loragen.contract.errors import ContractError
 from loragen.contract.names import NAME_PATTERN

@@ -6,8 +6,8 @@ The routes decide what is offered and where its bytes come from.
 import re
 from collections.abc import Sequence
 
-from cloud_service.channel_writer import Condition
 from cloud_service.errors import InvalidRequestError, NotAcceptableError, PreconditionError, RangeError
+from cloud_service.fleet.channel_writer import Condition
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
 _TAGS = re.compile(r'\s*(?:(?:W/)?"[!#-~\x80-\xff]*")?(?:\s*,\s*(?:(?:W/)?"[!#-~\x80-\xff]*")?)*\s*')

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
-from cloud_service.channel_writer import Condition
-from cloud_service.channels import find_difference
-from cloud_service.devices import DeviceFilter
 from cloud_service.errors import CloudError, InvalidRequestError, NotFoundError
-from cloud_service.fleet_bodies import RollbackBody, RolloutBody, RolloutChangeBody
+from cloud_service.fleet.bodies import RollbackBody, RolloutBody, RolloutChangeBody
+from cloud_service.fleet.channel_writer import Condition
+from cloud_service.fleet.channels import find_difference
+from cloud_service.fleet.devices import DeviceFilter
 from cloud_service.http.channel_routes import ChannelName, Fleet
 from cloud_service.http.console_pages import Pages, verify_own_page
 from cloud_service.http.generation_routes import generated

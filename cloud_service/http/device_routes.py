@@ -6,8 +6,8 @@ import structlog
 from fastapi import APIRouter, Path, Query
 from pydantic import ValidationError
 
-from cloud_service.devices import DeviceCount, DeviceFilter
 from cloud_service.errors import InvalidRequestError
+from cloud_service.fleet.devices import DeviceCount, DeviceFilter
 from cloud_service.http.channel_routes import ChannelName, Fleet
 from cloud_service.limits import MAX_DEVICES_LISTED
 from loragen.contract.errors import ContractError

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from cloud_service.errors import NotFoundError
-from cloud_service.fleet_bodies import RolloutBody, RolloutChangeBody
+from cloud_service.fleet.bodies import RolloutBody, RolloutChangeBody
+from cloud_service.fleet.rollouts import RolloutProgress
 from cloud_service.http.channel_routes import ChannelName, Fleet, IfMatch
 from cloud_service.http.conditional import change_condition
-from cloud_service.rollouts import RolloutProgress
 from loragen.contract.limits import MAX_CHANNEL_VERSION
 from loragen.fleet_answers import Rollout, RolloutGroup, RolloutList, time_text
 from loragen.web.translation import verify_json

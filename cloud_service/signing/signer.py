@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from cloud_service.errors import NotFoundError, SigningError
-from cloud_service.rollout import parse_rollout
+from cloud_service.fleet.rollout import parse_rollout
 from cloud_service.signing.keys import load_keys, newest_root, root_file
 from cloud_service.signing.metadata import HOUR_SECONDS, SignedMetadata, metadata_version, sign_documents
 from cloud_service.store import ChannelRow

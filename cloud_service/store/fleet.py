@@ -20,7 +20,7 @@ class ChannelRow:
         revision: Grows by one with each write; 0 for a channel that was never written.
         version: Of the document.
         document: Empty for a channel that was deleted or never written.
-        rollout: The last rollout (`cloud_service.rollout`); empty without one.
+        rollout: The last rollout (`cloud_service.fleet.rollout`); empty without one.
         rolling: Whether that rollout goes on.
     """
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from cloud_service.access.usage import Usage, UsageLimits
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
-from cloud_service.channels import ChannelService
+from cloud_service.fleet.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.lora_request import LoraRequest
 from cloud_service.probing import Prober
-from cloud_service.refinement import Tuning
-from cloud_service.refiner import Refiner
-from cloud_service.refining import RefiningService
+from cloud_service.refine.refinement import Tuning
+from cloud_service.refine.refiner import Refiner
+from cloud_service.refine.refining import RefiningService
 from cloud_service.runner import Runner
 from cloud_service.service import LoraService
 from cloud_service.store import Store, StoredLora

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from cloud_service.channels import ChannelService
 from cloud_service.errors import ImportBudgetError, IntegrityError, NotFoundError
+from cloud_service.fleet.channels import ChannelService
 from cloud_service.importing import ImportRequest, ImportService
 from cloud_service.lora_request import PublishTarget
 from cloud_service.store import Store, StoredImport

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from cloud_service.choices import Choice
+from cloud_service.answer.choices import Choice
 from cloud_service.errors import (
     DeadlineError,
     DrainingError,

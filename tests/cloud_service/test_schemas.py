@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cloud_service.answers import find_answer
+from cloud_service.answer.contract import find_answer
 from cloud_service.schemas import GenerateLoraBody
 from loragen.contract.answer import AnswerContract
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import torch
 
-from cloud_service.answers import find_answer
-from cloud_service.choices import chosen_option
+from cloud_service.answer.choices import chosen_option
+from cloud_service.answer.contract import find_answer
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from cloud_service.generator.pretrained import load_language_model, load_tokenizer
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.tuner import TorchTuner
 from cloud_service.limits import MIN_REFINE_EXAMPLES
-from cloud_service.refinement import RefinePlan, ignore_progress, shown_examples
+from cloud_service.refine.refinement import RefinePlan, ignore_progress, shown_examples
 from cloud_service.task import Example, TaskDescription, render_prompt
 from loragen.client import ModelPair
 from loragen.contract.assembly import assemble

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from cloud_service.choices import in_words, tool_meaning
+from cloud_service.answer.choices import in_words, tool_meaning
 from cloud_service.generator.chat_format import answer_ids
 from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.last_layer import LastLayer

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from cloud_service.choices import describe_choices
+from cloud_service.answer.choices import describe_choices
 from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.last_layer import LastLayer

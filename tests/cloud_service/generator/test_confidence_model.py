@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cloud_service.choices import Choice
+from cloud_service.answer.choices import Choice
 from cloud_service.generation import Asked
 from cloud_service.generator import CheckpointError, load_generator
 from cloud_service.generator.checkpoint import CONFIDENCE_FILE, add_calibration, read_manifest

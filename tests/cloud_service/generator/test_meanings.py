@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cloud_service.choices import Choice
+from cloud_service.answer.choices import Choice
 from cloud_service.generator.meanings import MOST_TOKENS, SentenceEncoder
 from cloud_service.generator.prompt_encoder import CloudAdapter
 from tests.cloud_service.generator.tiny import encoder_tokenizer, generator_config, random_model

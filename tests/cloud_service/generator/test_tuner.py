@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from cloud_service.choices import chosen_option
+from cloud_service.answer.choices import chosen_option
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generation import Asked
 from cloud_service.generator import TorchGenerator, load_generator
 from cloud_service.generator.choice_head import ChoiceHeadConfig
 from cloud_service.generator.tuner import TorchTuner
-from cloud_service.held_out import distinct, folds, hold_out
-from cloud_service.refinement import RefinePlan
+from cloud_service.refine.held_out import distinct, folds, hold_out
+from cloud_service.refine.refinement import RefinePlan
 from cloud_service.schemas import GenerateLoraBody
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import AnswerContract

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cloud_service.errors import NotFoundError, SigningError
-from cloud_service.rollout import Group, HaltRule, Rollout, encode_rollout
+from cloud_service.fleet.rollout import Group, HaltRule, Rollout, encode_rollout
 from cloud_service.signing.owner import init_channel, rotate_keys
 from cloud_service.signing.signer import ChannelSigner
 from cloud_service.store import ChannelRow

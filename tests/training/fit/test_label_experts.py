@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cloud_service.choices import describe_choices
+from cloud_service.answer.choices import describe_choices
 from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud_service.choices import Choice
+from cloud_service.answer.choices import Choice
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
 from loragen.contract.answer import AnswerContract

@@ -1,0 +1,129 @@
+"""Rule: what answers of a task may look like: its answer contract, without codes.
+
+It is given with the request, or follows from its tools, or is stated in words or by examples. Where it is in doubt, the
+answer is any text.
+- Tools are answered by their names, or by calls: where the task speaks of calls or arguments, or where tools have
+  parameters and the task does not ask for a name.
+- Examples that show other answers than these win.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from cloud_service.answer.stated_choices import LONGEST_LABEL, stated_sets
+from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
+from cloud_service.task import TaskDescription
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.limits import MAX_PARALLEL_CALLS
+from loragen.contract.schema_values import is_of_schema
+
+FEWEST_REPEATS = 3
+"""How often examples must repeat each label before they alone make a closed set."""
+
+_CALLS = re.compile(
+    r"(?<!without )\b(?:arguments?|parameters?)\b"
+    r"|\b(?:an?|the|one|json|tool|function|api|takes|as) calls?\b(?! exactly)",
+    re.IGNORECASE,
+)
+"""Says that an answer is a call with arguments, and not the name of a tool."""
+
+_NAMES = re.compile(
+    r"\b(?:answer|reply|respond|return|output|write|give|say|print|only|just)\b[^.\n]{0,40}\bnames?\b"
+    r"|\b(?:tool|function|api)(?:'?s)? names?\b|\bnames? (?:only|alone|of (?:the|one|a) \w+)\b|^\W*names?\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Says that an answer is the name of a tool."""
+
+
+def find_answer(task: TaskDescription) -> AnswerContract:
+    """The answer contract of a task; the choices of a closed set are at least two."""
+    if task.answer is not None:
+        return task.answer
+    task = task.normalized()
+    outputs = [example.output for example in task.examples]
+    if task.tools and _wants_calls(task):
+        return _calls(task)
+    for found in choices_of_tools(task) if task.tools else _stated(task):
+        if len(found) > 1 and set(outputs) <= set(found):
+            return AnswerContract("choice", found)
+    repeated = () if task.tools else _repeated_outputs(outputs)
+    return AnswerContract("choice", repeated) if repeated else TEXT_ANSWER
+
+
+def is_answer(text: str, contract: AnswerContract) -> bool:
+    """Whether a text is an answer that a contract takes; a call is JSON, with `name` and `arguments`, on one line."""
+    if contract.kind == "text" or text in contract.choices:
+        return True
+    if text == contract.none:
+        return True
+    if contract.parallel and len(lines := text.splitlines()) > 1:
+        one = replace(contract, parallel=False, codes=(), none=None)
+        return len(lines) <= MAX_PARALLEL_CALLS and all(is_answer(line, one) for line in lines)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    if contract.schema:
+        return is_of_schema(value, contract.schema)
+    return isinstance(value, dict) and any(_is_call(value, function) for function in contract.functions)
+
+
+def _is_call(value: dict[str, object], function: Function) -> bool:
+    if value.get("name") != function.name or not value.keys() <= {"name", "arguments"}:
+        return False
+    arguments = value.get("arguments", {})
+    return is_of_schema(arguments, function.parameters) if function.parameters else arguments in ({}, None)
+
+
+def _wants_calls(task: TaskDescription) -> bool:
+    text, shown = task_text(task), [example.output for example in task.examples]
+    if _CALLS.search(text):
+        return True
+    if not any(tool.schema for tool in task.tools) or _NAMES.search(text):
+        return False
+    return not any(set(shown) <= set(found) for found in choices_of_tools(task)) if shown else True
+
+
+def _calls(task: TaskDescription) -> AnswerContract:
+    """Calls of the task's tools; any text where a rule or an example leaves other answers open."""
+    none = none_answer(task_text(task))
+    names = {tool.name for tool in task.tools}
+    if none is None:
+        others = {example.output for example in task.examples if example.output.lower() in NONE_WORDS}
+        none = others.pop() if len(others) == 1 else None
+    if any(tool.parameters and not tool.schema for tool in task.tools):
+        return TEXT_ANSWER  # nothing is known of their types
+    if none in names or (none is None and SOME_RULE.search(task.description)):
+        return TEXT_ANSWER
+    contract = AnswerContract(
+        "tool_calls",
+        functions=tuple(Function(tool.name, tool.schema) for tool in task.tools),
+        none=none,
+        # Who shows an answer of several calls wants them.
+        parallel=any(len(example.output.splitlines()) > 1 for example in task.examples),
+    )
+    return contract if all(is_answer(example.output, contract) for example in task.examples) else TEXT_ANSWER
+
+
+def _stated(task: TaskDescription) -> Iterator[tuple[str, ...]]:
+    if re.search(r"\bjson\b|[{}]", f"{task.description}\n{task.output_format}", re.IGNORECASE):
+        return
+    for text in (task.output_format, task.description):
+        for stated in stated_sets(text):
+            if stated.is_plain or task.examples:
+                yield stated.members
+
+
+def _repeated_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
+    counts = Counter(outputs)
+    if (
+        len(counts) < 2
+        or "" in counts
+        or min(counts.values()) < FEWEST_REPEATS
+        or max(map(len, counts)) > LONGEST_LABEL
+    ):
+        return ()
+    return tuple(sorted(counts))

@@ -1,0 +1,267 @@
+"""The command line `loragen`: runs the service, and talks to a running one.
+
+What commands do is done elsewhere; here they are spelled. Training is run from a checkout: `python -m training`.
+"""
+
+import asyncio
+import json
+import re
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from cloud_service.commands.fleet import channels_app, devices_app, rollouts_app
+from cloud_service.commands.jobs import describe_refinement, jobs_app, wait_with_bar
+from cloud_service.commands.keys import audit, keys_app
+from cloud_service.commands.signing import init, rotate
+from cloud_service.errors import InvalidRequestError
+from loragen import CloudClient
+from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
+from loragen.contract.atomic import write_atomic
+from loragen.contract.bundle import BundleHeader, parse_bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
+from loragen.contract.gguf_header import read_header
+from loragen.contract.limits import MAX_BUNDLE_BYTES
+from loragen.contract.names import DIGEST_PATTERN
+from loragen.contract.peft import export_peft
+from loragen.contract.peft_adapter import read_adapter, read_answer_file
+from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
+
+app = typer.Typer(
+    name="loragen",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(channels_app, name="channels")
+app.add_typer(rollouts_app, name="rollouts")
+app.add_typer(devices_app, name="devices")
+for _command in (init, rotate):
+    channels_app.command()(_command)
+app.add_typer(keys_app, name="keys")
+app.command()(audit)
+
+_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
+_DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class ExportFormat(StrEnum):
+    """What a bundle can be exported to."""
+
+    peft = "peft"
+    gguf_adapter = "gguf-adapter"
+
+
+@app.callback()
+def root(version: VersionOption = False) -> None:
+    """Turn task descriptions into LoRA weights for small on-device language models."""
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the cloud service, HTTP and gRPC; settings are environment variables (LORAGEN_CLOUD_...), or in a file."""
+    # Imported here, so that commands that only talk to a service start fast, and bad settings are reported at once.
+    from cloud_service.config import CloudSettings
+
+    with reporting_errors(exit_code=2):
+        settings = CloudSettings.load(config)
+
+        from cloud_service.bootstrap import load_generators, run
+        from loragen.web.logs import configure_logging
+        from loragen.web.server import end_process, stop_on_signals
+
+        configure_logging(settings.log_level, settings.log_format)
+        generators = load_generators(settings)
+
+        async def main() -> None:
+            with stop_on_signals() as stop:
+                await run(settings, generators, stop)
+
+        asyncio.run(main())
+    end_process()
+
+
+@app.command()
+def generate(
+    task: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The request as .json, or a text: the description.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
+    recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
+    publish: Annotated[str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle there.")] = None,
+    choices: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="The closed set of answers, with commas between them.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a task with a confidence below 0.5.")] = False,
+    examples: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help='Labelled examples, a line {"input": ..., "output": ...} each.'),
+    ] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Tune the LoRA on the examples, as a job.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Most steps of --refine.", show_default="60")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=1, help="Longest time of --refine, in seconds.", show_default="30")
+    ] = None,
+    url: _Url = _DEFAULT_URL,
+) -> None:
+    """Generate a LoRA for a task on a running service, and write the bundle."""
+    with reporting_errors(), CloudClient(url) as cloud:
+        request = _read_task(task)
+        if choices is not None:
+            request["answer"] = {"type": "choice", "choices": [choice.strip() for choice in choices.split(",")]}
+        if examples is not None:
+            request["examples"] = [*request.get("examples", []), *_read_examples(examples)]
+        if refine:
+            plan = {name: value for name, value in (("steps", steps), ("budget_seconds", budget)) if value is not None}
+            answer = wait_with_bar(cloud, cloud.start_job(request, refine=plan, publish=publish, strict=strict).id)
+        elif steps is not None or budget is not None:
+            raise InvalidRequestError("--steps and --budget belong to --refine")
+        else:
+            answer = cloud.generate(request, publish=publish, strict=strict)
+        write_atomic(output, cloud.bundle(answer.id))
+        if recipe is not None:
+            write_atomic(recipe, cloud.recipe(answer.recipe_id))
+    source = "cached" if answer.cached else f"generated in {answer.timings.total_ms:.0f} ms"
+    typer.echo(f"bundle {answer.id}")
+    typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
+    typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
+    if answer.residual_prompt:
+        typer.echo(f"keeps in front of each chat: {answer.residual_prompt}")
+    if answer.confidence is not None:
+        typer.echo(f"confidence {answer.confidence:.2f}")
+    if answer.refinement is not None:
+        typer.echo(describe_refinement(answer.refinement))
+    for warning in answer.warnings:
+        typer.echo(f"warning: {warning.message}", err=True)
+
+
+@app.command()
+def publish(
+    channel: Annotated[str, typer.Option(help="Channel that devices follow.")],
+    name: Annotated[str, typer.Option(help="Name that devices serve it under.")],
+    bundle_id: Annotated[str | None, typer.Argument(help="Id of a bundle that the service has.")] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="A LoRA of your own instead: a PEFT folder, or its adapter_model.safetensors."),
+    ] = None,
+    answer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Answer contract for it, JSON; by default answer.json beside the adapter."
+        ),
+    ] = None,
+    url: _Url = _DEFAULT_URL,
+) -> None:
+    """Publish a bundle, or a LoRA of your own, in a channel of a running service."""
+    with reporting_errors(), CloudClient(url) as cloud:
+        if (bundle_id is None) == (adapter is None):
+            raise InvalidRequestError("expected the id of a bundle or --adapter, and not both")
+        if adapter is not None:
+            own = read_adapter(adapter)
+            own = own if answer is None else replace(own, answer=read_answer_file(answer))
+            bundle_id = cloud.import_adapter(own, publish=f"{channel}/{name}").id
+            version = cloud.channel(channel).version
+        elif answer is not None:
+            raise InvalidRequestError("--answer belongs to --adapter: a bundle has its answer contract already")
+        else:
+            assert bundle_id is not None
+            version = cloud.publish(channel, name, bundle_id).version
+    typer.echo(f"{channel}/{name} is {bundle_id}; the channel is at version {version}")
+
+
+@app.command()
+def export(
+    bundle: Annotated[str, typer.Argument(help="A bundle file, or the id of a bundle of a running service.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for peft, file for gguf-adapter.")],
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Kind of file.")] = ExportFormat.peft,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="GGUF file of the edge model, or package:NAME/PATH, for gguf-adapter."),
+    ] = None,
+    base_model: Annotated[str, typer.Option(help="Base model that the PEFT configuration names.")] = "",
+    url: _Url = _DEFAULT_URL,
+) -> None:
+    """Export a bundle to a PEFT directory or to a GGUF adapter; `loragen-edge merge` makes whole models."""
+    with reporting_errors():
+        parsed = parse_bundle(_load_bundle(bundle, url))
+        header = parsed.header
+        if export_format is ExportFormat.peft:
+            export_peft(parsed, output, base_model or header.edge_model_id)
+        else:
+            write_gguf_adapter(parsed, output, _gguf_model(base, header))
+    typer.echo(f"wrote {output}")
+    if header.answer.codes:
+        typer.echo(
+            "warning: this LoRA answers with code tokens, which only loragen-edge turns into the texts of the choices",
+            err=True,
+        )
+
+
+def _load_bundle(bundle: str, url: str) -> bytes:
+    path = Path(bundle)
+    if not path.exists() and re.fullmatch(DIGEST_PATTERN, bundle):
+        with CloudClient(url) as cloud:
+            return cloud.bundle(bundle)
+    with path.open("rb") as file:
+        return file.read(MAX_BUNDLE_BYTES + 1)  # one byte too many is refused by the parser
+
+
+def _gguf_model(base: Path | None, header: BundleHeader) -> GgufModel:
+    """How llama.cpp has the edge model of a bundle, from a GGUF file of that model."""
+    if base is None:
+        raise InvalidRequestError(
+            "gguf-adapter needs --base: the architecture of an adapter is that of its model",
+            f"name the GGUF file of {header.edge_model_id} that the adapter is for",
+        )
+    try:
+        path = find_packaged_model(base) if is_package_reference(base) else base
+    except PackagedModelError as e:
+        raise InvalidRequestError(str(e), e.hint) from e
+    digest = model_digest(path)
+    if digest != header.edge_model_digest:
+        raise InvalidRequestError(
+            f"the bundle is for {header.edge_model_id} ({header.edge_model_digest}), {path.name} is another model "
+            f"({digest})",
+            "name the GGUF file that the bundle's edge model is, or that loragen-edge convert made of it",
+        )
+    return GgufModel.of(read_header(path))
+
+
+def _read_examples(path: Path) -> list[Any]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except UnicodeDecodeError as e:
+        raise InvalidRequestError(f"{path}: expected UTF-8, found {e.reason} at byte {e.start}") from e
+    except ValueError as e:
+        raise InvalidRequestError(f"{path}: expected a JSON object on each line: {e}") from e
+
+
+def main(*arguments: str) -> None:
+    """Run `loragen`, with the arguments of this process or with others."""
+    set_on_retry_hooks([_report_retry])
+    with naming_extra("cloud"):
+        app(arguments or None)
+
+
+def _report_retry(details: RetryDetails) -> None:
+    typer.echo(f"{details.caused_by}; again in {details.wait_for:.1f} s", err=True)
+
+
+def _read_task(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        request = json.loads(text) if path.suffix == ".json" else {"description": text}
+    except UnicodeDecodeError as e:
+        raise InvalidRequestError(f"{path}: expected UTF-8, found {e.reason} at byte {e.start}") from e
+    except ValueError as e:
+        raise InvalidRequestError(f"{path}: expected JSON: {e}", "name the file .txt if it is the description") from e
+    if not isinstance(request, dict):
+        raise InvalidRequestError(f"{path}: expected a JSON object, found {type(request).__name__}")
+    return request

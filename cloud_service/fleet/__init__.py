@@ -1,0 +1,1 @@
+"""What devices follow and say: channels and their history, staged rollouts, reports, retention, watches."""

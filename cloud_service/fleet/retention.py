@@ -1,0 +1,66 @@
+"""Retention: recipes and imported bundles that no channel names any more expire like any other.
+
+A bundle stays pinned as long as a channel, one of its kept versions or a rollout names it. A bundle is pinned before a
+channel names it, and one that was pinned within `_GRACE_SECONDS` is left alone, so a sweep during a publish is safe.
+"""
+
+import time
+
+import structlog
+
+from cloud_service.fleet.channel_writer import published
+from cloud_service.fleet.rollout import parse_rollout
+from cloud_service.store import ChannelRow, Store
+
+_log = structlog.get_logger(__name__)
+
+_GRACE_SECONDS = 3600
+"""A bundle is pinned some seconds before the channel that names it is written; this is far longer."""
+
+_PAGE = 500
+
+
+async def sweep(store: Store, grace_seconds: float = _GRACE_SECONDS) -> int:
+    """Unpin the bundles that no channel names.
+
+    Returns:
+        How many were unpinned.
+
+    Raises:
+        StoreUnavailableError: The store does not answer.
+        IntegrityError: A channel is damaged; then nothing is unpinned.
+    """
+    before = time.time_ns() // 1_000 - round(grace_seconds * 1e6)
+    pinned = await store.list_pinned(before)
+    if not pinned:
+        return 0
+    named = await _named(store)
+    lost = [bundle_id for bundle_id in pinned if bundle_id not in named]
+    for bundle_id in lost:
+        await store.unpin(bundle_id, before)
+    _log.info("retention_swept", pinned=len(pinned), unpinned=len(lost))
+    return len(lost)
+
+
+async def _named(store: Store) -> set[str]:
+    """Every bundle that a channel, a kept version or a rollout names."""
+    named: set[str] = set()
+    after = ""
+    while listed := await store.channels.list_channels(_PAGE, after):
+        for each in listed:
+            # The row is read last. A version that appeared after the list was read names only bundles that were pinned
+            # too recently to be in this sweep.
+            kept = [
+                await store.channels.load_kept(each.name, version.version)
+                for version in await store.channels.list_versions(each.name)
+            ]
+            row = await store.channels.load_row(each.name)
+            for document in (*kept, row.document, _candidate(row)):
+                if document:
+                    named.update(entry.bundle_id for entry in published(document).channel.specializations)
+        after = listed[-1].name
+    return named
+
+
+def _candidate(row: ChannelRow) -> bytes:
+    return parse_rollout(row.rollout).document if row.rollout and row.rolling else b""

@@ -1,0 +1,262 @@
+"""The command line against a running service."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import stamina
+from stamina.instrumentation import set_on_retry_hooks
+from typer.testing import CliRunner, Result
+
+from cloud_service.commands import main as cli
+from loragen import AsyncCloudClient
+from loragen.contract.answer import AnswerContract
+from loragen.contract.bundle import content_id, encode_bundle, parse_bundle
+from loragen.contract.digest import model_digest
+from loragen.contract.gguf_header import lay_out, read_header, text, uint32
+from loragen.contract.peft_adapter import PeftAdapter, imported_bundle, read_adapter
+from loragen.contract.recipe import parse_recipe
+from tests.adapters import random_adapter
+from tests.cloud_service.fake_generator import LINEARS, SHAPE, FakeGenerator
+from tests.cloud_service.test_server import running
+
+
+async def _loragen(*arguments: object) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, cli.app, [str(argument) for argument in arguments])
+
+
+async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, generator: FakeGenerator) -> None:
+    task, bundle, recipe = tmp_path / "task.json", tmp_path / "out.safetensors", tmp_path / "out.recipe"
+    task.write_text(json.dumps({"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}))
+    async with running(tmp_path, generator) as process:
+        options = ("-o", bundle, "--recipe", recipe, "--publish", "kitchen/mail", "--url", process.url)
+        outcome = await _loragen("generate", task, *options)
+        assert outcome.exit_code == 0, outcome.output
+        bundle_id = content_id(bundle.read_bytes())
+        assert bundle_id in outcome.output
+        assert parse_recipe(recipe.read_bytes()).generator_id == "fake"
+        async with AsyncCloudClient(process.url) as cloud:
+            published = (await cloud.channel("kitchen")).specializations
+        assert {name: entry.bundle_id for name, entry in published.items()} == {"mail": bundle_id}
+
+        outcome = await _loragen("publish", bundle_id, "--channel", "kitchen", "--name", "post", "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+        assert "version 2" in outcome.output
+
+
+async def test_text_file_is_the_description(tmp_path: Path, generator: FakeGenerator) -> None:
+    task = tmp_path / "task.txt"
+    task.write_text("Sort the mail.\n")
+    generator.residual_prompt_words = 3
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, "-o", tmp_path / "bundle", "--url", process.url)
+    assert outcome.exit_code == 0, outcome.output
+    assert "keeps in front of each chat: Sort the mail." in outcome.output
+    assert generator.prompts == ["Sort the mail."]
+
+
+async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerator) -> None:
+    task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
+    task.write_text("Sort the mail.\n")
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, "-o", bundle, "--choices", "spam, ham", "--url", process.url)
+    assert outcome.exit_code == 0, outcome.output
+    assert parse_bundle(bundle.read_bytes()).header.answer.choices == ("spam", "ham")
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """A file of labelled examples, with an empty line at its end."""
+    path = tmp_path / "examples.jsonl"
+    lines = [json.dumps({"input": f"input {number}", "output": {"number": number}}) for number in range(8)]
+    path.write_text("\n".join(lines) + "\n\n")
+    return path
+
+
+async def test_refined_bundle_is_written_and_its_job_is_listed_and_shown(
+    tmp_path: Path, generator: FakeGenerator, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loragen.client.cloud.JOB_POLL_SECONDS", 0.05)
+    task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
+    task.write_text("Write it.")
+    options = ("-o", bundle, "--examples", examples, "--refine", "--steps", 20, "--budget", 90, "--publish", "c/n")
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, *options, "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+        assert "refined on 8 examples, 6 held out: right 25% -> 75%, loss 2.000 -> 0.500; kept" in outcome.output
+        assert content_id(bundle.read_bytes()) in outcome.output
+        async with AsyncCloudClient(process.url) as cloud:
+            (job,) = (await cloud.jobs()).jobs
+            assert (await cloud.channel("c")).specializations["n"].bundle_id == content_id(bundle.read_bytes())
+        listed = await _loragen("jobs", "list", "--url", process.url)
+        assert f"{job.id}  done       4/4" in listed.output
+        shown = await _loragen("jobs", "show", job.id, "--url", process.url)
+        assert '"tuned": "gates"' in shown.output
+        cancelled = await _loragen("jobs", "cancel", job.id, "--url", process.url)
+        assert f"{job.id} is done" in cancelled.output
+        unknown = await _loragen("jobs", "show", "0" * 32, "--url", process.url)
+        assert unknown.exit_code == 1
+        assert "job_not_found" in unknown.output
+
+
+async def test_examples_come_with_a_request_without_refine_too(
+    tmp_path: Path, generator: FakeGenerator, examples: Path
+) -> None:
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps({"description": "Write.", "examples": [{"input": "first", "output": "one"}]}))
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, "-o", tmp_path / "b", "--examples", examples, "--url", process.url)
+    assert outcome.exit_code == 0, outcome.output
+    (prompt,) = generator.prompts
+    assert prompt.count("Input:") == 9
+    assert 'Output: {"number": 7}' in prompt
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"\xff", ["--refine"], "expected UTF-8"),
+        (b"{", ["--refine"], "expected a JSON object on each line"),
+        (b"", ["--steps", "5"], "--steps and --budget belong to --refine"),
+    ],
+)
+def test_examples_that_cannot_be_read_are_reported(
+    tmp_path: Path, content: bytes, options: list[str], message: str
+) -> None:
+    task, path = tmp_path / "task.txt", tmp_path / "examples.jsonl"
+    task.write_text("Write.")
+    path.write_bytes(content)
+    arguments = ["generate", str(task), "-o", str(tmp_path / "b"), "--examples", str(path), *options]
+    outcome = CliRunner().invoke(cli.app, arguments)
+    assert outcome.exit_code == 1
+    assert message in " ".join(outcome.output.split())
+
+
+async def test_refusal_is_reported_with_its_hint_and_writes_nothing(tmp_path: Path, generator: FakeGenerator) -> None:
+    task, bundle = tmp_path / "task.json", tmp_path / "bundle"
+    task.write_text(json.dumps({"description": "a", "generator": "other"}))
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("generate", task, "-o", bundle, "--url", process.url)
+    assert outcome.exit_code == 1
+    assert "other" in outcome.output
+    assert "hint: loaded: fake" in outcome.output
+    assert not bundle.exists()
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]"])
+def test_task_file_that_is_none_is_reported(tmp_path: Path, content: bytes) -> None:
+    task = tmp_path / "task.json"
+    task.write_bytes(content)
+    outcome = CliRunner().invoke(cli.app, ["generate", str(task), "-o", str(tmp_path / "bundle")])
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith("error (invalid_request): ")
+
+
+def test_service_that_is_down_is_reported_with_each_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = tmp_path / "task.txt"
+    task.write_text("Sort.")
+    with stamina.set_testing(True, attempts=2), pytest.raises(SystemExit, match="1"):
+        cli.main("generate", str(task), "-o", str(tmp_path / "bundle"), "--url", "http://127.0.0.1:9")
+    set_on_retry_hooks(None)
+    again, error, _hint = capsys.readouterr().err.splitlines()
+    assert "does not answer" in again
+    assert "again in 0.0 s" in again
+    assert error.startswith("error (unreachable): http://127.0.0.1:9 does not answer")
+
+
+def _saved(directory: Path, adapter: PeftAdapter) -> Path:
+    directory.mkdir()
+    (directory / "adapter_config.json").write_bytes(adapter.config)
+    (directory / "adapter_model.safetensors").write_bytes(adapter.weights)
+    return directory
+
+
+async def test_own_lora_is_published_and_comes_out_again(tmp_path: Path, generator: FakeGenerator) -> None:
+    folder, answer = _saved(tmp_path / "mine", random_adapter(LINEARS)), tmp_path / "answer.json"
+    answer.write_text('{"type": "choice", "choices": ["yes", "no"]}')
+    target = ("--channel", "kitchen", "--name", "mails")
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen("publish", "--adapter", folder, "--answer", answer, *target, "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+        async with AsyncCloudClient(process.url) as cloud:
+            entry = (await cloud.channel("kitchen")).specializations["mails"]
+        assert entry.bundle_id in outcome.output
+        outcome = await _loragen("export", entry.bundle_id, "-o", tmp_path / "out", "--url", process.url)
+        assert outcome.exit_code == 0, outcome.output
+    exported = read_adapter(tmp_path / "out")
+    assert content_id(exported.weights) == entry.bundle_id
+    assert exported.answer.choices == ("yes", "no")
+
+
+async def test_own_lora_that_cannot_be_held_is_refused_with_a_way_out(tmp_path: Path, generator: FakeGenerator) -> None:
+    folder = _saved(tmp_path / "mine", random_adapter(LINEARS, config={"modules_to_save": ["lm_head"]}))
+    async with running(tmp_path, generator) as process:
+        outcome = await _loragen(
+            "publish", "--adapter", folder, "--channel", "kitchen", "--name", "mails", "--url", process.url
+        )
+    assert outcome.exit_code == 1
+    assert "modules_to_save" in outcome.output
+    assert "hint: train without modules_to_save" in outcome.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("0" * 64, "--adapter", "."), ("0" * 64, "--answer", __file__)], ids=["none", "both", "answer"]
+)
+def test_publishing_takes_a_bundle_or_an_adapter(arguments: tuple[str, ...]) -> None:
+    outcome = CliRunner().invoke(cli.app, ["publish", "--channel", "c", "--name", "n", *arguments])
+    assert outcome.exit_code == 1
+    assert "error (invalid_request)" in outcome.output
+
+
+async def test_export_to_peft_names_the_edge_model(tmp_path: Path, generator: FakeGenerator) -> None:
+    task, bundle, output = tmp_path / "task.txt", tmp_path / "bundle", tmp_path / "exported"
+    task.write_text("Sort.")
+    async with running(tmp_path, generator) as process:
+        await _loragen("generate", task, "-o", bundle, "--url", process.url)
+    outcome = await _loragen("export", bundle, "-o", output)
+    assert outcome.exit_code == 0, outcome.output
+    configuration = json.loads((output / "adapter_config.json").read_text())
+    assert configuration["base_model_name_or_path"] == parse_bundle(bundle.read_bytes()).header.edge_model_id
+
+
+def _base(path: Path) -> Path:
+    """A GGUF file with a header and no weights, of another architecture than most."""
+    path.write_bytes(lay_out([], {"general.architecture": text("qwen2"), "qwen2.attention.head_count": uint32(4)})[0])
+    return path
+
+
+def test_gguf_adapter_is_for_the_architecture_of_its_model(tmp_path: Path) -> None:
+    base = _base(tmp_path / "base.gguf")
+    answer = AnswerContract("choice", ("yes", "no"), (5, 7))
+    imported = imported_bundle(random_adapter(LINEARS, answer=answer), SHAPE, LINEARS, "tiny-edge", model_digest(base))
+    (tmp_path / "bundle").write_bytes(encode_bundle(imported))
+    output = tmp_path / "adapter.gguf"
+    options = ["export", str(tmp_path / "bundle"), "--format", "gguf-adapter", "-o", str(output)]
+    outcome = CliRunner().invoke(cli.app, [*options, "--base", str(base)])
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning: this LoRA answers with code tokens" in outcome.output
+    header = read_header(output)
+    assert header.string("general.architecture") == "qwen2"
+    assert "blk.1.attn_output.weight.lora_a" in {info.name for info in header.tensors}
+
+
+def test_gguf_adapter_without_its_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_bytes(
+        encode_bundle(imported_bundle(random_adapter(LINEARS), SHAPE, LINEARS, "tiny-edge", "a" * 64))
+    )
+    options = ["export", str(tmp_path / "bundle"), "--format", "gguf-adapter", "-o", str(tmp_path / "adapter.gguf")]
+    for base in ([], ["--base", str(_base(tmp_path / "base.gguf"))], ["--base", str(tmp_path / "none.gguf")]):
+        outcome = CliRunner().invoke(cli.app, [*options, *base])
+        assert outcome.exit_code == 1
+        assert outcome.output.startswith("error")
+    assert not (tmp_path / "adapter.gguf").exists()
+
+
+def test_export_of_a_damaged_bundle_is_reported(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(b"damaged")
+    outcome = CliRunner().invoke(cli.app, ["export", str(bundle), "-o", str(tmp_path / "exported")])
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith("error (invalid_format): ")
+    assert not (tmp_path / "exported").exists()

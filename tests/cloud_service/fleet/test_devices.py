@@ -1,0 +1,74 @@
+"""Devices over both real stores."""
+
+import pytest
+
+from cloud_service.errors import InvalidRequestError, NotFoundError
+from cloud_service.fleet import devices as devices_module
+from cloud_service.fleet.devices import DeviceFilter, DeviceService
+from cloud_service.limits import MAX_REPORT_BYTES
+from cloud_service.store import DeviceEntry
+from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
+
+
+async def test_device_is_found_with_what_it_said(backend: StoreBackend) -> None:
+    service = DeviceService((await backend.open()).devices)
+    entry = DeviceEntry("kitchen", "a", 7, ("f" * 64,), {"ring": "canary"})
+    await service.report(entry, b"old")
+    await service.report(entry, b"report")
+    (found,) = (await service.find(DeviceFilter("kitchen"), 10)).devices
+    assert found.report == b"report"
+    assert found.entry.seen_at > 0
+    assert (found.entry.version, found.entry.failed, found.entry.labels) == (7, ("f" * 64,), {"ring": "canary"})
+    assert (await service.find(DeviceFilter(), 10)).devices == (found,)
+    assert (await service.find(DeviceFilter("garden"), 10)).devices == ()
+    await service.delete("kitchen", "a")
+    with pytest.raises(NotFoundError):
+        await service.delete("kitchen", "a")
+    assert (await service.find(DeviceFilter(), 10)).devices == ()
+
+
+async def test_those_that_have_a_version_are_counted_and_those_of_them_that_fail_on_it(backend: StoreBackend) -> None:
+    service = DeviceService((await backend.open()).devices)
+    for number, (version, failed) in enumerate([(1, "x"), (2, ""), (2, "x"), (2, "y"), (3, "x")]):
+        await service.report(DeviceEntry("kitchen", f"d{number}", version, tuple(failed)), b"{}")
+    assert await service.count_with("kitchen", 2, ("x", "z")) == (4, 2)
+    count = await service.count("kitchen")
+    assert (count.devices, count.failing, count.versions) == (5, 4, {1: 1, 2: 3, 3: 1})
+
+
+async def test_page_looks_at_a_bounded_number_of_devices(
+    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices_module, "MAX_DEVICES_SCANNED", 4)
+    monkeypatch.setattr(devices_module, "_CHUNK", 3)
+    service = DeviceService((await sqlite.open()).devices)
+    for number in range(6):
+        await service.report(DeviceEntry("kitchen", f"d{number}", 1, ("x",) if number == 0 else ()), b"{}")
+    page = await service.find(DeviceFilter(failing=True), 10)
+    assert page.devices == ()
+    assert page.next_before is not None
+    page = await service.find(DeviceFilter(failing=True, seen_before=page.next_before), 10)
+    assert ([each.entry.device_id for each in page.devices], page.next_before) == (["d0"], None)
+
+
+async def test_report_over_the_limit_is_refused(backend: StoreBackend) -> None:
+    service = DeviceService((await backend.open()).devices)
+    entry = DeviceEntry("kitchen", "device", 1)
+    await service.report(entry, b"x" * MAX_REPORT_BYTES)
+    with pytest.raises(InvalidRequestError, match="at most 131072 bytes as JSON, found 131073"):
+        await service.report(entry, b"x" * (MAX_REPORT_BYTES + 1))
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "A", "a\n", "a" * 254, "ü"])
+async def test_names_that_are_none_are_refused(sqlite: SqliteBackend, name: str) -> None:
+    service = DeviceService((await sqlite.open()).devices)
+    for call in (
+        service.report(DeviceEntry("c", name, 1), b""),
+        service.report(DeviceEntry(name, "d", 1), b""),
+        service.find(DeviceFilter(name), 1),
+        service.count(name),
+        service.delete(name, "d"),
+        service.delete("c", name),
+    ):
+        with pytest.raises(InvalidRequestError):
+            await call

@@ -1,0 +1,100 @@
+"""Watches hear of every change, wherever it was made."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cloud_service.errors import (
+    OverloadedError,
+)
+from cloud_service.fleet.channels import ChannelService
+from cloud_service.store import Store
+from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.services import generate_lora
+from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
+
+
+def _channels(store: Store) -> ChannelService:
+    return ChannelService(store, watch_interval_seconds=0.05)
+
+
+async def _next(versions: AsyncIterator[int]) -> int:
+    async with asyncio.timeout(5):
+        return await anext(versions)
+
+
+async def test_watch_tells_the_present_version_then_each_change_even_from_another_replica(
+    backend: StoreBackend, generator: FakeGenerator
+) -> None:
+    stores = [await backend.open(), await backend.open()]
+    lora = await generate_lora(stores[0], generator, "sort the mail")
+    here, there = _channels(stores[0]), _channels(stores[1])
+    await here.publish("kitchen", "a", lora.bundle_id)
+    versions = here.watch("kitchen", 0)
+    assert await _next(versions) == 1
+    await here.publish("kitchen", "b", lora.bundle_id)
+    assert await _next(versions) == 2
+    await there.publish("kitchen", "c", lora.bundle_id)
+    assert await _next(versions) == 3
+    here.drain()
+    with pytest.raises(StopAsyncIteration):
+        await _next(versions)
+
+
+async def test_watch_of_a_known_version_waits_for_the_next(sqlite: SqliteBackend, generator: FakeGenerator) -> None:
+    store = await sqlite.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = _channels(store)
+    await channels.publish("kitchen", "a", lora.bundle_id)
+    versions = channels.watch("kitchen", 1)
+    waiting = asyncio.create_task(_next(versions))
+    await asyncio.sleep(0.15)
+    assert not waiting.done()
+    await channels.publish("kitchen", "b", lora.bundle_id)
+    assert await waiting == 2
+    channels.drain()
+
+
+async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, generator: FakeGenerator) -> None:
+    store = await redis.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = _channels(store)
+    versions = channels.watch("kitchen", 0)
+    waiting = asyncio.create_task(_next(versions))
+    await asyncio.sleep(0.1)
+    await redis.kill()
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await redis.restart()
+    await channels.publish("kitchen", "mail", lora.bundle_id)
+    assert await waiting == 1
+    channels.drain()
+
+
+async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud_service.fleet.watching.MAX_WATCHES", 1)
+    channels = _channels(await sqlite.open())
+    first = asyncio.create_task(_next(channels.watch("kitchen", 0)))
+    await asyncio.sleep(0.05)
+    with pytest.raises(OverloadedError):
+        await _next(channels.watch("kitchen", 0))
+    channels.drain()
+    await asyncio.gather(first, return_exceptions=True)
+    assert channels.watches == 0
+
+
+async def test_device_that_has_a_candidate_is_not_woken_for_the_channel(
+    sqlite: SqliteBackend, generator: FakeGenerator
+) -> None:
+    store = await sqlite.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = _channels(store)
+    await channels.publish("kitchen", "a", lora.bundle_id)
+    waiting = asyncio.create_task(_next(channels.watch("kitchen", 2)))
+    await asyncio.sleep(0.15)
+    assert not waiting.done()
+    await channels.publish("kitchen", "b", lora.bundle_id)
+    await channels.publish("kitchen", "c", lora.bundle_id)
+    assert await waiting == 3
+    channels.drain()
