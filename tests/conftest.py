@@ -1,6 +1,8 @@
 """Fixtures of every test."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def root(pytestconfig: pytest.Config) -> Path:
     """The root of the repository."""
     return pytestconfig.rootpath
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_leaks() -> Iterator[None]:
+    """What a file's tests leave unclosed fails there, not in another file when the memory is collected by chance."""
+    yield
+    gc.collect()
