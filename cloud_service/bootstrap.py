@@ -10,6 +10,8 @@ import structlog
 from fastapi import FastAPI
 
 from cloud_service.access.control import AccessControl
+from cloud_service.access.revocation import LOOK_SECONDS
+from cloud_service.access.usage import Usage
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.config import CloudSettings
@@ -81,11 +83,14 @@ def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
     return generators
 
 
-def _make_prober(settings: CloudSettings, generator: LoadedGenerator) -> Prober | None:
+def _make_prober(settings: CloudSettings, generator: LoadedGenerator, usage: Usage) -> Prober | None:
     if not settings.probe:
         return None
     return Prober(
-        generator.load_probe, max_waiting=settings.probe_max_queue, timeout_seconds=settings.request_timeout_seconds
+        generator.load_probe,
+        max_waiting=settings.probe_max_queue,
+        timeout_seconds=settings.request_timeout_seconds,
+        usage=usage,
     )
 
 
@@ -127,6 +132,9 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
     metrics = Metrics()
     store = open_configured_store(settings)
     try:
+        access = AccessControl.over(
+            store.access, settings.authentication, settings.docs, settings.metrics, settings.usage_limits
+        )
         runners = [
             Runner(
                 generator,
@@ -143,7 +151,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
                     generator.info,
                     generator.bank,
                     runner,
-                    _make_prober(settings, generator),
+                    _make_prober(settings, generator, access.usage),
                     generator.linears,
                     _make_tuning(settings, generator),
                 )
@@ -162,10 +170,9 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         )
         devices = DeviceService(store.devices)
         rollouts = RolloutService(channels, store.channels, devices)
-        access = AccessControl.over(
-            store.access, settings.authentication, settings.docs, settings.metrics, settings.usage_limits
+        refiner = Refiner(
+            max_queue=settings.refine_max_queue, threads=settings.refine_threads, usage=access.usage, events=metrics
         )
-        refiner = Refiner(max_queue=settings.refine_max_queue, threads=settings.refine_threads, events=metrics)
         service = LoraService(
             catalog,
             store,
@@ -173,6 +180,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             channels,
             RefiningService(store, artifacts, refiner, max_budget_seconds=settings.refine_max_seconds),
             usage=access.usage,
+            revocation=access.revocation,
             request_timeout_seconds=settings.request_timeout_seconds,
             lease_seconds=settings.lease_seconds,
             events=metrics,
@@ -199,6 +207,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             asyncio.create_task(repeat("rollouts", settings.watch_interval_seconds, rollouts.look)),
             asyncio.create_task(repeat("retention", _RETENTION_SECONDS, lambda: sweep(store))),
             asyncio.create_task(repeat("access", _RETENTION_SECONDS, store.access.prune)),
+            asyncio.create_task(repeat("revocation", LOOK_SECONDS, access.revocation.look)),
         ]
         try:
             grpc_server = GrpcServer(service, channels, devices, metrics, access)

@@ -80,10 +80,30 @@ class CloudSettings(ServiceSettings):
     generations_per_day: int = Field(
         default=0,
         ge=0,
-        description="Most generations for one API key a day (UTC), those from the store not counted; 0 sets no limit.",
+        description="Most generations for one tenant, or one API key without a tenant, a day (UTC), those from the "
+        "store not counted; 0 sets no limit.",
     )
     prompt_tokens_per_day: int = Field(
-        default=0, ge=0, description="Most prompt tokens that are read for one API key a day; 0 sets no limit."
+        default=0, ge=0, description="Most prompt tokens that are read for one tenant or key a day; 0 sets no limit."
+    )
+    probes_per_day: int = Field(
+        default=0, ge=0, description="Most probes that one tenant or key begins in a day; 0 sets no limit."
+    )
+    refinements_per_day: int = Field(
+        default=0,
+        ge=0,
+        description="Most refinements that one tenant or key begins in a day, those from the store not counted; 0 sets "
+        "no limit.",
+    )
+    imports_per_day: int = Field(
+        default=0, ge=0, description="Most LoRAs of its own that one tenant or key imports in a day; 0 sets no limit."
+    )
+    share_percent: int = Field(
+        default=50,
+        ge=0,
+        le=100,
+        description="Most of the places of one replica for probes, refinements, imports and open watches that one "
+        "tenant, or one API key without a tenant, may take; 0 sets no limit.",
     )
 
     generators: tuple[GeneratorSource, ...] = Field(
@@ -192,7 +212,14 @@ class CloudSettings(ServiceSettings):
     def usage_limits(self) -> UsageLimits:
         """What each API key may use."""
         return UsageLimits(
-            self.calls_per_minute, self.calls_at_a_time, self.generations_per_day, self.prompt_tokens_per_day
+            self.calls_per_minute,
+            self.calls_at_a_time,
+            self.generations_per_day,
+            self.prompt_tokens_per_day,
+            self.probes_per_day,
+            self.refinements_per_day,
+            self.imports_per_day,
+            self.share_percent,
         )
 
     @field_validator("generators", mode="before")

@@ -6,7 +6,9 @@ Rules:
 - The replica that took a request does the work, and changes the job every few seconds while it lives. One that has not
   changed for long lost its replica, by a restart for example: whoever reads it next marks it as failed, `interrupted`.
 - A job changes by compare-and-swap only. When another replica cancelled it, the next change says so, and the work ends.
-- A job has a deadline, the queue included. At an orderly shutdown it fails at once, and says why.
+- A job has a deadline, the queue included. At an orderly shutdown it fails at once, and says why; so it does when the
+  key that asked for it is revoked.
+- A key of a tenant sees and cancels the jobs of its tenant, the operator's those of all.
 
 How long refinements wait and which of them run is decided by `refiner`; what a job answers, by `service`.
 """
@@ -21,7 +23,15 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from pydantic import ValidationError
 
-from cloud_service.errors import CloudError, DeadlineError, DrainingError, NotFoundError, StoreUnavailableError
+from cloud_service.access.caller import current_caller
+from cloud_service.errors import (
+    CloudError,
+    DeadlineError,
+    DrainingError,
+    NotFoundError,
+    OverloadedError,
+    StoreUnavailableError,
+)
 from cloud_service.lora_request import GeneratedLora, LoraRequest
 from cloud_service.refine.refiner import Place
 from cloud_service.service import LoraService
@@ -47,8 +57,8 @@ LOST_AFTER_SECONDS = 60.0
 class _Live:
     """A job of this process: what is stored of it, and the work."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.version = job, 1
+    def __init__(self, job: Job, tenant: str) -> None:
+        self.job, self.tenant, self.version = job, tenant, 1
         self.stored_progress = job.progress
         self.stored_at = time.monotonic()
         self.working: asyncio.Future[GeneratedLora] | None = None
@@ -77,7 +87,7 @@ class JobService:
 
         Raises:
             InvalidRequestError: The request cannot be answered as it is.
-            OverloadedError, DrainingError, StoreUnavailableError: It may be asked again later.
+            OverloadedError, UsageLimitError, DrainingError, StoreUnavailableError: It may be asked again later.
         """
         if self._closed:
             raise DrainingError("the service is shutting down", "ask another replica")
@@ -94,8 +104,11 @@ class JobService:
                 deadline_at=now + timedelta(seconds=self._deadline),
                 progress=JobProgress(done=0, total=0),
             )
-            live = _Live(job)
-            await self._store.swap_job(_stored(job, 1))
+            live = _Live(job, current_caller().tenant)
+            if not await self._swap(job, 1, live.tenant):
+                raise OverloadedError(
+                    "as many jobs go on as are kept", "ask again later", retry_after_seconds=LOST_AFTER_SECONDS
+                )
         except BaseException:
             place.give_back()
             raise
@@ -106,21 +119,21 @@ class JobService:
         return job
 
     async def find(self, job_id: str) -> Job:
-        """A job.
+        """A job of the caller.
 
         Raises:
-            NotFoundError: There is none of this name.
+            NotFoundError: There is none of this name, or it is another tenant's.
             StoreUnavailableError: The store does not answer.
         """
         return (await self._load(job_id))[0]
 
     async def list(self, limit: int, before: int | None = None) -> JobList:
-        """A page of jobs, the most recent first.
+        """A page of the caller's jobs, the most recent first.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
-        stored = await self._store.load_jobs(limit, before)
+        stored = await self._store.load_jobs(limit, before, current_caller().tenant)
         jobs = [job for job in map(_parsed, stored) if job is not None]
         more = stored[-1].created_at if len(stored) == limit else None
         return JobList(jobs=tuple(_as_lost(job) or job for job in jobs), next_before=more)
@@ -129,15 +142,14 @@ class JobService:
         """End a job; one that is over stays as it is.
 
         Raises:
-            NotFoundError: There is none of this name.
-            StoreUnavailableError: The store does not answer.
+            NotFoundError, StoreUnavailableError: As for `find`.
         """
         while True:
-            job, version = await self._load(job_id)
+            job, stored = await self._load(job_id)
             if job.is_over:
                 return job
             cancelled = _changed(job, state="cancelled")
-            if await self._swap(cancelled, version + 1):
+            if await self._swap(cancelled, stored.version + 1, stored.tenant):
                 live = self._live.get(job_id)
                 if live is not None:
                     live.is_taken_away = True
@@ -164,7 +176,7 @@ class JobService:
         try:
             await self._attend(live, live.working, started + self._deadline)
             last = self._outcome(live, live.working, describe)
-            if not live.is_taken_away and not await self._swap(last, live.version + 1):
+            if not live.is_taken_away and not await self._swap(last, live.version + 1, live.tenant):
                 live.is_taken_away = True
             state = "cancelled" if live.is_taken_away else last.state
             code = None if last.error is None or live.is_taken_away else last.error.code
@@ -188,7 +200,7 @@ class JobService:
                 continue
             job = _changed(live.job)
             with suppress(StoreUnavailableError):  # it may be back when the work is over
-                if not await self._swap(job, live.version + 1):
+                if not await self._swap(job, live.version + 1, live.tenant):
                     live.is_taken_away = True
                     return
                 live.version += 1
@@ -213,21 +225,22 @@ class JobService:
         progress = JobProgress(done=done, total=total)
         live.job = live.job.model_copy(update={"state": "running", "progress": progress})
 
-    async def _load(self, job_id: str) -> tuple[Job, int]:
-        """A job and its version; a lost one is stored as failed."""
+    async def _load(self, job_id: str) -> tuple[Job, StoredJob]:
+        """A job of the caller, and what is stored of it; a lost one is stored as failed."""
+        tenant = current_caller().tenant
         while True:
             stored = await self._store.load_job(job_id)
             job = None if stored is None else _parsed(stored)
-            if stored is None or job is None:
+            if stored is None or job is None or tenant not in ("", stored.tenant):
                 raise NotFoundError(f"no job {job_id}", "jobs are kept for a day", code="job_not_found")
             lost = _as_lost(job)
             if lost is None:
-                return job, stored.version
-            if await self._swap(lost, stored.version + 1):
-                return lost, stored.version + 1
+                return job, stored
+            if await self._swap(lost, stored.version + 1, stored.tenant):
+                return lost, _stored(lost, stored.version + 1, stored.tenant)
 
-    async def _swap(self, job: Job, version: int) -> bool:
-        stored = _stored(job, version)
+    async def _swap(self, job: Job, version: int, tenant: str) -> bool:
+        stored = _stored(job, version, tenant)
         # A store that lost the connection repeats the swap, which then finds its own version.
         return await self._store.swap_job(stored) or await self._store.load_job(job.id) == stored
 
@@ -251,8 +264,14 @@ def _as_lost(job: Job) -> Job | None:
     return _failed(job, _INTERRUPTED) if is_silent and not job.is_over else None
 
 
-def _stored(job: Job, version: int) -> StoredJob:
-    return StoredJob(job.id, version, round(job.created_at.timestamp() * 1e6), job.model_dump_json().encode())
+def _stored(job: Job, version: int, tenant: str) -> StoredJob:
+    created, document = _microseconds(job.created_at), job.model_dump_json().encode()
+    busy_until = 0 if job.is_over else _microseconds(job.changed_at + timedelta(seconds=LOST_AFTER_SECONDS))
+    return StoredJob(job.id, version, created, document, tenant, busy_until)
+
+
+def _microseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1e6)
 
 
 def _parsed(stored: StoredJob) -> Job | None:

@@ -38,7 +38,7 @@ MAX_SYNCHRONOUS_SECONDS = 60.0
 """The largest budget of a refinement that the connection waits for; more is done as a job."""
 
 MAX_JOBS_KEPT = 1_000
-"""Jobs that are kept, the most recent ones; each takes some kilobytes."""
+"""Jobs that are kept: all that go on, and of the others the most recent ones. Each takes some kilobytes."""
 
 MAX_JOBS_LISTED = 100
 """Jobs on one page of a listing."""
@@ -102,6 +102,10 @@ MAX_STREAMS = 64
 
 MAX_WATCHES = 10_000
 """Open watch streams of one process."""
+
+MAX_IMPORTS = 4
+"""Uploads of users' own LoRAs at a time at one replica: each may hold 64 MiB, and several times that while it is
+converted."""
 
 MAX_KEYS_LISTED = 500
 """API keys on one page of a listing."""

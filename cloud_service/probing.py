@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
+from cloud_service.access.usage import Usage
 from cloud_service.errors import (
     CloudError,
     DeadlineError,
@@ -49,12 +51,16 @@ class Prober:
         load: Loads the edge model.
         max_waiting: Most probes that wait or run.
         timeout_seconds: Longest time for one probe; that of the first includes loading the weights.
+        usage: Knows how many of them may be one tenant's, and counts them.
     """
 
-    def __init__(self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float, usage: Usage
+    ) -> None:
         self._load = load
         self._max_waiting = max_waiting
         self._timeout = timeout_seconds
+        self._usage = usage
         self._probe: EdgeProbe | None = None
         self._pending: list[Future[ProbeComparison]] = []
         self._began: float | None = None
@@ -69,10 +75,12 @@ class Prober:
             InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
                 choices that the bundle has codes for.
             OverloadedError: Too many probes wait.
+            UsageLimitError: Too many of them are the caller's, today or now.
             DrainingError: The prober was closed before the probe was ready.
             DeadlineError: Not ready in time.
             GenerationError: The edge model cannot be loaded, or failed.
         """
+        await self._usage.verify_quota("probes")
         self._pending = [future for future in self._pending if not future.done()]
         if self._closed:
             raise DrainingError("the service is shutting down", "ask another replica")
@@ -84,12 +92,21 @@ class Prober:
                 "come back after Retry-After seconds, or ask without the probe",
                 retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds),
             )
+        give_back, loop = self._usage.hold("probes", self._max_waiting), asyncio.get_running_loop()
+
+        def over(_: object) -> None:
+            # A place is free when the thread is done, not when the client has gone. At the end there is no loop.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(give_back)
+
         wanted = threading.Event()
         wanted.set()
         future = self._thread.submit(self._compare, examples, bundle, wanted)
+        future.add_done_callback(over)
         self._pending.append(future)
         try:
             async with asyncio.timeout(self._timeout):
+                await self._usage.spend("probes")
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise DeadlineError(

@@ -8,7 +8,6 @@ Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schema
 
 import asyncio
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from cloud_service.access.caller import current_caller, verify_publishing
 from cloud_service.access.ownership import Ownership
+from cloud_service.access.revocation import Revocation
 from cloud_service.access.usage import Usage
 from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
@@ -101,6 +101,7 @@ class LoraService:
         channels: Where bundles are published.
         refining: Refines what was generated; closed with the service.
         usage: Counts generations.
+        revocation: Ends refinements with the keys that asked for them.
         request_timeout_seconds: Longest time for one generation, queue included.
         lease_seconds: How long a lease outlives a replica that died.
         events: Called after each answer.
@@ -115,11 +116,13 @@ class LoraService:
         refining: RefiningService,
         *,
         usage: Usage,
+        revocation: Revocation,
         request_timeout_seconds: float,
         lease_seconds: float,
         events: ServiceEvents,
     ) -> None:
         self._usage = usage
+        self._revocation = revocation
         self.catalog = catalog
         self.artifacts = artifacts
         self._store = store
@@ -144,12 +147,18 @@ class LoraService:
 
         Raises:
             InvalidRequestError: The request cannot be answered as it is, for instance a strict one with low confidence.
-            OverloadedError, DrainingError, StoreUnavailableError, DeadlineError: It may be answered later.
+            OverloadedError, UsageLimitError, DrainingError, StoreUnavailableError, DeadlineError: It may be answered
+                later.
+            UnauthenticatedError: The caller's key was revoked while a refinement went on.
             GenerationError: The model failed on it.
             CloudError: As for `ChannelService.publish`.
         """
-        with nullcontext() if request.refine is None else place or self._refining.reserve(), together():
-            return await self._answer(request, place is not None, on_progress)
+        if request.refine is None:
+            with together():
+                return await self._answer(request, False, on_progress)
+        with place or self._refining.reserve(), together():
+            async with self._revocation.unless_refused():
+                return await self._answer(request, place is not None, on_progress)
 
     def reserve(self) -> Place:
         """A place in the queue of refinements, for `generate`. Raises as `Refiner.reserve`."""
@@ -160,11 +169,13 @@ class LoraService:
 
         Raises:
             InvalidRequestError: Something does.
+            UsageLimitError: The caller's quota for today is used up.
         """
         served = self.catalog.select(request.generator, request.edge_model)
         self._verify_extras(request, served)
         if request.refine is not None:
             await self._refining.prepare(request.task, request.refine, served)
+            await self._usage.verify_quota("refinements")
         return served.info
 
     async def verify_ready(self) -> None:
@@ -292,7 +303,7 @@ class LoraService:
         found = await self._find(key)
         if found is not None:
             return found, True
-        await self._usage.verify_quota()
+        await self._usage.verify_quota("generations", "prompt-tokens")
         (outcome, generated_here), began = await self._generations.join(
             key, lambda: self._generate_once(key, task, served), self._timeout
         )
@@ -339,7 +350,8 @@ class LoraService:
         lora = StoredLora(bundle_id, len(bundle), content_id(recipe_bytes), recipe_bytes)
         await self._store.store_generation(key, lora, bundle, encode_note(generation.confidence))
         await self._ownership.record(bundle_id)
-        await self._usage.spend(recipe.prompt_tokens)
+        await self._usage.spend("generations")
+        await self._usage.spend("prompt-tokens", recipe.prompt_tokens)
         timings = Timings(produced.queue_seconds, produced.generate_seconds, assemble_seconds)
         # A caller that wants the bytes now gets these, instead of reading and hashing what was just stored.
         return _Outcome(lora, recipe, generation.confidence, self.artifacts.share(bundle_id, bundle), timings)

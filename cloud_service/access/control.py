@@ -1,4 +1,4 @@
-"""What guards one service, put together: who calls, which keys there are, and what was done."""
+"""What guards one service, put together: who calls, which keys there are, how much they may use, what was done."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -7,6 +7,7 @@ from cloud_service.access.audit import AuditLog
 from cloud_service.access.authenticator import Authentication, Authenticator
 from cloud_service.access.key_service import KeyService
 from cloud_service.access.ownership import Ownership
+from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import DOCS_CALLS, METRICS_CALLS
 from cloud_service.access.usage import Usage, UsageLimits
 from cloud_service.store.access import AccessStore
@@ -32,6 +33,7 @@ class AccessControl:
     audit: AuditLog
     ownership: Ownership
     usage: Usage
+    revocation: Revocation
     open_calls: frozenset[str] = frozenset()
     docs: bool = True
     reflection: bool = True
@@ -54,6 +56,7 @@ class AccessControl:
             audit,
             Ownership(store),
             Usage(store, limits),
+            Revocation(store),
             frozenset(opened),
             docs=docs != "off",
             reflection=docs == "open",

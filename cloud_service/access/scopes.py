@@ -45,9 +45,8 @@ _PUBLISH = Rule((Scope.PUBLISH,))
 _DEVICE = Rule((Scope.DEVICE,))
 _FOLLOW = Rule((Scope.READ, Scope.DEVICE))
 _ADMIN = Rule((Scope.ADMIN,))
-# Jobs do not say yet whose they are.
-_READ_JOBS = Rule((Scope.READ,), operator_only=True)
-_CANCEL_JOBS = Rule((Scope.GENERATE,), operator_only=True)
+# Whoever may start a job may see how far it is.
+_READ_JOBS = Rule((Scope.READ, Scope.GENERATE))
 _METRICS = Rule((Scope.READ,), operator_only=True)
 
 METRICS_CALLS = ("GET /metrics",)
@@ -93,7 +92,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "POST /console/generate": _GENERATE,
         "GET /jobs": _READ_JOBS,
         "GET /jobs/{job_id}": _READ_JOBS,
-        "DELETE /jobs/{job_id}": _CANCEL_JOBS,
+        "DELETE /jobs/{job_id}": _GENERATE,
         "GET /keys": _ADMIN,
         "POST /keys": _ADMIN,
         "POST /keys/{key_id}/rotate": _ADMIN,

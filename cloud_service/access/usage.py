@@ -1,8 +1,13 @@
-"""How much a key may use: calls a minute, calls at a time, generations and prompt tokens a day.
+"""How much a key may use: calls a minute, calls at a time, costly work a day, and its share of what is bounded for all.
 
 Rates and quotas are counted in the store, so all replicas count together; calls at a time are counted by each replica.
 A rate is that of a sliding minute: the calls of the minute before weigh by the share of it that is still within. A call
 that is refused is not counted.
+
+Quotas and shares are those of all keys of a tenant together, because its admin may make any number of keys.
+
+A share is of the places of one replica: of a bounded queue, or of open watches. So no tenant takes all of them, and the
+others still find one.
 """
 
 import math
@@ -11,14 +16,25 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from cloud_service.access.caller import Caller, current_caller
-from cloud_service.errors import UsageLimitError
+from cloud_service.errors import OverloadedError, UsageLimitError
 from cloud_service.store.access import CounterStore
 
 _MINUTE = 60
 _DAY = 86_400
 _MOST_REMEMBERED = 20_000
+
+Work = Literal["watches", "probes", "refinements", "imports"]
+"""What has places."""
+
+Quota = Literal["generations", "prompt-tokens", "probes", "refinements", "imports"]
+"""What is counted by the day."""
+
+_AGAIN_SECONDS = 10
+"""Retry-After of who holds its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +46,20 @@ class UsageLimits:
         calls_at_a_time: At one replica; open watches are not counted.
         generations_per_day: That were not answered from the store; days begin at midnight, UTC.
         prompt_tokens_per_day: Of these generations.
+        probes_per_day: That were begun.
+        refinements_per_day: That were begun, those from the store not counted.
+        imports_per_day: That were begun.
+        share_percent: Of the places of each bounded resource.
     """
 
     calls_per_minute: int = 0
     calls_at_a_time: int = 0
     generations_per_day: int = 0
     prompt_tokens_per_day: int = 0
+    probes_per_day: int = 0
+    refinements_per_day: int = 0
+    imports_per_day: int = 0
+    share_percent: int = 0
 
 
 class Usage:
@@ -52,6 +76,7 @@ class Usage:
         self._limits = limits
         self._now = now
         self._running: Counter[str] = Counter()
+        self._held: Counter[tuple[Work, str]] = Counter()
         self._before: dict[str, tuple[int, int]] = {}
 
     @asynccontextmanager
@@ -85,18 +110,69 @@ class Usage:
             if not self._running[key]:
                 del self._running[key]
 
-    async def verify_quota(self) -> None:
-        """Return when the caller may have something generated.
+    def hold(self, work: Work, most: int) -> Callable[[], None]:
+        """Take one of the places for a kind of work; the result gives it back, and is to be called once.
+
+        That there are no more than `most` is the business of whoever has the places.
+
+        Args:
+            work: What the place is for.
+            most: Places that this replica has for it.
+
+        Raises:
+            UsageLimitError: The caller's tenant, or its key, holds its share of them.
+        """
+        holder, percent = _holder(current_caller()), self._limits.share_percent
+        share = max(1, most * percent // 100)
+        if holder and percent and self._held[work, holder] >= share:
+            raise UsageLimitError(
+                f"expected at most {share} {work} of one tenant or key at a time, found one more",
+                "wait for one to end",
+                code="share_used_up",
+                retry_after_seconds=_AGAIN_SECONDS,
+            )
+        self._held[work, holder] += 1
+        return partial(self._give_back, work, holder)
+
+    @asynccontextmanager
+    async def working(self, work: Work, most: int) -> AsyncIterator[None]:
+        """A piece of work of the caller, which has one of `most` places for it, and counts for today.
+
+        Raises:
+            UsageLimitError: The caller holds its share, or its quota for today is used up.
+            OverloadedError, StoreUnavailableError: It may be asked again later.
+        """
+        if sum(count for (kind, _), count in self._held.items() if kind == work) >= most:
+            raise OverloadedError(
+                f"{most} {work} go on, the most allowed", "ask again later", retry_after_seconds=_AGAIN_SECONDS
+            )
+        give_back = self.hold(work, most)
+        try:
+            if work != "watches":
+                await self.begin(work)
+            yield
+        finally:
+            give_back()
+
+    async def begin(self, kind: Quota) -> None:
+        """Count a piece of work that begins. Raises as `verify_quota`."""
+        await self.verify_quota(kind)
+        await self.spend(kind)
+
+    async def verify_quota(self, *kinds: Quota) -> None:
+        """Return when the caller may have something done that is counted as each of these.
 
         Raises:
             UsageLimitError: Its quota for today is used up.
             StoreUnavailableError: The store does not answer.
         """
-        for kind, most in self._quotas():
-            if await self._store.count(self._today(kind), 0, 2 * _DAY) >= most:
+        for kind in kinds:
+            most = self._most(kind)
+            if most and await self._store.count(self._today(kind), 0, 2 * _DAY) >= most:
                 seconds = _DAY - int(self._now()) % _DAY
                 error = UsageLimitError(
-                    f"expected at most {most} {kind.replace('-', ' ')} of this key a day, and they are used up",
+                    f"expected at most {most} {kind.replace('-', ' ')} of one tenant or key a day, "
+                    "and they are used up",
                     "a new day begins at midnight, UTC",
                     code="quota_used_up",
                     retry_after_seconds=seconds,
@@ -104,22 +180,34 @@ class Usage:
                 error.policy, error.state = f'"{kind}";q={most};w={_DAY}', f'"{kind}";r=0;t={seconds}'
                 raise error
 
-    async def spend(self, prompt_tokens: int) -> None:
-        """Count a generation of the caller.
+    async def spend(self, kind: Quota, amount: int = 1) -> None:
+        """Count what was done for the caller.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
-        for kind, _ in self._quotas():
-            await self._store.count(self._today(kind), prompt_tokens if kind == "prompt-tokens" else 1, 2 * _DAY)
+        if self._most(kind):
+            await self._store.count(self._today(kind), amount, 2 * _DAY)
 
-    def _quotas(self) -> list[tuple[str, int]]:
+    def _most(self, kind: Quota) -> int:
+        """The quota of the caller; 0 for none."""
         limits = self._limits
-        quotas = (("generations", limits.generations_per_day), ("prompt-tokens", limits.prompt_tokens_per_day))
-        return [(kind, most) for kind, most in quotas if most and current_caller().key_id]
+        quotas: dict[Quota, int] = {
+            "generations": limits.generations_per_day,
+            "prompt-tokens": limits.prompt_tokens_per_day,
+            "probes": limits.probes_per_day,
+            "refinements": limits.refinements_per_day,
+            "imports": limits.imports_per_day,
+        }
+        return quotas[kind] if current_caller().key_id else 0
 
-    def _today(self, kind: str) -> str:
-        return f"{kind}:{current_caller().key_id}:{int(self._now()) // _DAY}"
+    def _today(self, kind: Quota) -> str:
+        return f"{kind}:{_holder(current_caller())}:{int(self._now()) // _DAY}"
+
+    def _give_back(self, work: Work, holder: str) -> None:
+        self._held[work, holder] -= 1
+        if not self._held[work, holder]:
+            del self._held[work, holder]
 
     async def _count_call(self, key: str) -> Mapping[str, str]:
         most = self._limits.calls_per_minute
@@ -152,6 +240,11 @@ class Usage:
             self._before.clear()
         self._before[key] = (minute, count)
         return count
+
+
+def _holder(caller: Caller) -> str:
+    """What counts together: a tenant, or the key of a caller without one."""
+    return f"tenant/{caller.tenant}" if caller.tenant and caller.key_id else caller.key_id
 
 
 def _seconds_until(most: int, before: int, count: int, within: float) -> float:

@@ -8,7 +8,7 @@ that a user imported, is pinned: the store holds it as long as a channel or one 
 `loragen.contract.channel` defines the document, `channel_writer` writes it, `rollouts` brings it to some devices first.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict, dataclass, replace
 
 from cloud_service.access.audit import AuditLog
@@ -226,7 +226,7 @@ class ChannelService:
         verify(channel)
         return await self._store.channels.list_events(channel)
 
-    def watch(self, channel: str, known_version: int) -> AsyncIterator[int]:
+    def watch(self, channel: str, known_version: int) -> AsyncGenerator[int, None]:
         """Versions of a channel: the current one if it is above `known_version`, then each new one.
 
         Raises:

@@ -7,7 +7,7 @@ a rollout's candidate; it is not woken for the older one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import structlog
@@ -47,7 +47,7 @@ class ChannelWatch:
         """How many watches are open."""
         return self._listeners
 
-    async def versions(self, channel: str, known_version: int) -> AsyncIterator[int]:
+    async def versions(self, channel: str, known_version: int) -> AsyncGenerator[int, None]:
         """The channel's version if it is above `known_version`, then each new one; ends when the process drains.
 
         Raises:

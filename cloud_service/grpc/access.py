@@ -1,10 +1,11 @@
 """The gate of gRPC that asks who calls, as `http.access_gate` is for HTTP: the same keys, the same rules.
 
-A watch may stay open for days. So its key is looked up again at an interval, and it ends when the key does.
+A watch may stay open for days. It ends with its key: each message is sent only if the key is still good, and
+`access.revocation` ends a silent one.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -14,19 +15,19 @@ from cloud_service.access.authenticator import Authenticator, at_address
 from cloud_service.access.caller import (
     Caller,
     calling,
+    current_caller,
     set_caller,
     verify_channel,
     verify_device,
     verify_publishing,
     verify_rule,
 )
+from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import rule_of
 from cloud_service.access.usage import Usage
+from cloud_service.limits import MAX_WATCHES
 
 _OURS = "/loragen."
-
-_AGAIN_SECONDS = 60.0
-"""Between two look-ups of the key of an open stream. It carries nothing but the numbers of versions."""
 
 
 class GrpcAccess(grpc.aio.ServerInterceptor):
@@ -35,13 +36,13 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
     Args:
         authenticator: Knows the keys.
         usage: Counts calls.
-        again_seconds: Between two look-ups of the key of an open stream.
+        revocation: Ends streams whose key is not good any more.
     """
 
-    def __init__(self, authenticator: Authenticator, usage: Usage, again_seconds: float = _AGAIN_SECONDS) -> None:
+    def __init__(self, authenticator: Authenticator, usage: Usage, revocation: Revocation) -> None:
         self._authenticator = authenticator
         self._usage = usage
-        self._again_seconds = again_seconds
+        self._revocation = revocation
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -73,36 +74,33 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
             set_caller(caller := await admit(request, context))
             async with self._usage.call(caller, counted=False):
                 messages = handler.unary_stream(request, context)
-            async for message in self._until_refused(messages, authorization) if caller.key_id else messages:
-                yield message
+            async with (
+                self._usage.working("watches", MAX_WATCHES),
+                aclosing(self._until_refused(messages, authorization)) as admitted,
+            ):
+                async for message in admitted:
+                    yield message
 
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, *codec)
         return grpc.unary_unary_rpc_method_handler(unary, *codec)
 
-    async def _until_refused(self, messages: AsyncIterator[Any], authorization: str | None) -> AsyncIterator[Any]:
-        waiting: asyncio.Future[Any] | None = None
-        try:
+    async def _until_refused(
+        self, messages: AsyncGenerator[Any, None], authorization: str | None
+    ) -> AsyncGenerator[Any, None]:
+        async with aclosing(messages):
             while True:
-                waiting = waiting or asyncio.ensure_future(anext(messages))
-                done, _ = await asyncio.wait({waiting}, timeout=self._again_seconds)
-                if not done:
-                    await self._authenticator.identify(authorization)
-                    continue
-                try:
-                    message = waiting.result()
-                except StopAsyncIteration:
+                async with self._revocation.unless_refused():
+                    message = await anext(messages, None)
+                if message is None:
                     return
-                waiting = None
+                if current_caller().key_id:
+                    await self._authenticator.identify(authorization)
                 yield message
-        finally:
-            if waiting is not None:
-                waiting.cancel()
-                await asyncio.gather(waiting, return_exceptions=True)
 
 
 def _place(request: Any) -> dict[str, str]:
-    # For the log. What the handler of a stream says there itself is lost, since each step of it is a task.
+    # For the log.
     return {
         name: str(getattr(request, field))[:253]
         for name, field in (("channel", "channel"), ("device", "device_id"))

@@ -7,7 +7,7 @@ fields of an HTTP error body.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -55,8 +55,12 @@ class GrpcScope(grpc.aio.ServerInterceptor):
                 return await handler.unary_unary(parse(data), context)
 
         async def stream(data: bytes, context: Any) -> AsyncIterator[Any]:
-            async with self._call(method, proposed, context):
-                async for message in handler.unary_stream(parse(data), context):
+            # Closed here and not by the garbage collector: whoever watches gives back a place.
+            async with (
+                self._call(method, proposed, context),
+                aclosing(handler.unary_stream(parse(data), context)) as messages,
+            ):
+                async for message in messages:
                     yield message
 
         if handler.response_streaming:

@@ -61,7 +61,7 @@ class GrpcServer:
     ) -> None:
         self._service = service
         options = (*_OPTIONS, *server_options(ping_seconds))
-        interceptors = (GrpcScope(metrics), GrpcAccess(access.authenticator, access.usage))
+        interceptors = (GrpcScope(metrics), GrpcAccess(access.authenticator, access.usage, access.revocation))
         self._server = grpc.aio.server(interceptors=interceptors, options=options)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None

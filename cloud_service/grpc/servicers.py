@@ -5,6 +5,7 @@ Errors leave as exceptions; `scope` turns them into statuses.
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -66,8 +67,9 @@ class ChannelsServicer(stubs.ChannelsServicer):
     ) -> AsyncIterator[messages.ChannelChanged]:
         """Wake a device whenever its channel changes."""
         bind_contextvars(channel=request.channel[:64], device=request.device_id[:253])
-        async for version in self._channels.watch(request.channel, request.known_version):
-            yield messages.ChannelChanged(channel=request.channel, version=version)
+        async with aclosing(self._channels.watch(request.channel, request.known_version)) as versions:
+            async for version in versions:
+                yield messages.ChannelChanged(channel=request.channel, version=version)
 
     async def ReportStatus(  # noqa: N802 - the name in the proto
         self, request: messages.DeviceReport, context: Any

@@ -5,6 +5,7 @@ from a path: a tenant's key gets 404 for the channels and bundles of others, as 
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,11 +19,13 @@ from cloud_service.access.scopes import rule_of
 from cloud_service.access.usage import Usage
 from cloud_service.artifacts import unknown_bundle, unknown_recipe
 from cloud_service.errors import UnauthenticatedError
+from cloud_service.limits import MAX_IMPORTS
 from loragen.contract.polling import DEVICE_HEADER
 from loragen.web.routes import find_route
 from loragen.web.scope import record_of
 
 _CONSOLE = "/console"
+_IMPORT = "POST /bundles"
 
 _LONGEST_PATH = 300
 """Characters of a path that is remembered: callers without a key write them, and the memory has a bound."""
@@ -63,7 +66,8 @@ class AccessGate:
             return
         template, parameters = self._find(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        rule = rule_of(f"{method} {template}", self._open_calls)
+        call = f"{method} {template}"
+        rule = rule_of(call, self._open_calls)
         if rule.is_open:
             await self._app(scope, receive, send)
             return
@@ -88,8 +92,12 @@ class AccessGate:
             if (device := headers.get(DEVICE_HEADER)) is not None:
                 verify_device(device)
             await self._verify_artifact(parameters)
-            async with self._usage.call(caller) as left:
+            async with self._usage.call(caller) as left, self._place(call):
                 await self._app(scope, receive, _sent_privately(send, left) if caller.key_id else send)
+
+    def _place(self, call: str) -> AbstractAsyncContextManager[None]:
+        # Before the body is read: each of these has many megabytes of it.
+        return self._usage.working("imports", MAX_IMPORTS) if call == _IMPORT else nullcontext()
 
     async def _verify_artifact(self, parameters: Mapping[str, Any]) -> None:
         bundle_id, recipe_id = parameters.get("bundle_id"), parameters.get("recipe_id")

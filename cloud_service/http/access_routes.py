@@ -82,7 +82,7 @@ def access_routes(keys: KeyService, audit: AuditLog) -> APIRouter:
 
     @router.delete("/keys/{key_id}")
     async def revoke_key(key_id: _KeyId) -> KeySummary:
-        """Let a key be refused: here at once, by other replicas within three seconds."""
+        """Let a key be refused, within three seconds on every replica; its jobs and watches end then too."""
         return key_summary(await keys.revoke(key_id))
 
     @router.get("/audit")

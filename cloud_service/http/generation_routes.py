@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
-from cloud_service.access.caller import current_caller
 from cloud_service.generation import ProbeScores
 from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type, prefers_async
@@ -55,10 +54,9 @@ def generation_routes(service: LoraService, jobs: JobService) -> APIRouter:
         """Generate a LoRA for a task. With `Accept: application/octet-stream` the answer is the bundle itself.
 
         With `refine` and the header `Prefer: respond-async` a job does it, and the answer says where the job is.
-        Without `refine` the preference is not followed: generation takes less time than a job would. Nor is it for a
-        key of a tenant, since jobs are the operator's.
+        Without `refine` the preference is not followed: generation takes less time than a job would.
         """
-        if body.refine is not None and prefers_async(request.headers.getlist("prefer")) and not current_caller().tenant:
+        if body.refine is not None and prefers_async(request.headers.getlist("prefer")):
             job = await jobs.start(body.to_request(), lambda answer: generated(answer, with_gates=False))
             headers = {
                 "location": f"/jobs/{job.id}",

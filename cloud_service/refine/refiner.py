@@ -22,6 +22,7 @@ from typing import Protocol, Self, TypeVar
 
 import structlog
 
+from cloud_service.access.usage import Usage
 from cloud_service.errors import CloudError, DeadlineError, DrainingError, GenerationError, OverloadedError
 from cloud_service.refine.refinement import EdgeTuner, OnProgress, Refinement, RefinePlan
 from cloud_service.task import Example
@@ -55,8 +56,8 @@ class _UnwantedError(Exception):
 class Place:
     """A place in the queue; leaving the block gives it back."""
 
-    def __init__(self, leave: Callable[["Place"], None]) -> None:
-        self._leave = leave
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = leave
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,9 @@ class Place:
 
     def give_back(self) -> None:
         """Make room for another; a second time does nothing."""
-        self._leave(self)
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
 
 class Refiner:
@@ -75,14 +78,16 @@ class Refiner:
     Args:
         max_queue: Most requests that wait for a refinement or have one.
         threads: Of the computation.
+        usage: Knows how many of the places one tenant may take, and counts refinements.
         events: Called at each change.
     """
 
-    def __init__(self, *, max_queue: int, threads: int, events: RefinerEvents) -> None:
+    def __init__(self, *, max_queue: int, threads: int, usage: Usage, events: RefinerEvents) -> None:
         self._max_queue = max_queue
+        self._usage = usage
         self._threads = threads
         self._events = events
-        self._places: set[Place] = set()
+        self._taken = 0
         self._turn = asyncio.Lock()
         self._tuners: dict[str, EdgeTuner] = {}
         self._retry_after = RetryAfter()
@@ -95,22 +100,29 @@ class Refiner:
 
         Raises:
             OverloadedError: There is none.
+            UsageLimitError: The caller's tenant, or its key, has its share of them.
             DrainingError: The refiner was closed.
         """
         if self._closing.is_set():
             raise DrainingError("the service is shutting down", "ask another replica")
-        if len(self._places) >= self._max_queue:
+        if self._taken >= self._max_queue:
             now = time.monotonic()
             running_seconds = 0.0 if self._began is None else now - self._began
             raise OverloadedError(
-                f"{len(self._places)} refinements are waiting, the most allowed",
+                f"{self._taken} refinements are waiting, the most allowed",
                 "come back after Retry-After seconds, or ask without refine",
                 retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds),
             )
-        place = Place(self._left)
-        self._places.add(place)
+        give_back = self._usage.hold("refinements", self._max_queue)
+        self._taken += 1
         self._events.refining_changed(1)
-        return place
+
+        def leave() -> None:
+            give_back()
+            self._taken -= 1
+            self._events.refining_changed(-1)
+
+        return Place(leave)
 
     @asynccontextmanager
     async def turn(self, timeout_seconds: float) -> AsyncIterator[None]:
@@ -146,11 +158,13 @@ class Refiner:
 
         Raises:
             InvalidRequestError: An example does not fit the edge model.
+            UsageLimitError: The caller has begun as many today as it may.
             DrainingError: The refiner was closed.
             GenerationError: The edge model cannot be loaded, or failed.
         """
         if self._closing.is_set():
             raise DrainingError("the service is shutting down", "ask another replica")
+        await self._usage.begin("refinements")
         loop, wanted = asyncio.get_running_loop(), threading.Event()
         wanted.set()
 
@@ -210,11 +224,6 @@ class Refiner:
         tuner = self._tuners[generator_id]
         tuner.use_threads(self._threads)
         return tuner
-
-    def _left(self, place: Place) -> None:
-        if place in self._places:
-            self._places.remove(place)
-            self._events.refining_changed(-1)
 
 
 def _lower_priority() -> None:

@@ -6,6 +6,7 @@ Every adapter keeps these rules, and the contract test proves them for each:
 - Whose a bundle is is known as long as the bundle's recipe, or the bundle that a user imported, is stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,10 @@ class KeyStore(Protocol):
 
     async def load_key(self, key_id: str) -> bytes | None:
         """A key; None when there is none of this id."""
+        ...
+
+    async def load_keys(self, key_ids: Sequence[str]) -> list[bytes | None]:
+        """Several keys, in the order of their ids here."""
         ...
 
     async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:

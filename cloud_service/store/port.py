@@ -48,7 +48,7 @@ class StoreLimits:
         events_per_channel: Most events kept of one channel.
         timeout_seconds: Longest wait for one answer, with a connection or another process's lock.
         job_seconds: How long a job is kept after its last change.
-        jobs_kept: Most jobs kept; the oldest make room.
+        jobs_kept: Most jobs kept; the oldest that are over make room.
     """
 
     bundle_budget_bytes: int

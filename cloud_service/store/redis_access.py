@@ -10,6 +10,7 @@
 Whose a bundle is, is a field of the bundle's own hash (`redis`), `owner:<tenant>`, and expires with it.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from cloud_service.store.access import StoredEntry
@@ -61,6 +62,10 @@ class RedisAccess:
 
     async def load_key(self, key_id: str) -> bytes | None:
         return cast(bytes | None, await self._run(self._redis.get(key("key", key_id))))
+
+    async def load_keys(self, key_ids: Sequence[str]) -> list[bytes | None]:
+        found = await self._run(self._redis.mget([key("key", key_id) for key_id in key_ids])) if key_ids else []
+        return cast(list[bytes | None], found)
 
     async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
         args: list[Any] = [expected or b"", record, key_id]

@@ -1,27 +1,50 @@
 """Jobs in Redis.
 
-job:<id>        hash: version, created, document                                expires
-jobs:created    sorted set of job ids by the microsecond they were made in      expires
+job:<id>        hash: version, created, document, tenant, busy_until            expires
+jobs:created    sorted set of <tenant>/<id> by the microsecond of creation      expires
+jobs:busy       hash: until when each of them goes on; no field for one that is over      expires
 """
 
+import time
 from typing import Any
 
 from cloud_service.store.jobs import StoredJob
 from cloud_service.store.redis_server import RedisServer, key
 
-_CREATED = key("jobs", "created")
+_CREATED, _BUSY = key("jobs", "created"), key("jobs", "busy")
 
+_FIELDS = ("version", "created", "document", "tenant", "busy_until")
+
+# KEYS: job, created, busy.
+# ARGV: version before, version, created, document, tenant, busy until, time to live in ms, tenant/id, most jobs, now,
+# prefix of jobs' keys.
 _SWAP_JOB = """
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
 if version ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2], 'created', ARGV[3], 'document', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[6])
-for _, oldest in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - ARGV[7])) do
-  redis.call('ZREM', KEYS[2], oldest)
-  redis.call('UNLINK', ARGV[8] .. oldest)
+local function id_in(name) return string.match(name, '[^/]*$') end
+if version == '0' then
+  local names = redis.call('ZRANGE', KEYS[2], 0, -1)
+  local excess = #names + 1 - ARGV[9]
+  for _, name in ipairs(names) do
+    if excess <= 0 then break end
+    if tonumber(redis.call('HGET', KEYS[3], name) or 0) <= tonumber(ARGV[10]) then
+      redis.call('ZREM', KEYS[2], name)
+      redis.call('HDEL', KEYS[3], name)
+      redis.call('UNLINK', ARGV[11] .. id_in(name))
+      excess = excess - 1
+    end
+  end
+  if excess > 0 then return 0 end
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
+redis.call('HSET', KEYS[1], 'version', ARGV[2], 'created', ARGV[3], 'document', ARGV[4], 'tenant', ARGV[5],
+  'busy_until', ARGV[6])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[8])
+if ARGV[6] == '0' then
+  redis.call('HDEL', KEYS[3], ARGV[8])
+else
+  redis.call('HSET', KEYS[3], ARGV[8], ARGV[6])
+end
+for _, changed in ipairs(KEYS) do redis.call('PEXPIRE', changed, ARGV[7]) end
 return 1
 """
 
@@ -41,20 +64,25 @@ class RedisJobs:
         self._swap = server.script(_SWAP_JOB)
 
     async def load_job(self, job_id: str) -> StoredJob | None:
-        found = await self._run(self._redis.hmget(key("job", job_id), ["version", "created", "document"]))
-        return None if None in found else StoredJob(job_id, int(found[0]), int(found[1]), found[2])
+        found = await self._run(self._redis.hmget(key("job", job_id), _FIELDS))
+        if None in found:
+            return None
+        version, created, document, tenant, busy_until = found
+        return StoredJob(job_id, int(version), int(created), document, tenant.decode(), int(busy_until))
 
-    async def load_jobs(self, limit: int, before: int | None = None) -> list[StoredJob]:
+    async def load_jobs(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredJob]:
         newest = "+inf" if before is None else f"({before}"
-        listed = await self._run(self._redis.zrevrangebyscore(_CREATED, newest, "-inf", 0, limit, withscores=True))
-        jobs = []
+        # All of them, some 60 bytes each: whose a job is, is a part of its name there.
+        listed = await self._run(self._redis.zrevrangebyscore(_CREATED, newest, "-inf", withscores=True))
+        jobs: list[StoredJob] = []
         for name, created in listed:
-            job = await self.load_job(name.decode())
-            jobs.append(job or StoredJob(name.decode(), 0, int(created), b""))
+            owner, _, job_id = name.decode().partition("/")
+            if tenant in ("", owner) and len(jobs) < limit:
+                jobs.append(await self.load_job(job_id) or StoredJob(job_id, 0, int(created), b"", owner))
         return jobs
 
     async def swap_job(self, job: StoredJob) -> bool:
-        keys = [key("job", job.job_id), _CREATED]
-        args: list[Any] = [job.version - 1, job.version, job.created_at, job.document, self._milliseconds]
-        args += [job.job_id, self._most, key("job", "")]
+        keys = [key("job", job.job_id), _CREATED, _BUSY]
+        args: list[Any] = [job.version - 1, job.version, job.created_at, job.document, job.tenant, job.busy_until]
+        args += [self._milliseconds, f"{job.tenant}/{job.job_id}", self._most, time.time_ns() // 1_000, key("job", "")]
         return bool(await self._run(self._swap(keys=keys, args=args)))

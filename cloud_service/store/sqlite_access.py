@@ -1,6 +1,7 @@
 """What `cloud_service.access` keeps, in the SQLite file. Keys and the audit log outlive a power cut."""
 
 import time
+from collections.abc import Sequence
 
 from cloud_service.store.access import StoredEntry
 from cloud_service.store.sqlite_file import SqliteFile
@@ -24,9 +25,13 @@ class SqliteAccess:
         self._db = file.db
 
     async def load_key(self, key_id: str) -> bytes | None:
-        def load() -> bytes | None:
-            row = self._db.execute("SELECT record FROM api_keys WHERE id = ?", (key_id,)).fetchone()
-            return None if row is None else bytes(row[0])
+        return (await self.load_keys([key_id]))[0]
+
+    async def load_keys(self, key_ids: Sequence[str]) -> list[bytes | None]:
+        def load() -> list[bytes | None]:
+            statement = "SELECT record FROM api_keys WHERE id = ?"
+            rows = (self._db.execute(statement, (key_id,)).fetchone() for key_id in key_ids)
+            return [None if row is None else bytes(row[0]) for row in rows]
 
         return await self._file.run(load)
 

@@ -8,11 +8,14 @@ from cloud_service.store.sqlite_file import SqliteFile
 JOB_SCHEMA = """
 CREATE TABLE jobs (
     job_id TEXT PRIMARY KEY, version INTEGER NOT NULL, created INTEGER NOT NULL, expires REAL NOT NULL,
-    document BLOB NOT NULL
+    tenant TEXT NOT NULL, busy_until INTEGER NOT NULL, document BLOB NOT NULL
 );
 CREATE INDEX jobs_created ON jobs (created);
+CREATE INDEX jobs_of_tenant ON jobs (tenant, created);
 CREATE INDEX jobs_expires ON jobs (expires);
 """
+
+_FIELDS = "job_id, version, created, document, tenant, busy_until"
 
 _NEVER = 2**62
 """A time, in microseconds since 1970, that no job is made at."""
@@ -34,19 +37,19 @@ class SqliteJobs:
     async def load_job(self, job_id: str) -> StoredJob | None:
         def load() -> StoredJob | None:
             row = self._db.execute(
-                "SELECT job_id, version, created, document FROM jobs WHERE job_id = ? AND expires > ?",
-                (job_id, time.time()),
+                f"SELECT {_FIELDS} FROM jobs WHERE job_id = ? AND expires > ?", (job_id, time.time())
             ).fetchone()
             return None if row is None else StoredJob(*row)
 
         return await self._run(load)
 
-    async def load_jobs(self, limit: int, before: int | None = None) -> list[StoredJob]:
+    async def load_jobs(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredJob]:
         def load() -> list[StoredJob]:
+            of_tenant = "tenant = ? AND" if tenant else "? = '' AND"
             rows = self._db.execute(
-                "SELECT job_id, version, created, document FROM jobs WHERE created < ? AND expires > ?"
+                f"SELECT {_FIELDS} FROM jobs WHERE {of_tenant} created < ? AND expires > ?"
                 " ORDER BY created DESC LIMIT ?",
-                (_NEVER if before is None else before, time.time(), limit),
+                (tenant, _NEVER if before is None else before, time.time(), limit),
             )
             return [StoredJob(*row) for row in rows]
 
@@ -56,18 +59,30 @@ class SqliteJobs:
         def swap() -> bool:
             now = time.time()
             self._db.execute("DELETE FROM jobs WHERE expires <= ?", (now,))
-            values = (job.version, now + self._seconds, job.document, job.job_id)
+            values = (job.version, now + self._seconds, job.document, job.busy_until, job.job_id)
             if job.version > 1:
-                statement = "UPDATE jobs SET version = ?, expires = ?, document = ? WHERE job_id = ? AND version = ?"
+                statement = (
+                    "UPDATE jobs SET version = ?, expires = ?, document = ?, busy_until = ?"
+                    " WHERE job_id = ? AND version = ?"
+                )
                 return self._db.execute(statement, (*values, job.version - 1)).rowcount == 1
+            if not self._make_room(round(now * 1e6)):
+                return False
             statement = (
-                "INSERT OR IGNORE INTO jobs (version, expires, document, job_id, created) VALUES (?, ?, ?, ?, ?)"
+                "INSERT OR IGNORE INTO jobs (version, expires, document, busy_until, job_id, created, tenant)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
             )
-            is_new = self._db.execute(statement, (*values, job.created_at)).rowcount == 1
-            self._db.execute(
-                "DELETE FROM jobs WHERE created <= (SELECT created FROM jobs ORDER BY created DESC LIMIT 1 OFFSET ?)",
-                (self._most,),
-            )
-            return is_new
+            return self._db.execute(statement, (*values, job.created_at, job.tenant)).rowcount == 1
 
         return await self._change(swap)
+
+    def _make_room(self, now: int) -> bool:
+        """Forget the oldest jobs that are over until one more fits; False when too many go on."""
+        (kept,) = self._db.execute("SELECT count(*) FROM jobs").fetchone()
+        if kept < self._most:
+            return True
+        forgotten = self._db.execute(
+            "DELETE FROM jobs WHERE job_id IN (SELECT job_id FROM jobs WHERE busy_until <= ? ORDER BY created LIMIT ?)",
+            (now, kept + 1 - self._most),
+        ).rowcount
+        return kept - forgotten < self._most

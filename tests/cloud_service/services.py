@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from cloud_service.access.revocation import Revocation
 from cloud_service.access.usage import Usage, UsageLimits
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
@@ -42,23 +43,25 @@ def make_service(
 ) -> LoraService:
     """A service whose runners run; close it."""
     metrics = metrics or Metrics()
+    usage = Usage(store.access, UsageLimits())
     served = []
     for generator in generators:
         runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)
         runner.start()
-        prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds)
+        prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds, usage=usage)
         tuning = Tuning(generator.load_tuner, generator.count_edge_tokens)
         served.append(ServedGenerator(generator.info, generator.bank, runner, prober, generator.linears, tuning))
     catalog = Catalog(served)
     artifacts = ArtifactService(store, catalog, timeout_seconds=request_timeout_seconds, threads=2, events=metrics)
-    refiner = Refiner(max_queue=3, threads=1, events=metrics)
+    refiner = Refiner(max_queue=3, threads=1, usage=usage, events=metrics)
     return LoraService(
         catalog,
         store,
         artifacts,
         ChannelService(store, watch_interval_seconds=0.05),
         RefiningService(store, artifacts, refiner, max_budget_seconds=100),
-        usage=Usage(store.access, UsageLimits()),
+        usage=usage,
+        revocation=Revocation(store.access),
         request_timeout_seconds=request_timeout_seconds,
         lease_seconds=lease_seconds,
         events=metrics,

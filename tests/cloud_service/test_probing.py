@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cloud_service.access.caller import Caller, calling
 from cloud_service.errors import (
     CloudError,
     DeadlineError,
@@ -15,12 +16,14 @@ from cloud_service.errors import (
     GenerationError,
     InvalidRequestError,
     OverloadedError,
+    UsageLimitError,
 )
 from cloud_service.generation import Asked, EdgeProbe, ProbeScores
 from cloud_service.probing import ProbeComparison, Prober
 from cloud_service.task import Example
 from loragen.contract.assembly import build_bundle
 from loragen.contract.recipe import Recipe
+from tests.cloud_service.access.fake_store import usage_within
 from tests.cloud_service.clouds import eventually
 from tests.cloud_service.fake_generator import CHOICE, EXPERTS, HEAD, SHAPE, FakeGenerator, FakeProbe
 
@@ -33,8 +36,9 @@ def make_prober() -> Iterator[MakeProber]:
     """Makes probers, and closes them."""
     made: list[Prober] = []
 
-    def make(load: Callable[[], EdgeProbe], max_waiting: int = 2, timeout_seconds: float = 5) -> Prober:
-        made.append(Prober(load, max_waiting=max_waiting, timeout_seconds=timeout_seconds))
+    def make(load: Callable[[], EdgeProbe], max_waiting: int = 2, timeout_seconds: float = 5, **limits: int) -> Prober:
+        usage = usage_within(**limits)
+        made.append(Prober(load, max_waiting=max_waiting, timeout_seconds=timeout_seconds, usage=usage))
         return made[-1]
 
     yield make
@@ -127,6 +131,37 @@ async def test_probe_that_takes_too_long_is_given_up_and_still_counts_as_running
     with pytest.raises(OverloadedError):
         await prober.compare(EXAMPLES, bundle)
     probe.gate.set()
+
+
+async def test_one_tenant_leaves_room_for_others_until_its_probe_is_over_though_it_hung_up(
+    make_prober: MakeProber, bundle: bytes
+) -> None:
+    probe = FakeProbe()
+    probe.gate.clear()
+    prober = make_prober(lambda: probe, max_waiting=2, share_percent=50)
+    with calling(Caller("one", tenant="acme")):
+        first = asyncio.create_task(prober.compare(EXAMPLES, bundle))
+        await eventually(lambda: bool(probe.threads))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+    with calling(Caller("two", tenant="acme")), pytest.raises(UsageLimitError, match="1 probes"):
+        await prober.compare(EXAMPLES, bundle)
+    with calling(Caller("three")):
+        other = asyncio.create_task(prober.compare(EXAMPLES, bundle))
+    probe.gate.set()
+    await other
+    with calling(Caller("two", tenant="acme")):
+        await prober.compare(EXAMPLES, bundle)
+
+
+async def test_probes_count_for_the_day(make_prober: MakeProber, bundle: bytes) -> None:
+    probe = FakeProbe()
+    prober = make_prober(lambda: probe, probes_per_day=1)
+    with calling(Caller("one")):
+        await prober.compare(EXAMPLES, bundle)
+        with pytest.raises(UsageLimitError, match="1 probes"):
+            await prober.compare(EXAMPLES, bundle)
+    assert len(probe.residual_prompts) == 2, "one without the LoRA, and one with it"
 
 
 def _cannot_load() -> EdgeProbe:

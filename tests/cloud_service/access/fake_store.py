@@ -1,11 +1,15 @@
-"""Helper: keys and an audit log in memory, which can be away."""
+"""Helper: keys, an audit log and counters in memory."""
 
+from collections import Counter
+from collections.abc import Sequence
+
+from cloud_service.access.usage import Usage, UsageLimits
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.access import StoredEntry
 
 
 class MemoryStore:
-    """`KeyStore` and `AuditStore`."""
+    """`KeyStore` and `AuditStore`, which can be away."""
 
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {}
@@ -17,6 +21,10 @@ class MemoryStore:
         self._answer()
         self.loads += 1
         return self.keys.get(key_id)
+
+    async def load_keys(self, key_ids: Sequence[str]) -> list[bytes | None]:
+        self._answer()
+        return [self.keys.get(key_id) for key_id in key_ids]
 
     async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
         self._answer()
@@ -45,3 +53,21 @@ class MemoryStore:
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailableError("the store is not available")
+
+
+class Counters:
+    """`CounterStore`."""
+
+    def __init__(self) -> None:
+        self.values: Counter[str] = Counter()
+        self.calls = 0
+
+    async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
+        self.calls += 1
+        self.values[name] += amount
+        return self.values[name]
+
+
+def usage_within(**limits: int) -> Usage:
+    """What counts with counters of its own; without limits it refuses nothing."""
+    return Usage(Counters(), UsageLimits(**limits))

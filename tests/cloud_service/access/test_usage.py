@@ -1,33 +1,20 @@
 """How much a key may use."""
 
 import asyncio
-from collections import Counter
 
 import pytest
 
 from cloud_service.access.caller import Caller, calling
 from cloud_service.access.scopes import Scope
-from cloud_service.access.usage import Usage, UsageLimits
+from cloud_service.access.usage import Quota, Usage, UsageLimits
 from cloud_service.bootstrap import open_cloud
-from cloud_service.errors import UsageLimitError
+from cloud_service.errors import OverloadedError, UsageLimitError
+from tests.cloud_service.access.fake_store import Counters, usage_within
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.guarded import Guarded
 
 KEY, OTHER = Caller("key"), Caller("other")
-
-
-class Counters:
-    """`CounterStore` in memory."""
-
-    def __init__(self) -> None:
-        self.values: Counter[str] = Counter()
-        self.calls = 0
-
-    async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
-        self.calls += 1
-        self.values[name] += amount
-        return self.values[name]
 
 
 class World:
@@ -52,8 +39,10 @@ async def test_without_limits_nothing_is_counted() -> None:
     for _ in range(100):
         assert await world.call() == ""
     with calling(KEY):
-        await world.usage.verify_quota()
-        await world.usage.spend(100)
+        await world.usage.verify_quota("generations", "prompt-tokens")
+        await world.usage.spend("prompt-tokens", 100)
+        for _ in range(100):
+            world.usage.hold("probes", 4)
     assert world.counters.calls == 0
 
 
@@ -131,20 +120,77 @@ async def test_calls_at_a_time_are_bounded_and_those_that_end_make_room() -> Non
 
 async def test_quotas_end_with_the_day() -> None:
     world = World(generations_per_day=2, prompt_tokens_per_day=100)
+    verify, spend = world.usage.verify_quota, world.usage.spend
     with calling(KEY):
-        await world.usage.verify_quota()
-        await world.usage.spend(60)
-        await world.usage.verify_quota()
-        await world.usage.spend(10)
+        for tokens in (60, 10):
+            await verify("generations", "prompt-tokens")
+            await spend("generations")
+            await spend("prompt-tokens", tokens)
         with pytest.raises(UsageLimitError, match="2 generations") as caught:
-            await world.usage.verify_quota()
+            await verify("generations", "prompt-tokens")
         assert (caught.value.code, int(caught.value.headers["retry-after"])) == ("quota_used_up", 86_400 - 6_000)
         world.time += 86_400
-        await world.usage.spend(100)
+        await spend("prompt-tokens", 100)
         with pytest.raises(UsageLimitError, match="100 prompt tokens"):
-            await world.usage.verify_quota()
+            await verify("generations", "prompt-tokens")
     with calling(OTHER):
-        await world.usage.verify_quota()
+        await verify("generations", "prompt-tokens")
+
+
+@pytest.mark.parametrize("kind", ["probes", "refinements", "imports"])
+async def test_each_kind_of_work_has_a_quota_that_a_tenants_keys_share(kind: Quota) -> None:
+    world = World(**{f"{kind}_per_day": 2})
+    for caller in (Caller("one", tenant="acme"), Caller("two", tenant="acme")):
+        with calling(caller):
+            await world.usage.begin(kind)
+    for caller in (Caller("one", tenant="acme"), Caller("three", tenant="acme")):
+        with calling(caller), pytest.raises(UsageLimitError, match=f"2 {kind} of one tenant") as caught:
+            await world.usage.begin(kind)
+        assert caught.value.headers["ratelimit-policy"] == f'"{kind}";q=2;w=86400'
+    # A key may be called as a tenant is.
+    for caller in (Caller("acme"), Caller("four", tenant="other")):
+        with calling(caller):
+            await world.usage.begin(kind)
+
+
+async def test_tenant_takes_its_share_of_the_places_and_leaves_the_others_theirs() -> None:
+    usage = usage_within(share_percent=50)
+    one, two, other = Caller("one", tenant="acme"), Caller("two", tenant="acme"), Caller("three")
+    with calling(one):
+        give_back = usage.hold("probes", 4)
+    with calling(two):
+        usage.hold("probes", 4)
+    for caller in (one, two):
+        with calling(caller), pytest.raises(UsageLimitError, match="at most 2 probes") as caught:
+            usage.hold("probes", 4)
+        assert caught.value.code == "share_used_up"
+        assert int(caught.value.headers["retry-after"]) > 0
+    with calling(one):
+        usage.hold("refinements", 1)  # one place is everybody's
+        give_back()
+        usage.hold("probes", 4)
+    with calling(other):
+        usage.hold("probes", 4)
+    for _ in range(9):
+        usage.hold("probes", 4)  # without a key there is no share
+
+
+async def test_places_are_bounded_for_all_together_and_given_back_whatever_happens() -> None:
+    usage = usage_within(share_percent=50, imports_per_day=2)
+    with calling(KEY):
+        async with usage.working("imports", 2):
+            with calling(OTHER):
+                async with usage.working("imports", 2):
+                    with calling(Caller("third")), pytest.raises(OverloadedError):
+                        async with usage.working("imports", 2):
+                            pass
+        with pytest.raises(ZeroDivisionError):
+            async with usage.working("imports", 2):
+                raise ZeroDivisionError
+        with pytest.raises(UsageLimitError, match="used up"):
+            async with usage.working("imports", 2):
+                pass
+    assert not usage._held
 
 
 async def test_limits_of_the_settings_hold_over_http(tmp_path: object, generator: FakeGenerator) -> None:

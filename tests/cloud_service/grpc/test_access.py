@@ -12,9 +12,9 @@ import pytest_asyncio
 from cloud_service.access.key_service import KeyRequest
 from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud
-from cloud_service.grpc.access import GrpcAccess
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
+from tests.cloud_service.clouds import eventually
 from tests.cloud_service.guarded import Guarded
 
 Metadata = tuple[tuple[str, str], ...]
@@ -84,25 +84,57 @@ async def test_watch_of_another_tenants_channel_is_not_found(connected: Connecte
     assert await _refused(call) == ("NOT_FOUND", "not_found")
 
 
-async def test_open_watch_ends_with_its_key(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
-    access = connected.cloud.access
-    server_side = GrpcAccess(access.authenticator, access.usage, again_seconds=0.05)
-    token, key = await access.keys.create(KeyRequest("test", (Scope.DEVICE,), device="dev-1"))
+async def test_open_watch_ends_with_its_key_whether_it_hears_nothing_or_much(connected: Connected) -> None:
+    access, channels = connected.cloud.access, connected.cloud.channels
+    watch = stubs.ChannelsStub(connected.channel).Watch
+    for hears_much in (False, True):
+        token, key = await access.keys.create(KeyRequest("test", (Scope.DEVICE,), device="dev-1"))
+        metadata = (("authorization", f"Bearer {token}"),)
+        call = watch(pb.WatchRequest(channel="kitchen", device_id="dev-1"), metadata=metadata)
+        read = asyncio.ensure_future(_read_all(call))
+        await eventually(lambda: channels.watches == 1)
+        await access.keys.revoke(key.id)
+        if hears_much:
+            access.authenticator._remembered.clear()  # as three seconds do
+            channels._watch.announce("kitchen", 7)
+        else:
+            await access.revocation.look()
+        code, messages = await asyncio.wait_for(read, 5)
+        assert (code, messages) == ("UNAUTHENTICATED", 0)
+        await eventually(lambda: channels.watches == 0)
+        assert not access.usage._held
 
-    async def silence() -> AsyncIterator[int]:
-        yield 1
-        await asyncio.sleep(60)
-        yield 2
 
-    stream = server_side._until_refused(silence(), f"Bearer {token}")
-    assert await anext(stream) == 1
-    following = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0.2)
-    assert not following.done()
-    await access.keys.revoke(key.id)
-    monkeypatch.setattr(access.authenticator, "_remembered", {})
-    with pytest.raises(Exception, match="revoked"):
-        await asyncio.wait_for(following, 5)
+async def _read_all(call: Any) -> tuple[str, int]:
+    messages = 0
+    try:
+        async for _ in call:
+            messages += 1
+    except grpc.aio.AioRpcError as e:
+        return e.code().name, messages
+    return "OK", messages
+
+
+async def test_one_tenant_opens_its_share_of_watches_alone(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud_service.grpc.access.MAX_WATCHES", 2)
+    watch = stubs.ChannelsStub(connected.channel).Watch
+    key = await connected.key(Scope.DEVICE, device="*", tenant="acme")
+    request = pb.WatchRequest(channel="acme.kitchen", device_id="dev-1")
+    first = watch(request, metadata=key)
+    await eventually(lambda: connected.cloud.channels.watches == 1)
+    assert await _refused(watch(request, metadata=key)) == ("RESOURCE_EXHAUSTED", "share_used_up")
+    other = await connected.key(Scope.DEVICE, device="*")
+    second = watch(pb.WatchRequest(channel="kitchen", device_id="dev-2"), metadata=other)
+    await eventually(lambda: connected.cloud.channels.watches == 2)
+    first.cancel()
+    await eventually(lambda: connected.cloud.channels.watches == 1)
+    third = watch(request, metadata=key)
+    await eventually(lambda: connected.cloud.channels.watches == 2)
+    for call in (second, third):
+        call.cancel()
+    await eventually(lambda: not connected.cloud.access.usage._held)
 
 
 async def test_watch_goes_through_and_wakes(connected: Connected) -> None:

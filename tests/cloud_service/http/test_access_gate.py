@@ -7,13 +7,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from cloud_service.access.caller import Caller, calling
 from cloud_service.access.scopes import RULES, Scope
 from cloud_service.bootstrap import open_cloud
+from cloud_service.limits import MAX_IMPORTS
 from loragen.web.routes import find_route
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.guarded import Guarded
-from tests.cloud_service.http.test_job_routes import ASYNC, REQUEST
 
 
 def _path(call: str) -> tuple[str, str]:
@@ -71,14 +72,25 @@ async def test_long_paths_are_not_remembered(guarded: Guarded, monkeypatch: pyte
     assert looked == [short, long, long]
 
 
-async def test_job_of_a_tenant_would_be_out_of_its_sight(guarded: Guarded) -> None:
-    """So its refinement is answered at once."""
-    asked = REQUEST | {"publish": {"channel": "acme.kitchen", "name": "mails"}}
-    key = await guarded.key(Scope.GENERATE, Scope.PUBLISH, tenant="acme")
-    answer = await guarded.http.post("/generate-lora", json=asked, headers=key | ASYNC)
-    assert answer.status_code == 200, answer.text
-    operator = await guarded.key(Scope.GENERATE)
-    assert (await guarded.http.post("/generate-lora", json=REQUEST, headers=operator | ASYNC)).status_code == 202
+async def test_import_over_the_bound_is_refused_before_its_body_is_read(guarded: Guarded) -> None:
+    """Each of them holds many megabytes."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise AssertionError("the body was read")
+
+    usage, key = guarded.cloud.access.usage, await guarded.key(Scope.PUBLISH, tenant="acme")
+    with calling(Caller("another", tenant="acme")):
+        held = [usage.hold("imports", MAX_IMPORTS) for _ in range(MAX_IMPORTS // 2)]
+    answer = await guarded.http.post("/bundles", content=body(), headers=key)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "share_used_up")
+    with calling(Caller("third")):
+        held += [usage.hold("imports", MAX_IMPORTS) for _ in range(MAX_IMPORTS // 2)]
+    answer = await guarded.http.post("/bundles", content=body(), headers=await guarded.key(Scope.PUBLISH))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+    for give_back in held:
+        give_back()
+    assert (await guarded.http.post("/bundles", headers=key)).status_code == 422
 
 
 async def test_key_that_is_none_is_refused_before_its_body_is_read(guarded: Guarded) -> None:

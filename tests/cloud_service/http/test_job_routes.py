@@ -11,11 +11,14 @@ import pytest
 import pytest_asyncio
 
 from cloud_service import jobs
+from cloud_service.access.key_service import KeyRequest
+from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud, open_cloud
 from cloud_service.limits import MAX_EXAMPLES, MAX_REFINE_EXAMPLES, MAX_REFINE_STEPS
 from loragen.contract.bundle import content_id
 from tests.cloud_service.clouds import client_of, eventually, settings_for
 from tests.cloud_service.fake_generator import PROBE, FakeGenerator
+from tests.cloud_service.guarded import Guarded
 
 EXAMPLES = [{"input": f"input {number}", "output": f"out {number}"} for number in range(8)]
 REQUEST: dict[str, Any] = {"description": "Write.", "examples": EXAMPLES, "refine": {}}
@@ -164,6 +167,71 @@ async def test_full_queue_refuses_jobs_at_once(tmp_path: Path, generator: FakeGe
         assert "loragen_refining 0.0" in (await http.get("/metrics")).text
 
 
+async def test_store_that_is_full_of_jobs_that_go_on_takes_no_other(
+    cloud: Cloud, http: httpx2.AsyncClient, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud.jobs._store, "_most", 1)
+    generator.tuner_gate.clear()
+    job_id = await started(http)
+    refused = await http.post("/generate-lora", json=REQUEST | {"description": "Two."}, headers=ASYNC)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+    assert "loragen_refining 1.0" in (await http.get("/metrics")).text, "its place in the queue is free again"
+    generator.tuner_gate.set()
+    await job_of(http, job_id, "done")
+    await job_of(http, await started(http, REQUEST | {"description": "Two."}), "done")
+
+
+async def test_job_ends_with_the_key_that_asked_for_it(guarded: Guarded, generator: FakeGenerator) -> None:
+    generator.tuner_gate.clear()
+    keys, reader = guarded.cloud.access.keys, await guarded.key(Scope.READ)
+    ids = []
+    for number in range(2):
+        token, key = await keys.create(KeyRequest("test", (Scope.GENERATE,)))
+        header = {"authorization": f"Bearer {token}"}
+        request = REQUEST | {"description": f"Write {number}."}
+        response = await guarded.http.post("/generate-lora", json=request, headers=header | ASYNC)
+        ids.append(response.json()["id"])
+        await keys.revoke(key.id)
+    await guarded.cloud.access.revocation.look()
+    await eventually(lambda: not guarded.cloud.jobs._live)
+    for job_id in ids:  # the one that ran, and the one that waited
+        job = (await guarded.http.get(f"/jobs/{job_id}", headers=reader)).json()
+        assert (job["state"], job["error"]["code"]) == ("failed", "invalid_api_key")
+    generator.tuner_gate.set()
+
+
+async def test_job_is_seen_and_cancelled_by_its_tenant_alone(guarded: Guarded, generator: FakeGenerator) -> None:
+    generator.tuner_gate.clear()
+    own = await guarded.key(Scope.GENERATE, tenant="acme")
+    started = await guarded.http.post("/generate-lora", json=REQUEST, headers=own | ASYNC)
+    assert started.status_code == 202, started.text
+    path = started.headers["location"]
+    other = await guarded.key(Scope.GENERATE, Scope.READ, tenant="other")
+    for method in ("GET", "DELETE"):
+        refused = await guarded.http.request(method, path, headers=other)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "job_not_found")
+    assert (await guarded.http.get("/jobs", headers=other)).json()["jobs"] == []
+    for key in (own, await guarded.key(Scope.READ, tenant="acme"), await guarded.key(Scope.READ)):
+        assert [f"/jobs/{job['id']}" for job in (await guarded.http.get("/jobs", headers=key)).json()["jobs"]] == [path]
+        assert (await guarded.http.get(path, headers=key)).status_code == 200
+    assert (await guarded.http.delete(path, headers=own)).json()["state"] == "cancelled"
+    generator.tuner_gate.set()
+
+
+async def test_quota_is_told_when_a_job_is_asked_for(tmp_path: Path, generator: FakeGenerator) -> None:
+    settings = settings_for(tmp_path, authentication="keys", refinements_per_day=1)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        key = await Guarded(cloud, http).key(Scope.GENERATE)
+        first = await http.post("/generate-lora", json=REQUEST, headers=key)
+        assert first.status_code == 200
+        cached = await http.post("/generate-lora", json=REQUEST, headers=key)
+        assert cached.json()["cached"], "what the store has costs nothing"
+        for headers in ({}, ASYNC):
+            request = REQUEST | {"description": "Two."}
+            refused = await http.post("/generate-lora", json=request, headers=key | headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "quota_used_up")
+
+
 async def test_shutdown_fails_jobs_with_a_reason_that_a_restart_shows(tmp_path: Path, generator: FakeGenerator) -> None:
     settings = settings_for(tmp_path)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
@@ -187,7 +255,7 @@ async def lost(cloud: Cloud, http: httpx2.AsyncClient, generator: FakeGenerator)
     assert stored is not None
     past = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
     left = jobs.Job.model_validate(job | {"state": "running", "result": None, "changed_at": past})
-    assert await cloud.jobs._store.swap_job(jobs._stored(left, stored.version + 1))
+    assert await cloud.jobs._store.swap_job(jobs._stored(left, stored.version + 1, ""))
     yield job_id
 
 

@@ -9,12 +9,21 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cloud_service.errors import CloudError, DeadlineError, DrainingError, GenerationError, OverloadedError
+from cloud_service.access.caller import Caller, calling
+from cloud_service.errors import (
+    CloudError,
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    OverloadedError,
+    UsageLimitError,
+)
 from cloud_service.refine.refinement import Refinement, RefinePlan, ignore_progress
 from cloud_service.refine.refiner import Refiner
 from cloud_service.task import Example
 from cloud_service.telemetry import Metrics
 from loragen.contract.recipe import Recipe
+from tests.cloud_service.access.fake_store import usage_within
 from tests.cloud_service.clouds import eventually
 from tests.cloud_service.fake_generator import EXPERTS, SHAPE, FakeGenerator
 
@@ -24,7 +33,7 @@ EXAMPLES = [Example(f"input {number}", "output") for number in range(8)]
 
 @pytest.fixture
 def refiner() -> Iterator[Refiner]:
-    made = Refiner(max_queue=2, threads=3, events=Metrics())
+    made = Refiner(max_queue=2, threads=3, usage=usage_within(share_percent=50), events=Metrics())
     yield made
     made.close()
 
@@ -83,6 +92,28 @@ async def test_full_queue_refuses_and_a_place_that_is_left_is_free(refiner: Refi
             refiner.reserve()
     with refiner.reserve(), refiner.reserve():
         pass
+
+
+async def test_one_tenant_leaves_a_place_to_the_others(refiner: Refiner) -> None:
+    with calling(Caller("one", tenant="acme")), refiner.reserve():
+        with calling(Caller("two", tenant="acme")), pytest.raises(UsageLimitError, match="1 refinements"):
+            refiner.reserve()
+        with calling(Caller("three")), refiner.reserve():
+            pass
+    with calling(Caller("two", tenant="acme")), refiner.reserve():
+        pass
+
+
+async def test_refinement_counts_for_the_day_and_one_too_many_does_not_run(
+    generator: FakeGenerator, recipe: Recipe
+) -> None:
+    refiner = Refiner(max_queue=2, threads=3, usage=usage_within(refinements_per_day=1), events=Metrics())
+    with calling(Caller("one")):
+        await refine(refiner, generator, recipe)
+        with pytest.raises(UsageLimitError, match="1 refinements"):
+            await refine(refiner, generator, recipe)
+    assert len(generator.tuners[0].calls) == 1
+    refiner.close()
 
 
 async def test_work_that_nobody_waits_for_ends_and_the_next_one_begins(

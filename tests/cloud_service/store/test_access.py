@@ -21,6 +21,8 @@ async def test_key_changes_by_compare_and_swap_and_outlives_a_restart(backend: S
     access = (await backend.open()).access
     assert await access.load_key("one") == b"second\0\xff"
     assert await access.has_keys()
+    assert await access.load_keys(["two", "one", "two"]) == [None, b"second\0\xff", None]
+    assert await access.load_keys([]) == []
 
 
 async def test_one_of_many_writers_of_a_key_wins(backend: StoreBackend) -> None:
