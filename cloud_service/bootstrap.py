@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 
+from cloud_service.access.authenticator import Tokens
 from cloud_service.access.control import AccessControl
 from cloud_service.access.revocation import LOOK_SECONDS
 from cloud_service.access.usage import Usage
@@ -44,6 +45,9 @@ from loragen.web.errors import ConfigurationError
 _log = structlog.get_logger(__name__)
 
 _RETENTION_SECONDS = 3600.0
+
+_ISSUER_KEYS_SECONDS = 300.0
+"""After this a key that the issuer of tokens lists no more is good no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,16 @@ def _make_signer(settings: CloudSettings, store: Store) -> MetadataSource | None
     return ChannelSigner(settings.signing_dir, store.channels.load_row)
 
 
+def _make_tokens(settings: CloudSettings) -> Tokens | None:
+    if (rules := settings.token_rules) is None:
+        return None
+    # As above: a service without an issuer does without the libraries.
+    from cloud_service.access.oidc import TokenVerifier
+    from cloud_service.access.oidc_keys import IssuerKeys
+
+    return TokenVerifier(rules, IssuerKeys.open(rules.issuer))
+
+
 def _make_tuning(settings: CloudSettings, generator: LoadedGenerator) -> Tuning | None:
     return Tuning(generator.load_tuner, generator.count_edge_tokens) if settings.refine else None
 
@@ -130,10 +144,11 @@ def open_configured_store(settings: CloudSettings) -> Store:
 async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
     """Everything of one process, with runners that run; closed on the way out."""
     metrics = Metrics()
+    tokens = _make_tokens(settings)
     store = open_configured_store(settings)
     try:
         access = AccessControl.over(
-            store.access, settings.authentication, settings.docs, settings.metrics, settings.usage_limits
+            store.access, settings.authentication, settings.docs, settings.metrics, settings.usage_limits, tokens
         )
         runners = [
             Runner(
@@ -209,6 +224,8 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             asyncio.create_task(repeat("access", _RETENTION_SECONDS, store.access.prune)),
             asyncio.create_task(repeat("revocation", LOOK_SECONDS, access.revocation.look)),
         ]
+        if tokens is not None:
+            upkeep.append(asyncio.create_task(repeat("issuer_keys", _ISSUER_KEYS_SECONDS, tokens.refresh)))
         try:
             grpc_server = GrpcServer(service, channels, devices, metrics, access)
             yield Cloud(app, grpc_server, service, channels, devices, rollouts, access, jobs)
@@ -219,6 +236,8 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             await jobs.close()
             await service.close(timeout_seconds=0)
     finally:
+        if tokens is not None:
+            await tokens.aclose()
         await store.aclose()
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from cloud_service.access.authenticator import Authentication
 from cloud_service.access.control import DocsAccess, MetricsAccess
+from cloud_service.access.token_rules import TokenRules, verify_url
 from cloud_service.access.usage import UsageLimits
 from cloud_service.store.backends import STORE_URLS, verify_store_url
 from loragen.default_pair import DEFAULT_PAIR
@@ -71,6 +72,30 @@ class CloudSettings(ServiceSettings):
     )
     metrics: MetricsAccess = Field(
         default="key", description="Whether /metrics needs a key of the operator with the scope `read`, or none."
+    )
+
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="OpenID provider whose tokens are good beside API keys: its URL, as the claim `iss` says it.",
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="What the claim `aud` of tokens for this service names; needed with an issuer."
+    )
+    oidc_scopes_claim: str = Field(
+        default="scope",
+        min_length=1,
+        description="Claim of a token that holds its scopes: a text with spaces between them, or a list. Dots lead "
+        "into objects: `realm_access.roles`.",
+    )
+    oidc_scope_prefix: str = Field(
+        default="",
+        description="What stands before the name of each scope in that claim, such as `loragen:`; scopes without it "
+        "are those of other services.",
+    )
+    oidc_tenant_claim: str = Field(
+        default="",
+        description="Claim of a token that names its tenant; tokens without it are refused. Empty: tokens are the "
+        "operator's, which see everything.",
     )
 
     calls_per_minute: int = Field(default=0, ge=0, description="Most calls of one API key a minute; 0 sets no limit.")
@@ -209,6 +234,15 @@ class CloudSettings(ServiceSettings):
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
 
     @property
+    def token_rules(self) -> TokenRules | None:
+        """Which tokens are good; None when none are."""
+        if self.oidc_issuer is None or self.oidc_audience is None:
+            return None
+        return TokenRules(
+            self.oidc_issuer, self.oidc_audience, self.oidc_scopes_claim, self.oidc_scope_prefix, self.oidc_tenant_claim
+        )
+
+    @property
     def usage_limits(self) -> UsageLimits:
         """What each API key may use."""
         return UsageLimits(
@@ -235,6 +269,19 @@ class CloudSettings(ServiceSettings):
     def _verify_store_url(cls, value: SecretStr) -> SecretStr:
         verify_store_url(value.get_secret_value())
         return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _verify_issuer(cls, value: str | None) -> str | None:
+        return None if value is None else verify_url(value)
+
+    @model_validator(mode="after")
+    def _verify_tokens(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("LORAGEN_CLOUD_OIDC_ISSUER and LORAGEN_CLOUD_OIDC_AUDIENCE: expected both, found one")
+        if self.oidc_issuer is not None and self.authentication == "none":
+            raise ValueError("LORAGEN_CLOUD_OIDC_ISSUER: expected no LORAGEN_CLOUD_AUTHENTICATION=none beside it")
+        return self
 
     @model_validator(mode="after")
     def _verify_tls(self) -> Self:

@@ -1,14 +1,15 @@
-"""Coordinator: from the header `Authorization` to the caller.
+"""Coordinator: from the header `Authorization` to the caller, by an API key or a token of an OpenID provider (`oidc`).
 
 What the store said of a key is believed for `_FRESH_SECONDS`. So most calls cost a hash and a look into a dictionary,
 and a key that was revoked is refused by every replica that long afterwards.
 """
 
 import base64
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import structlog
 
@@ -28,6 +29,9 @@ _FRESH_SECONDS = 3.0
 _MOST_REMEMBERED = 20_000
 """Keys whose last look-up is remembered: 10 MB."""
 
+_TOKEN = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]*", re.ASCII)
+"""The form of a token, which no API key has."""
+
 _HINT = "send Authorization: Bearer <API key>; an admin makes one with `loragen keys create`"
 
 
@@ -38,12 +42,30 @@ class _Remembered:
     until: float
 
 
+class Tokens(Protocol):
+    """Knows the tokens of an OpenID provider."""
+
+    async def identify(self, token: str) -> Caller:
+        """Who holds a token. Raises UnauthenticatedError, and UnavailableError when that cannot be told now."""
+        ...
+
+    async def refresh(self) -> None:
+        """Ask the provider for its keys."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        ...
+
+
 class Authenticator:
     """Tells who calls.
 
     Args:
         store: Where keys are.
-        authentication: `keys` asks for a key, `none` does not, `auto` does from the time on that there is one.
+        authentication: `keys` asks for a key, `none` does not, `auto` does from the time on that there is one, or when
+            there are tokens.
+        tokens: Of an OpenID provider; None when none are good here.
         now: Unix seconds.
         monotonic: Seconds of a clock that is never set.
     """
@@ -52,15 +74,17 @@ class Authenticator:
         self,
         store: KeyStore,
         authentication: Authentication = "auto",
+        tokens: Tokens | None = None,
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._authentication = authentication
+        self._authentication: Authentication = "keys" if tokens is not None else authentication
+        self._tokens = tokens
         self._now = now
         self._monotonic = monotonic
-        self._required = authentication == "keys"
+        self._required = self._authentication == "keys"
         self._looked_until = float("-inf")
         self._remembered: dict[str, _Remembered] = {}
 
@@ -99,6 +123,7 @@ class Authenticator:
         Raises:
             UnauthenticatedError: Nobody that is known.
             StoreUnavailableError: The store does not answer.
+            UnavailableError: It is a token, and the keys of its issuer are not known.
         """
         if not self._required and not await self._look():
             return Caller()
@@ -107,6 +132,8 @@ class Authenticator:
         token = _token_of(authorization, basic=basic)
         if not token:
             raise UnauthenticatedError("expected Authorization: Bearer <API key>, found another scheme", _HINT)
+        if self._tokens is not None and _TOKEN.fullmatch(token):
+            return await self._tokens.identify(token)
         digest, now = digest_of(token), self._monotonic()
         remembered = self._remembered.get(digest)
         if remembered is None or remembered.until <= now:

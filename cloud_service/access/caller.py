@@ -19,13 +19,14 @@ class Caller:
     """Who calls, and from where.
 
     Attributes:
-        key_id: Id of the key; empty when no key was asked for.
-        key_name: What people call that key.
+        key_id: Id of the key, or `oidc:` and the subject of a token; empty when neither was asked for.
+        key_name: What people call that key, or the subject.
         tenant: Whose it is; empty for the operator, who sees everything.
         scopes: What it is good for.
         device: The only device that it speaks for; empty, or `ANY_DEVICE`, for any.
         address: Where the call came from.
         request_id: Which call it is, in the log.
+        expires_at: Unix seconds at which its token expires; None for a key, of which the store knows that.
     """
 
     key_id: str = ""
@@ -35,6 +36,7 @@ class Caller:
     device: str = ""
     address: str = ""
     request_id: str = ""
+    expires_at: float | None = None
 
     def has(self, *scopes: Scope) -> bool:
         """Whether the key is good for one of these."""

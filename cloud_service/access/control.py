@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cloud_service.access.audit import AuditLog
-from cloud_service.access.authenticator import Authentication, Authenticator
+from cloud_service.access.authenticator import Authentication, Authenticator, Tokens
 from cloud_service.access.key_service import KeyService
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.revocation import Revocation
@@ -46,12 +46,13 @@ class AccessControl:
         docs: DocsAccess = "open",
         metrics: MetricsAccess = "key",
         limits: UsageLimits = _NO_LIMITS,
+        tokens: Tokens | None = None,
     ) -> Self:
         """The parts over a store, as the settings say."""
         audit = AuditLog(store)
         opened = (*(DOCS_CALLS if docs == "open" else ()), *(METRICS_CALLS if metrics == "open" else ()))
         return cls(
-            Authenticator(store, authentication),
+            Authenticator(store, authentication, tokens),
             KeyService(store, audit),
             audit,
             Ownership(store),

@@ -1,7 +1,8 @@
 """Ends what goes on for long, such as refinements and open watches, when its key is not good any more.
 
 A new call is refused by `authenticator`. The keys of what goes on are looked up again here, all of them together at an
-interval. So ten thousand watches cost a few reads of the store, and all end within seconds of a revocation.
+interval. So ten thousand watches cost a few reads of the store, and all end within seconds of a revocation. A token of
+an OpenID provider cannot be looked up: it says itself when it expires.
 """
 
 import asyncio
@@ -40,18 +41,20 @@ class Revocation:
 
     @asynccontextmanager
     async def unless_refused(self) -> AsyncIterator[None]:
-        """The block is cancelled when the caller's key is revoked, expires or is gone.
+        """The block is cancelled when the caller's key is revoked, expires or is gone, or its token expires.
 
         Raises:
             UnauthenticatedError: It was.
         """
-        key_id = current_caller().key_id
+        caller = current_caller()
+        key_id, expires_at = caller.key_id, caller.expires_at
         if not key_id:
             yield
             return
         try:
-            async with asyncio.timeout(None) as limit:
-                self._going_on.setdefault(key_id, set()).add(limit)
+            async with asyncio.timeout(None if expires_at is None else expires_at - self._now()) as limit:
+                if expires_at is None:
+                    self._going_on.setdefault(key_id, set()).add(limit)
                 try:
                     yield
                 finally:
@@ -59,6 +62,10 @@ class Revocation:
         except TimeoutError:
             if not limit.expired():
                 raise
+            if expires_at is not None:
+                raise UnauthenticatedError(
+                    "the token has expired", "get another from its issuer", code="invalid_token"
+                ) from None
             raise UnauthenticatedError(
                 f"the API key {key_id} is not good any more", "ask an admin for another", code="invalid_api_key"
             ) from None
@@ -90,7 +97,7 @@ class Revocation:
             limit.reschedule(asyncio.get_running_loop().time())
 
     def _forget(self, key_id: str, limit: asyncio.Timeout) -> None:
-        going_on = self._going_on[key_id]
+        going_on = self._going_on.get(key_id, set())
         going_on.discard(limit)
         if not going_on:
-            del self._going_on[key_id]
+            self._going_on.pop(key_id, None)

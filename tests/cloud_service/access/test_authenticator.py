@@ -6,6 +6,7 @@ import pytest
 
 from cloud_service.access.audit import AuditLog
 from cloud_service.access.authenticator import Authentication, Authenticator, at_address
+from cloud_service.access.caller import Caller
 from cloud_service.access.key_service import KeyRequest, KeyService
 from cloud_service.access.keys import encode_key, make_token, parse_key
 from cloud_service.access.scopes import Scope
@@ -163,3 +164,40 @@ async def test_start_on_a_public_address_without_keys_is_refused_with_a_way_out(
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 async def test_start_on_loopback_needs_no_keys(host: str) -> None:
     await World().authenticator.verify_start(host)
+
+
+class FakeTokens:
+    """Tokens whose second part names their holder."""
+
+    async def identify(self, token: str) -> Caller:
+        return Caller(f"oidc:{token.split('.')[1]}")
+
+    async def refresh(self) -> None:
+        """Nothing to ask."""
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def test_tokens_are_good_beside_keys_and_need_no_store() -> None:
+    world = World("keys")
+    header, key_id = await world.make()
+    both = Authenticator(world.store, "auto", FakeTokens())
+    assert (await both.identify(header)).key_id == key_id
+    world.store.away = True
+    assert (await both.identify("Bearer a.ada.c")).key_id == "oidc:ada"
+    assert (await both.identify("Bearer a.ada.")).key_id == "oidc:ada"
+    with pytest.raises(UnauthenticatedError):
+        await both.identify("Bearer a.b.c.d")
+
+
+async def test_service_with_tokens_and_without_keys_is_closed_and_may_listen_anywhere() -> None:
+    closed = Authenticator(World().store, "auto", FakeTokens())
+    await closed.verify_start("0.0.0.0")
+    with pytest.raises(UnauthenticatedError):
+        await closed.identify(None)
+
+
+async def test_token_is_no_key_where_no_issuer_is_set() -> None:
+    with pytest.raises(UnauthenticatedError, match="API key"):
+        await World("keys").authenticator.identify("Bearer a.ada.c")

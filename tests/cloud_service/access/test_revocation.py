@@ -94,3 +94,16 @@ async def test_work_without_a_key_is_nobodys_and_time_that_is_up_inside_stays_th
         async with world.revocation.unless_refused():
             raise TimeoutError
     assert not world.revocation._going_on
+
+
+async def test_work_with_a_token_ends_when_that_expires_and_asks_no_store() -> None:
+    world = World()
+    with calling(Caller("oidc:ada", expires_at=NOW + 1_000)):
+        async with world.revocation.unless_refused():
+            await world.revocation.look()
+            await asyncio.sleep(0)
+            assert world.store.loads == 0
+    with calling(Caller("oidc:ada", expires_at=NOW - 1)), pytest.raises(UnauthenticatedError) as caught:
+        async with world.revocation.unless_refused():
+            await asyncio.Event().wait()
+    assert caught.value.code == "invalid_token"
