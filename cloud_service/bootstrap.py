@@ -148,7 +148,13 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
     store = open_configured_store(settings)
     try:
         access = AccessControl.over(
-            store.access, settings.authentication, settings.docs, settings.metrics, settings.usage_limits, tokens
+            store.access,
+            settings.authentication,
+            settings.docs,
+            settings.metrics,
+            settings.usage_limits,
+            tokens,
+            settings.audit_days,
         )
         runners = [
             Runner(
@@ -183,7 +189,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         channels = ChannelService(
             store, watch_interval_seconds=settings.watch_interval_seconds, changed=metrics.channel_changed
         )
-        devices = DeviceService(store.devices)
+        devices = DeviceService(store.devices, store.channels)
         rollouts = RolloutService(channels, store.channels, devices)
         refiner = Refiner(
             max_queue=settings.refine_max_queue, threads=settings.refine_threads, usage=access.usage, events=metrics
@@ -222,6 +228,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             asyncio.create_task(repeat("rollouts", settings.watch_interval_seconds, rollouts.look)),
             asyncio.create_task(repeat("retention", _RETENTION_SECONDS, lambda: sweep(store))),
             asyncio.create_task(repeat("access", _RETENTION_SECONDS, store.access.prune)),
+            asyncio.create_task(repeat("audit", _RETENTION_SECONDS, access.audit.prune)),
             asyncio.create_task(repeat("revocation", LOOK_SECONDS, access.revocation.look)),
         ]
         if tokens is not None:

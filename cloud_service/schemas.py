@@ -193,7 +193,7 @@ class GenerateLoraBody(Body):
             raise InvalidRequestError(
                 f"refine.budget_seconds: expected at most {most:g} without Prefer: respond-async, "
                 f"found {self.refine.budget_seconds:g}",
-                "send the header, and ask for the job at its Location",
+                "send the header, over HTTP, and ask for the job at its Location",
             )
 
 
@@ -213,6 +213,9 @@ class RunningSpecialization(Body):
     failed_bundle_id: str = Field(
         default="", pattern=r"^(?:[0-9a-f]{64})?$", description="A newer bundle that should serve and does not."
     )
+    slower: StrictBool = Field(
+        default=False, description="Whether it answers clearly more slowly than what was under its name before."
+    )
 
 
 class DeviceReport(Body):
@@ -231,4 +234,12 @@ class DeviceReport(Body):
         """The same in short."""
         failed = {each.bundle_id for each in self.specializations if each.state == "failed"}
         failed |= {each.failed_bundle_id for each in self.specializations if each.failed_bundle_id}
-        return DeviceEntry(self.channel, self.device_id, self.channel_version, tuple(sorted(failed)), self.labels)
+        slower = {each.bundle_id for each in self.specializations if each.slower}
+        return DeviceEntry(
+            self.channel,
+            self.device_id,
+            self.channel_version,
+            tuple(sorted(failed)),
+            self.labels,
+            tuple(sorted(slower)),
+        )

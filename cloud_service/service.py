@@ -28,6 +28,7 @@ from cloud_service.fleet.channels import ChannelService, verify_not_reserved
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
 from cloud_service.lora_request import GeneratedLora, LoraRequest, Timings
 from cloud_service.probing import Prober, verify_expected
+from cloud_service.readiness import SharedCheck
 from cloud_service.refine.refinement import OnProgress, Refinement, ignore_progress
 from cloud_service.refine.refiner import Place
 from cloud_service.refine.refining import PreparedTask, RefiningService
@@ -126,6 +127,7 @@ class LoraService:
         self.catalog = catalog
         self.artifacts = artifacts
         self._store = store
+        self._writable = SharedCheck(store.verify_writable)
         self._ownership = Ownership(store.access)
         self._channels = channels
         self._refining = refining
@@ -192,7 +194,7 @@ class LoraService:
         if stopped:
             raise UnavailableError(f"the runner of {', '.join(stopped)} stopped", "restart the process")
         self._verify_progress(self._timeout)
-        await self._store.verify_writable()
+        await self._writable.verify()
 
     def verify_live(self) -> None:
         """Return unless only a restart can help.
@@ -213,6 +215,7 @@ class LoraService:
             How many generations were cut off.
         """
         self.drain()
+        self._writable.close()
         cut_off = sum(await asyncio.gather(*(served.runner.close(timeout_seconds) for served in self.catalog)))
         await self._generations.settle(timeout_seconds)
         self._refining.close()

@@ -144,6 +144,7 @@ async def assemble(
                 labels=settings.labels,
                 key=key,
                 credentials=grpc_credentials(settings),
+                slower=telemetry.slower,
             )
             stack.push_async_callback(link.close)
         telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from edge_runtime.speeds import Speeds
 from loragen.web.scope import RequestRecord
 
 _log = structlog.get_logger(__name__)
 
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SPEED_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-_MOST_SPEEDS = 1_024
 _MERGE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -80,7 +80,7 @@ class Telemetry:
             "loragen_edge_merge_seconds", "Merging and quantizing.", buckets=_MERGE_BUCKETS, registry=self.registry
         )
 
-        self._speeds: dict[str, float] = {}
+        self._speeds = Speeds()
         self.on_update: Callable[[UpdateRecord], None] = lambda _record: None
         """Called with each attempt to update."""
 
@@ -91,7 +91,7 @@ class Telemetry:
     def request_finished(self, record: CompletionRecord) -> None:
         """Count a request."""
         self._requests.labels(record.route, str(record.status)).inc()
-        state = (record.fingerprint or "none").split("-", 1)[0]
+        state, _, bundle_id = (record.fingerprint or "none").partition("-")
         for kind, count in (
             ("prompt", record.prompt_tokens),
             ("cached", record.cached_tokens),
@@ -105,12 +105,16 @@ class Telemetry:
         if record.decode_seconds and record.completion_tokens and record.completion_tokens > 1:
             speed = (record.completion_tokens - 1) / record.decode_seconds
             self._speed.labels(state).observe(speed)
-            if record.model is not None and (record.model in self._speeds or len(self._speeds) < _MOST_SPEEDS):
-                self._speeds[record.model] = speed
+            if record.model is not None:
+                self._speeds.add(record.model, bundle_id, speed)
 
     def speeds(self) -> Mapping[str, float]:
         """Tokens per second of each model's last answer, by name."""
-        return dict(self._speeds)
+        return self._speeds.latest()
+
+    def slower(self) -> frozenset[str]:
+        """Names whose bundle is clearly slower than the one before it."""
+        return self._speeds.slower()
 
     def update_finished(self, record: UpdateRecord) -> None:
         """Count and log an update attempt."""

@@ -110,10 +110,12 @@ class Rollout(AnswerModel):
     starts_at: str
     created_at: str
     halt_failing_percent: float
+    halt_slower_percent: float
     halt_min_devices: int
     devices: int = Field(description="Devices of the channel that are known.")
     updated: int = Field(description="Those that have the candidate's version or a newer one.")
     failing: int = Field(description="Those of them on which one of the candidate's bundles failed.")
+    slower: int = Field(description="Those of them on which one of its bundles is slower than what was there before.")
 
 
 class RolloutList(AnswerModel):
@@ -130,6 +132,9 @@ class ReportedSpecialization(AnswerModel):
     state: str
     message: str = ""
     failed_bundle_id: str = Field(default="", description="A newer bundle that should serve and does not.")
+    slower: bool = Field(
+        default=False, description="Whether it answers clearly more slowly than what was under its name before."
+    )
 
 
 class ReportedDevice(AnswerModel):

@@ -1,5 +1,8 @@
 """The audit log: who changed which channel or key, when, from where. Entries are added, and never changed.
 
+They are kept for a time that the operator sets, and not up to a number: else whoever may change something could push
+out what it did before. One that is damaged hides no other.
+
 A change that was made is answered even when its entry cannot be stored: the entry is in the service's log then.
 """
 
@@ -12,10 +15,12 @@ from typing import Any, Protocol
 import structlog
 
 from cloud_service.access.caller import current_caller
-from cloud_service.errors import IntegrityError, StoreUnavailableError
-from cloud_service.store.access import AuditStore
+from cloud_service.errors import StoreUnavailableError
+from cloud_service.store.access import AuditStore, StoredEntry
 
 _log = structlog.get_logger(__name__)
+
+_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,13 @@ class AuditLog:
 
     Args:
         store: Where it is.
+        days: How long an entry is kept; 0 for ever.
         now: Unix seconds.
     """
 
-    def __init__(self, store: AuditStore, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: AuditStore, days: int = 0, now: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._days = days
         self._now = now
 
     async def record(self, action: str, **target: str | int) -> None:
@@ -66,21 +73,38 @@ class AuditLog:
             "address": caller.address,
             "request_id": caller.request_id,
         }
-        entry = {"at": round(self._now(), 3), "action": action, "by": by, "target": target}
+        at = round(self._now(), 3)
+        entry = {"at": at, "action": action, "by": by, "target": target}
         try:
-            await self._store.append_entry(caller.tenant, json.dumps(entry).encode())
+            await self._store.append_entry(caller.tenant, at, json.dumps(entry).encode())
         except StoreUnavailableError:
             _log.error("audit_entry_not_stored", entry=entry)
 
-    async def page(self, limit: int, before: int | None = None) -> list[AuditEntry]:
-        """Entries, the newest first; a caller of a tenant sees that tenant's.
+    async def page(self, limit: int, before: int | None = None) -> tuple[list[AuditEntry], int | None]:
+        """Entries, the newest first, and what `before` has to be for the next page, None on the last one.
+
+        A caller of a tenant sees that tenant's.
 
         Raises:
             StoreUnavailableError: The store does not answer.
-            IntegrityError: An entry is damaged.
         """
         stored = await self._store.list_entries(limit, before, current_caller().tenant)
-        try:
-            return [AuditEntry(number=each.number, **json.loads(each.entry)) for each in stored]
-        except (ValueError, TypeError) as e:
-            raise IntegrityError("an entry of the audit log is damaged", "restore the store from a backup") from e
+        entries = [entry for entry in map(_parsed, stored) if entry is not None]
+        return entries, stored[-1].number if len(stored) == limit else None
+
+    async def prune(self) -> None:
+        """Forget the entries that were kept for long enough.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        if self._days:
+            await self._store.forget_entries(self._now() - self._days * _DAY)
+
+
+def _parsed(stored: StoredEntry) -> AuditEntry | None:
+    try:
+        return AuditEntry(number=stored.number, **json.loads(stored.entry))
+    except (ValueError, TypeError) as e:
+        _log.error("audit_entry_damaged", number=stored.number, reason=str(e))
+        return None

@@ -47,9 +47,10 @@ class AccessControl:
         metrics: MetricsAccess = "key",
         limits: UsageLimits = _NO_LIMITS,
         tokens: Tokens | None = None,
+        audit_days: int = 0,
     ) -> Self:
         """The parts over a store, as the settings say."""
-        audit = AuditLog(store)
+        audit = AuditLog(store, audit_days)
         opened = (*(DOCS_CALLS if docs == "open" else ()), *(METRICS_CALLS if metrics == "open" else ()))
         return cls(
             Authenticator(store, authentication, tokens),

@@ -8,14 +8,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import structlog
+
 from cloud_service.access.audit import Audit
 from cloud_service.access.caller import current_caller
 from cloud_service.access.keys import ANY_DEVICE, ApiKey, digest_of, encode_key, make_token, parse_key
 from cloud_service.access.scopes import Scope
-from cloud_service.errors import ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
+from cloud_service.errors import ConflictError, ForbiddenError, IntegrityError, InvalidRequestError, NotFoundError
 from cloud_service.store.access import KeyStore
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_name
+
+_log = structlog.get_logger(__name__)
 
 _MAX_ATTEMPTS = 5
 _MOST_SCANNED = 1_000
@@ -73,18 +77,19 @@ class KeyService:
     async def page(self, limit: int, after: str = "") -> tuple[list[ApiKey], str | None]:
         """A page of keys by id, and what `after` has to be for the next one, None on the last.
 
-        A page of a tenant may have fewer than `limit` of them, or none, and still not be the last.
+        A page of a tenant may have fewer than `limit` of them, or none, and still not be the last. A key that is
+        damaged in the store is left out.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
         tenant = current_caller().tenant
-        most = _MOST_SCANNED if tenant else limit
-        listed = [parse_key(record) for record in await self._store.list_keys(most, after)]
+        records = await self._store.list_keys(_MOST_SCANNED, after)
+        listed = [key for key in map(_readable, records) if key is not None]
         seen = [key for key in listed if tenant in ("", key.tenant)][:limit]
         if len(seen) == limit:
             return seen, seen[-1].id
-        return seen, listed[-1].id if len(listed) == most else None
+        return seen, listed[-1].id if listed and len(records) == _MOST_SCANNED else None
 
     async def rotate(self, key_id: str, grace_seconds: int) -> tuple[str, ApiKey]:
         """Make a key like another one, which expires after a while, or sooner if it was to.
@@ -148,6 +153,14 @@ class KeyService:
         target = {"key": key.id, "name": key.name, "scopes": " ".join(key.scopes)}
         more = {"tenant": key.tenant, "device": key.device, "successor": successor}
         await self._audit.record(action, **target, **{field: text for field, text in more.items() if text})
+
+
+def _readable(record: bytes) -> ApiKey | None:
+    try:
+        return parse_key(record)
+    except IntegrityError as e:
+        _log.error("stored_key_damaged", reason=str(e))
+        return None
 
 
 def _verify_tenant(wanted: str) -> str:

@@ -161,6 +161,7 @@ def start_rollout(
     label: _Label = None,
     at: Annotated[datetime | None, typer.Option(help="When it starts, in UTC; by default now.")] = None,
     halt_percent: Annotated[float, typer.Option(min=0.01, max=100, help="Halt when so many devices fail.")] = 5,
+    halt_slower: Annotated[float, typer.Option(min=0.01, max=100, help="Halt when so many devices get slower.")] = 25,
     halt_devices: Annotated[int, typer.Option(min=1, help="Fewer devices say nothing.")] = 10,
     if_version: _IfVersion = None,
     as_json: _Json = False,
@@ -177,6 +178,7 @@ def start_rollout(
             labels=_labels(label),
             starts_at=None if at is None else at.replace(tzinfo=UTC),
             halt_failing_percent=halt_percent,
+            halt_slower_percent=halt_slower,
             halt_min_devices=halt_devices,
             expected=_expected(cloud, channel, if_version),
         )
@@ -313,7 +315,8 @@ def _describe(channel: str, rollout: Rollout) -> str:
     reason = f" ({rollout.reason})" if rollout.reason else ""
     return (
         f"{channel}: version {rollout.version}, {rollout.about}: {rollout.state}{reason}, {groups}; "
-        f"{rollout.updated} of {rollout.devices} devices have it, it fails on {rollout.failing}"
+        f"{rollout.updated} of {rollout.devices} devices have it, it fails on {rollout.failing} and is slower on "
+        f"{rollout.slower}"
     )
 
 

@@ -32,6 +32,9 @@ class RolloutBody(Body):
     halt_failing_percent: _Percent = Field(
         default=5, description="Halt when so many of the devices that have the candidate could not put it to use."
     )
+    halt_slower_percent: _Percent = Field(
+        default=25, description="Halt when so many of them answer clearly more slowly with it than before."
+    )
     halt_min_devices: int = Field(default=10, ge=1, le=10_000, description="Fewer devices say nothing.")
 
     @model_validator(mode="after")
@@ -45,7 +48,7 @@ class RolloutBody(Body):
         """The same as a value of the service."""
         return RolloutRequest(
             group=Group(self.percent, self.labels),
-            halt=HaltRule(self.halt_failing_percent, self.halt_min_devices),
+            halt=HaltRule(self.halt_failing_percent, self.halt_min_devices, self.halt_slower_percent),
             name=self.name or "",
             bundle_id=self.bundle_id or "",
             version=self.version or 0,

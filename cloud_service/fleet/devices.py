@@ -1,5 +1,8 @@
 """Devices: their reports are stored, found by what they say, counted, and forgotten.
 
+Only reports about a channel that somebody published to are stored, be it deleted since: else the key of a device could
+fill the store with channels that it made up.
+
 A listing looks at a bounded number of devices for each page, so that one that finds little costs no more than any.
 """
 
@@ -9,9 +12,9 @@ from dataclasses import dataclass, field
 
 from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.errors import InvalidRequestError, NotFoundError
-from cloud_service.fleet.channels import verify
+from cloud_service.fleet.channels import unknown, verify
 from cloud_service.limits import MAX_DEVICES_SCANNED, MAX_REPORT_BYTES
-from cloud_service.store import DeviceEntry, DeviceStore
+from cloud_service.store import ChannelStore, DeviceEntry, DeviceStore
 from loragen.contract.names import verify_device_name
 
 _CHUNK = 1_000
@@ -74,21 +77,38 @@ class DeviceCount:
     versions: Mapping[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class CandidateCount:
+    """How many devices have a candidate.
+
+    Attributes:
+        failing: Those on which one of its bundles failed.
+        slower: Those on which one of its bundles is slower than what was there before.
+    """
+
+    devices: int
+    failing: int
+    slower: int
+
+
 class DeviceService:
     """What devices reported.
 
     Args:
         store: Where it is kept.
+        channels: Which channels there are.
     """
 
-    def __init__(self, store: DeviceStore) -> None:
+    def __init__(self, store: DeviceStore, channels: ChannelStore) -> None:
         self._store = store
+        self._channels = channels
 
     async def report(self, entry: DeviceEntry, report: bytes) -> None:
         """Store the report of a device.
 
         Raises:
             InvalidRequestError: The name of the channel or of the device is not valid, or the report is too long.
+            NotFoundError: Nothing was ever published to the channel.
             StoreUnavailableError: The store does not answer.
         """
         verify(entry.channel)
@@ -99,6 +119,11 @@ class DeviceService:
                 "report fewer specializations, or shorter messages",
                 code="report_too_large",
             )
+        # The row, which is long, is read only where there is no channel: it may be deleted.
+        if await self._channels.load_version(entry.channel) is None and not (
+            (await self._channels.load_row(entry.channel)).revision
+        ):
+            raise unknown(entry.channel)
         await self._store.store(entry, report)
 
     async def find(self, wanted: DeviceFilter, limit: int) -> DevicePage:
@@ -141,18 +166,20 @@ class DeviceService:
             failing += bool(entry.failed)
         return DeviceCount(versions.total(), failing, dict(sorted(versions.items())))
 
-    async def count_with(self, channel: str, version: int, bundles: tuple[str, ...]) -> tuple[int, int]:
-        """How many devices have a version or a newer one, and on how many of them one of these bundles failed.
+    async def count_with(self, channel: str, version: int, bundles: tuple[str, ...]) -> CandidateCount:
+        """How many devices have a version or a newer one, and how many of them do badly with one of these bundles.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
-        devices = failing = 0
+        devices = failing = slower = 0
+        new = set(bundles)
         async for entry in self._scan(channel, None, MAX_DEVICES_SCANNED):
             if entry.version >= version:
                 devices += 1
-                failing += not set(bundles).isdisjoint(entry.failed)
-        return devices, failing
+                failing += not new.isdisjoint(entry.failed)
+                slower += not new.isdisjoint(entry.slower)
+        return CandidateCount(devices, failing, slower)
 
     async def delete(self, channel: str, device_id: str) -> None:
         """Forget a device; it is listed again with its next report.

@@ -49,14 +49,22 @@ class HaltRule:
     Attributes:
         failing_percent: It is halted when the candidate fails on at least this share of the devices that have it.
         min_devices: With fewer devices that have the candidate, it goes on.
+        slower_percent: It is halted when the candidate is slower than what was there before on at least this share.
     """
 
     failing_percent: float
     min_devices: int
+    slower_percent: float = 25.0
 
-    def holds(self, devices: int, failing: int) -> bool:
-        """Whether these devices are enough, and enough of them fail."""
-        return devices >= self.min_devices and failing > 0 and failing * 100 >= self.failing_percent * devices
+    def reason(self, devices: int, failing: int, slower: int) -> str:
+        """Why to halt, for people; empty while these devices are too few, or most of them do well."""
+        if devices < self.min_devices:
+            return ""
+        if failing and failing * 100 >= self.failing_percent * devices:
+            return f"failed on {failing} of {devices} devices"
+        if slower and slower * 100 >= self.slower_percent * devices:
+            return f"slower on {slower} of {devices} devices"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,19 @@
 can never make the same version twice. Every process knows the active rollouts, and looks at an interval for those that
 other replicas changed. Polls of channels without a rollout cost nothing more.
 
-At each look, a rollout whose candidate fails on too many devices is halted: the channel's old content comes back as a
-version above the candidate's, which all devices follow.
+At each look, a rollout whose candidate fails, or is slower, on too many devices is halted: the channel's old content
+comes back as a version above the candidate's, which all devices follow.
+
+Rollouts are looked at each by itself: one that is damaged in the store is logged, and the others go on.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
-from cloud_service.errors import ConflictError, NotFoundError
+from cloud_service.errors import CloudError, ConflictError, IntegrityError, NotFoundError, StoreUnavailableError
 from cloud_service.fleet.channel_writer import (
     Change,
     Condition,
@@ -42,6 +43,7 @@ from cloud_service.store.waiting import together
 from loragen.contract.channel import Specialization
 from loragen.contract.digest import sha256_hex
 from loragen.contract.polling import PollingDevice, format_labels
+from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 
@@ -89,12 +91,14 @@ class RolloutProgress:
         devices: Devices of the channel that are known.
         updated: Those that have its version or a newer one.
         failing: Those of them that could not put it to use.
+        slower: Those of them that answer more slowly with it than before.
     """
 
     rollout: Rollout
     devices: int
     updated: int
     failing: int
+    slower: int
 
 
 class RolloutService:
@@ -112,6 +116,7 @@ class RolloutService:
         self._devices = devices
         self._candidates: Mapping[str, Candidate] = {}
         self._changes = 0
+        self._failed: dict[str, int] = {}
 
     def find(self, channel: str) -> Candidate | None:
         """The candidate of a channel; None when no rollout goes on."""
@@ -217,32 +222,57 @@ class RolloutService:
             StoreUnavailableError: The store does not answer; what was known stays.
         """
         candidates, changes = {}, self._changes
-        for channel, revision in (await self._store.list_rolling()).items():
+        rolling = await self._store.list_rolling()
+        self._failed = {channel: revision for channel, revision in self._failed.items() if channel in rolling}
+        for channel, revision in rolling.items():
             known = self._candidates.get(channel)
             if known is None or known.revision < revision:
-                known = _candidate(channel, await self._store.load_row(channel))
+                known = await self._read(channel, revision)
             if known is not None:
                 candidates[channel] = known
         if changes == self._changes:  # else what was read may be older than what this process changed meanwhile
             self._candidates = candidates
 
     async def look(self) -> None:
-        """Refresh, then halt the rollouts on whose devices the candidate fails.
+        """Refresh, then halt the rollouts on whose devices the candidate does badly.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
         await self.refresh()
         for channel, candidate in self._candidates.items():
-            rollout = candidate.rollout
-            devices, failing = await self._devices.count_with(channel, rollout.version, rollout.bundles)
-            if rollout.halt.holds(devices, failing):
-                _log.warning(
-                    "rollout_halted", channel=channel, version=rollout.version, devices=devices, failing=failing
-                )
-                reason = f"failed on {failing} of {devices} devices"
-                with suppress(ConflictError, NotFoundError):  # somebody else ended it
-                    await self.set_state(channel, rollout.version, "halted", reason)
+            try:
+                await self._judge(channel, candidate.rollout)
+            except (ConflictError, NotFoundError):
+                pass  # somebody else ended it
+            except StoreUnavailableError:
+                raise
+            except Exception as e:
+                self._note_failure(channel, candidate.revision, e)
+
+    async def _judge(self, channel: str, rollout: Rollout) -> None:
+        count = await self._devices.count_with(channel, rollout.version, rollout.bundles)
+        if reason := rollout.halt.reason(count.devices, count.failing, count.slower):
+            _log.warning("rollout_halted", channel=channel, version=rollout.version, reason=reason)
+            await self.set_state(channel, rollout.version, "halted", reason)
+
+    async def _read(self, channel: str, revision: int) -> Candidate | None:
+        """The candidate of a channel that this process did not know yet; None when its rollout is damaged."""
+        if self._failed.get(channel) == revision:
+            return None
+        row = await self._store.load_row(channel)
+        try:
+            return _candidate(channel, row)
+        except IntegrityError as e:
+            self._note_failure(channel, revision, e)
+            return None
+
+    def _note_failure(self, channel: str, revision: int, error: Exception) -> None:
+        # Once, and not at every look.
+        if self._failed.get(channel) != revision:
+            self._failed[channel] = revision
+            reason = {"reason": str(error)} if isinstance(error, CloudError) else {"crash": describe_crash(error)}
+            _log.error("rollout_failed", channel=channel, **reason)
 
     async def _prepare(
         self, channel: str, request: RolloutRequest
@@ -265,9 +295,8 @@ class RolloutService:
 
     async def _progress(self, channel: str, rollout: Rollout) -> RolloutProgress:
         devices = (await self._devices.count(channel)).devices
-        return RolloutProgress(
-            rollout, devices, *await self._devices.count_with(channel, rollout.version, rollout.bundles)
-        )
+        count = await self._devices.count_with(channel, rollout.version, rollout.bundles)
+        return RolloutProgress(rollout, devices, count.devices, count.failing, count.slower)
 
 
 def _candidate(channel: str, row: ChannelRow) -> Candidate | None:

@@ -1,10 +1,14 @@
 """The gRPC server: our services, the standard health service and reflection, on one port.
 
+Connections are bounded in number and in time, with a key or without. One that sends no whole handshake, or no call, is
+closed soon; any other after an hour, and devices then watch over a new one.
+
 The health service says the same as `/health/ready`. Readiness is looked up at an interval, because the health
 service's `Watch` must push changes.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -24,11 +28,28 @@ from cloud_service.telemetry import Metrics
 from loragen.contract.keepalive import PING_SECONDS, server_options
 from loragen.contract.stubs import loragen_pb2, loragen_pb2_grpc
 from loragen.web.errors import ConfigurationError
+from loragen.web.server import descriptor_limit
 from loragen.web.tls import TlsFiles
 
 _SERVICES = tuple(service.full_name for service in loragen_pb2.DESCRIPTOR.services_by_name.values())
 
 _HEALTH_INTERVAL_SECONDS = 2.0
+
+_MOST_CONNECTIONS = 20_000
+"""Where descriptors have no limit; some 20 KB each. A device has one."""
+
+_HANDSHAKE_SECONDS = 10.0
+"""For TLS and the first message of HTTP/2; gRPC itself allows 120 s."""
+
+_IDLE_SECONDS = 300.0
+"""For a connection without a call. A client that calls again makes another by itself."""
+
+_AGE_SECONDS = 3_600.0
+"""For a connection with calls, more or less a tenth. It ends what nobody can tell from a watch: a stream that was begun
+without a key, such as one of the health service. Replicas also share their clients anew so."""
+
+_LAST_CALLS_SECONDS = 120.0
+"""For the calls of an old connection: the longest is a refinement of a minute with its wait."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_BODY_BYTES),
@@ -60,7 +81,7 @@ class GrpcServer:
         ping_seconds: float = PING_SECONDS,
     ) -> None:
         self._service = service
-        options = (*_OPTIONS, *server_options(ping_seconds))
+        options = (*_OPTIONS, *_bounds(), *server_options(ping_seconds))
         interceptors = (GrpcScope(metrics), GrpcAccess(access.authenticator, access.usage, access.revocation))
         self._server = grpc.aio.server(interceptors=interceptors, options=options)
         self._health = health.aio.HealthServicer()
@@ -124,3 +145,16 @@ class GrpcServer:
             status = health_pb2.HealthCheckResponse.SERVING
         for name in ("", *_SERVICES):
             await self._health.set(name, status)
+
+
+def _bounds() -> Sequence[tuple[str, int]]:
+    """Options that bound connections: a quarter of the descriptors, as HTTP takes half."""
+    limit = descriptor_limit()
+    most = _MOST_CONNECTIONS if limit is None else max(1, min(_MOST_CONNECTIONS, limit // 4))
+    return (
+        ("grpc.max_allowed_incoming_connections", most),
+        ("grpc.server_handshake_timeout_ms", round(1_000 * _HANDSHAKE_SECONDS)),
+        ("grpc.max_connection_idle_ms", round(1_000 * _IDLE_SECONDS)),
+        ("grpc.max_connection_age_ms", round(1_000 * _AGE_SECONDS)),
+        ("grpc.max_connection_age_grace_ms", round(1_000 * _LAST_CALLS_SECONDS)),
+    )

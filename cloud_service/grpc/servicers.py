@@ -6,7 +6,7 @@ Errors leave as exceptions; `scope` turns them into statuses.
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from cloud_service.fleet.devices import DeviceService
 from cloud_service.generation import ProbeScores
 from cloud_service.lora_request import GeneratedLora
 from cloud_service.probing import ProbeComparison
+from cloud_service.refine.refinement import Refinement
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import LoraService
 from loragen.contract.answer import AnswerContract
@@ -50,6 +51,7 @@ class GeneratorServicer(stubs.GeneratorServicer):
     ) -> messages.GenerateLoraResponse:
         """Generate a LoRA for a task; the bundle comes along when the request asks for it."""
         body = _validated(GenerateLoraBody, _to_body(request))
+        body.verify_synchronous()
         return _to_response(
             await self._service.generate(replace(body.to_request(), include_bundle=request.include_bundle))
         )
@@ -90,12 +92,12 @@ def _validated(schema: type[_Body], fields: dict[str, Any]) -> _Body:
 
 def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
     publish = request.publish if request.HasField("publish") else None
+    most_examples = limits.MAX_REFINE_EXAMPLES if request.HasField("refine") else limits.MAX_EXAMPLES
     return {
         "description": request.description,
         # One item over the limit is enough for the schema to refuse all of them.
         "examples": [
-            {"input": example.input, "output": example.output}
-            for example in request.examples[: limits.MAX_EXAMPLES + 1]
+            {"input": example.input, "output": example.output} for example in request.examples[: most_examples + 1]
         ],
         "tools": [_to_tool(f"tools.{index}", tool) for index, tool in enumerate(request.tools[: limits.MAX_TOOLS + 1])],
         "output_format": request.output_format,
@@ -107,7 +109,12 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
         "probe": [
             {"input": probed.input, "output": probed.output} for probed in request.probe[: limits.MAX_PROBES + 1]
         ],
+        "refine": _to_refine(request.refine) if request.HasField("refine") else None,
     }
+
+
+def _to_refine(refine: messages.Refine) -> dict[str, Any]:
+    return {name: getattr(refine, name) for name in ("steps", "budget_seconds") if refine.HasField(name)}
 
 
 def _to_answer(answer: messages.AnswerContract) -> dict[str, Any]:
@@ -154,6 +161,7 @@ def _to_report(status: messages.DeviceReport) -> dict[str, Any]:
                 "state": _STATES.get(running.state, "unspecified"),
                 "message": running.message,
                 "failed_bundle_id": running.failed_bundle_id,
+                "slower": running.slower,
             }
             for running in status.specializations[: MAX_SPECIALIZATIONS + 1]
         ],
@@ -190,7 +198,14 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
         warnings=[messages.Warning(code=warning.code, message=warning.message) for warning in answer.warnings],
         probe=None if answer.probe is None else _to_comparison(answer.probe),
         answer=_from_answer(recipe.answer),
+        refinement=None if answer.refinement is None else _from_refinement(answer.refinement),
     )
+
+
+def _from_refinement(found: Refinement) -> messages.Refinement:
+    fields = asdict(found)
+    scores = {name: messages.HeldOutScore(**fields.pop(name)) for name in ("before", "after")}
+    return messages.Refinement(**fields, **scores)
 
 
 def _from_answer(answer: AnswerContract) -> messages.AnswerContract:

@@ -88,11 +88,8 @@ def access_routes(keys: KeyService, audit: AuditLog) -> APIRouter:
     @router.get("/audit")
     async def list_audit(before: _Before = None, limit: _EntryLimit = MAX_AUDIT_LISTED) -> AuditPage:
         """Who changed which channel or key, the newest first, page by page; those of one's own tenant."""
-        entries = await audit.page(limit, before)
-        return AuditPage(
-            entries=tuple(map(_audited, entries)),
-            next_before=entries[-1].number if len(entries) == limit else None,
-        )
+        entries, next_before = await audit.page(limit, before)
+        return AuditPage(entries=tuple(map(_audited, entries)), next_before=next_before)
 
     return router
 

@@ -67,8 +67,10 @@ def _answer(progress: RolloutProgress) -> Rollout:
         starts_at=time_text(rollout.starts_at or rollout.created_at),
         created_at=time_text(rollout.created_at),
         halt_failing_percent=rollout.halt.failing_percent,
+        halt_slower_percent=rollout.halt.slower_percent,
         halt_min_devices=rollout.halt.min_devices,
         devices=progress.devices,
         updated=progress.updated,
         failing=progress.failing,
+        slower=progress.slower,
     )

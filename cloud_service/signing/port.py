@@ -18,7 +18,7 @@ class MetadataSource(Protocol):
 
         Raises:
             NotFoundError: The channel is not signed or not there, or the file is not one of the present ones.
-            SigningError: The keys will not do.
+            SigningError: The keys will not do; why is in the log.
             StoreUnavailableError: The store does not answer.
         """
         ...

@@ -71,6 +71,16 @@ class ChannelSigner:
         _log.info("channels_signed", channels=_verify(directory))
 
     async def load(self, channel: str, name: str) -> bytes:
+        try:
+            return await self._load(channel, name)
+        except SigningError as e:
+            # What it says of folders and files is the operator's business.
+            _log.error("channel_not_signed", channel=channel, reason=str(e), hint=e.hint)
+            raise SigningError(
+                f"channel {channel!r} cannot be signed now", "the operator finds the cause in the log"
+            ) from e
+
+    async def _load(self, channel: str, name: str) -> bytes:
         folder = self._directory / channel
         if not await asyncio.to_thread(_is_signed, folder):
             raise NotFoundError(

@@ -2,7 +2,7 @@
 
 Every adapter keeps these rules, and the contract test proves them for each:
 - A key changes by compare-and-swap, so a rotation and a revocation at the same time are both carried out.
-- An entry of the audit log is never changed, and none is taken away. Numbers grow.
+- An entry of the audit log is never changed, and is taken away only by its age. Numbers grow.
 - Whose a bundle is is known as long as the bundle's recipe, or the bundle that a user imported, is stored.
 """
 
@@ -46,8 +46,12 @@ class StoredEntry:
 class AuditStore(Protocol):
     """The audit log."""
 
-    async def append_entry(self, tenant: str, entry: bytes) -> None:
-        """Add an entry."""
+    async def append_entry(self, tenant: str, at: float, entry: bytes) -> None:
+        """Add an entry of a time, in Unix seconds."""
+        ...
+
+    async def forget_entries(self, before: float) -> None:
+        """Take away the entries of before a time."""
         ...
 
     async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:

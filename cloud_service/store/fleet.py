@@ -123,6 +123,7 @@ class DeviceEntry:
         version: Of the channel, as the device saw it last.
         failed: Ids of the bundles that it could not put to use.
         labels: What its owner says of it.
+        slower: Ids of the bundles that answer more slowly than what was under their names before.
         seen_at: When the report came, in microseconds since 1970; the store sets it.
     """
 
@@ -131,6 +132,7 @@ class DeviceEntry:
     version: int
     failed: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    slower: tuple[str, ...] = ()
     seen_at: int = 0
 
 

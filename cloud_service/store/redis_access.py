@@ -3,8 +3,9 @@
     keys:ids            sorted set of the ids of API keys, all with the score 0
     key:<id>            a key
     audit:number        number of the last entry
-    audit:all           stream of entries by their numbers
+    audit:all           stream of entries by their numbers, each with its millisecond
     audit:of:<tenant>   those of one tenant, once more
+    audit:tenants       set of the tenants that have any
     counter:<name>      a counter                                                  expires
 
 Whose a bundle is, is a field of the bundle's own hash (`redis`), `owner:<tenant>`, and expires with it.
@@ -17,7 +18,10 @@ from cloud_service.store.access import StoredEntry
 from cloud_service.store.redis_server import RedisServer, key
 
 _IDS = key("keys", "ids")
-_NUMBER, _ALL = key("audit", "number"), key("audit", "all")
+_NUMBER, _ALL, _TENANTS = key("audit", "number"), key("audit", "all"), key("audit", "tenants")
+
+_FORGOTTEN_AT_ONCE = 500
+"""Entries of the audit log."""
 
 _SWAP = """
 local record = redis.call('GET', KEYS[1])
@@ -29,9 +33,10 @@ return 1
 
 _APPEND = """
 local number = redis.call('INCR', KEYS[1])
-for place = 2, #KEYS do
-  redis.call('XADD', KEYS[place], number .. '-1', 'entry', ARGV[1])
+for place = 3, #KEYS do
+  redis.call('XADD', KEYS[place], number .. '-1', 'entry', ARGV[1], 'at', ARGV[2])
 end
+if ARGV[3] ~= '' then redis.call('SADD', KEYS[2], ARGV[3]) end
 return number
 """
 
@@ -80,9 +85,20 @@ class RedisAccess:
     async def has_keys(self) -> bool:
         return bool(await self._run(self._redis.exists(_IDS)))
 
-    async def append_entry(self, tenant: str, entry: bytes) -> None:
-        keys = [_NUMBER, _ALL, *([_of(tenant)] if tenant else [])]
-        await self._run(self._append(keys=keys, args=[entry]))
+    async def append_entry(self, tenant: str, at: float, entry: bytes) -> None:
+        keys = [_NUMBER, _TENANTS, _ALL, *([_of(tenant)] if tenant else [])]
+        await self._run(self._append(keys=keys, args=[entry, round(at * 1000), tenant]))
+
+    async def forget_entries(self, before: float) -> None:
+        tenants = await self._run(self._redis.smembers(_TENANTS))
+        for stream in (_ALL, *(_of(tenant.decode()) for tenant in tenants)):
+            while True:
+                oldest = await self._run(self._redis.xrange(stream, "-", "+", _FORGOTTEN_AT_ONCE))
+                old = [number for number, fields in oldest if int(fields[b"at"]) < before * 1000]
+                if old:
+                    await self._run(self._redis.xdel(stream, *old))
+                if len(old) < _FORGOTTEN_AT_ONCE:
+                    break
 
     async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
         stream, newest = _of(tenant) if tenant else _ALL, "+" if before is None else f"({before}-0"

@@ -186,7 +186,8 @@ class RedisDevices:
         self._delete = server.script(_DELETE)
 
     async def store(self, entry: DeviceEntry, report: bytes) -> None:
-        short = json.dumps({"version": entry.version, "failed": entry.failed, "labels": dict(entry.labels)})
+        about = {"version": entry.version, "failed": entry.failed, "labels": dict(entry.labels), "slower": entry.slower}
+        short = json.dumps(about)
         args: list[Any] = [
             entry.channel,
             entry.device_id,
@@ -213,9 +214,10 @@ class RedisDevices:
         for member, (_, score), short in zip(members, listed, shorts, strict=True):
             name, _, device_id = member.partition(":")
             # The server evicts what expires when it is full; such a device is listed again with its next report.
-            about = json.loads(short or b'{"version": 0, "failed": [], "labels": {}}')
-            failed = tuple(about["failed"])
-            entries.append(DeviceEntry(name, device_id, about["version"], failed, about["labels"], int(score)))
+            about = json.loads(short or b'{"version": 0, "failed": [], "labels": {}, "slower": []}')
+            failed, slower = tuple(about["failed"]), tuple(about["slower"])
+            entry = DeviceEntry(name, device_id, about["version"], failed, about["labels"], slower, int(score))
+            entries.append(entry)
         return entries
 
     async def load_reports(self, entries: Sequence[DeviceEntry]) -> list[bytes]:

@@ -21,7 +21,7 @@ from cloud_service.store.sqlite_jobs import JOB_SCHEMA, SqliteJobs
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 9
+_SCHEMA_VERSION = 10
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """

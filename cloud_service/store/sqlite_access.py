@@ -10,7 +10,10 @@ _NEVER = 2**62
 
 ACCESS_SCHEMA = """
 CREATE TABLE api_keys (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, entry BLOB NOT NULL);
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, at REAL NOT NULL, entry BLOB NOT NULL
+);
+CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_of_tenant ON audit (tenant, number);
 CREATE TABLE owners (bundle_id TEXT NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY (bundle_id, tenant)) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
@@ -52,11 +55,14 @@ class SqliteAccess:
     async def has_keys(self) -> bool:
         return await self._file.run(lambda: self._db.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone() is not None)
 
-    async def append_entry(self, tenant: str, entry: bytes) -> None:
+    async def append_entry(self, tenant: str, at: float, entry: bytes) -> None:
         def append() -> None:
-            self._db.execute("INSERT INTO audit (tenant, entry) VALUES (?, ?)", (tenant, entry))
+            self._db.execute("INSERT INTO audit (tenant, at, entry) VALUES (?, ?, ?)", (tenant, at, entry))
 
         await self._file.change(append, durable=True)
+
+    async def forget_entries(self, before: float) -> None:
+        await self._file.change(lambda: self._db.execute("DELETE FROM audit WHERE at < ?", (before,)))
 
     async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
         of_tenant = "tenant = ? AND" if tenant else "? = '' AND"

@@ -31,7 +31,7 @@ CREATE TABLE channel_events (
 CREATE INDEX events_of_channel ON channel_events (channel, number);
 CREATE TABLE devices (
     channel TEXT NOT NULL, device_id TEXT NOT NULL, reported INTEGER NOT NULL, version INTEGER NOT NULL,
-    failed TEXT NOT NULL, labels TEXT NOT NULL, report BLOB NOT NULL,
+    failed TEXT NOT NULL, labels TEXT NOT NULL, slower TEXT NOT NULL, report BLOB NOT NULL,
     PRIMARY KEY (channel, device_id)
 );
 CREATE INDEX devices_reported ON devices (reported);
@@ -161,11 +161,11 @@ class SqliteDevices:
     async def store(self, entry: DeviceEntry, report: bytes) -> None:
         def store() -> None:
             now = time.time_ns() // 1_000
-            failed, labels = json.dumps(entry.failed), json.dumps(dict(entry.labels))
+            about = (json.dumps(entry.failed), json.dumps(dict(entry.labels)), json.dumps(entry.slower))
             self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._ttl_us,))
             self._db.execute(
-                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (entry.channel, entry.device_id, now, entry.version, failed, labels, report),
+                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (entry.channel, entry.device_id, now, entry.version, *about, report),
             )
             self._db.execute(
                 "DELETE FROM devices WHERE channel = ? AND reported <="
@@ -180,14 +180,11 @@ class SqliteDevices:
             oldest, newest = time.time_ns() // 1_000 - self._ttl_us, _NEVER_US if before is None else before
             condition, values = ("", ()) if channel is None else ("channel = ? AND ", (channel,))
             rows = self._db.execute(
-                f"SELECT channel, device_id, version, failed, labels, reported FROM devices WHERE {condition}"
+                f"SELECT channel, device_id, version, failed, labels, slower, reported FROM devices WHERE {condition}"
                 "reported > ? AND reported < ? ORDER BY reported DESC LIMIT ?",
                 (*values, oldest, newest, limit),
             )
-            return [
-                DeviceEntry(channel, device_id, version, tuple(json.loads(failed)), json.loads(labels), seen_at)
-                for channel, device_id, version, failed, labels, seen_at in rows
-            ]
+            return [_entry(*row) for row in rows]
 
         return await self._file.run(scan)
 
@@ -205,3 +202,10 @@ class SqliteDevices:
             return self._db.execute(statement, (channel, device_id)).rowcount == 1
 
         return await self._file.change(delete)
+
+
+def _entry(
+    channel: str, device_id: str, version: int, failed: str, labels: str, slower: str, seen_at: int
+) -> DeviceEntry:
+    lists = tuple(json.loads(failed)), json.loads(labels), tuple(json.loads(slower))
+    return DeviceEntry(channel, device_id, version, *lists, seen_at)

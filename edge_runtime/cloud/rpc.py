@@ -4,7 +4,7 @@ Both are optional: a change is only a reason to poll now, and a missing report i
 failure here is logged at debug level and otherwise ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +42,7 @@ class GrpcLink:
         labels: Of this device.
         key: Says the API key of this device.
         credentials: Of TLS; None for a connection in the clear.
+        slower: Names that answer more slowly than before.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class GrpcLink:
         labels: Mapping[str, str] = MappingProxyType({}),
         key: KeySource = NO_KEY,
         credentials: Any = None,
+        slower: Callable[[], Collection[str]] = frozenset,
     ) -> None:
+        self._slower = slower
         self._key = key
         self._labels = labels
         self._channel_name = channel
@@ -82,7 +85,7 @@ class GrpcLink:
 
     async def report(self, status: DeviceStatus) -> None:
         try:
-            report = device_report(status, self._labels)
+            report = device_report(status, self._labels, self._slower())
             await self._stub.ReportStatus(report, timeout=_REPORT_SECONDS, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             _log.debug("report_failed", reason=str(error.code()))
@@ -95,7 +98,9 @@ class GrpcLink:
         return (("authorization", f"Bearer {key}"),) if key else ()
 
 
-def device_report(status: DeviceStatus, labels: Mapping[str, str] = MappingProxyType({})) -> pb.DeviceReport:
+def device_report(
+    status: DeviceStatus, labels: Mapping[str, str] = MappingProxyType({}), slower: Collection[str] = ()
+) -> pb.DeviceReport:
     """A report in the words of the protocol; the base model, which every device has, is left out."""
     return pb.DeviceReport(
         device_id=status.device_id,
@@ -108,6 +113,7 @@ def device_report(status: DeviceStatus, labels: Mapping[str, str] = MappingProxy
                 state=_STATES[model.state],
                 message=_within_limit(model.message),
                 failed_bundle_id=model.failed_bundle_id or "",
+                slower=model.id in slower,
             )
             for model in status.models
             if model.state != "base"

@@ -139,6 +139,7 @@ def start_rollout(
     labels: Mapping[str, str] | None = None,
     starts_at: datetime | None = None,
     halt_failing_percent: float | None = None,
+    halt_slower_percent: float | None = None,
     halt_min_devices: int | None = None,
     expected: ChannelSnapshot | None = None,
 ) -> Call[Rollout]:
@@ -153,6 +154,7 @@ def start_rollout(
         labels: Only devices with all of them.
         starts_at: With a time zone; by default now.
         halt_failing_percent: Halt when so many of the devices that have it could not put it to use; by default 5.
+        halt_slower_percent: Halt when so many of them answer clearly more slowly with it than before; by default 25.
         halt_min_devices: Fewer devices say nothing; by default 10.
         expected: Refuse, with 412 `precondition_failed`, when the channel has changed since.
 
@@ -171,6 +173,7 @@ def start_rollout(
         "labels": dict(labels or {}),
         "starts_at": None if starts_at is None else starts_at.isoformat(),
         "halt_failing_percent": halt_failing_percent,
+        "halt_slower_percent": halt_slower_percent,
         "halt_min_devices": halt_min_devices,
     }
     return Call(

@@ -1,11 +1,12 @@
 """An HTTP server that the program starts and stops, with bounded connections, over uvicorn.
 
 Bounds:
+- The handshake of TLS must be done within `_HANDSHAKE_SECONDS`.
 - A request must be there within `_REQUEST_SECONDS`, head and body; its head has at most 16 KiB.
 - An answer of which the client reads less than `_MIN_BYTES_READ` in `_READ_SECONDS` is broken off.
-- Connections take at most half of the file descriptors; the other half is for what the service does besides: models,
-  downloads, the store, gRPC. When that half is full, the connection makes room that has waited longest for its client.
-  So idle clients and slow readers shut nobody out, health probes least of all.
+- Connections, those in the handshake among them, take at most half of the file descriptors; the other half is for what
+  the service does besides: models, downloads, the store, gRPC. When that half is full, the connection makes room that
+  has waited longest for its client. So idle clients and slow readers shut nobody out, health probes least of all.
 
 How long an answer takes has no limit here.
 """
@@ -19,9 +20,11 @@ import signal
 import socket
 import ssl
 import sys
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h11
 import uvicorn
@@ -30,6 +33,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from loragen.web.errors import ConfigurationError
 from loragen.web.tls import ServerTls
+
+_HANDSHAKE_SECONDS = 10
+"""Four messages, none of them long. asyncio allows 60 s, and uvicorn has no setting for it."""
+
+_GOODBYE_SECONDS = 5
+"""For a client to answer the end of TLS; asyncio allows 30 s."""
 
 _REQUEST_SECONDS = 30.0
 """For a request to arrive: the longest body, 4 MiB, needs 140 kB/s. Apache allows 20 to 40 s for the head alone."""
@@ -94,16 +103,14 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 lifespan="off",
-                # Of uvicorn's two parsers only this one bounds the head of a request.
-                http=_BoundedH11,
+                # Of uvicorn's two parsers only this one bounds the head of a request. TLS is below it, and uvicorn sees
+                # none: it looks at a connection when the handshake is done.
+                http=_protocol(_context(certificate, tls)),  # type: ignore[arg-type]
                 backlog=_backlog(),
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=shutdown_timeout_seconds,
-                ssl_certfile=None if certificate is None else certificate.chain,
-                ssl_keyfile=None if certificate is None else certificate.key,
-                ssl_context_factory=None if tls is None else _always(tls.context),
             )
         )
 
@@ -176,11 +183,27 @@ def end_process() -> None:
     os._exit(0)
 
 
-def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
-    return lambda *_: context
+def _context(certificate: Certificate | None, tls: ServerTls | None) -> ssl.SSLContext | None:
+    if tls is not None:
+        return tls.context
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return context
 
 
-def _descriptors() -> int | None:
+def _protocol(context: ssl.SSLContext | None) -> Callable[..., asyncio.BaseProtocol]:
+    """What makes the protocol of a new connection."""
+
+    def make(**options: Any) -> asyncio.BaseProtocol:
+        http = _BoundedH11(**options)
+        return http if context is None else _BoundedTls(http, context)
+
+    return make
+
+
+def descriptor_limit() -> int | None:
     """Most file descriptors that this process may open; None without a limit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if limit == resource.RLIM_INFINITY else limit
@@ -189,7 +212,7 @@ def _descriptors() -> int | None:
 def _backlog() -> int:
     # asyncio accepts all waiting connections before any of them can be refused. So they must fit into the half of the
     # descriptors that is not for connections.
-    limit = _descriptors()
+    limit = descriptor_limit()
     return _MAX_BACKLOG if limit is None else max(1, min(_MAX_BACKLOG, limit // 16))
 
 
@@ -212,11 +235,19 @@ class _BoundedH11(H11Protocol):
     _reading: asyncio.TimerHandle | None = None
     _waits_since: float | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        limit = _descriptors()
+    def accepted(self, transport: asyncio.Transport) -> None:
+        """There is a connection; over TLS the handshake is still to come."""
+        self.transport = transport
+        self.connections.add(self)
+        limit = descriptor_limit()
         if limit is not None and len(self.connections) > limit // 2 and not self._make_room():
             transport.abort()
+        self._waits_since = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if self not in self.connections:
+            self.accepted(transport)
+        super().connection_made(transport)
         self._watch_request()
 
     def handle_events(self) -> None:
@@ -283,3 +314,29 @@ class _BoundedH11(H11Protocol):
         _, _, longest = min(waiting)
         longest.transport.abort()
         return True
+
+
+class _BoundedTls(SSLProtocol):
+    """TLS below a connection, which counts from its beginning on and not from the end of the handshake."""
+
+    def __init__(self, http: _BoundedH11, context: ssl.SSLContext) -> None:
+        super().__init__(
+            http.loop,
+            http,
+            context,
+            None,  # type: ignore[arg-type] # nobody waits for the end of the handshake
+            server_side=True,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=_GOODBYE_SECONDS,
+        )
+        self._http = http
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._http.accepted(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        # `http` hears of it only when there was a whole handshake.
+        self._http.connections.discard(self._http)

@@ -1,4 +1,4 @@
-"""Helper: settings for the whole service, a client of it without a network, and a bounded wait."""
+"""Helper: settings for the whole service, a client of it without a network, a channel in it, and a bounded wait."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,8 @@ import httpx2
 
 from cloud_service.bootstrap import Cloud
 from cloud_service.config import CloudSettings
+from cloud_service.lora_request import LoraRequest, PublishTarget
+from cloud_service.task import TaskDescription
 
 
 def settings_for(directory: Path, **changes: Any) -> CloudSettings:
@@ -21,6 +23,11 @@ def settings_for(directory: Path, **changes: Any) -> CloudSettings:
 def client_of(cloud: Cloud) -> httpx2.AsyncClient:
     """A client of the application itself."""
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(cloud.app), base_url="http://localhost")
+
+
+async def publish_to(cloud: Cloud, channel: str) -> None:
+    """Publish something to a channel; a second time it changes nothing."""
+    await cloud.service.generate(LoraRequest(TaskDescription("Sort."), publish=PublishTarget(channel, "mail")))
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -69,3 +69,14 @@ def test_speed_of_each_models_last_answer_is_known() -> None:
         )
     telemetry.request_finished(CompletionRecord(request_id="b", model="one", completion_tokens=1))
     assert telemetry.speeds() == {"router": 20.0}
+
+
+def test_model_that_got_slower_with_another_bundle_is_known_and_another_state_of_one_bundle_is_none() -> None:
+    telemetry = Telemetry()
+    for fingerprint, seconds in (("adapter-old", 1.0), ("merged-old", 1.0), ("merged-new", 3.0)):
+        assert telemetry.slower() == frozenset()
+        for _ in range(9):
+            record = CompletionRecord(request_id="a", model="router", completion_tokens=31, decode_seconds=seconds)
+            record.fingerprint = fingerprint
+            telemetry.request_finished(record)
+    assert telemetry.slower() == {"router"}

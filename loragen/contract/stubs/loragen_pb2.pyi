@@ -47,7 +47,7 @@ class PublishTarget(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class GenerateLoraRequest(_message.Message):
-    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe", "answer")
+    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe", "answer", "refine")
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class GenerateLoraRequest(_message.Message):
     STRICT_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
+    REFINE_FIELD_NUMBER: _ClassVar[int]
     description: str
     examples: _containers.RepeatedCompositeFieldContainer[Example]
     tools: _containers.RepeatedCompositeFieldContainer[Tool]
@@ -70,7 +71,16 @@ class GenerateLoraRequest(_message.Message):
     strict: bool
     probe: _containers.RepeatedCompositeFieldContainer[Example]
     answer: AnswerContract
-    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ...) -> None: ...
+    refine: Refine
+    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ..., refine: _Optional[_Union[Refine, _Mapping]] = ...) -> None: ...
+
+class Refine(_message.Message):
+    __slots__ = ("steps", "budget_seconds")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    budget_seconds: float
+    def __init__(self, steps: _Optional[int] = ..., budget_seconds: _Optional[float] = ...) -> None: ...
 
 class ModelRef(_message.Message):
     __slots__ = ("id", "digest")
@@ -146,8 +156,38 @@ class AnswerContract(_message.Message):
     parallel: bool
     def __init__(self, type: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., codes: _Optional[_Iterable[int]] = ..., schema_json: _Optional[str] = ..., functions: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., none: _Optional[str] = ..., parallel: _Optional[bool] = ...) -> None: ...
 
+class HeldOutScore(_message.Message):
+    __slots__ = ("right", "loss")
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    right: float
+    loss: float
+    def __init__(self, right: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
+
+class Refinement(_message.Message):
+    __slots__ = ("tuned", "kept", "examples", "held_out", "before", "after", "steps", "seconds", "stopped")
+    TUNED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    tuned: str
+    kept: bool
+    examples: int
+    held_out: int
+    before: HeldOutScore
+    after: HeldOutScore
+    steps: int
+    seconds: float
+    stopped: str
+    def __init__(self, tuned: _Optional[str] = ..., kept: _Optional[bool] = ..., examples: _Optional[int] = ..., held_out: _Optional[int] = ..., before: _Optional[_Union[HeldOutScore, _Mapping]] = ..., after: _Optional[_Union[HeldOutScore, _Mapping]] = ..., steps: _Optional[int] = ..., seconds: _Optional[float] = ..., stopped: _Optional[str] = ...) -> None: ...
+
 class GenerateLoraResponse(_message.Message):
-    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe", "answer", "residual_prompt")
+    __slots__ = ("id", "bundle_bytes", "recipe_id", "recipe_bytes", "cached", "generator", "edge_model", "gates", "prompt_tokens", "tokens_saved_per_call", "timings", "bundle", "confidence", "warnings", "probe", "answer", "residual_prompt", "refinement")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +205,7 @@ class GenerateLoraResponse(_message.Message):
     PROBE_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     RESIDUAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    REFINEMENT_FIELD_NUMBER: _ClassVar[int]
     id: str
     bundle_bytes: int
     recipe_id: str
@@ -182,7 +223,8 @@ class GenerateLoraResponse(_message.Message):
     probe: ProbeComparison
     answer: AnswerContract
     residual_prompt: str
-    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ..., residual_prompt: _Optional[str] = ...) -> None: ...
+    refinement: Refinement
+    def __init__(self, id: _Optional[str] = ..., bundle_bytes: _Optional[int] = ..., recipe_id: _Optional[str] = ..., recipe_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., generator: _Optional[_Union[ModelRef, _Mapping]] = ..., edge_model: _Optional[_Union[ModelRef, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ..., prompt_tokens: _Optional[int] = ..., tokens_saved_per_call: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., bundle: _Optional[bytes] = ..., confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., probe: _Optional[_Union[ProbeComparison, _Mapping]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ..., residual_prompt: _Optional[str] = ..., refinement: _Optional[_Union[Refinement, _Mapping]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("channel", "device_id", "known_version")
@@ -203,18 +245,20 @@ class ChannelChanged(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class RunningSpecialization(_message.Message):
-    __slots__ = ("name", "bundle_id", "state", "message", "failed_bundle_id")
+    __slots__ = ("name", "bundle_id", "state", "message", "failed_bundle_id", "slower")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FAILED_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_FIELD_NUMBER: _ClassVar[int]
     name: str
     bundle_id: str
     state: SpecializationState
     message: str
     failed_bundle_id: str
-    def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., state: _Optional[_Union[SpecializationState, str]] = ..., message: _Optional[str] = ..., failed_bundle_id: _Optional[str] = ...) -> None: ...
+    slower: bool
+    def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., state: _Optional[_Union[SpecializationState, str]] = ..., message: _Optional[str] = ..., failed_bundle_id: _Optional[str] = ..., slower: _Optional[bool] = ...) -> None: ...
 
 class DeviceReport(_message.Message):
     __slots__ = ("device_id", "channel", "channel_version", "specializations", "runtime_version", "edge_model_digest", "labels")

@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class GeneratorStub:
     """Turns task descriptions into LoRA bundles.
+
+    Over HTTP alone: jobs, for refinements of more than a minute; and importing a LoRA of one's own, since a message has at
+    most 1 MiB, because it is in memory before the key of its sender is looked at.
     """
 
     def __init__(self, channel):
@@ -44,6 +47,9 @@ class GeneratorStub:
 
 class GeneratorServicer:
     """Turns task descriptions into LoRA bundles.
+
+    Over HTTP alone: jobs, for refinements of more than a minute; and importing a LoRA of one's own, since a message has at
+    most 1 MiB, because it is in memory before the key of its sender is looked at.
     """
 
     def GenerateLora(self, request, context):
@@ -71,6 +77,9 @@ def add_GeneratorServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Generator:
     """Turns task descriptions into LoRA bundles.
+
+    Over HTTP alone: jobs, for refinements of more than a minute; and importing a LoRA of one's own, since a message has at
+    most 1 MiB, because it is in memory before the key of its sender is looked at.
     """
 
     @staticmethod

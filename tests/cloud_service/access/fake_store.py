@@ -14,6 +14,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {}
         self.entries: list[tuple[str, bytes]] = []
+        self.forgotten_before: list[float] = []
         self.loads = 0
         self.away = False
 
@@ -41,9 +42,12 @@ class MemoryStore:
         self._answer()
         return bool(self.keys)
 
-    async def append_entry(self, tenant: str, entry: bytes) -> None:
+    async def append_entry(self, tenant: str, at: float, entry: bytes) -> None:
         self._answer()
         self.entries.append((tenant, entry))
+
+    async def forget_entries(self, before: float) -> None:
+        self.forgotten_before.append(before)
 
     async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
         self._answer()

@@ -79,6 +79,14 @@ async def test_pages_bring_every_key_once() -> None:
     assert sorted(found) == sorted(made)
 
 
+async def test_damaged_key_hides_no_other() -> None:
+    store = MemoryStore()
+    service = _service(store)
+    made = sorted([(await service.create(READER))[1].id for _ in range(3)])
+    store.keys[made[1]] = b"{"
+    assert [key.id for key in (await service.page(10))[0]] == [made[0], made[2]]
+
+
 async def test_rotation_makes_a_key_like_the_old_one_and_ends_that() -> None:
     store = MemoryStore()
     service = _service(store)

@@ -1,24 +1,32 @@
 """Devices over both real stores."""
 
+from dataclasses import replace
+
 import pytest
 
 from cloud_service.errors import InvalidRequestError, NotFoundError
 from cloud_service.fleet import devices as devices_module
-from cloud_service.fleet.devices import DeviceFilter, DeviceService
+from cloud_service.fleet.devices import CandidateCount, DeviceFilter, DeviceService
 from cloud_service.limits import MAX_REPORT_BYTES
-from cloud_service.store import DeviceEntry
-from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
+from cloud_service.store import DeviceEntry, Store
+from tests.cloud_service.store_backends import SqliteBackend, StoreBackend, swap
+
+
+async def _service(store: Store) -> DeviceService:
+    """Over a store with one channel."""
+    assert await swap(store, "kitchen", 0, 1, b"{}")
+    return DeviceService(store.devices, store.channels)
 
 
 async def test_device_is_found_with_what_it_said(backend: StoreBackend) -> None:
-    service = DeviceService((await backend.open()).devices)
-    entry = DeviceEntry("kitchen", "a", 7, ("f" * 64,), {"ring": "canary"})
+    service = await _service(await backend.open())
+    entry = DeviceEntry("kitchen", "a", 7, ("f" * 64,), {"ring": "canary"}, ("e" * 64,))
     await service.report(entry, b"old")
     await service.report(entry, b"report")
     (found,) = (await service.find(DeviceFilter("kitchen"), 10)).devices
     assert found.report == b"report"
     assert found.entry.seen_at > 0
-    assert (found.entry.version, found.entry.failed, found.entry.labels) == (7, ("f" * 64,), {"ring": "canary"})
+    assert found.entry == replace(entry, seen_at=found.entry.seen_at)
     assert (await service.find(DeviceFilter(), 10)).devices == (found,)
     assert (await service.find(DeviceFilter("garden"), 10)).devices == ()
     await service.delete("kitchen", "a")
@@ -28,10 +36,10 @@ async def test_device_is_found_with_what_it_said(backend: StoreBackend) -> None:
 
 
 async def test_those_that_have_a_version_are_counted_and_those_of_them_that_fail_on_it(backend: StoreBackend) -> None:
-    service = DeviceService((await backend.open()).devices)
+    service = await _service(await backend.open())
     for number, (version, failed) in enumerate([(1, "x"), (2, ""), (2, "x"), (2, "y"), (3, "x")]):
         await service.report(DeviceEntry("kitchen", f"d{number}", version, tuple(failed)), b"{}")
-    assert await service.count_with("kitchen", 2, ("x", "z")) == (4, 2)
+    assert await service.count_with("kitchen", 2, ("x", "z")) == CandidateCount(4, 2, 0)
     count = await service.count("kitchen")
     assert (count.devices, count.failing, count.versions) == (5, 4, {1: 1, 2: 3, 3: 1})
 
@@ -41,7 +49,7 @@ async def test_page_looks_at_a_bounded_number_of_devices(
 ) -> None:
     monkeypatch.setattr(devices_module, "MAX_DEVICES_SCANNED", 4)
     monkeypatch.setattr(devices_module, "_CHUNK", 3)
-    service = DeviceService((await sqlite.open()).devices)
+    service = await _service(await sqlite.open())
     for number in range(6):
         await service.report(DeviceEntry("kitchen", f"d{number}", 1, ("x",) if number == 0 else ()), b"{}")
     page = await service.find(DeviceFilter(failing=True), 10)
@@ -52,16 +60,29 @@ async def test_page_looks_at_a_bounded_number_of_devices(
 
 
 async def test_report_over_the_limit_is_refused(backend: StoreBackend) -> None:
-    service = DeviceService((await backend.open()).devices)
+    service = await _service(await backend.open())
     entry = DeviceEntry("kitchen", "device", 1)
     await service.report(entry, b"x" * MAX_REPORT_BYTES)
     with pytest.raises(InvalidRequestError, match="at most 131072 bytes as JSON, found 131073"):
         await service.report(entry, b"x" * (MAX_REPORT_BYTES + 1))
 
 
+async def test_report_about_a_channel_that_never_was_is_refused_and_one_that_is_deleted_keeps_its_devices(
+    backend: StoreBackend,
+) -> None:
+    store = await backend.open()
+    service = await _service(store)
+    for channel in ("made-up", "kitchen2"):
+        with pytest.raises(NotFoundError, match=f"no channel '{channel}'"):
+            await service.report(DeviceEntry(channel, "a", 1), b"report")
+    await swap(store, "kitchen", 1, 1, b"")
+    await service.report(DeviceEntry("kitchen", "a", 1), b"report")
+    assert [each.entry.channel for each in (await service.find(DeviceFilter(), 10)).devices] == ["kitchen"]
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "A", "a\n", "a" * 254, "ü"])
 async def test_names_that_are_none_are_refused(sqlite: SqliteBackend, name: str) -> None:
-    service = DeviceService((await sqlite.open()).devices)
+    service = await _service(await sqlite.open())
     for call in (
         service.report(DeviceEntry("c", name, 1), b""),
         service.report(DeviceEntry(name, "d", 1), b""),

@@ -19,7 +19,7 @@ async def test_what_no_channel_names_expires_and_everything_else_stays(
 ) -> None:
     store = await backend.open(recipe_ttl_seconds=1.0, versions_per_channel=2)
     channels = ChannelService(store, watch_interval_seconds=1)
-    rollouts = RolloutService(channels, store.channels, DeviceService(store.devices))
+    rollouts = RolloutService(channels, store.channels, DeviceService(store.devices, store.channels))
     forgotten, kept, present, rolling = [await generate_lora(store, generator, text) for text in "abcd"]
     imported = StoredImport(sha256_hex(b"mine"), 4, "tiny-edge", "e" * 64)
     await store.store_imported(imported, b"mine")

@@ -69,7 +69,15 @@ def test_nobody_new_sees_it_before_its_start_or_in_a_pause_and_who_has_it_keeps_
     ("devices", "failing", "halts"), [(10, 1, True), (9, 9, False), (100, 4, False), (100, 5, True), (50, 0, False)]
 )
 def test_halt_needs_enough_devices_and_enough_of_them_failing(devices: int, failing: int, halts: bool) -> None:
-    assert HaltRule(5, 10).holds(devices, failing) is halts
+    assert bool(HaltRule(5, 10).reason(devices, failing, 0)) is halts
+
+
+def test_rollout_is_halted_for_devices_that_fail_or_get_slower_each_by_its_own_share() -> None:
+    rule = HaltRule(5, 10, 25)
+    assert rule.reason(9, 9, 9) == ""
+    assert rule.reason(20, 1, 20) == "failed on 1 of 20 devices"
+    assert rule.reason(20, 0, 5) == "slower on 5 of 20 devices"
+    assert rule.reason(20, 0, 4) == ""
 
 
 def test_ended_rollout_is_not_changed() -> None:

@@ -1,16 +1,17 @@
 """Rollouts over both real stores."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from cloud_service.errors import ConflictError, InvalidRequestError, NotFoundError, PreconditionError
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
 from cloud_service.fleet.rollout import Group, HaltRule
 from cloud_service.fleet.rollouts import RolloutRequest, RolloutService
-from cloud_service.store import DeviceEntry, Store
+from cloud_service.store import ChannelEvent, DeviceEntry, Store
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import sha256_hex
 from loragen.contract.polling import PollingDevice
@@ -29,7 +30,8 @@ class Replica:
 
     @classmethod
     def of(cls, store: Store) -> "Replica":
-        channels, devices = ChannelService(store, watch_interval_seconds=0.05), DeviceService(store.devices)
+        channels = ChannelService(store, watch_interval_seconds=0.05)
+        devices = DeviceService(store.devices, store.channels)
         return cls(channels, RolloutService(channels, store.channels, devices), devices)
 
     def sees(self, device: PollingDevice) -> bool:
@@ -139,6 +141,49 @@ async def test_rollout_whose_devices_fail_is_halted(backend: StoreBackend, gener
     now = (await replica.channels.load("kitchen")).channel
     assert (now.version, now.specializations[0].bundle_id) == (3, old)
     assert (await replica.channels.list_events("kitchen"))[0].action == "halt"
+
+
+async def test_rollout_whose_devices_get_slower_is_halted(backend: StoreBackend, generator: FakeGenerator) -> None:
+    replica, old, new = await _fleet(await backend.open(), generator)
+    await replica.rollouts.start("kitchen", _to(new, halt=HaltRule(25, 4, 50)))
+    for number, slower in enumerate([(old,), (old,), (), (new,)]):
+        await replica.devices.report(DeviceEntry("kitchen", f"d{number}", 2, slower=slower), b"{}")
+    await replica.rollouts.look()
+    assert replica.rollouts.find("kitchen") is not None, "one of four, and the others got slower for something else"
+    await replica.devices.report(DeviceEntry("kitchen", "d0", 2, slower=(new,)), b"{}")
+    await replica.rollouts.look()
+    progress = await replica.rollouts.load("kitchen")
+    assert progress is not None
+    assert (progress.rollout.state, progress.rollout.reason) == ("halted", "slower on 2 of 4 devices")
+    assert (progress.updated, progress.failing, progress.slower) == (4, 0, 2)
+
+
+async def test_one_damaged_rollout_hides_no_other_and_is_told_once(
+    backend: StoreBackend, generator: FakeGenerator
+) -> None:
+    """Neither one that cannot be read, nor one that cannot be judged."""
+    store = await backend.open()
+    replica, old, new = await _fleet(store, generator)
+    for channel in ("attic", "kitchen", "shed"):
+        await replica.channels.publish(channel, "mail", old)
+        await replica.rollouts.start(channel, _to(new, halt=HaltRule(25, 1)))
+    for channel, damage in (("attic", {"rollout": b"{"}), ("shed", {"document": b"{"})):
+        row = await store.channels.load_row(channel)
+        damaged = replace(row, revision=row.revision + 1, **damage)
+        assert await store.channels.write(channel, damaged, ChannelEvent("damage", "", row.version))
+    other = Replica.of(await backend.open())
+    with capture_logs() as logs:
+        for _ in range(2):
+            await other.rollouts.look()
+        assert other.rollouts.find("attic") is None
+        assert [other.rollouts.find(channel) is None for channel in ("kitchen", "shed")] == [False, False]
+        for channel in ("kitchen", "shed"):
+            await other.devices.report(DeviceEntry(channel, "a", 2, (new,)), b"{}")
+        for _ in range(2):
+            await other.rollouts.look()
+    assert other.rollouts.find("kitchen") is None, "halted, though the ones before and behind it are damaged"
+    told = [(each["channel"], each["event"]) for each in logs if each["event"] == "rollout_failed"]
+    assert told == [("attic", "rollout_failed"), ("shed", "rollout_failed")]
 
 
 async def test_publish_and_rollout_at_once_never_make_one_version_twice(

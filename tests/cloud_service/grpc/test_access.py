@@ -14,7 +14,7 @@ from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
-from tests.cloud_service.clouds import eventually
+from tests.cloud_service.clouds import eventually, publish_to
 from tests.cloud_service.guarded import Guarded
 
 Metadata = tuple[tuple[str, str], ...]
@@ -67,6 +67,7 @@ async def test_call_needs_a_key_with_its_scope(connected: Connected) -> None:
 
 async def test_device_reports_as_itself_only(connected: Connected) -> None:
     report = stubs.ChannelsStub(connected.channel).ReportStatus
+    await publish_to(connected.cloud, "acme.kitchen")
     key = await connected.key(Scope.DEVICE, device="dev-1", tenant="acme")
     await report(pb.DeviceReport(device_id="dev-1", channel="acme.kitchen", channel_version=1), metadata=key)
     other = pb.DeviceReport(device_id="dev-2", channel="acme.kitchen", channel_version=1)

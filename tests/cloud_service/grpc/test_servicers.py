@@ -15,7 +15,7 @@ from loragen.contract.bundle import content_id
 from loragen.contract.recipe import parse_recipe
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
-from tests.cloud_service.clouds import eventually
+from tests.cloud_service.clouds import eventually, publish_to
 from tests.cloud_service.fake_generator import CHOICE, CHOOSE, PROBE, PROBED, FakeGenerator
 
 CONTRADICTION = [{"input": "a", "output": "x"}, {"input": "a", "output": "y"}]
@@ -125,9 +125,12 @@ async def test_client_that_stops_watching_leaves_nothing_behind(
     await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub, http: httpx2.AsyncClient) -> None:
+async def test_what_a_device_reports_is_listed(
+    cloud: Cloud, channels_stub: stubs.ChannelsStub, http: httpx2.AsyncClient
+) -> None:
+    await publish_to(cloud, "kitchen")
     running = pb.RunningSpecialization(
-        name="mail", bundle_id="0" * 64, state=pb.SPECIALIZATION_STATE_FAILED, message="disk full"
+        name="mail", bundle_id="0" * 64, state=pb.SPECIALIZATION_STATE_FAILED, message="disk full", slower=True
     )
     node = "node-1." + "a" * 63 + ".internal.example"
     status = pb.DeviceReport(
@@ -137,14 +140,14 @@ async def test_what_a_device_reports_is_listed(channels_stub: stubs.ChannelsStub
     (device,) = (await http.get("/devices?channel=kitchen")).json()["devices"]
     assert device["reported_at"]
     assert device["device_id"] == node
-    assert device["specializations"] == [
-        {"name": "mail", "bundle_id": "0" * 64, "state": "failed", "message": "disk full", "failed_bundle_id": ""}
-    ]
+    said = {"name": "mail", "bundle_id": "0" * 64, "state": "failed", "message": "disk full", "failed_bundle_id": ""}
+    assert device["specializations"] == [said | {"slower": True}]
 
 
 async def test_report_with_labels_and_a_newer_bundle_that_failed_is_a_failing_device(
-    channels_stub: stubs.ChannelsStub, http: httpx2.AsyncClient
+    cloud: Cloud, channels_stub: stubs.ChannelsStub, http: httpx2.AsyncClient
 ) -> None:
+    await publish_to(cloud, "kitchen")
     running = pb.RunningSpecialization(
         name="mail", bundle_id="0" * 64, state=pb.SPECIALIZATION_STATE_MERGED, failed_bundle_id="1" * 64
     )
@@ -156,6 +159,16 @@ async def test_report_with_labels_and_a_newer_bundle_that_failed_is_a_failing_de
         )
     (device,) = (await http.get("/devices?failing=true&label=ring=canary")).json()["devices"]
     assert (device["device_id"], device["labels"]) == ("toaster", {"ring": "canary"})
+
+
+async def test_report_about_a_channel_that_was_never_published_is_not_found_and_not_stored(
+    channels_stub: stubs.ChannelsStub, http: httpx2.AsyncClient
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await channels_stub.ReportStatus(pb.DeviceReport(device_id="toaster", channel="made-up", channel_version=1))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    assert dict(caught.value.trailing_metadata())["loragen-error-code"] == "not_found"
+    assert (await http.get("/devices")).json()["devices"] == []
 
 
 @pytest.mark.parametrize(
@@ -216,3 +229,43 @@ def test_message_with_very_many_items_is_refused_without_a_copy_of_each(
     assert sum(len(body[part]) for part in ("examples", "tools", "probe")) <= 65
     with pytest.raises(ValidationError, match=message):
         GenerateLoraBody.model_validate(body)
+
+
+EXAMPLES = [{"input": f"input {number}", "output": f"out {number}"} for number in range(8)]
+
+
+async def test_refinement_is_that_of_http(generator_stub: stubs.GeneratorStub, http: httpx2.AsyncClient) -> None:
+    request = pb.GenerateLoraRequest(description="Write.", examples=[pb.Example(**each) for each in EXAMPLES])
+    request.refine.steps = 7
+    answer = await generator_stub.GenerateLora(request)
+    found = answer.refinement
+    assert (found.tuned, found.kept, found.examples, found.held_out) == ("gates", True, 8, 6)
+    assert (found.before.right, found.after.right, found.after.loss) == (0.25, 0.75, 0.5)
+    body = {"description": "Write.", "examples": EXAMPLES, "refine": {"steps": 7}}
+    over_http = (await http.post("/generate-lora", json=body)).json()
+    assert (over_http["cached"], over_http["id"]) == (True, answer.id)
+    plain = await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Write."))
+    assert not plain.HasField("refinement")
+
+
+@pytest.mark.parametrize(
+    ("examples", "refine", "message"),
+    [
+        (8, pb.Refine(budget_seconds=61), "refine.budget_seconds: expected at most 60"),
+        (8, pb.Refine(budget_seconds=0.0), "refine.budget_seconds"),
+        (8, pb.Refine(steps=0), "refine.steps"),
+        (8, pb.Refine(steps=2**32 - 1), "refine.steps"),
+        (3, pb.Refine(), "examples: expected at least 4 different inputs"),
+        (513, pb.Refine(), "512 items"),
+        (65, None, "at most 64 items without refine"),
+    ],
+)
+async def test_refinement_that_cannot_be_is_refused(
+    generator_stub: stubs.GeneratorStub, generator: FakeGenerator, examples: int, refine: pb.Refine | None, message: str
+) -> None:
+    sent = [pb.Example(input=str(number), output="x") for number in range(examples)]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Write.", examples=sent, refine=refine))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert message in str(caught.value.details())
+    assert generator.prompts == []

@@ -7,10 +7,12 @@ import pytest
 
 from cloud_service.bootstrap import Cloud
 from cloud_service.store import DeviceEntry
+from tests.cloud_service.clouds import publish_to
 
 
 async def _report(cloud: Cloud, device_id: str, channel: str = "kitchen", **about: Any) -> None:
     text = b'{"device_id": "%s", "channel": "%s", "channel_version": 1}' % (device_id.encode(), channel.encode())
+    await publish_to(cloud, channel)
     await cloud.devices.report(DeviceEntry(channel, device_id, **{"version": 1} | about), text)
 
 

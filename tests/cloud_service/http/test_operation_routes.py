@@ -103,7 +103,7 @@ async def test_store_that_is_away_is_503_and_not_ready_but_alive_until_it_is_bac
             assert int(response.headers["retry-after"]) >= 1
         assert (await http.get("/health/live")).status_code == 200
         await redis.restart()
-        assert (await http.get("/health/ready")).json() == {"status": "ready"}
+        assert (await _until(http, "/health/ready", 200)).json() == {"status": "ready"}
         assert (await http.post("/generate-lora", json={"description": "Sort the mail."})).json()["cached"]
         assert (await http.get("/channels/kitchen")).status_code == 200
 

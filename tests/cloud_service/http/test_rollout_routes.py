@@ -76,11 +76,12 @@ async def test_aborted_rollout_brings_every_device_forward_to_the_old_content(ht
 
 async def test_rollout_is_widened_paused_and_tells_how_far_it_is(cloud: Cloud, http: httpx2.AsyncClient) -> None:
     _, _, new = await _start(http, percent=0.01, labels={"ring": "none"}, halt_failing_percent=50)
-    await cloud.devices.report(DeviceEntry("kitchen", "a", 2, (new,)), b"{}")
+    await cloud.devices.report(DeviceEntry("kitchen", "a", 2, (new,), slower=(new,)), b"{}")
     await cloud.devices.report(DeviceEntry("kitchen", "b", 1), b"{}")
     path = "/channels/kitchen/rollouts/2"
     widened = (await http.patch(path, json={"percent": 100, "labels": {"ring": "canary"}})).json()
-    assert (widened["devices"], widened["updated"], widened["failing"]) == (2, 1, 1)
+    assert [widened[field] for field in ("devices", "updated", "failing", "slower")] == [2, 1, 1, 1]
+    assert (widened["halt_failing_percent"], widened["halt_slower_percent"]) == (50, 25)
     assert len(widened["groups"]) == 2
     assert (await http.patch(path, json={"state": "paused"})).json()["state"] == "paused"
     assert parse_channel((await _poll(http, CANARY)).content).version == 1
@@ -137,6 +138,7 @@ async def test_poll_with_a_malformed_header_is_refused_while_it_matters(
         {"starts_at": "2199-01-01T00:00:00"},
         {"starts_at": "soon"},
         {"halt_failing_percent": 0},
+        {"halt_slower_percent": 0},
         {"halt_min_devices": 0},
         {"unknown": 1},
     ],

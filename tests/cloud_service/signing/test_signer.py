@@ -122,8 +122,12 @@ async def test_keys_that_were_damaged_meanwhile_are_an_error_and_no_old_signatur
     signer = channels.replica()
     await read(signer)
     next((channels.folder / "kitchen").glob("targets.*.pem")).unlink()
-    with pytest.raises(SigningError):
+    with pytest.raises(SigningError) as caught, capture_logs() as logs:
         await signer.load("kitchen", "timestamp.json")
+    told = f"{caught.value} {caught.value.hint}"
+    assert "'kitchen' cannot be signed now" in told
+    assert not any(secret in told for secret in (str(channels.folder), ".pem")), "clients read it"
+    assert any("targets." in each.get("reason", "") for each in logs), "the operator needs the place"
 
 
 @pytest.mark.parametrize("name", ["cellar", "kitchen"])

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from cloud_service.store import StoredImport, StoredLora
 from cloud_service.store.access import StoredEntry
 from loragen.contract.digest import sha256_hex
@@ -46,7 +48,7 @@ async def test_audit_entries_are_numbered_kept_and_found_by_tenant(backend: Stor
     access = (await backend.open()).access
     assert await access.list_entries(10) == []
     for tenant, entry in (("", b"one"), ("acme", b"two\0\xff"), ("other", b"three"), ("acme", b"four")):
-        await access.append_entry(tenant, entry)
+        await access.append_entry(tenant, 1.0, entry)
     await backend.restart()
     access = (await backend.open()).access
     first, *_ = numbers = [each.number for each in await access.list_entries(10)]
@@ -56,6 +58,22 @@ async def test_audit_entries_are_numbered_kept_and_found_by_tenant(backend: Stor
     assert [each.entry for each in await access.list_entries(10, None, "acme")] == [b"four", b"two\0\xff"]
     assert await access.list_entries(10, first, "acme") == [StoredEntry(numbers[2], b"two\0\xff")]
     assert await access.list_entries(10, None, "nobody") == []
+
+
+async def test_audit_entries_are_forgotten_by_their_age_in_every_listing(
+    backend: StoreBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud_service.store.redis_access._FORGOTTEN_AT_ONCE", 2)
+    access = (await backend.open()).access
+    await access.forget_entries(1e9)
+    for number in range(7):
+        await access.append_entry("acme" if number % 2 else "", 1_000.5 + number, b"%d" % number)
+    await access.forget_entries(1_005.5)
+    assert [each.entry for each in await access.list_entries(10)] == [b"6", b"5"]
+    assert [each.entry for each in await access.list_entries(10, None, "acme")] == [b"5"]
+    await access.append_entry("", 2_000.0, b"new")
+    newest, *_ = await access.list_entries(10)
+    assert newest.number == 8, "numbers grow on"
 
 
 async def test_bundle_belongs_to_those_who_made_it(backend: StoreBackend) -> None:

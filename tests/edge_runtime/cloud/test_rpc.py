@@ -127,3 +127,9 @@ async def test_report_has_the_labels_and_the_newer_bundle_that_failed() -> None:
     status = device_report(report(failed, ServedModel("b", "merged", "3" * 64)), {"ring": "canary"})
     assert dict(status.labels) == {"ring": "canary"}
     assert [each.failed_bundle_id for each in status.specializations] == ["2" * 64, ""]
+
+
+async def test_report_says_what_got_slower() -> None:
+    models = (ServedModel("a", "merged", "1" * 64), ServedModel("b", "merged", "3" * 64))
+    status = device_report(report(*models), slower={"b", "gone"})
+    assert [each.slower for each in status.specializations] == [False, True]

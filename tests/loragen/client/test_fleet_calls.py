@@ -7,6 +7,7 @@ import pytest
 from cloud_service.bootstrap import Cloud
 from cloud_service.store import DeviceEntry
 from loragen import AsyncCloudClient, RemoteError
+from tests.cloud_service.clouds import publish_to
 
 
 async def _two_versions(cloud: AsyncCloudClient) -> tuple[str, str]:
@@ -51,11 +52,12 @@ async def test_rollout_from_start_to_end(cloud: AsyncCloudClient) -> None:
         labels={"ring": "canary"},
         starts_at=tomorrow,
         halt_failing_percent=1,
+        halt_slower_percent=2,
         halt_min_devices=50,
         expected=await cloud.channel("kitchen"),
     )
     assert (rollout.version, rollout.state, rollout.about) == (3, "running", f"mail is {first}")
-    assert (rollout.halt_failing_percent, rollout.halt_min_devices) == (1, 50)
+    assert (rollout.halt_failing_percent, rollout.halt_slower_percent, rollout.halt_min_devices) == (1, 2, 50)
     assert datetime.fromisoformat(rollout.starts_at) - tomorrow < timedelta(seconds=1)
     widened = await cloud.change_rollout("kitchen", 3, percent=50)
     assert [(each.percent, each.labels) for each in widened.groups] == [(5, {"ring": "canary"}), (50, {})]
@@ -68,6 +70,7 @@ async def test_rollout_from_start_to_end(cloud: AsyncCloudClient) -> None:
 
 
 async def test_devices_are_found_and_forgotten(cloud: AsyncCloudClient, cloud_app: Cloud) -> None:
+    await publish_to(cloud_app, "kitchen")
     for number, failed in enumerate([(), ("f" * 64,)]):
         report = b'{"device_id": "d%d", "channel": "kitchen", "channel_version": 1}' % number
         await cloud_app.devices.report(DeviceEntry("kitchen", f"d{number}", 1, failed, {"ring": "canary"}), report)

@@ -326,6 +326,38 @@ async def test_server_speaks_https_with_a_certificate(tmp_path: Path) -> None:
         await sender.wait_closed()
 
 
+async def test_client_that_does_not_finish_the_handshake_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_HANDSHAKE_SECONDS", 0.2)
+    async with served(answer, certificate=make_certificate(tmp_path)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x16\x03\x01")  # the beginning of a record of TLS
+        assert await read_to_the_end(reader) == b""
+        writer.close()
+
+
+async def test_handshakes_count_as_connections_and_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or clients that never finish one would use up all descriptors."""
+    certificate = make_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificate.chain))
+    async with served(answer, certificate=certificate) as port:
+        half_open = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        monkeypatch.setattr(resource, "getrlimit", lambda kind: (6, 6))
+        refused, over = await asyncio.open_connection("127.0.0.1", port)
+        assert await read_to_the_end(refused) == b"", "nobody has waited for long, so the last one is hung up on"
+        monkeypatch.setattr(server, "_PATIENCE_SECONDS", 0.0)
+        writers = [over, *(writer for _, writer in half_open)]
+        for reader, _ in half_open:
+            answered, client = await asyncio.open_connection("localhost", port, ssl=trusting, family=socket.AF_INET)
+            client.write(GET)
+            assert (await answered.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await read_to_the_end(reader) == b"", "the one that was waited for longest makes room"
+            writers.append(client)
+        for writer in writers:
+            writer.transport.abort()
+
+
 @pytest.mark.parametrize("broken", ["chain", "key"])
 def test_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path, broken: str) -> None:
     certificate = make_certificate(tmp_path)
