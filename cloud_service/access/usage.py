@@ -77,6 +77,7 @@ class Usage:
         self._now = now
         self._running: Counter[str] = Counter()
         self._held: Counter[tuple[Work, str]] = Counter()
+        self._all_held: Counter[Work] = Counter()
         self._before: dict[str, tuple[int, int]] = {}
 
     @asynccontextmanager
@@ -132,6 +133,7 @@ class Usage:
                 retry_after_seconds=_AGAIN_SECONDS,
             )
         self._held[work, holder] += 1
+        self._all_held[work] += 1
         return partial(self._give_back, work, holder)
 
     @asynccontextmanager
@@ -142,7 +144,7 @@ class Usage:
             UsageLimitError: The caller holds its share, or its quota for today is used up.
             OverloadedError, StoreUnavailableError: It may be asked again later.
         """
-        if sum(count for (kind, _), count in self._held.items() if kind == work) >= most:
+        if self._all_held[work] >= most:
             raise OverloadedError(
                 f"{most} {work} go on, the most allowed", "ask again later", retry_after_seconds=_AGAIN_SECONDS
             )
@@ -205,6 +207,7 @@ class Usage:
         return f"{kind}:{_holder(current_caller())}:{int(self._now()) // _DAY}"
 
     def _give_back(self, work: Work, holder: str) -> None:
+        self._all_held[work] -= 1
         self._held[work, holder] -= 1
         if not self._held[work, holder]:
             del self._held[work, holder]

@@ -19,6 +19,9 @@ from loragen.contract.names import verify_device_name
 
 _CHUNK = 1_000
 
+_MOST_REMEMBERED = 10_000
+"""Channels that are known to be there, or to have been; it is never otherwise again."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceFilter:
@@ -102,6 +105,7 @@ class DeviceService:
     def __init__(self, store: DeviceStore, channels: ChannelStore) -> None:
         self._store = store
         self._channels = channels
+        self._known: set[str] = set()
 
     async def report(self, entry: DeviceEntry, report: bytes) -> None:
         """Store the report of a device.
@@ -119,11 +123,7 @@ class DeviceService:
                 "report fewer specializations, or shorter messages",
                 code="report_too_large",
             )
-        # The row, which is long, is read only where there is no channel: it may be deleted.
-        if await self._channels.load_version(entry.channel) is None and not (
-            (await self._channels.load_row(entry.channel)).revision
-        ):
-            raise unknown(entry.channel)
+        await self._verify_published(entry.channel)
         await self._store.store(entry, report)
 
     async def find(self, wanted: DeviceFilter, limit: int) -> DevicePage:
@@ -193,6 +193,17 @@ class DeviceService:
         verify(device_id, verify_device_name)
         if not await self._store.delete(channel, device_id):
             raise NotFoundError(f"no device {device_id!r} follows channel {channel!r}", code="device_not_found")
+
+    async def _verify_published(self, channel: str) -> None:
+        if channel in self._known:
+            return
+        # The row, which is long, is read only where there is no channel: it may be deleted.
+        if await self._channels.load_version(channel) is None:
+            row = await self._channels.load_row(channel)
+            if row.revision == 0:
+                raise unknown(channel)
+        if len(self._known) < _MOST_REMEMBERED:
+            self._known.add(channel)
 
     async def _scan(self, channel: str | None, before: int | None, most: int) -> AsyncIterator[DeviceEntry]:
         while most > 0:

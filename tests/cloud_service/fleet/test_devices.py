@@ -80,6 +80,26 @@ async def test_report_about_a_channel_that_never_was_is_refused_and_one_that_is_
     assert [each.entry.channel for each in (await service.find(DeviceFilter(), 10)).devices] == ["kitchen"]
 
 
+async def test_channel_that_is_known_costs_a_report_nothing(
+    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await sqlite.open()
+    service = await _service(store)
+    looked: list[str] = []
+    load_version = store.channels.load_version
+
+    async def load(name: str) -> int | None:
+        looked.append(name)
+        return await load_version(name)
+
+    monkeypatch.setattr(store.channels, "load_version", load)
+    for number in range(3):
+        await service.report(DeviceEntry("kitchen", f"d{number}", 1), b"report")
+        with pytest.raises(NotFoundError):
+            await service.report(DeviceEntry("made-up", "d", 1), b"report")
+    assert looked == ["kitchen", "made-up", "made-up", "made-up"], "and one that is not may appear"
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "A", "a\n", "a" * 254, "ü"])
 async def test_names_that_are_none_are_refused(sqlite: SqliteBackend, name: str) -> None:
     service = await _service(await sqlite.open())
