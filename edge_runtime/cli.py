@@ -62,6 +62,7 @@ def run(config: ConfigOption = None) -> None:
     """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
     from loragen.web.logs import configure_logging
     from loragen.web.server import end_process
+    from loragen.web.tracing import exporting_traces
 
     with reporting_errors():
         settings = EdgeSettings.load(config)
@@ -72,7 +73,8 @@ def run(config: ConfigOption = None) -> None:
         # Only now: this loads llama.cpp.
         from edge_runtime.bootstrap import run as run_device
 
-        asyncio.run(run_device(settings))
+        with exporting_traces("loragen-edge"):
+            asyncio.run(run_device(settings))
     end_process()
 
 

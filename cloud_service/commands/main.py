@@ -75,6 +75,7 @@ def serve(config: ConfigOption = None) -> None:
         from cloud_service.bootstrap import load_generators, run
         from loragen.web.logs import configure_logging
         from loragen.web.server import end_process, stop_on_signals
+        from loragen.web.tracing import exporting_traces
 
         configure_logging(settings.log_level, settings.log_format)
         generators = load_generators(settings)
@@ -83,7 +84,8 @@ def serve(config: ConfigOption = None) -> None:
             with stop_on_signals() as stop:
                 await run(settings, generators, stop)
 
-        asyncio.run(main())
+        with exporting_traces("loragen-cloud"):
+            asyncio.run(main())
     end_process()
 
 

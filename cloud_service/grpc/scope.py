@@ -20,6 +20,7 @@ from cloud_service.grpc.status import grpc_status
 from cloud_service.telemetry import Metrics
 from loragen.web.logs import describe_crash
 from loragen.web.scope import RequestRecord, log_request, new_request_id
+from loragen.web.tracing import call_span, end_call, trace_fields
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +38,8 @@ class GrpcScope(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or not method.startswith(_OURS):
             return handler
-        proposed = dict(handler_call_details.invocation_metadata).get("x-request-id")
+        carrier = {key: value for key, value in handler_call_details.invocation_metadata if isinstance(value, str)}
+        proposed = carrier.get("x-request-id")
         # Messages are parsed inside the call: gRPC's own answer to bad bytes has no code and no request id.
         codec = (None, handler.response_serializer)
 
@@ -51,8 +53,11 @@ class GrpcScope(grpc.aio.ServerInterceptor):
                 ) from e
 
         async def unary(data: bytes, context: Any) -> Any:
-            async with self._call(method, proposed, context):
-                return await handler.unary_unary(parse(data), context)
+            # A stream has no span: it stays open for days, and the gates behind this one run in other contexts.
+            name = method.removeprefix("/")
+            with call_span(name, carrier, **{"rpc.system.name": "grpc", "rpc.method": name}):
+                async with self._call(method, proposed, context):
+                    return await handler.unary_unary(parse(data), context)
 
         async def stream(data: bytes, context: Any) -> AsyncIterator[Any]:
             # Closed here and not by the garbage collector: whoever watches gives back a place.
@@ -68,12 +73,12 @@ class GrpcScope(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(unary, *codec)
 
     @asynccontextmanager
-    async def _call(self, method: str, proposed_id: str | bytes | None, context: Any) -> AsyncIterator[None]:
-        request_id = new_request_id(proposed_id if isinstance(proposed_id, str) else None)
+    async def _call(self, method: str, proposed_id: str | None, context: Any) -> AsyncIterator[None]:
+        request_id = new_request_id(proposed_id)
         record = RequestRecord(request_id=request_id, protocol="grpc", route=method)
         started = time.perf_counter()
         clear_contextvars()
-        bind_contextvars(request_id=request_id)
+        bind_contextvars(request_id=request_id, **trace_fields())
         status = grpc.StatusCode.OK
         try:
             yield
@@ -87,8 +92,10 @@ class GrpcScope(grpc.aio.ServerInterceptor):
         finally:
             record.status = status.name
             record.duration_seconds = round(time.perf_counter() - started, 6)
+            failed = status in (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS)
             self._metrics.request_finished(record)
-            log_request(record, failed=status in (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS))
+            log_request(record, failed=failed)
+            end_call(status.name, failed=failed)
             clear_contextvars()
 
 

@@ -32,6 +32,7 @@ from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes
 from loragen.web.scope import RequestRecord, RequestScope
+from loragen.web.tracing import HTTP_TELEMETRY
 from loragen.web.translation import install_translation
 
 _DESCRIPTION = "Turns task descriptions into LoRA weights for small on-device language models."
@@ -71,6 +72,7 @@ def create_app(
         openapi_url="/openapi.json" if access.docs else None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=HTTP_TELEMETRY,
         middleware=[
             Middleware(
                 RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from cloud_service.store.port import unavailable
 from cloud_service.store.waiting import waiting
+from loragen.web.tracing import span
 
 PREFIX = "{loragen}:"
 
@@ -61,8 +62,9 @@ class RedisServer:
             StoreUnavailableError: It failed, or was not answered in time.
         """
         try:
-            async with waiting(self._timeout):
-                return await cast(Awaitable[Any], call)
+            with span("redis", **{"db.system.name": "redis"}):
+                async with waiting(self._timeout):
+                    return await cast(Awaitable[Any], call)
         except (RedisError, OSError, TimeoutError) as e:
             raise unavailable("redis", e) from e
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.port import unavailable
 from cloud_service.store.waiting import waiting
+from loragen.web.tracing import span
 
 _T = TypeVar("_T")
 
@@ -56,8 +57,10 @@ class SqliteFile:
             StoreUnavailableError: It failed, or was not done in time.
         """
         try:
-            async with waiting(self._timeout) as deadline:
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_time, work, deadline)
+            with span("sqlite", **{"db.system.name": "sqlite"}):
+                async with waiting(self._timeout) as deadline:
+                    loop = asyncio.get_running_loop()
+                    return await loop.run_in_executor(self._thread, self._in_time, work, deadline)
         except (sqlite3.Error, OSError, TimeoutError) as e:
             raise unavailable("sqlite", e) from e
 

@@ -29,6 +29,7 @@ from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes
 from loragen.web.scope import RequestScope
+from loragen.web.tracing import HTTP_TELEMETRY
 from loragen.web.translation import install_translation
 
 
@@ -61,6 +62,7 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, front
         version=package_version(),
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=HTTP_TELEMETRY,
         responses={"default": {"model": ErrorAnswer, "description": "Every error has this body."}},
         middleware=[
             # Around all else, so that a page may read why it was refused.

@@ -20,6 +20,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import CutOffError
 from loragen.web.routes import route_template
+from loragen.web.tracing import trace_fields
 
 _log = structlog.get_logger(__name__)
 
@@ -112,7 +113,7 @@ class RequestScope:
             await send(message)
 
         clear_contextvars()
-        bind_contextvars(request_id=request_id)
+        bind_contextvars(request_id=request_id, **trace_fields())
         try:
             await self._app(scope, receive, send_with_id)
         except (Exception, asyncio.CancelledError) as e:
