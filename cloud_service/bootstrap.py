@@ -98,13 +98,13 @@ def _make_prober(settings: CloudSettings, generator: LoadedGenerator, usage: Usa
     )
 
 
-def _make_signer(settings: CloudSettings, store: Store) -> MetadataSource | None:
+def _make_signer(settings: CloudSettings, store: Store, metrics: Metrics) -> MetadataSource | None:
     if settings.signing_dir is None:
         return None
     # TUF and cryptography take 20 MB, and a service that signs nothing does without.
     from cloud_service.signing.signer import ChannelSigner
 
-    return ChannelSigner(settings.signing_dir, store.channels.load_row)
+    return ChannelSigner(settings.signing_dir, store.channels.load_row, metrics)
 
 
 def _make_tokens(settings: CloudSettings) -> Tokens | None:
@@ -217,7 +217,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             access,
             body_timeout_seconds=settings.body_timeout_seconds,
             hosts=settings.hosts,
-            signer=_make_signer(settings, store),
+            signer=_make_signer(settings, store, metrics),
         )
         for runner in runners:
             runner.start()

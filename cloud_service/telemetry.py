@@ -68,6 +68,12 @@ class Metrics:
             ["action"],
             registry=self.registry,
         )
+        self._root_expires = Gauge(
+            "loragen_signing_root_expires_timestamp_seconds",
+            "When the root of a signed channel expires, Unix time.",
+            ["channel"],
+            registry=self.registry,
+        )
         for action in ("publish", "promote", "abort", "halt"):
             self._channel_changes.labels(action)
         for source in ("cache", "model"):  # so that a rate is defined before the first answer
@@ -99,6 +105,10 @@ class Metrics:
     def channel_changed(self, action: str) -> None:
         """A channel or its rollout was changed; actions are the service's own words."""
         self._channel_changes.labels(action).inc()
+
+    def root_read(self, channel: str, expires_at: float) -> None:
+        """The root of a signed channel was read; the operator chooses which channels are signed."""
+        self._root_expires.labels(channel).set(expires_at)
 
     def refining_changed(self, change: int) -> None:
         """So many refinements more wait or run, or fewer."""

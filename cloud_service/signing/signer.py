@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -46,12 +47,21 @@ class _Made:
     signed: SignedMetadata
 
 
+class SignerEvents(Protocol):
+    """A hook for watching over roots."""
+
+    def root_read(self, channel: str, expires_at: float) -> None:
+        """The root of a channel was read; it expires then, in Unix seconds."""
+        ...
+
+
 class ChannelSigner:
     """Signs channels.
 
     Args:
         directory: Has a folder of keys (`keys`) for each signed channel, by its name.
         load_row: Channels as they are stored.
+        events: Called at the start, and whenever a channel is signed anew, which is each hour.
         now: Unix seconds.
 
     Raises:
@@ -62,13 +72,18 @@ class ChannelSigner:
         self,
         directory: Path,
         load_row: Callable[[str], Awaitable[ChannelRow]],
+        events: SignerEvents,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._load_row = load_row
+        self._events = events
         self._now = now
         self._made: dict[tuple[str, int], _Made] = {}
-        _log.info("channels_signed", channels=_verify(directory))
+        roots = _verify(directory)
+        for channel, expires_at in roots.items():
+            events.root_read(channel, expires_at)
+        _log.info("channels_signed", channels=list(roots))
 
     async def load(self, channel: str, name: str) -> bytes:
         try:
@@ -122,6 +137,7 @@ class ChannelSigner:
 
     def _make(self, folder: Path, documents: Sequence[bytes], revision: int, hour: int) -> SignedMetadata:
         keys = load_keys(folder)
+        self._events.root_read(folder.name, keys.root.expires.timestamp())
         if keys.root.expires.timestamp() - self._now() < _EXPIRES_SOON_SECONDS:
             _log.warning("root_expires_soon", channel=folder.name, expires=keys.root.expires.isoformat())
         return sign_documents(documents, revision, keys, hour)
@@ -134,15 +150,14 @@ def _documents(channel: str, row: ChannelRow) -> Sequence[bytes]:
     return (row.document, parse_rollout(row.rollout).document) if row.rolling else (row.document,)
 
 
-def _verify(directory: Path) -> Sequence[str]:
+def _verify(directory: Path) -> Mapping[str, float]:
+    """The signed channels, and when the root of each expires."""
     try:
         names = sorted(path.name for path in directory.iterdir() if _is_signed(path))
-        for name in names:
-            load_keys(directory / verify_name(name))
+        return {name: load_keys(directory / verify_name(name)).root.expires.timestamp() for name in names}
     except (OSError, SigningError, ContractError) as e:
         hint = getattr(e, "hint", "") or "expected a folder with a folder of keys for each signed channel"
         raise ConfigurationError(f"LORAGEN_CLOUD_SIGNING_DIR: {e}", hint) from e
-    return names
 
 
 def _is_signed(folder: Path) -> bool:

@@ -38,6 +38,7 @@ def test_hooks_of_the_core_are_counted() -> None:
     metrics.answered(cached=True)
     metrics.assembled(0.25)
     metrics.refining_changed(2)
+    metrics.root_read("kitchen", 1_800_000_000)
     metrics.refined("kept", 3.0)
     found = samples(metrics)
     assert found["loragen_queue_depth",] == 1
@@ -46,4 +47,5 @@ def test_hooks_of_the_core_are_counted() -> None:
     assert found["loragen_rejections_total",] == 1
     assert (found["loragen_generations_total", "cache"], found["loragen_generations_total", "model"]) == (1, 0)
     assert found["loragen_assemble_seconds_sum",] == 0.25
+    assert found["loragen_signing_root_expires_timestamp_seconds", "kitchen"] == 1_800_000_000
     assert (found["loragen_refining",], found["loragen_refine_seconds_sum", "kept"]) == (2, 3.0)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ class Channels:
         init_channel(self.keys, "kitchen")
         self.deliver()
         self.published = {"kitchen": ChannelRow(1, 1, b"one")}
+        self.roots: list[tuple[str, float]] = []
 
     def deliver(self) -> None:
         """Copy the folder for the cloud, as the owner does."""
@@ -47,7 +49,10 @@ class Channels:
         return self.published.get(name, ChannelRow())
 
     def replica(self) -> ChannelSigner:
-        return ChannelSigner(self.folder, self.load, lambda: self.now)
+        return ChannelSigner(self.folder, self.load, self, lambda: self.now)
+
+    def root_read(self, channel: str, expires_at: float) -> None:
+        self.roots.append((channel, expires_at))
 
 
 @pytest.fixture
@@ -156,6 +161,17 @@ def test_damaged_keys_stop_the_start(channels: Channels, tmp_path: Path) -> None
     channels.folder = tmp_path / "nowhere"
     with pytest.raises(ConfigurationError, match="nowhere"):
         channels.replica()
+
+
+async def test_expiry_of_a_root_is_told_at_the_start_and_after_a_rotation(channels: Channels) -> None:
+    signer = channels.replica()
+    ((name, before),) = channels.roots
+    assert name == "kitchen"
+    assert before > NOW
+    rotate_keys(channels.keys, "kitchen", (), datetime.now(UTC) + timedelta(days=1))
+    channels.deliver()
+    await signer.load("kitchen", "timestamp.json")
+    assert channels.roots[-1][1] > before
 
 
 async def test_root_that_expires_soon_is_logged(channels: Channels) -> None:
