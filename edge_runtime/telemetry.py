@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from edge_runtime.speeds import Speeds
 from loragen.web.scope import RequestRecord
-from loragen.web.tracing import past_spans
 
 _log = structlog.get_logger(__name__)
 
@@ -101,7 +100,6 @@ class Telemetry:
             if count:
                 self._tokens.labels(kind).inc(count)
         if record.first_token_seconds is not None:
-            past_spans(until_first_token=record.first_token_seconds, decode=record.decode_seconds or 0.0)
             self._first_token.labels(state).observe(record.first_token_seconds)
         # One token has no speed: there is nothing after the first.
         if record.decode_seconds and record.completion_tokens and record.completion_tokens > 1:

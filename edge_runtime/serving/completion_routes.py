@@ -31,6 +31,7 @@ from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.scope import record_of
+from loragen.web.tracing import past_spans
 from loragen.web.translation import verify_json
 
 FormOf = Callable[[str], AnswerFormat]
@@ -129,6 +130,7 @@ class _Answer:
             self._record.finish_reason = event.reason
             if self._first_text is not None:
                 self._record.decode_seconds = round(now - self._first_text, 6)
+                past_spans(until_first_token=self._first_text - self._arrived, decode=now - self._first_text)
 
     def _usage(self) -> Usage:
         record = self._record

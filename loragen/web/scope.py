@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import CutOffError
 from loragen.web.routes import route_template
-from loragen.web.tracing import trace_fields
+from loragen.web.tracing import name_request, trace_fields
 
 _log = structlog.get_logger(__name__)
 
@@ -106,6 +106,7 @@ class RequestScope:
             nonlocal status
             if message["type"] == "http.response.start":
                 record.status = status = int(message["status"])
+                name_request(record.method, lambda: route_template(scope) or record.route)
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 for name, value in _SECURITY_HEADERS.items():

@@ -13,7 +13,7 @@ FastAPI itself makes the span of an HTTP request, from whatever provider `export
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,15 @@ def trace_fields() -> dict[str, str]:
     """The id of the current trace, for the log; nothing where there is none."""
     context = trace.get_current_span().get_span_context()
     return {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else {}
+
+
+def name_request(method: str, find_route: Callable[[], str]) -> None:
+    """Name the span of an HTTP request, which may be answered before FastAPI has looked for its route."""
+    current = trace.get_current_span()
+    if current.is_recording():
+        route = find_route()
+        current.update_name(f"{method} {route}")
+        current.set_attribute("http.route", route)
 
 
 @contextmanager

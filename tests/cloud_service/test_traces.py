@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from cloud_service.bootstrap import Cloud
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
+from tests.cloud_service.guarded import Guarded
 from tests.traces import Traces, tracing
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -52,6 +53,13 @@ async def test_failed_request_says_so_and_health_is_no_trace(traces: Traces, htt
     (call,) = [span for span in traces.all() if span.kind is SpanKind.SERVER]
     assert call.attributes is not None
     assert (call.name, call.attributes["http.response.status_code"]) == ("GET /bundles/{bundle_id}", 422)
+
+
+async def test_request_that_never_reaches_its_route_is_named_by_it(traces: Traces, guarded: Guarded) -> None:
+    assert (await guarded.http.get("/channels/kitchen/events")).status_code == 401
+    assert (await guarded.http.get("/nowhere/secret")).status_code == 401
+    names = [span.name for span in traces.all() if span.kind is SpanKind.SERVER]
+    assert names == ["GET /channels/{channel}/events", "GET unmatched"]
 
 
 async def test_request_without_tracing_has_no_id_of_a_trace(http: httpx2.AsyncClient) -> None:

@@ -12,6 +12,7 @@ from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fakes import FakeLoader
 from tests.edge_runtime.serving.fake_device import BUNDLE
 from tests.edge_runtime.serving.wire import chat, events
+from tests.traces import tracing
 
 
 async def test_chat_answers_as_openai_does(client: httpx2.AsyncClient) -> None:
@@ -147,3 +148,16 @@ async def test_stream_that_waits_for_its_first_token_is_kept_open(
 async def test_prompt_that_is_refused_soon_is_no_stream(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/v1/completions", json={"model": "base", "prompt": "x" * 80, "stream": True})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_answer_is_one_trace_with_the_times_of_its_tokens(client: httpx2.AsyncClient, stream: bool) -> None:
+    with tracing() as traces:
+        answer = await client.post("/v1/chat/completions", json=chat(stream=stream), headers={"traceparent": "damaged"})
+    assert answer.status_code == 200
+    call, wait, decode = (traces.one(name) for name in ("POST /v1/chat/completions", "until first token", "decode"))
+    assert call.context is not None
+    for part in (wait, decode):
+        assert part.parent is not None
+        assert part.parent.span_id == call.context.span_id
+    assert "get_weather" not in traces.text()
