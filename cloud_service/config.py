@@ -163,7 +163,10 @@ class CloudSettings(ServiceSettings):
         "unpublished LoRA of a user's own after it was imported; downloads do not count.",
     )
     device_ttl_seconds: int = Field(
-        default=86400, ge=1, description="How long a device that went silent stays in the listing."
+        default=86400,
+        ge=1,
+        description="How long a device that went silent stays in the listing; one whose state does not change reports "
+        "once an hour.",
     )
 
     max_batch: int = Field(default=8, ge=1, description="Most prompts in one forward pass.")

@@ -39,6 +39,7 @@ from edge_runtime.updates.state import DeviceState, StateFile
 from edge_runtime.updates.state_store import StateStore
 from edge_runtime.updates.updater import Updater
 from loragen.contract.polling import PollingDevice, poll_headers
+from loragen.device_answers import ChannelTrust
 from loragen.version import package_version
 
 _log = structlog.get_logger(__name__)
@@ -109,11 +110,12 @@ async def assemble(
             settings.poll_interval_seconds,
             random.random,
         )
-        poller = None
+        poller, trust = None, _no_trust
         if settings.cloud_url is not None:
+            source, trust = _channel_source(settings, fetcher, disk, clock, lambda: state_store.state.channel_version)
             poller = Poller(
                 settings.channel,
-                _channel_source(settings, fetcher, disk, clock, lambda: state_store.state.channel_version),
+                source,
                 settings.poll_interval_seconds,
                 clock,
                 random.random,
@@ -131,7 +133,9 @@ async def assemble(
             attempts=Attempts(settings.channel, clock, telemetry, Journal(disk.journal)),
             max_merged=settings.merged_limit(model.served_bytes),
         )
-        device = Device(settings.effective_device_id, model, slots, updater, disk.history, settings.effective_threads)
+        device = Device(
+            settings.effective_device_id, model, slots, updater, disk.history, settings.effective_threads, trust
+        )
         link: CloudLink | None = None
         if settings.cloud_grpc:
             # gRPC takes memory, and a device that only polls does without.
@@ -165,19 +169,26 @@ def _channel_source(
     disk: DataDirectory,
     clock: Clock,
     newest_seen: Callable[[], int | None],
-) -> ChannelSource:
+) -> tuple[ChannelSource, Callable[[], ChannelTrust | None]]:
+    """Where documents come from, and what is known of their signatures."""
     if settings.trusted_root is None:
         _log.warning(
             "channel_unsigned",
             channel=settings.channel,
             reason="whoever answers in the cloud's name chooses what runs here; LORAGEN_EDGE_TRUSTED_ROOT changes that",
         )
-        return fetcher
+        return fetcher, _no_trust
     # TUF and cryptography take 20 MB, and a device without a trusted root does without.
     from edge_runtime.cloud.trust import SignedChannel, read_root
 
     root = read_root(settings.trusted_root)
-    return SignedChannel(fetcher, root, disk.trust / settings.channel, clock, newest_seen)
+    signed = SignedChannel(fetcher, root, disk.trust / settings.channel, clock, newest_seen)
+    return signed, lambda: signed.trust
+
+
+def _no_trust() -> ChannelTrust | None:
+    """Of a channel that nobody signs."""
+    return None
 
 
 async def run(settings: EdgeSettings) -> None:

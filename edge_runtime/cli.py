@@ -278,6 +278,8 @@ def _show_status(console: Console, status: DeviceStatus) -> None:
         f"version {status.channel_version}, last poll {status.last_poll or 'none yet'}",
         markup=False,
     )
+    if status.trust is not None:
+        console.print(f"signatures: {status.trust}", markup=False)
     for message in (status.last_poll_message, status.problem):
         if message:
             console.print(message, markup=False, style="yellow")

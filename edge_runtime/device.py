@@ -4,7 +4,7 @@ It reads the updater's state and the slots, and decides nothing.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
-from loragen.device_answers import DeviceStatus, ServedAnswer, ServedFunction, ServedModel
+from loragen.device_answers import ChannelTrust, DeviceStatus, ServedAnswer, ServedFunction, ServedModel
 from loragen.version import package_version
 
 
@@ -29,6 +29,7 @@ class Device:
     Attributes:
         history: File of what was tried.
         threads: Threads of one slot.
+        trust: What is known of the channel's signatures; None for a channel that nobody signs.
         stopping: Requests in flight are finished, no others should come.
     """
 
@@ -38,6 +39,7 @@ class Device:
     updater: Updater
     history: Path
     threads: int = 0
+    trust: Callable[[], ChannelTrust | None] = lambda: None
     stopping: bool = False
 
     def slot_name(self, model: str) -> str:
@@ -91,6 +93,7 @@ class Device:
             last_poll=outcome.code,
             last_poll_message=outcome.message,
             last_poll_at=outcome.at,
+            trust=self.trust(),
             problem=self.updater.state_store.problem,
             threads=self.threads,
             memory_bytes=resident_memory(),

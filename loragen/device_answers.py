@@ -4,6 +4,7 @@ Clients ignore fields that a later device adds.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import GetPydanticSchema
@@ -92,6 +93,37 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelTrust:
+    """What a device knows of the signatures of its channel.
+
+    Attributes:
+        root_version: Version of the root metadata that it trusts; None before the first verification.
+        timestamp_expires_at: Unix seconds after which it refuses the channel unless the cloud signs anew; None before
+            the first verification.
+        last_refusal: Why a document or metadata were refused last, since the device started; empty when none were.
+        last_refusal_at: Unix seconds of it.
+    """
+
+    root_version: int | None = None
+    timestamp_expires_at: float | None = None
+    last_refusal: str = ""
+    last_refusal_at: float | None = None
+
+    def __str__(self) -> str:
+        if self.root_version is None:
+            said = "none verified yet"
+        else:
+            said = f"root version {self.root_version}, good until {_when(self.timestamp_expires_at)}"
+        return f"{said}; last refusal {_when(self.last_refusal_at)}: {self.last_refusal}" if self.last_refusal else said
+
+
+def _when(unix_seconds: float | None) -> str:
+    if unix_seconds is None:
+        return "an unknown time"
+    return f"{datetime.fromtimestamp(unix_seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceStatus:
     """The body of `GET /status`.
 
@@ -101,6 +133,7 @@ class DeviceStatus:
         reason: Why not, when it should not.
         last_poll: Outcome of the last poll: `ok`, `unchanged` or an error code; empty before the first.
         last_poll_at: Unix seconds of it.
+        trust: What it knows of the channel's signatures; None when it follows whatever the cloud sends.
         problem: What is wrong with the device's own disk; empty when nothing is.
         threads: Threads of one slot.
         memory_bytes: What the device's process has in memory now, pages of model files counted that others could use;
@@ -124,6 +157,7 @@ class DeviceStatus:
     last_poll: str = ""
     last_poll_message: str = ""
     last_poll_at: float | None = None
+    trust: ChannelTrust | None = None
     problem: str = ""
     threads: int = 0
     memory_bytes: int | None = None

@@ -46,8 +46,9 @@ class ServiceSettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Hosts that requests may name in `Host` and `Origin`, with commas between them, besides loopback "
-        "and the address listened on: names as clients write them, `*.name`, or `*` for all.",
+        description="Hosts that requests may name in `Host`, with commas between them, besides loopback and the "
+        "address listened on: names as clients write them, `*.name`, or `*` for all. Pages of these hosts may send "
+        "requests, too; other pages only to the very host that they come from.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: LogFormat = Field(default="json", description="Logs as one JSON object a line, or for people.")

@@ -46,14 +46,14 @@ _RESUMES = 5
 
 @dataclass(frozen=True, slots=True)
 class ChannelAnswer:
-    """The cloud's answer to a request for a channel.
+    """A channel as the cloud sent it.
 
     Attributes:
-        document: The channel's JSON; None when it is what `etag` named.
+        document: The channel's JSON.
         etag: For the next request; None when the cloud sent none.
     """
 
-    document: bytes | None
+    document: bytes
     etag: str | None
 
 
@@ -79,16 +79,17 @@ class HttpFetcher:
         self._deadline_seconds = deadline_seconds
         self._now = now
 
-    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
-        """The channel, unless it is still the one that `etag` names.
+    async def fetch_channel(self, channel: str, known: ChannelAnswer | None) -> ChannelAnswer:
+        """The channel; `known` itself when it is unchanged.
 
         Raises:
             UpdateError: It could not be had.
         """
+        etag = None if known is None else known.etag
         headers = {**self._identify(), **({"If-None-Match": etag} if etag else {})}
         async with self._get(f"/channels/{channel}", headers) as answer:
-            if answer.status_code == 304:
-                return ChannelAnswer(None, etag)
+            if answer.status_code == 304 and known is not None and etag:
+                return known
             self._verify_success(answer, 200)
             document = b"".join([piece async for piece in _body(answer, MAX_CHANNEL_BYTES)])
             return ChannelAnswer(document, _usable_etag(answer.headers.get("ETag")))

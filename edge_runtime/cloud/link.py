@@ -16,7 +16,7 @@ class CloudLink(Protocol):
         ...
 
     async def report(self, status: DeviceStatus) -> None:
-        """Tell the cloud what the device runs; failures are ignored."""
+        """Tell the cloud what the device runs, unless it knows that; failures are ignored."""
         ...
 
     async def close(self) -> None:

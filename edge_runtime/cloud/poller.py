@@ -42,8 +42,8 @@ class PollOutcome:
 class ChannelSource(Protocol):
     """Where the channel comes from."""
 
-    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
-        """The channel, unless it is still the one that `etag` names.
+    async def fetch_channel(self, channel: str, known: ChannelAnswer | None) -> ChannelAnswer:
+        """The channel; `known`, which the caller follows, itself when it is unchanged.
 
         Raises:
             UpdateError: It could not be had.
@@ -89,7 +89,7 @@ class Poller:
         self._draw = draw
         self._telemetry = telemetry
         self._newest_seen = newest_seen
-        self._etag: str | None = None
+        self._known: ChannelAnswer | None = None
         self._failures = 0
         self._next_at = clock.monotonic()
 
@@ -134,8 +134,8 @@ class Poller:
         )
 
     async def _ask(self) -> str:
-        answer = await self._source.fetch_channel(self._channel, self._etag)
-        if answer.document is None:
+        answer = await self._source.fetch_channel(self._channel, self._known)
+        if answer is self._known:
             self.heard_version = 0 if self.wanted is None else self.wanted.version
             return "unchanged"
         channel = parse_channel(answer.document)
@@ -149,5 +149,5 @@ class Poller:
                 f"`loragen-edge accept {self._channel}` is run on the device",
             )
         # Kept only now: an answer that was refused must be asked for again in full.
-        self.wanted, self._etag = channel, answer.etag
+        self.wanted, self._known = channel, answer
         return "ok"

@@ -1,9 +1,14 @@
 """Adapter: gRPC to the cloud. Hears that a channel changed, and reports what the device runs.
 
+What did not change is reported about once an hour, so that the cloud knows that the device is there: in a large fleet
+reports cost more than polls. A report that did not arrive is sent again with the next one.
+
 Both are optional: a change is only a reason to poll now, and a missing report is only missing from a list. So every
 failure here is logged at debug level and otherwise ignored.
 """
 
+import random
+import time
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +27,9 @@ _log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 5.0
 """For one report."""
+
+REPORT_AGAIN_SECONDS = 3_600.0
+"""At most, between two reports of the same; the upper half of it is drawn, so that a fleet does not report at once."""
 
 _STATES: dict[ModelState, pb.SpecializationState] = {
     "adapter": pb.SPECIALIZATION_STATE_ADAPTER,
@@ -43,6 +51,8 @@ class GrpcLink:
         key: Says the API key of this device.
         credentials: Of TLS; None for a connection in the clear.
         slower: Names that answer more slowly than before.
+        monotonic: Seconds that never jump.
+        draw: Uniform in [0, 1).
     """
 
     def __init__(
@@ -55,8 +65,14 @@ class GrpcLink:
         key: KeySource = NO_KEY,
         credentials: Any = None,
         slower: Callable[[], Collection[str]] = frozenset,
+        monotonic: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._slower = slower
+        self._monotonic = monotonic
+        self._draw = draw
+        self._arrived: pb.DeviceReport | None = None
+        self._again_at = 0.0
         self._key = key
         self._labels = labels
         self._channel_name = channel
@@ -84,11 +100,16 @@ class GrpcLink:
         return False
 
     async def report(self, status: DeviceStatus) -> None:
+        report = device_report(status, self._labels, self._slower())
+        if report == self._arrived and self._monotonic() < self._again_at:
+            return
         try:
-            report = device_report(status, self._labels, self._slower())
             await self._stub.ReportStatus(report, timeout=_REPORT_SECONDS, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             _log.debug("report_failed", reason=str(error.code()))
+            return
+        self._arrived = report
+        self._again_at = self._monotonic() + REPORT_AGAIN_SECONDS * (0.5 + 0.5 * self._draw())
 
     async def close(self) -> None:
         await self._connection.close()

@@ -6,7 +6,8 @@ Rules:
 - Metadata are verified when the document changed, and every ten minutes besides, so that a cloud that holds something
   back is found out. In between, an unchanged document costs one request.
 - The files are small, and one time limit holds for all of them together: a cloud that drips holds up nothing else.
-- A document is refused without loss: what was accepted before stays in force, and the poller asks again.
+- A document is refused without loss: what was accepted before stays in force, and the poller asks again. Which document
+  that is, the poller says: it may refuse one that is signed.
 - The memory of what was seen, against older metadata, is forgotten with the newest version of the channel: when the
   owner accepts an older one, or the state is lost.
 
@@ -17,6 +18,8 @@ decided as for any other channel: bundles, recipes and banks are named in it by 
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,15 +31,22 @@ from tuf.api.exceptions import (
     LengthOrHashMismatchError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Metadata, Root, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edge_runtime.cloud.fetcher import ChannelAnswer
 from edge_runtime.cloud.poller import ChannelSource
-from edge_runtime.errors import ChannelRefusedError, CloudStatusError, CloudUnreachableError, UpdateError
+from edge_runtime.errors import (
+    ChannelRefusedError,
+    CloudStatusError,
+    CloudUnreachableError,
+    UpdateError,
+    describe,
+)
 from edge_runtime.updates.clock import Clock
 from loragen.contract.errors import ContractError
 from loragen.contract.signed_channel import MAX_METADATA_BYTES, RUNTIME_FIELD, is_runtime_old, target_path
+from loragen.device_answers import ChannelTrust
 from loragen.version import UNKNOWN_VERSION, package_version
 from loragen.web.errors import ConfigurationError
 
@@ -119,18 +129,31 @@ class SignedChannel:
         self._directory = directory
         self._clock = clock
         self._newest_seen = newest_seen
-        self._accepted: bytes | None = None
+        self._verified: ChannelAnswer | None = None
         self._verify_at = -float("inf")
+        self._trust = ChannelTrust()
 
-    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
-        """The channel as it is signed now, unless it is still the one that `etag` names.
+    @property
+    def trust(self) -> ChannelTrust:
+        """What is known of the signatures now."""
+        return self._trust
+
+    async def fetch_channel(self, channel: str, known: ChannelAnswer | None) -> ChannelAnswer:
+        """The channel as it is signed now; `known`, which the caller follows, itself when it is unchanged.
 
         Raises:
             ChannelRefusedError: It is not signed, or not for this device or this time.
             UpdateError: It could not be had, or metadata could not be written.
         """
-        answer = await self._source.fetch_channel(channel, etag)
-        if answer.document is None and self._accepted is not None and self._clock.monotonic() < self._verify_at:
+        try:
+            return await self._fetch(channel, known)
+        except ChannelRefusedError as error:
+            self._trust = replace(self._trust, last_refusal=describe(error), last_refusal_at=self._clock.unix())
+            raise
+
+    async def _fetch(self, channel: str, known: ChannelAnswer | None) -> ChannelAnswer:
+        answer = await self._source.fetch_channel(channel, known)
+        if answer is known and answer is self._verified and self._clock.monotonic() < self._verify_at:
             return answer
         try:
             await self._verify(channel, answer)
@@ -141,12 +164,9 @@ class SignedChannel:
         return answer
 
     async def _verify(self, channel: str, answer: ChannelAnswer) -> None:
-        document = self._accepted if answer.document is None else answer.document
-        if document is None:
-            raise ChannelRefusedError(f"channel {channel!r}: the cloud says that it is unchanged, and never sent it")
         updater = await self._refresh(channel)
-        _verify_listed(channel, updater, document)
-        self._accepted = document
+        _verify_listed(channel, updater, answer.document)
+        self._verified = answer
         self._verify_at = self._clock.monotonic() + VERIFY_SECONDS
 
     async def _refresh(self, channel: str) -> Updater:
@@ -175,7 +195,11 @@ class SignedChannel:
         if forget:
             for name in _MEMORY:
                 (self._directory / name).unlink(missing_ok=True)
-        return refresh(self._directory, url, self._root, fetcher)
+        try:
+            return refresh(self._directory, url, self._root, fetcher)
+        finally:
+            # Also after a failure: a newer root may have come, or no newer timestamp.
+            self._trust = replace(self._trust, **_read_memory(self._directory))
 
 
 class LoopFetcher(FetcherInterface):
@@ -226,6 +250,17 @@ def refresh(directory: Path, url: str, root: bytes, fetcher: FetcherInterface) -
     updater = Updater(str(directory), url, fetcher=fetcher, config=_CONFIG, bootstrap=root)
     updater.refresh()
     return updater
+
+
+def _read_memory(directory: Path) -> dict[str, Any]:
+    """What the verified metadata on disk say of root and timestamp; nothing of a file that cannot be read."""
+    found: dict[str, Any] = {}
+    with suppress(OSError, RepositoryError, ValueError):
+        found["root_version"] = Metadata[Root].from_bytes((directory / "root.json").read_bytes()).signed.version
+    with suppress(OSError, RepositoryError, ValueError):
+        timestamp = Metadata[Timestamp].from_bytes((directory / "timestamp.json").read_bytes())
+        found["timestamp_expires_at"] = timestamp.signed.expires.timestamp()
+    return found
 
 
 def _verify_listed(channel: str, updater: Updater, document: bytes) -> None:

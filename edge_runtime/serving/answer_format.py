@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from edge_runtime.serving.chat import Call
 from edge_runtime.serving.engine import Token
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 
 Json = Mapping[str, Any]
 
@@ -26,11 +26,13 @@ class WholeAnswer:
 
     Attributes:
         calls: Names and arguments of the functions that it calls.
+        whole_calls: How many of them are whole: all, or all but the last.
         tokens: Of the text, where their likelihood was asked for.
     """
 
     text: str = ""
     calls: list[Call] = field(default_factory=list)
+    whole_calls: int = 0
     reason: str = ""
     tokens: list[Token] = field(default_factory=list)
 
@@ -44,6 +46,8 @@ class WholeAnswer:
                 self.calls.append(Call(name, ""))
             case ArgumentsPiece(text):
                 self.calls[-1] = replace(self.calls[-1], arguments=self.calls[-1].arguments + text)
+            case CallFinished():
+                self.whole_calls += 1
             case Finished(reason, _, _):
                 self.reason = reason
 

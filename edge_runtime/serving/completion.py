@@ -16,6 +16,10 @@ from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.free_text import write_text
 from edge_runtime.serving.tool_calls import as_text, call_functions
 
+MAX_TOLD = 524_288
+"""Tokens and likelihoods of tokens in the answers to a request that asks for likelihoods or its prompts: some 50 MB
+of JSON."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextPrompt:
@@ -107,7 +111,7 @@ def complete(
     Raises:
         ContextLengthError: The prompt leaves no room for an answer.
         InvalidRequestError: The chat template refuses the messages, there is no prompt, no codes whose probabilities
-            could be given, or something is asked that this model cannot do.
+            could be given, the answer would be too large, or something is asked that this model cannot do.
         ModelOutputError: The model failed.
     """
     constraint = constrained(request.sampling, engine.answer, request.constrain, request.tool_use)
@@ -124,6 +128,7 @@ def complete(
     if isinstance(first, ChatPrompt) and not constraint.shows_tools:
         first = replace(first, rendering=replace(first.rendering, tools=()))
     prompts = [_fitting(engine, each) for each in (first, *request.more_prompts)]
+    _verify_size(engine, request, prompts)
     for index in range(request.answers_in_all):
         number, answer = divmod(index, request.answers)
         prompt = prompts[number]
@@ -158,6 +163,23 @@ def complete(
         else:
             written = yield from write_text(sequence, seeded, request.stop, max_tokens, index)
             yield Finished("stop" if written.is_whole else "length", written.tokens, index)
+
+
+def _verify_size(engine: Engine, request: CompletionRequest, prompts: Sequence[Sequence[int]]) -> None:
+    logprobs = request.sampling.logprobs
+    if logprobs is None and not request.echo:
+        return
+    rooms = [engine.context_tokens - len(prompt) for prompt in prompts]
+    tokens = sum(room if request.max_tokens is None else min(request.max_tokens, room) for room in rooms)
+    if request.echo:
+        tokens += sum(map(len, prompts))
+    told = tokens * request.answers * (1 if logprobs is None else 2 + logprobs)
+    if told > MAX_TOLD:
+        raise InvalidRequestError(
+            f"'echo', 'logprobs': expected at most {MAX_TOLD} tokens and likelihoods of tokens in the answer, found up "
+            f"to {told}",
+            "ask for fewer likelihoods, for fewer or shorter answers, or in several requests",
+        )
 
 
 def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> list[int]:

@@ -25,7 +25,7 @@ from edge_runtime.serving.events import Event, Finished, Started
 from edge_runtime.serving.job import Job
 from edge_runtime.serving.openai import CompletionFormat
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
-from edge_runtime.serving.slots import SlotTable
+from edge_runtime.serving.slots import Slot, SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord
@@ -198,22 +198,39 @@ class Completions:
         await answer.close()
         return response
 
+    async def load(self, request: Request, model: str) -> None:
+        """Have a model in memory, for the requests that follow.
+
+        Raises:
+            ServingError: It is not here, or cannot be loaded.
+        """
+        async with AsyncExitStack() as lease:
+            slot = await self._lease(lease, request, model)
+            record: CompletionRecord = record_of(request.scope)
+            record.fingerprint = slot.revision.fingerprint
+
+    async def _lease(self, lease: AsyncExitStack, request: Request, model: str) -> Slot:
+        name = self._device.slot_name(model)
+        try:
+            slot = await lease.enter_async_context(self._slots.lease(name))
+        except UnknownModelError as error:
+            raise self._explain(name, error) from error
+        record: CompletionRecord = record_of(request.scope)
+        record.model = name
+        return slot
+
     async def _begin(
         self, request: Request, model: str, wanted: CompletionRequest, is_streamed: bool, form_of: FormOf
     ) -> _Answer:
         arrived = time.monotonic()
         record: CompletionRecord = record_of(request.scope)
-        name = self._device.slot_name(model)
         lease = AsyncExitStack()
         try:
-            slot = await lease.enter_async_context(self._slots.lease(name))
+            slot = await self._lease(lease, request, model)
             job = slot.worker.submit(wanted.over(self._template_variables))
-        except UnknownModelError as error:
-            raise self._explain(name, error) from error
         except BaseException:
             await lease.aclose()
             raise
-        record.model = name
         record.fingerprint = slot.revision.fingerprint
         record.streamed = is_streamed
         return _Answer(job, lease, form_of(slot.revision.fingerprint), record, arrived)

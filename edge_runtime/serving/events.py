@@ -1,7 +1,8 @@
 """Values: what happens while a request is answered, in order.
 
 `Started`; then for each answer that was asked for its text and its calls: any number of `TextPiece`; for each call one
-`CallStarted` and any number of `ArgumentsPiece`; and `Finished`. `index` says which answer it is.
+`CallStarted`, any number of `ArgumentsPiece`, and `CallFinished` unless the end of the answer cut it; and `Finished`.
+No text comes behind a call. `index` says which answer it is.
 """
 
 from collections.abc import Mapping
@@ -61,12 +62,24 @@ class ArgumentsPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class CallFinished:
+    """Call `number` is whole."""
+
+    index: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """An answer is complete."""
+    """An answer is complete.
+
+    Attributes:
+        reason: `length` when its greatest length cut it; whole calls may be in front of the cut.
+    """
 
     reason: Literal["stop", "length", "tool_calls"]
     completion_tokens: int
     index: int = 0
 
 
-Event = Started | TextPiece | CallStarted | ArgumentsPiece | Finished
+Event = Started | TextPiece | CallStarted | ArgumentsPiece | CallFinished | Finished

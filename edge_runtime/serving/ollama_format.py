@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
 from edge_runtime.serving.call_forms import OWN_FORM
 from edge_runtime.serving.events import Event, TextPiece
@@ -76,7 +78,7 @@ class OllamaFormat:
 
     def _said(self, text: str, answer: WholeAnswer | None = None) -> dict[str, Any]:
         head = {"model": self.model, "created_at": datetime.now(UTC).isoformat()}
-        calls = [call for call in answer.calls if _is_whole(call.arguments)] if answer is not None else []
+        calls = [] if answer is None else answer.calls[: answer.whole_calls]
         if self.kind == "generate":
             return {**head, "response": "\n".join([*filter(None, [text]), *map(OWN_FORM.text_of, calls)])}
         message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -90,13 +92,14 @@ class OllamaFormat:
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _is_whole(arguments: str) -> bool:
-    """False for those that the end of an answer cut, of which there is one at most."""
-    try:
-        json.loads(arguments)
-    except ValueError:
-        return False
-    return True
+class OllamaError(BaseModel):
+    """The body of an error: Ollama's, with what the other errors of this server say."""
+
+    error: str
+    code: str
+    hint: str
+    request_id: str
+    type: str
 
 
 def tag_entry(model: ServedModel) -> Json:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from edge_runtime.serving.completion_routes import Completions
 from edge_runtime.serving.ollama_bodies import OllamaChatBody, OllamaGenerateBody
-from edge_runtime.serving.ollama_format import OllamaFormat, tag_entry
+from edge_runtime.serving.ollama_format import OllamaError, OllamaFormat, tag_entry
 from edge_runtime.serving.view import DeviceView
 from loragen.version import package_version
 from loragen.web.translation import verify_json
@@ -16,13 +16,15 @@ from loragen.web.translation import verify_json
 
 def ollama_routes(completions: Completions, device: DeviceView) -> APIRouter:
     """`/api/chat`, `/api/generate`, `/api/tags` and `/api/version`."""
-    router = APIRouter(prefix="/api", tags=["ollama"])
+    refused = {"default": {"model": OllamaError, "description": "Every error has this body."}}
+    router = APIRouter(prefix="/api", tags=["ollama"], responses=refused)
 
     async def answer(request: Request, body: OllamaChatBody | OllamaGenerateBody) -> Response:
         kind: Literal["chat", "generate"] = "chat" if isinstance(body, OllamaChatBody) else "generate"
         form = OllamaFormat(kind, body.model, time.monotonic())
         wanted = body.to_request()
         if wanted is None:
+            await completions.load(request, body.model_name)
             return JSONResponse(form.loaded())
         return await completions.answer(request, body.model_name, wanted, body.stream, lambda _: form)
 

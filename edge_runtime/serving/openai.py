@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
 from edge_runtime.serving.chat import Call
 from edge_runtime.serving.engine import Likelihood, Token
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, Started, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, Started, TextPiece
 from loragen.device_answers import ServedModel
 from loragen.web.error_answers import ErrorDetail
 
@@ -64,7 +64,7 @@ class CompletionFormat:
 
     def chunk(self, event: Event) -> str:
         # In a chat the first piece of an answer says who speaks.
-        if isinstance(event, Started):
+        if isinstance(event, Started | CallFinished):
             return ""
         index = event.index
         said = {} if index in self.opened or self.kind == "text" else {"role": "assistant", "content": ""}

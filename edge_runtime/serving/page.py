@@ -196,6 +196,7 @@ def _facts(status: DeviceStatus) -> Sequence[tuple[str, object]]:
         ("runtime", status.version),
         ("edge model", f"{status.edge_model_id}, {status.quantization}"),
         ("channel", f"{status.channel}, version {status.channel_version or 'not known yet'}"),
+        ("signatures", status.trust),
         ("last poll", " ".join(str(each) for each in (status.last_poll, polled, status.last_poll_message) if each)),
         ("memory", _megabytes(status.memory_bytes)),
         ("merged at most", status.max_merged),

@@ -6,7 +6,7 @@ from typing import Any
 
 from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
 from edge_runtime.serving.chat import Call
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, Started, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, Started, TextPiece
 from edge_runtime.serving.openai import EVENT_COMMENT, EVENT_STREAM, sse
 
 
@@ -41,7 +41,7 @@ class ResponsesFormat:
         return {
             **self._response("incomplete" if is_cut else "completed"),
             "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-            "output": self._items(answer, "incomplete" if is_cut else "completed"),
+            "output": self._items(answer, is_cut),
             "usage": {
                 "input_tokens": usage.prompt_tokens,
                 "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -71,7 +71,7 @@ class ResponsesFormat:
                 delta=event.text, logprobs=[],
             )  # fmt: skip
         elif isinstance(event, CallStarted):
-            sent += self._close_last()
+            sent += "" if calls else self._close_text("completed")
             sent += self._open(self._call(Call(event.name, ""), len(calls), "in_progress"), place + len(calls))
         elif isinstance(event, ArgumentsPiece):
             where = place + len(calls) - 1
@@ -80,6 +80,8 @@ class ResponsesFormat:
                 output_index=where, delta=event.text,
             )  # fmt: skip
         self.answer.add(event)
+        if isinstance(event, CallFinished):
+            return sent + self._close_call("completed")
         return sent + (self._close_last() if isinstance(event, Finished) else "")
 
     def closing(self, usage: Usage) -> str:
@@ -91,17 +93,22 @@ class ResponsesFormat:
         return self._event("error", code=error["code"], message=error["message"], param=None)
 
     def _close_last(self) -> str:
-        """The events that end the item which was written last."""
-        answer, place = self.answer, bool(self.answer.text)
-        status = "incomplete" if answer.reason == "length" else "completed"
-        if answer.calls:
-            number = len(answer.calls) - 1
-            call = answer.calls[-1]
-            done = self._event(
-                "response.function_call_arguments.done", item_id=self._call_id("fc", number), name=call.name,
-                output_index=place + number, arguments=call.arguments,
-            )  # fmt: skip
-            return done + self._done(self._call(call, number, status), place + number)
+        """The events that end the item which the end of the answer leaves open."""
+        answer = self.answer
+        if not answer.calls:
+            return self._close_text("incomplete" if answer.reason == "length" else "completed")
+        return self._close_call("incomplete") if answer.whole_calls < len(answer.calls) else ""
+
+    def _close_call(self, status: str) -> str:
+        place, number, call = bool(self.answer.text), len(self.answer.calls) - 1, self.answer.calls[-1]
+        done = self._event(
+            "response.function_call_arguments.done", item_id=self._call_id("fc", number), name=call.name,
+            output_index=place + number, arguments=call.arguments,
+        )  # fmt: skip
+        return done + self._done(self._call(call, number, status), place + number)
+
+    def _close_text(self, status: str) -> str:
+        answer = self.answer
         if not answer.text:
             return ""
         done = self._event(
@@ -126,11 +133,11 @@ class ResponsesFormat:
         number, self._sent = self._sent, self._sent + 1
         return f"event: {kind}\n" + sse({"type": kind, "sequence_number": number, **fields})
 
-    def _items(self, answer: WholeAnswer, status: str) -> list[Json]:
+    def _items(self, answer: WholeAnswer, is_cut: bool) -> list[Json]:
+        status = "incomplete" if is_cut and not answer.calls else "completed"
         items: list[Json] = [self._message(answer.text, status)] if answer.text or not answer.calls else []
-        last = len(answer.calls) - 1
         return items + [
-            self._call(call, number, status if number == last else "completed")
+            self._call(call, number, "completed" if number < answer.whole_calls else "incomplete")
             for number, call in enumerate(answer.calls)
         ]
 

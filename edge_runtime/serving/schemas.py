@@ -194,6 +194,12 @@ class CompletionBody(_Body):
         if self.max_tokens == 0 and not self.echo:
             raise InvalidRequestError("'max_tokens': expected at least 1, or -1; 0 only with 'echo': true")
         first, *others = self._prompts()
+        if self.choice_probabilities and others:
+            raise InvalidRequestError(
+                "'choice_probabilities' is not supported for several prompts",
+                "send one prompt",
+                code="unsupported_parameter",
+            )
         request = self._request(first, None if self.max_tokens == -1 else self.max_tokens, self.logprobs)
         return replace(request, more_prompts=tuple(others), echo=self.echo)
 

@@ -44,4 +44,6 @@ ERROR_ANSWERS = ErrorAnswers(
     EdgeError("internal error", "the device's log says why", code="internal_error"),
     # OpenAI's clients look for it.
     more_fields=lambda status: {"type": "invalid_request_error" if status < 500 else "server_error"},
+    # As Ollama's do.
+    text_under=("/api/",),
 )

@@ -4,6 +4,9 @@ A specialization chooses the function first: by a code, or by spelling the begin
 takes the place of what was decoded, so that the context is the same in both ways, and the model writes the arguments.
 A model that a request brings tools writes text until it opens a call in the form of its template. From there on it is
 held in the same way. Calls that are no JSON, or are not to be held, are read when they are whole.
+
+Rules of the end: an answer that its greatest length cuts ends with `length`, however many whole calls are in front of
+the cut; else with `tool_calls` when it has one. What stands behind a whole call and is none is dropped.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,7 +18,7 @@ from typing import Literal
 from edge_runtime.serving.call_forms import OWN_FORM, CallForm
 from edge_runtime.serving.constraint import Calls
 from edge_runtime.serving.engine import Engine, Sampling, TokenSequence
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.free_text import write_text
 from edge_runtime.serving.text_assembler import TextAssembler
 from loragen.contract.answer import Function
@@ -29,12 +32,13 @@ def as_text(events: Iterator[Event | None]) -> Iterator[Event | None]:
     for event in events:
         match event:
             case CallStarted(name, index, number):
-                before = "}\n" if number else ""
+                before = "\n" if number else ""
                 yield TextPiece(f"{before}{OWN_FORM.beginning_of(name)} ", index)
             case ArgumentsPiece(text, index):
                 yield TextPiece(text, index)
-            case Finished("tool_calls", count, index):
+            case CallFinished(index):
                 yield TextPiece("}", index)
+            case Finished("tool_calls", count, index):
                 yield Finished("stop", count, index)
             case _:
                 yield event
@@ -136,6 +140,7 @@ class _Answer:
         is_whole = yield from self._write_held() if holds else self._write_and_read()
         if not is_whole:
             return False
+        yield CallFinished(self.index, self.number)
         self.number, self.reason = self.number + 1, "tool_calls"
         if self.number == self.calls.most or self.form.between is None:
             return False
@@ -207,9 +212,10 @@ class _Answer:
             ended = assembler.stopped or count < room
         call = self.form.parse(text) if ended else None
         if call is None or call.name not in self.calls.functions:
-            # What the model wrote is not lost, even where it is no call.
-            yield TextPiece(self.form.opening + text, self.index)
-            self.reason = "stop" if ended else "length"
+            if not self.number:  # what the model wrote instead of a call is its answer
+                yield TextPiece(self.form.opening + text, self.index)
+            if not ended:
+                self.reason = "length"
             return False
         yield CallStarted(call.name, self.index, self.number)
         yield ArgumentsPiece(call.arguments, self.index, self.number)
@@ -221,23 +227,27 @@ class _Answer:
         functions = self.calls.functions.values()
         spelled = {f"{between}{self.form.beginning_of(each.name)}": each for each in functions}
         choice = yield from self._choose(replace(self.sampling, choices=("", *spelled), codes=()))
-        if choice:  # one that was cut is dropped: the calls before it are whole
+        if choice is None:  # cut inside a name
+            self.reason = "length"
+        elif choice:
             self.chosen = spelled[choice]
             self.parts.append((between, False))
         return bool(choice)
 
     def _opens_another(self) -> _Outcome:
-        marker = TextAssembler((self.form.opening.strip(),))
-        for token in self.sequence.decode(self._spelled(), max(self._room(), 0)):
+        marker, room, count = TextAssembler((self.form.opening.strip(),)), max(self._room(), 0), 0
+        for token in self.sequence.decode(self._spelled(), room):
             if token is None:
                 yield None
                 continue
-            self.count += 1
+            self.count, count = self.count + 1, count + 1
             if marker.push(token.piece).strip():
                 return False
             if marker.stopped:
                 self.parts.append((self.form.between or "", True))
                 return True
+        if room and count == room:
+            self.reason = "length"
         return False
 
     def _choose_by(self, names: Mapping[str, str]) -> Generator[Event | None, None, None]:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from edge_runtime.errors import BusyError, ModelOutputError, ServingError
+from edge_runtime.errors import BusyError, InvalidRequestError, ModelOutputError, ServingError
 from edge_runtime.serving.completion import CompletionRequest, complete, prefill_residual_prompt
 from edge_runtime.serving.engine import Engine, Steps, TokenSequence
 from edge_runtime.serving.events import Event
@@ -33,6 +33,11 @@ from loragen.web.retry_after import RetryAfter
 _log = structlog.get_logger(__name__)
 
 _ResultT = TypeVar("_ResultT")
+
+
+MAX_TOKENS_IN_ALL = 32_768
+"""Of several answers to one request: eight answers of 4,096 tokens, or 128 of 256. They are written one after another,
+at ten tokens a second within an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +55,20 @@ class RequestLimits:
     max_answer_tokens: int = 4096
 
     def bounded(self, request: CompletionRequest) -> CompletionRequest:
-        """The request with the limit of its answer."""
+        """The request with the limit of its answer.
+
+        Raises:
+            InvalidRequestError: Its answers may have too many tokens in all.
+        """
         asked = self.answer_tokens if request.max_tokens is None else request.max_tokens
-        return replace(request, max_tokens=min(asked, self.max_answer_tokens))
+        tokens, prompts = min(asked, self.max_answer_tokens), 1 + len(request.more_prompts)
+        if request.answers_in_all > 1 and tokens * request.answers_in_all > MAX_TOKENS_IN_ALL:
+            raise InvalidRequestError(
+                f"'max_tokens' x 'n' x prompts: expected at most {MAX_TOKENS_IN_ALL} tokens in all answers to one "
+                f"request, found {tokens} x {request.answers} x {prompts}",
+                "ask for fewer answers, for shorter ones, or in several requests",
+            )
+        return replace(request, max_tokens=tokens)
 
 
 DEFAULT_LIMITS = RequestLimits()
@@ -136,6 +152,7 @@ class Worker:
         """Queue a request.
 
         Raises:
+            InvalidRequestError: It asks for too much.
             BusyError: The queue is full, or the worker is closing.
         """
         now = time.monotonic()

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, EdgeError
 from edge_runtime.updates.canary_process import TrialRequest
+from edge_runtime.updates.reading import reading_seconds
 from edge_runtime.updates.trial import Candidate, TrialReport
 
 CANARY_SECONDS = 120.0
-"""For one trial: a slow device has to read some gigabytes of files, to compare their checksums."""
+"""For one trial, beside the time that its files take to be read."""
 
 CANARY_BYTES = 512 * 1024**2
 """For one trial, beside mapped files and adapters; llama.cpp takes 60 MB for SmolLM2, and 200 MB where the vocabulary
@@ -56,7 +57,7 @@ class ProcessCanary:
 
     Args:
         threads: Threads that compute.
-        limit_seconds: For one trial.
+        limit_seconds: As `CANARY_SECONDS`.
         limit_bytes: As `CANARY_BYTES`.
         command: Starts the child.
     """
@@ -80,13 +81,14 @@ class ProcessCanary:
             raise CanaryUnfinishedError("the device is shutting down")
         adapters = [path for path in (candidate.adapter, candidate.attached) if path is not None]
         sizes = await asyncio.to_thread(lambda: [path.stat().st_size for path in adapters if path.exists()])
+        limit_seconds = self._limit_seconds + await asyncio.to_thread(reading_seconds, candidate.loaded)
         request = TrialRequest(candidate, self._threads, self._limit_bytes + 2 * sum(sizes))
         try:
-            async with asyncio.timeout(self._limit_seconds):
+            async with asyncio.timeout(limit_seconds):
                 answer = await self._ask(request)
         except TimeoutError as error:
             raise CanaryUnfinishedError(
-                f"{candidate.model.name}: the canary did not end within {self._limit_seconds:g} s",
+                f"{candidate.model.name}: the canary did not end within {limit_seconds:g} s",
                 "is the device overloaded?",
             ) from error
         except OSError as error:

@@ -12,12 +12,13 @@ from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.events import Finished
 from edge_runtime.serving.slots import Slot
+from edge_runtime.updates.reading import reading_seconds
 
 FIRST_TOKENS = 8
 """Each is a pass through all layers; a NaN may appear only after the first pass."""
 
 FIRST_ANSWER_SECONDS = 60.0
-"""A slot that takes longer for eight tokens is of no use."""
+"""A slot that takes longer for eight tokens is of no use, beside the time that its files take to be read."""
 
 _REQUEST = CompletionRequest(TextPrompt("The weather today is"), GREEDY, FIRST_TOKENS, constrain=False)
 
@@ -30,6 +31,7 @@ async def verify_answers(slot: Slot, limit_seconds: float = FIRST_ANSWER_SECONDS
         CanaryUnfinishedError: It took too long, or was closed meanwhile.
     """
     name = slot.revision.fingerprint
+    limit_seconds += await asyncio.to_thread(reading_seconds, slot.revision.files)
     try:
         job = slot.worker.submit(_REQUEST)
         try:

@@ -54,6 +54,12 @@ class Candidate:
     base: Path
     attached: Path | None = None
 
+    @property
+    def loaded(self) -> tuple[Path, ...]:
+        """Each file as often as the trial loads it."""
+        compared = () if self.attached is None else (self.base, self.attached)
+        return tuple(path for path in (self.base, self.model, self.adapter, *compared) if path is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class TrialReport:

@@ -38,11 +38,14 @@ class ErrorAnswers:
         statuses: The HTTP status of each of the service's errors.
         unexpected: What a client hears of an exception that is not in that table.
         more_fields: What the body says besides, given the status.
+        text_under: Beginnings of paths whose clients expect a text in `error`: there the message is that text, and the
+            other fields stand beside it.
     """
 
     statuses: Mapping[type[Any], int]
     unexpected: ServiceError
     more_fields: Callable[[int], Mapping[str, str]] = lambda status: {}
+    text_under: tuple[str, ...] = ()
 
     def known(self, error: Exception) -> ServiceError:
         """The error itself when the service raised it on purpose; else it is logged, and the client hears little."""
@@ -62,7 +65,11 @@ class ErrorAnswers:
         fields = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
         return {"error": {**fields, **self.more_fields(self.status(error))}}
 
-    def response(self, error: ServiceError, request_id: str) -> JSONResponse:
-        """The whole answer."""
+    def response(self, error: ServiceError, request_id: str, path: str = "") -> JSONResponse:
+        """The whole answer to a request for `path`."""
         headers = {"cache-control": "no-store", **error.headers}
-        return JSONResponse(self.body(error, request_id), self.status(error), headers)
+        body = self.body(error, request_id)
+        if path.startswith(self.text_under):
+            fields = body["error"]
+            body = {"error": fields.pop("message"), **fields}
+        return JSONResponse(body, self.status(error), headers)

@@ -21,7 +21,7 @@ class HeadGate:
 
     Args:
         app: What comes behind the gate.
-        hosts: Whom requests may be addressed to, and whose pages may send them.
+        hosts: Whom requests may be addressed to, and which pages may send them.
         origins: Whose pages may send them besides; `*` for all.
     """
 
@@ -49,8 +49,9 @@ class HeadGate:
                 "address it by one of its own names; the operator can set more with the variable ..._ALLOWED_HOSTS",
             )
         is_known = origin is None or not self._origins.isdisjoint((origin, "*"))
-        if origin is not None and not is_known and not self._hosts.includes(origin.partition("://")[2]):
+        if origin is not None and not is_known and not self._hosts.admits(origin, host, scope["scheme"] == "https"):
             raise OriginError(
-                f"expected no Origin, or that of an allowed host, found {origin[:80]!a}",
-                "pages of other sites may not use this service",
+                f"expected no Origin, or that of the host that is asked, found {origin[:80]!a}",
+                "pages of other sites may not use this service; the operator can name hosts of pages with the variable "
+                "..._ALLOWED_HOSTS",
             )

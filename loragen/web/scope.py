@@ -125,7 +125,7 @@ class RequestScope:
                 # Half an answer is sent: only a broken connection can show the client that it failed. The server logs
                 # the exception that it gets, so this one must not quote the client, as the original may.
                 raise RuntimeError(f"the answer to request {request_id} was cut off") from None
-            await self._answers.response(error, request_id)(scope, receive, send_with_id)
+            await self._answers.response(error, request_id, scope["path"])(scope, receive, send_with_id)
         finally:
             record.route = route_template(scope) or record.route
             record.duration_seconds = round(time.perf_counter() - started, 6)

@@ -9,7 +9,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
-from edge_runtime.cloud.fetcher import HttpFetcher
+from edge_runtime.cloud.fetcher import ChannelAnswer, HttpFetcher
 from edge_runtime.cloud.trust import SignedChannel
 from edge_runtime.errors import ChannelRefusedError
 from loragen.contract.channel import encode_channel
@@ -98,11 +98,11 @@ class Signed:
         self.clock = FakeClock()
         self.newest_seen: int | None = 1
         self.fetcher = fetcher
-        self.etag: str | None = None
+        self.known: ChannelAnswer | None = None
         self.restart()
 
     def restart(self) -> None:
-        self.etag = None
+        self.known = None
         self.channel = SignedChannel(
             self.fetcher, self.repository.first_root, self.directory, self.clock, lambda: self.newest_seen
         )
@@ -119,13 +119,15 @@ class Signed:
 
     async def poll(self) -> bytes | None:
         """The document, or None when it is unchanged."""
-        answer = await self.channel.fetch_channel("default", self.etag)
-        self.etag = answer.etag
+        answer = await self.channel.fetch_channel("default", self.known)
+        if answer is self.known:
+            return None
+        self.known = answer
         return answer.document
 
     async def refused(self) -> str:
         """Poll, which is refused; the code."""
         with pytest.raises(ChannelRefusedError) as caught:
-            await self.channel.fetch_channel("default", self.etag)
+            await self.channel.fetch_channel("default", self.known)
         assert caught.value.hint or caught.value.code == "channel_refused"
         return caught.value.code

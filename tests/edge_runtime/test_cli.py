@@ -175,6 +175,12 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         "channel_version": 7,
         "last_poll": "cloud_unreachable",
         "last_poll_message": "no answer in time",
+        "trust": {
+            "root_version": 3,
+            "timestamp_expires_at": 1_700_000_000.0,
+            "last_refusal": "not signed",
+            "last_refusal_at": 1_699_999_999,
+        },
         "problem": "",
         "models": [
             {
@@ -213,6 +219,7 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         "dev-1: ready",
         "version 7",
         "no answer in time",
+        "signatures: root version 3, good until 2023-11-14 22:13:20 UTC; last refusal 2023-11-14 22:13:19 UTC: not",
         "router",
         "merged, pinned",
         "0.9877",

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from edge_runtime.cloud.fetcher import HttpFetcher
+from edge_runtime.cloud.fetcher import ChannelAnswer, HttpFetcher
 from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
@@ -34,11 +34,20 @@ async def fetcher(cloud: FakeCloud) -> AsyncIterator[HttpFetcher]:
 async def test_unchanged_channel_is_not_sent_again(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
     cloud.publish(cloud.make("router"))
     first = await fetcher.fetch_channel("default", None)
-    assert first.document is not None
-    again = await fetcher.fetch_channel("default", first.etag)
-    assert again.document is None
+    assert await fetcher.fetch_channel("default", first) is first
     cloud.publish(cloud.make("other", 1))
-    assert (await fetcher.fetch_channel("default", again.etag)).document is not None
+    again = await fetcher.fetch_channel("default", first)
+    assert again.document != first.document
+
+
+@pytest.mark.parametrize("known", [None, ChannelAnswer(b"{}", None)])
+async def test_unchanged_is_no_answer_to_who_did_not_ask_for_changes(
+    cloud: FakeCloud, fetcher: HttpFetcher, known: ChannelAnswer | None
+) -> None:
+    cloud.fail("/channels/", status=304)
+    with pytest.raises(CloudStatusError) as caught:
+        await fetcher.fetch_channel("default", known)
+    assert caught.value.status == 304
 
 
 async def test_poll_says_who_asks_and_a_download_does_not(cloud: FakeCloud) -> None:
@@ -245,7 +254,9 @@ async def test_etag_that_cannot_be_sent_back_is_forgotten(cloud: FakeCloud, fetc
     cloud.fail("/channels/", headers={"ETag": etag})
     first = await fetcher.fetch_channel("default", None)
     assert first.etag is None
-    assert (await fetcher.fetch_channel("default", first.etag)).document == first.document
+    again = await fetcher.fetch_channel("default", first)
+    assert again is not first
+    assert again.document == first.document
 
 
 async def test_deadline_is_for_a_download_with_all_its_resumes(cloud: FakeCloud, tmp_path: Path) -> None:

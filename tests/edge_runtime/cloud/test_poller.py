@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,16 @@ from tests.edge_runtime.fakes import FakeClock
 
 
 class ScriptedFetcher:
-    """Answers with what stands next in its script."""
+    """Answers with what stands next in its script; None stands for "unchanged"."""
 
-    def __init__(self, *script: ChannelAnswer | Exception) -> None:
+    def __init__(self, *script: ChannelAnswer | Exception | None) -> None:
         self.script = list(script)
         self.etags: list[str | None] = []
 
-    async def fetch_channel(self, channel: str, etag: str | None) -> ChannelAnswer:
-        self.etags.append(etag)
-        answer = self.script.pop(0)
+    async def fetch_channel(self, channel: str, known: ChannelAnswer | None) -> ChannelAnswer:
+        self.etags.append(None if known is None else known.etag)
+        answer = self.script.pop(0) or known
+        assert answer is not None
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -43,7 +45,9 @@ DOCUMENT = encode_channel(Channel("default", 3, ()))
 GOOD = ChannelAnswer(DOCUMENT, '"one"')
 
 
-def make(*script: ChannelAnswer | Exception, draw: Callable[[], float] = lambda: 0.5) -> tuple[Poller, FakeClock]:
+def make(
+    *script: ChannelAnswer | Exception | None, draw: Callable[[], float] = lambda: 0.5
+) -> tuple[Poller, FakeClock]:
     clock = FakeClock()
     return Poller("default", ScriptedFetcher(*script), 10.0, clock, draw, Telemetry()), clock
 
@@ -61,7 +65,7 @@ async def test_first_poll_is_due_at_once_and_the_next_after_the_interval() -> No
 async def test_etag_of_the_last_good_answer_is_sent() -> None:
     """An answer that was refused is asked for again in full, even when it had a new ETag."""
     refused = ChannelAnswer(b"{}", '"bad"')
-    poller, _ = make(GOOD, ChannelAnswer(None, '"one"'), refused, GOOD)
+    poller, _ = make(GOOD, None, refused, replace(GOOD))
     codes = []
     for _ in range(4):
         await poller.poll()

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 import pytest
 
-from edge_runtime.cloud.rpc import GrpcLink, device_report
+from edge_runtime.cloud.rpc import REPORT_AGAIN_SECONDS, GrpcLink, device_report
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as pb_grpc
@@ -22,6 +22,8 @@ class FakeChannels:
     version: int = 1
     watched: list[pb.WatchRequest] = field(default_factory=list)
     reported: list[pb.DeviceReport] = field(default_factory=list)
+    refuses: bool = False
+    refused: int = 0
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.ChannelChanged]:
         self.watched.append(request)
@@ -30,7 +32,12 @@ class FakeChannels:
             yield pb.ChannelChanged(channel=request.channel, version=sent)
             await eventually(lambda sent=sent: self.version != sent, seconds=600)
 
-    async def ReportStatus(self, request: pb.DeviceReport, context: object) -> pb.ReportStatusResponse:
+    async def ReportStatus(
+        self, request: pb.DeviceReport, context: grpc.aio.ServicerContext[pb.DeviceReport, pb.ReportStatusResponse]
+    ) -> pb.ReportStatusResponse:
+        if self.refuses:
+            self.refused += 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE)
         self.reported.append(request)
         return pb.ReportStatusResponse()
 
@@ -84,6 +91,43 @@ async def test_report_says_what_runs(cloud_and_link: tuple[FakeChannels, GrpcLin
         ("c", pb.SPECIALIZATION_STATE_FAILED, "NaN"),
         ("d", pb.SPECIALIZATION_STATE_PENDING, ""),
     ]
+
+
+async def test_report_is_sent_when_something_changed_and_about_once_an_hour(
+    cloud_and_link: tuple[FakeChannels, GrpcLink],
+) -> None:
+    channels, link = cloud_and_link
+    seconds = 100.0
+    link._monotonic, link._draw = lambda: seconds, lambda: 0.0
+    same = report(ServedModel("a", "adapter", "1" * 64))
+    for _ in range(3):
+        await link.report(replace(same, memory_bytes=int(seconds), requests_waiting=3, last_poll_at=seconds))
+        seconds += 30
+    assert len(channels.reported) == 1
+    await link.report(report(ServedModel("a", "merged", "1" * 64)))
+    await link.report(same)
+    assert [each.specializations[0].state for each in channels.reported[1:]] == [
+        pb.SPECIALIZATION_STATE_MERGED,
+        pb.SPECIALIZATION_STATE_ADAPTER,
+    ]
+    seconds += REPORT_AGAIN_SECONDS / 2 - 1
+    await link.report(same)
+    assert len(channels.reported) == 3
+    seconds += 1
+    await link.report(same)
+    assert len(channels.reported) == 4
+
+
+async def test_report_that_did_not_arrive_is_sent_again(cloud_and_link: tuple[FakeChannels, GrpcLink]) -> None:
+    channels, link = cloud_and_link
+    channels.refuses = True
+    for _ in range(2):
+        await link.report(report())
+    channels.refuses = False
+    for _ in range(2):
+        await link.report(report())
+    assert len(channels.reported) == 1
+    assert channels.refused == 2
 
 
 async def test_message_over_the_limit_is_cut_so_that_the_cloud_takes_the_report(

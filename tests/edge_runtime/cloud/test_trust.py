@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.cloud import trust
-from edge_runtime.cloud.fetcher import HttpFetcher
+from edge_runtime.cloud.fetcher import ChannelAnswer, HttpFetcher
 from edge_runtime.cloud.trust import VERIFY_SECONDS, SignedChannel, read_root
-from edge_runtime.errors import CloudStatusError, CloudUnreachableError, UpdateError
+from edge_runtime.errors import ChannelRefusedError, CloudStatusError, CloudUnreachableError, UpdateError
+from loragen.device_answers import ChannelTrust
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import eventually
@@ -52,8 +53,8 @@ async def test_change_between_two_requests_is_no_trouble(signed: Signed) -> None
     signed.publish("router")
     sent: list[bytes] = []
 
-    async def fetch_then_publish(channel: str, etag: str | None):  # type: ignore[no-untyped-def]
-        answer = await signed.fetcher.fetch_channel(channel, etag)
+    async def fetch_then_publish(channel: str, known: ChannelAnswer | None) -> ChannelAnswer:
+        answer = await signed.fetcher.fetch_channel(channel, known)
         if not sent:
             sent.append(signed.publish("other", 1))
         return answer
@@ -62,6 +63,43 @@ async def test_change_between_two_requests_is_no_trouble(signed: Signed) -> None
     source.fetch_channel = fetch_then_publish  # type: ignore[method-assign]
     signed.channel = SignedChannel(source, signed.repository.first_root, signed.directory, signed.clock, lambda: 1)
     assert await signed.poll() == sent[0]
+
+
+async def test_signed_document_that_the_device_refuses_is_not_what_it_follows(signed: Signed) -> None:
+    """A 304 is about the document that the device has, and that one is no longer signed."""
+    first = signed.publish("router")
+    assert await signed.poll() == first
+    kept, old = signed.known, signed.cloud.channel
+    second = signed.publish("other", 1)
+    for _ in range(2):
+        assert (await signed.channel.fetch_channel("default", kept)).document == second
+    signed.cloud.channel = old
+    with pytest.raises(ChannelRefusedError):
+        await signed.channel.fetch_channel("default", kept)
+    signed.repository.publish(first)
+    assert await signed.channel.fetch_channel("default", kept) is kept
+
+
+async def test_trust_says_root_expiry_and_the_last_refusal(signed: Signed) -> None:
+    signed.publish("router")
+    assert signed.channel.trust == ChannelTrust()
+    await signed.poll()
+    expires = (signed.repository.now + signed.repository.lifetime).timestamp()
+    assert signed.channel.trust == ChannelTrust(1, expires)
+    signed.repository.rotate("timestamp")
+    evil = signed.cloud.channel
+    signed.repository.publish(b"{}")
+    signed.cloud.channel = evil
+    signed.clock.advance(VERIFY_SECONDS)
+    assert await signed.refused() == "channel_refused"
+    trust = signed.channel.trust
+    assert (trust.root_version, trust.last_refusal_at) == (2, signed.clock.unix())
+    assert "not signed, or no longer" in trust.last_refusal
+    signed.restart()
+    signed.cloud.fail(FOLDER, status=500)
+    with pytest.raises(CloudStatusError):
+        await signed.poll()
+    assert signed.channel.trust == ChannelTrust(2, expires)
 
 
 async def test_restart_goes_on_from_what_was_seen(signed: Signed) -> None:

@@ -10,7 +10,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
 from edge_runtime.cloud.trust import VERIFY_SECONDS
-from edge_runtime.errors import ChannelRefusedError, TooLongError
+from edge_runtime.errors import ChannelRefusedError, CloudStatusError, TooLongError
 from loragen.contract.signed_channel import MAX_METADATA_BYTES
 from tests.edge_runtime.signed_repository import FOLDER, Signed, SignedRepository
 
@@ -187,7 +187,8 @@ async def test_file_of_one_role_is_none_of_another(signed: Signed) -> None:
 async def test_cloud_that_sends_nothing_and_calls_it_unchanged_is_refused(signed: Signed) -> None:
     signed.publish("router")
     signed.cloud.fail("/channels/default", status=304, times=2)
-    assert await signed.refused() == "channel_refused"
+    with pytest.raises(CloudStatusError):
+        await signed.poll()
     await recovers(signed)
 
 

@@ -57,6 +57,8 @@ async def test_refused_update_leaves_the_device_answering_and_says_why(owner: Ow
             assert parts.updater.poller.due_in() <= 11
         status = parts.device.status()
         assert "not signed" in status.last_poll_message
+        assert status.trust is not None
+        assert (status.trust.root_version, status.trust.last_refusal) == (1, status.last_poll_message)
         assert [model.id for model in status.models] == ["tiny-edge", "router"]
         assert entry(parts, "router").bundle_id == good.bundle_id
         assert await ask(parts, "router")

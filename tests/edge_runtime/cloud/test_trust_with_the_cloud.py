@@ -61,9 +61,7 @@ async def publish(client: httpx2.AsyncClient, name: str) -> None:
 
 
 async def read(device: SignedChannel) -> Channel:
-    document = (await device.fetch_channel("kitchen", None)).document
-    assert document is not None
-    return parse_channel(document)
+    return parse_channel((await device.fetch_channel("kitchen", None)).document)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -88,6 +89,44 @@ async def test_refused_request_has_a_whole_error_body(
     assert error["request_id"] == answer.headers["x-request-id"]
     assert set(error) == {"code", "message", "hint", "request_id", "type"}
     assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+
+
+async def test_request_for_too_much_is_refused_by_its_fields(client: httpx2.AsyncClient) -> None:
+    body = {"model": "base", "prompt": ["hi"] * 128, "n": 8, "max_tokens": 4096}
+    answer = await client.post("/v1/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+    assert "'max_tokens' x 'n' x prompts" in answer.json()["error"]["message"]
+
+
+async def test_probabilities_of_choices_are_those_of_one_prompt(client: httpx2.AsyncClient) -> None:
+    body = {"model": "router", "prompt": ["a", "b"], "choice_probabilities": True}
+    answer = await client.post("/v1/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_parameter")
+    assert "several prompts" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+async def test_ollama_loads_only_models_that_are_there(
+    client: httpx2.AsyncClient, device: FakeDevice, slots: SlotTable, path: str
+) -> None:
+    """One that is not in memory is loaded. What is not there is told as Ollama tells it: `error` is a text."""
+    device.entries.append(ServedModel("broken", "failed", message="not finite", permanent=True))
+    slots.register(replace(slots.revisions()["router"], name="cold"))
+    for name in ("base", "router:latest", "cold", "org/Tiny-Edge"):
+        answer = await client.post(path, json={"model": name})
+        assert (answer.status_code, answer.json()["done_reason"]) == (200, "load")
+    assert slots.is_resident("cold")
+    for name, status, code in (
+        ("nobody", 404, "model_not_found"),
+        ("nobody:latest", 404, "model_not_found"),
+        ("broken", 404, "specialization_failed"),
+        ("late", 503, "not_ready"),
+    ):
+        answer = await client.post(path, json={"model": name})
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert isinstance(answer.json()["error"], str)
+    slots.remove("cold")
+    await slots.drained()
 
 
 async def test_neutral_parameters_are_let_through(client: httpx2.AsyncClient) -> None:

@@ -129,8 +129,10 @@ async def test_ollama_chats_generates_and_lists(url: str) -> None:
     for change in ({"think": True}, {"options": {"mirostat": 2}}):
         with pytest.raises(ollama.ResponseError):
             await client.chat("base", [USER], **change)
-    with pytest.raises(ollama.ResponseError):
-        await client.chat("nobody", [USER])
+    for asked in (client.chat("nobody", [USER]), client.chat("nobody", []), client.generate("nobody")):
+        with pytest.raises(ollama.ResponseError, match="no model 'nobody' on this device") as caught:
+            await asked
+        assert caught.value.status_code == 404
     async with httpx2.AsyncClient() as plain:
         assert (await plain.get(f"{url}/api/version")).json()["version"]
         assert (await plain.post(f"{url}/api/pull", json={"model": "x"})).status_code in (404, 405)

@@ -56,6 +56,19 @@ def test_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
         list(complete_alone(engine(), request("x" * 63)))
 
 
+def test_answer_of_too_many_likelihoods_is_refused() -> None:
+    """Each of a token's likeliest is a line of JSON: a request of some megabytes could ask for gigabytes."""
+    scored = CompletionRequest(TextPrompt("hi"), Sampling(logprobs=20), 0, echo=True)
+    prompts = (TextPrompt("x" * 50),) * 127
+    assert list(complete_alone(engine(), replace(scored, more_prompts=prompts)))
+    with pytest.raises(InvalidRequestError, match=r"'echo', 'logprobs': expected at most 524288 .* up to 1140480"):
+        list(complete_alone(engine(), replace(scored, more_prompts=prompts, answers=8)))
+    with pytest.raises(InvalidRequestError, match="'echo', 'logprobs'"):
+        list(complete_alone(engine(), replace(scored, more_prompts=prompts, answers=8, echo=False, max_tokens=50)))
+    unscored = replace(scored, sampling=GREEDY, more_prompts=prompts, answers=8)
+    assert list(complete_alone(engine(), unscored))
+
+
 def test_tokens_outside_the_vocabulary_are_refused() -> None:
     for tokens in ((-1,), (256,), (1, 10**9)):
         with pytest.raises(InvalidRequestError, match="between 0 and 255"):

@@ -6,12 +6,18 @@ from typing import Any
 import pytest
 
 from edge_runtime.serving.answer_format import Usage, WholeAnswer
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.ollama_format import OllamaFormat, tag_entry
 from loragen.device_answers import ServedModel
 
 USAGE = Usage(5, 3, 2)
-CALL: list[Event] = [CallStarted("find"), ArgumentsPiece('{"a":'), ArgumentsPiece(" 1}"), Finished("tool_calls", 3)]
+CALL: list[Event] = [
+    CallStarted("find"),
+    ArgumentsPiece('{"a":'),
+    ArgumentsPiece(" 1}"),
+    CallFinished(),
+    Finished("tool_calls", 3),
+]
 
 
 def lines(form: OllamaFormat, events: list[Event]) -> list[dict[str, Any]]:
@@ -43,10 +49,16 @@ def test_call_that_was_cut_is_not_told(kind: Any) -> None:
 
 
 def test_whole_call_stays_when_the_next_one_is_cut() -> None:
-    cut: list[Event] = [*CALL[:-1], CallStarted("find"), ArgumentsPiece('{"a":'), Finished("length", 5)]
-    (last,) = lines(OllamaFormat("chat", "desks", 0), cut)
-    assert last["message"]["tool_calls"] == [{"function": {"name": "find", "arguments": {"a": 1}}}]
-    assert last["done_reason"] == "length"
+    in_arguments: list[Event] = [CallStarted("find", 0, 1), ArgumentsPiece('{"a":', 0, 1)]
+    for behind in (in_arguments, []):
+        cut: list[Event] = [*CALL[:-1], *behind, Finished("length", 5)]
+        (last,) = lines(OllamaFormat("chat", "desks", 0), cut)
+        assert last["message"]["tool_calls"] == [{"function": {"name": "find", "arguments": {"a": 1}}}]
+        assert last["done_reason"] == "length"
+        answer = WholeAnswer()
+        for event in cut:
+            answer.add(event)
+        assert OllamaFormat("chat", "desks", 0).whole([answer], USAGE)["message"] == last["message"]
 
 
 def test_whole_answer_has_all_in_one_body() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from edge_runtime.serving.answer_format import Usage, WholeAnswer
 from edge_runtime.serving.engine import Likelihood, Token
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Finished, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Finished, TextPiece
 from edge_runtime.serving.openai import STREAM_END, CompletionFormat, ErrorAnswer, model_entry, sse
 from edge_runtime.serving.status import ERROR_ANSWERS
 from loragen.device_answers import ServedModel
@@ -85,6 +85,11 @@ def test_call_is_told_whole_and_in_pieces() -> None:
     texts = [piece["delta"]["tool_calls"][0]["function"]["arguments"] for piece in pieces]
     assert texts == ['{"a":', " 1}"]
     assert (last["delta"], last["finish_reason"]) == ({}, "tool_calls")
+
+
+def test_end_of_a_call_is_no_chunk() -> None:
+    """What OpenAI's client has when the answer ends is the call as it was told."""
+    assert answer("chat").chunk(CallFinished()) == ""
 
 
 def test_several_answers_have_their_own_index_and_call() -> None:

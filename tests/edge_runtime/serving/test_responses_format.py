@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from openai.types.responses import Response
 
 from edge_runtime.serving.answer_format import Usage, WholeAnswer
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.responses_format import ResponsesFormat
 
 USAGE = Usage(5, 3, 2)
@@ -16,8 +17,10 @@ CALLS: list[Event] = [
     CallStarted("find"),
     ArgumentsPiece('{"a":'),
     ArgumentsPiece(" 1}"),
+    CallFinished(),
     CallStarted("stop", 0, 1),
     ArgumentsPiece("{}", 0, 1),
+    CallFinished(0, 1),
     Finished("tool_calls", 3),
 ]
 
@@ -71,6 +74,21 @@ def test_answer_that_is_cut_is_incomplete() -> None:
     assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert response["output"][0]["status"] == "incomplete"
     assert streamed(events)[-1]["type"] == "response.incomplete"
+
+
+@pytest.mark.parametrize(
+    ("behind", "statuses"), [([], ["completed"]), (CALLS[5:7], ["completed", "incomplete"])], ids=["name", "arguments"]
+)
+def test_whole_call_is_completed_though_the_next_one_is_cut(behind: list[Event], statuses: list[str]) -> None:
+    """The response is incomplete; a call says so when it is."""
+    events = [*CALLS[1:5], *behind, Finished("length", 3)]
+    response, found = whole(events), streamed(events)
+    assert response["status"] == "incomplete"
+    assert [item["status"] for item in response["output"]] == statuses
+    assert found[-1]["response"] == response
+    done = [event["item"] for event in found if event["type"] == "response.output_item.done"]
+    assert done == response["output"]
+    Response.model_validate(response, strict=True)
 
 
 def test_failure_is_an_event() -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from edge_runtime.serving.answer_format import WholeAnswer
 from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
+from edge_runtime.serving.chat import Call
 from edge_runtime.serving.constraint import ToolUse, constrained
 from edge_runtime.serving.engine import GREEDY, Sampling, Token
-from edge_runtime.serving.events import ArgumentsPiece, CallStarted, Event, Finished, TextPiece
+from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.tool_calls import as_text, call_functions
 from loragen.contract.answer import TEXT_ANSWER, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
@@ -61,6 +62,7 @@ def test_arguments_follow_the_beginning_of_the_call_in_place_of_the_code() -> No
         ArgumentsPiece("{"),
         ArgumentsPiece('"unit": "k'),
         ArgumentsPiece('m"}'),
+        CallFinished(),
         Finished("tool_calls", 4),
     ]
     assert fake.prefilled == [[*PROMPT, *fake.tokenize_answer('{"name": "find", "arguments":')]]
@@ -79,7 +81,12 @@ def test_call_whose_beginning_was_spelled_reads_the_same() -> None:
 
 def test_function_without_parameters_is_called_at_once() -> None:
     fake = engine(chooses=1)
-    assert events(fake) == [CallStarted("stop"), ArgumentsPiece("{}"), Finished("tool_calls", 1)]
+    assert events(fake) == [
+        CallStarted("stop"),
+        ArgumentsPiece("{}"),
+        CallFinished(),
+        Finished("tool_calls", 1),
+    ]
     assert fake.prefilled == []
 
 
@@ -111,8 +118,18 @@ def test_call_as_text_is_json() -> None:
     assert list(as_text(iter(events(engine(chooses=2))))) == events(engine(chooses=2))
 
 
+def test_whole_call_as_text_is_closed_though_the_next_one_is_cut() -> None:
+    first = [CallStarted("find"), ArgumentsPiece("{}"), CallFinished()]
+    for second, expected in ([], ""), ([CallStarted("stop", 0, 1)], '\n{"name": "stop", "arguments": '):
+        said = list(as_text(iter([*first, *second, Finished("length", 9)])))
+        text = "".join(event.text for event in said if isinstance(event, TextPiece))
+        assert text == '{"name": "find", "arguments": {}}' + expected
+        assert said[-1] == Finished("length", 9)
+
+
 SCHEMA = CALLS.functions[0].parameters
 FIND, STOP = Function("find", SCHEMA), Function("stop")
+FIND_HEAD = '{"name": "find", "arguments":'
 MARKED = CallForm("<call>call:", "", "</call>", "", "<q>")
 BARE = CallForm("", "parameters")
 
@@ -242,14 +259,49 @@ def test_brought_call_that_is_cut_says_so() -> None:
     assert added(brought(*whole, most=at[0] + 3)[0]) == ("", [], "length")
     assert added(brought(*whole, most=at[1] + 3)[0])[2] == "length"
     assert added(brought(*whole, most=at[2])[0]) == ("", [("find", '{"unit": "km"}')], "tool_calls")
-    assert added(brought(*whole, most=at[3] + 3)[0])[2] == "length"
+
+
+@pytest.mark.parametrize(
+    ("behind", "cut_after", "reason"),
+    [
+        # Room for the call alone; cut in the marker, in the name, in front of the arguments, inside of them.
+        (["\n<tool_call>"], 0, "tool_calls"),
+        (["\n<tool_call>"], 5, "length"),
+        (["\n<tool_call>", FIND_HEAD], 12 + 3, "length"),
+        (["\n<tool_call>", FIND_HEAD], 12 + len(FIND_HEAD), "length"),
+        (["\n<tool_call>", FIND_HEAD, ' {"unit": "km"}'], 12 + len(FIND_HEAD) + 4, "length"),
+        ([" so that is all"], 400, "tool_calls"),
+        ([""], 400, "tool_calls"),
+    ],
+)
+def test_whole_call_stays_whatever_comes_of_the_next(behind: list[str], cut_after: int, reason: str) -> None:
+    """The reason says whether the answer was cut. What is told of a call that was cut is not whole."""
+    whole = ("<tool_call>", FIND_HEAD, ' {"unit": "mi"}')
+    events, _ = brought(*whole, *behind, most=len("".join(whole)) + cut_after)
+    answer = WholeAnswer()
+    for event in events:
+        answer.add(event)
+    assert (answer.calls[0], answer.whole_calls) == (Call("find", '{"unit": "mi"}'), 1)
+    assert (answer.text, answer.reason) == ("", reason)
+    assert len(answer.calls) == (2 if cut_after in range(12 + len(FIND_HEAD), 400) else 1)
+
+
+@pytest.mark.parametrize(
+    ("second", "most", "reason"),
+    [('{"name": "other", "arguments": {}}\n</tool_call>', 500, "tool_calls"), ('{"name": "stop"', 75, "length")],
+)
+def test_what_is_read_behind_a_whole_call_and_is_none_is_dropped(second: str, most: int, reason: str) -> None:
+    first = '{"name": "stop", "arguments": {}}\n</tool_call>'
+    events, _ = brought("<tool_call>", first, "\n<tool_call>", second, constrain=False, most=most)
+    assert added(events) == ("", [("stop", "{}")], reason)
+    assert not any(isinstance(event, TextPiece) for event in events)
 
 
 def test_several_calls_of_a_specialization() -> None:
-    """The first is chosen by its code, the others are spelled; one that is cut in its name is dropped."""
+    """The first is chosen by its code, the others are spelled; of one that is cut in its name nothing is told."""
     parallel = replace(CALLS, parallel=True)
     again = ('\n{"name": "stop", "arguments":', "")
-    for most, expected in ((500, ["find", "stop"]), (20, ["find"])):
+    for most, expected, reason in ((500, ["find", "stop"], "tool_calls"), (24, ["find"], "length")):
         engine = ScriptedEngine([], FakeLoader(), context_tokens=5_000, sequences=9)
         engine.script("find", ' {"unit": "km"}', *again)
         held = constrained(GREEDY, replace(parallel, codes=()), use=ToolUse())
@@ -261,6 +313,6 @@ def test_several_calls_of_a_specialization() -> None:
             for event in call_functions(engine, engine.open(), PROMPT, held.sampling, calls, (), most, 0)
             if event is not None
         ]
-        assert ([name for name, _ in added(events)[1]], events[-1].reason) == (expected, "tool_calls")
+        assert ([name for name, _ in added(events)[1]], events[-1].reason) == (expected, reason)
     text = "".join(event.text for event in as_text(iter(events)) if isinstance(event, TextPiece))
     assert text == '{"name": "find", "arguments": {"unit": "km"}}'

@@ -1,6 +1,7 @@
 """One thread in front of one engine: its requests, one after another and together."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -218,6 +219,23 @@ async def test_answers_have_a_longest_length() -> None:
     for asked, told in ((None, 5), (3, 3), (1_000, 7)):
         request = CompletionRequest(TextPrompt("hi"), GREEDY, asked)
         assert (await read(worker.submit(request)))[-1] == Finished("length", told)
+    await asyncio.to_thread(worker.close)
+
+
+async def test_answers_to_one_request_are_bounded_in_all() -> None:
+    """Eight answers to each of 128 prompts would hold a sequence for days; one answer may be as long as is set."""
+    worker, _, _ = make([b"a"], limits=RequestLimits(answer_tokens=512, max_answer_tokens=100_000))
+    one = CompletionRequest(TextPrompt("hi"), GREEDY, 100_000)
+    many = replace(one, max_tokens=64, answers=8, more_prompts=(TextPrompt("hi"),) * 63)
+    for allowed in (one, many):
+        assert (await read(worker.submit(allowed)))[-1].reason == "stop"
+    for refused, found in (
+        (replace(many, max_tokens=65), "65 x 8 x 64"),
+        (replace(many, max_tokens=None), "512 x 8 x 64"),
+        (replace(one, answers=2), "100000 x 2 x 1"),
+    ):
+        with pytest.raises(InvalidRequestError, match=f"'max_tokens' x 'n' x prompts: .*32768 tokens.*{found}"):
+            worker.submit(refused)
     await asyncio.to_thread(worker.close)
 
 

@@ -11,6 +11,7 @@ import pytest
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, UpdateError
 from edge_runtime.updates.canary import ProcessCanary
 from edge_runtime.updates.canary_process import TrialRequest, offer_to_end, parse_request
+from edge_runtime.updates.reading import reading_seconds
 from edge_runtime.updates.trial import Candidate, TrialReport
 from tests.edge_runtime.fakes import eventually
 
@@ -62,6 +63,26 @@ async def test_child_that_hangs_is_killed_at_the_deadline() -> None:
     with pytest.raises(CanaryUnfinishedError, match=r"within 0\.5 s"):
         await canary("import time; time.sleep(60)", 0.5).verify(ANY)
     assert time.monotonic() - started < 10
+
+
+async def test_large_files_give_the_child_more_time(tmp_path: Path) -> None:
+    """A slow disk takes minutes for some gigabytes; that is no hang, and would be the same at each attempt."""
+    model = tmp_path / "model.gguf"
+    with model.open("wb") as file:
+        file.truncate(5 * 10**9)
+    slow = f"import time; time.sleep(1); print('{REPORT}')"
+    assert await canary(slow, 0.2).verify(Candidate(model, None, model)) == TrialReport(2.0, 1.5)
+    with pytest.raises(CanaryUnfinishedError, match=r"within 0\.2 s"):
+        await canary(slow, 0.2).verify(ANY)
+
+
+def test_each_file_counts_as_often_as_it_is_loaded(tmp_path: Path) -> None:
+    base, merged, adapter = (tmp_path / name for name in ("base", "merged", "adapter"))
+    for path, megabytes in ((base, 50), (merged, 30), (adapter, 10)):
+        path.write_bytes(bytes(megabytes * 100_000))
+    assert reading_seconds(Candidate(base, adapter, base).loaded) == pytest.approx(2 * (5 + 5 + 1) / 10)
+    assert reading_seconds(Candidate(merged, None, base, adapter).loaded) == pytest.approx(2 * (5 + 3 + 5 + 1) / 10)
+    assert reading_seconds(ANY.loaded) == 0
 
 
 async def test_stopping_ends_what_is_tried(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The one form of an error over HTTP."""
 
 import json
+from dataclasses import replace
 
 from structlog.testing import capture_logs
 
@@ -28,6 +29,18 @@ def test_answer_has_the_status_of_the_table_the_body_and_the_headers_of_the_erro
 
 def test_front_error_brings_its_own_status() -> None:
     assert ANSWERS.response(MediaTypeError("text"), "abc").status_code == 415
+
+
+def test_error_is_a_text_for_clients_that_expect_one() -> None:
+    answers = replace(ANSWERS, text_under=("/api/",))
+    assert (
+        answers.response(FullError("no room", "wait"), "abc", "/v1/x").body
+        == ANSWERS.response(FullError("no room", "wait"), "abc").body
+    )
+    response = answers.response(FullError("no room", "wait"), "abc", "/api/chat")
+    body = json.loads(bytes(response.body))
+    assert (response.status_code, body.pop("error"), body.pop("hint")) == (503, "no room", "wait")
+    assert set(body) == {"code", "request_id"}
 
 
 def test_body_may_say_more_by_status() -> None:

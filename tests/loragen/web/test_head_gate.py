@@ -17,7 +17,12 @@ async def passes(target: str = "/", **headers: str) -> bool:
         reached.append(scope)
 
     path, _, query = target.partition("?")
-    scope: dict[str, Any] = {"type": "http", "raw_path": path.encode(), "query_string": query.encode()}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "scheme": "http",
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+    }
     scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
     gate = HeadGate(app, AllowedHosts.of("127.0.0.1", ["cloud"]))
     await gate(scope, None, None)  # type: ignore[arg-type]
@@ -27,7 +32,8 @@ async def passes(target: str = "/", **headers: str) -> bool:
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "cloud:8080"])
 async def test_own_host_passes_with_and_without_an_own_origin(host: str) -> None:
     assert await passes(host=host)
-    assert await passes(host=host, origin="http://localhost:3000")
+    assert await passes(host=host, origin=f"http://{host}")
+    assert await passes(host=host, origin="http://cloud:3000")
     assert await passes()
 
 
@@ -36,7 +42,9 @@ async def test_name_that_was_made_to_point_here_is_refused() -> None:
         await passes(host="evil.example")
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "https://localhost.evil.example"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "", "https://localhost.evil.example", "http://localhost:3000"]
+)
 async def test_page_of_another_site_is_refused(origin: str) -> None:
     with pytest.raises(OriginError):
         await passes(host="localhost", origin=origin)
