@@ -16,8 +16,11 @@ from loragen.web.translation import verify_json
 
 def ollama_routes(completions: Completions, device: DeviceView) -> APIRouter:
     """`/api/chat`, `/api/generate`, `/api/tags` and `/api/version`."""
-    refused = {"default": {"model": OllamaError, "description": "Every error has this body."}}
-    router = APIRouter(prefix="/api", tags=["ollama"], responses=refused)
+    router = APIRouter(
+        prefix="/api",
+        tags=["ollama"],
+        responses={"default": {"model": OllamaError, "description": "Every error has this body."}},
+    )
 
     async def answer(request: Request, body: OllamaChatBody | OllamaGenerateBody) -> Response:
         kind: Literal["chat", "generate"] = "chat" if isinstance(body, OllamaChatBody) else "generate"
