@@ -5,6 +5,9 @@ and what happens to each on the way. A configuration that llama.cpp would run di
 
 What differs between the families:
 - Llama: llama.cpp rotates interleaved pairs, Hugging Face rotates halves, so the rows of q and k are reordered.
+  Mistral is a Llama. SmolLM3 does not rotate in each fourth layer. Granite multiplies embeddings, attention, residuals
+  and logits by numbers of its own.
+- OLMo 2: norms behind attention and feed-forward layers alone, and over all heads of q and k together.
 - Qwen 2: biases on q, k, v. Qwen 3: norms on the heads of q and k.
 - Gemma 2 and 3: norms are stored as (weight - 1), four norms a layer, sliding windows, soft-caps (2), head norms (3).
 """
@@ -28,6 +31,7 @@ _ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
 _FEED_FORWARD = tuple(f"mlp.{x}_proj" for x in ("gate", "up", "down"))
 _PLAIN_NORMS = ("input_layernorm", "post_attention_layernorm")
 _GEMMA_NORMS = (*_PLAIN_NORMS, "pre_feedforward_layernorm", "post_feedforward_layernorm")
+_BEHIND_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
 _HEAD_NORMS = ("self_attn.q_norm", "self_attn.k_norm")
 
 # llama.cpp scales attention by 1/sqrt(head size) except in the two 27B models, which it knows by their layer count.
@@ -106,7 +110,10 @@ def describe(config: Mapping[str, Any]) -> Architecture:
     family = FAMILIES.get(kind) if isinstance(kind, str) else None
     if family is None:
         raise ConversionError(
-            f"architecture {kind!r} is not supported", hint=f"supported model_type: {', '.join(sorted(FAMILIES))}"
+            f"architecture {kind!r} is not supported; expected one of {', '.join(sorted(FAMILIES))}",
+            "a published GGUF of the model, best in F16, BF16 or Q8_0, can be the base as it is: LORAGEN_EDGE_BASE_MODEL or "
+            "loragen-edge merge FILE.gguf, with LORAGEN_EDGE_ADMIT_BASE_DIGEST or --admit-digest for bundles that are "
+            "bound to a digest; its layers must have gate, up and down projections of their own (Phi-3 joins them)",
         )
     return family(_Config(config))
 
@@ -167,6 +174,10 @@ def _common(
 
 
 def _llama(config: _Config) -> Architecture:
+    return _like_llama(config, MODEL_ARCH.LLAMA)
+
+
+def _like_llama(config: _Config, arch: MODEL_ARCH, more: Mapping[str, Value] | None = None) -> Architecture:
     config.expect("hidden_act", "silu", None)
     config.expect("attention_bias", False, None)
     config.expect("mlp_bias", False, None)
@@ -174,13 +185,51 @@ def _llama(config: _Config) -> Architecture:
     extra, factors = _rope(config, _rope_parameters(config), head_size)
     return _common(
         config,
-        MODEL_ARCH.LLAMA,
+        arch,
         norms=_PLAIN_NORMS,
         head_size=head_size,
         interleaved=True,
-        extra=extra,
+        extra=extra | dict(more or {}),
         rope_factors=factors,
     )
+
+
+def _mistral(config: _Config) -> Architecture:
+    # llama.cpp attends to the whole context; a window that is as long changes nothing.
+    window = config.values.get("sliding_window")
+    if window is not None and config.whole("sliding_window") < config.whole("max_position_embeddings"):
+        raise ConversionError(
+            f"config.json: sliding_window = {window} is shorter than the context, which llama.cpp does not reproduce",
+            "set max_position_embeddings to the window: beyond it the model was not trained to attend to all",
+        )
+    return _like_llama(config, MODEL_ARCH.LLAMA)
+
+
+def _smollm3(config: _Config) -> Architecture:
+    config.expect("use_sliding_window", False, None)
+    layers = config.whole("num_hidden_layers")
+    rotates = config.values.get("no_rope_layers") or [1] * layers  # 1 where it does, whatever the name says
+    if list(rotates) != [int((layer + 1) % 4 != 0) for layer in range(layers)]:
+        raise ConversionError("config.json: no_rope_layers must be each fourth layer, as llama.cpp has it")
+    return _like_llama(config, MODEL_ARCH.SMOLLM3)
+
+
+def _granite(config: _Config) -> Architecture:
+    multipliers = {
+        Keys.LLM.EMBEDDING_SCALE: "embedding_multiplier",
+        Keys.LLM.RESIDUAL_SCALE: "residual_multiplier",
+        Keys.LLM.LOGIT_SCALE: "logits_scaling",
+        Keys.Attention.SCALE: "attention_multiplier",
+    }
+    more = {key: float32(config.number(name, 1.0)) for key, name in multipliers.items()}
+    return _like_llama(config, MODEL_ARCH.GRANITE, more)
+
+
+def _olmo2(config: _Config) -> Architecture:
+    config.expect("hidden_act", "silu", None)
+    config.expect("attention_bias", False, None)
+    extra, factors = _rope(config, _rope_parameters(config), 0)
+    return _common(config, MODEL_ARCH.OLMO2, norms=(*_BEHIND_NORMS, *_HEAD_NORMS), extra=extra, rope_factors=factors)
 
 
 def _qwen2(config: _Config) -> Architecture:
@@ -318,7 +367,11 @@ def _llama3_factors(rope: _Config, head_size: int) -> npt.NDArray[np.float32]:
 
 
 FAMILIES = {
+    "granite": _granite,
     "llama": _llama,
+    "mistral": _mistral,
+    "olmo2": _olmo2,
+    "smollm3": _smollm3,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
     "gemma2": _gemma2,

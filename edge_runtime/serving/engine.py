@@ -148,6 +148,21 @@ class TokenSequence(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizerInfo:
+    """What clients that make prompts themselves need of a model's tokenizer.
+
+    Attributes:
+        bos: Text of the token at the beginning of a text; empty for none.
+        eos: Text of the token that ends an answer; empty for none.
+        chat_template: Jinja source; empty for none.
+    """
+
+    bos: str = ""
+    eos: str = ""
+    chat_template: str = ""
+
+
 class Engine(Protocol):
     """One model, one context; called from one thread at a time."""
 
@@ -181,8 +196,17 @@ class Engine(Protocol):
         """Why chats are refused; empty when they are not."""
         ...
 
-    def tokenize(self, text: str) -> list[int]:
+    @property
+    def tokenizer(self) -> TokenizerInfo:
+        """What the model's file says of its tokenizer."""
+        ...
+
+    def tokenize(self, text: str, bos: bool = True) -> list[int]:
         """Tokens of a text as it stands, with the BOS that the tokenizer prepends; markup of control tokens is obeyed.
+
+        Args:
+            text: The text.
+            bos: Prepend it.
 
         Raises:
             ContextLengthError: It is so long that no tokens of this vocabulary would fit the context.
@@ -203,6 +227,10 @@ class Engine(Protocol):
             InvalidRequestError: The model has no template, or the template refuses the messages.
             ContextLengthError: As for `tokenize`.
         """
+        ...
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of tokens of the vocabulary, control tokens spelled."""
         ...
 
     def tokenize_answer(self, text: str, markup: bool = False) -> list[int]:

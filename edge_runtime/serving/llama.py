@@ -28,6 +28,7 @@ from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLo
 from edge_runtime.serving.call_forms import CallForm
 from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
 from edge_runtime.serving.chat_prompt import call_form_of, render_prompt
+from edge_runtime.serving.engine import TokenizerInfo
 from edge_runtime.serving.llama_context import LlamaContext
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
 from edge_runtime.serving.llama_sequences import LlamaSequence, LlamaSequences
@@ -87,9 +88,16 @@ class LlamaEngine:
     def chat_problem(self) -> str:
         return self._model.template_problem
 
-    def tokenize(self, text: str) -> list[int]:
+    @property
+    def tokenizer(self) -> TokenizerInfo:
+        return self._model.tokenizer
+
+    def tokenize(self, text: str, bos: bool = True) -> list[int]:
         self._verify_length(text)
-        return self._model.tokenize(text, add_special=True, markup=True)
+        return self._model.tokenize(text, add_special=bos, markup=True)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        return b"".join(self._model.piece(token, markup=True) for token in tokens).decode("utf-8", "replace")
 
     @property
     def call_form(self) -> CallForm:

@@ -17,6 +17,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError
 from edge_runtime.serving.call_forms import CallForm, read_form
+from edge_runtime.serving.engine import TokenizerInfo
 from loragen.contract.markup import ControlMarkup
 
 _LOG = logging.getLogger("llama_cpp")
@@ -77,27 +78,35 @@ class LlamaModel:
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self._call_form: CallForm | Literal["unread"] | None = "unread"
         self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
-        self.bos_text = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
+        self.tokenizer = TokenizerInfo(
+            self._token_text(llama_cpp.llama_vocab_bos(self.vocab)),
+            self._token_text(llama_cpp.llama_vocab_eos(self.vocab)),
+            template.decode("utf-8", "replace") if template else "",
+        )
         self.template_problem = ""
-        self.use_template(template.decode("utf-8", "replace") if template else None)
+        self.use_template(self.tokenizer.chat_template)
 
-    def use_template(self, template: str | None) -> None:
-        """Render chats by this template; None, and one that does not compile, refuse them, and nothing else."""
+    def use_template(self, template: str) -> None:
+        """Render chats by this template; an empty one, and one that does not compile, refuse them, and nothing else."""
         self._templates.clear()
         self._call_form = "unread"
         if not template:
             self.template_problem = "this model's file has no chat template"
             return
-        eos_text = self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
         try:
             for answer in (True, False):
                 self._templates[answer] = Jinja2ChatFormatter(
-                    template, eos_text, self.bos_text, add_generation_prompt=answer
+                    template, self.tokenizer.eos, self.tokenizer.bos, add_generation_prompt=answer
                 )
             self.template_problem = ""
         except Exception as error:  # it is a program of the model's maker
             self._templates.clear()
             self.template_problem = f"the chat template of this model's file does not compile: {error}"[:500]
+
+    @property
+    def bos_text(self) -> str:
+        """The token that begins every text; empty for none."""
+        return self.tokenizer.bos
 
     @property
     def has_template(self) -> bool:

@@ -13,6 +13,10 @@ from types import MappingProxyType
 EDGE_FAMILIES: Mapping[str, str] = MappingProxyType(
     {
         "llama": "llama",
+        "mistral": "llama",
+        "smollm3": "smollm3",
+        "granite": "granite",
+        "olmo2": "olmo2",
         "qwen2": "qwen2",
         "qwen3": "qwen3",
         "gemma2": "gemma2",

@@ -30,7 +30,7 @@ from loragen.contract.names import (
     gguf_name,
 )
 
-_PAIRED_ROWS = frozenset({"llama"})
+_PAIRED_ROWS = frozenset({"llama", "smollm3", "granite"})
 """Architectures for which llama.cpp rotates neighbouring rows of queries and keys; Hugging Face rotates halves."""
 
 

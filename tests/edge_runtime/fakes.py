@@ -14,7 +14,7 @@ from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
 from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
-from edge_runtime.serving.engine import EngineLoader, Likelihood, Sampling, Steps, Token
+from edge_runtime.serving.engine import EngineLoader, Likelihood, Sampling, Steps, Token, TokenizerInfo
 from edge_runtime.updates.canary import Canary, read_answer
 from edge_runtime.updates.canary_process import TrialRequest, run_trial
 from edge_runtime.updates.state import Action, Command
@@ -68,9 +68,13 @@ class FakeEngine:
     residual_prompt: str = ""
     chat_problem: str = ""
     call_form: CallForm = HERMES_FORM
+    tokenizer: TokenizerInfo = field(default_factory=TokenizerInfo)
 
-    def tokenize(self, text: str) -> list[int]:
-        return [1, *(ord(c) % 250 + 2 for c in text)]
+    def tokenize(self, text: str, bos: bool = True) -> list[int]:
+        return [*([1] if bos else []), *(ord(c) % 250 + 2 for c in text)]
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        return "".join(chr(token - 2) for token in tokens)
 
     def tokenize_chat(self, messages: Sequence[ChatMessage], rendering: Rendering = PLAIN_RENDERING) -> list[int]:
         tools = "".join(rendering.tools)

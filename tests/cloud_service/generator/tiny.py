@@ -35,6 +35,10 @@ _SIZE = {
 _NEOX_SIZE = {key: value for key, value in _SIZE.items() if key not in ("num_key_value_heads", "head_dim")}
 _MAKERS: dict[str, Any] = {
     "llama": (transformers.LlamaConfig, _SIZE),
+    "mistral": (transformers.MistralConfig, _SIZE),
+    "smollm3": (transformers.SmolLM3Config, {key: value for key, value in _SIZE.items() if key != "head_dim"}),
+    "granite": (transformers.GraniteConfig, {key: value for key, value in _SIZE.items() if key != "head_dim"}),
+    "olmo2": (transformers.Olmo2Config, {key: value for key, value in _SIZE.items() if key != "head_dim"}),
     "qwen2": (transformers.Qwen2Config, {key: value for key, value in _SIZE.items() if key != "head_dim"}),
     "qwen3": (transformers.Qwen3Config, _SIZE),
     "gemma2": (transformers.Gemma2Config, _SIZE | {"sliding_window": 8, "query_pre_attn_scalar": 8}),

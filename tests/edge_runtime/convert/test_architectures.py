@@ -5,6 +5,7 @@ import pytest
 import transformers
 
 from edge_runtime.convert.architectures import FAMILIES, describe
+from edge_runtime.errors import ConversionError
 from loragen.contract.edge_families import EDGE_FAMILIES
 from tests.edge_runtime.tiny_models import llama_config
 
@@ -35,6 +36,29 @@ def test_gemma_3_as_older_transformers_wrote_it_is_the_same_model():
     ).to_dict()  # fmt: skip
     old = older(new, rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling=None, sliding_window_pattern=6)
     assert describe(old).metadata == describe(new).metadata
+
+
+def test_window_as_long_as_the_context_is_none() -> None:
+    """Mistral 7B v0.1 has a window of 4,096 tokens in a context of 32,768; llama.cpp would attend to all of them."""
+    config = transformers.MistralConfig(max_position_embeddings=4_096, sliding_window=4_096).to_dict()
+    assert describe(config) == describe(config | {"sliding_window": None})
+    with pytest.raises(ConversionError, match="sliding_window = 4096 is shorter than the context"):
+        describe(config | {"max_position_embeddings": 32_768})
+
+
+def test_layers_of_smollm3_that_do_not_rotate_are_those_that_llama_cpp_knows() -> None:
+    config = transformers.SmolLM3Config(num_hidden_layers=8).to_dict()
+    assert describe(config).name == "smollm3"
+    with pytest.raises(ConversionError, match="each fourth layer"):
+        describe(config | {"no_rope_layers": [1] * 8})
+
+
+@pytest.mark.parametrize("kind", ["phi3", "gemma3", "mamba", None])
+def test_family_that_is_not_converted_names_the_way_out(kind: str | None) -> None:
+    """Its published GGUF is the base, as it is."""
+    with pytest.raises(ConversionError, match=f"architecture {kind!r} is not supported; expected one of gem") as caught:
+        describe({"model_type": kind})
+    assert "LORAGEN_EDGE_BASE_MODEL" in caught.value.hint
 
 
 def test_scale_and_window_of_a_large_gemma_2():

@@ -53,6 +53,18 @@ FAMILIES = {
     "llama-linear-rope": lambda: llama_config(
         rope_parameters={"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}
     ),
+    "mistral": lambda: transformers.MistralConfig(**SHAPE, num_hidden_layers=2, head_dim=64, sliding_window=None),
+    # Enough layers that two of them do not rotate.
+    "smollm3": lambda: transformers.SmolLM3Config(**SHAPE, num_hidden_layers=8),
+    "granite": lambda: transformers.GraniteConfig(
+        **SHAPE,
+        num_hidden_layers=2,
+        embedding_multiplier=3.0,
+        residual_multiplier=0.5,
+        logits_scaling=4.0,
+        attention_multiplier=0.3,
+    ),
+    "olmo2": lambda: transformers.Olmo2Config(**SHAPE, num_hidden_layers=2),
     "qwen2": lambda: transformers.Qwen2Config(**SHAPE, num_hidden_layers=2, tie_word_embeddings=True),
     "qwen3": lambda: transformers.Qwen3Config(**SHAPE, num_hidden_layers=2, head_dim=64, tie_word_embeddings=False),
     # Windows are shorter than the text, so that a layer of the wrong kind shows.

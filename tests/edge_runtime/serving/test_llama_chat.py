@@ -70,7 +70,7 @@ def test_template_that_refuses_is_the_clients_error(engine: LlamaEngine) -> None
     with pytest.raises(InvalidRequestError, match="roles must alternate") as caught:
         engine.tokenize_chat((ChatMessage("user", "hi"),))
     assert caught.value.code == "chat_template_refused"
-    engine._model.use_template(None)
+    engine._model.use_template("")
     with pytest.raises(InvalidRequestError) as caught:
         engine.tokenize_chat((ChatMessage("user", "hi"),))
     assert caught.value.code == "chat_template_missing"

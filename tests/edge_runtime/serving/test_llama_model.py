@@ -40,7 +40,7 @@ def test_template_renders_the_beginning_of_an_answer_only_when_asked(model: Llam
     assert model.has_template
     assert model.apply_template(messages, False) == "<|bos|><|user|>\nhi\n"
     assert model.apply_template(messages, True) == "<|bos|><|user|>\nhi\n<|assistant|>\n"
-    model.use_template(None)
+    model.use_template("")
     assert not model.has_template
 
 
