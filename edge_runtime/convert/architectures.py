@@ -111,9 +111,10 @@ def describe(config: Mapping[str, Any]) -> Architecture:
     if family is None:
         raise ConversionError(
             f"architecture {kind!r} is not supported; expected one of {', '.join(sorted(FAMILIES))}",
-            "a published GGUF of the model, best in F16, BF16 or Q8_0, can be the base as it is: LORAGEN_EDGE_BASE_MODEL or "
-            "loragen-edge merge FILE.gguf, with LORAGEN_EDGE_ADMIT_BASE_DIGEST or --admit-digest for bundles that are "
-            "bound to a digest; its layers must have gate, up and down projections of their own (Phi-3 joins them)",
+            "a published GGUF of the model, best in F16, BF16 or Q8_0, can be the base as it is, with "
+            "LORAGEN_EDGE_BASE_MODEL or loragen-edge merge FILE.gguf, and LORAGEN_EDGE_ADMIT_BASE_DIGEST or "
+            "--admit-digest for bundles that are bound to a digest; its layers must have gate, up and down projections "
+            "of their own (Phi-3 joins them)",
         )
     return family(_Config(config))
 

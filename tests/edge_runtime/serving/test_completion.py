@@ -63,8 +63,8 @@ def test_answer_of_too_many_likelihoods_is_refused() -> None:
     assert list(complete_alone(engine(), replace(scored, more_prompts=prompts)))
     with pytest.raises(InvalidRequestError, match=r"'echo', 'logprobs': expected at most 524288 .* up to 1140480"):
         list(complete_alone(engine(), replace(scored, more_prompts=prompts, answers=8)))
+    short = (TextPrompt("x"),) * 127
     with pytest.raises(InvalidRequestError, match="'echo', 'logprobs'"):
-        short = (TextPrompt("x"),) * 127
         list(complete_alone(engine(), replace(scored, more_prompts=short, answers=8, echo=False, max_tokens=50)))
     unscored = replace(scored, sampling=GREEDY, more_prompts=prompts, answers=8)
     assert list(complete_alone(engine(), unscored))
