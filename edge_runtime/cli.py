@@ -1,22 +1,18 @@
 """`loragen-edge`: run a device, see what it serves, command it, merge and convert without one.
 
-Output is for people (rich). An error is one line and a hint on standard error, with exit status 1. Only `run` loads
-llama.cpp and the HTTP server.
+Output is for people (`edge_runtime.screen`), or JSON for programs. An error is one line and a hint on standard error,
+with exit status 1. Only `run` loads llama.cpp and the HTTP server, and it loads no more than a device needs.
 """
+
+import edge_runtime.lean  # noqa: F401, I001 - before what it is for
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
 from edge_runtime.commands import act_on_state, send
 from edge_runtime.config import EdgeSettings
@@ -33,11 +29,10 @@ from edge_runtime.updates.canary import ProcessCanary
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
-from edge_runtime.updates.state import Action, Command, DeviceState, StateFile
+from edge_runtime.updates.state import Action, Command, StateFile
 from loragen import ClientError, DeviceClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.names import verify_digest, verify_name
-from loragen.device_answers import DeviceStatus
 
 app = typer.Typer(
     name="loragen-edge",
@@ -86,14 +81,15 @@ def status(
 ) -> None:
     """Show what the device serves; when it does not run, what it would serve."""
     with reporting_errors():
+        from edge_runtime import screen
+
         settings = EdgeSettings.load(config)
-        console = Console()
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
         address = url or f"http://{host}:{settings.port}"
         try:
             with DeviceClient(address, attempts=1, timeout_seconds=_STATUS_SECONDS) as device:
                 found = device.status()
-            _print_json({"running": True, **asdict(found)}) if as_json else _show_status(console, found)
+            _print_json({"running": True, **asdict(found)}) if as_json else screen.show_status(found)
         except ClientError as error:
             if url:
                 raise EdgeError(f"no device answers at {address}: {error}") from error
@@ -101,8 +97,8 @@ def status(
             if as_json:
                 _print_json({"running": False, "problem": problem, "state": state and asdict(state)})
                 return
-            console.print(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
-            _show_state(console, state, problem)
+            screen.show_line(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
+            screen.show_state(state, problem)
 
 
 @app.command()
@@ -120,12 +116,9 @@ def logs(
         if as_json:
             _print_json(attempts)
             return
-        table = Table("at", "step", "model", "bundle", "outcome", "seconds", "message")
-        for attempt in attempts:
-            keys = ("at", "step", "name", "bundle_id", "outcome", "duration_seconds", "message")
-            at, step, name, bundle, outcome, seconds, message = (str(attempt.get(key, "")) for key in keys)
-            table.add_row(at, step, name, bundle[:12], outcome, seconds, escape(message))
-        Console().print(table if attempts else "Nothing was tried yet.")
+        from edge_runtime import screen
+
+        screen.show_attempts(attempts)
 
 
 @app.command()
@@ -150,31 +143,22 @@ def merge(
 ) -> None:
     """Merge a bundle or a PEFT adapter into a base GGUF and quantize the result, without a device or a cloud."""
     with reporting_errors():
+        from edge_runtime import screen
+
         base = find_base_gguf(base_gguf)
         admitted = verify_digest(admit_digest) if admit_digest else None
         verify_other_file(output, bundle)
         parsed = load_merge_input(bundle, base, admitted)
         modelfile = make_modelfile(parsed.header) if ollama else None
         model = output / MODEL_FILE if ollama else output
-        with _progress_bar(f"Merging {bundle.name[:24]}") as advance:
+        with screen.progress_bar(f"Merging {bundle.name[:24]}") as advance:
             report = merge_bundle(base, parsed, model, quantization, cache, advance, admitted)
         if modelfile is not None:
             write_modelfile(output, modelfile)
-        table = Table("", "value", title=str(output), title_justify="left")
-        table.add_row("bundle", report.bundle_id)
-        table.add_row("seconds", f"{report.seconds:.2f}")
-        table.add_row("size", f"{report.bytes / 1e6:.1f} MB")
-        table.add_row(
-            "retained delta", f"{report.min_retained_delta:.4f} at least, {report.mean_retained_delta:.4f} on average"
-        )
-        table.add_row("most matrices", report.main_type)
-        table.add_row("touched tensors", ", ".join(_counts(report.types.values())))
-        table.add_row("strategy", report.strategy)
-        Console().print(table)
+        screen.show_merge(output, report)
         if ollama and parsed.header.answer.codes:
-            Console(stderr=True).print(
-                "This LoRA answers with code tokens, which only loragen-edge turns into the texts of the choices.",
-                style="yellow",
+            screen.warn(
+                "This LoRA answers with code tokens, which only loragen-edge turns into the texts of the choices."
             )
 
 
@@ -189,9 +173,11 @@ def convert(
 ) -> None:
     """Make a base GGUF of a Hugging Face model; it carries the digest that bundles are bound to."""
     with reporting_errors():
-        with _progress_bar(f"Converting {model.name[:24]}") as advance:
+        from edge_runtime import screen
+
+        with screen.progress_bar(f"Converting {model.name[:24]}") as advance:
             convert_model(model, output, matrix_type, model_id, advance)
-        Console().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+        screen.show_line(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()
@@ -236,10 +222,12 @@ def _command(action: Action, name: str, config: Path | None, as_json: bool) -> N
         outcome = send(disk.socket, command) if running else act_on_state(disk, command)
         if as_json:
             _print_json({"running": running, "message": outcome})
-        elif running:
-            Console().print(f"{outcome}.", soft_wrap=True)
-        else:
-            Console().print(f"No device runs on {disk.root}; from its next start on, {outcome}.", soft_wrap=True)
+            return
+        from edge_runtime import screen
+
+        screen.show_line(
+            f"{outcome}." if running else f"No device runs on {disk.root}; from its next start on, {outcome}."
+        )
 
 
 def main(*arguments: str) -> None:
@@ -248,67 +236,5 @@ def main(*arguments: str) -> None:
         app(arguments or None)
 
 
-@contextmanager
-def _progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(text, total=None)
-        yield lambda written, total: progress.update(task, completed=written, total=total)
-
-
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _counts(values: Any) -> list[str]:
-    listed = sorted(values)
-    return [f"{listed.count(value)} x {value}" for value in dict.fromkeys(listed)]
-
-
-def _show_status(console: Console, status: DeviceStatus) -> None:
-    console.print(
-        f"{status.device_id}: {'ready' if status.ready else status.reason}; "
-        f"{status.edge_model_id} as {status.quantization}; channel {status.channel} "
-        f"version {status.channel_version}, last poll {status.last_poll or 'none yet'}",
-        markup=False,
-    )
-    if status.trust is not None:
-        console.print(f"signatures: {status.trust}", markup=False)
-    for message in (status.last_poll_message, status.problem):
-        if message:
-            console.print(message, markup=False, style="yellow")
-    table = Table("model", "state", "bundle", "retained delta", "agreement", "merge", "loaded", "message")
-    for model in status.models:
-        table.add_row(
-            model.id,
-            f"{model.state}, pinned" if model.pinned else model.state,
-            (model.bundle_id or "")[:12],
-            "" if model.retained_delta is None else f"{model.retained_delta:.4f}",
-            "" if model.agreement is None else f"{model.agreement:.2f}",
-            "" if model.merge_seconds is None else f"{model.merge_seconds:.2f} s",
-            "yes" if model.resident else "",
-            escape(model.message),
-        )
-    console.print(table)
-
-
-def _show_state(console: Console, state: DeviceState | None, problem: str) -> None:
-    if problem:
-        console.print(problem, markup=False, style="yellow")
-    if state is None:
-        console.print("Nothing is installed.")
-        return
-    table = Table("model", "state", "bundle", "message")
-    for name, entry in sorted(state.entries.items()):
-        state_text = f"{entry.active.state}, pinned" if entry.pinned else entry.active.state
-        table.add_row(name, state_text, entry.active.bundle_id[:12], escape(entry.active.message))
-    for name, failure in sorted(state.failures.items()):
-        table.add_row(name, "failed", failure.bundle_id[:12], escape(failure.message))
-    console.print(f"channel {state.channel}, version {state.channel_version}")
-    console.print(table)

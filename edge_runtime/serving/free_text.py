@@ -49,8 +49,8 @@ def write_text(
     Raises:
         ModelOutputError: The model failed.
     """
-    # A code is translated as a whole: what the choice says is not the model's text, which a stop string would end.
-    assembler = TextAssembler(() if sampling.codes else stop)
+    # A choice is told as a whole: it is not the model's text, which a stop string would end.
+    assembler = TextAssembler(() if sampling.choices else stop)
     text, head = "", ""
     count, may_end = 0, False
     waiting: list[Token] = []

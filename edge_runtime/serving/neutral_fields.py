@@ -5,6 +5,7 @@ server does not know is refused by name, never ignored: its client counts on it.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from edge_runtime.errors import InvalidRequestError
@@ -86,8 +87,44 @@ MESSAGE: Neutral = {
 }
 
 
-def verify_neutral(fields: Mapping[str, Any] | None, neutral: Neutral) -> None:
+_LENGTH = "'max_tokens' says how long an answer may be"
+_FORM = "'response_format' takes a JSON Schema, 'structured_outputs' a list of choices"
+_SAMPLING = (
+    "leave it out; sampling has 'temperature', 'top_p', 'top_k', 'min_p', 'repeat_penalty', 'frequency_penalty', "
+    "'presence_penalty', 'logit_bias' and 'seed'"
+)
+_THINKING = "variables of the model's chat template, such as 'enable_thinking', go into 'chat_template_kwargs'"
+_STATELESS = "nothing is stored: send the whole conversation as 'input'"
+
+REQUEST_HINTS: Mapping[str, str] = {
+    **dict.fromkeys(("n_predict", "num_predict", "max_new_tokens", "max_length"), _LENGTH),
+    "stop_sequences": "'stop' takes what ends an answer",
+    **dict.fromkeys(("grammar", "json_schema", "format"), _FORM),
+    **dict.fromkeys(("guided_json", "guided_choice", "guided_regex", "guided_grammar"), _FORM),
+    **dict.fromkeys(("typical_p", "mirostat", "xtc_probability", "dry_multiplier", "best_of", "options"), _SAMPLING),
+    **dict.fromkeys(("reasoning_effort", "enable_thinking"), _THINKING),
+    **dict.fromkeys(("lora", "lora_adapter"), "'model' names the specialization"),
+    **dict.fromkeys(("functions", "function_call"), "'tools' and 'tool_choice' are their successors"),
+}
+"""What to do instead of a field, where there is something."""
+
+RESPONSES_HINTS: Mapping[str, str] = {
+    **dict.fromkeys(("previous_response_id", "conversation", "store", "background"), _STATELESS),
+    "reasoning": _THINKING,
+    "max_tokens": "'max_output_tokens' says how long an answer may be",
+    "messages": "'input' takes the conversation",
+}
+
+
+def verify_neutral(
+    fields: Mapping[str, Any] | None, neutral: Neutral, hints: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Check the fields that a body has beside those that are read.
+
+    Args:
+        fields: Those.
+        neutral: What is accepted.
+        hints: What to do instead of one that is not.
 
     Raises:
         InvalidRequestError: One would change the answer, or may.
@@ -100,6 +137,6 @@ def verify_neutral(fields: Mapping[str, Any] | None, neutral: Neutral) -> None:
         ):
             raise InvalidRequestError(
                 f"{ascii(field)[:80]} is not supported by this server",
-                "leave it out; what a model is to do belongs into the task description, and so into the weights",
+                hints.get(field, "leave it out; the fields that are known are at /docs"),
                 code="unsupported_parameter",
             )

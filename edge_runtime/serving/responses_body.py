@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Discriminator, Field, StrictBool, Tag, Validati
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import CompletionRequest
 from edge_runtime.serving.messages import MAX_PARTS
-from edge_runtime.serving.neutral_fields import RESPONSES, verify_neutral
+from edge_runtime.serving.neutral_fields import RESPONSES, RESPONSES_HINTS, verify_neutral
 from edge_runtime.serving.request_objects import Fields, OpenFields
 from edge_runtime.serving.schemas import MAX_MESSAGES, ChatCompletionBody, CompletionBody
 from loragen.contract.limits import MAX_CHOICES
@@ -125,7 +125,7 @@ class ResponsesBody(OpenFields):
         Raises:
             InvalidRequestError: It asks for something that is not supported.
         """
-        verify_neutral(self.model_extra, RESPONSES)
+        verify_neutral(self.model_extra, RESPONSES, RESPONSES_HINTS)
         messages: list[dict[str, Any]] = [{"role": "system", "content": self.instructions}] if self.instructions else []
         if isinstance(self.input, str):
             messages.append({"role": "user", "content": self.input})

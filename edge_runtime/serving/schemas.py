@@ -30,7 +30,7 @@ from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextP
 from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse
 from edge_runtime.serving.engine import Sampling
 from edge_runtime.serving.messages import MessageBody, to_messages
-from edge_runtime.serving.neutral_fields import REQUEST, verify_neutral
+from edge_runtime.serving.neutral_fields import REQUEST, REQUEST_HINTS, verify_neutral
 from edge_runtime.serving.request_objects import Fields, OpenFields
 from loragen.web.body_fields import Text, verify_few
 
@@ -128,7 +128,7 @@ class _Body(OpenFields):
         logprobs: int | None,
         use: ToolUse = NO_TOOL_USE,
     ) -> CompletionRequest:
-        verify_neutral(self.model_extra, REQUEST)
+        verify_neutral(self.model_extra, REQUEST, REQUEST_HINTS)
         if self.choice_probabilities and self.stream:
             raise InvalidRequestError(
                 "'choice_probabilities' is not supported in a stream",

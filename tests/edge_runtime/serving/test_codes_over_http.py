@@ -106,6 +106,8 @@ async def test_request_may_spell_other_choices_or_want_none(client: httpx2.Async
     own = {"structured_outputs": {"choice": ["東京", "Paris"]}}
     (choice,) = (await client.post(CHAT, json=chat(temperature=0, **own))).json()["choices"]
     assert choice["message"]["content"] in ("東京", "Paris")
+    (stopped,) = (await client.post(CHAT, json=chat(temperature=0, stop=["東", "a"], **own))).json()["choices"]
+    assert (stopped["message"], stopped["finish_reason"]) == (choice["message"], "stop"), "no stop string ends a choice"
     free = (await client.post(CHAT, json=chat(temperature=0, max_tokens=5, constrain=False))).json()
     assert free["choices"][0]["message"]["content"] not in DESKS.choices
     assert free["usage"]["completion_tokens"] == 5

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.neutral_fields import MESSAGE, REQUEST, verify_neutral
+from edge_runtime.serving.neutral_fields import (
+    MESSAGE,
+    REQUEST,
+    REQUEST_HINTS,
+    RESPONSES,
+    RESPONSES_HINTS,
+    verify_neutral,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,31 @@ def test_what_may_change_the_answer_is_refused_by_name(field: str, neutral: list
         with pytest.raises(InvalidRequestError, match=f"'{field}' is not supported") as caught:
             verify_neutral({field: value}, REQUEST)
         assert caught.value.code == "unsupported_parameter"
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("n_predict", "'max_tokens'"),
+        ("stop_sequences", "'stop'"),
+        ("grammar", "'response_format'"),
+        ("guided_choice", "'structured_outputs'"),
+        ("mirostat", "'temperature'"),
+        ("reasoning_effort", "'chat_template_kwargs'"),
+        ("lora", "'model'"),
+        ("unheard_of", "leave it out"),
+    ],
+)
+def test_refusal_says_what_to_do_instead(field: str, hint: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        verify_neutral({field: "x"}, REQUEST, REQUEST_HINTS)
+    assert hint in caught.value.hint
+
+
+def test_responses_say_that_nothing_is_stored() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        verify_neutral({"previous_response_id": "resp_1"}, RESPONSES, RESPONSES_HINTS)
+    assert "send the whole conversation" in caught.value.hint
 
 
 def test_fields_of_a_message_are_their_own() -> None:
