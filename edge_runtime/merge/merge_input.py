@@ -41,7 +41,7 @@ def load_merge_input(path: Path, base_path: Path, admitted_digest: str | None) -
     try:
         return parse_bundle(path.read_bytes())
     except FormatError as e:
-        if "loragen.format" not in str(e):
+        if "loragen.format" not in str(e) and "__metadata__" not in str(e):  # what other files lack
             raise
         raise FormatError(
             f"{path.name} is no bundle: {e}", hint=f"for a PEFT adapter, name the folder with its {CONFIG_FILE}"

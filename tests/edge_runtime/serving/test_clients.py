@@ -107,6 +107,62 @@ async def test_litellm_calls_functions_whole_and_streamed(url: str, monkeypatch:
     assert arguments == whole.arguments
 
 
+async def test_openai_sync_client_lists_chats_and_streams(url: str) -> None:
+    await asyncio.to_thread(use_sync_client, url)
+
+
+def use_sync_client(url: str) -> None:
+    """On a thread of its own: the device answers on the event loop."""
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == ["org/Tiny-Edge", "router", "late"]
+        assert client.models.retrieve("router").id == "router"
+        asked: dict[str, Any] = {"model": "base", "messages": [USER], "temperature": 0, "max_tokens": 8}
+        whole = client.chat.completions.create(**asked)
+        assert whole.usage is not None
+        assert whole.usage.completion_tokens <= 8
+        pieces = [
+            chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True)
+        ]
+        assert "".join(pieces) == whole.choices[0].message.content
+        assert client.completions.create(model="base", prompt="The", max_tokens=2).choices[0].finish_reason
+        with pytest.raises(openai.NotFoundError, match="no model 'nobody'"):
+            client.chat.completions.create(**{**asked, "model": "nobody"})
+        with pytest.raises(openai.BadRequestError, match="'max_tokens' x 'n' x prompts"):
+            client.completions.create(model="base", prompt=["a"] * 128, n=8, max_tokens=500)
+
+
+async def test_openai_client_that_cancels_frees_its_place(url: str) -> None:
+    """The slot has one sequence: what comes after a long answer that nobody reads any more is answered."""
+    long: dict[str, Any] = {"model": "base", "messages": [USER], "temperature": 1, "max_tokens": 900}
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        for _ in range(3):
+            stream = await client.chat.completions.create(**long, stream=True)
+            await anext(aiter(stream))
+            await stream.close()
+        waiting = asyncio.create_task(client.chat.completions.create(**long))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        short = await asyncio.wait_for(client.chat.completions.create(**{**long, "max_tokens": 2}), 30)
+        assert short.usage is not None
+        assert short.usage.completion_tokens <= 2
+
+
+async def test_openai_client_asks_sixteen_times_at_once(url: str) -> None:
+    """More than the queue takes: the client obeys `Retry-After`, and each is answered as it would be alone."""
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=8) as client:
+
+        async def ask(number: int) -> str:
+            answer = await client.completions.create(
+                model="base", prompt=f"{number} is", temperature=0, max_tokens=4, timeout=60
+            )
+            return answer.choices[0].text
+
+        together = await asyncio.gather(*(ask(number) for number in range(16)))
+        assert together == [await ask(number) for number in range(16)]
+
+
 async def test_ollama_chats_generates_and_lists(url: str) -> None:
     client = ollama.AsyncClient(host=url)
     options = {"temperature": 0, "num_predict": 60, "num_ctx": 512}
