@@ -21,6 +21,7 @@ from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, K
 
 from edge_runtime.convert.architectures import Architecture, describe
 from edge_runtime.convert.hf_checkpoint import StoredTensor, load_json, load_tensors
+from edge_runtime.convert.multimodal import text_config, text_tensors
 from edge_runtime.convert.vocabulary import load_vocabulary
 from edge_runtime.errors import ConversionError
 from edge_runtime.gguf.output import replacing
@@ -51,7 +52,7 @@ def convert_model(
     model_id: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Make a base GGUF of a Llama, Qwen 2, Qwen 3, Gemma 2 or Gemma 3 (text) model.
+    """Make a base GGUF of a model of one of `EDGE_FAMILIES`, or of the text part of a Gemma 3 that reads images.
 
     Args:
         hf_directory: Holds `config.json`, `*.safetensors` and the tokenizer.
@@ -66,9 +67,12 @@ def convert_model(
         ContractError: `model_id` is not a model id.
     """
     verify_model_id(model_id)
-    config = load_json(hf_directory / "config.json")
+    whole = load_json(hf_directory / "config.json")
+    config = text_config(whole)
     architecture = describe(config)
     stored = load_tensors(hf_directory)
+    if config is not whole:
+        stored = text_tensors(stored)
     _verify_names(architecture, stored)
     vocabulary = load_vocabulary(hf_directory, config, architecture.vocabulary)
     metadata = {
