@@ -165,33 +165,36 @@ async def test_openai_client_asks_sixteen_times_at_once(url: str) -> None:
 
 async def test_ollama_chats_generates_and_lists(url: str) -> None:
     client = ollama.AsyncClient(host=url)
-    options = {"temperature": 0, "num_predict": 60, "num_ctx": 512}
-    answer = await client.chat("router:latest", [USER], options=options, keep_alive="5m")
-    (call,) = answer.message.tool_calls or ()
-    assert call.function.name in ("find", "stop")
-    follow = [USER, answer.message, {"role": "tool", "tool_name": call.function.name, "content": "12 km"}]
-    second = await client.chat("router", follow, options={**options, "num_predict": 3})
-    assert second.message.tool_calls is None
-    whole = await client.generate("base", "The", options=options)
-    assert whole.done
-    assert (whole.eval_count or 0) <= 60
-    pieces = [piece async for piece in await client.generate("base", "The", options=options, stream=True)]
-    assert "".join(piece.response for piece in pieces) == whole.response
-    assert [piece.done for piece in pieces[-2:]] == [False, True]
-    shaped = await client.chat("base", [USER], format=PLACE, options=options)
-    assert json.loads(shaped.message.content or "")["place"] in ("Zürich", "Oslo")
-    assert [model.model for model in (await client.list()).models] == ["org/Tiny-Edge", "router"]
-    assert (await client.chat("base", [])).done_reason == "load"
-    for change in ({"think": True}, {"options": {"mirostat": 2}}):
-        with pytest.raises(ollama.ResponseError):
-            await client.chat("base", [USER], **change)
-    for asked in (client.chat("nobody", [USER]), client.chat("nobody", []), client.generate("nobody")):
-        with pytest.raises(ollama.ResponseError, match="no model 'nobody' on this device") as caught:
-            await asked
-        assert caught.value.status_code == 404
-    async with httpx2.AsyncClient() as plain:
-        assert (await plain.get(f"{url}/api/version")).json()["version"]
-        assert (await plain.post(f"{url}/api/pull", json={"model": "x"})).status_code in (404, 405)
+    try:
+        options = {"temperature": 0, "num_predict": 60, "num_ctx": 512}
+        answer = await client.chat("router:latest", [USER], options=options, keep_alive="5m")
+        (call,) = answer.message.tool_calls or ()
+        assert call.function.name in ("find", "stop")
+        follow = [USER, answer.message, {"role": "tool", "tool_name": call.function.name, "content": "12 km"}]
+        second = await client.chat("router", follow, options={**options, "num_predict": 3})
+        assert second.message.tool_calls is None
+        whole = await client.generate("base", "The", options=options)
+        assert whole.done
+        assert (whole.eval_count or 0) <= 60
+        pieces = [piece async for piece in await client.generate("base", "The", options=options, stream=True)]
+        assert "".join(piece.response for piece in pieces) == whole.response
+        assert [piece.done for piece in pieces[-2:]] == [False, True]
+        shaped = await client.chat("base", [USER], format=PLACE, options=options)
+        assert json.loads(shaped.message.content or "")["place"] in ("Zürich", "Oslo")
+        assert [model.model for model in (await client.list()).models] == ["org/Tiny-Edge", "router"]
+        assert (await client.chat("base", [])).done_reason == "load"
+        for change in ({"think": True}, {"options": {"mirostat": 2}}):
+            with pytest.raises(ollama.ResponseError):
+                await client.chat("base", [USER], **change)
+        for asked in (client.chat("nobody", [USER]), client.chat("nobody", []), client.generate("nobody")):
+            with pytest.raises(ollama.ResponseError, match="no model 'nobody' on this device") as caught:
+                await asked
+            assert caught.value.status_code == 404
+        async with httpx2.AsyncClient() as plain:
+            assert (await plain.get(f"{url}/api/version")).json()["version"]
+            assert (await plain.post(f"{url}/api/pull", json={"model": "x"})).status_code in (404, 405)
+    finally:
+        await client.close()
 
 
 async def test_openai_responses_whole_and_streamed(url: str) -> None:
