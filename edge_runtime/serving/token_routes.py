@@ -89,6 +89,12 @@ def token_routes(
         """The text of tokens, control tokens spelled."""
 
         def work(engine: Engine) -> str:
+            # The engine answers nobody meanwhile.
+            if len(body.tokens) > engine.context_tokens:
+                raise InvalidRequestError(
+                    f"'tokens': expected at most {engine.context_tokens}, the context of this model, found "
+                    f"{len(body.tokens)}"
+                )
             if max(body.tokens, default=0) >= engine.vocab_tokens:
                 raise InvalidRequestError(f"'tokens': expected numbers between 0 and {engine.vocab_tokens - 1}")
             return engine.detokenize(body.tokens)

@@ -190,6 +190,7 @@ async def test_client_without_a_tokenizer_of_its_own_uses_the_models(client: htt
         ({"tokens": [-1]}, 400),
         ({"tokens": [10**9]}, 400),
         ({"tokens": "hi"}, 400),
+        ({"tokens": [5] * 257}, 400),
         ({}, 400),
         ({"tokens": [5], "model": "nobody"}, 404),
     ],
