@@ -18,6 +18,7 @@ from rich.console import Console
 
 from benchmarks import (
     answer_latency,
+    cloud_speed,
     edge_shapes,
     fleet,
     generation_latency,
@@ -55,6 +56,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "grammar_cost": lambda _pair: grammar_cost.run(),
     "shared_slot": lambda _pair: shared_slot.run(),
     "gpu_generate": _gpu_generate,
+    "cloud_speed": lambda pair: cloud_speed.run(pair),
     "fleet": lambda pair: fleet.run(pair),
     "edge_shapes": lambda _pair: edge_shapes.run(),
 }

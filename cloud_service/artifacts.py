@@ -1,8 +1,9 @@
 """Bundles and recipes by their ids: read from the store, or built again.
 
-Recipes are stored for long, bundles under a byte budget. A bundle that was evicted or damaged is built again from its
-recipe, with the function that devices use too, and its id proves that the bytes are right. A bundle that a user
-imported is kept until it expires.
+Recipes are stored for long, bundles under a byte budget, and fresh ones only while nothing is generated: to store one
+takes about as long as to read a prompt, and it may never be fetched. A bundle that is not stored, or damaged, is built
+again from its recipe, with the function that devices use too, and its id proves that the bytes are right. A bundle that
+a user imported is kept until it expires.
 
 Which request led to which LoRA belongs to `service`, what the bytes mean to `loragen.contract`.
 """
@@ -11,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import structlog
@@ -33,6 +34,11 @@ from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe
 
 _T = TypeVar("_T")
+
+_MOST_FRESH = 4
+"""Bundles that are held in memory until there is time to store them; older ones are built again if they are wanted."""
+
+_BUSY_SECONDS = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +77,9 @@ class ArtifactService:
         self._in_use: WeakValueDictionary[str, memoryview] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="assembly")
         self._closed = False
+        self._building = 0
+        self._fresh: dict[str, memoryview] = {}
+        self._keeping: asyncio.Task[None] | None = None
 
     async def build(self, bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
         """Build the bundle of a recipe on a thread.
@@ -82,8 +91,12 @@ class ArtifactService:
             ContractError: The recipe does not fit the bank, or the result has no finite numbers.
         """
         started = time.perf_counter()
-        bundle = await self.off_loop(lambda: build_bundle(bank, recipe))
-        bundle_id = await self.off_loop(lambda: content_id(bundle))
+        self._building += 1
+        try:
+            bundle = await self.off_loop(lambda: build_bundle(bank, recipe))
+            bundle_id = await self.off_loop(lambda: content_id(bundle))
+        finally:
+            self._building -= 1
         seconds = time.perf_counter() - started
         self._events.assembled(seconds)
         return bundle_id, bundle, seconds
@@ -92,6 +105,16 @@ class ArtifactService:
         """A view of the bytes that every caller of `fetch_bundle` gets while somebody still uses it."""
         view = memoryview(bundle)
         self._in_use[bundle_id] = view
+        return view
+
+    def keep(self, bundle_id: str, bundle: bytes) -> memoryview:
+        """The same as `share`, of a bundle that is to be stored when there is time."""
+        view = self.share(bundle_id, bundle)
+        self._fresh[bundle_id] = view
+        if len(self._fresh) > _MOST_FRESH:
+            del self._fresh[next(iter(self._fresh))]
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._store_fresh())
         return view
 
     async def find_bundle(self, bundle_id: str) -> StoredLora | StoredImport:
@@ -141,7 +164,21 @@ class ArtifactService:
         """Finish the fetches under way, then cancel them; what needs a thread from now on is a `DrainingError`."""
         await self._fetches.settle(timeout_seconds)
         self._closed = True
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _store_fresh(self) -> None:
+        while self._fresh:
+            if not self._building and all(served.runner.is_idle for served in self._catalog):
+                bundle_id, view = self._fresh.popitem()
+                try:
+                    await self._store.store_bundle(bundle_id, cast(bytes, view.obj))
+                except StoreUnavailableError:
+                    _log.warning("fresh_bundle_not_stored", bundle_id=bundle_id)
+            else:
+                await asyncio.sleep(_BUSY_SECONDS)
 
     async def _fetch(self, lora: StoredLora | StoredImport) -> memoryview:
         if isinstance(lora, StoredImport):

@@ -169,11 +169,18 @@ class CloudSettings(ServiceSettings):
         "once an hour.",
     )
 
-    max_batch: int = Field(default=8, ge=1, description="Most prompts in one forward pass.")
+    max_batch: int = Field(
+        default=8, ge=1, description="Most prompts in one forward pass; on a CPU each has one of its own."
+    )
     max_delay_seconds: float = Field(
         default=0.005, ge=0, description="Longest wait of a prompt for others to join its batch."
     )
-    max_queue: int = Field(default=64, ge=1, description="Most waiting prompts; beyond it, 503 with Retry-After.")
+    max_queue: int = Field(
+        default=12,
+        ge=1,
+        description="Most waiting prompts, a third of them for those that come back after Retry-After; beyond it, 503 "
+        "with Retry-After. In a longer queue each one waits longer.",
+    )
     request_timeout_seconds: float = Field(
         default=30.0,
         gt=0,

@@ -201,6 +201,11 @@ class LoadedGenerator(Protocol):
         """Widths of the edge model's linear layers, with which a user's own LoRA is compared."""
         ...
 
+    @property
+    def most_at_once(self) -> int | None:
+        """Prompts that it computes together: of more in a call, the first waits for the last. None for any number."""
+        ...
+
     def count_tokens(self, prompt: str) -> int:
         """Length of a rendered prompt in tokens of the cloud model."""
         ...

@@ -1,6 +1,7 @@
 """Values: what the service is asked for, and what it answers."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cloud_service.confidence import TaskWarning
 from cloud_service.generation import Confidence
@@ -83,3 +84,14 @@ class GeneratedLora:
     channel: str | None
     bundle: memoryview | None
     refinement: Refinement | None = None
+
+    @property
+    def logged(self) -> dict[str, Any]:
+        """What joins the request's own record in the log."""
+        return {
+            "generator": self.recipe.generator_id,
+            "bundle_id": self.lora.bundle_id,
+            "cached": self.cached,
+            "queue_ms": round(self.timings.queue * 1000, 2),
+            "generate_ms": round(self.timings.generate * 1000, 2),
+        }

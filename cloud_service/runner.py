@@ -2,8 +2,10 @@
 
 Rules:
 - The model runs on a thread of its own, never on the event loop.
-- Prompts that wait together run together: up to `max_batch` of them, after at most `max_delay_seconds`.
-- A full queue refuses at once and says when to come back, and every wait has a deadline.
+- Prompts that wait together run together, after at most `max_delay_seconds`: up to `max_batch` of them, as far as the
+  generator computes so many together.
+- A full queue refuses at once and says when to come back, and every wait has a deadline. A part of the queue is for
+  those alone who were refused and come back when they were told to.
 - What a prompt costs is bounded before it waits: by characters at once, by tokens on the model's thread.
 - When a prompt makes the model fail, the others of its batch are not affected.
 
@@ -43,6 +45,17 @@ A tokenizer may make one token of any word of more than 100 characters, so token
 """
 
 
+_SHARE_OF_RETURNING = 3
+"""A third of the queue is for those who were told to come back. Others can never keep it full, and if none comes back,
+the model still has work.
+"""
+
+_EARLY_SECONDS, _PATIENCE_SECONDS = 0.2, 5.0
+"""How much too early, and how late, a client may come and still be one that was told to."""
+
+_MOST_TOLD = 4_096
+
+
 class RunnerEvents(Protocol):
     """A hook for measuring runners; several runners may share one."""
 
@@ -80,7 +93,7 @@ class Runner:
 
     Args:
         generator: The generator.
-        max_batch: Most prompts in one call.
+        max_batch: Most prompts in one call, if the generator computes as many together.
         max_delay_seconds: Longest time that the first prompt of a batch waits for others.
         max_queue: Most waiting prompts.
         events: Called at each change.
@@ -96,7 +109,7 @@ class Runner:
         events: RunnerEvents,
     ) -> None:
         self._generator = generator
-        self._max_batch = max_batch
+        self._max_batch = min(max_batch, generator.most_at_once or max_batch)
         self._max_delay = max_delay_seconds
         self._max_queue = max_queue
         self._events = events
@@ -108,6 +121,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._retry_after = RetryAfter()
+        self._told: dict[int, float] = {}
         self._batch_began: float | None = None
 
     def start(self) -> None:
@@ -118,6 +132,11 @@ class Runner:
     def waiting(self) -> int:
         """How many prompts are in the queue."""
         return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits or runs."""
+        return not self._waiting and not self._running
 
     @property
     def is_serving(self) -> bool:
@@ -139,17 +158,9 @@ class Runner:
             DeadlineError: Not ready within `timeout_seconds`.
             GenerationError: The model failed on this prompt.
         """
-        if self._closing:
-            raise DrainingError("the service is shutting down", "ask another replica")
-        self._verify_characters(asked)
+        self.verify_room(asked)
+        self._told.pop(hash(asked.prompt), None)
         loop = asyncio.get_running_loop()
-        if len(self._waiting) >= self._max_queue:
-            self._events.rejected()
-            raise OverloadedError(
-                f"{len(self._waiting)} requests are waiting, the most allowed",
-                "come back after Retry-After seconds",
-                retry_after_seconds=self._retry_after.seconds(loop.time(), len(self._running), self.running_seconds),
-            )
         ticket = _Ticket(asked, loop.time(), loop.create_future())
         self._waiting.append(ticket)
         self._queue_changed()
@@ -164,6 +175,31 @@ class Runner:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
                 self._queue_changed()
+
+    def verify_room(self, asked: Asked) -> None:
+        """Return when a task would be taken now: a look before work that would be in vain.
+
+        Raises:
+            PromptTooLongError, OverloadedError, DrainingError: As for `generate`.
+        """
+        if self._closing:
+            raise DrainingError("the service is shutting down", "ask another replica")
+        self._verify_characters(asked)
+        now, waiting = asyncio.get_running_loop().time(), len(self._waiting)
+        told = self._told.get(hash(asked.prompt))
+        returns = told is not None and -_EARLY_SECONDS <= now - told <= _PATIENCE_SECONDS
+        if waiting < self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING):
+            return
+        self._events.rejected()
+        seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds)
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[hash(asked.prompt)] = now + seconds
+        raise OverloadedError(
+            f"{waiting} requests are waiting, the most allowed",
+            "come back after Retry-After seconds",
+            retry_after_seconds=seconds,
+        )
 
     async def close(self, timeout_seconds: float) -> int:
         """Finish accepted prompts, then stop; those not ready in time fail with `DrainingError`.

@@ -182,6 +182,11 @@ class GenerateLoraBody(Body):
             task, self.edge_model or None, self.generator or None, self.strict, probe, publish, refine=refine
         )
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether nothing is to be done but to answer."""
+        return self.refine is None and self.publish is None and not self.probe
+
     def verify_synchronous(self) -> None:
         """Return when the connection can wait for the answer.
 

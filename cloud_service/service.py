@@ -255,18 +255,7 @@ class LoraService:
             bundle = await self.artifacts.fetch_bundle(lora)
         probe = None if prober is None or bundle is None else await prober.compare(request.probe, bundle)
         timings = replace(outcome.timings, total=time.perf_counter() - started)
-        # These fields join the request's own record in the log.
-        bind_contextvars(
-            generator=served.info.id,
-            bundle_id=lora.bundle_id,
-            cached=cached,
-            queue_ms=round(timings.queue * 1000, 2),
-            generate_ms=round(timings.generate * 1000, 2),
-        )
-        if request.publish is not None:
-            await self._channels.publish(request.publish.channel, request.publish.name, lora.bundle_id)
-            bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
-        return GeneratedLora(
+        answer = GeneratedLora(
             lora=lora,
             recipe=outcome.recipe,
             cached=cached,
@@ -278,6 +267,11 @@ class LoraService:
             bundle=bundle if request.include_bundle else None,
             refinement=outcome.refinement,
         )
+        bind_contextvars(**answer.logged)
+        if request.publish is not None:
+            await self._channels.publish(request.publish.channel, request.publish.name, lora.bundle_id)
+            bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
+        return answer
 
     async def _refine(
         self, task: PreparedTask, served: ServedGenerator, one_pass: _Outcome, wait_seconds: float, progress: OnProgress
@@ -308,17 +302,21 @@ class LoraService:
         if found is not None:
             return found, True
         await self._usage.verify_quota("generations", "prompt-tokens")
+        asked = _asked_of(task)
+        if key not in self._generations:
+            # Whoever is refused must hear it soon, so this comes before the lease and all else that takes time.
+            served.runner.verify_room(asked)
         (outcome, generated_here), began = await self._generations.join(
-            key, lambda: self._generate_once(key, task, served), self._timeout
+            key, lambda: self._generate_once(key, asked, served), self._timeout
         )
         if began and generated_here:
             return outcome, False
         return replace(outcome, timings=Timings()), True
 
-    async def _generate_once(self, key: str, task: TaskDescription, served: ServedGenerator) -> tuple[_Outcome, bool]:
+    async def _generate_once(self, key: str, asked: Asked, served: ServedGenerator) -> tuple[_Outcome, bool]:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._leases.run(key, lambda: self._find(key), lambda: self._generate(key, task, served))
+                return await self._leases.run(key, lambda: self._find(key), lambda: self._generate(key, asked, served))
         except TimeoutError:
             raise DeadlineError(f"no generation within {self._timeout:g} s", "the service may be overloaded") from None
 
@@ -335,8 +333,7 @@ class LoraService:
             await self._ownership.record(found.lora.bundle_id)
         return _Outcome(found.lora, found.lora.parse_recipe(), parse_note(found.note))
 
-    async def _generate(self, key: str, task: TaskDescription, served: ServedGenerator) -> _Outcome:
-        asked = _asked_of(task)
+    async def _generate(self, key: str, asked: Asked, served: ServedGenerator) -> _Outcome:
         if len(asked.choices) > served.info.most_choices > 0:
             raise InvalidRequestError(
                 f"expected at most {served.info.most_choices} choices, found {len(asked.choices)}",
@@ -353,10 +350,11 @@ class LoraService:
         except ContractError as e:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
         lora = StoredLora(bundle_id, len(bundle), content_id(recipe_bytes), recipe_bytes)
-        await self._store.store_generation(key, lora, bundle, encode_note(generation.confidence))
+        await self._store.store_generation(key, lora, None, encode_note(generation.confidence))
+        view = self.artifacts.keep(bundle_id, bundle)
         await self._ownership.record(bundle_id)
         await self._usage.spend("generations")
         await self._usage.spend("prompt-tokens", recipe.prompt_tokens)
         timings = Timings(produced.queue_seconds, produced.generate_seconds, assemble_seconds)
         # A caller that wants the bytes now gets these, instead of reading and hashing what was just stored.
-        return _Outcome(lora, recipe, generation.confidence, self.artifacts.share(bundle_id, bundle), timings)
+        return _Outcome(lora, recipe, generation.confidence, view, timings)

@@ -71,6 +71,10 @@ class SingleFlight(Generic[_T]):
         finally:
             flight.waiting -= 1
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a call would join work that goes on."""
+        return key in self._flights
+
     async def settle(self, timeout_seconds: float) -> None:
         """Wait for the work in progress, then cancel what is left."""
         if tasks := {flight.task for flight in self._flights.values()}:
@@ -87,6 +91,45 @@ class SingleFlight(Generic[_T]):
     def _forget(self, key: str, flight: _Flight[_T]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+class SharedLookups(Generic[_T]):
+    """Looks things up by key; equal look-ups share one that begins after each of them was asked for.
+
+    So an answer is never older than its question, and many who ask for the same at a time cost the store little.
+
+    Args:
+        look: Looks one up.
+    """
+
+    def __init__(self, look: Callable[[str], Coroutine[Any, Any, _T]]) -> None:
+        self._look = look
+        self._running: dict[str, asyncio.Task[_T]] = {}
+        self._next: dict[str, asyncio.Task[_T]] = {}
+
+    async def find(self, key: str) -> _T:
+        """What is there now.
+
+        Raises:
+            Exception: Whatever the look-up raised; every caller who waits gets it.
+        """
+        task = self._next.get(key)
+        if task is None:
+            task = self._next[key] = asyncio.create_task(self._begin(key, self._running.get(key)))
+            # Marks it as retrieved, because every caller may have left.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(task)
+
+    async def _begin(self, key: str, before: "asyncio.Task[_T] | None") -> _T:
+        if before is not None:
+            await asyncio.wait({before})
+        # Whoever asks from now on waits for the next one.
+        task = self._running[key] = self._next.pop(key)
+        try:
+            return await self._look(key)
+        finally:
+            if self._running[key] is task:
+                del self._running[key]
 
 
 class Leases:

@@ -34,6 +34,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        # To look for a labelled metric takes longer than to count.
+        self._of_labels: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._answers = Counter(
             "loragen_generations",
             "Answers to generation requests, by where they came from.",
@@ -76,8 +78,8 @@ class Metrics:
         )
         for action in ("publish", "promote", "abort", "halt"):
             self._channel_changes.labels(action)
-        for source in ("cache", "model"):  # so that a rate is defined before the first answer
-            self._answers.labels(source)
+        # Made here, so that a rate is defined before the first answer.
+        self._from_cache, self._from_model = (self._answers.labels(source) for source in ("cache", "model"))
 
     def queue_changed(self, change: int) -> None:
         """This many prompts more wait now, or fewer, for one of the models."""
@@ -96,7 +98,7 @@ class Metrics:
 
     def answered(self, *, cached: bool) -> None:
         """A generation request was answered."""
-        self._answers.labels("cache" if cached else "model").inc()
+        (self._from_cache if cached else self._from_model).inc()
 
     def assembled(self, seconds: float) -> None:
         """A bundle was built."""
@@ -120,8 +122,12 @@ class Metrics:
 
     def request_finished(self, record: RequestRecord) -> None:
         """A request is over, with an answer or without."""
-        self._requests.labels(record.protocol, record.route, record.code or str(record.status)).inc()
-        self._request_seconds.labels(record.protocol, record.route).observe(record.duration_seconds)
+        labels = (record.protocol, record.route, record.code or str(record.status))
+        if (counted := self._of_labels.get(labels)) is None:
+            seconds = self._request_seconds.labels(*labels[:2])
+            counted = self._of_labels[labels] = (self._requests.labels(*labels), seconds)
+        counted[0].inc()
+        counted[1].observe(record.duration_seconds)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""

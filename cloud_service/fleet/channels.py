@@ -28,6 +28,7 @@ from cloud_service.fleet.channel_writer import (
     verify_free,
 )
 from cloud_service.fleet.watching import ChannelWatch
+from cloud_service.single_flight import SharedLookups
 from cloud_service.store import ChannelEvent, ChannelRow, ListedChannel, Store, StoredLora, StoredVersion
 from cloud_service.store.waiting import together
 from loragen.contract.channel import RecipeReference, Specialization
@@ -68,6 +69,7 @@ class ChannelService:
         self._watch = ChannelWatch(store.channels, watch_interval_seconds)
         self.writer = ChannelWriter(store.channels, self._watch, changed, AuditLog(store.access))
         self._ownership = Ownership(store.access)
+        self._digests = SharedLookups(store.channels.load_digest)
 
     async def load(self, channel: str) -> PublishedChannel:
         """A channel as it is now.
@@ -90,7 +92,7 @@ class ChannelService:
             InvalidRequestError, NotFoundError, StoreUnavailableError: As for `load`.
         """
         verify(channel)
-        digest = await self._store.channels.load_digest(channel)
+        digest = await self._digests.find(channel)
         if digest is None:
             raise unknown(channel)
         return digest

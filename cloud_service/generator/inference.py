@@ -121,6 +121,10 @@ class TorchGenerator:
     def linears(self) -> Linears:
         return self._linears
 
+    @property
+    def most_at_once(self) -> int | None:
+        return None if self._device.type == "cuda" else 1
+
     def count_tokens(self, prompt: str) -> int:
         """Length of a rendered prompt in tokens of the cloud model, its beginning-of-sequence token included."""
         return len(encode_prompts(self._cloud_tokenizer, [prompt])[0])

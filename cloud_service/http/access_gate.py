@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
@@ -21,11 +21,13 @@ from cloud_service.artifacts import unknown_bundle, unknown_recipe
 from cloud_service.errors import UnauthenticatedError
 from cloud_service.limits import MAX_IMPORTS
 from loragen.contract.polling import DEVICE_HEADER
+from loragen.web.headers import find_header
 from loragen.web.routes import find_route
 from loragen.web.scope import record_of
 
 _CONSOLE = "/console"
 _IMPORT = "POST /bundles"
+_DEVICE = DEVICE_HEADER.lower().encode("ascii")
 
 _LONGEST_PATH = 300
 """Characters of a path that is remembered: callers without a key write them, and the memory has a bound."""
@@ -65,22 +67,24 @@ class AccessGate:
             await self._app(scope, receive, send)
             return
         template, parameters = self._find(scope)
+        record = record_of(scope)
+        if template is not None:
+            record.route = template
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         call = f"{method} {template}"
         rule = rule_of(call, self._open_calls)
         if rule.is_open:
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         # A browser asks for a password, and sends it with the console's pages.
         basic = scope["path"].startswith(_CONSOLE)
         try:
-            caller = await self._authenticator.identify(headers.get("authorization"), basic=basic)
+            caller = await self._authenticator.identify(find_header(scope, b"authorization"), basic=basic)
         except UnauthenticatedError as e:
             e.scheme = "Basic" if basic else "Bearer"
             raise
         client = scope.get("client")
-        caller = at_address(caller, client[0] if client else "", record_of(scope).request_id)
+        caller = at_address(caller, client[0] if client else "", record.request_id)
         if caller.key_id:
             bind_contextvars(key=caller.key_id)
         with calling(caller):
@@ -89,9 +93,12 @@ class AccessGate:
                 verify_rule(caller, rule)
             if (channel := parameters.get("channel")) is not None:
                 verify_channel(channel)
-            if (device := headers.get(DEVICE_HEADER)) is not None:
+            if (device := find_header(scope, _DEVICE)) is not None:
                 verify_device(device)
             await self._verify_artifact(parameters)
+            if not caller.key_id and call != _IMPORT:  # without a key there is nothing else to count
+                await self._app(scope, receive, send)
+                return
             async with self._usage.call(caller) as left, self._place(call):
                 await self._app(scope, receive, _sent_privately(send, left) if caller.key_id else send)
 

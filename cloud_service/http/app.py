@@ -15,6 +15,7 @@ from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.history_routes import history_routes
 from cloud_service.http.import_routes import BRING_PATH, import_routes
 from cloud_service.http.job_routes import job_routes
+from cloud_service.http.known_answers import AnswerMemory, KnownAnswers
 from cloud_service.http.metadata_routes import metadata_routes
 from cloud_service.http.operation_routes import operation_routes
 from cloud_service.http.rollout_routes import rollout_routes
@@ -64,6 +65,7 @@ def create_app(
         hosts: Whom requests may be addressed to.
         signer: Signs channels; None signs none.
     """
+    memory = AnswerMemory()
     app = FastAPI(
         title="LoRA-Gen",
         description=_DESCRIPTION,
@@ -91,12 +93,19 @@ def create_app(
                 timeout_seconds=body_timeout_seconds,
                 uploads={BRING_PATH: MAX_UPLOAD_BYTES},
             ),
+            Middleware(
+                KnownAnswers,
+                memory=memory,
+                answered=lambda: metrics.answered(cached=True),
+                find_digest=fleet.find_digest,
+                cache_control=fleet.cache_control,
+            ),
         ],
     )
     install_translation(app, invalid=InvalidRequestError, malformed=MalformedBodyError)
     include_routes(
         app,
-        generation_routes(service, jobs),
+        generation_routes(service, jobs, memory),
         job_routes(jobs),
         import_routes(importing),
         artifact_routes(service.artifacts, service.catalog),

@@ -11,7 +11,7 @@ from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
 from cloud_service.fleet.rollouts import Candidate, RolloutService
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
-from cloud_service.http.conditional import change_condition, is_known
+from cloud_service.http.conditional import change_condition
 from cloud_service.limits import MAX_CHANNELS_LISTED
 from cloud_service.schemas import PublishSpecializationBody
 from loragen.contract.errors import ContractError
@@ -54,12 +54,24 @@ class Fleet:
     devices: DeviceService
     cache_seconds: int = 0
 
+    @property
+    def cache_control(self) -> str:
+        """What polls say to caches, while no rollout goes on."""
+        return f"public, max-age=0, s-maxage={self.cache_seconds}" if self.cache_seconds else REVALIDATE
+
+    async def find_digest(self, channel: str) -> str | None:
+        """The digest of a channel; None while a rollout goes on, since the device decides then what it gets.
+
+        Raises:
+            InvalidRequestError, NotFoundError, StoreUnavailableError: As for `ChannelService.load_digest`.
+        """
+        return None if self.rollouts.find(channel) is not None else await self.channels.load_digest(channel)
+
 
 def channel_routes(fleet: Fleet) -> APIRouter:
     """`/channels`."""
     router = APIRouter(prefix="/channels", tags=["channels"])
     channels = fleet.channels
-    shared = f"public, max-age=0, s-maxage={fleet.cache_seconds}" if fleet.cache_seconds else REVALIDATE
 
     @router.get("")
     async def list_channels(after: _After = "", limit: _Limit = MAX_CHANNELS_LISTED) -> ChannelList:
@@ -88,17 +100,13 @@ def channel_routes(fleet: Fleet) -> APIRouter:
         """
         candidate = fleet.rollouts.find(channel)
         if candidate is None:
-            return await _send(request, channel, shared)
+            return await _send(request, channel, fleet.cache_control)
         response = await _send_candidate(request, candidate)
         response.headers["vary"] = ", ".join(POLL_HEADERS)
         return response
 
     async def _send(request: Request, channel: str, cache_control: str) -> Response:
-        # Most polls find nothing new, and that takes no more than the digest.
-        if "if-none-match" in request.headers and "if-match" not in request.headers:
-            etag = f'"{await channels.load_digest(channel)}"'
-            if is_known(etag, request.headers["if-none-match"]):
-                return Response(status_code=304, headers={"etag": etag, "cache-control": cache_control})
+        # Polls that find nothing new do not come here (`known_answers`).
         published = await channels.load(channel)
 
         async def load() -> bytes:

@@ -11,6 +11,7 @@ from cloud_service.generation import ProbeScores
 from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type, prefers_async
 from cloud_service.http.job_routes import POLL_SECONDS
+from cloud_service.http.known_answers import GENERATE_PATH, AnswerMemory, KnownAnswer, asked_of
 from cloud_service.jobs import JobService
 from cloud_service.lora_request import GeneratedLora
 from cloud_service.schemas import GenerateLoraBody
@@ -40,12 +41,18 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def generation_routes(service: LoraService, jobs: JobService) -> APIRouter:
-    """`/generate-lora`."""
+def generation_routes(service: LoraService, jobs: JobService, memory: AnswerMemory) -> APIRouter:
+    """`/generate-lora`.
+
+    Args:
+        service: Generates.
+        jobs: Refines in the background.
+        memory: Remembers answers from the store, for the same request again.
+    """
     router = APIRouter(tags=["generation"])
 
     @router.post(
-        "/generate-lora",
+        GENERATE_PATH,
         response_model=Generated,
         responses=_ANSWERS,
         dependencies=[Depends(verify_json)],
@@ -71,7 +78,9 @@ def generation_routes(service: LoraService, jobs: JobService) -> APIRouter:
         answer = await unless_hung_up(request, service.generate(wanted))
         headers = {"cache-control": "no-store", "vary": "accept"}
         if answer.bundle is None:
-            content = generated(answer, with_gates="gates" in body.include).model_dump_json()
+            content = generated(answer, with_gates="gates" in body.include).model_dump_json().encode()
+            if answer.cached and body.only_asks:
+                memory.remember(asked_of(request.scope), _known(content, answer))
             return Response(content, headers=headers, media_type=_JSON)
         headers["etag"] = f'"{answer.lora.bundle_id}"'
         headers["content-location"] = f"/bundles/{answer.lora.bundle_id}"
@@ -128,6 +137,12 @@ def answer_contract(answer: answers.AnswerContract) -> AnswerContract:
         none=answer.none,
         parallel=answer.parallel,
     )
+
+
+def _known(content: bytes, answer: GeneratedLora) -> KnownAnswer:
+    before, name, after = content.rpartition(b'"total_ms":')
+    end = after.index(b"}")
+    return KnownAnswer(before + name, after[end:], answer.logged)
 
 
 def _scores(scores: ProbeScores) -> cloud_answers.ProbeScores:

@@ -148,8 +148,11 @@ class LoraStore(Protocol):
         """What an equal request led to; finding it renews its time to live, and that of its recipe."""
         ...
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
-        """Store what a request led to, in one step; storing the same twice changes nothing."""
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
+        """Store what a request led to, in one step; storing the same twice changes nothing.
+
+        Without the bundle, it is as if that had been evicted at once.
+        """
         ...
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:

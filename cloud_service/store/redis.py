@@ -213,11 +213,12 @@ class RedisStore:
         lora = _parse_lora(found[0].decode(), *found[1:4])
         return None if lora is None else StoredGeneration(lora, found[4])
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
         keys = [_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)]
         args: list[Any] = [lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms, note]
         await self._run(self._store(keys=keys, args=args))
-        await self.store_bundle(lora.bundle_id, bundle)
+        if bundle is not None:
+            await self.store_bundle(lora.bundle_id, bundle)
 
     async def load_lora(self, bundle_id: str) -> StoredLora | None:
         found = await self._run(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))

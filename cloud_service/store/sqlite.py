@@ -86,7 +86,7 @@ class SqliteStore:
 
         return await self._run(find)
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes, note: bytes = b"") -> None:
+    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
         def store() -> None:
             now = time.time()
             expires = now + self._recipe_ttl
@@ -104,7 +104,8 @@ class SqliteStore:
                 " expires = iif(expires IS NULL, NULL, excluded.expires)",
                 (lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, expires),
             )
-            self._put_bundle(lora.bundle_id, bundle)
+            if bundle is not None:
+                self._put_bundle(lora.bundle_id, bundle)
 
         await self._change(store)
 

@@ -66,10 +66,14 @@ def _mix_deltas(experts: FactorPair, chosen: Chosen, scale: np.float32) -> Facto
 
     B A is then s times the sum of g_j B_j A_j. A is copied as it is, only B is scaled.
     """
-    experts_a, experts_b = experts
-    factor_a = without_negative_zero(np.concatenate([experts_a[expert] for expert, _ in chosen]))
-    scaled = [round_half(experts_b[expert].astype(np.float32) * gate * scale) for expert, gate in chosen]
-    return factor_a, np.concatenate(scaled, axis=1)
+    numbers, gates = [expert for expert, _ in chosen], np.array([gate for _, gate in chosen], np.float32)
+    # (chosen, rank, in) and (chosen, out, rank), each of them one copy for all experts.
+    factor_a, widened = experts[0][numbers], experts[1][numbers].astype(np.float32)
+    widened *= gates[:, None, None]
+    widened *= scale
+    side_by_side = round_half(widened).transpose(1, 0, 2)
+    width_in, width_out = factor_a.shape[2], len(side_by_side)
+    return without_negative_zero(factor_a.reshape(-1, width_in)), side_by_side.reshape(width_out, -1)
 
 
 def round_half(values: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError, UploadsBusyError
+from loragen.web.headers import find_header
 
 _UPLOADS_AT_ONCE = 2
 _NO_UPLOADS: Mapping[str, int] = MappingProxyType({})
@@ -60,9 +60,12 @@ class BodyGate:
     async def _pass_on(
         self, scope: Scope, receive: Receive, send: Send, max_bytes: int, timeout_seconds: float | None
     ) -> None:
-        announced = Headers(scope=scope).get("content-length")
+        announced = find_header(scope, b"content-length")
         if announced is not None and (not announced.isdecimal() or int(announced) > max_bytes):
             raise _too_large(max_bytes, f"{announced[:20]} announced")
+        if announced is None and find_header(scope, b"transfer-encoding") is None:  # by HTTP it has no body then
+            await self._app(scope, receive, send)
+            return
         try:
             async with asyncio.timeout(timeout_seconds):
                 body = await _read(receive, max_bytes)

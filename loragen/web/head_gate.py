@@ -6,14 +6,17 @@ the operator names them.
 
 from collections.abc import Collection
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loragen.web.errors import HeadTooLargeError, HostError, OriginError
+from loragen.web.headers import find_header
 from loragen.web.hosts import AllowedHosts
 
 _MAX_HEAD_BYTES = 16 * 1024
 """As uvicorn bounds a head that comes in pieces. One that comes in one piece may be longer there."""
+
+_MOST_SEEN = 64
+"""Hosts that are remembered as this service's own: most requests name the same one."""
 
 
 class HeadGate:
@@ -29,6 +32,7 @@ class HeadGate:
         self._app = app
         self._hosts = hosts
         self._origins = frozenset(origins)
+        self._seen: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -40,14 +44,10 @@ class HeadGate:
         size = target + sum(len(name) + len(value) + 4 for name, value in scope["headers"])  # ": " and a line's end
         if size > _MAX_HEAD_BYTES:
             raise HeadTooLargeError(f"expected a head of at most {_MAX_HEAD_BYTES} bytes, found {size}")
-        headers = Headers(scope=scope)
         # A browser always says the host, so what does not, such as a probe of HTTP/1.0, cannot be led here by a page.
-        host, origin = headers.get("host"), headers.get("origin")
-        if host is not None and not self._hosts.includes(host):
-            raise HostError(
-                f"expected a Host of this service, found {host[:80]!a}",
-                "address it by one of its own names; the operator can set more with the variable ..._ALLOWED_HOSTS",
-            )
+        host, origin = find_header(scope, b"host"), find_header(scope, b"origin")
+        if host is not None and host not in self._seen:
+            self._verify_host(host)
         is_known = origin is None or not self._origins.isdisjoint((origin, "*"))
         if origin is not None and not is_known and not self._hosts.admits(origin, host, scope["scheme"] == "https"):
             raise OriginError(
@@ -55,3 +55,12 @@ class HeadGate:
                 "pages of other sites may not use this service; the operator can name hosts of pages with the variable "
                 "..._ALLOWED_HOSTS",
             )
+
+    def _verify_host(self, host: str) -> None:
+        if not self._hosts.includes(host):
+            raise HostError(
+                f"expected a Host of this service, found {host[:80]!a}",
+                "address it by one of its own names; the operator can set more with the variable ..._ALLOWED_HOSTS",
+            )
+        if len(self._seen) < _MOST_SEEN:
+            self._seen.add(host)

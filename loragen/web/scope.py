@@ -5,20 +5,20 @@ This is plain ASGI, so streams pass through unchanged. Metrics are a hook.
 """
 
 import asyncio
+import random
 import re
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import CutOffError
+from loragen.web.headers import find_header, put_headers
 from loragen.web.routes import route_template
 from loragen.web.tracing import name_request, trace_fields
 
@@ -26,12 +26,13 @@ _log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health/", "/metrics")
+_UNMATCHED = "unmatched"
 
 _SECURITY_HEADERS = {
-    "content-security-policy": "frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
+    b"content-security-policy": b"frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
 }
 """On every answer: no page of another site may embed one, and no browser guesses what it is."""
 
@@ -41,7 +42,8 @@ class RequestRecord:
     """One request, filled in on its way; services add fields of their own.
 
     Attributes:
-        route: Template of the path, or the gRPC method: a closed set, so that it can label metrics.
+        route: Template of the path, or the gRPC method: a closed set, so that it can label metrics. A gate that has
+            looked for it says it, else it is looked for at the end.
         path: The beginning of the path that the client sent; empty over gRPC.
         status: The status of the answer. It is a word over gRPC, and when the connection broke before an answer.
         code: Code of the error that ended it.
@@ -50,7 +52,7 @@ class RequestRecord:
     request_id: str
     protocol: Literal["http", "grpc"] = "http"
     method: str = ""
-    route: str = "unmatched"
+    route: str = _UNMATCHED
     path: str = ""
     status: int | str = "aborted"
     code: str | None = None
@@ -64,14 +66,15 @@ def record_of(scope: Scope) -> Any:
 
 def new_request_id(proposed: str | None) -> str:
     """The client's request id when it is harmless, else a new one."""
-    return proposed if proposed and _REQUEST_ID.fullmatch(proposed) else uuid.uuid4().hex
+    # A name and no secret, so it need not come from the system, which takes longer.
+    return proposed if proposed and _REQUEST_ID.fullmatch(proposed) else f"{random.getrandbits(128):032x}"
 
 
 def log_request(record: RequestRecord, *, failed: bool) -> None:
     """Write the canonical record of a request that is over."""
     level = "debug" if record.route.startswith(_QUIET) else "error" if failed else "info"
-    fields = {name: value for name, value in asdict(record).items() if value not in (None, "")}
-    getattr(_log, level)("request", **fields)
+    values = ((field.name, getattr(record, field.name)) for field in fields(record))
+    getattr(_log, level)("request", **{name: value for name, value in values if value not in (None, "")})
 
 
 class RequestScope:
@@ -96,21 +99,19 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = new_request_id(Headers(scope=scope).get("x-request-id"))
+        request_id = new_request_id(find_header(scope, b"x-request-id"))
         record = self._make_record(request_id=request_id, method=scope["method"], path=scope["path"][:200])
         scope.setdefault("state", {})["record"] = record
         started = time.perf_counter()
         status = 0
+        put = {b"x-request-id": request_id.encode("ascii")}
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 record.status = status = int(message["status"])
-                name_request(record.method, lambda: route_template(scope) or record.route)
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                name_request(record.method, lambda: _route_of(record, scope))
+                put_headers(message, put, _SECURITY_HEADERS)
             await send(message)
 
         clear_contextvars()
@@ -127,8 +128,12 @@ class RequestScope:
                 raise RuntimeError(f"the answer to request {request_id} was cut off") from None
             await self._answers.response(error, request_id, scope["path"])(scope, receive, send_with_id)
         finally:
-            record.route = route_template(scope) or record.route
+            record.route = _route_of(record, scope)
             record.duration_seconds = round(time.perf_counter() - started, 6)
             self._finished(record)
             log_request(record, failed=status >= 500)
             clear_contextvars()
+
+
+def _route_of(record: RequestRecord, scope: Scope) -> str:
+    return record.route if record.route != _UNMATCHED else route_template(scope) or _UNMATCHED

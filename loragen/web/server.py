@@ -24,7 +24,7 @@ from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -32,6 +32,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from loragen.web.errors import ConfigurationError
+from loragen.web.joined_writes import JoinedWrites
 from loragen.web.tls import ServerTls
 
 _HANDSHAKE_SECONDS = 10
@@ -232,6 +233,7 @@ class _BoundedH11(H11Protocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _request_since: float | None = None
     _reading: asyncio.TimerHandle | None = None
     _waits_since: float | None = None
 
@@ -248,6 +250,8 @@ class _BoundedH11(H11Protocol):
         if self not in self.connections:
             self.accepted(transport)
         super().connection_made(transport)
+        self._writes = JoinedWrites(transport, self.loop)
+        self.transport = cast(asyncio.Transport, self._writes)
         self._watch_request()
 
     def handle_events(self) -> None:
@@ -255,6 +259,7 @@ class _BoundedH11(H11Protocol):
         self._watch_request()
 
     def on_response_complete(self) -> None:
+        self._writes.flush()
         super().on_response_complete()
         self._watch_request()
 
@@ -274,17 +279,30 @@ class _BoundedH11(H11Protocol):
 
     def _watch_request(self) -> None:
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._forget_deadline()
-        elif self._deadline is None and not self.transport.is_closing():
-            self._waits_since = self.loop.time()
-            # `close` and not `abort`: the client may still be reading the answer to its request before this one, of
-            # which the system's buffers hold the end. Closing sends that first; aborting would throw it away.
-            self._deadline = self.loop.call_later(_REQUEST_SECONDS, self.transport.close)
+            if self._request_since is not None:
+                self._request_since = self._waits_since = None
+        elif self._request_since is None and not self.transport.is_closing():
+            self._request_since = self._waits_since = self.loop.time()
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(_REQUEST_SECONDS, self._verify_request)
+
+    def _verify_request(self) -> None:
+        # One timer for many requests: to set and cancel one for each takes longer than to look again later.
+        self._deadline = None
+        if self._request_since is None:
+            return
+        left = self._request_since + _REQUEST_SECONDS - self.loop.time()
+        if left > 0:
+            self._deadline = self.loop.call_later(left, self._verify_request)
+            return
+        # `close` and not `abort`: the client may still be reading the answer to its request before this one, of which
+        # the system's buffers hold the end. Closing sends that first; aborting would throw it away.
+        self.transport.close()
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-            self._deadline = self._waits_since = None
+            self._deadline = self._request_since = self._waits_since = None
 
     def _watch_reader(self) -> None:
         unread = self.transport.get_write_buffer_size()

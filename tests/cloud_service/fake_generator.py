@@ -101,6 +101,7 @@ class FakeGenerator:
             max_prompt_tokens=max_prompt_tokens,
             most_choices=len(HEAD.codes),
         )
+        self.most_at_once: int | None = None
         self.batches: list[list[str]] = []
         self.threads: set[str] = set()
         self._called = threading.Event()

@@ -22,6 +22,14 @@ async def _generate(services: MakeService, store: Store, generator: FakeGenerato
     return await services(store, generator).generate(LoraRequest(TaskDescription("sort the mail")))
 
 
+async def _until_stored(store: Store, bundle_id: str) -> None:
+    for _ in range(1_000):
+        if await store.load_bundle(bundle_id) is not None:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it was never stored")
+
+
 async def test_evicted_bundle_is_rebuilt_from_its_recipe(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
@@ -31,6 +39,37 @@ async def test_evicted_bundle_is_rebuilt_from_its_recipe(
     assert await store.load_bundle(answer.lora.bundle_id) is None
     bundles = await asyncio.gather(*(service.artifacts.fetch_bundle(answer.lora) for _ in range(3)))
     assert {content_id(bundle) for bundle in bundles} == {answer.lora.bundle_id}
+
+
+async def test_fresh_bundle_is_stored_when_no_model_has_work(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    first = await service.generate(LoraRequest(TaskDescription("first")))
+    # One by one, so that each of these is fresh while the next one is at work.
+    answers = [await service.generate(LoraRequest(TaskDescription(f"task {number}"))) for number in range(8)]
+    await _until_stored(store, answers[-1].lora.bundle_id)
+    for answer in (first, *answers):
+        assert content_id(await service.artifacts.fetch_bundle(answer.lora)) == answer.lora.bundle_id
+
+
+async def test_busy_model_keeps_bundles_out_of_the_store_and_few_in_memory(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    generator.gate.clear()
+    busy = asyncio.create_task(service.generate(LoraRequest(TaskDescription("busy"))))
+    await generator.wait_until_called()
+    held = [service.artifacts.keep(f"{number:064}", b"bundle %d" % number) for number in range(6)]
+    await asyncio.sleep(0)
+    assert await store.load_bundle(f"{5:064}") is None
+    generator.gate.set()
+    await busy
+    await _until_stored(store, f"{5:064}")
+    assert [await store.load_bundle(f"{number:064}") for number in (0, 1)] == [None, None]
+    assert len(held) == 6
 
 
 async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(

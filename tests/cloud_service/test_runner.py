@@ -91,6 +91,17 @@ async def test_full_batch_does_not_wait_for_the_delay(make_runner: MakeRunner, g
     assert len(generator.batches) == 1
 
 
+async def test_prompts_run_one_by_one_where_the_generator_computes_so(
+    make_runner: MakeRunner, generator: FakeGenerator
+) -> None:
+    """So the first has its answer before the last is begun, and a lone one waits for no others."""
+    generator.most_at_once = 1
+    runner = make_runner(max_batch=4, max_delay_seconds=30)
+    await asyncio.gather(*(runner.generate(Asked(f"task {number}"), 5) for number in range(3)))
+    assert [len(batch) for batch in generator.batches] == [1, 1, 1]
+    assert runner.is_idle
+
+
 async def test_lone_prompt_waits_no_longer_than_the_delay(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=8, max_delay_seconds=0.05)
     produced = await runner.generate(Asked("a"), 5)
@@ -130,6 +141,33 @@ async def test_full_queue_refuses_at_once_with_a_time_to_come_back(
     generator.gate.set()
     await asyncio.gather(*tasks)
     assert "one too many" not in generator.prompts
+
+
+async def test_part_of_the_queue_is_for_those_who_come_back_when_they_were_told_to(
+    make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=3)
+    generator.gate.clear()
+    tasks = [asyncio.create_task(runner.generate(Asked("running"), 20))]
+    await generator.wait_until_called()
+    tasks += [asyncio.create_task(runner.generate(Asked(f"waiting {number}"), 20)) for number in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError) as caught:
+        await runner.generate(Asked("told to come back"), 5)
+    with pytest.raises(OverloadedError):
+        runner.verify_room(Asked("told to come back"))
+    loop = asyncio.get_running_loop()
+    later = loop.time() + caught.value.retry_after_seconds + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", lambda: later)
+        with pytest.raises(OverloadedError):
+            runner.verify_room(Asked("new"))
+        runner.verify_room(Asked("told to come back"))
+        patch.setattr(loop, "time", lambda: later + 60)
+        with pytest.raises(OverloadedError):
+            runner.verify_room(Asked("told to come back"))
+    generator.gate.set()
+    await asyncio.gather(*tasks)
 
 
 async def test_caller_that_gave_up_leaves_the_queue(make_runner: MakeRunner, generator: FakeGenerator) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cloud_service.errors import DeadlineError, DrainingError
-from cloud_service.single_flight import Leases, SingleFlight
+from cloud_service.single_flight import Leases, SharedLookups, SingleFlight
 from tests.cloud_service.store_backends import StoreBackend
 
 
@@ -43,6 +43,64 @@ async def test_other_keys_are_other_work() -> None:
     work.finish.set()
     await asyncio.gather(*(single_flight.join(key, work, 5) for key in "ab"))
     assert work.calls == 2
+
+
+class _Value:
+    """Something that changes, and looks at it that wait until `finish` is set."""
+
+    def __init__(self) -> None:
+        self.now = 1
+        self.looks: list[str] = []
+        self.looked = asyncio.Event()
+        self.finish = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def look(self, key: str) -> int:
+        self.looks.append(key)
+        self.looked.set()
+        found = self.now
+        await self.finish.wait()
+        if self.error is not None:
+            raise self.error
+        return found
+
+
+async def test_lookups_at_a_time_are_one_and_none_is_older_than_its_question() -> None:
+    value = _Value()
+    lookups = SharedLookups(value.look)
+    early = [asyncio.create_task(lookups.find("key")) for _ in range(3)]
+    await value.looked.wait()
+    value.now = 2
+    late = [asyncio.create_task(lookups.find("key")) for _ in range(3)]
+    await asyncio.sleep(0)
+    value.now = 3
+    value.finish.set()
+    assert (await asyncio.gather(*early), await asyncio.gather(*late)) == ([1, 1, 1], [3, 3, 3])
+    assert value.looks == ["key", "key"]
+    assert await lookups.find("other") == 3
+    assert value.looks == ["key", "key", "other"]
+
+
+async def test_lookup_that_fails_is_told_to_all_and_the_next_begins_anew() -> None:
+    value = _Value()
+    lookups = SharedLookups(value.look)
+    value.error = ValueError("broken")
+    value.finish.set()
+    failed = await asyncio.gather(*(lookups.find("key") for _ in range(2)), return_exceptions=True)
+    assert [str(each) for each in failed] == ["broken", "broken"]
+    value.error = None
+    assert await lookups.find("key") == 1
+
+
+async def test_lookup_goes_on_when_one_who_asked_has_left() -> None:
+    value = _Value()
+    lookups = SharedLookups(value.look)
+    leaving, staying = (asyncio.create_task(lookups.find("key")) for _ in range(2))
+    await value.looked.wait()
+    leaving.cancel()
+    value.finish.set()
+    assert await staying == 1
+    assert (await asyncio.gather(leaving, return_exceptions=True))[0].__class__ is asyncio.CancelledError
 
 
 async def test_error_reaches_every_caller() -> None:

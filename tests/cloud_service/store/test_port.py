@@ -25,6 +25,18 @@ async def test_generation_is_found_again_with_recipe_and_bundle(backend: StoreBa
     assert await store.load_bundle(lora.bundle_id) == bundle
 
 
+async def test_generation_without_its_bundle_is_found_and_gets_it_later(backend: StoreBackend) -> None:
+    store = await backend.open()
+    lora, bundle = _lora("one")
+    await store.store_generation("key", lora, None, b"note")
+    assert await store.find_generation("key") == StoredGeneration(lora, b"note")
+    assert await store.load_bundle(lora.bundle_id) is None
+    await store.store_bundle(lora.bundle_id, bundle)
+    assert await store.load_bundle(lora.bundle_id) == bundle
+    await store.store_generation("key", lora, None)
+    assert await store.load_bundle(lora.bundle_id) == bundle
+
+
 async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
     store = await backend.open()
     absent = sha256_hex(b"absent")

@@ -47,7 +47,7 @@ async def pass_through(
         raise AssertionError("the gate does not answer")
 
     passed = Passed()
-    headers = [] if length is None else [(b"content-length", length)]
+    headers = [(b"transfer-encoding", b"chunked") if length is None else (b"content-length", length)]
     try:
         await BodyGate(passed, 10, timeout_seconds)({"type": "http", "headers": headers}, receive, send)
     except BodyTooLargeError:
@@ -91,7 +91,9 @@ def upload(app: ASGIApp, body: bytes, path: str = "/bundles", method: str = "POS
     async def send(message: Message) -> None:
         raise AssertionError("the gate does not answer")
 
-    return app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
+    return app(
+        {"type": "http", "method": method, "path": path, "headers": [(b"transfer-encoding", b"chunked")]}, receive, send
+    )
 
 
 async def test_upload_may_be_longer_on_its_path_alone() -> None:

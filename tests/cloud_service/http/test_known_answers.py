@@ -1,0 +1,150 @@
+"""The shortest way to an answer: what goes it, and what must not."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from cloud_service.access.scopes import Scope
+from cloud_service.bootstrap import Cloud
+from cloud_service.http.known_answers import AnswerMemory, KnownAnswer, KnownAnswers
+from cloud_service.service import LoraService
+from tests.cloud_service.fake_generator import PROBE, FakeGenerator
+from tests.cloud_service.guarded import Guarded
+
+ASKED = {"description": "Sort the mail."}
+
+
+class Seen:
+    """How often the service was asked, behind what is remembered."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        generate = LoraService.generate
+
+        async def counted(service: LoraService, *arguments: Any, **options: Any) -> Any:
+            self.count += 1
+            return await generate(service, *arguments, **options)
+
+        monkeypatch.setattr(LoraService, "generate", counted)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    return Seen(monkeypatch)
+
+
+def without_time(answer: httpx2.Response) -> dict[str, Any]:
+    fields: dict[str, Any] = answer.json()
+    assert fields["timings"].pop("total_ms") >= 0
+    return fields
+
+
+async def test_same_body_again_has_the_same_answer_without_the_service(http: httpx2.AsyncClient, seen: Seen) -> None:
+    answers = [await http.post("/generate-lora", json=ASKED) for _ in range(4)]
+    assert seen.count == 2, "made, and then found in the store"
+    assert [each.json()["cached"] for each in answers] == [False, True, True, True]
+    assert without_time(answers[1]) == without_time(answers[2]) == without_time(answers[3])
+    for name in ("content-type", "cache-control", "vary", "x-content-type-options"):
+        assert answers[1].headers[name] == answers[3].headers[name]
+    assert answers[1].headers["x-request-id"] != answers[3].headers["x-request-id"]
+    metrics = (await http.get("/metrics")).text
+    assert 'loragen_generations_total{source="cache"} 3.0' in metrics
+    assert 'loragen_requests_total{code="200",protocol="http",route="/generate-lora"} 4.0' in metrics
+
+
+async def test_another_body_accept_or_content_type_is_another_question(http: httpx2.AsyncClient, seen: Seen) -> None:
+    for _ in range(3):
+        await http.post("/generate-lora", json=ASKED)
+    assert (await http.post("/generate-lora", json=ASKED | {"include": ["gates"]})).json()["gates"]
+    binary = await http.post("/generate-lora", json=ASKED, headers={"accept": "application/octet-stream"})
+    assert binary.headers["content-type"] == "application/octet-stream"
+    plain = await http.post("/generate-lora", json=ASKED, headers={"content-type": "text/plain"})
+    assert plain.status_code == 415
+    assert (await http.post("/generate-lora?x=1", json=ASKED)).status_code == 200
+    assert seen.count == 5
+
+
+@pytest.mark.parametrize("more", [{"publish": {"channel": "kitchen", "name": "mail"}}, {"probe": PROBE}])
+async def test_what_does_more_than_answer_is_done_each_time(
+    more: dict[str, Any], http: httpx2.AsyncClient, seen: Seen
+) -> None:
+    for _ in range(4):
+        assert (await http.post("/generate-lora", json=ASKED | more)).status_code == 200
+    assert seen.count == 4
+
+
+async def test_refused_request_is_refused_again(http: httpx2.AsyncClient) -> None:
+    asked = {"description": "NONSENSE", "strict": True}
+    for _ in range(4):
+        assert (await http.post("/generate-lora", json=asked)).json()["error"]["code"] == "low_confidence"
+
+
+async def test_tenants_do_not_share_what_is_remembered(guarded: Guarded, generator: FakeGenerator) -> None:
+    keys = [await guarded.key(Scope.GENERATE, tenant=tenant) for tenant in ("acme", "zeta", "")]
+    for key in keys:
+        answers = [await guarded.http.post("/generate-lora", json=ASKED, headers=key) for _ in range(3)]
+        assert [each.json()["cached"] for each in answers] == [False, True, True]
+        assert answers[2].headers["cache-control"] == "no-store"
+    assert len(generator.prompts) == 3
+    assert (await guarded.http.post("/generate-lora", json=ASKED)).status_code == 401
+
+
+def answer_of(size: int) -> KnownAnswer:
+    return KnownAnswer(b"x" * size, b"", {})
+
+
+def test_memory_forgets_what_is_old_and_what_was_not_used() -> None:
+    now = 100.0
+    memory = AnswerMemory(lambda: now, most_bytes=2 * answer_of(5_000).size)
+    memory.remember(b"a", answer_of(5_000))
+    memory.remember(b"b", answer_of(5_000))
+    assert memory.find(b"a") is not None
+    memory.remember(b"c", answer_of(5_000))
+    assert [memory.find(asked) is not None for asked in (b"a", b"b", b"c")] == [True, False, True]
+    memory.remember(b"c", answer_of(1))
+    assert memory.find(b"a") is not None
+    now += 3
+    assert memory.find(b"a") is None
+
+
+def test_memory_takes_no_answer_that_is_very_long() -> None:
+    memory = AnswerMemory()
+    memory.remember(b"a", answer_of(1_000_000))
+    assert memory.find(b"a") is None
+
+
+async def test_poll_of_what_has_changed_or_is_not_there_goes_the_whole_way(
+    http: httpx2.AsyncClient, cloud: Cloud
+) -> None:
+    body = {"bundle_id": (await http.post("/generate-lora", json=ASKED)).json()["id"]}
+    first = (await http.put("/channels/c/specializations/a", json=body)).headers["etag"]
+    assert (await http.get("/channels/c", headers={"if-none-match": first})).status_code == 304
+    second = (await http.put("/channels/c/specializations/b", json=body)).headers["etag"]
+    changed = await http.get("/channels/c", headers={"if-none-match": first})
+    assert (changed.status_code, changed.headers["etag"]) == (200, second)
+    same = await http.get("/channels/c", headers={"if-none-match": second})
+    assert (same.status_code, same.content) == (304, b"")
+    both = {"if-none-match": second, "if-match": '"other"'}
+    assert (await http.get("/channels/c", headers=both)).status_code == 412
+    assert (await http.head("/channels/c", headers={"if-none-match": second})).status_code == 304
+    for path, status in (("/channels/none", 404), ("/channels/A", 422), ("/channels/a..b", 422)):
+        assert (await http.get(path, headers={"if-none-match": second})).status_code == status
+
+
+async def test_poll_needs_its_key(guarded: Guarded) -> None:
+    poll = {"if-none-match": '"x"'}
+    assert (await guarded.http.get("/channels/c", headers=poll)).status_code == 401
+    other = await guarded.key(Scope.READ, tenant="acme")
+    assert (await guarded.http.get("/channels/c", headers=poll | other)).status_code == 404
+
+
+async def test_connection_that_is_no_request_passes() -> None:
+    passed: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope)
+
+    known: Any = KnownAnswers(app, AnswerMemory(), lambda: None, lambda channel: None, "no-cache")
+    await known({"type": "lifespan"}, None, None)
+    assert passed == [{"type": "lifespan"}]
