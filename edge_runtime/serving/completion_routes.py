@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
 from edge_runtime.serving.answer_format import AnswerFormat, Usage, WholeAnswer
@@ -29,6 +29,7 @@ from edge_runtime.serving.slots import Slot, SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord
+from loragen.web.errors import CutOffError, ServiceError
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.scope import record_of
 from loragen.web.tracing import past_spans
@@ -109,8 +110,12 @@ class _Answer:
                 yield self._form.chunk(event)
             yield self._form.closing(self._usage())
         except ServingError as error:
-            self._record.code = error.code
-            yield self._form.failure(ERROR_ANSWERS.body(error, self._record.request_id))
+            yield self.failure(error)
+
+    def failure(self, error: ServiceError) -> str:
+        """The last piece of a stream that cannot go on."""
+        self._record.code = error.code
+        return self._form.failure(ERROR_ANSWERS.body(error, self._record.request_id))
 
     async def close(self) -> None:
         """Cancel what still runs, and give the slot back."""
@@ -149,8 +154,20 @@ class _StreamedAnswer(StreamingResponse):
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_begun
+            await send(message)
+            has_begun = True
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_and_note)
+        except asyncio.CancelledError:
+            # Of a client that hangs up nothing comes here: it is the shutdown, whose time is over.
+            if not has_begun:
+                raise
+            await send({"type": "http.response.body", "body": self._answer.failure(CutOffError()).encode()})
         finally:
             await self._answer.close()
 

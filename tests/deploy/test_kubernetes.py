@@ -1,8 +1,10 @@
 """The manifests: valid, hardened, and in step with the services' settings, ports and metrics."""
 
+import itertools
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from edge_runtime.config import EdgeSettings
 
 Manifest = dict[str, Any]
 Render = Callable[[str], list[Manifest]]
+Combine = Callable[[Iterable[str]], list[Manifest]]
 
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/production")
+COMPONENTS = sorted(path.name for path in (Path(__file__).parents[2] / "k8s" / "components").iterdir())
+COMBINATIONS = [c for size in range(len(COMPONENTS) + 1) for c in itertools.combinations(COMPONENTS, size)]
 every_kustomization = pytest.mark.parametrize("name", KUSTOMIZATIONS)
 
 
@@ -38,6 +43,18 @@ def by_identity(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
     return {(m["kind"], m["metadata"]["name"]): m for m in manifests}
 
 
+def is_of_kubernetes(manifest: Manifest) -> bool:
+    """Not of an operator, whose kinds no schema here knows."""
+    group = manifest["apiVersion"].rpartition("/")[0]
+    return "." not in group or group.endswith(".k8s.io")
+
+
+def render_with_kubectl(directory: Path) -> list[Manifest]:
+    command = ["kubectl", "kustomize", str(directory)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return list(yaml.load_all(text, yaml.CSafeLoader))
+
+
 @every_kustomization
 def test_every_manifest_is_valid_kubernetes(render: Render, name: str) -> None:
     manifests = render(name)
@@ -50,12 +67,47 @@ def test_every_manifest_is_valid_kubernetes(render: Render, name: str) -> None:
 def test_kustomization_renders_what_kubectl_renders(render: Render, root: Path, name: str) -> None:
     """Where kubectl is missing, that every file is there and used is all that can be said."""
     manifests = render(name)
-    kubectl = shutil.which("kubectl")
-    if kubectl:
-        command = [kubectl, "kustomize", str(root / "k8s" / name)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        assert by_identity(list(yaml.safe_load_all(text))) == by_identity(manifests)
+    if shutil.which("kubectl"):
+        assert by_identity(render_with_kubectl(root / "k8s" / name)) == by_identity(manifests)
     assert len(by_identity(manifests)) == len(manifests)
+
+
+def test_every_combination_of_components_is_valid_and_keeps_what_the_base_promises(
+    combine: Combine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid: list[Manifest] = []
+    for names in COMBINATIONS:
+        manifests = combine(names)
+        for manifest in manifests:
+            if manifest not in valid and is_of_kubernetes(manifest):
+                kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+                valid.append(manifest)
+        assert len(by_identity(manifests)) == len(manifests), names
+        assert {m["metadata"].get("namespace", "loragen") for m in manifests} == {"loragen"}, names
+        verify_restricted(manifests)
+        verify_references(manifests)
+        with monkeypatch.context() as patch:
+            verify_settings(manifests, patch)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
+def test_components_together_and_alone_render_what_kubectl_renders(
+    root: Path, combine: Combine, tmp_path: Path
+) -> None:
+    for names in (*((name,) for name in COMPONENTS), tuple(COMPONENTS)):
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        k8s = Path(os.path.relpath(root / "k8s", folder))
+        kustomization = {"resources": [str(k8s / "base")], "components": [f"{k8s}/components/{name}" for name in names]}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        assert by_identity(render_with_kubectl(folder)) == by_identity(combine(names)), names
+
+
+def test_every_component_says_what_it_is_for(root: Path) -> None:
+    for name in COMPONENTS:
+        text = (root / "k8s" / "components" / name / "kustomization.yaml").read_text()
+        assert text.startswith("# ")
+        assert "kind: Component" in text
 
 
 def test_every_file_of_the_base_is_used(root: Path) -> None:
@@ -66,7 +118,11 @@ def test_every_file_of_the_base_is_used(root: Path) -> None:
 
 @every_kustomization
 def test_pods_meet_pod_security_restricted_with_a_read_only_root(render: Render, name: str) -> None:
-    for workload, pod in pods(render(name)):
+    verify_restricted(render(name))
+
+
+def verify_restricted(manifests: list[Manifest]) -> None:
+    for workload, pod in pods(manifests):
         assert pod["securityContext"]["runAsNonRoot"], workload
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, workload
         assert not pod["automountServiceAccountToken"], workload
@@ -143,15 +199,69 @@ def test_gpu_request_equals_its_limit(render: Render) -> None:
     assert resources["requests"]["nvidia.com/gpu"] == resources["limits"]["nvidia.com/gpu"] == "1"
 
 
+def verify_references(manifests: list[Manifest]) -> None:
+    """What a pod mounts or scales is there, unless it is optional, or is made by a user or by cert-manager."""
+    known = by_identity(manifests)
+    secrets = {m["spec"]["secretName"] for m in manifests if m["kind"] == "Certificate"}
+    for workload, pod in pods(manifests):
+        volumes = {volume["name"]: volume for volume in pod.get("volumes", ())}
+        for container in pod["containers"]:
+            assert {mount["name"] for mount in container.get("volumeMounts", ())} <= volumes.keys() | {"data"}, workload
+        for volume in volumes.values():
+            secret = volume.get("secret", {"optional": True})
+            assert secret.get("optional") or secret["secretName"] in secrets, workload
+    for scaler in (m for m in manifests if m["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")):
+        target = scaler["spec"]["scaleTargetRef"]
+        assert (target.get("kind", "Deployment"), target["name"]) in known
+    assert sum(m["kind"] in ("HorizontalPodAutoscaler", "ScaledObject") for m in manifests) == 1
+
+
+def test_own_redis_replaces_the_one_of_the_base_and_needs_its_address(combine: Combine) -> None:
+    manifests = combine(["external-redis"])
+    assert not [m for m in manifests if "valkey" in m["metadata"]["name"]]
+    assert "LORAGEN_CLOUD_STORE_URL" not in find(manifests, "ConfigMap", "loragen-cloud")["data"]
+    (container,) = find(manifests, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]["containers"]
+    assert {"secretRef": {"name": "loragen-cloud", "optional": False}} in container["envFrom"]
+    (rule,) = find(manifests, "NetworkPolicy", "cloud")["spec"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+
+
+def test_keda_scales_as_the_autoscaler_of_the_base_does(combine: Combine) -> None:
+    before = find(combine([]), "HorizontalPodAutoscaler", "loragen-cloud")["spec"]
+    after = find(combine(["keda"]), "ScaledObject", "loragen-cloud")["spec"]
+    assert (after["minReplicaCount"], after["maxReplicaCount"]) == (before["minReplicas"], before["maxReplicas"])
+    assert after["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == before["behavior"]
+    (metric,), (trigger,) = before["metrics"], after["triggers"]
+    assert metric["pods"]["metric"]["name"] in trigger["metadata"]["query"]
+    assert trigger["metadata"]["threshold"] == metric["pods"]["target"]["averageValue"]
+
+
+def test_certificate_has_the_name_that_devices_use_and_its_key_stays_with_the_cloud(combine: Combine) -> None:
+    manifests = combine(["cert-manager"])
+    url = find(manifests, "ConfigMap", "loragen-edge")["data"]["LORAGEN_EDGE_CLOUD_URL"]
+    names = find(manifests, "Certificate", "loragen-cloud")["spec"]["dnsNames"]
+    assert url.removeprefix("https://").removesuffix(":8080") in names
+    volumes = find(manifests, "DaemonSet", "loragen-edge")["spec"]["template"]["spec"]["volumes"]
+    (secret,) = [volume["secret"] for volume in volumes if "secret" in volume]
+    assert [item["key"] for item in secret["items"]] == ["ca.crt"]
+    (cloud,) = find(manifests, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert cloud[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
 @every_kustomization
 def test_variables_are_settings_with_values_they_accept(
     render: Render, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    verify_settings(render(name), monkeypatch)
+
+
+def verify_settings(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     data: dict[str, str] = {}
-    for manifest in render(name):
-        if manifest["kind"] == "ConfigMap":
+    for manifest in manifests:
+        if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] in ("loragen-cloud", "loragen-edge"):
             data |= manifest["data"]
-    for _, pod in pods(render(name)):
+    for _, pod in pods(manifests):
         data |= {entry["name"]: "name-of-a-node" for c in pod["containers"] for entry in c.get("env", ())}
     assert all(key.startswith("LORAGEN_") for key in data)
     for key, value in data.items():

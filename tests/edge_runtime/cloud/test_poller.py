@@ -75,14 +75,14 @@ async def test_etag_of_the_last_good_answer_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "code"),
+    ("failure", "code", "fourth"),
     [
-        (CloudUnreachableError("x"), "cloud_unreachable"),
-        (CloudStatusError("x", status=500), "cloud_status"),
-        (TooLongError("x"), "download_too_long"),
+        (CloudUnreachableError("x"), "cloud_unreachable", 45.0),
+        (CloudStatusError("x", status=500), "cloud_status", 60.0),
+        (TooLongError("x"), "download_too_long", 60.0),
     ],
 )
-async def test_failures_double_the_wait_and_keep_the_channel(failure: Exception, code: str) -> None:
+async def test_failures_double_the_wait_and_keep_the_channel(failure: Exception, code: str, fourth: float) -> None:
     poller, _ = make(GOOD, *[failure] * 4, GOOD)
     await poller.poll()
     waits = []
@@ -90,7 +90,7 @@ async def test_failures_double_the_wait_and_keep_the_channel(failure: Exception,
         await poller.poll()
         waits.append(poller.due_in())
         assert poller.outcome.code == code
-    assert waits == [7.5, 15.0, 30.0, 60.0]
+    assert waits == [7.5, 15.0, 30.0, fourth]
     assert poller.wanted is not None
     await poller.poll()
     assert poller.due_in() == 10.0
@@ -131,6 +131,24 @@ async def test_poll_now_does_not_shorten_the_wait_after_a_failure() -> None:
     assert poller.due_in() == 0
     await poller.poll()
     assert poller.wanted == Channel("default", 4, ())
+    poller.poll_now()
+    assert poller.due_in() == 0
+
+
+async def test_cloud_that_was_away_long_is_found_again_within_a_minute() -> None:
+    """And one that keeps failing is spared for longer."""
+    for failure, most in ((CloudUnreachableError("x"), 60.0), (CloudStatusError("x", status=500), 900.0)):
+        poller, _ = make(*[failure] * 30, draw=lambda: 1.0)
+        for _ in range(30):
+            await poller.poll()
+        assert poller.due_in() == most
+
+
+async def test_watch_that_hears_of_a_change_ends_the_wait_for_a_silent_cloud() -> None:
+    poller, _ = make(*[CloudUnreachableError("x")] * 4, GOOD)
+    for _ in range(4):
+        await poller.poll()
+    assert poller.due_in() == 45.0
     poller.poll_now()
     assert poller.due_in() == 0
 

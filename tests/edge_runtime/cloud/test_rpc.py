@@ -24,13 +24,17 @@ class FakeChannels:
     reported: list[pb.DeviceReport] = field(default_factory=list)
     refuses: bool = False
     refused: int = 0
+    ended: int = 0
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.ChannelChanged]:
         self.watched.append(request)
-        while True:
-            sent = self.version
-            yield pb.ChannelChanged(channel=request.channel, version=sent)
-            await eventually(lambda sent=sent: self.version != sent, seconds=600)
+        try:
+            while True:
+                sent = self.version
+                yield pb.ChannelChanged(channel=request.channel, version=sent)
+                await eventually(lambda sent=sent: self.version != sent, seconds=600)
+        finally:
+            self.ended += 1
 
     async def ReportStatus(
         self, request: pb.DeviceReport, context: grpc.aio.ServicerContext[pb.DeviceReport, pb.ReportStatusResponse]
@@ -69,6 +73,15 @@ async def test_watch_returns_when_the_version_differs(cloud_and_link: tuple[Fake
     channels.version = 2
     assert await watching is True
     assert channels.watched[-1] == pb.WatchRequest(channel="default", device_id="dev-1", known_version=1)
+
+
+async def test_watch_that_has_heard_of_a_change_is_ended_at_the_cloud(
+    cloud_and_link: tuple[FakeChannels, GrpcLink],
+) -> None:
+    channels, link = cloud_and_link
+    for _ in range(3):
+        assert await link.watch(0) is True
+    await eventually(lambda: channels.ended == 3)
 
 
 async def test_report_says_what_runs(cloud_and_link: tuple[FakeChannels, GrpcLink]) -> None:

@@ -1,4 +1,4 @@
-"""Clients that close their connection, on a real server: their generation ends and their slot is given back."""
+"""Connections that end early, on a real server, from either side: the generation ends and the slot is given back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ from edge_runtime.serving.slots import Revision, SlotTable
 from loragen.contract.names import BASE_NAME
 from tests.edge_runtime.fakes import FakeLoader, eventually
 from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
+from tests.edge_runtime.serving.wire import events
 
 
 @asynccontextmanager
@@ -79,4 +80,24 @@ async def test_swap_under_real_connections_finishes_the_stream_on_the_old_slot(t
         assert after.json()["choices"][0]["text"] == "new " * 5
         await slots.drained()
         assert loader.open == 1
+    await slots.close()
+
+
+async def test_stream_that_the_shutdown_cuts_off_ends_with_the_error(tmp_path: Path) -> None:
+    """Not with a broken connection, of which a client cannot know what it means."""
+    loader, telemetry = FakeLoader(), RecordingTelemetry()
+    slots = SlotTable(loader, 2, 4)
+    (tmp_path / "base.gguf").write_text("word " * 5)
+    slot = await slots.prepare(Revision(BASE_NAME, None, "base", tmp_path / "base.gguf"))
+    slots.activate(slot)
+    loader.step.clear()
+    body = {"model": "base", "prompt": "hi", "stream": True}
+    async with httpx2.AsyncClient(timeout=30) as client:
+        async with served(slots, telemetry) as url:
+            answer = await client.send(client.build_request("POST", f"{url}/v1/completions", json=body), stream=True)
+        text = (await answer.aread()).decode()
+    assert events(text)[-1]["error"]["code"] == "draining"
+    assert (telemetry.records[-1].status, telemetry.records[-1].code) == (200, "draining")
+    loader.step.set()
+    await eventually(lambda: slot.leases == 0)
     await slots.close()
