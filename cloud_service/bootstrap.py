@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from cloud_service.access.authenticator import Tokens
 from cloud_service.access.control import AccessControl
 from cloud_service.access.revocation import LOOK_SECONDS
+from cloud_service.access.sessions import Sessions
 from cloud_service.access.usage import Usage
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
@@ -216,6 +217,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             metrics,
             access,
             body_timeout_seconds=settings.body_timeout_seconds,
+            sessions=Sessions(store.sessions, store.access, access.authenticator),
             hosts=settings.hosts,
             signer=_make_signer(settings, store, metrics),
         )

@@ -115,21 +115,15 @@ class RangeError(RequestError):
 
 
 class UnauthenticatedError(RequestError):
-    """The call shows no API key, or none that is known.
-
-    Attributes:
-        scheme: How the key is to be shown.
-    """
+    """The call shows no API key, or none that is known."""
 
     code = "unauthenticated"
-    scheme: Literal["Bearer", "Basic"] = "Bearer"
 
     @property
     def headers(self) -> Mapping[str, str]:
         # RFC 6750: no error code when there was no key at all.
-        is_told = self.scheme == "Bearer" and self.code != "unauthenticated"
-        error = ', error="invalid_token"' if is_told else ""
-        return {"www-authenticate": f'{self.scheme} realm="loragen"{error}'}
+        error = "" if self.code == "unauthenticated" else ', error="invalid_token"'
+        return {"www-authenticate": f'Bearer realm="loragen"{error}'}
 
 
 class ForbiddenError(RequestError):

@@ -195,13 +195,17 @@ class ContextLengthError(ServingError):
 
 
 class UnauthorizedError(ServingError):
-    """The request has not the API key of this device."""
+    """The request has not the API key of this device; `scheme` says how it is to be shown."""
 
     code = "unauthorized"
 
+    def __init__(self, message: str, hint: str = "", *, scheme: str = "Bearer") -> None:
+        super().__init__(message, hint)
+        self._scheme = scheme
+
     @property
     def headers(self) -> Mapping[str, str]:
-        return {"www-authenticate": "Bearer"}
+        return {"www-authenticate": 'Basic realm="LoRA-Gen device"' if self._scheme == "Basic" else "Bearer"}
 
 
 class UnknownModelError(ServingError):

@@ -28,7 +28,7 @@ for root in roots:
 print(count)
 """
 TORCH = "torch,transformers,peft,accelerate"
-REDIS = ("store.redis", "store.redis_access", "store.redis_fleet", "store.redis_jobs", "store.redis_server")
+REDIS = tuple(f"store.redis{part}" for part in ("", "_access", "_fleet", "_jobs", "_server", "_sessions"))
 ADAPTER = ",".join(
     f"edge_runtime.serving.{module}"
     for module in ("grammar", "llama", "llama_context", "llama_model", "llama_sequences", "sampler")

@@ -4,7 +4,6 @@ What the store said of a key is believed for `_FRESH_SECONDS`. So most calls cos
 and a key that was revoked is refused by every replica that long afterwards.
 """
 
-import base64
 import re
 import time
 from collections.abc import Callable
@@ -113,12 +112,8 @@ class Authenticator:
         if not self._required:
             _log.warning("authentication_off", host=host, reason="whoever reaches this address may do everything")
 
-    async def identify(self, authorization: str | None, *, basic: bool = False) -> Caller:
-        """Who sends this header.
-
-        Args:
-            authorization: The header; None without one.
-            basic: Whether the key may be the password of a user of any name, as browsers send it.
+    async def identify(self, authorization: str | None) -> Caller:
+        """Who sends this header; None without one.
 
         Raises:
             UnauthenticatedError: Nobody that is known.
@@ -129,8 +124,9 @@ class Authenticator:
             return Caller()
         if not authorization:
             raise UnauthenticatedError("expected an API key, found none", _HINT)
-        token = _token_of(authorization, basic=basic)
-        if not token:
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
             raise UnauthenticatedError("expected Authorization: Bearer <API key>, found another scheme", _HINT)
         if self._tokens is not None and _TOKEN.fullmatch(token):
             return await self._tokens.identify(token)
@@ -139,7 +135,7 @@ class Authenticator:
         if remembered is None or remembered.until <= now:
             self._remembered.pop(digest, None)
             key = await self._find(token, digest)
-            remembered = _Remembered(key, _caller_of(key), now + _FRESH_SECONDS)
+            remembered = _Remembered(key, caller_of(key), now + _FRESH_SECONDS)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[digest] = remembered
@@ -172,25 +168,13 @@ class Authenticator:
         return self._required
 
 
-def _token_of(authorization: str, *, basic: bool) -> str:
-    """The key in a header; empty when there is none."""
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    if scheme.lower() != "basic" or not basic:
-        return ""
-    try:
-        return base64.b64decode(token.strip(), validate=True).decode("ascii").partition(":")[2]
-    except ValueError:
-        return ""
-
-
 def at_address(caller: Caller, address: str, request_id: str) -> Caller:
     """The caller of one call."""
     return replace(caller, address=address, request_id=request_id)
 
 
-def _caller_of(key: ApiKey) -> Caller:
+def caller_of(key: ApiKey) -> Caller:
+    """Whoever shows this key."""
     return Caller(key.id, key.name, key.tenant, frozenset(key.scopes), key.device)
 
 

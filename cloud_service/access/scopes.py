@@ -45,9 +45,17 @@ _PUBLISH = Rule((Scope.PUBLISH,))
 _DEVICE = Rule((Scope.DEVICE,))
 _FOLLOW = Rule((Scope.READ, Scope.DEVICE))
 _ADMIN = Rule((Scope.ADMIN,))
-# Whoever may start a job may see how far it is.
+# Whoever may start a job may see how far it is, and what came of it.
 _READ_JOBS = Rule((Scope.READ, Scope.GENERATE))
 _METRICS = Rule((Scope.READ,), operator_only=True)
+
+SIGN_IN_CALLS = (
+    "GET /console/sign-in",
+    "POST /console/sign-in",
+    "POST /console/sign-out",
+    "GET /console/files/{name}",
+)
+"""How a person shows a key, and what these pages are made of."""
 
 METRICS_CALLS = ("GET /metrics",)
 DOCS_CALLS = ("GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json")
@@ -81,15 +89,25 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "PATCH /channels/{channel}/rollouts/{version}": _PUBLISH,
         "GET /devices": _READ,
         "DELETE /channels/{channel}/devices/{device_id}": _PUBLISH,
+        **dict.fromkeys(SIGN_IN_CALLS, OPEN),
         "GET /console": _READ,
-        "GET /console/style.css": _READ,
         "POST /console": _PUBLISH,
         "GET /console/channels/{channel}": _READ,
         "POST /console/channels/{channel}": _PUBLISH,
         "GET /console/channels/{channel}/diff": _READ,
         "GET /console/devices": _READ,
-        "GET /console/generate": _READ,
+        "GET /console/generate": _GENERATE,
         "POST /console/generate": _GENERATE,
+        "GET /console/recipes/{recipe_id}/gates.png": _READ_JOBS,
+        "GET /console/recipes/{recipe_id}": _READ_JOBS,
+        "GET /console/bundles/{bundle_id}": _READ_JOBS,
+        "GET /console/jobs": _READ_JOBS,
+        "GET /console/jobs/{job_id}": _READ_JOBS,
+        "POST /console/jobs/{job_id}": _GENERATE,
+        "GET /console/keys": _ADMIN,
+        "POST /console/keys": _ADMIN,
+        "POST /console/keys/{key_id}": _ADMIN,
+        "GET /console/audit": _ADMIN,
         "GET /jobs": _READ_JOBS,
         "GET /jobs/{job_id}": _READ_JOBS,
         "DELETE /jobs/{job_id}": _GENERATE,

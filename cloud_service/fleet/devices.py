@@ -161,7 +161,7 @@ class DeviceService:
         verify(channel)
         versions: Counter[int] = Counter()
         failing = 0
-        async for entry in self._scan(channel, None, MAX_DEVICES_SCANNED):
+        async for entry in self.entries(channel):
             versions[entry.version] += 1
             failing += bool(entry.failed)
         return DeviceCount(versions.total(), failing, dict(sorted(versions.items())))
@@ -174,12 +174,20 @@ class DeviceService:
         """
         devices = failing = slower = 0
         new = set(bundles)
-        async for entry in self._scan(channel, None, MAX_DEVICES_SCANNED):
+        async for entry in self.entries(channel):
             if entry.version >= version:
                 devices += 1
                 failing += not new.isdisjoint(entry.failed)
                 slower += not new.isdisjoint(entry.slower)
         return CandidateCount(devices, failing, slower)
+
+    def entries(self, channel: str) -> AsyncIterator[DeviceEntry]:
+        """The devices of a channel that the store knows.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        return self._scan(channel, None, MAX_DEVICES_SCANNED)
 
     async def delete(self, channel: str, device_id: str) -> None:
         """Forget a device; it is listed again with its next report.

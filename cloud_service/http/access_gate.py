@@ -13,19 +13,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from cloud_service.access.authenticator import Authenticator, at_address
-from cloud_service.access.caller import calling, verify_channel, verify_device, verify_rule
+from cloud_service.access.caller import Caller, calling, verify_channel, verify_device, verify_rule
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.scopes import rule_of
+from cloud_service.access.sessions import Sessions
 from cloud_service.access.usage import Usage
 from cloud_service.artifacts import unknown_bundle, unknown_recipe
-from cloud_service.errors import UnauthenticatedError
+from cloud_service.http.console.browser import is_console, session_of
 from cloud_service.limits import MAX_IMPORTS
 from loragen.contract.polling import DEVICE_HEADER
 from loragen.web.headers import find_header
 from loragen.web.routes import find_route
 from loragen.web.scope import record_of
 
-_CONSOLE = "/console"
 _IMPORT = "POST /bundles"
 _DEVICE = DEVICE_HEADER.lower().encode("ascii")
 
@@ -42,6 +42,7 @@ class AccessGate:
     Args:
         app: What comes behind the gate.
         authenticator: Knows the keys.
+        sessions: Knows who is signed in to the console.
         ownership: Knows whose bundles are.
         usage: Counts calls.
         open_calls: Calls that need no key here, besides those that never do.
@@ -51,6 +52,7 @@ class AccessGate:
         self,
         app: ASGIApp,
         authenticator: Authenticator,
+        sessions: Sessions,
         ownership: Ownership,
         usage: Usage,
         open_calls: Collection[str] = (),
@@ -59,6 +61,7 @@ class AccessGate:
         self._usage = usage
         self._ownership = ownership
         self._authenticator = authenticator
+        self._sessions = sessions
         self._open_calls = frozenset(open_calls)
         self._found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
 
@@ -76,17 +79,12 @@ class AccessGate:
         if rule.is_open:
             await self._app(scope, receive, send)
             return
-        # A browser asks for a password, and sends it with the console's pages.
-        basic = scope["path"].startswith(_CONSOLE)
-        try:
-            caller = await self._authenticator.identify(find_header(scope, b"authorization"), basic=basic)
-        except UnauthenticatedError as e:
-            e.scheme = "Basic" if basic else "Bearer"
-            raise
+        caller = await self._identify(scope)
         client = scope.get("client")
         caller = at_address(caller, client[0] if client else "", record.request_id)
         if caller.key_id:
             bind_contextvars(key=caller.key_id)
+        scope["state"]["caller"] = caller
         with calling(caller):
             # A path or a method that does not exist is left to the application, which says so.
             if template is not None:
@@ -105,6 +103,15 @@ class AccessGate:
     def _place(self, call: str) -> AbstractAsyncContextManager[None]:
         # Before the body is read: each of these has many megabytes of it.
         return self._usage.working("imports", MAX_IMPORTS) if call == _IMPORT else nullcontext()
+
+    async def _identify(self, scope: Scope) -> Caller:
+        authorization = find_header(scope, b"authorization")
+        # Pages of other sites let a browser send its cookies, so these are good for the console alone, which verifies
+        # whose page sends a form.
+        may_have_one = authorization is None and is_console(scope["path"])
+        if may_have_one and (session := session_of(find_header(scope, b"cookie") or "")):
+            return await self._sessions.identify(session)
+        return await self._authenticator.identify(authorization)
 
     async def _verify_artifact(self, parameters: Mapping[str, Any]) -> None:
         bundle_id, recipe_id = parameters.get("bundle_id"), parameters.get("recipe_id")

@@ -4,12 +4,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from cloud_service.access.control import AccessControl
+from cloud_service.access.sessions import Sessions
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.access_gate import AccessGate
 from cloud_service.http.access_routes import access_routes
 from cloud_service.http.artifact_routes import artifact_routes
 from cloud_service.http.channel_routes import Fleet, channel_routes
-from cloud_service.http.console_routes import console_routes
+from cloud_service.http.console import ConsoleErrors, console_routes
 from cloud_service.http.device_routes import device_routes
 from cloud_service.http.generation_routes import generation_routes
 from cloud_service.http.history_routes import history_routes
@@ -49,6 +50,7 @@ def create_app(
     access: AccessControl,
     *,
     body_timeout_seconds: float,
+    sessions: Sessions,
     hosts: AllowedHosts = LOOPBACK,
     signer: MetadataSource | None = None,
 ) -> FastAPI:
@@ -62,6 +64,7 @@ def create_app(
         metrics: Counts.
         access: Knows who may do what.
         body_timeout_seconds: Longest time for a request body to arrive.
+        sessions: Knows who is signed in to the console.
         hosts: Whom requests may be addressed to.
         signer: Signs channels; None signs none.
     """
@@ -79,10 +82,12 @@ def create_app(
             Middleware(
                 RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord
             ),
+            Middleware(ConsoleErrors),
             Middleware(HeadGate, hosts=hosts),
             Middleware(
                 AccessGate,
                 authenticator=access.authenticator,
+                sessions=sessions,
                 ownership=access.ownership,
                 usage=access.usage,
                 open_calls=access.open_calls,
@@ -114,7 +119,7 @@ def create_app(
         history_routes(fleet),
         rollout_routes(fleet),
         device_routes(fleet),
-        console_routes(service, fleet),
+        *console_routes(service, fleet, jobs, access, sessions),
         access_routes(access.keys, access.audit),
         operation_routes(service, metrics),
     )

@@ -22,6 +22,7 @@ from cloud_service.limits import JOB_SECONDS_KEPT, MAX_JOBS_KEPT
 from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore, PinStore
 from cloud_service.store.jobs import JobStore
+from cloud_service.store.sessions import SessionStore
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, parse_recipe
 
@@ -209,6 +210,11 @@ class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
     @property
     def access(self) -> AccessStore:
         """API keys, the audit log, owners and counters."""
+        ...
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Who is signed in to the console."""
         ...
 
     async def verify_writable(self) -> None:

@@ -32,6 +32,7 @@ from cloud_service.store.redis_fleet import RedisChannels, RedisDevices
 from cloud_service.store.redis_jobs import RedisJobs
 from cloud_service.store.redis_server import PREFIX, RedisServer
 from cloud_service.store.redis_server import key as _key
+from cloud_service.store.redis_sessions import RedisSessions
 
 _log = structlog.get_logger(__name__)
 
@@ -189,6 +190,7 @@ class RedisStore:
         self._redis, self._run = self._server.client, self._server.run
         self.channels = RedisChannels(self._server, limits.versions_per_channel, limits.events_per_channel)
         self.access = RedisAccess(self._server)
+        self.sessions = RedisSessions(self._server)
         self.devices = RedisDevices(self._server, limits.device_ttl_seconds, limits.devices_per_channel)
         self.jobs = RedisJobs(self._server, limits.job_seconds, limits.jobs_kept)
         self._budget = limits.bundle_budget_bytes

@@ -18,10 +18,11 @@ from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
 from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
 from cloud_service.store.sqlite_jobs import JOB_SCHEMA, SqliteJobs
+from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 10
+_SCHEMA_VERSION = 11
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -59,12 +60,13 @@ class SqliteStore:
         self._budget = limits.bundle_budget_bytes
         self._import_budget = limits.import_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
-        schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA
+        schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
         self._db = self._file.db
         self._run, self._change = self._file.run, self._file.change
         self.channels = SqliteChannels(self._file, limits.versions_per_channel, limits.events_per_channel)
         self.access = SqliteAccess(self._file)
+        self.sessions = SqliteSessions(self._file)
         self.jobs = SqliteJobs(self._file, limits.job_seconds, limits.jobs_kept)
         self.devices = SqliteDevices(self._file, limits.device_ttl_seconds, limits.devices_per_channel)
 

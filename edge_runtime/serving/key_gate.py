@@ -1,9 +1,12 @@
 """The gate that a request passes with the device's API key, where the operator has set one.
 
-Probes stay open: they say nothing but whether the device lives and is ready.
+Probes stay open: they say nothing but whether the device lives and is ready. For the device's page, a browser asks for
+the key as a password.
 """
 
+import base64
 import hmac
+from typing import Literal
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers
@@ -12,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edge_runtime.errors import UnauthorizedError
 
 _OPEN = ("/health/live", "/health/ready")
+_PAGE = "/"
 
 
 class KeyGate:
@@ -28,14 +32,26 @@ class KeyGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in _OPEN:
-            self._verify(Headers(scope=scope).get("authorization", ""))
+            self._verify(Headers(scope=scope).get("authorization", ""), "Basic" if scope["path"] == _PAGE else "Bearer")
         await self._app(scope, receive, send)
 
-    def _verify(self, authorization: str) -> None:
+    def _verify(self, authorization: str, asked: Literal["Basic", "Bearer"]) -> None:
         scheme, _, token = authorization.partition(" ")
+        if asked == "Basic" and scheme.lower() == "basic":
+            scheme, token = "bearer", _password(token)
         # A comparison that takes as long for any text tells nothing of the key.
         is_right = hmac.compare_digest(token.strip().encode("latin-1", "replace"), self._expected)
         if scheme.lower() != "bearer" or not is_right:
             raise UnauthorizedError(
-                "expected the API key of this device", "send it as Authorization: Bearer KEY; clients call it api_key"
+                "expected the API key of this device",
+                "send it as Authorization: Bearer KEY; clients call it api_key",
+                scheme=asked,
             )
+
+
+def _password(credentials: str) -> str:
+    """The password, whatever the user's name; empty when there is none."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode("utf-8").partition(":")[2]
+    except ValueError:
+        return ""

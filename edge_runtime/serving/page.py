@@ -2,8 +2,8 @@
 
 One page rendered here, without scripts and without anything from elsewhere, so that it works on a device that has no
 network. Names and messages come from a network: every value is escaped, and the page's own policy lets a browser run
-and load nothing at all. The form is sent to the page itself; that a page of another site cannot send it is the rule of
-`loragen.web.head_gate`. The answer comes the same way as every answer (`completion_routes`).
+and load nothing at all. The form is sent to the page itself, and no other page may send it. The answer comes the same
+way as every answer (`completion_routes`).
 """
 
 import asyncio
@@ -28,20 +28,35 @@ from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import Telemetry
 from loragen.device_answers import DeviceStatus, ServedModel
 from loragen.web.errors import ServiceError
+from loragen.web.own_page import verify_own_page
 
 MAX_PROMPT_CHARS = 32_768
 _MAX_ANSWER_TOKENS = 256
 _FAILURES = 10
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #1b1f24; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
-border-bottom: 1px solid #d0d7de; } th { font-weight: 600; }
-td:first-child, td:last-child { overflow-wrap: anywhere; }
-textarea, select, button { font: inherit; padding: .4rem; } textarea { width: 100%; box-sizing: border-box; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f4f7; padding: .7rem; }
-.bad { color: #a40e26; } .id { font-family: ui-monospace, monospace; }
+:root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --text: #1b1f24; --soft: #57606a; --line: #d5dae1;
+--main: #2452a6; --on: #fff; --good: #17722d; --bad: #a40e26; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171c; --card: #1d2229; --text: #e6e9ee; --soft: #a4adb9;
+--line: #363d48; --main: #8fb6ff; --on: #0e1726; --good: #7bd88f; --bad: #ff9d94; } }
+* { box-sizing: border-box; }
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 0; background: var(--page); color: var(--text); }
+main { margin: 0 auto; max-width: 72rem; padding: 1rem 1.5rem 3rem; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; background: var(--card); }
+th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid var(--line); }
+thead th { color: var(--soft); white-space: nowrap; } tbody th { min-width: 8rem; overflow-wrap: anywhere; }
+td { white-space: nowrap; unicode-bidi: isolate; }
+td:last-child { white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
+label { display: block; margin-bottom: .2rem; }
+textarea, select, button { font: inherit; color: inherit; background: var(--card); padding: .4rem .6rem;
+border: 1px solid var(--soft); border-radius: .35rem; max-width: 100%; } textarea { width: 100%; }
+button { background: var(--main); border-color: var(--main); color: var(--on); padding: .4rem .9rem; }
+:focus-visible { outline: 3px solid var(--main); outline-offset: 2px; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border-left: 4px solid var(--good);
+padding: .7rem; margin: .5rem 0; unicode-bidi: isolate; } pre.bad { border-color: var(--bad); }
+.good { color: var(--good); } .bad { color: var(--bad); } .id { font-family: ui-monospace, monospace; }
 """
 
 _PAGE = Template("""<!doctype html>
@@ -50,30 +65,36 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
+<link rel="icon" href="data:,">
 <style>$style</style>
 </head>
 <body>
-<h1>$title</h1>
+<main>
+<h1 id="device">$title</h1>
 $facts
-<h2>Models</h2>
+<h2 id="models">Models</h2>
 $models
 <h2>Try a prompt</h2>
-<form method="post" action="/">
-<p><label>Model <select name="model">$options</select></label></p>
-<p><textarea name="prompt" rows="5" maxlength="$longest" required aria-label="Prompt">$prompt</textarea></p>
-<p><button>Answer</button></p>
-</form>
+$form
 $answer
-<h2>Last failures</h2>
+<h2 id="failures">Last failures</h2>
 $failures
+</main>
 </body>
 </html>
 """)
 
+_FORM = Template("""<form method="post" action="/#answer">
+<p><label for="model">Model</label><select id="model" name="model">$options</select></p>
+<p><label for="prompt">Prompt</label>
+<textarea id="prompt" name="prompt" rows="5" maxlength="$longest" required>$prompt</textarea></p>
+<p><button>Answer</button></p>
+</form>""")
+
 _POLICY = (
     "default-src 'none'; style-src 'sha256-"
     + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    + "'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    + "'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 _HEADERS = {
@@ -99,6 +120,7 @@ def page_routes(completions: Completions, device: DeviceView, telemetry: Telemet
 
     @router.post("/")
     async def ask(request: Request) -> Response:
+        verify_own_page(request)
         model = prompt = ""
         try:
             model, prompt = _parse_form(request.headers.get("content-type", ""), await request.body())
@@ -165,19 +187,26 @@ def render_page(
         answer: HTML of the answer.
     """
     serving = [each for each in status.models if each.state not in ("pending", "failed")]
-    return _PAGE.substitute(
-        title=escape(f"{status.device_id}: LoRA-Gen device"),
-        style=_STYLE,
-        facts=_table((), [(escape(name), _escaped(value)) for name, value in _facts(status)]),
-        models=_table(
-            ("model", "state", "revision", "tokens/s", "retained delta", "agreement", "loaded", "message"),
-            [_row(each, _speed(each, speeds)) for each in status.models],
-        ),
+    form = _FORM.substitute(
         options="".join(_option(each.id, each.id == model) for each in serving),
         longest=MAX_PROMPT_CHARS,
         prompt=escape(prompt),
+    )
+    return _PAGE.substitute(
+        title=escape(f"{status.device_id}: LoRA-Gen device"),
+        style=_STYLE,
+        facts=_table("device", (), [(escape(name), _shown(name, value)) for name, value in _facts(status)]),
+        models=_table(
+            "models",
+            ("model", "state", "revision", "tokens/s", "retained delta", "agreement", "loaded", "message"),
+            [_row(each, _speed(each, speeds)) for each in status.models],
+        )
+        if status.models
+        else "<p>None yet.</p>",
+        form=form if serving else "<p>Nothing serves yet.</p>",
         answer=answer,
         failures=_table(
+            "failures",
             ("at", "step", "model", "outcome", "message"),
             [
                 [_escaped(each.get(key)) for key in ("at", "step", "name", "outcome", "message")]
@@ -202,9 +231,17 @@ def _facts(status: DeviceStatus) -> Sequence[tuple[str, object]]:
         ("merged at most", status.max_merged),
         ("loaded at most", status.max_resident),
         ("threads", status.threads),
+        ("answers now", f"{status.sequences_in_use} of {status.sequences} at a time" if status.sequences else ""),
+        ("requests that wait", status.requests_waiting or ""),
         ("problem", status.problem),
     ]
     return [(name, value) for name, value in facts if value not in ("", None)]
+
+
+def _shown(name: str, value: object) -> str:
+    is_bad = name == "problem" or (name == "state" and value != "ready")
+    kind = "bad" if is_bad else "good" if name == "state" else ""
+    return f'<span class="{kind}">{_escaped(value)}</span>' if kind else _escaped(value)
 
 
 def _megabytes(count: int | None) -> str:
@@ -233,11 +270,16 @@ def _option(name: str, is_chosen: bool) -> str:
     return f'<option value="{escape(name)}"{" selected" if is_chosen else ""}>{escape(name)}</option>'
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{f'<tr>{head}</tr>' if heads else ''}{body}</table>"
+def _table(heading: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are HTML already, under the heading of an id; the first cell names its row."""
+    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return (
+        f'<div class="wide" role="region" aria-labelledby="{heading}" tabindex="0"><table aria-labelledby="{heading}">'
+        f"{f'<thead><tr>{head}</tr></thead>' if heads else ''}<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _escaped(value: object) -> str:
@@ -249,4 +291,5 @@ def _answer(text: str) -> str:
 
 
 def _box(text: str, kind: str = "") -> str:
-    return f'<h2>Answer</h2><pre class="{kind}">{escape(text)}</pre>'
+    role = "alert" if kind == "bad" else "status"
+    return f'<h2 id="answer">Answer</h2><pre class="{kind}" role="{role}">{escape(text)}</pre>'

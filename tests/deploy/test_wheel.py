@@ -33,7 +33,10 @@ def test_wheel_brings_three_packages_and_nothing_else(wheel: ZipFile) -> None:
 def test_wheel_brings_types_and_two_programs(wheel: ZipFile) -> None:
     names = wheel.namelist()
     assert {"loragen/py.typed", "loragen/contract/stubs/loragen_pb2.pyi"} <= set(names)
-    assert {"cloud_service/http/console/base.html", "cloud_service/http/console/style.css"} <= set(names)
+    console = "cloud_service/http/console"
+    assert {f"{console}/templates/base.html", f"{console}/static/style.css", f"{console}/static/console.js"} <= set(
+        names
+    )
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
     assert re.findall(r"^(\S+) =", wheel.read(entry_points).decode(), re.MULTILINE) == ["loragen", "loragen-edge"]
 

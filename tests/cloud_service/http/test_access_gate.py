@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from cloud_service.access.caller import Caller, calling
-from cloud_service.access.scopes import RULES, Scope
+from cloud_service.access.scopes import RULES, SIGN_IN_CALLS, Scope
 from cloud_service.bootstrap import open_cloud
 from cloud_service.limits import MAX_IMPORTS
 from loragen.web.routes import find_route
@@ -34,6 +34,7 @@ def _path(call: str) -> tuple[str, str]:
 
 
 CALLS = sorted(call for call in RULES if " " in call)
+SIGN_IN_STATUS = dict.fromkeys(SIGN_IN_CALLS, 200) | {"POST /console/sign-in": 401, "GET /console/files/{name}": 404}
 
 
 async def test_each_route_is_closed_without_a_key_and_to_every_other_scope(guarded: Guarded) -> None:
@@ -42,12 +43,17 @@ async def test_each_route_is_closed_without_a_key_and_to_every_other_scope(guard
         method, path = _path(call)
         rule = RULES[call]
         answer = await guarded.http.request(method, path)
+        if call in SIGN_IN_CALLS:
+            assert (answer.status_code, "www-authenticate" in answer.headers) == (SIGN_IN_STATUS[call], False), call
+            continue
         if rule.is_open or path.startswith(("/docs", "/openapi")):
             assert answer.status_code == 200, call
             continue
+        if path.startswith("/console"):
+            await _verify_console(guarded, call, keys)
+            continue
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated"), call
-        scheme = "Basic " if path.startswith("/console") else "Bearer "
-        assert answer.headers["www-authenticate"].startswith(scheme), call
+        assert answer.headers["www-authenticate"].startswith("Bearer "), call
         for scope, key in keys.items():
             answer = await guarded.http.request(method, path, headers=key)
             if scope in (*rule.scopes, Scope.ADMIN):
@@ -55,6 +61,24 @@ async def test_each_route_is_closed_without_a_key_and_to_every_other_scope(guard
             else:
                 assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope"), call
                 assert rule.scopes[0] in answer.json()["error"]["message"], call
+
+
+async def _verify_console(guarded: Guarded, call: str, keys: dict[Scope, dict[str, str]]) -> None:
+    """Its errors are pages."""
+    method, path = _path(call)
+    answer = await guarded.http.request(method, path)
+    if method == "GET":
+        assert answer.status_code == 303, call
+        assert answer.headers["location"].startswith("/console/sign-in"), call
+    else:
+        assert answer.status_code == 401, call
+    for scope, key in keys.items():
+        answer = await guarded.http.request(method, path, headers=key)
+        if scope in (*RULES[call].scopes, Scope.ADMIN):
+            assert answer.status_code not in (303, 401, 403, 500), call
+        else:
+            assert answer.status_code == 403, call
+            assert RULES[call].scopes[0] in answer.text, call
 
 
 async def test_long_paths_are_not_remembered(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,15 +151,10 @@ async def test_what_needs_a_key_is_for_no_shared_cache(guarded: Guarded) -> None
     assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
 
 
-async def test_browser_shows_a_key_as_password_on_the_console_alone(guarded: Guarded) -> None:
+async def test_key_is_no_password(guarded: Guarded) -> None:
     key = (await guarded.key(Scope.READ))["authorization"].removeprefix("Bearer ")
-    assert (await guarded.http.get("/console", auth=("anybody", key))).status_code == 200
-    assert (await guarded.http.get("/generators", auth=("anybody", key))).status_code == 401
-    for password in ("", "nonsense"):
-        answer = await guarded.http.get("/console", auth=("anybody", password))
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="loragen"')
-    answer = await guarded.http.get("/console", headers={"authorization": "Basic ***"})
-    assert answer.status_code == 401
+    for path, status in (("/console", 303), ("/generators", 401)):
+        assert (await guarded.http.get(path, auth=("anybody", key))).status_code == status
 
 
 async def test_device_says_no_other_name_than_its_own(guarded: Guarded) -> None:

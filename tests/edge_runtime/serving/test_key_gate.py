@@ -60,6 +60,21 @@ async def test_all_but_probes_needs_the_key(slots: SlotTable, path: str) -> None
             assert (await client.get(probe)).status_code == 200
 
 
+async def test_browser_shows_the_key_as_a_password_on_the_page_alone(slots: SlotTable) -> None:
+    async with served(slots, api_key=SecretStr(KEY)) as client:
+        asked = await client.get("/")
+        assert (asked.status_code, asked.headers["www-authenticate"]) == (401, 'Basic realm="LoRA-Gen device"')
+        assert (await client.get("/", auth=("anybody", KEY))).status_code == 200
+        assert (await client.get("/", headers={"authorization": f"Bearer {KEY}"})).status_code == 200
+        form = {"model": "router", "prompt": "Paris?"}
+        assert (await client.post("/", data=form, auth=("", KEY))).status_code == 200
+        assert (await client.get("/status", auth=("anybody", KEY))).status_code == 401
+        for wrong in ("", KEY[:-1], f"{KEY}0", "\xfc"):
+            assert (await client.get("/", auth=("anybody", wrong))).status_code == 401
+        for header in ("Basic", "Basic ***", "Basic /w=="):
+            assert (await client.get("/", headers={"authorization": header})).status_code == 401
+
+
 async def test_page_of_a_named_origin_may_use_the_device(slots: SlotTable) -> None:
     """It may also read why it was refused. Others get nothing."""
     ask = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}

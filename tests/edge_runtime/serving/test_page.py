@@ -40,7 +40,7 @@ async def test_page_shows_what_serves_and_what_failed(client: httpx2.AsyncClient
         assert shown in page
     assert '<option value="late"' not in page
     found = Tags(page)
-    assert found.targets == ["/"]
+    assert found.targets == ["data:,", "/#answer"]
     assert found.handlers == []
     assert "script" not in found.tags
 
@@ -87,12 +87,12 @@ async def test_bad_form_is_told_on_the_page(
 ) -> None:
     answer = await client.post("/", content=content, headers=headers)
     assert answer.status_code == status
-    assert '<pre class="bad">' in answer.text
+    assert '<pre class="bad" role="alert">' in answer.text
     assert "</html>" in answer.text
 
 
 async def test_page_of_another_site_cannot_send_the_form(client: httpx2.AsyncClient) -> None:
-    for origin in ("http://evil.example", "null"):
+    for origin in ("http://evil.example", "http://localhost:3000", "null"):
         answer = await client.post("/", content="model=router&prompt=x", headers={**FORM, "Origin": origin})
         assert answer.status_code == 403
     same = await client.post("/", content="model=router&prompt=x", headers={**FORM, "Origin": "http://localhost"})
@@ -133,7 +133,7 @@ def test_whatever_comes_from_elsewhere_is_text() -> None:
     found = Tags(render_page(status, {}, [failure], model=HOSTILE, prompt=HOSTILE))
     clean = Tags(render_page(FakeDevice().status(), {}, []))
     assert set(found.tags) <= set(clean.tags)
-    assert (found.targets, found.handlers) == (["/"], [])
+    assert (found.targets, found.handlers) == (["data:,", "/#answer"], [])
 
 
 def test_page_knows_speed_and_memory() -> None:
@@ -143,3 +143,12 @@ def test_page_knows_speed_and_memory() -> None:
     page = render_page(status, {"a": 41.27}, [])
     assert "123 MB" in page
     assert "<td>41.3</td>" in page
+
+
+def test_page_of_a_device_that_serves_nothing_says_so() -> None:
+    status = DeviceStatus("dev", "0", "tiny", "Q4_K", False, "default", reason="no base model")
+    page = render_page(status, {}, [])
+    assert '<span class="bad">no base model</span>' in page
+    assert "Nothing serves yet." in page
+    assert "<form" not in page
+    assert Tags(page).tags.count("table") == 1
