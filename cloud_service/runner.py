@@ -16,8 +16,9 @@ says how long the current batch has been running, and `service` decides when tha
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -122,6 +123,8 @@ class Runner:
         self._closing = False
         self._retry_after = RetryAfter()
         self._told: dict[int, float] = {}
+        self._finishing = 0
+        self._finished_at = 0.0
         self._batch_began: float | None = None
 
     def start(self) -> None:
@@ -185,7 +188,7 @@ class Runner:
         if self._closing:
             raise DrainingError("the service is shutting down", "ask another replica")
         self._verify_characters(asked)
-        now, waiting = asyncio.get_running_loop().time(), len(self._waiting)
+        now, waiting = asyncio.get_running_loop().time(), len(self._waiting) + self._finishing
         told = self._told.get(hash(asked.prompt))
         returns = told is not None and -_EARLY_SECONDS <= now - told <= _PATIENCE_SECONDS
         if waiting < self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING):
@@ -200,6 +203,25 @@ class Runner:
             "come back after Retry-After seconds",
             retry_after_seconds=seconds,
         )
+
+    @contextmanager
+    def finishing(self, seconds: float) -> Iterator[None]:
+        """What is still done for a prompt that ran, such as building its bundle: it fills the queue as one that waits.
+
+        Args:
+            seconds: That the prompt has taken, the queue included.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock() - seconds
+        self._finishing += 1
+        try:
+            yield
+        finally:
+            self._finishing -= 1
+            # While there is always work, one is finished each time that one can be.
+            now = clock()
+            self._retry_after.measured(now - max(began, self._finished_at))
+            self._finished_at = now
 
     async def close(self, timeout_seconds: float) -> int:
         """Finish accepted prompts, then stop; those not ready in time fail with `DrainingError`.
@@ -245,7 +267,6 @@ class Runner:
         outcomes = await loop.run_in_executor(self._thread, self._produce, [ticket.asked for ticket in batch])
         self._batch_began = None
         seconds = loop.time() - started
-        self._retry_after.measured(seconds, len(batch))
         waits = [started - ticket.queued_at for ticket in batch]
         for ticket, outcome, wait in zip(batch, outcomes, waits, strict=True):
             if ticket.outcome.done():  # its caller gave up

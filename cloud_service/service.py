@@ -32,6 +32,7 @@ from cloud_service.readiness import SharedCheck
 from cloud_service.refine.refinement import OnProgress, Refinement, ignore_progress
 from cloud_service.refine.refiner import Place
 from cloud_service.refine.refining import PreparedTask, RefiningService
+from cloud_service.runner import Produced
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredLora
 from cloud_service.store.waiting import together
@@ -341,6 +342,10 @@ class LoraService:
                 code="too_many_choices",
             )
         produced = await served.runner.generate(asked, self._timeout)
+        with served.runner.finishing(produced.queue_seconds + produced.generate_seconds):
+            return await self._finish(key, served, produced)
+
+    async def _finish(self, key: str, served: ServedGenerator, produced: Produced) -> _Outcome:
         past_spans(queue_wait=produced.queue_seconds, forward_pass=produced.generate_seconds)
         info, generation = served.info, produced.generation
         try:

@@ -170,6 +170,16 @@ async def test_part_of_the_queue_is_for_those_who_come_back_when_they_were_told_
     await asyncio.gather(*tasks)
 
 
+async def test_prompt_that_is_being_finished_fills_the_queue_and_tells_the_rate(make_runner: MakeRunner) -> None:
+    runner = make_runner(max_queue=2)
+    with runner.finishing(8.0):
+        runner.verify_room(Asked("one more"))
+    with runner.finishing(0.0), runner.finishing(0.0), pytest.raises(OverloadedError) as caught:
+        runner.verify_room(Asked("one too many"))
+    assert caught.value.retry_after_seconds in (8, 9)
+    runner.verify_room(Asked("one more"))
+
+
 async def test_caller_that_gave_up_leaves_the_queue(make_runner: MakeRunner, generator: FakeGenerator) -> None:
     runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=1)
     generator.gate.clear()
