@@ -4,7 +4,7 @@ Only answer tokens count, each answer alike, however long it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -49,6 +49,11 @@ class AnswerBatch:
             torch.tensor(targets),
             sum(len(q) + len(a) for q, a in encoded),
         )
+
+    def only(self, counts: Sequence[bool]) -> Self:
+        """The same rows, with those answer tokens alone that count; `counts` has a value for each of them."""
+        kept = torch.tensor(counts, dtype=torch.bool)
+        return replace(self, rows=self.rows[kept], places=self.places[kept], targets=self.targets[kept])
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""

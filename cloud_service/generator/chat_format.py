@@ -48,10 +48,22 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     Those that continue a line: a sentencepiece tokenizer puts a space before a text of its own, which devices would
     then see before every answer.
     """
+    return [*(token for token, _ in _answer_tokens(tokenizer, text)), end_of_answer(tokenizer)]
+
+
+def answer_spans(tokenizer: PreTrainedTokenizerBase, text: str) -> list[tuple[int, int]]:
+    """Where the ids of an answer, but for its end, stand in its text: the first character, and the one behind."""
+    return [span for _, span in _answer_tokens(tokenizer, text)]
+
+
+def _answer_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[tuple[int, tuple[int, int]]]:
     _, plain = _control(tokenizer)
-    line, both, alone = (plain.encode(t, add_special_tokens=False).ids for t in ("\n", f"\n{text}", text))
-    ids = both[len(line) :] if both[: len(line)] == line else alone
-    return [*ids, end_of_answer(tokenizer)]
+    line, both, alone = (plain.encode(t, add_special_tokens=False) for t in ("\n", f"\n{text}", text))
+    count = len(line.ids)
+    if both.ids[:count] != line.ids:
+        return list(zip(alone.ids, alone.offsets, strict=True))
+    spans = [(start - 1, end - 1) for start, end in both.offsets[count:]]
+    return list(zip(both.ids[count:], spans, strict=True))
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:

@@ -15,6 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Literal
 
+from edge_runtime.serving.asked_arguments import GivenArguments, ask_for_all
 from edge_runtime.serving.call_forms import OWN_FORM, CallForm
 from edge_runtime.serving.constraint import Calls
 from edge_runtime.serving.engine import Engine, Sampling, TokenSequence
@@ -167,12 +168,14 @@ class _Answer:
         return True
 
     def _write_arguments(self, schema: str) -> Generator[Event | None, None, tuple[str, bool]]:
-        """The arguments, and whether they are whole."""
+        """The arguments as the model wrote them, and whether they are whole."""
         room = self._room()
         if room <= 0:
             return "", False
         yield from self._prefill()
         text, blank, arguments, is_whole = TextAssembler(()), " ", "", False
+        schema, optional = (schema, frozenset[str]()) if self.calls.are_brought else ask_for_all(schema)
+        given = GivenArguments(optional)
         held = replace(self.sampling, choices=(), codes=(), schema=schema, beginning=blank)
         for token in self.sequence.decode(held, room):
             if token is None:
@@ -181,7 +184,8 @@ class _Answer:
             self.count, is_whole = self.count + 1, token.may_end
             if piece := text.push(token.piece).removeprefix(blank):
                 blank, arguments = "", arguments + piece
-                yield ArgumentsPiece(piece, self.index, self.number)
+                if passed := given.push(piece):
+                    yield ArgumentsPiece(passed, self.index, self.number)
         return arguments, is_whole
 
     def _write_and_read(self) -> _Outcome:

@@ -77,7 +77,11 @@ def _described() -> Iterator[dict[str, Any]]:
             "domain": "Data/Open",
             "tool": name,
             "description": description,
-            "parameters": {},
+            "parameters": {
+                "city": {"description": "The city (e.g., Oslo, Lima, Rome, Bern)", "values": []},
+                "days": {"description": "How many days", "values": []},
+                "precise": {"description": "Whether digits are wanted", "values": []},
+            },
         }
 
 

@@ -3,16 +3,18 @@
 The choice head chooses the function by a code. The device puts the beginning of the call in place of the code, and the
 model goes on under the grammar of the function's parameters:
 
-    {"name": "find_flight", "arguments": {"to": "Paris", "seats": 2}}
-                                        ^ from here on, up to the first closing brace, is what is trained
+    {"name": "find_flight", "arguments": {"to": "Paris", "seats": 2, "class": null}}
+                                                ^^^^^^^           ^           ^^^^  is what is trained
 
-Names of parameters stand in front of their values, so that one set of experts serves all functions. The experts act at
-the request as well, where the choice head reads; a penalty keeps what it reads as it was.
+The grammar writes the names of all parameters in front of their values, so that one set of experts serves all
+functions, and asks for each of them: what the request does not give is null. The experts act at the request as well,
+where the choice head reads; a penalty keeps what it reads as it was.
 """
 
 import json
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,9 @@ from training.fit.processes import Processes
 FIRST_ARGUMENT_DRAW = 1_000_000
 """Number of the first draw of `read_arguments`, beyond those of training."""
 
+JSON_NUMBER = re.compile(r"(0|[1-9]\d{0,11})(\.\d+)?")
+"""Values that are written as a number, in half of the sets."""
+
 SMALLEST_SPREAD = 1e-3
 SPREAD_READ = 128
 """Requests from which the spread of what the choice head reads is measured."""
@@ -45,6 +50,7 @@ class CallSettings:
         requests: Requests of each set.
         steady: Weight of the penalty on what changes where the choice head reads, in squared standard deviations.
         numbers: Share of the sets in which digits are written as a JSON number.
+        made: Share of the sets whose functions are called by made messages.
         longest_request: Tokens of a request; a longer one loses its beginning.
         argument_draws: Draws like those of a step whose arguments the choice head is fitted to ignore.
     """
@@ -57,6 +63,7 @@ class CallSettings:
     weight_decay: float = 0.01
     steady: float = 1.0
     numbers: float = 0.5
+    made: float = 0.5
     longest_request: int = 96
     argument_draws: int = 30
     seed: int = 0
@@ -64,18 +71,29 @@ class CallSettings:
 
 @dataclass(frozen=True, slots=True)
 class WrittenCall:
-    """A request, and the call that answers it, in its two parts."""
+    """A request, and the call that answers it, in its two parts.
+
+    Attributes:
+        values: Where the values of the arguments stand in `arguments`, each with the sign behind it.
+    """
 
     request: str
     beginning: str
     arguments: str
+    values: tuple[tuple[int, int], ...]
 
 
 class CallDraws:
-    """Calls of a step, drawn from the step's number alone."""
+    """Calls of a step, drawn from the step's number alone.
 
-    def __init__(self, family: FunctionCalls, settings: CallSettings) -> None:
-        self._family, self._settings = family, settings
+    Args:
+        family: Functions that are called by messages of people.
+        made: Functions that are called by made messages.
+        settings: How many are drawn.
+    """
+
+    def __init__(self, family: FunctionCalls, made: FunctionCalls, settings: CallSettings) -> None:
+        self._family, self._made, self._settings = family, made, settings
 
     def draw(self, step: int, split: Split = "train") -> list[WrittenCall]:
         """Calls of several sets of functions."""
@@ -84,29 +102,39 @@ class CallDraws:
         calls = []
         for _ in range(settings.sets):
             as_numbers = rng.random() < settings.numbers
-            episode = self._family.draw(rng, split, settings.requests)
-            calls += [written(each.input, each.output, as_numbers) for each in episode.instances]
+            family = self._made if rng.random() < settings.made else self._family
+            episode = family.draw(rng, split, settings.requests)
+            parameters = {tool.name: tool.parameters for tool in episode.task.tools}
+            calls += [written(each.input, each.output, parameters, as_numbers) for each in episode.instances]
         return calls
 
 
-def written(request: str, call: str, as_numbers: bool) -> WrittenCall:
+def written(request: str, call: str, parameters: Mapping[str, Sequence[str]], as_numbers: bool) -> WrittenCall:
     """A call in its two parts.
 
     Args:
         request: What the user says.
         call: Canonical JSON with name and arguments.
-        as_numbers: Write values of digits alone as numbers.
+        parameters: Of each function, in the order in which they are written.
+        as_numbers: Write values that are numbers as such.
     """
     fields: Mapping[str, Any] = json.loads(call)
-    arguments = {
-        key: int(value) if as_numbers and value.isdecimal() and str(int(value)) == value else value
-        for key, value in fields["arguments"].items()
-    }
-    return WrittenCall(
-        request,
-        f'{{"name": {json.dumps(fields["name"], ensure_ascii=False)}, "arguments":',
-        f" {json.dumps(arguments, ensure_ascii=False)}",
-    )
+    text, values = " {", []
+    for name in parameters[fields["name"]]:
+        text += f"{'' if text == ' {' else ', '}{json.dumps(name, ensure_ascii=False)}: "
+        value = _json_value(fields["arguments"].get(name), as_numbers)
+        values.append((len(text), len(text) + len(value) + 1))
+        text += value
+    beginning = f'{{"name": {json.dumps(fields["name"], ensure_ascii=False)}, "arguments":'
+    return WrittenCall(request, beginning, f"{text}}}", tuple(values))
+
+
+def _json_value(value: str | None, as_numbers: bool) -> str:
+    if value is None:
+        return "null"
+    if value in ("true", "false") or (as_numbers and JSON_NUMBER.fullmatch(value)):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 class CallStep:
@@ -146,7 +174,8 @@ class CallStep:
             self._layer.read([call.request for call in calls]).float().to(self._device)
         )  # (calls, inner): no experts
         for group in grouped([len(request) + len(rest) + len(answer) for request, rest, answer in encoded], parts=4):
-            batch = AnswerBatch.of([(encoded[i][0] + encoded[i][1], encoded[i][2]) for i in group]).to(self._device)
+            batch = AnswerBatch.of([(encoded[i][0] + encoded[i][1], encoded[i][2]) for i in group])
+            batch = batch.only([of_value for i in group for of_value in self._of_values(calls[i])]).to(self._device)
             ends = torch.tensor([len(encoded[i][0]) - 1 for i in group])
             with self._layer.observed() as seen:
                 losses = answer_losses(self._edge.logits(batch, factors), batch)
@@ -173,3 +202,8 @@ class CallStep:
         request = self._edge.chat.question(call.request)[-self._settings.longest_request :]
         beginning, arguments = (self._edge.chat.answer(text)[:-1] for text in (call.beginning, call.arguments))
         return request, beginning, arguments
+
+    def _of_values(self, call: WrittenCall) -> list[bool]:
+        """Whether a token of the arguments is of a value; the grammar writes the others."""
+        spans = self._edge.chat.answer_spans(call.arguments)
+        return [any(start < last and first < end for first, last in call.values) for start, end in spans]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from cloud_service.generator.answer_batch import AnswerBatch
-from cloud_service.generator.chat_format import answer_ids, question_ids
+from cloud_service.generator.chat_format import answer_ids, answer_spans, question_ids
 from cloud_service.generator.residual_prompt import residual_prompt
 from cloud_service.task import TaskDescription, residual_text
 from training.data.episodes import Instance
@@ -36,6 +36,10 @@ class ChatFormat:
     def answer(self, text: str) -> list[int]:
         """Ids of an answer with its end."""
         return answer_ids(self.tokenizer, text)
+
+    def answer_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where the ids of an answer, but for its end, stand in its text: the first character, and the one behind."""
+        return answer_spans(self.tokenizer, text)
 
     def batch(self, instances: Sequence[Instance], systems: Sequence[str | None], multiple: int = 8) -> AnswerBatch:
         """Rows for instances, each with its system prompt or none; a question that is too long loses its beginning."""

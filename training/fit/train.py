@@ -62,7 +62,10 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     layer = LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input)
     inactive = None
     if generator.calls is not None:
-        draws = CallDraws(FunctionCalls(sources.seen_functions, sources.bystanders), config.calls)
+        families = (
+            FunctionCalls(each, sources.bystanders) for each in (sources.seen_functions, sources.made_functions)
+        )
+        draws = CallDraws(*families, config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
         train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
         inactive = step.read_arguments(config.calls.argument_draws)

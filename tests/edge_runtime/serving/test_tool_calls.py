@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from edge_runtime.serving.answer_format import WholeAnswer
+from edge_runtime.serving.asked_arguments import ask_for_all
 from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
 from edge_runtime.serving.chat import Call
 from edge_runtime.serving.constraint import ToolUse, constrained
@@ -67,8 +68,34 @@ def test_arguments_follow_the_beginning_of_the_call_in_place_of_the_code() -> No
     ]
     assert fake.prefilled == [[*PROMPT, *fake.tokenize_answer('{"name": "find", "arguments":')]]
     _, written = fake.asked
-    assert (written.schema, written.beginning) == (CALLS.functions[0].parameters, " ")
+    assert (written.schema, written.beginning) == (ask_for_all(CALLS.functions[0].parameters)[0], " ")
     assert (written.choices, written.codes, written.avoided) == ((), (), CALLS.codes)
+
+
+def test_a_client_never_sees_the_null_of_an_optional_parameter_and_the_model_does() -> None:
+    fake = engine()
+    fake.words = (b" {", b'"place": nu', b'll, "unit": ', b'"km"}')
+    own = events(fake, use=ToolUse())
+    assert "".join(event.text for event in own if isinstance(event, ArgumentsPiece)) == '{"unit": "km"}'
+    parallel = engine()
+    parallel.words = fake.words
+    held = constrained(GREEDY, replace(CALLS, parallel=True))
+    assert held.calls is not None
+    list(call_functions(parallel, parallel.open(), PROMPT, held.sampling, held.calls, (), 50, 0))
+    written = '{"name": "find", "arguments": {"place": null, "unit": "km"}}'
+    assert parallel.prefilled[1] == [*PROMPT, *parallel.tokenize_answer(written)]
+
+
+def test_tools_that_a_request_brings_are_not_asked_for_one_by_one() -> None:
+    """The model was trained on its own calls, and leaves out what it leaves out."""
+    fake = engine()
+    fake.words = (b" {", b'"place": null}')
+    function = Function("find", '{"properties":{"place":{"type":"null"}},"type":"object"}')
+    held = constrained(GREEDY, TEXT_ANSWER, use=ToolUse("required", tools=(function,)))
+    assert held.calls is not None
+    calls = list(call_functions(fake, fake.open(), PROMPT, held.sampling, held.calls, (), 50, 0))
+    assert "".join(event.text for event in calls if isinstance(event, ArgumentsPiece)) == '{"place": null}'
+    assert [sampling.schema for sampling in fake.asked if sampling.schema] == [function.parameters]
 
 
 def test_call_whose_beginning_was_spelled_reads_the_same() -> None:

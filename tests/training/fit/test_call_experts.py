@@ -30,11 +30,15 @@ from training.fit.ungated_experts import train_ungated_experts
 SETTINGS = CallSettings(steps=12, sets=2, requests=2, warmup=1, learning_rate=2e-2)
 
 
-def family() -> FunctionCalls:
+def family(verb: str = "wake") -> FunctionCalls:
     calls: dict[Split, list[Call]] = {
-        split: [Call(f"{split} wake me at {n}", {"time": str(n)}) for n in range(5)] for split in SPLITS
+        split: [Call(f"{split} {verb} me at {n}", {"time": str(n)}) for n in range(5)] for split in SPLITS
     }
-    return FunctionCalls([CalledFunction(Tool("SetAlarm", "Sets an alarm", ("time",)), calls)])
+    return FunctionCalls([CalledFunction(Tool("SetAlarm", "Sets an alarm", ("time", "day")), calls)])
+
+
+def make_draws(settings: CallSettings = SETTINGS) -> CallDraws:
+    return CallDraws(family(), family("rouse"), settings)
 
 
 @pytest.fixture
@@ -46,42 +50,63 @@ def make_step(edge: EdgeAnswers, settings: CallSettings) -> tuple[ExpertBank, Ca
     torch.manual_seed(3)
     experts = ExpertBank(tiny_config(experts=3, top_k=1), edge_shape(edge.model.config))
     layer = LastLayer(edge.model, edge.chat.tokenizer, settings.longest_request)
-    return experts, CallStep(experts, edge, layer, CallDraws(family(), settings), settings, Processes())
+    return experts, CallStep(experts, edge, layer, make_draws(settings), settings, Processes())
 
 
 @pytest.mark.parametrize(
     ("value", "as_numbers", "expected"),
-    [("7", True, 7), ("7", False, "7"), ("007", True, "007"), ("7 pm", True, "7 pm"), ("²", True, "²")],
+    [
+        ("7", True, 7),
+        ("7.25", True, 7.25),
+        ("7", False, "7"),
+        ("007", True, "007"),
+        ("7 pm", True, "7 pm"),
+        ("²", True, "²"),
+        ("true", False, True),
+    ],
 )
-def test_digits_are_a_number_only_where_json_has_the_same(value: str, as_numbers: bool, expected: object) -> None:
-    call = written("at 7", json.dumps({"name": "wake", "arguments": {"time": value}}), as_numbers)
+def test_values_are_numbers_only_where_json_has_the_same(value: str, as_numbers: bool, expected: object) -> None:
+    call = written("at 7", json.dumps({"name": "wake", "arguments": {"time": value}}), {"wake": ["time"]}, as_numbers)
     assert json.loads(call.arguments) == {"time": expected}
 
 
-def test_both_parts_are_the_beginning_of_the_whole_call() -> None:
+def test_a_call_has_every_parameter_in_the_functions_order_and_null_for_what_was_not_said() -> None:
     whole = '{"name": "f", "arguments": {"b": "Zürich", "a": "1"}}'
-    call = written("to Zürich", whole, as_numbers=False)
-    assert call.beginning + call.arguments + "}" == whole
+    call = written("to Zürich", whole, {"f": ["a", "c", "b"]}, as_numbers=False)
+    assert call.beginning + call.arguments + "}" == '{"name": "f", "arguments": {"a": "1", "c": null, "b": "Zürich"}}'
+    assert [call.arguments[start:end] for start, end in call.values] == ['"1",', "null,", '"Zürich"}']
+
+
+def test_half_of_the_sets_are_called_by_made_messages() -> None:
+    calls = make_draws(replace(SETTINGS, sets=40)).draw(0)
+    assert 20 < sum("rouse" in call.request for call in calls) < 60
+    assert all("wake" in call.request for call in make_draws(replace(SETTINGS, made=0.0)).draw(0))
 
 
 def test_draws_follow_from_the_step_alone() -> None:
-    draws = CallDraws(family(), SETTINGS)
-    assert draws.draw(4) == CallDraws(family(), SETTINGS).draw(4)
+    draws = make_draws()
+    assert draws.draw(4) == make_draws().draw(4)
     assert draws.draw(4) != draws.draw(5)
     assert len(draws.draw(4)) == SETTINGS.sets * SETTINGS.requests
     assert all("validation" in call.request for call in draws.draw(0, "validation"))
 
 
-def test_only_arguments_carry_the_loss(edge: EdgeAnswers) -> None:
-    """Fresh experts change nothing: the loss is the base model's on the arguments, and nothing drifts."""
+def test_only_values_carry_the_loss(edge: EdgeAnswers) -> None:
+    """Fresh experts change nothing: the loss is the base model's on the values, and nothing drifts."""
     _, step = make_step(edge, SETTINGS)
-    calls = CallDraws(family(), SETTINGS).draw(0)
+    calls = make_draws().draw(0)
     expected = []
     for call in calls:
         request, beginning, arguments = step.encode(call)
         assert edge.chat.tokenizer.decode(beginning) == call.beginning
         assert edge.chat.tokenizer.decode(arguments) == call.arguments
-        batch = AnswerBatch.of([(request + beginning, arguments)])
+        is_of_value, place = [], 0
+        for token in arguments:
+            end = place + len(edge.chat.tokenizer.decode([token]))
+            is_of_value.append(any(place < last and first < end for first, last in call.values))
+            place = end
+        assert 0 < sum(is_of_value) < len(arguments)
+        batch = AnswerBatch.of([(request + beginning, arguments)]).only(is_of_value)
         expected.append(answer_losses(edge.logits(batch, None), batch))
     loss, tokens = step(0)
     torch.testing.assert_close(loss, torch.cat(expected).mean(), rtol=1e-4, atol=1e-4)
@@ -105,7 +130,7 @@ def test_penalty_keeps_what_the_choice_head_reads(edge: EdgeAnswers, tmp_path: P
         train_ungated_experts(experts, step, settings, tmp_path / str(steady), Processes())
         drift = 0.0
         layer = LastLayer(edge.model, edge.chat.tokenizer, settings.longest_request)
-        for call in CallDraws(family(), settings).draw(0, "validation"):
+        for call in make_draws(settings).draw(0, "validation"):
             request = step.encode(call)[0]
             with torch.no_grad(), layer.observed() as seen:
                 edge.logits(AnswerBatch.of([(request, [0])]), experts(experts.whole_gates))
@@ -118,7 +143,7 @@ def test_penalty_keeps_what_the_choice_head_reads(edge: EdgeAnswers, tmp_path: P
 def test_arguments_are_read_where_they_are_written(edge: EdgeAnswers) -> None:
     _, step = make_step(edge, SETTINGS)
     read = step.read_arguments(2)
-    calls = [call for number in (0, 1) for call in CallDraws(family(), SETTINGS).draw(FIRST_ARGUMENT_DRAW + number)]
+    calls = [call for number in (0, 1) for call in make_draws().draw(FIRST_ARGUMENT_DRAW + number)]
     assert len(read) == sum(len(step.encode(call)[2]) for call in calls)
     request, beginning, _ = step.encode(calls[0])
     with torch.no_grad(), step._layer.observed() as seen:

@@ -37,24 +37,30 @@ def load_described_tools(data: Path) -> list[KnownTool]:
     for record in read_records(data / "tools/definitions.jsonl.zst"):
         if record["source"] != "seal-tools":
             continue
-        verb, _, rest = " ".join(record["description"].split()).rstrip(".").partition(" ")
-        wish = verb.lower() if verb.lower() in TEMPLATES.verbs else _infinitive(verb.lower())  # "Calculates the sum"
-        if not rest or len(rest) > LONGEST_DESCRIPTION:
+        description = " ".join(record["description"].split()).rstrip(".")
+        if " " not in description or len(description) > LONGEST_DESCRIPTION:
             continue
         rng = random.Random(f"described/{record['tool']}")
         requests: dict[str, None] = {}
         for _ in range(TRIES):
-            said = rng.choice(TEMPLATES.verbs.get(wish, (wish,)))
-            requests[fill(rng, TEMPLATES.requests, wish=f"{said} {_as_said(rng, rest)}")] = None
+            requests[made_request(rng, description)] = None
         new = [request for request in requests if request not in drawn]
         if any(not new[OF_SPLIT[split]] for split in SPLITS):
             continue
         drawn.update(new)
-        tool = Tool(record["tool"], f"{verb} {rest}", tuple(record["parameters"])[:5])
+        tool = Tool(record["tool"], description, tuple(record["parameters"])[:5])
         known = KnownTool(tool, f"seal/{record['domain'].split('/')[0]}")
         known.utterances.update({split: new[part] for split, part in OF_SPLIT.items()})
         tools.append(known)
     return tools
+
+
+def made_request(rng: random.Random, description: str) -> str:
+    """A request to a tool whose description is a verb and what follows: "please look up the weather of a city"."""
+    verb, _, rest = description.partition(" ")
+    wish = verb.lower() if verb.lower() in TEMPLATES.verbs else _infinitive(verb.lower())  # "Calculates the sum"
+    said = rng.choice(TEMPLATES.verbs.get(wish, (wish,)))
+    return fill(rng, TEMPLATES.requests, wish=f"{said} {_as_said(rng, rest)}")
 
 
 def _infinitive(verb: str) -> str:

@@ -11,6 +11,7 @@ from training.data.families.described import load_described_tools
 from training.data.families.extract import load_messages
 from training.data.families.function_calls import CalledFunction, load_functions
 from training.data.families.instructions import DescribedTask, is_seen, load_described_tasks
+from training.data.families.made_calls import load_made_functions
 from training.data.families.questions import Question, load_questions
 from training.data.families.questions import is_seen as is_seen_question
 from training.data.families.tools import KnownTool, is_held_out, load_test_services, load_tools
@@ -96,6 +97,12 @@ class Sources:
     def seen_functions(self) -> list[CalledFunction]:
         """Functions that training may draw."""
         return [f for f in self.functions if not is_held_out(KnownTool(f.tool, ""), self.test_services)]
+
+    @cached_property
+    def made_functions(self) -> list[CalledFunction]:
+        """Functions with made calls that training may draw."""
+        made = load_made_functions(self.folder)
+        return [f for f in made if not is_held_out(KnownTool(f.tool, ""), self.test_services)]
 
     @cached_property
     def bystanders(self) -> list[Tool]:

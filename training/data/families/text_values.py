@@ -47,6 +47,11 @@ _KINDS: dict[str, Callable[[random.Random], str]] = {
 }
 
 
+def made_value(rng: random.Random, kind: str) -> str:
+    """A value of a kind: `email`, `url`, `phone`, `price`, `number` or `hashtag`."""
+    return _KINDS[kind](rng)
+
+
 def insert_values(rng: random.Random, text: str, wanted: str) -> tuple[str, str]:
     """A text with a value of the wanted kind, and now and then one or two of others.
 
