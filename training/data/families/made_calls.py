@@ -24,6 +24,8 @@ CALLS = 20
 TRIES = 60
 OF_SPLIT: dict[Split, slice] = {"train": slice(0, 12), "validation": slice(12, 16), "test": slice(16, 20)}
 LONGEST_VALUE = 40
+TELLING_SHARE = 0.6
+BARE_SHARE = 0.5
 PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
 _EXAMPLES = re.compile(r"\((?:e\.g\.|such as|for example),?:? ([^()]*)\)")
 
@@ -36,6 +38,7 @@ class MadeCallTemplates:
     messages: Annotated[Templates, placeholders("request", "details")]
     joints: Templates
     details: Annotated[Templates, placeholders("name", "value")]
+    bare: Annotated[Templates, placeholders("value")]
     given: Annotated[Templates, placeholders("name")]
     refused: Annotated[Templates, placeholders("name")]
     people: Templates
@@ -75,25 +78,29 @@ _Make = Callable[[random.Random], str]
 def _call(rng: random.Random, description: str, makers: Mapping[str, _Make]) -> Call | None:
     """A message with some of the arguments; None where two of them have one value."""
     request = made_request(rng, description)
-    count = rng.randint(1, min(MOST_ARGUMENTS, len(makers)))
+    most = min(MOST_ARGUMENTS, len(makers))
+    count = max(rng.randint(1, most), rng.randint(1, most))
     chosen = {name: makers[name](rng) for name in sorted(rng.sample(list(makers), count), key=list(makers).index)}
     if len(set(chosen.values())) < count:
         return None
-    said = [_said(rng, name, value) for name, value in rng.sample(list(chosen.items()), count)]
+    said = [
+        _said(rng, name, chosen[name], is_bare=not place and rng.random() < BARE_SHARE)
+        for place, name in enumerate(rng.sample(list(chosen), count))
+    ]
     details = said[0]
     for each in said[1:]:
         details += rng.choice(TEMPLATES.joints) + each
     return Call(fill(rng, TEMPLATES.messages, request=request.rstrip("?.!"), details=details), chosen)
 
 
-def _said(rng: random.Random, name: str, value: str) -> str:
+def _said(rng: random.Random, name: str, value: str, is_bare: bool) -> str:
     words = humanize(name)
     if value in ("true", "false"):
         return fill(rng, TEMPLATES.given if value == "true" else TEMPLATES.refused, name=words)
     telling = [templates for word, templates in TEMPLATES.by_word.items() if word in words.split()]
-    return fill(
-        rng, rng.choice(telling) if telling and rng.random() < 0.5 else TEMPLATES.details, name=words, value=value
-    )
+    if telling and rng.random() < TELLING_SHARE:
+        return fill(rng, rng.choice(telling), name=words, value=value)
+    return fill(rng, TEMPLATES.bare if is_bare else TEMPLATES.details, name=words, value=value)
 
 
 def _maker(name: str, description: str) -> _Make:
