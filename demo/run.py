@@ -58,7 +58,7 @@ def _measure(
         for task in tasks:
             bar = progress.add_task(task.name, total=len(ways_of(task)) * len(task.cases))
             answer = generated[task.name]
-            served = device.wait_until_serving(task.name, answer.id)
+            served = device.wait_until_serving(task.name, answer.id, merged=True)
             scores = evaluate(task, device, partial(progress.advance, bar))
             results.append(TaskResult(task.name, len(task.cases), scores, answer, served))
     return results

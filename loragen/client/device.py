@@ -31,14 +31,15 @@ class DeviceClient(Session):
     stream_complete = streams(calls.stream_complete)
 
     def wait_until_serving(
-        self, name: str, bundle_id: str, *, merged: bool = True, timeout_seconds: float = SERVING_SECONDS
+        self, name: str, bundle_id: str, *, merged: bool = False, timeout_seconds: float = SERVING_SECONDS
     ) -> ServedModel:
         """Return when the device serves exactly this bundle under this name.
 
         Args:
             name: Of the specialization.
             bundle_id: What `CloudClient.generate` answered with.
-            merged: Wait for merged weights; otherwise a LoRA attached at run time is enough.
+            merged: Wait for merged weights. Otherwise a LoRA that is attached at run time is enough: a device merges
+                some of its specializations only.
             timeout_seconds: Longest wait.
 
         Raises:
@@ -73,7 +74,7 @@ class AsyncDeviceClient(AsyncSession):
     stream_complete = streams_async(calls.stream_complete)
 
     async def wait_until_serving(
-        self, name: str, bundle_id: str, *, merged: bool = True, timeout_seconds: float = SERVING_SECONDS
+        self, name: str, bundle_id: str, *, merged: bool = False, timeout_seconds: float = SERVING_SECONDS
     ) -> ServedModel:
         """Return when the device serves exactly this bundle under this name, as `DeviceClient` does."""
         deadline = Deadline(timeout_seconds)

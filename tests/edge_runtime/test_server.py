@@ -39,7 +39,7 @@ def test_device_runs_as_a_process_and_survives_a_kill(cloud: FakeCloud, tiny_bas
     with DeviceClient(f"http://127.0.0.1:{port}") as device:
         with running(first_log, **settings) as child:
             child.wait_until_ready(device)
-            device.wait_until_serving("router", wanted.bundle_id)
+            device.wait_until_serving("router", wanted.bundle_id, merged=True)
             first = device.chat("router", "The quick brown", temperature=0)
             assert first.fingerprint == f"merged-{wanted.bundle_id}"
             child.process.kill()

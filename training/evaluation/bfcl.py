@@ -61,7 +61,7 @@ def evaluate_bfcl(pair: ModelPair, data: Path, count: int, seed: int) -> str:
                 try:
                     body = {"description": DESCRIPTION, "tools": list(question.tools)}
                     answer = stack.cloud.generate(body, publish=f"bfcl/{name}")
-                    stack.device.wait_until_serving(name, answer.id, merged=False)
+                    stack.device.wait_until_serving(name, answer.id)
                 except RemoteError as error:
                     if not is_refusal(error):
                         raise

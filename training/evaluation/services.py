@@ -162,10 +162,10 @@ class Services:
         wait = self._stack.device.wait_until_serving
         if self._merges:
             try:
-                return wait(name, bundle_id, timeout_seconds=MERGE_SECONDS)
+                return wait(name, bundle_id, merged=True, timeout_seconds=MERGE_SECONDS)
             except WaitError:
                 self._merges = False  # the device keeps what it has attached; the others are not waited for
-        return wait(name, bundle_id, merged=False, timeout_seconds=MERGE_SECONDS)
+        return wait(name, bundle_id, timeout_seconds=MERGE_SECONDS)
 
     def _start_larger(self, stack: ExitStack, model: Path) -> DeviceClient:
         (port,) = free_ports(1)
