@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.generator.answer_batch import state_logits
 from cloud_service.generator.chat_format import question_ids
+from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.edge import edge_projections
 from cloud_service.generator.prompt_encoder import pad_right
 
@@ -93,6 +94,26 @@ class LastLayer:
         behind = states.rest + self._added(states.written + added)
         normed = self._model.get_decoder().norm(behind.to(self._model.dtype))
         return state_logits(self._model, normed)[:, list(codes)]
+
+    @contextmanager
+    def under(self, head: ChoiceHead, keys: Tensor) -> Iterator[None]:
+        """Within, the layer writes what a choice head adds to it, too.
+
+        Args:
+            head: In this layer alone.
+            keys: (rows, choices, rank), of the choices of each row; zeros for a choice that it does not have.
+        """
+        a, b = head.a[0].detach(), head.b[0, :, : keys.shape[1]].detach()  # (rank, inner), (hidden, choices)
+
+        def add(_: nn.Module, given: tuple[Tensor, ...], written: Tensor) -> Tensor:
+            scores = (given[0] @ a.T) @ keys.mT  # (rows, places, choices)
+            return written + scores @ b.T
+
+        hook = self._down.register_forward_hook(add)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     @contextmanager
     def observed(self) -> Iterator[list[Tensor]]:

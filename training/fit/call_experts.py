@@ -14,16 +14,20 @@ where the choice head reads; a penalty keeps what it reads as it was.
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cloud_service.answer.choices import Choice, describe_choices
 from cloud_service.generator.answer_batch import AnswerBatch, answer_losses
+from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.last_layer import LastLayer
+from cloud_service.generator.meanings import SentenceEncoder
 from training.data.corpus import Split
 from training.data.families.function_calls import FunctionCalls
 from training.fit.edge_answers import EdgeAnswers
@@ -75,12 +79,14 @@ class WrittenCall:
 
     Attributes:
         values: Where the values of the arguments stand in `arguments`, each with the sign behind it.
+        choices: The functions of its set, as the choice head has them.
     """
 
     request: str
     beginning: str
     arguments: str
     values: tuple[tuple[int, int], ...]
+    choices: tuple[Choice, ...] = ()
 
 
 class CallDraws:
@@ -105,7 +111,11 @@ class CallDraws:
             family = self._made if rng.random() < settings.made else self._family
             episode = family.draw(rng, split, settings.requests)
             parameters = {tool.name: tool.parameters for tool in episode.task.tools}
-            calls += [written(each.input, each.output, parameters, as_numbers) for each in episode.instances]
+            choices = describe_choices(replace(episode.task, examples=()), tuple(parameters))
+            calls += [
+                replace(written(each.input, each.output, parameters, as_numbers), choices=choices)
+                for each in episode.instances
+            ]
         return calls
 
 
@@ -147,6 +157,8 @@ class CallStep:
         draws: Where a step's calls come from.
         settings: How.
         processes: Those that share the step.
+        head: The choice head, which pushes codes while arguments are written, too; fitted.
+        sentences: Says what its choices mean.
     """
 
     def __init__(
@@ -157,9 +169,12 @@ class CallStep:
         draws: CallDraws,
         settings: CallSettings,
         processes: Processes,
+        head: ChoiceHead | None = None,
+        sentences: SentenceEncoder | None = None,
     ) -> None:
         self._experts, self._edge, self._layer, self._draws, self._settings = experts, edge, layer, draws, settings
         self._processes, self._device = processes, edge.model.device
+        self._head, self._sentences = head, sentences
         some = [call.request for step in range(SPREAD_READ // 8) for call in draws.draw(-1 - step)][:SPREAD_READ]
         self._spread = layer.read(some).float().std(0).to(self._device) + SMALLEST_SPREAD  # (inner,)
 
@@ -177,7 +192,7 @@ class CallStep:
             batch = AnswerBatch.of([(encoded[i][0] + encoded[i][1], encoded[i][2]) for i in group])
             batch = batch.only([of_value for i in group for of_value in self._of_values(calls[i])]).to(self._device)
             ends = torch.tensor([len(encoded[i][0]) - 1 for i in group])
-            with self._layer.observed() as seen:
+            with self._pushed([calls[i] for i in group]), self._layer.observed() as seen:
                 losses = answer_losses(self._edge.logits(batch, factors), batch)
             now = seen[0][torch.arange(len(group)), ends]
             drift = ((now - before[group]) / self._spread).square().mean(-1)  # (calls of the group,)
@@ -202,6 +217,18 @@ class CallStep:
         request = self._edge.chat.question(call.request)[-self._settings.longest_request :]
         beginning, arguments = (self._edge.chat.answer(text)[:-1] for text in (call.beginning, call.arguments))
         return request, beginning, arguments
+
+    @contextmanager
+    def _pushed(self, calls: Sequence[WrittenCall]) -> Iterator[None]:
+        """Within, the choice head acts as it does on a device, with the functions of each call's set."""
+        if self._head is None or self._sentences is None:
+            yield
+            return
+        with torch.no_grad():
+            meanings = self._sentences.read([call.choices for call in calls]).to(self._device)
+            keys = self._head(meanings)[:, 0]  # (calls, functions, rank)
+        with self._layer.under(self._head, keys):
+            yield
 
     def _of_values(self, call: WrittenCall) -> list[bool]:
         """Whether a token of the arguments is of a value; the grammar writes the others."""

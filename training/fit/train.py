@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cloud_service.generator import LoraGenerator
 from cloud_service.generator.checkpoint import store_generator
+from cloud_service.generator.choice_head import ChoiceHead
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
@@ -60,44 +62,38 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             generator, pair.cloud, edge, batches, settings, runs / folder, processes=processes, origin=origin
         )
     layer = LastLayer(pair.edge, pair.edge_tokenizer, config.choice.longest_input)
-    inactive = None
-    if generator.calls is not None:
-        families = (
-            FunctionCalls(each, sources.bystanders) for each in (sources.seen_functions, sources.made_functions)
-        )
-        draws = CallDraws(*families, config.calls)
-        step = CallStep(generator.calls, edge, layer, draws, config.calls, processes)
-        train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
-        inactive = step.read_arguments(config.calls.argument_draws)
-    if generator.choice is not None:
-        sentences = SentenceEncoder(
-            generator.prompt_encoder.decoder, pair.cloud_tokenizer, generator.prompt_encoder.adapter
-        )
+    sentences = SentenceEncoder(
+        generator.prompt_encoder.decoder, pair.cloud_tokenizer, generator.prompt_encoder.adapter
+    )
+
+    def fit_head(head: ChoiceHead, inactive: Tensor | None) -> None:
         with processes.main_first():  # the others find on disk what the first has read
-            fit_choice_head(
-                generator.choice,
-                generator.config.codes,
-                layer,
-                sentences,
-                known_meanings(sources, config.choice),
-                config.choice,
-                runs / "choice.safetensors",
-                inactive,
-            )
-        if generator.labels is not None:
-            mixture = load_mixture(sources, weights=config.labels.families)
-            judge = LabelStep(
-                generator.labels,
-                generator.choice,
-                edge,
-                layer,
-                sentences,
-                mixture,
-                config.labels,
-                config.generator.residual_prompt_tokens,
-                processes,
-            )
-            train_ungated_experts(generator.labels, judge, config.labels, runs / "labels", processes, origin)
+            meanings, states = known_meanings(sources, config.choice), runs / "choice.safetensors"
+            fit_choice_head(head, generator.config.codes, layer, sentences, meanings, config.choice, states, inactive)
+
+    if generator.choice is not None:
+        fit_head(generator.choice, None)
+    if generator.calls is not None:
+        called, made = (FunctionCalls(f, sources.bystanders) for f in (sources.seen_functions, sources.made_functions))
+        draws = CallDraws(called, made, config.calls)
+        step = CallStep(generator.calls, edge, layer, draws, config.calls, processes, generator.choice, sentences)
+        train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
+        if generator.choice is not None:  # again, so that it leaves alone what it now reads while arguments are written
+            fit_head(generator.choice, step.read_arguments(config.calls.argument_draws))
+    if generator.choice is not None and generator.labels is not None:
+        mixture = load_mixture(sources, weights=config.labels.families)
+        judge = LabelStep(
+            generator.labels,
+            generator.choice,
+            edge,
+            layer,
+            sentences,
+            mixture,
+            config.labels,
+            config.generator.residual_prompt_tokens,
+            processes,
+        )
+        train_ungated_experts(generator.labels, judge, config.labels, runs / "labels", processes, origin)
     cloud_reference = pair.cloud_reference or store_trained_model(
         pair.cloud, pair.cloud_tokenizer, out / "cloud", f"{config.generator.id}-cloud", processes
     )

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from cloud_service.generator.chat_format import question_ids
+from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig
 from cloud_service.generator.edge import edge_projections
 from cloud_service.generator.last_layer import LastLayer
 from tests.cloud_service.generator.tiny import random_model, tokenizer
@@ -51,3 +52,23 @@ def test_code_logits_are_those_of_the_model_when_down_writes_besides(family: str
             hook.remove()
             found = layer.code_logits(states, more.expand(3, -1), CODES)[row]
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_under_a_choice_head_the_layer_writes_the_code_of_each_row_s_nearest_choice_too() -> None:
+    model, ids = random_model("llama"), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    down = edge_projections(model)[1, "down"]
+    layer = LastLayer(model, tokenizer(), 64)
+    head = ChoiceHead(ChoiceHeadConfig(1, 4), 2, down.in_features, HIDDEN, encoder=6, codes=5)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    keys = torch.randn(2, 3, 4)  # three choices of the five
+    hook = down.register_forward_hook(
+        lambda _, x, y: y + torch.einsum("btd,rd,bcr,hc->bth", x[0], head.a[0], keys, head.b[0, :, :3])
+    )
+    expected = model(ids).logits
+    hook.remove()
+    plain = model(ids).logits
+    with layer.under(head, keys):
+        torch.testing.assert_close(model(ids).logits, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model(ids).logits, plain)

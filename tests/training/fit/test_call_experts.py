@@ -1,17 +1,22 @@
 """Call experts: what they are trained on, that they learn to copy arguments, and what the penalty keeps as it was."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from cloud_service.answer.choices import Choice
 from cloud_service.generator.answer_batch import AnswerBatch, answer_losses
+from cloud_service.generator.choice_head import ChoiceHead, ChoiceHeadConfig, ChoiceMeanings
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.experts import ExpertBank
 from cloud_service.generator.last_layer import LastLayer
+from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.task import Tool
 from tests.training.models import tiny_config, tiny_model
 from training.data.corpus import SPLITS, Split
@@ -34,7 +39,8 @@ def family(verb: str = "wake") -> FunctionCalls:
     calls: dict[Split, list[Call]] = {
         split: [Call(f"{split} {verb} me at {n}", {"time": str(n)}) for n in range(5)] for split in SPLITS
     }
-    return FunctionCalls([CalledFunction(Tool("SetAlarm", "Sets an alarm", ("time", "day")), calls)])
+    others = Tool("Weather", "Says the weather"), Tool("Play", "Plays music")
+    return FunctionCalls([CalledFunction(Tool("SetAlarm", "Sets an alarm", ("time", "day")), calls)], others)
 
 
 def make_draws(settings: CallSettings = SETTINGS) -> CallDraws:
@@ -111,6 +117,50 @@ def test_only_values_carry_the_loss(edge: EdgeAnswers) -> None:
     loss, tokens = step(0)
     torch.testing.assert_close(loss, torch.cat(expected).mean(), rtol=1e-4, atol=1e-4)
     assert tokens == sum(len(part) for call in calls for part in step.encode(call))
+
+
+def test_the_choice_head_pushes_codes_while_arguments_are_learned(edge: EdgeAnswers) -> None:
+    """With the functions of each call's set; a head that writes nothing changes nothing."""
+    settings = replace(SETTINGS, sets=6)  # one of which has several functions: a set of one has nothing to choose
+    experts, without = make_step(edge, settings)
+    sizes = edge.model.config
+    head = ChoiceHead(ChoiceHeadConfig(1, 3), 2, sizes.intermediate_size, sizes.hidden_size, encoder=4, codes=5)
+    sentences = Sentences()
+    step = CallStep(
+        experts,
+        edge,
+        without._layer,
+        make_draws(settings),
+        settings,
+        Processes(),
+        head,
+        cast("SentenceEncoder", sentences),
+    )
+    expected = without(0)[0]
+    torch.testing.assert_close(step(0)[0], expected)
+    assert {texts for sets in sentences.asked for texts in sets} == {
+        tuple(choice.text for choice in call.choices) for call in make_draws(settings).draw(0)
+    }
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    assert not torch.allclose(step(0)[0], expected, rtol=1e-3)
+    loss, _ = step(0)
+    loss.backward()
+    assert head.a.grad is None
+
+
+class Sentences:
+    """Stands for the sentence encoder: every choice means something else."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[tuple[str, ...]]] = []
+
+    def read(self, sets: Sequence[Sequence[Choice]]) -> ChoiceMeanings:
+        self.asked.append([tuple(choice.text for choice in each) for each in sets])
+        shape = len(sets), max(map(len, sets)), 4
+        mask = torch.tensor([[n < len(each) for n in range(shape[1])] for each in sets])
+        return ChoiceMeanings(torch.randn(shape, generator=torch.Generator().manual_seed(1)), torch.zeros(shape), mask)
 
 
 def test_training_lowers_the_loss_and_resumes(edge: EdgeAnswers, tmp_path: Path) -> None:
