@@ -12,6 +12,7 @@ from loragen.version import package_version
 from loragen.web.errors import ConfigurationError
 
 PROGRAMS = {"cloud_service": "serve", "edge_runtime": "run"}
+MAIN = {"cloud_service": "cloud_service.commands.main", "edge_runtime": "edge_runtime.cli"}
 FROM_EXTRAS = ("torch", "transformers", "redis", "grpc_health", "grpc_reflection", "tokenizers", "llama_cpp")
 
 
@@ -20,7 +21,7 @@ def run(root: Path, package: str, *arguments: str) -> subprocess.CompletedProces
     script = f"""
 import sys
 sys.modules.update(dict.fromkeys({FROM_EXTRAS!r}))
-from {package}.cli import main
+from {MAIN[package]} import main
 main(*{arguments!r})
 """
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, timeout=60)

@@ -47,6 +47,7 @@ requests = 2
 described_tools = 6
 labelled = 4
 codes = 5
+strength = 80.0
 [labels]
 steps = 2
 sets = 2
