@@ -103,11 +103,11 @@ async def test_metrics_count_what_happened(client: httpx2.AsyncClient) -> None:
 
 async def test_openapi_describes_the_bodies(client: httpx2.AsyncClient) -> None:
     schema = (await client.get("/openapi.json")).json()
-    for path in schema["paths"].values():
+    for name, path in schema["paths"].items():
+        error = "OllamaError" if name.startswith("/api/") else "ErrorAnswer"
         for operation in path.values():
-            assert operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"].endswith(
-                "ErrorAnswer"
-            )
+            described = operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"]
+            assert described == f"#/components/schemas/{error}"
             assert "422" not in operation["responses"], "what is refused is 400"
             assert "description" in operation or operation["tags"] == ["operation"]
     for body in (CompletionBody, ChatCompletionBody):
