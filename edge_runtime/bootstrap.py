@@ -10,6 +10,7 @@ import httpx2
 import structlog
 from fastapi import FastAPI
 
+from edge_runtime.clock import Clock, SystemClock
 from edge_runtime.cloud.api_key import BearerAuth, KeySource, key_source
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.cloud.link import CloudLink
@@ -28,7 +29,6 @@ from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
 from edge_runtime.updates.canary import Canary, ProcessCanary
-from edge_runtime.updates.clock import Clock, SystemClock
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import History

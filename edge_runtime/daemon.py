@@ -13,11 +13,11 @@ import asyncio
 
 import structlog
 
+from edge_runtime.clock import Clock
 from edge_runtime.cloud.link import CloudLink
 from edge_runtime.commands import listening
 from edge_runtime.device import Device
 from edge_runtime.errors import EdgeError, MergeCancelledError
-from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.state import Command
 from edge_runtime.updates.updater import Updater

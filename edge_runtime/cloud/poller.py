@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_runtime.clock import Clock
 from edge_runtime.cloud.fetcher import ChannelAnswer
 from edge_runtime.cloud.pacing import MAX_BACKOFF_SECONDS, MAX_SILENCE_SECONDS, poll_delay
 from edge_runtime.errors import (
@@ -21,7 +22,6 @@ from edge_runtime.errors import (
     error_code,
 )
 from edge_runtime.telemetry import Telemetry, UpdateRecord
-from edge_runtime.updates.clock import Clock
 from loragen.contract.channel import Channel, parse_channel
 from loragen.contract.errors import ContractError, MismatchError
 

@@ -34,6 +34,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Metadata, Root, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from edge_runtime.clock import Clock
 from edge_runtime.cloud.fetcher import ChannelAnswer
 from edge_runtime.cloud.poller import ChannelSource
 from edge_runtime.errors import (
@@ -43,7 +44,6 @@ from edge_runtime.errors import (
     UpdateError,
     describe,
 )
-from edge_runtime.updates.clock import Clock
 from loragen.contract.errors import ContractError
 from loragen.contract.signed_channel import MAX_METADATA_BYTES, RUNTIME_FIELD, is_runtime_old, target_path
 from loragen.device_answers import ChannelTrust

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
+from edge_runtime.clock import Clock
 from edge_runtime.errors import EdgeError, describe, error_code
 from edge_runtime.telemetry import Telemetry, UpdateRecord
-from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.journal import Journal
 from loragen.contract.errors import ContractError
 

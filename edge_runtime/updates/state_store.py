@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import structlog
 
+from edge_runtime.clock import Clock
 from edge_runtime.cloud.pacing import backoff_delay
 from edge_runtime.errors import describe, error_code
 from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.updates.clock import Clock
 from edge_runtime.updates.rules import Plan, choose_merge, is_permanent, needs_merge, plan_changes, state_after
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.channel import Channel

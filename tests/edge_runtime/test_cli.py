@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from tests.adapters import random_adapter
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.merge.test_ollama import parse_modelfile
 from tests.edge_runtime.tiny_models import Gguf, byte_level_tokenizer, llama_config, random_model, save_tokenizer
+from tests.loopback_server import LoopbackServer, QuietHandler
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -196,24 +195,14 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         ],
     }
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(report).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        result = cli.invoke(app, ["status", "--url", f"http://127.0.0.1:{server.server_port}"])
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with LoopbackServer(Handler) as server:
+        result = cli.invoke(app, ["status", "--url", server.url])
     assert result.exit_code == 0, result.output
     for text in (
         "dev-1: ready",

@@ -4,12 +4,13 @@ import functools
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from tests.loopback_server import LoopbackServer, QuietHandler
 
 AUDIENCE = "https://loragen.example"
 
@@ -31,7 +32,7 @@ def public(key: PrivateKey, kid: str, **more: Any) -> dict[str, Any]:
     return {**listed, "kid": kid, **more}
 
 
-class Issuer:
+class Issuer(LoopbackServer):
     """Serves while the block is open.
 
     Attributes:
@@ -46,24 +47,11 @@ class Issuer:
         self.asked: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
-        handler = type("Handler", (_Handler,), {"issuer": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(type("Handler", (_Handler,), {"issuer": self}))
 
-    def __enter__(self) -> "Issuer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *details: object) -> None:
         self.gate.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        """Its name."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__exit__(*details)
 
     @property
     def fetches(self) -> int:
@@ -97,7 +85,7 @@ class Issuer:
         return jwt.encode(body, rsa_key("first") if key is None else key, algorithm, headers)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     issuer: Issuer
     protocol_version = "HTTP/1.1"
 
@@ -119,6 +107,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing to say."""

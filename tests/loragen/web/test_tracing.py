@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry import trace
@@ -15,6 +14,7 @@ from structlog.testing import capture_logs
 from cloud_service.config import CloudSettings
 from edge_runtime.config import EdgeSettings
 from loragen.web.tracing import call_span, end_call, exporting_traces, past_spans, span, trace_fields
+from tests.loopback_server import LoopbackServer, QuietHandler
 from tests.traces import Traces, no_provider, tracing
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -27,14 +27,14 @@ def traces() -> Iterator[Traces]:
         yield traces
 
 
-class Collector:
+class Collector(LoopbackServer):
     """What a collector on loopback was sent."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, ExportTraceServiceRequest]] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 data = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
@@ -44,24 +44,7 @@ class Collector:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                """Nothing to say."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> "Collector":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
 
 @pytest.fixture(autouse=True)

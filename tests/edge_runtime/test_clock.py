@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from edge_runtime.updates.clock import SystemClock
+from edge_runtime.clock import SystemClock
 
 
 async def test_wait_ends_with_the_event_or_with_the_time() -> None:
