@@ -25,7 +25,7 @@ class StructuredOutputs(Fields):
     """What an answer must look like: of vLLM's forms, the one that a specialization for a closed set needs.
 
     Attributes:
-        choice: The answer is exactly one of these texts.
+        choice: The answer is exactly one of these texts; `max_tokens` cuts none.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -13,7 +13,7 @@ from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
 from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained
 from edge_runtime.serving.engine import Engine, Sampling, Steps, Token, TokenSequence
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
-from edge_runtime.serving.free_text import write_text
+from edge_runtime.serving.free_text import write_choice, write_text
 from edge_runtime.serving.tool_calls import as_text, call_functions
 
 MAX_TOLD = 524_288
@@ -48,7 +48,7 @@ class CompletionRequest:
     """What a client asks for.
 
     Attributes:
-        max_tokens: Longest answer; None for as long as the context allows.
+        max_tokens: Longest answer; None for as long as the context allows. It cuts no choice.
         stop: The answer ends before the first of these strings.
         constrain: Hold the answer to the contract of the specialization.
         choice_probabilities: Say how likely each choice is; only where the contract has codes.
@@ -128,12 +128,11 @@ def complete(
     if isinstance(first, ChatPrompt) and not constraint.shows_tools:
         first = replace(first, rendering=replace(first.rendering, tools=()))
     prompts = [_fitting(engine, each) for each in (first, *request.more_prompts)]
-    _verify_size(engine, request, prompts)
+    greatest = [_greatest_length(engine, request, sampling, prompt) for prompt in prompts]
+    _verify_size(request, prompts, greatest)
     for index in range(request.answers_in_all):
         number, answer = divmod(index, request.answers)
-        prompt = prompts[number]
-        room = engine.context_tokens - len(prompt)
-        max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
+        prompt, max_tokens = prompts[number], greatest[number]
         cached = 0
         scored: tuple[Token, ...] = ()
         if request.echo:
@@ -161,16 +160,26 @@ def complete(
             called = call_functions(engine, sequence, prompt, seeded, constraint.calls, request.stop, max_tokens, index)
             yield from called if isinstance(request.prompt, ChatPrompt) else as_text(called)
         else:
-            written = yield from write_text(sequence, seeded, request.stop, max_tokens, index)
+            if seeded.choices:
+                written = yield from write_choice(sequence, seeded, max_tokens, index)
+            else:
+                written = yield from write_text(sequence, seeded, request.stop, max_tokens, index)
             yield Finished("stop" if written.is_whole else "length", written.tokens, index)
 
 
-def _verify_size(engine: Engine, request: CompletionRequest, prompts: Sequence[Sequence[int]]) -> None:
+def _greatest_length(engine: Engine, request: CompletionRequest, sampling: Sampling, prompt: Sequence[int]) -> int:
+    """Most tokens of an answer to a prompt. What a client allows cuts no choice: half of one would be no answer."""
+    room = engine.context_tokens - len(prompt)
+    if request.max_tokens is None:
+        return room
+    return min(request.max_tokens and max(request.max_tokens, sampling.longest_choice), room)
+
+
+def _verify_size(request: CompletionRequest, prompts: Sequence[Sequence[int]], greatest: Sequence[int]) -> None:
     logprobs = request.sampling.logprobs
     if logprobs is None and not request.echo:
         return
-    rooms = [engine.context_tokens - len(prompt) for prompt in prompts]
-    tokens = sum(room if request.max_tokens is None else min(request.max_tokens, room) for room in rooms)
+    tokens = sum(greatest)
     if request.echo:
         tokens += sum(map(len, prompts))
     told = tokens * request.answers * (1 if logprobs is None else 2 + logprobs)

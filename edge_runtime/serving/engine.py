@@ -57,6 +57,11 @@ class Sampling:
     avoided: tuple[int, ...] = ()
     spelled: tuple[int, ...] = ()
 
+    @property
+    def longest_choice(self) -> int:
+        """Most tokens that the model spells a choice with: a token has a byte at least. 0 where it spells none."""
+        return 0 if self.codes else max((len(choice.encode()) for choice in self.choices), default=0)
+
 
 GREEDY = Sampling(temperature=0.0)
 

@@ -1,4 +1,4 @@
-"""Coordinator: a piece of an answer that is text, as far as the model, a stop string or a call ends it."""
+"""Coordinator: a piece of an answer that is text: a choice, or as far as the model, a stop string or a call ends it."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -49,8 +49,7 @@ def write_text(
     Raises:
         ModelOutputError: The model failed.
     """
-    # A choice is told as a whole: it is not the model's text, which a stop string would end.
-    assembler = TextAssembler(() if sampling.choices else stop)
+    assembler = TextAssembler(stop)
     text, head = "", ""
     count, may_end = 0, False
     waiting: list[Token] = []
@@ -81,3 +80,33 @@ def write_text(
     # An engine that ends on its own met an end-of-generation token before the count was full.
     is_whole = assembler.stopped or may_end or count < max_tokens
     return Written(text + rest, count, is_whole, assembler.met)
+
+
+def write_choice(
+    sequence: TokenSequence, sampling: Sampling, max_tokens: int, index: int
+) -> Generator[TextPiece | None, None, Written]:
+    """Write one of the choices, which is told when it is whole: nothing else is an answer.
+
+    Args:
+        sequence: Ends with the prompt.
+        sampling: How; it has choices.
+        max_tokens: The room for it.
+        index: Which answer it is.
+
+    Yields:
+        The choice, and None before each step of the engine.
+
+    Raises:
+        ModelOutputError: The model failed.
+    """
+    tokens: list[Token] = []
+    for token in sequence.decode(sampling, max_tokens):
+        if token is None:
+            yield None
+        else:
+            tokens.append(token)
+    is_whole = bool(tokens) and tokens[-1].may_end
+    text = b"".join(token.piece for token in tokens).decode() if is_whole else ""
+    if is_whole:
+        yield TextPiece(text, index, tuple(token for token in tokens if token.likelihood is not None))
+    return Written(text, len(tokens), is_whole)

@@ -62,10 +62,11 @@ class RequestLimits:
         """
         asked = self.answer_tokens if request.max_tokens is None else request.max_tokens
         tokens, prompts = min(asked, self.max_answer_tokens), 1 + len(request.more_prompts)
-        if request.answers_in_all > 1 and tokens * request.answers_in_all > MAX_TOKENS_IN_ALL:
+        longest = max(tokens, request.sampling.longest_choice)
+        if request.answers_in_all > 1 and longest * request.answers_in_all > MAX_TOKENS_IN_ALL:
             raise InvalidRequestError(
                 f"'max_tokens' x 'n' x prompts: expected at most {MAX_TOKENS_IN_ALL} tokens in all answers to one "
-                f"request, found {tokens} x {request.answers} x {prompts}",
+                f"request, found {longest} x {request.answers} x {prompts}",
                 "ask for fewer answers, for shorter ones, or in several requests",
             )
         return replace(request, max_tokens=tokens)

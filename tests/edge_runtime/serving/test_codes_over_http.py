@@ -111,8 +111,30 @@ async def test_request_may_spell_other_choices_or_want_none(client: httpx2.Async
     free = (await client.post(CHAT, json=chat(temperature=0, max_tokens=5, constrain=False))).json()
     assert free["choices"][0]["message"]["content"] not in DESKS.choices
     assert free["usage"]["completion_tokens"] == 5
-    (cut,) = (await client.post(CHAT, json=chat(temperature=0, max_tokens=1, **own))).json()["choices"]
-    assert cut["finish_reason"] == "length", "a text that is spelled, and is not whole"
+
+
+async def test_length_cuts_no_choice_that_is_spelled(client: httpx2.AsyncClient) -> None:
+    """Half a choice is no answer, and how long one can be is known; whole and streamed."""
+    own = {"structured_outputs": {"choice": ["東京", "Paris, the capital"]}}
+    asked = chat(temperature=0, max_tokens=1, logprobs=True, **own)
+    answer = (await client.post(CHAT, json=asked)).json()
+    (choice,) = answer["choices"]
+    text = choice["message"]["content"]
+    assert text in own["structured_outputs"]["choice"]
+    assert choice["finish_reason"] == "stop"
+    assert answer["usage"]["completion_tokens"] == len(choice["logprobs"]["content"]) > 1
+    assert b"".join(bytes(each["bytes"]) for each in choice["logprobs"]["content"]).decode() == text
+    streamed = (await client.post(CHAT, json={**asked, "stream": True})).text
+    chunks = [chunk["choices"][0] for chunk in events(streamed)[:-1]]
+    assert "".join(chunk["delta"].get("content", "") for chunk in chunks) == text
+    assert chunks[-1]["finish_reason"] == "stop"
+
+
+async def test_choice_that_does_not_fit_the_context_is_not_told(client: httpx2.AsyncClient) -> None:
+    own = {"structured_outputs": {"choice": ["Paris, the capital", "Oslo, the capital"]}}
+    asked = {"model": "router", "prompt": [5] * 255, **own}
+    (choice,) = (await client.post(TEXT, json=asked)).json()["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("", "length")
 
 
 async def test_base_beside_it_has_no_contract(client: httpx2.AsyncClient) -> None:

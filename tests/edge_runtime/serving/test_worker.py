@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import BusyError, InvalidRequestError, ModelOutputError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
-from edge_runtime.serving.engine import GREEDY, Engine
+from edge_runtime.serving.engine import GREEDY, Engine, Sampling
 from edge_runtime.serving.events import Event, Finished
 from edge_runtime.serving.job import Job
 from edge_runtime.serving.worker import DEFAULT_LIMITS, RequestLimits, Worker
@@ -233,6 +233,7 @@ async def test_answers_to_one_request_are_bounded_in_all() -> None:
         (replace(many, max_tokens=65), "65 x 8 x 64"),
         (replace(many, max_tokens=None), "512 x 8 x 64"),
         (replace(one, answers=2), "100000 x 2 x 1"),
+        (replace(many, max_tokens=1, sampling=Sampling(choices=("x" * 65, "y"))), "65 x 8 x 64"),
     ):
         with pytest.raises(InvalidRequestError, match=f"'max_tokens' x 'n' x prompts: .*32768 tokens.*{found}"):
             worker.submit(refused)
