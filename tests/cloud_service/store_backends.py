@@ -6,10 +6,15 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+from structlog.testing import capture_logs
+
+from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import ChannelEvent, ChannelRow, DeviceEntry, Store, StoreLimits
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
@@ -42,6 +47,15 @@ async def load_reports(store: Store, channel: str, limit: int, before: int | Non
     entries = await store.devices.scan(channel, limit, before)
     reports = await store.devices.load_reports(entries)
     return [(entry.seen_at, report) for entry, report in zip(entries, reports, strict=True)]
+
+
+@contextlib.contextmanager
+def failing(reason: str) -> Iterator[None]:
+    """The call fails; the log says why, and the message, which clients read, does not."""
+    with capture_logs() as logged, pytest.raises(StoreUnavailableError) as caught:
+        yield
+    assert str(caught.value) == "the store is not available"
+    assert reason in next(line["reason"] for line in logged if line["event"] == "store_failed")
 
 
 class StoreBackend(Protocol):
