@@ -189,7 +189,13 @@ class Completions:
         self._template_variables = template_variables
 
     async def answer(
-        self, request: Request, model: str, wanted: CompletionRequest, is_streamed: bool, form_of: FormOf
+        self,
+        request: Request,
+        model: str,
+        wanted: CompletionRequest,
+        is_streamed: bool,
+        form_of: FormOf,
+        then_unload: bool = False,
     ) -> Response:
         """Answer one request.
 
@@ -199,11 +205,12 @@ class Completions:
             wanted: What is asked for.
             is_streamed: Whether the answer goes out while it is written.
             form_of: Makes the format of the answer, for the revision that answers.
+            then_unload: Give the model's memory back after the answer, unless others are on it.
 
         Raises:
             ServingError: The request cannot be answered.
         """
-        answer = await self._begin(request, model, wanted, is_streamed, form_of)
+        answer = await self._begin(request, model, wanted, is_streamed, form_of, then_unload)
         try:
             await unless_hung_up(request, answer.start_soon() if is_streamed else answer.start())
             if is_streamed:
@@ -226,6 +233,19 @@ class Completions:
             record: CompletionRecord = record_of(request.scope)
             record.fingerprint = slot.revision.fingerprint
 
+    def unload(self, model: str) -> None:
+        """Give a model's memory back, unless requests are on it.
+
+        Raises:
+            ServingError: It is not here.
+        """
+        name = self._device.slot_name(model)
+        try:
+            self._slots.revision(name)
+        except UnknownModelError as error:
+            raise self._explain(name, error) from error
+        self._slots.unload(name)
+
     async def _lease(self, lease: AsyncExitStack, request: Request, model: str) -> Slot:
         name = self._device.slot_name(model)
         try:
@@ -237,11 +257,19 @@ class Completions:
         return slot
 
     async def _begin(
-        self, request: Request, model: str, wanted: CompletionRequest, is_streamed: bool, form_of: FormOf
+        self,
+        request: Request,
+        model: str,
+        wanted: CompletionRequest,
+        is_streamed: bool,
+        form_of: FormOf,
+        then_unload: bool,
     ) -> _Answer:
         arrived = time.monotonic()
         record: CompletionRecord = record_of(request.scope)
         lease = AsyncExitStack()
+        if then_unload:  # after everything else in this stack
+            lease.callback(self._slots.unload, self._device.slot_name(model))
         try:
             slot = await self._lease(lease, request, model)
             job = slot.worker.submit(wanted.over(self._template_variables))

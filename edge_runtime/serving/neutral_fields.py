@@ -60,7 +60,6 @@ RESPONSES: Neutral = {
 }
 
 OLLAMA: Neutral = {
-    "keep_alive": (_ANY,),
     "template": ("",),
     "suffix": ("",),
     "images": ([],),

@@ -1,10 +1,12 @@
 """Bodies of Ollama's interface, as far as it is answered, and the completions that they mean.
 
-Options that say how Ollama runs a model change no answer here, and are let through. Those that would change an answer
-and are not supported are refused by name.
+A lifetime (`keep_alive`) of 0 unloads the model. No other means anything here: a model stays loaded until another needs
+its room. Options that say how Ollama runs a model change no answer here, and are let through. Those that would change
+an answer and are not supported are refused by name.
 """
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -19,6 +21,9 @@ from loragen.web.body_fields import Text
 
 _TAG = ":latest"
 """Ollama's clients add it to names without a tag."""
+
+_DURATION = r"^[-+]?(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$"
+"""As Go reads it."""
 
 _SAMPLING = (
     "temperature",
@@ -87,6 +92,14 @@ class OllamaBody(OpenFields):
     format: Literal["", "json"] | dict[str, Any] = ""
     options: _Options = _Options()
     think: Literal[False] | None = None
+    keep_alive: float | Annotated[str, Field(pattern=_DURATION)] | None = Field(
+        default=None, description="0 unloads the model after the answer; any other is the device's own decision."
+    )
+
+    @property
+    def then_unload(self) -> bool:
+        """Whether the model is to be unloaded after the answer."""
+        return self.keep_alive is not None and not re.search("[1-9]", str(self.keep_alive))
 
     @property
     def model_name(self) -> str:
@@ -110,7 +123,7 @@ class OllamaChatBody(OllamaBody):
     tools: list[dict[str, Any]] = Field(default=[])
 
     def to_request(self) -> CompletionRequest | None:
-        """The request that this body describes; None for one that only wants the model loaded.
+        """The request that this body describes; None for one that only wants the model loaded or unloaded.
 
         Raises:
             InvalidRequestError: It asks for something that is not supported.
@@ -129,7 +142,7 @@ class OllamaGenerateBody(OllamaBody):
     raw: bool = Field(default=False, description="The prompt goes to the model as it is, without its chat template.")
 
     def to_request(self) -> CompletionRequest | None:
-        """The request that this body describes; None for one that only wants the model loaded.
+        """The request that this body describes; None for one that only wants the model loaded or unloaded.
 
         Raises:
             InvalidRequestError: It asks for something that is not supported.

@@ -57,9 +57,9 @@ class OllamaFormat:
     def failure(self, body: Json) -> str:
         return self._line({"error": body["error"]["message"]})
 
-    def loaded(self) -> Json:
-        """The answer to a request that asks for nothing but the model."""
-        return {**self._said(""), "done": True, "done_reason": "load"}
+    def without_answer(self, done: Literal["load", "unload"]) -> Json:
+        """The answer to a request that asks for nothing but the model, or for its end."""
+        return {**self._said(""), "done": True, "done_reason": done}
 
     def _last(self, text: str, answer: WholeAnswer, usage: Usage) -> Json:
         now = time.monotonic()

@@ -26,10 +26,15 @@ def ollama_routes(completions: Completions, device: DeviceView) -> APIRouter:
         kind: Literal["chat", "generate"] = "chat" if isinstance(body, OllamaChatBody) else "generate"
         form = OllamaFormat(kind, body.model, time.monotonic())
         wanted = body.to_request()
-        if wanted is None:
-            await completions.load(request, body.model_name)
-            return JSONResponse(form.loaded())
-        return await completions.answer(request, body.model_name, wanted, body.stream, lambda _: form)
+        if wanted is not None:
+            return await completions.answer(
+                request, body.model_name, wanted, body.stream, lambda _: form, body.then_unload
+            )
+        if body.then_unload:
+            completions.unload(body.model_name)
+            return JSONResponse(form.without_answer("unload"))
+        await completions.load(request, body.model_name)
+        return JSONResponse(form.without_answer("load"))
 
     @router.post("/chat", dependencies=[Depends(verify_json)])
     async def chat(request: Request, body: OllamaChatBody) -> Response:

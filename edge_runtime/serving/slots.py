@@ -127,6 +127,17 @@ class SlotTable:
         """How many requests each name had since the start."""
         return dict(self._requests)
 
+    def revision(self, name: str) -> Revision:
+        """What serves under a name.
+
+        Raises:
+            UnknownModelError: Nothing does.
+        """
+        if revision := self._revisions.get(name):
+            return revision
+        known = ", ".join(sorted(self._revisions)) or "none yet"
+        raise UnknownModelError(f"no model {name[:80]!r} on this device", f"it serves: {known}")
+
     def is_resident(self, name: str) -> bool:
         """Whether a request for `name` finds its slot loaded."""
         return name in self._resident
@@ -226,6 +237,13 @@ class SlotTable:
         self._retire(self._resident.pop(name, None))
         self._changed.set()
 
+    def unload(self, name: str) -> None:
+        """Give the memory of what serves `name` back, unless a request is on it; the next request loads it again."""
+        slot = self._resident.get(name)
+        if slot is not None and slot.leases == 0:
+            self._retire(self._resident.pop(name))
+            self._changed.set()
+
     def mark_broken(self, revision: Revision) -> None:
         """Note that a request wanted `revision` and it could not be loaded."""
         self._broken.add(revision)
@@ -253,11 +271,11 @@ class SlotTable:
     async def _acquire(self, name: str) -> Slot:
         while True:
             async with self._locks.setdefault(name, asyncio.Lock()):
-                revision = self._revisions.get(name)
-                if revision is None:
+                try:
+                    revision = self.revision(name)
+                except UnknownModelError:
                     self._locks.pop(name, None)
-                    known = ", ".join(sorted(self._revisions)) or "none yet"
-                    raise UnknownModelError(f"no model {name[:80]!r} on this device", f"it serves: {known}")
+                    raise
                 if slot := self._resident.get(name):
                     return slot
                 if loaded := await self._load_on_demand(revision):

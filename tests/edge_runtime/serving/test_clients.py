@@ -23,6 +23,7 @@ from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from loragen.web.server import HttpServer, listen
 from tests.edge_runtime.contracts import CALLS, with_answer
 from tests.edge_runtime.fake_cloud import FakeCloud
+from tests.edge_runtime.fakes import eventually
 from tests.edge_runtime.serving.fake_device import BUNDLE, FakeDevice, RecordingTelemetry
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -38,7 +39,7 @@ OWN = [
 
 
 @pytest.fixture
-async def url(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIterator[str]:
+async def slots(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIterator[SlotTable]:
     """A device with a base, and a specialization `router` that calls functions or says none."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
     # Longer than it was trained for, because its tokenizer makes many tokens of tools.
@@ -50,12 +51,17 @@ async def url(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIterato
     always = replace(CALLS, none=None, codes=CALLS.codes[:2])
     path = with_answer(plain, tmp_path / "router.gguf", encode_answer(always))
     slots.activate(await slots.prepare(Revision("router", BUNDLE, "adapter", base, path)))
+    yield slots
+    await slots.close()
+
+
+@pytest.fixture
+async def url(slots: SlotTable) -> AsyncIterator[str]:
     server = HttpServer(create_app(slots, FakeDevice(), RecordingTelemetry()), listen("127.0.0.1", 0, "PORT"), 1)
     running = asyncio.create_task(server.run())
     yield f"http://127.0.0.1:{server.port}"
     server.stop()
     await running
-    await slots.close()
 
 
 @pytest.mark.slow
@@ -193,6 +199,31 @@ async def test_ollama_chats_generates_and_lists(url: str) -> None:
         async with httpx2.AsyncClient() as plain:
             assert (await plain.get(f"{url}/api/version")).json()["version"]
             assert (await plain.post(f"{url}/api/pull", json={"model": "x"})).status_code in (404, 405)
+    finally:
+        await client.close()
+
+
+async def test_ollama_client_unloads_a_model(slots: SlotTable, url: str) -> None:
+    """By a lifetime of 0, alone or after an answer, whole and streamed. Any other leaves it to the device."""
+    client = ollama.AsyncClient(host=url)
+    options = {"num_predict": 2}
+
+    try:
+        for lifetime in (0, "0s"):
+            assert (await client.generate("router", keep_alive=lifetime)).done_reason == "unload"
+            assert not slots.is_resident("router")
+            assert (await client.chat("router", [], keep_alive="5m")).done_reason == "load"
+            await client.chat("router", [USER], options=options, keep_alive=-1)
+            assert slots.is_resident("router")
+            assert (await client.chat("router", [USER], options=options, keep_alive=lifetime)).done
+            await eventually(lambda: not slots.is_resident("router"))
+            pieces = await client.generate("router", "The", options=options, stream=True, keep_alive=lifetime)
+            assert [piece.done async for piece in pieces][-1]
+            await eventually(lambda: not slots.is_resident("router"))
+        with pytest.raises(ollama.ResponseError, match="no model 'nobody' on this device"):
+            await client.generate("nobody", keep_alive=0)
+        with pytest.raises(ollama.ResponseError, match="keep_alive"):
+            await client.generate("router", keep_alive="soon")
     finally:
         await client.close()
 

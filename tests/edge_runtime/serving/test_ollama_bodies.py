@@ -29,6 +29,23 @@ def test_options_are_those_of_a_completion() -> None:
     assert chat(options={"num_predict": -2}).max_tokens is None
 
 
+@pytest.mark.parametrize(
+    ("keep_alive", "then_unload"),
+    [(0, True), ("0", True), ("0s", True), ("0m0.0s", True), (None, False), (-1, False), (0.5, False), ("5m", False)]
+    + [("-1s", False), ("1h30m", False), (300, False), (1e-9, False)],
+)
+def test_lifetime_of_zero_unloads(keep_alive: Any, then_unload: bool) -> None:
+    body = OllamaChatBody.model_validate({"model": "desks", "messages": HI, "keep_alive": keep_alive})
+    assert body.then_unload is then_unload
+    assert body.to_request() is not None
+
+
+@pytest.mark.parametrize("keep_alive", ["", "soon", "5 m", "m", {}])
+def test_lifetime_that_is_none_is_refused(keep_alive: Any) -> None:
+    with pytest.raises(ValidationError, match="keep_alive"):
+        OllamaChatBody.model_validate({"model": "desks", "keep_alive": keep_alive})
+
+
 def test_format_is_json_or_a_schema() -> None:
     assert chat(format="json").sampling.schema == '{"type":"object"}'
     assert chat(format={"type": "integer"}).sampling.schema == '{"type":"integer"}'

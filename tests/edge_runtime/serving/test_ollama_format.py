@@ -69,7 +69,7 @@ def test_whole_answer_has_all_in_one_body() -> None:
 def test_failure_is_a_line_and_loading_an_answer() -> None:
     form = OllamaFormat("chat", "desks", 0)
     assert json.loads(form.failure({"error": {"message": "not finite"}})) == {"error": "not finite"}
-    assert form.loaded()["done_reason"] == "load"
+    assert form.without_answer("load")["done_reason"] == "load"
     assert json.loads(form.waiting())["done"] is False
 
 

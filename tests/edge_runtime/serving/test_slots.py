@@ -314,3 +314,18 @@ async def test_table_counts_what_its_slots_answer_and_what_waits(
     loader.hold.set()
     assert await asyncio.gather(*requests) == ["one "] * 3
     assert slots.queue_depth() == 0
+
+
+async def test_idle_slot_is_unloaded_and_loaded_again_by_the_next_request(
+    slots: SlotTable, loader: FakeLoader, tmp_path: Path
+) -> None:
+    slots.activate(await slots.prepare(revision(tmp_path, "router", "one")))
+    async with slots.lease("router") as slot:
+        slots.unload("router")
+        assert slots.is_resident("router")
+        assert await answer(slot) == "one "
+    slots.unload("router")
+    slots.unload("nobody")
+    await slots.drained()
+    assert (loader.open, slots.resident_count()) == (0, 0)
+    assert await ask(slots, "router") == "one "
