@@ -7,6 +7,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from cloud_service import jobs
 from cloud_service.bootstrap import Cloud, open_cloud
 from cloud_service.service import LoraService
 from cloud_service.store import Store
@@ -45,6 +46,12 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
 def generator(tmp_path: Path) -> FakeGenerator:
     """A generator without a model."""
     return FakeGenerator(tmp_path)
+
+
+@pytest.fixture
+def quick_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress of jobs is stored often."""
+    monkeypatch.setattr(jobs, "SHOWN_EVERY_SECONDS", 0.02)
 
 
 @pytest_asyncio.fixture

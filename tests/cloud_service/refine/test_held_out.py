@@ -50,3 +50,9 @@ def test_long_examples_are_fewer() -> None:
 
 def test_parts_are_no_more_than_there_are_inputs() -> None:
     assert [len(part) for part in folds(EXAMPLES[:4], 1, 5)] == [1, 1, 1]
+
+
+def test_folds_hold_out_each_choice_in_turn() -> None:
+    parts = folds(EXAMPLES, 4, 5)
+    assert sorted(number for part in parts for number in part) == list(range(4, 40))
+    assert all(len({EXAMPLES[number].output for number in part}) == 3 for part in parts)
