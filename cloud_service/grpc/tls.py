@@ -22,9 +22,8 @@ def server_credentials(files: TlsFiles) -> Any:
     Raises:
         ConfigurationError: The files cannot be read.
     """
-    fetch = _fetcher(files)
     try:
-        first = _read(files)
+        fetch, first = _fetcher(files), _read(files)
     except OSError as e:
         raise ConfigurationError(f"TLS: {e}", "name a certificate chain and its key, both PEM") from e
     return grpc.dynamic_ssl_server_credentials(first, fetch, require_client_authentication=files.client_ca is not None)

@@ -10,26 +10,14 @@ import pytest
 from cloud_service.config import CloudSettings
 from edge_runtime.cloud.api_key import FixedKey
 from edge_runtime.cloud.rpc import GrpcLink
-from edge_runtime.cloud.tls import grpc_credentials, http_context
-from edge_runtime.config import EdgeSettings
+from edge_runtime.cloud.tls import grpc_credentials
 from loragen import AsyncCloudClient
 from loragen.web.errors import ConfigurationError
 from loragen.web.tls import client_context
-from tests.certificates import Authority, Pair
+from tests.certificates import Authority
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.test_server import running
-
-
-def _edge(url: str, authority: Authority, pair: Pair) -> EdgeSettings:
-    return EdgeSettings.model_validate(
-        {
-            "cloud_url": url,
-            "allow_unsigned": True,
-            "cloud_ca_file": authority.file,
-            "cloud_certificate": pair.certificate,
-            "cloud_certificate_key": pair.key,
-        }
-    )
+from tests.edge_runtime.cloud.test_tls import edge_settings
 
 
 async def test_mutual_tls_over_http_and_grpc(tmp_path: Path, generator: FakeGenerator) -> None:
@@ -50,7 +38,7 @@ async def test_mutual_tls_over_http_and_grpc(tmp_path: Path, generator: FakeGene
             with pytest.raises(httpx2.TransportError):
                 await http.get("/health/live")
 
-        credentials = grpc_credentials(_edge(url, authority, client))
+        credentials = grpc_credentials(edge_settings(url, authority, client))
         link = GrpcLink(process.grpc_address, "kitchen", "dev-1", credentials=credentials)
         assert await link.watch(0)
         await link.close()
@@ -82,12 +70,3 @@ async def test_certificate_that_is_not_there_stops_the_start(tmp_path: Path, gen
     with pytest.raises(ConfigurationError, match="TLS"):
         async with running(tmp_path, generator, tls_certificate=absent, tls_key=absent):
             pass
-
-
-def test_device_with_files_that_do_not_serve_stops(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    one, other = authority.sign("one"), authority.sign("other")
-    for pair in (Pair(one.certificate, other.key), Pair(tmp_path / "absent", one.key)):
-        with pytest.raises(ConfigurationError, match="TLS towards the cloud"):
-            http_context(_edge("https://localhost:1", authority, pair))
-    assert grpc_credentials(_edge("http://localhost:1", authority, one)) is None

@@ -1,21 +1,17 @@
 """`loragen channels`, `rollouts` and `devices` against a running service."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from cloud_service.commands import main as cli
 from loragen import AsyncCloudClient
+from tests.cloud_service.commands.command_line import loragen
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.test_server import running
-
-
-async def _loragen(*arguments: object) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, cli.app, [str(argument) for argument in arguments])
 
 
 def _json(output: str) -> Any:
@@ -30,7 +26,7 @@ async def test_channel_from_its_history_to_its_end(tmp_path: Path, generator: Fa
         first, second = [(await cloud.generate(text, publish="kitchen/mail")).id for text in ("first", "second")]
 
         async def output(*arguments: object, code: int = 0, as_json: bool = False) -> str:
-            outcome = await _loragen(*arguments, *(["--json"] if as_json else []), "--url", process.url)
+            outcome = await loragen(*arguments, *(["--json"] if as_json else []), "--url", process.url)
             assert outcome.exit_code == code, outcome.output
             return outcome.output
 

@@ -1,22 +1,14 @@
 """`loragen keys` and `loragen audit` against a running service."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cloud_service.commands import main as cli
+from tests.cloud_service.commands.command_line import loragen
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.test_server import running
-
-
-async def _loragen(*arguments: object, key: str = "", store: str = "") -> Result:
-    variables = {"LORAGEN_API_KEY": key or None, "LORAGEN_CLOUD_STORE_URL": store or None}
-    return await asyncio.to_thread(
-        CliRunner().invoke, cli.app, [str(argument) for argument in arguments], env=variables
-    )
 
 
 def _printed(outcome: Result) -> list[str]:
@@ -27,35 +19,35 @@ def _printed(outcome: Result) -> list[str]:
 async def test_first_key_is_made_in_the_store_and_makes_the_others(tmp_path: Path, generator: FakeGenerator) -> None:
     store = f"sqlite:///{tmp_path / 'store.sqlite3'}"
     async with running(tmp_path, generator, authentication="keys") as process:
-        refused = await _loragen("keys", "list", "--url", process.url)
+        refused = await loragen("keys", "list", "--url", process.url)
         assert refused.exit_code == 1
         assert "API key" in refused.output
-        (root,) = _printed(await _loragen("keys", "bootstrap", store=store))
-        made = await _loragen("keys", "create", "build", "-s", "generate", "--json", "--url", process.url, key=root)
+        (root,) = _printed(await loragen("keys", "bootstrap", store=store))
+        made = await loragen("keys", "create", "build", "-s", "generate", "--json", "--url", process.url, key=root)
         assert made.exit_code == 0, made.output
         build = json.loads(_printed(made)[0])
-        device = await _loragen(
+        device = await loragen(
             "keys", "create", "a", "--device", "dev-1", "--expires-in", "90d", "--url", process.url, key=root
         )
         (key,) = _printed(device)
         assert len(key.split()) == 1, "the key alone is on standard output"
-        listed = await _loragen("keys", "list", "--url", process.url, key=root)
+        listed = await loragen("keys", "list", "--url", process.url, key=root)
         assert "dev-1" in listed.output
         assert build["key"] not in listed.output
-        refused = await _loragen("keys", "list", "--url", process.url, key=build["key"])
+        refused = await loragen("keys", "list", "--url", process.url, key=build["key"])
         assert "scope admin" in refused.output
 
         key_id = build["about"]["id"]
-        rotated = await _loragen("keys", "rotate", key_id, "--grace", "1h", "--url", process.url, key=root)
+        rotated = await loragen("keys", "rotate", key_id, "--grace", "1h", "--url", process.url, key=root)
         assert len(_printed(rotated)) == 1
-        revoked = await _loragen("keys", "revoke", key_id, "--url", process.url, key=root)
+        revoked = await loragen("keys", "revoke", key_id, "--url", process.url, key=root)
         assert "is revoked" in revoked.output
-        audit = await _loragen("audit", "--json", "--url", process.url, key=root)
+        audit = await loragen("audit", "--json", "--url", process.url, key=root)
         lines = [json.loads(line) for line in _printed(audit)]
         assert [line["action"] for line in lines][:2] == ["key.revoke", "key.rotate"]
         assert lines[0]["key_name"] == "first admin"
         assert lines[0]["address"] == "127.0.0.1"
-        table = await _loragen("audit", "--limit", "1", "--url", process.url, key=root)
+        table = await loragen("audit", "--limit", "1", "--url", process.url, key=root)
         assert "key.revoke" in table.output
         assert "key.rotate" not in table.output
 
@@ -70,11 +62,11 @@ async def test_first_key_is_made_in_the_store_and_makes_the_others(tmp_path: Pat
     ],
 )
 async def test_bad_arguments_are_refused(arguments: tuple[str, ...]) -> None:
-    outcome = await _loragen("keys", *arguments, "--url", "http://127.0.0.1:9")
+    outcome = await loragen("keys", *arguments, "--url", "http://127.0.0.1:9")
     assert outcome.exit_code in (1, 2)
     assert "does not answer" not in outcome.output
 
 
 async def test_bootstrap_of_a_store_that_is_none_is_refused() -> None:
-    outcome = await _loragen("keys", "bootstrap", store="nonsense")
+    outcome = await loragen("keys", "bootstrap", store="nonsense")
     assert outcome.exit_code == 2

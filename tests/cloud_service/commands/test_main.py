@@ -1,13 +1,12 @@
 """The command line against a running service."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from cloud_service.commands import main as cli
 from loragen import AsyncCloudClient
@@ -18,12 +17,9 @@ from loragen.contract.gguf_header import lay_out, read_header, text, uint32
 from loragen.contract.peft_adapter import PeftAdapter, imported_bundle, read_adapter
 from loragen.contract.recipe import parse_recipe
 from tests.adapters import random_adapter
+from tests.cloud_service.commands.command_line import loragen
 from tests.cloud_service.fake_generator import LINEARS, SHAPE, FakeGenerator
 from tests.cloud_service.test_server import running
-
-
-async def _loragen(*arguments: object) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, cli.app, [str(argument) for argument in arguments])
 
 
 async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, generator: FakeGenerator) -> None:
@@ -31,7 +27,7 @@ async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, g
     task.write_text(json.dumps({"description": "Sort.", "examples": [{"input": "a", "output": "b"}]}))
     async with running(tmp_path, generator) as process:
         options = ("-o", bundle, "--recipe", recipe, "--publish", "kitchen/mail", "--url", process.url)
-        outcome = await _loragen("generate", task, *options)
+        outcome = await loragen("generate", task, *options)
         assert outcome.exit_code == 0, outcome.output
         bundle_id = content_id(bundle.read_bytes())
         assert bundle_id in outcome.output
@@ -40,7 +36,7 @@ async def test_generate_writes_bundle_and_recipe_and_publishes(tmp_path: Path, g
             published = (await cloud.channel("kitchen")).specializations
         assert {name: entry.bundle_id for name, entry in published.items()} == {"mail": bundle_id}
 
-        outcome = await _loragen("publish", bundle_id, "--channel", "kitchen", "--name", "post", "--url", process.url)
+        outcome = await loragen("publish", bundle_id, "--channel", "kitchen", "--name", "post", "--url", process.url)
         assert outcome.exit_code == 0, outcome.output
         assert "version 2" in outcome.output
 
@@ -50,7 +46,7 @@ async def test_text_file_is_the_description(tmp_path: Path, generator: FakeGener
     task.write_text("Sort the mail.\n")
     generator.residual_prompt_words = 3
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen("generate", task, "-o", tmp_path / "bundle", "--url", process.url)
+        outcome = await loragen("generate", task, "-o", tmp_path / "bundle", "--url", process.url)
     assert outcome.exit_code == 0, outcome.output
     assert "keeps in front of each chat: Sort the mail." in outcome.output
     assert generator.prompts == ["Sort the mail."]
@@ -60,7 +56,7 @@ async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerat
     task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
     task.write_text("Sort the mail.\n")
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen("generate", task, "-o", bundle, "--choices", "spam, ham", "--url", process.url)
+        outcome = await loragen("generate", task, "-o", bundle, "--choices", "spam, ham", "--url", process.url)
     assert outcome.exit_code == 0, outcome.output
     assert parse_bundle(bundle.read_bytes()).header.answer.choices == ("spam", "ham")
 
@@ -74,7 +70,7 @@ def examples(tmp_path: Path) -> Path:
     return path
 
 
-async def test_refined_bundle_is_written_and_its_job_is_listed_and_shown(
+async def test_refined_bundle_is_written_and_published(
     tmp_path: Path, generator: FakeGenerator, examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loragen.client.cloud.JOB_POLL_SECONDS", 0.05)
@@ -82,22 +78,12 @@ async def test_refined_bundle_is_written_and_its_job_is_listed_and_shown(
     task.write_text("Write it.")
     options = ("-o", bundle, "--examples", examples, "--refine", "--steps", 20, "--budget", 90, "--publish", "c/n")
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen("generate", task, *options, "--url", process.url)
+        outcome = await loragen("generate", task, *options, "--url", process.url)
         assert outcome.exit_code == 0, outcome.output
         assert "refined on 8 examples, 6 held out: right 25% -> 75%, loss 2.000 -> 0.500; kept" in outcome.output
         assert content_id(bundle.read_bytes()) in outcome.output
         async with AsyncCloudClient(process.url) as cloud:
-            (job,) = (await cloud.jobs()).jobs
             assert (await cloud.channel("c")).specializations["n"].bundle_id == content_id(bundle.read_bytes())
-        listed = await _loragen("jobs", "list", "--url", process.url)
-        assert f"{job.id}  done       4/4" in listed.output
-        shown = await _loragen("jobs", "show", job.id, "--url", process.url)
-        assert '"tuned": "gates"' in shown.output
-        cancelled = await _loragen("jobs", "cancel", job.id, "--url", process.url)
-        assert f"{job.id} is done" in cancelled.output
-        unknown = await _loragen("jobs", "show", "0" * 32, "--url", process.url)
-        assert unknown.exit_code == 1
-        assert "job_not_found" in unknown.output
 
 
 async def test_examples_come_with_a_request_without_refine_too(
@@ -106,7 +92,7 @@ async def test_examples_come_with_a_request_without_refine_too(
     task = tmp_path / "task.json"
     task.write_text(json.dumps({"description": "Write.", "examples": [{"input": "first", "output": "one"}]}))
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen("generate", task, "-o", tmp_path / "b", "--examples", examples, "--url", process.url)
+        outcome = await loragen("generate", task, "-o", tmp_path / "b", "--examples", examples, "--url", process.url)
     assert outcome.exit_code == 0, outcome.output
     (prompt,) = generator.prompts
     assert prompt.count("Input:") == 9
@@ -137,7 +123,7 @@ async def test_refusal_is_reported_with_its_hint_and_writes_nothing(tmp_path: Pa
     task, bundle = tmp_path / "task.json", tmp_path / "bundle"
     task.write_text(json.dumps({"description": "a", "generator": "other"}))
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen("generate", task, "-o", bundle, "--url", process.url)
+        outcome = await loragen("generate", task, "-o", bundle, "--url", process.url)
     assert outcome.exit_code == 1
     assert "other" in outcome.output
     assert "hint: loaded: fake" in outcome.output
@@ -177,12 +163,12 @@ async def test_own_lora_is_published_and_comes_out_again(tmp_path: Path, generat
     answer.write_text('{"type": "choice", "choices": ["yes", "no"]}')
     target = ("--channel", "kitchen", "--name", "mails")
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen("publish", "--adapter", folder, "--answer", answer, *target, "--url", process.url)
+        outcome = await loragen("publish", "--adapter", folder, "--answer", answer, *target, "--url", process.url)
         assert outcome.exit_code == 0, outcome.output
         async with AsyncCloudClient(process.url) as cloud:
             entry = (await cloud.channel("kitchen")).specializations["mails"]
         assert entry.bundle_id in outcome.output
-        outcome = await _loragen("export", entry.bundle_id, "-o", tmp_path / "out", "--url", process.url)
+        outcome = await loragen("export", entry.bundle_id, "-o", tmp_path / "out", "--url", process.url)
         assert outcome.exit_code == 0, outcome.output
     exported = read_adapter(tmp_path / "out")
     assert content_id(exported.weights) == entry.bundle_id
@@ -192,7 +178,7 @@ async def test_own_lora_is_published_and_comes_out_again(tmp_path: Path, generat
 async def test_own_lora_that_cannot_be_held_is_refused_with_a_way_out(tmp_path: Path, generator: FakeGenerator) -> None:
     folder = _saved(tmp_path / "mine", random_adapter(LINEARS, config={"modules_to_save": ["lm_head"]}))
     async with running(tmp_path, generator) as process:
-        outcome = await _loragen(
+        outcome = await loragen(
             "publish", "--adapter", folder, "--channel", "kitchen", "--name", "mails", "--url", process.url
         )
     assert outcome.exit_code == 1
@@ -213,8 +199,8 @@ async def test_export_to_peft_names_the_edge_model(tmp_path: Path, generator: Fa
     task, bundle, output = tmp_path / "task.txt", tmp_path / "bundle", tmp_path / "exported"
     task.write_text("Sort.")
     async with running(tmp_path, generator) as process:
-        await _loragen("generate", task, "-o", bundle, "--url", process.url)
-    outcome = await _loragen("export", bundle, "-o", output)
+        await loragen("generate", task, "-o", bundle, "--url", process.url)
+    outcome = await loragen("export", bundle, "-o", output)
     assert outcome.exit_code == 0, outcome.output
     configuration = json.loads((output / "adapter_config.json").read_text())
     assert configuration["base_model_name_or_path"] == parse_bundle(bundle.read_bytes()).header.edge_model_id

@@ -52,16 +52,6 @@ async def test_session_ends_with_its_key_and_is_good_for_the_console_alone(guard
         assert (await browser.get("/console")).status_code == 303
 
 
-async def test_cookie_of_https_is_for_this_host_alone(guarded: Guarded) -> None:
-    token = await token_of(guarded, Scope.READ)
-    for headers, host in (({"origin": "https://localhost"}, "http://localhost"), ({}, "https://localhost")):
-        answer = await guarded.http.post(f"{host}/console/sign-in", data={"key": token}, headers=headers)
-        cookie = answer.headers["set-cookie"]
-        assert cookie.startswith("__Host-loragen-console=")
-        assert "; Path=/;" in cookie
-        assert "Secure" in cookie
-
-
 async def test_page_offers_what_the_key_is_good_for(guarded: Guarded) -> None:
     for scopes, first, sections in (
         ((Scope.READ,), "/console", {"/console", "/console/devices", "/console/jobs"}),
