@@ -48,18 +48,9 @@ def test_wait_that_is_interrupted_says_how_to_end_the_job(capsys: pytest.Capture
 
 
 def test_refinement_without_a_gain_says_what_stays() -> None:
-    score, ended = HeldOutScore(right=0.25, loss=2), {"steps": 3, "seconds": 1, "stopped": "budget"}
-    found = Refinement(
-        tuned="keys",
-        kept=False,
-        examples=8,
-        held_out=6,
-        before=score,
-        after=score,
-        steps=3,
-        seconds=1,
-        stopped="budget",
-    )
+    score = HeldOutScore(right=0.25, loss=2)
+    ended: dict[str, Any] = {"steps": 3, "seconds": 1, "stopped": "budget"}
+    found = Refinement(tuned="keys", kept=False, examples=8, held_out=6, before=score, after=score, **ended)
     line = describe_refinement(found)
     assert "right 25% -> 25%" in line
     assert "no gain, so the one-pass LoRA stays" in line

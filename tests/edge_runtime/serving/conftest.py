@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from edge_runtime.serving.app import create_app
+from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.slots import Revision, SlotTable
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
@@ -61,3 +62,14 @@ async def client(
     transport = httpx2.ASGITransport(create_app(slots, device, telemetry), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as made:
         yield made
+
+
+@pytest.fixture
+async def tiny_client(tiny_base: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    """The HTTP interface over a real tiny model alone."""
+    slots = SlotTable(LlamaLoader(256, 1, sequences=2), max_resident=1, max_queue=8)
+    slots.activate(await slots.prepare(Revision("base", None, "base", tiny_base)))
+    transport = httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as made:
+        yield made
+    await slots.close()

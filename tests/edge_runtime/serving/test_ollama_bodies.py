@@ -31,8 +31,10 @@ def test_options_are_those_of_a_completion() -> None:
 
 @pytest.mark.parametrize(
     ("keep_alive", "then_unload"),
-    [(0, True), ("0", True), ("0s", True), ("0m0.0s", True), (None, False), (-1, False), (0.5, False), ("5m", False)]
-    + [("-1s", False), ("1h30m", False), (300, False), (1e-9, False)],
+    [
+        *((lifetime, True) for lifetime in (0, "0", "0s", "0m0.0s")),
+        *((lifetime, False) for lifetime in (None, -1, 0.5, "5m", "-1s", "1h30m", 300, 1e-9)),
+    ],
 )
 def test_lifetime_of_zero_unloads(keep_alive: Any, then_unload: bool) -> None:
     body = OllamaChatBody.model_validate({"model": "desks", "messages": HI, "keep_alive": keep_alive})

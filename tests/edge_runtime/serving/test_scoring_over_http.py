@@ -1,31 +1,22 @@
 """Scoring over HTTP with a real tiny model, as lm-eval's local-completions asks for multiple-choice tasks."""
 
 import math
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from edge_runtime.serving.app import create_app
 from edge_runtime.serving.llama import LlamaLoader
-from edge_runtime.serving.slots import Revision, SlotTable
 from tests.edge_runtime.serving.alone import prefill, probabilities
-from tests.edge_runtime.serving.fake_device import FakeDevice, RecordingTelemetry
 
 CONTEXT = "The quick brown fox, aged 12, jumps over"
 CONTINUATIONS = (" the lazy dog", " 東京", " add(a, b)")
 
 
 @pytest.fixture
-async def client(tiny_base: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    slots = SlotTable(LlamaLoader(256, 1, sequences=2), max_resident=1, max_queue=8)
-    slots.activate(await slots.prepare(Revision("base", None, "base", tiny_base)))
-    transport = httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as made:
-        yield made
-    await slots.close()
+def client(tiny_client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    return tiny_client
 
 
 async def tokens_of(client: httpx2.AsyncClient, text: str) -> list[int]:
@@ -145,56 +136,3 @@ async def test_answer_without_a_limit_goes_on_to_the_end_of_the_context(client: 
     assert body["choices"][0]["finish_reason"] in ("stop", "length")
     if body["choices"][0]["finish_reason"] == "length":
         assert body["usage"]["total_tokens"] == 256
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"messages": [{"role": "user", "content": "hi"}]}, 200),
-        ({"prompt": "hi", "messages": [{"role": "user", "content": "hi"}]}, 400),
-        ({}, 400),
-        ({"prompt": "hi", "add_special_tokens": False}, 200),
-        ({"messages": [{"role": "user", "content": "hi"}], "add_special_tokens": False}, 200),
-        ({"messages": [{"role": "user", "content": "hi"}], "add_special_tokens": True}, 400),
-        ({"prompt": "hi", "return_token_strs": True}, 400),
-        ({"prompt": "hi", "model": "nobody"}, 404),
-    ],
-)
-async def test_tokenize_takes_a_text_or_a_chat(client: httpx2.AsyncClient, body: dict[str, Any], status: int) -> None:
-    answer = await client.post("/tokenize", json={"model": "base", **body})
-    assert answer.status_code == status, answer.text
-
-
-async def test_client_without_a_tokenizer_of_its_own_uses_the_models(client: httpx2.AsyncClient) -> None:
-    """As lm-eval 0.4.13 does, which names no model: first it asks whether there is a tokenizer, then it uses it."""
-    info = (await client.get("/tokenizer_info")).json()
-    assert info.keys() == {"bos_token", "eos_token", "chat_template"}
-    assert "{% for m in messages %}" in info["chat_template"]
-
-    async def encode(text: str) -> list[int]:
-        answer = await client.post("/tokenize", json={"prompt": text, "add_special_tokens": False})
-        return list(answer.json()["tokens"])
-
-    for token in (info["bos_token"], info["eos_token"]):
-        assert len(await encode(token)) == 1
-    context, whole = await encode(CONTEXT), await encode(CONTEXT + CONTINUATIONS[0])
-    assert (whole[: len(context)], len(whole) > len(context)) == (context, True)
-    for text in (CONTEXT, info["eos_token"], "naïve café, 東京", ""):
-        answer = await client.post("/detokenize", json={"tokens": await encode(text)})
-        assert answer.json() == {"prompt": text}
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"tokens": [-1]}, 400),
-        ({"tokens": [10**9]}, 400),
-        ({"tokens": "hi"}, 400),
-        ({"tokens": [5] * 257}, 400),
-        ({}, 400),
-        ({"tokens": [5], "model": "nobody"}, 404),
-    ],
-)
-async def test_tokens_that_are_none_are_refused(client: httpx2.AsyncClient, body: dict[str, Any], status: int) -> None:
-    assert (await client.post("/detokenize", json=body)).status_code == status
-    assert (await client.get("/tokenizer_info", params={"model": "nobody"})).status_code == 404

@@ -1,0 +1,57 @@
+"""A job's events cross from a worker's thread to the event loop, in order, and end once."""
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+
+from edge_runtime.errors import ModelOutputError
+from edge_runtime.serving.completion import CompletionRequest, TextPrompt
+from edge_runtime.serving.engine import GREEDY
+from edge_runtime.serving.events import Event, Finished, TextPiece
+from edge_runtime.serving.job import Job
+
+REQUEST = CompletionRequest(TextPrompt("hi"), GREEDY, 10)
+
+
+async def test_events_come_over_in_order_from_another_thread() -> None:
+    job = Job(REQUEST, 0)
+    sent: list[Event] = [TextPiece("a"), TextPiece("b"), Finished("stop", 2)]
+
+    def work() -> None:
+        for event in sent:
+            job.put(event)
+        job.end()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert [event async for event in job.events()] == sent
+    worker.join()
+
+
+async def test_error_is_raised_after_what_came_before_it() -> None:
+    job = Job(REQUEST, 0)
+    job.put(TextPiece("a"))
+    job.end(ModelOutputError("not finite"))
+    events = aiter(job.events())
+    assert await anext(events) == TextPiece("a")
+    with pytest.raises(ModelOutputError):
+        await anext(events)
+
+
+async def test_job_that_was_abandoned_says_so_and_counts_all_its_answers() -> None:
+    job = Job(replace(REQUEST, answers=3), 0)
+    assert job.answers == 3
+    assert not job.is_cancelled()
+    job.cancel()
+    assert job.is_cancelled()
+
+
+def test_job_whose_loop_is_closed_is_abandoned() -> None:
+    async def make() -> Job:
+        return Job(REQUEST, 0)
+
+    job = asyncio.run(make())
+    job.put(TextPiece("a"))
+    assert job.is_cancelled()
