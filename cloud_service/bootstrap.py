@@ -37,7 +37,8 @@ from cloud_service.server import serve
 from cloud_service.service import LoraService
 from cloud_service.signing.port import MetadataSource
 from cloud_service.store import Store, StoreLimits
-from cloud_service.store.backends import open_store
+from cloud_service.store.backends import open_objects, open_store
+from cloud_service.store.bundles_apart import SWEEP_SECONDS, BundlesApart
 from cloud_service.telemetry import Metrics
 from cloud_service.upkeep import repeat
 from loragen.contract.errors import ContractError
@@ -122,13 +123,8 @@ def _make_tuning(settings: CloudSettings, generator: LoadedGenerator) -> Tuning 
     return Tuning(generator.load_tuner, generator.count_edge_tokens) if settings.refine else None
 
 
-def open_configured_store(settings: CloudSettings) -> Store:
-    """The store that the settings name; to be closed.
-
-    Raises:
-        ConfigurationError, StoreUnavailableError: As for `open_store`.
-    """
-    limits = StoreLimits(
+def _store_limits(settings: CloudSettings) -> StoreLimits:
+    return StoreLimits(
         settings.bundle_budget_bytes,
         settings.import_budget_bytes,
         settings.recipe_ttl_seconds,
@@ -138,7 +134,22 @@ def open_configured_store(settings: CloudSettings) -> Store:
         MAX_EVENTS_KEPT,
         settings.store_timeout_seconds,
     )
-    return open_store(settings.store_url.get_secret_value(), limits)
+
+
+def open_configured_store(settings: CloudSettings) -> Store:
+    """The store that the settings name; to be closed. Bundles may be elsewhere.
+
+    Raises:
+        ConfigurationError, StoreUnavailableError: As for `open_store`.
+    """
+    return open_store(settings.store_url.get_secret_value(), _store_limits(settings))
+
+
+def _open_with_bundles(settings: CloudSettings) -> Store:
+    if settings.bundle_url is None:
+        return open_configured_store(settings)
+    objects = open_objects(settings.bundle_url, settings.store_timeout_seconds)
+    return BundlesApart(open_configured_store(settings), objects, _store_limits(settings))
 
 
 @asynccontextmanager
@@ -146,7 +157,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
     """Everything of one process, with runners that run; closed on the way out."""
     metrics = Metrics()
     tokens = _make_tokens(settings)
-    store = open_configured_store(settings)
+    store = _open_with_bundles(settings)
     try:
         access = AccessControl.over(
             store.access,
@@ -233,6 +244,8 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             asyncio.create_task(repeat("audit", _RETENTION_SECONDS, access.audit.prune)),
             asyncio.create_task(repeat("revocation", LOOK_SECONDS, access.revocation.look)),
         ]
+        if isinstance(store, BundlesApart):
+            upkeep.append(asyncio.create_task(repeat("bundles", SWEEP_SECONDS, store.sweep)))
         if tokens is not None:
             upkeep.append(asyncio.create_task(repeat("issuer_keys", _ISSUER_KEYS_SECONDS, tokens.refresh)))
         try:

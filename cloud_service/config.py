@@ -15,7 +15,7 @@ from cloud_service.access.authenticator import Authentication
 from cloud_service.access.control import DocsAccess, MetricsAccess
 from cloud_service.access.token_rules import TokenRules, verify_url
 from cloud_service.access.usage import UsageLimits
-from cloud_service.store.backends import STORE_URLS, verify_store_url
+from cloud_service.store.backends import BUNDLE_URLS, STORE_URLS, verify_bundle_url, verify_store_url
 from loragen.default_pair import DEFAULT_PAIR
 from loragen.settings import CLOUD_PREFIX, ServiceSettings
 from loragen.web.tls import TlsFiles
@@ -146,7 +146,14 @@ class CloudSettings(ServiceSettings):
         default=SecretStr("sqlite:///build/cloud/store.sqlite3"),
         description=f"The store: {STORE_URLS}.",
     )
-    store_timeout_seconds: float = Field(default=5.0, gt=0, description="Longest wait for one answer of the store.")
+    store_timeout_seconds: float = Field(
+        default=5.0, gt=0, description="Longest wait for one answer of the store, and for one of object storage."
+    )
+    bundle_url: str | None = Field(
+        default=None,
+        description=f"Object storage for bundles, which are in the store otherwise: {BUNDLE_URLS}. Endpoint, region "
+        "and credentials come from the variables that AWS's clients read.",
+    )
     bundle_budget_bytes: int = Field(
         default=1024**3, ge=0, description="Bundles kept; the least recently used are evicted and rebuilt on demand."
     )
@@ -283,6 +290,11 @@ class CloudSettings(ServiceSettings):
     def _verify_store_url(cls, value: SecretStr) -> SecretStr:
         verify_store_url(value.get_secret_value())
         return value
+
+    @field_validator("bundle_url")
+    @classmethod
+    def _verify_bundle_url(cls, value: str | None) -> str | None:
+        return None if value is None else verify_bundle_url(value)
 
     @field_validator("oidc_issuer")
     @classmethod

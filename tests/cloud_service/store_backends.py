@@ -1,4 +1,4 @@
-"""Helper: a real redis-server and a file of SQLite, as places for a store that can be restarted."""
+"""Helper: a real redis-server, a file of SQLite, and one with a bucket, as places for a store that can be restarted."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,8 @@ from structlog.testing import capture_logs
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import ChannelEvent, ChannelRow, DeviceEntry, Store, StoreLimits
+from cloud_service.store.backends import open_objects
+from cloud_service.store.bundles_apart import BundlesApart
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 
@@ -87,6 +89,25 @@ class SqliteBackend:
         for store in self._stores:
             await store.aclose()
         self._stores.clear()
+
+
+class S3Backend:
+    """One file in a folder of the test, and the bucket that the variables of the test lead to."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self._rows = SqliteBackend(directory)
+        self._url = url
+
+    async def open(self, **limits: Any) -> Store:
+        kept = replace(LIMITS, **limits)
+        objects = open_objects(self._url, kept.timeout_seconds)
+        return BundlesApart(await self._rows.open(**limits), objects, kept)
+
+    async def restart(self) -> None:
+        await self._rows.restart()
+
+    async def stop(self) -> None:
+        await self._rows.stop()
 
 
 class RedisBackend:

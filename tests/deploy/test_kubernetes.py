@@ -226,6 +226,19 @@ def test_own_redis_replaces_the_one_of_the_base_and_needs_its_address(combine: C
     assert rule["to"] == [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
 
 
+def test_bucket_for_bundles_is_reached_and_its_budgets_are_larger_than_those_of_the_store(combine: Combine) -> None:
+    before, after = combine([]), combine(["s3"])
+    data = find(after, "ConfigMap", "loragen-cloud")["data"]
+    for name in ("bundle_budget_bytes", "import_budget_bytes"):
+        assert int(data[f"LORAGEN_CLOUD_{name.upper()}"]) > CloudSettings.model_fields[name].default
+    allowed = find(before, "NetworkPolicy", "cloud")["spec"]["egress"]
+    *kept, added = find(after, "NetworkPolicy", "cloud")["spec"]["egress"]
+    assert kept == allowed
+    assert added == {"ports": [{"protocol": "TCP", "port": 443}]}
+    (container,) = find(after, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]["containers"]
+    assert {"secretRef": {"name": "loragen-cloud", "optional": True}} in container["envFrom"]
+
+
 def test_keda_scales_as_the_autoscaler_of_the_base_does(combine: Combine) -> None:
     before = find(combine([]), "HorizontalPodAutoscaler", "loragen-cloud")["spec"]
     after = find(combine(["keda"]), "ScaledObject", "loragen-cloud")["spec"]

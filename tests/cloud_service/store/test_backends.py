@@ -1,11 +1,11 @@
-"""The store's URL: which adapter it names, and which URLs are refused."""
+"""URLs of the store and of the place for bundles: which adapter they name, and which are refused."""
 
 from pathlib import Path
 
 import pytest
 
 from cloud_service.store import Store
-from cloud_service.store.backends import BACKENDS, open_store, verify_store_url
+from cloud_service.store.backends import BACKENDS, open_store, verify_bundle_url, verify_store_url
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
 from loragen.web.errors import ConfigurationError
@@ -53,4 +53,18 @@ def test_url_that_names_no_store_is_refused_without_being_shown(url: str) -> Non
 def test_malformed_redis_url_is_refused_without_being_shown() -> None:
     with pytest.raises(ConfigurationError, match="LORAGEN_CLOUD_STORE_URL") as caught:
         open_store("redis://localhost:hunter2", LIMITS)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "s3://my-bucket.1/some/prefix"])
+def test_bucket_with_or_without_a_prefix_is_a_place_for_bundles(url: str) -> None:
+    assert verify_bundle_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "bucket", "s3:", "s3://", "s3:///prefix", "s3://key:hunter2@bucket", "s3://bucket:9000", "https://x/b"]
+)
+def test_url_that_names_no_bucket_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="expected s3://bucket") as caught:
+        verify_bundle_url(url)
     assert "hunter2" not in str(caught.value)

@@ -1,12 +1,38 @@
-"""What every adapter of the store promises; each test runs against Redis and against SQLite."""
+"""What every adapter of the store promises; tests run against Redis, SQLite, and SQLite with bundles in a bucket."""
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
 
 from cloud_service.store import StoredGeneration, StoredImport, StoredLora
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import StoreBackend, load_reports, swap
+from tests.cloud_service.s3_server import BUCKET
+from tests.cloud_service.store_backends import (
+    RedisBackend,
+    S3Backend,
+    SqliteBackend,
+    StoreBackend,
+    load_reports,
+    swap,
+)
+
+
+@pytest_asyncio.fixture(params=["sqlite", "redis", "s3"])
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreBackend]:
+    """Each kind of store in turn."""
+    backend: StoreBackend
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+        backend = S3Backend(tmp_path, f"s3://{BUCKET}")
+    else:
+        backend = SqliteBackend(tmp_path) if request.param == "sqlite" else RedisBackend(tmp_path)
+    yield backend
+    await backend.stop()
 
 
 def _lora(text: str, size: int = 1000) -> tuple[StoredLora, bytes]:
@@ -88,6 +114,8 @@ async def test_note_belongs_to_the_request_and_not_to_the_lora(backend: StoreBac
     assert await (await backend.open()).find_generation("first") == StoredGeneration(lora, b"other")
 
 
+# In a bucket, sweeps evict: test_s3.py.
+@pytest.mark.parametrize("backend", ["sqlite", "redis"], indirect=True)
 async def test_bundles_used_least_recently_are_evicted_and_recipes_stay(backend: StoreBackend) -> None:
     store = await backend.open(bundle_budget_bytes=3000)
     loras = [_lora(name) for name in ("a", "b", "c")]
