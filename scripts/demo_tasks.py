@@ -16,7 +16,10 @@ from training.data.families.extract import load_messages
 from training.data.families.function_calls import call_text, load_functions
 from training.data.families.tools import is_held_out, load_test_services, load_tools
 
-INPUTS = 16
+INPUTS = 10
+CALLS = 16
+"""Drawn of each function, and of all of these the inputs."""
+
 TOOLS = {
     "book_flight": ("Book a plane ticket to a destination", ["origin", "destination", "date"]),
     "weather": ("Tell the weather forecast for a place", ["place", "date"]),
@@ -116,7 +119,7 @@ def _calls(data: Path) -> dict[str, object]:
         ]
         pairs += [
             (call.message, call_text(name, {parameters[key]: value for key, value in call.arguments.items()}))
-            for call in random.Random(f"demo/{name}").sample(calls, INPUTS)
+            for call in random.Random(f"demo/{name}").sample(calls, CALLS)
         ]
     tools = [_tool(name, described, [*parameters.values()]) for name, (described, parameters) in FUNCTIONS.items()]
     return _task(

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only, and a process that may open no more files, for a test that has none of them."""
+"""Helper: a disk that is full or read-only, and a process that may open no more files, for a test without them."""
 
 import builtins
 import errno

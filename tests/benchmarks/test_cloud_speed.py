@@ -1,18 +1,14 @@
 """The figures beside a bare application, against the service itself with a fake generator, and for a moment only."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import cloud_speed
-from benchmarks.bare_service import ETAG, make_app
 from benchmarks.errors import BenchmarkError
-from benchmarks.http_load import Connection, request_bytes, send_all
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import sha256_hex
-from loragen.web.server import HttpServer, listen
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.test_server import running
 
@@ -48,32 +44,6 @@ async def test_load_that_is_never_refused_is_no_overload(tmp_path: Path) -> None
         cloud = cloud_speed.cloud_server(process.url)
         with pytest.raises(BenchmarkError, match="was refused"):
             await cloud_speed.measure_overload(cloud, cloud_speed.make_bodies(2), 10, 1.0, "x")
-
-
-async def test_bare_application_answers_with_what_it_is_given() -> None:
-    http = HttpServer(make_app(b'{"a": 1}'), listen("127.0.0.1", 0, "PORT"), 1)
-    serving = asyncio.create_task(http.run())
-    connection = await Connection.open("127.0.0.1", http.port)
-    answer = await connection.send(request_bytes("POST", "/generate-lora", "here", b"{}"))
-    assert (answer.status, answer.body, answer.header("content-type")) == (200, b'{"a": 1}', "application/json")
-    poll = await connection.send(request_bytes("GET", "/channels/bare", "here", if_none_match=ETAG))
-    assert (poll.status, poll.header("etag")) == (304, ETAG)
-    with pytest.raises(BenchmarkError, match="expected status 200, found 404"):
-        await send_all([connection], [request_bytes("GET", "/none", "here")], 200)
-    connection.close()
-    http.stop()
-    await serving
-
-
-async def test_server_that_hangs_up_is_an_error() -> None:
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.close()
-
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
-        connection = await Connection.open(*server.sockets[0].getsockname())
-        with pytest.raises(BenchmarkError, match="hung up"):
-            await connection.send(b"GET / HTTP/1.1\r\n\r\n")
 
 
 def test_channels_are_as_small_and_as_large_as_they_may_be() -> None:

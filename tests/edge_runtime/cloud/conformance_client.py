@@ -1,4 +1,4 @@
-"""The device's TUF client on a command line, as the public conformance suite wants it. It is run by hand:
+"""Helper: the device's TUF client on a command line, as the public conformance suite wants it. It is run by hand:
 
     git clone https://github.com/theupdateframework/tuf-conformance   # and install it, with faketime
     pytest tuf-conformance/tuf_conformance --entrypoint "$PWD/conformance-client"

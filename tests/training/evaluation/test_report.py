@@ -25,17 +25,6 @@ def test_suites_have_the_promised_figures(report: EvaluationReport) -> None:
     assert suites["tools-unseen"]["first_seconds"] == {"prompted": 0.5, "right": 0.1}
 
 
-def test_shares_are_over_the_tasks_that_have_an_oracle(report: EvaluationReport) -> None:
-    conflict, tools = report.suites
-    gain, way = conflict.oracle_gain(), conflict.chance_to_oracle()
-    assert gain is not None
-    assert way is not None
-    assert gain.mean == pytest.approx(0.8)
-    assert way.mean == pytest.approx((0.8 - 0.5) / (1.0 - 0.5))
-    assert tools.oracle_gain() is None
-    assert tools.chance_to_oracle() is None
-
-
 def test_written_files_hold_json_and_tables(report: EvaluationReport, tmp_path: Path) -> None:
     text = write_report(report, tmp_path / "build/eval.json", tmp_path / "results")
     assert json.loads((tmp_path / "build/eval.json").read_text()) == json.loads(json.dumps(document(report)))

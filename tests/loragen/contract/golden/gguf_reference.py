@@ -1,4 +1,4 @@
-"""The golden GGUF model and its digest in plain Python: struct and json, nothing of `contract`.
+"""Helper: the golden GGUF model and its digest in plain Python: struct and json, nothing of `contract`.
 
 Like `reference.py`, it is the specification read by someone else, and made the file beside it:
 `python tests/loragen/contract/golden/gguf_reference.py`.

@@ -1,4 +1,4 @@
-"""The formats and the assembly once more, in plain Python: struct, json and loops, nothing of `contract`, no numpy.
+"""Helper: the formats and the assembly once more, in plain Python: struct, json, loops, no `contract`, no numpy.
 
 It is the specification (docs/bundle-format.md) read by someone else. It made the golden files beside it:
 `python tests/loragen/contract/golden/reference.py`. They are not made again for a change of the code, only for a new

@@ -10,7 +10,7 @@ import pytest
 
 from loragen.contract.stubs import loragen_pb2, loragen_pb2_grpc
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
