@@ -6,18 +6,36 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cloud_service.errors import CloudError
+from cloud_service.log_limit import LogLimit
 from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)
 
+_REMIND_SECONDS = 60.0
+"""Between two lines of the log about the same failure, which may come back every second."""
+
 
 async def repeat(name: str, interval_seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Do something at an interval, for ever. A failure is logged, and does not end it."""
+    """Do something at an interval, for ever. A failure does not end it; the log has its beginning and its end."""
+    limit, failures, is_logged = LogLimit(_REMIND_SECONDS), 0, False
     while True:
         try:
             await work()
-        except CloudError as e:
-            _log.warning("upkeep_failed", work=name, code=e.code, reason=str(e))
         except Exception as e:
-            _log.error("upkeep_crashed", work=name, crash=describe_crash(e))
+            failures += 1
+            kind = e.code if isinstance(e, CloudError) else type(e).__name__
+            if limit.pass_line(kind) is not None:
+                is_logged = True
+                _log_failure(name, e, failures)
+        else:
+            if is_logged:
+                _log.info("upkeep_recovered", work=name, failures=failures)
+            failures, is_logged = 0, False
         await asyncio.sleep(interval_seconds)
+
+
+def _log_failure(name: str, error: Exception, failures: int) -> None:
+    if isinstance(error, CloudError):
+        _log.warning("upkeep_failed", work=name, code=error.code, reason=str(error), failures=failures)
+    else:
+        _log.error("upkeep_crashed", work=name, crash=describe_crash(error), failures=failures)

@@ -15,6 +15,7 @@ import structlog
 from cloud_service.access.caller import Caller
 from cloud_service.access.keys import ApiKey, digest_of, id_of, parse_key
 from cloud_service.errors import StoreUnavailableError, UnauthenticatedError
+from cloud_service.log_limit import LogLimit
 from cloud_service.store.access import KeyStore
 from loragen.web.errors import ConfigurationError
 from loragen.web.hosts import is_loopback
@@ -86,6 +87,7 @@ class Authenticator:
         self._required = self._authentication == "keys"
         self._looked_until = float("-inf")
         self._remembered: dict[str, _Remembered] = {}
+        self._log_limit = LogLimit()
 
     @property
     def required(self) -> bool:
@@ -162,7 +164,8 @@ class Authenticator:
             try:
                 self._required = await self._store.has_keys()
             except StoreUnavailableError:
-                _log.warning("keys_not_looked_up", until_next_seconds=_FRESH_SECONDS)
+                if (left_out := self._log_limit.pass_line("")) is not None:
+                    _log.warning("keys_not_looked_up", left_out=left_out)
             if self._required:
                 _log.info("authentication_begins", reason="the first API key was made")
         return self._required

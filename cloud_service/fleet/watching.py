@@ -14,6 +14,7 @@ import structlog
 
 from cloud_service.errors import OverloadedError, StoreUnavailableError
 from cloud_service.limits import MAX_WATCHES
+from cloud_service.log_limit import LogLimit
 from cloud_service.store import ChannelStore
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class ChannelWatch:
         self._interval = interval_seconds
         self._topics: dict[str, _Topic] = {}
         self._listeners = 0
+        self._log_limit = LogLimit()
         self._draining = False
 
     @property
@@ -95,7 +97,8 @@ class ChannelWatch:
             try:
                 version = await self._store.load_version(channel)
             except StoreUnavailableError as e:
-                _log.warning("watch_lookup_failed", channel=channel, error=e.code)
+                if (left_out := self._log_limit.pass_line(e.code)) is not None:
+                    _log.warning("watch_lookup_failed", channel=channel, error=e.code, left_out=left_out)
             else:
                 if version is not None:
                     self.announce(channel, version)

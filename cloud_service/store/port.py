@@ -15,9 +15,7 @@ Every adapter keeps these rules, and the contract test proves them for each:
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
-from cloud_service.errors import IntegrityError, StoreUnavailableError
+from cloud_service.errors import IntegrityError
 from cloud_service.limits import JOB_SECONDS_KEPT, MAX_JOBS_KEPT
 from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore, PinStore
@@ -25,14 +23,6 @@ from cloud_service.store.jobs import JobStore
 from cloud_service.store.sessions import SessionStore
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, parse_recipe
-
-_log = structlog.get_logger(__name__)
-
-
-def unavailable(store: str, cause: Exception, reason: str | None = None) -> StoreUnavailableError:
-    """What an adapter raises for a failure of its store; the cause is logged for the operator."""
-    _log.error("store_failed", store=store, cause=type(cause).__name__, reason=(reason or str(cause))[:300])
-    return StoreUnavailableError("the store is not available", "ask again; the operator finds the cause in the log")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError
 
-from cloud_service.store.port import unavailable
+from cloud_service.store.failures import StoreFailures
 from cloud_service.store.waiting import waiting
 from loragen.web.tracing import span
 
@@ -50,6 +50,7 @@ class RedisServer:
         # redis-py types its blocking and its asyncio client alike, so mypy cannot know what is awaitable.
         self.client: Any = Redis.from_pool(pool)
         self._timeout = timeout_seconds
+        self._failures = StoreFailures("redis")
 
     def script(self, source: str) -> Callable[..., Any]:
         """A Lua script; called with `keys` and `args`."""
@@ -66,7 +67,7 @@ class RedisServer:
                 async with waiting(self._timeout):
                     return await cast(Awaitable[Any], call)
         except (RedisError, OSError, TimeoutError) as e:
-            raise unavailable("redis", e) from e
+            raise self._failures.unavailable(e) from e
 
     async def aclose(self) -> None:
         """Close all connections."""

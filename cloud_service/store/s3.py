@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from cloud_service.store.bundles_apart import StoredObject
-from cloud_service.store.port import unavailable
+from cloud_service.store.failures import StoreFailures
 from cloud_service.store.waiting import waiting
 from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.web.errors import ConfigurationError
@@ -48,6 +48,7 @@ class S3Objects:
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
+        self._failures = StoreFailures("s3")
         most = timedelta(seconds=timeout_seconds)
         try:
             self._store = S3Store.from_url(
@@ -104,7 +105,7 @@ class S3Objects:
                 async with waiting(self._timeout):
                     return await call
         except (BaseError, OSError, TimeoutError) as e:
-            raise unavailable("s3", e, _reason(e)) from e
+            raise self._failures.unavailable(e, _reason(e)) from e
 
 
 def _reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import cast
 
 import structlog
 
+from cloud_service.log_limit import LogLimit
 from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoreLimits
 from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
 from cloud_service.store.sqlite_file import SqliteFile
@@ -60,6 +61,7 @@ class SqliteStore:
         self._budget = limits.bundle_budget_bytes
         self._import_budget = limits.import_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
+        self._log_limit = LogLimit()
         schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
         self._db = self._file.db
@@ -256,7 +258,8 @@ class SqliteStore:
             with self._file.transaction():
                 mark()
         except sqlite3.Error as e:
-            _log.warning("use_not_marked", reason=str(e))
+            if (left_out := self._log_limit.pass_line(type(e).__name__)) is not None:
+                _log.warning("use_not_marked", reason=str(e), left_out=left_out)
 
     def _put_bundle(self, bundle_id: str, bundle: bytes) -> None:
         if len(bundle) > self._budget:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store.port import unavailable
+from cloud_service.store.failures import StoreFailures
 from cloud_service.store.waiting import waiting
 from loragen.web.tracing import span
 
@@ -42,6 +42,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, timeout_seconds: float, schema: str, schema_version: int) -> None:
         self._timeout = timeout_seconds
+        self._failures = StoreFailures("sqlite")
         try:
             self.db = _open(path, timeout_seconds, schema, schema_version)
         except (sqlite3.Error, OSError) as e:
@@ -62,7 +63,7 @@ class SqliteFile:
                     loop = asyncio.get_running_loop()
                     return await loop.run_in_executor(self._thread, self._in_time, work, deadline)
         except (sqlite3.Error, OSError, TimeoutError) as e:
-            raise unavailable("sqlite", e) from e
+            raise self._failures.unavailable(e) from e
 
     async def change(self, change: Callable[[], _T], *, durable: bool = False) -> _T:
         """Do something in one transaction; when `durable`, it outlives a power cut.

@@ -114,7 +114,7 @@ class RedisBackend:
     """A redis-server of its own on a free loopback port, with its append-only file in a folder of the test."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
@@ -157,7 +157,7 @@ class RedisBackend:
         await self.kill()
 
     async def _start(self) -> None:
-        self._server = _start_redis(self._port, self._directory)
+        self._server = _start_redis(self._port, self.directory)
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1) as server:
                 server.sendall(b"PING\r\n")

@@ -21,3 +21,9 @@ def s3(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     s3_process.empty()
     s3_process.let_in(monkeypatch)
     return s3_process
+
+
+@pytest.fixture
+def every_failure_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look for the cause of one failure after the other."""
+    monkeypatch.setattr("cloud_service.store.failures._SECONDS", 0.0)

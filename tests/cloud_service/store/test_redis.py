@@ -9,6 +9,8 @@ from cloud_service.store import StoredGeneration, StoredLora
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import RedisBackend, store_report, swap
 
+pytestmark = pytest.mark.usefixtures("every_failure_is_logged")
+
 BUNDLE = b"\0" * 100_000
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
 

@@ -2,10 +2,14 @@
 
 import sqlite3
 
+import pytest
+
 from cloud_service.store import StoredGeneration, StoredLora
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import SqliteBackend, failing, swap
 from tests.full_disk import full_disk
+
+pytestmark = pytest.mark.usefixtures("every_failure_is_logged")
 
 LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
 
