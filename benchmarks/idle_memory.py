@@ -5,7 +5,7 @@
   them back. What is left is the above, the contexts of its sequences, and the buffers and copies of llama.cpp. The
   baseline is `device_idle_mb`.
 
-Without a cloud: a signed channel takes 20 MB more, watching and reporting over gRPC 8 MB.
+Without a cloud: a signed channel takes 20 MB more, watching and reporting over gRPC 10 MB.
 
     python -m benchmarks.idle_memory
 """

@@ -30,7 +30,7 @@ from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Action, Command, StateFile
-from loragen import ClientError, DeviceClient
+from loragen.client.errors import ClientError
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.names import verify_digest, verify_name
 
@@ -82,6 +82,7 @@ def status(
     """Show what the device serves; when it does not run, what it would serve."""
     with reporting_errors():
         from edge_runtime import screen
+        from loragen import DeviceClient
 
         settings = EdgeSettings.load(config)
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from loragen import ClientError
+from loragen.client.errors import ClientError
 from loragen.contract.errors import ContractError
 from loragen.version import package_version
 from loragen.web.errors import ServiceError

@@ -1,6 +1,6 @@
 """The port between the daemon and the cloud beside polling. `edge_runtime.cloud.rpc` implements it over gRPC.
 
-It is a module of its own, so that a device without gRPC does not load the library, which takes 8 MB.
+It is a module of its own, so that a device without gRPC does not load the library, which takes 10 MB.
 """
 
 from typing import Protocol

@@ -4,8 +4,6 @@ llama.cpp merges the two neighbours whose union has the highest score. `tokenize
 `tokenizer.json` holds merge rules instead. They say the same only if they name every pair whose union is a token, best
 first. This module checks that.
 
-The schema below has only the fields that matter, so that the device needs protobuf and not the sentencepiece library.
-
 One difference remains: where the tokenizer puts a space before the very first word only, llama.cpp also puts one before
 the word that follows a special token.
 """
@@ -18,10 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from gguf.constants import TokenType
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 
 from edge_runtime.errors import ConversionError
 
@@ -29,41 +23,6 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 MAX_MODEL_BYTES = 64 * 2**20
 _BPE = 2
-
-# The fields of sentencepiece_model.proto that are read: number, type and default. `type` and `model_type` are enums
-# there; as integers they keep values that this code does not know.
-_SCHEMA: dict[str, dict[str, tuple[int, str, str]]] = {
-    "SentencePiece": {"piece": (1, "BYTES", ""), "score": (2, "FLOAT", "0"), "type": (3, "INT32", "1")},
-    "TrainerSpec": {"model_type": (3, "INT32", "1"), "byte_fallback": (35, "BOOL", "false")},
-    "NormalizerSpec": {
-        "precompiled_charsmap": (2, "BYTES", ""),
-        "add_dummy_prefix": (3, "BOOL", "true"),
-        "remove_extra_whitespaces": (4, "BOOL", "true"),
-        "escape_whitespaces": (5, "BOOL", "true"),
-    },
-}
-
-
-def _model_class() -> Any:
-    file = FileDescriptorProto(name="sentencepiece.proto", package="sentencepiece", syntax="proto2")
-    for message, fields in _SCHEMA.items():
-        described = file.message_type.add(name=message)
-        for name, (number, kind, default) in fields.items():
-            kind_number = FieldDescriptorProto.Type.Value(f"TYPE_{kind}")
-            described.field.add(name=name, number=number, label=1, type=kind_number, default_value=default)
-    model = file.message_type.add(name="ModelProto")
-    for name, number, label, message in (
-        ("pieces", 1, FieldDescriptorProto.LABEL_REPEATED, "SentencePiece"),
-        ("trainer_spec", 2, FieldDescriptorProto.LABEL_OPTIONAL, "TrainerSpec"),
-        ("normalizer_spec", 3, FieldDescriptorProto.LABEL_OPTIONAL, "NormalizerSpec"),
-    ):
-        model.field.add(name=name, number=number, label=label, type_name=message)
-    pool = DescriptorPool()
-    pool.Add(file)
-    return GetMessageClass(pool.FindMessageTypeByName("sentencepiece.ModelProto"))
-
-
-_ModelProto = _model_class()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +52,11 @@ def read_model(path: Path) -> Pieces:
         data = path.read_bytes()
     except OSError as e:
         raise ConversionError(f"cannot read {path.name}: {e.strerror or e}") from e
+    # protobuf takes memory, and a device that converts nothing does without.
+    from edge_runtime.convert.sentencepiece_model import DecodeError, ModelProto
+
     try:
-        model = _ModelProto.FromString(data)
+        model = ModelProto.FromString(data)
         entries = tuple(
             (token, piece.piece.decode("utf-8"), TokenType(piece.type)) for token, piece in enumerate(model.pieces)
         )

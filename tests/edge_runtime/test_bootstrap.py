@@ -66,6 +66,6 @@ async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:
 
 
 def test_device_without_grpc_does_not_load_it() -> None:
-    """It is 8 MB that a small device has better use for."""
+    """It is 10 MB that a small device has better use for."""
     script = "import sys, edge_runtime.bootstrap; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -4,7 +4,10 @@ import ast
 import subprocess
 import sys
 
-UNUSED = ("rich", "pygments", "sentencepiece", "grpc", "tuf", "cryptography", "torch", "transformers")
+UNUSED = (
+    *("rich", "pygments", "sentencepiece", "google.protobuf", "grpc", "tuf", "cryptography", "torch", "transformers"),
+    *("stamina", "loragen.client.cloud"),
+)
 
 
 def loaded(program: str) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import loragen
+from loragen import client
 from loragen.client import CloudClient
 
 HEAVY = ("httpx2", "pydantic", "stamina", "grpc", "fastapi")
@@ -13,9 +14,10 @@ HEAVY = ("httpx2", "pydantic", "stamina", "grpc", "fastapi")
 
 def test_clients_are_the_packages_own() -> None:
     assert loragen.CloudClient is CloudClient
-    assert all(getattr(loragen, name) for name in loragen.__all__)
-    with pytest.raises(AttributeError, match="Other"):
-        loragen.Other  # noqa: B018
+    for package in (loragen, client):
+        assert all(getattr(package, name) for name in package.__all__)
+        with pytest.raises(AttributeError, match="Other"):
+            package.Other  # noqa: B018
 
 
 def test_contract_loads_no_client() -> None:
