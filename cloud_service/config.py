@@ -5,6 +5,7 @@ How they are read, and what both services can be set to, is `loragen.settings`. 
 """
 
 import json
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 
@@ -58,6 +59,11 @@ class CloudSettings(ServiceSettings):
     tls_client_ca: Path | None = Field(
         default=None,
         description="Mutual TLS: certificates of the authorities, PEM, of which every client must show a certificate.",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses and networks, with commas between them, of the proxies in front of HTTP. Who calls "
+        "through them, by the audit log, is whom their `X-Forwarded-For` names; from others the header means nothing.",
     )
     authentication: Authentication = Field(
         default="auto",
@@ -290,6 +296,17 @@ class CloudSettings(ServiceSettings):
     def _verify_store_url(cls, value: SecretStr) -> SecretStr:
         verify_store_url(value.get_secret_value())
         return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _verify_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # uvicorn would take anything else for a name, and believe nobody.
+        return tuple(str(ip_network(each)) for each in value)
 
     @field_validator("bundle_url")
     @classmethod

@@ -21,7 +21,7 @@ import socket
 import ssl
 import sys
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -89,6 +89,8 @@ class HttpServer:
         shutdown_timeout_seconds: For requests in flight after `stop`; then they are cut off.
         certificate: For HTTPS, what `verify_certificate` passed.
         tls: For HTTPS too, with a certificate that is read again, and for mutual TLS; goes before `certificate`.
+        trusted_proxies: Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Anybody
+            can send these headers, so nobody's are by default, those of programs on the same machine among them.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class HttpServer:
         shutdown_timeout_seconds: int,
         certificate: Certificate | None = None,
         tls: ServerTls | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
         self._listener = listener
         self._server = _Server(
@@ -111,6 +114,9 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # Without a list, uvicorn would believe loopback, and a variable of its own.
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
                 timeout_graceful_shutdown=shutdown_timeout_seconds,
             )
         )

@@ -78,3 +78,15 @@ def test_secret_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in CloudSettings.model_fields.values())
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAGEN_CLOUD_TRUSTED_PROXIES", "10.0.0.5, 10.1.0.0/16,fd00::/8")
+    assert CloudSettings.load().trusted_proxies == ("10.0.0.5/32", "10.1.0.0/16", "fd00::/8")
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example.com", "10.0.0.5/8", "10.0.0.5:80"])
+def test_proxy_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LORAGEN_CLOUD_TRUSTED_PROXIES", value)
+    with pytest.raises(ConfigurationError, match="LORAGEN_CLOUD_TRUSTED_PROXIES"):
+        CloudSettings.load()

@@ -229,3 +229,17 @@ def test_bad_setting_ends_the_process_with_one_clear_line() -> None:
     assert outcome.returncode == 2
     assert "LORAGEN_CLOUD_PORT" in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize(("trusted", "address"), [((), "127.0.0.1"), (("127.0.0.0/8",), "192.0.2.9")])
+async def test_audit_log_believes_trusted_proxies_alone(
+    tmp_path: Path, generator: FakeGenerator, trusted: tuple[str, ...], address: str
+) -> None:
+    async with (
+        running(tmp_path, generator, trusted_proxies=trusted) as process,
+        httpx2.AsyncClient(base_url=process.url, headers={"X-Forwarded-For": "192.0.2.9"}) as http,
+    ):
+        task = {"description": "Sort.", "publish": {"channel": "kitchen", "name": "mails"}}
+        assert (await http.post("/generate-lora", json=task)).status_code == 200
+        (entry,) = (await http.get("/audit")).json()["entries"]
+    assert (entry["action"], entry["address"]) == ("channel.publish", address)

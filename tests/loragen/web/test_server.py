@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,10 +30,14 @@ HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp, shutdown_timeout_seconds: int = 1, certificate: Certificate | None = None
+    app: ASGIApp,
+    shutdown_timeout_seconds: int = 1,
+    certificate: Certificate | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[int]:
     """An application on a free loopback port."""
-    http = HttpServer(app, listen("127.0.0.1", 0, "PORT"), shutdown_timeout_seconds, certificate)
+    listener = listen("127.0.0.1", 0, "PORT")
+    http = HttpServer(app, listener, shutdown_timeout_seconds, certificate, trusted_proxies=trusted_proxies)
     serving = asyncio.create_task(http.run())
     try:
         yield http.port
@@ -369,3 +373,31 @@ def test_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path, broken:
         with pytest.raises(ConfigurationError, match="cannot use the certificate") as caught:
             verify_certificate(certificate, "LORAGEN_EDGE_TLS_KEY")
         assert "LORAGEN_EDGE_TLS_KEY" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "seen"),
+    [
+        ((), "10.1.2.3", "http 127.0.0.1"),
+        (("10.0.0.0/8",), "10.1.2.3", "http 127.0.0.1"),
+        (("127.0.0.1/32",), "10.1.2.3", "https 10.1.2.3"),
+        (("127.0.0.0/8", "10.1.0.0/16"), "192.0.2.9, 10.1.2.3", "https 192.0.2.9"),
+        (("127.0.0.1/32",), "192.0.2.9, 10.1.2.3", "https 10.1.2.3"),
+    ],
+    ids=["by default", "others trusted", "a proxy", "two proxies", "a client that names another"],
+)
+async def test_who_calls_is_whom_a_trusted_proxy_names_and_nobody_else_is_believed(
+    monkeypatch: pytest.MonkeyPatch, trusted: tuple[str, ...], forwarded: str, seen: str
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+
+    async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(scope, receive, send, f"{scope['scheme']} {scope['client'][0]}".encode())
+
+    headers = f"X-Forwarded-For: {forwarded}\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"
+    async with served(tell, trusted_proxies=trusted) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET.removesuffix(b"\r\n") + headers.encode())
+        received = await read_to_the_end(reader)
+        writer.close()
+    assert received.endswith(f"\r\n\r\n{seen}".encode())
