@@ -97,6 +97,9 @@ MAX_CHANNELS_LISTED = 500
 MAX_EVENTS_KEPT = 1_000
 """Events of one channel that are kept, 200 bytes each."""
 
+MAX_ROLLOUT_GROUPS = 100
+"""Groups of one rollout. Each poll of its channel looks at all of them, and so does its page in the console."""
+
 MAX_STREAMS = 64
 """Calls at a time on one gRPC connection, watches among them; a device needs two. More wait on the client's side."""
 
@@ -115,6 +118,9 @@ MAX_KEY_NAME_CHARS = 100
 
 MAX_KEY_LIFETIME_SECONDS = 10 * 366 * 86_400
 """Ten years; a key may also be made without an end."""
+
+MAX_SESSIONS_PER_KEY = 100
+"""People, or browsers, that are signed in to the console with one API key; the oldest sessions make room."""
 
 MAX_AUDIT_LISTED = 1_000
 """Entries on one page of the audit log, some 500 KB."""

@@ -54,7 +54,7 @@ class AccessControl:
         opened = (*(DOCS_CALLS if docs == "open" else ()), *(METRICS_CALLS if metrics == "open" else ()))
         return cls(
             Authenticator(store, authentication, tokens),
-            KeyService(store, audit),
+            KeyService(store, audit, begins_with_first=authentication == "auto" and tokens is None),
             audit,
             Ownership(store),
             Usage(store, limits),

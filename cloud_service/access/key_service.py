@@ -51,9 +51,19 @@ class KeyService:
         store: Where they are.
         audit: Hears of each change.
         now: Unix seconds.
+        begins_with_first: Whether the service asks for keys from its first one on. Then that must be one whose holder
+            can make others.
     """
 
-    def __init__(self, store: KeyStore, audit: Audit, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        audit: Audit,
+        now: Callable[[], float] = time.time,
+        *,
+        begins_with_first: bool = False,
+    ) -> None:
+        self._begins_with_first = begins_with_first
         self._store = store
         self._audit = audit
         self._now = now
@@ -68,6 +78,8 @@ class KeyService:
         """
         tenant = _verify_tenant(request.tenant)
         _verify(request)
+        if self._begins_with_first and not current_caller().key_id and not await self._store.has_keys():
+            _verify_first(request)
         expires_at = None if request.lifetime_seconds is None else int(self._now()) + request.lifetime_seconds
         scopes = tuple(scope for scope in Scope if scope in request.scopes)
         made = await self._make(request.name, scopes, tenant, request.device, expires_at)
@@ -187,6 +199,16 @@ def _verify(request: KeyRequest) -> None:
             verify_device_name(request.device)
     except ContractError as e:
         raise InvalidRequestError(str(e), e.hint, code="invalid_name") from e
+
+
+def _verify_first(request: KeyRequest) -> None:
+    if Scope.ADMIN not in request.scopes or request.tenant:
+        raise InvalidRequestError(
+            "expected the first key to have the scope admin, and no tenant: from then on every call needs a key, and "
+            "without an admin nobody could make another",
+            "make an admin's key first, then this one with it",
+            code="first_key_not_admin",
+        )
 
 
 def _verify_tenant_name(name: str) -> None:

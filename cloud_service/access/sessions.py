@@ -2,7 +2,7 @@
 
 Whoever shows an API key gets a session: 256 random bits that the browser keeps in place of the key, good for the
 console alone and for twelve hours. The store has their sha256 and the id of the key. So a session ends with its key,
-at once when its owner signs out, and on every replica.
+at once when its owner signs out, and on every replica; and when the key has begun very many others since.
 """
 
 import secrets
@@ -13,6 +13,7 @@ from cloud_service.access.authenticator import Authenticator, caller_of
 from cloud_service.access.caller import Caller
 from cloud_service.access.keys import digest_of, id_of, parse_key
 from cloud_service.errors import UnauthenticatedError
+from cloud_service.limits import MAX_SESSIONS_PER_KEY
 from cloud_service.store.access import KeyStore
 from cloud_service.store.sessions import SessionStore
 
@@ -78,7 +79,7 @@ class Sessions:
         if not caller.key_id:
             return ""
         session = secrets.token_urlsafe(32)
-        await self._store.store_session(digest_of(session), caller.key_id, SESSION_SECONDS)
+        await self._store.store_session(digest_of(session), caller.key_id, SESSION_SECONDS, MAX_SESSIONS_PER_KEY)
         return session
 
     async def end(self, session: str) -> None:

@@ -38,6 +38,7 @@ from cloud_service.fleet.rollout import (
     parse_rollout,
     verify_going_on,
 )
+from cloud_service.limits import MAX_ROLLOUT_GROUPS
 from cloud_service.store import ChannelEvent, ChannelRow, ChannelStore
 from cloud_service.store.waiting import together
 from loragen.contract.channel import Specialization
@@ -163,7 +164,7 @@ class RolloutService:
 
         Raises:
             NotFoundError: The channel has no such rollout.
-            ConflictError: It has ended.
+            ConflictError: It has ended, or has too many groups.
             StoreUnavailableError: The store does not answer.
         """
 
@@ -171,6 +172,12 @@ class RolloutService:
             rollout = _rollout_of(channel, row, version)
             verify_going_on(rollout)
             widened = rollout.widened(group)
+            if len(widened.groups) > MAX_ROLLOUT_GROUPS:
+                raise ConflictError(
+                    f"the rollout has {len(rollout.groups)} groups, the most allowed",
+                    "widen one that it has, or promote it",
+                    code="rollout_full",
+                )
             return None if widened == rollout else _change(row, widened, "widen", _describe(group))
 
         return await self._answer(channel, await self._channels.writer.change(channel, decide))

@@ -2,7 +2,7 @@
 
 Adapters keep the rules of `cloud_service.store.port`, and these:
 - A session is found by the digest of what the browser has, so that nobody who reads the store can sign in.
-- It is gone when its time is over.
+- It is gone when its time is over, and when its key has begun so many others since that there is no room for it.
 """
 
 from typing import Protocol
@@ -11,8 +11,8 @@ from typing import Protocol
 class SessionStore(Protocol):
     """Sessions by the digest of their secret, and the ids of their API keys."""
 
-    async def store_session(self, digest: str, key_id: str, ttl_seconds: int) -> None:
-        """Begin a session."""
+    async def store_session(self, digest: str, key_id: str, ttl_seconds: int, most: int) -> None:
+        """Begin a session; the oldest of the key make room when it has `most` of them."""
         ...
 
     async def load_session(self, digest: str) -> str | None:

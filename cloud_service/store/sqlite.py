@@ -23,7 +23,7 @@ from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 11
+_SCHEMA_VERSION = 12
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """

@@ -7,6 +7,7 @@ from cloud_service.store.sqlite_file import SqliteFile
 SESSION_SCHEMA = """
 CREATE TABLE sessions (digest TEXT PRIMARY KEY, key_id TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX sessions_expires ON sessions (expires);
+CREATE INDEX sessions_of ON sessions (key_id, expires);
 """
 
 
@@ -16,11 +17,16 @@ class SqliteSessions:
     def __init__(self, file: SqliteFile) -> None:
         self._db, self._run, self._change = file.db, file.run, file.change
 
-    async def store_session(self, digest: str, key_id: str, ttl_seconds: int) -> None:
+    async def store_session(self, digest: str, key_id: str, ttl_seconds: int, most: int) -> None:
         def store() -> None:
             now = time.time()
             self._db.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
             self._db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", (digest, key_id, now + ttl_seconds))
+            self._db.execute(
+                "DELETE FROM sessions WHERE digest IN"
+                " (SELECT digest FROM sessions WHERE key_id = ? ORDER BY expires DESC LIMIT -1 OFFSET ?)",
+                (key_id, most),
+            )
 
         await self._change(store)
 

@@ -21,6 +21,9 @@ _CHANNELS = 100
 _ENTRIES = 100
 _EVENTS = 20
 
+_HALT = ("halt_failing_percent", "halt_slower_percent", "halt_min_devices")
+"""Fields that say when a rollout halts by itself."""
+
 
 class _Actions:
     """What the forms of a channel do; each returns a message for the user."""
@@ -63,7 +66,8 @@ class _Actions:
             bundle_id=fields.get("bundle_id") or None,
             percent=number_of(fields, "percent"),
             labels=labels_of(fields),
-            halt_failing_percent=number_of(fields, "halt_failing_percent"),
+            starts_at=f"{begin}Z" if (begin := fields.get("starts_at")) else None,
+            **{name: number_of(fields, name) for name in _HALT if name in fields},
         )
         progress = await self._fleet.rollouts.start(channel, body.to_request(), as_seen(fields))
         return f"The rollout of version {progress.rollout.version} has begun."
@@ -159,6 +163,7 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
                 "progress": progress,
                 "groups": groups,
                 "count": await fleet.devices.count(channel),
+                "halt": {name: RolloutBody.model_fields[name].default for name in _HALT},
             }
         except NotFoundError as missing:
             return _nothing(request, error or missing)

@@ -157,3 +157,19 @@ async def test_each_change_is_in_the_audit_log() -> None:
         "device": "dev-1",
         "successor": new.id,
     }
+
+
+@pytest.mark.parametrize(
+    "refused", [READER, KeyRequest("one", (Scope.ADMIN,), "acme"), KeyRequest("d", (Scope.DEVICE,), device="*")]
+)
+async def test_first_key_is_an_operators_admin_where_it_makes_every_call_need_one(refused: KeyRequest) -> None:
+    store = MemoryStore()
+    keys = KeyService(store, AuditLog(store), begins_with_first=True)
+    with pytest.raises(InvalidRequestError) as caught:
+        await keys.create(refused)
+    assert caught.value.code == "first_key_not_admin"
+    assert not store.keys
+    _, admin = await keys.create(KeyRequest("admin", (Scope.READ, Scope.ADMIN)))
+    with calling(Caller(admin.id, admin.name, "", frozenset(admin.scopes))):
+        await keys.create(refused)
+    await keys.create(refused)  # for a moment a call without a key may still be taken

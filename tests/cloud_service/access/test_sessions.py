@@ -18,7 +18,7 @@ class MemorySessions:
     def __init__(self) -> None:
         self.sessions: dict[str, tuple[str, int]] = {}
 
-    async def store_session(self, digest: str, key_id: str, ttl_seconds: int) -> None:
+    async def store_session(self, digest: str, key_id: str, ttl_seconds: int, most: int) -> None:
         self.sessions[digest] = (key_id, ttl_seconds)
 
     async def load_session(self, digest: str) -> str | None:

@@ -87,6 +87,21 @@ async def test_candidate_reaches_its_group_and_then_all(backend: StoreBackend, g
     assert [each.version for each in await replica.channels.list_versions("kitchen")] == [2, 1]
 
 
+async def test_rollout_has_so_many_groups_and_those_are_widened_still(
+    sqlite: SqliteBackend, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud_service.fleet.rollouts.MAX_ROLLOUT_GROUPS", 3)
+    replica, _, new = await _fleet(await sqlite.open(), generator)
+    await replica.rollouts.start("kitchen", _to(new, CANARY))
+    for site in ("rome", "oslo"):
+        await replica.rollouts.widen("kitchen", 2, Group(10, {"site": site}))
+    with pytest.raises(ConflictError) as caught:
+        await replica.rollouts.widen("kitchen", 2, Group(10, {"site": "lima"}))
+    assert caught.value.code == "rollout_full"
+    progress = await replica.rollouts.widen("kitchen", 2, Group(20, {"site": "oslo"}))
+    assert [group.percent for group in progress.rollout.groups][1:] == [10, 20]
+
+
 async def test_aborted_rollout_gives_everybody_the_old_content_as_a_newer_version(
     backend: StoreBackend, generator: FakeGenerator
 ) -> None:

@@ -37,7 +37,7 @@ async def test_key_is_shown_once_listed_rotated_and_revoked(http: httpx2.AsyncCl
 
 async def test_audit_is_read_page_by_page(http: httpx2.AsyncClient) -> None:
     for _ in range(3):
-        await http.post("/keys", json={"name": "one", "scopes": ["read"]})
+        await http.post("/keys", json={"name": "one", "scopes": ["admin"]})
     first = AuditPage.model_validate_json((await http.get("/audit?limit=2")).content)
     assert first.next_before == first.entries[-1].number
     rest = AuditPage.model_validate_json((await http.get(f"/audit?before={first.next_before}")).content)
@@ -65,7 +65,7 @@ async def test_audit_is_read_page_by_page(http: httpx2.AsyncClient) -> None:
     ],
 )
 async def test_bad_key_is_refused(http: httpx2.AsyncClient, change: dict[str, Any]) -> None:
-    body = json.dumps({"name": "one", "scopes": ["read"], **change})  # escaped: half of a surrogate pair, too
+    body = json.dumps({"name": "one", "scopes": ["admin"], **change})  # escaped: half of a surrogate pair, too
     answer = await http.post("/keys", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert (await http.get("/keys")).json()["keys"] == []

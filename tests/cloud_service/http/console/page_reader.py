@@ -17,6 +17,7 @@ class Page(HTMLParser):
         headings: The text of each `h1`.
         links: Where links go.
         tags: All elements.
+        forms: Of each form its inputs, with their values.
     """
 
     def __init__(self, page: str) -> None:
@@ -27,6 +28,7 @@ class Page(HTMLParser):
         self.headings: list[str] = []
         self.links: list[str] = []
         self.tags: list[str] = []
+        self.forms: list[dict[str, str]] = []
         self._ids: set[str] = set()
         self._open: list[str] = []
         self._labelled: set[str] = set()
@@ -52,6 +54,10 @@ class Page(HTMLParser):
             self._ids.add(name)
         if tag == "h1":
             self.headings.append("")
+        if tag == "form":
+            self.forms.append({})
+        if tag == "input" and "form" in self._open:
+            self.forms[-1][fields.get("name") or ""] = fields.get("value") or ""
         if tag == "a":
             self.links.append(fields.get("href") or "")
         self.foreign += [url for name in ("src", "href", "action") if (url := fields.get(name)) and "//" in url]

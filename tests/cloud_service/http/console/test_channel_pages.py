@@ -5,6 +5,7 @@ import pytest
 
 from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud
+from cloud_service.fleet.bodies import RolloutBody
 from cloud_service.http.console import channel_pages
 from cloud_service.store import DeviceEntry
 from loragen.contract.channel import parse_channel
@@ -81,6 +82,23 @@ async def test_rollout_from_start_to_end(http: httpx2.AsyncClient) -> None:
     assert (await http.post(PATH, data={"action": "aborted", "version": "2"})).status_code == 409
 
 
+async def test_form_of_a_rollout_has_all_that_the_api_has(http: httpx2.AsyncClient) -> None:
+    bundle_id = await _publish(http, "mail", "first")
+    form = next(form for form in Page((await http.get(PATH)).text).forms if "halt_failing_percent" in form)
+    assert {name for name in RolloutBody.model_fields if name != "version"} <= form.keys()
+    assert {name: form[name] for name in form if name.startswith("halt_")} == {
+        "halt_failing_percent": "5",
+        "halt_slower_percent": "25",
+        "halt_min_devices": "10",
+    }
+    chosen = {"name": "notes", "bundle_id": bundle_id, "percent": "50", "starts_at": "2100-01-02T03:04"}
+    chosen |= {"halt_failing_percent": "3", "halt_slower_percent": "7.5", "halt_min_devices": "20"}
+    page = await http.post(PATH, data={**form, **chosen, "action": "start"})
+    assert "of at least 20 devices that have it, 3 % fail or 7.5 % are slower" in page.text
+    (rollout,) = (await http.get("/channels/kitchen/rollouts")).json()["rollouts"]
+    assert rollout["starts_at"] == "2100-01-02T03:04:00Z"
+
+
 async def test_each_group_of_a_rollout_has_its_own_bar(cloud: Cloud, http: httpx2.AsyncClient) -> None:
     await _publish(http, "mail", "first")
     candidate = await _bundle(http, "second")
@@ -148,6 +166,9 @@ NO_FORMS: tuple[dict[str, str], ...] = (
     {"action": "rollback", "version": "0"},
     {"action": "start", "percent": "nan", "halt_failing_percent": "5"},
     {"action": "start", "percent": "5", "labels": "Ring", "halt_failing_percent": "5"},
+    {"action": "start", "percent": "5", "halt_slower_percent": "101"},
+    {"action": "start", "percent": "5", "halt_min_devices": "1.5"},
+    {"action": "start", "percent": "5", "starts_at": "soon"},
     {"action": "widen", "version": "inf", "percent": "5"},
     {"action": "forget", "device_id": "../x"},
 )
