@@ -96,7 +96,7 @@ async def test_form_of_a_rollout_has_all_that_the_api_has(http: httpx2.AsyncClie
     page = await http.post(PATH, data={**form, **chosen, "action": "start"})
     assert "of at least 20 devices that have it, 3 % fail or 7.5 % are slower" in page.text
     (rollout,) = (await http.get("/channels/kitchen/rollouts")).json()["rollouts"]
-    assert rollout["starts_at"] == "2100-01-02T03:04:00Z"
+    assert rollout["starts_at"] == "2100-01-02T03:04:00.000+00:00"
 
 
 async def test_each_group_of_a_rollout_has_its_own_bar(cloud: Cloud, http: httpx2.AsyncClient) -> None:
