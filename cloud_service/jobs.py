@@ -42,7 +42,7 @@ from loragen.web.logs import describe_crash
 _log = structlog.get_logger(__name__)
 
 Describe = Callable[[GeneratedLora], Generated]
-"""What a client is told of an answer."""
+"""What a client sees of an answer."""
 
 SHOWN_EVERY_SECONDS = 1.0
 """How often progress is stored."""

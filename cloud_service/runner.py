@@ -5,7 +5,7 @@ Rules:
 - Prompts that wait together run together, after at most `max_delay_seconds`: up to `max_batch` of them, as far as the
   generator computes so many together.
 - A full queue refuses at once and says when to come back, and every wait has a deadline. A part of the queue is for
-  those alone who were refused and come back when they were told to.
+  clients alone that were refused and come back when they were asked to.
 - What a prompt costs is bounded before it waits: by characters at once, by tokens on the model's thread.
 - When a prompt makes the model fail, the others of its batch are not affected.
 
@@ -47,14 +47,14 @@ A tokenizer may make one token of any word of more than 100 characters, so token
 
 
 _SHARE_OF_RETURNING = 3
-"""A third of the queue is for those who were told to come back. Others can never keep it full, and if none comes back,
-the model still has work.
+"""A third of the queue is for clients that were asked to come back. Others can never keep it full, and if none comes
+back, the model still has work.
 """
 
 _EARLY_SECONDS, _PATIENCE_SECONDS = 0.2, 5.0
-"""How much too early, and how late, a client may come and still be one that was told to."""
+"""How much too early, and how late, a client may come and still be one that was asked to."""
 
-_MOST_TOLD = 4_096
+_MOST_REMEMBERED = 4_096
 
 
 class RunnerEvents(Protocol):
@@ -122,7 +122,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._retry_after = RetryAfter()
-        self._told: dict[int, float] = {}
+        self._come_back_at: dict[int, float] = {}
         self._finishing = 0
         self._finished_at = 0.0
         self._batch_began: float | None = None
@@ -162,7 +162,7 @@ class Runner:
             GenerationError: The model failed on this prompt.
         """
         self.verify_room(asked)
-        self._told.pop(hash(asked.prompt), None)
+        self._come_back_at.pop(hash(asked.prompt), None)
         loop = asyncio.get_running_loop()
         ticket = _Ticket(asked, loop.time(), loop.create_future())
         self._waiting.append(ticket)
@@ -189,15 +189,15 @@ class Runner:
             raise DrainingError("the service is shutting down", "ask another replica")
         self._verify_characters(asked)
         now, waiting = asyncio.get_running_loop().time(), len(self._waiting) + self._finishing
-        told = self._told.get(hash(asked.prompt))
-        returns = told is not None and -_EARLY_SECONDS <= now - told <= _PATIENCE_SECONDS
+        due = self._come_back_at.get(hash(asked.prompt))
+        returns = due is not None and -_EARLY_SECONDS <= now - due <= _PATIENCE_SECONDS
         if waiting < self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING):
             return
         self._events.rejected()
         seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds)
-        if len(self._told) >= _MOST_TOLD:
-            self._told.clear()
-        self._told[hash(asked.prompt)] = now + seconds
+        if len(self._come_back_at) >= _MOST_REMEMBERED:
+            self._come_back_at.clear()
+        self._come_back_at[hash(asked.prompt)] = now + seconds
         raise OverloadedError(
             f"{waiting} requests are waiting, the most allowed",
             "come back after Retry-After seconds",

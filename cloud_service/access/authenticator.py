@@ -46,7 +46,7 @@ class Tokens(Protocol):
     """Knows the tokens of an OpenID provider."""
 
     async def identify(self, token: str) -> Caller:
-        """Who holds a token. Raises UnauthenticatedError, and UnavailableError when that cannot be told now."""
+        """Who holds a token. Raises UnauthenticatedError, and UnavailableError when that cannot be found out now."""
         ...
 
     async def refresh(self) -> None:

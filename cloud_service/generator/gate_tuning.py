@@ -87,7 +87,7 @@ class OpenTask:
         bank: The experts.
         gates: (layers, groups, experts) float32, from the one-pass generation.
         trained: Examples to tune on.
-        held: Examples to score on.
+        held_out: Examples to score on.
     """
 
     model: PreTrainedModel
@@ -95,7 +95,7 @@ class OpenTask:
     bank: Bank
     gates: NDArray[np.float32]
     trained: Sequence[Encoded]
-    held: Sequence[Encoded]
+    held_out: Sequence[Encoded]
 
     @torch.no_grad()
     def score(self, gates: NDArray[np.float32]) -> HeldOutScore:
@@ -107,14 +107,14 @@ class OpenTask:
             return WORST
         factors = {key: (a.to(device), b.to(device)) for key, (a, b) in lora_factors(lora).items()}
         right, loss = 0, 0.0
-        waiting = sorted(self.held, key=lambda each: sum(map(len, each)))
+        waiting = sorted(self.held_out, key=lambda each: sum(map(len, each)))
         while waiting:
             batch = AnswerBatch.of(_take(waiting)).to(device)
             with self.unmerged.applied(factors):
                 logits = answer_logits(self.model, batch)
             right += int(exact_answers(logits, batch).sum())
             loss += float(answer_losses(logits, batch).sum())
-        score = HeldOutScore(right / len(self.held), loss / len(self.held))
+        score = HeldOutScore(right / len(self.held_out), loss / len(self.held_out))
         return score if math.isfinite(score.loss) else WORST
 
 
@@ -168,7 +168,7 @@ def tune_gates(
         if idle >= PATIENCE:
             stopped = "no_gain"
             break
-    counts, seconds = (len(task.trained) + len(task.held), len(task.held)), time.monotonic() - started
+    counts, seconds = (len(task.trained) + len(task.held_out), len(task.held_out)), time.monotonic() - started
     kept = best_gates is not task.gates
     return best_gates, Refinement("gates", kept, *counts, before, best, done, seconds, stopped)
 

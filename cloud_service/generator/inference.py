@@ -216,7 +216,7 @@ class TorchGenerator:
             meanings = read.to(self._device)
             keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
         answer = replace(asked.answer, codes=self._codes[: len(asked.choices)])
-        # Experts that read the question judge. What an input is about is told from it alone, as the head was fitted.
+        # Experts that read the question judge. What an input is about is read from it alone, as the head was fitted.
         kept, kept_tokens = ("", 0)
         if self._generator.config.label_experts and self._asks_for_judgement(asked.choices):
             kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)

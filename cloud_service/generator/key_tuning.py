@@ -127,9 +127,9 @@ def tune_keys(
         (1, choices, rank) float32, tuned on all examples; and the report.
     """
     started = time.monotonic()
-    everything, held = range(len(closed.expected)), [number for part in parts for number in part]
+    everything, held_out = range(len(closed.expected)), [number for part in parts for number in part]
     total, solved = len(STRENGTHS) * len(parts) + 1, 0
-    before = best = _score(closed, [(closed.keys, held)])
+    before = best = _score(closed, [(closed.keys, held_out)])
     problem = _Problem(closed)
     chosen: float | None = None
     stopped: Stopped = "steps"
@@ -157,7 +157,7 @@ def tune_keys(
         if not closed.fits(keys):
             keys, best, chosen = closed.keys, before, None
     on_progress(total, total)
-    counts, seconds = (len(everything), len(held)), time.monotonic() - started
+    counts, seconds = (len(everything), len(held_out)), time.monotonic() - started
     return keys, Refinement("keys", chosen is not None, *counts, before, best, solved, seconds, stopped)
 
 

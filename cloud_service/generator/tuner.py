@@ -68,14 +68,14 @@ class TorchTuner:
     ) -> tuple[Recipe, Refinement]:
         deadline = time.monotonic() + plan.budget_seconds
         encoded = self._encode(examples, recipe.residual_prompt)
-        held = set(hold_out(examples, shown, lambda number: sum(map(len, encoded[number]))))
+        held_out = set(hold_out(examples, shown, lambda number: sum(map(len, encoded[number]))))
         task = OpenTask(
             self._model,
             self._unmerged,
             self._bank,
             recipe.gates,
-            [each for number, each in enumerate(encoded) if number not in held],
-            [each for number, each in enumerate(encoded) if number in held],
+            [each for number, each in enumerate(encoded) if number not in held_out],
+            [each for number, each in enumerate(encoded) if number in held_out],
         )
         gates, report = tune_gates(task, plan.steps, deadline, on_progress)
         return (replace(recipe, gates=gates) if report.kept else recipe), report

@@ -9,7 +9,7 @@ from cloud_service.limits import MAX_JOBS_LISTED
 from loragen.cloud_answers import Job, JobList
 
 POLL_SECONDS = 2
-"""What clients are told to wait before they ask for a job again."""
+"""Seconds after which clients should ask for a job again."""
 
 _JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 _Limit = Annotated[int, Query(ge=1, le=MAX_JOBS_LISTED, description="Most jobs on a page.")]

@@ -1,6 +1,6 @@
 """Values: what a `tokenizer.model` says, as far as it matters here.
 
-So the device needs protobuf, and not the sentencepiece library. What the fields mean is `sentencepiece_vocabulary.py`'s.
+So the device needs protobuf, and not the sentencepiece library. What the fields mean: `sentencepiece_vocabulary.py`.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Rule: a specialization is asked for every parameter of a function in turn, and what it answers with null is left out.
 
-A model that decides by itself whether another argument follows ends the object too early: it was not told which
+A model that decides by itself whether another argument follows ends the object too early: it does not know which
 parameters there are. So the grammar writes each name, and lets the model say null to a parameter that is optional.
 Call experts are trained in this form. A client never sees these nulls.
 """

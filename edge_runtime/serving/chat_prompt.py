@@ -4,7 +4,7 @@
 - With tools the template gets them, and the calls and results of the conversation as such. For a template that knows no
   calls they become a system message and text, in the form that most models have met.
 - Messages of a role that a template refuses become the user's.
-- What a client wrote can be marked before it is rendered, so that its control tokens are told from the template's.
+- What a client wrote can be marked before it is rendered, so that its control tokens differ from the template's.
 """
 
 import json

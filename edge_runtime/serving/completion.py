@@ -16,7 +16,7 @@ from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.free_text import write_choice, write_text
 from edge_runtime.serving.tool_calls import as_text, call_functions
 
-MAX_TOLD = 524_288
+MAX_REPORTED = 524_288
 """Tokens and likelihoods of tokens in the answers to a request that asks for likelihoods or its prompts: some 50 MB
 of JSON."""
 
@@ -182,11 +182,11 @@ def _verify_size(request: CompletionRequest, prompts: Sequence[Sequence[int]], g
     tokens = sum(greatest)
     if request.echo:
         tokens += sum(map(len, prompts))
-    told = tokens * request.answers * (1 if logprobs is None else 2 + logprobs)
-    if told > MAX_TOLD:
+    reported = tokens * request.answers * (1 if logprobs is None else 2 + logprobs)
+    if reported > MAX_REPORTED:
         raise InvalidRequestError(
-            f"'echo', 'logprobs': expected at most {MAX_TOLD} tokens and likelihoods of tokens in the answer, found up "
-            f"to {told}",
+            f"'echo', 'logprobs': expected at most {MAX_REPORTED} tokens and likelihoods of tokens in the answer, "
+            f"found up to {reported}",
             "ask for fewer likelihoods, for fewer or shorter answers, or in several requests",
         )
 

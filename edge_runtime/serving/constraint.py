@@ -8,7 +8,7 @@
   result of a call: then the answer is text. A request may demand another call by `tool_choice`.
 - A model that is brought tools decides by itself whether to call one, unless the request demands it.
 - A request that says `"constrain": false` is answered as if there were no contract. Its own form still counts, but
-  calls of the tools that it brings are only read, and held to nothing.
+  calls of the tools that it brings are only read, and constrained to nothing.
 """
 
 from collections.abc import Mapping
@@ -53,14 +53,14 @@ class Calls:
         most: Calls of one answer.
         are_brought: They were brought by the request, so that they are written in the form of the model's template.
         are_optional: The answer may be text, too. A contract has a choice for that.
-        are_held: Their arguments are held to the schemas; otherwise they are read as they come.
+        are_constrained: Their arguments keep to the schemas; otherwise they are read as they come.
     """
 
     functions: Mapping[str, Function]
     most: int = 1
     are_brought: bool = False
     are_optional: bool = False
-    are_held: bool = True
+    are_constrained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ def _call(asked: Sampling, contract: AnswerContract, use: ToolUse) -> Constraint
     return Constraint(replace(asked, choices=(*spelled, *none)), Calls(spelled, most))
 
 
-def _brought(use: ToolUse, are_held: bool) -> Calls:
+def _brought(use: ToolUse, are_constrained: bool) -> Calls:
     return Calls(
         {each.name: each for each in use.tools if use.function in ("", each.name)},
         MAX_PARALLEL_CALLS if use.parallel else 1,
         are_brought=True,
         are_optional=use.choice == "auto",
-        are_held=are_held,
+        are_constrained=are_constrained,
     )
 
 

@@ -85,7 +85,7 @@ def write_text(
 def write_choice(
     sequence: TokenSequence, sampling: Sampling, max_tokens: int, index: int
 ) -> Generator[TextPiece | None, None, Written]:
-    """Write one of the choices, which is told when it is whole: nothing else is an answer.
+    """Write one of the choices, which is sent when it is whole: nothing else is an answer.
 
     Args:
         sequence: Ends with the prompt.

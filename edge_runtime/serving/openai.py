@@ -33,7 +33,7 @@ class CompletionFormat:
         kind: `text` for /v1/completions, `chat` for /v1/chat/completions.
         created: Unix seconds.
         fingerprint: Revision that answers.
-        tells_usage: A stream ends with the token counts.
+        reports_usage: A stream ends with the token counts.
         opened: Answers of a stream that have begun.
     """
 
@@ -42,7 +42,7 @@ class CompletionFormat:
     created: int
     model: str
     fingerprint: str
-    tells_usage: bool = False
+    reports_usage: bool = False
     opened: set[int] = field(default_factory=set)
 
     @property
@@ -87,7 +87,7 @@ class CompletionFormat:
         return EVENT_COMMENT
 
     def closing(self, usage: Usage) -> str:
-        if not self.tells_usage:
+        if not self.reports_usage:
             return STREAM_END
         return sse({**self._head(self._chunk_kind), "choices": [], "usage": _usage(usage)}) + STREAM_END
 

@@ -3,7 +3,7 @@
 A specialization chooses the function first: by a code, or by spelling the beginning of its call. Then that beginning
 takes the place of what was decoded, so that the context is the same in both ways, and the model writes the arguments.
 A model that a request brings tools writes text until it opens a call in the form of its template. From there on it is
-held in the same way. Calls that are no JSON, or are not to be held, are read when they are whole.
+constrained in the same way. Calls that are no JSON, or are not to be constrained, are read when they are whole.
 
 Rules of the end: an answer that its greatest length cuts ends with `length`, however many whole calls are in front of
 the cut; else with `tool_calls` when it has one. What stands behind a whole call and is none is dropped.
@@ -137,8 +137,8 @@ class _Answer:
         """Write a call; whether another one follows."""
         if self.calls.are_brought:
             self.parts.append((self.form.opening, True))
-        holds = self.form.key and self.calls.are_held
-        is_whole = yield from self._write_held() if holds else self._write_and_read()
+        holds = self.form.key and self.calls.are_constrained
+        is_whole = yield from self._write_constrained() if holds else self._write_and_read()
         if not is_whole:
             return False
         yield CallFinished(self.index, self.number)
@@ -148,7 +148,7 @@ class _Answer:
         yield from self._prefill()
         return (yield from self._opens_another() if self.calls.are_brought else self._chooses_another())
 
-    def _write_held(self) -> _Outcome:
+    def _write_constrained(self) -> _Outcome:
         if self.chosen is None:
             yield from self._choose_by({self.form.beginning_of(name): name for name in self.calls.functions})
         if (function := self.chosen) is None:
@@ -176,8 +176,8 @@ class _Answer:
         text, blank, arguments, is_whole = TextAssembler(()), " ", "", False
         schema, optional = (schema, frozenset[str]()) if self.calls.are_brought else ask_for_all(schema)
         given = GivenArguments(optional)
-        held = replace(self.sampling, choices=(), codes=(), schema=schema, beginning=blank)
-        for token in self.sequence.decode(held, room):
+        constrained = replace(self.sampling, choices=(), codes=(), schema=schema, beginning=blank)
+        for token in self.sequence.decode(constrained, room):
             if token is None:
                 yield None
                 continue
@@ -189,9 +189,9 @@ class _Answer:
         return arguments, is_whole
 
     def _write_and_read(self) -> _Outcome:
-        """A call that is written freely, but for its function where that is held, and read when it is whole."""
+        """A call that is written freely, but for its function where that is constrained, and read when it is whole."""
         head = ""
-        if self.calls.are_held:
+        if self.calls.are_constrained:
             heads = {f"{name}{{": name for name in self.calls.functions}
             yield from self._choose_by(heads)
             if self.chosen is None:

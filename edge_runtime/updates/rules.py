@@ -200,5 +200,5 @@ def choose_merge(
 
 
 def is_permanent(error: Exception, attempts: int = 1) -> bool:
-    """Whether the same bytes would fail the same way again, as far as can be told after so many failures in a row."""
+    """Whether the same bytes would fail the same way again, as far as is known after so many failures in a row."""
     return isinstance(error, _PERMANENT) or (isinstance(error, CanaryUnfinishedError) and attempts >= MAX_UNFINISHED)

@@ -13,6 +13,6 @@ def test_lines_of_one_kind_are_left_out_for_a_while_and_counted() -> None:
     assert [limit.pass_line("full") for _ in range(2)] == [4, None]
 
 
-def test_lines_of_another_kind_are_told_at_once() -> None:
+def test_lines_of_another_kind_are_reported_at_once() -> None:
     limit = LogLimit(10.0, lambda: 100.0)
     assert [limit.pass_line(kind) for kind in ("full", "away", "full", "away")] == [0, 0, None, None]

@@ -169,7 +169,7 @@ def _cannot_load() -> EdgeProbe:
 
 
 @pytest.mark.parametrize("text", ["CRASH", "NAN"])
-async def test_model_that_fails_is_told_without_content(make_prober: MakeProber, bundle: bytes, text: str) -> None:
+async def test_model_that_fails_is_reported_without_content(make_prober: MakeProber, bundle: bytes, text: str) -> None:
     prober = make_prober(FakeProbe)
     with pytest.raises(GenerationError) as failed:
         await prober.compare([Example(f"{text} secret", "")], bundle)
@@ -198,7 +198,7 @@ async def test_probe_is_bounded_by_the_tokens_of_all_its_inputs(
         await make_prober(FakeProbe).compare([Example("word " * 11, "x")] * 4, bundle)
 
 
-async def test_refused_probe_is_told_to_come_back_by_the_measured_rate(
+async def test_refused_probe_is_asked_to_come_back_by_the_measured_rate(
     make_prober: MakeProber, bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probe = FakeProbe()

@@ -143,7 +143,7 @@ async def test_full_queue_refuses_at_once_with_a_time_to_come_back(
     assert "one too many" not in generator.prompts
 
 
-async def test_part_of_the_queue_is_for_those_who_come_back_when_they_were_told_to(
+async def test_part_of_the_queue_is_for_those_who_come_back_when_they_were_asked_to(
     make_runner: MakeRunner, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = make_runner(max_batch=1, max_delay_seconds=0, max_queue=3)

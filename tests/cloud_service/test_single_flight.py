@@ -81,7 +81,7 @@ async def test_lookups_at_a_time_are_one_and_none_is_older_than_its_question() -
     assert value.looks == ["key", "key", "other"]
 
 
-async def test_lookup_that_fails_is_told_to_all_and_the_next_begins_anew() -> None:
+async def test_lookup_that_fails_is_reported_to_all_and_the_next_begins_anew() -> None:
     value = _Value()
     lookups = SharedLookups(value.look)
     value.error = ValueError("broken")

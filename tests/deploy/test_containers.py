@@ -62,7 +62,7 @@ def test_device_image_installs_the_edge_extra_alone(root: Path) -> None:
     assert not re.search(r"pip install.*\btorch\b", text)
 
 
-def test_cloud_image_has_the_build_of_torch_for_cpus_unless_told_otherwise(root: Path, compose: dict[str, Any]) -> None:
+def test_cloud_image_has_the_build_of_torch_for_cpus_by_default(root: Path, compose: dict[str, Any]) -> None:
     assert re.findall(r"^ARG TORCH_BACKEND=(.*)$", dockerfile(root, "cloud"), re.MULTILINE) == ["cpu"]
     assert compose["services"]["cloud"]["build"]["args"] == {"TORCH_BACKEND": "${TORCH_BACKEND:-cpu}"}
 

@@ -50,7 +50,7 @@ def state(parts: Parts, name: str) -> str:
     return next((model.state for model in parts.device.models() if model.id == name), "absent")
 
 
-async def test_daemon_follows_the_channel_without_being_told(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
+async def test_daemon_follows_the_channel_by_itself(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """A publication is polled, served and merged; at the end the daemon stops by itself."""
     clock = FakeClock()
     async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:

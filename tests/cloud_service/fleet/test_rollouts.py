@@ -173,7 +173,7 @@ async def test_rollout_whose_devices_get_slower_is_halted(backend: StoreBackend,
     assert (progress.updated, progress.failing, progress.slower) == (4, 0, 2)
 
 
-async def test_one_damaged_rollout_hides_no_other_and_is_told_once(
+async def test_one_damaged_rollout_hides_no_other_and_is_reported_once(
     backend: StoreBackend, generator: FakeGenerator
 ) -> None:
     """Neither one that cannot be read, nor one that cannot be judged."""
@@ -197,8 +197,8 @@ async def test_one_damaged_rollout_hides_no_other_and_is_told_once(
         for _ in range(2):
             await other.rollouts.look()
     assert other.rollouts.find("kitchen") is None, "halted, though the ones before and behind it are damaged"
-    told = [(each["channel"], each["event"]) for each in logs if each["event"] == "rollout_failed"]
-    assert told == [("attic", "rollout_failed"), ("shed", "rollout_failed")]
+    reported = [(each["channel"], each["event"]) for each in logs if each["event"] == "rollout_failed"]
+    assert reported == [("attic", "rollout_failed"), ("shed", "rollout_failed")]
 
 
 async def test_publish_and_rollout_at_once_never_make_one_version_twice(

@@ -74,10 +74,10 @@ def test_confidence_is_what_the_calibration_says_of_the_features(pair: Pair, dir
     generator = load_generator(directory, pair.cloud, pair.edge)
     features = generator.measure(PROMPTS)
     assert features.shape == (len(PROMPTS), FEATURES)
-    told = [generation.confidence for generation in generator.generate([Asked(prompt) for prompt in PROMPTS])]
-    assert told == [regression().judge(row) for row in features]
-    assert told[0] == generator.generate([Asked(PROMPTS[0])])[0].confidence
-    assert len({each.score for each in told if each is not None}) == len(PROMPTS)
+    reported = [generation.confidence for generation in generator.generate([Asked(prompt) for prompt in PROMPTS])]
+    assert reported == [regression().judge(row) for row in features]
+    assert reported[0] == generator.generate([Asked(PROMPTS[0])])[0].confidence
+    assert len({each.score for each in reported if each is not None}) == len(PROMPTS)
     assert generator.generate([Asked("")])[0].confidence is not None
 
 

@@ -62,7 +62,7 @@ def test_keys_of_calls_are_tuned_beside_the_experts_of_arguments(loaded: TorchGe
     assert report.before.loss == pytest.approx(-held.log_likelihood, rel=1e-3)
 
 
-def test_labels_are_told_behind_the_residual_prompt_and_beside_their_experts(tmp_path: Path) -> None:
+def test_labels_are_tuned_behind_the_residual_prompt_and_beside_their_experts(tmp_path: Path) -> None:
     head = ChoiceHeadConfig(first_layer=1, rank=12)
     settings = {"choice": head, "codes": CODES, "label_experts": 2, "mix": "deltas", "residual_prompt_tokens": 60}
     pair = make_pair(tmp_path, **settings)

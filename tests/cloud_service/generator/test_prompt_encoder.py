@@ -175,7 +175,7 @@ def test_encoding_for_an_encoder_frames_each_prompt_as_its_tokenizer_does() -> N
     assert encode_prompts(words, ["route the tool", ""]) == [[2, *plain, 3], [2, 3]]
 
 
-def test_case_that_an_uncased_tokenizer_loses_is_told_beside_the_token() -> None:
+def test_case_that_an_uncased_tokenizer_loses_is_reported_beside_the_token() -> None:
     words = encoder_tokenizer()
     route, the, tool = words("route the tool", add_special_tokens=False)["input_ids"]
     (ids,) = encode_prompts(words, ["Route THE tooL"])

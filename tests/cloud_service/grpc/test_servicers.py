@@ -61,7 +61,7 @@ async def test_answer_says_what_answers_may_look_like(generator_stub: stubs.Gene
     assert choice == pb.AnswerContract(type="choice", choices=CHOICE.choices, codes=CHOICE.codes)
 
 
-async def test_residual_prompt_is_told_and_its_tokens_are_not_saved(
+async def test_residual_prompt_is_reported_and_its_tokens_are_not_saved(
     generator_stub: stubs.GeneratorStub, generator: FakeGenerator
 ) -> None:
     generator.residual_prompt_words = 4

@@ -209,7 +209,7 @@ async def test_body_that_does_not_arrive_is_a_timeout(tmp_path: Path, generator:
         await _verify(http, response, 408, "body_timeout")
 
 
-async def test_unknown_generator_and_edge_model_are_told_with_those_that_exist(http: httpx2.AsyncClient) -> None:
+async def test_unknown_generator_and_edge_model_are_reported_with_those_that_exist(http: httpx2.AsyncClient) -> None:
     response = await http.post("/generate-lora", json={"description": "a", "generator": "other"})
     error = await _verify(http, response, 422, "unknown_generator")
     assert "fake" in error["hint"]

@@ -151,7 +151,7 @@ async def test_answer_says_what_answers_may_look_like(http: httpx2.AsyncClient) 
     assert bundle.header.answer == CHOICE
 
 
-async def test_residual_prompt_is_told_and_its_tokens_are_not_saved(
+async def test_residual_prompt_is_reported_and_its_tokens_are_not_saved(
     http: httpx2.AsyncClient, generator: FakeGenerator
 ) -> None:
     """In new and cached answers, and the bundle has it. Tools and codes keep none, nor does a longer text."""

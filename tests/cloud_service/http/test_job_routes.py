@@ -123,7 +123,7 @@ async def test_job_is_seen_and_cancelled_by_its_tenant_alone(guarded: Guarded, g
     generator.tuner_gate.set()
 
 
-async def test_quota_is_told_when_a_job_is_asked_for(tmp_path: Path, generator: FakeGenerator) -> None:
+async def test_quota_is_reported_when_a_job_is_asked_for(tmp_path: Path, generator: FakeGenerator) -> None:
     settings = settings_for(tmp_path, authentication="keys", refinements_per_day=1)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
         key = await Guarded(cloud, http).key(Scope.GENERATE)

@@ -129,9 +129,9 @@ async def test_keys_that_were_damaged_meanwhile_are_an_error_and_no_old_signatur
     next((channels.folder / "kitchen").glob("targets.*.pem")).unlink()
     with pytest.raises(SigningError) as caught, capture_logs() as logs:
         await signer.load("kitchen", "timestamp.json")
-    told = f"{caught.value} {caught.value.hint}"
-    assert "'kitchen' cannot be signed now" in told
-    assert not any(secret in told for secret in (str(channels.folder), ".pem")), "clients read it"
+    reported = f"{caught.value} {caught.value.hint}"
+    assert "'kitchen' cannot be signed now" in reported
+    assert not any(secret in reported for secret in (str(channels.folder), ".pem")), "clients read it"
     assert any("targets." in each.get("reason", "") for each in logs), "the operator needs the place"
 
 
@@ -163,7 +163,7 @@ def test_damaged_keys_stop_the_start(channels: Channels, tmp_path: Path) -> None
         channels.replica()
 
 
-async def test_expiry_of_a_root_is_told_at_the_start_and_after_a_rotation(channels: Channels) -> None:
+async def test_expiry_of_a_root_is_reported_at_the_start_and_after_a_rotation(channels: Channels) -> None:
     signer = channels.replica()
     ((name, before),) = channels.roots
     assert name == "kitchen"

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from cloud_service.store.failures import StoreFailures
 
 
-def test_cause_is_logged_once_in_a_while_and_never_told_to_the_client() -> None:
+def test_cause_is_logged_once_in_a_while_and_never_shown_to_the_client() -> None:
     failures = StoreFailures("sqlite")
     with capture_logs() as logged:
         errors = [failures.unavailable(sqlite3.OperationalError("disk is full: /data/x")) for _ in range(100)]

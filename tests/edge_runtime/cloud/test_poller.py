@@ -102,7 +102,7 @@ async def test_retry_after_is_obeyed() -> None:
     assert poller.due_in() == 300.0
 
 
-async def test_channel_that_is_not_there_is_no_trouble() -> None:
+async def test_channel_that_is_not_there_is_no_error() -> None:
     poller, _ = make(CloudStatusError("x", status=404), CloudStatusError("x", status=404))
     for _ in range(2):
         await poller.poll()

@@ -48,7 +48,7 @@ async def test_several_documents_may_be_followed_at_a_time(signed: Signed) -> No
     assert await signed.poll() == signed.document()
 
 
-async def test_change_between_two_requests_is_no_trouble(signed: Signed) -> None:
+async def test_change_between_two_requests_is_no_error(signed: Signed) -> None:
     """The document came, then another was published: it is fetched once more."""
     signed.publish("router")
     sent: list[bytes] = []

@@ -150,7 +150,7 @@ def test_output_may_not_be_the_base(bundle, base_gguf, tmp_path):
     assert base_gguf.read_bytes() == before
 
 
-def test_peft_weights_without_their_folder_are_told_apart_from_a_bundle(llama_directory, base_gguf, tmp_path):
+def test_peft_weights_without_their_folder_are_distinguished_from_a_bundle(llama_directory, base_gguf, tmp_path):
     adapter = save_adapter(llama_directory, tmp_path / "adapter", **OPTIONS["attention"])
     alone = tmp_path / "mine.safetensors"
     alone.write_bytes((adapter / "adapter_model.safetensors").read_bytes())

@@ -31,7 +31,7 @@ from tests.edge_runtime.serving.wire import chat, events
         (b"{" + b", ".join(b'"%d": 0' % field for field in range(200)) + b"}", "at most 128 items, found 200"),
     ],
 )
-async def test_body_that_cannot_be_read_is_told_what_is_wrong(
+async def test_body_that_cannot_be_read_is_refused_with_the_reason(
     client: httpx2.AsyncClient, body: bytes, expected: str
 ) -> None:
     answer = await client.post("/v1/completions", content=body, headers={"content-type": "application/json"})

@@ -130,7 +130,7 @@ async def test_length_cuts_no_choice_that_is_spelled(client: httpx2.AsyncClient)
     assert chunks[-1]["finish_reason"] == "stop"
 
 
-async def test_choice_that_does_not_fit_the_context_is_not_told(client: httpx2.AsyncClient) -> None:
+async def test_choice_that_does_not_fit_the_context_is_not_reported(client: httpx2.AsyncClient) -> None:
     own = {"structured_outputs": {"choice": ["Paris, the capital", "Oslo, the capital"]}}
     asked = {"model": "router", "prompt": [5] * 255, **own}
     (choice,) = (await client.post(TEXT, json=asked)).json()["choices"]

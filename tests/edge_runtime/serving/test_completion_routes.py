@@ -115,7 +115,7 @@ async def test_choice_of_a_contract_carries_probabilities_when_they_are_asked_fo
     assert free.json()["choices"][0]["message"]["content"] == "call get_weather now "
 
 
-async def test_probabilities_that_cannot_be_told_are_refused_by_name(
+async def test_probabilities_that_cannot_be_reported_are_refused_by_name(
     client: httpx2.AsyncClient, loader: FakeLoader
 ) -> None:
     for contract, change in ((TEXT_ANSWER, {}), (DESKS, {"stream": True}), (DESKS, {"constrain": False})):

@@ -110,7 +110,7 @@ def test_tools_that_a_request_brings_go_before_the_contract(
     calls = found.calls
     assert calls is not None
     assert (list(calls.functions), calls.are_optional, calls.are_brought) == (names, is_optional, True)
-    assert calls.are_held == constrain
+    assert calls.are_constrained == constrain
 
 
 def test_brought_tools_are_not_shown_where_no_call_is_wanted() -> None:

@@ -33,7 +33,7 @@ def test_text_comes_in_lines_and_the_last_has_the_counts() -> None:
     assert last["total_duration"] >= last["eval_duration"] >= 0
 
 
-def test_call_is_told_when_it_is_whole() -> None:
+def test_call_is_reported_when_it_is_whole() -> None:
     (last,) = lines(OllamaFormat("chat", "desks", 0), CALL)
     assert last["message"]["tool_calls"] == [{"function": {"name": "find", "arguments": {"a": 1}}}]
     assert last["done_reason"] == "stop"
@@ -42,7 +42,7 @@ def test_call_is_told_when_it_is_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", ["chat", "generate"])
-def test_call_that_was_cut_is_not_told(kind: Any) -> None:
+def test_call_that_was_cut_is_not_reported(kind: Any) -> None:
     (last,) = lines(OllamaFormat(kind, "desks", 0), [*CALL[:2], Finished("length", 3)])
     assert last["done_reason"] == "length"
     assert "tool_calls" not in json.dumps(last)

@@ -15,8 +15,8 @@ from loragen.web.errors import MediaTypeError
 USAGE = Usage(prompt_tokens=5, completion_tokens=3, cached_tokens=2)
 
 
-def answer(kind: str, tells_usage: bool = False) -> CompletionFormat:
-    return CompletionFormat(kind, "id-1", 1_700_000_000, "router", "merged-1", tells_usage)  # type: ignore[arg-type]
+def answer(kind: str, reports_usage: bool = False) -> CompletionFormat:
+    return CompletionFormat(kind, "id-1", 1_700_000_000, "router", "merged-1", reports_usage)  # type: ignore[arg-type]
 
 
 def chunks(stream: str) -> list[dict]:  # type: ignore[type-arg]
@@ -44,7 +44,7 @@ def test_whole_answer_has_one_choice_and_its_usage(kind: str, object_name: str, 
 
 
 def test_chat_stream_opens_with_the_role_and_ends_with_usage() -> None:
-    form = answer("chat", tells_usage=True)
+    form = answer("chat", reports_usage=True)
     stream = form.chunk(TextPiece("hi")) + form.chunk(Finished("length", 3)) + form.closing(USAGE)
     assert stream.endswith(STREAM_END)
     first, second, last, usage = chunks(stream)
@@ -69,7 +69,7 @@ def test_answer_without_text_still_says_who_speaks() -> None:
 CALL = (CallStarted("find"), ArgumentsPiece('{"a":'), ArgumentsPiece(" 1}"), Finished("tool_calls", 4))
 
 
-def test_call_is_told_whole_and_in_pieces() -> None:
+def test_call_is_reported_whole_and_in_pieces() -> None:
     """The first piece has the id and the name, the others have arguments, as OpenAI's client adds them up."""
     whole = WholeAnswer()
     for event in CALL:
@@ -96,12 +96,12 @@ def test_several_answers_have_their_own_index_and_call() -> None:
     form = answer("chat")
     places = [(0, 0), (0, 1), (1, 0), (11, 0), (1, 10)]
     calls = [chunks(form.chunk(CallStarted("f", *place)))[0]["choices"][0] for place in places]
-    told = [(choice["index"], choice["delta"]["tool_calls"][0]["index"]) for choice in calls]
-    assert told == places
+    reported = [(choice["index"], choice["delta"]["tool_calls"][0]["index"]) for choice in calls]
+    assert reported == places
     assert len({choice["delta"]["tool_calls"][0]["id"] for choice in calls}) == len(places)
 
 
-def test_several_calls_are_told_whole_and_in_pieces() -> None:
+def test_several_calls_are_reported_whole_and_in_pieces() -> None:
     """As OpenAI's client adds them up, by the index of each; text in front of them stays."""
     second = (CallStarted("stop", 0, 1), ArgumentsPiece("{}", 0, 1))
     whole, form = WholeAnswer(), answer("chat")
@@ -127,7 +127,7 @@ TOKENS = [
 ]
 
 
-def test_likelihoods_are_told_as_each_interface_has_them() -> None:
+def test_likelihoods_are_reported_as_each_interface_has_them() -> None:
     whole = WholeAnswer("?b", reason="stop", tokens=TOKENS)
     (choice,) = answer("chat").whole([whole], USAGE)["choices"]
     first, second = choice["logprobs"]["content"]

@@ -82,7 +82,7 @@ async def test_prompt_is_answered_on_the_page(client: httpx2.AsyncClient) -> Non
         (b"model=late&prompt=x", FORM, 503),
     ],
 )
-async def test_bad_form_is_told_on_the_page(
+async def test_bad_form_is_reported_on_the_page(
     client: httpx2.AsyncClient, content: bytes, headers: dict[str, str], status: int
 ) -> None:
     answer = await client.post("/", content=content, headers=headers)
@@ -99,7 +99,7 @@ async def test_page_of_another_site_cannot_send_the_form(client: httpx2.AsyncCli
     assert same.status_code == 200
 
 
-async def test_error_of_the_model_is_told_on_the_page(
+async def test_error_of_the_model_is_reported_on_the_page(
     client: httpx2.AsyncClient, slots: SlotTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(name: str) -> None:

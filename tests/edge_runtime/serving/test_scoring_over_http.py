@@ -38,10 +38,10 @@ async def complete(client: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
 def log_likelihood(choice: dict[str, Any], context_tokens: int) -> tuple[float, bool]:
     """What lm-eval makes of a choice: the sum over the continuation, and whether it is the likeliest."""
     logprobs = choice["logprobs"]
-    told = logprobs["token_logprobs"][context_tokens:-1]
+    reported = logprobs["token_logprobs"][context_tokens:-1]
     likeliest = logprobs["top_logprobs"][context_tokens:-1]
-    is_greedy = all(token == max(top.values()) for token, top in zip(told, likeliest, strict=True))
-    return sum(told), is_greedy
+    is_greedy = all(token == max(top.values()) for token, top in zip(reported, likeliest, strict=True))
+    return sum(reported), is_greedy
 
 
 def greedy(base: Path, tokens: list[int], count: int) -> list[int]:
@@ -84,8 +84,8 @@ async def test_scores_are_those_of_writing_the_same_text(client: httpx2.AsyncCli
     assert len(written["tokens"]) == 4
     (choice,) = (await complete(client, prompt=context, max_tokens=4, logprobs=1, echo=True))["choices"]
     assert choice["logprobs"]["tokens"][len(context) :] == written["tokens"]
-    told = choice["logprobs"]["token_logprobs"][len(context) :]
-    assert told == pytest.approx(written["token_logprobs"], abs=0.05)
+    reported = choice["logprobs"]["token_logprobs"][len(context) :]
+    assert reported == pytest.approx(written["token_logprobs"], abs=0.05)
     (choice,) = (await complete(client, prompt=context, max_tokens=1, logprobs=1, echo=True))["choices"]
     assert choice["logprobs"]["tokens"][-1] == written["tokens"][0]
 

@@ -211,7 +211,7 @@ def test_model_that_is_brought_tools_may_answer_with_text() -> None:
     assert added(brought("one, two", stop=(",",))[0]) == ("one", [], "stop")
 
 
-def test_model_opens_a_call_and_is_held_to_its_schema() -> None:
+def test_model_opens_a_call_and_is_constrained_to_its_schema() -> None:
     """Text may stand in front. The context is what the template would have written."""
     events, engine = brought("Hm.\n<tool_call>", '{"name": "find", "arguments":', ' {"unit": "km"}', "")
     assert added(events) == ("Hm.\n", [("find", '{"unit": "km"}')], "tool_calls")
@@ -262,7 +262,7 @@ def test_calls_that_are_no_json_are_read() -> None:
     assert added(cut)[1:] == ([], "length")
 
 
-def test_call_that_is_not_to_be_held_is_read() -> None:
+def test_call_that_is_not_to_be_constrained_is_read() -> None:
     """It may break the schema. What is no call of a function that is there stays text."""
     call = '{"name": "find", "arguments": {"unit": 5}}\n</tool_call>'
     assert added(brought("<tool_call>", call, "", constrain=False)[0])[1] == [("find", '{"unit": 5}')]

@@ -216,9 +216,9 @@ async def test_request_that_has_waited_too_long_is_refused() -> None:
 
 async def test_answers_have_a_longest_length() -> None:
     worker, _, _ = make([b"a"] * 60, limits=RequestLimits(answer_tokens=5, max_answer_tokens=7))
-    for asked, told in ((None, 5), (3, 3), (1_000, 7)):
+    for asked, reported in ((None, 5), (3, 3), (1_000, 7)):
         request = CompletionRequest(TextPrompt("hi"), GREEDY, asked)
-        assert (await read(worker.submit(request)))[-1] == Finished("length", told)
+        assert (await read(worker.submit(request)))[-1] == Finished("length", reported)
     await asyncio.to_thread(worker.close)
 
 
@@ -250,14 +250,14 @@ async def test_time_to_come_back_is_measured() -> None:
     await read(first)
     loader.step.clear()
     jobs = [worker.submit(REQUEST) for _ in range(3)]
-    told = []
+    reported = []
     for _ in range(4):
         with pytest.raises(BusyError) as caught:
             worker.submit(REQUEST)
-        told.append(caught.value.retry_after_seconds)
-    assert told == sorted(told)
-    assert told[0] >= 1
-    assert told[-1] >= 2, "each refused client has a place of its own"
+        reported.append(caught.value.retry_after_seconds)
+    assert reported == sorted(reported)
+    assert reported[0] >= 1
+    assert reported[-1] >= 2, "each refused client has a place of its own"
     loader.step.set()
     for job in jobs:
         await read(job)

@@ -38,7 +38,7 @@ async def test_report_of_the_child_comes_back() -> None:
         ("pass", CanaryUnfinishedError, "ended with 0"),
     ],
 )
-async def test_child_that_ends_otherwise_is_told_by_how_it_ended(
+async def test_child_that_ends_otherwise_is_reported_by_how_it_ended(
     script: str, error: type[UpdateError], message: str
 ) -> None:
     with pytest.raises(error, match=message) as caught:

@@ -77,5 +77,5 @@ def test_what_cannot_be_deleted_stops_nothing(tmp_path: Path) -> None:
     with read_only_disk(), capture_logs() as records:
         disk.remove_unfinished()
         assert disk.collect(set(), None) == []
-    told = {(record["event"], record["path"], record["reason"]) for record in records}
-    assert ("file_not_deleted", str(disk.bundle(ONE)), "Read-only file system") in told
+    reported = {(record["event"], record["path"], record["reason"]) for record in records}
+    assert ("file_not_deleted", str(disk.bundle(ONE)), "Read-only file system") in reported

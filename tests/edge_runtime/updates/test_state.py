@@ -179,7 +179,7 @@ def test_state_of_another_edge_model_stays_where_it_is_on_a_read_only_disk(tmp_p
     assert file.load() == (STATE, "")
 
 
-def test_missing_state_is_no_trouble(tmp_path: Path) -> None:
+def test_missing_state_is_no_error(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "state.json")
     assert file.load() == file.load_of(None) == (None, "")
     assert not file.has_remains()

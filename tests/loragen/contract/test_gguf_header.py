@@ -142,7 +142,7 @@ def test_header_beyond_a_limit_is_refused(head, tmp_path):
         read_header(tmp_path / "bad.gguf")
 
 
-def test_file_that_cannot_be_read_is_told_as_the_system_tells_it(tmp_path):
+def test_file_that_cannot_be_read_is_reported_as_the_system_tells_it(tmp_path):
     for path in (tmp_path / "none.gguf", tmp_path):
         with pytest.raises(OSError, match=path.name):
             read_header(path)

@@ -9,8 +9,8 @@ def test_each_refused_client_gets_a_place_of_its_own() -> None:
     """Eight pieces of work take 8 s together: twenty clients are spread over 28 s, and not all told 1."""
     retry_after = RetryAfter()
     retry_after.measured(8.0, pieces=8)
-    told = [retry_after.seconds(now=100.0, running=8, running_seconds=0.0) for _ in range(20)]
-    assert told == list(range(9, 29))
+    reported = [retry_after.seconds(now=100.0, running=8, running_seconds=0.0) for _ in range(20)]
+    assert reported == list(range(9, 29))
     assert retry_after.seconds(now=200.0, running=8, running_seconds=6.0) == 3
 
 
@@ -18,8 +18,8 @@ def test_wait_is_at_least_a_second_and_at_most_a_minute() -> None:
     retry_after = RetryAfter()
     assert retry_after.seconds(now=1.0, running=1, running_seconds=0.5) == 1
     retry_after.measured(50.0)
-    told = [retry_after.seconds(now=1.0, running=1, running_seconds=0.0) for _ in range(3)]
-    assert told == [60, 60, 60]
+    reported = [retry_after.seconds(now=1.0, running=1, running_seconds=0.0) for _ in range(3)]
+    assert reported == [60, 60, 60]
 
 
 def test_mean_follows_what_is_measured() -> None:

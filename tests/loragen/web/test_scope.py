@@ -108,7 +108,7 @@ async def test_answer_that_is_cut_off_breaks_the_connection_without_the_message(
     assert "hunter2" not in json.dumps(logged)
 
 
-async def test_request_that_the_shutdown_cuts_off_is_told_so() -> None:
+async def test_request_that_the_shutdown_cuts_off_is_refused() -> None:
     front = Front()
     response = await front.get("/things/cut")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "draining")

@@ -68,7 +68,7 @@ def faults_of(body: Any) -> str:
         (b"", "invalid", "body: Field required"),
     ],
 )
-async def test_body_that_cannot_be_read_is_told_what_is_wrong(
+async def test_body_that_cannot_be_read_is_refused_with_the_reason(
     client: httpx2.AsyncClient, content: bytes, code: str, expected: str
 ) -> None:
     response = await client.post("/things", content=content, headers={"content-type": "application/json"})
@@ -92,7 +92,7 @@ async def test_json_in_utf8_is_read(client: httpx2.AsyncClient, content_type: st
     assert response.status_code == 200
 
 
-async def test_path_and_method_that_nothing_has_are_told() -> None:
+async def test_path_and_method_that_nothing_has_are_reported() -> None:
     app = FastAPI()
     app.add_middleware(
         RequestScope,
@@ -116,7 +116,7 @@ def test_form_whose_type_fits_says_what_is_wrong() -> None:
     assert "valid string" in faults_of({"name": "a", "prompt": 7})
 
 
-def test_first_faults_are_told_and_the_others_counted() -> None:
+def test_first_faults_are_reported_and_the_others_counted() -> None:
     text = faults_of({f"extra{i}": 1 for i in range(9)})
     assert text.count(";") == 5
     assert text.endswith("; and 5 more")

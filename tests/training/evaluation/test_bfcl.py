@@ -41,5 +41,5 @@ def test_answer_is_read_as_a_call() -> None:
         assert called(completion(text)) == ("", "")
 
 
-def test_base_is_held_to_calls_of_the_functions() -> None:
+def test_base_is_constrained_to_calls_of_the_functions() -> None:
     assert json.loads(canonical_schema(call_schema([TOOL, TOOL])))["properties"]["name"] == {"enum": ["f.g"]}

@@ -19,7 +19,7 @@ def test_tables_hold_scores_costs_and_targets(report: EvaluationReport) -> None:
     assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
 
 
-def test_names_of_calls_are_told_beside_whole_calls() -> None:
+def test_names_of_calls_are_reported_beside_whole_calls() -> None:
     task = replace(scores("a", right=0.0), names={"right": np.ones(2)})
     text = markdown(EvaluationReport({}, [result("calls-unseen", task)]))
     assert "`calls-unseen`, the name alone right: right 100.0 (100.0 to 100.0).\n" in text

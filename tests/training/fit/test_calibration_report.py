@@ -49,7 +49,7 @@ def test_curve_has_ten_bins_without_the_empty_ones() -> None:
     assert judge_tasks(regression(10.0), certain).curve[0].tasks == 1  # a confidence of 1 has a bin, too
 
 
-def test_unreal_texts_are_told_by_how_many_are_warned_of() -> None:
+def test_unreal_texts_are_reported_by_how_many_are_warned_of() -> None:
     scores = judge_unreal(regression(), observed([0.2, 0.4, 0.6], [0, 0, 0]).features)
     assert (scores.texts, scores.confidence, scores.low) == (3, pytest.approx(0.4), pytest.approx(2 / 3))
 

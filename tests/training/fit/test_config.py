@@ -103,12 +103,12 @@ LOADED = '[load]\ncloud = "c"\nedge = "e"\n[generator]\nid = "g"\n[fit]\nsteps =
         ("[fit", "mine.toml: "),
     ],
 )
-def test_mistake_is_told_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+def test_mistake_is_reported_with_its_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(TrainingConfigError, match=message):
         load_config(written(tmp_path, text))
 
 
-def test_config_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_config_that_is_not_there_is_reported_with_those_that_are() -> None:
     for name in ("giant", "giant.toml"):
         with pytest.raises(TrainingConfigError, match=f"there is no training config {name}, expected .* smollm2"):
             load_config(name)

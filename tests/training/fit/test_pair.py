@@ -51,7 +51,7 @@ def test_config_of_the_paper_trains_for_every_family(
     assert any(loaded.bank.factors(layer, "up")[1].any() for layer in range(loaded.info.layers)), "experts have moved"
 
 
-def test_model_that_is_nowhere_is_told(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_that_is_nowhere_is_reported(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     config = tmp_path / "mine.toml"
     config.write_text(CONFIG.format(cloud="no-such/model", edge="no-such/model"))

@@ -75,9 +75,9 @@ async def test_rollout_from_start_to_end(http: httpx2.AsyncClient) -> None:
     wider = await http.post(PATH, data={"action": "widen", "version": "2", "percent": "50", "labels": ""})
     assert "50 % of all devices" in wider.text
     assert not Page(wider.text).faults
-    for action, told in (("paused", "is paused"), ("running", "is running"), ("promoted", "is promoted")):
+    for action, reported in (("paused", "is paused"), ("running", "is running"), ("promoted", "is promoted")):
         page = await http.post(PATH, data={"action": action, "version": "2"})
-        assert told in page.text
+        assert reported in page.text
     assert "data-live" not in page.text
     assert (await http.post(PATH, data={"action": "aborted", "version": "2"})).status_code == 409
 

@@ -51,7 +51,7 @@ async def test_many_devices_come_page_by_page(cloud: Cloud, http: httpx2.AsyncCl
     assert second.count('<th scope="row">device-') == 10
 
 
-async def test_report_that_cannot_be_read_is_told(cloud: Cloud, http: httpx2.AsyncClient) -> None:
+async def test_report_that_cannot_be_read_is_named(cloud: Cloud, http: httpx2.AsyncClient) -> None:
     await cloud.devices.report(DeviceEntry("kitchen", "toaster", 1), json.dumps({"device_id": 3}).encode())
     assert "Its report cannot be read." in (await http.get("/console/devices")).text
 

@@ -11,7 +11,7 @@ from tests.cloud_service.http.console.page_reader import Page
 from tests.cloud_service.http.console.people import signed_in
 
 
-async def test_store_that_is_away_is_told_on_a_page(
+async def test_store_that_is_away_is_reported_on_a_page(
     cloud: Cloud, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object, **__: object) -> None:
@@ -48,7 +48,7 @@ NOTHING = (
 )
 
 
-async def test_what_is_not_there_is_told_on_a_page(http: httpx2.AsyncClient) -> None:
+async def test_what_is_not_there_is_reported_on_a_page(http: httpx2.AsyncClient) -> None:
     for method, path, status in NOTHING:
         page = await http.request(method, path)
         assert page.status_code == status, path

@@ -76,10 +76,10 @@ NO_FORMS: tuple[tuple[dict[str, str], str], ...] = (
 
 
 async def test_form_that_is_none_keeps_what_was_entered(http: httpx2.AsyncClient) -> None:
-    for form, told in NO_FORMS:
+    for form, reported in NO_FORMS:
         page = await http.post(PATH, data=form)
         assert page.status_code == 422, form
-        assert told in page.text, form
+        assert reported in page.text, form
         assert form.get("description", "")[:1_000] in page.text
         assert not Page(page.text).faults
 

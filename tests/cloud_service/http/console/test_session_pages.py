@@ -72,7 +72,7 @@ async def test_page_offers_what_the_key_is_good_for(guarded: Guarded) -> None:
         assert set(page.links) >= SECTIONS - {"/console"}
 
 
-async def test_key_that_opens_no_page_is_told_so(guarded: Guarded) -> None:
+async def test_key_that_opens_no_page_is_refused(guarded: Guarded) -> None:
     for scope, device in ((Scope.PUBLISH, ""), (Scope.DEVICE, "dev-1")):
         answer = await guarded.http.post(
             "/console/sign-in", data={"key": await token_of(guarded, scope, device=device)}

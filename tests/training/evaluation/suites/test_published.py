@@ -8,7 +8,7 @@ from training.evaluation.suites import Suite
 from training.evaluation.suites.published import SOURCES
 
 
-def test_near_and_far_published_tasks_are_told_apart(suite_data: Path, suites: dict[str, Suite]) -> None:
+def test_near_and_far_published_tasks_are_distinguished(suite_data: Path, suites: dict[str, Suite]) -> None:
     siblings = {task.name for task in suites["tasks-sibling"].tasks}
     assert {"instructions/task1508_wordnet_antonyms", "classify/duplicate-questions"} <= siblings
     unseen = {task.name for task in suites["tasks-unseen"].tasks}
