@@ -49,13 +49,13 @@ def generation_pages(pages: Pages, service: LoraService, jobs: JobService) -> AP
     """`/console/generate`, and the pictures of gates."""
     router = APIRouter(prefix=CONSOLE, include_in_schema=False)
 
-    def page(request: Request, fields: Fields, made: Shown | None = None, **more: Any) -> Response:
+    def page(request: Request, fields: Fields, made: Shown | None = None, **message: Any) -> Response:
         values = {
             "fields": fields,
             "made": made,
             "generators": [served.info for served in service.catalog],
         }
-        return pages.page(request, "generate.html", values, **more)
+        return pages.page(request, "generate.html", values, **message)
 
     @router.get("/generate")
     async def form(request: Request) -> Response:

@@ -63,7 +63,7 @@ def key_pages(pages: Pages, keys: KeyService) -> APIRouter:
             return await _page(request, error=error)
 
     async def _page(
-        request: Request, *, after: str = "", fields: Fields | None = None, made: MadeKey | None = None, **more: Any
+        request: Request, *, after: str = "", fields: Fields | None = None, made: MadeKey | None = None, **message: Any
     ) -> Response:
         listed, more = await keys.page(_KEYS, after)
         values = {
@@ -76,7 +76,7 @@ def key_pages(pages: Pages, keys: KeyService) -> APIRouter:
             "lifetimes": _LIFETIMES,
             "graces": _GRACES,
         }
-        return pages.page(request, "keys.html", values, **more)
+        return pages.page(request, "keys.html", values, **message)
 
     return router
 
