@@ -212,7 +212,7 @@ class BankSummary(AnswerModel):
 
 
 class GeneratorSummary(AnswerModel):
-    """A loaded generator."""
+    """A loaded generator, as it goes over the wire: the service's own value has what no client needs."""
 
     id: str
     digest: str

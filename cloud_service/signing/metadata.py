@@ -18,7 +18,7 @@ from typing import TypeVar
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
-from cloud_service.signing.keys import MAX_ROOTS, ChannelKeys
+from cloud_service.signing.channel_keys import MAX_ROOTS, ChannelKeys
 from loragen.contract.signed_channel import MINIMUM_RUNTIME_VERSION, RUNTIME_FIELD, target_path
 
 _T = TypeVar("_T", Targets, Snapshot, Timestamp)

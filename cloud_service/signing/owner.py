@@ -19,7 +19,7 @@ from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization.json import JSONSerializer
 
 from cloud_service.errors import InvalidRequestError
-from cloud_service.signing.keys import (
+from cloud_service.signing.channel_keys import (
     MAX_ROOTS,
     ONLINE_ROLES,
     key_file,

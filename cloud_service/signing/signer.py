@@ -22,7 +22,7 @@ import structlog
 
 from cloud_service.errors import NotFoundError, SigningError
 from cloud_service.fleet.rollout import parse_rollout
-from cloud_service.signing.keys import load_keys, newest_root, root_file
+from cloud_service.signing.channel_keys import load_keys, newest_root, root_file
 from cloud_service.signing.metadata import HOUR_SECONDS, SignedMetadata, metadata_version, sign_documents
 from cloud_service.store import ChannelRow
 from loragen.contract.digest import sha256_hex

@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cloud_service.commands.main import app
-from cloud_service.signing.keys import load_keys
+from cloud_service.signing.channel_keys import load_keys
 
 
 def test_init_and_rotate_say_where_things_go(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Metadata, Targets, Timestamp
 
-from cloud_service.signing.keys import ChannelKeys, load_keys
+from cloud_service.signing.channel_keys import ChannelKeys, load_keys
 from cloud_service.signing.metadata import LIFETIME, metadata_version, sign_documents
 from cloud_service.signing.owner import init_channel
 

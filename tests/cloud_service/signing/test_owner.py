@@ -9,7 +9,7 @@ from tuf.api.exceptions import UnsignedMetadataError
 
 from cloud_service.errors import InvalidRequestError, SigningError
 from cloud_service.signing import owner
-from cloud_service.signing.keys import ONLINE_ROLES, load_keys, load_roots
+from cloud_service.signing.channel_keys import ONLINE_ROLES, load_keys, load_roots
 from cloud_service.signing.owner import ROOT_LIFETIME, init_channel, rotate_keys
 from loragen.contract.errors import FormatError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud_service.errors import SigningError
-from cloud_service.signing.keys import load_keys, newest_root
+from cloud_service.signing.channel_keys import load_keys, newest_root
 from cloud_service.signing.owner import init_channel, rotate_keys
 
 
@@ -54,7 +54,7 @@ def _key_folder(folder: Path) -> None:
 
 
 def load_roots_keyid(folder: Path) -> str:
-    from cloud_service.signing.keys import load_roots
+    from cloud_service.signing.channel_keys import load_roots
 
     return load_roots(folder)[-1].signed.roles["snapshot"].keyids[0]
 
