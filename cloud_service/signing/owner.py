@@ -2,7 +2,7 @@
 
     CHANNEL/root.KEYID.pem      the private key of root: never leaves this folder
     CHANNEL/root.json           the newest root metadata: what a device is provisioned with
-    CHANNEL/cloud/              what the cloud service gets, whole (`keys`)
+    CHANNEL/cloud/              what the cloud service gets, whole (`channel_keys`)
 
 A rotation writes new keys first, then the new root, which makes them count, and deletes old keys last. A kill in
 between leaves a folder that works.

@@ -59,7 +59,7 @@ class ChannelSigner:
     """Signs channels.
 
     Args:
-        directory: Has a folder of keys (`keys`) for each signed channel, by its name.
+        directory: Has a folder of keys (`channel_keys`) for each signed channel, by its name.
         load_row: Channels as they are stored.
         events: Called at the start, and whenever a channel is signed anew, which is each hour.
         now: Unix seconds.
