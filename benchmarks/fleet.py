@@ -261,7 +261,8 @@ def run(
     (grpc_port,) = free_ports(1)
     settings = {"LORAGEN_CLOUD_GRPC_PORT": str(grpc_port)}
     with LocalStack(ModelPair.at(pair), device=False, cloud_settings=settings) as stack:
-        bundles = [stack.cloud.generate(f"Sort each message into group {number}.").id for number in range(ENTRIES + 2)]
+        tasks = [f"Sort each message into group {number}." for number in range(ENTRIES + 2)]
+        bundles = [stack.cloud.generate_bundle(task).id for task in tasks]
         for number in range(ENTRIES):
             stack.cloud.publish(CHANNEL, f"task-{number}", bundles[number])
         fleet = Fleet(stack.cloud, grpc_port, devices, interval_seconds)

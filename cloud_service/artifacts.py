@@ -1,9 +1,10 @@
-"""Bundles and recipes by their ids: read from the store, or built again.
+"""Bundles and recipes by their ids: read from the store, or built.
 
-Recipes are stored for long, bundles under a byte budget, and fresh ones only while nothing is generated: to store one
-takes about as long as to read a prompt, and it may never be fetched. A bundle that is not stored, or damaged, is built
-again from its recipe, with the function that devices use too, and its id proves that the bytes are right. A bundle that
-a user imported is kept until it expires.
+A bundle is built when somebody needs it for the first time: to build one takes longer than the generation, and most are
+never fetched (ADR 10). Until then its recipe's id stands for it. Recipes are stored for long, bundles under a byte
+budget, and fresh ones only while nothing is generated, because that takes as long as to read a prompt. A bundle that is
+not stored, or damaged, is built again from its recipe, with the function that devices use too, and its id proves that
+the bytes are right. A bundle that a user imported is kept until it expires.
 
 Which request led to which LoRA belongs to `service`, what the bytes mean to `loragen.contract`.
 """
@@ -17,16 +18,20 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from cloud_service.access.caller import current_caller
+from cloud_service.access.ownership import Ownership
 from cloud_service.catalog import Catalog
 from cloud_service.errors import (
     ArtifactGoneError,
     DrainingError,
+    GenerationError,
     IntegrityError,
     NotFoundError,
     StoreUnavailableError,
 )
 from cloud_service.single_flight import SingleFlight
-from cloud_service.store import ImportStore, LoraStore, StoredImport, StoredLora
+from cloud_service.store import ImportStore, LoraStore, StoredImport, StoredLora, StoredRecipe
+from cloud_service.store.access import OwnerStore
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id
@@ -60,6 +65,7 @@ class ArtifactService:
 
     Args:
         store: Where recipes and bundles are.
+        owners: Whose they are.
         catalog: The generators whose banks can build a bundle.
         timeout_seconds: Longest time to fetch one bundle.
         threads: Threads that build and hash bundles.
@@ -67,13 +73,22 @@ class ArtifactService:
     """
 
     def __init__(
-        self, store: ArtifactStore, catalog: Catalog, *, timeout_seconds: float, threads: int, events: AssemblyEvents
+        self,
+        store: ArtifactStore,
+        owners: OwnerStore,
+        catalog: Catalog,
+        *,
+        timeout_seconds: float,
+        threads: int,
+        events: AssemblyEvents,
     ) -> None:
         self._store = store
+        self._ownership = Ownership(owners)
         self._catalog = catalog
         self._timeout = timeout_seconds
         self._events = events
         self._fetches: SingleFlight[memoryview] = SingleFlight()
+        self._makings: SingleFlight[StoredLora] = SingleFlight()
         self._in_use: WeakValueDictionary[str, memoryview] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="assembly")
         self._closed = False
@@ -117,17 +132,71 @@ class ArtifactService:
             self._keeping = asyncio.create_task(self._store_fresh())
         return view
 
-    async def find_bundle(self, bundle_id: str) -> StoredLora | StoredImport:
-        """What the store knows of a bundle, without its bytes.
+    async def find_bundle(self, either_id: str) -> StoredLora | StoredImport:
+        """A bundle, without its bytes, by its id or by that of the recipe that makes it; it is built now if need be.
 
         Raises:
-            NotFoundError: Nothing.
+            NotFoundError: The caller has none of this id.
+            ArtifactGoneError: It was never built, and no loaded generator has the bank.
+            GenerationError, IntegrityError: The recipe makes no bundle, or is damaged.
+            StoreUnavailableError, DeadlineError: Try again.
+        """
+        if not await self._ownership.sees(either_id):
+            raise unknown_bundle(either_id)
+        if (lora := await self._find_made(either_id)) is not None:
+            return lora
+        if (imported := await self._store.find_imported(either_id)) is not None:
+            return imported
+        if (recipe := await self._store.load_recipe(either_id)) is None:
+            raise unknown_bundle(either_id)
+        return await self._make_once(StoredRecipe(either_id, recipe, 0))
+
+    async def find_lora(self, recipe: StoredRecipe) -> StoredLora:
+        """The LoRA of one of the caller's recipes; its bundle is built now if need be.
+
+        Raises:
+            CloudError: As for `find_bundle`.
+        """
+        return await self._find_made(recipe.recipe_id) or await self._make_once(recipe)
+
+    async def _find_made(self, either_id: str) -> StoredLora | None:
+        lora = await self._store.load_lora(either_id)
+        if lora is None or lora.bundle_id == either_id or await self._ownership.sees(lora.bundle_id):
+            return lora
+        return None  # another tenant had it made
+
+    async def _make_once(self, recipe: StoredRecipe) -> StoredLora:
+        # By tenant: none joins what another has begun, or it would have the bundle sooner, and know.
+        key = f"{current_caller().tenant}/{recipe.recipe_id}"
+        lora, _ = await self._makings.join(key, lambda: self._make(recipe), self._timeout)
+        return lora
+
+    async def _make(self, stored: StoredRecipe) -> StoredLora:
+        if content_id(stored.recipe) != stored.recipe_id:
+            raise _damaged_recipe(stored.recipe_id)
+        recipe = stored.parse_recipe()
+        bank = self._catalog.find_bank(recipe.bank_digest)
+        if bank is None:
+            raise ArtifactGoneError(
+                f"the bundle of recipe {stored.recipe_id} was never built, and bank {recipe.bank_digest} is not loaded",
+                "fetch the recipe and build the bundle with its bank",
+            )
+        try:
+            bundle_id, bundle, _ = await self.build(bank, recipe)
+        except ContractError as e:
+            raise GenerationError(f"the generator {recipe.generator_id} made no usable LoRA: {e}", e.hint) from e
+        return await self.note(stored, bundle_id, bundle)
+
+    async def note(self, recipe: StoredRecipe, bundle_id: str, bundle: bytes) -> StoredLora:
+        """Let a stored recipe, and the caller, have the bundle that was built of it; its bytes are kept for a while.
+
+        Raises:
             StoreUnavailableError: The store does not answer.
         """
-        found = await self._store.load_lora(bundle_id) or await self._store.find_imported(bundle_id)
-        if found is None:
-            raise unknown_bundle(bundle_id)
-        return found
+        await self._store.name_bundle(recipe.recipe_id, bundle_id)
+        await self._ownership.record(bundle_id)
+        self.keep(bundle_id, bundle)
+        return StoredLora(recipe.recipe_id, recipe.recipe, len(bundle), bundle_id)
 
     async def fetch_bundle(self, lora: StoredLora | StoredImport) -> memoryview:
         """The bytes of a bundle, built again if they were evicted or damaged.
@@ -157,12 +226,12 @@ class ArtifactService:
         if recipe is None:
             raise unknown_recipe(recipe_id)
         if content_id(recipe) != recipe_id:
-            raise IntegrityError(f"the stored recipe {recipe_id} is damaged", "generate it again")
+            raise _damaged_recipe(recipe_id)
         return recipe
 
     async def close(self, timeout_seconds: float) -> None:
         """Finish the fetches under way, then cancel them; what needs a thread from now on is a `DrainingError`."""
-        await self._fetches.settle(timeout_seconds)
+        await asyncio.gather(self._makings.settle(timeout_seconds), self._fetches.settle(timeout_seconds))
         self._closed = True
         if self._keeping is not None:
             self._keeping.cancel()
@@ -236,6 +305,10 @@ def unknown_bundle(bundle_id: str) -> NotFoundError:
         "bundles expire unless published: generate or import it again",
         code="bundle_not_found",
     )
+
+
+def _damaged_recipe(recipe_id: str) -> IntegrityError:
+    return IntegrityError(f"the stored recipe {recipe_id} is damaged", "generate it again")
 
 
 def unknown_recipe(recipe_id: str) -> NotFoundError:

@@ -193,13 +193,14 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         )
         artifacts = ArtifactService(
             store,
+            store.access,
             catalog,
             timeout_seconds=settings.request_timeout_seconds,
             threads=settings.assembly_threads,
             events=metrics,
         )
         channels = ChannelService(
-            store, watch_interval_seconds=settings.watch_interval_seconds, changed=metrics.channel_changed
+            store, artifacts, watch_interval_seconds=settings.watch_interval_seconds, changed=metrics.channel_changed
         )
         devices = DeviceService(store.devices, store.channels)
         rollouts = RolloutService(channels, store.channels, devices)

@@ -7,7 +7,7 @@ from cloud_service.confidence import TaskWarning
 from cloud_service.generation import Confidence
 from cloud_service.probing import ProbeComparison
 from cloud_service.refine.refinement import Refinement, RefinePlan
-from cloud_service.store import StoredLora
+from cloud_service.store import StoredLora, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.recipe import Recipe
 
@@ -46,10 +46,19 @@ class LoraRequest:
     include_bundle: bool = False
     refine: RefinePlan | None = None
 
+    @property
+    def needs_bundle(self) -> bool:
+        """Whether it cannot be answered without the bundle; else this is built when somebody fetches it."""
+        return self.publish is not None or self.refine is not None or self.include_bundle or bool(self.probe)
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds that each part of an answer took; all but the total are 0 when nothing was generated for it."""
+    """Seconds that each part of an answer took.
+
+    Queue and generate are 0 when nothing was generated for it; assemble, which is to build the bundle or to find it,
+    when the request did not need the bundle.
+    """
 
     queue: float = 0.0
     generate: float = 0.0
@@ -62,7 +71,7 @@ class GeneratedLora:
     """The answer to a request.
 
     Attributes:
-        lora: Ids and sizes.
+        lora: Ids and sizes; a `StoredLora` where the request needed the bundle.
         recipe: The gates and what they belong to.
         cached: Whether an earlier or concurrent request did the work.
         timings: Where the time went.
@@ -74,7 +83,7 @@ class GeneratedLora:
         refinement: What tuning came to; None when the request did not ask for it.
     """
 
-    lora: StoredLora
+    lora: StoredRecipe
     recipe: Recipe
     cached: bool
     timings: Timings
@@ -86,11 +95,16 @@ class GeneratedLora:
     refinement: Refinement | None = None
 
     @property
+    def id(self) -> str:
+        """What names the LoRA from here on: its bundle's id where that is known, else its recipe's."""
+        return self.lora.bundle_id if isinstance(self.lora, StoredLora) else self.lora.recipe_id
+
+    @property
     def logged(self) -> dict[str, Any]:
         """What joins the request's own record in the log."""
         return {
             "generator": self.recipe.generator_id,
-            "bundle_id": self.lora.bundle_id,
+            "lora_id": self.id,
             "cached": self.cached,
             "queue_ms": round(self.timings.queue * 1000, 2),
             "generate_ms": round(self.timings.generate * 1000, 2),

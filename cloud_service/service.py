@@ -1,6 +1,7 @@
 """The way of one request: from a task description to a stored LoRA, published and compared if the client asks for it.
 
-A generation is its gates: the recipe that holds them is stored for long, the bundle under a budget (`artifacts`).
+A generation is its gates: the recipe that holds them is stored for long. Its bundle is built only for a request that
+needs it, or when somebody fetches it (`artifacts`).
 Equal requests generate once, on whatever replica they arrive.
 
 Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schemas`; channels belong to `channels`.
@@ -34,10 +35,11 @@ from cloud_service.refine.refiner import Place
 from cloud_service.refine.refining import PreparedTask, RefiningService
 from cloud_service.runner import Produced
 from cloud_service.single_flight import Leases, SingleFlight
-from cloud_service.store import Store, StoredLora
+from cloud_service.store import Store, StoredRecipe
 from cloud_service.store.waiting import together
 from cloud_service.task import TaskDescription
 from loragen.contract.answer import encode_answer
+from loragen.contract.assembly import measure_bundle
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
 from loragen.contract.errors import ContractError
@@ -60,12 +62,11 @@ class ServiceEvents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a cache key led to; `bundle` is None when only the store may have the bytes."""
+    """What a cache key led to."""
 
-    lora: StoredLora
+    stored: StoredRecipe
     recipe: Recipe
     confidence: Confidence | None
-    bundle: memoryview | None = None
     timings: Timings = field(default_factory=Timings)
     refinement: Refinement | None = None
 
@@ -248,16 +249,20 @@ class LoraService:
             # A job has a deadline of its own.
             wait = inf if is_job else self._timeout
             outcome, cached = await self._refine(prepared, served, one_pass, wait, on_progress)
-        lora, bundle = outcome.lora, outcome.bundle
         self._events.answered(cached=cached)
         if request.strict:
             verify_confident(outcome.confidence)
-        if bundle is None and (request.include_bundle or prober is not None):
-            bundle = await self.artifacts.fetch_bundle(lora)
+        stored, bundle, timings = outcome.stored, None, outcome.timings
+        if request.needs_bundle:
+            asked = time.perf_counter()
+            stored = lora = await self.artifacts.find_lora(stored)
+            if request.include_bundle or prober is not None:
+                bundle = await self.artifacts.fetch_bundle(lora)
+            timings = replace(timings, assemble=timings.assemble + time.perf_counter() - asked)
         probe = None if prober is None or bundle is None else await prober.compare(request.probe, bundle)
-        timings = replace(outcome.timings, total=time.perf_counter() - started)
+        timings = replace(timings, total=time.perf_counter() - started)
         answer = GeneratedLora(
-            lora=lora,
+            lora=stored,
             recipe=outcome.recipe,
             cached=cached,
             timings=timings,
@@ -270,7 +275,7 @@ class LoraService:
         )
         bind_contextvars(**answer.logged)
         if request.publish is not None:
-            await self._channels.publish(request.publish.channel, request.publish.name, lora.bundle_id)
+            await self._channels.publish(request.publish.channel, request.publish.name, answer.id)
             bind_contextvars(channel=request.publish.channel, specialization=request.publish.name)
         return answer
 
@@ -282,10 +287,9 @@ class LoraService:
             (one_pass.recipe, one_pass.confidence),
         )
         found = await self._refining.refine(task, served, key, *start, wait_seconds, progress)
-        await self._ownership.record(found.lora.bundle_id)
+        await self._ownership.record(found.stored.recipe_id)
         timings = Timings() if found.cached else replace(one_pass.timings, assemble=found.assemble_seconds)
-        outcome = _Outcome(found.lora, found.recipe, found.confidence, found.bundle, timings, found.refinement)
-        return outcome, found.cached
+        return _Outcome(found.stored, found.recipe, found.confidence, timings, found.refinement), found.cached
 
     def _verify_progress(self, most_seconds: float) -> None:
         for served in self.catalog:
@@ -325,14 +329,15 @@ class LoraService:
         found = await self._store.find_generation(key)
         if found is None:
             return None
-        if content_id(found.lora.recipe) != found.lora.recipe_id:
+        stored = found.recipe
+        if content_id(stored.recipe) != stored.recipe_id:
             # Taken as a miss, so that a new generation replaces it.
-            _log.error("stored_recipe_damaged", recipe_id=found.lora.recipe_id)
+            _log.error("stored_recipe_damaged", recipe_id=stored.recipe_id)
             return None
-        if not await self._ownership.sees_bundle(found.lora.bundle_id):
-            # The process ended between storing the bundle and noting whose it is.
-            await self._ownership.record(found.lora.bundle_id)
-        return _Outcome(found.lora, found.lora.parse_recipe(), parse_note(found.note))
+        if not await self._ownership.sees(stored.recipe_id):
+            # The process ended between storing the recipe and noting whose it is.
+            await self._ownership.record(stored.recipe_id)
+        return _Outcome(stored, stored.parse_recipe(), parse_note(found.note))
 
     async def _generate(self, key: str, asked: Asked, served: ServedGenerator) -> _Outcome:
         if len(asked.choices) > served.info.most_choices > 0:
@@ -351,15 +356,12 @@ class LoraService:
         try:
             recipe = generation.recipe(info, served.bank.digest)
             recipe_bytes = encode_recipe(recipe)
-            bundle_id, bundle, assemble_seconds = await self.artifacts.build(served.bank, recipe)
+            stored = StoredRecipe(content_id(recipe_bytes), recipe_bytes, measure_bundle(served.bank, recipe))
         except ContractError as e:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
-        lora = StoredLora(bundle_id, len(bundle), content_id(recipe_bytes), recipe_bytes)
-        await self._store.store_generation(key, lora, None, encode_note(generation.confidence))
-        view = self.artifacts.keep(bundle_id, bundle)
-        await self._ownership.record(bundle_id)
+        await self._store.store_generation(key, stored, encode_note(generation.confidence))
+        await self._ownership.record(stored.recipe_id)
         await self._usage.spend("generations")
         await self._usage.spend("prompt-tokens", recipe.prompt_tokens)
-        timings = Timings(produced.queue_seconds, produced.generate_seconds, assemble_seconds)
-        # A caller that wants the bytes now gets these, instead of reading and hashing what was just stored.
-        return _Outcome(lora, recipe, generation.confidence, view, timings)
+        timings = Timings(produced.queue_seconds, produced.generate_seconds)
+        return _Outcome(stored, recipe, generation.confidence, timings)

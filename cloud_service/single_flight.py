@@ -149,29 +149,37 @@ class Leases:
     ) -> tuple[_T, bool]:
         """The result that `find` finds, or that of `make` if this replica has the lease; and whether it was made here.
 
-        This waits as long as another replica has the lease, so callers need a deadline of their own.
+        Call it when `find` has just found nothing. This waits as long as another replica has the lease, so callers need
+        a deadline of their own.
         """
         owner = uuid.uuid4().hex
-        pause = _FIRST_POLL_SECONDS
+        pause, waited = _FIRST_POLL_SECONDS, False
         while not await self._store.acquire_lease(key, owner, self._seconds):
+            waited = True
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_POLL_SECONDS)
             if (found := await find()) is not None:
                 return found, False
         async with self._lease(key, owner):
             # The previous owner may have finished between our last `find` and now.
-            if (found := await find()) is not None:
+            if waited and (found := await find()) is not None:
                 return found, False
             return await make(), True
 
     @asynccontextmanager
     async def _lease(self, key: str, owner: str) -> AsyncIterator[None]:
-        renewal = asyncio.create_task(self._renew(key, owner))
+        renewals: list[asyncio.Task[None]] = []
+        # Most work is done before the first renewal is due, and needs no task for it.
+        timer = asyncio.get_running_loop().call_later(
+            self._seconds / 3, lambda: renewals.append(asyncio.create_task(self._renew(key, owner)))
+        )
         try:
             yield
         finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+            timer.cancel()
+            for renewal in renewals:
+                renewal.cancel()
+                await asyncio.gather(renewal, return_exceptions=True)
             try:
                 await self._store.release_lease(key, owner)
             except StoreUnavailableError:
@@ -179,8 +187,8 @@ class Leases:
 
     async def _renew(self, key: str, owner: str) -> None:
         while True:
-            await asyncio.sleep(self._seconds / 3)
             try:
                 await self._store.acquire_lease(key, owner, self._seconds)
             except StoreUnavailableError:
                 _log.warning("lease_not_renewed", seconds=self._seconds)
+            await asyncio.sleep(self._seconds / 3)

@@ -10,6 +10,9 @@ from pydantic import Field
 
 from loragen.answer_model import AnswerModel
 
+RECIPE_HEADER = "x-loragen-recipe-id"
+"""The header of a bundle that says which recipe makes it."""
+
 
 class Reference(AnswerModel):
     """A model or generator, and its digest."""
@@ -19,7 +22,11 @@ class Reference(AnswerModel):
 
 
 class Timings(AnswerModel):
-    """Milliseconds that each part took; all but the total are 0 when nothing was generated for this answer."""
+    """Milliseconds that each part took.
+
+    Queue and generate are 0 when nothing was generated for this answer; assemble, which is to build the bundle or to
+    find it, when the request did not need the bundle.
+    """
 
     queue_ms: float
     generate_ms: float
@@ -114,9 +121,13 @@ class Refinement(AnswerModel):
 class Generated(AnswerModel):
     """The LoRA for a task description."""
 
-    id: str = Field(description="Bundle id: sha256 of its bytes.")
+    id: str = Field(
+        description="Names the LoRA wherever the id of a bundle is asked for. With `publish`, `probe` or `refine` it "
+        "is the bundle's, the sha256 of its bytes. Else the bundle is not made before somebody needs it, and it is "
+        "the recipe's."
+    )
     bundle_bytes: int
-    recipe_id: str
+    recipe_id: str = Field(description="sha256 of the recipe's bytes.")
     recipe_bytes: int
     cached: bool = Field(description="Whether an earlier or concurrent request did the work.")
     generator: Reference

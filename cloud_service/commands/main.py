@@ -22,7 +22,7 @@ from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
 from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
 from loragen.contract.atomic import write_atomic
-from loragen.contract.bundle import BundleHeader, parse_bundle
+from loragen.contract.bundle import BundleHeader, content_id, parse_bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from loragen.contract.gguf_header import read_header
@@ -126,11 +126,12 @@ def generate(
             raise InvalidRequestError("--steps and --budget belong to --refine")
         else:
             answer = cloud.generate(request, publish=publish, strict=strict)
-        write_atomic(output, cloud.bundle(answer.id))
+        bundle = cloud.bundle(answer.id)
+        write_atomic(output, bundle)
         if recipe is not None:
             write_atomic(recipe, cloud.recipe(answer.recipe_id))
     source = "cached" if answer.cached else f"generated in {answer.timings.total_ms:.0f} ms"
-    typer.echo(f"bundle {answer.id}")
+    typer.echo(f"bundle {content_id(bundle)}")
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
     typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
     if answer.residual_prompt:

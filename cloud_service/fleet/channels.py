@@ -10,10 +10,11 @@ that a user imported, is pinned: the store holds it as long as a channel or one 
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import current_caller, verify_channel
-from cloud_service.access.ownership import Ownership
+from cloud_service.artifacts import unknown_bundle
 from cloud_service.errors import InvalidRequestError, NotFoundError
 from cloud_service.fleet.channel_writer import (
     Change,
@@ -29,7 +30,15 @@ from cloud_service.fleet.channel_writer import (
 )
 from cloud_service.fleet.watching import ChannelWatch
 from cloud_service.single_flight import SharedLookups
-from cloud_service.store import ChannelEvent, ChannelRow, ListedChannel, Store, StoredLora, StoredVersion
+from cloud_service.store import (
+    ChannelEvent,
+    ChannelRow,
+    ListedChannel,
+    Store,
+    StoredImport,
+    StoredLora,
+    StoredVersion,
+)
 from cloud_service.store.waiting import together
 from loragen.contract.channel import RecipeReference, Specialization
 from loragen.contract.errors import ContractError
@@ -53,22 +62,41 @@ class ChannelDifference:
     changed: tuple[tuple[Specialization, Specialization], ...]
 
 
+class Bundles(Protocol):
+    """Where bundles are found."""
+
+    async def find_bundle(self, either_id: str) -> StoredLora | StoredImport:
+        """A bundle by its id, or by that of the recipe that makes it; it is made now if need be.
+
+        Raises:
+            NotFoundError: The caller has none of this id.
+            CloudError: It cannot be made.
+        """
+        ...
+
+
 class ChannelService:
     """Publishes to channels, and wakes the devices that watch them.
 
     Args:
         store: Where channels live.
+        bundles: Where what is published is found.
         watch_interval_seconds: How often a watched channel is looked up for changes by other replicas.
         changed: Called with the action of each change, a rollout's too: a hook for whoever counts them.
     """
 
     def __init__(
-        self, store: Store, *, watch_interval_seconds: float, changed: Callable[[str], None] = lambda action: None
+        self,
+        store: Store,
+        bundles: Bundles,
+        *,
+        watch_interval_seconds: float,
+        changed: Callable[[str], None] = lambda action: None,
     ) -> None:
         self._store = store
+        self._bundles = bundles
         self._watch = ChannelWatch(store.channels, watch_interval_seconds)
         self.writer = ChannelWriter(store.channels, self._watch, changed, AuditLog(store.access))
-        self._ownership = Ownership(store.access)
         self._digests = SharedLookups(store.channels.load_digest)
 
     async def load(self, channel: str) -> PublishedChannel:
@@ -103,7 +131,7 @@ class ChannelService:
         Args:
             channel: Name of the channel.
             name: Name of the specialization.
-            bundle_id: A bundle that was generated here, or imported.
+            bundle_id: A bundle that was generated here, or imported; or the recipe that makes one.
             condition: By default this publishes over anything.
 
         Raises:
@@ -119,7 +147,8 @@ class ChannelService:
             def put(entries: Entries) -> None:
                 entries[name] = specialization
 
-            return await self._change(channel, name, put, condition, ("publish", f"{name} is {bundle_id}"))
+            event = ("publish", f"{name} is {specialization.bundle_id}")
+            return await self._change(channel, name, put, condition, event)
 
     async def withdraw(self, channel: str, name: str, condition: Condition = always) -> PublishedChannel:
         """Take a name out of the channel; devices go back to their base model.
@@ -258,24 +287,15 @@ class ChannelService:
         verify(channel)
         verify(name)
         verify_channel(channel)
-        specialization = await self._pinned(name, bundle_id)
-        if specialization is None:
-            raise NotFoundError(
-                f"no bundle {bundle_id}", "generate or import it, then publish it", code="bundle_not_found"
-            )
-        return specialization
-
-    async def _pinned(self, name: str, bundle_id: str) -> Specialization | None:
-        if not await self._ownership.sees_bundle(bundle_id):
-            return None
-        if (lora := await self._store.load_lora(bundle_id)) is not None:
-            specialization, pin = _specialization(name, lora), self._store.pin
-        elif (imported := await self._store.find_imported(bundle_id)) is not None:
-            verify_not_reserved(name, imported.edge_model_id)
-            specialization, pin = Specialization(name=name, **asdict(imported), recipe=None), self._store.pin_imported
+        found = await self._bundles.find_bundle(bundle_id)
+        if isinstance(found, StoredImport):
+            verify_not_reserved(name, found.edge_model_id)
+            specialization, pin = Specialization(name=name, **asdict(found), recipe=None), self._store.pin_imported
         else:
-            return None
-        return specialization if await pin(bundle_id) else None
+            specialization, pin = _specialization(name, found), self._store.pin
+        if not await pin(found.bundle_id):  # it has expired since
+            raise unknown_bundle(bundle_id)
+        return specialization
 
     async def _change(
         self,

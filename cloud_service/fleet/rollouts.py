@@ -286,7 +286,7 @@ class RolloutService:
     ) -> tuple[str, Callable[[tuple[Specialization, ...]], tuple[Specialization, ...]]]:
         if request.name:
             entry = await self._channels.pin(channel, request.name, request.bundle_id)
-            return f"{request.name} is {request.bundle_id}", lambda content: _with_entry(content, entry)
+            return f"{request.name} is {entry.bundle_id}", lambda content: _with_entry(content, entry)
         kept = (await self._channels.load_version(channel, request.version)).channel.specializations
         for each in kept:
             await self._channels.pin(channel, each.name, each.bundle_id)

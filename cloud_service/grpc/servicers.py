@@ -176,7 +176,7 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
     lora, recipe, timings = answer.lora, answer.recipe, answer.timings
     layers, groups, experts = recipe.gates.shape
     return messages.GenerateLoraResponse(
-        id=lora.bundle_id,
+        id=answer.id,
         bundle_bytes=lora.bundle_bytes,
         recipe_id=lora.recipe_id,
         recipe_bytes=len(lora.recipe),

@@ -115,9 +115,9 @@ class AccessGate:
 
     async def _verify_artifact(self, parameters: Mapping[str, Any]) -> None:
         bundle_id, recipe_id = parameters.get("bundle_id"), parameters.get("recipe_id")
-        if bundle_id is not None and not await self._ownership.sees_bundle(bundle_id):
+        if bundle_id is not None and not await self._ownership.sees(bundle_id):
             raise unknown_bundle(bundle_id)
-        if recipe_id is not None and not await self._ownership.sees_recipe(recipe_id):
+        if recipe_id is not None and not await self._ownership.sees(recipe_id):
             raise unknown_recipe(recipe_id)
 
     def _find(self, scope: Scope) -> tuple[str | None, dict[str, Any]]:

@@ -14,7 +14,8 @@ from starlette.responses import StreamingResponse
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.http.conditional import is_known, select_range, verify_match
-from loragen.cloud_answers import BankSummary, GeneratorList, GeneratorSummary, Reference
+from cloud_service.store import StoredLora
+from loragen.cloud_answers import RECIPE_HEADER, BankSummary, GeneratorList, GeneratorSummary, Reference
 from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -41,13 +42,12 @@ def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
     router = APIRouter(tags=["artifacts"])
 
     async def bundle(request: Request, bundle_id: _Digest) -> Response:
-        """The LoRA itself, a safetensors file that PEFT loads; built again from its recipe when it was evicted."""
-        lora = await artifacts.find_bundle(bundle_id)
+        """The LoRA itself, a safetensors file that PEFT loads; built from its recipe when it is not stored.
 
-        async def load() -> memoryview:
-            return await artifacts.fetch_bundle(lora)
-
-        return await send_artifact(request, bundle_id, lora.bundle_bytes, load, IMMUTABLE)
+        The id of a recipe stands for that of the bundle that it makes, which the entity tag and `Content-Location`
+        tell.
+        """
+        return await send_bundle(request, artifacts, bundle_id)
 
     async def recipe(request: Request, recipe_id: _Digest) -> Response:
         """The gates of a generation; with the bank of its generator, enough to build the bundle."""
@@ -81,6 +81,21 @@ def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
         return GeneratorList(generators=tuple(summaries))
 
     return router
+
+
+async def send_bundle(request: Request, artifacts: ArtifactService, either_id: str) -> Response:
+    """Answer a GET or HEAD for a bundle, by its id or that of its recipe."""
+    lora = await artifacts.find_bundle(either_id)
+
+    async def load() -> memoryview:
+        return await artifacts.fetch_bundle(lora)
+
+    answer = await send_artifact(request, lora.bundle_id, lora.bundle_bytes, load, IMMUTABLE)
+    if isinstance(lora, StoredLora):
+        answer.headers[RECIPE_HEADER] = lora.recipe_id
+    if lora.bundle_id != either_id:
+        answer.headers["content-location"] = f"/bundles/{lora.bundle_id}"
+    return answer
 
 
 async def send_artifact(

@@ -18,6 +18,7 @@ from cloud_service.schemas import GenerateLoraBody
 from cloud_service.service import LoraService
 from loragen import cloud_answers
 from loragen.cloud_answers import (
+    RECIPE_HEADER,
     AnswerContract,
     Generated,
     Job,
@@ -82,9 +83,9 @@ def generation_routes(service: LoraService, jobs: JobService, memory: AnswerMemo
             if answer.cached and body.only_asks:
                 memory.remember(asked_of(request.scope), _known(content, answer))
             return Response(content, headers=headers, media_type=_JSON)
-        headers["etag"] = f'"{answer.lora.bundle_id}"'
-        headers["content-location"] = f"/bundles/{answer.lora.bundle_id}"
-        headers["x-loragen-recipe-id"] = answer.lora.recipe_id
+        headers["etag"] = f'"{answer.id}"'
+        headers["content-location"] = f"/bundles/{answer.id}"
+        headers[RECIPE_HEADER] = answer.lora.recipe_id
         return Response(answer.bundle, headers=headers, media_type=OCTETS)
 
     return router
@@ -94,7 +95,7 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
     """The answer as it goes over the wire; gates that are all zero, as for closed sets, tell nothing."""
     lora, recipe, timings, probe = answer.lora, answer.recipe, answer.timings, answer.probe
     return Generated(
-        id=lora.bundle_id,
+        id=answer.id,
         bundle_bytes=lora.bundle_bytes,
         recipe_id=lora.recipe_id,
         recipe_bytes=len(lora.recipe),
@@ -117,7 +118,7 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
             total_ms=_milliseconds(timings.total),
         ),
         links=Links(
-            bundle=f"/bundles/{lora.bundle_id}",
+            bundle=f"/bundles/{answer.id}",
             recipe=f"/recipes/{lora.recipe_id}",
             bank=f"/generators/{recipe.generator_id}/bank",
             channel=None if answer.channel is None else f"/channels/{answer.channel}",

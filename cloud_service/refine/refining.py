@@ -25,7 +25,7 @@ from cloud_service.refine.refinement import (
     shown_examples,
 )
 from cloud_service.refine.refiner import Place, Refiner
-from cloud_service.store import LoraStore, StoredLora
+from cloud_service.store import LoraStore, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
@@ -64,12 +64,11 @@ class RefinedLora:
         cached: Whether an earlier request did the work.
     """
 
-    lora: StoredLora
+    stored: StoredRecipe
     recipe: Recipe
     confidence: Confidence | None
     refinement: Refinement
     cached: bool
-    bundle: memoryview | None = None
     assemble_seconds: float = 0.0
 
 
@@ -185,17 +184,17 @@ class RefiningService:
             bundle_id, bundle, seconds = await self._artifacts.build(served.bank, recipe)
         except ContractError as e:
             raise GenerationError(f"the refinement made no usable LoRA: {e}", e.hint, code="refine_failed") from e
-        lora = StoredLora(bundle_id, len(bundle), content_id(recipe_bytes), recipe_bytes)
-        await self._store.store_generation(key, lora, bundle, _encode_note(confidence, refinement))
-        view = self._artifacts.share(bundle_id, bundle)
-        return RefinedLora(lora, recipe, confidence, refinement, False, view, seconds)
+        stored = StoredRecipe(content_id(recipe_bytes), recipe_bytes, len(bundle))
+        await self._store.store_generation(key, stored, _encode_note(confidence, refinement))
+        await self._artifacts.note(stored, bundle_id, bundle)
+        return RefinedLora(stored, recipe, confidence, refinement, False, seconds)
 
     async def _find(self, key: str) -> RefinedLora | None:
         found = await self._store.find_generation(key)
-        if found is None or content_id(found.lora.recipe) != found.lora.recipe_id:
+        if found is None or content_id(found.recipe.recipe) != found.recipe.recipe_id:
             return None
         note = _parse_note(found.note)
-        return None if note is None else RefinedLora(found.lora, found.lora.parse_recipe(), *note, cached=True)
+        return None if note is None else RefinedLora(found.recipe, found.recipe.parse_recipe(), *note, cached=True)
 
 
 def _key(one_pass_key: str, prepared: PreparedTask) -> str:

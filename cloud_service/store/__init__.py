@@ -19,6 +19,7 @@ from cloud_service.store.port import (
     StoredGeneration,
     StoredImport,
     StoredLora,
+    StoredRecipe,
     StoreLimits,
 )
 
@@ -40,5 +41,6 @@ __all__ = [
     "StoredImport",
     "StoredJob",
     "StoredLora",
+    "StoredRecipe",
     "StoredVersion",
 ]

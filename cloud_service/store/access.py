@@ -60,18 +60,14 @@ class AuditStore(Protocol):
 
 
 class OwnerStore(Protocol):
-    """Which tenants a bundle belongs to; several, when equal requests made it."""
+    """Which tenants a recipe or a bundle belongs to; several, when equal requests made it."""
 
-    async def own(self, tenant: str, bundle_id: str) -> None:
-        """A stored bundle belongs to a tenant too."""
+    async def own(self, tenant: str, artifact_id: str) -> None:
+        """A stored recipe, or a bundle that the store knows of, belongs to a tenant too."""
         ...
 
-    async def owns_bundle(self, tenant: str, bundle_id: str) -> bool:
+    async def owns(self, tenant: str, artifact_id: str) -> bool:
         """Whether it does."""
-        ...
-
-    async def owns_recipe(self, tenant: str, recipe_id: str) -> bool:
-        """Whether the bundle of a recipe does."""
         ...
 
 
@@ -87,5 +83,5 @@ class AccessStore(KeyStore, AuditStore, OwnerStore, CounterStore, Protocol):
     """Everything that `cloud_service.access` keeps."""
 
     async def prune(self) -> None:
-        """Forget whose bundles were that are gone, and counters that are over."""
+        """Forget whose recipes and bundles were that are gone, and counters that are over."""
         ...

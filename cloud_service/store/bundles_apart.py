@@ -19,7 +19,7 @@ import structlog
 from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore
 from cloud_service.store.jobs import JobStore
-from cloud_service.store.port import Store, StoredGeneration, StoredImport, StoredLora, StoreLimits
+from cloud_service.store.port import Store, StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sessions import SessionStore
 
 _log = structlog.get_logger(__name__)
@@ -114,13 +114,14 @@ class BundlesApart:
     async def find_generation(self, key: str) -> StoredGeneration | None:
         return await self._rows.find_generation(key)
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
-        if bundle is not None:
-            await self.store_bundle(lora.bundle_id, bundle)
-        await self._rows.store_generation(key, lora, None, note)
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
+        await self._rows.store_generation(key, recipe, note)
 
-    async def load_lora(self, bundle_id: str) -> StoredLora | None:
-        return await self._rows.load_lora(bundle_id)
+    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
+        await self._rows.name_bundle(recipe_id, bundle_id)
+
+    async def load_lora(self, either_id: str) -> StoredLora | None:
+        return await self._rows.load_lora(either_id)
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
         return await self._rows.load_recipe(recipe_id)

@@ -55,20 +55,18 @@ class StoreLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredLora:
-    """What is left of a generation when its bundle is evicted.
+class StoredRecipe:
+    """What is left of a generation when its bundle is evicted, or was never made.
 
     Attributes:
-        bundle_id: sha256 of the bundle's bytes.
-        bundle_bytes: Length of the bundle.
         recipe_id: sha256 of the recipe's bytes.
         recipe: The recipe (`loragen.contract.recipe`).
+        bundle_bytes: Length of the bundle that it makes.
     """
 
-    bundle_id: str
-    bundle_bytes: int
     recipe_id: str
     recipe: bytes
+    bundle_bytes: int
 
     def parse_recipe(self) -> Recipe:
         """The recipe as a value.
@@ -83,15 +81,26 @@ class StoredLora:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredLora(StoredRecipe):
+    """A recipe whose bundle was made, so that its id is known.
+
+    Attributes:
+        bundle_id: sha256 of the bundle's bytes.
+    """
+
+    bundle_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredGeneration:
     """What one request led to.
 
     Attributes:
-        lora: The LoRA; other requests may have led to the same one.
+        recipe: The recipe; other requests may have led to the same one.
         note: A few bytes that the service stores with this request, such as its confidence; may be empty.
     """
 
-    lora: StoredLora
+    recipe: StoredRecipe
     note: bytes = b""
 
 
@@ -142,15 +151,16 @@ class LoraStore(Protocol):
         """What an equal request led to; finding it renews its time to live, and that of its recipe."""
         ...
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
-        """Store what a request led to, in one step; storing the same twice changes nothing.
-
-        Without the bundle, it is as if that had been evicted at once.
-        """
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
+        """Store what a request led to, in one step; storing the same twice changes nothing."""
         ...
 
-    async def load_lora(self, bundle_id: str) -> StoredLora | None:
-        """The LoRA of a bundle, evicted or not."""
+    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
+        """Note which bundle a recipe makes; nothing happens when the recipe is not there."""
+        ...
+
+    async def load_lora(self, either_id: str) -> StoredLora | None:
+        """The LoRA of a bundle, evicted or not, or of a recipe whose bundle was made once."""
         ...
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
@@ -162,11 +172,11 @@ class LoraStore(Protocol):
         ...
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
-        """Store a rebuilt bundle; the least recently used bundles make room."""
+        """Store a bundle; the least recently used bundles make room."""
         ...
 
     async def pin(self, bundle_id: str) -> bool:
-        """Store a recipe for ever, because a channel names its bundle; False when it is not there."""
+        """Store a recipe for ever, because a channel names its bundle; False when it, or the note, is not there."""
         ...
 
 

@@ -2,9 +2,10 @@
 
 All keys begin with `{loragen}:`; those of channels and devices are in `redis_fleet`.
 
-    generation:<key>    id of the bundle that a request led to, then its note      expires
-    lora:<bundle id>    hash: bundle_bytes, recipe_id, recipe, pinned              expires unless pinned
-    recipe:<recipe id>  id of the bundle that the recipe makes                     expires unless pinned
+    generation:<key>    id of the recipe that a request led to, then its note      expires
+    recipe:<recipe id>  hash: recipe, bundle_bytes, pinned, and bundle_id
+                        once the bundle was made                                   expires unless pinned
+    lora:<bundle id>    hash: recipe_id                                            expires with its recipe
     bundle:<bundle id>  the bytes                                                  expires
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
@@ -27,7 +28,7 @@ from typing import Any, cast
 
 import structlog
 
-from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoreLimits
+from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.redis_access import RedisAccess
 from cloud_service.store.redis_fleet import RedisChannels, RedisDevices
 from cloud_service.store.redis_jobs import RedisJobs
@@ -43,7 +44,7 @@ _WRITABLE_MS = 60_000
 """Nobody reads what is written to see whether the server takes it."""
 
 _ID_CHARS = 64
-"""Bundle ids are sha256 in hexadecimal; in a generation's value the note follows the id."""
+"""Ids are sha256 in hexadecimal; in a generation's value the note follows the id."""
 
 # Reads what a request led to, and renews the time to live of everything that belongs to it: after a tenth of that time,
 # since otherwise every cached answer would be a write.
@@ -51,37 +52,54 @@ _FIND = """
 local value = redis.call('GET', KEYS[1])
 if not value then return false end
 local id, note = string.sub(value, 1, ARGV[3]), string.sub(value, ARGV[3] + 1)
-local lora = ARGV[1] .. 'lora:' .. id
-local found = redis.call('HMGET', lora, 'bundle_bytes', 'recipe_id', 'recipe')
-if not found[2] then return false end
-local recipe = ARGV[1] .. 'recipe:' .. found[2]
-if redis.call('PTTL', KEYS[1]) < 0.9 * ARGV[2] or redis.call('EXISTS', recipe) == 0 then
+local recipe = ARGV[1] .. 'recipe:' .. id
+local found = redis.call('HMGET', recipe, 'recipe', 'bundle_bytes', 'bundle_id')
+if not found[1] then return false end
+if redis.call('PTTL', KEYS[1]) < 0.9 * ARGV[2] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  if redis.call('PEXPIRE', lora, ARGV[2], 'XX') == 1 then
-    redis.call('SET', recipe, id, 'PX', ARGV[2])
-  end
+  redis.call('PEXPIRE', recipe, ARGV[2], 'XX')
+  if found[3] then redis.call('PEXPIRE', ARGV[1] .. 'lora:' .. found[3], ARGV[2], 'XX') end
 end
-return {id, found[1], found[2], found[3], note}
+return {id, found[1], found[2], note}
 """
 
 _STORE = """
-redis.call('SET', KEYS[1], ARGV[1] .. ARGV[6], 'PX', ARGV[5])
-redis.call('HSET', KEYS[2], 'bundle_bytes', ARGV[2], 'recipe_id', ARGV[3], 'recipe', ARGV[4])
-redis.call('SET', KEYS[3], ARGV[1])
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[5], 'PX', ARGV[4])
+redis.call('HSET', KEYS[2], 'recipe', ARGV[2], 'bundle_bytes', ARGV[3])
 if redis.call('HEXISTS', KEYS[2], 'pinned') == 0 then
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
-  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+  local bundle = redis.call('HGET', KEYS[2], 'bundle_id')
+  if bundle then redis.call('PEXPIRE', ARGV[6] .. 'lora:' .. bundle, ARGV[4]) end
 end
 return 1
+"""
+
+_NAME_BUNDLE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'bundle_id', ARGV[2])
+redis.call('HSET', KEYS[2], 'recipe_id', ARGV[1])
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 then redis.call('PEXPIRE', KEYS[2], left) end
+return 1
+"""
+
+# Both ways to a LoRA end at a bundle that can be pinned: one whose key is gone has to be named again.
+_LOAD_LORA = """
+local id = redis.call('HGET', KEYS[1], 'recipe_id') or ARGV[2]
+local found = redis.call('HMGET', ARGV[1] .. 'recipe:' .. id, 'recipe', 'bundle_bytes', 'bundle_id')
+if not found[3] or redis.call('EXISTS', ARGV[1] .. 'lora:' .. found[3]) == 0 then return false end
+return {id, found[1], found[2], found[3]}
 """
 
 _PIN = """
 local recipe = redis.call('HGET', KEYS[1], 'recipe_id')
 if not recipe then return 0 end
+recipe = ARGV[1] .. 'recipe:' .. recipe
+if redis.call('EXISTS', recipe) == 0 then return 0 end
 local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'pinned', '1')
+redis.call('HSET', recipe, 'pinned', '1')
+redis.call('PERSIST', recipe)
 redis.call('PERSIST', KEYS[1])
-redis.call('SET', ARGV[1] .. 'recipe:' .. recipe, ARGV[2])
 redis.call('ZADD', KEYS[2], now[1] * 1000000 + now[2], ARGV[2])
 return 1
 """
@@ -90,9 +108,10 @@ _UNPIN = """
 local pinned = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not pinned or tonumber(pinned) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZREM', KEYS[1], ARGV[1])
-if redis.call('HDEL', KEYS[2], 'pinned') == 1 then
+local recipe = redis.call('HGET', KEYS[2], 'recipe_id')
+if recipe and redis.call('HDEL', ARGV[4] .. 'recipe:' .. recipe, 'pinned') == 1 then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
-  redis.call('PEXPIRE', ARGV[4] .. 'recipe:' .. redis.call('HGET', KEYS[2], 'recipe_id'), ARGV[3])
+  redis.call('PEXPIRE', ARGV[4] .. 'recipe:' .. recipe, ARGV[3])
 end
 if redis.call('HDEL', KEYS[3], 'pinned') == 1 then
   local now = redis.call('TIME')
@@ -200,6 +219,8 @@ class RedisStore:
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
         self._find = self._server.script(_FIND)
         self._store = self._server.script(_STORE)
+        self._name = self._server.script(_NAME_BUNDLE)
+        self._load_lora = self._server.script(_LOAD_LORA)
         self._pin = self._server.script(_PIN)
         self._store_bundle = self._server.script(_STORE_BUNDLE)
         self._load_bundle = self._server.script(_LOAD_BUNDLE)
@@ -214,25 +235,27 @@ class RedisStore:
         found = await self._run(self._find(keys=[_key("generation", key)], args=args))
         if not found:
             return None
-        lora = _parse_lora(found[0].decode(), *found[1:4])
-        return None if lora is None else StoredGeneration(lora, found[4])
+        recipe = _parse_recipe(found[0].decode(), *found[1:3])
+        return None if recipe is None else StoredGeneration(recipe, found[3])
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
-        keys = [_key("generation", key), _key("lora", lora.bundle_id), _key("recipe", lora.recipe_id)]
-        args: list[Any] = [lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, self._recipe_ttl_ms, note]
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
+        keys = [_key("generation", key), _key("recipe", recipe.recipe_id)]
+        args: list[Any] = [recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, self._recipe_ttl_ms, note, PREFIX]
         await self._run(self._store(keys=keys, args=args))
-        if bundle is not None:
-            await self.store_bundle(lora.bundle_id, bundle)
 
-    async def load_lora(self, bundle_id: str) -> StoredLora | None:
-        found = await self._run(self._redis.hmget(_key("lora", bundle_id), ["bundle_bytes", "recipe_id", "recipe"]))
-        return _parse_lora(bundle_id, *found) if any(found) else None
+    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
+        keys = [_key("recipe", recipe_id), _key("lora", bundle_id)]
+        await self._run(self._name(keys=keys, args=[recipe_id, bundle_id]))
+
+    async def load_lora(self, either_id: str) -> StoredLora | None:
+        found = await self._run(self._load_lora(keys=[_key("lora", either_id)], args=[PREFIX, either_id]))
+        recipe = _parse_recipe(found[0].decode(), *found[1:3]) if found else None
+        if recipe is None:
+            return None
+        return StoredLora(recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, found[3].decode())
 
     async def load_recipe(self, recipe_id: str) -> bytes | None:
-        bundle_id = await self._run(self._redis.get(_key("recipe", recipe_id)))
-        if bundle_id is None:
-            return None
-        return cast(bytes | None, await self._run(self._redis.hget(_key("lora", bundle_id.decode()), "recipe")))
+        return cast(bytes | None, await self._run(self._redis.hget(_key("recipe", recipe_id), "recipe")))
 
     async def load_bundle(self, bundle_id: str) -> bytes | None:
         keys = [_key("bundle", bundle_id), _key("bundles", "used")]
@@ -289,14 +312,12 @@ class RedisStore:
         await self._server.aclose()
 
 
-def _parse_lora(
-    bundle_id: str, bundle_bytes: bytes | None, recipe_id: bytes | None, recipe: bytes | None
-) -> StoredLora | None:
+def _parse_recipe(recipe_id: str, recipe: bytes | None, bundle_bytes: bytes | None) -> StoredRecipe | None:
     try:
-        if bundle_bytes is None or recipe_id is None or recipe is None:
+        if bundle_bytes is None or recipe is None:
             raise ValueError("a field is missing")
-        return StoredLora(bundle_id, int(bundle_bytes), recipe_id.decode(), recipe)
+        return StoredRecipe(recipe_id, recipe, int(bundle_bytes))
     except ValueError as e:
         # Treated as absent, so that a new generation replaces it.
-        _log.error("stored_lora_damaged", bundle_id=bundle_id, reason=str(e))
+        _log.error("stored_recipe_damaged", recipe_id=recipe_id, reason=str(e))
         return None

@@ -8,7 +8,7 @@
     audit:tenants       set of the tenants that have any
     counter:<name>      a counter                                                  expires
 
-Whose a bundle is, is a field of the bundle's own hash (`redis`), `owner:<tenant>`, and expires with it.
+Whose a recipe or a bundle is, is a field of its own hash (`redis`), `owner:<tenant>`, and expires with it.
 """
 
 from collections.abc import Sequence
@@ -47,6 +47,13 @@ end
 return 1
 """
 
+_OWNS = """
+for place = 1, #KEYS do
+  if redis.call('HEXISTS', KEYS[place], ARGV[1]) == 1 then return 1 end
+end
+return 0
+"""
+
 _COUNT = """
 local value = redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
@@ -63,6 +70,7 @@ class RedisAccess:
         self._swap = server.script(_SWAP)
         self._append = server.script(_APPEND)
         self._own = server.script(_OWN)
+        self._owns = server.script(_OWNS)
         self._count = server.script(_COUNT)
 
     async def load_key(self, key_id: str) -> bytes | None:
@@ -105,25 +113,21 @@ class RedisAccess:
         entries = await self._run(self._redis.xrevrange(stream, newest, "-", limit))
         return [StoredEntry(int(number.split(b"-")[0]), fields[b"entry"]) for number, fields in entries]
 
-    async def own(self, tenant: str, bundle_id: str) -> None:
-        keys = [key("lora", bundle_id), key("imported", bundle_id)]
-        await self._run(self._own(keys=keys, args=[f"owner:{tenant}"]))
+    async def own(self, tenant: str, artifact_id: str) -> None:
+        await self._run(self._own(keys=_owned(artifact_id), args=[f"owner:{tenant}"]))
 
-    async def owns_bundle(self, tenant: str, bundle_id: str) -> bool:
-        for kind in ("lora", "imported"):
-            if await self._run(self._redis.hexists(key(kind, bundle_id), f"owner:{tenant}")):
-                return True
-        return False
-
-    async def owns_recipe(self, tenant: str, recipe_id: str) -> bool:
-        bundle_id = await self._run(self._redis.get(key("recipe", recipe_id)))
-        return bundle_id is not None and await self.owns_bundle(tenant, bundle_id.decode())
+    async def owns(self, tenant: str, artifact_id: str) -> bool:
+        return bool(await self._run(self._owns(keys=_owned(artifact_id), args=[f"owner:{tenant}"])))
 
     async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
         return int(await self._run(self._count(keys=[key("counter", name)], args=[amount, ttl_seconds])))
 
     async def prune(self) -> None:
         """Everything here that is not for ever expires by itself."""
+
+
+def _owned(artifact_id: str) -> list[str]:
+    return [key(kind, artifact_id) for kind in ("recipe", "lora", "imported")]
 
 
 def _of(tenant: str) -> str:

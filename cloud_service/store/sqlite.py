@@ -14,7 +14,7 @@ from typing import cast
 import structlog
 
 from cloud_service.log_limit import LogLimit
-from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoreLimits
+from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
 from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
@@ -28,12 +28,12 @@ _SCHEMA_VERSION = 12
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
 CREATE TABLE generations (
-    key TEXT PRIMARY KEY, bundle_id TEXT NOT NULL, expires REAL NOT NULL, note BLOB NOT NULL
+    key TEXT PRIMARY KEY, recipe_id TEXT NOT NULL, expires REAL NOT NULL, note BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX generations_expires ON generations (expires);
 CREATE TABLE loras (
-    bundle_id TEXT PRIMARY KEY, bundle_bytes INTEGER NOT NULL, recipe_id TEXT NOT NULL UNIQUE, expires REAL,
-    pinned INTEGER, recipe BLOB NOT NULL
+    recipe_id TEXT PRIMARY KEY, bundle_id TEXT UNIQUE, bundle_bytes INTEGER NOT NULL, expires REAL, pinned INTEGER,
+    recipe BLOB NOT NULL
 );
 CREATE INDEX loras_expires ON loras (expires) WHERE expires IS NOT NULL;
 CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
@@ -76,49 +76,50 @@ class SqliteStore:
         def find() -> StoredGeneration | None:
             now = time.time()
             row = self._db.execute(
-                "SELECT l.bundle_id, l.bundle_bytes, l.recipe_id, l.recipe, g.note, g.expires FROM generations g"
-                " JOIN loras l USING (bundle_id) WHERE g.key = ? AND g.expires > ?"
+                "SELECT l.recipe_id, l.recipe, l.bundle_bytes, g.note, g.expires FROM generations g"
+                " JOIN loras l USING (recipe_id) WHERE g.key = ? AND g.expires > ?"
                 " AND (l.expires IS NULL OR l.expires > ?)",
                 (key, now, now),
             ).fetchone()
             if row is None:
                 return None
             # Renewed only after a tenth of its time: otherwise every cached answer would be a write.
-            if row[5] - now < 0.9 * self._recipe_ttl:
+            if row[4] - now < 0.9 * self._recipe_ttl:
                 self._mark_use(lambda: self._renew(key, row[0], now + self._recipe_ttl))
-            return StoredGeneration(StoredLora(*row[:4]), row[4])
+            return StoredGeneration(StoredRecipe(*row[:3]), row[3])
 
         return await self._run(find)
 
-    async def store_generation(self, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
         def store() -> None:
             now = time.time()
             expires = now + self._recipe_ttl
             self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
             self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
             self._db.execute(
-                "INSERT OR REPLACE INTO generations (key, bundle_id, expires, note) VALUES (?, ?, ?, ?)",
-                (key, lora.bundle_id, expires, note),
+                "INSERT OR REPLACE INTO generations (key, recipe_id, expires, note) VALUES (?, ?, ?, ?)",
+                (key, recipe.recipe_id, expires, note),
             )
             self._db.execute(
-                "INSERT INTO loras (bundle_id, bundle_bytes, recipe_id, recipe, expires) VALUES (?, ?, ?, ?, ?)"
+                "INSERT INTO loras (recipe_id, recipe, bundle_bytes, expires) VALUES (?, ?, ?, ?)"
                 # A damaged row is replaced; a pinned one stays pinned.
-                " ON CONFLICT (bundle_id) DO UPDATE SET bundle_bytes = excluded.bundle_bytes,"
-                " recipe_id = excluded.recipe_id, recipe = excluded.recipe,"
-                " expires = iif(expires IS NULL, NULL, excluded.expires)",
-                (lora.bundle_id, lora.bundle_bytes, lora.recipe_id, lora.recipe, expires),
+                " ON CONFLICT (recipe_id) DO UPDATE SET bundle_bytes = excluded.bundle_bytes,"
+                " recipe = excluded.recipe, expires = iif(expires IS NULL, NULL, excluded.expires)",
+                (recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, expires),
             )
-            if bundle is not None:
-                self._put_bundle(lora.bundle_id, bundle)
 
         await self._change(store)
 
-    async def load_lora(self, bundle_id: str) -> StoredLora | None:
+    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
+        statement = "UPDATE loras SET bundle_id = ? WHERE recipe_id = ?"
+        await self._change(lambda: self._db.execute(statement, (bundle_id, recipe_id)))
+
+    async def load_lora(self, either_id: str) -> StoredLora | None:
         def load() -> StoredLora | None:
             row = self._db.execute(
-                "SELECT bundle_id, bundle_bytes, recipe_id, recipe FROM loras"
-                " WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
-                (bundle_id, time.time()),
+                "SELECT recipe_id, recipe, bundle_bytes, bundle_id FROM loras WHERE (bundle_id = ? OR recipe_id = ?)"
+                " AND bundle_id IS NOT NULL AND (expires IS NULL OR expires > ?)",
+                (either_id, either_id, time.time()),
             ).fetchone()
             return None if row is None else StoredLora(*row)
 
@@ -240,10 +241,10 @@ class SqliteStore:
         )
         return self._db.execute(statement, (time.time_ns() // 1_000, bundle_id, time.time())).rowcount == 1
 
-    def _renew(self, key: str, bundle_id: str, expires: float) -> None:
+    def _renew(self, key: str, recipe_id: str, expires: float) -> None:
         self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))
         self._db.execute(
-            "UPDATE loras SET expires = ? WHERE bundle_id = ? AND expires IS NOT NULL", (expires, bundle_id)
+            "UPDATE loras SET expires = ? WHERE recipe_id = ? AND expires IS NOT NULL", (expires, recipe_id)
         )
 
     def _use(self, bundle_id: str) -> None:

@@ -15,7 +15,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_of_tenant ON audit (tenant, number);
-CREATE TABLE owners (bundle_id TEXT NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY (bundle_id, tenant)) WITHOUT ROWID;
+CREATE TABLE owners (id TEXT NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY (id, tenant)) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
 
@@ -72,19 +72,15 @@ class SqliteAccess:
             lambda: [StoredEntry(number, bytes(entry)) for number, entry in self._db.execute(statement, values)]
         )
 
-    async def own(self, tenant: str, bundle_id: str) -> None:
+    async def own(self, tenant: str, artifact_id: str) -> None:
         def own() -> None:
-            self._db.execute("INSERT OR IGNORE INTO owners (bundle_id, tenant) VALUES (?, ?)", (bundle_id, tenant))
+            self._db.execute("INSERT OR IGNORE INTO owners (id, tenant) VALUES (?, ?)", (artifact_id, tenant))
 
         await self._file.change(own)
 
-    async def owns_bundle(self, tenant: str, bundle_id: str) -> bool:
-        statement = "SELECT 1 FROM owners WHERE bundle_id = ? AND tenant = ?"
-        return await self._file.run(lambda: self._db.execute(statement, (bundle_id, tenant)).fetchone() is not None)
-
-    async def owns_recipe(self, tenant: str, recipe_id: str) -> bool:
-        statement = "SELECT 1 FROM loras JOIN owners USING (bundle_id) WHERE recipe_id = ? AND tenant = ?"
-        return await self._file.run(lambda: self._db.execute(statement, (recipe_id, tenant)).fetchone() is not None)
+    async def owns(self, tenant: str, artifact_id: str) -> bool:
+        statement = "SELECT 1 FROM owners WHERE id = ? AND tenant = ?"
+        return await self._file.run(lambda: self._db.execute(statement, (artifact_id, tenant)).fetchone() is not None)
 
     async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
         def count() -> int:
@@ -103,8 +99,8 @@ class SqliteAccess:
     async def prune(self) -> None:
         def prune() -> None:
             self._db.execute(
-                "DELETE FROM owners WHERE NOT EXISTS (SELECT 1 FROM loras WHERE loras.bundle_id = owners.bundle_id)"
-                " AND NOT EXISTS (SELECT 1 FROM imported WHERE imported.bundle_id = owners.bundle_id)"
+                "DELETE FROM owners WHERE id NOT IN (SELECT recipe_id FROM loras UNION ALL SELECT bundle_id FROM loras"
+                " WHERE bundle_id IS NOT NULL UNION ALL SELECT bundle_id FROM imported)"
             )
             self._db.execute("DELETE FROM counters WHERE expires <= ?", (time.time(),))
 

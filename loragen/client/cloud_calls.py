@@ -13,7 +13,7 @@ import httpx2
 from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
 from loragen.client.cloud_answers import ChannelSnapshot, GeneratedBundle
 from loragen.client.errors import ClientError
-from loragen.cloud_answers import Generated, GeneratorList, GeneratorSummary, Imported
+from loragen.cloud_answers import RECIPE_HEADER, Generated, GeneratorList, GeneratorSummary, Imported
 from loragen.contract.answer import encode_answer
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import file_sha256, sha256_hex
@@ -80,7 +80,7 @@ def generate_bundle(
     def parse(answer: Answer) -> GeneratedBundle:
         bundle_id = entity_digest(answer.headers)
         verify_sha256(sha256_hex(answer.body), bundle_id, "the bundle")
-        return GeneratedBundle(bundle_id, answer.headers.get("x-loragen-recipe-id", ""), answer.body)
+        return GeneratedBundle(bundle_id, answer.headers.get(RECIPE_HEADER, ""), answer.body)
 
     body = request_body(task, publish, strict, (), edge_model, generator, None)
     accept = {"accept": "application/octet-stream"}
@@ -126,13 +126,23 @@ def import_adapter(
 def bundle(bundle_id: str) -> Call[bytes]:
     """A bundle: a safetensors file with PEFT's tensor names; its sha256 is verified.
 
+    Args:
+        bundle_id: Of the bundle, or of the recipe that makes it; then the answer's entity tag says the sha256.
+
     Raises:
         RemoteError: No answer, a refusal (`bundle_not_found`, `bundle_gone`), or other bytes.
 
     Example:
         >>> Path("reviews.safetensors").write_bytes(cloud.bundle(answer.id))
     """
-    return _artifact(path_of("bundles", bundle_id), bundle_id, MAX_BUNDLE_BYTES)
+    path = path_of("bundles", bundle_id)
+
+    def parse(answer: Answer) -> bytes:
+        found, tag = sha256_hex(answer.body), entity_digest(answer.headers)
+        verify_sha256(found, tag if answer.headers.get(RECIPE_HEADER) == bundle_id else bundle_id, path)
+        return answer.body
+
+    return Call("GET", path, parse, max_bytes=MAX_BUNDLE_BYTES)
 
 
 def recipe(recipe_id: str) -> Call[bytes]:
@@ -211,7 +221,7 @@ def publish(
     Args:
         channel: That devices follow.
         name: That devices serve the bundle under.
-        bundle_id: Of a bundle that the service generated, or that was imported to it.
+        bundle_id: Of a bundle that the service generated, or that was imported to it; or what `generate` answered.
         expected: Refuse, with 412 `precondition_failed`, when the channel has changed since.
 
     Raises:

@@ -8,17 +8,26 @@ have the same id on every machine. See docs/bundle-format.md.
 `loragen.contract.assembly` makes a LoRA from gates; the edge decides what to do with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from loragen.contract.answer import ANSWER, TEXT_ANSWER, AnswerContract
-from loragen.contract.container import TensorSpec, encode_header, parse_container, tensor_order
+from loragen.contract.container import (
+    TensorSpec,
+    encode_header,
+    measure_header,
+    measure_tensors,
+    parse_container,
+    tensor_order,
+)
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import FormatError, LimitError, MismatchError
 from loragen.contract.fields import COUNT, TEXT, TEXT_OR_NONE, encode_fields, parse_fields, verify_count
 from loragen.contract.limits import MAX_BUNDLE_BYTES, MAX_HEADER_BYTES, MAX_PROMPT_TOKENS
-from loragen.contract.lora import EdgeShape, Lora
+from loragen.contract.lora import Block, EdgeShape, Lora
 from loragen.contract.names import SIDES, peft_name, verify_digest, verify_model_id, verify_name
 from loragen.contract.residual_prompt import verify_counted
 
@@ -146,8 +155,29 @@ def encode_bundle(bundle: Bundle) -> bytes:
         for side, factor in zip(SIDES, factors, strict=True)
     }
     specs = {name: TensorSpec("F16", factor.shape) for name, factor in tensors.items()}
-    header = encode_header(_KIND, BUNDLE_FORMAT, _PEFT_FORMAT | encode_fields(bundle.header, _FORMS), specs)
+    header = encode_header(_KIND, BUNDLE_FORMAT, _metadata(bundle.header), specs)
     return b"".join([header, *(np.ascontiguousarray(tensors[name]).data for name in tensor_order(specs))])
+
+
+def encoded_bytes(header: BundleHeader, ranks: Mapping[Block, int]) -> int:
+    """The length of `encode_bundle` of a feed-forward LoRA with these ranks, which need not be there."""
+    tensors, data_bytes = _measure_factors(header.shape, tuple(ranks.items()))
+    return measure_header(_KIND, BUNDLE_FORMAT, _metadata(header), tensors) + data_bytes
+
+
+@lru_cache(maxsize=64)
+def _measure_factors(shape: EdgeShape, ranks: tuple[tuple[Block, int], ...]) -> tuple[int, int]:
+    # Remembered, because a generator makes LoRAs of few different ranks.
+    specs = {}
+    for block, rank in ranks:
+        width_in, width_out = shape.in_out(block[1])
+        for side, factor in zip(SIDES, ((rank, width_in), (width_out, rank)), strict=True):
+            specs[peft_name(*block, side)] = TensorSpec("F16", factor)
+    return measure_tensors(specs)
+
+
+def _metadata(header: BundleHeader) -> dict[str, str]:
+    return _PEFT_FORMAT | encode_fields(header, _FORMS)
 
 
 def parse_bundle(data: bytes | memoryview) -> Bundle:

@@ -80,7 +80,18 @@ class Container:
 
 def encode_header(kind: str, version: int, metadata: Mapping[str, str], specs: Mapping[str, TensorSpec]) -> bytes:
     """Everything before the data: length prefix, canonical JSON, padding."""
-    return _encode_header({**metadata, FORMAT_KEY: kind, VERSION_KEY: str(version)}, specs)
+    return _encode_header(_all_metadata(kind, version, metadata), specs)
+
+
+def measure_tensors(specs: Mapping[str, TensorSpec]) -> tuple[int, int]:
+    """How many bytes tensors take in the JSON of a header, braces included, and how many their data take."""
+    return len(_header_json({}, specs)), sum(spec.nbytes for spec in specs.values())
+
+
+def measure_header(kind: str, version: int, metadata: Mapping[str, str], tensors: int) -> int:
+    """The length of `encode_header` with tensors that take so much of the JSON."""
+    size = tensors + len(canonical_json(_all_metadata(kind, version, metadata))) - len("{}")
+    return _PREFIX_BYTES + size + -size % 8
 
 
 def tensor_order(specs: Mapping[str, TensorSpec]) -> Iterator[str]:
@@ -162,14 +173,22 @@ def _parse_spec(name: str, entry: object) -> TensorSpec:
 
 
 def _encode_header(metadata: Mapping[str, str], specs: Mapping[str, TensorSpec]) -> bytes:
+    text = _header_json(metadata, specs)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(_PREFIX_BYTES, "little") + text
+
+
+def _header_json(metadata: Mapping[str, str], specs: Mapping[str, TensorSpec]) -> bytes:
     offsets, _ = _offsets(specs)
     document: dict[str, object] = {_METADATA: dict(metadata)}
     for name, spec in specs.items():
         begin = offsets[name]
         document[name] = {"dtype": spec.dtype, "shape": spec.shape, "data_offsets": (begin, begin + spec.nbytes)}
-    text = canonical_json(document)
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(_PREFIX_BYTES, "little") + text
+    return canonical_json(document)
+
+
+def _all_metadata(kind: str, version: int, metadata: Mapping[str, str]) -> dict[str, str]:
+    return {**metadata, FORMAT_KEY: kind, VERSION_KEY: str(version)}
 
 
 def _offsets(specs: Mapping[str, TensorSpec]) -> tuple[dict[str, int], int]:

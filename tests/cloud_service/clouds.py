@@ -1,7 +1,7 @@
 """Helper: settings for the whole service, a client of it without a network, a channel in it, and a bounded wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ def settings_for(directory: Path, **changes: Any) -> CloudSettings:
 def client_of(cloud: Cloud) -> httpx2.AsyncClient:
     """A client of the application itself."""
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(cloud.app), base_url="http://localhost")
+
+
+async def make_bundle(http: httpx2.AsyncClient, text: str, headers: Mapping[str, str] | None = None) -> str:
+    """Generate a LoRA and have its bundle made; the bundle's id."""
+    made = (await http.post("/generate-lora", json={"description": text}, headers=headers)).json()
+    return (await http.head(made["links"]["bundle"], headers=headers)).headers["etag"].strip('"')
 
 
 async def publish_to(cloud: Cloud, channel: str) -> None:

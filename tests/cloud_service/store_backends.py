@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store import ChannelEvent, ChannelRow, DeviceEntry, Store, StoreLimits
+from cloud_service.store import ChannelEvent, ChannelRow, DeviceEntry, Store, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.backends import open_objects
 from cloud_service.store.bundles_apart import BundlesApart
 from cloud_service.store.redis import RedisStore
@@ -173,3 +173,16 @@ def _start_redis(port: int, directory: Path) -> subprocess.Popen[bytes]:
     where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
     durability = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
     return subprocess.Popen([program, *where, *durability], stdout=subprocess.DEVNULL)
+
+
+def recipe_of(lora: StoredLora) -> StoredRecipe:
+    """What the store knows of a LoRA before its bundle is made."""
+    return StoredRecipe(lora.recipe_id, lora.recipe, lora.bundle_bytes)
+
+
+async def store_lora(store: Store, key: str, lora: StoredLora, bundle: bytes | None, note: bytes = b"") -> None:
+    """Store what a request led to, and its bundle."""
+    await store.store_generation(key, recipe_of(lora), note)
+    await store.name_bundle(lora.recipe_id, lora.bundle_id)
+    if bundle is not None:
+        await store.store_bundle(lora.bundle_id, bundle)

@@ -2,24 +2,23 @@
 
 import asyncio
 import gc
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cloud_service.errors import ArtifactGoneError, NotFoundError
-from cloud_service.lora_request import GeneratedLora, LoraRequest
+from cloud_service.errors import ArtifactGoneError, GenerationError, IntegrityError, NotFoundError
+from cloud_service.generation import Asked
+from cloud_service.lora_request import LoraRequest, PublishTarget
 from cloud_service.store import Store
 from cloud_service.task import TaskDescription
+from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id
-from loragen.contract.recipe import parse_recipe
+from loragen.contract.recipe import Recipe, parse_recipe
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import MakeService
+from tests.cloud_service.services import MakeService, generate_lora
 from tests.cloud_service.store_backends import StoreBackend
-
-
-async def _generate(services: MakeService, store: Store, generator: FakeGenerator) -> GeneratedLora:
-    """Generates on a replica of its own, so that others do not share the fresh bytes."""
-    return await services(store, generator).generate(LoraRequest(TaskDescription("sort the mail")))
 
 
 async def _until_stored(store: Store, bundle_id: str) -> None:
@@ -35,10 +34,59 @@ async def test_evicted_bundle_is_rebuilt_from_its_recipe(
 ) -> None:
     store = await backend.open(bundle_budget_bytes=0)
     service = services(store, generator)
-    answer = await _generate(services, store, generator)
-    assert await store.load_bundle(answer.lora.bundle_id) is None
-    bundles = await asyncio.gather(*(service.artifacts.fetch_bundle(answer.lora) for _ in range(3)))
-    assert {content_id(bundle) for bundle in bundles} == {answer.lora.bundle_id}
+    lora = await generate_lora(store, generator, "sort the mail")
+    assert await store.load_bundle(lora.bundle_id) is None
+    bundles = await asyncio.gather(*(service.artifacts.fetch_bundle(lora) for _ in range(3)))
+    assert {content_id(bundle) for bundle in bundles} == {lora.bundle_id}
+
+
+async def test_bundle_is_built_when_it_is_needed_for_the_first_time_and_once(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = services(await backend.open(), generator)
+    built: list[Recipe] = []
+    build = service.artifacts.build
+
+    async def counted(bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
+        built.append(recipe)
+        return await build(bank, recipe)
+
+    monkeypatch.setattr(service.artifacts, "build", counted)
+    answer = await service.generate(LoraRequest(TaskDescription("sort the mail")))
+    assert (built, answer.id) == ([], answer.lora.recipe_id)
+    together = await asyncio.gather(*(service.artifacts.find_bundle(answer.id) for _ in range(5)))
+    assert (len(set(together)), len(built)) == (1, 1)
+    lora = together[0]
+    bundle = await service.artifacts.fetch_bundle(lora)
+    assert (content_id(bundle), len(bundle)) == (lora.bundle_id, answer.lora.bundle_bytes)
+    publish = PublishTarget("kitchen", "mail")
+    published = await service.generate(LoraRequest(TaskDescription("sort the mail"), publish=publish))
+    assert (published.id, published.cached, len(built)) == (lora.bundle_id, True, 1)
+
+
+async def test_damaged_recipe_makes_no_bundle(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    answer = await service.generate(LoraRequest(TaskDescription("sort the mail")))
+    other = await service.generate(LoraRequest(TaskDescription("sort the post")))
+    await store.store_generation("key", replace(answer.lora, recipe=other.lora.recipe))
+    with pytest.raises(IntegrityError, match="damaged"):
+        await service.artifacts.find_bundle(answer.id)
+
+
+async def test_recipe_that_makes_no_usable_bundle_is_a_generation_error(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that overflow are found when the bundle is built; everything else before the answer."""
+    service = services(await backend.open(), generator)
+    (good,) = generator.generate([Asked.of(TaskDescription("sort the mail"))])
+    huge = replace(good, gates=np.full_like(good.gates, 1e30))
+    monkeypatch.setattr(generator, "generate", lambda prompts: [huge for _ in prompts])
+    answer = await service.generate(LoraRequest(TaskDescription("sort the mail")))
+    with pytest.raises(GenerationError, match="finite"):
+        await service.artifacts.find_bundle(answer.id)
 
 
 async def test_fresh_bundle_is_stored_when_no_model_has_work(
@@ -46,12 +94,14 @@ async def test_fresh_bundle_is_stored_when_no_model_has_work(
 ) -> None:
     store = await backend.open()
     service = services(store, generator)
-    first = await service.generate(LoraRequest(TaskDescription("first")))
+    publish = PublishTarget("kitchen", "x")
     # One by one, so that each of these is fresh while the next one is at work.
-    answers = [await service.generate(LoraRequest(TaskDescription(f"task {number}"))) for number in range(8)]
-    await _until_stored(store, answers[-1].lora.bundle_id)
-    for answer in (first, *answers):
-        assert content_id(await service.artifacts.fetch_bundle(answer.lora)) == answer.lora.bundle_id
+    tasks = [TaskDescription(f"task {number}") for number in range(9)]
+    answers = [await service.generate(LoraRequest(task, publish=publish)) for task in tasks]
+    await _until_stored(store, answers[-1].id)
+    for answer in answers:
+        lora = await service.artifacts.find_bundle(answer.id)
+        assert content_id(await service.artifacts.fetch_bundle(lora)) == answer.id
 
 
 async def test_busy_model_keeps_bundles_out_of_the_store_and_few_in_memory(
@@ -77,11 +127,11 @@ async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(
 ) -> None:
     store = await backend.open()
     service = services(store, generator)
-    answer = await _generate(services, store, generator)
-    await store.store_bundle(answer.lora.bundle_id, b"damaged")
-    bundle = await service.artifacts.fetch_bundle(answer.lora)
-    assert content_id(bundle) == answer.lora.bundle_id
-    assert await store.load_bundle(answer.lora.bundle_id) == bundle
+    lora = await generate_lora(store, generator, "sort the mail")
+    await store.store_bundle(lora.bundle_id, b"damaged")
+    bundle = await service.artifacts.fetch_bundle(lora)
+    assert content_id(bundle) == lora.bundle_id
+    assert await store.load_bundle(lora.bundle_id) == bundle
 
 
 async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
@@ -89,7 +139,8 @@ async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
 ) -> None:
     store = await backend.open()
     service = services(store, generator)
-    answer = await _generate(services, store, generator)
+    lora = await generate_lora(store, generator, "sort the mail")
+    await services(store, generator).artifacts.fetch_bundle(lora)
     loaded: list[str] = []
     load = store.load_bundle
 
@@ -100,8 +151,8 @@ async def test_downloads_of_one_bundle_share_its_bytes_while_they_last(
     monkeypatch.setattr(store, "load_bundle", counted)
 
     async def download() -> int:
-        together = await asyncio.gather(*(service.artifacts.fetch_bundle(answer.lora) for _ in range(20)))
-        later = await service.artifacts.fetch_bundle(answer.lora)
+        together = await asyncio.gather(*(service.artifacts.fetch_bundle(lora) for _ in range(20)))
+        later = await service.artifacts.fetch_bundle(lora)
         return len({id(bundle) for bundle in (*together, later)})
 
     assert (await download(), len(loaded)) == (1, 1)
@@ -113,12 +164,12 @@ async def test_evicted_bundle_of_an_unloaded_generator_is_gone_and_its_recipe_is
     backend: StoreBackend, tmp_path: Path, generator: FakeGenerator, services: MakeService
 ) -> None:
     store = await backend.open(bundle_budget_bytes=0)
-    answer = await _generate(services, store, generator)
+    lora = await generate_lora(store, generator, "sort the mail")
     later = services(store, FakeGenerator(tmp_path, generator_id="another"))
     with pytest.raises(ArtifactGoneError) as caught:
-        await later.artifacts.fetch_bundle(await later.artifacts.find_bundle(answer.lora.bundle_id))
-    assert answer.lora.recipe_id in caught.value.hint
-    assert parse_recipe(await later.artifacts.fetch_recipe(answer.lora.recipe_id)).bank_digest == generator.bank.digest
+        await later.artifacts.fetch_bundle(await later.artifacts.find_bundle(lora.bundle_id))
+    assert lora.recipe_id in caught.value.hint
+    assert parse_recipe(await later.artifacts.fetch_recipe(lora.recipe_id)).bank_digest == generator.bank.digest
 
 
 async def test_unknown_ids_are_not_found(

@@ -5,14 +5,13 @@ import asyncio
 import pytest
 
 from cloud_service.errors import ImportBudgetError, IntegrityError, NotFoundError
-from cloud_service.fleet.channels import ChannelService
 from cloud_service.importing import ImportRequest, ImportService
 from cloud_service.lora_request import PublishTarget
 from cloud_service.store import Store, StoredImport
 from loragen.contract.bundle import content_id
 from tests.adapters import random_adapter
 from tests.cloud_service.fake_generator import LINEARS, FakeGenerator
-from tests.cloud_service.services import MakeService
+from tests.cloud_service.services import MakeService, make_channels
 from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
 
 ADAPTER = random_adapter(LINEARS)
@@ -20,7 +19,7 @@ ADAPTER = random_adapter(LINEARS)
 
 def import_service(services: MakeService, store: Store, generator: FakeGenerator) -> ImportService:
     service = services(store, generator)
-    return ImportService(service.catalog, store, service.artifacts, ChannelService(store, watch_interval_seconds=0.05))
+    return ImportService(service.catalog, store, service.artifacts, make_channels(store))
 
 
 async def test_published_bundle_outlives_its_time_and_a_restart(

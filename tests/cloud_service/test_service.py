@@ -39,9 +39,10 @@ async def test_answer_names_the_bundle_that_its_recipe_builds(
     assert not answer.cached
     recipe = parse_recipe(await service.artifacts.fetch_recipe(answer.lora.recipe_id))
     assert (recipe.gates == answer.recipe.gates).all()
-    bundle = await service.artifacts.fetch_bundle(answer.lora)
-    assert content_id(bundle) == answer.lora.bundle_id
-    assert len(bundle) == answer.lora.bundle_bytes
+    lora = await service.artifacts.find_bundle(answer.id)
+    bundle = await service.artifacts.fetch_bundle(lora)
+    assert content_id(bundle) == lora.bundle_id
+    assert len(bundle) == lora.bundle_bytes == answer.lora.bundle_bytes
     assert bundle == build_bundle(generator.bank, recipe)
     assert parse_bundle(bundle).header.prompt_tokens == 3
 
@@ -56,7 +57,7 @@ async def test_answer_contract_and_keys_of_a_generation_are_in_recipe_and_bundle
             answer = await service.generate(_request(text))
             assert answer.recipe.answer == contract
             assert (answer.recipe.keys is None) == (contract == TEXT_ANSWER)
-        bundle = parse_bundle(await service.artifacts.fetch_bundle(answer.lora))
+        bundle = parse_bundle(await service.artifacts.fetch_bundle(await service.artifacts.find_bundle(answer.id)))
         assert bundle.header.answer == contract
         assert set(bundle.lora.ranks.values()) == ranks
         assert (bundle.lora.ranks.keys() == {(1, "down")}) == (contract == CHOICE)
@@ -91,7 +92,7 @@ async def test_concurrent_equal_requests_generate_once(
     generator.seconds = 0.05
     answers = await asyncio.gather(*(service.generate(_request("sort the mail")) for _ in range(20)))
     assert len(generator.prompts) == 1
-    assert len({answer.lora.bundle_id for answer in answers}) == 1
+    assert len({answer.id for answer in answers}) == 1
     assert sorted(answer.cached for answer in answers) == [False] + [True] * 19
 
 
@@ -217,6 +218,7 @@ async def test_restart_keeps_recipes_and_bundles(
 ) -> None:
     service = services(await backend.open(), generator)
     before = await service.generate(_request("sort the mail"))
+    made = await service.artifacts.find_bundle(before.id)
     await service.close(5)
     await backend.restart()
     service = services(await backend.open(), generator)
@@ -224,7 +226,8 @@ async def test_restart_keeps_recipes_and_bundles(
     assert after.cached
     assert after.lora == before.lora
     assert np.array_equal(after.recipe.gates, before.recipe.gates)
-    assert content_id(await service.artifacts.fetch_bundle(after.lora)) == before.lora.bundle_id
+    assert await service.artifacts.find_bundle(after.id) == made
+    assert content_id(await service.artifacts.fetch_bundle(made)) == made.bundle_id
 
 
 async def test_strict_holds_for_closed_sets_too(

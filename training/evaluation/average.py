@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.store import StoredLora, StoreLimits
+from cloud_service.store import StoredRecipe, StoreLimits
 from cloud_service.store.backends import open_store
 from loragen.client import CloudClient
 from loragen.cloud_answers import Generated
@@ -71,14 +71,16 @@ def store_average(cloud: CloudClient, state: Path, gates: NDArray[np.float32]) -
         gates=gates,
     )
     recipe_bytes, bundle = encode_recipe(recipe), build_bundle(bank, recipe)
-    lora = StoredLora(content_id(bundle), len(bundle), content_id(recipe_bytes), recipe_bytes)
+    stored_recipe, bundle_id = StoredRecipe(content_id(recipe_bytes), recipe_bytes, len(bundle)), content_id(bundle)
 
     async def store() -> None:
         stored = open_store(f"sqlite:///{state / 'cloud.sqlite'}", _LIMITS)
         try:
-            await stored.store_generation("average", lora, bundle)
+            await stored.store_generation("average", stored_recipe)
+            await stored.name_bundle(stored_recipe.recipe_id, bundle_id)
+            await stored.store_bundle(bundle_id, bundle)
         finally:
             await stored.aclose()
 
     asyncio.run(store())
-    return lora.bundle_id
+    return bundle_id

@@ -47,7 +47,8 @@ class _Actions:
         body = body_of(PublishSpecializationBody, bundle_id=fields.get("bundle_id", ""))
         name = fields.get("name", "")
         done = await self._fleet.channels.publish(channel, name, body.bundle_id, as_seen(fields))
-        return f"{name} is {body.bundle_id} since version {done.channel.version}."
+        bundle_id = next(each.bundle_id for each in done.channel.specializations if each.name == name)
+        return f"{name} is {bundle_id} since version {done.channel.version}."
 
     async def withdraw(self, channel: str, fields: Fields) -> str:
         name = fields.get("name", "")

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from cloud_service.artifacts import ArtifactService
-from cloud_service.http.artifact_routes import IMMUTABLE, send_artifact
+from cloud_service.http.artifact_routes import IMMUTABLE, send_artifact, send_bundle
 from cloud_service.http.console.browser import CONSOLE
 from loragen.contract.names import DIGEST_PATTERN
 
@@ -19,10 +19,7 @@ def download_pages(artifacts: ArtifactService) -> APIRouter:
 
     @router.get("/bundles/{bundle_id}")
     async def bundle(request: Request, bundle_id: _Digest) -> Response:
-        lora = await artifacts.find_bundle(bundle_id)
-        return await send_artifact(
-            request, bundle_id, lora.bundle_bytes, partial(artifacts.fetch_bundle, lora), IMMUTABLE
-        )
+        return await send_bundle(request, artifacts, bundle_id)
 
     @router.get("/recipes/{recipe_id}")
     async def recipe(request: Request, recipe_id: _Digest) -> Response:

@@ -34,7 +34,9 @@ async def test_artifacts_of_others_are_as_those_that_are_not_there(guarded: Guar
     acme, other = await guarded.key(*ALL, tenant="acme"), await guarded.key(*ALL, tenant="other")
     made = (await guarded.http.post("/generate-lora", json=BODY, headers=acme)).json()
     absent = "0" * 64
-    for kind, artifact_id in (("bundles", made["id"]), ("recipes", made["recipe_id"])):
+    fetched = await guarded.http.get(f"/bundles/{made['id']}", headers=acme)
+    bundle_id = fetched.headers["etag"].strip('"')
+    for kind, artifact_id in (("bundles", made["id"]), ("bundles", bundle_id), ("recipes", made["recipe_id"])):
         assert (await guarded.http.get(f"/{kind}/{artifact_id}", headers=acme)).status_code == 200
         foreign = await guarded.http.get(f"/{kind}/{artifact_id}", headers=other)
         missing = await guarded.http.get(f"/{kind}/{absent}", headers=other)
@@ -46,8 +48,8 @@ async def test_artifacts_of_others_are_as_those_that_are_not_there(guarded: Guar
 
 async def test_bundle_of_others_cannot_be_published(guarded: Guarded) -> None:
     acme, other = await guarded.key(*ALL, tenant="acme"), await guarded.key(*ALL, tenant="other")
-    bundle_id = (await guarded.http.post("/generate-lora", json=BODY, headers=acme)).json()["id"]
-    body = {"bundle_id": bundle_id}
+    lora_id = (await guarded.http.post("/generate-lora", json=BODY, headers=acme)).json()["id"]
+    body = {"bundle_id": lora_id}
     path = "/channels/{}.kitchen/specializations/mail"
     foreign = await guarded.http.put(path.format("other"), json=body, headers=other)
     assert (foreign.status_code, foreign.json()["error"]["code"]) == (404, "bundle_not_found")
@@ -56,6 +58,30 @@ async def test_bundle_of_others_cannot_be_published(guarded: Guarded) -> None:
     # Who makes the same owns it too.
     await guarded.http.post("/generate-lora", json=BODY, headers=other)
     assert (await guarded.http.put(path.format("other"), json=body, headers=other)).status_code == 200
+
+
+async def test_bundle_that_another_had_made_is_made_again_for_whoever_asks_first(guarded: Guarded) -> None:
+    """Found made, it would come sooner, and tell of the other."""
+    answers = []
+    for tenant in ("acme", "other"):
+        key = await guarded.key(*ALL, tenant=tenant)
+        made = (await guarded.http.post("/generate-lora", json=BODY, headers=key)).json()
+        before = await _built(guarded)
+        answers += [await guarded.http.get(f"/bundles/{made['id']}", headers=key) for _ in range(2)]
+        assert await _built(guarded) == before + 1
+        if tenant == "acme":
+            # Nor is there a way to it by its own id.
+            bundle = f"/bundles/{answers[0].headers['etag'].strip(chr(34))}"
+            other = await guarded.key(*ALL, tenant="other")
+            assert (await guarded.http.get(bundle, headers=key)).status_code == 200
+            assert (await guarded.http.get(bundle, headers=other)).status_code == 404
+    assert len({answer.content for answer in answers}) == 1
+
+
+async def _built(guarded: Guarded) -> int:
+    metrics = (await guarded.http.get("/metrics", headers=await guarded.key(Scope.ADMIN))).text
+    (line,) = [line for line in metrics.splitlines() if line.startswith("loragen_assemble_seconds_count")]
+    return int(float(line.split()[1]))
 
 
 async def test_listings_show_what_is_ones_own(guarded: Guarded) -> None:

@@ -17,12 +17,12 @@ from cloud_service.store import ChannelEvent, Store
 from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import generate_lora
+from tests.cloud_service.services import generate_lora, make_channels
 from tests.cloud_service.store_backends import SqliteBackend, StoreBackend, swap
 
 
 def _channels(store: Store) -> ChannelService:
-    return ChannelService(store, watch_interval_seconds=0.05)
+    return make_channels(store)
 
 
 async def test_published_name_is_read_back_with_everything_a_device_needs(
@@ -49,7 +49,7 @@ async def test_publisher_that_hangs_up_leaves_no_change_that_nobody_hears_of(
     store = await backend.open()
     lora = await generate_lora(store, generator, "sort the mail")
     heard: list[str] = []
-    channels = ChannelService(store, watch_interval_seconds=0.05, changed=heard.append)
+    channels = make_channels(store, changed=heard.append)
     for number in range(12):  # hung up at ever later moments
         publishing = asyncio.create_task(channels.publish("kitchen", f"mail-{number}", lora.bundle_id))
         await asyncio.sleep(0.0004 * number)

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
 from cloud_service.fleet.retention import sweep
 from cloud_service.fleet.rollout import Group, HaltRule
@@ -10,7 +9,7 @@ from cloud_service.fleet.rollouts import RolloutRequest, RolloutService
 from cloud_service.store import StoredImport
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import generate_lora
+from tests.cloud_service.services import generate_lora, make_channels
 from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
 
 
@@ -18,7 +17,7 @@ async def test_what_no_channel_names_expires_and_everything_else_stays(
     backend: StoreBackend, generator: FakeGenerator
 ) -> None:
     store = await backend.open(recipe_ttl_seconds=1.0, versions_per_channel=2)
-    channels = ChannelService(store, watch_interval_seconds=1)
+    channels = make_channels(store, 1)
     rollouts = RolloutService(channels, store.channels, DeviceService(store.devices, store.channels))
     forgotten, kept, present, rolling = [await generate_lora(store, generator, text) for text in "abcd"]
     imported = StoredImport(sha256_hex(b"mine"), 4, "tiny-edge", "e" * 64)
@@ -44,7 +43,7 @@ async def test_bundle_that_was_unpinned_is_pinned_again_by_a_publish(
     sqlite: SqliteBackend, generator: FakeGenerator
 ) -> None:
     store = await sqlite.open(recipe_ttl_seconds=0.5)
-    channels = ChannelService(store, watch_interval_seconds=1)
+    channels = make_channels(store, 1)
     lora = await generate_lora(store, generator, "a")
     await channels.publish("kitchen", "x", lora.bundle_id)
     await channels.delete("kitchen")

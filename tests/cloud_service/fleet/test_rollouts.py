@@ -16,7 +16,7 @@ from loragen.contract.channel import parse_channel
 from loragen.contract.digest import sha256_hex
 from loragen.contract.polling import PollingDevice
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import generate_lora
+from tests.cloud_service.services import generate_lora, make_channels
 from tests.cloud_service.store_backends import SqliteBackend, StoreBackend
 
 
@@ -30,7 +30,7 @@ class Replica:
 
     @classmethod
     def of(cls, store: Store) -> "Replica":
-        channels = ChannelService(store, watch_interval_seconds=0.05)
+        channels = make_channels(store)
         devices = DeviceService(store.devices, store.channels)
         return cls(channels, RolloutService(channels, store.channels, devices), devices)
 

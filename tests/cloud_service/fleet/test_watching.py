@@ -11,12 +11,12 @@ from cloud_service.errors import (
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.store import Store
 from tests.cloud_service.fake_generator import FakeGenerator
-from tests.cloud_service.services import generate_lora
+from tests.cloud_service.services import generate_lora, make_channels
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
 
 
 def _channels(store: Store) -> ChannelService:
-    return ChannelService(store, watch_interval_seconds=0.05)
+    return make_channels(store)
 
 
 async def _next(versions: AsyncIterator[int]) -> int:

@@ -47,7 +47,8 @@ async def test_answer_is_that_of_http_with_exact_gates(
         )
     ).json()
     assert over_http["cached"], "both protocols must ask for the same thing"
-    assert answer.id == over_http["id"] == content_id(answer.bundle)
+    assert answer.id == content_id(answer.bundle)
+    assert answer.recipe_id == over_http["recipe_id"] == over_http["id"]
     assert answer.tokens_saved_per_call == over_http["tokens_saved_per_call"]
     recipe = parse_recipe((await http.get(f"/recipes/{answer.recipe_id}")).content)
     shape = (answer.gates.layers, answer.gates.groups, answer.gates.experts)

@@ -26,7 +26,7 @@ async def test_artifact_is_immutable_and_known_by_its_id(
 ) -> None:
     path = answer["links"][kind]
     response = await http.get(path)
-    etag = f'"{path.rsplit("/")[-1]}"'
+    etag = f'"{content_id(response.content)}"'
     assert response.headers["etag"] == etag
     assert "immutable" in response.headers["cache-control"]
     assert response.headers["content-type"] == "application/octet-stream"
@@ -60,12 +60,26 @@ async def test_range_sends_that_part(
 
 
 async def test_download_resumed_in_pieces_is_the_same_file(http: httpx2.AsyncClient, answer: dict[str, Any]) -> None:
-    etag = f'"{answer["id"]}"'
+    etag = (await http.head(answer["links"]["bundle"])).headers["etag"]
     data = b""
     while len(data) < answer["bundle_bytes"]:
         headers = {"range": f"bytes={len(data)}-{len(data) + 999}", "if-range": etag}
         data += (await http.get(answer["links"]["bundle"], headers=headers)).content
-    assert content_id(data) == answer["id"]
+    assert f'"{content_id(data)}"' == etag
+
+
+async def test_recipe_stands_for_the_bundle_that_it_makes(http: httpx2.AsyncClient, answer: dict[str, Any]) -> None:
+    """Whatever is asked first; and the answer says where the bundle itself is."""
+    assert answer["id"] == answer["recipe_id"]
+    by_recipe = await http.get(f"/bundles/{answer['recipe_id']}")
+    bundle_id = content_id(by_recipe.content)
+    assert by_recipe.headers["content-location"] == f"/bundles/{bundle_id}"
+    assert by_recipe.headers["etag"] == f'"{bundle_id}"'
+    assert by_recipe.headers["x-loragen-recipe-id"] == answer["recipe_id"]
+    itself = await http.get(by_recipe.headers["content-location"])
+    assert itself.content == by_recipe.content
+    assert "content-location" not in itself.headers
+    assert (await http.get(f"/recipes/{bundle_id}")).status_code == 404
 
 
 @pytest.mark.parametrize("header", ["bytes=0-1,5-6", "items=0-1", "bytes=", "bytes=-", "bytes=9-2", "nonsense"])
@@ -107,7 +121,8 @@ async def test_evicted_bundle_is_served_again(tmp_path: Path, generator: FakeGen
     settings = settings_for(tmp_path, bundle_budget_bytes=0)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
         answer = (await http.post("/generate-lora", json={"description": "Sort the mail."})).json()
-        assert content_id((await http.get(answer["links"]["bundle"])).content) == answer["id"]
+        first = await http.get(answer["links"]["bundle"])
+        assert (await http.get(first.headers["content-location"])).content == first.content
 
 
 async def test_evicted_bundle_without_its_bank_is_gone(tmp_path: Path, generator: FakeGenerator) -> None:

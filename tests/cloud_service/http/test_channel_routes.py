@@ -7,17 +7,12 @@ import pytest
 
 from cloud_service.bootstrap import Cloud, open_cloud
 from loragen.contract.channel import parse_channel
-from tests.cloud_service.clouds import client_of, settings_for
+from tests.cloud_service.clouds import client_of, make_bundle, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 
 
-async def _bundle(http: httpx2.AsyncClient, text: str) -> str:
-    bundle_id: str = (await http.post("/generate-lora", json={"description": text})).json()["id"]
-    return bundle_id
-
-
 async def test_publish_poll_and_withdraw(http: httpx2.AsyncClient) -> None:
-    bundle_id = await _bundle(http, "Sort the mail.")
+    bundle_id = await make_bundle(http, "Sort the mail.")
     put = await http.put("/channels/kitchen/specializations/mail", json={"bundle_id": bundle_id})
     assert put.status_code == 200
 
@@ -36,7 +31,7 @@ async def test_publish_poll_and_withdraw(http: httpx2.AsyncClient) -> None:
 
 
 async def test_if_match_guards_against_a_change_in_between(http: httpx2.AsyncClient) -> None:
-    first, second = await _bundle(http, "first"), await _bundle(http, "second")
+    first, second = await make_bundle(http, "first"), await make_bundle(http, "second")
     seen = (await http.put("/channels/c/specializations/a", json={"bundle_id": first})).headers["etag"]
     newer = await http.put("/channels/c/specializations/a", json={"bundle_id": second}, headers={"if-match": seen})
     assert newer.status_code == 200
@@ -48,7 +43,7 @@ async def test_if_match_guards_against_a_change_in_between(http: httpx2.AsyncCli
 
 
 async def test_star_asks_for_a_name_that_is_there_or_is_not(http: httpx2.AsyncClient) -> None:
-    body = {"bundle_id": await _bundle(http, "first")}
+    body = {"bundle_id": await make_bundle(http, "first")}
     path, there, absent = "/channels/c/specializations/a", {"if-match": "*"}, {"if-none-match": "*"}
     assert (await http.put(path, json=body, headers=there)).status_code == 412
     assert (await http.put(path, json=body, headers=absent)).status_code == 200
@@ -59,7 +54,7 @@ async def test_star_asks_for_a_name_that_is_there_or_is_not(http: httpx2.AsyncCl
 
 
 async def test_list_of_tags_holds_when_one_of_them_does(http: httpx2.AsyncClient) -> None:
-    body = {"bundle_id": await _bundle(http, "first")}
+    body = {"bundle_id": await make_bundle(http, "first")}
     seen = (await http.put("/channels/c/specializations/a", json=body)).headers["etag"]
     for tags, status in ((f'"old", {seen}', 200), (f"W/{seen}", 412), (seen.strip('"'), 422)):
         response = await http.put("/channels/c/specializations/a", json=body, headers={"if-match": tags})
@@ -69,7 +64,7 @@ async def test_list_of_tags_holds_when_one_of_them_does(http: httpx2.AsyncClient
 async def test_restart_keeps_channels_and_bundles(tmp_path: Path, generator: FakeGenerator) -> None:
     settings = settings_for(tmp_path)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
-        bundle_id = await _bundle(http, "Sort the mail.")
+        bundle_id = await make_bundle(http, "Sort the mail.")
         before = await http.put("/channels/kitchen/specializations/mail", json={"bundle_id": bundle_id})
         bundle = (await http.get(f"/bundles/{bundle_id}")).content
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
@@ -82,7 +77,7 @@ async def test_restart_keeps_channels_and_bundles(tmp_path: Path, generator: Fak
 async def test_poll_that_finds_nothing_new_reads_the_digest_alone(
     cloud: Cloud, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    etag = (await http.put("/channels/c/specializations/a", json={"bundle_id": await _bundle(http, "a")})).headers[
+    etag = (await http.put("/channels/c/specializations/a", json={"bundle_id": await make_bundle(http, "a")})).headers[
         "etag"
     ]
     with monkeypatch.context() as patch:
@@ -95,7 +90,7 @@ async def test_poll_that_finds_nothing_new_reads_the_digest_alone(
 
 
 async def test_channels_are_listed_and_deleted(http: httpx2.AsyncClient) -> None:
-    body = {"bundle_id": await _bundle(http, "first")}
+    body = {"bundle_id": await make_bundle(http, "first")}
     for channel in ("a", "b", "c"):
         seen = (await http.put(f"/channels/{channel}/specializations/x", json=body)).headers["etag"]
     page = (await http.get("/channels?limit=2")).json()
@@ -114,7 +109,7 @@ async def test_channels_are_listed_and_deleted(http: httpx2.AsyncClient) -> None
 async def test_shared_caches_answer_polls_for_as_long_as_is_set(tmp_path: Path, generator: FakeGenerator) -> None:
     settings = settings_for(tmp_path, channel_cache_seconds=5)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
-        await http.put("/channels/c/specializations/x", json={"bundle_id": await _bundle(http, "first")})
+        await http.put("/channels/c/specializations/x", json={"bundle_id": await make_bundle(http, "first")})
         poll = await http.get("/channels/c")
         same = await http.get("/channels/c", headers={"if-none-match": poll.headers["etag"]})
     assert poll.headers["cache-control"] == same.headers["cache-control"] == "public, max-age=0, s-maxage=5"

@@ -21,7 +21,7 @@ async def test_probe_compares_base_and_specialized_on_new_and_cached_answers(
     assert generator.probes == []
     probed = (await http.post("/generate-lora", json=request | {"probe": PROBE})).json()
     assert probed["probe"] == PROBED
-    assert (probed["cached"], probed["id"]) == (True, plain["id"])
+    assert (probed["cached"], probed["recipe_id"]) == (True, plain["recipe_id"])
     assert "probe" not in (await http.post("/generate-lora", json=request)).json()
 
 

@@ -54,8 +54,12 @@ async def test_answer_carries_ids_sizes_gates_savings_timings_and_links(
 
     bundle = (await http.get(answer["links"]["bundle"])).content
     recipe = (await http.get(answer["links"]["recipe"])).content
-    assert (content_id(bundle), len(bundle)) == (answer["id"], answer["bundle_bytes"])
+    assert len(bundle) == answer["bundle_bytes"]
     assert (content_id(recipe), len(recipe)) == (answer["recipe_id"], answer["recipe_bytes"])
+    publish = {"channel": "kitchen", "name": "mail"}
+    published = (await http.post("/generate-lora", json={**REQUEST, "publish": publish})).json()
+    assert published["id"] == content_id(bundle), "a request that needs the bundle is answered with its id"
+    assert published["recipe_id"] == answer["recipe_id"] == answer["id"]
     assert np.allclose(parse_recipe(recipe).gates, answer["gates"], atol=1e-4)
     assert parse_bundle(bundle).header.generator_digest == generator.info.digest
 
@@ -258,7 +262,7 @@ async def test_metrics_count_requests_batches_and_cache_hits(http: httpx2.AsyncC
         "loragen_queue_depth 0.0",
         "loragen_queue_seconds_count 1.0",
         "loragen_generate_seconds_count 1.0",
-        "loragen_assemble_seconds_count 1.0",
+        "loragen_assemble_seconds_count 0.0",
         "loragen_rejections_total 0.0",
     ):
         assert line in metrics.splitlines()
@@ -332,7 +336,7 @@ RECIPE = Recipe("fake", "0" * 64, "1" * 64, "tiny-edge", "2" * 64, 12, np.full((
 
 def _answer(**changes: object) -> Any:
     values: dict[str, object] = {
-        "lora": StoredLora("a" * 64, 1000, "b" * 64, b"recipe"),
+        "lora": StoredLora("b" * 64, b"recipe", 1000, "a" * 64),
         "recipe": RECIPE,
         "cached": False,
         "timings": Timings(0.0011119, 0.5, 0.0, 0.6),

@@ -4,11 +4,12 @@ import httpx2
 import pytest
 
 from loragen.contract.channel import parse_channel
+from tests.cloud_service.clouds import make_bundle
 
 
 async def _three_versions(http: httpx2.AsyncClient) -> tuple[str, str]:
     """A channel with `mail`, then with another bundle under it, then with `post` too."""
-    bundles = [(await http.post("/generate-lora", json={"description": text})).json()["id"] for text in ("a", "b")]
+    bundles = [await make_bundle(http, text) for text in ("a", "b")]
     for name, bundle_id in (("mail", bundles[0]), ("mail", bundles[1]), ("post", bundles[1])):
         await http.put(f"/channels/kitchen/specializations/{name}", json={"bundle_id": bundle_id})
     return bundles[0], bundles[1]

@@ -9,20 +9,16 @@ from cloud_service.bootstrap import Cloud
 from cloud_service.store import DeviceEntry
 from loragen.contract.channel import parse_channel
 from loragen.contract.polling import PollingDevice, poll_headers
+from tests.cloud_service.clouds import make_bundle
 
 CANARY = poll_headers(PollingDevice("toaster", {"ring": "canary"}, 1))
 OTHER = poll_headers(PollingDevice("kettle", {}, 1))
 VARY = "x-loragen-device, x-loragen-labels, x-loragen-version"
 
 
-async def _bundle(http: httpx2.AsyncClient, text: str) -> str:
-    bundle_id: str = (await http.post("/generate-lora", json={"description": text})).json()["id"]
-    return bundle_id
-
-
 async def _start(http: httpx2.AsyncClient, **fields: Any) -> tuple[httpx2.Response, str, str]:
     """A channel with one bundle, and a rollout of another one."""
-    old, new = await _bundle(http, "old"), await _bundle(http, "new")
+    old, new = await make_bundle(http, "old"), await make_bundle(http, "new")
     await http.put("/channels/kitchen/specializations/mail", json={"bundle_id": old})
     body = {"name": "mail", "bundle_id": new} | fields
     return await http.post("/channels/kitchen/rollouts", json=body), old, new

@@ -7,7 +7,7 @@ import pytest
 from cloud_service.store import StoredImport, StoredLora
 from cloud_service.store.access import StoredEntry
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import StoreBackend
+from tests.cloud_service.store_backends import StoreBackend, store_lora
 
 
 async def test_key_changes_by_compare_and_swap_and_outlives_a_restart(backend: StoreBackend) -> None:
@@ -78,20 +78,21 @@ async def test_audit_entries_are_forgotten_by_their_age_in_every_listing(
 
 async def test_bundle_belongs_to_those_who_made_it(backend: StoreBackend) -> None:
     store = await backend.open()
-    lora = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
-    await store.store_generation("key", lora, b"bundle")
+    lora = StoredLora(sha256_hex(b"recipe"), b"recipe", 6, sha256_hex(b"bundle"))
+    await store_lora(store, "key", lora, b"bundle")
     imported = StoredImport(sha256_hex(b"own"), 3, "model", "digest")
     await store.store_imported(imported, b"own")
     for tenant in ("acme", "other"):
-        await store.access.own(tenant, lora.bundle_id)
+        await store.access.own(tenant, lora.recipe_id)
+    await store.access.own("acme", lora.bundle_id)
     await store.access.own("acme", imported.bundle_id)
-    await store.store_generation("again", lora, b"bundle")
+    await store_lora(store, "again", lora, b"bundle")
     await store.access.prune()
-    for tenant, owns in (("acme", True), ("other", True), ("third", False)):
-        assert await store.access.owns_bundle(tenant, lora.bundle_id) is owns
-        assert await store.access.owns_recipe(tenant, lora.recipe_id) is owns
-    assert await store.access.owns_bundle("acme", imported.bundle_id)
-    assert not await store.access.owns_bundle("other", imported.bundle_id)
+    for tenant, owns, owns_bundle in (("acme", True, True), ("other", True, False), ("third", False, False)):
+        assert await store.access.owns(tenant, lora.recipe_id) is owns
+        assert await store.access.owns(tenant, lora.bundle_id) is owns_bundle
+    assert await store.access.owns("acme", imported.bundle_id)
+    assert not await store.access.owns("other", imported.bundle_id)
     assert await store.load_lora(lora.bundle_id) == lora
     assert await store.load_imported(imported.bundle_id) == b"own"
 
@@ -101,8 +102,7 @@ async def test_bundle_that_is_not_there_gets_no_trace_of_an_owner(backend: Store
     absent = sha256_hex(b"absent")
     await store.access.own("acme", absent)
     await store.access.prune()
-    assert not await store.access.owns_bundle("acme", absent)
-    assert not await store.access.owns_recipe("acme", absent)
+    assert not await store.access.owns("acme", absent)
     assert await store.load_lora(absent) is None
 
 

@@ -21,7 +21,7 @@ from loragen.contract.digest import sha256_hex
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.s3_server import BUCKET, S3Server
-from tests.cloud_service.store_backends import LIMITS
+from tests.cloud_service.store_backends import LIMITS, store_lora
 
 URL = f"s3://{BUCKET}/fleet/one"
 HOURS = 3600.0
@@ -59,7 +59,7 @@ async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
 def _lora(text: str, size: int = 1000) -> tuple[StoredLora, bytes]:
     bundle = text.encode().ljust(size, b"\0")
     recipe = b"recipe of " + text.encode()
-    return StoredLora(sha256_hex(bundle), len(bundle), sha256_hex(recipe), recipe), bundle
+    return StoredLora(sha256_hex(recipe), recipe, len(bundle), sha256_hex(bundle)), bundle
 
 
 def _imported(text: str, size: int = 1000) -> tuple[StoredImport, bytes]:
@@ -76,7 +76,7 @@ async def test_bundles_are_objects_under_the_prefix_and_the_file_has_none_of_the
 ) -> None:
     store = stores.open()
     (lora, bundle), (imported, users) = _lora("generated", 5000), _imported("imported", 5000)
-    await store.store_generation("key", lora, bundle)
+    await store_lora(store, "key", lora, bundle)
     assert await store.store_imported(imported, users)
     assert await store.load_bundle(lora.bundle_id) == bundle
     assert await store.load_imported(imported.bundle_id) == users
@@ -97,7 +97,7 @@ async def test_what_is_not_there_is_none(stores: Stores) -> None:
 async def test_bundles_that_were_in_the_other_store_before_are_still_read(stores: Stores, tmp_path: Path) -> None:
     before = SqliteStore(tmp_path / "store.sqlite3", LIMITS)
     (lora, bundle), (imported, users) = _lora("generated"), _imported("imported")
-    await before.store_generation("key", lora, bundle)
+    await store_lora(before, "key", lora, bundle)
     assert await before.store_imported(imported, users)
     await before.aclose()
     store = stores.open()

@@ -18,6 +18,8 @@ from tests.cloud_service.store_backends import (
     SqliteBackend,
     StoreBackend,
     load_reports,
+    recipe_of,
+    store_lora,
     swap,
 )
 
@@ -38,29 +40,43 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 def _lora(text: str, size: int = 1000) -> tuple[StoredLora, bytes]:
     bundle = text.encode().ljust(size, b"\0")
     recipe = b"recipe\0\xff of " + text.encode()
-    return StoredLora(sha256_hex(bundle), len(bundle), sha256_hex(recipe), recipe), bundle
+    return StoredLora(sha256_hex(recipe), recipe, len(bundle), sha256_hex(bundle)), bundle
 
 
 async def test_generation_is_found_again_with_recipe_and_bundle(backend: StoreBackend) -> None:
     store = await backend.open()
     lora, bundle = _lora("one")
-    await store.store_generation("key", lora, bundle)
-    assert await store.find_generation("key") == StoredGeneration(lora)
+    await store_lora(store, "key", lora, bundle)
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(lora))
     assert await store.load_lora(lora.bundle_id) == lora
     assert await store.load_recipe(lora.recipe_id) == lora.recipe
     assert await store.load_bundle(lora.bundle_id) == bundle
 
 
-async def test_generation_without_its_bundle_is_found_and_gets_it_later(backend: StoreBackend) -> None:
+async def test_generation_is_found_before_its_bundle_is_named(backend: StoreBackend) -> None:
     store = await backend.open()
     lora, bundle = _lora("one")
-    await store.store_generation("key", lora, None, b"note")
-    assert await store.find_generation("key") == StoredGeneration(lora, b"note")
+    await store.store_generation("key", recipe_of(lora), b"note")
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(lora), b"note")
+    assert await store.load_recipe(lora.recipe_id) == lora.recipe
+    for either_id in (lora.recipe_id, lora.bundle_id):
+        assert await store.load_lora(either_id) is None
+    assert not await store.pin(lora.bundle_id)
+    await store.name_bundle(lora.recipe_id, lora.bundle_id)
+    await store.store_generation("key", recipe_of(lora), b"note")
+    for either_id in (lora.recipe_id, lora.bundle_id):
+        assert await store.load_lora(either_id) == lora
     assert await store.load_bundle(lora.bundle_id) is None
     await store.store_bundle(lora.bundle_id, bundle)
     assert await store.load_bundle(lora.bundle_id) == bundle
-    await store.store_generation("key", lora, None)
-    assert await store.load_bundle(lora.bundle_id) == bundle
+
+
+async def test_bundle_of_a_recipe_that_is_not_there_is_not_named(backend: StoreBackend) -> None:
+    store = await backend.open()
+    lora, _ = _lora("one")
+    await store.name_bundle(lora.recipe_id, lora.bundle_id)
+    assert await store.load_lora(lora.bundle_id) is None
+    assert not await store.pin(lora.bundle_id)
 
 
 async def test_what_was_never_stored_is_none(backend: StoreBackend) -> None:
@@ -84,18 +100,18 @@ async def test_two_requests_may_lead_to_one_lora(backend: StoreBackend) -> None:
     store = await backend.open()
     lora, bundle = _lora("one")
     for key in ("first", "second", "second"):
-        await store.store_generation(key, lora, bundle)
-    assert await store.find_generation("first") == StoredGeneration(lora)
-    assert await store.find_generation("second") == StoredGeneration(lora)
+        await store_lora(store, key, lora, bundle)
+    assert await store.find_generation("first") == StoredGeneration(recipe_of(lora))
+    assert await store.find_generation("second") == StoredGeneration(recipe_of(lora))
 
 
 async def test_storing_again_replaces_a_damaged_recipe_and_keeps_it_pinned(backend: StoreBackend) -> None:
     store = await backend.open(recipe_ttl_seconds=0.2)
     lora, bundle = _lora("one")
-    await store.store_generation("key", replace(lora, bundle_bytes=1, recipe=b"damaged"), bundle)
+    await store_lora(store, "key", replace(lora, bundle_bytes=1, recipe=b"damaged"), bundle)
     assert await store.pin(lora.bundle_id)
-    await store.store_generation("key", lora, bundle)
-    assert await store.find_generation("key") == StoredGeneration(lora)
+    await store_lora(store, "key", lora, bundle)
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(lora))
     await asyncio.sleep(0.3)
     assert await store.load_lora(lora.bundle_id) == lora
     assert await store.load_recipe(lora.recipe_id) == lora.recipe
@@ -105,13 +121,13 @@ async def test_note_belongs_to_the_request_and_not_to_the_lora(backend: StoreBac
     """Two requests may lead to one LoRA, and one without a note is as those stored before there were notes."""
     store = await backend.open()
     lora, bundle = _lora("one")
-    await store.store_generation("first", lora, bundle, b"note\0\xff of first")
-    await store.store_generation("second", lora, bundle)
-    assert await store.find_generation("first") == StoredGeneration(lora, b"note\0\xff of first")
-    assert await store.find_generation("second") == StoredGeneration(lora, b"")
-    await store.store_generation("first", lora, bundle, b"other")
+    await store_lora(store, "first", lora, bundle, b"note\0\xff of first")
+    await store_lora(store, "second", lora, bundle)
+    assert await store.find_generation("first") == StoredGeneration(recipe_of(lora), b"note\0\xff of first")
+    assert await store.find_generation("second") == StoredGeneration(recipe_of(lora), b"")
+    await store_lora(store, "first", lora, bundle, b"other")
     await backend.restart()
-    assert await (await backend.open()).find_generation("first") == StoredGeneration(lora, b"other")
+    assert await (await backend.open()).find_generation("first") == StoredGeneration(recipe_of(lora), b"other")
 
 
 # In a bucket, sweeps evict: test_s3.py.
@@ -120,23 +136,23 @@ async def test_bundles_used_least_recently_are_evicted_and_recipes_stay(backend:
     store = await backend.open(bundle_budget_bytes=3000)
     loras = [_lora(name) for name in ("a", "b", "c")]
     for key, (lora, bundle) in enumerate(loras):
-        await store.store_generation(str(key), lora, bundle)
+        await store_lora(store, str(key), lora, bundle)
     await store.load_bundle(loras[0][0].bundle_id)
     new, bundle = _lora("d", size=1500)
-    await store.store_generation("d", new, bundle)
+    await store_lora(store, "d", new, bundle)
     kept = [await store.load_bundle(lora.bundle_id) is not None for lora, _ in [*loras, (new, bundle)]]
     assert kept == [True, False, False, True]
     for key, (lora, _) in enumerate(loras):
-        assert await store.find_generation(str(key)) == StoredGeneration(lora)
+        assert await store.find_generation(str(key)) == StoredGeneration(recipe_of(lora))
 
 
 async def test_storing_a_bundle_twice_counts_once(backend: StoreBackend) -> None:
     store = await backend.open(bundle_budget_bytes=2000)
     (one, one_bundle), (two, two_bundle) = _lora("one"), _lora("two")
-    await store.store_generation("one", one, one_bundle)
+    await store_lora(store, "one", one, one_bundle)
     for _ in range(5):
         await store.store_bundle(one.bundle_id, one_bundle)
-    await store.store_generation("two", two, two_bundle)
+    await store_lora(store, "two", two, two_bundle)
     assert await store.load_bundle(one.bundle_id) == one_bundle
     assert await store.load_bundle(two.bundle_id) == two_bundle
 
@@ -144,8 +160,8 @@ async def test_storing_a_bundle_twice_counts_once(backend: StoreBackend) -> None
 async def test_bundle_over_the_whole_budget_is_not_stored_and_evicts_nothing(backend: StoreBackend) -> None:
     store = await backend.open(bundle_budget_bytes=2000)
     (small, small_bundle), (huge, huge_bundle) = _lora("small"), _lora("huge", size=2001)
-    await store.store_generation("small", small, small_bundle)
-    await store.store_generation("huge", huge, huge_bundle)
+    await store_lora(store, "small", small, small_bundle)
+    await store_lora(store, "huge", huge, huge_bundle)
     assert await store.load_bundle(huge.bundle_id) is None
     assert await store.load_lora(huge.bundle_id) == huge
     assert await store.load_bundle(small.bundle_id) == small_bundle
@@ -154,8 +170,8 @@ async def test_bundle_over_the_whole_budget_is_not_stored_and_evicts_nothing(bac
 async def test_unused_recipe_expires_and_a_pinned_one_does_not(backend: StoreBackend) -> None:
     store = await backend.open(recipe_ttl_seconds=0.2)
     (gone, gone_bundle), (pinned, pinned_bundle) = _lora("gone"), _lora("pinned")
-    await store.store_generation("gone", gone, gone_bundle)
-    await store.store_generation("pinned", pinned, pinned_bundle)
+    await store_lora(store, "gone", gone, gone_bundle)
+    await store_lora(store, "pinned", pinned, pinned_bundle)
     assert await store.pin(pinned.bundle_id)
     await asyncio.sleep(0.3)
     assert await store.find_generation("gone") is None
@@ -165,7 +181,7 @@ async def test_unused_recipe_expires_and_a_pinned_one_does_not(backend: StoreBac
     assert await store.load_lora(pinned.bundle_id) == pinned
     assert await store.load_recipe(pinned.recipe_id) == pinned.recipe
     # Generating it again must not make it mortal.
-    await store.store_generation("pinned", pinned, pinned_bundle)
+    await store_lora(store, "pinned", pinned, pinned_bundle)
     await asyncio.sleep(0.3)
     assert await store.load_recipe(pinned.recipe_id) == pinned.recipe
 
@@ -173,10 +189,10 @@ async def test_unused_recipe_expires_and_a_pinned_one_does_not(backend: StoreBac
 async def test_use_renews_the_time_of_a_recipe(backend: StoreBackend) -> None:
     store = await backend.open(recipe_ttl_seconds=0.6)
     lora, bundle = _lora("one")
-    await store.store_generation("key", lora, bundle)
+    await store_lora(store, "key", lora, bundle)
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
-        assert await store.find_generation("key") == StoredGeneration(lora)
+        assert await store.find_generation("key") == StoredGeneration(recipe_of(lora))
         await asyncio.sleep(0.1)
     assert await store.load_recipe(lora.recipe_id) == lora.recipe
 
@@ -184,7 +200,7 @@ async def test_use_renews_the_time_of_a_recipe(backend: StoreBackend) -> None:
 async def test_downloads_do_not_renew_the_time_of_a_recipe(backend: StoreBackend) -> None:
     store = await backend.open(recipe_ttl_seconds=0.4)
     lora, bundle = _lora("one")
-    await store.store_generation("key", lora, bundle)
+    await store_lora(store, "key", lora, bundle)
     deadline = time.monotonic() + 0.6
     while time.monotonic() < deadline:
         await store.load_lora(lora.bundle_id)
@@ -211,12 +227,12 @@ async def test_lease_has_one_owner_until_released_or_expired(backend: StoreBacke
 async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend) -> None:
     store = await backend.open()
     lora, bundle = _lora("one")
-    await store.store_generation("key", lora, bundle)
+    await store_lora(store, "key", lora, bundle)
     await store.pin(lora.bundle_id)
     await swap(store, "c", 0, 1, b"document")
     await backend.restart()
     store = await backend.open()
-    assert await store.find_generation("key") == StoredGeneration(lora)
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(lora))
     assert await store.load_bundle(lora.bundle_id) == bundle
     assert await store.channels.load("c") == b"document"
     await store.verify_writable()

@@ -7,42 +7,42 @@ from structlog.testing import capture_logs
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store import StoredGeneration, StoredLora
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import RedisBackend, store_report, swap
+from tests.cloud_service.store_backends import RedisBackend, recipe_of, store_lora, store_report, swap
 
 pytestmark = pytest.mark.usefixtures("every_failure_is_logged")
 
 BUNDLE = b"\0" * 100_000
-LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
+LORA = StoredLora(sha256_hex(b"recipe"), b"recipe", 6, sha256_hex(b"bundle"))
 
 
 def _lora(number: int) -> StoredLora:
     recipe = b"recipe %d" % number
-    return StoredLora(sha256_hex(b"bundle %d" % number), len(BUNDLE), sha256_hex(recipe), recipe)
+    return StoredLora(sha256_hex(recipe), recipe, len(BUNDLE), sha256_hex(b"bundle %d" % number))
 
 
 @pytest.mark.parametrize(
-    "damage", [{"bundle_bytes": b"x"}, {"bundle_bytes": None}, {"recipe": None}, {"recipe_id": b"\xff"}]
+    "damage", [{"bundle_bytes": b"x"}, {"bundle_bytes": None}, {"recipe": None}, {"recipe": None, "bundle_bytes": None}]
 )
-async def test_damaged_lora_in_redis_is_absent_until_it_is_stored_again(
+async def test_damaged_recipe_in_redis_is_absent_until_it_is_stored_again(
     redis: RedisBackend, damage: dict[str, bytes | None]
 ) -> None:
     store = await redis.open()
-    await store.store_generation("key", LORA, b"bundle")
-    name = f"{{loragen}}:lora:{LORA.bundle_id}"
+    await store_lora(store, "key", LORA, b"bundle")
+    name = f"{{loragen}}:recipe:{LORA.recipe_id}"
     async with Redis.from_url(redis.url) as plain:
         for field, value in damage.items():
             await (plain.hdel(name, field) if value is None else plain.hset(name, field, value))
     assert await store.find_generation("key") is None
     assert await store.load_lora(LORA.bundle_id) is None
-    await store.store_generation("key", LORA, b"bundle")
-    assert await store.find_generation("key") == StoredGeneration(LORA)
+    await store_lora(store, "key", LORA, b"bundle")
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(LORA))
     assert await store.load_lora(LORA.bundle_id) == LORA
 
 
 async def test_full_server_goes_on_and_keeps_channels_and_what_was_published(redis: RedisBackend) -> None:
     store = await redis.open(bundle_budget_bytes=10**9, timeout_seconds=60.0)
     pinned = _lora(0)
-    await store.store_generation("0", pinned, BUNDLE)
+    await store_lora(store, "0", pinned, BUNDLE)
     await store.pin(pinned.bundle_id)
     await swap(store, "c", 0, 1, b"document")
     async with Redis.from_url(redis.url) as plain:
@@ -50,7 +50,7 @@ async def test_full_server_goes_on_and_keeps_channels_and_what_was_published(red
         await plain.config_set("maxmemory", used + 3_000_000)
         await plain.config_set("maxmemory-policy", "volatile-lru")
         for number in range(1, 100):
-            await store.store_generation(str(number), _lora(number), BUNDLE)
+            await store_lora(store, str(number), _lora(number), BUNDLE)
         assert (await plain.info("stats"))["evicted_keys"] > 0
     assert await store.channels.load("c") == b"document"
     assert await store.load_lora(pinned.bundle_id) == pinned
@@ -58,17 +58,35 @@ async def test_full_server_goes_on_and_keeps_channels_and_what_was_published(red
     assert await store.find_generation("99") is not None
 
 
-async def test_generation_that_is_found_has_its_recipe_even_when_that_key_was_evicted(redis: RedisBackend) -> None:
+@pytest.mark.parametrize("damage", [None, b"\xff"])
+async def test_bundle_whose_key_was_evicted_is_unknown_until_it_is_named_again(
+    redis: RedisBackend, damage: bytes | None
+) -> None:
+    store = await redis.open()
+    await store_lora(store, "key", LORA, b"bundle")
+    async with Redis.from_url(redis.url) as plain:
+        if damage is None:
+            await plain.delete("{loragen}:lora:" + LORA.bundle_id)
+        else:
+            await plain.hset("{loragen}:recipe:" + LORA.recipe_id, "bundle_id", damage)
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(LORA))
+    assert await store.load_lora(LORA.bundle_id) is None
+    assert await store.load_lora(LORA.recipe_id) is None
+    await store.name_bundle(LORA.recipe_id, LORA.bundle_id)
+    assert await store.load_lora(LORA.recipe_id) == LORA
+    assert await store.pin(LORA.bundle_id)
+
+
+async def test_all_of_a_lora_expires_unless_it_is_pinned(redis: RedisBackend) -> None:
     store = await redis.open()
     mortal, pinned = _lora(1), _lora(2)
     for key, lora in (("mortal", mortal), ("pinned", pinned)):
-        await store.store_generation(key, lora, BUNDLE)
+        await store_lora(store, key, lora, BUNDLE)
     await store.pin(pinned.bundle_id)
+    await store_lora(store, "pinned", pinned, BUNDLE)
     async with Redis.from_url(redis.url) as plain:
-        await plain.delete("{loragen}:recipe:" + mortal.recipe_id)
         for key, lora, expires in (("mortal", mortal, True), ("pinned", pinned, False)):
             assert await store.find_generation(key) is not None
-            assert await store.load_recipe(lora.recipe_id) == lora.recipe
             for kind, name in (("recipe", lora.recipe_id), ("lora", lora.bundle_id)):
                 assert (await plain.pttl(f"{{loragen}}:{kind}:{name}") > 0) is expires
 
@@ -76,7 +94,7 @@ async def test_generation_that_is_found_has_its_recipe_even_when_that_key_was_ev
 async def test_loading_a_bundle_renews_its_time(redis: RedisBackend) -> None:
     store = await redis.open(bundle_budget_bytes=10**9)
     lora = _lora(1)
-    await store.store_generation("key", lora, BUNDLE)
+    await store_lora(store, "key", lora, BUNDLE)
     name = f"{{loragen}}:bundle:{lora.bundle_id}"
     async with Redis.from_url(redis.url) as plain:
         assert await plain.pexpire(name, 60_000, xx=True)  # it had a time
@@ -125,11 +143,11 @@ async def test_report_that_made_room_takes_no_memory(redis: RedisBackend) -> Non
 
 async def test_generation_that_is_found_again_soon_writes_nothing(redis: RedisBackend) -> None:
     store = await redis.open()
-    await store.store_generation("key", LORA, b"bundle")
+    await store_lora(store, "key", LORA, b"bundle")
     async with Redis.from_url(redis.url) as plain:
         before = (await plain.info("persistence"))["rdb_changes_since_last_save"]
         for _ in range(10):
-            assert await store.find_generation("key") == StoredGeneration(LORA)
+            assert await store.find_generation("key") == StoredGeneration(recipe_of(LORA))
         assert (await plain.info("persistence"))["rdb_changes_since_last_save"] == before
         await plain.pexpire("{loragen}:generation:key", 300_000)
         await store.find_generation("key")

@@ -6,31 +6,31 @@ import pytest
 
 from cloud_service.store import StoredGeneration, StoredLora
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import SqliteBackend, failing, swap
+from tests.cloud_service.store_backends import SqliteBackend, failing, recipe_of, store_lora, swap
 from tests.full_disk import full_disk
 
 pytestmark = pytest.mark.usefixtures("every_failure_is_logged")
 
-LORA = StoredLora(sha256_hex(b"bundle"), 6, sha256_hex(b"recipe"), b"recipe")
+LORA = StoredLora(sha256_hex(b"recipe"), b"recipe", 6, sha256_hex(b"bundle"))
 
 
 async def test_reads_do_not_wait_for_a_foreign_lock(sqlite: SqliteBackend) -> None:
     """They would only note what they use."""
-    await (await sqlite.open()).store_generation("key", LORA, b"bundle")
+    await store_lora(await sqlite.open(), "key", LORA, b"bundle")
     store = await sqlite.open(recipe_ttl_seconds=6000.0, timeout_seconds=0.4)
     other = sqlite3.connect(sqlite.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert await store.find_generation("key") == StoredGeneration(LORA)
+    assert await store.find_generation("key") == StoredGeneration(recipe_of(LORA))
     assert await store.load_bundle(LORA.bundle_id) == b"bundle"
     other.close()
 
 
 async def test_full_disk_leaves_readable_what_is_stored(sqlite: SqliteBackend) -> None:
     """Reads mark what they use; that this cannot be written is no reason to answer nothing."""
-    await (await sqlite.open()).store_generation("key", LORA, b"bundle")
+    await store_lora(await sqlite.open(), "key", LORA, b"bundle")
     store = await sqlite.open(recipe_ttl_seconds=6000.0)  # so that finding it renews it
     with full_disk(sqlite.path.with_name("store.sqlite3-wal").stat().st_size):
-        assert await store.find_generation("key") == StoredGeneration(LORA)
+        assert await store.find_generation("key") == StoredGeneration(recipe_of(LORA))
         assert await store.load_bundle(LORA.bundle_id) == b"bundle"
         with failing("disk"):
             await store.verify_writable()

@@ -27,13 +27,14 @@ async def test_generation_leads_to_bundle_and_recipe(cloud: AsyncCloudClient) ->
     assert answer.tokens_saved_per_call == answer.prompt_tokens > 0
     assert answer.confidence == 0.875
     bundle = await cloud.bundle(answer.id)
-    assert (content_id(bundle), len(bundle)) == (answer.id, answer.bundle_bytes)
+    assert (answer.id, len(bundle)) == (answer.recipe_id, answer.bundle_bytes)
+    assert await cloud.bundle(content_id(bundle)) == bundle
     assert parse_bundle(bundle).header.generator_id == "fake"
     recipe = parse_recipe(await cloud.recipe(answer.recipe_id))
     assert answer.gates is not None
     assert recipe.gates.shape == (len(answer.gates), len(answer.gates[0]), len(answer.gates[0][0]))
     again = await cloud.generate_bundle(TASK)
-    assert (again.id, again.recipe_id, again.data) == (answer.id, answer.recipe_id, bundle)
+    assert (again.id, again.recipe_id, again.data) == (content_id(bundle), answer.recipe_id, bundle)
 
 
 async def test_generated_answer_says_what_answers_may_look_like(cloud: AsyncCloudClient) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loragen.contract.answer import AnswerContract
-from loragen.contract.assembly import assemble, build_bundle
+from loragen.contract.assembly import assemble, build_bundle, measure_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.choice_head import ChoiceHead
@@ -242,6 +242,41 @@ def test_deltas_beyond_the_size_of_a_bundle_are_refused(
         assemble(make_bank(SHAPE, mix="deltas"), np.ones((2, 1, 3), np.float32))
 
 
+@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@given(
+    gates=st.lists(PLAIN, min_size=18, max_size=18),
+    keys=st.lists(PLAIN, min_size=4, max_size=6),
+    text=st.sampled_from(["", "Sort.", 'Sagt "größer", \\ und\nmehr.']),
+)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+def test_measured_length_is_that_of_the_bytes(
+    make_bank: Callable[..., Bank], mix: Mix, gates: list[float], keys: list[float], text: str
+) -> None:
+    """And who measures is told of all that keeps a bundle from being built, but for numbers that overflow."""
+    bank, count = make_bank(SHAPE, groups=3, mix=mix, choice=HEAD), len(keys) // 2
+    answer = AnswerContract("choice", tuple(map(str, range(count))), HEAD.codes[:count])
+    recipe = Recipe(
+        "test",
+        "c" * 64,
+        bank.digest,
+        "test/edge",
+        bank.header.edge_model_digest,
+        len(text),
+        np.array(gates, np.float32).reshape(2, 3, 3),
+        answer,
+        np.array(keys[: 2 * count], np.float32).reshape(1, count, 2),
+        text,
+        len(text),
+    )
+    try:
+        measured = measure_bundle(bank, recipe)
+    except ContractError as error:
+        with pytest.raises(type(error)):
+            build_bundle(bank, recipe)
+    else:
+        assert measured == len(build_bundle(bank, recipe))
+
+
 @pytest.mark.parametrize("field", ["generator_id", "bank_digest", "edge_model_id", "edge_model_digest"])
 def test_recipe_of_something_else_is_refused(make_bank: Callable[..., Bank], field: str) -> None:
     bank = make_bank(SHAPE)
@@ -259,8 +294,9 @@ def test_recipe_of_something_else_is_refused(make_bank: Callable[..., Bank], fie
     assert (header.residual_prompt, header.residual_prompt_tokens) == ("Sort.\n", 2)
     assert header.tokens_saved_per_call == recipe.tokens_saved_per_call == 3
     other = Recipe(**(fields | {field: "d" * 64}), prompt_tokens=5, gates=gates)
-    with pytest.raises(MismatchError, match=field.replace("_", " ")):
-        build_bundle(bank, other)
+    for act in (build_bundle, measure_bundle):
+        with pytest.raises(MismatchError, match=field.replace("_", " ")):
+            act(bank, other)
 
 
 HEAD = ChoiceHead(1, 2, (7, 5, 9))

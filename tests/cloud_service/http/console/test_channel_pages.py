@@ -9,6 +9,7 @@ from cloud_service.fleet.bodies import RolloutBody
 from cloud_service.http.console import channel_pages
 from cloud_service.store import DeviceEntry
 from loragen.contract.channel import parse_channel
+from tests.cloud_service.clouds import make_bundle
 from tests.cloud_service.guarded import Guarded
 from tests.cloud_service.http.console.page_reader import Page
 from tests.cloud_service.http.console.people import signed_in
@@ -16,13 +17,8 @@ from tests.cloud_service.http.console.people import signed_in
 PATH = "/console/channels/kitchen"
 
 
-async def _bundle(http: httpx2.AsyncClient, text: str) -> str:
-    bundle_id: str = (await http.post("/generate-lora", json={"description": text})).json()["id"]
-    return bundle_id
-
-
 async def _publish(http: httpx2.AsyncClient, name: str, text: str) -> str:
-    bundle_id = await _bundle(http, text)
+    bundle_id = await make_bundle(http, text)
     answer = await http.put(f"/channels/kitchen/specializations/{name}", json={"bundle_id": bundle_id})
     assert answer.status_code in (200, 201)
     return bundle_id
@@ -39,7 +35,7 @@ async def _start(http: httpx2.AsyncClient, bundle_id: str) -> httpx2.Response:
 
 
 async def test_channel_is_changed_from_publish_to_going_back(http: httpx2.AsyncClient) -> None:
-    first, second = await _bundle(http, "first"), await _bundle(http, "second")
+    first, second = await make_bundle(http, "first"), await make_bundle(http, "second")
     page = await http.post("/console", data={"channel": "kitchen", "name": "mail", "bundle_id": first})
     assert f"mail is {first} since version 1." in page.text
     form = {"digest": await _digest(http), "name": "mail", "bundle_id": second}
@@ -69,7 +65,7 @@ async def test_difference_between_versions_can_be_undone_from_its_page(http: htt
 
 async def test_rollout_from_start_to_end(http: httpx2.AsyncClient) -> None:
     await _publish(http, "mail", "first")
-    started = await _start(http, await _bundle(http, "second"))
+    started = await _start(http, await make_bundle(http, "second"))
     assert "The rollout of version 2 has begun." in started.text
     assert f'data-live="5" data-from="{PATH}"' in started.text
     wider = await http.post(PATH, data={"action": "widen", "version": "2", "percent": "50", "labels": ""})
@@ -101,7 +97,7 @@ async def test_form_of_a_rollout_has_all_that_the_api_has(http: httpx2.AsyncClie
 
 async def test_each_group_of_a_rollout_has_its_own_bar(cloud: Cloud, http: httpx2.AsyncClient) -> None:
     await _publish(http, "mail", "first")
-    candidate = await _bundle(http, "second")
+    candidate = await make_bundle(http, "second")
     await _start(http, candidate)
     await http.post(PATH, data={"action": "widen", "version": "2", "percent": "100", "labels": "ring=wide"})
     for name, version, failed, ring in (
@@ -130,7 +126,7 @@ async def test_many_names_come_page_by_page_and_are_found(
     cloud: Cloud, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel_pages, "_ENTRIES", 10)
-    bundle_id = await _bundle(http, "first")
+    bundle_id = await make_bundle(http, "first")
     for number in range(12):
         await cloud.channels.publish("kitchen", f"task-{number:02}", bundle_id)
     first = (await http.get(PATH)).text
@@ -148,7 +144,7 @@ async def test_many_channels_come_page_by_page(
     cloud: Cloud, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel_pages, "_CHANNELS", 5)
-    bundle_id = await _bundle(http, "first")
+    bundle_id = await make_bundle(http, "first")
     for number in range(6):
         await cloud.channels.publish(f"group-{number}", "mail", bundle_id)
     more = next(link for link in Page((await http.get("/console")).text).links if "after=" in link)
