@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
@@ -52,9 +54,8 @@ class GeneratorServicer(stubs.GeneratorServicer):
         """Generate a LoRA for a task; the bundle comes along when the request asks for it."""
         body = _validated(GenerateLoraBody, _to_body(request))
         body.verify_synchronous()
-        return _to_response(
-            await self._service.generate(replace(body.to_request(), include_bundle=request.include_bundle))
-        )
+        answer = await self._service.generate(replace(body.to_request(), include_bundle=request.include_bundle))
+        return _to_response(answer, with_gates=request.include_gates)
 
 
 class ChannelsServicer(stubs.ChannelsServicer):
@@ -172,9 +173,8 @@ def _to_report(status: messages.DeviceReport) -> dict[str, Any]:
     }
 
 
-def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
+def _to_response(answer: GeneratedLora, *, with_gates: bool) -> messages.GenerateLoraResponse:
     lora, recipe, timings = answer.lora, answer.recipe, answer.timings
-    layers, groups, experts = recipe.gates.shape
     return messages.GenerateLoraResponse(
         id=answer.id,
         bundle_bytes=lora.bundle_bytes,
@@ -183,7 +183,7 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
         cached=answer.cached,
         generator=messages.ModelRef(id=recipe.generator_id, digest=recipe.generator_digest),
         edge_model=messages.ModelRef(id=recipe.edge_model_id, digest=recipe.edge_model_digest),
-        gates=messages.Gates(layers=layers, groups=groups, experts=experts, values=recipe.gates.ravel().tolist()),
+        gates=_to_gates(recipe.gates) if with_gates else None,
         prompt_tokens=recipe.prompt_tokens,
         tokens_saved_per_call=recipe.tokens_saved_per_call,
         residual_prompt=recipe.residual_prompt,
@@ -200,6 +200,11 @@ def _to_response(answer: GeneratedLora) -> messages.GenerateLoraResponse:
         answer=_from_answer(recipe.answer),
         refinement=None if answer.refinement is None else _from_refinement(answer.refinement),
     )
+
+
+def _to_gates(gates: NDArray[np.float32]) -> messages.Gates:
+    layers, groups, experts = gates.shape
+    return messages.Gates(layers=layers, groups=groups, experts=experts, values=gates.ravel().tolist())
 
 
 def _from_refinement(found: Refinement) -> messages.Refinement:

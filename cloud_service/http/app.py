@@ -10,6 +10,7 @@ from cloud_service.http.access_gate import AccessGate
 from cloud_service.http.access_routes import access_routes
 from cloud_service.http.artifact_routes import artifact_routes
 from cloud_service.http.channel_routes import Fleet, channel_routes
+from cloud_service.http.compression import Compression
 from cloud_service.http.console import ConsoleErrors, console_routes
 from cloud_service.http.device_routes import device_routes
 from cloud_service.http.generation_routes import generation_routes
@@ -98,6 +99,7 @@ def create_app(
                 timeout_seconds=body_timeout_seconds,
                 uploads={BRING_PATH: MAX_UPLOAD_BYTES},
             ),
+            Middleware(Compression),
             Middleware(
                 KnownAnswers,
                 memory=memory,

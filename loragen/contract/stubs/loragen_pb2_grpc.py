@@ -53,7 +53,7 @@ class GeneratorServicer:
     """
 
     def GenerateLora(self, request, context):
-        """Generates a LoRA for a task description; answers with the gates and with the id of the bundle that they make.
+        """Generates a LoRA for a task description; answers with an id of the bundle, and with the gates if asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,7 +28,8 @@ async def test_answer_is_that_of_http_with_exact_gates(
     request = pb.GenerateLoraRequest(
         description="Sort.", examples=[pb.Example(input="a", output="b")], tools=[tool], output_format="word"
     )
-    request.include_bundle = True
+    assert not (await generator_stub.GenerateLora(request)).HasField("gates")
+    request.include_bundle = request.include_gates = True
     answer = await generator_stub.GenerateLora(request)
     over_http = (
         await http.post(
