@@ -178,7 +178,8 @@ async def test_service_over_a_bucket_builds_what_was_altered_and_is_not_ready_wi
 ) -> None:
     settings = settings_for(tmp_path, bundle_url=URL, store_timeout_seconds=0.5)
     async with open_cloud(settings, [generator]) as cloud:
-        bundle_id = (await cloud.service.generate(LoraRequest(TaskDescription("Sort.")))).lora.bundle_id
+        made = await cloud.service.generate(LoraRequest(TaskDescription("Sort."), include_bundle=True))
+        bundle_id = made.id
     s3.alter(f"fleet/one/generated/{bundle_id}", b"altered")
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
         answer = await client.get(f"/bundles/{bundle_id}")
