@@ -57,9 +57,14 @@ class LlamaSequence:
         self.row = 0
         self.error: ModelOutputError | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the prompt is computed."""
+        return self.place is not None and len(self.place.tokens) >= len(self.prompt)
+
     def prefill(self, prompt: Sequence[int]) -> Steps[int]:
-        place = self._owner.begin(self, prompt, scores=False)
-        while len(place.tokens) < len(self.prompt):
+        self._owner.begin(self, prompt, scores=False)
+        while not self.is_complete:
             yield from self._step()
         return self.cached
 
@@ -195,6 +200,8 @@ class LlamaSequences:
         if prompt is not None:
             count = self._compute_chunk(prompt)
             self._turns.prompt_took(prompt, count, time.perf_counter() - started)
+            if prompt.is_complete:
+                self._turns.leave(prompt)
         elif answering:
             self._compute_answers(answering)
             self._turns.answers_took(time.perf_counter() - started)
@@ -217,8 +224,6 @@ class LlamaSequences:
             place.tokens += tokens
             place.reusable = 0 if sequence.scores else whole_chunks(len(place.tokens))
             sequence.row = len(tokens) - 1
-            if len(place.tokens) == len(prompt):
-                self._turns.leave(sequence)
         return len(tokens)
 
     def _copy_from_another(self, sequence: LlamaSequence, place: Place) -> None:

@@ -1,6 +1,8 @@
 """Rule: what the engine computes next: one token of every answer, or a chunk of one prompt.
 
-- Prompts take turns in a circle, a chunk each.
+- Prompts that have just joined and those that go on take turns, a chunk each. So a short prompt waits only for the
+  chunk that is being computed, and an endless row of them leaves long ones half of the time. Those that go on stand in
+  a circle.
 - While answers are being written, prompts get half of the time: after each chunk, answers run as long as it took.
 - The beginning of a prompt does not wait for answers. So a short prompt reaches its first token soon, even while long
   answers are written. But beginnings get ahead of answers by a second at most: else an endless row of short prompts
@@ -22,20 +24,21 @@ class Turns(Generic[_PromptT]):
     """The prompts that are being computed."""
 
     def __init__(self) -> None:
+        self._joined: deque[_PromptT] = deque()
         self._circle: deque[_PromptT] = deque()
         self._computed: dict[_PromptT, int] = {}
+        self._last_went_on = True
         self._owed_seconds = self._ahead_seconds = 0.0
 
     def join(self, prompt: _PromptT) -> None:
-        """Let a prompt have turns, after those that wait already."""
-        self._circle.append(prompt)
+        """Let a prompt have turns, after those that joined before."""
+        self._joined.append(prompt)
         self._computed[prompt] = 0
 
     def leave(self, prompt: _PromptT) -> None:
         """A prompt is complete, or not wanted any more."""
-        if prompt in self._computed:
-            self._circle.remove(prompt)
-            del self._computed[prompt]
+        if self._computed.pop(prompt, None) is not None:
+            (self._joined if prompt in self._joined else self._circle).remove(prompt)
 
     def next(self, answers_wait: bool) -> _PromptT | None:
         """The prompt whose turn it is; None when it is the answers'.
@@ -48,7 +51,9 @@ class Turns(Generic[_PromptT]):
         if self._ahead_seconds >= MOST_AHEAD_SECONDS:
             return None
         may_all = self._owed_seconds <= 0
-        return next((each for each in self._circle if may_all or self._computed[each] < BEGINNING_TOKENS), None)
+        queues = (self._joined, self._circle) if self._last_went_on else (self._circle, self._joined)
+        waiting = (prompt for queue in queues for prompt in queue)
+        return next((each for each in waiting if may_all or self._computed[each] < BEGINNING_TOKENS), None)
 
     def prompt_took(self, prompt: _PromptT, tokens: int, seconds: float) -> None:
         """A chunk of a prompt was computed."""
@@ -59,7 +64,8 @@ class Turns(Generic[_PromptT]):
         else:
             self._ahead_seconds += seconds
         self._computed[prompt] += tokens
-        self._circle.remove(prompt)
+        self._last_went_on = prompt in self._circle
+        (self._circle if self._last_went_on else self._joined).remove(prompt)
         self._circle.append(prompt)
 
     def answers_took(self, seconds: float) -> None:

@@ -24,18 +24,32 @@ def run(turns: Turns[str], left: dict[str, int], answers: bool, batches: int) ->
     return done
 
 
-def test_prompts_take_turns_and_a_short_one_is_soon_complete() -> None:
+def test_short_prompt_waits_for_one_chunk_at_most() -> None:
     turns: Turns[str] = Turns()
-    left = {"long": 10 * HALF, "short": 2 * HALF, "other": 3 * HALF}
+    left = {"long": 10 * HALF, "short": HALF, "other": 3 * HALF}
     turns.join("long")
     assert run(turns, left, False, 3) == ["long"] * 3
     turns.join("short")
     turns.join("other")
     assert run(turns, left, False, 100) == [
-        *["long", "short", "other", "long", "short", "other", "long", "other"],
+        *["short", "long", "other", "long", "other", "long", "other"],
         *["long"] * 4,
     ]
     assert turns.next(False) is None
+
+
+def test_endless_short_prompts_leave_a_long_one_half_of_the_turns() -> None:
+    turns: Turns[str] = Turns()
+    left = {"long": 10_000}
+    turns.join("long")
+    done = []
+    for number in range(100):
+        left[f"{number}"] = HALF
+        turns.join(f"{number}")
+        done += run(turns, left, False, 1)
+    short = [each for each in done if each != "long"]
+    assert short == [f"{number}" for number in range(len(short))]
+    assert len(short) in (49, 50)
 
 
 def test_answers_have_half_of_the_time_beside_a_long_prompt() -> None:
