@@ -41,6 +41,12 @@ Benchmark = Callable[[Path], Figures]
 """Measures; gets the directory of the model pair."""
 
 
+def _tenant_timing(pair: Path) -> Figures:
+    from benchmarks import tenant_timing  # scipy, which only this one needs
+
+    return tenant_timing.run(pair)
+
+
 def _gpu_generate(_pair: Path) -> Figures:
     from benchmarks import gpu_generate  # torch, seconds that the others need not wait for
 
@@ -57,6 +63,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "shared_slot": lambda _pair: shared_slot.run(),
     "gpu_generate": _gpu_generate,
     "cloud_speed": lambda pair: cloud_speed.run(pair),
+    "tenant_timing": _tenant_timing,
     "fleet": lambda pair: fleet.run(pair),
     "edge_shapes": lambda _pair: edge_shapes.run(),
 }
