@@ -54,7 +54,8 @@ class CallSettings:
         requests: Requests of each set.
         steady: Weight of the penalty on what changes where the choice head reads, in squared standard deviations.
         numbers: Share of the sets in which digits are written as a JSON number.
-        made: Share of the sets whose functions are called by made messages.
+        made: Share of the sets whose functions are published ones, called by made messages.
+        apps: Share of the sets whose functions are those of applications, called by made messages.
         longest_request: Tokens of a request; a longer one loses its beginning.
         argument_draws: Draws like those of a step whose arguments the choice head is fitted to ignore.
     """
@@ -67,7 +68,8 @@ class CallSettings:
     weight_decay: float = 0.01
     steady: float = 1.0
     numbers: float = 0.5
-    made: float = 0.5
+    made: float = 0.35
+    apps: float = 0.4
     longest_request: int = 96
     argument_draws: int = 30
     seed: int = 0
@@ -94,12 +96,14 @@ class CallDraws:
 
     Args:
         family: Functions that are called by messages of people.
-        made: Functions that are called by made messages.
+        made: Published functions that are called by made messages.
+        apps: Functions of applications that are called by made messages.
         settings: How many are drawn.
     """
 
-    def __init__(self, family: FunctionCalls, made: FunctionCalls, settings: CallSettings) -> None:
-        self._family, self._made, self._settings = family, made, settings
+    def __init__(self, family: FunctionCalls, made: FunctionCalls, apps: FunctionCalls, settings: CallSettings) -> None:
+        self._families, self._settings = (made, apps, family), settings
+        self._shares = (settings.made, settings.apps, 1 - settings.made - settings.apps)
 
     def draw(self, step: int, split: Split = "train") -> list[WrittenCall]:
         """Calls of several sets of functions."""
@@ -108,7 +112,7 @@ class CallDraws:
         calls = []
         for _ in range(settings.sets):
             as_numbers = rng.random() < settings.numbers
-            family = self._made if rng.random() < settings.made else self._family
+            (family,) = rng.choices(self._families, self._shares)
             episode = family.draw(rng, split, settings.requests)
             parameters = {tool.name: tool.parameters for tool in episode.task.tools}
             choices = describe_choices(replace(episode.task, examples=()), tuple(parameters))

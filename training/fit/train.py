@@ -74,8 +74,8 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     if generator.choice is not None:
         fit_head(generator.choice, None)
     if generator.calls is not None:
-        called, made = (FunctionCalls(f, sources.bystanders) for f in (sources.seen_functions, sources.made_functions))
-        draws = CallDraws(called, made, config.calls)
+        functions = (sources.seen_functions, sources.made_functions, sources.app_functions)
+        draws = CallDraws(*(FunctionCalls(each, sources.bystanders) for each in functions), config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes, generator.choice, sentences)
         train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
         if generator.choice is not None:  # again, so that it leaves alone what it now reads while arguments are written

@@ -44,7 +44,7 @@ def family(verb: str = "wake") -> FunctionCalls:
 
 
 def make_draws(settings: CallSettings = SETTINGS) -> CallDraws:
-    return CallDraws(family(), family("rouse"), settings)
+    return CallDraws(family(), family("rouse"), family("get"), settings)
 
 
 @pytest.fixture
@@ -83,10 +83,11 @@ def test_a_call_has_every_parameter_in_the_functions_order_and_null_for_what_was
     assert [call.arguments[start:end] for start, end in call.values] == ['"1",', "null,", '"Zürich"}']
 
 
-def test_half_of_the_sets_are_called_by_made_messages() -> None:
-    calls = make_draws(replace(SETTINGS, sets=40)).draw(0)
-    assert 20 < sum("rouse" in call.request for call in calls) < 60
-    assert all("wake" in call.request for call in make_draws(replace(SETTINGS, made=0.0)).draw(0))
+def test_each_kind_of_function_has_its_share_of_the_sets() -> None:
+    calls = make_draws(replace(SETTINGS, sets=100, made=0.5, apps=0.3)).draw(0)
+    assert 70 < sum("rouse" in call.request for call in calls) < 130
+    assert 30 < sum("get" in call.request for call in calls) < 90
+    assert all("wake" in call.request for call in make_draws(replace(SETTINGS, made=0.0, apps=0.0)).draw(0))
 
 
 def test_draws_follow_from_the_step_alone() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from cloud_service.task import Tool
 from training.data.corpus import SPLITS, Split
 from training.data.episodes import Instance
+from training.data.families.app_calls import load_app_functions
 from training.data.families.classify import LabelledTexts, load_data_sets
 from training.data.families.described import load_described_tools
 from training.data.families.extract import load_messages
@@ -103,6 +104,12 @@ class Sources:
         """Functions with made calls that training may draw."""
         made = load_made_functions(self.folder)
         return [f for f in made if not is_held_out(KnownTool(f.tool, ""), self.test_services)]
+
+    @cached_property
+    def app_functions(self) -> list[CalledFunction]:
+        """Functions as applications have them, with made calls; training may draw those of its split."""
+        functions = load_app_functions(self.utterances)
+        return [f for f in functions if not is_held_out(KnownTool(f.tool, ""), self.test_services)]
 
     @cached_property
     def bystanders(self) -> list[Tool]:
