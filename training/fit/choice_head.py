@@ -26,7 +26,8 @@ from transformers import PreTrainedTokenizerBase
 
 from cloud_service.answer.choices import in_words, tool_meaning
 from cloud_service.generator.chat_format import answer_ids
-from cloud_service.generator.choice_head import ChoiceHead
+from cloud_service.generator.choice_head import ChoiceHead, ChoiceMeanings
+from cloud_service.generator.key_tuning import LARGEST_FACTOR
 from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources
@@ -155,6 +156,9 @@ def solve_head(
         directions: (hidden, codes).
         settings: How.
         inactive: (places, inner), what `down` reads where the head should do nothing.
+
+    Raises:
+        ValueError: The LoRA of a set would not fit into float16, since keys hardly tell the tools apart.
     """
     inactive = read[:0].float() if inactive is None else inactive.float()
     # 1. What A shall read: between the meaning of an input and of its tool, along the directions that vary most, evened
@@ -185,6 +189,15 @@ def solve_head(
     head.of_examples.weight.copy_(EXAMPLES_SHARE * unit * to_key)
     head.of_examples.bias.copy_(-EXAMPLES_SHARE * unit * to_key @ inputs.mean(0))
     head.b.copy_(directions.expand_as(head.b))
+    # 5. Bundles hold float16.
+    some = tools[: directions.shape[1]][None]
+    keys = head(ChoiceMeanings(some, torch.zeros_like(some), torch.ones(some.shape[:2], dtype=torch.bool)))
+    largest = max(b.abs().max().item() for _, b in head.deltas(keys).values())
+    if largest > LARGEST_FACTOR:
+        raise ValueError(
+            f"the choice head does not fit this edge model: with strength {settings.strength:g} a factor of its LoRA "
+            f"is {largest:.3g}, and a bundle holds at most {LARGEST_FACTOR:g}. Choose a smaller strength in [choice]."
+        )
 
 
 def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:

@@ -1,5 +1,6 @@
 """The choice head in closed form: what it reads, where it writes, and sets that nothing was fitted on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def test_head_ignores_states_of_another_place() -> None:
         assert own.argmax(0).tolist() == [0, 1, 2, 3]
         moved.append((other.std() / own.std()).item())
     assert moved[1] < 0.3 * moved[0]
+
+
+def test_a_head_whose_lora_leaves_float16_is_refused() -> None:
+    tools = torch.nn.functional.normalize(torch.randn(400, ENCODER, generator=torch.Generator().manual_seed(0)), dim=-1)
+    requests = torch.randn(400, INNER, generator=torch.Generator().manual_seed(1))  # they say nothing of the tools
+    settings = replace(SETTINGS, strength=1e5)
+    with pytest.raises(ValueError, match="smaller strength"):
+        solve_head(head(), requests, tools, tools, last_layer().code_directions(CODES), settings)
 
 
 def test_codes_are_letters_and_pairs_of_letters() -> None:

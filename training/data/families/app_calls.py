@@ -258,3 +258,12 @@ _MAKERS: Mapping[str, Callable[[random.Random], str]] = {
     "year": lambda rng: str(rng.randrange(1950, 2027)),
 }
 """Makes a value of each kind."""
+
+
+def said_arguments(call: Call) -> list[tuple[str, str]]:
+    """The arguments of a call whose values stand in its message word for word, once."""
+    return [
+        (parameter, value)
+        for parameter, value in call.arguments.items()
+        if len(re.findall(rf"(?<!\w){re.escape(value)}(?!\w)", call.message)) == 1
+    ]

@@ -18,6 +18,7 @@ from training.data.families.length_classes import LengthClasses
 from training.data.families.normalization import Normalization
 from training.data.families.questions import Questions
 from training.data.families.rewriting import Rewriting
+from training.data.families.roles import RoleExtraction
 from training.data.families.sources import Sources
 from training.data.families.text_functions import TextFunctions
 from training.data.families.tools import ToolRouting, ToolShares
@@ -31,13 +32,14 @@ FAMILIES: Mapping[str, Callable[[Sources, ToolShares], Family]] = {
     "transform": lambda sources, _: TextTransformation(sources.utterances),
     "instructions": lambda sources, _: PublishedInstructions(sources.seen_tasks),
     "function_calls": lambda sources, _: FunctionCalls(sources.seen_functions, sources.bystanders),
-    "json_fields": lambda sources, _: JsonFields(sources.seen_functions),
+    "json_fields": lambda sources, _: JsonFields([*sources.seen_functions, *sources.app_functions]),
     "yes_no": lambda sources, _: YesNoQuestions(sources.labelled_texts),
     "length_classes": lambda sources, _: LengthClasses(sources.utterances),
     "normalization": lambda sources, _: Normalization(),
     "rewriting": lambda sources, _: Rewriting(sources.utterances),
     "questions": lambda sources, _: Questions(sources.seen_questions),
     "text_functions": lambda sources, _: TextFunctions(sources.utterances),
+    "roles": lambda sources, _: RoleExtraction(sources.app_functions),
 }
 """How each family is made. The order decides what a seed draws."""
 
