@@ -40,6 +40,18 @@ FIRST_ARGUMENT_DRAW = 1_000_000
 JSON_NUMBER = re.compile(r"(0|[1-9]\d{0,11})(\.\d+)?")
 """Values that are written as a number, in half of the sets."""
 
+RIVALS: Mapping[str, tuple[str, ...]] = {
+    ' "': (" ", " true", " false"),
+    " ": (' "', " true", " false"),
+    " true": (' "', " "),
+    " false": (' "', " "),
+    '",': ('"}',),
+    '"}': ('",',),
+    ",": ("}",),
+    "}": (",",),
+}
+"""Where a value begins or ends like this, a grammar forbids the others: it knows the value's type and what follows."""
+
 SMALLEST_SPREAD = 1e-3
 SPREAD_READ = 128
 """Requests from which the spread of what the choice head reads is measured."""
@@ -179,6 +191,7 @@ class CallStep:
         self._experts, self._edge, self._layer, self._draws, self._settings = experts, edge, layer, draws, settings
         self._processes, self._device = processes, edge.model.device
         self._head, self._sentences = head, sentences
+        self._rivals = self._find_rivals()
         some = [call.request for step in range(SPREAD_READ // 8) for call in draws.draw(-1 - step)][:SPREAD_READ]
         self._spread = layer.read(some).float().std(0).to(self._device) + SMALLEST_SPREAD  # (inner,)
 
@@ -197,12 +210,20 @@ class CallStep:
             batch = batch.only([of_value for i in group for of_value in self._of_values(calls[i])]).to(self._device)
             ends = torch.tensor([len(encoded[i][0]) - 1 for i in group])
             with self._pushed([calls[i] for i in group]), self._layer.observed() as seen:
-                losses = answer_losses(self._edge.logits(batch, factors), batch)
+                losses = answer_losses(self.allowed(self._edge.logits(batch, factors), batch), batch)
             now = seen[0][torch.arange(len(group)), ends]
             drift = ((now - before[group]) / self._spread).square().mean(-1)  # (calls of the group,)
             loss = loss + (losses + self._settings.steady * drift).sum() / len(drawn)
             count += batch.count
         return loss, count
+
+    def allowed(self, logits: Tensor, batch: AnswerBatch) -> Tensor:
+        """Logits (answer tokens, vocabulary) without the tokens that a grammar forbids where a value begins or ends."""
+        forbidden = torch.zeros_like(logits, dtype=torch.bool)
+        for token, rivals in self._rivals.items():
+            places = (batch.targets == token).nonzero()
+            forbidden[places, torch.tensor(rivals, device=places.device)] = True
+        return logits.masked_fill(forbidden, -torch.inf)
 
     @torch.no_grad()
     def read_arguments(self, steps: int) -> Tensor:
@@ -221,6 +242,13 @@ class CallStep:
         request = self._edge.chat.question(call.request)[-self._settings.longest_request :]
         beginning, arguments = (self._edge.chat.answer(text)[:-1] for text in (call.beginning, call.arguments))
         return request, beginning, arguments
+
+    def _find_rivals(self) -> dict[int, list[int]]:
+        """`RIVALS` as tokens; what is no single token of this edge model is left out."""
+        encoded = {text: self._edge.chat.answer(text)[:-1] for text in RIVALS}
+        ids = {text: found[0] for text, found in encoded.items() if len(found) == 1}
+        rivals = {text: [ids[each] for each in RIVALS[text] if each in ids] for text in ids}
+        return {ids[text]: found for text, found in rivals.items() if found}
 
     @contextmanager
     def _pushed(self, calls: Sequence[WrittenCall]) -> Iterator[None]:

@@ -114,10 +114,19 @@ def test_only_values_carry_the_loss(edge: EdgeAnswers) -> None:
             place = end
         assert 0 < sum(is_of_value) < len(arguments)
         batch = AnswerBatch.of([(request + beginning, arguments)]).only(is_of_value)
-        expected.append(answer_losses(edge.logits(batch, None), batch))
+        expected.append(answer_losses(step.allowed(edge.logits(batch, None), batch), batch))
     loss, tokens = step(0)
     torch.testing.assert_close(loss, torch.cat(expected).mean(), rtol=1e-4, atol=1e-4)
     assert tokens == sum(len(part) for call in calls for part in step.encode(call))
+
+
+def test_what_a_grammar_forbids_takes_no_part(edge: EdgeAnswers) -> None:
+    """A value's type, and whether another parameter follows, are the grammar's to know; that it is null is not."""
+    _, step = make_step(edge, SETTINGS)
+    comma, brace, word = (edge.chat.answer(text)[0] for text in (",", "}", "wake"))
+    batch = AnswerBatch.of([([1, 2], [comma, word, brace])])
+    logits = step.allowed(torch.zeros(3, edge.model.config.vocab_size), batch)
+    assert (logits == -torch.inf).nonzero().tolist() == [[0, brace], [2, comma]]
 
 
 def test_the_choice_head_pushes_codes_while_arguments_are_learned(edge: EdgeAnswers) -> None:

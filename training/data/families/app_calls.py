@@ -23,7 +23,7 @@ CALLS = 48
 
 WORD_SHARE = 0.35
 LONGEST_TEXT = 8  # words
-_NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
+_NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _FIXED = re.compile(r" => (\w+)=(\w+)$")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
