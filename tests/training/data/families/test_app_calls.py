@@ -8,13 +8,8 @@ from training.data.families.app_calls import TEMPLATES, load_app_functions
 from training.data.families.function_calls import FEWEST_CALLS, FunctionCalls
 
 TEXTS = {split: ["what a long day", "is it ready yet"] for split in ("train", "validation", "test")}
-NUMBERS = dict(
-    zip(
-        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
-        range(2, 13),
-        strict=True,
-    )
-)
+WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+NUMBERS = {word: number for number, word in enumerate(WORDS, 2)}
 
 
 def test_messages_speak_of_parameters_that_their_function_has() -> None:
