@@ -74,8 +74,11 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     if generator.choice is not None:
         fit_head(generator.choice, None)
     if generator.calls is not None:
-        functions = (sources.seen_functions, sources.made_functions, sources.app_functions)
-        draws = CallDraws(*(FunctionCalls(each, sources.bystanders) for each in functions), config.calls)
+        called, made, apps = (
+            FunctionCalls(functions, sources.bystanders)
+            for functions in (sources.seen_functions, sources.made_functions, sources.app_functions)
+        )
+        draws = CallDraws(called, made, apps, config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes, generator.choice, sentences)
         train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
         if generator.choice is not None:  # again, so that it leaves alone what it now reads while arguments are written
