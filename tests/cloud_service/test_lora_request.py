@@ -13,7 +13,7 @@ async def test_log_has_ids_and_times_and_nothing_of_the_task(
     service = services(await sqlite.open(), generator)
     made, again = [await service.generate(LoraRequest(TaskDescription("Sort it."))) for _ in range(2)]
     times = {"queue_ms": made.timings.queue, "generate_ms": made.timings.generate}
-    ids = {"generator": "fake", "bundle_id": made.lora.bundle_id}
+    ids = {"generator": "fake", "lora_id": made.lora.recipe_id}
     assert made.logged == ids | {"cached": False} | {name: round(1000 * each, 2) for name, each in times.items()}
     assert made.timings.generate > 0
     assert again.logged == ids | {"cached": True, "queue_ms": 0, "generate_ms": 0}
