@@ -5,7 +5,7 @@ It reads the updater's state and the slots, and decides nothing.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,13 @@ class Device:
             context_length=self._context_length(),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )
-        return [base, *(served[name] for name in sorted(served))]
+        recipes: dict[str | None, str] = {
+            each.bundle_id: each.recipe.id for each in self._wanted() if each.recipe is not None
+        }
+        return [
+            base,
+            *(replace(served[name], recipe_id=recipes.get(served[name].bundle_id)) for name in sorted(served)),
+        ]
 
     def not_ready_reason(self) -> str | None:
         if self.stopping:

@@ -54,6 +54,8 @@ class ServedModel:
     Attributes:
         id: What a request puts into `model`.
         bundle_id: The bundle that answers, or that should; None for the base model.
+        recipe_id: The recipe that made it, which a generation is named by; None where the channel, as it was last read,
+            does not tell.
         failed_bundle_id: A newer bundle that should serve and does not; `message` says why.
         state: How the LoRA is applied; `pending` or `failed` while nothing serves under this name. A client takes any
             text here, because a later device may have more states.
@@ -90,6 +92,7 @@ class ServedModel:
     answer: ServedAnswer | None = None
     context_length: int | None = None
     residual_prompt: str = ""
+    recipe_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,13 @@ class DeviceClient(Session):
     stream_complete = streams(calls.stream_complete)
 
     def wait_until_serving(
-        self, name: str, bundle_id: str, *, merged: bool = False, timeout_seconds: float = SERVING_SECONDS
+        self, name: str, either_id: str, *, merged: bool = False, timeout_seconds: float = SERVING_SECONDS
     ) -> ServedModel:
         """Return when the device serves exactly this bundle under this name.
 
         Args:
             name: Of the specialization.
-            bundle_id: What `CloudClient.generate` answered with.
+            either_id: Of the bundle, or of the recipe that made it: what `CloudClient.generate` answered with.
             merged: Wait for merged weights. Otherwise a LoRA that is attached at run time is enough: a device merges
                 some of its specializations only.
             timeout_seconds: Longest wait.
@@ -48,11 +48,11 @@ class DeviceClient(Session):
         """
         deadline = Deadline(timeout_seconds)
         while True:
-            found, seen = calls.find_serving(self.models(), name, bundle_id, merged=merged)
+            found, seen = calls.find_serving(self.models(), name, either_id, merged=merged)
             if found is not None:
                 return found
             if deadline.remaining_seconds <= 0:
-                raise _late(bundle_id, timeout_seconds, seen)
+                raise _late(either_id, timeout_seconds, seen)
             time.sleep(POLL_SECONDS)
 
 
@@ -74,18 +74,18 @@ class AsyncDeviceClient(AsyncSession):
     stream_complete = streams_async(calls.stream_complete)
 
     async def wait_until_serving(
-        self, name: str, bundle_id: str, *, merged: bool = False, timeout_seconds: float = SERVING_SECONDS
+        self, name: str, either_id: str, *, merged: bool = False, timeout_seconds: float = SERVING_SECONDS
     ) -> ServedModel:
         """Return when the device serves exactly this bundle under this name, as `DeviceClient` does."""
         deadline = Deadline(timeout_seconds)
         while True:
-            found, seen = calls.find_serving(await self.models(), name, bundle_id, merged=merged)
+            found, seen = calls.find_serving(await self.models(), name, either_id, merged=merged)
             if found is not None:
                 return found
             if deadline.remaining_seconds <= 0:
-                raise _late(bundle_id, timeout_seconds, seen)
+                raise _late(either_id, timeout_seconds, seen)
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _late(bundle_id: str, timeout_seconds: float, seen: str) -> WaitError:
-    return WaitError(f"expected bundle {bundle_id} to serve after {timeout_seconds:g} s; {seen}")
+def _late(either_id: str, timeout_seconds: float, seen: str) -> WaitError:
+    return WaitError(f"expected {either_id} to serve after {timeout_seconds:g} s; {seen}")

@@ -135,13 +135,15 @@ def stream_complete(model: str, prompt: str | Sequence[int], **sampling: Unpack[
 
 
 def find_serving(
-    models: Sequence[ServedModel], name: str, bundle_id: str, *, merged: bool
+    models: Sequence[ServedModel], name: str, either_id: str, *, merged: bool
 ) -> tuple[ServedModel | None, str]:
-    """The model that serves a bundle under a name, if there is one, and in words how far the device came."""
+    """The model that serves a bundle under a name, by its id or that of its recipe; and how far the device came."""
     found = next((model for model in models if model.id == name), None)
     if found is None:
         return None, f"the device does not know {name!r}"
-    serves = found.bundle_id == bundle_id and found.state in (("merged",) if merged else ("merged", "adapter"))
+    serves = either_id in (found.bundle_id, found.recipe_id) and found.state in (
+        ("merged",) if merged else ("merged", "adapter")
+    )
     return found if serves else None, f"{name!r} is {found.state} with bundle {found.bundle_id}: {found.message}"
 
 

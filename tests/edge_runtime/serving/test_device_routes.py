@@ -45,6 +45,7 @@ async def test_models_say_how_their_lora_is_applied(client: httpx2.AsyncClient) 
         "answer": EMPTY | {"type": "choice", "choices": ["get_weather", "none"]},
         "context_length": None,
         "residual_prompt": "",
+        "recipe_id": None,
     }
     assert base["answer"] == EMPTY | {"type": "text"}
     assert (late["state"], late["answer"]) == ("pending", None)

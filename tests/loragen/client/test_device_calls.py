@@ -115,3 +115,9 @@ def test_model_serves_when_it_has_the_name_the_bundle_and_the_state(
     found, words = find_serving([model], "router", "b1", merged=merged)
     assert (found is model) is serves
     assert seen in words
+
+
+def test_the_recipe_of_a_bundle_stands_for_it() -> None:
+    model = ServedModel("router", "merged", "b1", recipe_id="r1")
+    assert find_serving([model], "router", "r1", merged=True)[0] is model
+    assert find_serving([model], "router", "r2", merged=True)[0] is None

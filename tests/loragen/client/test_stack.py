@@ -69,8 +69,10 @@ def test_task_is_served_by_the_device_at_the_end(tmp_path: Path) -> None:
     """The edge model is converted on the way."""
     make_pair(tmp_path)
     with LocalStack(ModelPair.at(tmp_path), tmp_path / "state") as stack:
-        answer = stack.cloud.generate("Say whether a review is positive or negative.", publish="local/reviews")
-        served = stack.device.wait_until_serving("reviews", answer.id, merged=True)
+        answer = stack.cloud.generate("Say whether a review is positive or negative.")
+        stack.cloud.publish("local", "reviews", answer.id)
+        served = stack.device.wait_until_serving("reviews", answer.id, merged=True)  # by its recipe, which made it
+        assert served.recipe_id == answer.id != served.bundle_id
         assert served.retained_delta is not None
         chosen = stack.device.chat("reviews", "Dull.", temperature=0, choices=["positive", "negative"])
         assert chosen.text in ("positive", "negative")
