@@ -165,7 +165,8 @@ async def _read(job: Job, started: float) -> Answered:
             case TextPiece(text=text):
                 answered.first_seconds = answered.first_seconds or time.perf_counter() - started
                 answered.text += text
-            case Finished(completion_tokens=tokens):
+            case Finished(completion_tokens=tokens):  # at once where the first token ends the answer
+                answered.first_seconds = answered.first_seconds or time.perf_counter() - started
                 answered.tokens = tokens
     return answered
 
