@@ -52,9 +52,7 @@ async def serve(
         files = settings.tls_files
         tls = None if files is None else ServerTls(files)
         grpc_port = await grpc_server.start(settings.host, settings.grpc_port, files)
-        http = HttpServer(
-            app, listener, settings.shutdown_timeout_seconds, tls=tls, trusted_proxies=settings.trusted_proxies
-        )
+        http = HttpServer(app, listener, settings.shutdown_timeout_seconds, tls, settings.trusted_proxies)
         serving = asyncio.create_task(http.run())
         stopping = asyncio.create_task(stop.wait())
         _log.info(

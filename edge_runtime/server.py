@@ -14,7 +14,8 @@ from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
 from loragen.version import package_version
-from loragen.web.server import Certificate, HttpServer, listen, stop_on_signals, verify_certificate
+from loragen.web.server import HttpServer, listen, stop_on_signals
+from loragen.web.tls import ServerTls, TlsFiles
 
 _log = structlog.get_logger(__name__)
 
@@ -26,19 +27,18 @@ async def serve(settings: EdgeSettings, app: FastAPI, device: Device, daemon: Da
         ConfigurationError: The address cannot be listened on, or the certificate cannot be used.
         EdgeError: Not even the base model can serve.
     """
-    certificate = None
+    tls = None
     if settings.tls_certificate is not None and settings.tls_key is not None:
-        certificate = Certificate(settings.tls_certificate, settings.tls_key)
-        verify_certificate(certificate, "LORAGEN_EDGE_TLS_CERTIFICATE and LORAGEN_EDGE_TLS_KEY")
+        tls = ServerTls(TlsFiles(settings.tls_certificate, settings.tls_key))
     listener = listen(settings.host, settings.port, "LORAGEN_EDGE_PORT")
-    http = HttpServer(app, listener, settings.shutdown_timeout_seconds, certificate)
+    http = HttpServer(app, listener, settings.shutdown_timeout_seconds, tls)
     _log.info(
         "serving",
         host=settings.host,
         http_port=http.port,
         allowed_hosts=str(settings.hosts),
         authentication="none" if settings.api_key is None else "api key",
-        tls=certificate is not None,
+        tls=tls is not None,
         version=package_version(),
         device_id=device.device_id,
         channel=settings.channel,

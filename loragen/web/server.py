@@ -22,8 +22,6 @@ import ssl
 import sys
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import h11
@@ -55,31 +53,6 @@ _MAX_BACKLOG = 2_048
 """Connections that wait to be accepted, uvicorn's own default."""
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a server shows to its clients: PEM files of its chain and of its private key."""
-
-    chain: Path
-    key: Path
-
-
-def verify_certificate(certificate: Certificate, settings: str) -> None:
-    """Check that a server can use it.
-
-    Raises:
-        ConfigurationError: A file cannot be read, is none, needs a password, or the two do not belong together.
-    """
-    try:
-        # Without a password of its own, OpenSSL would ask the terminal.
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            certificate.chain, certificate.key, password=lambda: ""
-        )
-    except (OSError, ValueError) as e:
-        raise ConfigurationError(
-            f"cannot use the certificate {certificate.chain} with the key {certificate.key}: {e}", f"set {settings}"
-        ) from e
-
-
 class HttpServer:
     """Serves an application on a listening socket until `stop`.
 
@@ -87,8 +60,7 @@ class HttpServer:
         app: The application.
         listener: What `listen` returned; closed at the end.
         shutdown_timeout_seconds: For requests in flight after `stop`; then they are cut off.
-        certificate: For HTTPS, what `verify_certificate` passed.
-        tls: For HTTPS too, with a certificate that is read again, and for mutual TLS; goes before `certificate`.
+        tls: For HTTPS; None for HTTP.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Anybody
             can send these headers, so nobody's are by default, those of programs on the same machine among them.
     """
@@ -98,7 +70,6 @@ class HttpServer:
         app: ASGIApp,
         listener: socket.socket,
         shutdown_timeout_seconds: int,
-        certificate: Certificate | None = None,
         tls: ServerTls | None = None,
         trusted_proxies: Sequence[str] = (),
     ) -> None:
@@ -109,7 +80,7 @@ class HttpServer:
                 lifespan="off",
                 # Of uvicorn's two parsers only this one bounds the head of a request. TLS is below it, and uvicorn sees
                 # none: it looks at a connection when the handshake is done.
-                http=_protocol(_context(certificate, tls)),  # type: ignore[arg-type]
+                http=_protocol(None if tls is None else tls.context),  # type: ignore[arg-type]
                 backlog=_backlog(),
                 log_config=None,
                 access_log=False,
@@ -188,16 +159,6 @@ def end_process() -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(0)
-
-
-def _context(certificate: Certificate | None, tls: ServerTls | None) -> ssl.SSLContext | None:
-    if tls is not None:
-        return tls.context
-    if certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.chain, certificate.key)
-    return context
 
 
 def _protocol(context: ssl.SSLContext | None) -> Callable[..., asyncio.BaseProtocol]:

@@ -3,12 +3,16 @@
 import json
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from loragen import DeviceClient
 from loragen.client.process import ServiceProcess, free_ports
+from loragen.client.retries import Deadline
+from loragen.web.tls import client_context
+from tests.certificates import Authority
 from tests.edge_runtime.fake_cloud import FakeCloud
 
 
@@ -82,6 +86,49 @@ def test_start_that_cannot_work_is_one_line_and_a_hint(tmp_path: Path) -> None:
     assert "LORAGEN_EDGE_BASE_MODEL" in text
     assert "hint:" in text
     assert "Traceback" not in text
+
+
+@pytest.mark.slow
+def test_device_speaks_https_and_takes_a_replaced_certificate(tiny_base: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    first, second = authority.sign("first"), authority.sign("second")
+    (port,), log = free_ports(1), tmp_path / "log"
+    files = {"tls_certificate": first.certificate, "tls_key": first.key}
+    settings = {"base_model": tiny_base, "data_dir": tmp_path / "edge", "threads": 1, "quantization": "Q8_0"}
+    with running(log, port=port, **settings, **files) as child:
+        deadline = Deadline(60)
+        while (shown := _shown_name(port, authority)) is None and deadline.remaining_seconds > 0:
+            time.sleep(0.05)
+        assert shown == "first", log.read_text()
+        for new, old in ((second.certificate, first.certificate), (second.key, first.key)):
+            new.replace(old)
+        _shown_name(port, authority)  # reads the files again
+        assert _shown_name(port, authority) == "second"
+        assert child.process.poll() is None
+
+
+def _shown_name(port: int, authority: Authority) -> str | None:
+    """The name in the device's certificate, after a request over HTTPS; None while it does not listen."""
+    try:
+        connection = socket.create_connection(("127.0.0.1", port), 10)
+    except ConnectionRefusedError:
+        return None
+    with client_context(authority.file).wrap_socket(connection, server_hostname="127.0.0.1") as tls:
+        tls.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert tls.recv(12) == b"HTTP/1.1 200"
+        certificate = tls.getpeercert()
+    assert certificate is not None
+    return str(dict(pair for (pair,) in certificate["subject"])["commonName"])  # type: ignore[misc]
+
+
+@pytest.mark.slow
+def test_certificate_that_does_not_serve_is_a_clear_error(tiny_base: Path, tmp_path: Path) -> None:
+    log, pair = tmp_path / "log", Authority(tmp_path).sign("device")
+    files = {"tls_certificate": pair.certificate, "tls_key": tmp_path / "absent.key"}
+    with running(log, base_model=tiny_base, data_dir=tmp_path / "edge", **files) as child:
+        assert child.process.wait(60) == 1
+    assert "absent.key" in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.slow

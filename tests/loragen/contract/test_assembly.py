@@ -386,18 +386,3 @@ def test_layers_below_the_first_adapted_one_stay_as_they_are(make_bank: Callable
     assert set(lora.ranks) == {(1, projection) for projection in PROJECTIONS}
     with pytest.raises(MismatchError):
         assemble(bank, np.ones((2, 1, EXPERTS), np.float32))
-
-
-def test_gates_of_equal_meaning_have_one_digest_and_shape_counts() -> None:
-    gates = np.array([[[0.0, 1.0, 1e-40]]], np.float32)
-    assert gates_digest(gates) == gates_digest(np.array([[[-0.0, 1.0, 0.0]]], np.float32))
-    assert gates_digest(np.ones((1, 3, 2), np.float32)) != gates_digest(np.ones((2, 3, 1), np.float32))
-
-
-def test_canonical_gates_are_a_copy_that_cannot_be_written() -> None:
-    gates = np.array([[[1e-40, -1.0]]], np.float32)
-    canonical = canonical_gates(gates)
-    assert canonical.tolist() == [[[0.0, -1.0]]]
-    assert gates[0, 0, 0] != 0
-    with pytest.raises(ValueError, match="read-only"):
-        canonical[0, 0, 0] = 1

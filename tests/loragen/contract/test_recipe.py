@@ -8,7 +8,7 @@ import pytest
 
 from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import ContractError, FormatError, LimitError, NonFiniteError
-from loragen.contract.recipe import Recipe, encode_recipe, gates_digest, parse_recipe
+from loragen.contract.recipe import Recipe, canonical_gates, encode_recipe, gates_digest, parse_recipe
 from tests.loragen.contract.files import canonical, split
 
 
@@ -87,3 +87,18 @@ def test_recipe_over_its_limit_is_not_written() -> None:
     answer = AnswerContract("choice", tuple(map(str, range(256))), tuple(range(256)))
     with pytest.raises(LimitError, match="recipe"):
         encode_recipe(recipe(answer, np.ones((17, 256, 1024), np.float32)))
+
+
+def test_gates_of_equal_meaning_have_one_digest_and_shape_counts() -> None:
+    gates = np.array([[[0.0, 1.0, 1e-40]]], np.float32)
+    assert gates_digest(gates) == gates_digest(np.array([[[-0.0, 1.0, 0.0]]], np.float32))
+    assert gates_digest(np.ones((1, 3, 2), np.float32)) != gates_digest(np.ones((2, 3, 1), np.float32))
+
+
+def test_canonical_gates_are_a_copy_that_cannot_be_written() -> None:
+    gates = np.array([[[1e-40, -1.0]]], np.float32)
+    canonical = canonical_gates(gates)
+    assert canonical.tolist() == [[[0.0, -1.0]]]
+    assert gates[0, 0, 0] != 0
+    with pytest.raises(ValueError, match="read-only"):
+        canonical[0, 0, 0] = 1

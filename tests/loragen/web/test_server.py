@@ -9,20 +9,16 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loragen.web import server
 from loragen.web.errors import ConfigurationError
-from loragen.web.server import Certificate, HttpServer, listen, stop_on_signals, verify_certificate
+from loragen.web.server import HttpServer, listen, stop_on_signals
+from loragen.web.tls import ServerTls, TlsFiles, client_context
+from tests.certificates import Authority
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
@@ -32,12 +28,12 @@ HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 async def served(
     app: ASGIApp,
     shutdown_timeout_seconds: int = 1,
-    certificate: Certificate | None = None,
+    tls: ServerTls | None = None,
     trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[int]:
     """An application on a free loopback port."""
     listener = listen("127.0.0.1", 0, "PORT")
-    http = HttpServer(app, listener, shutdown_timeout_seconds, certificate, trusted_proxies=trusted_proxies)
+    http = HttpServer(app, listener, shutdown_timeout_seconds, tls, trusted_proxies)
     serving = asyncio.create_task(http.run())
     try:
         yield http.port
@@ -293,32 +289,22 @@ async def test_signal_sets_the_event_once(number: signal.Signals) -> None:
         assert not asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """A certificate for localhost that nobody signed but itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate = Certificate(folder / "chain.pem", folder / "key.pem")
-    certificate.chain.write_bytes(made.public_bytes(Encoding.PEM))
-    certificate.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return certificate
+def make_tls(folder: Path) -> ServerTls:
+    """For loopback; `trusting` trusts it."""
+    pair = Authority(folder).sign("server")
+    return ServerTls(TlsFiles(pair.certificate, pair.key))
+
+
+def trusting(folder: Path) -> ssl.SSLContext:
+    return client_context(folder / "authority.pem")
 
 
 async def test_server_speaks_https_with_a_certificate(tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
-    verify_certificate(certificate, "TLS")
-
     async def hello(scope: Scope, receive: Receive, send: Send) -> None:
         await answer(scope, receive, send, b"hello")
 
-    async with served(hello, certificate=certificate) as port:
-        trusting = ssl.create_default_context(cafile=str(certificate.chain))
-        reader, writer = await asyncio.open_connection("localhost", port, ssl=trusting, family=socket.AF_INET)
+    async with served(hello, tls=make_tls(tmp_path)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(tmp_path))
         writer.write(GET)
         assert b"200 OK" in await reader.readline()
         writer.close()
@@ -334,7 +320,7 @@ async def test_client_that_does_not_finish_the_handshake_is_hung_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_HANDSHAKE_SECONDS", 0.2)
-    async with served(answer, certificate=make_certificate(tmp_path)) as port:
+    async with served(answer, tls=make_tls(tmp_path)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x16\x03\x01")  # the beginning of a record of TLS
         assert await read_to_the_end(reader) == b""
@@ -343,9 +329,7 @@ async def test_client_that_does_not_finish_the_handshake_is_hung_up_on(
 
 async def test_handshakes_count_as_connections_and_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or clients that never finish one would use up all descriptors."""
-    certificate = make_certificate(tmp_path)
-    trusting = ssl.create_default_context(cafile=str(certificate.chain))
-    async with served(answer, certificate=certificate) as port:
+    async with served(answer, tls=make_tls(tmp_path)) as port:
         half_open = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         monkeypatch.setattr(resource, "getrlimit", lambda kind: (6, 6))
         refused, over = await asyncio.open_connection("127.0.0.1", port)
@@ -353,26 +337,15 @@ async def test_handshakes_count_as_connections_and_make_room(tmp_path: Path, mon
         monkeypatch.setattr(server, "_PATIENCE_SECONDS", 0.0)
         writers = [over, *(writer for _, writer in half_open)]
         for reader, _ in half_open:
-            answered, client = await asyncio.open_connection("localhost", port, ssl=trusting, family=socket.AF_INET)
+            answered, client = await asyncio.open_connection(
+                "localhost", port, ssl=trusting(tmp_path), family=socket.AF_INET
+            )
             client.write(GET)
             assert (await answered.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
             assert await read_to_the_end(reader) == b"", "the one that was waited for longest makes room"
             writers.append(client)
         for writer in writers:
             writer.transport.abort()
-
-
-@pytest.mark.parametrize("broken", ["chain", "key"])
-def test_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path, broken: str) -> None:
-    certificate = make_certificate(tmp_path)
-    path = getattr(certificate, broken)
-    for content in (b"no certificate", None):
-        path.unlink()
-        if content:
-            path.write_bytes(content)
-        with pytest.raises(ConfigurationError, match="cannot use the certificate") as caught:
-            verify_certificate(certificate, "LORAGEN_EDGE_TLS_KEY")
-        assert "LORAGEN_EDGE_TLS_KEY" in caught.value.hint
 
 
 @pytest.mark.parametrize(
