@@ -54,7 +54,7 @@ _FIRST_WORD = 259
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class TimedAnswer:
     """One answer.
 
     Attributes:
@@ -74,12 +74,12 @@ class Answered:
 class Round:
     """The same input, three ways."""
 
-    specialized: Answered
-    prompted: Answered
-    prompted_cached: Answered
+    specialized: TimedAnswer
+    prompted: TimedAnswer
+    prompted_cached: TimedAnswer
 
 
-Way = Callable[[Round], Answered]
+_Way = Callable[[Round], TimedAnswer]
 
 
 def run(rounds: int = ROUNDS, types: Sequence[str] = TYPES, shape: ModelShape = TINYLLAMA, threads: int = 0) -> Figures:
@@ -153,7 +153,7 @@ def _take_turns(engines: tuple[Engine, Engine, Engine], rounds: int, vocabulary:
     raise BenchmarkError(f"expected {rounds} rounds of answers with {ANSWER_TOKENS} tokens, found {len(measured)}")
 
 
-def _answer(engine: Engine, prompt: tuple[int, ...]) -> Answered:
+def _answer(engine: Engine, prompt: tuple[int, ...]) -> TimedAnswer:
     request = CompletionRequest(TokenPrompt(prompt), GREEDY, ANSWER_TOKENS)
     first_ms: float | None = None
     cached_tokens = tokens = 0
@@ -167,7 +167,7 @@ def _answer(engine: Engine, prompt: tuple[int, ...]) -> Answered:
             case Finished(completion_tokens=tokens):
                 pass
     full_ms = (time.perf_counter() - started) * 1000
-    return Answered(first_ms or full_ms, full_ms, cached_tokens, tokens)
+    return TimedAnswer(first_ms or full_ms, full_ms, cached_tokens, tokens)
 
 
 def _verify_cached(one: Round) -> None:
@@ -178,10 +178,10 @@ def _verify_cached(one: Round) -> None:
 
 
 def _figures(label: str, rounds: Sequence[Round], command: str) -> dict[str, Figure]:
-    def first(way: Way) -> float:
+    def first(way: _Way) -> float:
         return statistics.median(way(one).first_ms for one in rounds)
 
-    def full(way: Way) -> float:
+    def full(way: _Way) -> float:
         return statistics.median(way(one).full_ms for one in rounds)
 
     figures: dict[str, Figure] = {}

@@ -35,7 +35,7 @@ import httpx2
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import FACTOR, Figure, Figures
-from benchmarks.http_load import Connection, Reply, Round, repeat_for, request_bytes, send_all, send_at_rate
+from benchmarks.http_load import Connection, LoadResult, Reply, repeat_for, request_bytes, send_all, send_at_rate
 from loragen import LocalStack
 from loragen.client import ModelPair
 from loragen.client.process import ServiceProcess, free_ports
@@ -161,7 +161,7 @@ async def measure_answers(
     return figures
 
 
-async def measure_uncached(cloud: Server, bodies: Sequence[Mapping[str, Any]]) -> Round:
+async def measure_uncached(cloud: Server, bodies: Sequence[Mapping[str, Any]]) -> LoadResult:
     """New descriptions by 8 clients."""
     connections = [await cloud.connect() for _ in range(CLIENTS)]
     requests = [cloud.request("POST", "/generate-lora", json.dumps(body).encode()) for body in bodies]
@@ -310,11 +310,11 @@ async def _store_channels(url: str) -> None:
     """Write channels into a store that no service has open: to publish 1,024 entries one by one takes a minute."""
     from cloud_service.bootstrap import open_configured_store
     from cloud_service.config import CloudSettings
-    from cloud_service.store import ChannelEvent, ChannelRow
+    from cloud_service.store import ChannelRow, StoredEvent
 
     store = open_configured_store(CloudSettings(store_url=url))
     for name, document in make_documents().items():
-        await store.channels.write(name, ChannelRow(1, 1, document), ChannelEvent("publish", "", 1))
+        await store.channels.write(name, ChannelRow(1, 1, document), StoredEvent("publish", "", 1))
     await store.aclose()
 
 

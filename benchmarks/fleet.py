@@ -72,7 +72,7 @@ class VirtualDevice:
         return f"virtual-{self.number:05}"
 
 
-class Connection:
+class PollingConnection:
     """A connection over which devices poll one after another.
 
     Attributes:
@@ -84,7 +84,7 @@ class Connection:
         self.bytes_moved = 0
 
     @classmethod
-    async def open(cls, url: httpx2.URL) -> "Connection":
+    async def open(cls, url: httpx2.URL) -> "PollingConnection":
         """Connect to the service."""
         return cls(*await asyncio.open_connection(url.host, url.port), f"{url.host}:{url.port}")
 
@@ -131,7 +131,7 @@ class Connection:
         return True
 
 
-class Fleet:
+class VirtualFleet:
     """Virtual devices, and how they reach the service.
 
     Args:
@@ -146,13 +146,13 @@ class Fleet:
         self._grpc_port = grpc_port
         self.interval_seconds = interval_seconds
         self.devices = [VirtualDevice(number) for number in range(devices)]
-        self._connections: list[Connection] = []
+        self._connections: list[PollingConnection] = []
         self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
 
     async def connect(self) -> None:
         """Open the connections."""
         url = httpx2.URL(str(self._cloud.url))
-        self._connections = [await Connection.open(url) for _ in range(CONNECTIONS)]
+        self._connections = [await PollingConnection.open(url) for _ in range(CONNECTIONS)]
         self._grpc = grpc.aio.insecure_channel(f"127.0.0.1:{self._grpc_port}")
         self._stub = pb_grpc.ChannelsStub(self._grpc)  # type: ignore[no-untyped-call]
 
@@ -167,7 +167,7 @@ class Fleet:
         before = sum(connection.bytes_moved for connection in self._connections)
         waiting = iter(self.devices)
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: PollingConnection) -> None:
             for device in waiting:
                 await connection.poll(device)
 
@@ -195,7 +195,7 @@ class Fleet:
         for device in self.devices:
             queue.put_nowait((started + device.number * self.interval_seconds / len(self.devices), device.number))
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: PollingConnection) -> None:
             while True:
                 due, number = await queue.get()
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -265,7 +265,7 @@ def run(
         bundles = [stack.cloud.generate_bundle(task).id for task in tasks]
         for number in range(ENTRIES):
             stack.cloud.publish(CHANNEL, f"task-{number}", bundles[number])
-        fleet = Fleet(stack.cloud, grpc_port, devices, interval_seconds)
+        fleet = VirtualFleet(stack.cloud, grpc_port, devices, interval_seconds)
         try:
             return asyncio.run(measure(fleet, stack.cloud, bundles[ENTRIES:], command, most_seconds))
         except TimeoutError as error:
@@ -275,7 +275,7 @@ def run(
 
 
 async def measure(
-    fleet: Fleet, cloud: CloudClient, bundles: Sequence[str], command: str, most_seconds: float
+    fleet: VirtualFleet, cloud: CloudClient, bundles: Sequence[str], command: str, most_seconds: float
 ) -> Figures:
     """Measure with a fleet whose channel has one version.
 

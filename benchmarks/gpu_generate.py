@@ -101,7 +101,7 @@ SMALL = Setup(
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class GenerationTimes:
     """One length and batch; medians in milliseconds."""
 
     tokens: int
@@ -116,7 +116,7 @@ class Report:
     """All that was measured; None for what did not fit into the device's memory."""
 
     parameters: int
-    generated: dict[tuple[int, int], Generated | None]
+    generated: dict[tuple[int, int], GenerationTimes | None]
     step: Step | None
 
 
@@ -147,7 +147,7 @@ def measure(setup: Setup, device: torch.device, rounds: int) -> Report:
     tokenizer = make_tokenizer()
     generator = make_generator(recipe.generator, cloud, edge_shape(edge.config)).to(device)
     BUILD.mkdir(exist_ok=True)
-    generated: dict[tuple[int, int], Generated | None] = {}
+    generated: dict[tuple[int, int], GenerationTimes | None] = {}
     with tempfile.TemporaryDirectory(prefix="gpu-generate-", dir=BUILD) as directory:
         served = _serve(generator, cloud, tokenizer, Path(directory), device)
         for tokens in setup.prompts:
@@ -203,7 +203,7 @@ def render(setup: Setup, report: Report, device: torch.device) -> str:
     return "\n".join([*lines, "", f"Training step ({tasks}): {took}."])
 
 
-def _row(one: Generated) -> str:
+def _row(one: GenerationTimes) -> str:
     times = " | ".join(f"{ms:,.1f}" for ms in (one.bare_ms, one.reading_ms, one.generation_ms))
     return f"{times} | {one.generation_ms / one.bare_ms:.3f}"
 
@@ -254,7 +254,7 @@ def _generate(
     prompts: Sequence[str],
     device: torch.device,
     rounds: int,
-) -> Generated:
+) -> GenerationTimes:
     ids, lengths = (each.to(device) for each in pad_right(encode_prompts(tokenizer, prompts)))
 
     def forward() -> object:
@@ -266,7 +266,7 @@ def _generate(
     asked = [Asked(prompt) for prompt in prompts]
     with torch.inference_mode():
         times = _take_turns((forward, read, lambda: served.generate(asked)), rounds, device)
-    return Generated(ids.shape[1], len(ids), *times)
+    return GenerationTimes(ids.shape[1], len(ids), *times)
 
 
 def _take_turns(ways: Sequence[Callable[[], object]], rounds: int, device: torch.device) -> list[float]:

@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
 
 
 @dataclass(slots=True)
-class Round:
+class LoadResult:
     """What a load came to.
 
     Attributes:
@@ -109,13 +109,13 @@ def request_bytes(method: str, target: str, host: str, body: bytes = b"", **head
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def repeat_for(connections: Sequence[Connection], request: bytes, seconds: float, status: int) -> Round:
+async def repeat_for(connections: Sequence[Connection], request: bytes, seconds: float, status: int) -> LoadResult:
     """Send one request again and again over each connection, for so long.
 
     Raises:
         BenchmarkError: An answer has another status.
     """
-    round_, until = Round(), time.perf_counter() + seconds
+    round_, until = LoadResult(), time.perf_counter() + seconds
 
     async def work(connection: Connection) -> None:
         while (began := time.perf_counter()) < until:
@@ -126,13 +126,13 @@ async def repeat_for(connections: Sequence[Connection], request: bytes, seconds:
     return round_
 
 
-async def send_all(connections: Sequence[Connection], requests: Sequence[bytes], status: int) -> Round:
+async def send_all(connections: Sequence[Connection], requests: Sequence[bytes], status: int) -> LoadResult:
     """Send each request once, each connection the next one as soon as it has its answer.
 
     Raises:
         BenchmarkError: An answer has another status.
     """
-    round_, waiting = Round(), iter(requests)
+    round_, waiting = LoadResult(), iter(requests)
 
     async def work(connection: Connection) -> None:
         for request in waiting:
@@ -192,7 +192,7 @@ def verify_status(reply: Reply, status: int) -> None:
         raise BenchmarkError(f"expected status {status}, found {reply.status}: {reply.body[:200]!r}")
 
 
-async def _timed(round_: Round, work: Sequence[Awaitable[None]]) -> None:
+async def _timed(round_: LoadResult, work: Sequence[Awaitable[None]]) -> None:
     started = time.perf_counter()
     await asyncio.gather(*work)
     round_.seconds = time.perf_counter() - started

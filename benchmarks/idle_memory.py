@@ -61,7 +61,7 @@ def run(base_model: str = DEFAULT_PAIR.edge_model) -> "Figures":
 def measure() -> None:
     """Be a device, and print resident bytes without and with a base: the work of the process that `run` starts."""
     import edge_runtime.cli  # noqa: F401 - as `loragen-edge run` and `python -m edge_runtime` begin
-    from edge_runtime.bootstrap import assemble
+    from edge_runtime.bootstrap import open_parts
     from edge_runtime.config import EdgeSettings
     from edge_runtime.memory import resident_memory
     from loragen.web.server import HttpServer, listen
@@ -70,7 +70,7 @@ def measure() -> None:
 
     async def serve() -> tuple[int, int]:
         settings = EdgeSettings(base_model=Path(base_model), data_dir=Path(folder), threads=1)
-        async with assemble(settings) as parts:
+        async with open_parts(settings) as parts:
             http = HttpServer(parts.app, listen("127.0.0.1", 0, "PORT"), 1)
             serving = asyncio.create_task(http.run())
             await asyncio.sleep(0)

@@ -119,7 +119,7 @@ class Model:
         return count / best
 
 
-class Reference:
+class F16Reference:
     """What the F16 model says: token ids, and the log-probabilities of each next one."""
 
     def __init__(self, model: LanguageModel, texts: Sequence[str]) -> None:
@@ -145,7 +145,7 @@ def measure_types(types: Sequence[str] = TYPES, texts: int = TEXTS) -> list[Row]
         wide = _write(BUILD / "f16.gguf", published, lambda _: GGMLQuantizationType.F16, {}, codec)
         deltas = _deltas(published, codec)
         wide_merged = _write(BUILD / "merged.gguf", published, lambda _: GGMLQuantizationType.F16, deltas, codec)
-        base, merged = Reference(Model(wide), sample), Reference(Model(wide_merged), sample)
+        base, merged = F16Reference(Model(wide), sample), F16Reference(Model(wide_merged), sample)
         rows = []
         for name in ("as published", *types, "F16"):
             if name == "as published":

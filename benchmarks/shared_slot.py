@@ -29,9 +29,9 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.figures import FACTOR, Figure, Figures
 from edge_runtime.config import EdgeSettings
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
+from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.events import Finished, TextPiece
-from edge_runtime.serving.job import Job
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.worker import Worker
 from loragen.default_pair import DEFAULT_PAIR
@@ -53,7 +53,7 @@ _TOPICS = ("a river", "the moon", "an old king", "bread", "a small ship", "winte
 
 
 @dataclass(slots=True)
-class Answered:
+class StreamedAnswer:
     """One answer.
 
     Attributes:
@@ -129,7 +129,7 @@ def _plain_speed(llama: llama_cpp.Llama, prompt: str) -> float:
     return (count - 1) / (time.perf_counter() - started)
 
 
-async def _answer(worker: Worker, prompt: str) -> tuple[Answered, float]:
+async def _answer(worker: Worker, prompt: str) -> tuple[StreamedAnswer, float]:
     """An answer, and the seconds that its tokens after the first took."""
     started = time.perf_counter()
     answered = await _read(worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, ANSWER_TOKENS)), started)
@@ -145,7 +145,7 @@ async def _first_seconds(worker: Worker, number: int) -> float:
     return (await _read(worker.submit(request), started)).first_seconds
 
 
-async def _first_seconds_beside(worker: Worker, beside: Job, short: float, number: int) -> float:
+async def _first_seconds_beside(worker: Worker, beside: CompletionJob, short: float, number: int) -> float:
     """The same beside a request that is being answered, which ends with it: the median over its time."""
     reading = asyncio.create_task(_read(beside, 0.0))
     await asyncio.sleep(10 * short)  # until a long prompt is in its large chunks
@@ -158,8 +158,8 @@ async def _first_seconds_beside(worker: Worker, beside: Job, short: float, numbe
     return statistics.median(found)
 
 
-async def _read(job: Job, started: float) -> Answered:
-    answered = Answered()
+async def _read(job: CompletionJob, started: float) -> StreamedAnswer:
+    answered = StreamedAnswer()
     async for event in job.events():
         match event:
             case TextPiece(text=text):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 
-from cloud_service.access.authenticator import Tokens
+from cloud_service.access.authenticator import OpenIdTokens
 from cloud_service.access.control import AccessControl
 from cloud_service.access.revocation import LOOK_SECONDS
 from cloud_service.access.sessions import Sessions
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.config import CloudSettings
@@ -89,7 +89,7 @@ def load_generators(settings: CloudSettings) -> list[LoadedGenerator]:
     return generators
 
 
-def _make_prober(settings: CloudSettings, generator: LoadedGenerator, usage: Usage) -> Prober | None:
+def _make_prober(settings: CloudSettings, generator: LoadedGenerator, usage: UsageMeter) -> Prober | None:
     if not settings.probe:
         return None
     return Prober(
@@ -109,7 +109,7 @@ def _make_signer(settings: CloudSettings, store: Store, metrics: Metrics) -> Met
     return ChannelSigner(settings.signing_dir, store.channels.load_row, metrics)
 
 
-def _make_tokens(settings: CloudSettings) -> Tokens | None:
+def _make_tokens(settings: CloudSettings) -> OpenIdTokens | None:
     if (rules := settings.token_rules) is None:
         return None
     # As above: a service without an issuer does without the libraries.

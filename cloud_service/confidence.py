@@ -19,7 +19,7 @@ LOW_CONFIDENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class TaskWarning:
+class DescriptionWarning:
     """Something that a client should know of its task description.
 
     Attributes:
@@ -31,7 +31,7 @@ class TaskWarning:
     message: str
 
 
-def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple[TaskWarning, ...]:
+def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple[DescriptionWarning, ...]:
     """The warnings for a task."""
     warnings = []
     if confidence is not None and confidence.score < LOW_CONFIDENCE:
@@ -39,15 +39,15 @@ def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple
             f"about {confidence.score:.0%} of the inputs should be answered right with this LoRA and not without it; "
             "probe it with inputs of your own, or say more of the task"
         )
-        warnings.append(TaskWarning("low_confidence", message))
+        warnings.append(DescriptionWarning("low_confidence", message))
     if confidence is not None and not confidence.is_familiar:
         warnings.append(
-            TaskWarning("far_from_training", "this is far from every task on which the confidence was fitted")
+            DescriptionWarning("far_from_training", "this is far from every task on which the confidence was fitted")
         )
     if numbers := _find_contradictions(task):
         examples = ", ".join(map(str, numbers))
         message = f"examples {examples} repeat an input with another output"
-        warnings.append(TaskWarning("contradictory_examples", message))
+        warnings.append(DescriptionWarning("contradictory_examples", message))
     return tuple(warnings)
 
 

@@ -142,7 +142,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeScores:
+class EdgeScores:
     """The edge model's scores on given inputs.
 
     Under a contract with codes the answer is one token, and both scores are taken among the codes alone.
@@ -175,7 +175,7 @@ class EdgeProbe(Protocol):
         lora: Lora | None,
         answer: AnswerContract = TEXT_ANSWER,
         residual_prompt: str = "",
-    ) -> ProbeScores:
+    ) -> EdgeScores:
         """Scores on at least one input, with no more of the task description than a residual prompt.
 
         Args:

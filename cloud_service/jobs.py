@@ -33,7 +33,7 @@ from cloud_service.errors import (
     StoreUnavailableError,
 )
 from cloud_service.lora_request import GeneratedLora, LoraRequest
-from cloud_service.refine.refiner import Place
+from cloud_service.refine.refiner import QueuePlace
 from cloud_service.service import LoraService
 from cloud_service.store import JobStore, StoredJob
 from loragen.cloud_answers import Generated, Job, JobError, JobList, JobProgress
@@ -166,7 +166,7 @@ class JobService:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
 
-    async def _run(self, live: _Live, request: LoraRequest, place: Place, describe: Describe) -> None:
+    async def _run(self, live: _Live, request: LoraRequest, place: QueuePlace, describe: Describe) -> None:
         started = time.monotonic()
         live.working = asyncio.ensure_future(
             self._service.generate(request, place, lambda done, total: self._progressed(live, done, total))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cloud_service.confidence import TaskWarning
+from cloud_service.confidence import DescriptionWarning
 from cloud_service.generation import Confidence
 from cloud_service.probing import ProbeComparison
-from cloud_service.refine.refinement import Refinement, RefinePlan
+from cloud_service.refine.refinement import RefinementOutcome, RefinePlan
 from cloud_service.store import StoredLora, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.recipe import Recipe
@@ -53,7 +53,7 @@ class LoraRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
+class StageSeconds:
     """Seconds that each part of an answer took.
 
     Queue and generate are 0 when nothing was generated for it; assemble, which is to build the bundle or to find it,
@@ -86,13 +86,13 @@ class GeneratedLora:
     lora: StoredRecipe
     recipe: Recipe
     cached: bool
-    timings: Timings
+    timings: StageSeconds
     confidence: Confidence | None
-    warnings: tuple[TaskWarning, ...]
+    warnings: tuple[DescriptionWarning, ...]
     probe: ProbeComparison | None
     channel: str | None
     bundle: memoryview | None
-    refinement: Refinement | None = None
+    refinement: RefinementOutcome | None = None
 
     @property
     def id(self) -> str:

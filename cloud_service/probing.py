@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.errors import (
     CloudError,
     DeadlineError,
@@ -26,7 +26,7 @@ from cloud_service.errors import (
     InvalidRequestError,
     OverloadedError,
 )
-from cloud_service.generation import EdgeProbe, ProbeScores
+from cloud_service.generation import EdgeProbe, EdgeScores
 from cloud_service.limits import MAX_PROBE_TOKENS
 from cloud_service.task import Example
 from loragen.contract.bundle import parse_bundle
@@ -40,8 +40,8 @@ _log = structlog.get_logger(__name__)
 class ProbeComparison:
     """The edge model on the same inputs: as it is, and with the LoRA and its residual prompt in front."""
 
-    base: ProbeScores
-    specialized: ProbeScores
+    base: EdgeScores
+    specialized: EdgeScores
 
 
 class Prober:
@@ -55,7 +55,7 @@ class Prober:
     """
 
     def __init__(
-        self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float, usage: Usage
+        self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float, usage: UsageMeter
     ) -> None:
         self._load = load
         self._max_waiting = max_waiting

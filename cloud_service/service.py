@@ -19,7 +19,7 @@ from structlog.contextvars import bind_contextvars
 from cloud_service.access.caller import current_caller, verify_publishing
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.revocation import Revocation
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
@@ -27,11 +27,11 @@ from cloud_service.confidence import encode_note, find_warnings, parse_note, ver
 from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
 from cloud_service.fleet.channels import ChannelService, verify_not_reserved
 from cloud_service.generation import Asked, Confidence, GeneratorInfo
-from cloud_service.lora_request import GeneratedLora, LoraRequest, Timings
+from cloud_service.lora_request import GeneratedLora, LoraRequest, StageSeconds
 from cloud_service.probing import Prober, verify_expected
 from cloud_service.readiness import SharedCheck
-from cloud_service.refine.refinement import OnProgress, Refinement, ignore_progress
-from cloud_service.refine.refiner import Place
+from cloud_service.refine.refinement import OnProgress, RefinementOutcome, ignore_progress
+from cloud_service.refine.refiner import QueuePlace
 from cloud_service.refine.refining import PreparedTask, RefiningService
 from cloud_service.runner import Produced
 from cloud_service.single_flight import Leases, SingleFlight
@@ -67,8 +67,8 @@ class _Outcome:
     stored: StoredRecipe
     recipe: Recipe
     confidence: Confidence | None
-    timings: Timings = field(default_factory=Timings)
-    refinement: Refinement | None = None
+    timings: StageSeconds = field(default_factory=StageSeconds)
+    refinement: RefinementOutcome | None = None
 
 
 def cache_key(task: TaskDescription, info: GeneratorInfo, tenant: str = "") -> str:
@@ -119,7 +119,7 @@ class LoraService:
         channels: ChannelService,
         refining: RefiningService,
         *,
-        usage: Usage,
+        usage: UsageMeter,
         revocation: Revocation,
         request_timeout_seconds: float,
         lease_seconds: float,
@@ -141,7 +141,7 @@ class LoraService:
         self._draining = False
 
     async def generate(
-        self, request: LoraRequest, place: Place | None = None, on_progress: OnProgress = ignore_progress
+        self, request: LoraRequest, place: QueuePlace | None = None, on_progress: OnProgress = ignore_progress
     ) -> GeneratedLora:
         """Answer a request, from the store or with a new generation; then refine, probe and publish as it asks.
 
@@ -165,7 +165,7 @@ class LoraService:
             async with self._revocation.unless_refused():
                 return await self._answer(request, place is not None, on_progress)
 
-    def reserve(self) -> Place:
+    def reserve(self) -> QueuePlace:
         """A place in the queue of refinements, for `generate`. Raises as `Refiner.reserve`."""
         return self._refining.reserve()
 
@@ -288,7 +288,7 @@ class LoraService:
         )
         found = await self._refining.refine(task, served, key, *start, wait_seconds, progress)
         await self._ownership.record(found.stored.recipe_id)
-        timings = Timings() if found.cached else replace(one_pass.timings, assemble=found.assemble_seconds)
+        timings = StageSeconds() if found.cached else replace(one_pass.timings, assemble=found.assemble_seconds)
         return _Outcome(found.stored, found.recipe, found.confidence, timings, found.refinement), found.cached
 
     def _verify_progress(self, most_seconds: float) -> None:
@@ -316,7 +316,7 @@ class LoraService:
         )
         if began and generated_here:
             return outcome, False
-        return replace(outcome, timings=Timings()), True
+        return replace(outcome, timings=StageSeconds()), True
 
     async def _generate_once(self, key: str, asked: Asked, served: ServedGenerator) -> tuple[_Outcome, bool]:
         try:
@@ -363,5 +363,5 @@ class LoraService:
         await self._ownership.record(stored.recipe_id)
         await self._usage.spend("generations")
         await self._usage.spend("prompt-tokens", recipe.prompt_tokens)
-        timings = Timings(produced.queue_seconds, produced.generate_seconds)
+        timings = StageSeconds(produced.queue_seconds, produced.generate_seconds)
         return _Outcome(stored, recipe, generation.confidence, timings)

@@ -24,7 +24,7 @@ FIRST_TOKENS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DemoWay:
     """How a task is asked: of which model, behind which system prompt, with which answers named; and whether timed."""
 
     model: str
@@ -50,15 +50,15 @@ class Score:
     first_token_ms: float | None
 
 
-def ways_of(task: DemoTask) -> Mapping[str, Way]:
+def ways_of(task: DemoTask) -> Mapping[str, DemoWay]:
     """The ways in which a task is measured, by name."""
     ways = {
-        "base": Way(BASE_MODEL),
-        "prompted": Way(BASE_MODEL, task.prompt, timed=True),
-        "specialized": Way(task.name, timed=True),
+        "base": DemoWay(BASE_MODEL),
+        "prompted": DemoWay(BASE_MODEL, task.prompt, timed=True),
+        "specialized": DemoWay(task.name, timed=True),
     }
     if task.choices:
-        ways["guided"] = Way(BASE_MODEL, task.prompt, task.choices)
+        ways["guided"] = DemoWay(BASE_MODEL, task.prompt, task.choices)
     return ways
 
 
@@ -88,7 +88,7 @@ def evaluate(task: DemoTask, device: DeviceClient, progress: Callable[[], None] 
     return {name: _score(task, way, device, progress) for name, way in ways_of(task).items()}
 
 
-def _score(task: DemoTask, way: Way, device: DeviceClient, progress: Callable[[], None]) -> Score:
+def _score(task: DemoTask, way: DemoWay, device: DeviceClient, progress: Callable[[], None]) -> Score:
     right, tokens, milliseconds = [], [], []
 
     def ask(text: str, max_tokens: int) -> tuple[Completion, float]:

@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from edge_runtime.clock import Clock, SystemClock
-from edge_runtime.cloud.api_key import BearerAuth, KeySource, key_source
+from edge_runtime.cloud.api_key import ApiKeySource, BearerAuth, key_source
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.cloud.link import CloudLink
 from edge_runtime.cloud.poller import ChannelSource, Poller
@@ -59,7 +59,7 @@ class Parts:
 
 
 @asynccontextmanager
-async def assemble(
+async def open_parts(
     settings: EdgeSettings,
     loader: EngineLoader | None = None,
     clock: Clock | None = None,
@@ -198,11 +198,11 @@ async def run(settings: EdgeSettings) -> None:
         ConfigurationError: It cannot start.
         EdgeError: Not even the base model can serve.
     """
-    async with assemble(settings) as parts:
+    async with open_parts(settings) as parts:
         await serve(settings, parts.app, parts.device, parts.daemon)
 
 
-def _http_client(settings: EdgeSettings, key: KeySource) -> httpx2.AsyncClient:
+def _http_client(settings: EdgeSettings, key: ApiKeySource) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         # Without a cloud nothing ever asks; a client is there so that what uses it need not know.
         base_url=str(settings.cloud_url or "http://localhost"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from edge_runtime.errors import EdgeError, IntegrityError, OutputError, UpdateError
+from edge_runtime.errors import DigestMismatchError, EdgeError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.rules import describe_outcome, state_after
@@ -154,7 +154,7 @@ def act_on_state(disk: DataDirectory, command: Command) -> str:
         after = state_after(command, state)
         entry = after.entries.get(command.name)
         if command.action != "accept" and entry and not disk.bundle(entry.active.bundle_id).exists():
-            raise IntegrityError(f"{command.name}: bundle {entry.active.bundle_id} is not on disk")
+            raise DigestMismatchError(f"{command.name}: bundle {entry.active.bundle_id} is not on disk")
         try:
             file.store(after)
         except OSError as error:

@@ -9,7 +9,7 @@
     │   ├── ChannelRefusedError     the channel is not what its owner signed
     │   ├── DownloadError           the body was cut short
     │   ├── TooLongError            the body is longer than announced or allowed
-    │   ├── IntegrityError          the bytes are not the announced ones
+    │   ├── DigestMismatchError     the bytes are not the announced ones
     │   ├── CanaryError             the new slot loaded, but does not answer sanely
     │   ├── CanaryUnfinishedError   the new slot did not come to an answer: too slow now, or closed meanwhile
     │   └── DeadlyAttemptError      the device ended too often while it tried this
@@ -104,7 +104,7 @@ class TooLongError(UpdateError):
     code = "download_too_long"
 
 
-class IntegrityError(UpdateError):
+class DigestMismatchError(UpdateError):
     """Bytes that are complete, and not those that were announced."""
 
     code = "digest_mismatch"
@@ -248,7 +248,7 @@ def error_code(error: Exception) -> str:
     return str(getattr(error, "code", "internal_error"))
 
 
-def describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An error's message for the status, with its notes and its hint, cut to `MAX_MESSAGE_CHARS`."""
     parts = [str(error), *getattr(error, "__notes__", ())]
     if hint := getattr(error, "hint", ""):

@@ -75,7 +75,7 @@ class AnswerFunction(AnswerModel):
     parameters: dict[str, Any] | None = Field(default=None, description="The schema of its arguments, as enforced.")
 
 
-class AnswerContract(AnswerModel):
+class AllowedAnswer(AnswerModel):
     """What an answer of the specialized model may look like; devices see to it."""
 
     type: str = Field(
@@ -143,7 +143,7 @@ class Generated(AnswerModel):
     residual_prompt: str = Field(
         description="What is left of the prompt: the device puts it in front of each chat. Empty for nothing."
     )
-    answer: AnswerContract
+    answer: AllowedAnswer
     confidence: float | None = Field(
         description="Expected share of the task's inputs that the edge model answers right with the LoRA, and not "
         "without it; null when the generator was not calibrated."
@@ -210,7 +210,7 @@ class Imported(AnswerModel):
     bundle_bytes: int
     edge_model: Reference
     modules: int = Field(description="Linear layers that the LoRA acts on.")
-    answer: AnswerContract
+    answer: AllowedAnswer
     links: ImportLinks
 
 

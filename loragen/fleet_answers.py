@@ -99,7 +99,7 @@ class RolloutGroup(AnswerModel):
     labels: dict[str, str] = Field(default={})
 
 
-class Rollout(AnswerModel):
+class RolloutStatus(AnswerModel):
     """A rollout, and how far it has come."""
 
     version: int = Field(description="Of the candidate; it names the rollout.")
@@ -121,7 +121,7 @@ class Rollout(AnswerModel):
 class RolloutList(AnswerModel):
     """The last rollout of a channel; earlier ones are among its events."""
 
-    rollouts: tuple[Rollout, ...]
+    rollouts: tuple[RolloutStatus, ...]
 
 
 class ReportedSpecialization(AnswerModel):

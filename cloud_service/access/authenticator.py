@@ -42,7 +42,7 @@ class _Remembered:
     until: float
 
 
-class Tokens(Protocol):
+class OpenIdTokens(Protocol):
     """Knows the tokens of an OpenID provider."""
 
     async def identify(self, token: str) -> Caller:
@@ -74,7 +74,7 @@ class Authenticator:
         self,
         store: KeyStore,
         authentication: Authentication = "auto",
-        tokens: Tokens | None = None,
+        tokens: OpenIdTokens | None = None,
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,

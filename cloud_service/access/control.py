@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from cloud_service.access.audit import AuditLog
-from cloud_service.access.authenticator import Authentication, Authenticator, Tokens
+from cloud_service.access.authenticator import Authentication, Authenticator, OpenIdTokens
 from cloud_service.access.key_service import KeyService
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import DOCS_CALLS, METRICS_CALLS
-from cloud_service.access.usage import Usage, UsageLimits
+from cloud_service.access.usage import UsageLimits, UsageMeter
 from cloud_service.store.access import AccessStore
 
 DocsAccess = Literal["open", "key", "off"]
@@ -32,7 +32,7 @@ class AccessControl:
     keys: KeyService
     audit: AuditLog
     ownership: Ownership
-    usage: Usage
+    usage: UsageMeter
     revocation: Revocation
     open_calls: frozenset[str] = frozenset()
     docs: bool = True
@@ -46,7 +46,7 @@ class AccessControl:
         docs: DocsAccess = "open",
         metrics: MetricsAccess = "key",
         limits: UsageLimits = _NO_LIMITS,
-        tokens: Tokens | None = None,
+        tokens: OpenIdTokens | None = None,
         audit_days: int = 0,
     ) -> Self:
         """The parts over a store, as the settings say."""
@@ -57,7 +57,7 @@ class AccessControl:
             KeyService(store, audit, begins_with_first=authentication == "auto" and tokens is None),
             audit,
             Ownership(store),
-            Usage(store, limits),
+            UsageMeter(store, limits),
             Revocation(store),
             frozenset(opened),
             docs=docs != "off",

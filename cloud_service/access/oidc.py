@@ -41,7 +41,7 @@ _MOST_KEY_ID_CHARS = 256
 _SCOPES = {scope.value: scope for scope in Scope if scope is not Scope.DEVICE}
 
 
-class KeySource(Protocol):
+class KeyFinder(Protocol):
     """Knows the issuer's keys."""
 
     async def find(self, key_id: str | None, algorithm: str) -> PyJWK | None:
@@ -65,7 +65,7 @@ class TokenVerifier:
         keys: The issuer's.
     """
 
-    def __init__(self, rules: TokenRules, keys: KeySource) -> None:
+    def __init__(self, rules: TokenRules, keys: KeyFinder) -> None:
         self._rules = rules
         self._keys = keys
         self._jwt = PyJWT({"enforce_minimum_key_length": True})

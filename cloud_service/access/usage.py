@@ -62,7 +62,7 @@ class UsageLimits:
     share_percent: int = 0
 
 
-class Usage:
+class UsageMeter:
     """Counts what keys use.
 
     Args:

@@ -20,7 +20,7 @@ from loragen.client.cloud_answers import ChannelSnapshot
 from loragen.command_line import reporting_errors
 from loragen.contract.errors import ContractError
 from loragen.contract.polling import format_labels, parse_labels
-from loragen.fleet_answers import Rollout
+from loragen.fleet_answers import RolloutStatus
 
 channels_app = typer.Typer(no_args_is_help=True, help="List channels, see their history, and go back.")
 rollouts_app = typer.Typer(no_args_is_help=True, help="Bring a change to some devices first.")
@@ -308,7 +308,7 @@ def _labels(texts: list[str] | None) -> dict[str, str]:
         raise InvalidRequestError(str(e), e.hint) from e
 
 
-def _describe(channel: str, rollout: Rollout) -> str:
+def _describe(channel: str, rollout: RolloutStatus) -> str:
     groups = ", ".join(
         f"{group.percent:g} % of {format_labels(group.labels) or 'all devices'}" for group in rollout.groups
     )

@@ -14,7 +14,7 @@ import structlog
 from cloud_service.access.audit import Audit
 from cloud_service.errors import ConflictError, IntegrityError, InvalidRequestError, PreconditionError
 from cloud_service.fleet.watching import ChannelWatch
-from cloud_service.store import ChannelEvent, ChannelRow, ChannelStore
+from cloud_service.store import ChannelRow, ChannelStore, StoredEvent
 from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
 from loragen.contract.errors import ContractError
@@ -53,7 +53,7 @@ class Change:
     """What a writer wants: the row, whose revision the writer sees to, and what is said of it."""
 
     row: ChannelRow
-    event: ChannelEvent
+    event: StoredEvent
 
 
 class ChannelWriter:
@@ -105,7 +105,7 @@ class ChannelWriter:
                 await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(attempt, 5)))
         raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
 
-    async def _write(self, name: str, current: ChannelRow, row: ChannelRow, event: ChannelEvent) -> bool:
+    async def _write(self, name: str, current: ChannelRow, row: ChannelRow, event: StoredEvent) -> bool:
         """Write a row, tell those who watch, and note it; False when another writer was faster."""
         if not await self._store.write(name, row, event):
             return False

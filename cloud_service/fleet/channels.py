@@ -31,10 +31,10 @@ from cloud_service.fleet.channel_writer import (
 from cloud_service.fleet.watching import ChannelWatch
 from cloud_service.single_flight import SharedLookups
 from cloud_service.store import (
-    ChannelEvent,
+    ChannelEntry,
     ChannelRow,
-    ListedChannel,
     Store,
+    StoredEvent,
     StoredImport,
     StoredLora,
     StoredVersion,
@@ -48,7 +48,7 @@ Entries = dict[str, Specialization]
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelDifference:
+class VersionDifference:
     """What changes from an old version to a new one, each part sorted by name.
 
     Attributes:
@@ -202,12 +202,12 @@ class ChannelService:
                 raise unknown(channel)
             verify_free(channel, row)
             verify_condition(channel, content_of(channel, row), True, condition)
-            return Change(ChannelRow(version=row.version), ChannelEvent("delete", "", row.version))
+            return Change(ChannelRow(version=row.version), StoredEvent("delete", "", row.version))
 
         with together():
             await self.writer.change(channel, decide)
 
-    async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
+    async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         """Channels of the caller by name, those behind `after`.
 
         Raises:
@@ -247,7 +247,7 @@ class ChannelService:
             )
         return published(document)
 
-    async def list_events(self, channel: str) -> list[ChannelEvent]:
+    async def list_events(self, channel: str) -> list[StoredEvent]:
         """What was done to a channel, the newest first; it outlives the channel.
 
         Raises:
@@ -315,16 +315,16 @@ class ChannelService:
                 return None
             verify_free(name, row)
             changed = encode(name, row.version + 1, specializations)
-            event_of = ChannelEvent(*event, row.version + 1)
+            event_of = StoredEvent(*event, row.version + 1)
             return Change(replace(row, version=row.version + 1, document=changed.document), event_of)
 
         return content_of(name, await self.writer.change(name, decide))
 
 
-def find_difference(old: tuple[Specialization, ...], new: tuple[Specialization, ...]) -> ChannelDifference:
+def find_difference(old: tuple[Specialization, ...], new: tuple[Specialization, ...]) -> VersionDifference:
     """What changes between two contents of a channel."""
     before, after = {each.name: each for each in old}, {each.name: each for each in new}
-    return ChannelDifference(
+    return VersionDifference(
         tuple(each for each in new if each.name not in before),
         tuple(each for each in old if each.name not in after),
         tuple((before[each.name], each) for each in new if each.name in before and before[each.name] != each),

@@ -39,7 +39,7 @@ from cloud_service.fleet.rollout import (
     verify_going_on,
 )
 from cloud_service.limits import MAX_ROLLOUT_GROUPS
-from cloud_service.store import ChannelEvent, ChannelRow, ChannelStore
+from cloud_service.store import ChannelRow, ChannelStore, StoredEvent
 from cloud_service.store.waiting import together
 from loragen.contract.channel import Specialization
 from loragen.contract.digest import sha256_hex
@@ -71,7 +71,7 @@ class RolloutRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ActiveRollout:
     """A rollout that goes on, as polls see it."""
 
     channel: str
@@ -115,11 +115,11 @@ class RolloutService:
         self._channels = channels
         self._store = store
         self._devices = devices
-        self._candidates: Mapping[str, Candidate] = {}
+        self._candidates: Mapping[str, ActiveRollout] = {}
         self._changes = 0
         self._failed: dict[str, int] = {}
 
-    def find(self, channel: str) -> Candidate | None:
+    def find(self, channel: str) -> ActiveRollout | None:
         """The candidate of a channel; None when no rollout goes on."""
         return self._candidates.get(channel)
 
@@ -263,7 +263,7 @@ class RolloutService:
             _log.warning("rollout_halted", channel=channel, version=rollout.version, reason=reason)
             await self.set_state(channel, rollout.version, "halted", reason)
 
-    async def _read(self, channel: str, revision: int) -> Candidate | None:
+    async def _read(self, channel: str, revision: int) -> ActiveRollout | None:
         """The candidate of a channel that this process did not know yet; None when its rollout is damaged."""
         if self._failed.get(channel) == revision:
             return None
@@ -306,11 +306,11 @@ class RolloutService:
         return RolloutProgress(rollout, devices, count.devices, count.failing, count.slower)
 
 
-def _candidate(channel: str, row: ChannelRow) -> Candidate | None:
+def _candidate(channel: str, row: ChannelRow) -> ActiveRollout | None:
     if not row.rolling:
         return None
     rollout = parse_rollout(row.rollout)
-    return Candidate(channel, row.revision, rollout, sha256_hex(rollout.document))
+    return ActiveRollout(channel, row.revision, rollout, sha256_hex(rollout.document))
 
 
 def _rollout_of(channel: str, row: ChannelRow, version: int) -> Rollout:
@@ -325,7 +325,7 @@ def _rollout_of(channel: str, row: ChannelRow, version: int) -> Rollout:
 def _change(row: ChannelRow, rollout: Rollout, action: str, detail: str) -> Change:
     changed = replace(row, rollout=encode_rollout(rollout), rolling=rollout.goes_on)
     version = rollout.version if row.version < rollout.version else row.version
-    return Change(changed, ChannelEvent(action, detail, version))
+    return Change(changed, StoredEvent(action, detail, version))
 
 
 def _with_entry(content: tuple[Specialization, ...], entry: Specialization) -> tuple[Specialization, ...]:

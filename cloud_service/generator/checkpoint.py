@@ -26,7 +26,7 @@ from cloud_service.generator.errors import CheckpointError
 from cloud_service.generator.model import LoraGenerator
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bank import Bank, BankHeader, write_bank
-from loragen.contract.choice_head import ChoiceHead
+from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.digest import file_sha256, model_digest
 from loragen.contract.errors import ContractError
 from loragen.contract.lora import EdgeShape
@@ -83,7 +83,7 @@ def bank_header(config: GeneratorConfig, edge_model: ModelReference, shape: Edge
         alpha=config.alpha,
         mix=config.mix,
         first_layer=config.first_layer,
-        choice=None if choice is None else ChoiceHead(choice.first_layer, choice.rank, config.codes),
+        choice=None if choice is None else ChoiceHeadLayout(choice.first_layer, choice.rank, config.codes),
     )
 
 

@@ -26,7 +26,7 @@ from cloud_service.generator.answer_batch import (
 )
 from cloud_service.generator.edge import Factors, UnmergedLora, lora_factors
 from cloud_service.generator.experts import MIXTURES
-from cloud_service.refine.refinement import HeldOutScore, OnProgress, Refinement, Stopped
+from cloud_service.refine.refinement import ExampleScore, OnProgress, RefinementOutcome, Stopped
 from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank
 from loragen.contract.errors import ContractError
@@ -48,7 +48,7 @@ PATIENCE = 4
 LEARNING_RATE = 0.1
 """In units of the root mean square of the gates."""
 
-WORST = HeldOutScore(0.0, 1e9)
+WORST = ExampleScore(0.0, 1e9)
 
 WARMUP = 3
 LAST_SHARE = 0.1
@@ -98,7 +98,7 @@ class OpenTask:
     held_out: Sequence[Encoded]
 
     @torch.no_grad()
-    def score(self, gates: NDArray[np.float32]) -> HeldOutScore:
+    def score(self, gates: NDArray[np.float32]) -> ExampleScore:
         """The held-out score under the bundle that gates make; the worst there is where they make none."""
         device = self.model.device
         try:
@@ -114,13 +114,13 @@ class OpenTask:
                 logits = answer_logits(self.model, batch)
             right += int(exact_answers(logits, batch).sum())
             loss += float(answer_losses(logits, batch).sum())
-        score = HeldOutScore(right / len(self.held_out), loss / len(self.held_out))
+        score = ExampleScore(right / len(self.held_out), loss / len(self.held_out))
         return score if math.isfinite(score.loss) else WORST
 
 
 def tune_gates(
     task: OpenTask, steps: int, deadline: float, on_progress: OnProgress
-) -> tuple[NDArray[np.float32], Refinement]:
+) -> tuple[NDArray[np.float32], RefinementOutcome]:
     """Gates that answer held-out examples at least as well as the given ones.
 
     Args:
@@ -170,7 +170,7 @@ def tune_gates(
             break
     counts, seconds = (len(task.trained) + len(task.held_out), len(task.held_out)), time.monotonic() - started
     kept = best_gates is not task.gates
-    return best_gates, Refinement("gates", kept, *counts, before, best, done, seconds, stopped)
+    return best_gates, RefinementOutcome("gates", kept, *counts, before, best, done, seconds, stopped)
 
 
 def _batches(examples: Sequence[Encoded]) -> Iterator[list[Encoded]]:

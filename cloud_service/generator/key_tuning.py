@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cloud_service.generator.last_layer import LastLayer, LastStates
-from cloud_service.refine.refinement import HeldOutScore, OnProgress, Refinement, Stopped
+from cloud_service.refine.refinement import ExampleScore, OnProgress, RefinementOutcome, Stopped
 from loragen.contract.choice_head import choice_factors
 from loragen.contract.lora import FactorPair
 
@@ -114,7 +114,7 @@ class _Problem:
 
 def tune_keys(
     closed: ClosedSet, parts: Sequence[Sequence[int]], deadline: float, on_progress: OnProgress
-) -> tuple[NDArray[np.float32], Refinement]:
+) -> tuple[NDArray[np.float32], RefinementOutcome]:
     """Keys that answer held-out examples at least as well as the given ones.
 
     Args:
@@ -158,10 +158,10 @@ def tune_keys(
             keys, best, chosen = closed.keys, before, None
     on_progress(total, total)
     counts, seconds = (len(everything), len(held_out)), time.monotonic() - started
-    return keys, Refinement("keys", chosen is not None, *counts, before, best, solved, seconds, stopped)
+    return keys, RefinementOutcome("keys", chosen is not None, *counts, before, best, solved, seconds, stopped)
 
 
-def _score(closed: ClosedSet, tuned: Sequence[tuple[NDArray[np.float32], Sequence[int]]]) -> HeldOutScore:
+def _score(closed: ClosedSet, tuned: Sequence[tuple[NDArray[np.float32], Sequence[int]]]) -> ExampleScore:
     """The score of keys on the examples beside them, all together."""
     right, loss, count = 0, 0.0, 0
     for keys, numbers in tuned:
@@ -169,7 +169,7 @@ def _score(closed: ClosedSet, tuned: Sequence[tuple[NDArray[np.float32], Sequenc
         right += int((logits.argmax(-1) == expected).sum())
         loss += float(nn.functional.cross_entropy(logits, expected, reduction="sum"))
         count += len(numbers)
-    return HeldOutScore(right / count, loss / count)
+    return ExampleScore(right / count, loss / count)
 
 
 def _temperature(scores: Tensor, expected: Tensor) -> Tensor:

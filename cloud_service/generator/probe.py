@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cloud_service.generation import ProbeScores
+from cloud_service.generation import EdgeScores
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
 from cloud_service.task import Example
@@ -42,7 +42,7 @@ class TorchProbe:
         lora: Lora | None,
         answer: AnswerContract = TEXT_ANSWER,
         residual_prompt: str = "",
-    ) -> ProbeScores:
+    ) -> EdgeScores:
         """Scores by one forward pass for each example; nothing is decoded."""
         device = self._model.device
         factors = lora and {key: (a.to(device), b.to(device)) for key, (a, b) in lora_factors(lora).items()}
@@ -54,7 +54,7 @@ class TorchProbe:
                 for each in examples
             ]
         exact, likelihoods = zip(*scores, strict=True)
-        return ProbeScores(sum(exact) / len(exact), sum(likelihoods) / len(likelihoods))
+        return EdgeScores(sum(exact) / len(exact), sum(likelihoods) / len(likelihoods))
 
     def _score_text(self, example: Example, residual_prompt: str) -> tuple[bool, float]:
         """Whether an answer is exact, and its log-likelihood.

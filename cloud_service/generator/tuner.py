@@ -21,7 +21,7 @@ from cloud_service.generator.gate_tuning import Encoded, OpenTask, tune_gates
 from cloud_service.generator.key_tuning import FOLDS, ClosedSet, tune_keys
 from cloud_service.generator.last_layer import LastLayer, LastStates
 from cloud_service.refine.held_out import folds, hold_out
-from cloud_service.refine.refinement import OnProgress, Refinement, RefinePlan, example_too_long
+from cloud_service.refine.refinement import OnProgress, RefinementOutcome, RefinePlan, example_too_long
 from cloud_service.task import Example
 from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank
@@ -57,7 +57,7 @@ class TorchTuner:
 
     def refine(
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
-    ) -> tuple[Recipe, Refinement]:
+    ) -> tuple[Recipe, RefinementOutcome]:
         started = time.monotonic()
         refine = self._refine_gates if recipe.keys is None else self._refine_keys
         refined, report = refine(recipe, examples, shown, plan, on_progress)
@@ -65,7 +65,7 @@ class TorchTuner:
 
     def _refine_gates(
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
-    ) -> tuple[Recipe, Refinement]:
+    ) -> tuple[Recipe, RefinementOutcome]:
         deadline = time.monotonic() + plan.budget_seconds
         encoded = self._encode(examples, recipe.residual_prompt)
         held_out = set(hold_out(examples, shown, lambda number: sum(map(len, encoded[number]))))
@@ -82,7 +82,7 @@ class TorchTuner:
 
     def _refine_keys(
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
-    ) -> tuple[Recipe, Refinement]:
+    ) -> tuple[Recipe, RefinementOutcome]:
         assert recipe.keys is not None
         if len(recipe.keys) != 1:
             raise ValueError(f"the choice head has {len(recipe.keys)} layers, expected the last one alone")

@@ -18,7 +18,7 @@ from cloud_service.access.control import AccessControl
 from cloud_service.errors import CloudError
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
-from cloud_service.grpc.access import GrpcAccess
+from cloud_service.grpc.access_gate import GrpcAccess
 from cloud_service.grpc.scope import GrpcScope
 from cloud_service.grpc.servicers import ChannelsServicer, GeneratorServicer
 from cloud_service.grpc.tls import server_credentials

@@ -20,10 +20,10 @@ from cloud_service import limits
 from cloud_service.errors import InvalidRequestError
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
-from cloud_service.generation import ProbeScores
+from cloud_service.generation import EdgeScores
 from cloud_service.lora_request import GeneratedLora
 from cloud_service.probing import ProbeComparison
-from cloud_service.refine.refinement import Refinement
+from cloud_service.refine.refinement import RefinementOutcome
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import LoraService
 from loragen.contract.answer import AnswerContract
@@ -207,7 +207,7 @@ def _to_gates(gates: NDArray[np.float32]) -> messages.Gates:
     return messages.Gates(layers=layers, groups=groups, experts=experts, values=gates.ravel().tolist())
 
 
-def _from_refinement(found: Refinement) -> messages.Refinement:
+def _from_refinement(found: RefinementOutcome) -> messages.Refinement:
     fields = asdict(found)
     scores = {name: messages.HeldOutScore(**fields.pop(name)) for name in ("before", "after")}
     return messages.Refinement(**fields, **scores)
@@ -229,5 +229,5 @@ def _to_comparison(compared: ProbeComparison) -> messages.ProbeComparison:
     return messages.ProbeComparison(base=_to_scores(compared.base), specialized=_to_scores(compared.specialized))
 
 
-def _to_scores(scores: ProbeScores) -> messages.ProbeScores:
+def _to_scores(scores: EdgeScores) -> messages.ProbeScores:
     return messages.ProbeScores(exact_match=scores.exact_match, log_likelihood=scores.log_likelihood)

@@ -17,7 +17,7 @@ from cloud_service.access.caller import Caller, calling, verify_channel, verify_
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.scopes import rule_of
 from cloud_service.access.sessions import Sessions
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.artifacts import unknown_bundle, unknown_recipe
 from cloud_service.http.console.browser import is_console, session_of
 from cloud_service.limits import MAX_IMPORTS
@@ -54,7 +54,7 @@ class AccessGate:
         authenticator: Authenticator,
         sessions: Sessions,
         ownership: Ownership,
-        usage: Usage,
+        usage: UsageMeter,
         open_calls: Collection[str] = (),
     ) -> None:
         self._app = app

@@ -9,7 +9,7 @@ from cloud_service.errors import InvalidRequestError
 from cloud_service.fleet.channel_writer import PublishedChannel
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
-from cloud_service.fleet.rollouts import Candidate, RolloutService
+from cloud_service.fleet.rollouts import ActiveRollout, RolloutService
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
 from cloud_service.http.conditional import change_condition
 from cloud_service.limits import MAX_CHANNELS_LISTED
@@ -114,7 +114,7 @@ def channel_routes(fleet: Fleet) -> APIRouter:
 
         return await send_artifact(request, published.digest, len(published.document), load, cache_control, JSON)
 
-    async def _send_candidate(request: Request, candidate: Candidate) -> Response:
+    async def _send_candidate(request: Request, candidate: ActiveRollout) -> Response:
         try:
             device = parse_poll(request.headers)
         except ContractError as e:

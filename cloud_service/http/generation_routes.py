@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
-from cloud_service.generation import ProbeScores
+from cloud_service.generation import EdgeScores
 from cloud_service.http.artifact_routes import OCTETS
 from cloud_service.http.conditional import choose_media_type, prefers_async
 from cloud_service.http.job_routes import POLL_SECONDS
@@ -19,7 +19,7 @@ from cloud_service.service import LoraService
 from loragen import cloud_answers
 from loragen.cloud_answers import (
     RECIPE_HEADER,
-    AnswerContract,
+    AllowedAnswer,
     Generated,
     Job,
     Links,
@@ -126,10 +126,10 @@ def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:
     )
 
 
-def answer_contract(answer: answers.AnswerContract) -> AnswerContract:
+def answer_contract(answer: answers.AnswerContract) -> AllowedAnswer:
     """An answer contract as it goes over the wire."""
     fields = answers.answer_fields(answer)
-    return AnswerContract(
+    return AllowedAnswer(
         type=answer.kind,
         choices=answer.choices,
         codes=answer.codes,
@@ -146,7 +146,7 @@ def _known(content: bytes, answer: GeneratedLora) -> KnownAnswer:
     return KnownAnswer(before + name, after[end:], answer.logged)
 
 
-def _scores(scores: ProbeScores) -> cloud_answers.ProbeScores:
+def _scores(scores: EdgeScores) -> cloud_answers.ProbeScores:
     exact_match, log_likelihood = round(scores.exact_match, 4), round(scores.log_likelihood, 4)
     return cloud_answers.ProbeScores(exact_match=exact_match, log_likelihood=log_likelihood)
 

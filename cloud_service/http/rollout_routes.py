@@ -10,7 +10,7 @@ from cloud_service.fleet.rollouts import RolloutProgress
 from cloud_service.http.channel_routes import ChannelName, Fleet, IfMatch
 from cloud_service.http.conditional import change_condition
 from loragen.contract.limits import MAX_CHANNEL_VERSION
-from loragen.fleet_answers import Rollout, RolloutGroup, RolloutList, time_text
+from loragen.fleet_answers import RolloutGroup, RolloutList, RolloutStatus, time_text
 from loragen.web.translation import verify_json
 
 _Version = Annotated[int, Path(ge=1, le=MAX_CHANNEL_VERSION)]
@@ -22,7 +22,7 @@ def rollout_routes(fleet: Fleet) -> APIRouter:
     rollouts = fleet.rollouts
 
     @router.post("", status_code=201, dependencies=[Depends(verify_json)])
-    async def start(channel: ChannelName, body: RolloutBody, if_match: IfMatch = None) -> Rollout:
+    async def start(channel: ChannelName, body: RolloutBody, if_match: IfMatch = None) -> RolloutStatus:
         """Bring a bundle or a kept version to some devices first. One rollout of a channel goes on at a time."""
         return _answer(await rollouts.start(channel, body.to_request(), change_condition(if_match, None)))
 
@@ -33,7 +33,7 @@ def rollout_routes(fleet: Fleet) -> APIRouter:
         return RolloutList(rollouts=() if progress is None else (_answer(progress),))
 
     @router.get("/{version}")
-    async def one(channel: ChannelName, version: _Version) -> Rollout:
+    async def one(channel: ChannelName, version: _Version) -> RolloutStatus:
         """A rollout, by the version of its candidate."""
         progress = await rollouts.load(channel)
         if progress is None or progress.rollout.version != version:
@@ -41,7 +41,7 @@ def rollout_routes(fleet: Fleet) -> APIRouter:
         return _answer(progress)
 
     @router.patch("/{version}", dependencies=[Depends(verify_json)])
-    async def change(channel: ChannelName, version: _Version, body: RolloutChangeBody) -> Rollout:
+    async def change(channel: ChannelName, version: _Version, body: RolloutChangeBody) -> RolloutStatus:
         """Pause it, let it run again, promote it to all devices, abort it, or bring it to more devices.
 
         When it is aborted, the channel's content comes back as a new version, which all devices follow.
@@ -56,9 +56,9 @@ def rollout_routes(fleet: Fleet) -> APIRouter:
     return router
 
 
-def _answer(progress: RolloutProgress) -> Rollout:
+def _answer(progress: RolloutProgress) -> RolloutStatus:
     rollout = progress.rollout
-    return Rollout(
+    return RolloutStatus(
         version=rollout.version,
         about=rollout.about,
         state=rollout.state,

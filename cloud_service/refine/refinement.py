@@ -35,7 +35,7 @@ class RefinePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOutScore:
+class ExampleScore:
     """How well examples are answered that nothing was tuned on.
 
     Attributes:
@@ -46,13 +46,13 @@ class HeldOutScore:
     right: float
     loss: float
 
-    def is_better_than(self, other: "HeldOutScore") -> bool:
+    def is_better_than(self, other: "ExampleScore") -> bool:
         """Whether more is right, or as much with less loss."""
         return (self.right, -self.loss) > (other.right, -other.loss)
 
 
 @dataclass(frozen=True, slots=True)
-class Refinement:
+class RefinementOutcome:
     """What a refinement came to.
 
     Attributes:
@@ -71,8 +71,8 @@ class Refinement:
     kept: bool
     examples: int
     held_out: int
-    before: HeldOutScore
-    after: HeldOutScore
+    before: ExampleScore
+    after: ExampleScore
     steps: int
     seconds: float
     stopped: Stopped
@@ -105,7 +105,7 @@ class EdgeTuner(Protocol):
 
     def refine(
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
-    ) -> tuple[Recipe, Refinement]:
+    ) -> tuple[Recipe, RefinementOutcome]:
         """A recipe that answers held-out examples at least as well as the given one.
 
         Args:

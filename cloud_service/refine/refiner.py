@@ -22,9 +22,9 @@ from typing import Protocol, Self, TypeVar
 
 import structlog
 
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.errors import CloudError, DeadlineError, DrainingError, GenerationError, OverloadedError
-from cloud_service.refine.refinement import EdgeTuner, OnProgress, Refinement, RefinePlan
+from cloud_service.refine.refinement import EdgeTuner, OnProgress, RefinementOutcome, RefinePlan
 from cloud_service.task import Example
 from loragen.contract.recipe import Recipe
 from loragen.web.logs import describe_crash
@@ -53,7 +53,7 @@ class _UnwantedError(Exception):
     """Nobody waits for the work any more."""
 
 
-class Place:
+class QueuePlace:
     """A place in the queue; leaving the block gives it back."""
 
     def __init__(self, leave: Callable[[], None]) -> None:
@@ -82,7 +82,7 @@ class Refiner:
         events: Called at each change.
     """
 
-    def __init__(self, *, max_queue: int, threads: int, usage: Usage, events: RefinerEvents) -> None:
+    def __init__(self, *, max_queue: int, threads: int, usage: UsageMeter, events: RefinerEvents) -> None:
         self._max_queue = max_queue
         self._usage = usage
         self._threads = threads
@@ -95,7 +95,7 @@ class Refiner:
         self._closing = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="refiner", initializer=_lower_priority)
 
-    def reserve(self) -> Place:
+    def reserve(self) -> QueuePlace:
         """A place in the queue.
 
         Raises:
@@ -122,7 +122,7 @@ class Refiner:
             self._taken -= 1
             self._events.refining_changed(-1)
 
-        return Place(leave)
+        return QueuePlace(leave)
 
     @asynccontextmanager
     async def turn(self, timeout_seconds: float) -> AsyncIterator[None]:
@@ -153,7 +153,7 @@ class Refiner:
         shown: int,
         plan: RefinePlan,
         on_progress: OnProgress,
-    ) -> tuple[Recipe, Refinement]:
+    ) -> tuple[Recipe, RefinementOutcome]:
         """A refined recipe; called within `turn`. Arguments as for `EdgeTuner.refine`.
 
         Raises:
@@ -173,7 +173,7 @@ class Refiner:
                 raise _UnwantedError
             loop.call_soon_threadsafe(on_progress, done, total)
 
-        def work() -> tuple[Recipe, Refinement]:
+        def work() -> tuple[Recipe, RefinementOutcome]:
             report(0, max(1, plan.steps))
             return self._tuner(generator_id, load).refine(recipe, examples, shown, plan, report)
 

@@ -16,15 +16,15 @@ from cloud_service.generation import Confidence
 from cloud_service.limits import MAX_REFINE_TOKENS, MIN_REFINE_EXAMPLES
 from cloud_service.refine.held_out import distinct
 from cloud_service.refine.refinement import (
-    HeldOutScore,
+    ExampleScore,
     OnProgress,
-    Refinement,
+    RefinementOutcome,
     RefinePlan,
     Tuning,
     example_too_long,
     shown_examples,
 )
-from cloud_service.refine.refiner import Place, Refiner
+from cloud_service.refine.refiner import QueuePlace, Refiner
 from cloud_service.store import LoraStore, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.bundle import content_id
@@ -67,7 +67,7 @@ class RefinedLora:
     stored: StoredRecipe
     recipe: Recipe
     confidence: Confidence | None
-    refinement: Refinement
+    refinement: RefinementOutcome
     cached: bool
     assemble_seconds: float = 0.0
 
@@ -90,7 +90,7 @@ class RefiningService:
         self._refiner = refiner
         self._max_budget = max_budget_seconds
 
-    def reserve(self) -> Place:
+    def reserve(self) -> QueuePlace:
         """A place in the queue. Raises as `Refiner.reserve`."""
         return self._refiner.reserve()
 
@@ -177,7 +177,12 @@ class RefiningService:
             return await self._store_refined(key, served, recipe, confidence, refinement)
 
     async def _store_refined(
-        self, key: str, served: ServedGenerator, recipe: Recipe, confidence: Confidence | None, refinement: Refinement
+        self,
+        key: str,
+        served: ServedGenerator,
+        recipe: Recipe,
+        confidence: Confidence | None,
+        refinement: RefinementOutcome,
     ) -> RefinedLora:
         try:
             recipe_bytes = encode_recipe(recipe)
@@ -209,19 +214,19 @@ def _verify_lengths(examples: tuple[Example, ...], tuning: Tuning) -> None:
             raise example_too_long(number, MAX_REFINE_TOKENS, tokens)
 
 
-def _encode_note(confidence: Confidence | None, refinement: Refinement) -> bytes:
+def _encode_note(confidence: Confidence | None, refinement: RefinementOutcome) -> bytes:
     return canonical_json({"confidence": confidence and asdict(confidence), "refinement": asdict(refinement)})
 
 
-def _parse_note(note: bytes) -> tuple[Confidence | None, Refinement] | None:
+def _parse_note(note: bytes) -> tuple[Confidence | None, RefinementOutcome] | None:
     """What `_encode_note` wrote; None when it is unreadable, and the request is refined anew."""
     try:
         fields = json.loads(note)
         report = fields["refinement"]
-        scores = {name: HeldOutScore(**report[name]) for name in ("before", "after")}
+        scores = {name: ExampleScore(**report[name]) for name in ("before", "after")}
         confidence = fields["confidence"]
         if confidence is not None:
             confidence = Confidence(float(confidence["score"]), bool(confidence["is_familiar"]))
-        return confidence, Refinement(**{**report, **scores})
+        return confidence, RefinementOutcome(**{**report, **scores})
     except (ValueError, KeyError, TypeError):
         return None

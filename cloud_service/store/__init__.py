@@ -1,13 +1,13 @@
 """Stores: the port, and its adapters for Redis and for an embedded SQLite file."""
 
 from cloud_service.store.fleet import (
-    ChannelEvent,
+    ChannelEntry,
     ChannelRow,
     ChannelStore,
     DeviceEntry,
     DeviceStore,
-    ListedChannel,
     PinStore,
+    StoredEvent,
     StoredVersion,
 )
 from cloud_service.store.jobs import JobStore, StoredJob
@@ -24,7 +24,7 @@ from cloud_service.store.port import (
 )
 
 __all__ = [
-    "ChannelEvent",
+    "ChannelEntry",
     "ChannelRow",
     "ChannelStore",
     "DeviceEntry",
@@ -32,11 +32,11 @@ __all__ = [
     "ImportStore",
     "JobStore",
     "LeaseStore",
-    "ListedChannel",
     "LoraStore",
     "PinStore",
     "Store",
     "StoreLimits",
+    "StoredEvent",
     "StoredGeneration",
     "StoredImport",
     "StoredJob",

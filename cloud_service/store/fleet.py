@@ -32,7 +32,7 @@ class ChannelRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelEvent:
+class StoredEvent:
     """What was done to a channel.
 
     Attributes:
@@ -54,11 +54,11 @@ class StoredVersion:
 
     version: int
     digest: str
-    event: ChannelEvent
+    event: StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
-class ListedChannel:
+class ChannelEntry:
     """A channel without its document; `changed_at` is in microseconds since 1970."""
 
     name: str
@@ -87,14 +87,14 @@ class ChannelStore(Protocol):
         """Everything that `write` needs."""
         ...
 
-    async def write(self, name: str, row: ChannelRow, event: ChannelEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
         """Write the row if the channel is still at the revision before it; False when it is not.
 
         A document with a new version is kept as that version. An empty one deletes the versions.
         """
         ...
 
-    async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
+    async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         """Channels by name, those behind `after`."""
         ...
 
@@ -110,7 +110,7 @@ class ChannelStore(Protocol):
         """The document of a version; None when it is not kept."""
         ...
 
-    async def list_events(self, name: str) -> list[ChannelEvent]:
+    async def list_events(self, name: str) -> list[StoredEvent]:
         """The events that are kept, the newest first."""
         ...
 

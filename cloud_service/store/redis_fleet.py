@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import structlog
 
-from cloud_service.store.fleet import ChannelEvent, ChannelRow, DeviceEntry, ListedChannel, StoredVersion
+from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion
 from cloud_service.store.redis_server import RedisServer, key
 from loragen.contract.digest import sha256_hex
 
@@ -125,7 +125,7 @@ class RedisChannels:
             return ChannelRow()
         return ChannelRow(int(row[0]), int(row[1]), row[2], row[3], row[4] == b"1")
 
-    async def write(self, name: str, row: ChannelRow, event: ChannelEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
         digest = sha256_hex(row.document) if row.document else ""
         keys = [
             key("channel", name),
@@ -138,7 +138,7 @@ class RedisChannels:
             await self._server.run(self._write(keys=keys, args=[*args, event.action, event.detail, *self._most]))
         )
 
-    async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
+    async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         first = f"({after}" if after else "-"
         names = [
             name.decode() for name in await self._server.run(self._redis.zrangebylex(_LISTED, first, "+", 0, limit))
@@ -148,7 +148,7 @@ class RedisChannels:
             pipeline.hmget(key("channel", name), ["version", "digest", "changed", "rolling"])
         rows = await self._server.run(pipeline.execute()) if names else []
         return [
-            ListedChannel(name, int(row[0]), row[1].decode(), int(row[2]), row[3] == b"1")
+            ChannelEntry(name, int(row[0]), row[1].decode(), int(row[2]), row[3] == b"1")
             for name, row in zip(names, rows, strict=True)
             if row[1]
         ]
@@ -165,7 +165,7 @@ class RedisChannels:
     async def load_kept(self, name: str, version: int) -> bytes | None:
         return cast(bytes | None, await self._server.run(self._redis.hget(key("versions", name), str(version))))
 
-    async def list_events(self, name: str) -> list[ChannelEvent]:
+    async def list_events(self, name: str) -> list[StoredEvent]:
         return [
             _event(json.loads(each)) for each in await self._server.run(self._redis.lrange(key("events", name), 0, -1))
         ]
@@ -234,5 +234,5 @@ def _device_keys(channel: str, device_id: str) -> list[str]:
     return [key("device", device), key("seen", device), key("devices", channel), _ALL_DEVICES]
 
 
-def _event(about: Mapping[str, Any]) -> ChannelEvent:
-    return ChannelEvent(about["action"], about["detail"], int(about["version"]), int(about["at"]))
+def _event(about: Mapping[str, Any]) -> StoredEvent:
+    return StoredEvent(about["action"], about["detail"], int(about["version"]), int(about["at"]))

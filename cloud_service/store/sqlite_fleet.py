@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloud_service.store.fleet import ChannelEvent, ChannelRow, DeviceEntry, ListedChannel, StoredVersion
+from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion
 from cloud_service.store.sqlite_file import SqliteFile
 from loragen.contract.digest import sha256_hex
 
@@ -67,7 +67,7 @@ class SqliteChannels:
         revision, version, document, rollout, rolling = row
         return ChannelRow(revision, version, document, rollout, bool(rolling))
 
-    async def write(self, name: str, row: ChannelRow, event: ChannelEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
         def write() -> bool:
             now = time.time_ns() // 1_000
             digest = sha256_hex(row.document) if row.document else ""
@@ -87,14 +87,14 @@ class SqliteChannels:
 
         return await self._file.change(write, durable=True)
 
-    async def list_channels(self, limit: int, after: str = "") -> list[ListedChannel]:
+    async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         statement = (
             "SELECT name, version, digest, changed, rolling FROM channels WHERE name > ? AND digest <> ''"
             " ORDER BY name LIMIT ?"
         )
         rows = await self._file.run(lambda: self._db.execute(statement, (after, limit)).fetchall())
         return [
-            ListedChannel(name, version, digest, changed_at, bool(rolling))
+            ChannelEntry(name, version, digest, changed_at, bool(rolling))
             for name, version, digest, changed_at, rolling in rows
         ]
 
@@ -109,7 +109,7 @@ class SqliteChannels:
         )
         rows = await self._file.run(lambda: self._db.execute(statement, (name,)).fetchall())
         return [
-            StoredVersion(version, digest, ChannelEvent(action, detail, version, stored))
+            StoredVersion(version, digest, StoredEvent(action, detail, version, stored))
             for version, digest, action, detail, stored in rows
         ]
 
@@ -117,12 +117,12 @@ class SqliteChannels:
         row = await self._one("SELECT document FROM channel_versions WHERE channel = ? AND version = ?", name, version)
         return None if row is None else bytes(row[0])
 
-    async def list_events(self, name: str) -> list[ChannelEvent]:
+    async def list_events(self, name: str) -> list[StoredEvent]:
         statement = "SELECT action, detail, version, at FROM channel_events WHERE channel = ? ORDER BY number DESC"
         rows = await self._file.run(lambda: self._db.execute(statement, (name,)).fetchall())
-        return [ChannelEvent(*row) for row in rows]
+        return [StoredEvent(*row) for row in rows]
 
-    def _keep(self, name: str, row: ChannelRow, digest: str, event: ChannelEvent, now: int) -> None:
+    def _keep(self, name: str, row: ChannelRow, digest: str, event: StoredEvent, now: int) -> None:
         self._db.execute(
             "INSERT INTO channel_events (channel, action, detail, version, at) VALUES (?, ?, ?, ?, ?)",
             (name, event.action, event.detail, event.version, now),

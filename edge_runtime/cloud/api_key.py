@@ -19,7 +19,7 @@ _MAX_CHARS = 8_192
 """A bearer token of an identity provider may have some thousand characters."""
 
 
-class KeySource(Protocol):
+class ApiKeySource(Protocol):
     """Where the key comes from."""
 
     def __call__(self) -> str | None:
@@ -82,7 +82,7 @@ class KeyFile:
 class BearerAuth(httpx2.Auth):
     """Shows the key with each request to the cloud."""
 
-    def __init__(self, source: KeySource) -> None:
+    def __init__(self, source: ApiKeySource) -> None:
         self._source = source
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
@@ -92,7 +92,7 @@ class BearerAuth(httpx2.Auth):
         yield request
 
 
-def key_source(settings: EdgeSettings) -> KeySource:
+def key_source(settings: EdgeSettings) -> ApiKeySource:
     """The key that the settings name.
 
     Raises:

@@ -25,9 +25,9 @@ import httpx2
 from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
+    DigestMismatchError,
     DiskFullError,
     DownloadError,
-    IntegrityError,
     OutputError,
     TooLongError,
 )
@@ -314,7 +314,7 @@ def _usable_etag(etag: str | None) -> str | None:
 
 def _verify_sha256(found: str, expected: str, what: str) -> None:
     if found != expected:
-        raise IntegrityError(f"{what}: expected sha256 {expected}, found {found}", "it is fetched anew")
+        raise DigestMismatchError(f"{what}: expected sha256 {expected}, found {found}", "it is fetched anew")
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,7 @@ from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
     UpdateError,
-    describe,
+    describe_error,
     error_code,
 )
 from edge_runtime.telemetry import Telemetry, UpdateRecord
@@ -117,7 +117,7 @@ class Poller:
             code, message = await self._ask(), ""
             self._failures = 0
         except (UpdateError, ContractError) as error:
-            code, message = error_code(error), describe(error)
+            code, message = error_code(error), describe_error(error)
             if isinstance(error, CloudStatusError):
                 retry_after = error.retry_after_seconds
             if isinstance(error, CloudStatusError) and error.status == 404:

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import structlog
 
-from edge_runtime.cloud.api_key import NO_KEY, KeySource
+from edge_runtime.cloud.api_key import NO_KEY, ApiKeySource
 from loragen.contract.keepalive import PING_SECONDS, client_options
 from loragen.contract.limits import MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.stubs import loragen_pb2 as pb
@@ -62,7 +62,7 @@ class GrpcLink:
         device_id: str,
         ping_seconds: float = PING_SECONDS,
         labels: Mapping[str, str] = MappingProxyType({}),
-        key: KeySource = NO_KEY,
+        key: ApiKeySource = NO_KEY,
         credentials: Any = None,
         slower: Callable[[], Collection[str]] = frozenset,
         monotonic: Callable[[], float] = time.monotonic,

@@ -42,7 +42,7 @@ from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
     UpdateError,
-    describe,
+    describe_error,
 )
 from loragen.contract.errors import ContractError
 from loragen.contract.signed_channel import MAX_METADATA_BYTES, RUNTIME_FIELD, is_runtime_old, target_path
@@ -148,7 +148,7 @@ class SignedChannel:
         try:
             return await self._fetch(channel, known)
         except ChannelRefusedError as error:
-            self._trust = replace(self._trust, last_refusal=describe(error), last_refusal_at=self._clock.unix())
+            self._trust = replace(self._trust, last_refusal=describe_error(error), last_refusal_at=self._clock.unix())
             raise
 
     async def _fetch(self, channel: str, known: ChannelAnswer | None) -> ChannelAnswer:

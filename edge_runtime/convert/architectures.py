@@ -100,7 +100,7 @@ class _Config:
             )
 
 
-def describe(config: Mapping[str, Any]) -> Architecture:
+def describe_model(config: Mapping[str, Any]) -> Architecture:
     """Describe the model of a `config.json`.
 
     Raises:

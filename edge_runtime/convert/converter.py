@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, Keys, LlamaFileType
 
-from edge_runtime.convert.architectures import Architecture, describe
+from edge_runtime.convert.architectures import Architecture, describe_model
 from edge_runtime.convert.hf_checkpoint import StoredTensor, load_json, load_tensors
 from edge_runtime.convert.multimodal import text_config, text_tensors
 from edge_runtime.convert.vocabulary import load_vocabulary
@@ -69,7 +69,7 @@ def convert_model(
     verify_model_id(model_id)
     whole = load_json(hf_directory / "config.json")
     config = text_config(whole)
-    architecture = describe(config)
+    architecture = describe_model(config)
     stored = load_tensors(hf_directory)
     if config is not whole:
         stored = text_tensors(stored)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.engine import Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 
@@ -12,7 +12,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenCounts:
     """Token counts of one answer; `cached_tokens` of the prompt were not computed again."""
 
     prompt_tokens: int
@@ -31,7 +31,7 @@ class WholeAnswer:
     """
 
     text: str = ""
-    calls: list[Call] = field(default_factory=list)
+    calls: list[FunctionCall] = field(default_factory=list)
     whole_calls: int = 0
     reason: str = ""
     tokens: list[Token] = field(default_factory=list)
@@ -43,7 +43,7 @@ class WholeAnswer:
                 self.text += text
                 self.tokens += tokens
             case CallStarted(name):
-                self.calls.append(Call(name, ""))
+                self.calls.append(FunctionCall(name, ""))
             case ArgumentsPiece(text):
                 self.calls[-1] = replace(self.calls[-1], arguments=self.calls[-1].arguments + text)
             case CallFinished():
@@ -61,7 +61,10 @@ class AnswerFormat(Protocol):
         ...
 
     def whole(
-        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+        self,
+        answers: Sequence[WholeAnswer],
+        usage: TokenCounts,
+        choice_probabilities: Mapping[str, float] | None = None,
     ) -> Json:
         """The body of answers that are not streamed."""
         ...
@@ -74,7 +77,7 @@ class AnswerFormat(Protocol):
         """The part of a stream that says what happened."""
         ...
 
-    def closing(self, usage: Usage) -> str:
+    def closing(self, usage: TokenCounts) -> str:
         """The end of a stream."""
         ...
 

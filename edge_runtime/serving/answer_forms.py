@@ -77,7 +77,7 @@ class OfferedFunction(Fields):
     parameters: Annotated[dict[str, Any], AfterValidator(_verify_encodable)] = Field(default_factory=dict)
 
 
-class ToolBody(Fields):
+class ChatTool(Fields):
     """A tool of the OpenAI schema."""
 
     type: Literal["function"]
@@ -104,11 +104,11 @@ class NamedTool(Fields):
     function: NamedFunction
 
 
-Tools = Annotated[list[ToolBody], Field(max_length=MAX_CHOICES, fail_fast=True)]
+Tools = Annotated[list[ChatTool], Field(max_length=MAX_CHOICES, fail_fast=True)]
 ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
-def tool_use(tools: list[ToolBody], choice: ToolChoice, has_result: bool, parallel: bool = True) -> ToolUse:
+def tool_use(tools: list[ChatTool], choice: ToolChoice, has_result: bool, parallel: bool = True) -> ToolUse:
     """What a request says of functions.
 
     Raises:

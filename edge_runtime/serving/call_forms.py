@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.chat import FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class CallForm:
         """What stands in front of a call's arguments; the blank behind it belongs to the tokens of the arguments."""
         return f'{{"name": {json.dumps(name)}, "{self.key}":'
 
-    def text_of(self, call: Call) -> str:
+    def text_of(self, call: FunctionCall) -> str:
         """A call, without what stands in front of it and behind it."""
         return f"{self.beginning_of(call.name)} {call.arguments}}}"
 
-    def parse(self, text: str) -> Call | None:
+    def parse(self, text: str) -> FunctionCall | None:
         """The call that stands between opening and closing; None when it is none."""
         try:
             if not self.key:
@@ -53,7 +53,11 @@ class CallForm:
         if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
             return None
         arguments = fields.get(self.key, {})
-        return Call(fields["name"], json.dumps(arguments, ensure_ascii=False)) if isinstance(arguments, dict) else None
+        return (
+            FunctionCall(fields["name"], json.dumps(arguments, ensure_ascii=False))
+            if isinstance(arguments, dict)
+            else None
+        )
 
 
 OWN_FORM = CallForm(between="\n")
@@ -62,7 +66,7 @@ OWN_FORM = CallForm(between="\n")
 HERMES_FORM = CallForm("<tool_call>\n", "arguments", "\n</tool_call>", "\n")
 """For a model whose template knows no calls: the form that most models have met."""
 
-Render = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], str]
+RenderCalls = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], str]
 """Renders messages and tools by a model's template, without the beginning of an answer."""
 
 _NAME, _KEY, _TEXT, _ANSWER = "probe_name", "probe_key", "probe text", "Ω"
@@ -81,7 +85,7 @@ _TOOL = {
 _USER = {"role": "user", "content": "A question."}
 
 
-def read_form(render: Render) -> CallForm | None:
+def find_call_form(render: RenderCalls) -> CallForm | None:
     """The form that a template shows; None when it shows no calls, or none that could be read.
 
     Args:
@@ -108,7 +112,7 @@ def read_form(render: Render) -> CallForm | None:
     return CallForm(form.opening, form.key, form.closing, between, form.quote) if opening else form
 
 
-def _written(render: Render, count: int) -> str:
+def _written(render: RenderCalls, count: int) -> str:
     """What an answer is that makes so many calls: what the template puts around every answer is taken off."""
     call = {"type": "function", "id": "call00000", "function": {"name": _NAME, "arguments": {_KEY: _TEXT}}}
     plain = render([_USER, {"role": "assistant", "content": _ANSWER}], [_TOOL])
@@ -135,11 +139,11 @@ class _Plain:
             )
         self._parts.reverse()
 
-    def call(self) -> Call:
+    def call(self) -> FunctionCall:
         name, arguments = self._take("word"), self._value()
         if self._parts or not isinstance(arguments, dict):
             raise ValueError("expected a name and arguments")
-        return Call(name.strip(), json.dumps(arguments, ensure_ascii=False))
+        return FunctionCall(name.strip(), json.dumps(arguments, ensure_ascii=False))
 
     def _take(self, kind: str, *texts: str) -> str:
         if not self._parts or self._parts[-1][0] != kind or (texts and self._parts[-1][1] not in texts):

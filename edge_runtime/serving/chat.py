@@ -10,7 +10,7 @@ from loragen.web.body_fields import verify_unicode
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A call of a function.
 
     Attributes:
@@ -32,7 +32,7 @@ class ChatMessage:
 
     role: str
     content: str
-    calls: tuple[Call, ...] = ()
+    calls: tuple[FunctionCall, ...] = ()
     name: str = ""
 
 

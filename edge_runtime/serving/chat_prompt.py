@@ -42,7 +42,7 @@ def call_form_of(template: Template) -> CallForm:
     return template.call_form or HERMES_FORM
 
 
-def render_prompt(template: Template, messages: Sequence[ChatMessage], rendering: Rendering, mark: Mark = str) -> str:
+def chat_prompt(template: Template, messages: Sequence[ChatMessage], rendering: Rendering, mark: Mark = str) -> str:
     """The prompt of a chat.
 
     Args:
@@ -58,7 +58,7 @@ def render_prompt(template: Template, messages: Sequence[ChatMessage], rendering
     if tools and template.call_form is None:
         messages, tools = _with_tools_in_words(messages, rendering.tools), []
     if not tools:
-        messages = [as_text(message, HERMES_FORM if rendering.tools else OWN_FORM) for message in messages]
+        messages = [message_as_text(message, HERMES_FORM if rendering.tools else OWN_FORM) for message in messages]
     variables = json.loads(rendering.variables)
     while True:
         try:
@@ -69,7 +69,7 @@ def render_prompt(template: Template, messages: Sequence[ChatMessage], rendering
             messages = folded
 
 
-def as_text(message: ChatMessage, form: CallForm = OWN_FORM) -> ChatMessage:
+def message_as_text(message: ChatMessage, form: CallForm = OWN_FORM) -> ChatMessage:
     """The message with its calls as a part of its text."""
     calls = (f"{form.opening}{form.text_of(call)}{form.closing}" for call in message.calls)
     return ChatMessage(message.role, "\n".join(filter(None, (message.content, *calls))))

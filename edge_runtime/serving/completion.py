@@ -14,7 +14,7 @@ from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained
 from edge_runtime.serving.engine import Engine, Sampling, Steps, Token, TokenSequence
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.free_text import write_choice, write_text
-from edge_runtime.serving.tool_calls import as_text, call_functions
+from edge_runtime.serving.tool_calls import call_functions, with_calls_as_text
 
 MAX_REPORTED = 524_288
 """Tokens and likelihoods of tokens in the answers to a request that asks for likelihoods or its prompts: some 50 MB
@@ -85,17 +85,17 @@ def complete_alone(engine: Engine, request: CompletionRequest) -> Iterator[Event
     """Answer one request with nothing beside it; blocking.
 
     Raises:
-        ServingError: As `complete`.
+        ServingError: As `completion_events`.
     """
     with closing(engine.open()) as sequence:
-        for event in complete(engine, sequence, request):
+        for event in completion_events(engine, sequence, request):
             if event is None:
                 engine.step()
             else:
                 yield event
 
 
-def complete(
+def completion_events(
     engine: Engine, sequence: TokenSequence, request: CompletionRequest
 ) -> Generator[Event | None, None, None]:
     """Answer one request.
@@ -158,7 +158,7 @@ def complete(
             yield Finished("length", max_tokens, index)
         elif constraint.calls is not None:
             called = call_functions(engine, sequence, prompt, seeded, constraint.calls, request.stop, max_tokens, index)
-            yield from called if isinstance(request.prompt, ChatPrompt) else as_text(called)
+            yield from called if isinstance(request.prompt, ChatPrompt) else with_calls_as_text(called)
         else:
             if seeded.choices:
                 written = yield from write_choice(sequence, seeded, max_tokens, index)

@@ -19,10 +19,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
-from edge_runtime.serving.answer_format import AnswerFormat, Usage, WholeAnswer
+from edge_runtime.serving.answer_format import AnswerFormat, TokenCounts, WholeAnswer
 from edge_runtime.serving.completion import CompletionRequest
+from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.events import Event, Finished, Started
-from edge_runtime.serving.job import Job
 from edge_runtime.serving.openai import CompletionFormat
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import Slot, SlotTable
@@ -48,7 +48,7 @@ class _Answer:
     """One completion on its way: the job, the lease of its slot, and the format of what the client gets."""
 
     def __init__(
-        self, job: Job, lease: AsyncExitStack, form: AnswerFormat, record: CompletionRecord, arrived: float
+        self, job: CompletionJob, lease: AsyncExitStack, form: AnswerFormat, record: CompletionRecord, arrived: float
     ) -> None:
         self._job = job
         self._lease = lease
@@ -137,9 +137,9 @@ class _Answer:
                 self._record.decode_seconds = round(now - self._first_text, 6)
                 past_spans(until_first_token=self._first_text - self._arrived, decode=now - self._first_text)
 
-    def _usage(self) -> Usage:
+    def _usage(self) -> TokenCounts:
         record = self._record
-        return Usage(record.prompt_tokens or 0, record.completion_tokens or 0, record.cached_tokens or 0)
+        return TokenCounts(record.prompt_tokens or 0, record.completion_tokens or 0, record.cached_tokens or 0)
 
 
 class _StreamedAnswer(StreamingResponse):
@@ -350,5 +350,5 @@ def _example(kind: Literal["text", "chat"]) -> dict[int | str, dict[str, Any]]:
     )
     probabilities = {"billing": 0.04, "delivery": 0.96}
     whole = WholeAnswer("delivery", reason="stop")
-    answer = form.whole([whole], Usage(21, 1, 0), None if kind == "text" else probabilities)
+    answer = form.whole([whole], TokenCounts(21, 1, 0), None if kind == "text" else probabilities)
     return {200: {"content": {"application/json": {"example": answer}}}}

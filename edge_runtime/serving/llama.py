@@ -27,7 +27,7 @@ from edge_runtime.checksum import verify_checksum
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError
 from edge_runtime.serving.call_forms import CallForm
 from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
-from edge_runtime.serving.chat_prompt import call_form_of, render_prompt
+from edge_runtime.serving.chat_prompt import call_form_of, chat_prompt
 from edge_runtime.serving.engine import TokenizerInfo
 from edge_runtime.serving.llama_context import LlamaContext
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_metadata, on_native_log
@@ -133,7 +133,7 @@ class LlamaEngine:
         if not self._model.has_template:
             raise InvalidRequestError(self._model.template_problem, "use /v1/completions", code="chat_template_missing")
         try:
-            return render_prompt(self._model, messages, rendering, self._model.markup.mark)
+            return chat_prompt(self._model, messages, rendering, self._model.markup.mark)
         except Exception as error:  # a template is a program of the model's maker: it may raise anything
             raise InvalidRequestError(
                 f"the model's chat template refuses these messages: {error}",

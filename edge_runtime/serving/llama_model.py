@@ -16,7 +16,7 @@ import llama_cpp
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError
-from edge_runtime.serving.call_forms import CallForm, read_form
+from edge_runtime.serving.call_forms import CallForm, find_call_form
 from edge_runtime.serving.engine import TokenizerInfo
 from loragen.contract.markup import ControlMarkup
 
@@ -117,7 +117,7 @@ class LlamaModel:
     def call_form(self) -> CallForm | None:
         """How the chat template writes calls; None when it knows none."""
         if isinstance(self._call_form, str):
-            self._call_form = read_form(lambda messages, tools: self.apply_template(messages, False, tools=tools))
+            self._call_form = find_call_form(lambda messages, tools: self.apply_template(messages, False, tools=tools))
         return self._call_form
 
     def apply_template(self, messages: Sequence[Mapping[str, Any]], answer: bool, **variables: Any) -> str:

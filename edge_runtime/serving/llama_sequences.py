@@ -20,7 +20,7 @@ from edge_runtime.serving.llama_context import LlamaContext
 from edge_runtime.serving.llama_model import LlamaModel
 from edge_runtime.serving.prefix_cache import (
     CHUNK,
-    Place,
+    CachedSequence,
     best_source,
     choose_place,
     chunk,
@@ -49,7 +49,7 @@ class LlamaSequence:
         self._model = model
         self._context = context
         self._grammars = grammars
-        self.place: Place | None = None
+        self.place: CachedSequence | None = None
         self.prompt: list[int] = []
         self.scores = False
         self.cached = 0
@@ -152,7 +152,7 @@ class LlamaSequences:
         self._model = model
         self._context = context
         self._grammars = Grammars(model)
-        self._places = [Place(number) for number in range(count)]
+        self._places = [CachedSequence(number) for number in range(count)]
         self._open: list[LlamaSequence] = []
         self._turns: Turns[LlamaSequence] = Turns()
         self._uses = itertools.count(1)
@@ -165,7 +165,7 @@ class LlamaSequences:
         self._open.append(sequence)
         return sequence
 
-    def begin(self, sequence: LlamaSequence, prompt: Sequence[int], scores: bool) -> Place:
+    def begin(self, sequence: LlamaSequence, prompt: Sequence[int], scores: bool) -> CachedSequence:
         """Let a sequence begin with `prompt` from the next steps on; the place where it does."""
         sequence.prompt, sequence.scores = list(prompt), scores
         sequence.next_token = sequence.error = None
@@ -226,7 +226,7 @@ class LlamaSequences:
             sequence.row = len(tokens) - 1
         return len(tokens)
 
-    def _copy_from_another(self, sequence: LlamaSequence, place: Place) -> None:
+    def _copy_from_another(self, sequence: LlamaSequence, place: CachedSequence) -> None:
         """Take over what another sequence has of this prompt by now, also one whose request is still running."""
         if not self._can_copy:
             return
@@ -267,11 +267,11 @@ class LlamaSequences:
             return False
         return True
 
-    def _cut(self, place: Place, count: int) -> int:
+    def _cut(self, place: CachedSequence, count: int) -> int:
         """Keep the first `count` tokens; how many were kept: all or none."""
         kept = count if self._context.cut(place.number, count) else 0
         place.tokens, place.reusable = place.tokens[:kept], kept
         return kept
 
-    def _use(self, place: Place, is_busy: bool) -> None:
+    def _use(self, place: CachedSequence, is_busy: bool) -> None:
         place.is_busy, place.used = is_busy, next(self._uses)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.chat import Call, ChatMessage
+from edge_runtime.serving.chat import ChatMessage, FunctionCall
 from edge_runtime.serving.neutral_fields import MESSAGE, verify_neutral
 from edge_runtime.serving.request_objects import Fields, OpenFields
 from loragen.contract.answer import FUNCTION_NAME_PATTERN
@@ -26,7 +26,7 @@ class TextPart(BaseModel):
     text: Text
 
 
-class CalledFunction(Fields):
+class FunctionCallBody(Fields):
     """A function and the arguments of its call, JSON as text."""
 
     name: Annotated[str, Field(pattern=FUNCTION_NAME_PATTERN)]
@@ -38,7 +38,7 @@ class CallBody(Fields):
 
     id: Annotated[str, Field(max_length=256)] = ""
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: FunctionCallBody
 
 
 class MessageBody(OpenFields):
@@ -67,7 +67,7 @@ class MessageBody(OpenFields):
         return ChatMessage(
             "system" if self.role == "developer" else self.role,
             content if isinstance(content, str) else "".join(part.text for part in content),
-            tuple(Call(call.function.name, call.function.arguments) for call in self.tool_calls),
+            tuple(FunctionCall(call.function.name, call.function.arguments) for call in self.tool_calls),
             (called or {}).get(self.tool_call_id, "") if self.role == "tool" else "",
         )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
+from edge_runtime.serving.answer_format import Json, TokenCounts, WholeAnswer
 from edge_runtime.serving.call_forms import OWN_FORM
 from edge_runtime.serving.events import Event, TextPiece
 from loragen.device_answers import ServedModel
@@ -36,7 +36,10 @@ class OllamaFormat:
         return "application/x-ndjson"
 
     def whole(
-        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+        self,
+        answers: Sequence[WholeAnswer],
+        usage: TokenCounts,
+        choice_probabilities: Mapping[str, float] | None = None,
     ) -> Json:
         (answer,) = answers
         return self._last(answer.text, answer, usage)
@@ -51,7 +54,7 @@ class OllamaFormat:
         # Calls are sent when they are whole, as Ollama does.
         return self._line({**self._said(event.text), "done": False}) if isinstance(event, TextPiece) else ""
 
-    def closing(self, usage: Usage) -> str:
+    def closing(self, usage: TokenCounts) -> str:
         return self._line(self._last("", self.answer, usage))
 
     def failure(self, body: Json) -> str:
@@ -61,7 +64,7 @@ class OllamaFormat:
         """The answer to a request that asks for nothing but the model, or for its end."""
         return {**self._said(""), "done": True, "done_reason": done}
 
-    def _last(self, text: str, answer: WholeAnswer, usage: Usage) -> Json:
+    def _last(self, text: str, answer: WholeAnswer, usage: TokenCounts) -> Json:
         now = time.monotonic()
         first = now if self._first is None else self._first
         return {

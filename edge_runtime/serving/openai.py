@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.answer_format import Json, TokenCounts, WholeAnswer
+from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, Started, TextPiece
 from loragen.device_answers import ServedModel
@@ -50,7 +50,10 @@ class CompletionFormat:
         return EVENT_STREAM
 
     def whole(
-        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+        self,
+        answers: Sequence[WholeAnswer],
+        usage: TokenCounts,
+        choice_probabilities: Mapping[str, float] | None = None,
     ) -> Json:
         choices = []
         for index, answer in enumerate(answers):
@@ -71,7 +74,7 @@ class CompletionFormat:
         self.opened.add(index)
         match event:
             case CallStarted(name, _, number):
-                call = {"index": number, **self._call(index, number, Call(name, ""))}
+                call = {"index": number, **self._call(index, number, FunctionCall(name, ""))}
                 return self._delta(index, {**said, "content": None, "tool_calls": [call]})
             case ArgumentsPiece(text, _, number):
                 return self._delta(index, {"tool_calls": [{"index": number, "function": {"arguments": text}}]})
@@ -86,7 +89,7 @@ class CompletionFormat:
     def waiting(self) -> str:
         return EVENT_COMMENT
 
-    def closing(self, usage: Usage) -> str:
+    def closing(self, usage: TokenCounts) -> str:
         if not self.reports_usage:
             return STREAM_END
         return sse({**self._head(self._chunk_kind), "choices": [], "usage": _usage(usage)}) + STREAM_END
@@ -103,7 +106,7 @@ class CompletionFormat:
             "tool_calls": [self._call(index, number, call) for number, call in enumerate(answer.calls)],
         }
 
-    def _call(self, index: int, number: int, call: Call) -> Json:
+    def _call(self, index: int, number: int, call: FunctionCall) -> Json:
         place = f"_{index}_{number}" if index or number else ""
         call_id = f"call_{self.id.partition('-')[2]}{place}"
         return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -133,7 +136,7 @@ class CompletionFormat:
         }
 
 
-def _usage(usage: Usage) -> Json:
+def _usage(usage: TokenCounts) -> Json:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -18,7 +18,7 @@ LATER_FROM = 256
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class CachedSequence:
     """The part of the context that one sequence has.
 
     Attributes:
@@ -46,7 +46,7 @@ def whole_chunks(count: int) -> int:
     return count - count % (CHUNK if count < LATER_FROM else LATER_CHUNK)
 
 
-def reusable_tokens(place: Place, prompt: Sequence[int]) -> int:
+def reusable_tokens(place: CachedSequence, prompt: Sequence[int]) -> int:
     """How many of the first tokens of `prompt` can be taken from a place; the last one is always computed."""
     common = 0
     for cached, wanted in zip(place.tokens[: place.reusable], prompt[:-1], strict=False):
@@ -56,7 +56,9 @@ def reusable_tokens(place: Place, prompt: Sequence[int]) -> int:
     return whole_chunks(common)
 
 
-def best_source(places: Iterable[Place], prompt: Sequence[int], more_than: int) -> tuple[Place | None, int]:
+def best_source(
+    places: Iterable[CachedSequence], prompt: Sequence[int], more_than: int
+) -> tuple[CachedSequence | None, int]:
     """The place with the longest beginning of `prompt`, and its length; none that is not longer than `more_than`."""
     best, longest = None, more_than
     for place in places:
@@ -66,7 +68,7 @@ def best_source(places: Iterable[Place], prompt: Sequence[int], more_than: int) 
     return best, longest
 
 
-def choose_place(places: Iterable[Place], prompt: Sequence[int]) -> Place:
+def choose_place(places: Iterable[CachedSequence], prompt: Sequence[int]) -> CachedSequence:
     """The idle place that a new prompt takes; there must be one.
 
     One whose content it begins with, all of it, goes on growing. Any other would lose what it has: then it is the one

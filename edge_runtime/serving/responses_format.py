@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_runtime.serving.answer_format import Json, Usage, WholeAnswer
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.answer_format import Json, TokenCounts, WholeAnswer
+from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, Started, TextPiece
 from edge_runtime.serving.openai import EVENT_COMMENT, EVENT_STREAM, sse
 
@@ -34,7 +34,10 @@ class ResponsesFormat:
         return EVENT_STREAM
 
     def whole(
-        self, answers: Sequence[WholeAnswer], usage: Usage, choice_probabilities: Mapping[str, float] | None = None
+        self,
+        answers: Sequence[WholeAnswer],
+        usage: TokenCounts,
+        choice_probabilities: Mapping[str, float] | None = None,
     ) -> Json:
         (answer,) = answers
         is_cut = answer.reason == "length"
@@ -72,7 +75,7 @@ class ResponsesFormat:
             )  # fmt: skip
         elif isinstance(event, CallStarted):
             sent += "" if calls else self._close_text("completed")
-            sent += self._open(self._call(Call(event.name, ""), len(calls), "in_progress"), place + len(calls))
+            sent += self._open(self._call(FunctionCall(event.name, ""), len(calls), "in_progress"), place + len(calls))
         elif isinstance(event, ArgumentsPiece):
             where = place + len(calls) - 1
             sent += self._event(
@@ -84,7 +87,7 @@ class ResponsesFormat:
             return sent + self._close_call("completed")
         return sent + (self._close_last() if isinstance(event, Finished) else "")
 
-    def closing(self, usage: Usage) -> str:
+    def closing(self, usage: TokenCounts) -> str:
         response = self.whole([self.answer], usage)
         return self._event(f"response.{response['status']}", response=response)
 
@@ -145,7 +148,7 @@ class ResponsesFormat:
         part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
         return {"type": "message", "id": f"msg_{self.id}", "status": status, "role": "assistant", "content": [part]}
 
-    def _call(self, call: Call, number: int, status: str) -> Json:
+    def _call(self, call: FunctionCall, number: int, status: str) -> Json:
         return {
             "type": "function_call",
             "id": self._call_id("fc", number),

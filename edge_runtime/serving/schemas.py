@@ -54,7 +54,7 @@ _COMPLETION_MAX_TOKENS = 16
 MAX_PROMPTS = 128
 """In one request; they are answered one after another."""
 
-Tokens = Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
+TokenIds = Annotated[list[int], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
 
 
 def _form_of(prompt: Any) -> str:
@@ -172,9 +172,9 @@ class CompletionBody(_Body):
 
     prompt: Annotated[
         Annotated[Text, Tag("text")]
-        | Annotated[Tokens, Tag("tokens")]
+        | Annotated[TokenIds, Tag("tokens")]
         | Annotated[list[Text], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("texts")]
-        | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("token lists")],
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("token lists")],
         Discriminator(_form_of),
     ]
     max_tokens: Annotated[

@@ -14,7 +14,7 @@ HTTP_STATUS: dict[type[EdgeError], int] = {
     errors.ChannelRefusedError: 502,
     errors.DownloadError: 502,
     errors.TooLongError: 502,
-    errors.IntegrityError: 502,
+    errors.DigestMismatchError: 502,
     errors.CanaryError: 500,
     errors.CanaryUnfinishedError: 500,
     errors.DeadlyAttemptError: 500,

@@ -25,7 +25,7 @@ from loragen.web.translation import verify_json
 
 _ResultT = TypeVar("_ResultT")
 
-Model = Annotated[str, Field(min_length=1, max_length=256, description="Specialization, or `base`.")]
+_ModelName = Annotated[str, Field(min_length=1, max_length=256, description="Specialization, or `base`.")]
 
 
 class TokenizeBody(BaseModel):
@@ -35,7 +35,7 @@ class TokenizeBody(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"model": "desks", "prompt": "Where is my parcel?"}]}
     )
 
-    model: Model = BASE_NAME
+    model: _ModelName = BASE_NAME
     prompt: Text | None = None
     messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)] | None = None
     add_special_tokens: Annotated[
@@ -57,7 +57,7 @@ class DetokenizeBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"model": "desks", "tokens": [504]}]})
 
-    model: Model = BASE_NAME
+    model: _ModelName = BASE_NAME
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_TOKENS, fail_fast=True)]
 
 
@@ -102,7 +102,7 @@ def token_routes(
         return JSONResponse({"prompt": await call(body.model, work)})
 
     @router.get("/tokenizer_info")
-    async def tokenizer_info(model: Annotated[Model, Query()] = BASE_NAME) -> Response:
+    async def tokenizer_info(model: Annotated[_ModelName, Query()] = BASE_NAME) -> Response:
         """The tokens that begin and end a text, and the chat template, as the model's file has them; null for none."""
         found = await call(model, lambda engine: engine.tokenizer)
         return JSONResponse(

@@ -28,7 +28,7 @@ _Outcome = Generator[Event | None, None, bool]
 """Events of one part of an answer, and whether the answer goes on."""
 
 
-def as_text(events: Iterator[Event | None]) -> Iterator[Event | None]:
+def with_calls_as_text(events: Iterator[Event | None]) -> Iterator[Event | None]:
     """The same answer for a client that knows no calls: each call is a line of its text."""
     for event in events:
         match event:

@@ -23,10 +23,10 @@ from typing import Any, TypeVar
 import structlog
 
 from edge_runtime.errors import BusyError, InvalidRequestError, ModelOutputError, ServingError
-from edge_runtime.serving.completion import CompletionRequest, complete, prefill_residual_prompt
+from edge_runtime.serving.completion import CompletionRequest, completion_events, prefill_residual_prompt
+from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.engine import Engine, Steps, TokenSequence
 from edge_runtime.serving.events import Event
-from edge_runtime.serving.job import Job
 from loragen.web.logs import describe_crash
 from loragen.web.retry_after import RetryAfter
 
@@ -79,7 +79,7 @@ DEFAULT_LIMITS = RequestLimits()
 class _Running:
     """A request that is being answered."""
 
-    job: Job
+    job: CompletionJob
     sequence: TokenSequence
     events: Generator[Event | None, None, None]
 
@@ -103,7 +103,7 @@ class Worker:
         self._engine = engine
         self._max_queue = max_queue
         self._limits = limits
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[CompletionJob] = deque()
         self._running: list[_Running] = []
         self._warming: Steps[None] | None = None
         self._is_warm = False
@@ -149,7 +149,7 @@ class Worker:
         """Whether the engine is gone."""
         return not self._thread.is_alive()
 
-    def submit(self, request: CompletionRequest) -> Job:
+    def submit(self, request: CompletionRequest) -> CompletionJob:
         """Queue a request.
 
         Raises:
@@ -157,7 +157,7 @@ class Worker:
             BusyError: The queue is full, or the worker is closing.
         """
         now = time.monotonic()
-        job = Job(self._limits.bounded(request), now + self._limits.queue_seconds)
+        job = CompletionJob(self._limits.bounded(request), now + self._limits.queue_seconds)
         with self._changed:
             self._verify_open()
             self._drop_abandoned()
@@ -278,7 +278,7 @@ class Worker:
                 self._measured_from = now
             while self._waiting and len(self._running) < self._engine.sequences:
                 job, sequence = self._waiting.popleft(), self._engine.open()
-                self._running.append(_Running(job, sequence, complete(self._engine, sequence, job.request)))
+                self._running.append(_Running(job, sequence, completion_events(self._engine, sequence, job.request)))
 
     def _resume(self, each: _Running) -> None:
         """Let a request go on until it needs the engine's next step, or ends."""

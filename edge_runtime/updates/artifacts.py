@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_runtime.cloud.fetcher import HttpFetcher
-from edge_runtime.errors import CloudUnreachableError, IntegrityError, OutputError, UpdateError
+from edge_runtime.errors import CloudUnreachableError, DigestMismatchError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.rules import verify_announced
 from loragen.contract.assembly import build_bundle
@@ -54,7 +54,7 @@ class Artifacts:
         source: Source = "disk"
         try:
             bundle = await self.stored(wanted.bundle_id)
-        except IntegrityError:
+        except DigestMismatchError:
             source = await self._obtain(wanted)
             bundle = await self.stored(wanted.bundle_id)
         verify_announced(bundle.header, wanted)
@@ -97,7 +97,7 @@ class Artifacts:
         bank = await self._open_bank(source, 2 * wanted.bundle_bytes + _SPARE_BYTES)
         built = await asyncio.to_thread(build_bundle, bank, recipe)
         if content_id(built) != wanted.bundle_id:
-            raise IntegrityError(
+            raise DigestMismatchError(
                 f"{wanted.name}: expected bundle {wanted.bundle_id}, the recipe builds {content_id(built)}",
                 "the recipe has other gates, or the cloud assembles in another way; the bundle itself is fetched",
             )
@@ -130,7 +130,9 @@ def _open_bank(path: Path, digest: str) -> Bank:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise IntegrityError(f"bank {digest} cannot be read: {error.strerror or error}", "check the disk") from error
+        raise DigestMismatchError(
+            f"bank {digest} cannot be read: {error.strerror or error}", "check the disk"
+        ) from error
 
 
 def _read_bundle(path: Path, bundle_id: str) -> Bundle:
@@ -139,8 +141,10 @@ def _read_bundle(path: Path, bundle_id: str) -> Bundle:
     except OSError as error:
         if is_shortage(error):
             raise UpdateError(f"bundle {bundle_id} cannot be read now: {error.strerror}") from error
-        raise IntegrityError(f"bundle {bundle_id} is not on disk: {error.strerror}", "it is fetched again") from error
+        raise DigestMismatchError(
+            f"bundle {bundle_id} is not on disk: {error.strerror}", "it is fetched again"
+        ) from error
     if content_id(data) != bundle_id:
         path.unlink(missing_ok=True)
-        raise IntegrityError(f"bundle {bundle_id} was damaged on disk", "it is fetched again")
+        raise DigestMismatchError(f"bundle {bundle_id} was damaged on disk", "it is fetched again")
     return parse_bundle(data)

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from edge_runtime.clock import Clock
-from edge_runtime.errors import EdgeError, describe, error_code
+from edge_runtime.errors import EdgeError, describe_error, error_code
 from edge_runtime.telemetry import Telemetry, UpdateRecord
 from edge_runtime.updates.journal import Journal
 from loragen.contract.errors import ContractError
@@ -52,7 +52,7 @@ class Attempts:
         except Exception as error:
             if not isinstance(error, (EdgeError, ContractError)):
                 _log.exception("update_crashed", step=step, name=name)
-            outcome, message = error_code(error), describe(error)
+            outcome, message = error_code(error), describe_error(error)
             raise
         finally:
             seconds = round(self._clock.monotonic() - started, 6)

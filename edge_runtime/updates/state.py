@@ -34,8 +34,8 @@ Action = Literal["rollback", "pin", "unpin", "accept"]
 InstalledState = Literal["adapter", "merged"]
 
 # Names and digests become parts of paths.
-Name = Annotated[str, AfterValidator(verify_name)]
-Digest = Annotated[str, AfterValidator(verify_digest)]
+PathName = Annotated[str, AfterValidator(verify_name)]
+PathDigest = Annotated[str, AfterValidator(verify_digest)]
 
 
 @_strict
@@ -72,7 +72,7 @@ class Installed:
         merge_refused: Merging it again would refuse it again: the adapter stays.
     """
 
-    bundle_id: Digest
+    bundle_id: PathDigest
     state: InstalledState
     tokens_saved_per_call: int
     activated_at: int
@@ -95,7 +95,7 @@ class Entry:
 
     active: Installed
     previous: Installed | None = None
-    rolled_back_from: Digest | None = None
+    rolled_back_from: PathDigest | None = None
     pinned: bool = False
 
 
@@ -111,7 +111,7 @@ class Command:
     """
 
     action: Action
-    name: Name
+    name: PathName
 
 
 @_strict
@@ -124,7 +124,7 @@ class Failure:
         permanent: The same bytes would fail again; nothing is tried until the channel names others.
     """
 
-    bundle_id: Digest
+    bundle_id: PathDigest
     code: str
     message: str
     attempts: int
@@ -144,11 +144,11 @@ class DeviceState:
         failures: By name of the specialization.
     """
 
-    edge_model_digest: Digest | None
-    channel: Name
+    edge_model_digest: PathDigest | None
+    channel: PathName
     channel_version: int | None = None
-    entries: Mapping[Name, Entry] = field(default_factory=dict)
-    failures: Mapping[Name, Failure] = field(default_factory=dict)
+    entries: Mapping[PathName, Entry] = field(default_factory=dict)
+    failures: Mapping[PathName, Failure] = field(default_factory=dict)
 
     def with_entry(self, name: str, entry: Entry | None) -> "DeviceState":
         """The state with this entry for `name`, or without one."""

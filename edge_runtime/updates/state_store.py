@@ -14,7 +14,7 @@ import structlog
 
 from edge_runtime.clock import Clock
 from edge_runtime.cloud.pacing import backoff_delay
-from edge_runtime.errors import describe, error_code
+from edge_runtime.errors import describe_error, error_code
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.rules import Plan, choose_merge, is_permanent, needs_merge, plan_changes, state_after
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
@@ -158,7 +158,7 @@ class StateStore:
         else:
             delay = backoff_delay(self._first_retry_seconds, attempts, self._draw())
             self._retry_at[name] = self._clock.monotonic() + delay
-        failure = Failure(bundle_id, error_code(error), describe(error), attempts, permanent)
+        failure = Failure(bundle_id, error_code(error), describe_error(error), attempts, permanent)
         await self._change(self.state.with_failure(name, failure))
 
     async def set_channel_version(self, version: int | None) -> None:

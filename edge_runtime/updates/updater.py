@@ -26,10 +26,10 @@ from edge_runtime.cloud.poller import Poller
 from edge_runtime.errors import (
     CanaryError,
     DeadlyAttemptError,
+    DigestMismatchError,
     EdgeError,
-    IntegrityError,
     MergeCancelledError,
-    describe,
+    describe_error,
 )
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.updates.artifacts import Artifacts
@@ -273,7 +273,7 @@ class Updater:
         entry = self.state_store.entries[name]
         refused = is_permanent(error)
         if entry.active.state == "adapter":
-            message = f"{'stays' if refused else 'still'} a run-time adapter: {describe(error)}"
+            message = f"{'stays' if refused else 'still'} a run-time adapter: {describe_error(error)}"
             entry = replace(entry, active=replace(entry.active, merge_refused=refused, message=message))
             if refused:
                 await self.state_store.put(name, entry)
@@ -308,12 +308,12 @@ class Updater:
                 # Merged meanwhile, and serving.
                 return
             is_deadly = isinstance(error, (CanaryError, DeadlyAttemptError)) and entry.previous is not None
-            if is_deadly or isinstance(error, (IntegrityError, ContractError)):
+            if is_deadly or isinstance(error, (DigestMismatchError, ContractError)):
                 await self._without_active(name, entry)
             else:
                 # `_repair` tries a name again that has an entry and no slot, unless it failed for good.
                 self._slots.remove(name)
-                down = replace(entry.active, message=_DOWN + describe(error))
+                down = replace(entry.active, message=_DOWN + describe_error(error))
                 await self.state_store.note(name, replace(entry, active=down))
             await self.state_store.fail(name, entry.active.bundle_id, error)
             return
@@ -345,10 +345,10 @@ class Updater:
                 return replace(installed, message=message)
             except EdgeError as error:
                 unusable = error
-                _log.warning("merged_slot_unusable", name=name, reason=describe(error))
+                _log.warning("merged_slot_unusable", name=name, reason=describe_error(error))
         try:
             bundle = await self._artifacts.stored(installed.bundle_id)
-        except (IntegrityError, ContractError):
+        except (DigestMismatchError, ContractError):
             if unusable is not None and await self._installer.is_merged_intact(installed):
                 raise unusable from None
             raise
@@ -375,7 +375,7 @@ class Updater:
             self.base_message = await self._installer.bring_up_base()
         except EdgeError as error:
             # The next request for it finds it broken again.
-            self.base_message = _DOWN + describe(error)
+            self.base_message = _DOWN + describe_error(error)
 
     async def _collect(self) -> None:
         wanted = None if self.poller is None else self.poller.wanted

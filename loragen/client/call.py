@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class ApiCall(Generic[T]):
     """One call of a service.
 
     Attributes:
@@ -115,7 +115,7 @@ class Receiver(Generic[T]):
     Left without `finish`, it leaves the file as it was.
     """
 
-    def __init__(self, call: Call[T], response: httpx2.Response, deadline: Deadline) -> None:
+    def __init__(self, call: ApiCall[T], response: httpx2.Response, deadline: Deadline) -> None:
         self._call = call
         self._response = response
         self._deadline = deadline
@@ -174,7 +174,7 @@ class Receiver(Generic[T]):
 class EventReader(Generic[T]):
     """Reads server-sent events, line by line."""
 
-    def __init__(self, call: Call[T], deadline: Deadline) -> None:
+    def __init__(self, call: ApiCall[T], deadline: Deadline) -> None:
         self._call = call
         self._deadline = deadline
         self._ended = False
@@ -207,7 +207,7 @@ class EventReader(Generic[T]):
             raise RemoteError(f"{self._call}: the stream ended before its last event", code=DISCONNECTED)
 
 
-def parse(call: Call[T], answer: Answer) -> T:
+def parse(call: ApiCall[T], answer: Answer) -> T:
     """What an answer means.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from loragen.client.call import Answer, Call, as_model, entity_digest, path_of, verify_sha256
+from loragen.client.call import Answer, ApiCall, as_model, entity_digest, path_of, verify_sha256
 from loragen.client.cloud_answers import ChannelSnapshot, GeneratedBundle
 from loragen.client.errors import ClientError
 from loragen.cloud_answers import RECIPE_HEADER, Generated, GeneratorList, GeneratorSummary, Imported
@@ -32,7 +32,7 @@ def generate(
     edge_model: str | None = None,
     generator: str | None = None,
     refine: Mapping[str, float] | None = None,
-) -> Call[Generated]:
+) -> ApiCall[Generated]:
     """Generate a LoRA for a task.
 
     Args:
@@ -56,7 +56,7 @@ def generate(
         >>> answer.id, answer.tokens_saved_per_call, answer.confidence
     """
     body = request_body(task, publish, strict, probe, edge_model, generator, refine)
-    return Call("POST", "/generate-lora", as_model(Generated), body, {"accept": "application/json"})
+    return ApiCall("POST", "/generate-lora", as_model(Generated), body, {"accept": "application/json"})
 
 
 def generate_bundle(
@@ -66,7 +66,7 @@ def generate_bundle(
     strict: bool = False,
     edge_model: str | None = None,
     generator: str | None = None,
-) -> Call[GeneratedBundle]:
+) -> ApiCall[GeneratedBundle]:
     """Generate a LoRA for a task and get the bundle itself, in one request. Arguments as for `generate`.
 
     Raises:
@@ -84,7 +84,7 @@ def generate_bundle(
 
     body = request_body(task, publish, strict, (), edge_model, generator, None)
     accept = {"accept": "application/octet-stream"}
-    return Call("POST", "/generate-lora", parse, body, accept, max_bytes=MAX_BUNDLE_BYTES)
+    return ApiCall("POST", "/generate-lora", parse, body, accept, max_bytes=MAX_BUNDLE_BYTES)
 
 
 def import_adapter(
@@ -94,7 +94,7 @@ def import_adapter(
     answer: Mapping[str, Any] | None = None,
     edge_model: str | None = None,
     generator: str | None = None,
-) -> Call[Imported]:
+) -> ApiCall[Imported]:
     """Make a bundle of a LoRA of one's own.
 
     Args:
@@ -120,10 +120,10 @@ def import_adapter(
     if publish is not None:
         form |= _target(publish)
     files = {"adapter_config": adapter.config, "adapter_model": adapter.weights}
-    return Call("POST", "/bundles", as_model(Imported), form=form, files=files)
+    return ApiCall("POST", "/bundles", as_model(Imported), form=form, files=files)
 
 
-def bundle(bundle_id: str) -> Call[bytes]:
+def bundle(bundle_id: str) -> ApiCall[bytes]:
     """A bundle: a safetensors file with PEFT's tensor names; its sha256 is verified.
 
     Args:
@@ -142,10 +142,10 @@ def bundle(bundle_id: str) -> Call[bytes]:
         verify_sha256(found, tag if answer.headers.get(RECIPE_HEADER) == bundle_id else bundle_id, path)
         return answer.body
 
-    return Call("GET", path, parse, max_bytes=MAX_BUNDLE_BYTES)
+    return ApiCall("GET", path, parse, max_bytes=MAX_BUNDLE_BYTES)
 
 
-def recipe(recipe_id: str) -> Call[bytes]:
+def recipe(recipe_id: str) -> ApiCall[bytes]:
     """A recipe: with the bank of its generator, enough to build the bundle; its sha256 is verified.
 
     Raises:
@@ -157,16 +157,16 @@ def recipe(recipe_id: str) -> Call[bytes]:
     return _artifact(path_of("recipes", recipe_id), recipe_id, MAX_RECIPE_BYTES)
 
 
-def generators() -> Call[tuple[GeneratorSummary, ...]]:
+def generators() -> ApiCall[tuple[GeneratorSummary, ...]]:
     """The loaded generators; the first is the default.
 
     Example:
         >>> [generator.edge_model.id for generator in cloud.generators()]
     """
-    return Call("GET", "/generators", lambda answer: GeneratorList.model_validate_json(answer.body).generators)
+    return ApiCall("GET", "/generators", lambda answer: GeneratorList.model_validate_json(answer.body).generators)
 
 
-def download_bank(generator_id: str, path: Path) -> Call[bool]:
+def download_bank(generator_id: str, path: Path) -> ApiCall[bool]:
     """Bring the expert bank of a generator to a file, unless the file is that bank already; its sha256 is verified.
 
     Returns:
@@ -179,7 +179,7 @@ def download_bank(generator_id: str, path: Path) -> Call[bool]:
     Example:
         >>> cloud.download_bank("smollm2", Path("bank.safetensors"))
     """
-    return Call(
+    return ApiCall(
         "GET",
         path_of("generators", generator_id, "bank"),
         lambda answer: answer.status == httpx2.codes.OK,
@@ -190,7 +190,7 @@ def download_bank(generator_id: str, path: Path) -> Call[bool]:
     )
 
 
-def channel(name: str, *, known: ChannelSnapshot | None = None) -> Call[ChannelSnapshot]:
+def channel(name: str, *, known: ChannelSnapshot | None = None) -> ApiCall[ChannelSnapshot]:
     """A channel: what devices that follow it serve.
 
     Args:
@@ -210,12 +210,12 @@ def channel(name: str, *, known: ChannelSnapshot | None = None) -> Call[ChannelS
     conditional = {} if known is None else {"if-none-match": known.etag}
     accepts = frozenset() if known is None else _NOT_MODIFIED
     path = path_of("channels", name)
-    return Call("GET", path, parse, headers=conditional, max_bytes=MAX_CHANNEL_BYTES, accepts=accepts)
+    return ApiCall("GET", path, parse, headers=conditional, max_bytes=MAX_CHANNEL_BYTES, accepts=accepts)
 
 
 def publish(
     channel: str, name: str, bundle_id: str, *, expected: ChannelSnapshot | None = None
-) -> Call[ChannelSnapshot]:
+) -> ApiCall[ChannelSnapshot]:
     """Let a name mean a bundle; repeating it changes nothing.
 
     Args:
@@ -233,7 +233,7 @@ def publish(
     return _change("PUT", channel, name, expected, {"bundle_id": bundle_id})
 
 
-def withdraw(channel: str, name: str, *, expected: ChannelSnapshot | None = None) -> Call[ChannelSnapshot]:
+def withdraw(channel: str, name: str, *, expected: ChannelSnapshot | None = None) -> ApiCall[ChannelSnapshot]:
     """Take a name out of a channel. Arguments as for `publish`.
 
     Raises:
@@ -271,22 +271,22 @@ def _target(publish: str) -> dict[str, str]:
     return {"channel": channel, "name": name}
 
 
-def _artifact(path: str, digest: str, max_bytes: int) -> Call[bytes]:
+def _artifact(path: str, digest: str, max_bytes: int) -> ApiCall[bytes]:
     def parse(answer: Answer) -> bytes:
         verify_sha256(sha256_hex(answer.body), digest, path)
         return answer.body
 
-    return Call("GET", path, parse, max_bytes=max_bytes)
+    return ApiCall("GET", path, parse, max_bytes=max_bytes)
 
 
 def _change(
     method: str, channel: str, name: str, expected: ChannelSnapshot | None, body: Mapping[str, Any] | None
-) -> Call[ChannelSnapshot]:
+) -> ApiCall[ChannelSnapshot]:
     conditional = {} if expected is None else {"if-match": expected.etag}
     path = path_of("channels", channel, "specializations", name)
     # Only a PUT without a condition is answered the same when it is carried out twice.
     repeatable = method == "PUT" and expected is None
-    return Call(method, path, parse_channel_answer, body, conditional, MAX_CHANNEL_BYTES, repeatable=repeatable)
+    return ApiCall(method, path, parse_channel_answer, body, conditional, MAX_CHANNEL_BYTES, repeatable=repeatable)
 
 
 def parse_channel_answer(answer: Answer) -> ChannelSnapshot:

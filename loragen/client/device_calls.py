@@ -10,14 +10,14 @@ from typing import Annotated, Any, TypedDict, Unpack
 from pydantic import AliasPath, BeforeValidator, Field
 
 from loragen.answer_model import AnswerModel
-from loragen.client.call import Answer, Call, as_model, path_of
+from loragen.client.call import Answer, ApiCall, as_model, path_of
 from loragen.client.device_answers import Completion, TextChunk, ToolCall, Usage
 from loragen.device_answers import DeviceStatus, ServedModel
 
-Messages = str | Sequence[Mapping[str, str]]
+ChatMessages = str | Sequence[Mapping[str, str]]
 
 
-class Sampling(TypedDict, total=False):
+class SamplingOptions(TypedDict, total=False):
     """How an answer is chosen; what is left out is the device's default, OpenAI's.
 
     Attributes:
@@ -51,16 +51,16 @@ class Sampling(TypedDict, total=False):
     chat_template_kwargs: Mapping[str, Any]
 
 
-def models() -> Call[tuple[ServedModel, ...]]:
+def models() -> ApiCall[tuple[ServedModel, ...]]:
     """What the device serves, and what it is about to, the base model first.
 
     Example:
         >>> {model.id: model.state for model in device.models()}
     """
-    return Call("GET", "/v1/models", lambda answer: _Models.model_validate_json(answer.body).data)
+    return ApiCall("GET", "/v1/models", lambda answer: _Models.model_validate_json(answer.body).data)
 
 
-def model(name: str) -> Call[ServedModel]:
+def model(name: str) -> ApiCall[ServedModel]:
     """One of the device's models.
 
     Raises:
@@ -69,28 +69,28 @@ def model(name: str) -> Call[ServedModel]:
     Example:
         >>> device.model("reviews").retained_delta
     """
-    return Call("GET", path_of("v1", "models", name), as_model(ServedModel))
+    return ApiCall("GET", path_of("v1", "models", name), as_model(ServedModel))
 
 
-def status() -> Call[DeviceStatus]:
+def status() -> ApiCall[DeviceStatus]:
     """What the device follows, what it serves and what keeps it from more.
 
     Example:
         >>> device.status().last_poll
     """
-    return Call("GET", "/status", as_model(DeviceStatus))
+    return ApiCall("GET", "/status", as_model(DeviceStatus))
 
 
 def chat(
-    model: str, messages: Messages, *, system: str | None = None, **sampling: Unpack[Sampling]
-) -> Call[Completion]:
+    model: str, messages: ChatMessages, *, system: str | None = None, **sampling: Unpack[SamplingOptions]
+) -> ApiCall[Completion]:
     """The answer of a model in a chat.
 
     Args:
         model: Name of a specialization, or `base`.
         messages: The user's text, or OpenAI's list of messages.
         system: System prompt before the messages.
-        **sampling: See `Sampling`.
+        **sampling: See `SamplingOptions`.
 
     Raises:
         RemoteError: No answer, or a refusal.
@@ -102,8 +102,8 @@ def chat(
 
 
 def stream_chat(
-    model: str, messages: Messages, *, system: str | None = None, **sampling: Unpack[Sampling]
-) -> Call[TextChunk]:
+    model: str, messages: ChatMessages, *, system: str | None = None, **sampling: Unpack[SamplingOptions]
+) -> ApiCall[TextChunk]:
     """The answer of a model in a chat, piece by piece. Arguments as for `chat`.
 
     Raises:
@@ -116,7 +116,7 @@ def stream_chat(
     return _stream("/v1/chat/completions", _chat_body(model, messages, system, sampling))
 
 
-def complete(model: str, prompt: str | Sequence[int], **sampling: Unpack[Sampling]) -> Call[Completion]:
+def complete(model: str, prompt: str | Sequence[int], **sampling: Unpack[SamplingOptions]) -> ApiCall[Completion]:
     """The continuation of a prompt, a text or token ids, without a chat template.
 
     Example:
@@ -125,7 +125,7 @@ def complete(model: str, prompt: str | Sequence[int], **sampling: Unpack[Samplin
     return _completion("/v1/completions", _text_body(model, prompt, sampling), _WholeText)
 
 
-def stream_complete(model: str, prompt: str | Sequence[int], **sampling: Unpack[Sampling]) -> Call[TextChunk]:
+def stream_complete(model: str, prompt: str | Sequence[int], **sampling: Unpack[SamplingOptions]) -> ApiCall[TextChunk]:
     """The continuation of a prompt, piece by piece. Arguments as for `complete`.
 
     Example:
@@ -190,11 +190,11 @@ class _Chunk(AnswerModel):
     usage: _Usage | None = None
 
 
-def _completion(path: str, body: Mapping[str, Any], form: type[_Whole]) -> Call[Completion]:
-    return Call("POST", path, as_model(form), body, repeatable=False)
+def _completion(path: str, body: Mapping[str, Any], form: type[_Whole]) -> ApiCall[Completion]:
+    return ApiCall("POST", path, as_model(form), body, repeatable=False)
 
 
-def _stream(path: str, body: Mapping[str, Any]) -> Call[TextChunk]:
+def _stream(path: str, body: Mapping[str, Any]) -> ApiCall[TextChunk]:
     def parse(answer: Answer) -> TextChunk:
         chunk = _Chunk.model_validate_json(answer.body)
         choice = chunk.choices[0] if chunk.choices else _ChunkChoice()
@@ -203,21 +203,21 @@ def _stream(path: str, body: Mapping[str, Any]) -> Call[TextChunk]:
         )
 
     streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    return Call("POST", path, parse, streamed, repeatable=False)
+    return ApiCall("POST", path, parse, streamed, repeatable=False)
 
 
-def _chat_body(model: str, messages: Messages, system: str | None, sampling: Sampling) -> dict[str, Any]:
+def _chat_body(model: str, messages: ChatMessages, system: str | None, sampling: SamplingOptions) -> dict[str, Any]:
     listed = [{"role": "user", "content": messages}] if isinstance(messages, str) else [*messages]
     if system is not None:
         listed.insert(0, {"role": "system", "content": system})
     return {"model": model, "messages": listed, **_sampling_body(sampling)}
 
 
-def _text_body(model: str, prompt: str | Sequence[int], sampling: Sampling) -> dict[str, Any]:
+def _text_body(model: str, prompt: str | Sequence[int], sampling: SamplingOptions) -> dict[str, Any]:
     return {"model": model, "prompt": prompt if isinstance(prompt, str) else list(prompt), **_sampling_body(sampling)}
 
 
-def _sampling_body(sampling: Sampling) -> dict[str, Any]:
+def _sampling_body(sampling: SamplingOptions) -> dict[str, Any]:
     body: dict[str, Any] = dict(sampling)
     if choices := body.pop("choices", ()):
         body["structured_outputs"] = {"choice": list(choices)}

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from loragen.client.call import Answer, Call, as_model, path_of
+from loragen.client.call import Answer, ApiCall, as_model, path_of
 from loragen.client.cloud_answers import ChannelSnapshot
 from loragen.client.cloud_calls import parse_channel_answer
 from loragen.contract.limits import MAX_CHANNEL_BYTES
@@ -19,8 +19,8 @@ from loragen.fleet_answers import (
     DeviceList,
     EventList,
     KeptVersion,
-    Rollout,
     RolloutList,
+    RolloutStatus,
     VersionList,
 )
 
@@ -28,7 +28,7 @@ _NO_CONTENT = frozenset({204})
 _CREATED = frozenset({201})
 
 
-def channels(after: str = "") -> Call[ChannelList]:
+def channels(after: str = "") -> ApiCall[ChannelList]:
     """A page of the channels, by name.
 
     Args:
@@ -37,10 +37,10 @@ def channels(after: str = "") -> Call[ChannelList]:
     Example:
         >>> [channel.name for channel in cloud.channels().channels]
     """
-    return Call("GET", "/channels" + _query({"after": after}), as_model(ChannelList))
+    return ApiCall("GET", "/channels" + _query({"after": after}), as_model(ChannelList))
 
 
-def versions(channel: str) -> Call[tuple[KeptVersion, ...]]:
+def versions(channel: str) -> ApiCall[tuple[KeptVersion, ...]]:
     """The versions of a channel that are kept, the newest first.
 
     Raises:
@@ -50,10 +50,10 @@ def versions(channel: str) -> Call[tuple[KeptVersion, ...]]:
         >>> [(each.version, each.action, each.detail) for each in cloud.versions("kitchen")]
     """
     path = path_of("channels", channel, "versions")
-    return Call("GET", path, lambda answer: VersionList.model_validate_json(answer.body).versions)
+    return ApiCall("GET", path, lambda answer: VersionList.model_validate_json(answer.body).versions)
 
 
-def channel_at(channel: str, version: int) -> Call[ChannelSnapshot]:
+def channel_at(channel: str, version: int) -> ApiCall[ChannelSnapshot]:
     """A channel as it was at a version.
 
     Raises:
@@ -63,10 +63,10 @@ def channel_at(channel: str, version: int) -> Call[ChannelSnapshot]:
         >>> cloud.channel_at("kitchen", 3).specializations["reviews"].bundle_id
     """
     path = path_of("channels", channel, "versions", str(version))
-    return Call("GET", path, parse_channel_answer, max_bytes=MAX_CHANNEL_BYTES)
+    return ApiCall("GET", path, parse_channel_answer, max_bytes=MAX_CHANNEL_BYTES)
 
 
-def difference(channel: str, old: int, new: int | None = None) -> Call[ChannelDifference]:
+def difference(channel: str, old: int, new: int | None = None) -> ApiCall[ChannelDifference]:
     """What changes from one version of a channel to another, by default to the present one.
 
     Raises:
@@ -76,10 +76,10 @@ def difference(channel: str, old: int, new: int | None = None) -> Call[ChannelDi
         >>> cloud.difference("kitchen", 3).changed
     """
     path = path_of("channels", channel, "diff") + _query({"from": old, "to": new})
-    return Call("GET", path, as_model(ChannelDifference))
+    return ApiCall("GET", path, as_model(ChannelDifference))
 
 
-def roll_back(channel: str, version: int, *, expected: ChannelSnapshot | None = None) -> Call[ChannelSnapshot]:
+def roll_back(channel: str, version: int, *, expected: ChannelSnapshot | None = None) -> ApiCall[ChannelSnapshot]:
     """Give a channel the content that it had at a version, as a new version.
 
     Args:
@@ -98,10 +98,10 @@ def roll_back(channel: str, version: int, *, expected: ChannelSnapshot | None = 
     # Twice changes nothing: the content is there already.
     repeatable = expected is None
     body = {"version": version}
-    return Call("POST", path, parse_channel_answer, body, headers, MAX_CHANNEL_BYTES, repeatable=repeatable)
+    return ApiCall("POST", path, parse_channel_answer, body, headers, MAX_CHANNEL_BYTES, repeatable=repeatable)
 
 
-def delete_channel(channel: str, *, expected: ChannelSnapshot | None = None) -> Call[None]:
+def delete_channel(channel: str, *, expected: ChannelSnapshot | None = None) -> ApiCall[None]:
     """Delete a channel with its versions. Devices keep what they have.
 
     Args:
@@ -116,17 +116,17 @@ def delete_channel(channel: str, *, expected: ChannelSnapshot | None = None) -> 
     """
     headers = {} if expected is None else {"if-match": expected.etag}
     path = path_of("channels", channel)
-    return Call("DELETE", path, _nothing, headers=headers, accepts=_NO_CONTENT, repeatable=False)
+    return ApiCall("DELETE", path, _nothing, headers=headers, accepts=_NO_CONTENT, repeatable=False)
 
 
-def events(channel: str, limit: int = 100) -> Call[tuple[ChannelEvent, ...]]:
+def events(channel: str, limit: int = 100) -> ApiCall[tuple[ChannelEvent, ...]]:
     """What was done to a channel, the newest first; it outlives the channel.
 
     Example:
         >>> [(each.at, each.action, each.detail) for each in cloud.events("kitchen")]
     """
     path = path_of("channels", channel, "events") + _query({"limit": limit})
-    return Call("GET", path, lambda answer: EventList.model_validate_json(answer.body).events)
+    return ApiCall("GET", path, lambda answer: EventList.model_validate_json(answer.body).events)
 
 
 def start_rollout(
@@ -142,7 +142,7 @@ def start_rollout(
     halt_slower_percent: float | None = None,
     halt_min_devices: int | None = None,
     expected: ChannelSnapshot | None = None,
-) -> Call[Rollout]:
+) -> ApiCall[RolloutStatus]:
     """Bring a bundle, or the content of a kept version, to some devices first.
 
     Args:
@@ -176,10 +176,10 @@ def start_rollout(
         "halt_slower_percent": halt_slower_percent,
         "halt_min_devices": halt_min_devices,
     }
-    return Call(
+    return ApiCall(
         "POST",
         path_of("channels", channel, "rollouts"),
-        as_model(Rollout),
+        as_model(RolloutStatus),
         {field: value for field, value in body.items() if value is not None},
         {} if expected is None else {"if-match": expected.etag},
         accepts=_CREATED,
@@ -187,14 +187,14 @@ def start_rollout(
     )
 
 
-def rollouts(channel: str) -> Call[tuple[Rollout, ...]]:
+def rollouts(channel: str) -> ApiCall[tuple[RolloutStatus, ...]]:
     """The last rollout of a channel, whether it goes on or not; none when there never was one.
 
     Example:
         >>> [(each.version, each.state, each.updated) for each in cloud.rollouts("kitchen")]
     """
     path = path_of("channels", channel, "rollouts")
-    return Call("GET", path, lambda answer: RolloutList.model_validate_json(answer.body).rollouts)
+    return ApiCall("GET", path, lambda answer: RolloutList.model_validate_json(answer.body).rollouts)
 
 
 def change_rollout(
@@ -204,7 +204,7 @@ def change_rollout(
     state: str | None = None,
     percent: float | None = None,
     labels: Mapping[str, str] | None = None,
-) -> Call[Rollout]:
+) -> ApiCall[RolloutStatus]:
     """Change a rollout: its state, or who sees it.
 
     Args:
@@ -223,7 +223,9 @@ def change_rollout(
     """
     body = {"state": state, "percent": percent, "labels": None if labels is None else dict(labels)}
     path = path_of("channels", channel, "rollouts", str(version))
-    return Call("PATCH", path, as_model(Rollout), {name: value for name, value in body.items() if value is not None})
+    return ApiCall(
+        "PATCH", path, as_model(RolloutStatus), {name: value for name, value in body.items() if value is not None}
+    )
 
 
 def devices(
@@ -234,7 +236,7 @@ def devices(
     seen_after: datetime | None = None,
     before: int | None = None,
     limit: int | None = None,
-) -> Call[DeviceList]:
+) -> ApiCall[DeviceList]:
     """A page of the devices that report over gRPC, the most recent report first.
 
     Args:
@@ -257,10 +259,10 @@ def devices(
         "before": before,
         "limit": limit,
     }
-    return Call("GET", "/devices" + _query(query), as_model(DeviceList))
+    return ApiCall("GET", "/devices" + _query(query), as_model(DeviceList))
 
 
-def delete_device(channel: str, device_id: str) -> Call[None]:
+def delete_device(channel: str, device_id: str) -> ApiCall[None]:
     """Forget a device; it is listed again with its next report.
 
     Raises:
@@ -270,7 +272,7 @@ def delete_device(channel: str, device_id: str) -> Call[None]:
         >>> cloud.delete_device("kitchen", "node-1")
     """
     path = path_of("channels", channel, "devices", device_id)
-    return Call("DELETE", path, _nothing, accepts=_NO_CONTENT, repeatable=False)
+    return ApiCall("DELETE", path, _nothing, accepts=_NO_CONTENT, repeatable=False)
 
 
 def _query(fields: Mapping[str, Any]) -> str:

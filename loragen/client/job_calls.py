@@ -6,7 +6,7 @@ In the examples, `cloud` is a `CloudClient`. With an `AsyncCloudClient` the same
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loragen.client.call import Call, as_model, path_of
+from loragen.client.call import ApiCall, as_model, path_of
 from loragen.client.cloud_calls import request_body
 from loragen.client.errors import RemoteError
 from loragen.cloud_answers import Generated, Job, JobList
@@ -23,7 +23,7 @@ def start_job(
     probe: Sequence[Mapping[str, str]] = (),
     edge_model: str | None = None,
     generator: str | None = None,
-) -> Call[Job]:
+) -> ApiCall[Job]:
     """Let the service generate and refine a LoRA in the background. Arguments as for `generate`.
 
     Raises:
@@ -37,10 +37,10 @@ def start_job(
     body = request_body(task, publish, strict, probe, edge_model, generator, refine)
     headers = {"accept": "application/json", "prefer": "respond-async"}
     # Two equal jobs do no harm, but they take their time twice.
-    return Call("POST", "/generate-lora", as_model(Job), body, headers, accepts=_ACCEPTED, repeatable=False)
+    return ApiCall("POST", "/generate-lora", as_model(Job), body, headers, accepts=_ACCEPTED, repeatable=False)
 
 
-def job(job_id: str) -> Call[Job]:
+def job(job_id: str) -> ApiCall[Job]:
     """How far a job is, and what it answers when it is done.
 
     Raises:
@@ -49,10 +49,10 @@ def job(job_id: str) -> Call[Job]:
     Example:
         >>> cloud.job(job.id).progress
     """
-    return Call("GET", path_of("jobs", job_id), as_model(Job))
+    return ApiCall("GET", path_of("jobs", job_id), as_model(Job))
 
 
-def jobs(before: int | None = None) -> Call[JobList]:
+def jobs(before: int | None = None) -> ApiCall[JobList]:
     """A page of jobs, the most recent first.
 
     Args:
@@ -61,10 +61,10 @@ def jobs(before: int | None = None) -> Call[JobList]:
     Example:
         >>> [job.id for job in cloud.jobs().jobs if not job.is_over]
     """
-    return Call("GET", "/jobs" if before is None else f"/jobs?before={before}", as_model(JobList))
+    return ApiCall("GET", "/jobs" if before is None else f"/jobs?before={before}", as_model(JobList))
 
 
-def cancel_job(job_id: str) -> Call[Job]:
+def cancel_job(job_id: str) -> ApiCall[Job]:
     """End a job; one that is over stays as it is.
 
     Raises:
@@ -73,7 +73,7 @@ def cancel_job(job_id: str) -> Call[Job]:
     Example:
         >>> cloud.cancel_job(job.id).state
     """
-    return Call("DELETE", path_of("jobs", job_id), as_model(Job))
+    return ApiCall("DELETE", path_of("jobs", job_id), as_model(Job))
 
 
 def result_of(job: Job) -> Generated:

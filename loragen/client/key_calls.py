@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from loragen.client.call import Call, as_model, path_of
+from loragen.client.call import ApiCall, as_model, path_of
 from loragen.key_answers import AuditPage, KeyPage, KeySummary, MadeKey
 
 _CREATED = frozenset({201})
@@ -20,7 +20,7 @@ def create_key(
     tenant: str = "",
     device: str = "",
     expires_in_seconds: int | None = None,
-) -> Call[MadeKey]:
+) -> ApiCall[MadeKey]:
     """Make an API key. The answer has it in the clear, which nothing can show again.
 
     Args:
@@ -40,10 +40,10 @@ def create_key(
     body: dict[str, Any] = {"name": name, "scopes": list(scopes), "tenant": tenant, "device": device}
     if expires_in_seconds is not None:
         body["expires_in_seconds"] = expires_in_seconds
-    return Call("POST", "/keys", as_model(MadeKey), body, accepts=_CREATED, repeatable=False)
+    return ApiCall("POST", "/keys", as_model(MadeKey), body, accepts=_CREATED, repeatable=False)
 
 
-def keys(after: str = "") -> Call[KeyPage]:
+def keys(after: str = "") -> ApiCall[KeyPage]:
     """A page of the API keys, by id.
 
     Args:
@@ -52,10 +52,10 @@ def keys(after: str = "") -> Call[KeyPage]:
     Example:
         >>> [key.name for key in cloud.keys().keys if key.state == "active"]
     """
-    return Call("GET", "/keys" + (f"?{urlencode({'after': after})}" if after else ""), as_model(KeyPage))
+    return ApiCall("GET", "/keys" + (f"?{urlencode({'after': after})}" if after else ""), as_model(KeyPage))
 
 
-def rotate_key(key_id: str, *, grace_seconds: int = 86_400) -> Call[MadeKey]:
+def rotate_key(key_id: str, *, grace_seconds: int = 86_400) -> ApiCall[MadeKey]:
     """Make a key like another one, which stays good for a while.
 
     Args:
@@ -69,10 +69,12 @@ def rotate_key(key_id: str, *, grace_seconds: int = 86_400) -> Call[MadeKey]:
         >>> cloud.rotate_key(made.about.id).key
     """
     body = {"grace_seconds": grace_seconds}
-    return Call("POST", path_of("keys", key_id, "rotate"), as_model(MadeKey), body, accepts=_CREATED, repeatable=False)
+    return ApiCall(
+        "POST", path_of("keys", key_id, "rotate"), as_model(MadeKey), body, accepts=_CREATED, repeatable=False
+    )
 
 
-def revoke_key(key_id: str) -> Call[KeySummary]:
+def revoke_key(key_id: str) -> ApiCall[KeySummary]:
     """Let a key be refused from now on, within seconds on every replica.
 
     Raises:
@@ -81,10 +83,10 @@ def revoke_key(key_id: str) -> Call[KeySummary]:
     Example:
         >>> cloud.revoke_key(made.about.id).state
     """
-    return Call("DELETE", path_of("keys", key_id), as_model(KeySummary))
+    return ApiCall("DELETE", path_of("keys", key_id), as_model(KeySummary))
 
 
-def audit(before: int | None = None) -> Call[AuditPage]:
+def audit(before: int | None = None) -> ApiCall[AuditPage]:
     """A page of the audit log: who changed which channel or key, when, from where; the newest first.
 
     Args:
@@ -93,4 +95,4 @@ def audit(before: int | None = None) -> Call[AuditPage]:
     Example:
         >>> [(entry.at, entry.key_name, entry.action, entry.target) for entry in cloud.audit().entries]
     """
-    return Call("GET", "/audit" + ("" if before is None else f"?before={before}"), as_model(AuditPage))
+    return ApiCall("GET", "/audit" + ("" if before is None else f"?before={before}"), as_model(AuditPage))

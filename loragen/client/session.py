@@ -12,7 +12,7 @@ import httpx2
 import stamina
 
 from loragen.answer_model import AnswerModel
-from loragen.client.call import Answer, Call, EventReader, Receiver, refusal, translated
+from loragen.client.call import Answer, ApiCall, EventReader, Receiver, refusal, translated
 from loragen.client.errors import ClientError, RemoteError, WaitError
 from loragen.client.retries import Deadline, pause_before_retry
 
@@ -46,7 +46,7 @@ class _NotReady(AnswerModel):
     reason: str
 
 
-_READY = Call("GET", "/health/ready", _parse_readiness, accepts=frozenset({503}))
+_READY = ApiCall("GET", "/health/ready", _parse_readiness, accepts=frozenset({503}))
 
 
 class _Base:
@@ -79,7 +79,7 @@ class _Base:
             "headers": {"accept-encoding": "identity", **self._authorization},
         }
 
-    def _attempts(self, call: Call[Any], deadline: Deadline) -> Any:
+    def _attempts(self, call: ApiCall[Any], deadline: Deadline) -> Any:
         def pause(error: Exception) -> bool | float:
             return pause_before_retry(error, repeatable=call.repeatable, remaining_seconds=deadline.remaining_seconds)
 
@@ -87,7 +87,7 @@ class _Base:
             pause, attempts=self._most_attempts, timeout=None, wait_initial=0.2, wait_jitter=0.2
         )
 
-    def _request(self, call: Call[Any], deadline: Deadline) -> dict[str, Any]:
+    def _request(self, call: ApiCall[Any], deadline: Deadline) -> dict[str, Any]:
         deadline.verify()
         return {
             "method": call.method,
@@ -172,7 +172,7 @@ class Session(_Base):
                 raise self._not_ready(readiness, timeout_seconds)
             time.sleep(POLL_SECONDS)
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: ApiCall[T]) -> T:
         """Send a call, again if need be.
 
         Raises:
@@ -184,7 +184,7 @@ class Session(_Base):
                 return self._send_once(call, deadline)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def stream(self, call: Call[T]) -> Iterator[T]:
+    def stream(self, call: ApiCall[T]) -> Iterator[T]:
         """Send a call, again if need be, and hand on the events of its answer as they come.
 
         Raises:
@@ -199,7 +199,7 @@ class Session(_Base):
                     yield from reader.read(line)
             reader.finish()
 
-    def _connect(self, call: Call[Any], deadline: Deadline, stack: ExitStack) -> httpx2.Response:
+    def _connect(self, call: ApiCall[Any], deadline: Deadline, stack: ExitStack) -> httpx2.Response:
         for attempt in self._attempts(call, deadline):
             with attempt, translated(self.url):
                 response = stack.enter_context(self._open(call, deadline))
@@ -208,18 +208,18 @@ class Session(_Base):
                 return response
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _send_once(self, call: Call[T], deadline: Deadline) -> T:
+    def _send_once(self, call: ApiCall[T], deadline: Deadline) -> T:
         with self._open(call, deadline) as response:
             return self._receive(call, response, deadline)
 
-    def _receive(self, call: Call[T], response: httpx2.Response, deadline: Deadline) -> T:
+    def _receive(self, call: ApiCall[T], response: httpx2.Response, deadline: Deadline) -> T:
         with Receiver(call, response, deadline) as receiver:
             for piece in response.iter_bytes():
                 receiver.write(piece)
             return receiver.finish()
 
     @contextmanager
-    def _open(self, call: Call[Any], deadline: Deadline) -> Iterator[httpx2.Response]:
+    def _open(self, call: ApiCall[Any], deadline: Deadline) -> Iterator[httpx2.Response]:
         with translated(self.url), self._http.stream(**self._request(call, deadline)) as response:
             yield response
 
@@ -270,7 +270,7 @@ class AsyncSession(_Base):
                 raise self._not_ready(readiness, timeout_seconds)
             await asyncio.sleep(POLL_SECONDS)
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: ApiCall[T]) -> T:
         """Send a call, again if need be.
 
         Raises:
@@ -282,7 +282,7 @@ class AsyncSession(_Base):
                 return await self._send_once(call, deadline)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def stream(self, call: Call[T]) -> AsyncIterator[T]:
+    async def stream(self, call: ApiCall[T]) -> AsyncIterator[T]:
         """Send a call, again if need be, and hand on the events of its answer as they come.
 
         Raises:
@@ -298,7 +298,7 @@ class AsyncSession(_Base):
                         yield event
             reader.finish()
 
-    async def _connect(self, call: Call[Any], deadline: Deadline, stack: AsyncExitStack) -> httpx2.Response:
+    async def _connect(self, call: ApiCall[Any], deadline: Deadline, stack: AsyncExitStack) -> httpx2.Response:
         async for attempt in self._attempts(call, deadline):
             with attempt, translated(self.url):
                 response = await stack.enter_async_context(self._open(call, deadline))
@@ -307,11 +307,11 @@ class AsyncSession(_Base):
                 return response
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _send_once(self, call: Call[T], deadline: Deadline) -> T:
+    async def _send_once(self, call: ApiCall[T], deadline: Deadline) -> T:
         async with self._open(call, deadline) as response:
             return await self._receive(call, response, deadline)
 
-    async def _receive(self, call: Call[T], response: httpx2.Response, deadline: Deadline) -> T:
+    async def _receive(self, call: ApiCall[T], response: httpx2.Response, deadline: Deadline) -> T:
         with Receiver(call, response, deadline) as receiver:
             # What goes to a file is written on a thread.
             do = _at_once if call.file is None else asyncio.to_thread
@@ -320,7 +320,7 @@ class AsyncSession(_Base):
             return await do(receiver.finish)
 
     @asynccontextmanager
-    async def _open(self, call: Call[Any], deadline: Deadline) -> AsyncIterator[httpx2.Response]:
+    async def _open(self, call: ApiCall[Any], deadline: Deadline) -> AsyncIterator[httpx2.Response]:
         with translated(self.url):
             async with self._http.stream(**self._request(call, deadline)) as response:
                 yield response

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragen.contract.atomic import atomic_path
-from loragen.contract.choice_head import CHOICE, ChoiceHead
+from loragen.contract.choice_head import CHOICE, ChoiceHeadLayout
 from loragen.contract.container import Container, TensorSpec, encode_header, parse_container, tensor_order
 from loragen.contract.digest import stream_sha256
 from loragen.contract.errors import FormatError, LimitError, MismatchError
@@ -77,7 +77,7 @@ class BankHeader:
     alpha: float
     mix: Mix
     first_layer: int = 0
-    choice: ChoiceHead | None = None
+    choice: ChoiceHeadLayout | None = None
 
     def __post_init__(self) -> None:
         verify_name(self.generator_id)

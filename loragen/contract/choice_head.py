@@ -25,7 +25,7 @@ from loragen.contract.mixes import round_half, without_negative_zero
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceHead:
+class ChoiceHeadLayout:
     """Where the head is, and which tokens it writes.
 
     Attributes:
@@ -72,7 +72,7 @@ def choice_factors(head: FactorPair, keys: NDArray[np.float32]) -> FactorPair:
     return without_negative_zero(a.copy()), round_half(total)
 
 
-def encode_choice(head: ChoiceHead | None) -> str:
+def encode_choice(head: ChoiceHeadLayout | None) -> str:
     """The text of a head in a bank's header: canonical JSON, `null` when the bank has none."""
     if head is None:
         return "null"
@@ -80,7 +80,7 @@ def encode_choice(head: ChoiceHead | None) -> str:
     return canonical_json(fields).decode("ascii")
 
 
-def parse_choice(text: str) -> ChoiceHead | None:
+def parse_choice(text: str) -> ChoiceHeadLayout | None:
     """Parse the text of a head; `encode_choice` of the result gives `text` again.
 
     Raises:
@@ -96,7 +96,7 @@ def parse_choice(text: str) -> ChoiceHead | None:
             raise FormatError("choice: expected a JSON object of codes, first_layer and rank")
         if not isinstance(fields["codes"], list):
             raise FormatError("choice: expected a list of codes")
-        head = ChoiceHead(fields["first_layer"], fields["rank"], tuple(fields["codes"]))
+        head = ChoiceHeadLayout(fields["first_layer"], fields["rank"], tuple(fields["codes"]))
     if encode_choice(head) != text:
         raise FormatError("choice: the choice head is not in canonical form", hint="see docs/bundle-format.md")
     return head

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import answer_latency
-from benchmarks.answer_latency import Answered, Round
+from benchmarks.answer_latency import Round, TimedAnswer
 from benchmarks.tinyllama import ModelShape
 from loragen.contract.lora import EdgeShape
 
@@ -22,7 +22,7 @@ def test_answers_are_measured_three_ways_on_the_devices_engine(tmp_path: Path, m
 
 def test_answer_figures_are_medians_of_specialized_over_prompted(monkeypatch: pytest.MonkeyPatch) -> None:
     def one(specialized: float, prompted: float, cached: float) -> Round:
-        return Round(*(Answered(ms / 2, ms, 0, 32) for ms in (specialized, prompted, cached)))
+        return Round(*(TimedAnswer(ms / 2, ms, 0, 32) for ms in (specialized, prompted, cached)))
 
     rounds = [one(10, 40, 20), one(12, 60, 24), one(99, 50, 99)]
     monkeypatch.setattr(answer_latency, "measure", lambda *_: rounds)

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import gpu_generate
 from benchmarks.figures import load_figures
-from benchmarks.gpu_generate import SMALL, Generated, Report, Setup
+from benchmarks.gpu_generate import SMALL, GenerationTimes, Report, Setup
 from benchmarks.random_pair import SHAPES, make_model
 from benchmarks.training_step import Step, StepSize
 
@@ -68,7 +68,7 @@ def figures_of(setup: Setup, report: Report) -> dict[str, tuple[float, float | N
 
 
 def test_target_is_a_tenth_above_the_bare_pass_and_only_for_true_shapes() -> None:
-    report = Report(8, {(200, 1): Generated(200, 1, 20.0, 21.0, 25.0)}, Step(100, 0.5, 2.0, 30.0))
+    report = Report(8, {(200, 1): GenerationTimes(200, 1, 20.0, 21.0, 25.0)}, Step(100, 0.5, 2.0, 30.0))
     assert figures_of(gpu_generate.LLAMA3_8B, report) == {
         "reading_llama3_8b_200x1": (21.0, 20.0, None),
         "generation_llama3_8b_200x1": (25.0, 20.0, 22.0),
@@ -79,7 +79,7 @@ def test_target_is_a_tenth_above_the_bare_pass_and_only_for_true_shapes() -> Non
 
 
 def test_what_does_not_fit_is_a_row_and_no_figure() -> None:
-    def work() -> Generated:
+    def work() -> GenerationTimes:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     report = Report(8, {(4000, 16): gpu_generate._fitting(work)}, None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.quantization_types import Agreement, Reference, Row, inputs_of_the_demo, table
+from benchmarks.quantization_types import Agreement, F16Reference, Row, inputs_of_the_demo, table
 
 
 class MadeUpModel:
@@ -27,7 +27,7 @@ class MadeUpModel:
 
 
 def test_model_agrees_with_itself_whatever_its_logits_add_up_to() -> None:
-    reference = Reference(MadeUpModel(1.0, 2.0, 0.0), ["a", "bc"])
+    reference = F16Reference(MadeUpModel(1.0, 2.0, 0.0), ["a", "bc"])
     found = reference.agreement(MadeUpModel(101.0, 102.0, 100.0))
     assert found.kl == pytest.approx(0.0, abs=1e-5)
     assert found.top_1 == 1.0
@@ -35,10 +35,10 @@ def test_model_agrees_with_itself_whatever_its_logits_add_up_to() -> None:
 
 def test_divergence_is_that_of_the_distributions() -> None:
     """Of (1/2, 1/2) from (3/4, 1/4)."""
-    reference = Reference(MadeUpModel(0.0, 0.0), ["a"])
+    reference = F16Reference(MadeUpModel(0.0, 0.0), ["a"])
     found = reference.agreement(MadeUpModel(float(np.log(3.0)), 0.0))
     assert found.kl == pytest.approx(0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25))
-    assert Reference(MadeUpModel(0.0, 1.0), ["a"]).agreement(MadeUpModel(1.0, 0.0)).top_1 == 0.0
+    assert F16Reference(MadeUpModel(0.0, 1.0), ["a"]).agreement(MadeUpModel(1.0, 0.0)).top_1 == 0.0
 
 
 def test_table_has_a_line_for_each_type() -> None:

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo, ProbeScores
-from cloud_service.refine.refinement import HeldOutScore, OnProgress, Refinement, RefinePlan
+from cloud_service.generation import Asked, Confidence, EdgeScores, Generation, GeneratorInfo
+from cloud_service.refine.refinement import ExampleScore, OnProgress, RefinementOutcome, RefinePlan
 from cloud_service.task import Example
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
-from loragen.contract.choice_head import ChoiceHead
+from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape, Linears, Lora
 from loragen.contract.recipe import Recipe
@@ -27,7 +27,7 @@ LINEARS = {
     (layer, name): ATTENTION[name] if name in ATTENTION else SHAPE.in_out(name) for layer, name in SHAPE.linears()
 }
 EXPERTS = 4
-HEAD = ChoiceHead(first_layer=1, rank=2, codes=(7, 5, *range(10, 73)))
+HEAD = ChoiceHeadLayout(first_layer=1, rank=2, codes=(7, 5, *range(10, 73)))
 CHOICE = AnswerContract("choice", ("billing", "dëlivery"), HEAD.codes[:2])
 CHOOSE = "Answer billing or dëlivery."
 """A description that names a closed set, and what generations for it say of their answers."""
@@ -203,7 +203,7 @@ class FakeProbe:
         lora: Lora | None,
         answer: AnswerContract = TEXT_ANSWER,
         residual_prompt: str = "",
-    ) -> ProbeScores:
+    ) -> EdgeScores:
         self.residual_prompts.append(residual_prompt)
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(20)
@@ -212,7 +212,7 @@ class FakeProbe:
                 raise RuntimeError(f"cannot read {example.input!r}")
         known = sum(lora is not None and example.input == example.output for example in examples)
         likelihood = float("nan") if any("NAN" in example.input for example in examples) else -8.0 + known
-        return ProbeScores(known / len(examples), likelihood / 4 if answer.codes else likelihood)
+        return EdgeScores(known / len(examples), likelihood / 4 if answer.codes else likelihood)
 
 
 class FakeTuner:
@@ -234,7 +234,7 @@ class FakeTuner:
 
     def refine(
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
-    ) -> tuple[Recipe, Refinement]:
+    ) -> tuple[Recipe, RefinementOutcome]:
         self.threads.add(threading.current_thread().name)
         self.calls.append((tuple(examples), shown))
         for step in range(4):
@@ -245,10 +245,10 @@ class FakeTuner:
         if any("CRASH" in example.input for example in examples):
             raise RuntimeError(f"cannot learn {examples!r}")
         kept = not any("WORSE" in example.output for example in examples)
-        before = HeldOutScore(0.25, 2.0)
-        after = HeldOutScore(0.75, 0.5) if kept else before
+        before = ExampleScore(0.25, 2.0)
+        after = ExampleScore(0.75, 0.5) if kept else before
         tuned: Literal["keys", "gates"] = "gates" if recipe.keys is None else "keys"
-        report = Refinement(tuned, kept, len(examples), len(examples) - shown, before, after, 4, 0.125, "steps")
+        report = RefinementOutcome(tuned, kept, len(examples), len(examples) - shown, before, after, 4, 0.125, "steps")
         if not kept:
             return recipe, report
         if recipe.keys is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cloud_service.access.revocation import Revocation
-from cloud_service.access.usage import Usage, UsageLimits
+from cloud_service.access.usage import UsageLimits, UsageMeter
 from cloud_service.artifacts import ArtifactService, unknown_bundle
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.fleet.channels import ChannelService
@@ -65,7 +65,7 @@ def make_service(
 ) -> LoraService:
     """A service whose runners run; close it."""
     metrics = metrics or Metrics()
-    usage = Usage(store.access, UsageLimits())
+    usage = UsageMeter(store.access, UsageLimits())
     served = []
     for generator in generators:
         runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)

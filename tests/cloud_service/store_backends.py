@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store import ChannelEvent, ChannelRow, DeviceEntry, Store, StoredLora, StoredRecipe, StoreLimits
+from cloud_service.store import ChannelRow, DeviceEntry, Store, StoredEvent, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.backends import open_objects
 from cloud_service.store.bundles_apart import BundlesApart
 from cloud_service.store.redis import RedisStore
@@ -36,7 +36,7 @@ LIMITS = StoreLimits(
 async def swap(store: Store, name: str, expected_version: int, version: int, document: bytes) -> bool:
     """Write a document if the channel is at a version, in a store whose channels have no writes between versions."""
     row = ChannelRow(revision=expected_version + 1, version=version, document=document)
-    return await store.channels.write(name, row, ChannelEvent("publish", "", version))
+    return await store.channels.write(name, row, StoredEvent("publish", "", version))
 
 
 async def store_report(store: Store, channel: str, device_id: str, report: bytes) -> None:

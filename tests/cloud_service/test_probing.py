@@ -18,7 +18,7 @@ from cloud_service.errors import (
     OverloadedError,
     UsageLimitError,
 )
-from cloud_service.generation import Asked, EdgeProbe, ProbeScores
+from cloud_service.generation import Asked, EdgeProbe, EdgeScores
 from cloud_service.probing import ProbeComparison, Prober
 from cloud_service.task import Example
 from loragen.contract.assembly import build_bundle
@@ -63,7 +63,7 @@ async def test_both_scores_come_from_one_model_loaded_once_on_a_thread_of_its_ow
     assert generator.probes == []
     for _ in range(2):
         compared = await prober.compare(EXAMPLES, bundle)
-        assert compared == ProbeComparison(ProbeScores(0.0, -8.0), ProbeScores(0.5, -7.0))
+        assert compared == ProbeComparison(EdgeScores(0.0, -8.0), EdgeScores(0.5, -7.0))
     (probe,) = generator.probes
     assert len(probe.threads) == 1
     assert threading.current_thread().name not in probe.threads
@@ -82,7 +82,7 @@ async def test_bundle_with_codes_is_scored_among_them_and_the_base_model_by_its_
     make_prober: MakeProber, coded: bytes
 ) -> None:
     compared = await make_prober(FakeProbe).compare([Example("billing", "billing")], coded)
-    assert compared == ProbeComparison(ProbeScores(0.0, -8.0), ProbeScores(1.0, -1.75))
+    assert compared == ProbeComparison(EdgeScores(0.0, -8.0), EdgeScores(1.0, -1.75))
 
 
 async def test_residual_prompt_is_in_front_with_the_lora_alone_and_counts(

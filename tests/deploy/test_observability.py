@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cloud_service.bootstrap import open_cloud
 from cloud_service.http.status import HTTP_STATUS
 from cloud_service.telemetry import Metrics
-from edge_runtime.bootstrap import assemble
+from edge_runtime.bootstrap import open_parts
 from edge_runtime.config import EdgeSettings
 from edge_runtime.convert.converter import FloatType, convert_model
 from edge_runtime.telemetry import Telemetry
@@ -97,7 +97,7 @@ async def running(tmp_path: Path, tiny_base: Path) -> set[str]:
     async with open_cloud(settings_for(tmp_path), [FakeGenerator(tmp_path)]) as cloud, client_of(cloud) as http:
         names = exported((await http.get("/metrics")).text)
     settings = EdgeSettings.model_validate({"base_model": tiny_base, "data_dir": tmp_path / "device"})
-    async with assemble(settings, FakeLoader()) as parts:
+    async with open_parts(settings, FakeLoader()) as parts:
         return names | exported(parts.telemetry.render().decode())
 
 

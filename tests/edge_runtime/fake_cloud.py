@@ -15,7 +15,7 @@ from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.bundle import content_id, encode_bundle
 from loragen.contract.channel import Channel, RecipeReference, Specialization, encode_channel
-from loragen.contract.choice_head import ChoiceHead
+from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.digest import sha256_hex
 from loragen.contract.lora import EdgeShape, Linears
 from loragen.contract.peft_adapter import PeftAdapter, imported_bundle
@@ -64,7 +64,7 @@ class FakeCloud:
             rank=4,
             alpha=4.0,
             mix="parameters",
-            choice=ChoiceHead(first_layer=shape.layers - 1, rank=4, codes=DESKS.codes),
+            choice=ChoiceHeadLayout(first_layer=shape.layers - 1, rank=4, codes=DESKS.codes),
         )
         tensors = {
             name: (rng.standard_normal(spec.shape) * scale).astype(np.float16)

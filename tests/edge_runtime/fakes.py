@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.bootstrap import Parts, assemble
+from edge_runtime.bootstrap import Parts, open_parts
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
@@ -243,7 +243,7 @@ async def device(
 ) -> AsyncIterator[Parts]:
     """A device that has come up, without an HTTP port."""
     canary = canary or (TrustingCanary() if loader else ThreadCanary())
-    async with assemble(settings, loader, clock or FakeClock(), canary) as parts:
+    async with open_parts(settings, loader, clock or FakeClock(), canary) as parts:
         await parts.updater.restore()
         yield parts
 

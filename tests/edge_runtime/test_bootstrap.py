@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edge_runtime.bootstrap import assemble
+from edge_runtime.bootstrap import open_parts
 from edge_runtime.config import EdgeSettings
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import FakeLoader
@@ -18,17 +18,17 @@ def settings_of(directory: Path, tiny_base: Path, **more: object) -> EdgeSetting
 
 
 async def test_device_without_a_cloud_never_polls(tmp_path: Path, tiny_base: Path) -> None:
-    async with assemble(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
+    async with open_parts(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
         assert parts.updater.poller is None
     cloud = {"cloud_url": "http://127.0.0.1:9", "allow_unsigned": True}
-    async with assemble(settings_of(tmp_path, tiny_base, **cloud), FakeLoader()) as parts:
+    async with open_parts(settings_of(tmp_path, tiny_base, **cloud), FakeLoader()) as parts:
         assert parts.updater.poller is not None
 
 
 async def test_unsigned_channel_is_logged_at_the_start(tmp_path: Path, tiny_base: Path) -> None:
     cloud = {"cloud_url": "http://127.0.0.1:9", "allow_unsigned": True}
     with capture_logs() as logs:
-        async with assemble(settings_of(tmp_path, tiny_base, **cloud), FakeLoader()):
+        async with open_parts(settings_of(tmp_path, tiny_base, **cloud), FakeLoader()):
             pass
     assert [log["log_level"] for log in logs if log["event"] == "channel_unsigned"] == ["warning"]
 
@@ -40,22 +40,22 @@ async def test_root_that_is_none_stops_the_start(tmp_path: Path, tiny_base: Path
         root.write_bytes(content)
     settings = settings_of(tmp_path, tiny_base, cloud_url="http://127.0.0.1:9", trusted_root=root)
     with pytest.raises(ConfigurationError, match="LORAGEN_EDGE_TRUSTED_ROOT"):
-        async with assemble(settings, FakeLoader()):
+        async with open_parts(settings, FakeLoader()):
             pass
 
 
 async def test_directory_belongs_to_one_device_until_the_block_is_left(tmp_path: Path, tiny_base: Path) -> None:
     settings = settings_of(tmp_path, tiny_base)
-    async with assemble(settings, FakeLoader()):
+    async with open_parts(settings, FakeLoader()):
         with pytest.raises(ConfigurationError):
-            async with assemble(settings, FakeLoader()):
+            async with open_parts(settings, FakeLoader()):
                 pass
-    async with assemble(settings, FakeLoader()):
+    async with open_parts(settings, FakeLoader()):
         pass
 
 
 async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:
-    async with assemble(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
+    async with open_parts(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
         await parts.updater.restore()
         text = parts.telemetry.render().decode()
     assert "loragen_edge_resident_slots 1.0" in text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.commands import act_on_state, listening, send
-from edge_runtime.errors import EdgeError, IntegrityError, OutputError, UpdateError
+from edge_runtime.errors import DigestMismatchError, EdgeError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.lock import locked
 from edge_runtime.updates.state import Command, DeviceState, Entry, Installed, StateFile
@@ -171,7 +171,7 @@ def test_rollback_to_a_bundle_that_is_gone_is_refused(tmp_path: Path) -> None:
     """The next start would find nothing to serve, and forget what serves now."""
     disk = state_on_disk(tmp_path)
     disk.bundle(ONE).unlink()
-    with pytest.raises(IntegrityError, match=ONE):
+    with pytest.raises(DigestMismatchError, match=ONE):
         act_on_state(disk, ROLLBACK)
     assert entry_on_disk(disk).active.bundle_id == TWO
 

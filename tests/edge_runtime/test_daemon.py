@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.bootstrap import Parts, assemble
+from edge_runtime.bootstrap import Parts, open_parts
 from edge_runtime.commands import send
 from edge_runtime.daemon import UNFORESEEN_SECONDS, Daemon
 from edge_runtime.errors import ModelLoadError, UpdateError
@@ -53,7 +53,7 @@ def state(parts: Parts, name: str) -> str:
 async def test_daemon_follows_the_channel_by_itself(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """A publication is polled, served and merged; at the end the daemon stops by itself."""
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: parts.updater.is_restored)
         wanted = cloud.make("router")
@@ -68,7 +68,7 @@ async def test_change_of_the_channel_is_polled_at_once_and_reports_are_sent(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
-    async with assemble(settings, clock=StandingClock()) as parts:
+    async with open_parts(settings, clock=StandingClock()) as parts:
         link = FakeLink()
         daemon = Daemon(parts.updater, parts.device, parts.disk, StandingClock(), link)
         running = asyncio.create_task(daemon.run())
@@ -101,11 +101,11 @@ async def test_device_listens_from_the_version_it_heard_even_when_it_does_not_fo
     older = cloud.channel
     cloud.publish(cloud.make("other", 1))
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url)
-    async with assemble(settings, FakeLoader(), FakeClock(), TrustingCanary()) as parts:
+    async with open_parts(settings, FakeLoader(), FakeClock(), TrustingCanary()) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
     cloud.channel = older
-    async with assemble(settings, FakeLoader(), StandingClock(), TrustingCanary()) as parts:
+    async with open_parts(settings, FakeLoader(), StandingClock(), TrustingCanary()) as parts:
         link, clock = PushingLink(), FakeClock()
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link, watch_spread_seconds=5.0)
         running = asyncio.create_task(daemon.run())
@@ -121,7 +121,7 @@ async def test_device_listens_from_the_version_it_heard_even_when_it_does_not_fo
 async def test_deaf_link_does_not_make_the_daemon_poll(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
     """Listening that fails is tried again after a pause, and is no reason to ask the cloud more often."""
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         link = FakeLink()
         link.deaf = True
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link)
@@ -153,7 +153,7 @@ async def test_unforeseen_failure_of_the_link_ends_nothing(
 ) -> None:
     """Listening and reporting are tried again, and the end is as orderly as ever."""
     clock, link = FakeClock(), BrokenLink()
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, link)
         running = asyncio.create_task(daemon.run())
         await eventually(lambda: link.calls >= 2 and cloud.asked("/channels/") >= 2)
@@ -168,7 +168,7 @@ async def test_watching_that_ended_with_a_failure_does_not_spoil_the_end(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         daemon = Daemon(parts.updater, parts.device, parts.disk, clock, FakeLink())
 
         async def failing() -> None:
@@ -190,7 +190,7 @@ async def test_unforeseen_failure_of_a_tick_ends_nothing(
 ) -> None:
     cloud.publish(cloud.make("router"))
     clock = FakeClock()
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=clock) as parts:
         tick, failures = parts.updater.tick, [RuntimeError("a bug"), UpdateError("foreseen")]
 
         async def failing() -> float:
@@ -213,14 +213,14 @@ async def test_command_is_carried_out_between_two_polls(cloud: FakeCloud, tiny_b
     first, second = cloud.make("router", 1), cloud.make("router", 2)
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, poll_interval_seconds=3_600)
     clock = FakeClock()
-    async with assemble(settings, clock=clock) as parts:
+    async with open_parts(settings, clock=clock) as parts:
         await parts.updater.restore()
         for wanted in (first, second):
             cloud.publish(wanted)
             parts.updater.poller.poll_now()  # type: ignore[union-attr]
             await parts.updater.tick()
             await parts.updater.merge_pending()
-    async with assemble(settings, clock=clock) as parts:
+    async with open_parts(settings, clock=clock) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: clock.waits)
         polls = cloud.asked("/channels/")
@@ -236,7 +236,7 @@ async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:
     cloud.publish(cloud.make("router"))
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=FakeClock()) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, cloud.url), clock=FakeClock()) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
         parts.updater.stop()
@@ -246,7 +246,7 @@ async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
 
 
 async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_base: Path, tmp_path: Path) -> None:
-    async with assemble(make_settings(tmp_path / "edge", tiny_base, None), clock=FakeClock()) as parts:
+    async with open_parts(make_settings(tmp_path / "edge", tiny_base, None), clock=FakeClock()) as parts:
         parts.daemon.stop()
         await parts.daemon.run()
         assert parts.slots.revisions() == {}
@@ -259,7 +259,7 @@ async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
     first, second = cloud.make("router", 1), cloud.make("router", 2)
     settings = make_settings(tmp_path / "edge", tiny_base, cloud.url, cloud_timeout_seconds=100)
     clock = FakeClock()
-    async with assemble(settings, FakeLoader(), clock, TrustingCanary()) as parts:
+    async with open_parts(settings, FakeLoader(), clock, TrustingCanary()) as parts:
         await parts.updater.restore()
         for wanted in (first, second):
             cloud.publish(wanted)
@@ -267,7 +267,7 @@ async def test_slow_cloud_keeps_neither_a_rollback_nor_the_end_waiting(
             await parts.updater.tick()
     cloud.fail("/channels/", delay_seconds=100)
     asked = cloud.asked("/channels/")
-    async with assemble(settings, FakeLoader(), clock, TrustingCanary()) as parts:
+    async with open_parts(settings, FakeLoader(), clock, TrustingCanary()) as parts:
         running = asyncio.create_task(parts.daemon.run())
         await eventually(lambda: cloud.asked("/channels/") > asked)
         await asyncio.to_thread(send, parts.disk.socket, Command("rollback", "router"))
@@ -285,13 +285,13 @@ async def test_slot_that_a_request_finds_broken_is_repaired_at_once(
     """Nothing else would wake a device without a cloud within the hour."""
     wanted = cloud.make("router")
     cloud.publish(wanted)
-    async with assemble(
+    async with open_parts(
         make_settings(tmp_path / "edge", tiny_base, cloud.url), FakeLoader(), FakeClock(), TrustingCanary()
     ) as parts:
         await parts.updater.restore()
         await parts.updater.tick()
         await parts.updater.merge_pending()
-    async with assemble(
+    async with open_parts(
         make_settings(tmp_path / "edge", tiny_base, None), FakeLoader(), StandingClock(), TrustingCanary()
     ) as parts:
         running = asyncio.create_task(parts.daemon.run())
@@ -316,6 +316,6 @@ class RefusingLoader(FakeLoader):
 
 async def test_base_that_cannot_serve_ends_the_daemon_with_its_reason(tiny_base: Path, tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "edge", tiny_base, None)
-    async with assemble(settings, RefusingLoader(), FakeClock()) as parts:
+    async with open_parts(settings, RefusingLoader(), FakeClock()) as parts:
         with pytest.raises(ModelLoadError, match="refused"):
             await parts.daemon.run()

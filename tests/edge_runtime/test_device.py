@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edge_runtime.bootstrap import assemble
+from edge_runtime.bootstrap import open_parts
 from loragen.device_answers import ServedAnswer
 from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fake_cloud import FakeCloud
@@ -11,7 +11,7 @@ from tests.edge_runtime.fakes import FakeClock, FakeLoader, ask, command, device
 
 async def test_device_is_ready_once_what_served_before_is_back(tiny_base: Path, tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "edge", tiny_base, None)
-    async with assemble(settings, FakeLoader(), FakeClock()) as parts:
+    async with open_parts(settings, FakeLoader(), FakeClock()) as parts:
         assert "base model is being prepared" in (parts.device.not_ready_reason() or "")
         await parts.updater.restore()
         assert parts.device.not_ready_reason() is None

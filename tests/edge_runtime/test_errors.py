@@ -5,7 +5,7 @@ import re
 import pytest
 
 import edge_runtime.errors
-from edge_runtime.errors import MAX_MESSAGE_CHARS, BusyError, CloudStatusError, EdgeError, UpdateError, describe
+from edge_runtime.errors import MAX_MESSAGE_CHARS, BusyError, CloudStatusError, EdgeError, UpdateError, describe_error
 
 
 def tree(root: type[EdgeError]) -> set[type[EdgeError]]:
@@ -34,5 +34,5 @@ def test_error_carries_message_hint_and_code() -> None:
 @pytest.mark.parametrize("error", [UpdateError("\0" * 90_000, "ask again"), ValueError("\0" * 90_000)])
 def test_message_of_any_length_is_cut(error: Exception) -> None:
     """It quotes foreign bytes: a few dozen long ones made the state too large to be loaded again."""
-    assert describe(error) == describe(error)[: MAX_MESSAGE_CHARS - 1] + "…"
-    assert describe(UpdateError("short", "ask again")) == "short; hint: ask again"
+    assert describe_error(error) == describe_error(error)[: MAX_MESSAGE_CHARS - 1] + "…"
+    assert describe_error(UpdateError("short", "ask again")) == "short; hint: ask again"

@@ -18,7 +18,7 @@ from typing import Any
 
 from loragen.client import DeviceClient, LocalStack, ModelPair, RemoteError
 from loragen.client.device_answers import Completion
-from training.evaluation.bfcl_questions import CATEGORIES, Question, is_right, load_questions
+from training.evaluation.bfcl_questions import CATEGORIES, BfclQuestion, is_accepted, load_bfcl_questions
 from training.evaluation.services import BASE, is_refusal
 
 DESCRIPTION = "Call the function that serves the request, with all arguments that the request gives."
@@ -28,7 +28,7 @@ WAYS = ("base", "prompted", "specialized")
 
 
 @dataclass(slots=True)
-class Score:
+class BfclScore:
     """What one way came to on one category."""
 
     right: int = 0
@@ -43,16 +43,16 @@ def evaluate_bfcl(pair: ModelPair, data: Path, count: int, seed: int) -> str:
 
     Args:
         pair: What is evaluated.
-        data: As for `load_questions`.
+        data: As for `load_bfcl_questions`.
         count: Questions of each category.
         seed: Which ones.
 
     Raises:
-        OSError, ValueError: As for `load_questions`.
+        OSError, ValueError: As for `load_bfcl_questions`.
         ClientError: A service does not do its part.
     """
-    drawn = {category: load_questions(data, category, count, seed) for category in CATEGORIES}
-    scores = {(category, way): Score() for category in CATEGORIES for way in WAYS}
+    drawn = {category: load_bfcl_questions(data, category, count, seed) for category in CATEGORIES}
+    scores = {(category, way): BfclScore() for category in CATEGORIES for way in WAYS}
     # A specialization is asked as it is attached: nothing is asked often enough to be merged for.
     with LocalStack(pair, channel="bfcl", edge_settings={"LORAGEN_EDGE_MAX_MERGED": "0"}) as stack:
         for category, questions in drawn.items():
@@ -71,7 +71,7 @@ def evaluate_bfcl(pair: ModelPair, data: Path, count: int, seed: int) -> str:
     return render(scores, count, seed)
 
 
-def render(scores: Mapping[tuple[str, str], Score], count: int, seed: int) -> str:
+def render(scores: Mapping[tuple[str, str], BfclScore], count: int, seed: int) -> str:
     """The table."""
     command = f"python -m training bfcl --data bfcl_eval/data --sample {count} --seed {seed}"
     method = (
@@ -108,7 +108,7 @@ def wilson(right: int, asked: int) -> tuple[float, float]:
     return max(0.0, (middle - spread) / (1 + z * z / asked)), min(1.0, (middle + spread) / (1 + z * z / asked))
 
 
-def _ask(device: DeviceClient, question: Question, way: str, name: str, score: Score) -> None:
+def _ask(device: DeviceClient, question: BfclQuestion, way: str, name: str, score: BfclScore) -> None:
     score.asked += 1
     send = _way(device, question, way, name)
     if send is None:  # the cloud service took no such functions
@@ -124,10 +124,10 @@ def _ask(device: DeviceClient, question: Question, way: str, name: str, score: S
     score.prompt_tokens.append(answer.usage.prompt_tokens)
     function, arguments = called(answer)
     score.names += function == question.function
-    score.right += is_right(question, function, arguments)
+    score.right += is_accepted(question, function, arguments)
 
 
-def _way(device: DeviceClient, question: Question, way: str, name: str) -> Callable[[], Completion] | None:
+def _way(device: DeviceClient, question: BfclQuestion, way: str, name: str) -> Callable[[], Completion] | None:
     if way == "base":
         form = {"type": "json_schema", "json_schema": {"name": "call", "schema": call_schema(question.tools)}}
         return lambda: device.chat(BASE, question.text, temperature=0, max_tokens=LONGEST_ANSWER, response_format=form)

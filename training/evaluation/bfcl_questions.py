@@ -22,7 +22,7 @@ _LEFT_OUT = re.compile(r"[ ,./\-_*^]")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BfclQuestion:
     """One question.
 
     Attributes:
@@ -38,7 +38,7 @@ class Question:
     accepted: Mapping[str, Sequence[Any]]
 
 
-def load_questions(data: Path, category: str, count: int, seed: int) -> list[Question]:
+def load_bfcl_questions(data: Path, category: str, count: int, seed: int) -> list[BfclQuestion]:
     """Some questions of a category, drawn at random.
 
     Args:
@@ -60,7 +60,7 @@ def load_questions(data: Path, category: str, count: int, seed: int) -> list[Que
     return random.Random(seed).sample(found, min(count, len(found)))
 
 
-def is_right(question: Question, name: str, arguments: str) -> bool:
+def is_accepted(question: BfclQuestion, name: str, arguments: str) -> bool:
     """Whether a call is one that the question accepts.
 
     Args:
@@ -85,7 +85,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _question(line: Mapping[str, Any], truth: Sequence[Mapping[str, Any]]) -> Question:
+def _question(line: Mapping[str, Any], truth: Sequence[Mapping[str, Any]]) -> BfclQuestion:
     ((function, accepted),) = truth[0].items()
     (message,) = line["question"][0]
     tools = tuple(
@@ -99,7 +99,7 @@ def _question(line: Mapping[str, Any], truth: Sequence[Mapping[str, Any]]) -> Qu
         }
         for each in line["function"]
     )
-    return Question(line["id"], message["content"], tools, function, accepted)
+    return BfclQuestion(line["id"], message["content"], tools, function, accepted)
 
 
 def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def evaluate_pair(evaluation: Evaluation) -> tuple[EvaluationReport, ClientError
     suites = load_suites(evaluation.data, evaluation.split, evaluation.sizes, evaluation.suites)
     digest = file_sha256(evaluation.pair.generator / "generator.json")
     records = Records(evaluation.runs / f"{evaluation.split}-{digest[:12]}")
-    missing = [(suite, unit) for suite, unit in in_turn(suites) if _lacks(records, suite, unit, evaluation.larger)]
+    missing = [
+        (suite, unit) for suite, unit in units_in_turn(suites) if _lacks(records, suite, unit, evaluation.larger)
+    ]
     failure = None
     if missing:
         try:
@@ -97,7 +99,7 @@ def evaluate_pair(evaluation: Evaluation) -> tuple[EvaluationReport, ClientError
     return EvaluationReport(about, [result for result in results if result.scores]), failure
 
 
-def in_turn(suites: Sequence[Suite]) -> list[tuple[Suite, Unit]]:
+def units_in_turn(suites: Sequence[Suite]) -> list[tuple[Suite, Unit]]:
     """All units, one of each suite in turn."""
     rounds = itertools.zip_longest(*([(suite, unit) for unit in units_of(suite.tasks)] for suite in suites))
     return [pair for each in rounds for pair in each if pair is not None]

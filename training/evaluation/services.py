@@ -89,7 +89,7 @@ class Services:
         Raises:
             ClientError: A service does not do its part.
         """
-        answer = self._generate(request_body(task, choices), f"{self._stack.channel}/{name}")
+        answer = self._generate(task_body(task, choices), f"{self._stack.channel}/{name}")
         return None if answer is None else self._wait(name, answer.id)
 
     def specialize_average(self, descriptions: Sequence[TaskDescription]) -> None:
@@ -99,7 +99,7 @@ class Services:
             ClientError: A service does not do its part.
             ValueError: Not one description is answered by gates.
         """
-        bodies = [{**request_body(each), "include": ["gates"]} for each in descriptions]
+        bodies = [{**task_body(each), "include": ["gates"]} for each in descriptions]
         answers = [answer for body in bodies if (answer := self._generate(body)) is not None]
         bundle_id = store_average(self._stack.cloud, self._state, mean_gates(answers))
         self._stack.cloud.publish(self._stack.channel, AVERAGE, bundle_id)
@@ -209,7 +209,7 @@ def text_of(answer: Completion) -> str:
     return answer.text.strip()
 
 
-def request_body(task: TaskDescription, choices: Sequence[str] = ()) -> dict[str, Any]:
+def task_body(task: TaskDescription, choices: Sequence[str] = ()) -> dict[str, Any]:
     """The body of `POST /generate-lora` for a task; the service renders the same prompt from it."""
     body: dict[str, Any] = {
         "description": task.description,

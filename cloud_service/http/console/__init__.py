@@ -4,7 +4,7 @@ Each page calls the same services as the API. Pages work without a script; the o
 itself, and says that something is being done.
 """
 
+from cloud_service.http.console.console_routes import console_routes
 from cloud_service.http.console.error_pages import ConsoleErrors
-from cloud_service.http.console.routes import console_routes
 
 __all__ = ["ConsoleErrors", "console_routes"]

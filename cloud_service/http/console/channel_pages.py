@@ -11,7 +11,7 @@ from cloud_service.fleet.channels import find_difference
 from cloud_service.fleet.group_progress import GroupProgress, count_groups
 from cloud_service.http.channel_routes import ChannelName, Fleet
 from cloud_service.http.console.browser import CONSOLE
-from cloud_service.http.console.forms import Fields, Word, as_seen, body_of, labels_of, number_of, read_form
+from cloud_service.http.console.forms import FormFields, Word, as_seen, body_of, labels_of, number_of, read_form
 from cloud_service.http.console.pages import Pages
 from cloud_service.schemas import PublishSpecializationBody
 
@@ -30,7 +30,7 @@ class _Actions:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self.table: Mapping[str, Callable[[str, Fields], Awaitable[str]]] = {
+        self.table: Mapping[str, Callable[[str, FormFields], Awaitable[str]]] = {
             "publish": self.publish,
             "withdraw": self.withdraw,
             "rollback": self.roll_back,
@@ -43,24 +43,24 @@ class _Actions:
             "aborted": self.set_state,
         }
 
-    async def publish(self, channel: str, fields: Fields) -> str:
+    async def publish(self, channel: str, fields: FormFields) -> str:
         body = body_of(PublishSpecializationBody, bundle_id=fields.get("bundle_id", ""))
         name = fields.get("name", "")
         done = await self._fleet.channels.publish(channel, name, body.bundle_id, as_seen(fields))
         bundle_id = next(each.bundle_id for each in done.channel.specializations if each.name == name)
         return f"{name} is {bundle_id} since version {done.channel.version}."
 
-    async def withdraw(self, channel: str, fields: Fields) -> str:
+    async def withdraw(self, channel: str, fields: FormFields) -> str:
         name = fields.get("name", "")
         done = await self._fleet.channels.withdraw(channel, name, as_seen(fields))
         return f"{name} is withdrawn since version {done.channel.version}."
 
-    async def roll_back(self, channel: str, fields: Fields) -> str:
+    async def roll_back(self, channel: str, fields: FormFields) -> str:
         body = body_of(RollbackBody, version=number_of(fields, "version"))
         done = await self._fleet.channels.roll_back(channel, body.version, as_seen(fields))
         return f"Version {done.channel.version} has the content of version {body.version}."
 
-    async def start(self, channel: str, fields: Fields) -> str:
+    async def start(self, channel: str, fields: FormFields) -> str:
         body = body_of(
             RolloutBody,
             name=fields.get("name") or None,
@@ -73,19 +73,19 @@ class _Actions:
         progress = await self._fleet.rollouts.start(channel, body.to_request(), as_seen(fields))
         return f"The rollout of version {progress.rollout.version} has begun."
 
-    async def widen(self, channel: str, fields: Fields) -> str:
+    async def widen(self, channel: str, fields: FormFields) -> str:
         body = body_of(RolloutChangeBody, percent=number_of(fields, "percent"), labels=labels_of(fields))
         group = body.to_group()
         assert group is not None
         await self._fleet.rollouts.widen(channel, int(number_of(fields, "version")), group)
         return "The rollout reaches more devices."
 
-    async def forget(self, channel: str, fields: Fields) -> str:
+    async def forget(self, channel: str, fields: FormFields) -> str:
         device = fields.get("device_id", "")
         await self._fleet.devices.delete(channel, device)
         return f"{device} is forgotten until it reports again."
 
-    async def set_state(self, channel: str, fields: Fields) -> str:
+    async def set_state(self, channel: str, fields: FormFields) -> str:
         state = body_of(RolloutChangeBody, state=fields["action"]).state
         assert state is not None
         reason = "by request" if state == "aborted" else ""
@@ -146,7 +146,7 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
         *,
         after: str = "",
         find: str = "",
-        fields: Fields | None = None,
+        fields: FormFields | None = None,
         notice: str = "",
         error: CloudError | None = None,
     ) -> Response:

@@ -19,7 +19,7 @@ from loragen.contract.polling import parse_labels
 from loragen.web.own_page import verify_own_page
 from loragen.web.translation import describe_faults
 
-Fields = Mapping[str, str]
+FormFields = Mapping[str, str]
 
 Before = Annotated[int | None, Query(ge=0, lt=2**62)]
 Word = Annotated[str, Query(max_length=200)]
@@ -29,7 +29,7 @@ _Body = TypeVar("_Body", bound=BaseModel)
 _MOST_FIELDS = 20
 
 
-async def read_form(request: Request) -> Fields:
+async def read_form(request: Request) -> FormFields:
     """The fields of a form that a page of the console sent.
 
     Raises:
@@ -42,7 +42,7 @@ async def read_form(request: Request) -> Fields:
     return {name: text.replace("\r\n", "\n").strip() for name, text in texts.items()}
 
 
-def as_seen(fields: Fields) -> Condition:
+def as_seen(fields: FormFields) -> Condition:
     """The condition that a channel is as the form's page showed it."""
     seen = fields.get("digest")
     return lambda digest, _exists: seen is None or digest == seen
@@ -60,7 +60,7 @@ def body_of(schema: type[_Body], **fields: Any) -> _Body:
         raise InvalidRequestError(describe_faults(e.errors())) from e
 
 
-def number_of(fields: Fields, name: str) -> float:
+def number_of(fields: FormFields, name: str) -> float:
     """A field that is a number.
 
     Raises:
@@ -75,7 +75,7 @@ def number_of(fields: Fields, name: str) -> float:
     return number
 
 
-def labels_of(fields: Fields) -> dict[str, str]:
+def labels_of(fields: FormFields) -> dict[str, str]:
     """A field that has labels.
 
     Raises:
@@ -87,7 +87,7 @@ def labels_of(fields: Fields) -> dict[str, str]:
         raise InvalidRequestError(str(e), e.hint) from e
 
 
-def pairs_of(fields: Fields, name: str) -> list[dict[str, Any]]:
+def pairs_of(fields: FormFields, name: str) -> list[dict[str, Any]]:
     """A field with a line for each input and output, or with these as a JSON array, where they have several lines.
 
     Raises:
@@ -112,7 +112,7 @@ def pairs_of(fields: Fields, name: str) -> list[dict[str, Any]]:
     return pairs
 
 
-def tools_of(fields: Fields) -> list[Any]:
+def tools_of(fields: FormFields) -> list[Any]:
     """A field with tools as JSON: an array, one tool, or a whole request that has `tools`.
 
     Raises:

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse
 
 from cloud_service.errors import CloudError, NotFoundError
 from cloud_service.http.console.browser import CONSOLE
-from cloud_service.http.console.forms import Fields, body_of, number_of, pairs_of, read_form, tools_of
+from cloud_service.http.console.forms import FormFields, body_of, number_of, pairs_of, read_form, tools_of
 from cloud_service.http.console.gate_picture import GateSummary, draw_gates, summarize_gates
 from cloud_service.http.console.pages import Pages
 from cloud_service.http.generation_routes import generated
@@ -49,7 +49,7 @@ def generation_pages(pages: Pages, service: LoraService, jobs: JobService) -> AP
     """`/console/generate`, and the pictures of gates."""
     router = APIRouter(prefix=CONSOLE, include_in_schema=False)
 
-    def page(request: Request, fields: Fields, made: Shown | None = None, **message: Any) -> Response:
+    def page(request: Request, fields: FormFields, made: Shown | None = None, **message: Any) -> Response:
         values = {
             "fields": fields,
             "made": made,
@@ -101,7 +101,7 @@ async def show_answer(service: LoraService, answer: Generated) -> Shown:
     return Shown(answer, gates, seconds, max(1, math.ceil(seconds * READ_PER_SECOND / saved)) if saved else None)
 
 
-def _task(fields: Fields) -> GenerateLoraBody:
+def _task(fields: FormFields) -> GenerateLoraBody:
     choices = [choice.strip() for choice in fields.get("choices", "").split(",") if choice.strip()]
     refine = {"budget_seconds": number_of(fields, "budget_seconds")} if fields.get("refine") else None
     return body_of(

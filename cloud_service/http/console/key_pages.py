@@ -9,7 +9,7 @@ from cloud_service.access.scopes import Scope
 from cloud_service.errors import CloudError, InvalidRequestError
 from cloud_service.http.access_routes import CreateKeyBody, RotateKeyBody, key_summary, made_key
 from cloud_service.http.console.browser import CONSOLE
-from cloud_service.http.console.forms import Fields, body_of, number_of, read_form
+from cloud_service.http.console.forms import FormFields, body_of, number_of, read_form
 from cloud_service.http.console.pages import Pages
 from loragen.key_answers import MadeKey
 
@@ -63,7 +63,12 @@ def key_pages(pages: Pages, keys: KeyService) -> APIRouter:
             return await _page(request, error=error)
 
     async def _page(
-        request: Request, *, after: str = "", fields: Fields | None = None, made: MadeKey | None = None, **message: Any
+        request: Request,
+        *,
+        after: str = "",
+        fields: FormFields | None = None,
+        made: MadeKey | None = None,
+        **message: Any,
     ) -> Response:
         listed, more = await keys.page(_KEYS, after)
         values = {
@@ -81,7 +86,7 @@ def key_pages(pages: Pages, keys: KeyService) -> APIRouter:
     return router
 
 
-def _wanted(fields: Fields) -> CreateKeyBody:
+def _wanted(fields: FormFields) -> CreateKeyBody:
     return body_of(
         CreateKeyBody,
         name=fields.get("name", ""),

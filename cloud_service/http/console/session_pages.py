@@ -9,7 +9,7 @@ from structlog.contextvars import bind_contextvars
 
 from cloud_service.access.caller import Caller
 from cloud_service.access.sessions import Sessions
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.errors import CloudError, ForbiddenError
 from cloud_service.http.console.browser import CONSOLE, forget_session, is_console, keep_session, session_of
 from cloud_service.http.console.forms import read_form
@@ -18,7 +18,7 @@ from cloud_service.http.console.pages import Pages, first_page
 _SIGN_IN = f"{CONSOLE}/sign-in"
 
 
-def session_pages(pages: Pages, sessions: Sessions, usage: Usage) -> APIRouter:
+def session_pages(pages: Pages, sessions: Sessions, usage: UsageMeter) -> APIRouter:
     """`/console/sign-in`, `/console/sign-out`, and the files that every page needs."""
     router = APIRouter(prefix=CONSOLE, include_in_schema=False)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from cloud_service.access.usage import Usage, UsageLimits
+from cloud_service.access.usage import UsageLimits, UsageMeter
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.access import StoredEntry
 
@@ -72,6 +72,6 @@ class Counters:
         return self.values[name]
 
 
-def usage_within(**limits: int) -> Usage:
+def usage_within(**limits: int) -> UsageMeter:
     """What counts with counters of its own; without limits it refuses nothing."""
-    return Usage(Counters(), UsageLimits(**limits))
+    return UsageMeter(Counters(), UsageLimits(**limits))

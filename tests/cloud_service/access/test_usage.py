@@ -6,7 +6,7 @@ import pytest
 
 from cloud_service.access.caller import Caller, calling
 from cloud_service.access.scopes import Scope
-from cloud_service.access.usage import Quota, Usage, UsageLimits
+from cloud_service.access.usage import Quota, UsageLimits, UsageMeter
 from cloud_service.bootstrap import open_cloud
 from cloud_service.errors import OverloadedError, UsageLimitError
 from tests.cloud_service.access.fake_store import Counters, usage_within
@@ -26,10 +26,10 @@ class World:
         self.usage = self.replica(**limits)
         self.limits = limits
 
-    def replica(self, **limits: int) -> Usage:
-        return Usage(self.counters, UsageLimits(**limits), lambda: self.time)
+    def replica(self, **limits: int) -> UsageMeter:
+        return UsageMeter(self.counters, UsageLimits(**limits), lambda: self.time)
 
-    async def call(self, caller: Caller = KEY, usage: Usage | None = None) -> str:
+    async def call(self, caller: Caller = KEY, usage: UsageMeter | None = None) -> str:
         async with (usage or self.usage).call(caller) as headers:
             return headers.get("ratelimit", "")
 

@@ -10,7 +10,7 @@ from cloud_service.errors import ConflictError, IntegrityError, InvalidRequestEr
 from cloud_service.fleet import channel_writer
 from cloud_service.fleet.channel_writer import Change, ChannelWriter
 from cloud_service.fleet.watching import ChannelWatch
-from cloud_service.store import ChannelEvent, ChannelRow
+from cloud_service.store import ChannelRow, StoredEvent
 from loragen.contract.channel import Channel, Specialization, encode_channel
 from loragen.contract.limits import MAX_SPECIALIZATIONS
 
@@ -29,7 +29,7 @@ class _OneRow:
     async def load_version(self, name: str) -> int:
         return self.row.version
 
-    async def write(self, name: str, row: ChannelRow, event: ChannelEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
         if self.losses:
             self.losses -= 1
             self.row = replace(self.row, revision=self.row.revision + 1, version=self.row.version + 1)
@@ -53,7 +53,7 @@ class _Scene:
 
     def decide(self, row: ChannelRow) -> Change:
         self.seen.append(row.version)
-        return Change(replace(row, version=row.version + 1, document=DOCUMENT), ChannelEvent("publish", "mail", 1))
+        return Change(replace(row, version=row.version + 1, document=DOCUMENT), StoredEvent("publish", "mail", 1))
 
 
 async def test_change_is_stored_counted_and_audited_once() -> None:

@@ -13,7 +13,7 @@ from cloud_service.errors import (
     PreconditionError,
 )
 from cloud_service.fleet.channels import ChannelService, find_difference
-from cloud_service.store import ChannelEvent, Store
+from cloud_service.store import Store, StoredEvent
 from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
@@ -266,7 +266,7 @@ async def test_channel_with_a_rollout_takes_no_other_change(sqlite: SqliteBacken
     await channels.publish("kitchen", "mail", lora.bundle_id)
     row = await store.channels.load_row("kitchen")
     assert await store.channels.write(
-        "kitchen", replace(row, revision=2, rollout=b"{}", rolling=True), ChannelEvent("rollout", "", 2)
+        "kitchen", replace(row, revision=2, rollout=b"{}", rolling=True), StoredEvent("rollout", "", 2)
     )
     for call in (
         channels.publish("kitchen", "post", lora.bundle_id),

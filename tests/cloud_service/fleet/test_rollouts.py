@@ -11,7 +11,7 @@ from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
 from cloud_service.fleet.rollout import Group, HaltRule
 from cloud_service.fleet.rollouts import RolloutRequest, RolloutService
-from cloud_service.store import ChannelEvent, DeviceEntry, Store
+from cloud_service.store import DeviceEntry, Store, StoredEvent
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import sha256_hex
 from loragen.contract.polling import PollingDevice
@@ -185,7 +185,7 @@ async def test_one_damaged_rollout_hides_no_other_and_is_reported_once(
     for channel, damage in (("attic", {"rollout": b"{"}), ("shed", {"document": b"{"})):
         row = await store.channels.load_row(channel)
         damaged = replace(row, revision=row.revision + 1, **damage)
-        assert await store.channels.write(channel, damaged, ChannelEvent("damage", "", row.version))
+        assert await store.channels.write(channel, damaged, StoredEvent("damage", "", row.version))
     other = Replica.of(await backend.open())
     with capture_logs() as logs:
         for _ in range(2):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from cloud_service.confidence import TaskWarning
-from cloud_service.generation import Confidence, ProbeScores
+from cloud_service.confidence import DescriptionWarning
+from cloud_service.generation import Confidence, EdgeScores
 from cloud_service.http.generation_routes import generated
-from cloud_service.lora_request import GeneratedLora, Timings
+from cloud_service.lora_request import GeneratedLora, StageSeconds
 from cloud_service.probing import ProbeComparison
 from cloud_service.store import StoredLora
 from loragen.contract.bundle import content_id, parse_bundle
@@ -339,7 +339,7 @@ def _answer(**changes: object) -> Any:
         "lora": StoredLora("b" * 64, b"recipe", 1000, "a" * 64),
         "recipe": RECIPE,
         "cached": False,
-        "timings": Timings(0.0011119, 0.5, 0.0, 0.6),
+        "timings": StageSeconds(0.0011119, 0.5, 0.0, 0.6),
         "confidence": None,
         "warnings": (),
         "probe": None,
@@ -369,8 +369,8 @@ def test_parts_that_were_not_asked_for_are_absent() -> None:
 
 
 def test_warnings_probe_and_channel_are_included() -> None:
-    comparison = ProbeComparison(ProbeScores(0.0, -8.00004), ProbeScores(1.0, -0.5))
-    answer = _answer(warnings=(TaskWarning("low_confidence", "message"),), probe=comparison, channel="kitchen")
+    comparison = ProbeComparison(EdgeScores(0.0, -8.00004), EdgeScores(1.0, -0.5))
+    answer = _answer(warnings=(DescriptionWarning("low_confidence", "message"),), probe=comparison, channel="kitchen")
     assert answer["warnings"] == [{"code": "low_confidence", "message": "message"}]
     assert answer["probe"] == {
         "base": {"exact_match": 0.0, "log_likelihood": -8.0},

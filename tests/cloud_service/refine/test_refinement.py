@@ -2,16 +2,16 @@
 
 import pytest
 
-from cloud_service.refine.refinement import MOST_SHOWN, HeldOutScore, example_too_long, shown_examples
+from cloud_service.refine.refinement import MOST_SHOWN, ExampleScore, example_too_long, shown_examples
 from cloud_service.task import Example
 
 
 def test_more_that_is_right_is_better_and_then_less_loss() -> None:
-    score = HeldOutScore(0.5, 1.0)
-    assert HeldOutScore(0.6, 9.0).is_better_than(score)
-    assert HeldOutScore(0.5, 0.9).is_better_than(score)
+    score = ExampleScore(0.5, 1.0)
+    assert ExampleScore(0.6, 9.0).is_better_than(score)
+    assert ExampleScore(0.5, 0.9).is_better_than(score)
     assert not score.is_better_than(score)
-    assert not HeldOutScore(0.4, 0.1).is_better_than(score)
+    assert not ExampleScore(0.4, 0.1).is_better_than(score)
 
 
 @pytest.mark.parametrize(("inputs", "shown"), [(3, 0), (4, 1), (8, 2), (100, MOST_SHOWN)])

@@ -18,7 +18,7 @@ from cloud_service.errors import (
     OverloadedError,
     UsageLimitError,
 )
-from cloud_service.refine.refinement import Refinement, RefinePlan, ignore_progress
+from cloud_service.refine.refinement import RefinementOutcome, RefinePlan, ignore_progress
 from cloud_service.refine.refiner import Refiner
 from cloud_service.task import Example
 from cloud_service.telemetry import Metrics
@@ -47,7 +47,7 @@ def recipe(generator: FakeGenerator) -> Recipe:
 
 async def refine(
     refiner: Refiner, generator: FakeGenerator, recipe: Recipe, examples: list[Example] = EXAMPLES
-) -> tuple[Recipe, Refinement]:
+) -> tuple[Recipe, RefinementOutcome]:
     with refiner.reserve():
         async with refiner.turn(5):
             return await refiner.refine("fake", generator.load_tuner, recipe, examples, 2, PLAN, ignore_progress)

@@ -11,8 +11,8 @@ from edge_runtime.cloud.fetcher import ChannelAnswer, HttpFetcher
 from edge_runtime.errors import (
     CloudStatusError,
     CloudUnreachableError,
+    DigestMismatchError,
     DownloadError,
-    IntegrityError,
     OutputError,
     TooLongError,
     UpdateError,
@@ -135,7 +135,7 @@ async def test_short_recipe_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -
 async def test_changed_recipe_is_refused(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
     wanted = cloud.make("router")
     cloud.fail("/recipes/", change=lambda data: data[:-1] + bytes([data[-1] ^ 128]))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DigestMismatchError):
         await fetcher.fetch_recipe(recipe_of(wanted).id, recipe_of(wanted).bytes)
 
 
@@ -175,7 +175,7 @@ async def test_partial_file_of_other_bytes_is_thrown_away(
     """What an earlier attempt left is trusted only through the digest of the whole."""
     wanted = cloud.make("router")
     (tmp_path / f"{wanted.bundle_id}.part").write_bytes(b"x" * 500)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DigestMismatchError):
         await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
     await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == cloud.bundles[wanted.bundle_id]

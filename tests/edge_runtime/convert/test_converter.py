@@ -13,7 +13,7 @@ from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
 
 from edge_runtime.convert import FloatType, convert_model
-from edge_runtime.convert.architectures import describe
+from edge_runtime.convert.architectures import describe_model
 from edge_runtime.errors import ConversionError
 from loragen.contract.digest import model_digest
 from loragen.contract.edge_families import EDGE_FAMILIES
@@ -103,7 +103,7 @@ FAMILIES = {
 def test_every_family_is_converted_here_and_named_as_in_the_contract():
     configs = [make() for make in FAMILIES.values()]
     assert {config.model_type for config in configs} == EDGE_FAMILIES.keys()
-    assert all(describe(config.to_dict()).name == EDGE_FAMILIES[config.model_type] for config in configs)
+    assert all(describe_model(config.to_dict()).name == EDGE_FAMILIES[config.model_type] for config in configs)
 
 
 def save(model: Any, directory: Path) -> None:

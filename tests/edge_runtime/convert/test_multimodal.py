@@ -6,7 +6,7 @@ from typing import Any
 import transformers
 
 from edge_runtime.convert import FloatType, convert_model
-from edge_runtime.convert.architectures import describe
+from edge_runtime.convert.architectures import describe_model
 from edge_runtime.convert.multimodal import text_config
 from tests.edge_runtime.convert.test_converter import SHAPE, relative_error, save
 from tests.edge_runtime.tiny_models import TEXT, hf_logits, random_model
@@ -46,7 +46,7 @@ def test_what_the_configuration_leaves_out_is_as_in_transformers() -> None:
             "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
         },
     )  # fmt: skip
-    assert describe(found).metadata == describe(whole.to_dict()).metadata
+    assert describe_model(found).metadata == describe_model(whole.to_dict()).metadata
 
 
 def test_model_of_text_alone_keeps_its_configuration() -> None:

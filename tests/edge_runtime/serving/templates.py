@@ -5,7 +5,7 @@ from typing import Any
 
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from edge_runtime.serving.call_forms import CallForm, read_form
+from edge_runtime.serving.call_forms import CallForm, find_call_form
 
 HERMES = """\
 {%- if tools %}{{ '<|im_start|>system\\n' }}
@@ -72,7 +72,7 @@ class FormattedTemplate:
 
     @property
     def call_form(self) -> CallForm | None:
-        return read_form(lambda messages, tools: self.apply_template(messages, False, tools=tools))
+        return find_call_form(lambda messages, tools: self.apply_template(messages, False, tools=tools))
 
     def apply_template(self, messages: Sequence[Mapping[str, Any]], answer: bool, **variables: Any) -> str:
         return str(self._formats[answer](messages=list(messages), **variables).prompt)

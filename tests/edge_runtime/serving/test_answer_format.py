@@ -1,7 +1,7 @@
 """A whole answer is put together from its events."""
 
 from edge_runtime.serving.answer_format import WholeAnswer
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, Started, TextPiece
 
@@ -31,5 +31,5 @@ def test_call_that_the_end_cut_counts_as_no_whole_one() -> None:
         ArgumentsPiece("{", number=1),
         Finished("length", 9),
     )
-    assert answer.calls == [Call("find", '{"a":1}'), Call("stop", "{")]
+    assert answer.calls == [FunctionCall("find", '{"a":1}'), FunctionCall("stop", "{")]
     assert (answer.whole_calls, answer.reason) == (1, "length")

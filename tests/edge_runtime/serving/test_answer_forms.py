@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.answer_forms import NamedTool, ResponseFormat, ToolBody, tool_use
+from edge_runtime.serving.answer_forms import ChatTool, NamedTool, ResponseFormat, tool_use
 from edge_runtime.serving.constraint import ToolUse
 from loragen.contract.answer import Function
 from loragen.contract.json_schema import ANY_OBJECT
@@ -33,8 +33,8 @@ def test_schema_that_no_grammar_enforces_is_refused_by_name() -> None:
     assert caught.value.code == "unsupported_schema"
 
 
-def _tool(**function: Any) -> ToolBody:
-    return ToolBody.model_validate({"type": "function", "function": {"name": "find", "strict": True, **function}})
+def _tool(**function: Any) -> ChatTool:
+    return ChatTool.model_validate({"type": "function", "function": {"name": "find", "strict": True, **function}})
 
 
 def test_tools_are_compared_without_what_describes_them() -> None:

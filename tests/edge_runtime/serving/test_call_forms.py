@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.serving.call_forms import HERMES_FORM, OWN_FORM, CallForm, read_form
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.call_forms import HERMES_FORM, OWN_FORM, CallForm, find_call_form
+from edge_runtime.serving.chat import FunctionCall
 from tests.edge_runtime.serving.templates import BARE, HERMES, MARKED, PLAIN, FormattedTemplate
 
 MARKED_FORM = CallForm("<start_function_call>call:", "", "<end_function_call>", "", "<escape>")
@@ -40,11 +40,11 @@ def test_template_that_fails_in_any_way_has_no_form() -> None:
     def fail(*_: Any) -> str:
         raise ZeroDivisionError
 
-    assert read_form(fail) is None
+    assert find_call_form(fail) is None
 
 
 def test_own_form_is_that_of_the_weights() -> None:
-    call = Call("find", '{"unit": "km"}')
+    call = FunctionCall("find", '{"unit": "km"}')
     assert OWN_FORM.text_of(call) == '{"name": "find", "arguments": {"unit": "km"}}'
     assert OWN_FORM.text_of(call) == OWN_FORM.beginning_of("find") + " " + call.arguments + "}"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import ModelOutputError
-from edge_runtime.serving.completion import CompletionRequest, TextPrompt, complete
+from edge_runtime.serving.completion import CompletionRequest, TextPrompt, completion_events
 from edge_runtime.serving.engine import GREEDY, Sampling
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
@@ -47,7 +47,7 @@ def together(engine: LlamaEngine, requests: list[CompletionRequest]) -> list[lis
     """The events of requests that all begin at once."""
     found: list[list[Event]] = [[] for _ in requests]
     sequences = [engine.open() for _ in requests]
-    running = {at: complete(engine, sequences[at], request) for at, request in enumerate(requests)}
+    running = {at: completion_events(engine, sequences[at], request) for at, request in enumerate(requests)}
     while running:
         for at, events in list(running.items()):
             for event in events:

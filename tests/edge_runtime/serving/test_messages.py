@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.chat import Call, ChatMessage
+from edge_runtime.serving.chat import ChatMessage, FunctionCall
 from edge_runtime.serving.messages import MAX_CALLS, MessageBody, to_messages
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"unit": "km"}'}}
-FIND = Call("find", '{"unit": "km"}')
+FIND = FunctionCall("find", '{"unit": "km"}')
 
 
 @pytest.mark.parametrize(

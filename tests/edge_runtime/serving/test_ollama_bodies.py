@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.chat import Call, ChatMessage
+from edge_runtime.serving.chat import ChatMessage, FunctionCall
 from edge_runtime.serving.completion import ChatPrompt, CompletionRequest, TextPrompt
 from edge_runtime.serving.ollama_bodies import OllamaChatBody, OllamaGenerateBody
 
@@ -60,7 +60,10 @@ def test_calls_and_results_stand_in_the_conversation() -> None:
     conversation.append({"role": "tool", "content": "12", "tool_name": "find"})
     prompt = chat(messages=conversation).prompt
     assert isinstance(prompt, ChatPrompt)
-    expected = (ChatMessage("assistant", "", (Call("find", '{"a": 1}'),)), ChatMessage("tool", "12", name="find"))
+    expected = (
+        ChatMessage("assistant", "", (FunctionCall("find", '{"a": 1}'),)),
+        ChatMessage("tool", "12", name="find"),
+    )
     assert prompt.messages[1:] == expected
 
 

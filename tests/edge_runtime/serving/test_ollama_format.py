@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.serving.answer_format import Usage, WholeAnswer
+from edge_runtime.serving.answer_format import TokenCounts, WholeAnswer
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.ollama_format import OllamaFormat, tag_entry
 from loragen.device_answers import ServedModel
 
-USAGE = Usage(5, 3, 2)
+USAGE = TokenCounts(5, 3, 2)
 CALL: list[Event] = [
     CallStarted("find"),
     ArgumentsPiece('{"a":'),

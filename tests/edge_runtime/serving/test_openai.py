@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edge_runtime.serving.answer_format import Usage, WholeAnswer
+from edge_runtime.serving.answer_format import TokenCounts, WholeAnswer
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Finished, TextPiece
 from edge_runtime.serving.openai import STREAM_END, CompletionFormat, ErrorAnswer, model_entry, sse
@@ -12,7 +12,7 @@ from edge_runtime.serving.status import ERROR_ANSWERS
 from loragen.device_answers import ServedModel
 from loragen.web.errors import MediaTypeError
 
-USAGE = Usage(prompt_tokens=5, completion_tokens=3, cached_tokens=2)
+USAGE = TokenCounts(prompt_tokens=5, completion_tokens=3, cached_tokens=2)
 
 
 def answer(kind: str, reports_usage: bool = False) -> CompletionFormat:

@@ -3,7 +3,7 @@
 from edge_runtime.serving.prefix_cache import (
     CHUNK,
     LATER_CHUNK,
-    Place,
+    CachedSequence,
     best_source,
     choose_place,
     chunk,
@@ -14,8 +14,8 @@ from edge_runtime.serving.prefix_cache import (
 FIRST, SECOND = list(range(1_000)), list(range(5_000, 6_000))
 
 
-def place(number: int, tokens: list[int], used: int = 0, is_busy: bool = False) -> Place:
-    return Place(number, tokens, whole_chunks(len(tokens)), is_busy, used)
+def place(number: int, tokens: list[int], used: int = 0, is_busy: bool = False) -> CachedSequence:
+    return CachedSequence(number, tokens, whole_chunks(len(tokens)), is_busy, used)
 
 
 def test_prompts_are_cut_at_the_same_places_wherever_they_are_taken_up() -> None:
@@ -42,7 +42,7 @@ def test_only_whole_chunks_are_used_again_and_never_the_last_token() -> None:
         (FIRST[:1], 0),
     ):
         assert reusable_tokens(cached, prompt) == expected
-    assert reusable_tokens(Place(0, FIRST[:100], 0), FIRST) == 0, "an answer, or a prompt that was scored"
+    assert reusable_tokens(CachedSequence(0, FIRST[:100], 0), FIRST) == 0, "an answer, or a prompt that was scored"
 
 
 def test_best_source_is_the_longest_and_may_be_busy() -> None:
@@ -62,7 +62,7 @@ def test_prompt_that_goes_on_with_all_of_a_place_takes_it() -> None:
 
 
 def test_place_that_was_used_least_recently_gives_way() -> None:
-    places = [place(0, FIRST[:64], used=3), place(1, SECOND[:64], used=2), Place(2)]
+    places = [place(0, FIRST[:64], used=3), place(1, SECOND[:64], used=2), CachedSequence(2)]
     assert choose_place(places, [7] * CHUNK) is places[2]
     places[2].is_busy = True
     assert choose_place(places, [7] * CHUNK) is places[1]

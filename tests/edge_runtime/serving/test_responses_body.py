@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.chat import Call, ChatMessage
+from edge_runtime.serving.chat import ChatMessage, FunctionCall
 from edge_runtime.serving.completion import ChatPrompt
 from edge_runtime.serving.responses_body import ResponsesBody
 
@@ -33,7 +33,7 @@ def test_input_is_a_text_or_a_conversation() -> None:
 
 def test_calls_and_results_stand_in_the_conversation() -> None:
     found = messages([{"role": "user", "content": "hi"}, CALLED, CALLED | {"call_id": "c2"}, RESULT])
-    call = Call("find", '{"a": 1}')
+    call = FunctionCall("find", '{"a": 1}')
     assert found[1:] == (ChatMessage("assistant", "", (call, call)), ChatMessage("tool", "12", name="find"))
 
 

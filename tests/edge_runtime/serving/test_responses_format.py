@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from openai.types.responses import Response
 
-from edge_runtime.serving.answer_format import Usage, WholeAnswer
+from edge_runtime.serving.answer_format import TokenCounts, WholeAnswer
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.responses_format import ResponsesFormat
 
-USAGE = Usage(5, 3, 2)
+USAGE = TokenCounts(5, 3, 2)
 ASKED = {"model": "router", "tools": [], "tool_choice": "auto", "parallel_tool_calls": True}
 CALLS: list[Event] = [
     TextPiece("So."),

@@ -8,11 +8,11 @@ import pytest
 from edge_runtime.serving.answer_format import WholeAnswer
 from edge_runtime.serving.asked_arguments import ask_for_all
 from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
-from edge_runtime.serving.chat import Call
+from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.constraint import ToolUse, constrained
 from edge_runtime.serving.engine import GREEDY, Sampling, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
-from edge_runtime.serving.tool_calls import as_text, call_functions
+from edge_runtime.serving.tool_calls import call_functions, with_calls_as_text
 from loragen.contract.answer import TEXT_ANSWER, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from tests.edge_runtime.contracts import CALLS
@@ -137,18 +137,18 @@ def test_call_that_is_cut_says_so() -> None:
 
 
 def test_call_as_text_is_json() -> None:
-    said = list(as_text(iter(events(engine()))))
+    said = list(with_calls_as_text(iter(events(engine()))))
     assert "".join(event.text for event in said if isinstance(event, TextPiece)) == (
         '{"name": "find", "arguments": {"unit": "km"}}'
     )
     assert said[-1] == Finished("stop", 4)
-    assert list(as_text(iter(events(engine(chooses=2))))) == events(engine(chooses=2))
+    assert list(with_calls_as_text(iter(events(engine(chooses=2))))) == events(engine(chooses=2))
 
 
 def test_whole_call_as_text_is_closed_though_the_next_one_is_cut() -> None:
     first = [CallStarted("find"), ArgumentsPiece("{}"), CallFinished()]
     for second, expected in ([], ""), ([CallStarted("stop", 0, 1)], '\n{"name": "stop", "arguments": '):
-        said = list(as_text(iter([*first, *second, Finished("length", 9)])))
+        said = list(with_calls_as_text(iter([*first, *second, Finished("length", 9)])))
         text = "".join(event.text for event in said if isinstance(event, TextPiece))
         assert text == '{"name": "find", "arguments": {}}' + expected
         assert said[-1] == Finished("length", 9)
@@ -308,7 +308,7 @@ def test_whole_call_stays_whatever_comes_of_the_next(behind: list[str], cut_afte
     answer = WholeAnswer()
     for event in events:
         answer.add(event)
-    assert (answer.calls[0], answer.whole_calls) == (Call("find", '{"unit": "mi"}'), 1)
+    assert (answer.calls[0], answer.whole_calls) == (FunctionCall("find", '{"unit": "mi"}'), 1)
     assert (answer.text, answer.reason) == ("", reason)
     assert len(answer.calls) == (2 if cut_after in range(12 + len(FIND_HEAD), 400) else 1)
 
@@ -341,5 +341,5 @@ def test_several_calls_of_a_specialization() -> None:
             if event is not None
         ]
         assert ([name for name, _ in added(events)[1]], events[-1].reason) == (expected, reason)
-    text = "".join(event.text for event in as_text(iter(events)) if isinstance(event, TextPiece))
+    text = "".join(event.text for event in with_calls_as_text(iter(events)) if isinstance(event, TextPiece))
     assert text == '{"name": "find", "arguments": {"unit": "km"}}'

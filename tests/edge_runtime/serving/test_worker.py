@@ -7,9 +7,9 @@ import pytest
 
 from edge_runtime.errors import BusyError, InvalidRequestError, ModelOutputError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
+from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.engine import GREEDY, Engine, Sampling
 from edge_runtime.serving.events import Event, Finished
-from edge_runtime.serving.job import Job
 from edge_runtime.serving.worker import DEFAULT_LIMITS, RequestLimits, Worker
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader, eventually
 
@@ -24,7 +24,7 @@ def make(
     return Worker(engine, max_queue, "test", limits), engine, loader
 
 
-async def read(job: Job) -> list[Event]:
+async def read(job: CompletionJob) -> list[Event]:
     return [event async for event in job.events()]
 
 

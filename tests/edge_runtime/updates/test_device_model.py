@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.bootstrap import assemble
+from edge_runtime.bootstrap import open_parts
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge
@@ -20,7 +20,7 @@ async def test_truncated_base_refuses_the_start(tiny_base: Path, tmp_path: Path)
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(tiny_base.read_bytes()[:-100_000])  # noqa: ASYNC240 - a small file, before anything runs
     with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_BASE_MODEL.*truncated"):
-        async with assemble(make_settings(tmp_path / "edge", damaged, None)):
+        async with open_parts(make_settings(tmp_path / "edge", damaged, None)):
             pass
 
 

@@ -12,7 +12,7 @@ from edge_runtime.errors import (
     CanaryError,
     CanaryUnfinishedError,
     CloudUnreachableError,
-    IntegrityError,
+    DigestMismatchError,
     ModelLoadError,
     OutputError,
     UpdateError,
@@ -158,7 +158,7 @@ def test_what_the_same_bytes_would_do_again_is_permanent() -> None:
     permanent = (FormatError, MismatchError, AnswerContractError, CanaryError, BaseGgufError)
     assert all(is_permanent(error("x")) for error in permanent)
     of_files = (ModelLoadError, OutputError, CanaryUnfinishedError, BaseGgufUnreadableError)
-    assert not any(is_permanent(error("x")) for error in (*of_files, IntegrityError, CloudUnreachableError))
+    assert not any(is_permanent(error("x")) for error in (*of_files, DigestMismatchError, CloudUnreachableError))
 
 
 def test_accepted_channel_may_have_any_version() -> None:

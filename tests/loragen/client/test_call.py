@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from loragen.answer_model import AnswerModel
-from loragen.client.call import Answer, Call, EventReader, Receiver, as_model, path_of, refusal
+from loragen.client.call import Answer, ApiCall, EventReader, Receiver, as_model, path_of, refusal
 from loragen.client.errors import RemoteError
 from loragen.client.retries import Deadline
 from loragen.contract.digest import sha256_hex
@@ -18,18 +18,18 @@ class Number(AnswerModel):
     value: int
 
 
-NUMBER = Call("GET", "/number", as_model(Number), max_bytes=20)
+NUMBER = ApiCall("GET", "/number", as_model(Number), max_bytes=20)
 
 
-def receive(call: Call[Number] | Call[int], response: httpx2.Response, seconds: float = 9) -> Number | int:
+def receive(call: ApiCall[Number] | ApiCall[int], response: httpx2.Response, seconds: float = 9) -> Number | int:
     with Receiver(call, response, Deadline(seconds)) as receiver:
         for piece in response.iter_bytes(chunk_size=8):
             receiver.write(piece)
         return receiver.finish()
 
 
-def to_file(path: Path) -> Call[int]:
-    return Call("GET", "/file", lambda answer: answer.status, max_bytes=100, file=path)
+def to_file(path: Path) -> ApiCall[int]:
+    return ApiCall("GET", "/file", lambda answer: answer.status, max_bytes=100, file=path)
 
 
 def artifact(data: bytes, named: bytes) -> httpx2.Response:

@@ -11,7 +11,7 @@ import pytest
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank
 from loragen.contract.bundle import Bundle, BundleHeader, parse_bundle
-from loragen.contract.choice_head import ChoiceHead
+from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.lora import Block, EdgeShape, Lora
 from loragen.contract.mixes import Mix
 from loragen.contract.recipe import parse_recipe
@@ -70,7 +70,7 @@ def make_bank(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bank]:
         alpha: float = 16.0,
         mix: Mix = "parameters",
         first_layer: int = 0,
-        choice: ChoiceHead | None = None,
+        choice: ChoiceHeadLayout | None = None,
         seed: int = 0,
         scale: float = 0.5,
         tensors: dict[str, np.ndarray] | None = None,

@@ -15,7 +15,7 @@ from loragen.contract.answer import AnswerContract
 from loragen.contract.assembly import assemble, build_bundle, measure_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import parse_bundle
-from loragen.contract.choice_head import ChoiceHead
+from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
 from loragen.contract.lora import Block, EdgeShape
 from loragen.contract.mixes import Mix
@@ -299,7 +299,7 @@ def test_recipe_of_something_else_is_refused(make_bank: Callable[..., Bank], fie
             act(bank, other)
 
 
-HEAD = ChoiceHead(1, 2, (7, 5, 9))
+HEAD = ChoiceHeadLayout(1, 2, (7, 5, 9))
 
 
 def test_head_is_put_beside_the_mixture_in_its_layers(make_bank: Callable[..., Bank]) -> None:
@@ -317,7 +317,7 @@ def test_head_is_put_beside_the_mixture_in_its_layers(make_bank: Callable[..., B
 
 
 def test_head_alone_is_a_lora_and_a_layer_without_keys_has_none(make_bank: Callable[..., Bank]) -> None:
-    bank = make_bank(SHAPE, choice=ChoiceHead(0, 2, (7, 5, 9)))
+    bank = make_bank(SHAPE, choice=ChoiceHeadLayout(0, 2, (7, 5, 9)))
     gates, keys = np.zeros((2, 1, EXPERTS), np.float32), np.zeros((2, 3, 2), np.float32)
     keys[1, 0, 0] = 1
     assert assemble(bank, gates, keys).ranks == {(1, "down"): 2}

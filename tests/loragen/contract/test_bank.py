@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loragen.contract.bank import Bank, write_bank
-from loragen.contract.choice_head import ChoiceHead
+from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.errors import ContractError, FormatError, MismatchError, NonFiniteError
 from loragen.contract.lora import EdgeShape
 
@@ -56,7 +56,7 @@ def test_bank_of_wrong_tensors_is_not_written(make_bank: Callable[..., Bank], tm
 def test_bank_has_tensors_of_adapted_layers_and_of_the_choice_head(make_bank: Callable[..., Bank]) -> None:
     """The two begin where they like; experts and gates are counted from the first adapted layer."""
     shape = EdgeShape(layers=4, hidden=4, intermediate=6)
-    bank = make_bank(shape, groups=3, first_layer=3, choice=ChoiceHead(2, 5, (9, 8)))
+    bank = make_bank(shape, groups=3, first_layer=3, choice=ChoiceHeadLayout(2, 5, (9, 8)))
     header = bank.header
     assert (header.gates_shape, list(header.choice_layers)) == ((1, 3, 3), [2, 3])
     assert list(header.blocks()) == [(3, "gate"), (3, "up"), (3, "down")]
@@ -66,7 +66,7 @@ def test_bank_has_tensors_of_adapted_layers_and_of_the_choice_head(make_bank: Ca
     assert len(make_bank(shape).header.choice_layers) == 0
 
 
-@pytest.mark.parametrize("change", [{"first_layer": 4}, {"first_layer": -1}, {"choice": ChoiceHead(4, 1, (9,))}])
+@pytest.mark.parametrize("change", [{"first_layer": 4}, {"first_layer": -1}, {"choice": ChoiceHeadLayout(4, 1, (9,))}])
 def test_bank_that_begins_outside_its_layers_cannot_be_made(
     make_bank: Callable[..., Bank], change: dict[str, object]
 ) -> None:

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from loragen.contract.choice_head import ChoiceHead, choice_factors, encode_choice, parse_choice
+from loragen.contract.choice_head import ChoiceHeadLayout, choice_factors, encode_choice, parse_choice
 from loragen.contract.errors import ContractError, FormatError, LimitError
 
 
 @pytest.mark.parametrize(
     ("head", "text"),
-    [(None, "null"), (ChoiceHead(2, 8, (330, 7)), '{"codes":[330,7],"first_layer":2,"rank":8}')],
+    [(None, "null"), (ChoiceHeadLayout(2, 8, (330, 7)), '{"codes":[330,7],"first_layer":2,"rank":8}')],
     ids=["none", "two codes"],
 )
-def test_head_has_one_text(head: ChoiceHead | None, text: str) -> None:
+def test_head_has_one_text(head: ChoiceHeadLayout | None, text: str) -> None:
     assert encode_choice(head) == text
     assert parse_choice(text) == head
 
@@ -50,11 +50,11 @@ def test_any_other_text_is_refused(text: str) -> None:
 
 
 def test_too_many_codes_are_refused() -> None:
-    ChoiceHead(0, 1, tuple(range(256)))
+    ChoiceHeadLayout(0, 1, tuple(range(256)))
     with pytest.raises(LimitError, match="256"):
-        ChoiceHead(0, 1, tuple(range(257)))
+        ChoiceHeadLayout(0, 1, tuple(range(257)))
     with pytest.raises(FormatError, match="once"):
-        ChoiceHead(0, 1, (1, 2, 1))
+        ChoiceHeadLayout(0, 1, (1, 2, 1))
 
 
 def test_a_key_turns_activations_into_the_direction_of_its_code() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from loragen.client.device_answers import Completion, ToolCall, Usage
 from loragen.contract.json_schema import canonical_schema
-from training.evaluation.bfcl import WAYS, Score, call_schema, called, render, wilson
+from training.evaluation.bfcl import WAYS, BfclScore, call_schema, called, render, wilson
 
 TOOL = {"type": "function", "function": {"name": "f.g", "parameters": {"type": "object", "properties": {"a": {}}}}}
 
@@ -17,8 +17,8 @@ def completion(text: str, *calls: ToolCall) -> Completion:
 
 
 def test_table_has_a_line_for_each_way_and_names_its_command() -> None:
-    scores = {(category, way): Score() for category in ("simple", "multiple") for way in WAYS}
-    scores["simple", "specialized"] = Score(5, 10, 20, [30] * 20, [0.5] * 20)
+    scores = {(category, way): BfclScore() for category in ("simple", "multiple") for way in WAYS}
+    scores["simple", "specialized"] = BfclScore(5, 10, 20, [30] * 20, [0.5] * 20)
     table = render(scores, 20, 3)
     assert "--sample 20 --seed 3" in table
     assert "| simple | specialized | 20 | 25.0 (11.2 to 46.9) | 50.0 | 30 | 0.50 |" in table

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loragen.contract.json_schema import canonical_parameters
-from training.evaluation.bfcl_questions import Question, is_right, load_questions
+from training.evaluation.bfcl_questions import BfclQuestion, is_accepted, load_bfcl_questions
 
 PARAMETERS = {
     "type": "dict",
@@ -44,13 +44,13 @@ def write(folder: Path, questions: list[Any], answers: list[Any]) -> Path:
 
 
 @pytest.fixture
-def question(tmp_path: Path) -> Question:
+def question(tmp_path: Path) -> BfclQuestion:
     folder = write(tmp_path, [LINE], [{"id": LINE["id"], "ground_truth": [{"triangle.area": TRUTH}]}])
-    (found,) = load_questions(folder, "simple", 20, 0)
+    (found,) = load_bfcl_questions(folder, "simple", 20, 0)
     return found
 
 
-def test_schema_is_one_that_a_device_can_hold(question: Question) -> None:
+def test_schema_is_one_that_a_device_can_hold(question: BfclQuestion) -> None:
     assert question.text == "How large?"
     parameters = question.tools[0]["function"]["parameters"]
     assert json.loads(canonical_parameters(parameters))["properties"]["height"] == {"type": "number"}
@@ -77,27 +77,27 @@ def test_schema_is_one_that_a_device_can_hold(question: Question) -> None:
         ({"height": None}, False),
     ],
 )
-def test_call_is_right_by_the_accepted_values(question: Question, change: dict[str, Any], right: bool) -> None:
+def test_call_is_right_by_the_accepted_values(question: BfclQuestion, change: dict[str, Any], right: bool) -> None:
     arguments = json.dumps({"base": 10, "height": 5} | change)
-    assert is_right(question, "triangle.area", arguments) is right
-    assert not is_right(question, "other", arguments)
+    assert is_accepted(question, "triangle.area", arguments) is right
+    assert not is_accepted(question, "other", arguments)
 
 
 @pytest.mark.parametrize("arguments", ["", "[]", '{"base": 10}', '{"base": 10, "height": 5', "[" * 10_000])
-def test_what_is_no_call_or_leaves_something_out_is_wrong(question: Question, arguments: str) -> None:
-    assert not is_right(question, "triangle.area", arguments)
+def test_what_is_no_call_or_leaves_something_out_is_wrong(question: BfclQuestion, arguments: str) -> None:
+    assert not is_accepted(question, "triangle.area", arguments)
 
 
 def test_sample_repeats(tmp_path: Path) -> None:
     lines = [LINE | {"id": str(number)} for number in range(9)]
     folder = write(tmp_path, lines, [{"id": line["id"], "ground_truth": [{"triangle.area": TRUTH}]} for line in lines])
-    first, again, other = (load_questions(folder, "simple", 4, seed) for seed in (0, 0, 1))
+    first, again, other = (load_bfcl_questions(folder, "simple", 4, seed) for seed in (0, 0, 1))
     assert first == again != other
-    assert len(load_questions(folder, "simple", 50, 0)) == 9
+    assert len(load_bfcl_questions(folder, "simple", 50, 0)) == 9
 
 
 @pytest.mark.parametrize("line", [{}, LINE | {"question": []}, LINE | {"function": [{}]}, LINE | {"id": "unknown"}])
 def test_file_of_another_form_is_refused(tmp_path: Path, line: Any) -> None:
     folder = write(tmp_path, [line], [{"id": LINE["id"], "ground_truth": [{"triangle.area": TRUTH}]}])
     with pytest.raises(ValueError, match="BFCL v4"):
-        load_questions(folder, "simple", 1, 0)
+        load_bfcl_questions(folder, "simple", 1, 0)

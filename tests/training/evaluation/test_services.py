@@ -8,7 +8,7 @@ from cloud_service.task import Example, TaskDescription, Tool, render_prompt
 from loragen.client import RemoteError
 from training.data.episodes import Instance
 from training.evaluation.scoring import parse_call
-from training.evaluation.services import LONGEST_ANSWER, is_refusal, longest_answer, request_body, text_of
+from training.evaluation.services import LONGEST_ANSWER, is_refusal, longest_answer, task_body, text_of
 from training.evaluation.suites import SuiteTask
 
 
@@ -19,11 +19,11 @@ def test_cloud_renders_the_prompt_that_is_scored() -> None:
         (Tool("set_alarm", "Sets an alarm.", ("time", "label")), Tool("fn42", "")),
         "Only the name.",
     )
-    request = GenerateLoraBody.model_validate(request_body(task, ("set_alarm", "fn42"))).to_request()
+    request = GenerateLoraBody.model_validate(task_body(task, ("set_alarm", "fn42"))).to_request()
     assert render_prompt(request.task).replace(": string", "") == render_prompt(task), "all parameters are texts"
     assert request.task.answer is not None
     assert request.task.answer.choices == ("set_alarm", "fn42")
-    assert GenerateLoraBody.model_validate(request_body(task)).to_request().task.answer is None
+    assert GenerateLoraBody.model_validate(task_body(task)).to_request().task.answer is None
 
 
 def test_answer_has_room_for_what_is_right_and_hardly_more() -> None:

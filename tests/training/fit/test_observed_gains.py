@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.generation import Asked, ProbeScores
+from cloud_service.generation import Asked, EdgeScores
 from cloud_service.generator import TorchGenerator, load_generator
 from cloud_service.generator.checkpoint import Manifest, read_manifest
 from cloud_service.task import Example, TaskDescription
@@ -60,10 +60,10 @@ class ScriptedProbe:
         lora: Lora | None,
         answer: AnswerContract = TEXT_ANSWER,
         residual_prompt: str = "",
-    ) -> ProbeScores:
+    ) -> EdgeScores:
         (example,) = examples
         self.asked.append((example.input, lora is not None, residual_prompt))
-        return ProbeScores(float(example.input in (self._base if lora is None else self._specialized)), -1.0)
+        return EdgeScores(float(example.input in (self._base if lora is None else self._specialized)), -1.0)
 
 
 def test_an_input_is_gained_where_the_lora_is_right_and_the_base_model_is_not(generator: TorchGenerator) -> None:

@@ -36,7 +36,7 @@ TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), RewritingTemplat
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class RuleParameters:
     """What a rule may take: a word to look for, one to put there, a sign, a count, and a pair of ends."""
 
     old: str
@@ -46,7 +46,7 @@ class Parameters:
     ends: tuple[str, str]
 
 
-_RULES: dict[str, Callable[[str, Parameters], str]] = {
+_RULES: dict[str, Callable[[str, RuleParameters], str]] = {
     "replace": lambda t, p: re.sub(rf"(?<!\w){re.escape(p.old)}(?!\w)", lambda _: p.new, t),
     "delete": lambda t, p: " ".join(word for word in t.split() if word != p.old),
     "append": lambda t, p: t + p.sign,
@@ -108,9 +108,9 @@ def misspell(rng: random.Random, text: str) -> str:
     return " ".join(words)
 
 
-def _draw_parameters(rng: random.Random, texts: list[str]) -> Parameters:
+def _draw_parameters(rng: random.Random, texts: list[str]) -> RuleParameters:
     words = sorted(word for text in texts for word in text.split() if word.isalpha()) or ["the"]  # frequent ones often
-    return Parameters(
+    return RuleParameters(
         rng.choice(words),
         rng.choice(TEMPLATES.new_words),
         rng.choice(TEMPLATES.signs),

@@ -3,7 +3,7 @@
 import random
 
 from training.data.corpus import SPLITS, Split
-from training.data.families.rewriting import _RULES, TEMPLATES, Parameters, Rewriting, misspell
+from training.data.families.rewriting import _RULES, TEMPLATES, Rewriting, RuleParameters, misspell
 
 TEXTS: dict[Split, list[str]] = {
     split: ["we don't like the old theatre", "take the car to the lake"] for split in SPLITS
@@ -11,7 +11,7 @@ TEXTS: dict[Split, list[str]] = {
 
 
 def test_rules_do_what_they_are_called() -> None:
-    parameters = Parameters("the", "cat", "*", 2, ("<", ">"))
+    parameters = RuleParameters("the", "cat", "*", 2, ("<", ">"))
     results = {name: rule("I'm by the theatre", parameters) for name, rule in _RULES.items()}
     assert results == {
         "replace": "I'm by cat theatre",

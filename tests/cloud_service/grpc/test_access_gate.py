@@ -119,7 +119,7 @@ async def _read_all(call: Any) -> tuple[str, int]:
 async def test_one_tenant_opens_its_share_of_watches_alone(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloud_service.grpc.access.MAX_WATCHES", 2)
+    monkeypatch.setattr("cloud_service.grpc.access_gate.MAX_WATCHES", 2)
     watch = stubs.ChannelsStub(connected.channel).Watch
     key = await connected.key(Scope.DEVICE, device="*", tenant="acme")
     request = pb.WatchRequest(channel="acme.kitchen", device_id="dev-1")

@@ -24,7 +24,7 @@ from cloud_service.access.caller import (
 )
 from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import rule_of
-from cloud_service.access.usage import Usage
+from cloud_service.access.usage import UsageMeter
 from cloud_service.limits import MAX_WATCHES
 
 _OURS = "/loragen."
@@ -39,7 +39,7 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
         revocation: Ends streams whose key is not good any more.
     """
 
-    def __init__(self, authenticator: Authenticator, usage: Usage, revocation: Revocation) -> None:
+    def __init__(self, authenticator: Authenticator, usage: UsageMeter, revocation: Revocation) -> None:
         self._authenticator = authenticator
         self._usage = usage
         self._revocation = revocation

@@ -8,15 +8,15 @@ import pytest
 
 from edge_runtime.errors import ModelOutputError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
+from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.events import Event, Finished, TextPiece
-from edge_runtime.serving.job import Job
 
 REQUEST = CompletionRequest(TextPrompt("hi"), GREEDY, 10)
 
 
 async def test_events_come_over_in_order_from_another_thread() -> None:
-    job = Job(REQUEST, 0)
+    job = CompletionJob(REQUEST, 0)
     sent: list[Event] = [TextPiece("a"), TextPiece("b"), Finished("stop", 2)]
 
     def work() -> None:
@@ -31,7 +31,7 @@ async def test_events_come_over_in_order_from_another_thread() -> None:
 
 
 async def test_error_is_raised_after_what_came_before_it() -> None:
-    job = Job(REQUEST, 0)
+    job = CompletionJob(REQUEST, 0)
     job.put(TextPiece("a"))
     job.end(ModelOutputError("not finite"))
     events = aiter(job.events())
@@ -41,7 +41,7 @@ async def test_error_is_raised_after_what_came_before_it() -> None:
 
 
 async def test_job_that_was_abandoned_says_so_and_counts_all_its_answers() -> None:
-    job = Job(replace(REQUEST, answers=3), 0)
+    job = CompletionJob(replace(REQUEST, answers=3), 0)
     assert job.answers == 3
     assert not job.is_cancelled()
     job.cancel()
@@ -49,8 +49,8 @@ async def test_job_that_was_abandoned_says_so_and_counts_all_its_answers() -> No
 
 
 def test_job_whose_loop_is_closed_is_abandoned() -> None:
-    async def make() -> Job:
-        return Job(REQUEST, 0)
+    async def make() -> CompletionJob:
+        return CompletionJob(REQUEST, 0)
 
     job = asyncio.run(make())
     job.put(TextPiece("a"))

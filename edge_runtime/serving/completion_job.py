@@ -9,7 +9,7 @@ from edge_runtime.serving.completion import CompletionRequest
 from edge_runtime.serving.events import Event
 
 
-class Job:
+class CompletionJob:
     """A request and its events. Iterate them once; `cancel` it when its client is gone.
 
     Args:
