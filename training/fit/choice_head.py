@@ -31,6 +31,7 @@ from cloud_service.generator.key_tuning import LARGEST_FACTOR
 from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources
+from training.data.families.label_tasks import TEMPLATES, is_seen
 
 CONSTANT = 0
 """The row of A that reads 1, by which a key has a threshold."""
@@ -80,7 +81,8 @@ def known_meanings(sources: Sources, settings: ChoiceHeadSettings) -> list[tuple
         for data in sources.labelled_texts
     ]
     pairs += [(text, in_words(rng.choice(kind.names)[number])) for kind, drawn in labelled for text, number in drawn]
-    return pairs
+    own = [(task, text, number) for task in TEMPLATES.tasks if is_seen(task) for text, number in task.of_split("train")]
+    return pairs + [(text, in_words(rng.choice(task.labels)[number])) for task, text, number in own]
 
 
 def fit_choice_head(

@@ -47,40 +47,14 @@ class AppFunction:
 @checked
 @dataclass(frozen=True, slots=True)
 class AppCallTemplates:
-    """What `app_calls.toml` holds: functions, and values by kind."""
+    """What `app_calls.toml` holds: functions, and values by kind, or by part of a kind's values."""
 
     functions: tuple[AppFunction, ...]
-    first_names: Templates
-    last_names: Templates
-    cities: Templates
-    countries: Templates
-    languages: Templates
-    currencies: Templates
-    foods: Templates
-    ingredients: Templates
-    products: Templates
-    companies: Templates
-    rooms: Templates
-    devices: Templates
-    colors: Templates
-    artists: Templates
-    topics: Templates
-    title_first: Templates
-    title_last: Templates
-    projects: Templates
-    places: Templates
-    symptoms: Templates
-    files: Templates
-    folders: Templates
-    accounts: Templates
-    units: Templates
-    labels: Templates
-    todos: Templates
-    problems: Templates
-    hosts: Templates
+    values: dict[str, Templates]
 
 
 TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), AppCallTemplates)
+VALUES = TEMPLATES.values
 
 
 def load_app_functions(texts: Mapping[Split, list[str]]) -> list[CalledFunction]:
@@ -158,8 +132,8 @@ def _of(values: Templates) -> Callable[[random.Random], str]:
 
 
 def _person(rng: random.Random) -> str:
-    first = rng.choice(TEMPLATES.first_names)
-    return first if rng.random() < 0.5 else f"{first} {rng.choice(TEMPLATES.last_names)}"
+    first = rng.choice(VALUES["first_names"])
+    return first if rng.random() < 0.5 else f"{first} {rng.choice(VALUES['last_names'])}"
 
 
 def _date(rng: random.Random) -> str:
@@ -208,51 +182,28 @@ def _version(rng: random.Random) -> str:
 
 
 def _handle(rng: random.Random) -> str:
-    first, last = rng.choice(TEMPLATES.first_names).lower(), rng.choice(TEMPLATES.last_names).lower()
+    first, last = rng.choice(VALUES["first_names"]).lower(), rng.choice(VALUES["last_names"]).lower()
     return rng.choice((f"{first}_{last}", f"{first[0]}{last}", f"{first}{rng.randint(1, 99)}", f"{last}.{first}"))
 
 
 _MAKERS: Mapping[str, Callable[[random.Random], str]] = {
-    "account": _of(TEMPLATES.accounts),
+    **{kind: _of(values) for kind, values in VALUES.items()},
     "amount": _amount,
-    "artist": _of(TEMPLATES.artists),
     "bool": lambda rng: rng.choice(("true", "false")),
-    "city": _of(TEMPLATES.cities),
-    "color": _of(TEMPLATES.colors),
-    "company": _of(TEMPLATES.companies),
-    "country": _of(TEMPLATES.countries),
-    "currency": _of(TEMPLATES.currencies),
     "date": _date,
     "degrees": lambda rng: str(rng.randint(15, 80)),
-    "device": _of(TEMPLATES.devices),
     "email": lambda rng: made_value(rng, "email"),
-    "file": _of(TEMPLATES.files),
-    "folder": _of(TEMPLATES.folders),
-    "food": _of(TEMPLATES.foods),
     "handle": _handle,
-    "host": _of(TEMPLATES.hosts),
     "id": _identifier,
-    "ingredient": _of(TEMPLATES.ingredients),
-    "label": _of(TEMPLATES.labels),
-    "language": _of(TEMPLATES.languages),
     "measure": lambda rng: str(rng.randint(1, 200)) + rng.choice(("", "", f".{rng.randint(1, 9)}")),
     "number": lambda rng: made_value(rng, "number"),
     "percent": lambda rng: str(rng.randint(1, 100)),
     "person": _person,
     "phone": lambda rng: made_value(rng, "phone"),
-    "place": _of(TEMPLATES.places),
-    "problem": _of(TEMPLATES.problems),
-    "product": _of(TEMPLATES.products),
-    "project": _of(TEMPLATES.projects),
     "rate": lambda rng: f"{rng.randint(1, 12)}" + rng.choice(("", ".5", ".25", ".9")),
-    "room": _of(TEMPLATES.rooms),
     "small": lambda rng: str(rng.randint(0, 9)),
-    "symptom": _of(TEMPLATES.symptoms),
     "time": _time,
-    "title": lambda rng: f"{rng.choice(TEMPLATES.title_first)} {rng.choice(TEMPLATES.title_last)}",
-    "todo": _of(TEMPLATES.todos),
-    "topic": _of(TEMPLATES.topics),
-    "unit": _of(TEMPLATES.units),
+    "title": lambda rng: f"{rng.choice(VALUES['title_first'])} {rng.choice(VALUES['title_last'])}",
     "version": _version,
     "weekday": _of(tuple(calendar.day_name)),
     "year": lambda rng: str(rng.randrange(1950, 2027)),

@@ -14,11 +14,13 @@ from training.data.families.extract import SlotExtraction
 from training.data.families.function_calls import FunctionCalls
 from training.data.families.instructions import PublishedInstructions
 from training.data.families.json_fields import JsonFields
+from training.data.families.label_tasks import LabelTasks
 from training.data.families.length_classes import LengthClasses
 from training.data.families.normalization import Normalization
 from training.data.families.questions import Questions
 from training.data.families.rewriting import Rewriting
 from training.data.families.roles import RoleExtraction
+from training.data.families.short_tasks import ShortTasks
 from training.data.families.sources import Sources
 from training.data.families.text_functions import TextFunctions
 from training.data.families.tools import ToolRouting, ToolShares
@@ -40,6 +42,8 @@ FAMILIES: Mapping[str, Callable[[Sources, ToolShares], Family]] = {
     "questions": lambda sources, _: Questions(sources.seen_questions),
     "text_functions": lambda sources, _: TextFunctions(sources.utterances),
     "roles": lambda sources, _: RoleExtraction(sources.app_functions),
+    "label_tasks": lambda sources, _: LabelTasks.seen(),
+    "short_tasks": lambda sources, _: ShortTasks.seen(),
 }
 """How each family is made. The order decides what a seed draws."""
 
