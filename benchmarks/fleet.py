@@ -30,8 +30,9 @@ from typing import Any
 import grpc
 import httpx2
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, HungUpError
 from benchmarks.figures import Figure, Figures
+from benchmarks.http_load import Connection, request_bytes, verify_status
 from loragen import CloudClient, LocalStack
 from loragen.client import ModelPair
 from loragen.client.process import free_ports
@@ -79,18 +80,18 @@ class PollingConnection:
         bytes_moved: Sent and received.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
-        self._reader, self._writer, self._host = reader, writer, host
+    def __init__(self, url: httpx2.URL, connection: Connection) -> None:
+        self._url, self._connection = url, connection
         self.bytes_moved = 0
 
     @classmethod
     async def open(cls, url: httpx2.URL) -> "PollingConnection":
         """Connect to the service."""
-        return cls(*await asyncio.open_connection(url.host, url.port), f"{url.host}:{url.port}")
+        return cls(url, await Connection.open(url.host, url.port or 80))
 
     def close(self) -> None:
         """Hang up."""
-        self._writer.close()
+        self._connection.close()
 
     async def poll(self, device: VirtualDevice) -> bool:
         """Poll for a device, as `edge_runtime` does; whether it has another version now.
@@ -99,34 +100,23 @@ class PollingConnection:
             BenchmarkError: The answer is neither 200 nor 304.
         """
         headers = poll_headers(PollingDevice(device.name, {"ring": f"r{device.number % 4}"}, device.version))
-        headers |= {"host": self._host, "accept-encoding": "identity"}
+        headers |= {"accept-encoding": "identity"}
         if device.etag:
             headers["if-none-match"] = device.etag
-        lines = [f"GET /channels/{CHANNEL} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-        request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+        request = request_bytes("GET", f"/channels/{CHANNEL}", self._url.netloc.decode("ascii"), b"", **headers)
         try:
-            self._writer.write(request)
-            head = await self._reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            # The service ends a connection that was silent for some seconds.
-            self._writer.close()
-            self._reader, self._writer = await asyncio.open_connection(*self._host.split(":"))
-            self._writer.write(request)
-            head = await self._reader.readuntil(b"\r\n\r\n")
-        status = int(head.split(b" ", 2)[1])
-        fields = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in head.decode().split("\r\n"))
-        }
-        body = await self._reader.readexactly(int(fields.get("content-length", 0))) if status != 304 else b""
-        self.bytes_moved += len(request) + len(head) + len(body)
-        if status == 304:
+            reply = await self._connection.send(request)
+        except HungUpError:  # the service ends a connection that was silent for some seconds
+            self._connection = await Connection.open(self._url.host, self._url.port or 80)
+            reply = await self._connection.send(request)
+        self.bytes_moved += len(request) + reply.size
+        if reply.status == 304:
             return False
-        if status != 200:
-            raise BenchmarkError(f"a poll was answered with {status}: {body[:200]!r}")
-        channel = parse_channel(body)
+        verify_status(reply, 200)
+        channel = parse_channel(reply.body)
         if channel.version < device.version:
             raise BenchmarkError(f"{device.name} has version {device.version} and was sent version {channel.version}")
-        device.etag, device.version = fields["etag"], channel.version
+        device.etag, device.version = reply.header("etag") or "", channel.version
         device.bundle_id = next(each.bundle_id for each in channel.specializations if each.name == "task-0")
         return True
 

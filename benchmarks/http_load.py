@@ -9,21 +9,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, HungUpError
 
 _NO_BODY = frozenset({204, 304})
+_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer; header names are in lower case."""
+    """An answer."""
 
     status: int
     head: bytes
     body: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole answer."""
+        return len(self.head) + len(_END) + len(self.body)
+
     def header(self, name: str) -> str | None:
-        """The value of a header."""
+        """The value of a header; `name` is in lower case."""
         return _header(self.head, name)
 
 
@@ -32,6 +38,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.WriteTransport | None = None
+        self._is_lost = False
         self._buffer = bytearray()
         self._answered: asyncio.Future[Reply] | None = None
 
@@ -45,9 +52,11 @@ class Connection(asyncio.Protocol):
         """Send a whole request and read the answer.
 
         Raises:
-            BenchmarkError: The server hung up.
+            HungUpError: The server closed the connection, before the request or during it.
         """
         assert self._transport is not None
+        if self._is_lost:
+            raise HungUpError("the server hung up between two requests")
         self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answered
@@ -63,10 +72,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
+        end = self._buffer.find(_END)
         if end < 0 or self._answered is None:
             return
-        head = bytes(self._buffer[:end]).lower()
+        head = bytes(self._buffer[:end])
         status = int(head[9:12])
         size = 0 if status in _NO_BODY else int(_header(head, "content-length") or 0)
         if len(self._buffer) < end + 4 + size:
@@ -78,8 +87,9 @@ class Connection(asyncio.Protocol):
             answered.set_result(Reply(status, head, body))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(BenchmarkError("the server hung up in the middle of an answer"))
+            self._answered.set_exception(HungUpError("the server hung up in the middle of an answer"))
 
 
 @dataclass(slots=True)
@@ -199,7 +209,7 @@ async def _timed(round_: LoadResult, work: Sequence[Awaitable[None]]) -> None:
 
 
 def _header(head: bytes, name: str) -> str | None:
-    start = head.find(b"\r\n" + name.encode() + b":")
+    start = head.lower().find(b"\r\n" + name.encode() + b":")
     if start < 0:
         return None
     start += len(name) + 3

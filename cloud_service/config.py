@@ -5,6 +5,7 @@ How they are read, and what both services can be set to, is `loragen.settings`. 
 """
 
 import json
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ from cloud_service.access.token_rules import TokenRules, verify_url
 from cloud_service.access.usage import UsageLimits
 from cloud_service.store.backends import BUNDLE_URLS, STORE_URLS, verify_bundle_url, verify_store_url
 from loragen.default_pair import DEFAULT_PAIR
-from loragen.settings import CLOUD_PREFIX, ServiceSettings
+from loragen.settings import CLOUD_PREFIX, CommaList, ServiceSettings
 from loragen.web.tls import TlsFiles
 
 
@@ -52,15 +53,11 @@ class CloudSettings(ServiceSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 picks a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
 
-    tls_certificate: Path | None = Field(
-        default=None, description="Certificate chain, PEM, for HTTP and gRPC; without it they are served in the clear."
-    )
-    tls_key: Path | None = Field(default=None, description="Its private key, PEM, without a password.")
     tls_client_ca: Path | None = Field(
         default=None,
         description="Mutual TLS: certificates of the authorities, PEM, of which every client must show a certificate.",
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: CommaList = Field(
         default=(),
         description="Addresses and networks, with commas between them, of the proxies in front of HTTP. Who calls "
         "through them, by the audit log, is whom their `X-Forwarded-For` names; from others the header means nothing.",
@@ -255,10 +252,9 @@ class CloudSettings(ServiceSettings):
 
     @property
     def tls_files(self) -> TlsFiles | None:
-        """What TLS is made of; None without TLS."""
-        if self.tls_certificate is None or self.tls_key is None:
-            return None
-        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+        """What TLS is made of, for HTTP and gRPC; None without TLS."""
+        files = super().tls_files
+        return None if files is None else replace(files, client_ca=self.tls_client_ca)
 
     @property
     def token_rules(self) -> TokenRules | None:
@@ -297,11 +293,6 @@ class CloudSettings(ServiceSettings):
         verify_store_url(value.get_secret_value())
         return value
 
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _split_proxies(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
     @field_validator("trusted_proxies")
     @classmethod
     def _verify_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -320,16 +311,13 @@ class CloudSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _verify_tokens(self) -> Self:
-        if (self.oidc_issuer is None) != (self.oidc_audience is None):
-            raise ValueError("LORAGEN_CLOUD_OIDC_ISSUER and LORAGEN_CLOUD_OIDC_AUDIENCE: expected both, found one")
+        self.verify_pair("oidc_issuer", "oidc_audience")
         if self.oidc_issuer is not None and self.authentication == "none":
             raise ValueError("LORAGEN_CLOUD_OIDC_ISSUER: expected no LORAGEN_CLOUD_AUTHENTICATION=none beside it")
         return self
 
     @model_validator(mode="after")
-    def _verify_tls(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("LORAGEN_CLOUD_TLS_CERTIFICATE and LORAGEN_CLOUD_TLS_KEY: expected both, found one")
+    def _verify_client_ca(self) -> Self:
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("LORAGEN_CLOUD_TLS_CLIENT_CA: expected LORAGEN_CLOUD_TLS_CERTIFICATE beside it")
         return self

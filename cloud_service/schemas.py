@@ -20,7 +20,7 @@ from cloud_service.store import DeviceEntry
 from cloud_service.task import Example, TaskDescription
 from cloud_service.task_bodies import AnswerBody, ExampleBody, ToolBody, answer_of_format, as_json_text
 from loragen.contract.answer import AnswerContract
-from loragen.contract.errors import ContractError
+from loragen.contract.errors import checked_value
 from loragen.contract.limits import MAX_LABELS, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
 from loragen.web.body_fields import Text, verify_unicode
@@ -28,15 +28,10 @@ from loragen.web.body_fields import Text, verify_unicode
 _MAX_MODEL_ID_CHARS = 200
 
 
-def _verify_name(name: str) -> str:
-    # The pattern is part of the OpenAPI schema; the rule against ".." does not fit into it.
-    try:
-        return verify_name(name)
-    except ContractError as e:
-        raise ValueError(str(e)) from e
-
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), AfterValidator(_verify_name)]
+# The pattern is part of the OpenAPI schema; the rule against ".." does not fit into it.
+Name = Annotated[
+    str, StringConstraints(pattern=NAME_PATTERN), AfterValidator(lambda name: checked_value(verify_name, name))
+]
 Labels = Annotated[dict[Name, Name], Field(max_length=MAX_LABELS)]
 _DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
@@ -54,10 +49,7 @@ def _verify_format(output_format: dict[str, Any]) -> dict[str, Any]:
     verify_unicode(text)
     if len(text) > limits.MAX_OUTPUT_SCHEMA_CHARS:
         raise ValueError(f"expected at most {limits.MAX_OUTPUT_SCHEMA_CHARS} characters of JSON, found {len(text)}")
-    try:
-        answer_of_format(output_format)
-    except ContractError as e:
-        raise ValueError(str(e)) from e
+    checked_value(answer_of_format, output_format)
     return output_format
 
 

@@ -16,7 +16,7 @@ from cloud_service import limits
 from cloud_service.body import Body
 from cloud_service.task import Tool
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, AnswerContract, contract_of, encode_answer
-from loragen.contract.errors import ContractError
+from loragen.contract.errors import checked_value
 from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters
 from loragen.contract.limits import MAX_CHOICES
 from loragen.web.body_fields import Text, verify_unicode
@@ -66,10 +66,7 @@ class Parameters(BaseModel):
 
 
 def _parameters(schema: Any) -> Parameters:
-    try:
-        text = canonical_parameters(schema)
-    except ContractError as e:
-        raise ValueError(str(e)) from e
+    text = checked_value(canonical_parameters, schema)
     if not text:
         return Parameters()
     names = json.loads(text)["properties"]
@@ -149,10 +146,7 @@ class AnswerBody(Body):
         texts = [*self.choices, *([] if self.none is None else [self.none])]
         if any(text != text.strip() or "\n" in text for text in texts):
             raise ValueError("expected choices of one line without white space around them")
-        try:
-            encode_answer(self.to_contract())
-        except ContractError as e:
-            raise ValueError(str(e)) from e
+        checked_value(lambda body: encode_answer(body.to_contract()), self)
         return self
 
     def to_contract(self) -> AnswerContract:

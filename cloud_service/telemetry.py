@@ -6,7 +6,7 @@ closed sets, so that clients cannot grow them. What may be measured of a model's
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from loragen.web.scope import RequestRecord
 
@@ -128,7 +128,3 @@ class Metrics:
             counted = self._of_labels[labels] = (self._requests.labels(*labels), seconds)
         counted[0].inc()
         counted[1].observe(record.duration_seconds)
-
-    def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)

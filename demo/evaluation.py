@@ -67,14 +67,6 @@ def is_right(answer: str, expected: str) -> bool:
     return _canonical(answer) == _canonical(expected)
 
 
-def text_of(answer: Completion) -> str:
-    """What was answered; a function call as JSON."""
-    if not answer.tool_calls:
-        return answer.text
-    call = answer.tool_calls[0]
-    return f'{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}'
-
-
 def _canonical(text: str) -> str:
     plain = text.strip().casefold()
     try:
@@ -104,7 +96,7 @@ def _score(task: DemoTask, way: DemoWay, device: DeviceClient, progress: Callabl
         if number > 0:
             milliseconds.append(taken)
             tokens.append(answer.usage.prompt_tokens)
-            right.append(is_right(text_of(answer), case.output))
+            right.append(is_right(answer.as_text, case.output))
             progress()
     first = [ask(case.input, 1)[1] for case in task.cases[:FIRST_TOKENS]] if way.timed else []
     return Score(

@@ -7,7 +7,6 @@ table and writes it as JSON. Starts both services itself unless it is told where
 
 import argparse
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from demo.tasks import TASKS_DIRECTORY, DemoTask, TaskFileError, load_tasks
 from loragen import ClientError, CloudClient, DeviceClient, LocalStack
 from loragen.client import ModelPair
 from loragen.default_pair import DEFAULT_PAIR
+from loragen.signals import exit_on_sigterm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +95,5 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    # So that a terminated demo ends its children as well.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     sys.exit(main())

@@ -6,10 +6,9 @@ How they are read, and what both services can be set to, is `loragen.settings`. 
 import json
 import platform
 import re
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -18,14 +17,11 @@ from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.memory import models_that_fit, usable_memory
 from edge_runtime.processors import usable_processors
 from edge_runtime.serving.chat import verify_variables
-from loragen.contract.errors import ContractError
+from loragen.contract.errors import checked_value
 from loragen.contract.names import verify_device_name, verify_digest, verify_name
 from loragen.contract.polling import parse_labels, verify_labels
 from loragen.default_pair import DEFAULT_PAIR
-from loragen.settings import EDGE_PREFIX, ServiceSettings
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
+from loragen.settings import EDGE_PREFIX, CommaList, ServiceSettings
 
 
 class ServingMode(StrEnum):
@@ -48,11 +44,7 @@ class EdgeSettings(ServiceSettings):
         description="What requests must say as `Authorization: Bearer KEY`, save for probes; without it, anybody who "
         "reaches the device is answered.",
     )
-    tls_certificate: Path | None = Field(
-        default=None, description="Certificate chain, PEM: the device speaks HTTPS; with `tls_key`."
-    )
-    tls_key: Path | None = Field(default=None, description="Private key of the certificate, PEM.")
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: CommaList = Field(
         default=(),
         description="Origins whose pages may use the device from a browser, such as https://app.example, with commas "
         "between them; `*` for all, which needs an API key.",
@@ -245,27 +237,27 @@ class EdgeSettings(ServiceSettings):
     @field_validator("channel")
     @classmethod
     def _verify_channel(cls, value: str) -> str:
-        return _as_value(verify_name, value)
+        return checked_value(verify_name, value)
 
     @field_validator("device_id")
     @classmethod
     def _verify_device_id(cls, value: str | None) -> str | None:
-        return value and _as_value(verify_device_name, value)
+        return value and checked_value(verify_device_name, value)
 
     @field_validator("labels", mode="before")
     @classmethod
     def _parse_labels(cls, value: object) -> object:
-        return _as_value(parse_labels, value) if isinstance(value, str) else value
+        return checked_value(parse_labels, value) if isinstance(value, str) else value
 
     @field_validator("labels")
     @classmethod
     def _verify_labels(cls, value: dict[str, str]) -> dict[str, str]:
-        return dict(_as_value(verify_labels, value))
+        return dict(checked_value(verify_labels, value))
 
     @field_validator("admit_base_digest")
     @classmethod
     def _verify_digest(cls, value: str | None) -> str | None:
-        return value and _as_value(verify_digest, value)
+        return value and checked_value(verify_digest, value)
 
     @field_validator("cloud_grpc")
     @classmethod
@@ -281,11 +273,6 @@ class EdgeSettings(ServiceSettings):
             raise ValueError("expected 16 to 512 visible ASCII characters")
         return value
 
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split_origins(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
     @field_validator("cors_origins")
     @classmethod
     def _verify_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -300,11 +287,9 @@ class EdgeSettings(ServiceSettings):
         return verify_variables(json.loads(value) if isinstance(value, str) else value)
 
     @model_validator(mode="after")
-    def _pages_and_keys(self) -> Self:
+    def _pages_need_a_key(self) -> Self:
         if "*" in self.cors_origins and self.api_key is None:
             raise ValueError("LORAGEN_EDGE_CORS_ORIGINS=* needs LORAGEN_EDGE_API_KEY: else any page may use the device")
-        if (self.tls_certificate is None) is not (self.tls_key is None):
-            raise ValueError("LORAGEN_EDGE_TLS_CERTIFICATE and LORAGEN_EDGE_TLS_KEY go together")
         return self
 
     @model_validator(mode="after")
@@ -321,11 +306,8 @@ class EdgeSettings(ServiceSettings):
         return self
 
     @model_validator(mode="after")
-    def _verify_tls(self) -> Self:
-        if (self.cloud_certificate is None) != (self.cloud_certificate_key is None):
-            raise ValueError(
-                "LORAGEN_EDGE_CLOUD_CERTIFICATE and LORAGEN_EDGE_CLOUD_CERTIFICATE_KEY: expected both, found one"
-            )
+    def _verify_cloud_certificate(self) -> Self:
+        self.verify_pair("cloud_certificate", "cloud_certificate_key")
         return self
 
     @model_validator(mode="after")
@@ -341,10 +323,3 @@ class EdgeSettings(ServiceSettings):
         if self.cloud_grpc and self.cloud_url is None:
             raise ValueError("LORAGEN_EDGE_CLOUD_GRPC needs LORAGEN_EDGE_CLOUD_URL: gRPC only says when to poll")
         return self
-
-
-def _as_value(verify: Callable[[_T], _R], value: _T) -> _R:
-    try:
-        return verify(value)
-    except ContractError as error:
-        raise ValueError(str(error)) from error

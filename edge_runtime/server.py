@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
+from loragen.signals import stop_on_signals
 from loragen.version import package_version
-from loragen.web.server import HttpServer, listen, stop_on_signals
-from loragen.web.tls import ServerTls, TlsFiles
+from loragen.web.server import HttpServer, listen
+from loragen.web.tls import ServerTls
 
 _log = structlog.get_logger(__name__)
 
@@ -27,9 +28,8 @@ async def serve(settings: EdgeSettings, app: FastAPI, device: Device, daemon: Da
         ConfigurationError: The address cannot be listened on, or the certificate cannot be used.
         EdgeError: Not even the base model can serve.
     """
-    tls = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        tls = ServerTls(TlsFiles(settings.tls_certificate, settings.tls_key))
+    files = settings.tls_files
+    tls = None if files is None else ServerTls(files)
     listener = listen(settings.host, settings.port, "LORAGEN_EDGE_PORT")
     http = HttpServer(app, listener, settings.shutdown_timeout_seconds, tls)
     _log.info(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from edge_runtime.speeds import Speeds
 from loragen.web.scope import RequestRecord
@@ -126,10 +126,6 @@ class Telemetry:
         if record.step == "poll" and record.outcome == "unchanged":
             level = logging.DEBUG
         _log.log(level, "update", **{k: v for k, v in asdict(record).items() if v is not None})
-
-    def render(self) -> bytes:
-        """All metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"loragen_edge_{name}", text, labels, registry=self.registry)

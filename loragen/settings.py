@@ -14,15 +14,16 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from loragen.web.errors import ConfigurationError
 from loragen.web.hosts import AllowedHosts, verify_pattern
 from loragen.web.logs import LogFormat
+from loragen.web.tls import TlsFiles
 
 CLOUD_PREFIX = "LORAGEN_CLOUD_"
 EDGE_PREFIX = "LORAGEN_EDGE_"
@@ -34,6 +35,14 @@ OTHER_VARIABLES = {
 }
 """Every variable of ours that is no setting of a service, and what reads it."""
 
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Texts with commas between them in a variable, and a list in a file."""
+
 _HINT = "docs/reference.md lists the settings and their defaults"
 
 
@@ -44,12 +53,16 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, enable_decoding=False)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: CommaList = Field(
         default=(),
         description="Hosts that requests may name in `Host`, with commas between them, besides loopback and the "
         "address listened on: names as clients write them, `*.name`, or `*` for all. Pages of these hosts may send "
         "requests, too; other pages only to the very host that they come from.",
     )
+    tls_certificate: Path | None = Field(
+        default=None, description="Certificate chain, PEM, to serve with; without it everything is served in the clear."
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key, PEM, without a password.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: LogFormat = Field(default="json", description="Logs as one JSON object a line, or for people.")
     shutdown_timeout_seconds: int = Field(
@@ -70,7 +83,7 @@ class ServiceSettings(BaseSettings):
         from_environment = EnvSettingsSource(cls)()
         prefix, names = cls.model_config["env_prefix"], list(cls.model_fields)
         problems = [
-            *_unknown_variables(os.environ, prefix, [f"{prefix}{name}".upper() for name in names]),
+            *_unknown_variables(os.environ, prefix, [cls.variable(name) for name in names]),
             *(f"{config}: {key}: no such setting; {_nearest(key, names)}" for key in from_file if key not in names),
         ]
         values = {name: value for name, value in (from_file | from_environment).items() if name in names}
@@ -80,7 +93,7 @@ class ServiceSettings(BaseSettings):
             for error in e.errors(include_url=False, include_input=False):
                 name, *path = map(str, error["loc"] or ("",))
                 in_file = name in from_file and name not in from_environment
-                place = f"{config}: {name}" if in_file else f"{prefix}{name}".upper()
+                place = f"{config}: {name}" if in_file else cls.variable(name)
                 message = error["msg"].removeprefix("Value error, ")
                 # A rule about several settings belongs to none of them, and names them itself.
                 problems.append(f"{'.'.join([place, *path])}: {message}" if name else message)
@@ -94,10 +107,31 @@ class ServiceSettings(BaseSettings):
         """What requests may be addressed to."""
         return AllowedHosts.of(self.host, self.allowed_hosts)
 
-    @field_validator("allowed_hosts", mode="before")
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """What TLS is made of; None without TLS."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key)
+
     @classmethod
-    def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    def variable(cls, name: str) -> str:
+        """The environment variable of a field."""
+        return f"{cls.model_config['env_prefix']}{name}".upper()
+
+    def verify_pair(self, first: str, second: str) -> None:
+        """Return when both of two fields are set, or none.
+
+        Raises:
+            ValueError: One of them is.
+        """
+        if (getattr(self, first) is None) is not (getattr(self, second) is None):
+            raise ValueError(f"{self.variable(first)} and {self.variable(second)}: expected both, found one")
+
+    @model_validator(mode="after")
+    def _verify_certificate(self) -> Self:
+        self.verify_pair("tls_certificate", "tls_key")
+        return self
 
     @field_validator("allowed_hosts")
     @classmethod

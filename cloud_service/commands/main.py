@@ -73,8 +73,9 @@ def serve(config: ConfigOption = None) -> None:
         settings = CloudSettings.load(config)
 
         from cloud_service.bootstrap import load_generators, run
+        from loragen.signals import stop_on_signals
         from loragen.web.logs import configure_logging
-        from loragen.web.server import end_process, stop_on_signals
+        from loragen.web.server import end_process
         from loragen.web.tracing import exporting_traces
 
         configure_logging(settings.log_level, settings.log_format)

@@ -4,7 +4,6 @@ Here the files are looked at before each handshake, those of the trusted clients
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -30,12 +29,12 @@ def server_credentials(files: TlsFiles) -> Any:
 
 
 def _fetcher(files: TlsFiles) -> Callable[[], Any]:
-    seen = _seen(files)
+    seen = files.seen(clients=True)
 
     def fetch() -> Any:
         nonlocal seen
         try:
-            now = _seen(files)
+            now = files.seen(clients=True)
             if now == seen:
                 return None
             configuration, seen = _read(files), now
@@ -45,14 +44,6 @@ def _fetcher(files: TlsFiles) -> Callable[[], Any]:
         return configuration
 
     return fetch
-
-
-def _paths(files: TlsFiles) -> list[Path]:
-    return [path for path in (files.certificate, files.key, files.client_ca) if path is not None]
-
-
-def _seen(files: TlsFiles) -> tuple[tuple[int, int], ...]:
-    return tuple((about.st_mtime_ns, about.st_ino) for about in (path.stat() for path in _paths(files)))
 
 
 def _read(files: TlsFiles) -> Any:

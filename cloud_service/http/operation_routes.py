@@ -5,11 +5,11 @@ whose model hangs is not ready first, and not alive some time later.
 """
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from cloud_service.service import LoraService
 from cloud_service.telemetry import Metrics
+from loragen.web.metrics import metrics_answer
 
 
 class HealthAnswer(BaseModel):
@@ -37,6 +37,6 @@ def operation_routes(service: LoraService, metrics: Metrics) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def scrape() -> Response:
         """Metrics for Prometheus."""
-        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return metrics_answer(metrics.registry)
 
     return router

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import JSONResponse
 
-from edge_runtime.errors import UnknownModelError
+from edge_runtime.errors import BusyError, UnknownModelError
 from edge_runtime.serving.answer_format import Json
 from edge_runtime.serving.openai import model_entry
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import Telemetry
 from loragen.device_answers import ServedAnswer, ServedModel
+from loragen.web.metrics import metrics_answer
 
 _ENTRY = model_entry(
     ServedModel("desks", "merged", "5d1e" * 16, answer=ServedAnswer("choice", ("billing", "delivery")))
@@ -51,14 +52,13 @@ def device_routes(device: DeviceView, telemetry: Telemetry) -> APIRouter:
 
     @router.get("/health/ready", tags=["operation"])
     async def ready() -> Response:
-        reason = device.not_ready_reason()
-        if reason is None:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready", "reason": reason}, 503)
+        if (reason := device.not_ready_reason()) is not None:
+            raise BusyError(reason, code="not_ready")
+        return JSONResponse({"status": "ready"})
 
     @router.get("/metrics", tags=["operation"])
     async def metrics() -> Response:
-        return Response(telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return metrics_answer(telemetry.registry)
 
     return router
 

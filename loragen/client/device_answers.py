@@ -1,5 +1,6 @@
 """What the models of a device answer, as immutable values. Fields that a later device adds are ignored."""
 
+import json
 from collections.abc import Mapping
 
 from pydantic import AliasPath, Field
@@ -40,6 +41,16 @@ class Completion(AnswerModel):
     fingerprint: str = ""
     choice_probabilities: Mapping[str, float] | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def as_text(self) -> str:
+        """The answer as text: each call is a line of JSON, in the form in which specializations learn to write it."""
+        if not self.tool_calls:
+            return self.text
+        return "\n".join(
+            f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {call.arguments}}}'
+            for call in self.tool_calls
+        )
 
 
 class TextChunk(AnswerModel):

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
 import httpx2
 import stamina
@@ -18,6 +18,8 @@ from loragen.client.retries import Deadline, pause_before_retry
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ClientT = TypeVar("ClientT")
+TransportT = TypeVar("TransportT")
 
 ATTEMPTS = 5
 TIMEOUT_SECONDS = 60.0
@@ -35,28 +37,34 @@ class Readiness(AnswerModel):
 def _parse_readiness(answer: Answer) -> Readiness:
     if answer.status == httpx2.codes.OK:
         return Readiness(ready=True)
-    try:
-        reason = _NotReady.model_validate_json(answer.body).reason
-    except ValueError:
-        reason = str(refusal(answer))
-    return Readiness(ready=False, reason=reason)
-
-
-class _NotReady(AnswerModel):
-    reason: str
+    return Readiness(ready=False, reason=str(refusal(answer)))
 
 
 _READY = ApiCall("GET", "/health/ready", _parse_readiness, accepts=frozenset({503}))
 
 
-class _Base:
-    """What both kinds of session share: the address, the limits and the form of requests."""
+class _Base(Generic[ClientT, TransportT]):
+    """What both kinds of session share: the address, the limits and the form of requests.
+
+    What differs between them in `await` alone stands in both: Python writes neither for the other.
+    """
 
     _api_key_variable: ClassVar[str] = ""
     """Environment variable of the key that is shown when no other is given."""
 
+    _make_http: ClassVar[Callable[..., Any]]
+    """Makes the client of HTTP that sends the calls."""
+
     def __init__(
-        self, url: str, attempts: int, timeout_seconds: float, deadline_seconds: float, api_key: str | None
+        self,
+        url: str,
+        *,
+        attempts: int = ATTEMPTS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        transport: TransportT | None = None,
     ) -> None:
         try:
             self.url = httpx2.URL(url)
@@ -69,15 +77,14 @@ class _Base:
         self._deadline_seconds = deadline_seconds
         if api_key is None and self._api_key_variable:
             api_key = os.environ.get(self._api_key_variable)
-        self._authorization = _authorization(api_key)
-
-    def _options(self) -> dict[str, Any]:
-        # Bodies are taken as they are sent: nothing unfolds here, and lengths are what they seem.
-        return {
-            "base_url": self.url,
-            "timeout": self._timeout_seconds,
-            "headers": {"accept-encoding": "identity", **self._authorization},
-        }
+        self._http: ClientT = self._make_http(
+            base_url=self.url,
+            timeout=timeout_seconds,
+            # Bodies are taken as they are sent: nothing unfolds here, and lengths are what they seem.
+            headers={"accept-encoding": "identity", **_authorization(api_key)},
+            verify=tls or True,
+            transport=transport,
+        )
 
     def _attempts(self, call: ApiCall[Any], deadline: Deadline) -> Any:
         def pause(error: Exception) -> bool | float:
@@ -112,7 +119,7 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {api_key}"}
 
 
-class Session(_Base):
+class Session(_Base[httpx2.Client, httpx2.BaseTransport]):
     """A connection to one service; close it, or use it as a context manager.
 
     Args:
@@ -129,19 +136,7 @@ class Session(_Base):
         ClientError: It is not a URL, or the key cannot stand in a header.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        attempts: int = ATTEMPTS,
-        timeout_seconds: float = TIMEOUT_SECONDS,
-        deadline_seconds: float = DEADLINE_SECONDS,
-        api_key: str | None = None,
-        tls: ssl.SSLContext | None = None,
-        transport: httpx2.BaseTransport | None = None,
-    ) -> None:
-        super().__init__(url, attempts, timeout_seconds, deadline_seconds, api_key)
-        self._http = httpx2.Client(**self._options(), verify=tls or True, transport=transport)
+    _make_http = httpx2.Client
 
     def __enter__(self) -> Self:
         return self
@@ -224,22 +219,10 @@ class Session(_Base):
             yield response
 
 
-class AsyncSession(_Base):
+class AsyncSession(_Base[httpx2.AsyncClient, httpx2.AsyncBaseTransport]):
     """The same as `Session`, for asyncio."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        attempts: int = ATTEMPTS,
-        timeout_seconds: float = TIMEOUT_SECONDS,
-        deadline_seconds: float = DEADLINE_SECONDS,
-        api_key: str | None = None,
-        tls: ssl.SSLContext | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(url, attempts, timeout_seconds, deadline_seconds, api_key)
-        self._http = httpx2.AsyncClient(**self._options(), verify=tls or True, transport=transport)
+    _make_http = httpx2.AsyncClient
 
     async def __aenter__(self) -> Self:
         return self

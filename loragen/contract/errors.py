@@ -11,7 +11,11 @@
 Parsing any bytes raises nothing else. The services decide which HTTP status or gRPC code an error becomes.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ContractError(Exception):
@@ -63,3 +67,15 @@ class UnsupportedError(ContractError):
     """Something that is valid elsewhere, and that the formats here cannot hold."""
 
     code = "unsupported"
+
+
+def checked_value(verify: Callable[[T], R], value: T) -> R:
+    """What `verify` makes of a value, for a validator of pydantic, which reports a ValueError beside the field.
+
+    Raises:
+        ValueError: `verify` raised a ContractError.
+    """
+    try:
+        return verify(value)
+    except ContractError as e:
+        raise ValueError(str(e)) from e

@@ -16,7 +16,6 @@ import contextlib
 import logging
 import os
 import resource
-import signal
 import socket
 import ssl
 import sys
@@ -131,25 +130,6 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
             f"cannot listen on {host}:{port}: {e.strerror}", f"set {setting} to a free port"
         ) from e
     return listener
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; a second one ends the process at once."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def on_signal(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def end_process() -> None:

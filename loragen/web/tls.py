@@ -15,7 +15,8 @@ from loragen.web.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
 
-_Seen = tuple[tuple[int, int], ...]
+Seen = tuple[tuple[int, int], ...]
+"""Time of change and inode of each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,16 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
 
-    def seen(self) -> _Seen:
-        """What changes when the certificate or its key is replaced.
+    def seen(self, *, clients: bool = False) -> Seen:
+        """What changes when the certificate or its key is replaced; with `clients`, also those of the authorities.
 
         Raises:
-            OSError: One is not there.
+            OSError: A file is not there.
         """
-        return tuple((about.st_mtime_ns, about.st_ino) for about in (self.certificate.stat(), self.key.stat()))
+        paths = [self.certificate, self.key]
+        if clients and self.client_ca is not None:
+            paths.append(self.client_ca)
+        return tuple((about.st_mtime_ns, about.st_ino) for about in (path.stat() for path in paths))
 
 
 class ServerTls:

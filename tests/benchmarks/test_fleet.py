@@ -21,7 +21,7 @@ async def test_fleet_follows_a_publish_and_a_rollout_that_halts(
         with CloudClient(process.url) as cloud:
             ids = [(await asyncio.to_thread(cloud.generate_bundle, text)).id for text in ("a", "b", "c")]
             await asyncio.to_thread(cloud.publish, fleet.CHANNEL, "task-0", ids[0])
-            virtual = fleet.Fleet(cloud, int(process.grpc_address.rsplit(":")[-1]), 40, 0.5)
+            virtual = fleet.VirtualFleet(cloud, int(process.grpc_address.rsplit(":")[-1]), 40, 0.5)
             figures = await fleet.measure(virtual, cloud, ids[1:], "python -m benchmarks.fleet", 60)
     assert figures["fleet_polls_per_core_second"].value > 0
     assert 100 < figures["fleet_bytes_per_poll"].value < 2_000

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import HungUpError
 from benchmarks.http_load import Connection, request_bytes
 
 
@@ -15,7 +15,9 @@ async def test_server_that_hangs_up_is_an_error() -> None:
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         connection = await Connection.open(*server.sockets[0].getsockname())
-        with pytest.raises(BenchmarkError, match="hung up"):
+        with pytest.raises(HungUpError, match="in the middle"):
+            await connection.send(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(HungUpError, match="between two requests"):
             await connection.send(b"GET / HTTP/1.1\r\n\r\n")
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+from loragen.client.process import free_ports
 
 BUCKET = "bundles"
 
@@ -27,9 +28,7 @@ class S3Server:
     """One server with one bucket."""
 
     def __init__(self, directory: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         with (directory / "s3.log").open("wb") as log:
             command = [sys.executable, "-c", "from moto.server import main; main()", "-p", str(self.port)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -11,8 +11,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cloud_service.bootstrap import run
+from loragen.signals import stop_on_signals
 from loragen.web.logs import configure_logging
-from loragen.web.server import end_process, stop_on_signals
+from loragen.web.server import end_process
 from tests.cloud_service.clouds import settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 

@@ -20,6 +20,7 @@ from cloud_service.store.backends import open_objects
 from cloud_service.store.bundles_apart import BundlesApart
 from cloud_service.store.redis import RedisStore
 from cloud_service.store.sqlite import SqliteStore
+from loragen.client.process import free_ports
 
 LIMITS = StoreLimits(
     bundle_budget_bytes=10_000,
@@ -115,9 +116,7 @@ class RedisBackend:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        (self._port,) = free_ports(1)
         self._stores: list[Store] = []
         self._server: subprocess.Popen[bytes] | None = None
 

@@ -1,24 +1,11 @@
-"""`python -m cloud_service` serves, and ends on SIGTERM from its first moment on."""
-
-import runpy
-import signal
-import sys
+"""`python -m cloud_service` is the command `serve`."""
 
 import pytest
+
+from tests.main_modules import verify_main_module
 
 
 def test_module_is_the_command_serve_and_ends_on_sigterm(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["cloud_service", "--help"])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("cloud_service", run_name="__main__")
-        assert ended.value.code == 0
-        assert " serve " in capsys.readouterr().out
-        with pytest.raises(SystemExit) as ended:
-            signal.raise_signal(signal.SIGTERM)
-        assert ended.value.code == 128 + signal.SIGTERM
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    verify_main_module("cloud_service", "serve", monkeypatch, capsys)

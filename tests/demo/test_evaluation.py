@@ -8,10 +8,9 @@ import httpx2
 import pytest
 
 from cloud_service.task import Example
-from demo.evaluation import evaluate, is_right, text_of, ways_of
+from demo.evaluation import evaluate, is_right, ways_of
 from demo.tasks import DemoTask
 from loragen import DeviceClient
-from loragen.client.device_answers import Completion, ToolCall, Usage
 
 TASK = DemoTask("shout", {}, "Shout it.", tuple(Example(text, text.upper()) for text in "abcd"), max_tokens=7)
 
@@ -86,10 +85,3 @@ def test_answer_is_right_when_equal_but_for_case_white_space_and_layout_of_json(
     answer: str, expected: str, right: bool
 ) -> None:
     assert is_right(answer, expected) is right
-
-
-def test_function_call_is_scored_as_json() -> None:
-    call = ToolCall.model_validate({"id": "1", "function": {"name": "wake", "arguments": '{"time": "7"}'}})
-    usage = Usage(prompt_tokens=1, completion_tokens=1)
-    answer = Completion(text="", finish_reason="tool_calls", usage=usage, tool_calls=(call,))
-    assert text_of(answer) == '{"name": "wake", "arguments": {"time": "7"}}'

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cloud_service.bootstrap import open_cloud
@@ -98,7 +98,7 @@ async def running(tmp_path: Path, tiny_base: Path) -> set[str]:
         names = exported((await http.get("/metrics")).text)
     settings = EdgeSettings.model_validate({"base_model": tiny_base, "data_dir": tmp_path / "device"})
     async with open_parts(settings, FakeLoader()) as parts:
-        return names | exported(parts.telemetry.render().decode())
+        return names | exported(generate_latest(parts.telemetry.registry).decode())
 
 
 async def test_every_metric_is_one_that_a_running_service_exports(root: Path, running: set[str]) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from edge_runtime.bootstrap import open_parts
@@ -57,7 +58,7 @@ async def test_directory_belongs_to_one_device_until_the_block_is_left(tmp_path:
 async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:
     async with open_parts(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
         await parts.updater.restore()
-        text = parts.telemetry.render().decode()
+        text = generate_latest(parts.telemetry.registry).decode()
     assert "loragen_edge_resident_slots 1.0" in text
     assert "loragen_edge_queue_depth " in text
     assert "loragen_edge_sequences_in_use 0.0" in text

@@ -138,8 +138,8 @@ def test_half_of_the_memory_is_for_models(monkeypatch: pytest.MonkeyPatch) -> No
     ("variables", "found"),
     [
         ({"CORS_ORIGINS": "*"}, "LORAGEN_EDGE_CORS_ORIGINS=\\* needs LORAGEN_EDGE_API_KEY"),
-        ({"TLS_KEY": "key.pem"}, "go together"),
-        ({"TLS_CERTIFICATE": "chain.pem"}, "go together"),
+        ({"TLS_KEY": "key.pem"}, "LORAGEN_EDGE_TLS_CERTIFICATE and LORAGEN_EDGE_TLS_KEY: expected both"),
+        ({"TLS_CERTIFICATE": "chain.pem"}, "expected both, found one"),
     ],
 )
 def test_front_that_does_not_fit_together_stops_the_start(

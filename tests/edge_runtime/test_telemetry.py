@@ -1,6 +1,7 @@
 """What a device counts, and the records of its updates."""
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -11,7 +12,7 @@ def samples(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
     """Values by name and labels."""
     return {
         (sample.name.removeprefix("loragen_edge_"), *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(telemetry.render().decode())
+        for family in text_string_to_metric_families(generate_latest(telemetry.registry).decode())
         for sample in family.samples
     }
 

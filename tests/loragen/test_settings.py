@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from loragen.settings import CLOUD_PREFIX, ServiceSettings
 from loragen.web.errors import ConfigurationError
+from loragen.web.tls import TlsFiles
 
 
 class Oven(ServiceSettings):
@@ -167,3 +168,11 @@ def test_allowed_hosts_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch, t
     ]
     monkeypatch.delenv("LORAGEN_CLOUD_ALLOWED_HOSTS")
     assert Oven.load(written(tmp_path / "oven.yaml", "allowed_hosts: [cloud]")).allowed_hosts == ("cloud",)
+
+
+def test_certificate_and_key_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Oven.load().tls_files is None
+    monkeypatch.setenv("LORAGEN_CLOUD_TLS_CERTIFICATE", "chain.pem")
+    assert problems() == ["LORAGEN_CLOUD_TLS_CERTIFICATE and LORAGEN_CLOUD_TLS_KEY: expected both, found one"]
+    monkeypatch.setenv("LORAGEN_CLOUD_TLS_KEY", "key.pem")
+    assert Oven.load().tls_files == TlsFiles(Path("chain.pem"), Path("key.pem"))

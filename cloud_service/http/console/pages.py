@@ -107,10 +107,7 @@ class Pages:
         }
         text = self._templates.get_template(template).render(values, **shown)
         status = 200 if error is None else ERROR_ANSWERS.status(error)
-        headers = dict(_HEADERS)
-        if error is not None and error.retry_after_seconds is not None:
-            headers["retry-after"] = str(int(error.retry_after_seconds))
-        return HTMLResponse(text, status, headers)
+        return HTMLResponse(text, status, _HEADERS if error is None else {**error.headers, **_HEADERS})
 
     def file(self, name: str) -> Response:
         """The style sheet, the script or the icon.

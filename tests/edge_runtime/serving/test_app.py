@@ -238,5 +238,6 @@ async def test_nothing_serves_yet_is_a_503(device: FakeDevice, telemetry: Record
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "starting"
         ready = await client.get("/health/ready")
-        assert (ready.status_code, ready.json()["reason"]) == (503, "the device is starting")
+        assert (ready.status_code, ready.json()["error"]["code"]) == (503, "not_ready")
+        assert ready.json()["error"]["message"] == "the device is starting"
         assert (await client.get("/health/live")).status_code == 200

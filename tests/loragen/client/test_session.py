@@ -111,17 +111,17 @@ def test_answer_that_may_not_be_asked_twice_is_not() -> None:
     assert caught.value.code == "disconnected"
 
 
-def test_readiness_has_the_reason_of_either_service_and_of_none() -> None:
+def test_readiness_has_the_reason_of_a_service_of_a_proxy_and_of_none() -> None:
     answers = (
         httpx2.Response(200, json={"status": "ready"}),
         refused(503, "draining"),
-        httpx2.Response(503, json={"status": "not ready", "reason": "the device is starting"}),
+        httpx2.Response(503, text="<h1>no upstream</h1>"),
         httpx2.ConnectError("refused"),
     )
     with CloudClient("http://cloud", transport=Scripted(*answers)) as cloud:
         found = [cloud.readiness() for _ in answers]
     assert [readiness.ready for readiness in found] == [True, False, False, False]
-    for readiness, reason in zip(found[1:], ("it is draining", "the device is starting", "ConnectError"), strict=True):
+    for readiness, reason in zip(found[1:], ("it is draining", "no error body", "ConnectError"), strict=True):
         assert reason in readiness.reason
 
 

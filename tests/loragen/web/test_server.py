@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import resource
-import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -16,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loragen.web import server
 from loragen.web.errors import ConfigurationError
-from loragen.web.server import HttpServer, listen, stop_on_signals
+from loragen.web.server import HttpServer, listen
 from loragen.web.tls import ServerTls, TlsFiles, client_context
 from tests.certificates import Authority
 
@@ -276,17 +274,6 @@ async def test_answer_names_no_server() -> None:
         writer.write(GET)
         assert b"server:" not in (await reader.readuntil(b"\r\n\r\n")).lower()
         writer.close()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_signal_sets_the_event_once(number: signal.Signals) -> None:
-    """A second one has its usual effect again: it ends the process."""
-    with stop_on_signals() as stop:
-        os.kill(os.getpid(), number)
-        async with asyncio.timeout(5):
-            await stop.wait()
-        assert signal.getsignal(number) is not None
-        assert not asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def make_tls(folder: Path) -> ServerTls:
