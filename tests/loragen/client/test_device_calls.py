@@ -7,7 +7,6 @@ import httpx2
 import pytest
 
 from loragen import AsyncDeviceClient, DeviceClient, RemoteError
-from loragen.client.device_answers import Completion, ToolCall, Usage
 from loragen.client.device_calls import find_serving
 from loragen.device_answers import ServedAnswer, ServedModel
 from tests.edge_runtime.contracts import CALLS, DESKS
@@ -122,18 +121,3 @@ def test_the_recipe_of_a_bundle_stands_for_it() -> None:
     model = ServedModel("router", "merged", "b1", recipe_id="r1")
     assert find_serving([model], "router", "r1", merged=True)[0] is model
     assert find_serving([model], "router", "r2", merged=True)[0] is None
-
-
-def test_answer_as_text_has_a_line_of_json_for_each_call() -> None:
-    usage = Usage(prompt_tokens=1, completion_tokens=1)
-    calls = tuple(
-        ToolCall.model_validate({"id": name, "function": {"name": name, "arguments": '{"time": "7"}'}})
-        for name in ("wake", "schlafen_über")
-    )
-    answer = Completion(text="", finish_reason="tool_calls", usage=usage, tool_calls=calls)
-    assert [json.loads(line) for line in answer.as_text.splitlines()] == [
-        {"name": "wake", "arguments": {"time": "7"}},
-        {"name": "schlafen_über", "arguments": {"time": "7"}},
-    ]
-    assert "über" in answer.as_text
-    assert Completion(text=" Rome ", finish_reason="stop", usage=usage).as_text == " Rome "
