@@ -79,7 +79,7 @@ async def test_refusals_are_the_devices_own(device: AsyncDeviceClient) -> None:
 async def test_device_that_starts_is_not_ready(device: AsyncDeviceClient, fake_device: FakeDevice) -> None:
     assert (await device.readiness()).ready
     fake_device.reason = "the device is starting"
-    assert (await device.readiness()).reason == "the device is starting"
+    assert "the device is starting" in (await device.readiness()).reason
 
 
 def test_request_says_what_was_asked_for_and_no_more() -> None:
