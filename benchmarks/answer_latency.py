@@ -16,19 +16,18 @@ medians over rounds:
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import FACTOR, Figure, Figures
+from benchmarks.figures import FACTOR, Figure, Figures, print_figures
 from benchmarks.tinyllama import BUILD, TINYLLAMA, ModelShape, ensure_base, make_bundle
 from edge_runtime.config import EdgeSettings
 from edge_runtime.gguf.quantization import Quantization
@@ -204,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--types", default=",".join(TYPES))
     arguments = parser.parse_args(argv)
     figures = run(arguments.rounds, tuple(arguments.types.split(",")))
-    print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

@@ -27,14 +27,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import FACTOR, Figure, Figures
+from benchmarks.figures import FACTOR, Figure, Figures, print_figures
 from benchmarks.http_load import Connection, LoadResult, Reply, repeat_for, request_bytes, send_all, send_at_rate
 from loragen import LocalStack
 from loragen.client import ModelPair
@@ -345,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     arguments = parser.parse_args(argv)
     figures = run(arguments.pair, arguments.requests, arguments.seconds)
-    print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

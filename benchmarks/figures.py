@@ -94,8 +94,16 @@ def merge_figures(path: Path, measured: Figures) -> None:
     """
     figures = {**load_figures(path), **measured}
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {name: asdict(figure) for name, figure in figures.items()}
-    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_atomic(path, (_document(figures) + "\n").encode())
+
+
+def print_figures(figures: Figures) -> None:
+    """Print figures as JSON, as they stand in the document."""
+    print(_document(figures))
+
+
+def _document(figures: Figures) -> str:
+    return json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2)
 
 
 def render_table(figures: Figures) -> Table:

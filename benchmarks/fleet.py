@@ -18,12 +18,11 @@ fetch channel documents and no bundles, which are immutable and which any HTTP c
 
 import argparse
 import asyncio
-import json
 import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ import grpc
 import httpx2
 
 from benchmarks.errors import BenchmarkError, HungUpError
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Figure, Figures, print_figures
 from benchmarks.http_load import Connection, request_bytes, verify_status
 from loragen import CloudClient, LocalStack
 from loragen.client import ModelPair
@@ -361,7 +360,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=MOST_SECONDS)
     arguments = parser.parse_args(argv)
     figures = run(arguments.pair, arguments.devices, arguments.interval, arguments.seconds)
-    print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

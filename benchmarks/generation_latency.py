@@ -9,16 +9,14 @@ the second is the first.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Figure, Figures, print_figures
 from demo.tasks import load_tasks
 from loragen import CloudClient, LocalStack
 from loragen.client import ModelPair
@@ -92,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=REQUESTS)
     arguments = parser.parse_args(argv)
     figures = run(arguments.pair, arguments.requests)
-    print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Figure, Figures, print_figures
 from edge_runtime.config import EdgeSettings
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt, complete_alone
 from edge_runtime.serving.engine import GREEDY, Engine, Sampling
@@ -87,11 +87,10 @@ def _token_ms(engine: Engine, sampling: Sampling) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the figures."""
+    """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description="Measure what a grammar costs for each token.")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    for name, figure in run(parser.parse_args(arguments).rounds).items():
-        print(f"{name}: {figure.value} {figure.unit}, any text {figure.baseline}, ratio {figure.ratio}")
+    print_figures(run(parser.parse_args(arguments).rounds))
 
 
 if __name__ == "__main__":

@@ -97,9 +97,10 @@ def _mapped_bytes(suffix: str) -> int:
 
 
 def main() -> None:
-    """Print the figures."""
-    for name, figure in run().items():
-        print(f"{name}: {figure.value} {figure.unit}")
+    """Print the figures as JSON."""
+    from benchmarks.figures import print_figures
+
+    print_figures(run())
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Figure, Figures, print_figures
 from benchmarks.memory import status_bytes
 from benchmarks.tinyllama import BUILD, ensure_base, make_bundle
 from edge_runtime.gguf.quantization import Quantization
@@ -107,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _worker(Path(base_gguf), Path(out), type_name, Path(cache))
     else:
         figures = run(arguments.runs, tuple(arguments.types.split(",")))
-        print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
+        print_figures(figures)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 import llama_cpp
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import FACTOR, Figure, Figures
+from benchmarks.figures import FACTOR, Figure, Figures, print_figures
 from edge_runtime.config import EdgeSettings
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.completion_job import CompletionJob
@@ -188,15 +188,14 @@ def _figures(found: dict[str, float], sequences: int) -> Figures:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the figures."""
+    """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--sequences", type=int, default=0, help="default: as a device")
     parser.add_argument("--threads", type=int, default=0, help="default: as a device")
     parser.add_argument("--model", type=Path, default=None, metavar="FILE", help="default: the default edge model")
     options = parser.parse_args(argv)
-    for name, figure in run(options.rounds, options.sequences, options.model, options.threads).items():
-        print(f"{name}: {figure.value} {figure.unit}, baseline {figure.baseline}, target {figure.target}")
+    print_figures(run(options.rounds, options.sequences, options.model, options.threads))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,17 @@ these bytes once, which a device must do when it downloads a bundle instead. Tar
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Figure, Figures, print_figures
 from benchmarks.tinyllama import BUILD, DIGEST, MODEL_ID, RANK, TINYLLAMA, ModelShape
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank, BankHeader, write_bank
@@ -97,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     arguments = parser.parse_args(argv)
-    print(json.dumps({name: asdict(figure) for name, figure in run(arguments.repeats).items()}, indent=2))
+    print_figures(run(arguments.repeats))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from scipy.stats import mannwhitneyu
 
 from benchmarks.cloud_speed import Server, cloud_server, make_bodies
-from benchmarks.figures import FACTOR, Figure, Figures
+from benchmarks.figures import FACTOR, Figure, Figures, print_figures
 from benchmarks.http_load import Connection, verify_status
 from loragen import LocalStack
 from loragen.client import ModelPair
@@ -138,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", type=int, default=TASKS)
     arguments = parser.parse_args(argv)
     figures = run(arguments.pair, arguments.tasks)
-    print(json.dumps({name: asdict(figure) for name, figure in figures.items()}, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

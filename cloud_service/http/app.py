@@ -28,18 +28,14 @@ from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from cloud_service.service import LoraService
 from cloud_service.signing.port import MetadataSource
 from cloud_service.telemetry import Metrics
-from loragen.version import package_version
+from loragen.web.application import make_application
 from loragen.web.body_gate import BodyGate
 from loragen.web.error_answers import ErrorBody
 from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes
 from loragen.web.scope import RequestRecord, RequestScope
-from loragen.web.tracing import HTTP_TELEMETRY
 from loragen.web.translation import install_translation
-
-_DESCRIPTION = "Turns task descriptions into LoRA weights for small on-device language models."
-_ERROR = {"model": ErrorBody, "description": "Every error has this body."}
 
 
 def create_app(
@@ -70,16 +66,11 @@ def create_app(
         signer: Signs channels; None signs none.
     """
     memory = AnswerMemory()
-    app = FastAPI(
-        title="LoRA-Gen",
-        description=_DESCRIPTION,
-        version=package_version(),
-        responses={"default": _ERROR, 422: _ERROR},
-        openapi_url="/openapi.json" if access.docs else None,
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=HTTP_TELEMETRY,
-        middleware=[
+    app = make_application(
+        "LoRA-Gen",
+        "Turns task descriptions into LoRA weights for small on-device language models.",
+        ErrorBody,
+        [
             Middleware(
                 RequestScope, answers=ERROR_ANSWERS, finished=metrics.request_finished, make_record=RequestRecord
             ),
@@ -108,6 +99,8 @@ def create_app(
                 cache_control=fleet.cache_control,
             ),
         ],
+        error_statuses=[422],
+        openapi_url="/openapi.json" if access.docs else None,
     )
     install_translation(app, invalid=InvalidRequestError, malformed=MalformedBodyError)
     include_routes(

@@ -23,13 +23,12 @@ from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.token_routes import token_routes
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord, Telemetry
-from loragen.version import package_version
+from loragen.web.application import make_application
 from loragen.web.body_gate import BodyGate
 from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes
 from loragen.web.scope import RequestScope
-from loragen.web.tracing import HTTP_TELEMETRY
 from loragen.web.translation import install_translation
 
 
@@ -56,15 +55,11 @@ LOCAL = Front()
 
 def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, front: Front = LOCAL) -> FastAPI:
     """All routes of one device."""
-    app = FastAPI(
-        title="LoRA-Gen edge runtime",
-        description="OpenAI-compatible; `model` names a specialization, or `base`.",
-        version=package_version(),
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=HTTP_TELEMETRY,
-        responses={"default": {"model": ErrorAnswer, "description": "Every error has this body."}},
-        middleware=[
+    app = make_application(
+        "LoRA-Gen edge runtime",
+        "OpenAI-compatible; `model` names a specialization, or `base`.",
+        ErrorAnswer,
+        [
             # Around all else, so that a page may read why it was refused.
             *([Middleware(CORSMiddleware, **_cors(front.cors_origins))] if front.cors_origins else []),
             Middleware(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import FACTOR, Figure, load_figures, merge_figures, parse_figures
+from benchmarks.figures import FACTOR, Figure, load_figures, merge_figures, parse_figures, print_figures
 
 SIX_KEYS = {"value", "unit", "baseline", "ratio", "target", "command"}
 
@@ -63,3 +63,11 @@ def test_target_is_an_upper_bound_except_for_factors() -> None:
 def test_whole_numbers_are_accepted() -> None:
     fields = {"value": 1, "unit": "s", "baseline": 2, "ratio": 0.5, "target": 3, "command": "c"}
     assert parse_figures({"merge": fields})["merge"].value == 1
+
+
+def test_printed_figures_are_those_of_the_document(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    figures = {"speed": Figure.of(2.0, "x", "python -m bench", baseline=4.0)}
+    print_figures(figures)
+    path = tmp_path / "figures.json"
+    path.write_text(capsys.readouterr().out)
+    assert load_figures(path) == figures
