@@ -48,6 +48,7 @@ described_tools = 6
 labelled = 4
 codes = 5
 strength = 80.0
+own_texts = 8
 [labels]
 steps = 2
 sets = 2

@@ -31,7 +31,7 @@ from cloud_service.generator.key_tuning import LARGEST_FACTOR
 from cloud_service.generator.last_layer import LastLayer
 from cloud_service.generator.meanings import SentenceEncoder
 from training.data.families import Sources
-from training.data.families.label_tasks import TEMPLATES, is_seen
+from training.data.families.label_tasks import seen_texts
 
 CONSTANT = 0
 """The row of A that reads 1, by which a key has a threshold."""
@@ -50,6 +50,7 @@ class ChoiceHeadSettings:
         requests: Requests of each tool that are read.
         described_tools: Tools with made requests that are read too, one request of each.
         labelled: Texts of each labelled set that are read.
+        own_texts: Texts of our own label tasks that are read, of all tasks together.
         longest_input: Tokens of an input; a longer one loses its beginning.
         ridge: Added to the diagonal of a regression, in units of its mean.
         smoothing: Added to the spread of each direction of meanings before it is evened out, in units of the largest.
@@ -60,6 +61,7 @@ class ChoiceHeadSettings:
     requests: int = 12
     described_tools: int = 2500
     labelled: int = 350
+    own_texts: int = 20_000
     longest_input: int = 96
     ridge: float = 0.03
     smoothing: float = 0.05
@@ -81,7 +83,7 @@ def known_meanings(sources: Sources, settings: ChoiceHeadSettings) -> list[tuple
         for data in sources.labelled_texts
     ]
     pairs += [(text, in_words(rng.choice(kind.names)[number])) for kind, drawn in labelled for text, number in drawn]
-    own = [(task, text, number) for task in TEMPLATES.tasks if is_seen(task) for text, number in task.of_split("train")]
+    own = rng.sample(seen_texts(), min(settings.own_texts, len(seen_texts())))
     return pairs + [(text, in_words(rng.choice(task.labels)[number])) for task, text, number in own]
 
 

@@ -16,7 +16,7 @@ from training.fit.choice_head import ChoiceHeadSettings, code_tokens, fit_choice
 
 CODES = tuple(range(40, 52))
 ENCODER, INNER, HIDDEN = 16, 48, 32
-SETTINGS = ChoiceHeadSettings(requests=2, described_tools=6, labelled=4, codes=len(CODES))
+SETTINGS = ChoiceHeadSettings(requests=2, described_tools=6, labelled=4, own_texts=8, codes=len(CODES))
 
 
 def head() -> ChoiceHead:

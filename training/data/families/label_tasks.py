@@ -78,6 +78,11 @@ def is_seen(task: LabelTask) -> bool:
     return split_of(f"label_tasks/{task.name}") == "train"
 
 
+def seen_texts() -> list[tuple[LabelTask, str, int]]:
+    """Training texts of the tasks that training may draw, each with its task and the number of its label."""
+    return [(task, *each) for task in TEMPLATES.tasks if is_seen(task) for each in task.of_split("train")]
+
+
 class LabelTasks:
     """Draws a task, one of its namings, and texts.
 
