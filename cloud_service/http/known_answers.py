@@ -17,12 +17,12 @@ from hashlib import sha256
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars
 
 from cloud_service.access.caller import current_caller
 from cloud_service.http.conditional import is_known
 from loragen.contract.names import NAME_PATTERN
 from loragen.web.headers import find_header
+from loragen.web.scope import record_of
 
 GENERATE_PATH = "/generate-lora"
 
@@ -139,7 +139,7 @@ class KnownAnswers:
             scope["state"]["asked"] = asked
             await self._app(scope, _first(message, receive), send)
             return
-        bind_contextvars(**known.logged)
+        record_of(scope).logged |= known.logged
         self._answered()
         milliseconds = b"%.3f" % ((time.perf_counter() - started) * 1000)
         body = known.before + milliseconds + known.after

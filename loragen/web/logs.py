@@ -6,15 +6,18 @@ logs `describe_crash` instead of a traceback, since the message of an exception 
 """
 
 import contextlib
+import json
 import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
-from structlog.typing import Processor
+from pydantic_core import PydanticSerializationError, to_json
+from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["json", "console"]
 
@@ -39,7 +42,7 @@ def configure_logging(level: str, log_format: LogFormat, libraries: Sequence[str
     """
     least: int = getattr(logging, level.upper())
     renderer: Processor = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(_as_json)
         if log_format == "json"
         # structlog's default formatter of exceptions shows local variables, and prompts with them.
         else structlog.dev.ConsoleRenderer(
@@ -49,7 +52,7 @@ def configure_logging(level: str, log_format: LogFormat, libraries: Sequence[str
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_time,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
@@ -71,6 +74,19 @@ def configure_logging(level: str, log_format: LogFormat, libraries: Sequence[str
     root.setLevel(max(logging.WARNING, least))
     for name in libraries:
         logging.getLogger(name).setLevel(least)
+
+
+def _add_time(logger: Any, method: str, event: EventDict) -> EventDict:
+    """As structlog's own does, in a third of the time; every request writes a line."""
+    event["timestamp"] = f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+    return event
+
+
+def _as_json(event: EventDict, **options: Any) -> str:
+    try:
+        return to_json(event, fallback=repr).decode()
+    except (PydanticSerializationError, ValueError):  # half of a surrogate pair, or bytes that are no UTF-8
+        return json.dumps(event, default=repr)
 
 
 def describe_crash(error: BaseException) -> str:

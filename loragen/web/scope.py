@@ -9,7 +9,8 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Literal
 
 import structlog
@@ -47,6 +48,7 @@ class RequestRecord:
         path: The beginning of the path that the client sent; empty over gRPC.
         status: The status of the answer. It is a word over gRPC, and when the connection broke before an answer.
         code: Code of the error that ended it.
+        logged: What the log says of it besides.
     """
 
     request_id: str
@@ -57,6 +59,7 @@ class RequestRecord:
     status: int | str = "aborted"
     code: str | None = None
     duration_seconds: float = 0.0
+    logged: dict[str, Any] = field(default_factory=dict)
 
 
 def record_of(scope: Scope) -> Any:
@@ -70,11 +73,23 @@ def new_request_id(proposed: str | None) -> str:
     return proposed if proposed and _REQUEST_ID.fullmatch(proposed) else f"{random.getrandbits(128):032x}"
 
 
-def log_request(record: RequestRecord, *, failed: bool) -> None:
-    """Write the canonical record of a request that is over."""
+def log_request(record: RequestRecord, *, failed: bool, log: Any = _log) -> None:
+    """Write the canonical record of a request that is over.
+
+    Args:
+        record: The record.
+        failed: Whether it is the service's fault.
+        log: Where it is written.
+    """
     level = "debug" if record.route.startswith(_QUIET) else "error" if failed else "info"
-    values = ((field.name, getattr(record, field.name)) for field in fields(record))
-    getattr(_log, level)("request", **{name: value for name, value in values if value not in (None, "")})
+    values = {name: getattr(record, name) for name in _names_of(type(record))}
+    known = {name: value for name, value in values.items() if value is not None and value != ""}
+    getattr(log, level)("request", **(record.logged | known))
+
+
+@cache
+def _names_of(record: type[RequestRecord]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(record) if each.name != "logged")
 
 
 class RequestScope:
@@ -94,6 +109,8 @@ class RequestScope:
         self._answers = answers
         self._finished = finished
         self._make_record = make_record
+        # Bound once: a logger that is not looks for its configuration at every line, which takes as long as the line.
+        self._log = _log.bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,6 +131,7 @@ class RequestScope:
                 put_headers(message, put, _SECURITY_HEADERS)
             await send(message)
 
+        # A request that waited on its connection for the one before it begins with that one's values.
         clear_contextvars()
         bind_contextvars(request_id=request_id, **trace_fields())
         try:
@@ -131,8 +149,7 @@ class RequestScope:
             record.route = _route_of(record, scope)
             record.duration_seconds = round(time.perf_counter() - started, 6)
             self._finished(record)
-            log_request(record, failed=status >= 500)
-            clear_contextvars()
+            log_request(record, failed=status >= 500, log=self._log)
 
 
 def _route_of(record: RequestRecord, scope: Scope) -> str:

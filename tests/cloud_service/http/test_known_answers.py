@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud
@@ -51,6 +53,20 @@ async def test_same_body_again_has_the_same_answer_without_the_service(http: htt
     metrics = (await http.get("/metrics")).text
     assert 'loragen_generations_total{source="cache"} 3.0' in metrics
     assert 'loragen_requests_total{code="200",protocol="http",route="/generate-lora"} 4.0' in metrics
+
+
+async def test_log_says_the_same_of_a_known_answer_as_of_one_from_the_store(http: httpx2.AsyncClient) -> None:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logged:
+        for _ in range(4):
+            await http.post("/generate-lora", json=ASKED)
+    records = [record for record in logged if record["event"] == "request"]
+    for record in records:
+        assert record.pop("duration_seconds") >= 0
+        record.pop("request_id")
+    made, found, *known = records
+    assert known == [found, found]
+    assert found["lora_id"] == made["lora_id"]
+    assert (made["cached"], found["cached"]) == (False, True)
 
 
 async def test_another_body_accept_or_content_type_is_another_question(http: httpx2.AsyncClient, seen: Seen) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
+from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars, get_contextvars
 
 from loragen.web.errors import ClientGoneError
 from loragen.web.hanging_up import unless_hung_up
@@ -38,6 +39,22 @@ async def test_result_and_error_are_those_of_the_work() -> None:
     assert await unless_hung_up(_Connection().request(), work()) == 7
     with pytest.raises(ValueError, match="it went wrong"):
         await unless_hung_up(_Connection().request(), fail())
+
+
+async def test_what_the_work_binds_for_the_log_is_bound_for_the_request() -> None:
+    async def work(*, fails: bool) -> None:
+        bind_contextvars(lora_id="a", fails=fails)
+        await asyncio.sleep(0)
+        if fails:
+            raise ValueError("it went wrong")
+
+    with bound_contextvars(request_id="abc"):
+        await unless_hung_up(_Connection().request(), work(fails=False))
+        assert get_contextvars() == {"request_id": "abc", "lora_id": "a", "fails": False}
+        with pytest.raises(ValueError, match="it went wrong"):
+            await unless_hung_up(_Connection().request(), work(fails=True))
+        assert get_contextvars() == {"request_id": "abc", "lora_id": "a", "fails": True}
+    clear_contextvars()
 
 
 async def test_work_is_cancelled_when_the_client_is_gone() -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
@@ -67,6 +68,23 @@ def test_json_record_has_event_level_time_and_bound_values(capsys: pytest.Captur
     record = json.loads(line)
     assert record.pop("timestamp").endswith("Z")
     assert record == {"event": "request", "level": "info", "request_id": "abc", "status": 200}
+
+
+@pytest.mark.parametrize("value", [float("nan"), "half \ud800", b"\xff", ValueError("odd"), {1: object}, "dëlivery"])
+def test_json_line_is_written_whatever_it_has_to_say(value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    structlog.get_logger("ours").info("it_happened", value=value, after=1)
+    record = json.loads(capsys.readouterr().err)
+    assert (record["event"], record["after"]) == ("it_happened", 1)
+    if isinstance(value, str):
+        assert record["value"] == value
+
+
+def test_time_is_utc_to_the_microsecond(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    structlog.get_logger("ours").info("it_happened")
+    written = datetime.strptime(json.loads(capsys.readouterr().err)["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z")
+    assert abs(datetime.now(UTC) - written).total_seconds() < 5
 
 
 def test_libraries_are_heard_from_warnings_up_unless_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import pytest
+import structlog
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from loragen.web.error_answers import ErrorAnswers
@@ -151,6 +153,36 @@ def test_probes_are_logged_as_details(route: str, failed: bool, level: str) -> N
     with capture_logs() as logged:
         log_request(RequestRecord(request_id="a", route=route), failed=failed)
     assert (logged[0]["log_level"], logged[0]["status"]) == (level, "aborted")
+
+
+def test_record_in_the_log_has_its_values_and_what_was_noted_besides() -> None:
+    record = RequestRecord(request_id="a", method="GET", status=200, logged={"cached": True, "status": "another"})
+    with capture_logs() as logged:
+        log_request(record, failed=False)
+    (line,) = logged
+    assert (line["event"], line["cached"], line["status"]) == ("request", True, 200)
+    assert not {"logged", "code", "path"} & set(line), "what there is nothing to say of is left out"
+
+
+async def test_request_that_waited_on_its_connection_has_nothing_of_the_one_before() -> None:
+    """The server begins it within the task of the request before it."""
+
+    async def log(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/first":
+            structlog.contextvars.bind_contextvars(secret="first")
+        seen.append(structlog.contextvars.get_contextvars())
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message: Message) -> None:
+        pass
+
+    seen: list[dict[str, Any]] = []
+    scope = RequestScope(log, ErrorAnswers({}, ServiceError("x")), lambda record: None, RequestRecord)
+    for path in ("/first", "/second"):
+        request = {"type": "http", "method": "GET", "path": path, "headers": [(b"x-request-id", path[1:].encode())]}
+        await scope(request, None, send)  # type: ignore[arg-type]
+    assert seen == [{"request_id": "first", "secret": "first"}, {"request_id": "second"}]
 
 
 @pytest.mark.parametrize(
