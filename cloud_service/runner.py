@@ -54,7 +54,8 @@ back, the model still has work.
 _EARLY_SECONDS, _PATIENCE_SECONDS = 0.2, 5.0
 """How much too early, and how late, a client may come and still be one that was asked to."""
 
-_MOST_REMEMBERED = 4_096
+_MOST_REMEMBERED = 16_384
+"""Of the clients that were asked to come back; 2 MB."""
 
 
 class RunnerEvents(Protocol):
@@ -122,7 +123,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._retry_after = RetryAfter()
-        self._come_back_at: dict[int, float] = {}
+        self._come_back_at: dict[str, float] = {}
         self._finishing = 0
         self._finished_at = 0.0
         self._batch_began: float | None = None
@@ -135,6 +136,11 @@ class Runner:
     def waiting(self) -> int:
         """How many prompts are in the queue."""
         return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether clients that were not asked to come back are refused."""
+        return self._taken_places >= self._places(returns=False)
 
     @property
     def is_idle(self) -> bool:
@@ -151,8 +157,13 @@ class Runner:
         """How long the current batch has been running; 0 when there is none."""
         return 0.0 if self._batch_began is None else asyncio.get_running_loop().time() - self._batch_began
 
-    async def generate(self, asked: Asked, timeout_seconds: float) -> Produced:
+    async def generate(self, asked: Asked, timeout_seconds: float, key: str | None = None) -> Produced:
         """The generation for one task.
+
+        Args:
+            asked: The task.
+            timeout_seconds: Longest time for it.
+            key: What the request was refused by, if it was (`verify_room`); by default its prompt.
 
         Raises:
             PromptTooLongError: The prompt has more characters or tokens than the generator takes.
@@ -161,8 +172,10 @@ class Runner:
             DeadlineError: Not ready within `timeout_seconds`.
             GenerationError: The model failed on this prompt.
         """
-        self.verify_room(asked)
-        self._come_back_at.pop(hash(asked.prompt), None)
+        key = asked.prompt if key is None else key
+        self.verify_characters(asked)
+        self.verify_room(key)
+        self._come_back_at.pop(key, None)
         loop = asyncio.get_running_loop()
         ticket = _Ticket(asked, loop.time(), loop.create_future())
         self._waiting.append(ticket)
@@ -179,30 +192,54 @@ class Runner:
                 self._waiting.remove(ticket)
                 self._queue_changed()
 
-    def verify_room(self, asked: Asked) -> None:
-        """Return when a task would be taken now: a look before work that would be in vain.
+    def verify_characters(self, asked: Asked) -> None:
+        """Return when the prompt is not too long by its characters.
 
         Raises:
-            PromptTooLongError, OverloadedError, DrainingError: As for `generate`.
+            PromptTooLongError: It is.
+        """
+        limit = self._generator.info.max_prompt_tokens
+        most = MAX_CLOSED_SET_CHARS if self._reads_choices(asked) else _MAX_CHARS_PER_TOKEN * limit
+        if len(asked.prompt) > most:
+            raise PromptTooLongError(len(asked.prompt), most, "characters")
+
+    def verify_room(self, key: str) -> None:
+        """Return when a task would be taken now: a look before work that would be in vain.
+
+        Args:
+            key: By which a task that is refused now is known when it comes back.
+
+        Raises:
+            OverloadedError, DrainingError: As for `generate`.
         """
         if self._closing:
             raise DrainingError("the service is shutting down", "ask another replica")
-        self._verify_characters(asked)
-        now, waiting = asyncio.get_running_loop().time(), len(self._waiting) + self._finishing
-        due = self._come_back_at.get(hash(asked.prompt))
+        now, due = asyncio.get_running_loop().time(), self._come_back_at.get(key)
         returns = due is not None and -_EARLY_SECONDS <= now - due <= _PATIENCE_SECONDS
-        if waiting < self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING):
+        if self._taken_places < self._places(returns=returns):
             return
         self._events.rejected()
         seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds)
-        if len(self._come_back_at) >= _MOST_REMEMBERED:
-            self._come_back_at.clear()
-        self._come_back_at[hash(asked.prompt)] = now + seconds
+        self._remember(key, now, now + seconds)
         raise OverloadedError(
-            f"{waiting} requests are waiting, the most allowed",
+            f"{self._taken_places} requests are waiting, the most allowed",
             "come back after Retry-After seconds",
             retry_after_seconds=seconds,
         )
+
+    def _places(self, *, returns: bool) -> int:
+        return self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING)
+
+    @property
+    def _taken_places(self) -> int:
+        return len(self._waiting) + self._finishing
+
+    def _remember(self, key: str, now: float, due: float) -> None:
+        if len(self._come_back_at) >= _MOST_REMEMBERED:
+            late = [each for each, at in self._come_back_at.items() if now - at > _PATIENCE_SECONDS]
+            for each in late or list(self._come_back_at)[: _MOST_REMEMBERED // 2]:
+                del self._come_back_at[each]
+        self._come_back_at[key] = due
 
     @contextmanager
     def finishing(self, seconds: float) -> Iterator[None]:
@@ -284,12 +321,6 @@ class Runner:
         for index, outcome in zip(sound, self._attempt([asked[index] for index in sound]), strict=True):
             outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
-
-    def _verify_characters(self, asked: Asked) -> None:
-        limit = self._generator.info.max_prompt_tokens
-        most = MAX_CLOSED_SET_CHARS if self._reads_choices(asked) else _MAX_CHARS_PER_TOKEN * limit
-        if len(asked.prompt) > most:
-            raise PromptTooLongError(len(asked.prompt), most, "characters")
 
     def _find_fault(self, asked: Asked) -> CloudError | None:
         if self._reads_choices(asked):

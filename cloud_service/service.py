@@ -165,6 +165,25 @@ class LoraService:
             async with self._revocation.unless_refused():
                 return await self._answer(request, place is not None, on_progress)
 
+    async def verify_room(self, request: LoraRequest) -> None:
+        """Return when a request would be answered now, from the store or with a generation: a look before other work.
+
+        Raises:
+            OverloadedError, DrainingError, StoreUnavailableError: It may be answered later.
+            InvalidRequestError: There is no such generator.
+        """
+        served = self.catalog.select(request.generator, request.edge_model)
+        if not served.runner.is_full:
+            return
+        key = cache_key(request.task, served.info, current_caller().tenant)
+        if key not in self._generations and await self._store.find_generation(key) is None:
+            served.runner.verify_room(key)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no generator takes a new task, of clients that were not asked to come back."""
+        return all(served.runner.is_full for served in self.catalog)
+
     def reserve(self) -> QueuePlace:
         """A place in the queue of refinements, for `generate`. Raises as `Refiner.reserve`."""
         return self._refining.reserve()
@@ -307,10 +326,11 @@ class LoraService:
         if found is not None:
             return found, True
         await self._usage.verify_quota("generations", "prompt-tokens")
-        asked = _asked_of(task)
         if key not in self._generations:
             # Whoever is refused must hear it soon, so this comes before the lease and all else that takes time.
-            served.runner.verify_room(asked)
+            served.runner.verify_room(key)
+        asked = _asked_of(task)
+        served.runner.verify_characters(asked)
         (outcome, generated_here), began = await self._generations.join(
             key, lambda: self._generate_once(key, asked, served), self._timeout
         )
@@ -346,7 +366,7 @@ class LoraService:
                 "send fewer tools or labels, or ask for any text: answer {'type': 'text'}",
                 code="too_many_choices",
             )
-        produced = await served.runner.generate(asked, self._timeout)
+        produced = await served.runner.generate(asked, self._timeout, key)
         with served.runner.finishing(produced.queue_seconds + produced.generate_seconds):
             return await self._finish(key, served, produced)
 

@@ -13,7 +13,7 @@ from cloud_service.http.channel_routes import Fleet, channel_routes
 from cloud_service.http.compression import Compression
 from cloud_service.http.console import ConsoleErrors, console_routes
 from cloud_service.http.device_routes import device_routes
-from cloud_service.http.generation_routes import generation_routes
+from cloud_service.http.generation_routes import generation_routes, room_verifier
 from cloud_service.http.history_routes import history_routes
 from cloud_service.http.import_routes import BRING_PATH, import_routes
 from cloud_service.http.job_routes import job_routes
@@ -97,6 +97,7 @@ def create_app(
                 answered=lambda: metrics.answered(cached=True),
                 find_digest=fleet.find_digest,
                 cache_control=fleet.cache_control,
+                verify_room=room_verifier(service),
             ),
         ],
         error_statuses=[422],

@@ -1,11 +1,13 @@
 """The route that turns a task description into a LoRA."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
 
 from cloud_service.generation import EdgeScores
 from cloud_service.http.artifact_routes import OCTETS
@@ -89,6 +91,25 @@ def generation_routes(service: LoraService, jobs: JobService, memory: AnswerMemo
         return Response(answer.bundle, headers=headers, media_type=OCTETS)
 
     return router
+
+
+def room_verifier(service: LoraService) -> Callable[[bytes], Awaitable[None]]:
+    """What raises the error for a body for which there is no room now, long before the route would.
+
+    While there is room it does nothing; nor with a body that the route does not take, and says so itself.
+    """
+
+    async def verify_room(content: bytes) -> None:
+        if not service.is_full:
+            return
+        try:
+            body = GenerateLoraBody.model_validate_json(content)
+        except ValidationError:
+            return
+        if body.refine is None:  # refinements have a queue of their own
+            await service.verify_room(body.to_request())
+
+    return verify_room
 
 
 def generated(answer: GeneratedLora, *, with_gates: bool) -> Generated:

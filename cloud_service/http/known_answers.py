@@ -4,6 +4,8 @@
   store gave it. Nothing of an answer can change meanwhile: a recipe that was found lives for a minute at least.
 - A poll of a channel that has not changed: 304, by the channel's entity tag alone.
 
+And to a refusal: a request for which there is no room, and no answer in the store, goes no further than this.
+
 Everything else goes the whole way through the framework. What a caller may do was asked before (`access_gate`), and
 answers are remembered for each tenant apart, so none learns what another has asked for.
 """
@@ -11,7 +13,7 @@ answers are remembered for each tenant apart, so none learns what another has as
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -105,6 +107,7 @@ class KnownAnswers:
         answered: Called for each answer from the memory.
         find_digest: The digest of a channel; None while a rollout goes on there.
         cache_control: Of polls.
+        verify_room: Raises the error for a body of `POST /generate-lora` for which there is no room now.
     """
 
     def __init__(
@@ -114,12 +117,14 @@ class KnownAnswers:
         answered: Callable[[], None],
         find_digest: Callable[[str], Any],
         cache_control: str,
+        verify_room: Callable[[bytes], Awaitable[None]],
     ) -> None:
         self._app = app
         self._memory = memory
         self._answered = answered
         self._find_digest = find_digest
         self._cache_control = cache_control.encode("ascii")
+        self._verify_room = verify_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -133,24 +138,26 @@ class KnownAnswers:
     async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         message = await receive()  # the gate before this one hands on the whole body
-        asked = _asked(scope, message.get("body", b""))
+        body = message.get("body", b"")
+        asked = _asked(scope, body)
         known = self._memory.find(asked)
         if known is None:
+            await self._verify_room(body)
             scope["state"]["asked"] = asked
             await self._app(scope, _first(message, receive), send)
             return
         record_of(scope).logged |= known.logged
         self._answered()
         milliseconds = b"%.3f" % ((time.perf_counter() - started) * 1000)
-        body = known.before + milliseconds + known.after
+        answer = known.before + milliseconds + known.after
         headers = [
-            (b"content-length", b"%d" % len(body)),
+            (b"content-length", b"%d" % len(answer)),
             (b"content-type", b"application/json"),
             (b"cache-control", b"no-store"),
             (b"vary", b"accept"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": answer})
 
     async def _answer_poll(self, scope: Scope, send: Send) -> bool:
         match = _CHANNEL.fullmatch(scope["path"])

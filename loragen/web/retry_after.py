@@ -1,7 +1,8 @@
 """When a client that found a queue full shall come back, by the measured rate of the work.
 
-Each refused client gets a place of its own in the time to come, one for each piece of work that is done meanwhile.
-Otherwise all would come back at once, and all but a few would be refused again.
+Time to come is divided into slots, of which each is for one client: a little longer than a piece of work takes, since
+others ask too. So those who obey come at the rate of the work. They count in whole seconds, and those that were refused
+together could only come together, so a client may take one of the next slots too, and waits in the queue for it.
 """
 
 import math
@@ -9,16 +10,25 @@ import math
 _MOST_SECONDS = 60
 """With a longer wait, a client had better ask another replica."""
 
-_NEWEST = 0.2
+_NEWEST = 0.1
 """Weight of the newest measurement in the mean."""
+
+_SHARE = 0.75
+"""Of the work that clients who come back are promised."""
+
+_LATER_SLOTS = 2
+"""Slots behind its own that a client may take."""
+
+_SHORTEST_SLOT = 0.001
 
 
 class RetryAfter:
-    """The places of one queue; times are those of one monotonic clock, in seconds."""
+    """The slots of one queue; times are those of one monotonic clock, in seconds."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
-        self._next_place = 0.0
+        self._slot = 0.0
+        self._taken: dict[int, float] = {}
 
     def measured(self, seconds: float, pieces: int = 1) -> None:
         """Learn that this number of pieces took this long together."""
@@ -33,7 +43,31 @@ class RetryAfter:
             running: Pieces of work under way.
             running_seconds: For how long they have been.
         """
-        if self._next_place <= now:
-            self._next_place = now + max(0.0, running * self._seconds - running_seconds)
-        self._next_place = min(self._next_place + self._seconds, now + _MOST_SECONDS)
-        return max(1, math.ceil(self._next_place - now))
+        if self._seconds == 0:
+            return 1
+        self._fit_slots(now)
+        soonest = math.ceil((running + 1) * self._seconds - running_seconds)
+        for seconds in range(max(1, soonest), _MOST_SECONDS + 1):
+            if self._take(now + seconds):
+                return seconds
+        return _MOST_SECONDS
+
+    def _take(self, at: float) -> bool:
+        own = int(at / self._slot)
+        for slot in range(own, own + _LATER_SLOTS + 1):
+            if slot not in self._taken:
+                self._taken[slot] = at
+                return True
+        return False
+
+    def _fit_slots(self, now: float) -> None:
+        """Forget slots that are over, and divide anew when the work takes another time than the slots are made for."""
+        slot = max(self._seconds / _SHARE, _SHORTEST_SLOT)
+        fits = 0.8 * self._slot <= slot <= 1.25 * self._slot
+        if fits and len(self._taken) * self._slot <= 2 * _MOST_SECONDS:
+            return
+        promised = sorted(at for at in self._taken.values() if at > now)
+        self._slot = self._slot if fits else slot
+        self._taken.clear()
+        for at in promised:
+            self._take(at)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from cloud_service import runner as runner_module
 from cloud_service.answer.choices import Choice
 from cloud_service.errors import (
     DeadlineError,
@@ -155,29 +156,51 @@ async def test_part_of_the_queue_is_for_those_who_come_back_when_they_were_asked
     with pytest.raises(OverloadedError) as caught:
         await runner.generate(Asked("told to come back"), 5)
     with pytest.raises(OverloadedError):
-        runner.verify_room(Asked("told to come back"))
+        runner.verify_room("told to come back")
     loop = asyncio.get_running_loop()
     later = loop.time() + caught.value.retry_after_seconds + 1
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", lambda: later)
         with pytest.raises(OverloadedError):
-            runner.verify_room(Asked("new"))
-        runner.verify_room(Asked("told to come back"))
+            runner.verify_room("new")
+        runner.verify_room("told to come back")
         patch.setattr(loop, "time", lambda: later + 60)
         with pytest.raises(OverloadedError):
-            runner.verify_room(Asked("told to come back"))
+            runner.verify_room("told to come back")
     generator.gate.set()
     await asyncio.gather(*tasks)
+
+
+async def test_task_that_was_refused_is_known_by_its_key_when_it_comes_back(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than are remembered are refused meanwhile, and have come back or never will."""
+    monkeypatch.setattr(runner_module, "_MOST_REMEMBERED", 4)
+    runner = make_runner(max_queue=3)
+    loop = asyncio.get_running_loop()
+    clock, later = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: clock() + later)
+    with runner.finishing(0.0), runner.finishing(0.0):
+        assert runner.is_full
+        for number in range(10):
+            later += 8
+            with pytest.raises(OverloadedError) as caught:
+                runner.verify_room(f"key {number}")
+        later += caught.value.retry_after_seconds
+        await runner.generate(Asked("told to come back"), 5, "key 9")
+        with pytest.raises(OverloadedError):
+            await runner.generate(Asked("told to come back"), 5, "key 9")
+    assert not runner.is_full
 
 
 async def test_prompt_that_is_being_finished_fills_the_queue_and_tells_the_rate(make_runner: MakeRunner) -> None:
     runner = make_runner(max_queue=2)
     with runner.finishing(8.0):
-        runner.verify_room(Asked("one more"))
+        runner.verify_room("one more")
     with runner.finishing(0.0), runner.finishing(0.0), pytest.raises(OverloadedError) as caught:
-        runner.verify_room(Asked("one too many"))
+        runner.verify_room("one too many")
     assert caught.value.retry_after_seconds in (8, 9)
-    runner.verify_room(Asked("one more"))
+    runner.verify_room("one more")
 
 
 async def test_caller_that_gave_up_leaves_the_queue(make_runner: MakeRunner, generator: FakeGenerator) -> None:

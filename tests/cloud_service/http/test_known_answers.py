@@ -1,16 +1,21 @@
 """The shortest way to an answer: what goes it, and what must not."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 import structlog
 from structlog.testing import capture_logs
 
 from cloud_service.access.scopes import Scope
-from cloud_service.bootstrap import Cloud
+from cloud_service.bootstrap import Cloud, open_cloud
 from cloud_service.http.known_answers import AnswerMemory, KnownAnswer, KnownAnswers
 from cloud_service.service import LoraService
+from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import PROBE, FakeGenerator
 from tests.cloud_service.guarded import Guarded
 
@@ -67,6 +72,50 @@ async def test_log_says_the_same_of_a_known_answer_as_of_one_from_the_store(http
     assert known == [found, found]
     assert found["lora_id"] == made["lora_id"]
     assert (made["cached"], found["cached"]) == (False, True)
+
+
+@pytest_asyncio.fixture
+async def full(tmp_path: Path, generator: FakeGenerator) -> AsyncIterator[httpx2.AsyncClient]:
+    """A service with one place, which is taken; one answer is in its store."""
+    settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
+        assert (await client.post("/generate-lora", json=ASKED)).status_code == 200
+        generator.gate.clear()
+        running = asyncio.create_task(client.post("/generate-lora", json={"description": "running"}))
+        await generator.wait_until_called()
+        waiting = asyncio.create_task(client.post("/generate-lora", json={"description": "waiting"}))
+        async with asyncio.timeout(5):
+            while not cloud.service.is_full:  # noqa: ASYNC110 - nothing tells when it is
+                await asyncio.sleep(0.01)
+        yield client
+        generator.gate.set()
+        assert [each.status_code for each in await asyncio.gather(running, waiting)] == [200, 200]
+
+
+async def test_full_service_refuses_before_the_route(full: httpx2.AsyncClient, seen: Seen) -> None:
+    response = await full.post("/generate-lora", json={"description": "one too many"})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "overloaded")
+    assert 1 <= int(response.headers["retry-after"]) <= 60
+    assert seen.count == 0
+    metrics = (await full.get("/metrics")).text
+    assert "loragen_rejections_total 1.0" in metrics
+    assert 'loragen_requests_total{code="overloaded",protocol="http",route="/generate-lora"} 1.0' in metrics
+
+
+async def test_full_service_answers_what_it_needs_no_place_for(full: httpx2.AsyncClient, seen: Seen) -> None:
+    """An answer that is stored, one that is being made, and what is wrong with a request."""
+    stored = await full.post("/generate-lora", json=ASKED)
+    assert (stored.status_code, stored.json()["cached"]) == (200, True)
+    assert seen.count == 1, "it was not in the memory yet"
+    made = asyncio.create_task(full.post("/generate-lora", json={"description": "waiting"}))
+    await asyncio.sleep(0.1)
+    assert not made.done(), "it waits for the one that is being made"
+    made.cancel()
+    for content, code in ((b"{", "malformed_body"), (b'{"descriptoin": ""}', "invalid_request")):
+        response = await full.post("/generate-lora", content=content, headers={"content-type": "application/json"})
+        assert response.json()["error"]["code"] == code
+    unknown = await full.post("/generate-lora", json={"description": "a", "generator": "none"})
+    assert unknown.status_code == 422
 
 
 async def test_another_body_accept_or_content_type_is_another_question(http: httpx2.AsyncClient, seen: Seen) -> None:
@@ -161,6 +210,6 @@ async def test_connection_that_is_no_request_passes() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         passed.append(scope)
 
-    known: Any = KnownAnswers(app, AnswerMemory(), lambda: None, lambda channel: None, "no-cache")
+    known: Any = KnownAnswers(app, AnswerMemory(), lambda: None, lambda channel: None, "no-cache", lambda body: None)
     await known({"type": "lifespan"}, None, None)
     assert passed == [{"type": "lifespan"}]

@@ -1,17 +1,58 @@
 """Clients that come back when they are told to find a place."""
 
+from collections import Counter
+
 import pytest
 
 from loragen.web.retry_after import RetryAfter
 
 
-def test_each_refused_client_gets_a_place_of_its_own() -> None:
-    """Eight pieces of work take 8 s together: twenty clients are spread over 28 s, and not all told 1."""
+def test_clients_are_spread_at_a_little_less_than_the_rate_of_the_work() -> None:
+    """Eight pieces of work take 8 s together: twenty clients are spread over half a minute, and not all told 1."""
     retry_after = RetryAfter()
     retry_after.measured(8.0, pieces=8)
     reported = [retry_after.seconds(now=100.0, running=8, running_seconds=0.0) for _ in range(20)]
-    assert reported == list(range(9, 29))
+    assert reported[0] == 9, "when there is a place"
+    assert reported == sorted(reported)
+    for seconds in set(reported):
+        told = sum(each <= seconds for each in reported)
+        assert told <= seconds - reported[0] + 3, "a few more than are done until then wait in the queue"
+    assert 30 <= reported[-1] <= 36
     assert retry_after.seconds(now=200.0, running=8, running_seconds=6.0) == 3
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.023, 0.2, 1.5])
+def test_clients_that_were_refused_at_any_time_come_back_one_after_the_other(seconds: float) -> None:
+    """Seconds are whole, so those who are refused in quick succession must not be told the same."""
+    retry_after = RetryAfter()
+    retry_after.measured(seconds)
+    refused = [100 + number * seconds / 5 for number in range(round(min(3 / seconds, 30) * 5))]
+    comes = sorted(now + retry_after.seconds(now, 1, 0.0) for now in refused)
+    waiting, before = 0.0, 0.0
+    for at in comes:
+        waiting = max(0.0, waiting - (at - before) / seconds) + 1
+        before = at
+        assert waiting <= 4.5, "fits into a queue that has few places for those who come back"
+
+
+def test_promises_hold_when_the_work_takes_another_time() -> None:
+    retry_after = RetryAfter()
+    retry_after.measured(0.5)
+    told = [retry_after.seconds(100.0, 0, 0.0) for _ in range(20)]
+    for _ in range(40):
+        retry_after.measured(1.0)
+    told += [retry_after.seconds(100.0, 0, 0.0) for _ in range(10)]
+    at_second = Counter(told)
+    assert max(at_second.values()) <= 4
+    assert min(told[20:]) > max(told[:20]) - 6, "the time of those who were told first is theirs"
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    retry_after = RetryAfter()
+    retry_after.measured(0.01)
+    for number in range(20_000):
+        retry_after.seconds(number / 10, 0, 0.0)
+    assert len(vars(retry_after)["_taken"]) <= 12_000
 
 
 def test_wait_is_at_least_a_second_and_at_most_a_minute() -> None:
