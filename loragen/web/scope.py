@@ -82,13 +82,14 @@ def log_request(record: RequestRecord, *, failed: bool, log: Any = _log) -> None
         log: Where it is written.
     """
     level = "debug" if record.route.startswith(_QUIET) else "error" if failed else "info"
-    values = {name: getattr(record, name) for name in _names_of(type(record))}
+    kind: type[Any] = type(record)
+    values = {name: getattr(record, name) for name in _names_of(kind)}
     known = {name: value for name, value in values.items() if value is not None and value != ""}
     getattr(log, level)("request", **(record.logged | known))
 
 
 @cache
-def _names_of(record: type[RequestRecord]) -> tuple[str, ...]:
+def _names_of(record: type[Any]) -> tuple[str, ...]:
     return tuple(each.name for each in fields(record) if each.name != "logged")
 
 
