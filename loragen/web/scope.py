@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, Literal
 
 import structlog
@@ -28,6 +27,9 @@ _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health/", "/metrics")
 _UNMATCHED = "unmatched"
+
+_logged_names: dict[type[Any], list[str]] = {}
+"""Of each class of records, since every request is logged."""
 
 _SECURITY_HEADERS = {
     b"content-security-policy": b"frame-ancestors 'none'",
@@ -82,15 +84,11 @@ def log_request(record: RequestRecord, *, failed: bool, log: Any = _log) -> None
         log: Where it is written.
     """
     level = "debug" if record.route.startswith(_QUIET) else "error" if failed else "info"
-    kind: type[Any] = type(record)
-    values = {name: getattr(record, name) for name in _names_of(kind)}
+    if (names := _logged_names.get(type(record))) is None:
+        names = _logged_names[type(record)] = [each.name for each in fields(record) if each.name != "logged"]
+    values = {name: getattr(record, name) for name in names}
     known = {name: value for name, value in values.items() if value is not None and value != ""}
     getattr(log, level)("request", **(record.logged | known))
-
-
-@cache
-def _names_of(record: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(record) if each.name != "logged")
 
 
 class RequestScope:
