@@ -29,9 +29,9 @@ from cloud_service.importing import ImportService
 from cloud_service.jobs import JobService
 from cloud_service.limits import MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
 from cloud_service.probing import Prober
-from cloud_service.refine.refinement import Tuning
 from cloud_service.refine.refiner import Refiner
 from cloud_service.refine.refining import RefiningService
+from cloud_service.refinement import Tuning
 from cloud_service.runner import Runner
 from cloud_service.server import serve
 from cloud_service.service import LoraService

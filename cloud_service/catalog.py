@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cloud_service.errors import InvalidRequestError, NotFoundError, UnknownEdgeModelError, UnknownGeneratorError
 from cloud_service.generation import GeneratorInfo
 from cloud_service.probing import Prober
-from cloud_service.refine.refinement import Tuning
+from cloud_service.refinement import Tuning
 from cloud_service.runner import Runner
 from loragen.contract.bank import Bank
 from loragen.contract.lora import Linears

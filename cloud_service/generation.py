@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cloud_service.answer.choices import Choice, describe_choices
 from cloud_service.answer.contract import find_answer
-from cloud_service.refine.refinement import EdgeTuner
+from cloud_service.refinement import EdgeTuner
 from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank

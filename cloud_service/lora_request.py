@@ -6,7 +6,7 @@ from typing import Any
 from cloud_service.confidence import DescriptionWarning
 from cloud_service.generation import Confidence
 from cloud_service.probing import ProbeComparison
-from cloud_service.refine.refinement import RefinementOutcome, RefinePlan
+from cloud_service.refinement import RefinementOutcome, RefinePlan
 from cloud_service.store import StoredLora, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.recipe import Recipe

@@ -15,7 +15,7 @@ from cloud_service.answer.contract import is_answer
 from cloud_service.body import Body
 from cloud_service.errors import InvalidRequestError
 from cloud_service.lora_request import LoraRequest, PublishTarget
-from cloud_service.refine.refinement import RefinePlan
+from cloud_service.refinement import RefinePlan
 from cloud_service.store import DeviceEntry
 from cloud_service.task import Example, TaskDescription
 from cloud_service.task_bodies import AnswerBody, ExampleBody, ToolBody, answer_of_format, as_json_text

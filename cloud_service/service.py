@@ -30,9 +30,9 @@ from cloud_service.generation import Asked, Confidence, GeneratorInfo
 from cloud_service.lora_request import GeneratedLora, LoraRequest, StageSeconds
 from cloud_service.probing import Prober, verify_expected
 from cloud_service.readiness import SharedCheck
-from cloud_service.refine.refinement import OnProgress, RefinementOutcome, ignore_progress
 from cloud_service.refine.refiner import QueuePlace
 from cloud_service.refine.refining import PreparedTask, RefiningService
+from cloud_service.refinement import OnProgress, RefinementOutcome, ignore_progress
 from cloud_service.runner import Produced
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredRecipe

@@ -26,7 +26,7 @@ from cloud_service.generator.answer_batch import (
 )
 from cloud_service.generator.edge import Factors, UnmergedLora, lora_factors
 from cloud_service.generator.experts import MIXTURES
-from cloud_service.refine.refinement import ExampleScore, OnProgress, RefinementOutcome, Stopped
+from cloud_service.refinement import ExampleScore, OnProgress, RefinementOutcome, Stopped
 from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank
 from loragen.contract.errors import ContractError

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cloud_service.generator.last_layer import LastLayer, LastStates
-from cloud_service.refine.refinement import ExampleScore, OnProgress, RefinementOutcome, Stopped
+from cloud_service.refinement import ExampleScore, OnProgress, RefinementOutcome, Stopped
 from loragen.contract.choice_head import choice_factors
 from loragen.contract.lora import FactorPair
 

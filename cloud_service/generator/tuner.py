@@ -21,7 +21,7 @@ from cloud_service.generator.gate_tuning import Encoded, OpenTask, tune_gates
 from cloud_service.generator.key_tuning import FOLDS, ClosedSet, tune_keys
 from cloud_service.generator.last_layer import LastLayer, LastStates
 from cloud_service.refine.held_out import folds, hold_out
-from cloud_service.refine.refinement import OnProgress, RefinementOutcome, RefinePlan, example_too_long
+from cloud_service.refinement import OnProgress, RefinementOutcome, RefinePlan, example_too_long
 from cloud_service.task import Example
 from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank

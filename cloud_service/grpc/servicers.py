@@ -23,7 +23,7 @@ from cloud_service.fleet.devices import DeviceService
 from cloud_service.generation import EdgeScores
 from cloud_service.lora_request import GeneratedLora
 from cloud_service.probing import ProbeComparison
-from cloud_service.refine.refinement import RefinementOutcome
+from cloud_service.refinement import RefinementOutcome
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import LoraService
 from loragen.contract.answer import AnswerContract

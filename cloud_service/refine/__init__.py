@@ -1,1 +1,1 @@
-"""A recipe tuned on the labelled examples of its own request: values, queue, and the way from request to store."""
+"""A recipe tuned on the labelled examples of its own request: the queue, and the way from request to store."""

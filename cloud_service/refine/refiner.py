@@ -24,7 +24,7 @@ import structlog
 
 from cloud_service.access.usage import UsageMeter
 from cloud_service.errors import CloudError, DeadlineError, DrainingError, GenerationError, OverloadedError
-from cloud_service.refine.refinement import EdgeTuner, OnProgress, RefinementOutcome, RefinePlan
+from cloud_service.refinement import EdgeTuner, OnProgress, RefinementOutcome, RefinePlan
 from cloud_service.task import Example
 from loragen.contract.recipe import Recipe
 from loragen.web.logs import describe_crash

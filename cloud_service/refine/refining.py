@@ -15,7 +15,8 @@ from cloud_service.errors import GenerationError, InvalidRequestError
 from cloud_service.generation import Confidence
 from cloud_service.limits import MAX_REFINE_TOKENS, MIN_REFINE_EXAMPLES
 from cloud_service.refine.held_out import distinct
-from cloud_service.refine.refinement import (
+from cloud_service.refine.refiner import QueuePlace, Refiner
+from cloud_service.refinement import (
     ExampleScore,
     OnProgress,
     RefinementOutcome,
@@ -24,7 +25,6 @@ from cloud_service.refine.refinement import (
     example_too_long,
     shown_examples,
 )
-from cloud_service.refine.refiner import QueuePlace, Refiner
 from cloud_service.store import LoraStore, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.bundle import content_id

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from cloud_service.generation import Asked, Confidence, EdgeScores, Generation, GeneratorInfo
-from cloud_service.refine.refinement import ExampleScore, OnProgress, RefinementOutcome, RefinePlan
+from cloud_service.refinement import ExampleScore, OnProgress, RefinementOutcome, RefinePlan
 from cloud_service.task import Example
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank, BankHeader, write_bank

@@ -10,9 +10,9 @@ from cloud_service.fleet.channels import ChannelService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.lora_request import LoraRequest
 from cloud_service.probing import Prober
-from cloud_service.refine.refinement import Tuning
 from cloud_service.refine.refiner import Refiner
 from cloud_service.refine.refining import RefiningService
+from cloud_service.refinement import Tuning
 from cloud_service.runner import Runner
 from cloud_service.service import LoraService
 from cloud_service.store import Store, StoredImport, StoredLora

@@ -23,7 +23,7 @@ from cloud_service.generator.pretrained import load_language_model, load_tokeniz
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.tuner import TorchTuner
 from cloud_service.limits import MIN_REFINE_EXAMPLES
-from cloud_service.refine.refinement import RefinePlan, ignore_progress, shown_examples
+from cloud_service.refinement import RefinePlan, ignore_progress, shown_examples
 from cloud_service.task import Example, TaskDescription, render_prompt
 from loragen.client import ModelPair
 from loragen.contract.assembly import assemble

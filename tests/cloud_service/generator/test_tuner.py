@@ -8,7 +8,7 @@ import torch
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generator import TorchGenerator
 from cloud_service.generator.tuner import TorchTuner
-from cloud_service.refine.refinement import RefinePlan
+from cloud_service.refinement import RefinePlan
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import AnswerContract
 from loragen.contract.recipe import encode_recipe

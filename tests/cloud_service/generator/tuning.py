@@ -3,7 +3,7 @@
 from cloud_service.generation import Asked
 from cloud_service.generator import TorchGenerator
 from cloud_service.refine.held_out import distinct
-from cloud_service.refine.refinement import RefinePlan
+from cloud_service.refinement import RefinePlan
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import AnswerContract
 from loragen.contract.recipe import Recipe

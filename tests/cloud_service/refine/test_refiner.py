@@ -18,8 +18,8 @@ from cloud_service.errors import (
     OverloadedError,
     UsageLimitError,
 )
-from cloud_service.refine.refinement import RefinementOutcome, RefinePlan, ignore_progress
 from cloud_service.refine.refiner import Refiner
+from cloud_service.refinement import RefinementOutcome, RefinePlan, ignore_progress
 from cloud_service.task import Example
 from cloud_service.telemetry import Metrics
 from loragen.contract.recipe import Recipe

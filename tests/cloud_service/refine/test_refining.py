@@ -10,7 +10,7 @@ import pytest
 from cloud_service.errors import InvalidRequestError, OverloadedError
 from cloud_service.limits import MAX_REFINE_TOKENS
 from cloud_service.lora_request import LoraRequest
-from cloud_service.refine.refinement import MOST_SHOWN, RefinePlan
+from cloud_service.refinement import MOST_SHOWN, RefinePlan
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.assembly import build_bundle
 from loragen.contract.recipe import parse_recipe

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.refine.refinement import MOST_SHOWN, ExampleScore, example_too_long, shown_examples
+from cloud_service.refinement import MOST_SHOWN, ExampleScore, example_too_long, shown_examples
 from cloud_service.task import Example
 
 

@@ -1,7 +1,7 @@
 """Refinement: the values, and the port to whoever tunes a recipe's gates or keys on a request's own labelled examples.
 
 `cloud_service.generator` implements the port with torch; tests have a fake of their own. Which examples are held out is
-decided in `held_out`, who runs when by `refiner`.
+decided in `refine.held_out`, who runs when by `refine.refiner`.
 """
 
 from collections.abc import Callable, Sequence
