@@ -19,6 +19,8 @@ from training.data.episodes import Episode, Family, Mixture
 from training.data.families import Sources, ToolShares, load_mixture
 from training.data.families.classify import Classification
 from training.data.families.instructions import PublishedInstructions
+from training.data.families.label_tasks import LabelTasks
+from training.data.families.short_tasks import ShortTasks
 from training.data.families.tools import ToolRouting, split_of_tool
 from training.data.families.yes_no import YesNoQuestions
 from training.data.gibberish import gibberish_text
@@ -31,8 +33,8 @@ FEWEST_WORDS = 5  # fewer in disorder may still say what they said
 FLAT_SHARE = 0.5
 PROSE = ("openstax_ccby", "gutenberg")
 PARAGRAPHS = 4000
-UNSEEN_SHARE = 1 / 3
-"""Of the open tasks, those of which training saw neither description nor inputs."""
+SHARES = {"trained": 0.4, "short_tasks": 0.4, "instructions": 0.2}
+"""Of the open tasks: as training draws them, on other inputs, and two kinds whose descriptions it never saw."""
 
 MOST_TOOLS = (10, 40)
 """Tools of the largest set, of the usual sets and of large ones."""
@@ -103,19 +105,21 @@ def load_descriptions(data: Path, families: Mapping[str, float] | None = None) -
 
 def _open(sources: Sources, trained: Mixture, part: Part) -> Mixture:
     unseen = [task for task in sources.tasks if split_of(f"task/{task.name}") == part]
-    if not unseen:
-        return trained
-    return Mixture("open", (trained, PublishedInstructions(unseen)), (1 - UNSEEN_SHARE, UNSEEN_SHARE))
+    families: dict[str, Family] = {"trained": trained, "short_tasks": ShortTasks(part)}
+    if unseen:
+        families["instructions"] = PublishedInstructions(unseen)
+    return Mixture("open", tuple(families.values()), tuple(SHARES[name] for name in families))
 
 
 def _closed(sources: Sources, part: Part) -> Mixture:
-    """Tools, labels and yes/no questions alike; of the tools' names half are new, and every request has a tool."""
+    """Tools, own label tasks and published texts alike; of the tools' names half are new, and every request has one."""
     tools, described = (
         [known for known in pool if split_of_tool(known, sources.test_services) == part]
         for pool in (sources.tools, sources.described_tools)
     )
-    families: list[Family] = [Classification(sources.labelled_texts), YesNoQuestions(sources.labelled_texts)]
-    weights = [1.0, 1.0]
+    texts = sources.labelled_texts
+    families: list[Family] = [LabelTasks(part), Classification(texts), YesNoQuestions(texts)]
+    weights = [1.0, 0.5, 0.5]
     if tools:
         families += [ToolRouting(tools, described, ToolShares(foreign=0.0), most) for most in MOST_TOOLS]
         weights += [0.5] * len(MOST_TOOLS)

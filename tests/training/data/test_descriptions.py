@@ -41,7 +41,7 @@ def test_parts_share_no_held_out_task_no_held_out_tool_and_no_prose(described: P
 def test_open_tasks_are_drawn_by_the_weights_of_training(described: Path) -> None:
     for part in load_descriptions(described, {"transform": 1.0}).values():
         drawn = {part.draw(random.Random(seed), "open", 2).name.split("/")[0] for seed in range(40)}
-        assert "transform" in drawn <= {"transform", "instructions"}
+        assert "transform" in drawn <= {"transform", "short_tasks", "instructions"}
     with pytest.raises(FamilyWeightError):
         load_descriptions(described, {"no_family": 1.0})
 
@@ -49,7 +49,7 @@ def test_open_tasks_are_drawn_by_the_weights_of_training(described: Path) -> Non
 def test_closed_sets_are_tools_labels_and_yes_or_no_with_inputs_of_the_part(described: Path) -> None:
     for name, part in load_descriptions(described).items():
         episodes = [part.draw(random.Random(seed), "closed", 3) for seed in range(60)]
-        assert {episode.name.split("/")[0] for episode in episodes} >= {"classify", "yes_no"}
+        assert {episode.name.split("/")[0] for episode in episodes} >= {"label_tasks", "classify", "yes_no"}
         assert all(each.output in episode.labels for episode in episodes for each in episode.instances)
         said = {each.input for episode in episodes for each in episode.instances if episode.name.startswith("classify")}
         assert said

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from cloud_service.task import Example, TaskDescription
 from training.data.corpus import SPLITS, Split, split_of
@@ -50,7 +50,12 @@ class LabelTask:
 
     def of_split(self, split: Split) -> list[tuple[str, int]]:
         """Its texts of one split, each with the number of its label."""
-        return [(text, n) for n, texts in enumerate(self.texts) for text in texts if split_of(text) == split]
+        return [each for each in self.labelled if split_of(each[0]) == split]
+
+    @property
+    def labelled(self) -> list[tuple[str, int]]:
+        """All of its texts, each with the number of its label."""
+        return [(text, number) for number, texts in enumerate(self.texts) for text in texts]
 
 
 @checked
@@ -73,32 +78,32 @@ class LabelTemplates:
 TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), LabelTemplates)
 
 
-def is_seen(task: LabelTask) -> bool:
-    """Whether training may draw the task; four in five."""
-    return split_of(f"label_tasks/{task.name}") == "train"
+def split_of_task(task: LabelTask) -> Split:
+    """The split that a task belongs to as a whole; training may draw four in five."""
+    return split_of(f"label_tasks/{task.name}")
 
 
 def seen_texts() -> list[tuple[LabelTask, str, int]]:
     """Training texts of the tasks that training may draw, each with its task and the number of its label."""
-    return [(task, *each) for task in TEMPLATES.tasks if is_seen(task) for each in task.of_split("train")]
+    return [
+        (task, *each) for task in TEMPLATES.tasks if split_of_task(task) == "train" for each in task.of_split("train")
+    ]
 
 
 class LabelTasks:
     """Draws a task, one of its namings, and texts.
 
     Args:
-        tasks: Those that may be drawn.
+        split: That of the tasks. Of those of training, each split has its own texts; of held-out ones, all are drawn.
+        tasks: Those that there are.
     """
 
     name = "label_tasks"
 
-    def __init__(self, tasks: Sequence[LabelTask]) -> None:
-        self._tasks: dict[Split, list[LabelTask]] = {s: [t for t in tasks if t.of_split(s)] for s in SPLITS}
-
-    @classmethod
-    def seen(cls) -> Self:
-        """Over the tasks that training may draw."""
-        return cls([task for task in TEMPLATES.tasks if is_seen(task)])
+    def __init__(self, split: Split = "train", tasks: Sequence[LabelTask] = TEMPLATES.tasks) -> None:
+        drawn = [task for task in tasks if split_of_task(task) == split]
+        texts = {s: [(t, t.of_split(s) if split == "train" else t.labelled) for t in drawn] for s in SPLITS}
+        self._tasks = {s: [(task, labelled) for task, labelled in pairs if labelled] for s, pairs in texts.items()}
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode; some have labels whose meaning the description defines, some spell them otherwise."""
@@ -124,11 +129,11 @@ class LabelTasks:
     def _choose(self, rng: random.Random, split: Split) -> tuple[LabelTask, list[int], list[tuple[str, int]]]:
         """A task, the numbers of the labels that are asked for, and texts of them."""
         while True:
-            task = rng.choice(self._tasks[split])
+            task, labelled = rng.choice(self._tasks[split])
             numbers = list(range(len(task.texts)))
             if len(numbers) > MOST_LABELS or (len(numbers) > ALWAYS_WHOLE and rng.random() < PART_SHARE):
                 numbers = sorted(rng.sample(numbers, rng.randint(3, min(MOST_LABELS, len(numbers)))))
-            if texts := [each for each in task.of_split(split) if each[1] in numbers]:
+            if texts := [each for each in labelled if each[1] in numbers]:
                 return task, numbers, texts
 
     def _spell(self, rng: random.Random, names: list[str]) -> tuple[list[str], str]:

@@ -42,8 +42,8 @@ FAMILIES: Mapping[str, Callable[[Sources, ToolShares], Family]] = {
     "questions": lambda sources, _: Questions(sources.seen_questions),
     "text_functions": lambda sources, _: TextFunctions(sources.utterances),
     "roles": lambda sources, _: RoleExtraction(sources.app_functions),
-    "label_tasks": lambda sources, _: LabelTasks.seen(),
-    "short_tasks": lambda sources, _: ShortTasks.seen(),
+    "label_tasks": lambda sources, _: LabelTasks(),
+    "short_tasks": lambda sources, _: ShortTasks(),
 }
 """How each family is made. The order decides what a seed draws."""
 

@@ -8,7 +8,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from training.data.corpus import SPLITS, Split, split_of
 from training.data.episodes import Episode, Instance, choose_examples
@@ -32,7 +31,12 @@ class ShortTask:
 
     def of_split(self, split: Split) -> list[Instance]:
         """Its instances of one split."""
-        return [Instance(*pair) for pair in self.pairs if split_of(pair[0]) == split]
+        return [instance for instance in self.instances if split_of(instance.input) == split]
+
+    @property
+    def instances(self) -> list[Instance]:
+        """All of its instances."""
+        return [Instance(*pair) for pair in self.pairs]
 
 
 @checked
@@ -47,28 +51,25 @@ class ShortTemplates:
 TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), ShortTemplates)
 
 
-def is_seen(task: ShortTask) -> bool:
-    """Whether training may draw the task; four in five."""
-    return split_of(f"short_tasks/{task.name}") == "train"
+def split_of_task(task: ShortTask) -> Split:
+    """The split that a task belongs to as a whole; training may draw four in five."""
+    return split_of(f"short_tasks/{task.name}")
 
 
 class ShortTasks:
     """Draws a task and inputs of it.
 
     Args:
-        tasks: Those that may be drawn.
+        split: That of the tasks. Of those of training, each split has its own inputs; of held-out ones, all are drawn.
+        tasks: Those that there are.
     """
 
     name = "short_tasks"
 
-    def __init__(self, tasks: Sequence[ShortTask]) -> None:
-        found = {split: [(task, task.of_split(split)) for task in tasks] for split in SPLITS}
-        self._tasks = {split: [each for each in pairs if each[1]] for split, pairs in found.items()}
-
-    @classmethod
-    def seen(cls) -> Self:
-        """Over the tasks that training may draw."""
-        return cls([task for task in TEMPLATES.tasks if is_seen(task)])
+    def __init__(self, split: Split = "train", tasks: Sequence[ShortTask] = TEMPLATES.tasks) -> None:
+        drawn = [task for task in tasks if split_of_task(task) == split]
+        known = {s: [(t, t.of_split(s) if split == "train" else t.instances) for t in drawn] for s in SPLITS}
+        self._tasks = {s: [(task, instances) for task, instances in pairs if instances] for s, pairs in known.items()}
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode; inputs may come more than once."""

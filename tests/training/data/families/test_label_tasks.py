@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from cloud_service.answer.contract import find_answer
-from training.data.corpus import SPLITS
-from training.data.families.label_tasks import MOST_LABELS, TEMPLATES, LabelTask, LabelTasks, is_seen
+from training.data.corpus import SPLITS, split_of
+from training.data.families.label_tasks import MOST_LABELS, TEMPLATES, LabelTask, LabelTasks, split_of_task
 
 ANIMALS = LabelTask(
-    "animals",
+    "bird_or_fish",
     ("What is it?",),
     (("bird", "fish"), ("flies", "swims")),
     (tuple(f"{bird} {n}" for n in range(30) for bird in ("gull", "wren")), tuple(f"carp {n}" for n in range(60))),
@@ -18,7 +18,7 @@ ANIMALS = LabelTask(
 
 
 def test_answers_follow_from_the_texts_under_every_naming() -> None:
-    family, namings = LabelTasks([ANIMALS]), set()
+    family, namings = LabelTasks(tasks=[ANIMALS]), set()
     for number in range(60):
         for split in SPLITS:
             episode = family.draw(random.Random(number), split, 3)
@@ -34,7 +34,7 @@ def test_answers_follow_from_the_texts_under_every_naming() -> None:
 
 def test_every_label_stands_in_the_description_or_the_output_format() -> None:
     for number in range(200):
-        episode = LabelTasks.seen().draw(random.Random(number), "train", 2)
+        episode = LabelTasks().draw(random.Random(number), "train", 2)
         stated = f"{episode.task.description}\n{episode.task.output_format}"
         assert all(label in stated for label in episode.labels)
         assert 2 <= len(episode.labels) <= MOST_LABELS
@@ -50,7 +50,7 @@ def test_no_text_is_in_two_splits() -> None:
 def test_tasks_are_many_differ_and_are_held_out_in_part() -> None:
     names = [task.name for task in TEMPLATES.tasks]
     assert len(set(names)) == len(names) > 100
-    seen = sum(map(is_seen, TEMPLATES.tasks))
+    seen = sum(split_of_task(task) == "train" for task in TEMPLATES.tasks)
     assert 0.7 < seen / len(names) < 0.9
     for task in TEMPLATES.tasks:
         texts = [text for of_label in task.texts for text in of_label]
@@ -59,15 +59,24 @@ def test_tasks_are_many_differ_and_are_held_out_in_part() -> None:
 
 
 def test_task_whose_namings_do_not_fit_its_texts_is_refused() -> None:
-    with pytest.raises(ValueError, match="animals has 2 lists of texts"):
+    with pytest.raises(ValueError, match="bird_or_fish has 2 lists of texts"):
         replace(ANIMALS, labels=(("bird", "fish", "cat"),))
 
 
 def test_service_reads_the_stated_labels_as_a_closed_set() -> None:
     """What training states is what a device is later constrained to, nearly always."""
-    family, found = LabelTasks.seen(), 0
+    family, found = LabelTasks(), 0
     for number in range(200):
         episode = family.draw(random.Random(number), "train", 2)
         contract = find_answer(episode.task)
         found += contract.kind == "choice" and set(contract.choices) == set(episode.labels)
     assert found > 120
+
+
+def test_held_out_tasks_are_drawn_whole_and_never_by_training() -> None:
+    drawn = {split: {LabelTasks(split).draw(random.Random(n), split, 2).name for n in range(150)} for split in SPLITS}
+    assert all(len(names) > 10 for names in drawn.values())
+    assert not drawn["train"] & (drawn["validation"] | drawn["test"])
+    assert not drawn["validation"] & drawn["test"]
+    texts = {i.input for n in range(600) for i in LabelTasks("test").draw(random.Random(n), "test", 4).instances}
+    assert {split_of(text) for text in texts} == set(SPLITS)

@@ -2,14 +2,14 @@
 
 import random
 
-from training.data.corpus import SPLITS
-from training.data.families.short_tasks import TEMPLATES, ShortTask, ShortTasks, is_seen
+from training.data.corpus import SPLITS, split_of
+from training.data.families.short_tasks import TEMPLATES, ShortTask, ShortTasks, split_of_task
 
 DOUBLE = ShortTask("double", ("Twice the number",), tuple((str(n), str(2 * n)) for n in range(100)))
 
 
 def test_episode_has_pairs_of_one_task_from_its_split() -> None:
-    family = ShortTasks([DOUBLE])
+    family = ShortTasks(tasks=[DOUBLE])
     drawn: dict[str, set[str]] = {split: set() for split in SPLITS}
     for number in range(60):
         for split in SPLITS:
@@ -28,9 +28,17 @@ def test_episode_has_pairs_of_one_task_from_its_split() -> None:
 def test_tasks_are_many_differ_and_are_held_out_in_part() -> None:
     names = [task.name for task in TEMPLATES.tasks]
     assert len(set(names)) == len(names) > 200
-    assert 0.7 < sum(map(is_seen, TEMPLATES.tasks)) / len(names) < 0.9
+    assert 0.7 < sum(split_of_task(task) == "train" for task in TEMPLATES.tasks) / len(names) < 0.9
     for task in TEMPLATES.tasks:
         inputs = [text for text, _ in task.pairs]
         assert len(set(inputs)) == len(inputs), task.name
         assert all(output.strip() for _, output in task.pairs), task.name
         assert len(set(task.descriptions)) == len(task.descriptions) >= 8, task.name
+
+
+def test_held_out_tasks_are_drawn_whole_and_never_by_training() -> None:
+    drawn = {split: {ShortTasks(split).draw(random.Random(n), split, 2).name for n in range(150)} for split in SPLITS}
+    assert all(len(names) > 20 for names in drawn.values())
+    assert not drawn["train"] & (drawn["validation"] | drawn["test"])
+    inputs = {i.input for n in range(300) for i in ShortTasks("test").draw(random.Random(n), "test", 4).instances}
+    assert {split_of(text) for text in inputs} == set(SPLITS)
