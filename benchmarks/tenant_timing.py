@@ -7,7 +7,7 @@ both take, over one connection each time, with nothing else at work: medians, an
 
 - `generate_known_of_new`, `bundle_known_of_new`: the median of what the other tenant had, in that of what nobody had.
 - `generate_p`, `bundle_p`: how often halves that do not differ look at least so different; small where they differ.
-- `told_cached`: answers that said `cached`, of those that the other tenant had.
+- `said_cached`: answers that said `cached`, of those that the other tenant had.
 
     python -m benchmarks.tenant_timing [--pair DIR] [--tasks 60]
 """
@@ -93,8 +93,8 @@ async def measure(server: Server, keys: Sequence[str], tasks: int, command: str)
         ratio = statistics.median(old) / statistics.median(new)
         figures[f"{name}_known_of_new"] = Figure.of(ratio, FACTOR, command)
         figures[f"{name}_p"] = Figure.of(float(mannwhitneyu(old, new).pvalue), "of 1", command)
-    told = sum(taken[number][2] for number in known)
-    figures["told_cached"] = Figure.of(told, "answers", command, baseline=len(known), target=0.0)
+    said = sum(taken[number][2] for number in known)
+    figures["said_cached"] = Figure.of(said, "answers", command, baseline=len(known), target=0.0)
     return figures
 
 

@@ -41,7 +41,7 @@ from loragen.contract.recipe import Recipe
 _T = TypeVar("_T")
 
 _MOST_FRESH = 4
-"""Bundles that are held in memory until there is time to store them; older ones are built again if they are wanted."""
+"""Bundles that stay in memory until there is time to store them; older ones are built again if they are wanted."""
 
 _BUSY_SECONDS = 0.1
 
@@ -94,7 +94,7 @@ class ArtifactService:
         self._closed = False
         self._building = 0
         self._fresh: dict[str, memoryview] = {}
-        self._keeping: asyncio.Task[None] | None = None
+        self._storing: asyncio.Task[None] | None = None
 
     async def build(self, bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
         """Build the bundle of a recipe on a thread.
@@ -122,14 +122,14 @@ class ArtifactService:
         self._in_use[bundle_id] = view
         return view
 
-    def keep(self, bundle_id: str, bundle: bytes) -> memoryview:
+    def store_later(self, bundle_id: str, bundle: bytes) -> memoryview:
         """The same as `share`, of a bundle that is to be stored when there is time."""
         view = self.share(bundle_id, bundle)
         self._fresh[bundle_id] = view
         if len(self._fresh) > _MOST_FRESH:
             del self._fresh[next(iter(self._fresh))]
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.create_task(self._store_fresh())
+        if self._storing is None or self._storing.done():
+            self._storing = asyncio.create_task(self._store_fresh())
         return view
 
     async def find_bundle(self, either_id: str) -> StoredLora | StoredImport:
@@ -188,14 +188,14 @@ class ArtifactService:
         return await self.note(stored, bundle_id, bundle)
 
     async def note(self, recipe: StoredRecipe, bundle_id: str, bundle: bytes) -> StoredLora:
-        """Let a stored recipe, and the caller, have the bundle that was built of it; its bytes are kept for a while.
+        """Record that a stored recipe's bundle was built, and that the caller may fetch it. Its bytes stay for a while.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
         await self._store.name_bundle(recipe.recipe_id, bundle_id)
         await self._ownership.record(bundle_id)
-        self.keep(bundle_id, bundle)
+        self.store_later(bundle_id, bundle)
         return StoredLora(recipe.recipe_id, recipe.recipe, len(bundle), bundle_id)
 
     async def fetch_bundle(self, lora: StoredLora | StoredImport) -> memoryview:
@@ -233,9 +233,9 @@ class ArtifactService:
         """Finish the fetches under way, then cancel them; what needs a thread from now on is a `DrainingError`."""
         await asyncio.gather(self._makings.settle(timeout_seconds), self._fetches.settle(timeout_seconds))
         self._closed = True
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._storing is not None:
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _store_fresh(self) -> None:

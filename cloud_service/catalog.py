@@ -48,7 +48,7 @@ class ServedGenerator:
         return self.prober
 
     def require_tuning(self) -> Tuning:
-        """What refines.
+        """The tuning that refines.
 
         Raises:
             InvalidRequestError: Refinement is off.

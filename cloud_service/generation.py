@@ -121,7 +121,7 @@ class Generation:
     residual_prompt_tokens: int = 0
 
     def recipe(self, info: GeneratorInfo, bank_digest: str) -> Recipe:
-        """The recipe of this generation by a generator with this bank.
+        """The recipe of this generation, which a generator with this bank made.
 
         Raises:
             ContractError: Gates or keys that no recipe can hold.
@@ -203,7 +203,7 @@ class LoadedGenerator(Protocol):
 
     @property
     def most_at_once(self) -> int | None:
-        """Prompts that it computes together: of more in a call, the first waits for the last. None for any number."""
+        """Most prompts that one call should have: with more, the first would wait for the last. None for any number."""
         ...
 
     def count_tokens(self, prompt: str) -> int:

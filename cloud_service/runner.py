@@ -204,7 +204,7 @@ class Runner:
             raise PromptTooLongError(len(asked.prompt), most, "characters")
 
     def verify_room(self, key: str) -> None:
-        """Return when a task would be taken now: a look before work that would be in vain.
+        """Return when a task would be taken now. Ask before other work, which would be in vain.
 
         Args:
             key: By which a task that is refused now is known when it comes back.
@@ -243,10 +243,10 @@ class Runner:
 
     @contextmanager
     def finishing(self, seconds: float) -> Iterator[None]:
-        """What is still done for a prompt that ran, such as building its bundle: it fills the queue as one that waits.
+        """Count a prompt as waiting while the block does the rest for it, such as building its bundle.
 
         Args:
-            seconds: That the prompt has taken, the queue included.
+            seconds: How long the prompt has taken so far, the queue included.
         """
         clock = asyncio.get_running_loop().time
         began = clock() - seconds

@@ -166,7 +166,7 @@ class LoraService:
                 return await self._answer(request, place is not None, on_progress)
 
     async def verify_room(self, request: LoraRequest) -> None:
-        """Return when a request would be answered now, from the store or with a generation: a look before other work.
+        """Return when a request would be answered now, from the store or with a generation. Ask before other work.
 
         Raises:
             OverloadedError, DrainingError, StoreUnavailableError: It may be answered later.
@@ -181,7 +181,7 @@ class LoraService:
 
     @property
     def is_full(self) -> bool:
-        """Whether no generator takes a new task, of clients that were not asked to come back."""
+        """Whether every generator refuses new tasks, but for clients that were asked to come back."""
         return all(served.runner.is_full for served in self.catalog)
 
     def reserve(self) -> QueuePlace:
@@ -189,7 +189,7 @@ class LoraService:
         return self._refining.reserve()
 
     async def verify(self, request: LoraRequest) -> GeneratorInfo:
-        """The generator that will answer; returns when nothing in the request itself keeps it from being answered.
+        """The generator that will answer the request, once all of the request is found valid.
 
         Raises:
             InvalidRequestError: Something does.

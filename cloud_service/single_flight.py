@@ -94,7 +94,7 @@ class SingleFlight(Generic[_T]):
 
 
 class SharedLookups(Generic[_T]):
-    """Looks things up by key; equal look-ups share one that begins after each of them was asked for.
+    """Looks things up by key. Equal look-ups share one, which begins after all of them were asked for.
 
     So an answer is never older than its question, and many who ask for the same at a time cost the store little.
 

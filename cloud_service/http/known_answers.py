@@ -1,4 +1,4 @@
-"""The shortest way to an answer, for the two requests of which a service gets most.
+"""The shortest way to an answer, for the two most frequent requests.
 
 - The same body of `POST /generate-lora` again: its answer, bytes and all, is remembered for a few seconds after the
   store gave it. Nothing of an answer can change meanwhile: a recipe that was found lives for a minute at least.

@@ -100,7 +100,7 @@ class Poller:
         return max(0.0, self._next_at - self._clock.monotonic())
 
     def poll_now(self, spread_seconds: float = 0.0) -> None:
-        """Poll soon, for the cloud has been heard; one whose last answer was a failure is not asked any sooner.
+        """Poll soon, because the cloud sent word. When the last poll failed, the pause after it still holds.
 
         Args:
             spread_seconds: Within this time, at a moment that is drawn: a fleet hears of a change all at once.

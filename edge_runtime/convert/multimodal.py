@@ -1,7 +1,7 @@
 """The text part of a Gemma 3 that reads images, too. A base GGUF is made of it alone.
 
 Its `config.json` says only what differs from the defaults of transformers, so they are here. What else a checkpoint
-holds, the reader of images and its projection, is left out.
+holds, the image encoder and its projection, is left out.
 """
 
 from __future__ import annotations

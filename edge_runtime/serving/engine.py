@@ -247,9 +247,9 @@ class Engine(Protocol):
         ...
 
     def step(self) -> None:
-        """Compute once for those that wait for it, and not always for all of them; blocking.
+        """Compute one batch, for some or all of the sequences that wait for it; blocking.
 
-        What goes wrong is raised where the sequences that it befell are resumed.
+        An error is raised in the sequences that it concerns, when they are resumed.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Adapter: the sequences of one context of llama.cpp. Each implements the engine port's sequence for one request.
 
 A step is one batch: either a chunk of one prompt, or one token of each answer. A prompt never shares its batch, so its
-logits do not depend on other requests. `serving.turns` decides what a step computes, and `serving.prefix_cache` which
-part of a prompt is in the context already.
+logits do not depend on other requests. `serving.step_scheduler` decides what a step computes, and
+`serving.prefix_cache` which part of a prompt is in the context already.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from edge_runtime.serving.prefix_cache import (
     whole_chunks,
 )
 from edge_runtime.serving.sampler import Grammars, TokenSampler, likelihoods
-from edge_runtime.serving.turns import Turns
+from edge_runtime.serving.step_scheduler import StepScheduler
 
 
 class LlamaSequence:
@@ -154,7 +154,7 @@ class LlamaSequences:
         self._grammars = Grammars(model)
         self._places = [CachedSequence(number) for number in range(count)]
         self._open: list[LlamaSequence] = []
-        self._turns: Turns[LlamaSequence] = Turns()
+        self._scheduler: StepScheduler[LlamaSequence] = StepScheduler()
         self._uses = itertools.count(1)
         self._prefix_cache = self._can_copy = prefix_cache
 
@@ -175,13 +175,13 @@ class LlamaSequences:
         place = sequence.place
         kept = reusable_tokens(place, sequence.prompt) if self._prefix_cache and not scores else 0
         sequence.cached = self._cut(place, kept)
-        self._turns.leave(sequence)
-        self._turns.join(sequence)
+        self._scheduler.leave(sequence)
+        self._scheduler.join(sequence)
         return place
 
     def release(self, sequence: LlamaSequence) -> None:
         """Take a sequence's place back; what is in it stays while no other needs the room."""
-        self._turns.leave(sequence)
+        self._scheduler.leave(sequence)
         if sequence in self._open:
             self._open.remove(sequence)
             if sequence.place is not None:
@@ -195,16 +195,16 @@ class LlamaSequences:
     def step(self) -> None:
         """Compute one batch."""
         answering = [sequence for sequence in self._open if sequence.next_token is not None]
-        prompt = self._turns.next(bool(answering))
+        prompt = self._scheduler.next(bool(answering))
         started = time.perf_counter()
         if prompt is not None:
             count = self._compute_chunk(prompt)
-            self._turns.prompt_took(prompt, count, time.perf_counter() - started)
+            self._scheduler.prompt_took(prompt, count, time.perf_counter() - started)
             if prompt.is_complete:
-                self._turns.leave(prompt)
+                self._scheduler.leave(prompt)
         elif answering:
             self._compute_answers(answering)
-            self._turns.answers_took(time.perf_counter() - started)
+            self._scheduler.answers_took(time.perf_counter() - started)
 
     def close(self) -> None:
         """Give the memory of the grammars back."""
@@ -262,7 +262,7 @@ class LlamaSequences:
         except ModelOutputError as error:
             for sequence in sequences:
                 self.forget(sequence)
-                self._turns.leave(sequence)
+                self._scheduler.leave(sequence)
                 sequence.error = error
             return False
         return True

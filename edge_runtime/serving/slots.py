@@ -56,7 +56,7 @@ class Revision:
 
     @property
     def fingerprint(self) -> str:
-        """Says in an answer what gave it."""
+        """Names the revision in its answers."""
         return self.state if self.bundle_id is None else f"{self.state}-{self.bundle_id}"
 
     @property
@@ -238,7 +238,7 @@ class SlotTable:
         self._changed.set()
 
     def unload(self, name: str) -> None:
-        """Give the memory of what serves `name` back, unless a request is on it; the next request loads it again."""
+        """Unload what serves `name`, unless a request is on it. The next request loads it again."""
         slot = self._resident.get(name)
         if slot is not None and slot.leases == 0:
             self._retire(self._resident.pop(name))

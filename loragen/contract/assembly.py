@@ -43,7 +43,7 @@ def build_bundle(bank: Bank, recipe: Recipe) -> bytes:
 
 
 def measure_bundle(bank: Bank, recipe: Recipe) -> int:
-    """How many bytes the bundle of a recipe has, without making it: that takes a hundredth of the time.
+    """How many bytes the bundle of a recipe has. It is not built for that, which saves 99 % of the time.
 
     Raises:
         MismatchError, LimitError: As for `build_bundle`. What is left for it to find are numbers that overflow.
@@ -55,7 +55,7 @@ def measure_bundle(bank: Bank, recipe: Recipe) -> int:
 def assemble(bank: Bank, gates: NDArray[np.float32], keys: NDArray[np.float32] | None = None) -> Lora:
     """Mix the experts of a bank into one LoRA, and put its choice head beside them.
 
-    What would add nothing is left out: a projection whose gates are all zero, the head in a layer whose keys are all 0.
+    What adds nothing is left out: a projection whose gates are all 0, and the head in a layer whose keys are all 0.
 
     Args:
         bank: The experts and the head.

@@ -160,7 +160,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
 
 
 def encoded_bytes(header: BundleHeader, ranks: Mapping[Block, int]) -> int:
-    """The length of `encode_bundle` of a feed-forward LoRA with these ranks, which need not be there."""
+    """The length that `encode_bundle` has for a feed-forward LoRA of these ranks; no weights are needed."""
     tensors, data_bytes = _measure_factors(header.shape, tuple(ranks.items()))
     return measure_header(_KIND, BUNDLE_FORMAT, _metadata(header), tensors) + data_bytes
 

@@ -5,7 +5,7 @@ Bounds:
 - A request must be there within `_REQUEST_SECONDS`, head and body; its head has at most 16 KiB.
 - An answer of which the client reads less than `_MIN_BYTES_READ` in `_READ_SECONDS` is broken off.
 - Connections, those in the handshake among them, take at most half of the file descriptors; the other half is for what
-  the service does besides: models, downloads, the store, gRPC. When that half is full, the connection makes room that
+  the service does besides: models, downloads, the store, gRPC. When that half is full, the connection is closed that
   has waited longest for its client. So idle clients and slow readers shut nobody out, health probes least of all.
 
 How long an answer takes has no limit here.
@@ -267,7 +267,7 @@ class _BoundedH11(H11Protocol):
             self._reading = self._waits_since = None
 
     def _make_room(self) -> bool:
-        """Hang up on the client that another connection has waited for longest; False when none has kept it waiting."""
+        """Close the connection that has waited longest for its client; False when none waits."""
         latest = self.loop.time() - _PATIENCE_SECONDS
         waiting = [
             (other._waits_since, id(other), other)

@@ -112,14 +112,14 @@ async def test_busy_model_keeps_bundles_out_of_the_store_and_few_in_memory(
     generator.gate.clear()
     busy = asyncio.create_task(service.generate(LoraRequest(TaskDescription("busy"))))
     await generator.wait_until_called()
-    held = [service.artifacts.keep(f"{number:064}", b"bundle %d" % number) for number in range(6)]
+    views = [service.artifacts.store_later(f"{number:064}", b"bundle %d" % number) for number in range(6)]
     await asyncio.sleep(0)
     assert await store.load_bundle(f"{5:064}") is None
     generator.gate.set()
     await busy
     await _until_stored(store, f"{5:064}")
     assert [await store.load_bundle(f"{number:064}") for number in (0, 1)] == [None, None]
-    assert len(held) == 6
+    assert len(views) == 6
 
 
 async def test_damaged_bundle_in_the_store_is_rebuilt_and_replaced(

@@ -79,7 +79,7 @@ def test_dashboard_is_what_grafana_reads(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "place"),
     [
         ({"panls": []}, "dashboard.panls"),
         ({"editable": "yes"}, "dashboard.editable"),
@@ -87,8 +87,8 @@ def test_dashboard_is_what_grafana_reads(root: Path) -> None:
         ({"templating": {"list": [{"type": "datasouce", "name": "a"}]}}, "type_val"),
     ],
 )
-def test_dashboard_that_grafana_does_not_read_is_found(root: Path, change: dict[str, Any], told: str) -> None:
-    assert any(told in fault for fault in faults(read(root) | change))
+def test_dashboard_that_grafana_does_not_read_is_found(root: Path, change: dict[str, Any], place: str) -> None:
+    assert any(place in fault for fault in faults(read(root) | change))
 
 
 def test_panel_that_grafana_does_not_read_is_found(root: Path) -> None:

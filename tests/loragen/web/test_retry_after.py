@@ -15,8 +15,8 @@ def test_clients_are_spread_at_a_little_less_than_the_rate_of_the_work() -> None
     assert reported[0] == 9, "when there is a place"
     assert reported == sorted(reported)
     for seconds in set(reported):
-        told = sum(each <= seconds for each in reported)
-        assert told <= seconds - reported[0] + 3, "a few more than are done until then wait in the queue"
+        given = sum(each <= seconds for each in reported)
+        assert given <= seconds - reported[0] + 3, "a few more than are done until then wait in the queue"
     assert 30 <= reported[-1] <= 36
     assert retry_after.seconds(now=200.0, running=8, running_seconds=6.0) == 3
 
@@ -38,13 +38,13 @@ def test_clients_that_were_refused_at_any_time_come_back_one_after_the_other(sec
 def test_promises_hold_when_the_work_takes_another_time() -> None:
     retry_after = RetryAfter()
     retry_after.measured(0.5)
-    told = [retry_after.seconds(100.0, 0, 0.0) for _ in range(20)]
+    given = [retry_after.seconds(100.0, 0, 0.0) for _ in range(20)]
     for _ in range(40):
         retry_after.measured(1.0)
-    told += [retry_after.seconds(100.0, 0, 0.0) for _ in range(10)]
-    at_second = Counter(told)
+    given += [retry_after.seconds(100.0, 0, 0.0) for _ in range(10)]
+    at_second = Counter(given)
     assert max(at_second.values()) <= 4
-    assert min(told[20:]) > max(told[:20]) - 6, "the time of those who were told first is theirs"
+    assert min(given[20:]) > max(given[:20]) - 6, "the time of those who were told first is theirs"
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -1,11 +1,11 @@
 """Who is computed next, by the rule alone: times are given."""
 
-from edge_runtime.serving.turns import BEGINNING_TOKENS, Turns
+from edge_runtime.serving.step_scheduler import BEGINNING_TOKENS, StepScheduler
 
 HALF = BEGINNING_TOKENS // 2
 
 
-def run(turns: Turns[str], left: dict[str, int], answers: bool, batches: int) -> list[str]:
+def run(turns: StepScheduler[str], left: dict[str, int], answers: bool, batches: int) -> list[str]:
     """What is computed, when a token takes a hundredth of a second; `-` is a token of each answer."""
     done = []
     for _ in range(batches):
@@ -25,7 +25,7 @@ def run(turns: Turns[str], left: dict[str, int], answers: bool, batches: int) ->
 
 
 def test_short_prompt_waits_for_one_chunk_at_most() -> None:
-    turns: Turns[str] = Turns()
+    turns: StepScheduler[str] = StepScheduler()
     left = {"long": 10 * HALF, "short": HALF, "other": 3 * HALF}
     turns.join("long")
     assert run(turns, left, False, 3) == ["long"] * 3
@@ -39,7 +39,7 @@ def test_short_prompt_waits_for_one_chunk_at_most() -> None:
 
 
 def test_endless_short_prompts_leave_a_long_one_half_of_the_turns() -> None:
-    turns: Turns[str] = Turns()
+    turns: StepScheduler[str] = StepScheduler()
     left = {"long": 10_000}
     turns.join("long")
     done = []
@@ -53,7 +53,7 @@ def test_endless_short_prompts_leave_a_long_one_half_of_the_turns() -> None:
 
 
 def test_answers_have_half_of_the_time_beside_a_long_prompt() -> None:
-    turns: Turns[str] = Turns()
+    turns: StepScheduler[str] = StepScheduler()
     turns.join("long")
     done = run(turns, {"long": 10_000}, True, 200)
     assert done[:2] == ["long", "long"], "the beginning waits for nothing"
@@ -64,7 +64,7 @@ def test_answers_have_half_of_the_time_beside_a_long_prompt() -> None:
 
 def test_beginning_of_a_prompt_waits_for_no_answers() -> None:
     """Nor for what a long prompt owes them, which goes on waiting."""
-    turns: Turns[str] = Turns()
+    turns: StepScheduler[str] = StepScheduler()
     turns.join("long")
     left = {"long": 10_000, "short": 2 * HALF}
     done = run(turns, left, True, 4)
@@ -75,7 +75,7 @@ def test_beginning_of_a_prompt_waits_for_no_answers() -> None:
 
 
 def test_without_answers_nothing_is_owed() -> None:
-    turns: Turns[str] = Turns()
+    turns: StepScheduler[str] = StepScheduler()
     turns.join("long")
     left = {"long": 10_000}
     run(turns, left, True, 3)
@@ -84,7 +84,7 @@ def test_without_answers_nothing_is_owed() -> None:
 
 
 def test_prompt_that_is_not_wanted_any_more_has_no_turn() -> None:
-    turns: Turns[str] = Turns()
+    turns: StepScheduler[str] = StepScheduler()
     for prompt in "ab":
         turns.join(prompt)
     turns.leave("a")
@@ -94,7 +94,7 @@ def test_prompt_that_is_not_wanted_any_more_has_no_turn() -> None:
 
 
 def test_endless_short_prompts_leave_answers_half_of_the_time() -> None:
-    turns: Turns[int] = Turns()
+    turns: StepScheduler[int] = StepScheduler()
     prompts = answers = 0.0
     for number in range(1000):
         turns.join(number)

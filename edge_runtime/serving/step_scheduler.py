@@ -20,8 +20,8 @@ MOST_AHEAD_SECONDS = 1.0
 _PromptT = TypeVar("_PromptT")
 
 
-class Turns(Generic[_PromptT]):
-    """The prompts that are being computed."""
+class StepScheduler(Generic[_PromptT]):
+    """Decides which prompt is computed next, if any."""
 
     def __init__(self) -> None:
         self._joined: deque[_PromptT] = deque()
@@ -31,7 +31,7 @@ class Turns(Generic[_PromptT]):
         self._owed_seconds = self._ahead_seconds = 0.0
 
     def join(self, prompt: _PromptT) -> None:
-        """Let a prompt have turns, after those that joined before."""
+        """Add a prompt, behind those that joined before."""
         self._joined.append(prompt)
         self._computed[prompt] = 0
 
@@ -41,7 +41,7 @@ class Turns(Generic[_PromptT]):
             (self._joined if prompt in self._joined else self._circle).remove(prompt)
 
     def next(self, answers_wait: bool) -> _PromptT | None:
-        """The prompt whose turn it is; None when it is the answers'.
+        """The prompt that is computed next; None when the answers are.
 
         Args:
             answers_wait: Whether there are any.
