@@ -2,9 +2,12 @@
 
 import contextlib
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import httpx2
 import structlog
@@ -19,10 +22,10 @@ from edge_runtime.cloud.tls import grpc_credentials, http_context
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
+from edge_runtime.memory import give_back
 from edge_runtime.server import serve
 from edge_runtime.serving.app import Front, create_app
-from edge_runtime.serving.engine import EngineLoader
-from edge_runtime.serving.llama import LlamaLoader
+from edge_runtime.serving.engine import Engine, EngineLoader
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.serving.worker import RequestLimits
 from edge_runtime.telemetry import Telemetry
@@ -81,13 +84,7 @@ async def open_parts(
     disk = DataDirectory(settings.data_dir)
     telemetry.on_update = History(disk.history, clock.unix).add
     model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
-    loader = loader or LlamaLoader(
-        settings.context_tokens,
-        settings.effective_threads,
-        settings.gpu_layers,
-        sequences=settings.sequences,
-        context_bytes=settings.slot_context_bytes,
-    )
+    loader = loader or _LateLlama(settings)
     limits = RequestLimits(settings.queue_seconds, settings.answer_tokens, settings.max_answer_tokens)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue, limits=limits)
     async with contextlib.AsyncExitStack() as stack:
@@ -160,7 +157,35 @@ async def open_parts(
         slots.on_broken = daemon.wake
         front = Front(settings.hosts, settings.api_key, settings.cors_origins, settings.chat_template_kwargs)
         app = create_app(slots, device, telemetry, front)
+        give_back()  # the header of the base GGUF was read: 2 MB for SmolLM2
         yield Parts(app, daemon, device, updater, slots, disk, telemetry)
+
+
+class _LateLlama:
+    """llama.cpp, which is imported with the first model: probes are answered before."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        if find_spec("llama_cpp") is None:
+            raise ModuleNotFoundError("llama-cpp-python is not installed", name="llama_cpp")
+        self._settings = settings
+        self._loader: EngineLoader | None = None
+        self._lock = threading.Lock()
+
+    def load(self, model: Path, adapter: Path | None) -> Engine:
+        return self._llama().load(model, adapter)
+
+    def _llama(self) -> EngineLoader:
+        from edge_runtime.serving.llama import LlamaLoader
+
+        with self._lock:
+            self._loader = self._loader or LlamaLoader(
+                self._settings.context_tokens,
+                self._settings.effective_threads,
+                self._settings.gpu_layers,
+                sequences=self._settings.sequences,
+                context_bytes=self._settings.slot_context_bytes,
+            )
+            return self._loader
 
 
 def _channel_source(

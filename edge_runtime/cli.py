@@ -6,7 +6,6 @@ with exit status 1. Only `run` loads llama.cpp and the HTTP server, and it loads
 
 import edge_runtime.lean  # noqa: F401, I001 - before what it is for
 
-import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -16,23 +15,17 @@ import typer
 
 from edge_runtime.commands import act_on_state, send
 from edge_runtime.config import EdgeSettings
-from edge_runtime.convert import FloatType, convert_model
 from edge_runtime.errors import EdgeError
 from edge_runtime.gguf.base_gguf import find_base_gguf
-from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.merge.merge_input import load_merge_input
-from edge_runtime.merge.merger import merge as merge_bundle
-from edge_runtime.merge.merger import verify_other_file
-from edge_runtime.merge.ollama import MODEL_FILE, make_modelfile, write_modelfile
-from edge_runtime.processor_features import missing_features, verify_processor
-from edge_runtime.updates.canary import ProcessCanary
+from edge_runtime.gguf.quantization import FloatType, Quantization
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Action, Command, StateFile
 from loragen.client.errors import ClientError
-from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
+from loragen.command_line import ConfigOption, VersionOption
 from loragen.contract.names import verify_digest, verify_name
+from loragen.error_lines import naming_extra, reporting_errors
 
 app = typer.Typer(
     name="loragen-edge",
@@ -55,22 +48,9 @@ def root(version: VersionOption = False) -> None:
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
-    from loragen.web.logs import configure_logging
-    from loragen.web.server import end_process
-    from loragen.web.tracing import exporting_traces
+    from edge_runtime.process import run_process
 
-    with reporting_errors():
-        settings = EdgeSettings.load(config)
-        configure_logging(settings.log_level, settings.log_format, ("llama_cpp",))
-        if missing := missing_features():
-            canary = ProcessCanary(settings.effective_threads)
-            asyncio.run(verify_processor(canary, find_base_gguf(settings.base_model), missing))
-        # Only now: this loads llama.cpp.
-        from edge_runtime.bootstrap import run as run_device
-
-        with exporting_traces("loragen-edge"):
-            asyncio.run(run_device(settings))
-    end_process()
+    run_process(config)
 
 
 @app.command()
@@ -145,6 +125,10 @@ def merge(
     """Merge a bundle or a PEFT adapter into a base GGUF and quantize the result, without a device or a cloud."""
     with reporting_errors():
         from edge_runtime import screen
+        from edge_runtime.merge.merge_input import load_merge_input
+        from edge_runtime.merge.merger import merge as merge_bundle
+        from edge_runtime.merge.merger import verify_other_file
+        from edge_runtime.merge.ollama import MODEL_FILE, make_modelfile, write_modelfile
 
         base = find_base_gguf(base_gguf)
         admitted = verify_digest(admit_digest) if admit_digest else None
@@ -175,6 +159,7 @@ def convert(
     """Make a base GGUF of a Hugging Face model; it carries the digest that bundles are bound to."""
     with reporting_errors():
         from edge_runtime import screen
+        from edge_runtime.convert import convert_model
 
         with screen.progress_bar(f"Converting {model.name[:24]}") as advance:
             convert_model(model, output, matrix_type, model_id, advance)

@@ -17,9 +17,9 @@ from rich.table import Table
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
 from loragen.client.cloud_answers import ChannelSnapshot
-from loragen.command_line import reporting_errors
 from loragen.contract.errors import ContractError
 from loragen.contract.polling import format_labels, parse_labels
+from loragen.error_lines import reporting_errors
 from loragen.fleet_answers import RolloutStatus
 
 channels_app = typer.Typer(no_args_is_help=True, help="List channels, see their history, and go back.")

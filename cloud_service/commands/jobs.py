@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from loragen import CloudClient
 from loragen.cloud_answers import Generated, Job, Refinement
-from loragen.command_line import reporting_errors
+from loragen.error_lines import reporting_errors
 
 jobs_app = typer.Typer(no_args_is_help=True, help="See and end what a service does in the background.")
 

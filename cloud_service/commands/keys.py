@@ -13,7 +13,8 @@ from rich.table import Table
 from cloud_service.access.scopes import Scope
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
-from loragen.command_line import ConfigOption, reporting_errors
+from loragen.command_line import ConfigOption
+from loragen.error_lines import reporting_errors
 from loragen.key_answers import AuditedChange, KeySummary, MadeKey
 
 if TYPE_CHECKING:

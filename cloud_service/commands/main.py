@@ -20,7 +20,7 @@ from cloud_service.commands.keys import audit, keys_app
 from cloud_service.commands.signing import init, rotate
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
-from loragen.command_line import ConfigOption, VersionOption, naming_extra, reporting_errors
+from loragen.command_line import ConfigOption, VersionOption
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bundle import BundleHeader, content_id, parse_bundle
 from loragen.contract.digest import model_digest
@@ -30,6 +30,7 @@ from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.contract.names import DIGEST_PATTERN
 from loragen.contract.peft import export_peft
 from loragen.contract.peft_adapter import read_adapter, read_answer_file
+from loragen.error_lines import naming_extra, reporting_errors
 from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
 
 app = typer.Typer(

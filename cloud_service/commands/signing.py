@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loragen.command_line import reporting_errors
+from loragen.error_lines import reporting_errors
 
 if TYPE_CHECKING:
     from cloud_service.signing.owner import Owned

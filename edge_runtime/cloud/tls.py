@@ -16,6 +16,9 @@ def http_context(settings: EdgeSettings) -> ssl.SSLContext:
     Raises:
         ConfigurationError: A file cannot be read, or the certificate and its key do not belong together.
     """
+    if not _is_https(settings) and settings.cloud_ca_file is None and settings.cloud_certificate is None:
+        # Without the system's certificates, which take 3 MB: it trusts nobody, and nobody is asked over TLS.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with _reported():
         return client_context(settings.cloud_ca_file, settings.cloud_certificate, settings.cloud_certificate_key)
 
@@ -28,11 +31,15 @@ def grpc_credentials(settings: EdgeSettings) -> Any:
     """
     import grpc
 
-    if settings.cloud_url is None or settings.cloud_url.scheme != "https":
+    if not _is_https(settings):
         return None
     paths = (settings.cloud_ca_file, settings.cloud_certificate_key, settings.cloud_certificate)
     with _reported():
         return grpc.ssl_channel_credentials(*(None if path is None else path.read_bytes() for path in paths))
+
+
+def _is_https(settings: EdgeSettings) -> bool:
+    return settings.cloud_url is not None and settings.cloud_url.scheme == "https"
 
 
 @contextmanager

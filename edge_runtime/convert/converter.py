@@ -12,12 +12,11 @@ It leaves to others: families (`architectures.py`), tokenizers (`vocabulary.py`)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, Keys, LlamaFileType
+from gguf.constants import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, Keys
 
 from edge_runtime.convert.architectures import Architecture, describe_model
 from edge_runtime.convert.hf_checkpoint import StoredTensor, load_json, load_tensors
@@ -25,24 +24,12 @@ from edge_runtime.convert.multimodal import text_config, text_tensors
 from edge_runtime.convert.vocabulary import load_vocabulary
 from edge_runtime.errors import ConversionError
 from edge_runtime.gguf.output import replacing
+from edge_runtime.gguf.quantization import FloatType
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_header import Value, lay_out, text, uint32
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, verify_model_id
 
 CHUNK_WEIGHTS = 2**22
-
-
-class FloatType(StrEnum):
-    """Types that the matrices of a base GGUF can have; its vectors are always F32."""
-
-    F16 = "F16"
-    BF16 = "BF16"
-    F32 = "F32"
-
-    @property
-    def file_type(self) -> LlamaFileType:
-        """llama.cpp's `general.file_type`."""
-        return LlamaFileType.ALL_F32 if self is FloatType.F32 else LlamaFileType[f"MOSTLY_{self.value}"]
 
 
 def convert_model(

@@ -18,20 +18,23 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import numpy.typing as npt
 from gguf.constants import Keys
 
 from edge_runtime.errors import BaseGgufError, BaseGgufUnreadableError
-from loragen.contract.bundle import BundleHeader
 from loragen.contract.digest import model_digest
 from loragen.contract.errors import ContractError
 from loragen.contract.gguf_header import Header, TensorInfo, read_header
 from loragen.contract.lora import EdgeShape, Linears
 from loragen.contract.names import BASE_MODEL_DIGEST, BASE_MODEL_ID, BUNDLE_ID, gguf_name, verify_digest
 from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from loragen.contract.bundle import BundleHeader
 
 
 class BaseGguf:
@@ -119,6 +122,8 @@ class BaseGguf:
             BaseGgufError: The file has become shorter.
             BaseGgufUnreadableError: It cannot be read now.
         """
+        import numpy as np
+
         out = np.empty((stop - start, info.row_bytes), np.uint8)
         left, offset = out.data.cast("B"), info.offset + start * info.row_bytes
         while left:

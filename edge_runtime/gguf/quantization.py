@@ -25,13 +25,16 @@ from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
 
 from edge_runtime.errors import MergeError
 from loragen.contract.gguf_header import TensorInfo, row_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _EMBEDDINGS = ("token_embd.weight", "output.weight")
 _MATRICES = tuple(
@@ -77,6 +80,19 @@ class Quantization(StrEnum):
     def embeddings(self) -> GGMLQuantizationType:
         """Type of the token embedding and of the output matrix: at least Q6_K."""
         return max(self.matrices, GGMLQuantizationType.Q6_K, key=_bits)
+
+
+class FloatType(StrEnum):
+    """Types that the matrices of a base GGUF can have; its vectors are always F32."""
+
+    F16 = "F16"
+    BF16 = "BF16"
+    F32 = "F32"
+
+    @property
+    def file_type(self) -> LlamaFileType:
+        """llama.cpp's `general.file_type`."""
+        return LlamaFileType.ALL_F32 if self is FloatType.F32 else LlamaFileType[f"MOSTLY_{self.value}"]
 
 
 def main_type(types: Iterable[tuple[TensorInfo, GGMLQuantizationType]]) -> GGMLQuantizationType:
@@ -194,6 +210,8 @@ class Codec:
         Raises:
             MergeError: A weight is NaN or infinite, or not representable in `dtype`.
         """
+        import numpy as np
+
         if not np.isfinite(rows).all():
             raise _not_finite(name)
         if dtype is GGMLQuantizationType.F32:
@@ -223,6 +241,8 @@ class Codec:
         Raises:
             MergeError: The type cannot be read.
         """
+        import numpy as np
+
         if dtype is GGMLQuantizationType.F32:
             return raw.view(np.float32)
         function = self._decoders.get(dtype)

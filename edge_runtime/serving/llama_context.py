@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import llama_cpp
+import llama_cpp.llama_cpp as llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 

@@ -12,11 +12,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import llama_cpp
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+import llama_cpp.llama_cpp as llama_cpp
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError
 from edge_runtime.serving.call_forms import CallForm, find_call_form
+from edge_runtime.serving.chat_template import ChatTemplate
 from edge_runtime.serving.engine import TokenizerInfo
 from loragen.contract.markup import ControlMarkup
 
@@ -77,7 +77,7 @@ class LlamaModel:
         self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self._call_form: CallForm | Literal["unread"] | None = "unread"
-        self._templates: dict[bool, Jinja2ChatFormatter] = {}  # by whether the answer's beginning is rendered too
+        self._templates: dict[bool, ChatTemplate] = {}  # by whether the answer's beginning is rendered too
         self.tokenizer = TokenizerInfo(
             self._token_text(llama_cpp.llama_vocab_bos(self.vocab)),
             self._token_text(llama_cpp.llama_vocab_eos(self.vocab)),
@@ -95,9 +95,7 @@ class LlamaModel:
             return
         try:
             for answer in (True, False):
-                self._templates[answer] = Jinja2ChatFormatter(
-                    template, self.tokenizer.eos, self.tokenizer.bos, add_generation_prompt=answer
-                )
+                self._templates[answer] = ChatTemplate(template, self.tokenizer.eos, self.tokenizer.bos, answer)
             self.template_problem = ""
         except Exception as error:  # it is a program of the model's maker
             self._templates.clear()
@@ -122,7 +120,7 @@ class LlamaModel:
 
     def apply_template(self, messages: Sequence[Mapping[str, Any]], answer: bool, **variables: Any) -> str:
         """Render messages, and the beginning of an answer; what the template raises goes through."""
-        return str(self._templates[answer](messages=list(messages), **variables).prompt)
+        return self._templates[answer].render(messages, **variables)
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else str(llama_cpp.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"))

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-import llama_cpp
+import llama_cpp.llama_cpp as llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,23 +4,28 @@ It is on disk already; or the recipe and the generator's bank are fetched, and `
 bundle from them, bit for bit; or the bundle itself is fetched, as is every bundle that a user imported. A bank that
 would not leave room for bundle and adapter is not fetched. In each case the bytes must have the announced id, and their
 header must agree with the channel. How bytes travel is left to the fetcher, what becomes of a bundle to the installer.
+
+Rule: what reads numbers is imported by the threads that do, so that a device without a bundle needs no numpy.
 """
+
+from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.errors import CloudUnreachableError, DigestMismatchError, OutputError, UpdateError
 from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.rules import verify_announced
-from loragen.contract.assembly import build_bundle
 from loragen.contract.atomic import write_atomic
-from loragen.contract.bank import Bank
-from loragen.contract.bundle import Bundle, content_id, parse_bundle
 from loragen.contract.channel import RecipeReference, Specialization
 from loragen.contract.errors import ContractError
-from loragen.contract.recipe import parse_recipe
+
+if TYPE_CHECKING:
+    from loragen.contract.bank import Bank
+    from loragen.contract.bundle import Bundle
+    from loragen.contract.recipe import Recipe
 
 Source = Literal["disk", "recipe", "bundle"]
 
@@ -93,12 +98,13 @@ class Artifacts:
         return "bundle"
 
     async def _build(self, wanted: Specialization, source: RecipeReference) -> None:
-        recipe = parse_recipe(await self._fetcher.fetch_recipe(source.id, source.bytes))
+        data = await self._fetcher.fetch_recipe(source.id, source.bytes)
+        recipe = await asyncio.to_thread(_parse_recipe, data)
         bank = await self._open_bank(source, 2 * wanted.bundle_bytes + _SPARE_BYTES)
-        built = await asyncio.to_thread(build_bundle, bank, recipe)
-        if content_id(built) != wanted.bundle_id:
+        built, built_id = await asyncio.to_thread(_build_bundle, bank, recipe)
+        if built_id != wanted.bundle_id:
             raise DigestMismatchError(
-                f"{wanted.name}: expected bundle {wanted.bundle_id}, the recipe builds {content_id(built)}",
+                f"{wanted.name}: expected bundle {wanted.bundle_id}, the recipe builds {built_id}",
                 "the recipe has other gates, or the cloud assembles in another way; the bundle itself is fetched",
             )
         try:
@@ -120,7 +126,24 @@ class Artifacts:
         return self._bank
 
 
+def _parse_recipe(data: bytes) -> Recipe:
+    from loragen.contract.recipe import parse_recipe
+
+    return parse_recipe(data)
+
+
+def _build_bundle(bank: Bank, recipe: Recipe) -> tuple[bytes, str]:
+    """The bytes of a bundle, and its id."""
+    from loragen.contract.assembly import build_bundle
+    from loragen.contract.bundle import content_id
+
+    built = build_bundle(bank, recipe)
+    return built, content_id(built)
+
+
 def _open_bank(path: Path, digest: str) -> Bank:
+    from loragen.contract.bank import Bank
+
     try:
         return Bank.open(path, expected_digest=digest)
     except ContractError:
@@ -136,6 +159,8 @@ def _open_bank(path: Path, digest: str) -> Bank:
 
 
 def _read_bundle(path: Path, bundle_id: str) -> Bundle:
+    from loragen.contract.bundle import content_id, parse_bundle
+
     try:
         data = path.read_bytes()
     except OSError as error:

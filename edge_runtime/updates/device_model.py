@@ -1,22 +1,28 @@
 """The device's model: what is known of its base GGUF, and what can be made of it.
 
 A thin value over `edge_runtime.merge`, which does the work and has its own rules. Everything here blocks.
+
+Rule: to open it takes no numpy, which is loaded with the first model or merge.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from edge_runtime.errors import MergeError
 from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
 from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
-from edge_runtime.merge.merger import MergeReport, merge, quantize_base
-from edge_runtime.merge.writer import Progress
-from loragen.contract.bundle import Bundle, BundleHeader
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_adapter import GgufModel
 from loragen.contract.gguf_header import row_bytes
 from loragen.web.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from edge_runtime.merge.merger import MergeReport
+    from edge_runtime.merge.writer import Progress
+    from loragen.contract.bundle import Bundle, BundleHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ class DeviceModel:
         Raises:
             MergeError: It could not be done.
         """
+        from edge_runtime.merge.merger import merge
+
         return merge(self.path, bundle, out, self.quantization, self.cache_dir, progress, self.digest)
 
     def quantize_base(self, out: Path, progress: Progress) -> None:
@@ -104,4 +112,6 @@ class DeviceModel:
         Raises:
             MergeError: It could not be done.
         """
+        from edge_runtime.merge.merger import quantize_base
+
         quantize_base(self.path, out, self.quantization, self.cache_dir, progress)

@@ -5,12 +5,15 @@ activation leaves what served before untouched, and no file behind. Which bundle
 decided by `updates.updater`.
 """
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime.checksum import remove_with_checksum, verify_checksum, write_checksum
 from edge_runtime.errors import (
@@ -29,9 +32,11 @@ from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.first_answer import verify_answers
 from edge_runtime.updates.state import Installed, MergeSummary
 from edge_runtime.updates.trial import Candidate, TrialReport
-from loragen.contract.bundle import Bundle
 from loragen.contract.gguf_adapter import write_gguf_adapter
 from loragen.contract.names import BASE_NAME
+
+if TYPE_CHECKING:
+    from loragen.contract.bundle import Bundle
 
 
 class Installer:

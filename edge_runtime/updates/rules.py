@@ -4,8 +4,11 @@ A failure is permanent when the same bytes would fail again. Then nothing is tri
 or the device restarts. Every other failure is tried again, more and more slowly (`cloud.pacing`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import (
     AnswerContractError,
@@ -18,10 +21,12 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.state import Command, DeviceState, Entry, Installed
-from loragen.contract.bundle import BundleHeader
 from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError, MismatchError
 from loragen.contract.names import BASE_NAME
+
+if TYPE_CHECKING:
+    from loragen.contract.bundle import BundleHeader
 
 _PERMANENT = (
     ContractError,

@@ -7,17 +7,16 @@ llama.cpp has the rows of some matrices in another order than Hugging Face: `ggu
 for adapters here and for merging on a device.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import gguf
-import numpy as np
-from numpy.typing import NDArray
+from gguf.constants import GGUFType, Keys
 
 from loragen.contract.answer import encode_answer
 from loragen.contract.atomic import atomic_path
-from loragen.contract.bundle import Bundle
 from loragen.contract.errors import FormatError, MismatchError
 from loragen.contract.gguf_header import Header
 from loragen.contract.lora import FactorPair, Lora
@@ -29,6 +28,12 @@ from loragen.contract.names import (
     SIDES,
     gguf_name,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from loragen.contract.bundle import Bundle
 
 _PAIRED_ROWS = frozenset({"llama", "smollm3", "granite"})
 """Architectures for which llama.cpp rotates neighbouring rows of queries and keys; Hugging Face rotates halves."""
@@ -55,13 +60,11 @@ class GgufModel:
         Raises:
             FormatError: The header names no architecture.
         """
-        architecture = header.string(gguf.Keys.General.ARCHITECTURE)
+        architecture = header.string(Keys.General.ARCHITECTURE)
         if not architecture:
             raise FormatError("a GGUF file without general.architecture is no model")
-        heads = header.integer(gguf.Keys.Attention.HEAD_COUNT.format(arch=architecture)) or 1
-        return cls(
-            architecture, heads, header.integer(gguf.Keys.Attention.HEAD_COUNT_KV.format(arch=architecture)) or heads
-        )
+        heads = header.integer(Keys.Attention.HEAD_COUNT.format(arch=architecture)) or 1
+        return cls(architecture, heads, header.integer(Keys.Attention.HEAD_COUNT_KV.format(arch=architecture)) or heads)
 
 
 def paired_rows(rows: int, heads: int) -> NDArray[np.int64]:
@@ -72,6 +75,8 @@ def paired_rows(rows: int, heads: int) -> NDArray[np.int64]:
     Raises:
         MismatchError: The rows cannot be divided among this number of heads.
     """
+    import numpy as np
+
     if rows % (2 * heads):
         raise MismatchError(f"expected rows of {heads} heads of even size, found {rows} rows")
     return np.arange(rows, dtype=np.int64).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
@@ -110,16 +115,18 @@ def write_gguf_adapter(bundle: Bundle, path: Path, model: GgufModel) -> None:
         MismatchError: The factors are for another number of heads.
         OSError: The file cannot be written.
     """
+    from gguf.gguf_writer import GGUFWriter
+
     lora = bundle.lora
     lora.verify_finite()
     factors = gguf_factors(lora, model)
     with atomic_path(path) as temporary:
-        writer = gguf.GGUFWriter(temporary, model.architecture)
+        writer = GGUFWriter(temporary, model.architecture)
         try:
-            writer.add_type(gguf.GGUFType.ADAPTER)
-            writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+            writer.add_type(GGUFType.ADAPTER)
+            writer.add_string(Keys.Adapter.TYPE, "lora")
             # The scale is alpha / rank of each tensor, and 1 when alpha is 0. A bundle has the scale in B.
-            writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 0.0)
+            writer.add_float32(Keys.Adapter.LORA_ALPHA, 0.0)
             writer.add_string(BASE_MODEL_ID, bundle.header.edge_model_id)
             writer.add_string(BASE_MODEL_DIGEST, bundle.header.edge_model_digest)
             writer.add_string(ANSWER_CONTRACT, encode_answer(bundle.header.answer))

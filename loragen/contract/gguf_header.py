@@ -252,7 +252,10 @@ class _Parser:
         if item is GGUFValueType.ARRAY:
             raise FormatError("nested metadata arrays are not supported")
         if item is GGUFValueType.STRING:
-            return Value(kind, head + b"".join(self._string() for _ in range(count)))
+            raw = bytearray(head)  # grows in place: a list of 50,000 texts would take six times their bytes
+            for _ in range(count):
+                raw += self._string()
+            return Value(kind, bytes(raw))
         return Value(kind, head + self._read(count * struct.calcsize(_SCALARS[item])))
 
     def _string(self) -> bytes:

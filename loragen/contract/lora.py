@@ -2,14 +2,19 @@
 
 Shapes and element types are checked when a value is made. To check that all numbers are finite takes a pass over them,
 which is done where they come in or go out (`loragen.contract.bundle`, `loragen.contract.assembly`).
+
+Rule: to know shapes takes no numpy; a device loads it with its first model.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 from loragen.contract.errors import FormatError, MismatchError, NonFiniteError
 from loragen.contract.fields import verify_count
@@ -24,7 +29,7 @@ Block = tuple[int, str]
 Linears = Mapping[Block, tuple[int, int]]
 """Input and output width of each linear layer of an edge model that a LoRA may act on."""
 
-FactorPair = tuple[NDArray[np.float16], NDArray[np.float16]]
+FactorPair: TypeAlias = "tuple[NDArray[np.float16], NDArray[np.float16]]"
 """A (rank, in) and B (out, rank), float16; the delta of the weight (out, in) is B @ A."""
 
 
@@ -98,7 +103,7 @@ class Lora:
             width_in, width_out = self._in_out(layer, projection)
             rank = verify_count(a.shape[0] if a.ndim else 0, f"layer {layer} {projection}: rank", 1, MAX_RANK)
             for side, factor, shape in (("A", a, (rank, width_in)), ("B", b, (width_out, rank))):
-                if factor.dtype != np.float16 or factor.shape != shape:
+                if factor.dtype != "float16" or factor.shape != shape:
                     raise FormatError(
                         f"layer {layer} {projection} {side}: expected float16 {shape}, "
                         f"found {factor.dtype} {factor.shape}"
@@ -168,6 +173,5 @@ def verify_finite(values: NDArray[np.float16], name: str) -> None:
     Raises:
         NonFiniteError: There is one.
     """
-    exponent = np.uint16(0x7C00)
-    if ((values.view(np.uint16) & exponent) == exponent).any():
+    if ((values.view("uint16") & 0x7C00) == 0x7C00).any():
         raise NonFiniteError(f"{name}: expected finite numbers, found NaN or infinity")

@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import h11
-import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import Server
 
 from loragen.web.errors import ConfigurationError
 from loragen.web.joined_writes import JoinedWrites
@@ -74,9 +75,10 @@ class HttpServer:
     ) -> None:
         self._listener = listener
         self._server = _Server(
-            uvicorn.Config(
+            Config(
                 app,
                 lifespan="off",
+                ws="none",
                 # Of uvicorn's two parsers only this one bounds the head of a request. TLS is below it, and uvicorn sees
                 # none: it looks at a connection when the handshake is done.
                 http=_protocol(None if tls is None else tls.context),  # type: ignore[arg-type]
@@ -164,7 +166,7 @@ def _backlog() -> int:
     return _MAX_BACKLOG if limit is None else max(1, min(_MAX_BACKLOG, limit // 16))
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn without signal handlers: signals mean the whole process, not this part of it."""
 
     @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """Limits of memory as Linux writes them, in a tree of files."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.memory import models_that_fit, resident_memory, usable_memory
+from edge_runtime.memory import give_back, models_that_fit, resident_memory, usable_memory
 
 MACHINE = 2_000_000 * 1024
 
@@ -54,3 +55,20 @@ def test_own_memory_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("model", "budget", "count"), [(100, 1_000, 4), (100, 399, 0), (100, 0, 0), (0, 10, 9)])
 def test_models_are_counted_twice_and_the_base_is_one_of_them(model: int, budget: int, count: int) -> None:
     assert models_that_fit(model, budget) == count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_freed_memory_is_given_back() -> None:
+    """Of many pieces, with one behind them, the C library keeps what was freed."""
+    pieces = [bytes(60_000) for _ in range(500)]
+    last = bytes(60_000)
+    before = resident_memory() or 0
+    del pieces
+    give_back()
+    assert before - (resident_memory() or 0) > 20_000_000
+    del last
+
+
+def test_system_without_such_a_call_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    give_back()

@@ -282,7 +282,7 @@ def test_logits_that_are_not_finite_are_an_error_and_the_next_prompt_is_answered
         row[engine.vocab_tokens // 2] = bad
         pointer = ctypes.cast(row, ctypes.POINTER(ctypes.c_float))
         with monkeypatch.context() as patched:
-            patched.setattr(llama_cpp, "llama_get_logits_ith", lambda *_, pointer=pointer: pointer)
+            patched.setattr(llama_cpp.llama_cpp, "llama_get_logits_ith", lambda *_, pointer=pointer: pointer)
             with pytest.raises(ModelOutputError, match="not finite"):
                 answer(engine, tokens)
     assert answer(engine, tokens) == (0, text)
@@ -314,7 +314,7 @@ def test_text_too_long_for_any_tokens_is_refused_untokenized(
     longest = len("<|assistant|>")
     most = (engine.context_tokens - 1) * longest // len(piece.encode())
     assert engine.tokenize(piece * most)
-    monkeypatch.setattr(llama_cpp, "llama_tokenize", None)
+    monkeypatch.setattr(llama_cpp.llama_cpp, "llama_tokenize", None)
     with pytest.raises(ContextLengthError, match="256"):
         engine.tokenize(piece * (most + 1))
     with pytest.raises(ContextLengthError, match="256"):
@@ -343,5 +343,5 @@ def test_probabilities_of_logits_that_are_far_apart_stay_finite(
     row = (ctypes.c_float * engine.vocab_tokens)(*([0.0] * engine.vocab_tokens))
     row[65], row[66], row[67] = 3e38, -3e37, 3e38
     pointer = ctypes.cast(row, ctypes.POINTER(ctypes.c_float))
-    monkeypatch.setattr(llama_cpp, "llama_get_logits_ith", lambda *_: pointer)
+    monkeypatch.setattr(llama_cpp.llama_cpp, "llama_get_logits_ith", lambda *_: pointer)
     assert probabilities(engine, DESKS.codes) == [0.5, 0.0, 0.5]

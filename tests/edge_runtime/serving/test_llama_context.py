@@ -81,7 +81,7 @@ def test_logits_that_are_not_finite_are_an_error(context: LlamaContext, monkeypa
         row = finite.copy()
         row[len(row) // 2] = bad
         pointer = row.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        monkeypatch.setattr(llama_cpp, "llama_get_logits_ith", lambda *_, pointer=pointer: pointer)
+        monkeypatch.setattr(llama_cpp.llama_cpp, "llama_get_logits_ith", lambda *_, pointer=pointer: pointer)
         with pytest.raises(ModelOutputError, match="not finite"):
             context.logits(0)
 
@@ -89,6 +89,6 @@ def test_logits_that_are_not_finite_are_an_error(context: LlamaContext, monkeypa
 def test_context_that_cannot_be_made_says_how_large_it_was_to_be(
     model: LlamaModel, owned: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
+    monkeypatch.setattr(llama_cpp.llama_cpp, "llama_init_from_model", lambda *_: None)
     with pytest.raises(ModelLoadError, match="a context of 2 times 64 tokens: out of memory"):
         LlamaContext(model, None, 64, 2, 8, 1, owned)

@@ -124,7 +124,7 @@ def test_same_prompt_of_several_at_once_is_computed_once(engine: LlamaEngine, mo
         code: int = decode(context, batch)
         return code
 
-    monkeypatch.setattr(llama_cpp, "llama_decode", counting)
+    monkeypatch.setattr(llama_cpp.llama_cpp, "llama_decode", counting)
     prompt = "The quick brown fox, aged 12. " * 14
     count = len(engine.tokenize(prompt))
     assert count > 3 * CHUNK
@@ -159,7 +159,7 @@ def test_failure_of_a_batch_is_that_of_the_sequences_in_it(
     steps = failing.prefill(prompt)
     next(steps)
     with monkeypatch.context() as patched:
-        patched.setattr(llama_cpp, "llama_decode", lambda *_: 1)
+        patched.setattr(llama_cpp.llama_cpp, "llama_decode", lambda *_: 1)
         engine.step()
     with pytest.raises(ModelOutputError, match="llama_decode returned 1 at 32 tokens"):
         next(steps)
@@ -187,7 +187,7 @@ def test_beginning_cannot_be_copied_where_a_sequence_cannot_be_shortened(
     """As with a recurrent state: prompts are then computed whole, and come to their end."""
     remove = llama_cpp.llama_memory_seq_rm
     monkeypatch.setattr(
-        llama_cpp, "llama_memory_seq_rm", lambda memory, seq, p0, p1: p0 <= 0 and remove(memory, seq, p0, p1)
+        llama_cpp.llama_cpp, "llama_memory_seq_rm", lambda memory, seq, p0, p1: p0 <= 0 and remove(memory, seq, p0, p1)
     )
     prompt = drawn(engine, 100, 6)
     expected = probabilities_of(alone, prompt)
