@@ -60,7 +60,7 @@ def run(base_model: str = DEFAULT_PAIR.edge_model) -> "Figures":
 
 def measure() -> None:
     """Be a device, and print resident bytes without and with a base: the work of the process that `run` starts."""
-    import edge_runtime.process  # noqa: F401 - as `python -m edge_runtime` begins
+    import edge_runtime.device_process  # noqa: F401 - as `python -m edge_runtime` begins
     from edge_runtime.bootstrap import open_parts
     from edge_runtime.config import EdgeSettings
     from edge_runtime.lean import without

@@ -13,7 +13,7 @@ if __name__ == "__main__":
         main("run", *sys.argv[1:])
     else:
         # Without the library that reads options: 2 MB that a device would keep.
-        from edge_runtime.process import run_process
+        from edge_runtime.device_process import run_process
         from loragen.error_lines import naming_extra
 
         with naming_extra("edge"):

@@ -48,7 +48,7 @@ def root(version: VersionOption = False) -> None:
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the device until SIGTERM; settings are environment variables (LORAGEN_EDGE_...), or in a file."""
-    from edge_runtime.process import run_process
+    from edge_runtime.device_process import run_process
 
     run_process(config)
 

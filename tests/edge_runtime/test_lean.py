@@ -26,7 +26,7 @@ def loaded(program: str) -> list[str]:
 
 
 def test_device_that_only_polls_loads_what_it_needs() -> None:
-    assert loaded("import edge_runtime.process, edge_runtime.bootstrap, loragen.web.server") == []
+    assert loaded("import edge_runtime.device_process, edge_runtime.bootstrap, loragen.web.server") == []
 
 
 def test_what_was_barred_can_be_loaded_later() -> None:

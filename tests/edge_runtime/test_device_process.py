@@ -16,7 +16,7 @@ MOST_BYTES = 60_000_000
 IDLE_DEVICE = """
 import asyncio, json, sys
 from pathlib import Path
-from edge_runtime.process import run_process
+from edge_runtime.device_process import run_process
 from edge_runtime.bootstrap import open_parts
 from edge_runtime.config import EdgeSettings
 from edge_runtime.lean import without
@@ -65,7 +65,7 @@ def test_idle_device_takes_little_memory(tiny_base: Path, tmp_path: Path) -> Non
 
 
 def test_device_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
-    program = "from edge_runtime.process import run_process; run_process()"
+    program = "from edge_runtime.device_process import run_process; run_process()"
     absent = run(program, LORAGEN_EDGE_BASE_MODEL=str(tmp_path / "absent.gguf"), LORAGEN_EDGE_DATA_DIR=str(tmp_path))
     assert absent.returncode == 1
     assert "error (configuration_invalid): LORAGEN_EDGE_BASE_MODEL: " in absent.stderr
