@@ -13,9 +13,9 @@ from typing import Self
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from edge_runtime.device_processors import usable_processors
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.memory import models_that_fit, usable_memory
+from edge_runtime.processors import usable_processors
 from edge_runtime.serving.chat import verify_variables
 from loragen.contract.errors import checked_value
 from loragen.contract.names import verify_device_name, verify_digest, verify_name

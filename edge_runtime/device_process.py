@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_runtime.config import EdgeSettings
 from edge_runtime.gguf.base_gguf import find_base_gguf
-from edge_runtime.device_processor_features import missing_features, verify_processor
+from edge_runtime.processor_features import missing_features, verify_processor
 from edge_runtime.updates.canary import ProcessCanary
 from loragen.error_lines import reporting_errors
 from loragen.web.logs import configure_logging

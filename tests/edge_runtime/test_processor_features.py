@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.device_processor_features import missing_features, verify_processor
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, UpdateError
+from edge_runtime.processor_features import missing_features, verify_processor
 from edge_runtime.updates.trial import Candidate, TrialReport
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import TrustingCanary

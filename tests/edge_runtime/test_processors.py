@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.device_processors import usable_processors
+from edge_runtime.processors import usable_processors
 
 MANY = 64
 
