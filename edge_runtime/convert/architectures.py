@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, Keys, RopeScalingType
+from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, Keys
 from gguf.tensor_mapping import get_tensor_name_map
 
+from edge_runtime.convert.model_config import ModelConfig
+from edge_runtime.convert.rope import rope_metadata, rope_parameters
 from edge_runtime.errors import ConversionError
 from loragen.contract.gguf_adapter import paired_rows
-from loragen.contract.gguf_header import Value, float32, text, uint32
+from loragen.contract.gguf_header import Value, float32, uint32
 
 _ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
 _FEED_FORWARD = tuple(f"mlp.{x}_proj" for x in ("gate", "up", "down"))
@@ -72,34 +74,6 @@ class Architecture:
         return paired_rows(rows, heads)
 
 
-class _Config:
-    """Typed access to a `config.json`; absent or mistyped values are conversion errors."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = values
-
-    def whole(self, key: str, default: int | None = None) -> int:
-        value = self.values.get(key)
-        value = default if value is None else value
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConversionError(f"config.json: {key} must be a positive whole number, found {value!r}")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.values.get(key)
-        value = default if value is None else value
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-            raise ConversionError(f"config.json: {key} must be a positive number, found {value!r}")
-        return float(value)
-
-    def expect(self, key: str, *allowed: object) -> None:
-        value = self.values.get(key)
-        if value not in allowed:
-            raise ConversionError(
-                f"config.json: {key} = {value!r} is not supported; expected {' or '.join(repr(a) for a in allowed)}"
-            )
-
-
 def describe_model(config: Mapping[str, Any]) -> Architecture:
     """Describe the model of a `config.json`.
 
@@ -116,11 +90,11 @@ def describe_model(config: Mapping[str, Any]) -> Architecture:
             "--admit-digest for bundles that are bound to a digest; its layers must have gate, up and down projections "
             "of their own (Phi-3 joins them)",
         )
-    return family(_Config(config))
+    return family(ModelConfig(config))
 
 
 def _common(
-    config: _Config,
+    config: ModelConfig,
     arch: MODEL_ARCH,
     *,
     norms: tuple[str, ...],
@@ -174,16 +148,16 @@ def _common(
     )
 
 
-def _llama(config: _Config) -> Architecture:
+def _llama(config: ModelConfig) -> Architecture:
     return _like_llama(config, MODEL_ARCH.LLAMA)
 
 
-def _like_llama(config: _Config, arch: MODEL_ARCH, more: Mapping[str, Value] | None = None) -> Architecture:
+def _like_llama(config: ModelConfig, arch: MODEL_ARCH, more: Mapping[str, Value] | None = None) -> Architecture:
     config.expect("hidden_act", "silu", None)
     config.expect("attention_bias", False, None)
     config.expect("mlp_bias", False, None)
     head_size = config.whole("head_dim", config.whole("hidden_size") // config.whole("num_attention_heads"))
-    extra, factors = _rope(config, _rope_parameters(config), head_size)
+    extra, factors = rope_metadata(config, rope_parameters(config), head_size)
     return _common(
         config,
         arch,
@@ -195,7 +169,7 @@ def _like_llama(config: _Config, arch: MODEL_ARCH, more: Mapping[str, Value] | N
     )
 
 
-def _mistral(config: _Config) -> Architecture:
+def _mistral(config: ModelConfig) -> Architecture:
     # llama.cpp attends to the whole context; a window that is as long changes nothing.
     window = config.values.get("sliding_window")
     if window is not None and config.whole("sliding_window") < config.whole("max_position_embeddings"):
@@ -206,7 +180,7 @@ def _mistral(config: _Config) -> Architecture:
     return _like_llama(config, MODEL_ARCH.LLAMA)
 
 
-def _smollm3(config: _Config) -> Architecture:
+def _smollm3(config: ModelConfig) -> Architecture:
     config.expect("use_sliding_window", False, None)
     layers = config.whole("num_hidden_layers")
     rotates = config.values.get("no_rope_layers") or [1] * layers  # 1 where it does, whatever the name says
@@ -215,7 +189,7 @@ def _smollm3(config: _Config) -> Architecture:
     return _like_llama(config, MODEL_ARCH.SMOLLM3)
 
 
-def _granite(config: _Config) -> Architecture:
+def _granite(config: ModelConfig) -> Architecture:
     multipliers = {
         Keys.LLM.EMBEDDING_SCALE: "embedding_multiplier",
         Keys.LLM.RESIDUAL_SCALE: "residual_multiplier",
@@ -226,26 +200,26 @@ def _granite(config: _Config) -> Architecture:
     return _like_llama(config, MODEL_ARCH.GRANITE, more)
 
 
-def _olmo2(config: _Config) -> Architecture:
+def _olmo2(config: ModelConfig) -> Architecture:
     config.expect("hidden_act", "silu", None)
     config.expect("attention_bias", False, None)
-    extra, factors = _rope(config, _rope_parameters(config), 0)
+    extra, factors = rope_metadata(config, rope_parameters(config), 0)
     return _common(config, MODEL_ARCH.OLMO2, norms=(*_BEHIND_NORMS, *_HEAD_NORMS), extra=extra, rope_factors=factors)
 
 
-def _qwen2(config: _Config) -> Architecture:
+def _qwen2(config: ModelConfig) -> Architecture:
     config.expect("hidden_act", "silu", None)
     config.expect("use_sliding_window", False, None)
-    extra, factors = _rope(config, _rope_parameters(config), 0)
+    extra, factors = rope_metadata(config, rope_parameters(config), 0)
     biases = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     return _common(config, MODEL_ARCH.QWEN2, norms=_PLAIN_NORMS, biases=biases, extra=extra, rope_factors=factors)
 
 
-def _qwen3(config: _Config) -> Architecture:
+def _qwen3(config: ModelConfig) -> Architecture:
     config.expect("hidden_act", "silu", None)
     config.expect("attention_bias", False, None)
     config.expect("use_sliding_window", False, None)
-    extra, factors = _rope(config, _rope_parameters(config), 0)
+    extra, factors = rope_metadata(config, rope_parameters(config), 0)
     return _common(
         config,
         MODEL_ARCH.QWEN3,
@@ -256,8 +230,8 @@ def _qwen3(config: _Config) -> Architecture:
     )
 
 
-def _gemma2(config: _Config) -> Architecture:
-    extra, _ = _rope(config, _rope_parameters(config), 0)
+def _gemma2(config: ModelConfig) -> Architecture:
+    extra, _ = rope_metadata(config, rope_parameters(config), 0)
     window = _sliding_window(config, every=2)
     extra[Keys.LLM.ATTN_LOGIT_SOFTCAPPING] = float32(config.number("attn_logit_softcapping"))
     extra[Keys.LLM.FINAL_LOGIT_SOFTCAPPING] = float32(config.number("final_logit_softcapping"))
@@ -272,7 +246,7 @@ def _gemma2(config: _Config) -> Architecture:
     )
 
 
-def _gemma3(config: _Config) -> Architecture:
+def _gemma3(config: ModelConfig) -> Architecture:
     config.expect("attn_logit_softcapping", None)
     config.expect("final_logit_softcapping", None)
     config.expect("use_bidirectional_attention", False, None)
@@ -280,8 +254,8 @@ def _gemma3(config: _Config) -> Architecture:
     if "full_attention" in rope:
         full, local = rope["full_attention"], rope.get("sliding_attention") or {}
     else:
-        full, local = _rope_parameters(config, 1_000_000.0), {}
-    extra, _ = _rope(config, full, 0)
+        full, local = rope_parameters(config, 1_000_000.0), {}
+    extra, _ = rope_metadata(config, full, 0)
     base = local.get("rope_theta") or config.number("rope_local_base_freq", 10_000.0)
     if local.get("rope_type", "default") != "default":
         raise ConversionError(f"config.json: rope scaling {local['rope_type']!r} of sliding layers is not supported")
@@ -297,7 +271,7 @@ def _gemma3(config: _Config) -> Architecture:
     )
 
 
-def _gemma_head_size(config: _Config, arch: MODEL_ARCH) -> int:
+def _gemma_head_size(config: ModelConfig, arch: MODEL_ARCH) -> int:
     config.expect("attention_bias", False, None)
     activation = config.values.get("hidden_activation") or config.values.get("hidden_act")
     if activation != "gelu_pytorch_tanh":
@@ -311,7 +285,7 @@ def _gemma_head_size(config: _Config, arch: MODEL_ARCH) -> int:
     return size
 
 
-def _sliding_window(config: _Config, every: int) -> dict[str, Value]:
+def _sliding_window(config: ModelConfig, every: int) -> dict[str, Value]:
     """Window of the sliding layers; in llama.cpp the last of each `every` layers attends to the whole context."""
     layers = config.whole("num_hidden_layers")
     kinds = config.values.get("layer_types")
@@ -320,51 +294,6 @@ def _sliding_window(config: _Config, every: int) -> dict[str, Value]:
     if pattern != every or (kinds is not None and list(kinds) != expected):
         raise ConversionError(f"config.json: layer_types must repeat {every - 1} sliding layers and a full one")
     return {Keys.Attention.SLIDING_WINDOW: uint32(config.whole("sliding_window"))}
-
-
-def _rope_parameters(config: _Config, theta: float = 10_000.0) -> dict[str, Any]:
-    """Rotary settings, from transformers 5 (`rope_parameters`) or earlier (`rope_theta`, `rope_scaling`)."""
-    scaling = config.values.get("rope_scaling") or {}
-    found: dict[str, Any] = {"rope_theta": config.values.get("rope_theta") or theta, "rope_type": "default"}
-    if "type" in scaling:
-        found["rope_type"] = scaling["type"]
-    found.update({key: value for key, value in scaling.items() if value is not None})
-    found.update({k: v for k, v in (config.values.get("rope_parameters") or {}).items() if v is not None})
-    return found
-
-
-def _rope(
-    config: _Config, parameters: Mapping[str, Any], head_size: int
-) -> tuple[dict[str, Value], npt.NDArray[np.float32] | None]:
-    rope = _Config(parameters)
-    values = {Keys.Rope.FREQ_BASE: float32(rope.number("rope_theta"))}
-    if rope.values.get("partial_rotary_factor", 1.0) != 1.0 or config.values.get("partial_rotary_factor", 1.0) != 1.0:
-        raise ConversionError("config.json: partial rotary embeddings are not supported")
-    kind = rope.values.get("rope_type", "default")
-    if kind == "linear":
-        values[Keys.Rope.SCALING_TYPE] = text(RopeScalingType.LINEAR.value)
-        values[Keys.Rope.SCALING_FACTOR] = float32(rope.number("factor"))
-    elif kind == "llama3" and head_size:
-        return values, _llama3_factors(rope, head_size)
-    elif kind != "default":
-        raise ConversionError(
-            f"config.json: rope scaling {kind!r} is not supported; default, linear or llama3 expected"
-        )
-    return values, None
-
-
-def _llama3_factors(rope: _Config, head_size: int) -> npt.NDArray[np.float32]:
-    """Divisors of the rotary frequencies, (head size / 2) float32.
-
-    A frequency that turns less than `low_freq_factor` times within the original context is divided by `factor`, one
-    that turns more than `high_freq_factor` times stays, and those between are interpolated.
-    """
-    factor, original = rope.number("factor"), rope.number("original_max_position_embeddings")
-    low, high = rope.number("low_freq_factor"), rope.number("high_freq_factor")
-    exponents = np.arange(0, head_size, 2, dtype=np.float64) / head_size
-    rotations = original * rope.number("rope_theta") ** -exponents / (2 * np.pi)
-    smooth = np.clip((rotations - low) / (high - low), 0.0, 1.0)
-    return (1.0 / ((1.0 - smooth) / factor + smooth)).astype(np.float32)
 
 
 FAMILIES = {

@@ -128,3 +128,8 @@ def tiny_bundle(
         prompt_tokens=100,
     )
     return Bundle(header, Lora(shape, factors))
+
+
+def older_config(config: dict, **keys: object) -> dict:
+    """A `config.json` as transformers 4 wrote it."""
+    return {key: value for key, value in config.items() if key not in ("rope_parameters", "layer_types")} | keys

@@ -18,7 +18,7 @@ from loragen.contract.bundle import parse_bundle
 from loragen.contract.choice_head import ChoiceHeadLayout
 from loragen.contract.errors import ContractError, FormatError, LimitError, MismatchError, NonFiniteError
 from loragen.contract.lora import Block, EdgeShape
-from loragen.contract.mixes import Mix
+from loragen.contract.mixes import MIXES, Mix
 from loragen.contract.names import PROJECTIONS
 from loragen.contract.recipe import Recipe, canonical_gates, canonical_keys, gates_digest, parse_recipe
 
@@ -44,19 +44,13 @@ def reference_factors(reference: ModuleType, bank: Bank, gates: np.ndarray) -> d
         if not any(chosen):
             continue
         a, b = (experts.astype(np.float64).tolist() for experts in bank.factors(layer, projection))
-        if bank.header.mix == "parameters":
-            pair = [
-                reference.mix_parameters(chosen, [reference.flat(expert) for expert in side], factor)
-                for side, factor in ((a, None), (b, scale))
-            ]
-        else:
-            pair = [reference.flat(rows) for rows in reference.mix_deltas(chosen, a, b, scale)]
-        result[layer, projection] = pair
+        factors = reference.mix(bank.header.mix, chosen, a, b, scale)
+        result[layer, projection] = [reference.flat(rows) for rows in factors]
     return result
 
 
 @pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", MIXES)
 @given(values=GATES)
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_assembly_has_the_bits_of_the_plain_loops(
@@ -86,7 +80,7 @@ def test_assembly_has_the_bits_of_the_plain_loops(
             assert factor.tobytes() == np.array(numbers, np.float16).tobytes()
 
 
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", MIXES)
 def test_assembly_ignores_flushing_of_subnormals(golden: Path, make_bank: Callable[..., Bank], mix: Mix) -> None:
     """torch can switch a thread to flush subnormal numbers; the bundle stays the same."""
     tiny = np.array([[[1e-38, -1e-36, 3e-39]], [[-1e-40, 0.5, -2e-38]]], np.float32)
@@ -154,7 +148,7 @@ def test_deltas_add_up_exactly_by_concatenation(make_bank: Callable[..., Bank]) 
         np.testing.assert_allclose(b.astype(np.float64) @ a.astype(np.float64), expected, atol=1e-2)
 
 
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", MIXES)
 def test_projection_without_gates_is_left_out(make_bank: Callable[..., Bank], mix: Mix) -> None:
     """Its weights then stay what they are; gates that vanish on some machines count as none."""
     gates = np.zeros((2, 3, EXPERTS), np.float32)
@@ -163,7 +157,7 @@ def test_projection_without_gates_is_left_out(make_bank: Callable[..., Bank], mi
     assert assemble(bank, gates).ranks == {(1, "down"): RANK}
 
 
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", MIXES)
 def test_gates_that_are_all_zero_are_refused(make_bank: Callable[..., Bank], mix: Mix) -> None:
     with pytest.raises(FormatError, match="expected one that is not zero") as caught:
         assemble(make_bank(SHAPE, mix=mix), np.zeros((2, 1, 3), np.float32))
@@ -198,7 +192,7 @@ def test_expert_with_gate_zero_is_not_read(golden: Path, tmp_path: Path) -> None
         assemble(bank, np.array([[[1, 1, 0]], [[1, 1, 1]]], np.float32))
 
 
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", MIXES)
 def test_overflow_of_float16_is_refused(make_bank: Callable[..., Bank], mix: Mix) -> None:
     gates = np.full((2, 1, 3), 3e38, np.float32)
     with pytest.raises(NonFiniteError, match="layer 0 gate"):
@@ -242,7 +236,7 @@ def test_deltas_beyond_the_size_of_a_bundle_are_refused(
         assemble(make_bank(SHAPE, mix="deltas"), np.ones((2, 1, 3), np.float32))
 
 
-@pytest.mark.parametrize("mix", ["parameters", "deltas"])
+@pytest.mark.parametrize("mix", MIXES)
 @given(
     gates=st.lists(PLAIN, min_size=18, max_size=18),
     keys=st.lists(PLAIN, min_size=4, max_size=6),

@@ -200,6 +200,23 @@ def mix_deltas(
     return rows_a, rows_b
 
 
+def mix(
+    kind: str,
+    gates: Sequence[float],
+    experts_a: Sequence[Sequence[Sequence[float]]],
+    experts_b: Sequence[Sequence[Sequence[float]]],
+    factor: float,
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Rows of A and of B under a mix, of at least one gate that is not zero."""
+    if kind == "deltas":
+        return mix_deltas(gates, experts_a, experts_b, factor)
+    mixed_a = mix_parameters(gates, [flat(expert) for expert in experts_a])
+    mixed_b = mix_parameters(gates, [flat(expert) for expert in experts_b], factor)
+    (rows_a,) = nested(mixed_a, (1, len(experts_a[0]), len(experts_a[0][0])))
+    (rows_b,) = nested(mixed_b, (1, len(experts_b[0]), len(experts_b[0][0])))
+    return rows_a, rows_b
+
+
 def stored(value: float) -> float:
     """float16, with +0.0 for either zero."""
     return half(value) + 0.0
@@ -240,11 +257,7 @@ def mixed_factors(case: str, layer: int, projection: str) -> tuple[list[list[flo
     width_in, width_out = widths(projection)
     a = nested(expert_values(layer, projection, "A"), (EXPERTS, RANK, width_in))
     b = nested(expert_values(layer, projection, "B"), (EXPERTS, width_out, RANK))
-    if MIXES[case] == "deltas":
-        return mix_deltas(gates, a, b, scale(ALPHA, RANK))
-    mixed_a = mix_parameters(gates, [flat(expert) for expert in a])
-    mixed_b = mix_parameters(gates, [flat(expert) for expert in b], scale(ALPHA, RANK))
-    return nested(mixed_a, (1, RANK, width_in))[0], nested(mixed_b, (1, width_out, RANK))[0]
+    return mix(MIXES[case], gates, a, b, scale(ALPHA, RANK))
 
 
 def bundle_bytes(case: str) -> bytes:
@@ -324,9 +337,9 @@ def channel_entry(name: str, bundle: bytes, recipe: dict[str, object] | None) ->
 
 
 def channel_bytes() -> bytes:
-    """A channel that follows all golden bundles."""
+    """A channel that follows the first golden bundles; later ones do not change it."""
     entries = [channel_entry("imported", imported_bytes(), None)]
-    for case in sorted(GATES):
+    for case in ("choice", "deltas", "parameters"):
         recipe: dict[str, object] = {
             "id": hashlib.sha256(recipe_bytes(case)).hexdigest(),
             "bytes": len(recipe_bytes(case)),
