@@ -38,6 +38,7 @@ from benchmarks.http_load import Connection, LoadResult, Reply, repeat_for, requ
 from loragen import LocalStack
 from loragen.client import ModelPair
 from loragen.client.process import ServiceProcess, free_ports
+from loragen.collector import pass_over_loaded
 from loragen.contract.channel import Channel, RecipeReference, Specialization, encode_channel
 from loragen.contract.digest import sha256_hex
 from loragen.contract.limits import MAX_SPECIALIZATIONS
@@ -254,6 +255,7 @@ async def _measure(stack: LocalStack, pair: Path, state: Path, requests: int, se
     figures["cores"] = Figure.of(len(os.sched_getaffinity(0)), "cores", command)
 
     generate = await asyncio.to_thread(_load_generator, pair)
+    pass_over_loaded()  # or the load generator stops for 0.2 s now and then, and takes it for the service's time
     await measure_uncached(cloud, make_bodies(CLIENTS))
     await asyncio.to_thread(generate, make_bodies(CLIENTS))
     ours, theirs, latencies = [], [], []

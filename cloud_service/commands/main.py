@@ -74,6 +74,7 @@ def serve(config: ConfigOption = None) -> None:
         settings = CloudSettings.load(config)
 
         from cloud_service.bootstrap import load_generators, run
+        from loragen.collector import pass_over_loaded
         from loragen.signals import stop_on_signals
         from loragen.web.logs import configure_logging
         from loragen.web.server import end_process
@@ -81,6 +82,7 @@ def serve(config: ConfigOption = None) -> None:
 
         configure_logging(settings.log_level, settings.log_format)
         generators = load_generators(settings)
+        pass_over_loaded()
 
         async def main() -> None:
             with stop_on_signals() as stop:

@@ -1,5 +1,7 @@
 """The command line against a running service."""
 
+import asyncio
+import gc
 import json
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from stamina.instrumentation import set_on_retry_hooks
 from typer.testing import CliRunner
 
 from cloud_service.commands import main as cli
+from cloud_service.config import CloudSettings
 from loragen import AsyncCloudClient
 from loragen.contract.answer import AnswerContract
 from loragen.contract.bundle import content_id, encode_bundle, parse_bundle
@@ -246,3 +249,27 @@ def test_export_of_a_damaged_bundle_is_reported(tmp_path: Path) -> None:
     assert outcome.exit_code == 1
     assert outcome.output.startswith("error (invalid_format): ")
     assert not (tmp_path / "exported").exists()
+
+
+def test_service_looks_through_its_models_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collection that does would stop all requests meanwhile."""
+    loaded: list[object] = []
+    seen: list[bool] = []
+
+    def load(settings: CloudSettings) -> list[object]:
+        loaded.append(["a model"])
+        return loaded
+
+    async def run(settings: CloudSettings, generators: list[object], stop: asyncio.Event) -> None:
+        seen.append(any(each is loaded[0] for each in gc.get_objects()))
+
+    monkeypatch.setattr("cloud_service.bootstrap.load_generators", load)
+    monkeypatch.setattr("cloud_service.bootstrap.run", run)
+    monkeypatch.setattr("loragen.web.server.end_process", lambda: None)
+    monkeypatch.setattr("loragen.web.logs.configure_logging", lambda *arguments: None)
+    try:
+        outcome = CliRunner().invoke(cli.app, ["serve"], env={"LORAGEN_CLOUD_STORE_URL": f"sqlite:///{tmp_path}/s"})
+    finally:
+        gc.unfreeze()
+    assert outcome.exit_code == 0, outcome.output
+    assert seen == [False]
