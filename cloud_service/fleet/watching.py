@@ -1,7 +1,8 @@
 """Watches: they wake the listeners of a channel when its version changes.
 
 One task reads the version of a watched channel for all its listeners, so a thousand devices cost one read an interval.
-Changes by this process reach them at once. A watch is only a hint to poll: it may repeat a version, it survives a
+A channel that is not there is looked up more and more seldom, since anybody can make up names, but all who watch one
+that is there share its reads. Changes by this process reach them at once. A watch is only a hint to poll: it may repeat a version, it survives a
 silent store, and it ends when the process drains. A device may know a newer version than the channel has, since it sees
 a rollout's candidate; it is not woken for the older one.
 """
@@ -18,6 +19,9 @@ from cloud_service.log_limit import LogLimit
 from cloud_service.store import ChannelStore
 
 _log = structlog.get_logger(__name__)
+
+_LONGEST_SECONDS = 30.0
+"""Between two looks for a channel that is not there: as often as its devices poll."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +97,7 @@ class ChannelWatch:
             self._wake(topic)
 
     async def _poll(self, channel: str, topic: _Topic) -> None:
+        pause = self._interval
         while True:
             try:
                 version = await self._store.load_version(channel)
@@ -102,7 +107,9 @@ class ChannelWatch:
             else:
                 if version is not None:
                     self.announce(channel, version)
-            await asyncio.sleep(self._interval)
+                is_there = version is not None
+                pause = self._interval if is_there else max(self._interval, min(2 * pause, _LONGEST_SECONDS))
+            await asyncio.sleep(pause)
 
     def _wake(self, topic: _Topic) -> None:
         topic.changed.set()

@@ -1,6 +1,7 @@
 """Watches hear of every change, wherever it was made."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cloud_service.errors import (
     OverloadedError,
 )
+from cloud_service.fleet import watching
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.store import Store
 from tests.cloud_service.fake_generator import FakeGenerator
@@ -70,6 +72,40 @@ async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, genera
     await channels.publish("kitchen", "mail", lora.bundle_id)
     assert await waiting == 1
     channels.drain()
+
+
+async def test_channel_that_is_not_there_is_looked_up_more_and_more_seldom(
+    sqlite: SqliteBackend, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes up names must not have the store read for each of them all the time."""
+    monkeypatch.setattr(watching, "_LONGEST_SECONDS", 0.8)
+    store = await sqlite.open()
+    looked: list[str] = []
+    load = store.channels.load_version
+
+    async def counted(name: str) -> int | None:
+        looked.append(name)
+        return await load(name)
+
+    monkeypatch.setattr(store.channels, "load_version", counted)
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels, other_replica = make_channels(store), make_channels(store)
+    await channels.publish("there", "mail", lora.bundle_id)
+    waiting = [asyncio.create_task(_next(channels.watch(name, 1))) for name in ("there", *(f"no-{n}" for n in range(5)))]
+    await asyncio.sleep(1.0)
+    looks = Counter(looked)
+    assert looks["there"] >= 8
+    assert max(looks[name] for name in looks if name != "there") <= 6
+
+    made = asyncio.create_task(_next(channels.watch("no-0", 0)))
+    await other_replica.publish("no-0", "mail", lora.bundle_id)
+    assert await made == 1, "another replica's channel is heard of, if later"
+    await channels.publish("no-1", "mail", lora.bundle_id)
+    await channels.publish("no-1", "post", lora.bundle_id)
+    async with asyncio.timeout(0.2):
+        assert await waiting[2] == 2, "this one's at once"
+    channels.drain()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
