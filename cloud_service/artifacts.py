@@ -252,7 +252,14 @@ class ArtifactService:
     async def _fetch(self, lora: StoredLora | StoredImport) -> memoryview:
         if isinstance(lora, StoredImport):
             return await self._fetch_imported(lora.bundle_id)
-        stored = await self._store.load_bundle(lora.bundle_id)
+        try:
+            stored = await self._store.load_bundle(lora.bundle_id)
+        except StoreUnavailableError:
+            # Where bundles are apart from everything else, theirs may be the only store that is away.
+            if self._catalog.find_bank(lora.parse_recipe().bank_digest) is None:
+                raise
+            _log.warning("stored_bundle_not_read", bundle_id=lora.bundle_id)
+            return self.store_later(lora.bundle_id, await self._build_again(lora))
         if stored is not None:
             if await self.off_loop(lambda: content_id(stored)) == lora.bundle_id:
                 return self.share(lora.bundle_id, stored)
@@ -268,6 +275,14 @@ class ArtifactService:
         return self.share(bundle_id, imported)
 
     async def _rebuild(self, lora: StoredLora) -> bytes:
+        bundle = await self._build_again(lora)
+        try:
+            await self._store.store_bundle(lora.bundle_id, bundle)
+        except StoreUnavailableError:
+            _log.warning("rebuilt_bundle_not_stored", bundle_id=lora.bundle_id)
+        return bundle
+
+    async def _build_again(self, lora: StoredLora) -> bytes:
         recipe = lora.parse_recipe()
         bank = self._catalog.find_bank(recipe.bank_digest)
         if bank is None:
@@ -281,10 +296,6 @@ class ArtifactService:
             raise IntegrityError(f"bundle {lora.bundle_id} cannot be built again: {e}", e.hint) from e
         if built_id != lora.bundle_id:
             raise IntegrityError(f"expected bundle {lora.bundle_id}, and built {built_id}")
-        try:
-            await self._store.store_bundle(lora.bundle_id, bundle)
-        except StoreUnavailableError:
-            _log.warning("rebuilt_bundle_not_stored", bundle_id=lora.bundle_id)
         return bundle
 
     async def off_loop(self, work: Callable[[], _T]) -> _T:

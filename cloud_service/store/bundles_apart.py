@@ -90,6 +90,7 @@ class BundlesApart:
         self._ttl = limits.recipe_ttl_seconds
         self._clock = clock
         self._owner = uuid4().hex
+        self._was_reached = False
 
     @property
     def channels(self) -> ChannelStore:
@@ -168,7 +169,11 @@ class BundlesApart:
 
     async def verify_writable(self) -> None:
         await self._rows.verify_writable()
-        await self._objects.put(_WRITABLE, b"")
+        # Until it was reached once, the settings may be wrong. Later on all replicas miss it together when it is away,
+        # and most of what they do needs it no more: a generated bundle is built again.
+        if not self._was_reached:
+            await self._objects.put(_WRITABLE, b"")
+            self._was_reached = True
 
     async def aclose(self) -> None:
         await self._rows.aclose()

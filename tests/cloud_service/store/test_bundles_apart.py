@@ -173,7 +173,7 @@ async def test_sweep_deletes_more_than_one_page_and_one_replica_sweeps_for_all(s
     assert await one.sweep() == 1
 
 
-async def test_service_over_a_bucket_builds_what_was_altered_and_is_not_ready_without_it(
+async def test_service_over_a_bucket_builds_what_was_altered(
     s3: S3Server, tmp_path: Path, generator: FakeGenerator
 ) -> None:
     settings = settings_for(tmp_path, bundle_url=URL, store_timeout_seconds=0.5)
@@ -185,12 +185,51 @@ async def test_service_over_a_bucket_builds_what_was_altered_and_is_not_ready_wi
         answer = await client.get(f"/bundles/{bundle_id}")
         assert (answer.status_code, content_id(answer.content)) == (200, bundle_id)
         assert s3.ask("GET", f"/{BUCKET}/fleet/one/generated/{bundle_id}") == answer.content
+
+
+async def test_service_whose_bucket_goes_away_stays_ready_and_builds_bundles(
+    s3: S3Server, tmp_path: Path, generator: FakeGenerator
+) -> None:
+    """All replicas miss it together: were they not ready, nobody could ask for anything else either."""
+    settings = settings_for(tmp_path, bundle_url=URL, store_timeout_seconds=0.5)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
+        lora_id = (await client.post("/generate-lora", json={"description": "Sort."})).json()["id"]
+        await client.put("/channels/c/specializations/mail", json={"bundle_id": lora_id})
         assert (await client.get("/health/ready")).status_code == 200
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        (entry,) = (await client.get("/channels/c")).json()["specializations"]
         s3.pause()
         try:
             await asyncio.sleep(1.0)  # what readiness knows holds for a second
+            assert (await client.get("/health/ready")).status_code == 200
+            assert (await client.post("/generate-lora", json={"description": "Reply."})).status_code == 200
+            bundle = await client.get(f"/bundles/{entry['bundle_id']}")
+            assert (bundle.status_code, content_id(bundle.content)) == (200, entry["bundle_id"])
+        finally:
+            s3.go_on()
+    another = FakeGenerator(tmp_path, generator_id="another")
+    async with open_cloud(settings, [another]) as cloud, client_of(cloud) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        s3.pause()
+        try:
+            refused = await client.get(f"/bundles/{entry['bundle_id']}")
+        finally:
+            s3.go_on()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable"), "it is not gone"
+
+
+async def test_service_that_never_reached_its_bucket_is_not_ready(
+    s3: S3Server, tmp_path: Path, generator: FakeGenerator
+) -> None:
+    settings = settings_for(tmp_path, bundle_url=URL, store_timeout_seconds=0.5)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
+        s3.pause()
+        try:
             refused = await client.get("/health/ready")
         finally:
             s3.go_on()
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
         assert BUCKET not in refused.text
+        await asyncio.sleep(1.0)
+        assert (await client.get("/health/ready")).status_code == 200
