@@ -200,7 +200,11 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             events=metrics,
         )
         channels = ChannelService(
-            store, artifacts, watch_interval_seconds=settings.watch_interval_seconds, changed=metrics.channel_changed
+            store,
+            artifacts,
+            watch_interval_seconds=settings.watch_interval_seconds,
+            per_tenant=settings.channels_per_tenant,
+            changed=metrics.channel_changed,
         )
         devices = DeviceService(store.devices, store.channels)
         rollouts = RolloutService(channels, store.channels, devices)

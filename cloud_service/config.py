@@ -134,6 +134,10 @@ class CloudSettings(ServiceSettings):
         "tenant, or one API key without a tenant, may take; 0 sets no limit.",
     )
 
+    channels_per_tenant: int = Field(
+        default=1_000, ge=0, description="Most channels that one tenant has at a time; 0 sets no limit."
+    )
+
     audit_days: int = Field(
         default=365, ge=0, le=36_500, description="How long entries of the audit log are kept; 0 keeps them for ever."
     )

@@ -15,7 +15,7 @@ from typing import Protocol
 from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.artifacts import unknown_bundle
-from cloud_service.errors import InvalidRequestError, NotFoundError
+from cloud_service.errors import InvalidRequestError, NotFoundError, UsageLimitError
 from cloud_service.fleet.channel_writer import (
     Change,
     ChannelWriter,
@@ -82,6 +82,7 @@ class ChannelService:
         store: Where channels live.
         bundles: Where what is published is found.
         watch_interval_seconds: How often a watched channel is looked up for changes by other replicas.
+        per_tenant: Most channels of one tenant; 0 for any number.
         changed: Called with the action of each change, a rollout's too: a hook for whoever counts them.
     """
 
@@ -91,10 +92,12 @@ class ChannelService:
         bundles: Bundles,
         *,
         watch_interval_seconds: float,
+        per_tenant: int = 0,
         changed: Callable[[str], None] = lambda action: None,
     ) -> None:
         self._store = store
         self._bundles = bundles
+        self._per_tenant = per_tenant
         self._watch = ChannelWatch(store.channels, watch_interval_seconds)
         self.writer = ChannelWriter(store.channels, self._watch, changed, AuditLog(store.access))
         self._digests = SharedLookups(store.channels.load_digest)
@@ -137,11 +140,15 @@ class ChannelService:
         Raises:
             InvalidRequestError: A name is not valid or belongs to the base model, or the channel is full.
             NotFoundError: The bundle is not known.
+            UsageLimitError: The channel would be new, and the caller's tenant has as many as it may have.
             PreconditionError: The condition does not hold.
             ConflictError: Other writers were always faster, or a rollout goes on.
             StoreUnavailableError: The store does not answer.
         """
+        verify(channel)
+        verify_channel(channel)
         with together():
+            await self._verify_may_have(channel)
             specialization = await self.pin(channel, name, bundle_id)
 
             def put(entries: Entries) -> None:
@@ -296,6 +303,17 @@ class ChannelService:
         if not await pin(found.bundle_id):  # it has expired since
             raise unknown_bundle(bundle_id)
         return specialization
+
+    async def _verify_may_have(self, channel: str) -> None:
+        most = self._per_tenant if current_caller().tenant else 0
+        if not most or await self._store.channels.load_version(channel) is not None:
+            return
+        if len(await self.list_channels(most)) >= most:
+            raise UsageLimitError(
+                f"expected at most {most} channels of one tenant, found one more",
+                "delete one that no device follows",
+                code="too_many_channels",
+            )
 
     async def _change(
         self,

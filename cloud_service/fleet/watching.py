@@ -2,9 +2,9 @@
 
 One task reads the version of a watched channel for all its listeners, so a thousand devices cost one read an interval.
 A channel that is not there is looked up more and more seldom, since anybody can make up names, but all who watch one
-that is there share its reads. Changes by this process reach them at once. A watch is only a hint to poll: it may repeat a version, it survives a
-silent store, and it ends when the process drains. A device may know a newer version than the channel has, since it sees
-a rollout's candidate; it is not woken for the older one.
+that is there share its reads. Changes by this process reach them at once. A watch is only a hint to poll: it may repeat
+a version, it survives a silent store, and it ends when the process drains. A device may know a newer version than the
+channel has, since it sees a rollout's candidate; it is not woken for the older one.
 """
 
 import asyncio

@@ -45,10 +45,19 @@ class MadeBundles:
 
 
 def make_channels(
-    store: Store, watch_interval_seconds: float = 0.05, changed: Callable[[str], None] = lambda action: None
+    store: Store,
+    watch_interval_seconds: float = 0.05,
+    changed: Callable[[str], None] = lambda action: None,
+    per_tenant: int = 0,
 ) -> ChannelService:
     """Channels that publish what was made already."""
-    return ChannelService(store, MadeBundles(store), watch_interval_seconds=watch_interval_seconds, changed=changed)
+    return ChannelService(
+        store,
+        MadeBundles(store),
+        watch_interval_seconds=watch_interval_seconds,
+        per_tenant=per_tenant,
+        changed=changed,
+    )
 
 
 MakeService = Callable[..., LoraService]

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from cloud_service.access.caller import Caller, calling
 from cloud_service.errors import (
     ConflictError,
     IntegrityError,
     InvalidRequestError,
     NotFoundError,
     PreconditionError,
+    UsageLimitError,
 )
 from cloud_service.fleet.channels import ChannelService, find_difference
 from cloud_service.store import Store, StoredEvent
@@ -41,6 +43,29 @@ async def test_published_name_is_read_back_with_everything_a_device_needs(
     assert (entry.recipe.id, entry.recipe.bytes) == (lora.recipe_id, len(lora.recipe))
     assert entry.recipe.bank_digest == generator.bank.digest
     assert entry.edge_model_digest == generator.info.edge_model_digest
+
+
+async def test_tenant_has_a_bounded_number_of_channels(backend: StoreBackend, generator: FakeGenerator) -> None:
+    store = await backend.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = make_channels(store, per_tenant=2)
+    with calling(Caller("key", tenant="acme")):
+        for name in ("acme.a", "acme.b"):
+            await channels.publish(name, "mail", lora.bundle_id)
+        with pytest.raises(UsageLimitError, match="at most 2 channels") as caught:
+            await channels.publish("acme.c", "mail", lora.bundle_id)
+        assert caught.value.code == "too_many_channels"
+        await channels.publish("acme.a", "post", lora.bundle_id)
+        with pytest.raises(NotFoundError):
+            await channels.publish("another.c", "mail", lora.bundle_id)
+        await channels.delete("acme.b")
+        await channels.publish("acme.c", "mail", lora.bundle_id)
+    for caller in (Caller("key", tenant="another"), Caller("operator")):
+        with calling(caller):
+            await channels.publish("another.a", "mail", lora.bundle_id)
+            await channels.publish("another.b", "mail", lora.bundle_id)
+    with calling(Caller("operator")):
+        await channels.publish("kitchen", "mail", lora.bundle_id)
 
 
 async def test_publisher_that_hangs_up_leaves_no_change_that_nobody_hears_of(
