@@ -65,6 +65,7 @@ class _Actions:
             RolloutBody,
             name=fields.get("name") or None,
             bundle_id=fields.get("bundle_id") or None,
+            version=number_of(fields, "version") if "version" in fields else None,
             percent=number_of(fields, "percent"),
             labels=labels_of(fields),
             starts_at=f"{begin}Z" if (begin := fields.get("starts_at")) else None,
@@ -97,6 +98,7 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
     """`/console` and `/console/channels`."""
     router = APIRouter(prefix=CONSOLE, include_in_schema=False)
     actions = _Actions(fleet)
+    halt = {name: RolloutBody.model_fields[name].default for name in _HALT}
 
     @router.get("")
     async def index(request: Request, after: _After = "") -> Response:
@@ -137,7 +139,7 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
         before = await fleet.channels.load_version(channel, old or 1)
         after = await (fleet.channels.load(channel) if new is None else fleet.channels.load_version(channel, new))
         found = find_difference(before.channel.specializations, after.channel.specializations)
-        values = {"old": before.channel, "new": after.channel, "found": found, "digest": after.digest}
+        values = {"old": before.channel, "new": after.channel, "found": found, "digest": after.digest, "halt": halt}
         return pages.page(request, "diff.html", {**values, "is_present": new is None})
 
     async def _show(
@@ -164,7 +166,7 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
                 "progress": progress,
                 "groups": groups,
                 "count": await fleet.devices.count(channel),
-                "halt": {name: RolloutBody.model_fields[name].default for name in _HALT},
+                "halt": halt,
             }
         except NotFoundError as missing:
             return _nothing(request, error or missing)

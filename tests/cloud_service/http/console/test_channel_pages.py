@@ -63,6 +63,41 @@ async def test_difference_between_versions_can_be_undone_from_its_page(http: htt
     assert "Both list the same." in (await http.get(f"{PATH}/diff?old=3")).text
 
 
+async def test_one_entry_comes_back_as_it_was_at_a_kept_version(http: httpx2.AsyncClient) -> None:
+    first = await _publish(http, "mail", "first")
+    notes = await _publish(http, "notes", "notes")
+    second = await _publish(http, "mail", "second")
+    await http.post(PATH, data={"action": "withdraw", "name": "notes", "digest": await _digest(http)})
+    for name, bundle_id in (("mail", first), ("notes", notes)):
+        page = await http.get(f"{PATH}/diff?old=2")
+        assert f'Bring back<span class="unseen"> {name} of version 2' in page.text
+        form = next(form for form in Page(page.text).forms if form.get("name") == name)
+        assert form["bundle_id"] == bundle_id
+        assert (await http.post(PATH, data={**form, "action": "publish"})).status_code == 200
+    listed = parse_channel((await http.get("/channels/kitchen")).content).specializations
+    assert {each.name: each.bundle_id for each in listed} == {"mail": first, "notes": notes}
+    between = await http.get(f"{PATH}/diff?old=2&new=3")
+    assert second[:12] in between.text
+    assert "Bring back" not in between.text, "what is not present is not changed"
+
+
+async def test_kept_version_is_brought_to_some_devices_first(http: httpx2.AsyncClient) -> None:
+    first = await _publish(http, "mail", "first")
+    await _publish(http, "mail", "second")
+    page = await http.get(f"{PATH}/diff?old=1")
+    form = next(form for form in Page(page.text).forms if "halt_failing_percent" in form)
+    assert {name for name in RolloutBody.model_fields if name not in ("name", "bundle_id")} <= form.keys()
+    started = await http.post(PATH, data={**form, "percent": "25", "labels": "ring=canary", "action": "start"})
+    assert "The rollout of version 3 has begun." in started.text
+    (rollout,) = (await http.get("/channels/kitchen/rollouts")).json()["rollouts"]
+    assert rollout["about"] == "content of version 1"
+    assert rollout["groups"] == [{"percent": 25, "labels": {"ring": "canary"}}]
+    promoted = await http.post(PATH, data={"action": "promoted", "version": "3"})
+    assert "is promoted" in promoted.text
+    (entry,) = parse_channel((await http.get("/channels/kitchen")).content).specializations
+    assert entry.bundle_id == first
+
+
 async def test_rollout_from_start_to_end(http: httpx2.AsyncClient) -> None:
     await _publish(http, "mail", "first")
     started = await _start(http, await make_bundle(http, "second"))
