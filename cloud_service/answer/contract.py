@@ -109,12 +109,11 @@ def _calls(task: TaskDescription) -> AnswerContract:
 
 
 def _stated(task: TaskDescription) -> Iterator[tuple[str, ...]]:
-    if re.search(r"\bjson\b|[{}]", f"{task.description}\n{task.output_format}", re.IGNORECASE):
+    if re.search(r"\bjson\b|\{\s*\}|\{[^{}]{0,200}:", f"{task.description}\n{task.output_format}", re.IGNORECASE):
         return
-    for text in (task.output_format, task.description):
-        for stated in stated_sets(text):
-            if stated.is_plain or task.examples:
-                yield stated.members
+    for stated in stated_sets(task.description, task.output_format):
+        if stated.is_plain or task.examples:
+            yield stated.members
 
 
 def _repeated_outputs(outputs: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,210 @@
+"""Rule: the items of a list of answers, such as `spam, ham or not sure`, and where the list ends.
+
+What announces a list is decided in `cloud_service.answer.announcements`. A list whose items are not clear has none.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+MOST_LABELS = 64
+"""Items of a list; a longer list is not taken for a closed set."""
+
+LONGEST_LIST = 1_000
+
+MOST_WORDS, MOST_WORDS_WIDE = 3, 6
+"""Words of one label without quotation marks, in a list that is announced vaguely, and in one announced plainly."""
+
+WORD = r"[\w+#&%'’/\uE000-\uF8FF-]{1,40}"
+"""One word of a label. A quotation is one character of the private use area: see `stated_choices`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListStyle:
+    """How a list may look.
+
+    Attributes:
+        commas: Whether it needs no `or` before its last item.
+        last_and: Whether an `and` may stand before the last item.
+        wide: Whether labels may be long and may begin with any word, except for the first label; the words before the
+            list leave no doubt then.
+        any_first: Whether the first label, too, may begin with any word.
+    """
+
+    commas: bool = False
+    last_and: bool = False
+    wide: bool = False
+    any_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The items of a list, and whether no other reading is as good."""
+
+    items: tuple[str, ...]
+    is_sure: bool = True
+
+
+_TAIL = (
+    r",?\s+(?:depending|according|based|nothing else|and nothing|without (?:any|an|further|explanation|punctuation)"
+    r"|as (?:classes|labels|categories|tags|options|your answer|the|it|you|they|appropriate)"
+    r"|appl(?:y|ies) (?:best|here|to)|appl(?:y|ies)\Z|(?:best )?fits? (?:best|the|it|this)|(?:best )?fits?\Z"
+    r"|describes? (?:best|the|it|this)|(?:after|before|when|by) (?:reading|looking|you)|(?:to|for) (?:every|each)"
+    r"|only\Z|(?:all )?(?:(?:in|with) )?(?:lower|upper)[ -]?case|whichever|whatever(?= \S))\b"
+    r"|,\s*(?:and )?(?:pick|choose|select|take|find|give|say|write|answer|nothing|never|without|(?:after|before) the)\b"
+    r"(?= \S)"
+    r"|\s(?-i:Write|Use|Answer|Say|Reply|If|When)\s|\s\S+ (?:means|stands for|is for|=)\s"
+)
+_SHORT_TAIL = r"|,?\s+(?:after|before|so that|without|but|(?:to|for) (?:the|a)|if|when|in (?:the|each))\b"
+_CUT_WIDE = re.compile(rf"(?:{_TAIL}).*", re.IGNORECASE | re.DOTALL)
+_CUT_NARROW = re.compile(rf"(?:{_TAIL}{_SHORT_TAIL}).*", re.IGNORECASE | re.DOTALL)
+
+_FUNCTION_WORD = re.compile(
+    r"(?:an?|the|in|with|by|to|for|at|on|of|if|when|about|from|its?|your|that|this|one|only|exactly|either|each|any|all"
+    r"|as|how|what|which|word|and|or|you|me|is|are|was|does|do|did|can|could|should|would|will|has|have|they|every|whether)"
+    r"\b(?=.)"
+    r"|(?:it|its|the|not|word for word|nothing|so|he|she|his|her|them|they|briefly)$",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"(?:kind|type|style|sort|name) of\b", re.IGNORECASE)
+_NO_FIRST = re.compile(
+    r"(?:an?|the|in|with|by|to|for|at|on|of|if|when|about|from|its?|your|that|this|one|only|exactly|each|any|all|as|how"
+    r"|what|which|whether|word|and|or|you|me|every|they)\b(?=.)|(?:down|out) \S"
+    r"|(?:it|its|the|nothing|so|he|she|his|her|them|they)$",
+    re.IGNORECASE,
+)
+"""Begins no first label after words such as `Answer`: `Answer in English or German`."""
+
+_PREPOSITION = re.compile(r"(?:in|with|by|for|at|on|about|from|to)\b", re.IGNORECASE)
+_OPEN_LIST = re.compile(
+    r"(?:(?:and|or|but|so on|etc|such as|for (?:example|instance)|eg|ie|the like|similar|the rest|whichever|whatever"
+    r"|(?:some|any)thing (?:like|similar|to)|not at all)\b"
+    r"|(?:print|give|write|return|use|say|answer|reply|respond|output|pick|choose|select|one of) \S"
+    r"|(?:do not|don't|as|like|which|whether|only|just the) \S"
+    r"|no (?:explanations?|comments?|full|further|other|quotes|punctuation|extra|sentences?|text|words|reasons?"
+    r"|greeting|articles?)\b|(?:digits|dashes|letters|characters|hyphens|dots|commas|symbols|asterisks|underscores|quotes|brackets"
+    r"|spaces|semicolons)\Z|(?:every|each) word|(?:lower|upper|title|camel|snake)[ -]?case)",
+    re.IGNORECASE,
+)
+"""Begins an item of a list that is not closed, or that says how to write."""
+
+_CLAUSE = re.compile(
+    r"\S\s(?:if|when|unless|because|but|otherwise|such as|depending|which|who|please)\s", re.IGNORECASE
+)
+_NOUN = r"(?:word|label|letter|string|value|tag)"
+_DATE = re.compile(r"d{1,2}|m{1,3}|y{2,4}|h{1,2}|s{1,2}", re.IGNORECASE)
+_OPEN_END = re.compile(
+    r"\b(?:etc|and so on|and so forth|and more|for example|e\.g|such as|or the like|as (?:asked|needed|requested))\b",
+    re.IGNORECASE,
+)
+_CLOSING = {"[": "]", "{": "}", "<": ">", "(": ")"}
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """A list with the rest of its sentence, without remarks in brackets, and the character that follows."""
+    text = text[:LONGEST_LIST]
+    if text[:1] in _CLOSING:
+        inside, closed, _ = text[1:].partition(_CLOSING[text[0]])
+        return (inside, "") if closed else ("", "")
+    rest = re.sub(r"\s*\([^()]*\)", "", text).partition(")")[0]
+    sentence = re.split(r"[.;!?:](?=\s|$)|\n|\s*->", rest, maxsplit=1)[0]
+    return sentence, rest[len(sentence) :].lstrip()[:1]
+
+
+def read_list(text: str, style: ListStyle) -> Iterator[Reading]:
+    """The ways to read a list, the likeliest first; none when it is not clear what its items are."""
+    if _OPEN_END.search(text):
+        return
+    text = (_CUT_WIDE if style.wide else _CUT_NARROW).sub("", text).strip(" ,")
+    text = re.sub(r"\A(?:either|exactly)\s+", "", text, flags=re.IGNORECASE)
+    seen: set[tuple[str, ...]] = set()
+    for parts, is_sure in _split(text, style):
+        items = tuple(map(_bare, parts))
+        if items not in seen and _is_sound(items, style):
+            yield Reading(items, is_sure)
+        seen.add(items)
+
+
+def _bare(item: str) -> str:
+    """An item without marks around it, and without the noun before its quotation, as in `the word "yes"`."""
+    item = item.strip(" *").removesuffix(".")
+    return re.sub(
+        rf"\A(?:the (?:single )?)?{_NOUN}\s+(?=[\uE000-\uF8FF]$)|\Athe (?:single )?{_NOUN}\s+(?=\S+$)", "", item
+    )
+
+
+def _split(text: str, style: ListStyle) -> Iterator[tuple[list[str], bool]]:
+    parts = re.split(r"\s*,\s*", text)
+    bars = re.split(r"\s*\|\s*" if "|" in text else r"\s*/\s*", text if len(parts) == 1 else "")
+    if len(bars) > 1 and not re.search(r"\s(?:or|and)\s", text, re.IGNORECASE):
+        if "|" in text or re.search(r"\s/\s", text) or all(len(bar.split()) <= 2 for bar in bars):
+            yield bars, True
+        return
+    if "|" in parts[0] or re.search(r"\s/\s", text):
+        return
+    *parts, last = parts
+    oxford = re.match(r"(?:or|and)\s+(?:also\s+)?", last, re.IGNORECASE)
+    if oxford and parts:
+        yield [*parts, last[oxford.end() :]], True
+        return
+    ors = re.split(r"\s+or\s+", last)
+    if len(ors) > 1:
+        if len(ors) == 2 or not parts:
+            yield [*parts, *ors], True
+            if style.commas and parts:
+                yield [*parts, last], False
+            return
+        for cut in range(1, len(ors)):
+            yield [*parts, " or ".join(ors[:cut]), " or ".join(ors[cut:])], False
+        return
+    ands = re.split(r"\s+and\s+", last)
+    is_split = style.last_and and len(ands) == 2 and not any(re.search(r"\sand\s", part) for part in parts)
+    if is_split:
+        yield [*parts, *ands], True
+    if style.commas and parts:
+        yield [*parts, last], not is_split
+
+
+def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
+    if not 1 < len(items) <= MOST_LABELS or len(set(items)) < len(items):
+        return False
+    if all(_DATE.fullmatch(item) for item in items) and any(len(item) > 1 for item in items):
+        return False
+    longest = MOST_WORDS_WIDE if style.wide else MOST_WORDS
+    if any(
+        not re.fullmatch(rf"{WORD}(?: {WORD}){{0,{longest - 1}}}", item) or _OPEN_LIST.match(item) for item in items
+    ):
+        return False
+    if not style.wide:
+        return not any(_FUNCTION_WORD.match(item) or _VALUE.match(item) for item in items)
+    sizes = [len(item.split()) for item in items]
+    if any(_CLAUSE.search(item) for item in items) or sizes[-1] > max(sizes[:-1]) + MOST_WORDS:
+        return False
+    if re.search(r" for \d", items[-1]):
+        return False
+    if style.any_first or not _NO_FIRST.match(items[0]):
+        return True
+    firsts = {item.split()[0].lower() for item in items}
+    return firsts in ({"they"}, {"it"}) or (len(items) > 2 and all(map(_PREPOSITION.match, items)))
+
+
+def split_question(text: str) -> tuple[str, ...]:
+    """The labels of `Is this remark good or bad?`: the first one has as many words as all the others have."""
+    bare = re.sub(r"(\A\s*|,\s*(?:or\s+)?|\bor\s+)an?\s+", r"\1", text, flags=re.IGNORECASE)  # a plant or a vehicle
+    reading = next(read_list(bare, ListStyle(wide=True, any_first=True)), None)
+    if reading is None or not reading.is_sure:
+        return ()
+    first, *others = reading.items
+    counts = {len(member.split()) for member in others}
+    if len(counts) != 1 or any(_FUNCTION_WORD.match(member) or member.startswith("not ") for member in others):
+        return ()
+    words, size = first.split(), counts.pop()
+    noun, label = words[:-size], words[-size:]
+    if len(label) < size or size > MOST_WORDS or any(is_function_word(word) for word in noun):
+        return ()
+    return (" ".join(label), *others)
+
+
+def is_function_word(word: str) -> bool:
+    """Whether a word begins no label, as `the` and `with` do not."""
+    return _FUNCTION_WORD.match(f"{word} x") is not None
