@@ -66,7 +66,7 @@ _FUNCTION_WORD = re.compile(
     r"|(?:it|its|the|not|word for word|nothing|so|he|she|his|her|them|they|briefly)$",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"(?:kind|type|style|sort|name) of\b", re.IGNORECASE)
+_VALUE = re.compile(r"(?:kind|type|style|sort|name) of\b|(?:language|topic|category|label|name)\Z", re.IGNORECASE)
 _NO_FIRST = re.compile(
     r"(?:an?|the|in|with|by|to|for|at|on|of|if|when|about|from|its?|your|that|this|one|only|exactly|each|any|all|as|how"
     r"|what|which|whether|word|and|or|you|me|every|they)\b(?=.)|(?:down|out) \S"

@@ -112,6 +112,8 @@ def _unmasked(
     for members, is_plain in search(masked):
         found = tuple(_unmask(member, quotations) for member in members)
         if len(found) == len(set(found)) and all(0 < len(member) <= LONGEST_LABEL for member in found):
+            if all(": " in member for member in found):
+                continue  # the lines of a form
             yield found, is_plain
 
 

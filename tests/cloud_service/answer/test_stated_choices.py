@@ -175,6 +175,8 @@ OPEN = (
     "Rate the review from 1 to 5.",
     "Decide whether the news is world, sports or science or technology.",
     "Is this email spam or not spam?",
+    "Which language is named? Language or unknown.",
+    'Fill this card, one field per line: "name: X", "age: N", "city: Y". The age is in digits.',
     "Where is the meeting or party?",
     "What is the name of the person or company?",
     "Is the house blue or green, and how old is it?",
