@@ -107,7 +107,8 @@ _ANNOUNCEMENTS = [
         # "Pick one: bigger, not bigger"
         _Announcement(
             rf"{_BEGIN}(?:choose|pick|select|assign|decide)(?: (?:exactly|only|just))? "
-            rf"(?:one|an?|the)(?: (?:one|option|label|answer|word|tag|{_KINDS}))?(?: [\w ]{{1,40}})?:\s+",
+            rf"(?:one|an?|the)(?: (?:one|option|label|answer|word|tag|{_KINDS}))?"
+            r"(?! (?:random )?(?:word|sentence|phrase|title|name)\b)(?: [\w ]{1,40})?:\s+",
             _WIDE,
         ),
         # "Use the tags can wait, soon, urgent", "Answer using only the words past, present"

@@ -78,7 +78,7 @@ _NO_FIRST = re.compile(
 _PREPOSITION = re.compile(r"(?:in|with|by|for|at|on|about|from|to)\b", re.IGNORECASE)
 _OPEN_LIST = re.compile(
     r"(?:(?:and|or|but|so on|etc|such as|for (?:example|instance)|eg|ie|the like|similar|the rest|whichever|whatever"
-    r"|(?:some|any)thing (?:like|similar|to)|not at all)\b"
+    r"|(?:some|any)thing (?:like|similar|to)|not at all|then)\b"
     r"|(?:print|give|write|return|use|say|answer|reply|respond|output|pick|choose|select|one of) \S"
     r"|(?:do not|don't|as|like|which|whether|only|just the) \S"
     r"|no (?:explanations?|comments?|full|further|other|quotes|punctuation|extra|sentences?|text|words|reasons?"
@@ -97,6 +97,9 @@ _OPEN_END = re.compile(
     r"\b(?:etc|and so on|and so forth|and more|for example|e\.g|such as|or the like|as (?:asked|needed|requested))\b",
     re.IGNORECASE,
 )
+_PATTERN = re.compile(r"[YMDHS]{2,4}(?:[-/:][YMDHS]{2,4})+|.* (?:words|sentences|lines|characters)", re.IGNORECASE)
+"""Says how an answer is written: `YYYY-MM-DD`, or `two or three words`."""
+
 _CLOSING = {"[": "]", "{": "}", "<": ">", "(": ")"}
 
 
@@ -169,6 +172,8 @@ def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
     if not 1 < len(items) <= MOST_LABELS or len(set(items)) < len(items):
         return False
     if all(_DATE.fullmatch(item) for item in items) and any(len(item) > 1 for item in items):
+        return False
+    if any(map(_PATTERN.fullmatch, items)):
         return False
     longest = MOST_WORDS_WIDE if style.wide else MOST_WORDS
     if any(

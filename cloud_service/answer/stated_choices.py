@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cloud_service.answer.announcements import announced_sets, sets_of_format
+from cloud_service.answer.announcements import announced_sets, is_polar, sets_of_format
 from cloud_service.answer.answer_cases import case_sets
 
 LONGEST_LABEL = 40
@@ -34,6 +34,7 @@ _GENERATES = re.compile(
     rf"|(?:{_COMMAND}|\byou )(?:rewrite|compose|draft|generate|create|extract"
     r"|list (?:the|all)|suggest|recommend|explain)\b"
     r"|(?<!not )(?<!n't )\b(?:explain|justify) (?:the|your|why|it)\b|\bgive reasons\b"
+    r"|\bin (?:two|three|four|five|six|\d) words\b"
     r"|\band (?:a|the|your) (?:reason|explanation|justification|comment)s?\b|\band why\b",
     re.IGNORECASE,
 )
@@ -46,6 +47,11 @@ _SORTS = re.compile(
     re.IGNORECASE,
 )
 """Such a task has few answers, so that an output format with commas lists them."""
+
+_LOOKS_UP = re.compile(
+    r"(?:\A|[.?!\n] ?)(?:find|extract|get|look up|who|when|where|what is the|what's the|name the)\b", re.IGNORECASE
+)
+"""Such a task takes a value out of a text, so that an output format may name kinds of values."""
 
 _VALUE = re.compile(
     r"(?!no |not )(?:.* )?(?:names?|numbers?|dates?|years?|titles?|words?|city|country|sentences?|amounts?|prices?"
@@ -87,9 +93,11 @@ def stated_sets(description: str, output_format: str = "") -> Iterator[StatedSet
             yield StatedSet(members, is_plain)
         if source is form and not _GENERATES.search(text):
             sorts = _SORTS.search(text) is not None
+            looks_up = _LOOKS_UP.search(text) is not None and not sorts and "|" not in form
             for members, is_plain in _unmasked(form.strip(), sets_of_format):
                 are_values = sum(_VALUE.fullmatch(member) is not None for member in members) * 2 >= len(members)
-                yield StatedSet(members, (is_plain or sorts) and not are_values)
+                is_doubtful = are_values or (looks_up and not is_polar(members))
+                yield StatedSet(members, (is_plain or sorts) and not is_doubtful)
 
 
 def _readable(text: str) -> str:

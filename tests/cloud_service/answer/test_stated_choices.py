@@ -176,6 +176,10 @@ OPEN = (
     "Decide whether the news is world, sports or science or technology.",
     "Is this email spam or not spam?",
     "Which language is named? Language or unknown.",
+    "Group the items: fruit first, then vegetables, then meat.",
+    "What is the topic? Two or three words.",
+    "Label the picture in five words: who, where, what.",
+    "Choose a random word from the sentence: noun, verb or adjective.",
     'Fill this card, one field per line: "name: X", "age: N", "city: Y". The age is in digits.',
     "Where is the meeting or party?",
     "What is the name of the person or company?",
@@ -301,6 +305,8 @@ OPEN_FORMATS = (
     ("Find the speaker.", "name, role"),
     ("Translate to German.", "formal or informal as in the source"),
     ("Which colours are named?", "red, green, blue"),
+    ("Find the sender.", "person or company"),
+    ("What is the date?", "YYYY-MM-DD or unknown"),
     ("Assign a label.", "no explanation, only the label"),
 )
 
