@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from cloud_service.answer.choices import Choice, in_words
+from cloud_service.answer.choices import Choice
 from cloud_service.generation import Asked, Confidence, Generation, GeneratorInfo
 from cloud_service.generator.checkpoint import (
     Manifest,
@@ -29,7 +29,7 @@ from cloud_service.generator.checkpoint import (
 )
 from cloud_service.generator.confidence_model import Calibration, PromptFeatures, set_features
 from cloud_service.generator.edge import edge_linears, edge_shape
-from cloud_service.generator.judgements import JUDGEMENTS, LEAST_LIKENESS, likeness_to_judgements
+from cloud_service.generator.judgements import JUDGEMENTS
 from cloud_service.generator.meanings import SentenceEncoder
 from cloud_service.generator.model import LoraGenerator
 from cloud_service.generator.pretrained import (
@@ -216,9 +216,9 @@ class TorchGenerator:
             meanings = read.to(self._device)
             keys = head(meanings)[0].cpu().numpy()  # (choice layers, choices, rank)
         answer = replace(asked.answer, codes=self._codes[: len(asked.choices)])
-        # Experts that read the question judge. What an input is about is read from it alone, as the head was fitted.
+        # Label experts need the question in front of each input. Without one the head answers alone, as it was fitted.
         kept, kept_tokens = ("", 0)
-        if self._generator.config.label_experts and self._asks_for_judgement(asked.choices):
+        if self._generator.config.label_experts:
             kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
         gates = self._gates(asked, None, has_labels=bool(kept))
         confidence = None
@@ -228,10 +228,6 @@ class TorchGenerator:
 
     def _measure_set(self, choices: Sequence[Choice], meanings: Tensor) -> NDArray[np.float32]:
         return set_features(choices, meanings, self._judgements)
-
-    def _asks_for_judgement(self, choices: Sequence[Choice]) -> bool:
-        names = self._sentences.encode([in_words(choice.text) for choice in choices])
-        return likeness_to_judgements(names, self._judgements) >= LEAST_LIKENESS
 
     @cached_property
     def _judgements(self) -> Tensor:

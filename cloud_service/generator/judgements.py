@@ -1,6 +1,6 @@
-"""Rule: whether a closed set asks for a judgement of an input, such as good or bad, and not for its subject.
+"""Rule: how much a closed set asks for a judgement of an input, such as good or bad, and not for its subject.
 
-The choice head alone tells subjects apart; label experts are for judgements.
+Judgements are answered worse than subjects, so the confidence in a set reads this.
 """
 
 import torch
@@ -8,10 +8,6 @@ from torch import Tensor
 
 JUDGEMENTS = ("yes", "no", "true", "false", "good", "bad", "positive", "negative")
 """Choices near to one of these ask what to think of an input, not what it is about."""
-
-LEAST_LIKENESS = 0.36
-"""Mean cosine of the choices to the nearest word above. Found on sets of labels: *billing, technical, sales* has 0.27,
-*urgent, routine* 0.22, *joy, anger, sadness, fear* 0.38, *satisfied, disappointed* 0.41."""
 
 
 def likeness_to_judgements(choices: Tensor, judgements: Tensor) -> float:
