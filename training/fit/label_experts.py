@@ -1,8 +1,8 @@
-"""Trains the label experts: the part of a bank that judges an input before the choice head reads what it means.
+"""Trains the label experts: the part of a bank that reads what is asked, for the choice head.
 
-The choice head knows what an input is about, not whether it is well meant or answers a question: such judgements lie
-in directions that hardly vary in a sentence encoder. These experts act in the layers below the head, read the question
-in the residual prompt, and move what the head reads towards the meaning of the right label. The head stays as it is.
+The choice head alone knows what an input is about, and not what a task wants to know of it: an author's mood, a part of
+a contract, an answer to a question. These experts act in the layers below the head, read the question in the residual
+prompt, and move what the head reads towards the meaning of the right label. The head stays as it is.
 """
 
 import random
@@ -25,7 +25,7 @@ from training.fit.edge_answers import EdgeAnswers
 from training.fit.generator import grouped
 from training.fit.processes import Processes
 
-FAMILY_WEIGHTS: Mapping[str, float] = {"classify": 0.4, "yes_no": 0.35, "questions": 0.25}
+FAMILY_WEIGHTS: Mapping[str, float] = {"label_tasks": 0.66, "questions": 0.14, "classify": 0.1, "yes_no": 0.1}
 
 
 @dataclass(frozen=True, slots=True)
