@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import llama_cpp.llama_cpp as llama_cpp
+import numpy as np
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError
 from edge_runtime.serving.call_forms import CallForm, find_call_form
@@ -51,7 +52,13 @@ def on_native_log(level: int, text: bytes, _user_data: Any) -> None:
 
 
 class LlamaModel:
-    """A mapped model file and its vocabulary, shared by the engines that use it."""
+    """A mapped model file and its vocabulary, shared by the engines that use it.
+
+    Attributes:
+        longest_token_bytes: Of the longest spelling of a token.
+        first_bytes: (vocabulary,) uint8, the first byte of each token's spelling; 0 where there is none.
+        tokens_of_bytes: (256,) int32, a token that is spelled as this one byte and ends nothing; -1 for none.
+    """
 
     def __init__(self, path: Path, gpu_layers: int, repack: bool = True) -> None:
         parameters = llama_cpp.llama_model_default_params()
@@ -74,7 +81,7 @@ class LlamaModel:
             for token in range(self.vocab_size)
             if llama_cpp.llama_vocab_get_attr(self.vocab, token) & _CONTROL
         )
-        self.longest_token_bytes = max([1, *(len(self.piece(token, markup=True)) for token in range(self.vocab_size))])
+        self._read_spellings()
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         self._call_form: CallForm | Literal["unread"] | None = "unread"
         self._templates: dict[bool, ChatTemplate] = {}  # by whether the answer's beginning is rendered too
@@ -85,6 +92,18 @@ class LlamaModel:
         )
         self.template_problem = ""
         self.use_template(self.tokenizer.chat_template)
+
+    def _read_spellings(self) -> None:
+        self.longest_token_bytes = 1
+        self.first_bytes = np.zeros(self.vocab_size, np.uint8)
+        self.tokens_of_bytes = np.full(256, -1, np.int32)
+        for token in range(self.vocab_size):
+            piece = self.piece(token, markup=True)
+            self.longest_token_bytes = max(self.longest_token_bytes, len(piece))
+            if piece:
+                self.first_bytes[token] = piece[0]
+            if len(piece) == 1 and not llama_cpp.llama_vocab_is_eog(self.vocab, token):
+                self.tokens_of_bytes[piece[0]] = token
 
     def use_template(self, template: str) -> None:
         """Render chats by this template; an empty one, and one that does not compile, refuse them, and nothing else."""

@@ -27,6 +27,17 @@ def test_tokens_and_bytes_are_inverse(model: LlamaModel) -> None:
     assert all(token in model.tokens_of[model.piece(token)] for token in tokens)
 
 
+def test_tokens_are_known_by_their_first_byte(model: LlamaModel) -> None:
+    """Control tokens by their spelling; a byte's own token is none that ends an answer."""
+    for token in range(model.vocab_size):
+        piece = model.piece(token, markup=True)
+        assert model.first_bytes[token] == (piece[0] if piece else 0)
+    for byte, token in enumerate(model.tokens_of_bytes):
+        assert token == -1 or model.piece(int(token), markup=True) == bytes([byte])
+    assert not set(model.tokens_of_bytes) & set(model.ends)
+    assert (model.tokens_of_bytes >= 0).sum() > 200
+
+
 def test_control_tokens_are_obeyed_only_as_markup(model: LlamaModel) -> None:
     assert model.tokenize(SPECIAL[2], add_special=False, markup=True) == [2]
     spelled = model.tokenize(SPECIAL[2], add_special=False, markup=False)

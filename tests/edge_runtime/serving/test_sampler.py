@@ -26,18 +26,19 @@ def model(tiny_base: Path) -> Iterator[LlamaModel]:
 
 
 @pytest.mark.parametrize(
-    ("fitting", "likeliest"),
+    "fitting",
     [
-        ((4.0, 3.0, 2.0), 256),  # likely: mostly found by the first draw
-        ((1.0, 0.0, 0.5), 16),  # among the others: by further draws, and by asking about all
-        ((-9.0, -9.5, -10.0), 64),  # of no likelihood: by asking about all
-        ((2.5, -9.0, -9.0), 16),  # one of them among the likeliest
+        (4.0, 3.0, 2.0),  # likely: mostly found by the first draw
+        (1.0, 0.0, 0.5),  # among the others
+        (-9.0, -9.5, -10.0),  # of no likelihood
+        (2.5, -9.0, -9.0),  # one of them likely
     ],
 )
+@pytest.mark.parametrize("many", [0, 4_096])  # what is left is drawn and asked about one by one, or all at once
 def test_what_fits_is_drawn_as_its_probabilities_are_to_each_other(
-    model: LlamaModel, monkeypatch: pytest.MonkeyPatch, fitting: tuple[float, ...], likeliest: int
+    model: LlamaModel, monkeypatch: pytest.MonkeyPatch, fitting: tuple[float, ...], many: int
 ) -> None:
-    monkeypatch.setattr(module, "_LIKELIEST", likeliest)
+    monkeypatch.setattr(module, "_MANY", many)
     tokens = [model.tokens_of[digit][0] for digit in (b"1", b"2", b"3")]
     logits = np.random.default_rng(7).standard_normal(model.vocab_size).astype(np.float32)
     for digit in (b"1", b"2", b"3"):
@@ -53,6 +54,56 @@ def test_what_fits_is_drawn_as_its_probabilities_are_to_each_other(
     for token, share in zip(tokens, weights / weights.sum(), strict=True):
         spread = 4 * np.sqrt(DRAWS * share * (1 - share)) + 1
         assert abs(counts[token] - DRAWS * share) <= spread
+
+
+def test_top_k_cuts_before_the_first_draw_and_then_among_what_fits(model: LlamaModel) -> None:
+    """A token that fits is drawn by the first draw, or by a second one among the two likeliest that fit."""
+    one, two, three = (model.tokens_of[digit][0] for digit in (b"1", b"2", b"3"))
+    logits = np.full(model.vocab_size, -50, np.float32)
+    logits[[model.tokens_of[b"x"][0], one, two, three]] = (2.0, 1.5, 1.0, 0.5)
+    grammars = Grammars(model)
+    made = TokenSampler(model, Sampling(schema=SCHEMA, seed=3, top_k=2), grammars)
+    counts = Counter(made.choose(logits) for _ in range(DRAWS))
+    made.close()
+    grammars.close()
+    assert set(counts) == {one, two}
+    first = 1 / (1 + np.exp(2.0 - 1.5))
+    share = first + (1 - first) / (1 + np.exp(1.0 - 1.5))
+    assert abs(counts[one] - DRAWS * share) <= 4 * np.sqrt(DRAWS * share * (1 - share))
+
+
+def test_seed_repeats_what_is_drawn(model: LlamaModel) -> None:
+    logits = np.random.default_rng(7).standard_normal(model.vocab_size).astype(np.float32)
+    grammars = Grammars(model)
+    drawn = []
+    for seed in (5, 5, 6):
+        made = TokenSampler(model, Sampling(schema='{"type":"string"}', seed=seed), grammars)
+        drawn.append([])
+        for _ in range(12):
+            drawn[-1].append(made.choose(logits))
+            made.accept(drawn[-1][-1])
+        made.close()
+    grammars.close()
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_first_byte_rules_out_nothing_that_fits(model: LlamaModel) -> None:
+    """At each place of an object with a text of all kinds of characters, within characters too."""
+    grammars = Grammars(model)
+    schema = '{"additionalProperties":false,"properties":{"é":{"type":"string"}},"required":["é"],"type":"object"}'
+    made = TokenSampler(model, Sampling(temperature=0, schema=schema), grammars)
+    tokens = np.arange(model.vocab_size, dtype=np.int32)
+    ruled_out = 0
+    for byte in '{"é": "a\\n東"}'.encode():
+        may_fit, fits = made._may_fit(tokens), made._fits(tokens)
+        assert not (fits & ~may_fit).any()
+        ruled_out += int((~may_fit).sum())
+        made.accept(int(model.tokens_of_bytes[byte]))
+    assert made._may_fit(np.array(model.ends)).all()
+    assert made._fits(model.ends).all()
+    made.close()
+    grammars.close()
+    assert ruled_out > model.vocab_size
 
 
 def test_likeliest_that_fits_is_taken_greedily(model: LlamaModel) -> None:
