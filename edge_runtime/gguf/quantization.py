@@ -13,7 +13,8 @@ Which type a tensor gets (`storage_type`) is llama.cpp's practice, made uniform:
 - rows that do not fill a K-quant's 256 weights: the block type of like size with the least error (`_FITTING`), and
   below 32 weights F16;
 - vectors (norms, biases, rotary factors) and tensors this code does not know: as they are;
-- a tensor that the base GGUF holds in a type no larger than the one asked for, give or take half a bit: as it is.
+- a tensor that the base GGUF holds in a type no larger than the one asked for, give or take half a bit: as it is;
+- but Q8_0, where that is asked for and the tensor's type is slow in batches: more memory, no more error, more speed.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ _FITTING = {
     GGMLQuantizationType.Q5_K: GGMLQuantizationType.Q5_0,
     GGMLQuantizationType.Q6_K: GGMLQuantizationType.Q8_0,
 }
+
+# Types that llama.cpp computes a token at a time: a batch of eight takes five times as long as one token.
+_SLOW_IN_BATCHES = (GGMLQuantizationType.Q4_1, GGMLQuantizationType.Q5_1)
 
 # Bits a weight by which a base GGUF's type may exceed the one asked for before it is quantized anew. A published Q4_1
 # (5 bits) beside Q4_K (4.5): quantizing it a second time would cost more than the half bit gives.
@@ -114,6 +118,8 @@ def file_type(dtype: GGMLQuantizationType) -> LlamaFileType:
 def storage_type(info: TensorInfo, quantization: Quantization) -> GGMLQuantizationType:
     """The type in which a tensor of the base GGUF is served when no LoRA touches it."""
     wanted = wanted_type(info, quantization)
+    if quantization is Quantization.Q8_0 and info.type in _SLOW_IN_BATCHES:
+        return wanted
     spare = _BITS_TO_SPARE if _is_quantized(info.type) else 0.0
     return info.type if _bits(info.type) <= _bits(wanted) + spare else wanted
 

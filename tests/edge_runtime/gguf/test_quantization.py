@@ -72,6 +72,9 @@ def info(name: str, *shape: int, dtype: str = "F16") -> TensorInfo:
         (info("blk.0.ffn_down.weight", 256, 96), "Q5_K", "Q5_0"),
         (info("blk.0.ffn_down.weight", 256, 96), "Q6_K", "Q8_0"),
         (info("blk.0.ffn_up.weight", 512, 256, dtype="Q4_1"), "Q4_K", "Q4_1"),
+        (info("blk.0.ffn_up.weight", 512, 256, dtype="Q4_1"), "Q8_0", "Q8_0"),  # it is slow in batches
+        (info("blk.0.ffn_up.weight", 512, 96, dtype="Q5_1"), "Q8_0", "Q8_0"),
+        (info("blk.0.ffn_up.weight", 512, 96, dtype="Q4_1"), "Q6_K", "Q4_1"),
         (info("blk.0.ffn_up.weight", 512, 256, dtype="Q5_0"), "Q4_K", "Q4_K"),
         (info("token_embd.weight", 512, 96, dtype="Q8_0"), "Q4_K", "Q8_0"),
         (info("blk.0.ffn_down.weight", 256, 96), "Q4_0", "Q4_0"),

@@ -32,10 +32,21 @@ def test_short_prompt_waits_for_one_chunk_at_most() -> None:
     turns.join("short")
     turns.join("other")
     assert run(turns, left, False, 100) == [
-        *["short", "long", "other", "long", "other", "long", "other"],
-        *["long"] * 4,
+        *["short", "long", "other", "other", "long", "other"],
+        *["long"] * 5,
     ]
     assert turns.next(False) is None
+
+
+def test_beginning_of_a_prompt_is_computed_at_one_go() -> None:
+    """A prompt of two chunks reaches its first token without a chunk of the long one in between."""
+    turns: StepScheduler[str] = StepScheduler()
+    left = {"long": 20 * HALF, "a": 2 * HALF, "b": 2 * HALF}
+    turns.join("long")
+    run(turns, left, False, 3)
+    turns.join("a")
+    turns.join("b")
+    assert run(turns, left, False, 6) == ["a", "a", "long", "b", "b", "long"]
 
 
 def test_endless_short_prompts_leave_a_long_one_half_of_the_turns() -> None:
