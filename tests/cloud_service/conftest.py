@@ -15,13 +15,13 @@ from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.guarded import Guarded
 from tests.cloud_service.services import MakeService, make_service
-from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
+from tests.cloud_service.store_backends import BACKENDS, RedisBackend, SqliteBackend, StoreBackend
 
 
-@pytest_asyncio.fixture(params=["sqlite", "redis"])
+@pytest_asyncio.fixture(params=BACKENDS)
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreBackend]:
     """Each kind of store in turn."""
-    backend: StoreBackend = SqliteBackend(tmp_path) if request.param == "sqlite" else RedisBackend(tmp_path)
+    backend = BACKENDS[request.param](tmp_path)
     yield backend
     await backend.stop()
 

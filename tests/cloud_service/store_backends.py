@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -164,6 +164,10 @@ class RedisBackend:
                     return
             await asyncio.sleep(0.02)
         raise AssertionError("redis-server did not start")
+
+
+BACKENDS: dict[str, Callable[[Path], StoreBackend]] = {"sqlite": SqliteBackend, "redis": RedisBackend}
+"""By name, what every test of a port runs on: each makes its store in a folder of the test."""
 
 
 def _start_redis(port: int, directory: Path) -> subprocess.Popen[bytes]:

@@ -13,9 +13,8 @@ from cloud_service.store import StoredGeneration, StoredImport, StoredLora
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.s3_server import BUCKET
 from tests.cloud_service.store_backends import (
-    RedisBackend,
+    BACKENDS,
     S3Backend,
-    SqliteBackend,
     StoreBackend,
     load_reports,
     recipe_of,
@@ -24,7 +23,7 @@ from tests.cloud_service.store_backends import (
 )
 
 
-@pytest_asyncio.fixture(params=["sqlite", "redis", "s3"])
+@pytest_asyncio.fixture(params=[*BACKENDS, "s3"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreBackend]:
     """Each kind of store in turn."""
     backend: StoreBackend
@@ -32,7 +31,7 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         request.getfixturevalue("s3")
         backend = S3Backend(tmp_path, f"s3://{BUCKET}")
     else:
-        backend = SqliteBackend(tmp_path) if request.param == "sqlite" else RedisBackend(tmp_path)
+        backend = BACKENDS[request.param](tmp_path)
     yield backend
     await backend.stop()
 
