@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 import zstandard
 from transformers import PreTrainedTokenizerFast
 
+from tests.torch_threads import one_thread
 from tests.training.commands import run_command
 from tests.training.models import store_tiny_models, texts_of_episodes, toy_tokenizer
 from tests.training.packed import write_packed_data
@@ -19,11 +19,8 @@ from training.data.families import Sources, load_mixture
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """Tiny shapes gain nothing from threads, and sums in one order are needed to compare bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

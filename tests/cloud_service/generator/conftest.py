@@ -3,22 +3,19 @@
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from cloud_service.generator import TorchGenerator, load_generator
 from cloud_service.generator.choice_head import ChoiceHeadConfig
 from cloud_service.generator.tuner import TorchTuner
 from tests.cloud_service.generator.tiny import Pair, make_pair
 from tests.cloud_service.generator.tuning import CODES
+from tests.torch_threads import one_thread
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """Tiny shapes gain nothing from threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
