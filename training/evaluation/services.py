@@ -4,7 +4,6 @@ A specialization is asked when it is merged, at the device's default quantizatio
 asked as it is.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -197,16 +196,9 @@ def _answers(task: SuiteTask, send: Callable[[str, Sequence[str], int], Completi
             texts.append("")
             continue
         seconds.append(time.perf_counter() - started)
-        texts.append(text_of(answer))
+        texts.append(answer.as_text.strip())
         tokens.append(answer.usage.prompt_tokens)
     return Answers(tuple(texts), tuple(seconds), tuple(tokens))
-
-
-def text_of(answer: Completion) -> str:
-    """The text of an answer; of a call of a function, the JSON that training writes for it."""
-    for call in answer.tool_calls:
-        return f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {call.arguments}}}'
-    return answer.text.strip()
 
 
 def task_body(task: TaskDescription, choices: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,14 +1,10 @@
 """What the services are asked: the prompt that is evaluated, and answers of a sensible length."""
 
-from types import SimpleNamespace
-from typing import Any
-
 from cloud_service.schemas import GenerateLoraBody
 from cloud_service.task import Example, TaskDescription, Tool, render_prompt
 from loragen.client import RemoteError
 from training.data.episodes import Instance
-from training.evaluation.scoring import parse_call
-from training.evaluation.services import LONGEST_ANSWER, is_refusal, longest_answer, task_body, text_of
+from training.evaluation.services import LONGEST_ANSWER, is_refusal, longest_answer, task_body
 from training.evaluation.suites import SuiteTask
 
 
@@ -39,12 +35,3 @@ def test_only_a_refusal_that_repeats_itself_is_an_answer_of_nothing() -> None:
     assert is_refusal(RemoteError("too long", code="prompt_too_long", status=422))
     assert not is_refusal(RemoteError("busy", code="overloaded", status=503))
     assert not is_refusal(RemoteError("gone", code="unreachable"))
-
-
-def test_call_is_read_as_json_and_a_text_as_it_is() -> None:
-    def answer(text: str, *calls: tuple[str, str]) -> Any:
-        return SimpleNamespace(text=text, tool_calls=[SimpleNamespace(name=n, arguments=a) for n, a in calls])
-
-    assert text_of(answer(" Rome ")) == "Rome"
-    assert parse_call(text_of(answer("", ("book", '{"city":"Rome"}')))) == ("book", {"city": "Rome"})
-    assert parse_call(text_of(answer("", ("book", '{"city":"Ro')))) is None, "cut"
