@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cloud_service.answer.choice_lists import WORD, ListStyle, Reading, first_sentence, read_list, split_question
+from cloud_service.answer.choice_lists import (
+    WORD,
+    ListStyle,
+    Reading,
+    first_sentence,
+    read_list,
+    split_question,
+    until_preposition,
+    without_capital,
+)
 
 _SETS = (
     "labels|categories|classes|options|tags|values|answers|choices|boxes|intents|verdicts|outputs|responses|statuses"
@@ -61,6 +70,7 @@ class _Announcement:
         followed: Whether the sentence must go on after the list.
         asking: Whether the sentence must be a question.
         plain: Whether the list counts without an example that confirms it.
+        until_preposition: Whether a phrase behind the last label is none of it: `open or closed on Sundays`.
     """
 
     words: str
@@ -68,6 +78,7 @@ class _Announcement:
     followed: bool = False
     asking: bool = False
     plain: bool = True
+    until_preposition: bool = False
 
 
 MOST_MATCHES = 32
@@ -157,7 +168,8 @@ _ANNOUNCEMENTS = [
         # "Decide: refund or replacement?"
         _Announcement(r"\b(?:decide|classify|predict|score|which one(?: is it)?): ", _OR),
         _Announcement(
-            r"\b(?:classify|predict|label|tag|rate|score|grade) (?:the|this|each|every|an?) [\w ]{1,30}: ", _COMMAS
+            r"\b(?:classify|predict|label|tag|rate|score|grade) (?:the|this|each|every|an?) [\w ]{1,30}: ",
+            _COMMAS,
         ),
         # "Decide if the premise supports the claim: yes, no or not sure"
         _Announcement(r"\b(?:decide|say|tell|judge|determine) (?:if|whether) [^.;:?\n]{1,80}:\s+", _WIDE_OR),
@@ -165,7 +177,8 @@ _ANNOUNCEMENTS = [
         _Announcement(rf"\bwhich (?:of (?:these|the) )?{_KINDS} [^,.;:?\n]{{1,40}}[,:]\s+", _COMMAS),
         # "Classify each review as good or bad"
         _Announcement(
-            r"\b(?:classify|label|tag|mark|sort|put|flag|rate|categorize|divide|describe|marked|labelled|tagged|rated|map)\b"
+            r"\b(?:classify|label|tag|mark|sort|flag|rate|categorize|divide|describe|marked|labelled|tagged|rated|map"
+            r"|put(?! (?:the|this|each|every|all) (?:text|verb|word|sentence|noun|phrase|number|date|code|name)s?\b))\b"
             r"[^,.;:?\n]{0,60}?,?\s(?:as|into|with)\s+"
         ),
         # 'Label every sentence "subjective" or "objective"'
@@ -175,7 +188,10 @@ _ANNOUNCEMENTS = [
         # "from the following list: a, b"
         _Announcement(r"\b(?:this|following) list:\s*", _WIDE),
         # "Decide whether the mail is spam or ham"
-        _Announcement(r"\b(?:whether|if) (?:it|this|that|(?:the|this|each|a|an|every) [\w ]{1,30}?) is\s+"),
+        _Announcement(
+            r"\b(?:whether|if) (?:it|this|that|(?:the|this|each|a|an|every) [\w ]{1,30}?) is\s+",
+            until_preposition=True,
+        ),
         # "Would you say the review is good or bad?"
         _Announcement(r"\bwould you (?:say|call) (?:(?:it|this|that) is|(?:the|this) [\w ]{1,30}? is)\s+", asking=True),
         # "How does the author feel, as good or bad?"
@@ -227,7 +243,7 @@ def announced_sets(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     for words, announcement in _ANNOUNCEMENTS:
         for match in islice(words.finditer(text), MOST_MATCHES):
             for reading in _lists_after(text, match, announcement):
-                members = reading.items
+                members = without_capital(reading.items) if match.end() == match.start() else reading.items
                 plain = announcement.plain or is_polar(members) or all(_named_again(name, text) for name in members)
                 yield members, plain and reading.is_sure
 
@@ -259,6 +275,8 @@ def _lists_after(text: str, match: re.Match[str], announcement: _Announcement) -
         if members := split_question(sentence):
             yield Reading(members)
         return
+    if announcement.until_preposition:
+        sentence = until_preposition(sentence)
     for reading in read_list(sentence, announcement.style):
         if end in (":", "-") and end:
             # `a, b, c c: ...`: the second c begins an explanation, so it is no part of the list.

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cloud_service.answer.opposites import are_opposites
+
 MOST_LABELS = 64
 """Items of a list; a longer list is not taken for a closed set."""
 
@@ -17,6 +19,16 @@ MOST_WORDS, MOST_WORDS_WIDE = 3, 6
 
 WORD = r"[\w+#&%'’/\uE000-\uF8FF-]{1,40}"
 """One word of a label. A quotation is one character of the private use area: see `stated_choices`."""
+
+
+PREPOSITION = (
+    r"(?:with|about|for|in|on|at|by|as|from|to|towards?|against|of|after|before|based|depending|according|given|if|when"
+    r"|overall|under|near|over)"
+)
+INNER_PREPOSITION = re.compile(rf"(?<=\S)\s+({PREPOSITION})\b", re.IGNORECASE)
+LIST_MARK = re.compile(r",|/|\s(?:or|and)\s", re.IGNORECASE)
+_UNFINISHED = re.compile(r".*\b(?:out|up|down|off|kind|type|sort|piece|part|full|made|lack|because|due)", re.IGNORECASE)
+_NEW_TEXT = re.compile(r"\b(?:tables?|lists?|json|csv|sentences?|notes?|brackets)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +57,24 @@ class Reading:
     is_sure: bool = True
 
 
+_COMMON = re.compile(
+    r"(?:priority|urgency|severity|risk|importance|quality|difficulty|sentiment|tone|mood|style|register|emotion|levels?"
+    r"|impact|department|team|desk|queue|folder|category|class|box|stage|related)$",
+    re.IGNORECASE,
+)
+_INPUT = re.compile(
+    r"(?:e-?mail|mail|message|ticket|request|call|case|letter|question|complaint|issue|document|item|post|comment|review"
+    r"|article|report|order|text|sentence|word|number|tweet|headline|statement|claim)s?$",
+    re.IGNORECASE,
+)
+
 _TAIL = (
     r",?\s+(?:depending|according|based|nothing else|and nothing|without (?:any|an|further|explanation|punctuation)"
     r"|as (?:classes|labels|categories|tags|options|your answer|the|it|you|they|appropriate)"
     r"|appl(?:y|ies) (?:best|here|to)|appl(?:y|ies)\Z|(?:best )?fits? (?:best|the|it|this)|(?:best )?fits?\Z"
     r"|describes? (?:best|the|it|this)|(?:after|before|when|by) (?:reading|looking|you)|(?:to|for) (?:every|each)"
     r"|only\Z|(?:all )?(?:(?:in|with) )?(?:lower|upper)[ -]?case|whichever|whatever(?= \S))\b"
+    r"|\s+and\s+(?:write|print|return|output|give)\s+(?:it|that)\s+in\s+(?:lower|upper)\b"
     r"|,\s*(?:and )?(?:pick|choose|select|take|find|give|say|write|answer|nothing|never|without|(?:after|before) the)\b"
     r"(?= \S)"
     r"|\s(?-i:Write|Use|Answer|Say|Reply|If|When)\s|\s\S+ (?:means|stands for|is for|=)\s"
@@ -69,7 +93,7 @@ _FUNCTION_WORD = re.compile(
 _VALUE = re.compile(r"(?:kind|type|style|sort|name) of\b|(?:language|topic|category|label|name)\Z", re.IGNORECASE)
 _NO_FIRST = re.compile(
     r"(?:an?|the|in|with|by|to|for|at|on|of|if|when|about|from|its?|your|that|this|one|only|exactly|each|any|all|as|how"
-    r"|what|which|whether|word|and|or|you|me|every|they)\b(?=.)|(?:down|out) \S"
+    r"|what|which|who|where|why|whether|word|and|or|you|me|every|they)\b(?=.)|(?:down|out) \S"
     r"|(?:it|its|the|nothing|so|he|she|his|her|them|they)$",
     re.IGNORECASE,
 )
@@ -123,9 +147,53 @@ def read_list(text: str, style: ListStyle) -> Iterator[Reading]:
     seen: set[tuple[str, ...]] = set()
     for parts, is_sure in _split(text, style):
         items = tuple(map(_bare, parts))
+        if not style.wide:
+            items = without_common_tail(items)
         if items not in seen and _is_sound(items, style):
             yield Reading(items, is_sure)
         seen.add(items)
+
+
+def until_preposition(text: str, has_subject: bool = False) -> str:
+    """A list without the phrase behind its last label, as in `happy or sad about it`; empty where that is unclear.
+
+    Args:
+        text: The list.
+        has_subject: Whether words of the sentence stand in front of the first label.
+    """
+    marks = list(LIST_MARK.finditer(text))
+    if not marks:
+        return ""
+    head, last = text[: marks[-1].end()], text[marks[-1].end() :]
+    cut = INNER_PREPOSITION.search(last)
+    if not cut or (not has_subject and re.search(rf"\b{cut[1]}\b", head, re.IGNORECASE)):
+        return text
+    if cut[1].lower() == "of" or _UNFINISHED.fullmatch(last[: cut.start()]) or _NEW_TEXT.search(last):
+        return ""
+    return head + last[: cut.start()]
+
+
+def without_common_tail(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The items without a noun that stands behind the last one for all of them: `high or low priority`.
+
+    A noun of what is judged, as in `a good or bad review`, goes only behind labels of one scale: `a question or
+    feature request` stays.
+    """
+    if len(items) < 2:
+        return items
+    *others, last = items
+    label, _, tail = last.rpartition(" ")
+    shorter = (*others, label)
+    if not label or any(other.lower().split()[-1:] == [tail.lower()] for other in others):
+        return items
+    return shorter if _COMMON.match(tail) or (_INPUT.match(tail) and are_opposites(shorter)) else items
+
+
+def without_capital(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The items of `Good or bad?`, without the capital that only the beginning of a sentence gives."""
+    first, *others = items
+    is_given = re.fullmatch(r"[A-Z][a-z]+", first) and all(other == other.lower() for other in others)
+    return (first.lower(), *others) if is_given else items
 
 
 def _bare(item: str) -> str:
@@ -181,12 +249,16 @@ def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
     ):
         return False
     if not style.wide:
-        return not any(_FUNCTION_WORD.match(item) or _VALUE.match(item) for item in items)
+        return not any(
+            (_FUNCTION_WORD.match(item) and not re.fullmatch("[A-Z]{2,}", item)) or _VALUE.match(item) for item in items
+        )
     sizes = [len(item.split()) for item in items]
     if any(_CLAUSE.search(item) for item in items) or sizes[-1] > max(sizes[:-1]) + MOST_WORDS:
         return False
     if re.search(r" for \d", items[-1]):
         return False
+    if re.match(r"(?:for|in|on|at|by|from) the\b", items[-1]) and not any(map(_PREPOSITION.match, items[:-1])):
+        return False  # a remark behind the list: `..., for the northern hemisphere`
     if style.any_first or not _NO_FIRST.match(items[0]):
         return True
     firsts = {item.split()[0].lower() for item in items}
@@ -205,7 +277,7 @@ def split_question(text: str) -> tuple[str, ...]:
         return ()
     words, size = first.split(), counts.pop()
     noun, label = words[:-size], words[-size:]
-    if len(label) < size or size > MOST_WORDS or any(is_function_word(word) for word in noun):
+    if len(label) < size or size > MOST_WORDS or any(map(is_function_word, (*noun, label[0]))):
         return ()
     return (" ".join(label), *others)
 

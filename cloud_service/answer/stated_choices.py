@@ -1,7 +1,8 @@
 """Rule: which closed sets of answers a task states, such as `Answer yes or no` or `Labels: spam, ham`.
 
 A wrong set makes every answer wrong, while an answer without a set is merely free. So a list counts only after words
-that announce answers (`announcements`, `answer_cases`), and only when its items are clear (`choice_lists`).
+that announce answers (`announcements`, `answer_cases`) or in a sentence that asks for one of them (`asked_choices`),
+and only when its items are clear (`choice_lists`).
 `cloud_service.answer.contract` decides which of the sets a task means.
 """
 
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from cloud_service.answer.announcements import announced_sets, is_polar, sets_of_format
 from cloud_service.answer.answer_cases import case_sets
+from cloud_service.answer.asked_choices import asked_sets
+from cloud_service.answer.task_sentences import is_brief_format
 
 LONGEST_LABEL = 40
 LONGEST_READ = 4_000
@@ -33,7 +36,9 @@ _GENERATES = re.compile(
     rf"\b(?:summari[sz]e|translate|paraphrase)|{_COMMAND}write (?-i:an?|the) (?!for\b)"
     rf"|(?:{_COMMAND}|\byou )(?:rewrite|compose|draft|generate|create|extract"
     r"|list (?:the|all)|suggest|recommend|explain)\b"
-    r"|(?<!not )(?<!n't )\b(?:explain|justify) (?:the|your|why|it)\b|\bgive reasons\b"
+    r"|(?<!not )(?<!n't )\b(?:explain|justify) (?:the|your|why|it)\b|\bgive (?:\w+ )?reasons?\b"
+    r"|\bin (?:one|two|three|full) (?:\w+ )?sentences?\b|\bdescribe (?:whether|if|how)\b"
+    r"|\bwhat would you (?:reply|answer|do)\b"
     r"|\bin (?:two|three|four|five|six|\d) words\b"
     r"|\band (?:a|the|your) (?:reason|explanation|justification|comment)s?\b|\band why\b",
     re.IGNORECASE,
@@ -98,6 +103,11 @@ def stated_sets(description: str, output_format: str = "") -> Iterator[StatedSet
                 are_values = sum(_VALUE.fullmatch(member) is not None for member in members) * 2 >= len(members)
                 is_doubtful = are_values or (looks_up and not is_polar(members))
                 yield StatedSet(members, (is_plain or sorts) and not is_doubtful)
+    if is_brief_format(form) and not (_SEVERAL.search(text) or _GENERATES.search(text)):
+        for members, is_plain in _unmasked(text, _asked):
+            if rest := _answer_of_rest(text, members):
+                yield StatedSet((*members, rest), is_plain)
+            yield StatedSet(members, is_plain)
 
 
 def _readable(text: str) -> str:
@@ -110,6 +120,10 @@ def _announced(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     if not (_SEVERAL.search(text) or _GENERATES.search(text)):
         yield from ((members, True) for members in case_sets(text))
         yield from announced_sets(text)
+
+
+def _asked(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
+    yield from ((members, True) for members in asked_sets(text))
 
 
 def _unmasked(

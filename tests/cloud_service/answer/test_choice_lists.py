@@ -10,6 +10,8 @@ from cloud_service.answer.choice_lists import (
     is_function_word,
     read_list,
     split_question,
+    without_capital,
+    without_common_tail,
 )
 
 NARROW, WIDE = ListStyle(commas=True), ListStyle(commas=True, last_and=True, wide=True, any_first=True)
@@ -76,3 +78,20 @@ def test_labels_of_a_question_have_equally_many_words() -> None:
 def test_function_words_are_known() -> None:
     assert is_function_word("the")
     assert not is_function_word("spam")
+
+
+def test_noun_behind_the_last_label_for_all_is_none_of_it() -> None:
+    assert without_common_tail(("high", "low priority")) == ("high", "low")
+    assert without_common_tail(("good", "bad review")) == ("good", "bad")
+    for items in (("question", "feature request"), ("good service", "bad service"), ("high priority", "low priority")):
+        assert without_common_tail(items) == items
+
+
+def test_capital_of_a_sentence_is_none_of_its_first_label() -> None:
+    assert without_capital(("Good", "bad")) == ("good", "bad")
+    assert without_capital(("Good", "Bad")) == ("Good", "Bad")
+    assert without_capital(("HR", "sales")) == ("HR", "sales")
+
+
+def test_abbreviation_in_capitals_is_no_function_word() -> None:
+    assert _sure("HR, IT or US", ListStyle()) == ("HR", "IT", "US")

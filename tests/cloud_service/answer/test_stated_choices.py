@@ -18,6 +18,9 @@ STATED = {
     "From D, B, C, pick the best match for the story.": ("D", "B", "C"),
     "Which of bad, good applies to this text?": ("bad", "good"),
     "mood of this review? happy, unhappy": ("happy", "unhappy"),
+    "Is this email spam or not spam?": ("spam", "not spam"),
+    "Label each ticket as high, medium or low priority.": ("high", "medium", "low"),
+    "True or false?": ("true", "false"),
     "Is this user post bad or good?": ("bad", "good"),
     "Is the writing formal or informal?": ("formal", "informal"),
     "Read the text. Is it an animal, a plant or a vehicle?": ("animal", "plant", "vehicle"),
@@ -168,13 +171,16 @@ OPEN = (
     "Return the name, date and place of the event.",
     "Write a reply. Tone: warm, friendly",
     "Summarize the text in one or two sentences.",
+    "Say in one sentence whether the text is formal or informal.",
+    "Describe whether the weather is warm or cold.",
+    "Put the verb into past or future tense.",
+    "Name the time of year, one of spring, summer, for the northern hemisphere.",
     "Answer as DD/MM/YYYY.",
     "Answer in English or German",
     "Input: a, b, c. Output: a, b and c.",
     "Tags: pick all that apply from a, b, c",
     "Rate the review from 1 to 5.",
     "Decide whether the news is world, sports or science or technology.",
-    "Is this email spam or not spam?",
     "Which language is named? Language or unknown.",
     "Group the items: fruit first, then vegetables, then meat.",
     "What is the topic? Two or three words.",
@@ -261,7 +267,8 @@ def test_nothing_is_found_where_it_is_not(text: str) -> None:
 
 def test_bare_question_needs_an_example_unless_it_is_of_yes_and_no() -> None:
     assert [stated.is_plain for stated in stated_sets("area or address?")] == [False]
-    assert [stated.is_plain for stated in stated_sets("good or bad?")] == [True]
+    assert all(stated.is_plain for stated in stated_sets("good or bad?"))
+    assert next(stated_sets("good or bad?")).members == ("good", "bad")
 
 
 IN_FORMAT = (

@@ -1,0 +1,32 @@
+"""Which words are labels of one scale."""
+
+import pytest
+
+from cloud_service.answer.opposites import are_opposites, negated_end
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ("low", "high"),
+        ("very good", "bad"),
+        ("happy", "unhappy"),
+        ("vegan", "not vegan"),
+        ("agree", "neither", "disagree"),
+    ],
+)
+def test_labels_of_one_scale_are_known(items: tuple[str, ...]) -> None:
+    assert are_opposites(items)
+
+
+@pytest.mark.parametrize(
+    "items", [("low",), ("low", "angry"), ("low", "name"), ("other", "none"), ("city", "country"), ("low", "very low")]
+)
+def test_other_words_are_not(items: tuple[str, ...]) -> None:
+    assert not are_opposites(items)
+
+
+def test_negation_shows_which_words_before_it_are_the_label() -> None:
+    assert negated_end("comment rather urgent", "not urgent") == "urgent"
+    assert negated_end("comment rather urgent", "not late") == ""
+    assert negated_end("urgent", "late") == ""
