@@ -39,8 +39,10 @@ _SUBJECT = (
 _CLEAR = [
     # "Route the mail to billing, technical or sales"
     re.compile(
-        r"(?:.*?,\s)?(?:please |then )?(?:route|forward|send|assign|direct|dispatch|escalate|pass|transfer|move|refer"
-        rf"|allocate)(?: {_OBJECT}| {_EACH})? (?:to|into) (?P<list>.+)",
+        r"(?:.*?,\s)?(?:please |then )?(?:(?:route|forward|assign|dispatch|escalate)"
+        r"|(?:route|forward|send|assign|direct|dispatch|escalate|pass|transfer|move|refer|allocate)"
+        rf"(?: {_OBJECT}| {_EACH}))"
+        r" (?:to|into) (?P<list>.+)",
         re.IGNORECASE,
     ),
     # "Sort mails into work, family and spam"
@@ -70,7 +72,12 @@ _CLEAR = [
         rf"(?:does|do|did) {_SUBJECT} (?:sound|seem|feel|look)(?: more)? (?P<list>.+)",
         re.IGNORECASE,
     ),
-]  # fmt: skip
+    # "Does the customer want a refund or a replacement"
+    re.compile(
+        rf"(?:does|do|did) {_SUBJECT} (?:want|need|prefer|request|expect|ask for) (?P<list>an? .+\bor an? .+)",
+        re.IGNORECASE,
+    ),
+]
 _WITH_ARTICLE = re.compile(rf"(?:is|are|was|were) (?P<subject>{_SUBJECT}) (?P<list>an? .+)", re.IGNORECASE)
 _QUESTION = re.compile(r"(?:is|are|was|were) (?!there\b|you\b|it (?:not|possible))(?P<list>\S.*)", re.IGNORECASE)
 _SCALED = [
@@ -103,7 +110,13 @@ _BEFORE_LABEL = re.compile(
 )
 """Words behind which no label of a question stands: `Is the text about cats or dogs?`"""
 
-_ORDER = re.compile(r"(?:order|length|date|size|time|ascending|descending|alphabetical)\b.*", re.IGNORECASE)
+_NO_BOX = re.compile(
+    r"(?:order|length|date|size|time|ascending|descending|alphabetical|left|right|start|end|top|bottom|beginning|front"
+    r"|back)\b.*",
+    re.IGNORECASE,
+)
+"""An order or a place in a text: nothing that texts are sorted into."""
+
 _OR, _LIST = ListStyle(), ListStyle(commas=True, last_and=True)
 
 
@@ -124,7 +137,7 @@ def _sets_of(request: Request) -> Iterator[tuple[str, ...]]:
     for pattern in _CLEAR:
         if match := pattern.fullmatch(text):
             items = _items(match["list"], _LIST if " into " in text else _OR)
-            if " into " not in text or not any(map(_ORDER.fullmatch, items)):
+            if not re.search(r" (?:in)?to ", text) or not any(map(_NO_BOX.fullmatch, items)):
                 yield from _one(items)
     if request.is_question or request.is_whole:
         yield from _one(_of_question(text))

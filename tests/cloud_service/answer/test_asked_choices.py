@@ -9,6 +9,11 @@ from cloud_service.answer.stated_choices import stated_sets
 from cloud_service.answer.task_sentences import LONGEST_SENTENCE
 
 ASKED = {
+    "Does the customer want a refund or a replacement?": "refund|replacement",
+    "Does he sound angry, calm or bored?": "angry|calm|bored",
+    "Is the request a bug or a feature request?": "bug|feature request",
+    "Please forward each letter to the press office, the mayor or the archive.": "press office|mayor|archive",
+    "For each sentence, say whether it is literal or figurative.": "literal|figurative",
     "You triage tickets for a hosting company. Label each ticket high, medium or low priority.": "high|medium|low",
     "Route the mail to billing, technical or sales.": "billing|technical|sales",
     "Tell me whether the customer is happy or unhappy with the product.": "happy|unhappy",
@@ -93,6 +98,13 @@ POLAR = (
 )
 
 OPEN = (
+    "Move it to the left or right by n characters.",
+    "Transfer to French or Italian.",
+    "Does the user want a refund or a replacement? Write the answer mail.",
+    "Decide if the sentence needs a comma or a colon and insert it.",
+    "Which one is right, its or it's? Write the sentence.",
+    "You are a tutor. Can the student solve it? Give a hint.",
+    "Sort them into order: small, medium, large.",
     "Translate to French or German",
     "Convert miles or feet to metres",
     "Send a reply to the customer or the shop",
