@@ -22,6 +22,7 @@ from edge_runtime.cloud.tls import grpc_credentials, http_context
 from edge_runtime.config import EdgeSettings
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
+from edge_runtime.errors import ModelLoadError
 from edge_runtime.memory import give_back
 from edge_runtime.server import serve
 from edge_runtime.serving.app import Front, create_app
@@ -175,7 +176,16 @@ class _LateLlama:
         return self._llama().load(model, adapter)
 
     def _llama(self) -> EngineLoader:
-        from edge_runtime.serving.llama import LlamaLoader
+        """The loader.
+
+        Raises:
+            ModelLoadError: llama.cpp is installed and does not run here, such as for want of a system library.
+        """
+        try:
+            from edge_runtime.serving.llama import LlamaLoader
+        except (ImportError, OSError, RuntimeError) as e:
+            hint = "reinstall llama-cpp-python on this machine"
+            raise ModelLoadError(f"llama.cpp cannot be loaded: {e}", hint) from e
 
         with self._lock:
             self._loader = self._loader or LlamaLoader(

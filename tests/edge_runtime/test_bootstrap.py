@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from edge_runtime.bootstrap import open_parts
 from edge_runtime.config import EdgeSettings
+from edge_runtime.errors import ModelLoadError
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import FakeLoader
 
@@ -70,3 +71,13 @@ def test_device_without_grpc_does_not_load_it() -> None:
     """It is 10 MB that a small device has better use for."""
     script = "import sys, edge_runtime.bootstrap; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+async def test_llama_that_does_not_run_here_is_named(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system library that is missing, say: the package is found, and cannot be imported."""
+    monkeypatch.setitem(sys.modules, "edge_runtime.serving.llama", None)
+    async with open_parts(settings_of(tmp_path, tiny_base)) as parts:
+        with pytest.raises(ModelLoadError, match=r"llama\.cpp cannot be loaded.*"):
+            await parts.updater.restore()
