@@ -4,8 +4,8 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from cloud_service.refinement import EdgeTuner
 from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
+from loragen.contract.digest import canonical_json, sha256_hex
 from loragen.contract.lora import Linears, Lora
 from loragen.contract.recipe import Recipe
 
@@ -51,6 +52,21 @@ class GeneratorInfo:
     gating: str
     max_prompt_tokens: int
     most_choices: int = 0
+
+
+def cache_key(task: TaskDescription, info: GeneratorInfo, tenant: str = "") -> str:
+    """sha256 over the normalized request and the generator that answers it; the edge model is the generator's.
+
+    Each tenant has keys of its own. A shared one would tell a tenant, by `cached` or by the time that an answer takes,
+    that another has asked for the same; a generation is cheap enough to be made for each of them.
+    """
+    request: dict[str, Any] = {
+        "task": asdict(task.normalized()),
+        "edge_model": info.edge_model_id,
+        "generator_digest": info.digest,
+        **({"tenant": tenant} if tenant else {}),
+    }
+    return sha256_hex(canonical_json(request))
 
 
 @dataclass(frozen=True, slots=True)

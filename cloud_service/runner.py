@@ -192,14 +192,17 @@ class Runner:
                 self._waiting.remove(ticket)
                 self._queue_changed()
 
+    def is_long(self, prompt: str) -> bool:
+        """Whether a prompt has too many characters, unless the choice head reads it."""
+        return len(prompt) > self._most_chars
+
     def verify_characters(self, asked: Asked) -> None:
         """Return when the prompt is not too long by its characters.
 
         Raises:
             PromptTooLongError: It is.
         """
-        limit = self._generator.info.max_prompt_tokens
-        most = MAX_CLOSED_SET_CHARS if self._reads_choices(asked) else _MAX_CHARS_PER_TOKEN * limit
+        most = MAX_CLOSED_SET_CHARS if self._reads_choices(asked) else self._most_chars
         if len(asked.prompt) > most:
             raise PromptTooLongError(len(asked.prompt), most, "characters")
 
@@ -229,6 +232,10 @@ class Runner:
 
     def _places(self, *, returns: bool) -> int:
         return self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING)
+
+    @property
+    def _most_chars(self) -> int:
+        return _MAX_CHARS_PER_TOKEN * self._generator.info.max_prompt_tokens
 
     @property
     def _taken_places(self) -> int:

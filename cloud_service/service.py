@@ -9,9 +9,9 @@ Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schema
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -24,9 +24,16 @@ from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.confidence import encode_note, find_warnings, parse_note, verify_confident
-from cloud_service.errors import DeadlineError, DrainingError, GenerationError, InvalidRequestError, UnavailableError
+from cloud_service.errors import (
+    DeadlineError,
+    DrainingError,
+    GenerationError,
+    InvalidRequestError,
+    OverloadedError,
+    UnavailableError,
+)
 from cloud_service.fleet.channels import ChannelService, verify_not_reserved
-from cloud_service.generation import Asked, Confidence, GeneratorInfo
+from cloud_service.generation import Asked, Confidence, GeneratorInfo, cache_key
 from cloud_service.lora_request import GeneratedLora, LoraRequest, StageSeconds
 from cloud_service.probing import Prober, verify_expected
 from cloud_service.readiness import SharedCheck
@@ -37,11 +44,10 @@ from cloud_service.runner import Produced
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredRecipe
 from cloud_service.store.waiting import together
-from cloud_service.task import TaskDescription
+from cloud_service.task import TaskDescription, render_prompt
 from loragen.contract.answer import encode_answer
 from loragen.contract.assembly import measure_bundle
 from loragen.contract.bundle import content_id
-from loragen.contract.digest import canonical_json, sha256_hex
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, encode_recipe
 from loragen.web.tracing import past_spans
@@ -69,21 +75,6 @@ class _Outcome:
     confidence: Confidence | None
     timings: StageSeconds = field(default_factory=StageSeconds)
     refinement: RefinementOutcome | None = None
-
-
-def cache_key(task: TaskDescription, info: GeneratorInfo, tenant: str = "") -> str:
-    """sha256 over the normalized request and the generator that answers it; the edge model is the generator's.
-
-    Each tenant has keys of its own. A shared one would tell a tenant, by `cached` or by the time that an answer takes,
-    that another has asked for the same; a generation is cheap enough to be made for each of them.
-    """
-    request: dict[str, Any] = {
-        "task": asdict(task.normalized()),
-        "edge_model": info.edge_model_id,
-        "generator_digest": info.digest,
-        **({"tenant": tenant} if tenant else {}),
-    }
-    return sha256_hex(canonical_json(request))
 
 
 def _asked_of(task: TaskDescription) -> Asked:
@@ -170,14 +161,15 @@ class LoraService:
 
         Raises:
             OverloadedError, DrainingError, StoreUnavailableError: It may be answered later.
-            InvalidRequestError: There is no such generator.
+            InvalidRequestError, ForbiddenError, UsageLimitError: Nor would it be with room.
         """
         served = self.catalog.select(request.generator, request.edge_model)
         if not served.runner.is_full:
             return
         key = cache_key(request.task, served.info, current_caller().tenant)
         if key not in self._generations and await self._store.find_generation(key) is None:
-            served.runner.verify_room(key)
+            self._verify_extras(request, served)
+            await self._verify_room(key, request.task, served)
 
     @property
     def is_full(self) -> bool:
@@ -210,8 +202,7 @@ class LoraService:
             UnavailableError: A runner died, or its model takes longer than any client waits.
             StoreUnavailableError: The store takes no writes.
         """
-        if self._draining:
-            raise DrainingError("the service is shutting down", "ask another replica")
+        self._verify_not_draining()
         stopped = [served.info.id for served in self.catalog if not served.runner.is_serving]
         if stopped:
             raise UnavailableError(f"the runner of {', '.join(stopped)} stopped", "restart the process")
@@ -301,10 +292,8 @@ class LoraService:
     async def _refine(
         self, task: PreparedTask, served: ServedGenerator, one_pass: _Outcome, wait_seconds: float, progress: OnProgress
     ) -> tuple[_Outcome, bool]:
-        key, start = (
-            cache_key(task.one_pass, served.info, current_caller().tenant),
-            (one_pass.recipe, one_pass.confidence),
-        )
+        key = cache_key(task.one_pass, served.info, current_caller().tenant)
+        start = one_pass.recipe, one_pass.confidence
         found = await self._refining.refine(task, served, key, *start, wait_seconds, progress)
         await self._ownership.record(found.stored.recipe_id)
         timings = StageSeconds() if found.cached else replace(one_pass.timings, assemble=found.assemble_seconds)
@@ -319,16 +308,17 @@ class LoraService:
                     "ask another replica; this one has to be restarted if that goes on",
                 )
 
+    def _verify_not_draining(self, cause: Exception | None = None) -> None:
+        if self._draining:
+            raise DrainingError("the service is shutting down", "ask another replica") from cause
+
     async def _find_or_generate(self, task: TaskDescription, served: ServedGenerator) -> tuple[_Outcome, bool]:
         """The outcome, and whether another request did the work."""
         key = cache_key(task, served.info, current_caller().tenant)
         found = await self._find(key)
         if found is not None:
             return found, True
-        await self._usage.verify_quota("generations", "prompt-tokens")
-        if key not in self._generations:
-            # Whoever is refused must hear it soon, so this comes before the lease and all else that takes time.
-            served.runner.verify_room(key)
+        await self._verify_room(key, task, served)
         asked = _asked_of(task)
         served.runner.verify_characters(asked)
         (outcome, generated_here), began = await self._generations.join(
@@ -337,6 +327,18 @@ class LoraService:
         if began and generated_here:
             return outcome, False
         return replace(outcome, timings=StageSeconds()), True
+
+    async def _verify_room(self, key: str, task: TaskDescription, served: ServedGenerator) -> None:
+        """Whoever is refused must hear it soon, so this comes before the lease and all else that takes time."""
+        await self._usage.verify_quota("generations", "prompt-tokens")
+        if served.runner.is_long(render_prompt(task)):
+            served.runner.verify_characters(_asked_of(task))
+        try:
+            if key not in self._generations:
+                served.runner.verify_room(key)
+        except OverloadedError as e:
+            self._verify_not_draining(e)
+            raise
 
     async def _generate_once(self, key: str, asked: Asked, served: ServedGenerator) -> tuple[_Outcome, bool]:
         try:

@@ -14,9 +14,8 @@ from cloud_service.errors import (
     LowConfidenceError,
     PromptTooLongError,
 )
-from cloud_service.generation import Asked, Confidence
+from cloud_service.generation import Asked, Confidence, cache_key
 from cloud_service.lora_request import LoraRequest
-from cloud_service.service import cache_key
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.assembly import build_bundle
@@ -197,20 +196,6 @@ async def test_slow_model_is_a_deadline_error_and_the_service_goes_on(
         await service.generate(_request("sort the mail"))
     generator.gate.set()
     assert not (await service.generate(_request("another task"))).cached
-
-
-def test_cache_key_follows_every_part_of_the_request_and_the_generator(tmp_path: Path) -> None:
-    info = FakeGenerator(tmp_path).info
-    other = FakeGenerator(tmp_path, generator_id="other").info
-    tasks = [
-        TaskDescription("sort"),
-        TaskDescription("sort", output_format="one word"),
-        TaskDescription("sort", examples=(Example("a", "b"),)),
-        TaskDescription("sort", examples=(Example("ab", ""),)),
-    ]
-    keys = [cache_key(task, info) for task in tasks] + [cache_key(tasks[0], other)]
-    assert len(set(keys)) == len(keys)
-    assert cache_key(TaskDescription(" sort \n"), info) == keys[0]
 
 
 async def test_restart_keeps_recipes_and_bundles(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from structlog.testing import capture_logs
 from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud, open_cloud
 from cloud_service.http.known_answers import AnswerMemory, KnownAnswer, KnownAnswers
+from cloud_service.lora_request import LoraRequest
 from cloud_service.service import LoraService
-from tests.cloud_service.clouds import client_of, settings_for
+from cloud_service.task import TaskDescription
+from tests.cloud_service.clouds import client_of, eventually, settings_for
 from tests.cloud_service.fake_generator import PROBE, FakeGenerator
 from tests.cloud_service.guarded import Guarded
 
@@ -74,22 +77,30 @@ async def test_log_says_the_same_of_a_known_answer_as_of_one_from_the_store(http
     assert (made["cached"], found["cached"]) == (False, True)
 
 
+@asynccontextmanager
+async def _filled(cloud: Cloud, generator: FakeGenerator) -> AsyncIterator[None]:
+    """The only place of a service is taken."""
+    (served,) = cloud.service.catalog
+    generator.gate.clear()
+    waiting = [asyncio.create_task(cloud.service.generate(LoraRequest(TaskDescription("running"))))]
+    await eventually(lambda: served.runner.running_seconds > 0)
+    waiting.append(asyncio.create_task(cloud.service.generate(LoraRequest(TaskDescription("waiting")))))
+    await eventually(lambda: cloud.service.is_full)
+    try:
+        yield
+    finally:
+        generator.gate.set()
+        await asyncio.gather(*waiting)
+
+
 @pytest_asyncio.fixture
 async def full(tmp_path: Path, generator: FakeGenerator) -> AsyncIterator[httpx2.AsyncClient]:
     """A service with one place, which is taken; one answer is in its store."""
     settings = settings_for(tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0)
     async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
         assert (await client.post("/generate-lora", json=ASKED)).status_code == 200
-        generator.gate.clear()
-        running = asyncio.create_task(client.post("/generate-lora", json={"description": "running"}))
-        await generator.wait_until_called()
-        waiting = asyncio.create_task(client.post("/generate-lora", json={"description": "waiting"}))
-        async with asyncio.timeout(5):
-            while not cloud.service.is_full:  # noqa: ASYNC110 - nothing tells when it is
-                await asyncio.sleep(0.01)
-        yield client
-        generator.gate.set()
-        assert [each.status_code for each in await asyncio.gather(running, waiting)] == [200, 200]
+        async with _filled(cloud, generator):
+            yield client
 
 
 async def test_full_service_refuses_before_the_route(full: httpx2.AsyncClient, seen: Seen) -> None:
@@ -116,6 +127,36 @@ async def test_full_service_answers_what_it_needs_no_place_for(full: httpx2.Asyn
         assert response.json()["error"]["code"] == code
     unknown = await full.post("/generate-lora", json={"description": "a", "generator": "none"})
     assert unknown.status_code == 422
+
+
+async def test_full_service_asks_nobody_to_come_back_who_would_be_refused_then(
+    tmp_path: Path, generator: FakeGenerator
+) -> None:
+    """And such a request takes no time at which another could come back."""
+    settings = settings_for(
+        tmp_path, max_queue=1, max_batch=1, max_delay_seconds=0, authentication="keys", generations_per_day=1
+    )
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as client:
+        guarded = Guarded(cloud, client)
+        spent, fresh = [await guarded.key(Scope.GENERATE, tenant=tenant) for tenant in ("acme", "zeta")]
+        assert (await client.post("/generate-lora", json=ASKED, headers=spent)).status_code == 200
+        long = {"description": "word " * 400}
+        published = {"description": "new", "publish": {"channel": "zeta.a", "name": "mail"}}
+        async with _filled(cloud, generator):
+            for body, key, status, code in (
+                ({"description": "new"}, spent, 429, "quota_used_up"),
+                (long, fresh, 422, "prompt_too_long"),
+                (published, fresh, 403, "missing_scope"),
+            ):
+                response = await client.post("/generate-lora", json=body, headers=key)
+                assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+            metrics = await client.get("/metrics", headers=await guarded.key(Scope.READ))
+            assert "loragen_rejections_total 0.0" in metrics.text
+            refused = await client.post("/generate-lora", json={"description": "new"}, headers=fresh)
+            assert refused.json()["error"]["code"] == "overloaded"
+            cloud.service.drain()
+            refused = await client.post("/generate-lora", json={"description": "newer"}, headers=fresh)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
 
 
 async def test_another_body_accept_or_content_type_is_another_question(http: httpx2.AsyncClient, seen: Seen) -> None:
