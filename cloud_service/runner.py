@@ -15,6 +15,7 @@ says how long the current batch has been running, and `service` decides when tha
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -222,8 +223,12 @@ class Runner:
         if self._taken_places < self._places(returns=returns):
             return
         self._events.rejected()
-        seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds)
-        self._remember(key, now, now + seconds)
+        if due is not None and now < due - _EARLY_SECONDS:
+            # Whoever asks again before its time takes no further one from others.
+            seconds = math.ceil(due - now)
+        else:
+            seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds)
+            self._remember(key, now, now + seconds)
         raise OverloadedError(
             f"{self._taken_places} requests are waiting, the most allowed",
             "come back after Retry-After seconds",

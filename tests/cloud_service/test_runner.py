@@ -1,6 +1,7 @@
 """The runner: batches, bounds, deadlines, and failures that stay with the prompt that caused them."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +192,32 @@ async def test_task_that_was_refused_is_known_by_its_key_when_it_comes_back(
         with pytest.raises(OverloadedError):
             await runner.generate(Asked("told to come back"), 5, "key 9")
     assert not runner.is_full
+
+
+async def test_client_that_does_not_wait_takes_one_time_only_and_keeps_it(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(max_queue=3)
+    with runner.finishing(1.0):  # what a piece of work takes
+        pass
+    loop, now = asyncio.get_running_loop(), 1000.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+    with runner.finishing(0.0), runner.finishing(0.0):
+
+        def refused(key: str) -> float:
+            with pytest.raises(OverloadedError) as caught:
+                runner.verify_room(key)
+            return caught.value.retry_after_seconds
+
+        for number in range(10):
+            refused(f"another {number}")
+        due = now + refused("impatient")
+        for _ in range(100):
+            assert refused("impatient") == math.ceil(due - now)
+            now += 0.05
+        assert now + refused("newcomer") < due + 5
+        now = due
+        runner.verify_room("impatient")
 
 
 async def test_prompt_that_is_being_finished_fills_the_queue_and_tells_the_rate(make_runner: MakeRunner) -> None:
