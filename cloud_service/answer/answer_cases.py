@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from cloud_service.answer.announcements import is_polar
+from cloud_service.answer.announcements import MOST_MATCHES, is_polar
 
 _WORD = r"[\w+#&\uE000-\uF8FF-]{1,40}"
 _SAY = r"(?:say|answer|reply|respond|return|write|output|print|give|use|mark(?: it)?)(?: with)?"
@@ -88,18 +88,26 @@ _OPTION = re.compile(r"(?:(?<=[\s(])|\A)\(?([A-Ha-h])[).] (?=\S)")
 
 
 def case_sets(text: str) -> Iterator[tuple[str, ...]]:
-    """`Answer A if ..., otherwise B` and its like."""
+    """`Answer A if ..., otherwise B` and its like; each set once."""
+    seen: set[tuple[str, ...]] = set()
+    for members in _case_sets(text):
+        if members not in seen:
+            yield members
+        seen.add(members)
+
+
+def _case_sets(text: str) -> Iterator[tuple[str, ...]]:
     for whole, part in _CHAINS:
-        for match in re.finditer(whole, text, re.IGNORECASE):
+        for match in islice(re.finditer(whole, text, re.IGNORECASE), MOST_MATCHES):
             members = (*re.findall(part, match[1], re.IGNORECASE), match[2])
             if (len(members) > 2 and not any(map(_NO_LABEL.match, members))) or _is_pair(members, text):
                 yield members
     for pattern in _PAIRS:
-        for match in pattern.finditer(text):
+        for match in islice(pattern.finditer(text), MOST_MATCHES):
             members = (match[1], match[match.lastindex or 2])
             if _is_pair(members, text):
                 yield members
-    for match in _CODES.finditer(text):
+    for match in islice(_CODES.finditer(text), MOST_MATCHES):
         yield tuple(re.findall(r"([\w+-]{1,12}) = ", match[1]))
     yield from _letters(text)
     yield from _scales(text)

@@ -40,7 +40,8 @@ _CLEAR = [
     # "Route the mail to billing, technical or sales"
     re.compile(
         r"(?:.*?,\s)?(?:please |then )?(?:(?:route|forward|assign|dispatch|escalate)"
-        r"|(?:route|forward|send|assign|direct|dispatch|escalate|pass|transfer|move|refer|allocate)"
+        r"|(?:route|forward|send|assign|direct|dispatch|escalate|refer|allocate"
+        r"|(?:pass|transfer|move)(?! (?:[\w-]+ ){0,3}(?:texts?|sentences?|paragraphs?|words?|verbs?)\b))"
         rf"(?: {_OBJECT}| {_EACH}))"
         r" (?:to|into) (?P<list>.+)",
         re.IGNORECASE,
@@ -48,7 +49,7 @@ _CLEAR = [
     # "Sort mails into work, family and spam"
     re.compile(
         r"(?:please |then )?(?:sort|divide|group|file|classify|put(?! the text\b)|categori[sz]e|separate)"
-        r"(?! (?:the|this) (?:text|document|article|file|report|letter|note|conversation|chat|order)\b.* and )"
+        r"(?! (?:the|this) (?:text|document|article|file|report|letter|note|conversation|chat|order|feedback)\b.* and )"
         rf"(?: {_OBJECT}| {_EACH}"
         r"| the (?!words?\b|letters?\b|numbers?\b|lists?\b|text\b|sentences?\b|verbs?\b|names?\b|lines?\b)\w+s)"
         r" (?:into|under|as|between) (?P<list>.+)",
@@ -112,10 +113,14 @@ _BEFORE_LABEL = re.compile(
 
 _NO_BOX = re.compile(
     r"(?:order|length|date|size|time|ascending|descending|alphabetical|left|right|start|end|top|bottom|beginning|front"
-    r"|back)\b.*",
+    r"|back)\b.*|(?:[\w-]+ )?(?:tables?|lists?|columns?|rows?|json|csv|sentences?|paragraphs?)|pros|cons"
+    r"|[\w-]+ (?:english|tense|spelling|voice)",
     re.IGNORECASE,
 )
-"""An order or a place in a text: nothing that texts are sorted into."""
+"""An order, a place in a text, a form or a part of it: nothing that texts are sorted into."""
+
+_TAKES_APART = re.compile(r"(?:please |then )?(?:separate|divide|group|put)\b", re.IGNORECASE)
+"""Such a verb may ask for the parts of a text, as in `Separate each address into street and city`."""
 
 _OR, _LIST = ListStyle(), ListStyle(commas=True, last_and=True)
 
@@ -137,6 +142,8 @@ def _sets_of(request: Request) -> Iterator[tuple[str, ...]]:
     for pattern in _CLEAR:
         if match := pattern.fullmatch(text):
             items = _items(match["list"], _LIST if " into " in text else _OR)
+            if _TAKES_APART.match(text) and not (re.search(r"\bor\b", match["list"]) or are_opposites(items)):
+                continue
             if not re.search(r" (?:in)?to ", text) or not any(map(_NO_BOX.fullmatch, items)):
                 yield from _one(items)
     if request.is_question or request.is_whole:

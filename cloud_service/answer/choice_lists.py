@@ -124,6 +124,13 @@ _OPEN_END = re.compile(
 _PATTERN = re.compile(r"[YMDHS]{2,4}(?:[-/:][YMDHS]{2,4})+|.* (?:words|sentences|lines|characters)", re.IGNORECASE)
 """Says how an answer is written: `YYYY-MM-DD`, or `two or three words`."""
 
+_MORE_THAN_A_LABEL = re.compile(
+    r".*\b(?:and|plus) (?:the|an?|your|its)\b.*|(?:yes|no|true|false) (?:and|plus)\b.*", re.IGNORECASE
+)
+"""Asks for something besides the label: `yes or no and the date`."""
+
+_REMARK = re.compile(r".+ with (?:the|an?|your|its)\b.*", re.IGNORECASE)
+
 _CLOSING = {"[": "]", "{": "}", "<": ">", "(": ")"}
 
 
@@ -216,6 +223,8 @@ def _split(text: str, style: ListStyle) -> Iterator[tuple[list[str], bool]]:
     *parts, last = parts
     oxford = re.match(r"(?:or|and)\s+(?:also\s+)?", last, re.IGNORECASE)
     if oxford and parts:
+        if len(parts) == 1 and oxford[0][0] in "aA" and not (style.last_and and " or " not in parts[0]):
+            return  # `wrong, and mend it`
         yield [*parts, last[oxford.end() :]], True
         return
     ors = re.split(r"\s+or\s+", last)
@@ -241,7 +250,7 @@ def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
         return False
     if all(_DATE.fullmatch(item) for item in items) and any(len(item) > 1 for item in items):
         return False
-    if any(map(_PATTERN.fullmatch, items)):
+    if any(map(_PATTERN.fullmatch, items)) or _asks_for_more(items):
         return False
     longest = MOST_WORDS_WIDE if style.wide else MOST_WORDS
     if any(
@@ -259,10 +268,28 @@ def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
         return False
     if re.match(r"(?:for|in|on|at|by|from) the\b", items[-1]) and not any(map(_PREPOSITION.match, items[:-1])):
         return False  # a remark behind the list: `..., for the northern hemisphere`
+    if not style.any_first and (_is_value_or_none(items) or any(re.match(r"an? \S", item) for item in items[1:])):
+        return False  # `thanks or an apology`
     if style.any_first or not _NO_FIRST.match(items[0]):
         return True
     firsts = {item.split()[0].lower() for item in items}
     return firsts in ({"they"}, {"it"}) or (len(items) > 2 and all(map(_PREPOSITION.match, items)))
+
+
+def _asks_for_more(items: Sequence[str]) -> bool:
+    """Whether a list asks for something besides one of its items."""
+    if any(map(_MORE_THAN_A_LABEL.fullmatch, items)):
+        return True
+    if _REMARK.fullmatch(items[-1]) and not any(map(_REMARK.fullmatch, items[:-1])):
+        return True
+    objects = {f"{item} {word}" for item in items for word in ("it", "them", "him", "her", "this", "that")}
+    return not objects.isdisjoint(items)  # `correct, and correct it`
+
+
+def _is_value_or_none(items: Sequence[str]) -> bool:
+    """Whether a list is one word, not quoted, and what stands where its value is missing: `name or null`."""
+    others = [item for item in items if not re.fullmatch(r"null|none", item, re.IGNORECASE)]
+    return len(items) == 2 and len(others) == 1 and re.fullmatch(r"[^\W\uE000-\uF8FF]+", others[0]) is not None
 
 
 def split_question(text: str) -> tuple[str, ...]:

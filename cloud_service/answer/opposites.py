@@ -41,6 +41,7 @@ _SCALES = tuple(
         "for against",
         "urgent routine normal",
         "relevant irrelevant",
+        "indoor outdoor indoors outdoors",
         "complete partial incomplete full empty",
         "new old used young",
         "wild tame fresh rotten alive dead",

@@ -9,10 +9,12 @@ and only when its items are clear (`choice_lists`).
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from cloud_service.answer.announcements import announced_sets, is_polar, sets_of_format
+from cloud_service.answer.announcements import MOST_MATCHES, announced_sets, is_polar, sets_of_format
 from cloud_service.answer.answer_cases import case_sets
 from cloud_service.answer.asked_choices import asked_sets
+from cloud_service.answer.opposites import are_opposites
 from cloud_service.answer.task_sentences import is_brief_format
 
 LONGEST_LABEL = 40
@@ -51,7 +53,7 @@ _SORTS = re.compile(
     r"|(?:\A|[.!?\n]\s*)(?:is|are|does|do|did|would|will|can|could|has|have|was|were|should|may|must)\b[^.?\n]{1,200}\?",
     re.IGNORECASE,
 )
-"""Such a task has few answers, so that an output format with commas lists them."""
+"""Such a task has few answers, so that an output format with commas may list them."""
 
 _LOOKS_UP = re.compile(
     r"(?:\A|[.?!\n] ?)(?:find|extract|get|look up|who|when|where|what is the|what's the|name the)\b", re.IGNORECASE
@@ -60,7 +62,8 @@ _LOOKS_UP = re.compile(
 
 _VALUE = re.compile(
     r"(?!no |not )(?:.* )?(?:names?|numbers?|dates?|years?|titles?|words?|city|country|sentences?|amounts?|prices?"
-    r"|times?|units?|codes?|ids?|texts?|phrases?|lists?|hours|minutes|seconds|days|quotes?|lines?)",
+    r"|times?|units?|codes?|ids?|texts?|phrases?|lists?|hours|minutes|seconds|days|quotes?|lines?|scores?|reasons?"
+    r"|rationales?|verdicts?|confidence|languages?|category|categories|labels?|types?|brands?|models?|streets?)",
     re.IGNORECASE,
 )
 """The name of a value rather than a label."""
@@ -91,23 +94,31 @@ class StatedSet:
 def stated_sets(description: str, output_format: str = "") -> Iterator[StatedSet]:
     """Closed sets that a task states; those of the output format, and of the surest patterns, come first."""
     text, form = map(_readable, (description, output_format))
+    rests = _answers_of_rest(f"{text}\n{form}")
     for source in (form, text):
         for members, is_plain in _unmasked(source, _announced):
-            if rest := _answer_of_rest(f"{text}\n{form}", members):
-                yield StatedSet((*members, rest), is_plain)
-            yield StatedSet(members, is_plain)
+            yield from _with_rest(members, rests, is_plain)
         if source is form and not _GENERATES.search(text):
             sorts = _SORTS.search(text) is not None
             looks_up = _LOOKS_UP.search(text) is not None and not sorts and "|" not in form
             for members, is_plain in _unmasked(form.strip(), sets_of_format):
                 are_values = sum(_VALUE.fullmatch(member) is not None for member in members) * 2 >= len(members)
                 is_doubtful = are_values or (looks_up and not is_polar(members))
-                yield StatedSet(members, (is_plain or sorts) and not is_doubtful)
+                is_list = is_plain or (sorts and _are_labels(members, text))
+                yield StatedSet(members, is_list and not is_doubtful)
     if is_brief_format(form) and not (_SEVERAL.search(text) or _GENERATES.search(text)):
+        rests = _answers_of_rest(text)
         for members, is_plain in _unmasked(text, _asked):
-            if rest := _answer_of_rest(text, members):
-                yield StatedSet((*members, rest), is_plain)
-            yield StatedSet(members, is_plain)
+            yield from _with_rest(members, rests, is_plain)
+
+
+def _are_labels(members: Sequence[str], description: str) -> bool:
+    """Whether words with commas between them are labels and not the fields of an answer, as in `score, reason`."""
+    return (
+        is_polar(tuple(members))
+        or are_opposites(members)
+        or all(re.search(rf"(?<!\w){re.escape(member)}(?!\w)", description, re.IGNORECASE) for member in members)
+    )
 
 
 def _readable(text: str) -> str:
@@ -139,13 +150,18 @@ def _unmasked(
             yield found, is_plain
 
 
-def _answer_of_rest(text: str, members: Sequence[str]) -> str:
-    """What else is an answer, as in `Labels: a, b. If unsure, answer unknown`; empty when nothing is."""
-    for match in _REST_ANSWER.finditer(text):
-        word = match[1] or match[2] or match[3]
-        if word not in members:
-            return word
-    return ""
+def _answers_of_rest(text: str) -> list[str]:
+    """What a text names as the answer where no label fits, as in `Labels: a, b. If unsure, answer unknown`."""
+    matches = islice(_REST_ANSWER.finditer(text), MOST_MATCHES)
+    return list(dict.fromkeys(match[1] or match[2] or match[3] for match in matches))
+
+
+def _with_rest(members: tuple[str, ...], rests: Sequence[str], is_plain: bool) -> Iterator[StatedSet]:
+    """A set with the first answer of the rest that is none of its members, if there is one; then the set itself."""
+    rest = next((rest for rest in rests if rest not in members), None)
+    if rest is not None:
+        yield StatedSet((*members, rest), is_plain)
+    yield StatedSet(members, is_plain)
 
 
 def _mask(text: str) -> tuple[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cloud_service.answer.announcements import MOST_MATCHES
 from cloud_service.answer.answer_cases import case_sets
 
 
@@ -20,6 +21,12 @@ from cloud_service.answer.answer_cases import case_sets
 )
 def test_cases_make_a_set(text: str, members: tuple[str, ...]) -> None:
     assert next(case_sets(text)) == members
+
+
+def test_each_set_is_found_once_and_no_more_than_a_bounded_number() -> None:
+    assert list(case_sets("Say aa if it is long, else bb. " * 3)) == [("aa", "bb")]
+    many = "".join(f"say a{n} if long, else b{n}. " for n in range(5 * MOST_MATCHES))
+    assert len(list(case_sets(many))) == MOST_MATCHES
 
 
 @pytest.mark.parametrize(

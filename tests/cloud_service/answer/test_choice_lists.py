@@ -45,6 +45,12 @@ def test_list_with_two_conjunctions_in_its_end_is_not_sure() -> None:
         ("red, red", ()),
         (", ".join(map(str, range(MOST_LABELS + 1))), ()),
         ("one, a label of more than six words there", ()),
+        ("attachment, none", ("attachment", "none")),
+        ("man with a hat, man with a dog", ("man with a hat", "man with a dog")),
+        ("yes, no with the reason", ()),
+        ("yes, no plus the reason", ()),
+        ("fix, fix it", ()),
+        ("spam or ham, and why", ()),
     ],
 )
 def test_labels_after_plain_words_may_be_long(text: str, items: tuple[str, ...]) -> None:
@@ -62,6 +68,10 @@ def test_first_label_may_be_held_to_more_than_the_others() -> None:
     assert _sure("done or to be continued", style) == ("done", "to be continued")
     assert _sure("they agree or they do not agree", style) == ("they agree", "they do not agree")
     assert _sure("in English or German", style) == ()
+    assert _sure("thanks or an apology", style) == ()
+    assert _sure("name or null", style) == ()
+    assert _sure("\ue000 or null", style) == ("\ue000", "null")
+    assert _sure("wrong, and mended", style) == ()
 
 
 def test_sentence_ends_at_its_point_or_its_bracket() -> None:

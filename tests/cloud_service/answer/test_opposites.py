@@ -13,6 +13,7 @@ from cloud_service.answer.opposites import are_opposites, negated_end
         ("happy", "unhappy"),
         ("vegan", "not vegan"),
         ("agree", "neither", "disagree"),
+        ("outdoor", "indoor"),
     ],
 )
 def test_labels_of_one_scale_are_known(items: tuple[str, ...]) -> None:

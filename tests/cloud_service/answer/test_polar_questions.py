@@ -14,6 +14,7 @@ def _answers(text: str) -> list[tuple[str, ...]]:
 
 def test_usual_answers_come_first() -> None:
     assert _answers("Is the customer angry?")[0] == ("yes", "no")
+    assert _answers("Is there a name in the text?")[0] == _answers("Is there a name missing?")[0] == ("yes", "no")
     assert ("True", "False") in _answers("Check whether the text contains a date.")
 
 
@@ -27,6 +28,10 @@ def test_usual_answers_come_first() -> None:
         "Can we make this shorter?",
         "Could the text be made shorter?",
         "Is there a better word?",
+        "Is there a word that describes this?",
+        "Are there any names for this?",
+        "Has anyone a shorter version of this?",
+        "Does anybody know a shorter version?",
         "Does it mention cats or dogs?",
         "Is the customer angry? The shop sells shoes.",
         "Does the mail say when the shop opens?",

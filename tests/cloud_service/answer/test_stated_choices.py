@@ -1,6 +1,7 @@
 """Which closed sets of answers texts state."""
 
 import time
+from string import ascii_lowercase
 
 import pytest
 
@@ -247,6 +248,15 @@ OPEN = (
     "Sort the words into alphabetical order or by length.",
     "One word: the capital of the country, in English or the local language.",
     "Which animal makes the sound? Examples: cow, dog, cat.",
+    "Reply with yes or no and the date.",
+    "Reply with yes or no, and the date.",
+    "Reply with yes or no and a number.",
+    "Reply with yes or no plus a number.",
+    "Reply with yes or no with a reason.",
+    "Return spam or ham plus the score.",
+    "Return spam or ham and its score.",
+    "Reply with thanks or an apology.",
+    "Reply with name or null.",
     "Options: none. Just repeat the input.",
     "Return the values of the fields name, city and age.",
     "What is the weather like? Use words such as sunny, rainy or cloudy.",
@@ -315,6 +325,18 @@ OPEN_FORMATS = (
     ("Find the sender.", "person or company"),
     ("What is the date?", "YYYY-MM-DD or unknown"),
     ("Assign a label.", "no explanation, only the label"),
+    ("Judge the answer.", "verdict, rationale"),
+    ("Rate the review.", "score, reason"),
+    ("Detect the language of the text.", "language, confidence"),
+    ("Tag the product.", "brand, color, size"),
+    ("Decide which product is meant.", "brand, model"),
+    ("Label the brand and model of the product.", "brand, model"),
+    ("Label the parts of the address.", "street, city, zip"),
+    ("Sort the words by length.", "apple, banana, cherry"),
+    ("Classify the mail.", "category or unknown"),
+    ("Classify the mail.", "name or null"),
+    ("Tag the sender.", "sender or null"),
+    ("Tag the sender.", "person or none"),
 )
 
 
@@ -333,6 +355,8 @@ def test_format_with_commas_alone_needs_an_example_or_a_task_that_sorts() -> Non
     assert StatedSet(("date", "place"), False) in stated_sets("When and where is it?", "date, place")
     assert StatedSet(("angry", "calm"), False) in stated_sets("The mood?", "angry, calm")
     assert StatedSet(("angry", "calm"), True) in stated_sets("Classify the mood.", "angry, calm")
+    assert StatedSet(("news", "ads"), False) in stated_sets("Classify the mail.", "news, ads")
+    assert StatedSet(("news", "ads"), True) in stated_sets("Classify the mail: is it ads or news?", "news, ads")
 
 
 def test_answer_for_what_no_label_fits_belongs_to_the_set() -> None:
@@ -360,3 +384,17 @@ def test_time_is_bounded_whatever_repeats(part: str) -> None:
     started = time.process_time()
     list(stated_sets(text, text))
     assert time.process_time() - started < 3.0  # a second at most was measured
+
+
+def test_time_is_bounded_for_many_different_cases() -> None:
+    words = [first + second for first in ascii_lowercase for second in ascii_lowercase]
+    text = "".join(f"say {word}g if if, else {word}h. " for word in words)[:LONGEST_READ]
+    list(stated_sets("a", "b"))  # compiles the expressions
+    started = time.process_time()
+    sets = list(stated_sets(text, text[: LONGEST_READ // 2]))
+    assert time.process_time() - started < 0.2
+    assert sets[0].members == ("aag", "aah")
+    rests = "".join(f"if {word}, say unknown. labels: {word}g, {word}h. " for word in words)[:LONGEST_READ]
+    started = time.process_time()
+    list(stated_sets(rests, rests[: LONGEST_READ // 2]))
+    assert time.process_time() - started < 0.2
