@@ -15,7 +15,7 @@
     │   ├── UsageLimitError            the key has used up what it may use for now
     │   ├── NotFoundError              no such resource
     │   │   └── ArtifactGoneError      a bundle that was evicted, and whose bank is not loaded
-    │   ├── ConflictError              other writers were always faster
+    │   ├── ConflictError              other writers were always faster, or what there is forbids it
     │   └── PreconditionError          the channel is not at the version the client named
     ├── UnavailableError               try again later
     │   ├── OverloadedError            the queue is full
@@ -181,7 +181,7 @@ class ArtifactGoneError(NotFoundError):
 
 
 class ConflictError(RequestError):
-    """Other writers were faster, each time that the change was tried."""
+    """Other writers were faster, each time that the change was tried; or what there is already forbids it."""
 
     code = "conflict"
 

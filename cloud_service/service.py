@@ -161,14 +161,14 @@ class LoraService:
 
         Raises:
             OverloadedError, DrainingError, StoreUnavailableError: It may be answered later.
-            InvalidRequestError, ForbiddenError, UsageLimitError: Nor would it be with room.
+            InvalidRequestError, ForbiddenError, ConflictError, UsageLimitError: Nor would it be with room.
         """
         served = self.catalog.select(request.generator, request.edge_model)
         if not served.runner.is_full:
             return
         key = cache_key(request.task, served.info, current_caller().tenant)
         if key not in self._generations and await self._store.find_generation(key) is None:
-            self._verify_extras(request, served)
+            await self._verify_extras(request, served)
             await self._verify_room(key, request.task, served)
 
     @property
@@ -188,7 +188,7 @@ class LoraService:
             UsageLimitError: The caller's quota for today is used up.
         """
         served = self.catalog.select(request.generator, request.edge_model)
-        self._verify_extras(request, served)
+        await self._verify_extras(request, served)
         if request.refine is not None:
             await self._refining.prepare(request.task, request.refine, served)
             await self._usage.verify_quota("refinements")
@@ -238,10 +238,11 @@ class LoraService:
                 served.prober.close()
         return cut_off
 
-    def _verify_extras(self, request: LoraRequest, served: ServedGenerator) -> Prober | None:
+    async def _verify_extras(self, request: LoraRequest, served: ServedGenerator) -> Prober | None:
         if request.publish is not None:
             verify_publishing(request.publish.channel)
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
+            await self._channels.verify_may_have(request.publish.channel)
         prober = served.require_prober() if request.probe else None
         if request.probe and served.info.most_choices and len(options := find_answer(request.task).options) > 1:
             verify_expected(request.probe, options)
@@ -250,7 +251,7 @@ class LoraService:
     async def _answer(self, request: LoraRequest, is_job: bool, on_progress: OnProgress) -> GeneratedLora:
         started = time.perf_counter()
         served = self.catalog.select(request.generator, request.edge_model)
-        prober = self._verify_extras(request, served)
+        prober = await self._verify_extras(request, served)
         if request.refine is None:
             outcome, cached = await self._find_or_generate(request.task, served)
         else:

@@ -6,7 +6,7 @@ What is written is decided by `channels` and `rollouts`.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -74,12 +74,18 @@ class ChannelWriter:
         self._turn = asyncio.Lock()
         self._writing: set[asyncio.Task[bool]] = set()
 
-    async def change(self, name: str, decide: Callable[[ChannelRow], Change | None]) -> ChannelRow:
+    async def change(
+        self,
+        name: str,
+        decide: Callable[[ChannelRow], Change | None],
+        verify_new: Callable[[str], Awaitable[None]] | None = None,
+    ) -> ChannelRow:
         """Change a channel.
 
         Args:
             name: Of the channel.
             decide: What is to be written, given the row as it is; None for nothing. May be asked several times.
+            verify_new: Raises the error for a channel that would be new; no other is made here meanwhile.
 
         Returns:
             The row as it is afterwards.
@@ -87,7 +93,7 @@ class ChannelWriter:
         Raises:
             ConflictError: Other writers were always faster.
             StoreUnavailableError: The store does not answer.
-            CloudError: What `decide` raises.
+            CloudError: What `decide` or `verify_new` raises.
         """
         async with self._turn:
             for attempt in range(_MAX_ATTEMPTS):
@@ -95,6 +101,8 @@ class ChannelWriter:
                 change = decide(current)
                 if change is None:
                     return current
+                if verify_new is not None and not current.document:
+                    await verify_new(name)
                 row = replace(change.row, revision=current.revision + 1)
                 # A client that hangs up must leave no change of which nobody hears.
                 writing = asyncio.create_task(self._write(name, current, row, change.event))

@@ -9,13 +9,13 @@ that a user imported, is pinned: the store holds it as long as a channel or one 
 """
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Protocol
 
 from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.artifacts import unknown_bundle
-from cloud_service.errors import InvalidRequestError, NotFoundError, UsageLimitError
+from cloud_service.errors import ConflictError, InvalidRequestError, NotFoundError
 from cloud_service.fleet.channel_writer import (
     Change,
     ChannelWriter,
@@ -45,21 +45,6 @@ from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME, verify_name
 
 Entries = dict[str, Specialization]
-
-
-@dataclass(frozen=True, slots=True)
-class VersionDifference:
-    """What changes from an old version to a new one, each part sorted by name.
-
-    Attributes:
-        added: Only the new version has them.
-        removed: Only the old version has them.
-        changed: Both have them, with different bundles: the old entry, and the new one.
-    """
-
-    added: tuple[Specialization, ...]
-    removed: tuple[Specialization, ...]
-    changed: tuple[tuple[Specialization, Specialization], ...]
 
 
 class Bundles(Protocol):
@@ -140,22 +125,40 @@ class ChannelService:
         Raises:
             InvalidRequestError: A name is not valid or belongs to the base model, or the channel is full.
             NotFoundError: The bundle is not known.
-            UsageLimitError: The channel would be new, and the caller's tenant has as many as it may have.
             PreconditionError: The condition does not hold.
-            ConflictError: Other writers were always faster, or a rollout goes on.
+            ConflictError: Other writers were always faster, a rollout goes on, or as for `verify_may_have`.
             StoreUnavailableError: The store does not answer.
         """
         verify(channel)
         verify_channel(channel)
         with together():
-            await self._verify_may_have(channel)
+            await self.verify_may_have(channel)
             specialization = await self.pin(channel, name, bundle_id)
 
             def put(entries: Entries) -> None:
                 entries[name] = specialization
 
             event = ("publish", f"{name} is {specialization.bundle_id}")
-            return await self._change(channel, name, put, condition, event)
+            return await self._change(channel, name, put, condition, event, creates=True)
+
+    async def verify_may_have(self, channel: str) -> None:
+        """Return when there is such a channel, or the caller's tenant may have another.
+
+        Replicas that create channels at the same moment do not see each other's: each may go one beyond the limit.
+
+        Raises:
+            ConflictError: The tenant has as many as it may have.
+            StoreUnavailableError: The store does not answer.
+        """
+        most = self._per_tenant if current_caller().tenant else 0
+        if not most or await self._store.channels.load_version(channel) is not None:
+            return
+        if len(await self.list_channels(most)) >= most:
+            raise ConflictError(
+                f"expected at most {most} channels of one tenant, found one more",
+                "delete one that no device follows",
+                code="too_many_channels",
+            )
 
     async def withdraw(self, channel: str, name: str, condition: Condition = always) -> PublishedChannel:
         """Take a name out of the channel; devices go back to their base model.
@@ -304,17 +307,6 @@ class ChannelService:
             raise unknown_bundle(bundle_id)
         return specialization
 
-    async def _verify_may_have(self, channel: str) -> None:
-        most = self._per_tenant if current_caller().tenant else 0
-        if not most or await self._store.channels.load_version(channel) is not None:
-            return
-        if len(await self.list_channels(most)) >= most:
-            raise UsageLimitError(
-                f"expected at most {most} channels of one tenant, found one more",
-                "delete one that no device follows",
-                code="too_many_channels",
-            )
-
     async def _change(
         self,
         name: str,
@@ -322,11 +314,15 @@ class ChannelService:
         change: Callable[[Entries], None],
         condition: Condition,
         event: tuple[str, str],
+        *,
+        creates: bool = False,
     ) -> PublishedChannel:
         def decide(row: ChannelRow) -> Change | None:
             current = content_of(name, row)
             entries = {each.name: each for each in current.channel.specializations}
             verify_condition(name, current, entry is None or entry in entries, condition)
+            if not row.document and not creates:
+                raise unknown(name)
             change(entries)
             specializations = tuple(entries[key] for key in sorted(entries))
             if row.document and specializations == current.channel.specializations:
@@ -336,17 +332,7 @@ class ChannelService:
             event_of = StoredEvent(*event, row.version + 1)
             return Change(replace(row, version=row.version + 1, document=changed.document), event_of)
 
-        return content_of(name, await self.writer.change(name, decide))
-
-
-def find_difference(old: tuple[Specialization, ...], new: tuple[Specialization, ...]) -> VersionDifference:
-    """What changes between two contents of a channel."""
-    before, after = {each.name: each for each in old}, {each.name: each for each in new}
-    return VersionDifference(
-        tuple(each for each in new if each.name not in before),
-        tuple(each for each in old if each.name not in after),
-        tuple((before[each.name], each) for each in new if each.name in before and before[each.name] != each),
-    )
+        return content_of(name, await self.writer.change(name, decide, self.verify_may_have))
 
 
 def verify_not_reserved(name: str, edge_model_id: str, field: str = "name") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from cloud_service.fleet.bodies import RollbackBody
-from cloud_service.fleet.channels import find_difference
+from cloud_service.fleet.difference import find_difference
 from cloud_service.http.artifact_routes import REVALIDATE, send_artifact
 from cloud_service.http.channel_routes import DOCUMENT, JSON, ChannelName, Fleet, IfMatch, document_answer
 from cloud_service.http.conditional import change_condition

@@ -71,6 +71,7 @@ def make_service(
     lease_seconds: float = 5,
     max_queue: int = 16,
     max_batch: int = 4,
+    channels_per_tenant: int = 0,
 ) -> LoraService:
     """A service whose runners run; close it."""
     metrics = metrics or Metrics()
@@ -91,7 +92,7 @@ def make_service(
         catalog,
         store,
         artifacts,
-        ChannelService(store, artifacts, watch_interval_seconds=0.05),
+        ChannelService(store, artifacts, watch_interval_seconds=0.05, per_tenant=channels_per_tenant),
         RefiningService(store, artifacts, refiner, max_budget_seconds=100),
         usage=usage,
         revocation=Revocation(store.access),

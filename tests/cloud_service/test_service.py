@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cloud_service.access.caller import Caller, calling
+from cloud_service.access.scopes import Scope
 from cloud_service.errors import (
+    ConflictError,
     DeadlineError,
     GenerationError,
     InvalidRequestError,
@@ -15,7 +18,7 @@ from cloud_service.errors import (
     PromptTooLongError,
 )
 from cloud_service.generation import Asked, Confidence, cache_key
-from cloud_service.lora_request import LoraRequest
+from cloud_service.lora_request import LoraRequest, PublishTarget
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.answer import TEXT_ANSWER
 from loragen.contract.assembly import build_bundle
@@ -232,3 +235,18 @@ async def test_closed_set_over_the_codes_is_refused(
     with pytest.raises(InvalidRequestError, match="at most 1 choices, found 2") as caught:
         await services(await backend.open(), generator).generate(_request("Answer spam or ham."))
     assert caught.value.code == "too_many_choices"
+
+
+async def test_channel_that_the_tenant_may_not_have_is_refused_before_anything_is_generated(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator, channels_per_tenant=1)
+    with calling(Caller("key", tenant="acme", scopes=frozenset({Scope.PUBLISH}))):
+        await service.generate(replace(_request("first"), publish=PublishTarget("acme.a", "mail")))
+        another = replace(_request("second"), publish=PublishTarget("acme.b", "mail"))
+        for asked in (service.generate, service.verify):
+            with pytest.raises(ConflictError) as caught:
+                await asked(another)
+            assert caught.value.code == "too_many_channels"
+        await service.generate(replace(_request("third"), publish=PublishTarget("acme.a", "mail")))
+    assert generator.prompts == ["first", "third"]

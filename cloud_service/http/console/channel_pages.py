@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cloud_service.errors import CloudError, InvalidRequestError, NotFoundError
 from cloud_service.fleet.bodies import RollbackBody, RolloutBody, RolloutChangeBody
-from cloud_service.fleet.channels import find_difference
+from cloud_service.fleet.difference import find_difference
 from cloud_service.fleet.group_progress import GroupProgress, count_groups
 from cloud_service.http.channel_routes import ChannelName, Fleet
 from cloud_service.http.console.browser import CONSOLE

@@ -71,6 +71,20 @@ async def test_decision_for_nothing_writes_nothing() -> None:
     assert scene.actions == scene.audited == []
 
 
+async def test_only_a_channel_that_would_be_new_is_verified_as_one() -> None:
+    scene = _Scene()
+    await scene.writer.change("kitchen", scene.decide)
+
+    async def refuse(name: str) -> None:
+        raise ConflictError(f"no room for {name}", "delete another")
+
+    await scene.writer.change("kitchen", scene.decide, refuse)
+    scene.store.row = ChannelRow()
+    with pytest.raises(ConflictError, match="no room for kitchen"):
+        await scene.writer.change("kitchen", scene.decide, refuse)
+    assert scene.store.row == ChannelRow()
+
+
 async def test_change_that_was_overtaken_is_decided_anew_on_what_the_other_wrote() -> None:
     scene = _Scene(losses=2)
     written = await scene.writer.change("kitchen", scene.decide)

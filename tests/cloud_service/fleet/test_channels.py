@@ -12,11 +12,11 @@ from cloud_service.errors import (
     InvalidRequestError,
     NotFoundError,
     PreconditionError,
-    UsageLimitError,
 )
-from cloud_service.fleet.channels import ChannelService, find_difference
+from cloud_service.fleet.channel_writer import PublishedChannel
+from cloud_service.fleet.channels import ChannelService
 from cloud_service.store import Store, StoredEvent
-from loragen.contract.channel import Channel, Specialization, encode_channel, parse_channel
+from loragen.contract.channel import Channel, encode_channel, parse_channel
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.services import generate_lora, make_channels
@@ -52,7 +52,7 @@ async def test_tenant_has_a_bounded_number_of_channels(backend: StoreBackend, ge
     with calling(Caller("key", tenant="acme")):
         for name in ("acme.a", "acme.b"):
             await channels.publish(name, "mail", lora.bundle_id)
-        with pytest.raises(UsageLimitError, match="at most 2 channels") as caught:
+        with pytest.raises(ConflictError, match="at most 2 channels") as caught:
             await channels.publish("acme.c", "mail", lora.bundle_id)
         assert caught.value.code == "too_many_channels"
         await channels.publish("acme.a", "post", lora.bundle_id)
@@ -66,6 +66,41 @@ async def test_tenant_has_a_bounded_number_of_channels(backend: StoreBackend, ge
             await channels.publish("another.b", "mail", lora.bundle_id)
     with calling(Caller("operator")):
         await channels.publish("kitchen", "mail", lora.bundle_id)
+
+
+async def test_channels_that_are_made_at_the_same_moment_are_counted(
+    sqlite: SqliteBackend, generator: FakeGenerator
+) -> None:
+    store = await sqlite.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = make_channels(store, per_tenant=3)
+    with calling(Caller("key", tenant="acme")):
+        names = [f"acme.{number}" for number in range(12)]
+        made = await asyncio.gather(
+            *(channels.publish(name, "mail", lora.bundle_id) for name in names), return_exceptions=True
+        )
+        assert len(await channels.list_channels(100)) == 3
+    assert sum(isinstance(each, ConflictError) for each in made) == 9
+
+
+async def test_going_back_in_a_channel_that_is_deleted_meanwhile_makes_none(
+    sqlite: SqliteBackend, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await sqlite.open()
+    lora = await generate_lora(store, generator, "sort the mail")
+    channels = make_channels(store)
+    await channels.publish("kitchen", "mail", lora.bundle_id)
+    load = channels.load_version
+
+    async def load_and_delete(channel: str, version: int) -> PublishedChannel:
+        found = await load(channel, version)
+        await channels.delete(channel)
+        return found
+
+    monkeypatch.setattr(channels, "load_version", load_and_delete)
+    with pytest.raises(NotFoundError, match="no channel 'kitchen'"):
+        await channels.roll_back("kitchen", 1)
+    assert await channels.list_channels(10) == []
 
 
 async def test_publisher_that_hangs_up_leaves_no_change_that_nobody_hears_of(
@@ -302,15 +337,3 @@ async def test_channel_with_a_rollout_takes_no_other_change(sqlite: SqliteBacken
             await call
         assert caught.value.code == "rollout_goes_on"
     assert (await channels.publish("kitchen", "mail", lora.bundle_id)).channel.version == 1
-
-
-def test_difference_tells_added_removed_and_changed() -> None:
-    def entry(name: str, bundle: str) -> Specialization:
-        return Specialization(name, bundle * 64, 1, "tiny", "d" * 64, None)
-
-    old = (entry("gone", "1"), entry("new-bundle", "1"), entry("same", "1"))
-    new = (entry("new", "1"), entry("new-bundle", "2"), entry("same", "1"))
-    found = find_difference(old, new)
-    assert [each.name for each in found.added] == ["new"]
-    assert [each.name for each in found.removed] == ["gone"]
-    assert [(one.bundle_id, other.bundle_id) for one, other in found.changed] == [("1" * 64, "2" * 64)]
