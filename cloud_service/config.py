@@ -230,7 +230,10 @@ class CloudSettings(ServiceSettings):
     )
     assembly_threads: int = Field(default=2, ge=1, description="Threads that build bundles from recipes.")
     watch_interval_seconds: float = Field(
-        default=1.0, gt=0, description="How often watched channels are looked up for changes by other replicas."
+        default=1.0,
+        gt=0,
+        description="How often watched channels are looked up for changes by other replicas. One that is not there yet "
+        "is looked up more and more seldom, so its first publish at another replica is heard of within 30 s.",
     )
     channel_versions: int = Field(
         default=50,

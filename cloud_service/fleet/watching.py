@@ -1,14 +1,16 @@
 """Watches: they wake the listeners of a channel when its version changes.
 
 One task reads the version of a watched channel for all its listeners, so a thousand devices cost one read an interval.
-A channel that is not there is looked up more and more seldom, since anybody can make up names, but all who watch one
-that is there share its reads. Changes by this process reach them at once. A watch is only a hint to poll: it may repeat
-a version, it survives a silent store, and it ends when the process drains. A device may know a newer version than the
-channel has, since it sees a rollout's candidate; it is not woken for the older one.
+A channel that is not there is looked up more and more seldom, since anybody can make up names, but soon when it is made
+here, and when another begins to watch it; all who watch one that is there share its reads. Changes by this process
+reach them at once. A watch is only a hint to poll: it may repeat a version, it survives a silent store, and it ends
+when the process drains. A device may know a newer version than the channel has, since it sees a rollout's candidate; it
+is not woken for the older one.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -30,6 +32,7 @@ class _Topic:
     listeners: int = 0
     version: int | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    look: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ChannelWatch:
@@ -66,6 +69,7 @@ class ChannelWatch:
         topic = self._topics.setdefault(channel, _Topic())
         if topic.poll is None:
             topic.poll = asyncio.create_task(self._poll(channel, topic))
+        topic.look.set()
         topic.listeners += 1
         self._listeners += 1
         try:
@@ -88,6 +92,7 @@ class ChannelWatch:
         topic = self._topics.get(channel)
         if topic is not None and topic.version != version:
             topic.version = version
+            topic.look.set()
             self._wake(topic)
 
     def drain(self) -> None:
@@ -99,6 +104,7 @@ class ChannelWatch:
     async def _poll(self, channel: str, topic: _Topic) -> None:
         pause = self._interval
         while True:
+            topic.look.clear()
             try:
                 version = await self._store.load_version(channel)
             except StoreUnavailableError as e:
@@ -109,7 +115,10 @@ class ChannelWatch:
                     self.announce(channel, version)
                 is_there = version is not None
                 pause = self._interval if is_there else max(self._interval, min(2 * pause, _LONGEST_SECONDS))
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._interval)  # between two looks, however many begin to watch
+            if pause > self._interval:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(topic.look.wait(), pause - self._interval)
 
     def _wake(self, topic: _Topic) -> None:
         topic.changed.set()

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from cloud_service.errors import (
 )
 from cloud_service.fleet import watching
 from cloud_service.fleet.channels import ChannelService
+from cloud_service.fleet.watching import ChannelWatch
 from cloud_service.store import Store
+from tests.cloud_service.clouds import eventually
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.services import generate_lora, make_channels
 from tests.cloud_service.store_backends import RedisBackend, SqliteBackend, StoreBackend
@@ -107,6 +110,53 @@ async def test_channel_that_is_not_there_is_looked_up_more_and_more_seldom(
         assert await waiting[2] == 2, "this one's at once"
     channels.drain()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+class _Versions:
+    """Of one channel, in a store that counts its reads."""
+
+    def __init__(self) -> None:
+        self.version: int | None = None
+        self.looks = 0
+
+    async def load_version(self, name: str) -> int | None:
+        self.looks += 1
+        return self.version
+
+
+async def _watched_in_vain() -> tuple[Any, ChannelWatch, asyncio.Task[int], AsyncIterator[int]]:
+    """A watch of a channel that is not there, which is looked up about once in 0.6 s by now."""
+    store: Any = _Versions()
+    watch = ChannelWatch(store, 0.02)
+    versions = watch.versions("kitchen", 0)
+    waiting = asyncio.create_task(_next(versions))
+    await eventually(lambda: store.looks == 5)
+    return store, watch, waiting, versions
+
+
+async def test_channel_that_is_made_here_is_looked_up_as_often_as_any_from_then_on() -> None:
+    store, watch, waiting, versions = await _watched_in_vain()
+    store.version = 1
+    watch.announce("kitchen", 1)
+    assert await waiting == 1
+    store.version = 2
+    async with asyncio.timeout(0.3):
+        assert await anext(versions) == 2, "of another replica"
+    watch.drain()
+    assert [each async for each in versions] == []
+
+
+async def test_who_begins_to_watch_has_the_channel_looked_up_but_once_an_interval() -> None:
+    store, watch, waiting, versions = await _watched_in_vain()
+    others = [asyncio.create_task(_next(watch.versions("kitchen", 0))) for _ in range(50)]
+    await asyncio.sleep(0.1)
+    assert 6 <= store.looks <= 7
+    store.version = 1
+    async with asyncio.timeout(0.3):
+        assert await _next(watch.versions("kitchen", 0)) == 1
+    assert await asyncio.gather(waiting, *others) == [1] * 51
+    watch.drain()
+    assert [each async for each in versions] == []
 
 
 async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
