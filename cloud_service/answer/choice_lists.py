@@ -125,7 +125,7 @@ _PATTERN = re.compile(r"[YMDHS]{2,4}(?:[-/:][YMDHS]{2,4})+|.* (?:words|sentences
 """Says how an answer is written: `YYYY-MM-DD`, or `two or three words`."""
 
 _MORE_THAN_A_LABEL = re.compile(
-    r".*\b(?:and|plus) (?:the|an?|your|its)\b.*|(?:yes|no|true|false) (?:and|plus)\b.*", re.IGNORECASE
+    r".*\b(?:and|plus) (?:the|an?|your|its)\b.*|(?:yes|no|true|false) (?:and|plus|as well)\b.*", re.IGNORECASE
 )
 """Asks for something besides the label: `yes or no and the date`."""
 

@@ -39,8 +39,9 @@ _ASKS_FOR_TEXT = re.compile(
     r"|phras\w+|paraphras\w+)\b(?! (?:to|by) the)"
     r"|(?:is|are|would|will) (?:it|this|that|there)(?: be)? (?:possible|ok|okay|an? (?:way|chance)|any (?:way|chance)"
     r"|(?:an? |any )(?:\w+er|more \w+|other|good|nicer) (?:way|word|name|title|version|term|form))"
-    r"|(?:is|are) there (?:an? |any )?(?:word|name|term|way)s?\b(?! (?:in (?:the|this)|mentioned|given|missing)\b)"
-    r"|(?:has|have|does|do|did) any(?:one|body)\b"
+    r"|(?:is|are) there (?:an? |any |one )?(?:word|name|term|way|expression|phrase)s?\b"
+    r"(?! (?:in (?:the|this)|mentioned|given|missing)\b)"
+    r"|(?:has|have|does|do|did) any(?:one|body)\b|(?:is|are) any(?:one|body) able\b"
     r"|(?:do|have) (?:the|a|an|it) (?:sum|same|look|opposite|math|rest)\b)",
     re.IGNORECASE,
 )

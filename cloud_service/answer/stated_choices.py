@@ -63,7 +63,8 @@ _LOOKS_UP = re.compile(
 _VALUE = re.compile(
     r"(?!no |not )(?:.* )?(?:names?|numbers?|dates?|years?|titles?|words?|city|country|sentences?|amounts?|prices?"
     r"|times?|units?|codes?|ids?|texts?|phrases?|lists?|hours|minutes|seconds|days|quotes?|lines?|scores?|reasons?"
-    r"|rationales?|verdicts?|confidence|languages?|category|categories|labels?|types?|brands?|models?|streets?)",
+    r"|rationales?|verdicts?|confidence|languages?|category|categories|labels?|types?|brands?|models?|streets?|grades?|ratings?"
+    r"|tags?|explanations?|justifications?)",
     re.IGNORECASE,
 )
 """The name of a value rather than a label."""

@@ -49,6 +49,7 @@ def test_list_with_two_conjunctions_in_its_end_is_not_sure() -> None:
         ("man with a hat, man with a dog", ("man with a hat", "man with a dog")),
         ("yes, no with the reason", ()),
         ("yes, no plus the reason", ()),
+        ("yes, no as well", ()),
         ("fix, fix it", ()),
         ("spam or ham, and why", ()),
     ],

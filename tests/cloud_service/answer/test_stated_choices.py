@@ -334,7 +334,7 @@ OPEN_FORMATS = (
     ("Label the parts of the address.", "street, city, zip"),
     ("Sort the words by length.", "apple, banana, cherry"),
     ("Classify the mail.", "category or unknown"),
-    ("Classify the mail.", "name or null"),
+    ("Rate the essay.", "grade | explanation"),
     ("Tag the sender.", "sender or null"),
     ("Tag the sender.", "person or none"),
 )
