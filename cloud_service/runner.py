@@ -123,7 +123,7 @@ class Runner:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generator")
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._retry_after = RetryAfter()
+        self._retry_after = RetryAfter(max_queue // _SHARE_OF_RETURNING)
         self._come_back_at: dict[str, float] = {}
         self._finishing = 0
         self._finished_at = 0.0

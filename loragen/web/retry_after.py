@@ -17,15 +17,20 @@ _SHARE = 0.75
 """Of the work that clients who come back are promised."""
 
 _LATER_SLOTS = 2
-"""Slots behind its own that a client may take."""
+"""Slots behind its own that a client may take; more where the queue keeps places for those who come together."""
 
 _SHORTEST_SLOT = 0.001
 
 
 class RetryAfter:
-    """The slots of one queue; times are those of one monotonic clock, in seconds."""
+    """The slots of one queue; times are those of one monotonic clock, in seconds.
 
-    def __init__(self) -> None:
+    Args:
+        places: Of the queue, for clients alone that come back.
+    """
+
+    def __init__(self, places: int = 0) -> None:
+        self._places = places
         self._seconds = 0.0
         self._slot = 0.0
         self._taken: dict[int, float] = {}
@@ -54,7 +59,8 @@ class RetryAfter:
 
     def _take(self, at: float) -> bool:
         own = int(at / self._slot)
-        for slot in range(own, own + _LATER_SLOTS + 1):
+        later = max(_LATER_SLOTS, min(self._places - 1, math.ceil(1 / self._slot)))
+        for slot in range(own, own + later + 1):
             if slot not in self._taken:
                 self._taken[slot] = at
                 return True

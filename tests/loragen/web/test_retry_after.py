@@ -35,6 +35,16 @@ def test_clients_that_were_refused_at_any_time_come_back_one_after_the_other(sec
         assert waiting <= 4.5, "fits into a queue that has few places for those who come back"
 
 
+@pytest.mark.parametrize(("places", "longest"), [(0, 60), (4, 60), (20, 16), (1000, 5)])
+def test_burst_is_told_no_longer_than_the_places_for_it_need(places: int, longest: int) -> None:
+    """300 at one moment, of whom a piece of work takes 10 ms: as many come together as there are places, or slots."""
+    retry_after = RetryAfter(places)
+    retry_after.measured(0.01)
+    given = Counter(retry_after.seconds(100.0, 1, 0.0) for _ in range(300))
+    assert max(given) <= longest
+    assert all(number <= max(3, min(places, 76)) for seconds, number in given.items() if seconds < 60)
+
+
 def test_promises_hold_when_the_work_takes_another_time() -> None:
     retry_after = RetryAfter()
     retry_after.measured(0.5)
