@@ -107,7 +107,8 @@ class Pages:
         }
         text = self._templates.get_template(template).render(values, **shown)
         status = 200 if error is None else ERROR_ANSWERS.status(error)
-        return HTMLResponse(text, status, _HEADERS if error is None else {**error.headers, **_HEADERS})
+        wait = error.headers.get("retry-after") if error is not None else None  # a page asks for no bearer token
+        return HTMLResponse(text, status, _HEADERS if wait is None else {**_HEADERS, "retry-after": wait})
 
     def file(self, name: str) -> Response:
         """The style sheet, the script or the icon.

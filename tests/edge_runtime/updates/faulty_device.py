@@ -121,7 +121,7 @@ _STEPS: dict[Step, tuple[str, Callable[[Fault], Call]]] = {
         "edge_runtime.updates.installer.write_gguf_adapter",
         lambda fault: lambda _, path, *__: fault.bundle_id in str(path),
     ),
-    "merge": ("edge_runtime.updates.device_model.merge", _any),
+    "merge": ("edge_runtime.merge.merger.merge", _any),
     "check": ("tests.edge_runtime.fakes.ThreadCanary.verify", _any),
     "activate": ("edge_runtime.serving.slots.SlotTable.activate", _of_slot),
     "restore": ("edge_runtime.serving.slots.SlotTable.activate", _of_slot),
