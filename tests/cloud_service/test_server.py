@@ -168,11 +168,15 @@ async def test_sigterm_during_the_start_ends_the_process(tmp_path: Path, module:
         env={**os.environ, "LORAGEN_EDGE_DATA_DIR": str(tmp_path), "LORAGEN_EDGE_PORT": "0"},
     )  # fmt: skip
     assert child.stderr is not None
-    async with asyncio.timeout(60):
-        while first_import not in await child.stderr.readline():
-            pass
-        child.send_signal(signal.SIGTERM)
-        await child.communicate()
+    try:
+        async with asyncio.timeout(60):
+            while first_import not in await child.stderr.readline():
+                pass
+            child.send_signal(signal.SIGTERM)
+            await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
     assert child.returncode == 143
 
 
