@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cloud_service.task import Example, TaskDescription
-from training.data.corpus import SPLITS, Split, split_of
+from training.data.corpus import Split, split_of
 from training.data.episodes import Episode, Instance, choose_examples
 from training.data.families import renaming
+from training.data.families.own_tasks import inputs_by_split, tasks_of_split
 from training.data.templates import Templates, checked, fill, listed, listed_or, load_templates, placeholders
 
 RELABELLED_SHARE, RESPELLED_SHARE = 0.1, 0.15
@@ -48,14 +49,10 @@ class LabelTask:
         if not self.labels or any(len(names) != len(self.texts) for names in self.labels):
             raise ValueError(f"the task {self.name} has {len(self.texts)} lists of texts and other numbers of labels")
 
-    def of_split(self, split: Split) -> list[tuple[str, int]]:
-        """Its texts of one split, each with the number of its label."""
-        return [each for each in self.labelled if split_of(each[0]) == split]
-
-    @property
-    def labelled(self) -> list[tuple[str, int]]:
-        """All of its texts, each with the number of its label."""
-        return [(text, number) for number, texts in enumerate(self.texts) for text in texts]
+    def of_split(self, split: Split | None) -> list[tuple[str, int]]:
+        """Its texts of one split, each with the number of its label; all of them for None."""
+        labelled = [(text, number) for number, texts in enumerate(self.texts) for text in texts]
+        return [each for each in labelled if split is None or split_of(each[0]) == split]
 
 
 @checked
@@ -78,16 +75,10 @@ class LabelTemplates:
 TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), LabelTemplates)
 
 
-def split_of_task(task: LabelTask) -> Split:
-    """The split that a task belongs to as a whole; training may draw four in five."""
-    return split_of(f"label_tasks/{task.name}")
-
-
 def seen_texts() -> list[tuple[LabelTask, str, int]]:
     """Training texts of the tasks that training may draw, each with its task and the number of its label."""
-    return [
-        (task, *each) for task in TEMPLATES.tasks if split_of_task(task) == "train" for each in task.of_split("train")
-    ]
+    seen = tasks_of_split(LabelTasks.name, TEMPLATES.tasks, "train")
+    return [(task, *each) for task in seen for each in task.of_split("train")]
 
 
 class LabelTasks:
@@ -101,9 +92,7 @@ class LabelTasks:
     name = "label_tasks"
 
     def __init__(self, split: Split = "train", tasks: Sequence[LabelTask] = TEMPLATES.tasks) -> None:
-        drawn = [task for task in tasks if split_of_task(task) == split]
-        texts = {s: [(t, t.of_split(s) if split == "train" else t.labelled) for t in drawn] for s in SPLITS}
-        self._tasks = {s: [(task, labelled) for task, labelled in pairs if labelled] for s, pairs in texts.items()}
+        self._tasks = inputs_by_split(self.name, tasks, split)
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode; some have labels whose meaning the description defines, some spell them otherwise."""

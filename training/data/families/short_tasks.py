@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.corpus import SPLITS, Split, split_of
+from training.data.corpus import Split, split_of
 from training.data.episodes import Episode, Instance, choose_examples
+from training.data.families.own_tasks import inputs_by_split
 from training.data.families.transform import describe_function
 from training.data.templates import Templates, checked, load_templates
 
@@ -29,14 +30,9 @@ class ShortTask:
     descriptions: Templates
     pairs: tuple[tuple[str, str], ...]
 
-    def of_split(self, split: Split) -> list[Instance]:
-        """Its instances of one split."""
-        return [instance for instance in self.instances if split_of(instance.input) == split]
-
-    @property
-    def instances(self) -> list[Instance]:
-        """All of its instances."""
-        return [Instance(*pair) for pair in self.pairs]
+    def of_split(self, split: Split | None) -> list[Instance]:
+        """Its instances of one split; all of them for None."""
+        return [Instance(*pair) for pair in self.pairs if split is None or split_of(pair[0]) == split]
 
 
 @checked
@@ -51,11 +47,6 @@ class ShortTemplates:
 TEMPLATES = load_templates(Path(__file__).with_suffix(".toml"), ShortTemplates)
 
 
-def split_of_task(task: ShortTask) -> Split:
-    """The split that a task belongs to as a whole; training may draw four in five."""
-    return split_of(f"short_tasks/{task.name}")
-
-
 class ShortTasks:
     """Draws a task and inputs of it.
 
@@ -67,9 +58,7 @@ class ShortTasks:
     name = "short_tasks"
 
     def __init__(self, split: Split = "train", tasks: Sequence[ShortTask] = TEMPLATES.tasks) -> None:
-        drawn = [task for task in tasks if split_of_task(task) == split]
-        known = {s: [(t, t.of_split(s) if split == "train" else t.instances) for t in drawn] for s in SPLITS}
-        self._tasks = {s: [(task, instances) for task, instances in pairs if instances] for s, pairs in known.items()}
+        self._tasks = inputs_by_split(self.name, tasks, split)
 
     def draw(self, rng: random.Random, split: Split, inputs: int) -> Episode:
         """An episode; inputs may come more than once."""
