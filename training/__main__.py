@@ -47,10 +47,15 @@ def train(
     runs: Annotated[
         Path | None, typer.Option(help="Checkpoints; a second call resumes: runs/CONFIG; tiny, runs/CONFIG-tiny.")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Folder of a generator whose weights the run goes on from, as PAIR/generator."),
+    ] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Toy size, to see that everything runs.")] = False,
 ) -> None:
     """Train a generator, and its cloud model where the config says so. Under torchrun, in several processes."""
     from training.fit.config import TrainingConfigError, load_config
+    from training.fit.start import StartError
     from training.fit.train import train_pair
 
     try:
@@ -59,7 +64,11 @@ def train(
         raise typer.BadParameter(str(e)) from e
     name = f"{Path(config).stem}-tiny" if tiny else Path(config).stem
     # A toy pair never goes to the place of the real one.
-    train_pair(loaded, data, out or Path("build" if tiny else "models") / name, runs or Path("runs") / name)
+    folders = out or Path("build" if tiny else "models") / name, runs or Path("runs") / name
+    try:
+        train_pair(loaded, data, *folders, start)
+    except StartError as e:
+        raise typer.BadParameter(str(e), param_hint="--start") from e
 
 
 @app.command()

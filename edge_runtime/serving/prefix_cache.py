@@ -8,13 +8,14 @@ places, and only whole chunks are used again: the same prompt gives the same log
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-CHUNK, LATER_CHUNK = 32, 64
+CHUNK, LATER_CHUNK = 32, 48
 """Tokens of a prompt in one batch, as far as `LATER_FROM` and from there on.
 
-Small chunks leave less to be computed again and hold up running answers for less time, and they are slower: 112
-tokens/s in batches of 512, 101 of 128, 94 of 64, 81 of 32 (SmolLM2 at Q4_1, two cores)."""
+Small chunks leave less to be computed again and hold up others for less time: a short prompt beside a long one has its
+first token after 2.0 times its time alone with later chunks of 32, 2.5 of 48, and 2.8 to 3.2 of 64. They are slower:
+up to a seventh from 64 to 32 with AVX2, nothing with AVX-512 (SmolLM2 at Q4_1, `python -m benchmarks.shared_slot`)."""
 
-LATER_FROM = 256
+LATER_FROM = 288  # a multiple of both
 
 
 @dataclass(slots=True, eq=False)

@@ -20,6 +20,7 @@ from training.data.families import Sources, ToolShares, load_mixture
 from training.data.families.classify import Classification
 from training.data.families.instructions import PublishedInstructions
 from training.data.families.label_tasks import LabelTasks
+from training.data.families.sentence_tasks import SentenceTasks
 from training.data.families.short_tasks import ShortTasks
 from training.data.families.tools import ToolRouting, split_of_tool
 from training.data.families.yes_no import YesNoQuestions
@@ -33,7 +34,7 @@ FEWEST_WORDS = 5  # fewer in disorder may still say what they said
 FLAT_SHARE = 0.5
 PROSE = ("openstax_ccby", "gutenberg")
 PARAGRAPHS = 4000
-SHARES = {"trained": 0.4, "short_tasks": 0.4, "instructions": 0.2}
+SHARES = {"trained": 0.4, "short_tasks": 0.25, "sentence_tasks": 0.15, "instructions": 0.2}
 """Of the open tasks: as training draws them, on other inputs, and two kinds whose descriptions it never saw."""
 
 MOST_TOOLS = (10, 40)
@@ -105,7 +106,11 @@ def load_descriptions(data: Path, families: Mapping[str, float] | None = None) -
 
 def _open(sources: Sources, trained: Mixture, part: Part) -> Mixture:
     unseen = [task for task in sources.tasks if split_of(f"task/{task.name}") == part]
-    families: dict[str, Family] = {"trained": trained, "short_tasks": ShortTasks(part)}
+    families: dict[str, Family] = {
+        "trained": trained,
+        "short_tasks": ShortTasks(part),
+        "sentence_tasks": SentenceTasks(part),
+    }
     if unseen:
         families["instructions"] = PublishedInstructions(unseen)
     return Mixture("open", tuple(families.values()), tuple(SHARES[name] for name in families))

@@ -26,13 +26,24 @@ from training.fit.generator import EpisodeBatches, train_generator
 from training.fit.label_experts import LabelStep
 from training.fit.pair import load_pair, store_trained_model
 from training.fit.processes import Processes
+from training.fit.start import load_start
 from training.fit.ungated_experts import train_ungated_experts
 
 
-def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> None:
+def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path, start: Path | None = None) -> None:
     """Trains whatever is not yet finished under `runs`, and writes what was trained to `out`.
 
     Under `out` come `generator/`, and `cloud/` where the cloud model was trained.
+
+    Args:
+        config: What is trained, and how.
+        data: Folder of packed public data.
+        out: Where the result goes.
+        runs: Where checkpoints are.
+        start: Folder with the generator.json of a generator whose weights the run goes on from; None for fresh ones.
+
+    Raises:
+        StartError: The generator in `start` has another shape, or was trained for other models.
     """
     processes = Processes()
     sources = Sources(data)
@@ -44,7 +55,10 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
     shape_of_generator = config.generator
     if shape_of_generator.choice is not None:
         shape_of_generator = replace(shape_of_generator, codes=code_tokens(pair.edge_tokenizer, config.choice.codes))
-    generator = LoraGenerator(shape_of_generator, pair.cloud, edge_shape(pair.edge.config)).to(processes.device)
+    generator = LoraGenerator(shape_of_generator, pair.cloud, edge_shape(pair.edge.config))
+    if start is not None:
+        load_start(start, generator, pair.cloud_reference, pair.edge_reference)
+    generator.to(processes.device)
     if config.fit.train_cloud:
         pair.cloud.to(processes.device)
     else:
@@ -71,7 +85,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path) -> Non
             meanings, states = known_meanings(sources, config.choice), runs / "choice.safetensors"
             fit_choice_head(head, generator.config.codes, layer, sentences, meanings, config.choice, states, inactive)
 
-    if generator.choice is not None:
+    if generator.choice is not None and start is None:
         fit_head(generator.choice, None)
     if generator.calls is not None:
         called, made, apps = (

@@ -41,7 +41,7 @@ def test_parts_share_no_held_out_task_no_held_out_tool_and_no_prose(described: P
 def test_open_tasks_are_drawn_by_the_weights_of_training(described: Path) -> None:
     for part in load_descriptions(described, {"transform": 1.0}).values():
         drawn = {part.draw(random.Random(seed), "open", 2).name.split("/")[0] for seed in range(40)}
-        assert "transform" in drawn <= {"transform", "short_tasks", "instructions"}
+        assert "transform" in drawn <= {"transform", "short_tasks", "sentence_tasks", "instructions"}
     with pytest.raises(FamilyWeightError):
         load_descriptions(described, {"no_family": 1.0})
 

@@ -13,8 +13,8 @@ from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
 
 LONGEST_DESCRIPTION = 500
-LONGEST_INPUT = 260
-LONGEST_OUTPUT = 90
+LONGEST_INPUT = 480
+LONGEST_OUTPUT = 180
 FEWEST_INSTANCES = 60
 REASONING_SOURCES = ("piqa", "winogrande", "obqa", "boolq", "cosmosqa", "social", "arc", "hellaswag", "swag")
 

@@ -20,6 +20,7 @@ from training.data.families.normalization import Normalization
 from training.data.families.questions import Questions
 from training.data.families.rewriting import Rewriting
 from training.data.families.roles import RoleExtraction
+from training.data.families.sentence_tasks import SentenceTasks
 from training.data.families.short_tasks import ShortTasks
 from training.data.families.sources import Sources
 from training.data.families.text_functions import TextFunctions
@@ -44,6 +45,7 @@ FAMILIES: Mapping[str, Callable[[Sources, ToolShares], Family]] = {
     "roles": lambda sources, _: RoleExtraction(sources.app_functions),
     "label_tasks": lambda sources, _: LabelTasks(),
     "short_tasks": lambda sources, _: ShortTasks(),
+    "sentence_tasks": lambda sources, _: SentenceTasks(),
 }
 """How each family is made. The order decides what a seed draws."""
 
