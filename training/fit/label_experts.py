@@ -50,7 +50,7 @@ class LabelSettings:
     warmup: int = 15
     weight_decay: float = 0.01
     temperature: float = 150.0
-    longest_question: int = 192
+    longest_question: int = 320
     seed: int = 0
     families: Mapping[str, float] = field(default_factory=lambda: dict(FAMILY_WEIGHTS))
 

@@ -13,6 +13,10 @@ from loragen.contract.bank import Bank
 from loragen.contract.names import PROJECTIONS
 
 
+CHANGEABLE = frozenset({"id", "residual_prompt_tokens", "max_prompt_tokens"})
+"""Settings that say nothing of the weights, in which the stored generator may differ."""
+
+
 class StartError(ValueError):
     """A generator that a run cannot go on from."""
 
@@ -40,7 +44,7 @@ def _verify_fits(
     folder: Path, manifest: Manifest, generator: LoraGenerator, cloud: ModelReference | None, edge: ModelReference
 ) -> None:
     stored, wanted = asdict(manifest.config), asdict(generator.config)
-    if different := [name for name in wanted if name != "id" and stored[name] != wanted[name]]:
+    if different := [name for name in wanted if name not in CHANGEABLE and stored[name] != wanted[name]]:
         names = ", ".join(f"{name} is {stored[name]!r} there and {wanted[name]!r} in the config" for name in different)
         raise StartError(f"the generator in {folder} has another shape: {names}")
     for role, theirs, ours in (("cloud", manifest.cloud_model, cloud), ("edge", manifest.edge_model, edge)):

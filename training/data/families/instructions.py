@@ -12,7 +12,7 @@ from cloud_service.task import Example, TaskDescription
 from training.data.corpus import Split, read_records, split_of
 from training.data.episodes import Episode, Instance, choose_examples
 
-LONGEST_DESCRIPTION = 500
+LONGEST_DESCRIPTION = 1000
 LONGEST_INPUT = 480
 LONGEST_OUTPUT = 180
 FEWEST_INSTANCES = 60
