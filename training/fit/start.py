@@ -12,7 +12,6 @@ from cloud_service.generator.checkpoint import Manifest, ModelReference, load_pa
 from loragen.contract.bank import Bank
 from loragen.contract.names import PROJECTIONS
 
-
 CHANGEABLE = frozenset({"id", "residual_prompt_tokens", "max_prompt_tokens"})
 """Settings that say nothing of the weights, in which the stored generator may differ."""
 

@@ -41,6 +41,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path, start:
         out: Where the result goes.
         runs: Where checkpoints are.
         start: Folder with the generator.json of a generator whose weights the run goes on from; None for fresh ones.
+            Its choice head stays, since its experts were trained under it.
 
     Raises:
         StartError: The generator in `start` has another shape, or was trained for other models.
@@ -95,7 +96,7 @@ def train_pair(config: TrainingConfig, data: Path, out: Path, runs: Path, start:
         draws = CallDraws(called, made, apps, config.calls)
         step = CallStep(generator.calls, edge, layer, draws, config.calls, processes, generator.choice, sentences)
         train_ungated_experts(generator.calls, step, config.calls, runs / "calls", processes, origin)
-        if generator.choice is not None:  # again, so that it leaves alone what it now reads while arguments are written
+        if generator.choice is not None and start is None:  # again, to leave alone what it now reads in arguments
             fit_head(generator.choice, step.read_arguments(config.calls.argument_draws))
     if generator.choice is not None and generator.labels is not None:
         mixture = load_mixture(sources, weights=config.labels.families)
