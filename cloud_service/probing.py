@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from cloud_service.access.caller import current_caller
 from cloud_service.access.usage import UsageMeter
 from cloud_service.errors import (
     CloudError,
@@ -90,7 +91,7 @@ class Prober:
             raise OverloadedError(
                 f"{len(self._pending)} probes are waiting, the most allowed",
                 "come back after Retry-After seconds, or ask without the probe",
-                retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds),
+                retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds, current_caller().holder),
             )
         give_back, loop = self._usage.hold("probes", self._max_waiting), asyncio.get_running_loop()
 

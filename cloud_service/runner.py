@@ -25,6 +25,7 @@ from typing import Protocol
 
 import structlog
 
+from cloud_service.access.caller import current_caller
 from cloud_service.errors import (
     CloudError,
     DeadlineError,
@@ -35,6 +36,7 @@ from cloud_service.errors import (
 )
 from cloud_service.generation import Asked, Generation, LoadedGenerator
 from cloud_service.limits import MAX_CLOSED_SET_CHARS
+from cloud_service.return_times import ReturnTimes
 from loragen.web.logs import describe_crash
 from loragen.web.retry_after import RetryAfter
 
@@ -51,12 +53,6 @@ _SHARE_OF_RETURNING = 3
 """A third of the queue is for clients that were asked to come back. Others can never keep it full, and if none comes
 back, the model still has work.
 """
-
-_EARLY_SECONDS, _PATIENCE_SECONDS = 0.2, 5.0
-"""How much too early, and how late, a client may come and still be one that was asked to."""
-
-_MOST_REMEMBERED = 16_384
-"""Of the clients that were asked to come back; 2 MB."""
 
 
 class RunnerEvents(Protocol):
@@ -124,7 +120,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._retry_after = RetryAfter(max_queue // _SHARE_OF_RETURNING)
-        self._come_back_at: dict[str, float] = {}
+        self._return_times = ReturnTimes()
         self._finishing = 0
         self._finished_at = 0.0
         self._batch_began: float | None = None
@@ -176,7 +172,7 @@ class Runner:
         key = asked.prompt if key is None else key
         self.verify_characters(asked)
         self.verify_room(key)
-        self._come_back_at.pop(key, None)
+        self._return_times.forget(current_caller().holder, key)
         loop = asyncio.get_running_loop()
         ticket = _Ticket(asked, loop.time(), loop.create_future())
         self._waiting.append(ticket)
@@ -218,17 +214,17 @@ class Runner:
         """
         if self._closing:
             raise DrainingError("the service is shutting down", "ask another replica")
-        now, due = asyncio.get_running_loop().time(), self._come_back_at.get(key)
-        returns = due is not None and -_EARLY_SECONDS <= now - due <= _PATIENCE_SECONDS
-        if self._taken_places < self._places(returns=returns):
+        now, holder = asyncio.get_running_loop().time(), current_caller().holder
+        if self._taken_places < self._places(returns=self._return_times.has_come(holder, key, now)):
             return
         self._events.rejected()
-        if due is not None and now < due - _EARLY_SECONDS:
+        left = self._return_times.seconds_left(holder, key, now)
+        if left is not None:
             # Whoever asks again before its time takes no further one from others.
-            seconds = math.ceil(due - now)
+            seconds = math.ceil(left)
         else:
-            seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds)
-            self._remember(key, now, now + seconds)
+            seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds, holder)
+            self._return_times.remember(holder, key, now, now + seconds)
         raise OverloadedError(
             f"{self._taken_places} requests are waiting, the most allowed",
             "come back after Retry-After seconds",
@@ -245,13 +241,6 @@ class Runner:
     @property
     def _taken_places(self) -> int:
         return len(self._waiting) + self._finishing
-
-    def _remember(self, key: str, now: float, due: float) -> None:
-        if len(self._come_back_at) >= _MOST_REMEMBERED:
-            late = [each for each, at in self._come_back_at.items() if now - at > _PATIENCE_SECONDS]
-            for each in late or list(self._come_back_at)[: _MOST_REMEMBERED // 2]:
-                del self._come_back_at[each]
-        self._come_back_at[key] = due
 
     @contextmanager
     def finishing(self, seconds: float) -> Iterator[None]:

@@ -38,6 +38,11 @@ class Caller:
     request_id: str = ""
     expires_at: float | None = None
 
+    @property
+    def holder(self) -> str:
+        """Whom shares, quotas and turns are counted for: its tenant, or its key where that has none; else empty."""
+        return f"tenant/{self.tenant}" if self.tenant and self.key_id else self.key_id
+
     def has(self, *scopes: Scope) -> bool:
         """Whether the key is good for one of these."""
         return Scope.ADMIN in self.scopes or not self.scopes.isdisjoint(scopes)

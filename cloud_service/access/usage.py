@@ -123,7 +123,7 @@ class UsageMeter:
         Raises:
             UsageLimitError: The caller's tenant, or its key, holds its share of them.
         """
-        holder, percent = _holder(current_caller()), self._limits.share_percent
+        holder, percent = current_caller().holder, self._limits.share_percent
         share = max(1, most * percent // 100)
         if holder and percent and self._held[work, holder] >= share:
             raise UsageLimitError(
@@ -204,7 +204,7 @@ class UsageMeter:
         return quotas[kind] if current_caller().key_id else 0
 
     def _today(self, kind: Quota) -> str:
-        return f"{kind}:{_holder(current_caller())}:{int(self._now()) // _DAY}"
+        return f"{kind}:{current_caller().holder}:{int(self._now()) // _DAY}"
 
     def _give_back(self, work: Work, holder: str) -> None:
         self._all_held[work] -= 1
@@ -243,11 +243,6 @@ class UsageMeter:
             self._before.clear()
         self._before[key] = (minute, count)
         return count
-
-
-def _holder(caller: Caller) -> str:
-    """What counts together: a tenant, or the key of a caller without one."""
-    return f"tenant/{caller.tenant}" if caller.tenant and caller.key_id else caller.key_id
 
 
 def _seconds_until(most: int, before: int, count: int, within: float) -> float:

@@ -22,6 +22,7 @@ from typing import Protocol, Self, TypeVar
 
 import structlog
 
+from cloud_service.access.caller import current_caller
 from cloud_service.access.usage import UsageMeter
 from cloud_service.errors import CloudError, DeadlineError, DrainingError, GenerationError, OverloadedError
 from cloud_service.refinement import EdgeTuner, OnProgress, RefinementOutcome, RefinePlan
@@ -111,7 +112,7 @@ class Refiner:
             raise OverloadedError(
                 f"{self._taken} refinements are waiting, the most allowed",
                 "come back after Retry-After seconds, or ask without refine",
-                retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds),
+                retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds, current_caller().holder),
             )
         give_back = self._usage.hold("refinements", self._max_queue)
         self._taken += 1

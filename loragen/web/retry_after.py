@@ -3,9 +3,14 @@
 Time to come is divided into slots, of which each is for one client: a little longer than a piece of work takes, since
 others ask too. So those who obey come at the rate of the work. They count in whole seconds, and those that were refused
 together could only come together, so a client may take one of the next slots too, and waits in the queue for it.
+
+Where several parties ask, such as tenants, one that was given more slots lately than another gives it one of them when
+none is free near by. So who asks for much does not make others wait the longest time; a client whose slot was given
+away may be refused once more.
 """
 
 import math
+from collections import Counter
 
 _MOST_SECONDS = 60
 """With a longer wait, a client had better ask another replica."""
@@ -33,37 +38,44 @@ class RetryAfter:
         self._places = places
         self._seconds = 0.0
         self._slot = 0.0
-        self._taken: dict[int, float] = {}
+        self._taken: dict[int, tuple[float, str]] = {}
+        self._held: Counter[str] = Counter()
 
     def measured(self, seconds: float, pieces: int = 1) -> None:
         """Learn that this number of pieces took this long together."""
         share = seconds / pieces
         self._seconds = share if self._seconds == 0 else (1 - _NEWEST) * self._seconds + _NEWEST * share
 
-    def seconds(self, now: float, running: int, running_seconds: float) -> int:
+    def seconds(self, now: float, running: int, running_seconds: float, party: str = "") -> int:
         """Whole seconds for one more client, which is refused now.
 
         Args:
             now: The time.
             running: Pieces of work under way.
             running_seconds: For how long they have been.
+            party: Who asks, where several share the queue.
         """
         if self._seconds == 0:
             return 1
         self._fit_slots(now)
         soonest = math.ceil((running + 1) * self._seconds - running_seconds)
         for seconds in range(max(1, soonest), _MOST_SECONDS + 1):
-            if self._take(now + seconds):
+            if self._take(now + seconds, party):
                 return seconds
         return _MOST_SECONDS
 
-    def _take(self, at: float) -> bool:
+    def _take(self, at: float, party: str) -> bool:
         own = int(at / self._slot)
         later = max(_LATER_SLOTS, min(self._places - 1, math.ceil(1 / self._slot)))
         for slot in range(own, own + later + 1):
-            if slot not in self._taken:
-                self._taken[slot] = at
-                return True
+            holder = self._taken[slot][1] if slot in self._taken else None
+            if holder is not None:
+                if self._held[holder] <= self._held[party] + 1:
+                    continue
+                self._held[holder] -= 1
+            self._taken[slot] = at, party
+            self._held[party] += 1
+            return True
         return False
 
     def _fit_slots(self, now: float) -> None:
@@ -72,8 +84,9 @@ class RetryAfter:
         fits = 0.8 * self._slot <= slot <= 1.25 * self._slot
         if fits and len(self._taken) * self._slot <= 2 * _MOST_SECONDS:
             return
-        promised = sorted(at for at in self._taken.values() if at > now)
+        promised = sorted(taken for taken in self._taken.values() if taken[0] > now)
         self._slot = self._slot if fits else slot
         self._taken.clear()
-        for at in promised:
-            self._take(at)
+        self._held.clear()
+        for at, party in promised:
+            self._take(at, party)

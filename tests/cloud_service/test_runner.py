@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from cloud_service import runner as runner_module
+from cloud_service.access.caller import Caller, calling
 from cloud_service.answer.choices import Choice
 from cloud_service.errors import (
     DeadlineError,
@@ -175,23 +175,53 @@ async def test_part_of_the_queue_is_for_those_who_come_back_when_they_were_asked
 async def test_task_that_was_refused_is_known_by_its_key_when_it_comes_back(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than are remembered are refused meanwhile, and have come back or never will."""
-    monkeypatch.setattr(runner_module, "_MOST_REMEMBERED", 4)
     runner = make_runner(max_queue=3)
-    loop = asyncio.get_running_loop()
-    clock, later = loop.time, 0.0
-    monkeypatch.setattr(loop, "time", lambda: clock() + later)
+    loop, now = asyncio.get_running_loop(), 1000.0
     with runner.finishing(0.0), runner.finishing(0.0):
         assert runner.is_full
-        for number in range(10):
-            later += 8
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)
             with pytest.raises(OverloadedError) as caught:
-                runner.verify_room(f"key {number}")
-        later += caught.value.retry_after_seconds
-        await runner.generate(Asked("told to come back"), 5, "key 9")
+                runner.verify_room("its key")
+        later = caught.value.retry_after_seconds + now - loop.time()
+        clock = loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + later)
+        await runner.generate(Asked("told to come back"), 5, "its key")
         with pytest.raises(OverloadedError):
-            await runner.generate(Asked("told to come back"), 5, "key 9")
+            await runner.generate(Asked("told to come back"), 5, "its key")
     assert not runner.is_full
+
+
+async def test_refusals_of_one_tenant_take_neither_time_nor_mark_of_another(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One asks for 20,000 things within a second, more than are remembered in all."""
+    runner = make_runner(max_queue=3)
+    with runner.finishing(1.0):  # what a piece of work takes
+        pass
+    loop, now = asyncio.get_running_loop(), 1000.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+    loud, quiet = Caller(key_id="1", tenant="loud"), Caller(key_id="2", tenant="quiet")
+    told: dict[str, float] = {}
+    with runner.finishing(0.0), runner.finishing(0.0):
+
+        def refuse(caller: Caller, key: str) -> None:
+            with calling(caller), pytest.raises(OverloadedError) as caught:
+                runner.verify_room(key)
+            told[f"{caller.tenant} {key}"] = caught.value.retry_after_seconds
+
+        refuse(quiet, "before")
+        for number in range(20_000):
+            refuse(loud, str(number))
+        refuse(quiet, "behind")
+        assert told["loud 19999"] == 60
+        for key in ("before", "behind"):
+            assert told[f"quiet {key}"] <= 3
+            now = 1000.0 + told[f"quiet {key}"]
+            with calling(loud), pytest.raises(OverloadedError):
+                runner.verify_room(key)
+            with calling(quiet):
+                runner.verify_room(key)
 
 
 async def test_client_that_does_not_wait_takes_one_time_only_and_keeps_it(

@@ -45,6 +45,21 @@ def test_burst_is_told_no_longer_than_the_places_for_it_need(places: int, longes
     assert all(number <= max(3, min(places, 76)) for seconds, number in given.items() if seconds < 60)
 
 
+def test_party_that_asks_much_gives_way_to_one_that_asks_little() -> None:
+    """The slots of a whole minute are one's; another is told the next ones, until both have as many."""
+    retry_after = RetryAfter()
+    retry_after.measured(1.0)
+    loud = [retry_after.seconds(100.0, 1, 0.0, "loud") for _ in range(200)]
+    assert loud[-1] == 60
+    quiet = [retry_after.seconds(100.0, 1, 0.0, "quiet") for _ in range(60)]
+    assert quiet[:3] == [2, 2, 2]
+    assert quiet == sorted(quiet)
+    assert quiet[20] < 30
+    assert quiet[-1] == 60
+    assert retry_after.seconds(100.0, 1, 0.0, "third") == 2
+    assert retry_after.seconds(100.0, 1, 0.0, "loud") == 60
+
+
 def test_promises_hold_when_the_work_takes_another_time() -> None:
     retry_after = RetryAfter()
     retry_after.measured(0.5)
