@@ -20,14 +20,14 @@ from cloud_service.config import CloudSettings
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
-from cloud_service.fleet.retention import sweep
+from cloud_service.fleet.retention import forget_deleted, sweep
 from cloud_service.fleet.rollouts import RolloutService
 from cloud_service.generation import LoadedGenerator
 from cloud_service.grpc import GrpcServer
 from cloud_service.http import Fleet, create_app
 from cloud_service.importing import ImportService
 from cloud_service.jobs import JobService
-from cloud_service.limits import MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
+from cloud_service.limits import DAY_SECONDS, MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
 from cloud_service.probing import Prober
 from cloud_service.refine.refiner import Refiner
 from cloud_service.refine.refining import RefiningService
@@ -167,6 +167,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             settings.usage_limits,
             tokens,
             settings.audit_days,
+            settings.deleted_days,
         )
         runners = [
             Runner(
@@ -242,10 +243,13 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         with suppress(StoreUnavailableError):
             # Known from the first poll on, or a device that has a candidate would see the channel go back.
             await rollouts.refresh()
+        deleted_seconds = settings.deleted_days * DAY_SECONDS
         upkeep = [
             asyncio.create_task(repeat("rollouts", settings.watch_interval_seconds, rollouts.look)),
             asyncio.create_task(repeat("retention", _RETENTION_SECONDS, lambda: sweep(store))),
-            asyncio.create_task(repeat("access", _RETENTION_SECONDS, store.access.prune)),
+            asyncio.create_task(repeat("expired", _RETENTION_SECONDS, store.prune)),
+            asyncio.create_task(repeat("deleted", _RETENTION_SECONDS, lambda: forget_deleted(store, deleted_seconds))),
+            asyncio.create_task(repeat("keys", _RETENTION_SECONDS, access.keys.prune)),
             asyncio.create_task(repeat("audit", _RETENTION_SECONDS, access.audit.prune)),
             asyncio.create_task(repeat("revocation", LOOK_SECONDS, access.revocation.look)),
         ]

@@ -142,6 +142,15 @@ class CloudSettings(ServiceSettings):
         default=365, ge=0, le=36_500, description="How long entries of the audit log are kept; 0 keeps them for ever."
     )
 
+    deleted_days: int = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="How long the last version and the events of a deleted channel are kept, or longer, while a device "
+        "reports that it follows it, and how long an API key that was revoked or has expired stays listed; 0 keeps "
+        "them for ever.",
+    )
+
     generators: tuple[GeneratorSource, ...] = Field(
         default=(_DEFAULT,),
         min_length=1,

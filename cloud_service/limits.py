@@ -43,7 +43,9 @@ MAX_JOBS_KEPT = 1_000
 MAX_JOBS_LISTED = 100
 """Jobs on one page of a listing."""
 
-JOB_SECONDS_KEPT = 86_400
+DAY_SECONDS = 86_400
+
+JOB_SECONDS_KEPT = DAY_SECONDS
 """How long a job is kept after it was last changed."""
 
 MAX_EXAMPLE_CHARS = 4_000

@@ -10,6 +10,7 @@ from cloud_service.access.ownership import Ownership
 from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import DOCS_CALLS, METRICS_CALLS
 from cloud_service.access.usage import UsageLimits, UsageMeter
+from cloud_service.limits import DAY_SECONDS
 from cloud_service.store.access import AccessStore
 
 DocsAccess = Literal["open", "key", "off"]
@@ -48,13 +49,19 @@ class AccessControl:
         limits: UsageLimits = _NO_LIMITS,
         tokens: OpenIdTokens | None = None,
         audit_days: int = 0,
+        deleted_days: int = 0,
     ) -> Self:
         """The parts over a store, as the settings say."""
         audit = AuditLog(store, audit_days)
         opened = (*(DOCS_CALLS if docs == "open" else ()), *(METRICS_CALLS if metrics == "open" else ()))
         return cls(
             Authenticator(store, authentication, tokens),
-            KeyService(store, audit, begins_with_first=authentication == "auto" and tokens is None),
+            KeyService(
+                store,
+                audit,
+                kept_seconds=deleted_days * DAY_SECONDS,
+                begins_with_first=authentication == "auto" and tokens is None,
+            ),
             audit,
             Ownership(store),
             UsageMeter(store, limits),

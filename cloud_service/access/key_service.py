@@ -51,6 +51,7 @@ class KeyService:
         store: Where they are.
         audit: Hears of each change.
         now: Unix seconds.
+        kept_seconds: How long a key that was revoked or has expired stays listed; 0 for ever.
         begins_with_first: Whether the service asks for keys from its first one on. Then that must be one whose holder
             can make others.
     """
@@ -61,8 +62,10 @@ class KeyService:
         audit: Audit,
         now: Callable[[], float] = time.time,
         *,
+        kept_seconds: float = 0,
         begins_with_first: bool = False,
     ) -> None:
+        self._kept_seconds = kept_seconds
         self._begins_with_first = begins_with_first
         self._store = store
         self._audit = audit
@@ -133,6 +136,27 @@ class KeyService:
         revoked = await self._change(key_id, lambda key: replace(key, revoked_at=key.revoked_at or now))
         await self._record("key.revoke", revoked)
         return revoked
+
+    async def prune(self) -> int:
+        """Forget the keys that were good for the last time long ago; what was done with them stays in the audit log.
+
+        Returns:
+            How many.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        oldest, forgotten, after = self._now() - self._kept_seconds, 0, ""
+        while self._kept_seconds:
+            records = await self._store.list_keys(_MOST_SCANNED, after)
+            keys = [(record, key) for record in records if (key := _readable(record)) is not None]
+            for record, key in keys:
+                if key.ends_at is not None and key.ends_at < oldest:
+                    forgotten += await self._store.forget_key(key.id, record)
+            if len(records) < _MOST_SCANNED or not keys:
+                break
+            after = keys[-1][1].id
+        return forgotten
 
     async def _make(
         self, name: str, scopes: tuple[Scope, ...], tenant: str, device: str, expires_at: int | None

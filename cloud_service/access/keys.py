@@ -62,6 +62,11 @@ class ApiKey:
     expires_at: int | None = None
     revoked_at: int | None = None
 
+    @property
+    def ends_at(self) -> int | None:
+        """When it ceases to be good, in Unix seconds; None for never."""
+        return min((at for at in (self.expires_at, self.revoked_at) if at is not None), default=None)
+
     def state(self, now: float) -> KeyState:
         """Whether it is still good, at a time in Unix seconds."""
         if self.revoked_at is not None:

@@ -198,7 +198,9 @@ class ChannelService:
             return await self._change(channel, None, restore, condition, ("rollback", f"to version {version}"))
 
     async def delete(self, channel: str, condition: Condition = always) -> None:
-        """Delete a channel with its versions. Devices keep what they have; a new channel of the name counts on.
+        """Delete a channel with its versions. Devices keep what they have.
+
+        A new channel of the name counts on, until this one is forgotten (`retention`).
 
         Raises:
             InvalidRequestError: The name is not valid.
@@ -258,7 +260,7 @@ class ChannelService:
         return published(document)
 
     async def list_events(self, channel: str) -> list[StoredEvent]:
-        """What was done to a channel, the newest first; it outlives the channel.
+        """What was done to a channel, the newest first; it outlives the channel for a while (`retention`).
 
         Raises:
             InvalidRequestError: The name is not valid.

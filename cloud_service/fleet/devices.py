@@ -20,7 +20,7 @@ from loragen.contract.names import verify_device_name
 _CHUNK = 1_000
 
 _MOST_REMEMBERED = 10_000
-"""Channels that are known to be there, or to have been; it is never otherwise again."""
+"""Channels that are known to be there, or to have been. One that is forgotten meanwhile gets some reports too many."""
 
 
 @dataclass(frozen=True, slots=True)

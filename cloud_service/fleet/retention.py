@@ -1,7 +1,11 @@
-"""Retention: recipes and imported bundles that no channel names any more expire like any other.
+"""Retention: recipes and imported bundles that no channel names any more expire, and deleted channels are forgotten.
 
 A bundle stays pinned as long as a channel, one of its kept versions or a rollout names it. A bundle is pinned before a
 channel names it, and one that was pinned within `_GRACE_SECONDS` is left alone, so a sweep during a publish is safe.
+
+Of a deleted channel its last version and its events stay, because devices take a channel that begins anew for one that
+went back. They stay for a time that the operator sets, and while a device that follows it is listed. What was done to
+it is in the audit log, which has a time of its own.
 """
 
 import time
@@ -40,6 +44,26 @@ async def sweep(store: Store, grace_seconds: float = _GRACE_SECONDS) -> int:
         await store.unpin(bundle_id, before)
     _log.info("retention_swept", pinned=len(pinned), unpinned=len(lost))
     return len(lost)
+
+
+async def forget_deleted(store: Store, kept_seconds: float) -> int:
+    """Forget channels that were deleted so long ago, and that no device follows any more; 0 keeps them for ever.
+
+    Returns:
+        How many were forgotten.
+
+    Raises:
+        StoreUnavailableError: The store does not answer.
+    """
+    if not kept_seconds:
+        return 0
+    before, forgotten = time.time_ns() // 1_000 - round(kept_seconds * 1e6), 0
+    for name in await store.channels.list_deleted(before):
+        if not await store.devices.scan(name, 1):
+            forgotten += await store.channels.forget(name, before)
+    if forgotten:
+        _log.info("channels_forgotten", channels=forgotten)
+    return forgotten
 
 
 async def _named(store: Store) -> set[str]:

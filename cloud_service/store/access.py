@@ -1,7 +1,8 @@
 """The ports of `cloud_service.access`: API keys, the audit log, whose bundles are, and counters.
 
 Every adapter keeps these rules, and the contract test proves them for each:
-- A key changes by compare-and-swap, so a rotation and a revocation at the same time are both carried out.
+- A key changes by compare-and-swap, so a rotation and a revocation at the same time are both carried out. The last one
+  is never taken away: that there are keys is what makes the service ask for them.
 - An entry of the audit log is never changed, and is taken away only by its age. Numbers grow.
 - Whose a bundle is is known as long as the bundle's recipe, or the bundle that a user imported, is stored.
 """
@@ -24,6 +25,10 @@ class KeyStore(Protocol):
 
     async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
         """Write a key if it is still `expected`, None for one that is new; False when it is not."""
+        ...
+
+    async def forget_key(self, key_id: str, expected: bytes) -> bool:
+        """Take away a key; False when it is not `expected` any more, or is the only one."""
         ...
 
     async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
@@ -81,7 +86,3 @@ class CounterStore(Protocol):
 
 class AccessStore(KeyStore, AuditStore, OwnerStore, CounterStore, Protocol):
     """Everything that `cloud_service.access` keeps."""
-
-    async def prune(self) -> None:
-        """Forget whose recipes and bundles were that are gone, and counters that are over."""
-        ...

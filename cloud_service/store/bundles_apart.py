@@ -167,6 +167,9 @@ class BundlesApart:
     async def release_lease(self, key: str, owner: str) -> None:
         await self._rows.release_lease(key, owner)
 
+    async def prune(self) -> None:
+        await self._rows.prune()
+
     async def verify_writable(self) -> None:
         await self._rows.verify_writable()
         # Until it was reached once, the settings may be wrong. Later on all replicas miss it together when it is away,

@@ -2,7 +2,8 @@
 
 Every adapter keeps these rules, and the contract test proves them for each:
 - A channel changes by compare-and-swap on its revision, so concurrent writers lose nothing. A revision and a version
-  are never used twice: a channel that was deleted goes on where it ended, because devices refuse one that goes back.
+  are not used twice: a channel that was deleted goes on where it ended, because devices refuse one that goes back. Only
+  when it is forgotten does it begin anew.
 - A version is stored in the same step as the change that makes it, and so is the event. The oldest of both make room.
 - A device that went silent leaves the listing by itself.
 """
@@ -112,6 +113,14 @@ class ChannelStore(Protocol):
 
     async def list_events(self, name: str) -> list[StoredEvent]:
         """The events that are kept, the newest first."""
+        ...
+
+    async def list_deleted(self, before: int) -> list[str]:
+        """Channels that were deleted before a time, in microseconds since 1970, and are not forgotten."""
+        ...
+
+    async def forget(self, name: str, before: int) -> bool:
+        """Take away all that is left of a channel, if it was deleted before a time; False when it was not."""
         ...
 
 

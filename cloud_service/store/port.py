@@ -220,6 +220,10 @@ class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
         """Who is signed in to the console."""
         ...
 
+    async def prune(self) -> None:
+        """Take away what has expired, and what belonged to it: no answer depends on it, only the room that it takes."""
+        ...
+
     async def verify_writable(self) -> None:
         """Return when the store takes a write.
 

@@ -153,6 +153,32 @@ end
 return bundle
 """
 
+# Bundles that were not read for the time to live have expired by themselves; they still count in the total. So many are
+# taken out at once that nobody waits long.
+_PRUNE_BUNDLES = """
+local now = redis.call('TIME')
+local oldest = now[1] * 1000000 + now[2] - ARGV[2] * 1000
+local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', oldest, 'LIMIT', 0, 500)
+for _, id in ipairs(expired) do
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('DECRBY', KEYS[3], redis.call('HGET', KEYS[2], id) or 0)
+  redis.call('HDEL', KEYS[2], id)
+  redis.call('UNLINK', ARGV[1] .. 'bundle:' .. id)
+end
+return #expired
+"""
+
+# KEYS: of imports the times at which they expire, and their lengths.
+_PRUNE_IMPORTS = """
+local now = redis.call('TIME')
+local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', milliseconds)) do
+  redis.call('ZREM', KEYS[1], gone)
+  redis.call('HDEL', KEYS[2], gone)
+end
+return 1
+"""
+
 _STORE_IMPORTED = """
 local now = redis.call('TIME')
 local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -226,6 +252,8 @@ class RedisStore:
         self._load_bundle = self._server.script(_LOAD_BUNDLE)
         self._store_imported = self._server.script(_STORE_IMPORTED)
         self._pin_imported = self._server.script(_PIN_IMPORTED)
+        self._prune_bundles = self._server.script(_PRUNE_BUNDLES)
+        self._prune_imports = self._server.script(_PRUNE_IMPORTS)
         self._unpin = self._server.script(_UNPIN)
         self._acquire = self._server.script(_ACQUIRE)
         self._release = self._server.script(_RELEASE)
@@ -304,6 +332,13 @@ class RedisStore:
 
     async def release_lease(self, key: str, owner: str) -> None:
         await self._run(self._release(keys=[_key("lease", key)], args=[owner]))
+
+    async def prune(self) -> None:
+        bundles = [_key("bundles", part) for part in ("used", "bytes", "total")]
+        while await self._run(self._prune_bundles(keys=bundles, args=[PREFIX, self._recipe_ttl_ms])):
+            pass
+        await self._run(self._prune_imports(keys=[_key("imports", "expires"), _key("imports", "bytes")]))
+        await self.jobs.prune()
 
     async def verify_writable(self) -> None:
         await self._run(self._redis.set(_key("writable", "yes"), b"", px=_WRITABLE_MS))

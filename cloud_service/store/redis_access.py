@@ -31,6 +31,12 @@ redis.call('ZADD', KEYS[2], 0, ARGV[3])
 return 1
 """
 
+_FORGET_KEY = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('ZCARD', KEYS[2]) < 2 then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[2])
+return redis.call('DEL', KEYS[1])
+"""
+
 _APPEND = """
 local number = redis.call('INCR', KEYS[1])
 for place = 3, #KEYS do
@@ -38,6 +44,12 @@ for place = 3, #KEYS do
 end
 if ARGV[3] ~= '' then redis.call('SADD', KEYS[2], ARGV[3]) end
 return number
+"""
+
+_FORGET_TENANT = """
+if redis.call('XLEN', KEYS[1]) > 0 then return 0 end
+redis.call('DEL', KEYS[1])
+return redis.call('SREM', KEYS[2], ARGV[1])
 """
 
 _OWN = """
@@ -68,6 +80,8 @@ class RedisAccess:
         self._run = server.run
         self._redis = server.client
         self._swap = server.script(_SWAP)
+        self._forget_key = server.script(_FORGET_KEY)
+        self._forget_tenant = server.script(_FORGET_TENANT)
         self._append = server.script(_APPEND)
         self._own = server.script(_OWN)
         self._owns = server.script(_OWNS)
@@ -84,6 +98,9 @@ class RedisAccess:
         args: list[Any] = [expected or b"", record, key_id]
         return bool(await self._run(self._swap(keys=[key("key", key_id), _IDS], args=args)))
 
+    async def forget_key(self, key_id: str, expected: bytes) -> bool:
+        return bool(await self._run(self._forget_key(keys=[key("key", key_id), _IDS], args=[expected, key_id])))
+
     async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
         first = f"({after}" if after else "-"
         ids = await self._run(self._redis.zrangebylex(_IDS, first, "+", 0, limit))
@@ -99,7 +116,8 @@ class RedisAccess:
 
     async def forget_entries(self, before: float) -> None:
         tenants = await self._run(self._redis.smembers(_TENANTS))
-        for stream in (_ALL, *(_of(tenant.decode()) for tenant in tenants)):
+        streams = {_of(tenant.decode()): tenant for tenant in tenants}
+        for stream in (_ALL, *streams):
             while True:
                 oldest = await self._run(self._redis.xrange(stream, "-", "+", _FORGOTTEN_AT_ONCE))
                 old = [number for number, fields in oldest if int(fields[b"at"]) < before * 1000]
@@ -107,6 +125,8 @@ class RedisAccess:
                     await self._run(self._redis.xdel(stream, *old))
                 if len(old) < _FORGOTTEN_AT_ONCE:
                     break
+            if stream in streams:
+                await self._run(self._forget_tenant(keys=[stream, _TENANTS], args=[streams[stream]]))
 
     async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
         stream, newest = _of(tenant) if tenant else _ALL, "+" if before is None else f"({before}-0"
@@ -121,9 +141,6 @@ class RedisAccess:
 
     async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
         return int(await self._run(self._count(keys=[key("counter", name)], args=[amount, ttl_seconds])))
-
-    async def prune(self) -> None:
-        """Everything here that is not for ever expires by itself."""
 
 
 def _owned(artifact_id: str) -> list[str]:

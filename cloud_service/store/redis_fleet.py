@@ -2,6 +2,7 @@
 
 channel:<name>      hash: revision, version, digest, changed, rolling, rollout, document
 channels:listed     sorted set of the names of channels with a document, all with score 0
+channels:deleted    sorted set of the names of those that were deleted, by the microsecond of it
 channels:rolling    hash: revision of each channel with a rollout that goes on
 versions:<name>     hash: document of each version that is kept
 history:<name>      hash: what made each of these versions, and its digest, as JSON
@@ -27,12 +28,13 @@ _log = structlog.get_logger(__name__)
 
 _LISTED = key("channels", "listed")
 _ROLLING = key("channels", "rolling")
+_DELETED = key("channels", "deleted")
 _ALL_DEVICES = key("devices", "")
 
 _MOST_DEVICES = 1_000_000
 """Devices of all channels that the common listing knows, the most recent ones: 100 MB."""
 
-# KEYS: channel, listed, rolling, versions, history, events.
+# KEYS: channel, listed, rolling, versions, history, events, deleted.
 # ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events.
 _WRITE = """
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
@@ -51,10 +53,12 @@ redis.call('LPUSH', KEYS[6], cjson.encode(about))
 redis.call('LTRIM', KEYS[6], 0, ARGV[11] - 1)
 if ARGV[7] == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('ZADD', KEYS[7], now, ARGV[1])
   redis.call('DEL', KEYS[4], KEYS[5])
   return 1
 end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('ZREM', KEYS[7], ARGV[1])
 if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[7]) == 1 then
   redis.call('HSET', KEYS[5], ARGV[3], cjson.encode(about))
   local versions = redis.call('HKEYS', KEYS[5])
@@ -65,6 +69,14 @@ if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[7]) == 1 then
   end
 end
 return 1
+"""
+
+# KEYS: channel, events, deleted. ARGV: name, time.
+_FORGET = """
+local deleted = redis.call('ZSCORE', KEYS[3], ARGV[1])
+if not deleted or tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2])
+return redis.call('ZREM', KEYS[3], ARGV[1])
 """
 
 # KEYS: report, short report, devices of the channel, all devices.
@@ -106,6 +118,7 @@ class RedisChannels:
         self._redis = server.client
         self._most = (most_versions, most_events)
         self._write = server.script(_WRITE)
+        self._forget = server.script(_FORGET)
 
     async def load(self, name: str) -> bytes | None:
         return cast(bytes | None, await self._field(name, "document")) or None
@@ -132,6 +145,7 @@ class RedisChannels:
             _LISTED,
             _ROLLING,
             *(key(kind, name) for kind in ("versions", "history", "events")),
+            _DELETED,
         ]
         args: list[Any] = [name, row.revision, row.version, digest, int(row.rolling), row.rollout, row.document]
         return bool(
@@ -169,6 +183,14 @@ class RedisChannels:
         return [
             _event(json.loads(each)) for each in await self._server.run(self._redis.lrange(key("events", name), 0, -1))
         ]
+
+    async def list_deleted(self, before: int) -> list[str]:
+        names = await self._server.run(self._redis.zrangebyscore(_DELETED, "-inf", f"({before}"))
+        return sorted(name.decode() for name in names)
+
+    async def forget(self, name: str, before: int) -> bool:
+        keys = [key("channel", name), key("events", name), _DELETED]
+        return bool(await self._server.run(self._forget(keys=keys, args=[name, before])))
 
     async def _field(self, name: str, field: str) -> Any:
         return await self._server.run(self._redis.hget(key("channel", name), field))

@@ -48,6 +48,17 @@ for _, changed in ipairs(KEYS) do redis.call('PEXPIRE', changed, ARGV[7]) end
 return 1
 """
 
+# KEYS: created, busy. ARGV: prefix of jobs' keys.
+_PRUNE = """
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if redis.call('EXISTS', ARGV[1] .. string.match(name, '[^/]*$')) == 0 then
+    redis.call('ZREM', KEYS[1], name)
+    redis.call('HDEL', KEYS[2], name)
+  end
+end
+return 1
+"""
+
 
 class RedisJobs:
     """`JobStore` in Redis.
@@ -62,6 +73,7 @@ class RedisJobs:
         self._redis, self._run = server.client, server.run
         self._milliseconds, self._most = round(seconds * 1000), most
         self._swap = server.script(_SWAP_JOB)
+        self._prune = server.script(_PRUNE)
 
     async def load_job(self, job_id: str) -> StoredJob | None:
         found = await self._run(self._redis.hmget(key("job", job_id), _FIELDS))
@@ -86,3 +98,7 @@ class RedisJobs:
         args: list[Any] = [job.version - 1, job.version, job.created_at, job.document, job.tenant, job.busy_until]
         args += [self._milliseconds, f"{job.tenant}/{job.job_id}", self._most, time.time_ns() // 1_000, key("job", "")]
         return bool(await self._run(self._swap(keys=keys, args=args)))
+
+    async def prune(self) -> None:
+        """Take the jobs that have expired out of the listing."""
+        await self._run(self._prune(keys=[_CREATED, _BUSY], args=[key("job", "")]))

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -44,6 +45,18 @@ CREATE TABLE imported (
 );
 CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
+
+_EXPIRED = (
+    "DELETE FROM generations WHERE expires <= :now",
+    "DELETE FROM loras WHERE expires <= :now",
+    "DELETE FROM imported WHERE expires <= :now",
+    "DELETE FROM leases WHERE expires <= :now",
+)
+
+_LOST_BUNDLE = (
+    "DELETE FROM bundles WHERE bundle_id = (SELECT bundle_id FROM bundles WHERE bundle_id NOT IN"
+    " (SELECT bundle_id FROM loras WHERE bundle_id IS NOT NULL) LIMIT 1)"
+)
 
 
 class SqliteStore:
@@ -227,6 +240,15 @@ class SqliteStore:
 
     async def release_lease(self, key: str, owner: str) -> None:
         await self._change(lambda: self._db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner)))
+
+    async def prune(self) -> None:
+        now = time.time()
+        for statement in _EXPIRED:
+            await self._change(partial(self._db.execute, statement, {"now": now}))
+        while await self._change(lambda: self._db.execute(_LOST_BUNDLE).rowcount):
+            pass  # one at a time, since each has megabytes
+        for part in (self.devices, self.jobs, self.sessions, self.access):
+            await part.prune()
 
     async def verify_writable(self) -> None:
         # A lease that has ended already. It replaces itself, so the file does not grow.

@@ -48,6 +48,15 @@ class SqliteAccess:
 
         return await self._file.change(swap, durable=True)
 
+    async def forget_key(self, key_id: str, expected: bytes) -> bool:
+        def forget() -> bool:
+            statement = (
+                "DELETE FROM api_keys WHERE id = ? AND record = ? AND EXISTS (SELECT 1 FROM api_keys WHERE id <> ?)"
+            )
+            return self._db.execute(statement, (key_id, expected, key_id)).rowcount == 1
+
+        return await self._file.change(forget, durable=True)
+
     async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
         statement = "SELECT record FROM api_keys WHERE id > ? ORDER BY id LIMIT ?"
         return await self._file.run(lambda: [bytes(row[0]) for row in self._db.execute(statement, (after, limit))])
@@ -97,6 +106,8 @@ class SqliteAccess:
         return await self._file.change(count)
 
     async def prune(self) -> None:
+        """Take away whose recipes and bundles were that are gone, and counters that are over."""
+
         def prune() -> None:
             self._db.execute(
                 "DELETE FROM owners WHERE id NOT IN (SELECT recipe_id FROM loras UNION ALL SELECT bundle_id FROM loras"

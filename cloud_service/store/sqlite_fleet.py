@@ -122,6 +122,21 @@ class SqliteChannels:
         rows = await self._file.run(lambda: self._db.execute(statement, (name,)).fetchall())
         return [StoredEvent(*row) for row in rows]
 
+    async def list_deleted(self, before: int) -> list[str]:
+        statement = "SELECT name FROM channels WHERE digest = '' AND changed < ? ORDER BY name"
+        rows = await self._file.run(lambda: self._db.execute(statement, (before,)).fetchall())
+        return [str(name) for (name,) in rows]
+
+    async def forget(self, name: str, before: int) -> bool:
+        def forget() -> bool:
+            statement = "DELETE FROM channels WHERE name = ? AND digest = '' AND changed < ?"
+            if self._db.execute(statement, (name, before)).rowcount != 1:
+                return False
+            self._db.execute("DELETE FROM channel_events WHERE channel = ?", (name,))
+            return True
+
+        return await self._file.change(forget, durable=True)
+
     def _keep(self, name: str, row: ChannelRow, digest: str, event: StoredEvent, now: int) -> None:
         self._db.execute(
             "INSERT INTO channel_events (channel, action, detail, version, at) VALUES (?, ?, ?, ?, ?)",
@@ -202,6 +217,11 @@ class SqliteDevices:
             return self._db.execute(statement, (channel, device_id)).rowcount == 1
 
         return await self._file.change(delete)
+
+    async def prune(self) -> None:
+        """Take away the devices that went silent."""
+        oldest = time.time_ns() // 1_000 - self._ttl_us
+        await self._file.change(lambda: self._db.execute("DELETE FROM devices WHERE reported <= ?", (oldest,)))
 
 
 def _entry(

@@ -76,6 +76,10 @@ class SqliteJobs:
 
         return await self._change(swap)
 
+    async def prune(self) -> None:
+        """Take away the jobs that have expired."""
+        await self._change(lambda: self._db.execute("DELETE FROM jobs WHERE expires <= ?", (time.time(),)))
+
     def _make_room(self, now: int) -> bool:
         """Forget the oldest jobs that are over until one more fits; False when too many go on."""
         (kept,) = self._db.execute("SELECT count(*) FROM jobs").fetchone()

@@ -43,3 +43,7 @@ class SqliteSessions:
             self._db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
 
         await self._change(delete, durable=True)
+
+    async def prune(self) -> None:
+        """Take away the sessions that are over."""
+        await self._change(lambda: self._db.execute("DELETE FROM sessions WHERE expires <= ?", (time.time(),)))

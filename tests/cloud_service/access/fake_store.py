@@ -34,6 +34,13 @@ class MemoryStore:
         self.keys[key_id] = record
         return True
 
+    async def forget_key(self, key_id: str, expected: bytes) -> bool:
+        self._answer()
+        if self.keys.get(key_id) != expected or len(self.keys) == 1:
+            return False
+        del self.keys[key_id]
+        return True
+
     async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
         self._answer()
         return [self.keys[key_id] for key_id in sorted(self.keys) if key_id > after][:limit]

@@ -18,8 +18,8 @@ READER = KeyRequest("reader", (Scope.READ,))
 ACME_ADMIN = Caller("a", "admin of acme", "acme", frozenset({Scope.ADMIN}))
 
 
-def _service(store: MemoryStore, now: float = 1_000.0) -> KeyService:
-    return KeyService(store, AuditLog(store), lambda: now)
+def _service(store: MemoryStore, now: float = 1_000.0, kept_seconds: float = 0) -> KeyService:
+    return KeyService(store, AuditLog(store), lambda: now, kept_seconds=kept_seconds)
 
 
 async def test_key_is_stored_as_a_digest() -> None:
@@ -157,6 +157,23 @@ async def test_each_change_is_in_the_audit_log() -> None:
         "device": "dev-1",
         "successor": new.id,
     }
+
+
+async def test_key_that_has_not_been_good_for_long_is_forgotten_and_stays_in_the_audit_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cloud_service.access.key_service._MOST_SCANNED", 2)
+    store = MemoryStore()
+    service = _service(store)
+    kept = [await service.create(READER), await service.create(replace(READER, lifetime_seconds=5_000))]
+    gone = [await service.create(replace(READER, lifetime_seconds=seconds)) for seconds in (10, 20, 5_000)]
+    await service.revoke(gone[2][1].id)
+    entries = len(store.entries)
+    for now, count in ((3_900.0, 0), (4_000.0, 0), (4_025.0, 3), (4_030.0, 0)):
+        assert await _service(store, now, kept_seconds=3_000).prune() == count
+    assert sorted(store.keys) == sorted(key.id for _, key in kept)
+    assert len(store.entries) == entries
+    assert await _service(store, 1e9).prune() == 0, "kept for ever by default"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,19 @@ async def test_keys_are_listed_by_id_page_by_page(backend: StoreBackend) -> None
     assert await access.list_keys(2, "c") == []
 
 
+async def test_key_is_taken_away_if_it_is_as_expected_and_not_the_only_one(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    for key_id in ("one", "two"):
+        await access.swap_key(key_id, None, key_id.encode())
+    assert not await access.forget_key("one", b"another")
+    assert not await access.forget_key("three", b"three")
+    assert await access.forget_key("one", b"one")
+    assert not await access.forget_key("two", b"two")
+    assert await access.has_keys()
+    assert await access.list_keys(10) == [b"two"]
+    assert await access.load_key("one") is None
+
+
 async def test_audit_entries_are_numbered_kept_and_found_by_tenant(backend: StoreBackend) -> None:
     access = (await backend.open()).access
     assert await access.list_entries(10) == []
@@ -87,7 +100,7 @@ async def test_bundle_belongs_to_those_who_made_it(backend: StoreBackend) -> Non
     await store.access.own("acme", lora.bundle_id)
     await store.access.own("acme", imported.bundle_id)
     await store_lora(store, "again", lora, b"bundle")
-    await store.access.prune()
+    await store.prune()
     for tenant, owns, owns_bundle in (("acme", True, True), ("other", True, False), ("third", False, False)):
         assert await store.access.owns(tenant, lora.recipe_id) is owns
         assert await store.access.owns(tenant, lora.bundle_id) is owns_bundle
@@ -101,18 +114,19 @@ async def test_bundle_that_is_not_there_gets_no_trace_of_an_owner(backend: Store
     store = await backend.open()
     absent = sha256_hex(b"absent")
     await store.access.own("acme", absent)
-    await store.access.prune()
+    await store.prune()
     assert not await store.access.owns("acme", absent)
     assert await store.load_lora(absent) is None
 
 
 async def test_counter_is_shared_and_begins_anew_when_its_time_is_over(backend: StoreBackend) -> None:
-    one, other = (await backend.open()).access, (await backend.open()).access
+    store = await backend.open()
+    one, other = store.access, (await backend.open()).access
     assert await one.count("a", 2, 1) == 2
     assert await other.count("a", 3, 60) == 5
     assert await one.count("b", 0, 60) == 0
     assert sorted(await asyncio.gather(*(one.count("c", 1, 60) for _ in range(10)))) == list(range(1, 11))
     await asyncio.sleep(1.1)
-    await one.prune()
+    await store.prune()
     assert await one.count("a", 1, 60) == 1
     assert await one.count("c", 1, 60) == 11
