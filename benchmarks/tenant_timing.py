@@ -3,10 +3,14 @@
 Two tenants of one service: one of them has asked for half of the tasks, and fetched their bundles. The other then asks
 for all of them, in an order drawn by chance, and fetches each bundle. What it may tell apart is measured by how long
 both take, over one connection each time, with nothing else at work: medians, and a rank test of the two halves
-(Mann-Whitney).
+(Mann-Whitney). Behind its fetch, while the service stores the bundle, it asks on and on for something else that is in
+the store, and takes the longest of these answers.
 
-- `generate_known_of_new`, `bundle_known_of_new`: the median of what the other tenant had, in that of what nobody had.
-- `generate_p`, `bundle_p`: how often halves that do not differ look at least so different; small where they differ.
+- `generate_known_of_new`, `bundle_known_of_new`, `behind_known_of_new`: the median of what the other tenant had, in
+  that of what nobody had.
+- `generate_p`, `bundle_p`, `behind_p`: how often halves that do not differ look at least so different; small where they
+  differ.
+- `behind_longest`: the median of the longest answers, that of answers with nothing to be stored beside it.
 - `said_cached`: answers that said `cached`, of those that the other tenant had.
 
     python -m benchmarks.tenant_timing [--pair DIR] [--tasks 60]
@@ -32,6 +36,8 @@ from loragen.client import ModelPair
 from loragen.default_pair import DEFAULT_PAIR
 
 TASKS = 60
+BEHIND_SECONDS = 0.4
+"""How long a tenant goes on behind its fetch: a bundle is stored within a tenth of a second of the last work."""
 
 
 class Tenant:
@@ -40,26 +46,40 @@ class Tenant:
     def __init__(self, server: Server, key: str) -> None:
         self._server, self._key = server, key
 
-    async def ask(self, body: bytes) -> tuple[float, float, bool]:
-        """Generate, then fetch the bundle.
+    async def ask(self, body: bytes) -> tuple[float, float, float, bool]:
+        """Generate, then fetch the bundle, then ask on.
 
         Returns:
-            The seconds of both, and whether the answer says `cached`.
+            The seconds of both, the longest of what was asked behind them, and whether the answer says `cached`.
 
         Raises:
             BenchmarkError: One of the two was refused.
         """
         connection = await self._server.connect()
         began = time.perf_counter()
-        reply = await self._send(connection, "POST", "/generate-lora", body)
+        reply = await self.send(connection, "POST", "/generate-lora", body)
         answered = time.perf_counter()
         answer = json.loads(reply)
-        await self._send(connection, "GET", answer["links"]["bundle"])
+        await self.send(connection, "GET", answer["links"]["bundle"])
         fetched = time.perf_counter()
+        longest = await self.longest(connection, answer["links"]["recipe"])
         connection.close()
-        return answered - began, fetched - answered, bool(answer["cached"])
+        return answered - began, fetched - answered, longest, bool(answer["cached"])
 
-    async def _send(self, connection: Connection, method: str, target: str, body: bytes = b"") -> bytes:
+    async def longest(self, connection: Connection, target: str) -> float:
+        """The seconds of the longest answer, of those that come one after the other for a while."""
+        began, longest = time.perf_counter(), 0.0
+        while (before := time.perf_counter()) < began + BEHIND_SECONDS:
+            await self.send(connection, "GET", target)
+            longest = max(longest, time.perf_counter() - before)
+        return longest
+
+    async def send(self, connection: Connection, method: str, target: str, body: bytes = b"") -> bytes:
+        """The body of an answer.
+
+        Raises:
+            BenchmarkError: The request was refused.
+        """
         request = self._server.request(method, target, body, authorization=f"Bearer {self._key}")
         reply = await connection.send(request)
         verify_status(reply, 200)
@@ -87,15 +107,26 @@ async def measure(server: Server, keys: Sequence[str], tasks: int, command: str)
         await first.ask(bodies[number])
     order = random.Random(1).sample(range(tasks), tasks)
     taken = {number: await second.ask(bodies[number]) for number in order}
-    figures: dict[str, Figure] = {}
-    for place, name in enumerate(("generate", "bundle")):
+    quiet = await _quiet(server, second, bodies[order[0]])
+    longest = statistics.median(taken[number][2] for number in order) * 1_000
+    figures: dict[str, Figure] = {"behind_longest": Figure.of(longest, "ms", command, baseline=quiet * 1_000)}
+    for place, name in enumerate(("generate", "bundle", "behind")):
         old, new = ([taken[number][place] for number in order if (number in known) is had] for had in (True, False))
         ratio = statistics.median(old) / statistics.median(new)
         figures[f"{name}_known_of_new"] = Figure.of(ratio, FACTOR, command)
         figures[f"{name}_p"] = Figure.of(float(mannwhitneyu(old, new).pvalue), "of 1", command)
-    said = sum(taken[number][2] for number in known)
+    said = sum(taken[number][3] for number in known)
     figures["said_cached"] = Figure.of(said, "answers", command, baseline=len(known), target=0.0)
     return figures
+
+
+async def _quiet(server: Server, tenant: Tenant, body: bytes) -> float:
+    """The median of the longest answers with nothing to be stored beside them, in seconds."""
+    connection = await server.connect()
+    target = json.loads(await tenant.send(connection, "POST", "/generate-lora", body))["links"]["recipe"]
+    longest = [await tenant.longest(connection, target) for _ in range(9)]
+    connection.close()
+    return statistics.median(longest)
 
 
 def run(pair: Path = DEFAULT_PAIR.folder, tasks: int = TASKS) -> Figures:

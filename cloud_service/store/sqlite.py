@@ -1,6 +1,7 @@
 """The store in one SQLite file: the default, for a single machine.
 
 Publishing syncs the disk before it answers. Everything else can be generated again, and SQLite decides when to sync it.
+Generated bundles are files beside it (`bundle_folder`); the file knows which, and in which order they were used.
 Channels and devices are in `sqlite_fleet`.
 """
 
@@ -15,6 +16,7 @@ from typing import cast
 import structlog
 
 from cloud_service.log_limit import LogLimit
+from cloud_service.store.bundle_folder import BundleFolder
 from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
 from cloud_service.store.sqlite_file import SqliteFile
@@ -24,7 +26,7 @@ from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 12
+_SCHEMA_VERSION = 13
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -37,7 +39,9 @@ CREATE TABLE loras (
     recipe BLOB NOT NULL
 );
 CREATE INDEX loras_expires ON loras (expires) WHERE expires IS NOT NULL;
-CREATE TABLE bundles (bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE bundles (
+    bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE INDEX bundles_used ON bundles (used, bytes);
 CREATE TABLE imported (
     bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, edge_model_id TEXT NOT NULL, edge_model_digest TEXT NOT NULL,
@@ -53,10 +57,13 @@ _EXPIRED = (
     "DELETE FROM leases WHERE expires <= :now",
 )
 
-_LOST_BUNDLE = (
-    "DELETE FROM bundles WHERE bundle_id = (SELECT bundle_id FROM bundles WHERE bundle_id NOT IN"
-    " (SELECT bundle_id FROM loras WHERE bundle_id IS NOT NULL) LIMIT 1)"
+_LOST_BUNDLES = (
+    "DELETE FROM bundles WHERE bundle_id NOT IN (SELECT bundle_id FROM loras WHERE bundle_id IS NOT NULL)"
+    " RETURNING bundle_id"
 )
+
+_GRACE_SECONDS = 3600.0
+"""A bundle is written some moments before the database knows of it; this is far longer."""
 
 
 class SqliteStore:
@@ -77,6 +84,7 @@ class SqliteStore:
         self._log_limit = LogLimit()
         schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
+        self._bundles = BundleFolder(path.with_name(f"{path.name}-bundles"), limits.timeout_seconds)
         self._db = self._file.db
         self._run, self._change = self._file.run, self._file.change
         self.channels = SqliteChannels(self._file, limits.versions_per_channel, limits.events_per_channel)
@@ -148,16 +156,15 @@ class SqliteStore:
         )
 
     async def load_bundle(self, bundle_id: str) -> bytes | None:
-        def load() -> bytes | None:
-            bundle = self._blob("SELECT data FROM bundles WHERE bundle_id = ?", bundle_id)
-            if bundle is not None:
-                self._mark_use(lambda: self._use(bundle_id))
-            return bundle
-
-        return await self._run(load)
+        bundle = await self._bundles.get(bundle_id)
+        if bundle is not None:
+            await self._run(lambda: self._mark_use(lambda: self._use(bundle_id)))
+        return bundle
 
     async def store_bundle(self, bundle_id: str, bundle: bytes) -> None:
-        await self._change(lambda: self._put_bundle(bundle_id, bundle))
+        if len(bundle) <= self._budget:
+            await self._bundles.put(bundle_id, bundle)
+            await self._bundles.delete(await self._change(lambda: self._note_bundle(bundle_id, len(bundle))))
 
     async def pin(self, bundle_id: str) -> bool:
         def pin() -> bool:
@@ -245,8 +252,10 @@ class SqliteStore:
         now = time.time()
         for statement in _EXPIRED:
             await self._change(partial(self._db.execute, statement, {"now": now}))
-        while await self._change(lambda: self._db.execute(_LOST_BUNDLE).rowcount):
-            pass  # one at a time, since each has megabytes
+        lost = await self._change(lambda: self._db.execute(_LOST_BUNDLES).fetchall())
+        await self._bundles.delete(bundle_id for (bundle_id,) in lost)
+        settled = await self._bundles.list_settled(_GRACE_SECONDS)
+        await self._bundles.delete(await self._run(lambda: [name for name in settled if not self._has_bundle(name)]))
         for part in (self.devices, self.jobs, self.sessions, self.access):
             await part.prune()
 
@@ -255,6 +264,7 @@ class SqliteStore:
         await self._change(lambda: self._db.execute("INSERT OR REPLACE INTO leases VALUES ('writable', '', 0)"))
 
     async def aclose(self) -> None:
+        await self._bundles.aclose()
         await self._file.aclose()
 
     def _set_pinned(self, table: str, bundle_id: str) -> bool:
@@ -284,21 +294,24 @@ class SqliteStore:
             if (left_out := self._log_limit.pass_line(type(e).__name__)) is not None:
                 _log.warning("use_not_marked", reason=str(e), left_out=left_out)
 
-    def _put_bundle(self, bundle_id: str, bundle: bytes) -> None:
-        if len(bundle) > self._budget:
-            return
+    def _note_bundle(self, bundle_id: str, size: int) -> list[str]:
+        """Note that a bundle was written. Returns those that have to make room for it."""
         self._db.execute(
-            "INSERT OR REPLACE INTO bundles SELECT ?, ?, coalesce(max(used), 0) + 1, ? FROM bundles",
-            (bundle_id, len(bundle), bundle),
+            "INSERT OR REPLACE INTO bundles SELECT ?, ?, coalesce(max(used), 0) + 1 FROM bundles", (bundle_id, size)
         )
         (total,) = self._db.execute("SELECT sum(bytes) FROM bundles").fetchone()
-        if total <= self._budget:
-            return
-        for oldest, size in self._db.execute("SELECT bundle_id, bytes FROM bundles ORDER BY used").fetchall():
-            self._db.execute("DELETE FROM bundles WHERE bundle_id = ?", (oldest,))
-            total -= size
-            if total <= self._budget:
-                return
+        gone: list[str] = []
+        if total > self._budget:
+            for oldest, its_size in self._db.execute("SELECT bundle_id, bytes FROM bundles ORDER BY used").fetchall():
+                self._db.execute("DELETE FROM bundles WHERE bundle_id = ?", (oldest,))
+                gone.append(oldest)
+                total -= its_size
+                if total <= self._budget:
+                    break
+        return gone
+
+    def _has_bundle(self, bundle_id: str) -> bool:
+        return self._db.execute("SELECT 1 FROM bundles WHERE bundle_id = ?", (bundle_id,)).fetchone() is not None
 
     def _blob(self, statement: str, *values: object) -> bytes | None:
         row = self._db.execute(statement, values).fetchone()

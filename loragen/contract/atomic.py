@@ -12,10 +12,11 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, for the body of a `with` to write; it becomes `path` when the body ends.
 
-    After an error (a full disk, for instance) the temporary file is removed and `path` is unchanged.
+    After an error (a full disk, for instance) the temporary file is removed and `path` is unchanged. One that is not
+    `durable` is not flushed: after a power cut it may have any content, which its readers have to find out.
 
     Example:
         with atomic_path(Path("weights.bin")) as temporary:
@@ -28,21 +29,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary.touch(exist_ok=False)
     try:
         yield temporary
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)  # the rename itself
+    if durable:
+        _sync(path.parent)  # the rename itself
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all.
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path`, whole or not at all, as `atomic_path` says.
 
     Raises:
         OSError: The file cannot be written or renamed.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 

@@ -21,7 +21,8 @@ async def test_halves_are_compared_and_no_answer_says_cached(tmp_path: Path) -> 
         with pytest.raises(BenchmarkError, match="401"):
             await tenant_timing.measure(server, ["lg_no", "lg_no"], 8, "x")
     assert (figures["said_cached"].value, figures["said_cached"].baseline) == (0, 4)
-    for name in ("generate", "bundle"):
+    assert figures["behind_longest"].value > 0
+    for name in ("generate", "bundle", "behind"):
         assert figures[f"{name}_known_of_new"].value > 0
         assert 0 <= figures[f"{name}_p"].value <= 1
     assert len(generator.prompts) == 4 + 8 + 8

@@ -65,6 +65,7 @@ async def test_sqlite_has_no_rows_left(tmp_path: Path) -> None:
     left = {name: count for name, count in _rows(backend.path).items() if count}
     assert left == {"api_keys": 1, "audit": 1, "jobs": 1}
     assert await store.jobs.load_job("b" * 32) is not None
+    assert list(backend.path.with_name("store.sqlite3-bundles").iterdir()) == []
     await backend.stop()
 
 

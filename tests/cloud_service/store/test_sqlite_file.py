@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store import StoredLora
+from cloud_service.store import StoredImport
 from cloud_service.store.sqlite import SqliteStore
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import LIMITS, SqliteBackend, failing, store_lora, swap
+from tests.cloud_service.store_backends import LIMITS, SqliteBackend, failing, swap
 from tests.full_disk import full_disk
 
 pytestmark = pytest.mark.usefixtures("every_failure_is_logged")
-
-
-LORA = StoredLora(sha256_hex(b"recipe"), b"recipe", 6, sha256_hex(b"bundle"))
 
 
 async def test_file_that_is_no_database_is_store_unavailable(tmp_path: Path) -> None:
@@ -68,8 +65,9 @@ async def test_calls_behind_a_foreign_lock_wait_for_one_time_and_not_one_after_t
 
 async def test_disk_that_fills_up_amid_a_transaction_is_named_and_leaves_none_open(sqlite: SqliteBackend) -> None:
     """SQLite rolls back by itself there, when its cache overflows to the disk."""
-    store = await sqlite.open(bundle_budget_bytes=10**8)
+    store = await sqlite.open(import_budget_bytes=10**8)
+    imported = StoredImport(sha256_hex(b"own"), 10**7, "model", "digest")
     with full_disk(1_000_000), failing("disk"):
-        await store_lora(store, "key", LORA, bytes(10**7))
-    await store_lora(store, "key", LORA, b"bundle")
-    assert await store.load_bundle(LORA.bundle_id) == b"bundle"
+        await store.store_imported(imported, bytes(10**7))
+    assert await store.store_imported(imported, b"bundle")
+    assert await store.load_imported(imported.bundle_id) == b"bundle"

@@ -18,6 +18,17 @@ def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_what_has_to_be_durable_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    write_atomic(tmp_path / "state", b"one", durable=durable)
+    assert (tmp_path / "state").read_bytes() == b"one"
+    assert len(flushed) == (2 if durable else 0), "the file, and its folder"
+
+
 def test_failing_body_keeps_the_old_file_and_removes_the_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "state"
     write_atomic(path, b"old")
