@@ -1,7 +1,9 @@
 """Metrics of the cloud service: Prometheus counters in a registry of their own, and the hooks that feed them.
 
 The core calls the hooks (`runner.RunnerEvents`, `service.ServiceEvents`) and knows no Prometheus. Labels come from
-closed sets, so that clients cannot grow them. What may be measured of a model's quality is the business of `training`.
+closed sets, so that clients cannot grow them. Names begin with `loragen_cloud_`, as those of settings do, and what a
+device measures too has the same name and labels behind `loragen_edge_`. What may be measured of a model's quality is
+the business of `training`.
 """
 
 from collections.abc import Sequence
@@ -25,10 +27,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
-            "loragen_requests", "Requests by outcome.", ["protocol", "route", "code"], registry=self.registry
+            "loragen_cloud_requests", "Requests by outcome.", ["protocol", "route", "code"], registry=self.registry
         )
         self._request_seconds = Histogram(
-            "loragen_request_seconds",
+            "loragen_cloud_request_seconds",
             "Time of a request.",
             ["protocol", "route"],
             buckets=_SECONDS,
@@ -37,41 +39,43 @@ class Metrics:
         # To look for a labelled metric takes longer than to count.
         self._of_labels: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._answers = Counter(
-            "loragen_generations",
+            "loragen_cloud_generations",
             "Answers to generation requests, by where they came from.",
             ["source"],
             registry=self.registry,
         )
-        self._queue_depth = Gauge("loragen_queue_depth", "Prompts that wait for a model.", registry=self.registry)
+        self._queue_depth = Gauge("loragen_cloud_queue_depth", "Prompts that wait for a model.", registry=self.registry)
         self._queue_seconds = Histogram(
-            "loragen_queue_seconds", "Time a prompt waited.", buckets=_SECONDS, registry=self.registry
+            "loragen_cloud_queue_seconds", "Time a prompt waited.", buckets=_SECONDS, registry=self.registry
         )
         self._batch_size = Histogram(
-            "loragen_batch_size", "Prompts in one forward pass.", buckets=_BATCH_SIZES, registry=self.registry
+            "loragen_cloud_batch_size", "Prompts in one forward pass.", buckets=_BATCH_SIZES, registry=self.registry
         )
         self._generate_seconds = Histogram(
-            "loragen_generate_seconds", "Time of one forward pass.", buckets=_SECONDS, registry=self.registry
+            "loragen_cloud_generate_seconds", "Time of one forward pass.", buckets=_SECONDS, registry=self.registry
         )
         self._assemble_seconds = Histogram(
-            "loragen_assemble_seconds", "Time to build one bundle.", buckets=_SECONDS, registry=self.registry
+            "loragen_cloud_assemble_seconds", "Time to build one bundle.", buckets=_SECONDS, registry=self.registry
         )
-        self._refining = Gauge("loragen_refining", "Refinements that wait or run.", registry=self.registry)
+        self._refining = Gauge("loragen_cloud_refining", "Refinements that wait or run.", registry=self.registry)
         self._refine_seconds = Histogram(
-            "loragen_refine_seconds",
+            "loragen_cloud_refine_seconds",
             "Time of one refinement, by whether its outcome was kept.",
             ["outcome"],
             buckets=(*_SECONDS, 60.0, 120.0, 300.0, 600.0),
             registry=self.registry,
         )
-        self._rejections = Counter("loragen_rejections", "Prompts that found the queue full.", registry=self.registry)
+        self._rejections = Counter(
+            "loragen_cloud_rejections", "Prompts that found the queue full.", registry=self.registry
+        )
         self._channel_changes = Counter(
-            "loragen_channel_changes",
+            "loragen_cloud_channel_changes",
             "Changes of channels and rollouts, by action.",
             ["action"],
             registry=self.registry,
         )
         self._root_expires = Gauge(
-            "loragen_signing_root_expires_timestamp_seconds",
+            "loragen_cloud_signing_root_expires_timestamp_seconds",
             "When the root of a signed channel expires, Unix time.",
             ["channel"],
             registry=self.registry,

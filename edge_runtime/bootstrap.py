@@ -149,9 +149,8 @@ async def open_parts(
                 slower=telemetry.slower,
             )
             stack.push_async_callback(link.close)
-        telemetry.gauge("queue_depth", "Requests waiting or running.", slots.queue_depth)
         telemetry.gauge("sequences_in_use", "Requests that are being answered.", slots.sequences_in_use)
-        telemetry.gauge("requests_waiting", "Requests that wait for a sequence.", slots.requests_waiting)
+        telemetry.gauge("queue_depth", "Requests that wait for a sequence.", slots.requests_waiting)
         telemetry.gauge("resident_slots", "Slots loaded.", slots.resident_count)
         telemetry.gauge("channel_version", "Newest version seen.", lambda: state_store.state.channel_version or 0)
         daemon = Daemon(updater, device, disk, clock, link, settings.watch_spread_seconds)

@@ -1,7 +1,8 @@
 """Metrics of the device, and the records of requests and of attempts to update.
 
 Rules: records carry sizes, times, ids and outcomes, never a prompt, an answer, a key or a weight; metric labels come
-from closed sets, so that clients cannot grow them. The core fills in records and knows no Prometheus. The record of a
+from closed sets, so that clients cannot grow them. Names begin with `loragen_edge_`; what the cloud service measures
+too has the same name and labels behind that. The core fills in records and knows no Prometheus. The record of a
 request is logged by `loragen.web.scope`.
 """
 
@@ -72,7 +73,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = self._counter("requests_total", "HTTP requests.", "route", "status")
+        self._requests = self._counter("requests_total", "HTTP requests.", "route", "code", "status")
         self._tokens = self._counter("tokens_total", "Tokens, by kind: prompt, cached, completion.", "kind")
         self._first_token = self._histogram("time_to_first_token_seconds", "Arrival to first text.", _LATENCY_BUCKETS)
         self._speed = self._histogram("decode_tokens_per_second", "Speed after the first token.", _SPEED_BUCKETS)
@@ -91,7 +92,7 @@ class Telemetry:
 
     def request_finished(self, record: CompletionRecord) -> None:
         """Count a request."""
-        self._requests.labels(record.route, str(record.status)).inc()
+        self._requests.labels(record.route, record.code or str(record.status), str(record.status)).inc()
         state, _, bundle_id = (record.fingerprint or "none").partition("-")
         for kind, count in (
             ("prompt", record.prompt_tokens),

@@ -146,10 +146,6 @@ class SlotTable:
         """Slots that are loaded, those that drain included."""
         return len(self._resident) + len(self._draining)
 
-    def queue_depth(self) -> int:
-        """Requests waiting or running, over all slots."""
-        return sum(slot.worker.queue_depth for slot in self._loaded())
-
     def sequences(self) -> int:
         """Requests that the loaded slots can answer at a time."""
         return sum(slot.worker.sequences for slot in self._loaded())

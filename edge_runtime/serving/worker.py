@@ -133,13 +133,6 @@ class Worker:
             return len(self._waiting)
 
     @property
-    def queue_depth(self) -> int:
-        """Requests waiting or being answered."""
-        with self._changed:
-            self._drop_abandoned()
-            return len(self._waiting) + len(self._running)
-
-    @property
     def is_closing(self) -> bool:
         """Whether requests are refused."""
         return self._closing.is_set()

@@ -46,11 +46,11 @@ async def test_full_queue_refuses_jobs_at_once(tmp_path: Path, generator: FakeGe
             refused = await http.post("/generate-lora", json=REQUEST | {"description": "Two."}, headers=headers)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
             assert int(refused.headers["retry-after"]) >= 1
-        assert "loragen_refining 1.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_refining 1.0" in (await http.get("/metrics")).text
         assert (await http.post("/generate-lora", json={"description": "Plain."})).status_code == 200
         generator.tuner_gate.set()
         await job_of(http, job_id, "done")
-        assert "loragen_refining 0.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_refining 0.0" in (await http.get("/metrics")).text
 
 
 async def test_store_that_is_full_of_jobs_that_go_on_takes_no_other(
@@ -61,7 +61,7 @@ async def test_store_that_is_full_of_jobs_that_go_on_takes_no_other(
     job_id = await started(http)
     refused = await http.post("/generate-lora", json=REQUEST | {"description": "Two."}, headers=ASYNC)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
-    assert "loragen_refining 1.0" in (await http.get("/metrics")).text, "its place in the queue is free again"
+    assert "loragen_cloud_refining 1.0" in (await http.get("/metrics")).text, "its place in the queue is free again"
     generator.tuner_gate.set()
     await job_of(http, job_id, "done")
     await job_of(http, await started(http, REQUEST | {"description": "Two."}), "done")

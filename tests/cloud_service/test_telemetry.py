@@ -24,9 +24,9 @@ def test_request_is_counted_by_route_and_by_code_or_status() -> None:
         record.code, record.duration_seconds = code, 0.5
         metrics.request_finished(record)
     found = samples(metrics)
-    assert found["loragen_requests_total", "/generate-lora", "200", "http"] == 1
-    assert found["loragen_requests_total", "/generate-lora", "http", "overloaded"] == 1
-    assert found["loragen_request_seconds_sum", "/generate-lora", "http"] == 1.0
+    assert found["loragen_cloud_requests_total", "/generate-lora", "200", "http"] == 1
+    assert found["loragen_cloud_requests_total", "/generate-lora", "http", "overloaded"] == 1
+    assert found["loragen_cloud_request_seconds_sum", "/generate-lora", "http"] == 1.0
     assert b"secret" not in generate_latest(metrics.registry)
 
 
@@ -42,11 +42,14 @@ def test_hooks_of_the_core_are_counted() -> None:
     metrics.root_read("kitchen", 1_800_000_000)
     metrics.refined("kept", 3.0)
     found = samples(metrics)
-    assert found["loragen_queue_depth",] == 1
-    assert found["loragen_batch_size_sum",] == 2
-    assert found["loragen_queue_seconds_sum",] == pytest.approx(0.3)
-    assert found["loragen_rejections_total",] == 1
-    assert (found["loragen_generations_total", "cache"], found["loragen_generations_total", "model"]) == (1, 0)
-    assert found["loragen_assemble_seconds_sum",] == 0.25
-    assert found["loragen_signing_root_expires_timestamp_seconds", "kitchen"] == 1_800_000_000
-    assert (found["loragen_refining",], found["loragen_refine_seconds_sum", "kept"]) == (2, 3.0)
+    assert found["loragen_cloud_queue_depth",] == 1
+    assert found["loragen_cloud_batch_size_sum",] == 2
+    assert found["loragen_cloud_queue_seconds_sum",] == pytest.approx(0.3)
+    assert found["loragen_cloud_rejections_total",] == 1
+    assert (found["loragen_cloud_generations_total", "cache"], found["loragen_cloud_generations_total", "model"]) == (
+        1,
+        0,
+    )
+    assert found["loragen_cloud_assemble_seconds_sum",] == 0.25
+    assert found["loragen_cloud_signing_root_expires_timestamp_seconds", "kitchen"] == 1_800_000_000
+    assert (found["loragen_cloud_refining",], found["loragen_cloud_refine_seconds_sum", "kept"]) == (2, 3.0)

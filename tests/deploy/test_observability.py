@@ -107,6 +107,16 @@ async def test_every_metric_is_one_that_a_running_service_exports(root: Path, ru
     assert named - OF_PROMETHEUS <= running, "teach the service to export them, or the dashboard to do without"
 
 
+def test_names_begin_with_their_service_and_what_both_measure_has_the_same_labels() -> None:
+    cloud, edge = label_names(Metrics().registry), label_names(Telemetry().registry)
+    for prefix, names in (("loragen_cloud_", cloud), ("loragen_edge_", edge)):
+        assert [name for name in names if not name.startswith((prefix, "process_"))] == []
+    both = {name for name in cloud if name.startswith("loragen_") and name.replace("_cloud_", "_edge_") in edge}
+    assert "loragen_cloud_requests_total" in both
+    for name in both:
+        assert cloud[name] - {"protocol"} <= edge[name.replace("_cloud_", "_edge_")], name
+
+
 def test_every_label_is_one_of_its_metric(root: Path) -> None:
     known = label_names(Metrics().registry) | label_names(Telemetry().registry)
     for expression in expressions(root):
@@ -185,7 +195,9 @@ def test_component_builds_on_the_base(root: Path, tmp_path: Path) -> None:
 
 
 def _requests(**labels: str) -> str:
-    return f"loragen_requests_total{{{','.join(f'{name}={json.dumps(value)}' for name, value in labels.items())}}}"
+    return (
+        f"loragen_cloud_requests_total{{{','.join(f'{name}={json.dumps(value)}' for name, value in labels.items())}}}"
+    )
 
 
 def _buckets(name: str, labels: str, good: int, slow: int) -> dict[str, str]:
@@ -204,12 +216,12 @@ GOOD = {
     _requests(route="/generate-lora", code="200"): "0+100x100",
     _requests(route="/generate-lora", code="overloaded"): "0+50x100",
     _requests(route="/generate-lora", code="store_unavailable"): "0+1x100",
-    **_buckets("loragen_request_seconds_bucket", GENERATIONS, 1_000, 1),
-    **_buckets("loragen_request_seconds_bucket", 'route="/channels/{channel}"', 1_000, 1),
-    'loragen_rejections_total{pod="a"}': "5x100",
-    'loragen_channel_changes_total{action="publish"}': "0+1x100",
-    'loragen_channel_changes_total{action="halt"}': "2x100",
-    'loragen_signing_root_expires_timestamp_seconds{channel="kitchen"}': "100000000x100",
+    **_buckets("loragen_cloud_request_seconds_bucket", GENERATIONS, 1_000, 1),
+    **_buckets("loragen_cloud_request_seconds_bucket", 'route="/channels/{channel}"', 1_000, 1),
+    'loragen_cloud_rejections_total{pod="a"}': "5x100",
+    'loragen_cloud_channel_changes_total{action="publish"}': "0+1x100",
+    'loragen_cloud_channel_changes_total{action="halt"}': "2x100",
+    'loragen_cloud_signing_root_expires_timestamp_seconds{channel="kitchen"}': "100000000x100",
     'loragen_edge_update_attempts_total{step="poll",outcome="unchanged",pod="d"}': "0+1x100",
     'loragen_edge_update_attempts_total{step="merge",outcome="ok",pod="d"}': "0+1x100",
     'loragen_edge_requests_total{route="/v1/completions",status="200",pod="d"}': "0+100x100",
@@ -224,18 +236,20 @@ BAD: dict[str, dict[str, str]] = {
     "LoragenNotReady": {_requests(route="/health/ready", code="unavailable", pod="a"): "0x50 0+12x50"},
     "LoragenErrors": {_requests(route="/generate-lora", code="internal"): "0x50 0+50x50"},
     "LoragenGenerationsSlow": {
-        'loragen_request_seconds_bucket{route="/generate-lora",le="10"}': "0+900x100",
-        'loragen_request_seconds_bucket{route="/generate-lora",le="30"}': "0+1000x100",
-        **_buckets("loragen_request_seconds_bucket", GENERATIONS, 0, 0),
+        'loragen_cloud_request_seconds_bucket{route="/generate-lora",le="10"}': "0+900x100",
+        'loragen_cloud_request_seconds_bucket{route="/generate-lora",le="30"}': "0+1000x100",
+        **_buckets("loragen_cloud_request_seconds_bucket", GENERATIONS, 0, 0),
     },
-    "LoragenPollsSlow": _buckets("loragen_request_seconds_bucket", 'route="/channels/{channel}",pod="b"', 0, 100)
-    | {'loragen_request_seconds_bucket{route="/channels/{channel}",pod="b",le="5"}': "0+100x100"},
-    "LoragenQueueFull": {'loragen_rejections_total{pod="a"}': "0x50 0+1x50"},
-    "LoragenRolloutHalted": {'loragen_channel_changes_total{action="halt"}': "0x80 1x20"},
+    "LoragenPollsSlow": _buckets("loragen_cloud_request_seconds_bucket", 'route="/channels/{channel}",pod="b"', 0, 100)
+    | {'loragen_cloud_request_seconds_bucket{route="/channels/{channel}",pod="b",le="5"}': "0+100x100"},
+    "LoragenQueueFull": {'loragen_cloud_rejections_total{pod="a"}': "0x50 0+1x50"},
+    "LoragenRolloutHalted": {'loragen_cloud_channel_changes_total{action="halt"}': "0x80 1x20"},
     "LoragenSigningExpiresSoon": {
-        'loragen_signing_root_expires_timestamp_seconds{channel="kitchen"}': f"{50 * 86_400}x100"
+        'loragen_cloud_signing_root_expires_timestamp_seconds{channel="kitchen"}': f"{50 * 86_400}x100"
     },
-    "LoragenSigningExpires": {'loragen_signing_root_expires_timestamp_seconds{channel="kitchen"}': f"{86_400}x100"},
+    "LoragenSigningExpires": {
+        'loragen_cloud_signing_root_expires_timestamp_seconds{channel="kitchen"}': f"{86_400}x100"
+    },
     "LoragenSigningFails": {
         _requests(route="/channels/{channel}/metadata/{file}", code="signing_failed"): "0x50 0+1x50"
     },

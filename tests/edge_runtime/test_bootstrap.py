@@ -61,9 +61,8 @@ async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:
         await parts.updater.restore()
         text = generate_latest(parts.telemetry.registry).decode()
     assert "loragen_edge_resident_slots 1.0" in text
-    assert "loragen_edge_queue_depth " in text
     assert "loragen_edge_sequences_in_use 0.0" in text
-    assert "loragen_edge_requests_waiting 0.0" in text
+    assert "loragen_edge_queue_depth 0.0" in text
     assert "loragen_edge_channel_version 0.0" in text
 
 

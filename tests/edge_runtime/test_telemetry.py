@@ -25,7 +25,7 @@ def test_completion_is_counted_with_its_tokens_and_times() -> None:
     record.first_token_seconds, record.decode_seconds = 0.5, 2.0
     telemetry.request_finished(record)
     found = samples(telemetry)
-    assert found["requests_total", "/v1/completions", "200"] == 1
+    assert found["requests_total", "/v1/completions", "200", "200"] == 1
     assert (found["tokens_total", "prompt"], found["tokens_total", "completion"]) == (8, 5)
     assert ("tokens_total", "cached") not in found
     assert found["time_to_first_token_seconds_sum", "merged"] == 0.5

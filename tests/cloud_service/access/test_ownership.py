@@ -80,7 +80,7 @@ async def test_bundle_that_another_had_made_is_made_again_for_whoever_asks_first
 
 async def _built(guarded: Guarded) -> int:
     metrics = (await guarded.http.get("/metrics", headers=await guarded.key(Scope.ADMIN))).text
-    (line,) = [line for line in metrics.splitlines() if line.startswith("loragen_assemble_seconds_count")]
+    (line,) = [line for line in metrics.splitlines() if line.startswith("loragen_cloud_assemble_seconds_count")]
     return int(float(line.split()[1]))
 
 

@@ -309,7 +309,7 @@ async def test_nobody_is_redirected(http: httpx2.AsyncClient) -> None:
 
 async def test_refused_body_is_counted_under_its_route(http: httpx2.AsyncClient) -> None:
     await http.post("/generate-lora", content=b" " * (limits.MAX_BODY_BYTES + 1), headers=JSON)
-    counted = 'loragen_requests_total{code="body_too_large",protocol="http",route="/generate-lora"} 1.0'
+    counted = 'loragen_cloud_requests_total{code="body_too_large",protocol="http",route="/generate-lora"} 1.0'
     assert counted in (await http.get("/metrics")).text
 
 

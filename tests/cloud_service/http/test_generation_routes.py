@@ -255,15 +255,15 @@ async def test_metrics_count_requests_batches_and_cache_hits(http: httpx2.AsyncC
         await http.post("/generate-lora", json=REQUEST)
     metrics = (await http.get("/metrics")).text
     for line in (
-        'loragen_requests_total{code="200",protocol="http",route="/generate-lora"} 3.0',
-        'loragen_generations_total{source="cache"} 2.0',
-        'loragen_generations_total{source="model"} 1.0',
-        "loragen_batch_size_sum 1.0",
-        "loragen_queue_depth 0.0",
-        "loragen_queue_seconds_count 1.0",
-        "loragen_generate_seconds_count 1.0",
-        "loragen_assemble_seconds_count 0.0",
-        "loragen_rejections_total 0.0",
+        'loragen_cloud_requests_total{code="200",protocol="http",route="/generate-lora"} 3.0',
+        'loragen_cloud_generations_total{source="cache"} 2.0',
+        'loragen_cloud_generations_total{source="model"} 1.0',
+        "loragen_cloud_batch_size_sum 1.0",
+        "loragen_cloud_queue_depth 0.0",
+        "loragen_cloud_queue_seconds_count 1.0",
+        "loragen_cloud_generate_seconds_count 1.0",
+        "loragen_cloud_assemble_seconds_count 0.0",
+        "loragen_cloud_rejections_total 0.0",
     ):
         assert line in metrics.splitlines()
 

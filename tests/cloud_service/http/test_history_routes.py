@@ -57,7 +57,7 @@ async def test_rollback_in_one_call(http: httpx2.AsyncClient) -> None:
     channel = parse_channel(back.content)
     assert (channel.version, [each.bundle_id for each in channel.specializations]) == (4, [first])
     assert (await http.get("/channels/kitchen", headers={"if-none-match": back.headers["etag"]})).status_code == 304
-    assert 'loragen_channel_changes_total{action="rollback"} 1.0' in (await http.get("/metrics")).text
+    assert 'loragen_cloud_channel_changes_total{action="rollback"} 1.0' in (await http.get("/metrics")).text
     events = (await http.get("/channels/kitchen/events?limit=1")).json()["events"]
     assert [(each["action"], each["detail"], each["version"]) for each in events] == [("rollback", "to version 1", 4)]
 

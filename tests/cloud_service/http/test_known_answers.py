@@ -59,8 +59,8 @@ async def test_same_body_again_has_the_same_answer_without_the_service(http: htt
         assert answers[1].headers[name] == answers[3].headers[name]
     assert answers[1].headers["x-request-id"] != answers[3].headers["x-request-id"]
     metrics = (await http.get("/metrics")).text
-    assert 'loragen_generations_total{source="cache"} 3.0' in metrics
-    assert 'loragen_requests_total{code="200",protocol="http",route="/generate-lora"} 4.0' in metrics
+    assert 'loragen_cloud_generations_total{source="cache"} 3.0' in metrics
+    assert 'loragen_cloud_requests_total{code="200",protocol="http",route="/generate-lora"} 4.0' in metrics
 
 
 async def test_log_says_the_same_of_a_known_answer_as_of_one_from_the_store(http: httpx2.AsyncClient) -> None:
@@ -109,8 +109,8 @@ async def test_full_service_refuses_before_the_route(full: httpx2.AsyncClient, s
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert seen.count == 0
     metrics = (await full.get("/metrics")).text
-    assert "loragen_rejections_total 1.0" in metrics
-    assert 'loragen_requests_total{code="overloaded",protocol="http",route="/generate-lora"} 1.0' in metrics
+    assert "loragen_cloud_rejections_total 1.0" in metrics
+    assert 'loragen_cloud_requests_total{code="overloaded",protocol="http",route="/generate-lora"} 1.0' in metrics
 
 
 async def test_full_service_answers_what_it_needs_no_place_for(full: httpx2.AsyncClient, seen: Seen) -> None:
@@ -151,7 +151,7 @@ async def test_full_service_asks_nobody_to_come_back_who_would_be_refused_then(
                 response = await client.post("/generate-lora", json=body, headers=key)
                 assert (response.status_code, response.json()["error"]["code"]) == (status, code)
             metrics = await client.get("/metrics", headers=await guarded.key(Scope.READ))
-            assert "loragen_rejections_total 0.0" in metrics.text
+            assert "loragen_cloud_rejections_total 0.0" in metrics.text
             refused = await client.post("/generate-lora", json={"description": "new"}, headers=fresh)
             assert refused.json()["error"]["code"] == "overloaded"
             cloud.service.drain()

@@ -20,13 +20,13 @@ async def test_full_queue_is_503_with_retry_after(tmp_path: Path, generator: Fak
         accepted.append(asyncio.create_task(http.post("/generate-lora", json={"description": "waiting"})))
         (served,) = cloud.service.catalog
         await eventually(lambda: served.runner.waiting == 1)
-        assert "loragen_queue_depth 1.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_queue_depth 1.0" in (await http.get("/metrics")).text
         refused = await http.post("/generate-lora", json={"description": "one too many"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
         generator.gate.set()
         assert [response.status_code for response in await asyncio.gather(*accepted)] == [200, 200]
-        assert "loragen_rejections_total 1.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_rejections_total 1.0" in (await http.get("/metrics")).text
 
 
 async def test_queue_depth_counts_the_prompts_of_all_generators(tmp_path: Path, generator: FakeGenerator) -> None:
@@ -41,13 +41,13 @@ async def test_queue_depth_counts_the_prompts_of_all_generators(tmp_path: Path, 
                 accepted.append(asyncio.create_task(http.post("/generate-lora", json=body)))
                 await each.wait_until_called()
         await eventually(lambda: all(served.runner.waiting == 1 for served in cloud.service.catalog))
-        assert "loragen_queue_depth 2.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_queue_depth 2.0" in (await http.get("/metrics")).text
         generators[1].gate.set()
         await asyncio.gather(*accepted[2:])
-        assert "loragen_queue_depth 1.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_queue_depth 1.0" in (await http.get("/metrics")).text
         generator.gate.set()
         assert [response.status_code for response in await asyncio.gather(*accepted)] == [200] * 4
-        assert "loragen_queue_depth 0.0" in (await http.get("/metrics")).text
+        assert "loragen_cloud_queue_depth 0.0" in (await http.get("/metrics")).text
 
 
 async def test_slow_generation_is_504(tmp_path: Path, generator: FakeGenerator) -> None:
@@ -125,7 +125,7 @@ async def test_probes_and_readings_answer_head(http: httpx2.AsyncClient) -> None
 async def test_strict_refusal_counts_as_a_generation(http: httpx2.AsyncClient) -> None:
     body = {"description": "NONSENSE", "strict": True}
     assert (await http.post("/generate-lora", json=body)).status_code == 422
-    assert 'loragen_generations_total{source="model"} 1.0' in (await http.get("/metrics")).text
+    assert 'loragen_cloud_generations_total{source="model"} 1.0' in (await http.get("/metrics")).text
 
 
 async def test_process_whose_runner_stopped_is_not_ready(cloud: Cloud, http: httpx2.AsyncClient) -> None:

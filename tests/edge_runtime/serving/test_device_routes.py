@@ -93,8 +93,8 @@ async def test_metrics_count_what_happened(client: httpx2.AsyncClient) -> None:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert found["loragen_edge_requests_total", "/v1/chat/completions", "200"] == 1
-    assert found["loragen_edge_requests_total", "/v1/chat/completions", "404"] == 1
+    assert found["loragen_edge_requests_total", "/v1/chat/completions", "200", "200"] == 1
+    assert found["loragen_edge_requests_total", "/v1/chat/completions", "404", "model_not_found"] == 1
     assert found["loragen_edge_tokens_total", "completion"] == 3
     assert found["loragen_edge_tokens_total", "prompt"] == 8
     assert found["loragen_edge_time_to_first_token_seconds_count", "merged"] == 1

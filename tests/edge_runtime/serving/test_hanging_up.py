@@ -43,19 +43,19 @@ async def test_client_that_hangs_up_ends_its_generation(tmp_path: Path) -> None:
         for hold, stream in ((loader.hold, False), (loader.hold, True), (loader.step, False)):
             hold.clear()
             request = asyncio.create_task(client.post("/v1/completions", json={**body, "stream": stream}))
-            await eventually(lambda: slot.worker.queue_depth == 1)
+            await eventually(lambda: slot.worker.running + slot.worker.waiting == 1)
             request.cancel()
             await eventually(lambda: slot.leases == 0)
             assert (telemetry.records[-1].status, telemetry.records[-1].code) == (499, "client_gone")
             hold.set()
-            await eventually(lambda: slot.worker.queue_depth == 0)
+            await eventually(lambda: slot.worker.running + slot.worker.waiting == 0)
         async with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as answer:
             pieces = answer.aiter_raw()
             await anext(pieces)
             loader.step.clear()
         await eventually(lambda: slot.leases == 0)
         loader.step.set()
-        await eventually(lambda: slot.worker.queue_depth == 0)
+        await eventually(lambda: slot.worker.running + slot.worker.waiting == 0)
         whole = await client.post("/v1/completions", json=body)
         assert whole.json()["usage"]["completion_tokens"] == 60
     await slots.close()
