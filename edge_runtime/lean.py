@@ -10,6 +10,7 @@ Import this before anything that imports one of them.
 """
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,6 +21,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 _PACKAGES = ("gguf", "llama_cpp", "prometheus_client", "uvicorn")
+
+_lock = threading.RLock()
+"""Held while a package's own code runs; one for all packages, because such code may open another package.
+
+No module that we import asks its own package for a name that opens it. Else two threads could wait for each other."""
+
+_opening: set[str] = set()
 
 
 @contextmanager
@@ -36,7 +44,10 @@ def without(*names: str) -> Iterator[None]:
 
 
 class _UnopenedPackage(ModuleType):
-    """A package whose modules can be imported before its own code has run."""
+    """A package whose modules can be imported before its own code has run.
+
+    The code runs once, whichever thread is first; the others wait for its end. When it fails, the next one tries again.
+    """
 
     def __getattr__(self, name: str) -> Any:
         loader = None if self.__spec__ is None else self.__spec__.loader
@@ -44,9 +55,16 @@ class _UnopenedPackage(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         if find_spec(f"{self.__name__}.{name}") is not None:
             return import_module(f"{self.__name__}.{name}")
-        self.__class__ = ModuleType  # type: ignore[assignment] # so that this happens once
-        loader.exec_module(self)
-        return getattr(self, name)
+        with _lock:
+            # Its own code, asking for a name that is not there yet, is to be told so.
+            if type(self) is _UnopenedPackage and self.__name__ not in _opening:
+                _opening.add(self.__name__)
+                try:
+                    loader.exec_module(self)
+                    self.__class__ = ModuleType  # type: ignore[assignment] # from now on a module like any other
+                finally:
+                    _opening.remove(self.__name__)
+        return ModuleType.__getattribute__(self, name)
 
 
 def _add_unopened(name: str) -> None:
