@@ -11,11 +11,11 @@ ARGS ?=
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup setup-run demo test check format bench bench-gpu protos reference train calibrate evaluate ablate up \
-	up-secure down
+.PHONY: help setup setup-run demo test test-emulated check format bench bench-gpu protos reference train calibrate evaluate \
+	ablate up up-secure down
 
 help:  ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 
 setup:  ## Make .venv: pinned dependencies, llama-cpp-python built once, missing Debian packages
 	@scripts/setup.sh
@@ -28,6 +28,10 @@ demo: setup-run  ## Three task descriptions become specializations on a device, 
 
 test: setup  ## Run all tests, or some: make test ARGS=tests/loragen/contract
 	@OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest $(ARGS)
+
+test-emulated: setup  ## Run the tests of a device on an emulated arm64 processor; Debian, see CONTRIBUTING.md
+	@scripts/arm64.sh
+	@ARM64_HOME=build/arm64 OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest tests/edge_runtime/test_arm64.py $(ARGS)
 
 check: setup  ## Lint, format, types, import boundaries, and drift of generated files
 	@.venv/bin/ruff check .

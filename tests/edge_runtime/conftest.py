@@ -1,5 +1,6 @@
 """Fixtures of the edge runtime's tests: a tiny base GGUF, and a cloud that publishes for it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,26 +12,28 @@ from loragen.contract.bundle import Bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.lora import EdgeShape
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.tiny_models import (
-    Gguf,
-    byte_level_tokenizer,
-    llama_config,
-    random_model,
-    save_tokenizer,
-    tiny_bundle,
-)
+from tests.edge_runtime.tiny_models import Gguf, save_tiny_llama, tiny_bundle
 
 TINY_SHAPE = EdgeShape(layers=2, hidden=256, intermediate=512)
+
+TINY_MODELS = "TINY_MODELS"
+"""Environment variable: a folder with the models below, for a machine that has no transformers to make them with."""
+
+
+def tiny_llama(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one of `TINY_LLAMAS`."""
+    if folder := os.environ.get(TINY_MODELS):
+        return Path(folder) / name
+    directory = tmp_path_factory.mktemp(name)
+    save_tiny_llama(name, directory)
+    return directory
 
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The F16 base GGUF of a tiny random Llama with a tokenizer and a chat template."""
-    directory = tmp_path_factory.mktemp("tiny-edge")
-    random_model(llama_config(), seed=5, scale=0.1).save_pretrained(directory)
-    save_tokenizer(byte_level_tokenizer(), directory)
-    path = directory / "base.gguf"
-    convert_model(directory, path, FloatType.F16, "tiny-edge")
+    path = tmp_path_factory.mktemp("tiny_base") / "base.gguf"
+    convert_model(tiny_llama("tiny-edge", tmp_path_factory), path, FloatType.F16, "tiny-edge")
     return path
 
 
@@ -55,10 +58,7 @@ def cloud(tmp_path: Path, tiny_digest: str) -> Iterator[FakeCloud]:
 @pytest.fixture(scope="session")
 def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama in Hugging Face form."""
-    directory = tmp_path_factory.mktemp("llama")
-    random_model(llama_config(), scale=0.05).save_pretrained(directory)
-    save_tokenizer(byte_level_tokenizer(), directory)
-    return directory
+    return tiny_llama("llama", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

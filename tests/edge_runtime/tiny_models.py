@@ -1,4 +1,7 @@
-"""Helper: tiny random models with real tokenizers, and two ways to run them: transformers and llama.cpp."""
+"""Helper: tiny random models with real tokenizers, and two ways to run them: transformers and llama.cpp.
+
+torch and transformers are loaded where they are used: an emulated machine has neither, and gets its models made.
+"""
 
 import json
 from pathlib import Path
@@ -6,8 +9,6 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-import torch
-import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from loragen.contract.bundle import Bundle, BundleHeader
@@ -52,6 +53,9 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, **extra: Any) -> None:
 
 def random_model(config: Any, seed: int = 0, scale: float = 0.2) -> Any:
     """A float32 causal LM with weights large enough that every part of it shows in the logits."""
+    import torch
+    import transformers
+
     torch.manual_seed(seed)
     config.dtype = "float32"
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
@@ -63,6 +67,8 @@ def random_model(config: Any, seed: int = 0, scale: float = 0.2) -> Any:
 
 def llama_config(**changes: Any) -> Any:
     """The shape of a small Llama: grouped queries, tied embeddings."""
+    import transformers
+
     values: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 256,
@@ -78,8 +84,20 @@ def llama_config(**changes: Any) -> Any:
     return transformers.LlamaConfig(**values | changes)
 
 
+TINY_LLAMAS: dict[str, dict[str, Any]] = {"tiny-edge": {"seed": 5, "scale": 0.1}, "llama": {"scale": 0.05}}
+"""How `random_model` makes those that many tests share."""
+
+
+def save_tiny_llama(name: str, directory: Path) -> None:
+    """Write one of `TINY_LLAMAS` in Hugging Face form."""
+    random_model(llama_config(), **TINY_LLAMAS[name]).save_pretrained(directory)
+    save_tokenizer(byte_level_tokenizer(), directory)
+
+
 def hf_logits(model: Any, ids: list[int]) -> np.ndarray:
     """Logits of every position, (tokens, vocabulary) float32."""
+    import torch
+
     with torch.no_grad():
         return model(torch.tensor([ids])).logits[0].float().numpy()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import transformers
 from gguf import GGUFReader, LlamaFileType, dequantize
 
 from edge_runtime.errors import (
@@ -97,6 +96,7 @@ def test_merged_file_gives_the_logits_of_the_merged_model(
     shape = EdgeShape(layers=2, hidden=256, intermediate=512)
     strong = tiny_bundle(shape, model_digest(llama_directory), relative=0.5)
     merge(base_gguf, strong, tmp_path / "out.gguf", quantization)
+    transformers = pytest.importorskip("transformers")
     model = transformers.AutoModelForCausalLM.from_pretrained(llama_directory)
     gguf = open_gguf(tmp_path / "out.gguf")
     ids = gguf.ids(TEXT)

@@ -7,7 +7,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +82,7 @@ def test_assembly_has_the_bits_of_the_plain_loops(
 @pytest.mark.parametrize("mix", MIXES)
 def test_assembly_ignores_flushing_of_subnormals(golden: Path, make_bank: Callable[..., Bank], mix: Mix) -> None:
     """torch can switch a thread to flush subnormal numbers; the bundle stays the same."""
+    torch = pytest.importorskip("torch")
     tiny = np.array([[[1e-38, -1e-36, 3e-39]], [[-1e-40, 0.5, -2e-38]]], np.float32)
     bank = make_bank(SHAPE, mix=mix, scale=1e-4)
     golden_bank = Bank.open(golden / f"bank-1-{mix}.safetensors")
