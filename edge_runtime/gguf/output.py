@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_runtime.errors import OutputError
+from loragen.contract.atomic import verify_replaceable
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -31,10 +32,12 @@ def replacing(path: Path, size: int) -> Iterator[BinaryIO]:
         size: Final length in bytes, reserved at once, so that a full disk is noticed before any work is done.
 
     Raises:
-        OutputError: The file cannot be written: disk full, no permission, another writer.
+        OutputError: The file cannot be written: disk full, no permission, another writer, a directory or a device in
+            its place.
     """
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
     try:
+        verify_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _locked(partial)
     except OSError as e:

@@ -1,9 +1,10 @@
 """Files that appear whole or not at all: written beside their place, flushed to disk, then renamed.
 
 What goes into a file is left to the caller. A device writes its models, which have gigabytes, in another way: there a
-killed process must leave nothing that piles up.
+killed process must leave nothing that piles up. What a rename would destroy, such as `/dev/null`, is refused in both.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         OSError: The file cannot be written or renamed.
     """
+    verify_replaceable(path)
     temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.tmp")
     temporary.touch(exist_ok=False)
     try:
@@ -47,6 +49,19 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(data)
+
+
+def verify_replaceable(path: Path) -> None:
+    """Check that a file may be put at `path`: nothing is there, or a file.
+
+    Raises:
+        OSError: A directory, a device, a pipe or a socket is there.
+    """
+    if path.is_file() or not path.exists():
+        return
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "a file is expected there, or nothing", str(path))
 
 
 def _sync(path: Path) -> None:

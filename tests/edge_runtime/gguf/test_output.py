@@ -1,5 +1,6 @@
 """A large file is the old one or the new one, whole, and has one writer."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def test_full_or_read_only_disk_is_noticed_at_once(tmp_path: Path) -> None:
         pytest.fail("the block must not run")
     with read_only_disk(), pytest.raises(OutputError, match="cannot write"), replacing(path, 3):
         pytest.fail("the block must not run")
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A device, a pipe or a directory stays, and that is known before any work is done."""
+    directory, pipe = tmp_path / "directory", tmp_path / "pipe"
+    directory.mkdir()
+    os.mkfifo(pipe)
+    for path in (directory, pipe):
+        with pytest.raises(OutputError, match=f"cannot write {path.name}"), replacing(path, 3):
+            pytest.fail("the block must not run")
+    assert sorted(tmp_path.iterdir()) == [directory, pipe]
+    assert pipe.is_fifo()
 
 
 def test_second_writer_is_refused(tmp_path: Path) -> None:

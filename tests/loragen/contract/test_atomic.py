@@ -46,10 +46,29 @@ def test_failing_body_keeps_the_old_file_and_removes_the_temporary_one(tmp_path:
 
 def test_failing_rename_removes_the_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "directory"
-    path.mkdir()
+
+    def write() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"x")
+            path.mkdir()
+
     with pytest.raises(OSError, match="directory"):
-        write_atomic(path, b"x")
+        write()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root, `/dev/null` could be renamed over."""
+    directory, pipe, link = tmp_path / "directory", tmp_path / "pipe", tmp_path / "link"
+    directory.mkdir()
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    there = sorted(tmp_path.iterdir())
+    for path in there:
+        with pytest.raises(OSError, match=r"directory|expected"):
+            write_atomic(path, b"x")
+    assert sorted(tmp_path.iterdir()) == there
+    assert stat.S_ISFIFO(link.stat().st_mode)
 
 
 def test_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
