@@ -22,7 +22,7 @@ from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.history import read_history
 from edge_runtime.updates.lock import is_locked
 from edge_runtime.updates.state import Action, Command, StateFile
-from loragen.client.errors import ClientError
+from loragen.client.errors import ClientError, RemoteError
 from loragen.command_line import ConfigOption, VersionOption
 from loragen.contract.names import verify_digest, verify_name
 from loragen.error_lines import naming_extra, reporting_errors
@@ -62,23 +62,26 @@ def status(
     """Show what the device serves; when it does not run, what it would serve."""
     with reporting_errors():
         from edge_runtime import screen
-        from loragen import DeviceClient
+        from edge_runtime.own_device import own_device, own_url
 
         settings = EdgeSettings.load(config)
-        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-        address = url or f"http://{host}:{settings.port}"
+        address = url or own_url(settings)
         try:
-            with DeviceClient(address, attempts=1, timeout_seconds=_STATUS_SECONDS) as device:
+            with own_device(settings, address, _STATUS_SECONDS) as device:
                 found = device.status()
             _print_json({"running": True, **asdict(found)}) if as_json else screen.show_status(found)
         except ClientError as error:
-            if url:
-                raise EdgeError(f"no device answers at {address}: {error}") from error
+            running = is_locked(settings.data_dir)
+            refused = isinstance(error, RemoteError) and error.status is not None
+            if url or (refused and running):
+                raise EdgeError(f"no device answers at {address}: {error}", error.hint) from error
             state, problem = StateFile(settings.data_dir / "state.json").peek()
             if as_json:
-                _print_json({"running": False, "problem": problem, "state": state and asdict(state)})
+                _print_json({"running": running, "problem": problem, "state": state and asdict(state)})
                 return
-            screen.show_line(f"No device answers at {address}; this is what is on disk in {settings.data_dir}.")
+            who = "The device" if running else "No device"
+            how = "runs, and does not answer" if running else "answers"
+            screen.show_line(f"{who} {how} at {address}; this is what is on disk in {settings.data_dir}.")
             screen.show_state(state, problem)
 
 

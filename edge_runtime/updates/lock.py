@@ -35,12 +35,18 @@ def locked(root: Path) -> Iterator[None]:
 
 
 def is_locked(root: Path) -> bool:
-    """Whether a daemon runs on a directory."""
+    """Whether a daemon runs on a directory; none does where there is no such directory, or it cannot be looked into."""
     try:
-        with locked(root):
-            return False
-    except ConfigurationError:
+        descriptor = os.open(root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _open(path: Path) -> int:

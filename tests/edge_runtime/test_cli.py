@@ -218,6 +218,39 @@ def test_status_of_a_running_device(cli: CliRunner) -> None:
         assert text in result.output
 
 
+def test_status_of_a_device_that_asks_for_a_key(
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings have the key; without it, it is not said that no device runs."""
+    seen = []
+    DataDirectory(tmp_path / "edge")
+
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("authorization"))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"code": "unauthorized", "message": "expected the API key", "hint": "k"}}')
+
+    with LoopbackServer(Handler) as server, locked(tmp_path / "edge"):
+        monkeypatch.setenv("LORAGEN_EDGE_PORT", server.url.rpartition(":")[2])
+        result = cli.invoke(app, ["status"])
+        assert (result.exit_code, "expected the API key" in result.output) == (1, True)
+        assert "on disk" not in result.output
+        monkeypatch.setenv("LORAGEN_EDGE_API_KEY", "k" * 16)
+        cli.invoke(app, ["status", "--json"])
+    assert seen == [None, f"Bearer {'k' * 16}"]
+
+
+def test_status_of_a_device_that_does_not_answer_yet(cli: CliRunner, tmp_path: Path) -> None:
+    keep_state(tmp_path / "edge")
+    with locked(tmp_path / "edge"):
+        result = cli.invoke(app, ["status"])
+        found = json.loads(cli.invoke(app, ["status", "--json"]).output)
+    assert "The device runs, and does not answer" in result.output
+    assert (found["running"], found["state"]["channel_version"]) == (True, 4)
+
+
 def test_status_of_an_address_where_nothing_runs_is_an_error(cli: CliRunner) -> None:
     result = cli.invoke(app, ["status", "--url", "http://127.0.0.1:9"])
     assert result.exit_code == 1

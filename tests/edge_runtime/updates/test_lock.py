@@ -18,6 +18,13 @@ def test_second_daemon_is_refused(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
 
 
+def test_no_daemon_runs_on_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    """To ask makes no file, either."""
+    assert not is_locked(tmp_path / "absent")
+    assert not is_locked(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_directory_that_became_read_only_is_locked_as_well(tmp_path: Path) -> None:
     with locked(tmp_path):
         pass
