@@ -150,6 +150,21 @@ def test_output_may_not_be_the_base(bundle, base_gguf, tmp_path):
     assert base_gguf.read_bytes() == before
 
 
+def test_bundle_under_its_id_is_compared_with_it(bundle: Bundle, base_gguf, tmp_path):
+    """One flipped bit of a weight is a bundle, too: only the id tells."""
+    data = encode_bundle(bundle)
+    flipped = data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
+    for content, name in ((data, content_id(data)), (flipped, "mine")):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(content)
+        assert encode_bundle(load_merge_input(path, base_gguf, None)) == content
+    path = tmp_path / f"{content_id(data)}.safetensors"
+    path.write_bytes(flipped)
+    with pytest.raises(MismatchError, match="not the bundle that it is named after") as refused:
+        load_merge_input(path, base_gguf, None)
+    assert refused.value.hint
+
+
 def test_peft_weights_without_their_folder_are_distinguished_from_a_bundle(llama_directory, base_gguf, tmp_path):
     adapter = save_adapter(llama_directory, tmp_path / "adapter", **OPTIONS["attention"])
     alone = tmp_path / "mine.safetensors"
