@@ -162,6 +162,7 @@ def _parse_form(content_type: str, body: bytes) -> tuple[str, str]:
     except ValueError as error:
         raise InvalidRequestError("expected the form of this page") from error
     model, prompt = (form.get(name, [""])[0] for name in ("model", "prompt"))
+    prompt = prompt.replace("\r\n", "\n")  # forms are sent with these line ends, whatever was typed
     if not 0 < len(model) <= 256 or not 0 < len(prompt) <= MAX_PROMPT_CHARS:
         raise InvalidRequestError(f"expected a model and a prompt of 1 to {MAX_PROMPT_CHARS} characters")
     return model, prompt

@@ -65,6 +65,13 @@ async def test_prompt_is_answered_on_the_page(client: httpx2.AsyncClient) -> Non
     assert '<option value="router" selected>' in answer.text
 
 
+async def test_lines_end_as_they_do_over_the_interface_for_programs(client: httpx2.AsyncClient) -> None:
+    """A browser sends a form's lines with carriage returns, which no model has seen."""
+    answer = await client.post("/", content="model=router&prompt=one%0D%0Atwo%0Dthree", headers=FORM)
+    assert answer.status_code == 200
+    assert "one\ntwo\rthree</textarea>" in answer.text
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [
