@@ -45,6 +45,9 @@ _DRAWS = 4
 _GRAMMARS = 32
 """Compiled grammars that an engine keeps."""
 
+_SEEDS = 0xFFFFFFFF
+"""llama.cpp takes the largest number of 32 bits for the wish that it draws a seed itself."""
+
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], align=True)
 """llama_token_data."""
 
@@ -284,6 +287,6 @@ def _make_chain(sampling: Sampling, is_greedy: bool, vocab_size: int) -> Any:
     if sampling.min_p:
         add(llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1))
     add(llama_cpp.llama_sampler_init_temp(sampling.temperature))
-    seed = secrets.randbits(32) if sampling.seed is None else sampling.seed & 0xFFFFFFFF
+    seed = secrets.randbelow(_SEEDS) if sampling.seed is None else sampling.seed % _SEEDS
     add(llama_cpp.llama_sampler_init_dist(seed))
     return chain

@@ -48,6 +48,9 @@ MAX_BIASED = 1_024
 MAX_LOGPROBS = 20
 """As OpenAI; it tells five of a text completion."""
 
+MIN_REPEAT_PENALTY = 0.01
+"""Logits are divided by it: at 1e-38 they would be infinite, and what is drawn of infinite ones is no answer."""
+
 _COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for /v1/completions."""
 
@@ -84,8 +87,10 @@ class _Body(OpenFields):
     top_p: Annotated[float, Field(ge=0, le=1, description="0 takes the likeliest token.")] = 1.0
     top_k: Annotated[int, Field(ge=-1, le=MAX_TOKENS, description="0 and -1: all tokens.")] = 0
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
-    repeat_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
-    repetition_penalty: Annotated[float, Field(gt=0, le=10, description="vLLM's name of `repeat_penalty`.")] = 1.0
+    repeat_penalty: Annotated[float, Field(ge=MIN_REPEAT_PENALTY, le=10)] = 1.0
+    repetition_penalty: Annotated[
+        float, Field(ge=MIN_REPEAT_PENALTY, le=10, description="vLLM's name of `repeat_penalty`.")
+    ] = 1.0
     logit_bias: Annotated[
         dict[Annotated[str, Field(pattern=r"^[0-9]{1,10}$")], Annotated[float, Field(ge=-100, le=100)]],
         BeforeValidator(lambda biases: verify_few(biases, MAX_BIASED)),
@@ -192,7 +197,9 @@ class CompletionBody(_Body):
             InvalidRequestError: It asks for something that is not supported.
         """
         if self.max_tokens == 0 and not self.echo:
-            raise InvalidRequestError("'max_tokens': expected at least 1, or -1; 0 only with 'echo': true")
+            raise InvalidRequestError(
+                "'max_tokens': expected at least 1, or -1; 0 only with 'echo': true", field="max_tokens"
+            )
         first, *others = self._prompts()
         if self.choice_probabilities and others:
             raise InvalidRequestError(

@@ -25,6 +25,18 @@ def model(tiny_base: Path) -> Iterator[LlamaModel]:
     made.close()
 
 
+@pytest.mark.parametrize("seed", [-1, 0, 7, 2**32 - 2, 2**32 - 1, 2**63 - 1, -(2**63)])
+def test_any_seed_draws_the_same_again(model: LlamaModel, seed: int) -> None:
+    """llama.cpp draws a seed itself where it is given one of them."""
+    logits = np.zeros(model.vocab_size, np.float32)
+    draws = []
+    for _ in range(2):
+        made = TokenSampler(model, Sampling(seed=seed), Grammars(model))
+        draws.append([made.choose(logits) for _ in range(8)])
+        made.close()
+    assert draws[0] == draws[1]
+
+
 @pytest.mark.parametrize(
     "fitting",
     [

@@ -104,6 +104,8 @@ def test_sampling_is_what_the_fields_say() -> None:
         {"top_k": -2},
         {"min_p": 1.5},
         {"repeat_penalty": 0},
+        {"repeat_penalty": 1e-40},
+        {"repetition_penalty": 0.001},
         {"top_logprobs": 21},
         {"logit_bias": {"x": 1}},
         {"logit_bias": {"5": 101}},
