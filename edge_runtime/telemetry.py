@@ -32,7 +32,7 @@ class CompletionRecord(RequestRecord):
         model: Specialization that was asked for, when it exists.
         fingerprint: Revision that answered.
         first_token_seconds: From arrival to the first piece of text.
-        decode_seconds: From the first piece of text to the last.
+        decode_seconds: From the end of the prompt to the end of the answer.
     """
 
     model: str | None = None

@@ -13,11 +13,17 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """Token counts of one answer; `cached_tokens` of the prompt were not computed again."""
+    """Token counts of one answer, and what it took.
+
+    Attributes:
+        cached_tokens: Tokens of the prompt that were not computed again.
+        decode_seconds: From the end of the prompt to the end of the answer.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    decode_seconds: float = 0.0
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, front
         completion_routes(completions),
         responses_routes(completions),
         ollama_routes(completions, device),
-        token_routes(slots, device, front.template_variables),
+        token_routes(completions, front.template_variables),
         device_routes(device, telemetry),
         page_routes(completions, device, telemetry),
     )

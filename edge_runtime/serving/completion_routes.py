@@ -12,17 +12,19 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
 from edge_runtime.serving.answer_format import AnswerFormat, TokenCounts, WholeAnswer
 from edge_runtime.serving.completion import CompletionRequest
 from edge_runtime.serving.completion_job import CompletionJob
+from edge_runtime.serving.engine import Engine
 from edge_runtime.serving.events import Event, Finished, Started
+from edge_runtime.serving.json_text import AnswerResponse
 from edge_runtime.serving.openai import CompletionFormat
 from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 from edge_runtime.serving.slots import Slot, SlotTable
@@ -36,6 +38,8 @@ from loragen.web.tracing import past_spans
 from loragen.web.translation import verify_json
 
 FormOf = Callable[[str], AnswerFormat]
+
+_ResultT = TypeVar("_ResultT")
 
 _RETRY_SECONDS = 30
 """Retry-After for a specialization that failed: about when a device tries again at the earliest."""
@@ -57,6 +61,7 @@ class _Answer:
         self._events = job.events()
         self._starting: asyncio.Task[None] | None = None
         self._arrived = arrived
+        self._begun = arrived
         self._first_text: float | None = None
         self._choice_probabilities: Mapping[str, float] | None = None
 
@@ -68,6 +73,7 @@ class _Answer:
         """
         event = await anext(self._events)
         assert isinstance(event, Started)
+        self._begun = time.monotonic()
         self._record.prompt_tokens = event.prompt_tokens
         self._record.cached_tokens = event.cached_tokens
         self._choice_probabilities = event.choice_probabilities
@@ -90,7 +96,7 @@ class _Answer:
             self._note(event)
             if not isinstance(event, Started):
                 answers[event.index].add(event)
-        return JSONResponse(self._form.whole(answers, self._usage(), self._choice_probabilities))
+        return AnswerResponse(self._form.whole(answers, self._usage(), self._choice_probabilities))
 
     @property
     def media_type(self) -> str:
@@ -133,13 +139,15 @@ class _Answer:
         if isinstance(event, Finished):
             self._record.completion_tokens = (self._record.completion_tokens or 0) + event.completion_tokens
             self._record.finish_reason = event.reason
+            # Not from the first text on: a choice is sent when it is whole.
+            self._record.decode_seconds = round(now - self._begun, 6)
             if self._first_text is not None:
-                self._record.decode_seconds = round(now - self._first_text, 6)
                 past_spans(until_first_token=self._first_text - self._arrived, decode=now - self._first_text)
 
     def _usage(self) -> TokenCounts:
         record = self._record
-        return TokenCounts(record.prompt_tokens or 0, record.completion_tokens or 0, record.cached_tokens or 0)
+        counts = (record.prompt_tokens or 0, record.completion_tokens or 0, record.cached_tokens or 0)
+        return TokenCounts(*counts, decode_seconds=time.monotonic() - self._begun)
 
 
 class _StreamedAnswer(StreamingResponse):
@@ -232,6 +240,16 @@ class Completions:
             slot = await self._lease(lease, request, model)
             record: CompletionRecord = record_of(request.scope)
             record.fingerprint = slot.revision.fingerprint
+
+    async def call(self, request: Request, model: str, work: Callable[[Engine], _ResultT]) -> _ResultT:
+        """Let a model do something short, between two steps.
+
+        Raises:
+            ServingError: It is not here, cannot be loaded, or fails.
+        """
+        async with AsyncExitStack() as lease:
+            slot = await self._lease(lease, request, model)
+            return await slot.worker.call(work)
 
     def unload(self, model: str) -> None:
         """Give a model's memory back, unless requests are on it.

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from edge_runtime.serving.answer_format import Json, TokenCounts, WholeAnswer
 from edge_runtime.serving.call_forms import OWN_FORM
 from edge_runtime.serving.events import Event, TextPiece
+from edge_runtime.serving.json_text import json_text
 from loragen.device_answers import ServedModel
 
 
@@ -29,7 +30,6 @@ class OllamaFormat:
     model: str
     started: float
     answer: WholeAnswer = field(default_factory=WholeAnswer)
-    _first: float | None = None
 
     @property
     def media_type(self) -> str:
@@ -49,8 +49,6 @@ class OllamaFormat:
 
     def chunk(self, event: Event) -> str:
         self.answer.add(event)
-        if self._first is None:
-            self._first = time.monotonic()
         # Calls are sent when they are whole, as Ollama does.
         return self._line({**self._said(event.text), "done": False}) if isinstance(event, TextPiece) else ""
 
@@ -65,18 +63,17 @@ class OllamaFormat:
         return {**self._said(""), "done": True, "done_reason": done}
 
     def _last(self, text: str, answer: WholeAnswer, usage: TokenCounts) -> Json:
-        now = time.monotonic()
-        first = now if self._first is None else self._first
+        total = time.monotonic() - self.started
         return {
             **self._said(text, answer),
             "done": True,
             "done_reason": "length" if answer.reason == "length" else "stop",
-            "total_duration": _nanoseconds(now - self.started),
+            "total_duration": _nanoseconds(total),
             "load_duration": 0,
             "prompt_eval_count": usage.prompt_tokens,
-            "prompt_eval_duration": _nanoseconds(first - self.started),
+            "prompt_eval_duration": _nanoseconds(total - usage.decode_seconds),
             "eval_count": usage.completion_tokens,
-            "eval_duration": _nanoseconds(now - first),
+            "eval_duration": _nanoseconds(usage.decode_seconds),
         }
 
     def _said(self, text: str, answer: WholeAnswer | None = None) -> dict[str, Any]:
@@ -92,7 +89,7 @@ class OllamaFormat:
         return {**head, "message": message}
 
     def _line(self, fields: Json) -> str:
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
+        return json_text(fields, compact=True) + "\n"
 
 
 class OllamaError(BaseModel):
@@ -103,6 +100,7 @@ class OllamaError(BaseModel):
     hint: str
     request_id: str
     type: str
+    param: str | None
 
 
 def tag_entry(model: ServedModel) -> Json:

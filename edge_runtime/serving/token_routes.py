@@ -3,27 +3,24 @@
 The form is vLLM's, as far as lm-eval uses it: with it, tasks run without a tokenizer of Hugging Face at hand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.chat import PLAIN_RENDERING
 from edge_runtime.serving.completion import ChatPrompt, prompt_tokens
+from edge_runtime.serving.completion_routes import Completions
 from edge_runtime.serving.engine import Engine
 from edge_runtime.serving.messages import MessageBody, to_messages
 from edge_runtime.serving.schemas import MAX_MESSAGES, MAX_TOKENS
-from edge_runtime.serving.slots import SlotTable
-from edge_runtime.serving.view import DeviceView
 from loragen.contract.names import BASE_NAME
 from loragen.web.body_fields import Text
 from loragen.web.translation import verify_json
-
-_ResultT = TypeVar("_ResultT")
 
 _ModelName = Annotated[str, Field(min_length=1, max_length=256, description="Specialization, or `base`.")]
 
@@ -61,18 +58,12 @@ class DetokenizeBody(BaseModel):
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_TOKENS, fail_fast=True)]
 
 
-def token_routes(
-    slots: SlotTable, device: DeviceView, template_variables: Mapping[str, Any] = MappingProxyType({})
-) -> APIRouter:
+def token_routes(completions: Completions, template_variables: Mapping[str, Any] = MappingProxyType({})) -> APIRouter:
     """`/tokenize`, `/detokenize` and `/tokenizer_info`."""
     router = APIRouter(tags=["inference"])
 
-    async def call(model: str, work: Callable[[Engine], _ResultT]) -> _ResultT:
-        async with slots.lease(device.slot_name(model)) as slot:
-            return await slot.worker.call(work)
-
     @router.post("/tokenize", dependencies=[Depends(verify_json)])
-    async def tokenize(body: TokenizeBody) -> Response:
+    async def tokenize(request: Request, body: TokenizeBody) -> Response:
         """The tokens of a text or of a chat, as the model gets them; and how many fit the model."""
 
         def work(engine: Engine) -> tuple[list[int], int]:
@@ -81,11 +72,11 @@ def token_routes(
                 return prompt_tokens(engine, chat), engine.context_tokens
             return engine.tokenize(body.prompt, body.add_special_tokens is not False), engine.context_tokens
 
-        tokens, longest = await call(body.model, work)
+        tokens, longest = await completions.call(request, body.model, work)
         return JSONResponse({"count": len(tokens), "max_model_len": longest, "tokens": tokens})
 
     @router.post("/detokenize", dependencies=[Depends(verify_json)])
-    async def detokenize(body: DetokenizeBody) -> Response:
+    async def detokenize(request: Request, body: DetokenizeBody) -> Response:
         """The text of tokens, control tokens spelled."""
 
         def work(engine: Engine) -> str:
@@ -99,12 +90,12 @@ def token_routes(
                 raise InvalidRequestError(f"'tokens': expected numbers between 0 and {engine.vocab_tokens - 1}")
             return engine.detokenize(body.tokens)
 
-        return JSONResponse({"prompt": await call(body.model, work)})
+        return JSONResponse({"prompt": await completions.call(request, body.model, work)})
 
     @router.get("/tokenizer_info")
-    async def tokenizer_info(model: Annotated[_ModelName, Query()] = BASE_NAME) -> Response:
+    async def tokenizer_info(request: Request, model: Annotated[_ModelName, Query()] = BASE_NAME) -> Response:
         """The tokens that begin and end a text, and the chat template, as the model's file has them; null for none."""
-        found = await call(model, lambda engine: engine.tokenizer)
+        found = await completions.call(request, model, lambda engine: engine.tokenizer)
         return JSONResponse(
             {
                 "bos_token": found.bos or None,

@@ -9,8 +9,8 @@ import pytest
 from edge_runtime.serving import completion_routes
 from loragen.contract.answer import TEXT_ANSWER
 from tests.edge_runtime.contracts import DESKS
-from tests.edge_runtime.fakes import FakeLoader
-from tests.edge_runtime.serving.fake_device import BUNDLE
+from tests.edge_runtime.fakes import FakeLoader, eventually
+from tests.edge_runtime.serving.fake_device import BUNDLE, RecordingTelemetry
 from tests.edge_runtime.serving.wire import chat, events
 from tests.traces import tracing
 
@@ -73,6 +73,23 @@ async def test_completion_stream_has_no_usage_unless_asked(client: httpx2.AsyncC
     assert done == "[DONE]"
     assert [chunk["choices"][0]["text"] for chunk in chunks] == ["plain ", "words ", ""]
     assert all("usage" not in chunk for chunk in chunks)
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": True}, {"structured_outputs": {"choice": ["call get_weather now "]}}])
+async def test_answer_takes_as_long_as_its_tokens(
+    client: httpx2.AsyncClient, loader: FakeLoader, telemetry: RecordingTelemetry, more: dict[str, Any]
+) -> None:
+    """Also one that is sent only when it is whole: speeds are made of this, and rollouts are stopped by speeds."""
+    loader.step.clear()
+    asked = asyncio.create_task(client.post("/v1/chat/completions", json=chat(**more)))
+    await eventually(lambda: any(engine.prefilled for engine in loader.engines))
+    await asyncio.sleep(0.1)
+    loader.step.set()
+    assert (await asked).status_code == 200
+    (record,) = telemetry.records
+    assert record.completion_tokens == 3
+    assert record.decode_seconds is not None
+    assert record.decode_seconds >= 0.05
 
 
 async def test_stop_strings_end_the_answer(client: httpx2.AsyncClient) -> None:

@@ -1,6 +1,8 @@
 """Bodies and streams for Ollama's clients."""
 
 import json
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,12 +35,29 @@ def test_text_comes_in_lines_and_the_last_has_the_counts() -> None:
     assert last["total_duration"] >= last["eval_duration"] >= 0
 
 
+def test_durations_are_those_of_the_prompt_and_of_the_answer() -> None:
+    """Clients divide by them: an answer that is not streamed has them as well."""
+    form = OllamaFormat("chat", "desks", time.monotonic() - 10)
+    answer = WholeAnswer("hi", reason="stop")
+    body = form.whole([answer], replace(USAGE, decode_seconds=4.0))
+    assert body["eval_duration"] == 4_000_000_000
+    assert body["prompt_eval_duration"] == body["total_duration"] - 4_000_000_000
+    assert body["total_duration"] >= 10_000_000_000
+
+
 def test_call_is_reported_when_it_is_whole() -> None:
     (last,) = lines(OllamaFormat("chat", "desks", 0), CALL)
     assert last["message"]["tool_calls"] == [{"function": {"name": "find", "arguments": {"a": 1}}}]
     assert last["done_reason"] == "stop"
     (text,) = lines(OllamaFormat("generate", "desks", 0), CALL)
     assert text["response"] == '{"name": "find", "arguments": {"a": 1}}'
+
+
+def test_call_with_half_of_a_surrogate_pair_can_be_sent() -> None:
+    form = OllamaFormat("chat", "desks", 0)
+    pair: list[Event] = [CallStarted("find"), ArgumentsPiece('{"a": "\\ud83d"}'), CallFinished(), Finished("stop", 1)]
+    stream = "".join(form.chunk(event) for event in pair) + form.closing(USAGE)
+    assert "\\ud83d" in stream.encode().decode()
 
 
 @pytest.mark.parametrize("kind", ["chat", "generate"])
