@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.serving.chat import FunctionCall
+from edge_runtime.serving.json_text import json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,7 @@ class CallForm:
         if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
             return None
         arguments = fields.get(self.key, {})
-        return (
-            FunctionCall(fields["name"], json.dumps(arguments, ensure_ascii=False))
-            if isinstance(arguments, dict)
-            else None
-        )
+        return FunctionCall(fields["name"], json_text(arguments)) if isinstance(arguments, dict) else None
 
 
 OWN_FORM = CallForm(between="\n")
@@ -143,7 +140,7 @@ class _Plain:
         name, arguments = self._take("word"), self._value()
         if self._parts or not isinstance(arguments, dict):
             raise ValueError("expected a name and arguments")
-        return FunctionCall(name.strip(), json.dumps(arguments, ensure_ascii=False))
+        return FunctionCall(name.strip(), json_text(arguments))
 
     def _take(self, kind: str, *texts: str) -> str:
         if not self._parts or self._parts[-1][0] != kind or (texts and self._parts[-1][1] not in texts):

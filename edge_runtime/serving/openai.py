@@ -5,10 +5,9 @@ The shape is OpenAI's. Added to it: `system_fingerprint` names the revision that
 `hint` and `request_id`.
 """
 
-import json
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import accumulate
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -17,12 +16,26 @@ from edge_runtime.serving.answer_format import Json, TokenCounts, WholeAnswer
 from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.engine import Likelihood, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, Started, TextPiece
+from edge_runtime.serving.json_text import json_text
 from loragen.device_answers import ServedModel
 from loragen.web.error_answers import ErrorDetail
 
 STREAM_END = "data: [DONE]\n\n"
 EVENT_STREAM = "text/event-stream"
 EVENT_COMMENT = ": waiting\n\n"
+
+
+class _TextOffsets:
+    """Where tokens stand in a text, in characters. Tokens that share a character stand where it begins."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._length = 0
+
+    def next(self, piece: bytes) -> int:
+        """Where the token stands that adds this to the text."""
+        offset, self._length = self._length, self._length + len(self._decoder.decode(piece))
+        return offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,7 @@ class CompletionFormat:
         fingerprint: Revision that answers.
         reports_usage: A stream ends with the token counts.
         opened: Answers of a stream that have begun.
+        offsets: Where the next token of each of them stands in its text.
     """
 
     kind: Literal["text", "chat"]
@@ -44,6 +58,7 @@ class CompletionFormat:
     fingerprint: str
     reports_usage: bool = False
     opened: set[int] = field(default_factory=set)
+    offsets: dict[int, _TextOffsets] = field(default_factory=dict)
 
     @property
     def media_type(self) -> str:
@@ -120,10 +135,16 @@ class CompletionFormat:
         return self._chunk(index, content, None, tokens)
 
     def _chunk(self, index: int, content: Json, finish_reason: str | None, tokens: Sequence[Token] = ()) -> str:
-        return sse({**self._head(self._chunk_kind), "choices": [self._choice(index, content, finish_reason, tokens)]})
+        body = {**self._head(self._chunk_kind), "choices": [self._choice(index, content, finish_reason, tokens)]}
+        # As with OpenAI, a client that asked for the counts finds the field in each chunk.
+        return sse({**body, "usage": None} if self.reports_usage else body)
 
     def _choice(self, index: int, content: Json, finish_reason: str | None, tokens: Sequence[Token]) -> Json:
-        logprobs = None if not tokens else _chat_logprobs(tokens) if self.kind == "chat" else _text_logprobs(tokens)
+        logprobs = None
+        if tokens and self.kind == "chat":
+            logprobs = _chat_logprobs(tokens)
+        elif tokens:
+            logprobs = _text_logprobs(tokens, self.offsets.setdefault(index, _TextOffsets()))
         return {"index": index, **content, "logprobs": logprobs, "finish_reason": finish_reason}
 
     def _head(self, kind: str) -> Json:
@@ -160,17 +181,19 @@ def _chat_logprobs(tokens: Sequence[Token]) -> Json:
     }
 
 
-def _text_logprobs(tokens: Sequence[Token]) -> Json:
+def _text_logprobs(tokens: Sequence[Token], offsets: _TextOffsets) -> Json:
     pieces = [token.piece if token.likelihood is None else token.likelihood.piece for token in tokens]
-    lengths = (len(piece.decode("utf-8", "replace")) for piece in pieces)
     return {
         "tokens": [_token_text(piece) for piece in pieces],
         "token_logprobs": [None if token.likelihood is None else token.likelihood.logprob for token in tokens],
+        # The token itself is among them, as with OpenAI, where the likeliest ones are others.
         "top_logprobs": [
-            None if token.likelihood is None else {_token_text(each.piece): each.logprob for each in token.likeliest}
+            None
+            if token.likelihood is None
+            else {_token_text(each.piece): each.logprob for each in (*token.likeliest, token.likelihood)}
             for token in tokens
         ],
-        "text_offset": [0, *accumulate(lengths)][:-1],
+        "text_offset": [offsets.next(token.piece) for token in tokens],
     }
 
 
@@ -187,7 +210,7 @@ def sse(body: Json) -> str:
 
     An event of ours is one line of JSON in a stream that never pauses for long: sse-starlette would add nothing.
     """
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {json_text(body, compact=True)}\n\n"
 
 
 def model_entry(model: ServedModel) -> Json:
@@ -196,9 +219,10 @@ def model_entry(model: ServedModel) -> Json:
 
 
 class TypedErrorDetail(ErrorDetail):
-    """What went wrong and what to do about it; `type` is there for OpenAI's clients."""
+    """What went wrong and what to do about it; `type` is there for OpenAI's clients, and so is the field at fault."""
 
     type: str
+    param: str | None
 
 
 class ErrorAnswer(BaseModel):

@@ -135,8 +135,34 @@ def test_likelihoods_are_reported_as_each_interface_has_them() -> None:
     assert second == {"token": "b", "logprob": -1.0, "bytes": [98], "top_logprobs": [second["top_logprobs"][0]]}
     (choice,) = answer("text").whole([whole], USAGE)["choices"]
     assert choice["logprobs"]["token_logprobs"] == [-0.5, -1.0]
-    assert choice["logprobs"]["top_logprobs"] == [{"a": -0.25}, {"b": -1.0}]
-    assert choice["logprobs"]["text_offset"] == [0, 1]
+    assert choice["logprobs"]["top_logprobs"] == [{"a": -0.25, "bytes:\\xc3": -0.5}, {"b": -1.0}]
+    assert choice["logprobs"]["text_offset"] == [0, 0]
+
+
+SMILE = "😀".encode()
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_offsets_count_the_characters_of_the_text(is_streamed: bool) -> None:
+    """They go on through a stream, for each answer by itself; parts of a character stand where it begins."""
+    pieces = [b"a ", SMILE[:2], SMILE[2:3], SMILE[3:], b"", b" b"]
+    tokens = [Token(piece, likelihood=Likelihood(piece or b"<|end|>", -1.0)) for piece in pieces]
+    texts = [TextPiece("a ", 0, tuple(tokens[:1])), TextPiece("😀 b", 0, tuple(tokens[1:])), TextPiece("x", 1)]
+    form = answer("text")
+    if is_streamed:
+        parts = [choice for text in texts for choice in chunks(form.chunk(text))[0]["choices"] if choice["index"] == 0]
+    else:
+        parts = form.whole([WholeAnswer("a 😀 b", reason="stop", tokens=tokens)], USAGE)["choices"]
+    offsets = [offset for part in parts for offset in part["logprobs"]["text_offset"]]
+    assert offsets == [0, 2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["text", "chat"])
+@pytest.mark.parametrize("reports_usage", [False, True])
+def test_chunks_have_an_empty_usage_where_the_last_one_has_the_counts(kind: str, reports_usage: bool) -> None:
+    form = answer(kind, reports_usage)
+    parts = chunks(form.chunk(TextPiece("a")) + form.chunk(Finished("stop", 1)))
+    assert [part.get("usage", "none") for part in parts] == [None if reports_usage else "none"] * len(parts)
 
 
 def test_event_is_one_line_whatever_it_holds() -> None:

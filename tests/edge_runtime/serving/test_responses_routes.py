@@ -1,5 +1,7 @@
 """OpenAI's responses: whole or as events, with what was asked for repeated, and with an id of its own each."""
 
+import json
+
 import httpx2
 
 from tests.edge_runtime.serving.fake_device import BUNDLE
@@ -17,6 +19,18 @@ async def test_whole_response_repeats_what_was_asked_for(client: httpx2.AsyncCli
     assert "input" not in first
     assert first["output"][0]["content"][0]["text"] == "call get_weather now "
     assert first["id"] != second["id"]
+
+
+async def test_request_is_repeated_even_where_it_has_half_of_a_surrogate_pair(client: httpx2.AsyncClient) -> None:
+    """A schema's descriptions are not looked at, and a response repeats them."""
+    schema = {"type": "object", "description": "\ud83d"}
+    asked = ASKED | {"text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}}
+    for stream in (False, True):
+        body = json.dumps(asked | {"stream": stream})
+        answer = await client.post("/v1/responses", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 200
+        assert r"\ud83d" in answer.text
+        assert "internal_error" not in answer.text
 
 
 async def test_stream_ends_with_the_response(client: httpx2.AsyncClient) -> None:
