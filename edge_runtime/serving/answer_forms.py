@@ -60,7 +60,7 @@ class ResponseFormat(Fields):
         if self.type == "json_object":
             return ANY_OBJECT
         if self.json_schema is None:
-            raise InvalidRequestError("response_format.json_schema: Field required")
+            raise InvalidRequestError("response_format.json_schema: Field required", field="response_format")
         return _supported("response_format.json_schema", partial(canonical_schema, self.json_schema.schema_))
 
 
@@ -130,5 +130,8 @@ def _supported(field: str, value: Callable[[], _T]) -> _T:
         return value()
     except ContractError as error:
         raise InvalidRequestError(
-            f"{field}: {error}", "docs/bundle-format.md lists what a schema may say", code="unsupported_schema"
+            f"{field}: {error}",
+            "docs/bundle-format.md lists what a schema may say",
+            code="unsupported_schema",
+            field=field.partition(".")[0],
         ) from error

@@ -138,4 +138,5 @@ def verify_neutral(
                 f"{ascii(field)[:80]} is not supported by this server",
                 hints.get(field, "leave it out; the fields that are known are at /docs"),
                 code="unsupported_parameter",
+                field=ascii(field)[1:-1][:80],
             )

@@ -37,6 +37,14 @@ _SAMPLING = (
 )
 
 
+_NAMES = {
+    **{name: f"options.{name}" for name in (*_SAMPLING, "stop")},
+    "max_tokens": "options.num_predict",
+    "response_format": "format",
+}
+"""What Ollama's clients call the fields of a completion."""
+
+
 class _Options(OpenFields):
     temperature: float | None = None
     top_p: float | None = None
@@ -52,6 +60,8 @@ class _Options(OpenFields):
     def to_fields(self) -> dict[str, Any]:
         verify_neutral(self.model_extra, OLLAMA_OPTIONS)
         fields = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+        if self.seed == -1:  # Ollama's own word for a seed that is drawn
+            del fields["seed"]
         return {**fields, "stop": self.stop, "max_tokens": self.num_predict if self.num_predict >= 0 else -1}
 
 
@@ -131,7 +141,7 @@ class OllamaChatBody(OllamaBody):
         if not self.messages:
             return None
         messages = [message.to_chat() for message in self.messages]
-        return chat_request({**self._fields(), "messages": messages, "tools": self.tools})
+        return chat_request({**self._fields(), "messages": messages, "tools": self.tools}, _NAMES)
 
 
 class OllamaGenerateBody(OllamaBody):
@@ -151,7 +161,8 @@ class OllamaGenerateBody(OllamaBody):
             return None
         if not self.raw:
             system = [{"role": "system", "content": self.system}] if self.system else []
-            return chat_request({**self._fields(), "messages": [*system, {"role": "user", "content": self.prompt}]})
+            messages = [*system, {"role": "user", "content": self.prompt}]
+            return chat_request({**self._fields(), "messages": messages}, _NAMES)
         if self.system:
             raise InvalidRequestError("expected 'raw' or 'system', found both")
-        return chat_request({**self._fields(), "prompt": self.prompt}, CompletionBody)
+        return chat_request({**self._fields(), "prompt": self.prompt}, _NAMES, CompletionBody)

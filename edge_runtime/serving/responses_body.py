@@ -4,6 +4,7 @@ Nothing is stored here, so that whatever refers to an earlier response is refuse
 of `serving.schemas`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, StrictBool, Tag, ValidationError
@@ -16,6 +17,7 @@ from edge_runtime.serving.request_objects import Fields, OpenFields
 from edge_runtime.serving.schemas import MAX_MESSAGES, ChatCompletionBody, CompletionBody
 from loragen.contract.limits import MAX_CHOICES
 from loragen.web.body_fields import Text
+from loragen.web.translation import describe_faults, field_at_fault
 
 
 class _Part(Fields):
@@ -64,7 +66,11 @@ _Item = Annotated[
     Annotated[_Message, Tag("message")]
     | Annotated[_Called, Tag("function_call")]
     | Annotated[_Result, Tag("function_call_output")],
-    Discriminator(_kind_of),
+    Discriminator(
+        _kind_of,
+        custom_error_type="unknown_item",
+        custom_error_message="expected an item of the type message, function_call or function_call_output",
+    ),
 ]
 
 
@@ -146,13 +152,23 @@ class ResponsesBody(OpenFields):
             "response_format": self.text.format.to_chat(),
             "constrain": self.constrain,
         }
-        return chat_request(fields)
+        return chat_request(fields, _NAMES)
+
+
+_NAMES = {"max_completion_tokens": "max_output_tokens", "response_format": "text.format"}
 
 
 def chat_request(
-    fields: dict[str, Any], body: type[ChatCompletionBody | CompletionBody] = ChatCompletionBody
+    fields: dict[str, Any],
+    names: Mapping[str, str],
+    body: type[ChatCompletionBody | CompletionBody] = ChatCompletionBody,
 ) -> CompletionRequest:
     """The request of a completion that another interface's body was made into.
+
+    Args:
+        fields: Of the completion.
+        names: What the other interface calls them, where it has other names: its client knows no others.
+        body: Of the completion.
 
     Raises:
         InvalidRequestError: A value is out of its range, or something is asked that is not supported.
@@ -160,9 +176,18 @@ def chat_request(
     try:
         return body.model_validate(fields).to_request()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InvalidRequestError(f"{place}: {first['msg']}") from error
+        faults = [
+            {**fault, "loc": ("body", names.get(str(fault["loc"][0]), fault["loc"][0]), *fault["loc"][1:])}
+            for fault in error.errors(include_url=False)
+        ]
+        hint = "the form of requests, and all limits, are at /docs"
+        raise InvalidRequestError(describe_faults(faults), hint, field=field_at_fault(faults)) from error
+    except InvalidRequestError as error:
+        if error.field is None or error.field not in names:
+            raise
+        name = names[error.field]
+        message = str(error).replace(error.field, name, 1)
+        raise InvalidRequestError(message, error.hint, code=error.code, field=name) from error
 
 
 def _joined(items: list[Any]) -> list[dict[str, Any]]:

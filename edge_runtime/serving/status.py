@@ -43,7 +43,10 @@ ERROR_ANSWERS = ErrorAnswers(
     HTTP_STATUS,
     EdgeError("internal error", "the device's log says why", code="internal_error"),
     # OpenAI's clients look for it.
-    more_fields=lambda status: {"type": "invalid_request_error" if status < 500 else "server_error"},
+    more_fields=lambda error, status: {
+        "type": "invalid_request_error" if status < 500 else "server_error",
+        "param": error.field,
+    },
     # As Ollama's do.
     text_under=("/api/",),
 )

@@ -37,14 +37,14 @@ class ErrorAnswers:
     Attributes:
         statuses: The HTTP status of each of the service's errors.
         unexpected: What a client hears of an exception that is not in that table.
-        more_fields: What the body says besides, given the status.
+        more_fields: What the body says besides, given the error and its status.
         text_under: Beginnings of paths whose clients expect a text in `error`: there the message is that text, and the
             other fields stand beside it.
     """
 
     statuses: Mapping[type[Any], int]
     unexpected: ServiceError
-    more_fields: Callable[[int], Mapping[str, str]] = lambda status: {}
+    more_fields: Callable[[ServiceError, int], Mapping[str, str | None]] = lambda error, status: {}
     text_under: tuple[str, ...] = ()
 
     def known(self, error: Exception) -> ServiceError:
@@ -63,7 +63,7 @@ class ErrorAnswers:
     def body(self, error: ServiceError, request_id: str) -> dict[str, Any]:
         """The body of a known error."""
         fields = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
-        return {"error": {**fields, **self.more_fields(self.status(error))}}
+        return {"error": {**fields, **self.more_fields(error, self.status(error))}}
 
     def response(self, error: ServiceError, request_id: str, path: str = "") -> JSONResponse:
         """The whole answer to a request for `path`."""

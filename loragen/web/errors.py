@@ -33,16 +33,24 @@ class ServiceError(Exception):
         hint: What the client or operator can do about it; empty when there is nothing to say.
         code: Overrides the class's code where one class covers several conditions.
         retry_after_seconds: When to ask again; by default what the class says, which is None when that will not help.
+        field: The field of the request's body that is at fault; None where none is, or none alone.
     """
 
     code: str = "internal"
     retry_after_seconds: float | None = None
 
     def __init__(
-        self, message: str, hint: str = "", *, code: str | None = None, retry_after_seconds: float | None = None
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message)
         self.hint = hint
+        self.field = field
         if code is not None:
             self.code = code
         if retry_after_seconds is not None:

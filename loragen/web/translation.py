@@ -4,6 +4,7 @@ Messages name the field, what was expected and what was found, by length or type
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -15,6 +16,9 @@ from starlette.exceptions import HTTPException
 
 from loragen.web.errors import JsonError, MediaTypeError, MethodError, PathError, ServiceError
 from loragen.web.routes import allowed_methods
+
+_FORM = re.compile(r"(function-\w+|literal|list|dict|tuple|set|nullable|tagged-union)\[|constrained-\w+$")
+"""What pydantic calls a form that a field may have, among the parts of a place. It names code and no field."""
 
 _MAX_FAULTS = 5
 """Faults in one message. A client with more of them has to send its request again anyway."""
@@ -36,7 +40,8 @@ def install_translation(app: FastAPI, *, invalid: type[ServiceError], malformed:
             place, reason = faults[0]["loc"][-1], faults[0].get("ctx", {}).get("error", "")
             message = f"expected JSON, found a fault at character {place}: {reason}"
             raise malformed(message, "send one JSON object in UTF-8") from error
-        raise invalid(describe_faults(faults), "the form of requests, and all limits, are at /docs") from error
+        message, hint = describe_faults(faults), "the form of requests, and all limits, are at /docs"
+        raise invalid(message, hint, field=field_at_fault(faults)) from error
 
     async def on_http(request: Request, error: Exception) -> NoReturn:
         assert isinstance(error, HTTPException)
@@ -90,6 +95,13 @@ def describe_faults(faults: Sequence[Any]) -> str:
     return "; ".join(texts)
 
 
+def field_at_fault(faults: Sequence[Any]) -> str | None:
+    """The field of the body that all of pydantic's faults are in; None where there are several."""
+    places = [fault["loc"] for fault in faults]
+    fields = {ascii(place[1]).strip("'")[:64] for place in places if place[0] == "body" and len(place) > 1}
+    return fields.pop() if len(fields) == 1 else None
+
+
 def _verify_keys(pairs: list[tuple[str, Any]]) -> None:
     if len({key for key, _ in pairs}) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
@@ -102,7 +114,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _describe(fault: Mapping[str, Any]) -> str:
     # `loc` may hold keys that the client made up; ascii() keeps their control characters out.
-    place = ".".join(ascii(part)[1:-1][:64] if isinstance(part, str) else str(part) for part in fault["loc"])
+    parts = [part for part in fault["loc"] if not (isinstance(part, str) and _FORM.match(part))]
+    place = ".".join(ascii(part)[1:-1][:64] if isinstance(part, str) else str(part) for part in parts)
     found = fault.get("input")
     suffix = f", found {len(found)}" if fault["type"] == "string_too_long" and isinstance(found, str) else ""
     return f"{place.removeprefix('body.')}: {fault['msg'].removeprefix('Value error, ')}{suffix}"

@@ -87,7 +87,7 @@ async def test_refused_request_has_a_whole_error_body(
     assert error["code"] == code
     assert error["message"]
     assert error["request_id"] == answer.headers["x-request-id"]
-    assert set(error) == {"code", "message", "hint", "request_id", "type"}
+    assert set(error) == {"code", "message", "hint", "request_id", "type", "param"}
     assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
 
 
@@ -103,6 +103,25 @@ async def test_probabilities_of_choices_are_those_of_one_prompt(client: httpx2.A
     answer = await client.post("/v1/completions", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_parameter")
     assert "several prompts" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"temperature": 3}, "temperature"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"guided_choice": ["a"]}, "guided_choice"),
+        ({"model": "nope"}, None),
+        ({"temperature": 3, "top_p": 3}, None),
+    ],
+)
+async def test_error_names_the_field_as_openai_does(
+    client: httpx2.AsyncClient, change: dict[str, Any], field: str | None
+) -> None:
+    body = {"model": "base", "messages": [{"role": "user", "content": "hi"}], **change}
+    error = (await client.post("/v1/chat/completions", json=body)).json()["error"]
+    assert error["param"] == field
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
@@ -127,6 +146,20 @@ async def test_ollama_loads_only_models_that_are_there(
         assert isinstance(answer.json()["error"], str)
     slots.remove("cold")
     await slots.drained()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/tokenize", {"prompt": "hi"}), ("/detokenize", {"tokens": [5]}), ("/tokenizer_info", None)]
+)
+@pytest.mark.parametrize(("model", "status", "code"), [("late", 503, "not_ready"), ("nobody", 404, "model_not_found")])
+async def test_tokens_of_a_model_that_will_serve_are_asked_for_again(
+    client: httpx2.AsyncClient, path: str, body: dict[str, Any] | None, model: str, status: int, code: str
+) -> None:
+    if body is None:
+        answer = await client.get(path, params={"model": model})
+    else:
+        answer = await client.post(path, json={"model": model, **body})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
 async def test_neutral_parameters_are_let_through(client: httpx2.AsyncClient) -> None:
@@ -180,7 +213,7 @@ async def test_body_over_the_limit_is_refused_announced_or_not(client: httpx2.As
 async def test_wrong_paths_have_the_same_error_body(client: httpx2.AsyncClient, path: str, status: int) -> None:
     answer = await client.get(path)
     assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"code", "message", "hint", "request_id", "type"}
+    assert set(answer.json()["error"]) == {"code", "message", "hint", "request_id", "type", "param"}
 
 
 async def test_full_queue_is_503_with_retry_after(client: httpx2.AsyncClient, loader: FakeLoader) -> None:

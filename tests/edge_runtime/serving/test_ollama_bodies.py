@@ -27,6 +27,7 @@ def test_options_are_those_of_a_completion() -> None:
     assert (request.max_tokens, request.stop) == (7, ("x",))
     assert chat().max_tokens is None
     assert chat(options={"num_predict": -2}).max_tokens is None
+    assert chat(options={"seed": -1}).sampling.seed is None
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,27 @@ def test_what_would_change_the_answer_is_refused_by_name(change: dict[str, Any])
     body = OllamaGenerateBody.model_validate({"model": "base", "prompt": "hi", **change})
     with pytest.raises(InvalidRequestError, match=name):
         body.to_request()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "message"),
+    [
+        ({"options": {"num_predict": 0}}, "options.num_predict", "options.num_predict: Input should be"),
+        ({"options": {"top_k": -2}}, "options.top_k", "options.top_k: Input should be"),
+        ({"options": {"stop": [""]}}, "options.stop", "options.stop.0: String should have"),
+        ({"format": {"type": "nothing"}}, "format", "format.json_schema: schema.type"),
+    ],
+)
+@pytest.mark.parametrize("raw", [False, True])
+def test_fault_is_named_as_the_client_knows_it(change: dict[str, Any], field: str, message: str, raw: bool) -> None:
+    if raw and "num_predict" in str(change):
+        message = "'options.num_predict': expected at least 1"
+    body = OllamaGenerateBody.model_validate({"model": "base", "prompt": "hi", "raw": raw, **change})
+    with pytest.raises(InvalidRequestError) as caught:
+        body.to_request()
+    assert caught.value.field == field
+    assert str(caught.value).startswith(message)
+    assert "[" not in str(caught.value)
 
 
 def test_images_and_thinking_are_refused() -> None:

@@ -9,6 +9,7 @@ from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.chat import ChatMessage, FunctionCall
 from edge_runtime.serving.completion import ChatPrompt
 from edge_runtime.serving.responses_body import ResponsesBody
+from loragen.web.translation import describe_faults
 
 CALLED = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": '{"a": 1}'}
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": "12"}
@@ -68,9 +69,20 @@ def test_form_and_bounds_of_the_answer() -> None:
 )
 def test_what_is_not_supported_is_refused_by_name(change: dict[str, Any]) -> None:
     body = ResponsesBody.model_validate({"model": "base", "input": "hi", **change})
-    name = next(iter(change)).replace("max_output_tokens", "max_completion_tokens")
-    with pytest.raises(InvalidRequestError, match=name):
+    with pytest.raises(InvalidRequestError, match=next(iter(change))):
         body.to_request()
+
+
+@pytest.mark.parametrize("schema", [{"type": "nothing"}, None, {"pattern": 5}])
+def test_fault_of_the_form_is_named_as_the_client_knows_it(schema: Any) -> None:
+    text = {"format": {"type": "json_schema", "name": "x", "schema": schema}}
+    body = ResponsesBody.model_validate({"model": "base", "input": "hi", "text": text})
+    if schema is None:  # any value
+        assert body.to_request().sampling.schema == "{}"
+        return
+    with pytest.raises(InvalidRequestError, match=r"^text\.format") as caught:
+        body.to_request()
+    assert (caught.value.field, caught.value.code) == ("text.format", "unsupported_schema")
 
 
 @pytest.mark.parametrize(
@@ -87,6 +99,15 @@ def test_what_is_not_supported_is_refused_by_name(change: dict[str, Any]) -> Non
 def test_input_that_is_not_understood_is_refused(fields: Any) -> None:
     with pytest.raises(ValidationError):
         ResponsesBody.model_validate({"model": "base", "input": fields})
+
+
+@pytest.mark.parametrize("item", [{"type": "z" * 10_000}, {"type": 5}, 5])
+def test_unknown_item_is_not_quoted(item: Any) -> None:
+    """It may be as long as a body, and nothing of this code is named."""
+    with pytest.raises(ValidationError) as caught:
+        ResponsesBody.model_validate({"model": "base", "input": [item]})
+    text = describe_faults([{**fault, "loc": ("body", *fault["loc"])} for fault in caught.value.errors()])
+    assert text == "input.0: expected an item of the type message, function_call or function_call_output"
 
 
 def test_tools_of_the_host_are_refused() -> None:

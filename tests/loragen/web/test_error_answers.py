@@ -43,9 +43,14 @@ def test_error_is_a_text_for_clients_that_expect_one() -> None:
     assert set(body) == {"code", "request_id"}
 
 
-def test_body_may_say_more_by_status() -> None:
-    answers = ErrorAnswers({FullError: 503}, ServiceError("x"), more_fields=lambda status: {"type": f"of_{status}"})
-    assert answers.body(FullError("no room"), "abc")["error"]["type"] == "of_503"
+def test_body_may_say_more_by_the_error_and_its_status() -> None:
+    answers = ErrorAnswers(
+        {FullError: 503},
+        ServiceError("x"),
+        more_fields=lambda error, status: {"type": f"of_{status}", "param": error.field},
+    )
+    body = answers.body(FullError("no room", field="rooms"), "abc")["error"]
+    assert (body["type"], body["param"]) == ("of_503", "rooms")
 
 
 def test_exception_that_is_in_no_table_is_logged_and_tells_the_client_nothing() -> None:

@@ -116,6 +116,13 @@ def test_form_whose_type_fits_says_what_is_wrong() -> None:
     assert "valid string" in faults_of({"name": "a", "prompt": 7})
 
 
+def test_forms_of_a_field_are_no_part_of_its_place() -> None:
+    """pydantic names them by its own types and by functions of this code."""
+    for prompt in ("\ud800", ["\ud800"], 7, ["a", "b"]):
+        places = [fault.partition(": ")[0] for fault in faults_of({"name": "a", "prompt": prompt}).split("; ")]
+        assert set(places) <= {"prompt", "prompt.0", "prompt.str"}
+
+
 def test_first_faults_are_reported_and_the_others_counted() -> None:
     text = faults_of({f"extra{i}": 1 for i in range(9)})
     assert text.count(";") == 5
