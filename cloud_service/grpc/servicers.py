@@ -3,7 +3,6 @@
 Errors leave as exceptions; `scope` turns them into statuses.
 """
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import asdict, replace
@@ -27,7 +26,9 @@ from cloud_service.refinement import RefinementOutcome
 from cloud_service.schemas import DeviceReport, GenerateLoraBody
 from cloud_service.service import LoraService
 from loragen.contract.answer import AnswerContract
+from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_CHOICES, MAX_LABELS, MAX_SPECIALIZATIONS
+from loragen.contract.strict_json import load_strict_json
 from loragen.contract.stubs import loragen_pb2 as messages
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from loragen.web.translation import describe_faults
@@ -137,9 +138,9 @@ def _to_answer(answer: messages.AnswerContract) -> dict[str, Any]:
 
 def _loads(text: str, field: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(f"{field}: expected JSON") from e
+        return load_strict_json(text)
+    except ContractError as e:
+        raise InvalidRequestError(f"{field}: {e}", e.hint) from e
 
 
 def _to_tool(field: str, tool: messages.Tool) -> dict[str, Any]:

@@ -12,7 +12,6 @@ Both files are untrusted: the configuration's patterns are compared as names, ne
 It leaves to others which edge model it is for, and where the bundle goes.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from safetensors import SafetensorError, deserialize
 
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, answer_fields, contract_of
 from loragen.contract.bundle import Bundle, BundleHeader
-from loragen.contract.errors import FormatError, LimitError, NonFiniteError, UnsupportedError
+from loragen.contract.errors import ContractError, FormatError, LimitError, NonFiniteError, UnsupportedError
 from loragen.contract.fields import verify_count
 from loragen.contract.limits import (
     MAX_ADAPTER_BYTES,
@@ -40,6 +39,7 @@ from loragen.contract.mixes import round_half
 from loragen.contract.names import module_name
 from loragen.contract.peft import ANSWER_FILE, CONFIG_FILE, WEIGHTS_FILE
 from loragen.contract.peft_config import PeftConfig, parse_peft_config
+from loragen.contract.strict_json import load_strict_json
 
 _TENSOR = re.compile(
     r"base_model\.model\.model\.layers\.(0|[1-9][0-9]{0,3})\."
@@ -116,9 +116,9 @@ def answer_of(text: bytes) -> AnswerContract:
     if len(text) > MAX_CONTRACT_BYTES:
         raise LimitError(f"answer: expected at most {MAX_CONTRACT_BYTES} bytes, found {len(text)}")
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise FormatError("answer: expected a JSON object", hint=hint) from e
+        fields = load_strict_json(text)
+    except ContractError as e:
+        raise FormatError(f"answer: {e}", hint=hint) from e
     if not isinstance(fields, dict):
         raise FormatError("answer: expected a JSON object", hint=hint)
     contract = contract_of(fields)

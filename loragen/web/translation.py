@@ -5,7 +5,6 @@ Messages name the field, what was expected and what was found, by length or type
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -14,6 +13,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from loragen.contract.errors import ContractError
+from loragen.contract.strict_json import load_strict_json
 from loragen.web.errors import JsonError, MediaTypeError, MethodError, PathError, ServiceError
 from loragen.web.routes import allowed_methods
 
@@ -62,13 +63,12 @@ async def verify_json(request: Request) -> None:
 
     Raises:
         MediaTypeError: The body is announced as something else than JSON in UTF-8.
-        JsonError: It is JSON in another encoding, or of a kind that readers understand differently: a key twice in one
-            object, or NaN or infinity as a number.
+        JsonError: It is JSON in another encoding, or none that `load_strict_json` takes.
     """
     content_type = request.headers.get("content-type", "")
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charset = next((value for value in parameters if value.startswith("charset=")), "charset=utf-8")
-    if media_type != "application/json" or charset.removeprefix("charset=").strip('"') != "utf-8":
+    if media_type != "application/json" or charset.removeprefix("charset=").strip('"') not in ("utf-8", "utf8"):
         raise MediaTypeError(
             f"expected content type application/json, found {ascii(content_type[:80]) if content_type else 'none'}",
             "send the body as JSON in UTF-8, with the header Content-Type: application/json",
@@ -78,7 +78,10 @@ async def verify_json(request: Request) -> None:
     if (encoding := json.detect_encoding(body)) not in ("utf-8", "utf-8-sig"):
         raise JsonError(f"expected UTF-8, found {encoding}", "encode the body as UTF-8")
     if body:
-        json.loads(body, object_pairs_hook=_verify_keys, parse_constant=_refuse_constant)
+        try:
+            load_strict_json(body)
+        except ContractError as e:
+            raise JsonError(str(e), e.hint) from e
 
 
 def describe_faults(faults: Sequence[Any]) -> str:
@@ -102,23 +105,14 @@ def field_at_fault(faults: Sequence[Any]) -> str | None:
     return fields.pop() if len(fields) == 1 else None
 
 
-def _verify_keys(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) < len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise JsonError(f"expected each key of an object once, found {twice[:64]!a} again", "send it once")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise JsonError(f"expected JSON, found {name}", "JSON has no numbers that are not finite")
-
-
 def _describe(fault: Mapping[str, Any]) -> str:
     # `loc` may hold keys that the client made up; ascii() keeps their control characters out.
     parts = [part for part in fault["loc"] if not (isinstance(part, str) and _FORM.match(part))]
     place = ".".join(ascii(part)[1:-1][:64] if isinstance(part, str) else str(part) for part in parts)
     found = fault.get("input")
     suffix = f", found {len(found)}" if fault["type"] == "string_too_long" and isinstance(found, str) else ""
-    return f"{place.removeprefix('body.')}: {fault['msg'].removeprefix('Value error, ')}{suffix}"
+    message = f"{fault['msg'].removeprefix('Value error, ')}{suffix}"
+    return f"{place.removeprefix('body.')}: {message}" if place else message
 
 
 def _describe_unreadable(error: HTTPException) -> tuple[str, str]:

@@ -4,7 +4,6 @@ Each form of a channel carries the state that its page showed, so that nobody ov
 else.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -16,6 +15,7 @@ from cloud_service.errors import InvalidRequestError
 from cloud_service.fleet.channel_writer import Condition
 from loragen.contract.errors import ContractError
 from loragen.contract.polling import parse_labels
+from loragen.contract.strict_json import load_strict_json
 from loragen.web.own_page import verify_own_page
 from loragen.web.translation import describe_faults
 
@@ -96,13 +96,13 @@ def pairs_of(fields: FormFields, name: str) -> list[dict[str, Any]]:
     text = fields.get(name, "")
     if text.startswith("["):
         try:
-            listed = json.loads(text)
-        except (ValueError, RecursionError):
+            listed = load_strict_json(text)
+        except ContractError:
             listed = None  # a line that begins with a bracket
         if isinstance(listed, list) and all(isinstance(each, dict) for each in listed):
             return listed
     pairs = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         given, arrow, answer = (part.strip() for part in line.partition("=>"))
@@ -122,11 +122,9 @@ def tools_of(fields: FormFields) -> list[Any]:
     if not text:
         return []
     try:
-        given = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(
-            "tools: expected JSON, found something else", "an array of tools as OpenAI, Anthropic or MCP write them"
-        ) from e
+        given = load_strict_json(text)
+    except ContractError as e:
+        raise InvalidRequestError(f"tools: {e}", "an array of tools as OpenAI, Anthropic or MCP write them") from e
     listed = given.get("tools", [given]) if isinstance(given, dict) else given
     if not isinstance(listed, list):
         raise InvalidRequestError("tools: expected a JSON array of tools, found another value")

@@ -83,6 +83,29 @@ async def test_answer_that_is_given_is_taken_and_codes_are_refused(generator_stu
         await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort.", answer=given))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"type": "object", "type": "object"}', "each key of an object once"),
+        ('{"default": NaN}', "found NaN"),
+        ("[" * 900 + "]" * 900, "at most 100 levels"),
+        ("{", "expected JSON"),
+    ],
+)
+async def test_json_in_a_field_is_held_to_the_rules_of_bodies_over_http(
+    generator_stub: stubs.GeneratorStub, text: str, message: str
+) -> None:
+    for field, request in (
+        ("tools.0.parameters_json", pb.GenerateLoraRequest(tools=[pb.Tool(name="find", parameters_json=text)])),
+        ("answer.schema_json", pb.GenerateLoraRequest(answer=pb.AnswerContract(type="json", schema_json=text))),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await generator_stub.GenerateLora(request)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert f"{field}: " in (refused.value.details() or "")
+        assert message in (refused.value.details() or "")
+
+
 async def test_bundle_comes_only_when_asked_for(generator_stub: stubs.GeneratorStub) -> None:
     answer = await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort."))
     assert not answer.HasField("bundle")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import Depends, FastAPI
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from loragen.web.body_fields import Text
 from loragen.web.error_answers import ErrorAnswers
@@ -14,11 +14,18 @@ from loragen.web.scope import RequestRecord, RequestScope
 from loragen.web.translation import describe_faults, install_translation, verify_json
 
 
+def _verify_even(number: int) -> int:
+    if number % 2:
+        raise ValueError("expected an even number")
+    return number
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Text = Field(max_length=5)
     prompt: Text | Annotated[list[Text], Field(max_length=1)] = ""
+    even: Annotated[int, AfterValidator(_verify_even)] | Annotated[str, AfterValidator(str)] = 0
 
 
 class InvalidError(ServiceError):
@@ -63,6 +70,8 @@ def faults_of(body: Any) -> str:
         (b'{"name": "a", "more": [{"a": 1, "a": 1}]}', "malformed_body", "found 'a' again"),
         (b'{"name": NaN}', "malformed_body", "expected JSON, found NaN"),
         (b'{"name": -Infinity}', "malformed_body", "expected JSON, found -Infinity"),
+        (b'{"name": ' + b"[" * 900 + b"]" * 900 + b"}", "malformed_body", "at most 100 levels"),
+        (b'{"name": "a", "even": 3}', "invalid", "even: expected an even number"),
         (b'{"name": "a", "prompt": "\\ud800"}', "invalid", "expected valid Unicode, found a lone surrogate"),
         (b'{"name": "secret"}', "invalid", "name: String should have at most 5 characters, found 6"),
         (b"", "invalid", "body: Field required"),
@@ -86,7 +95,9 @@ async def test_other_content_type_is_unsupported(client: httpx2.AsyncClient, con
     assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("content_type", ["application/json", 'Application/JSON; charset="UTF-8"'])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", 'Application/JSON; charset="UTF-8"', "application/json;charset=utf8"]
+)
 async def test_json_in_utf8_is_read(client: httpx2.AsyncClient, content_type: str) -> None:
     response = await client.post("/things", content=b'{"name": "a"}', headers={"content-type": content_type})
     assert response.status_code == 200
@@ -107,6 +118,13 @@ async def test_path_and_method_that_nothing_has_are_reported() -> None:
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
     assert (refused.status_code, refused.json()["error"]["code"]) == (405, "method_not_allowed")
     assert refused.headers["allow"] == "GET"
+
+
+def test_fault_of_the_whole_has_no_place() -> None:
+    assert (
+        describe_faults([{"type": "value_error", "loc": (), "msg": "Value error, expected a or b"}])
+        == "expected a or b"
+    )
 
 
 def test_form_whose_type_fits_says_what_is_wrong() -> None:

@@ -65,7 +65,7 @@ NO_FORMS: tuple[tuple[dict[str, str], str], ...] = (
     ({"description": "x", "probe": "ping"}, "probe: expected INPUT"),
     ({"tools": "{"}, "tools: expected JSON"),
     ({"tools": "3"}, "tools: expected a JSON array"),
-    ({"tools": "[" * 100_000}, "tools: expected JSON"),
+    ({"tools": "[" * 100_000}, "tools: expected JSON of at most 100 levels"),
     ({"tools": '{"tools": 3}'}, "tools: expected a JSON array"),
     ({"tools": "[3]"}, "tools"),
     ({"description": "x", "choices": "alone"}, "at least 2 choices"),
