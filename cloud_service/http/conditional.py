@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cloud_service.errors import InvalidRequestError, NotAcceptableError, PreconditionError, RangeError
 from cloud_service.fleet.channel_writer import Condition
 
-_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 _TAGS = re.compile(r'\s*(?:(?:W/)?"[!#-~\x80-\xff]*")?(?:\s*,\s*(?:(?:W/)?"[!#-~\x80-\xff]*")?)*\s*')
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCII | re.IGNORECASE)
@@ -33,7 +33,8 @@ def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
 
 def prefers_async(prefer: Sequence[str]) -> bool:
     """Whether headers `Prefer` (RFC 7240) ask for an answer later; other preferences are not known here."""
-    return any(part.strip().lower() == "respond-async" for line in prefer for part in line.split(","))
+    parts = (part.partition(";")[0].strip().lower() for line in prefer for part in line.split(","))
+    return "respond-async" in parts
 
 
 def is_known(etag: str, if_none_match: str | None) -> bool:

@@ -1,6 +1,7 @@
 """The gate that a request's body passes before anything else reads it: bounded in size and in time.
 
-A body that announces too many bytes is refused unread, one that keeps coming is cut at the limit. Uploads may be larger
+A body that announces too many bytes is refused unread, as is a compressed one, whose size is not that of its content;
+one that keeps coming is cut at the limit. Uploads may be larger
 than other bodies, but only a few are taken at a time, and they are in memory until they are answered. What the bytes
 mean is left to the routes.
 """
@@ -11,7 +12,13 @@ from types import MappingProxyType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError, UploadsBusyError
+from loragen.web.errors import (
+    BodyEncodingError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientGoneError,
+    UploadsBusyError,
+)
 from loragen.web.headers import find_header
 
 _UPLOADS_AT_ONCE = 2
@@ -66,6 +73,9 @@ class BodyGate:
         if announced is None and find_header(scope, b"transfer-encoding") is None:  # by HTTP it has no body then
             await self._app(scope, receive, send)
             return
+        coding = (find_header(scope, b"content-encoding") or "identity").strip().lower()
+        if coding != "identity":
+            raise BodyEncodingError(coding)
         try:
             async with asyncio.timeout(timeout_seconds):
                 body = await _read(receive, max_bytes)

@@ -3,12 +3,14 @@
     ServiceError                base of each service's own tree
     ├── ConfigurationError      the start is refused
     └── FrontError              a request that no route answered
+        ├── HttpSyntaxError     what came is no request of HTTP/1.1
         ├── PathError           nothing has this path
         ├── MethodError         the path exists and does not know the method
         ├── HostError           a request to a host that this service does not answer for
         ├── OriginError         a request by a page of another site
         ├── HeadTooLargeError   a head over the limit
         ├── MediaTypeError      a body of another type than JSON in UTF-8
+        ├── BodyEncodingError   a compressed body
         ├── JsonError           JSON of which readers make different things
         ├── BodyTooLargeError   a body over the limit
         ├── BodyTimeoutError    a body that did not arrive in time
@@ -74,6 +76,19 @@ class FrontError(ServiceError):
     status: ClassVar[int]
 
 
+class HttpSyntaxError(FrontError):
+    """What came is no request of HTTP/1.1."""
+
+    code = "malformed_request"
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected a request as HTTP/1.1 has it, found something else",
+            "one Host, one length of the body, and a path in ASCII; TLS only where the service has it",
+        )
+
+
 class PathError(FrontError):
     """Nothing has this path."""
 
@@ -126,6 +141,20 @@ class MediaTypeError(FrontError):
 
     code = "unsupported_media_type"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class BodyEncodingError(FrontError):
+    """The body is compressed, or encoded otherwise."""
+
+    code = "unsupported_content_encoding"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"expected a body as it is, found content encoding {coding[:40]!a}", "send it uncompressed")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"accept-encoding": "identity"}
 
 
 class JsonError(FrontError):

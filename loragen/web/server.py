@@ -13,6 +13,7 @@ How long an answer takes has no limit here.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import resource
@@ -29,8 +30,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import Server
 
-from loragen.web.errors import ConfigurationError
+from loragen.web.errors import ConfigurationError, HttpSyntaxError
 from loragen.web.joined_writes import JoinedWrites
+from loragen.web.scope import new_request_id
 from loragen.web.tls import ServerTls
 
 _HANDSHAKE_SECONDS = 10
@@ -220,6 +222,23 @@ class _BoundedH11(H11Protocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._forget_reader()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()  # amid an answer
+            return
+        error, request_id = HttpSyntaxError(), new_request_id(None)
+        fields = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
+        body = json.dumps({"error": fields}).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body)), "x-request-id": request_id}
+        headers |= {"connection": "close", "cache-control": "no-store"}
+        for event in (
+            h11.Response(status_code=error.status, headers=list(headers.items()), reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud_service.errors import InvalidRequestError, NotAcceptableError, PreconditionError, RangeError
-from cloud_service.http.conditional import change_condition, choose_media_type, is_known, select_range, verify_match
+from cloud_service.http.conditional import (
+    change_condition,
+    choose_media_type,
+    is_known,
+    prefers_async,
+    select_range,
+    verify_match,
+)
 
 JSON, OCTETS = "application/json", "application/octet-stream"
 
@@ -56,6 +63,25 @@ def _verify_range(header: str, size: int) -> None:
     with contextlib.suppress(RangeError):
         span = select_range(header, None, '"tag"', size)
         assert span is None or 0 <= span[0] < span[1] <= size
+
+
+@pytest.mark.parametrize(
+    ("prefer", "is_preferred"),
+    [
+        (["respond-async"], True),
+        (["wait=10, Respond-Async"], True),
+        (["return=minimal", "respond-async; foo=bar"], True),
+        (["respond-asynchronously"], False),
+        (["wait=10"], False),
+        ([], False),
+    ],
+)
+def test_preference_for_a_job_may_stand_among_others(prefer: list[str], is_preferred: bool) -> None:
+    assert prefers_async(prefer) is is_preferred
+
+
+def test_unit_of_a_range_may_be_in_any_case() -> None:
+    assert select_range("Bytes=1-2", None, '"tag"', 10) == (1, 3)
 
 
 @given(st.text())

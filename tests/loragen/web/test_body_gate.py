@@ -8,7 +8,13 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loragen.web.body_gate import BodyGate
-from loragen.web.errors import BodyTimeoutError, BodyTooLargeError, ClientGoneError, UploadsBusyError
+from loragen.web.errors import (
+    BodyEncodingError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientGoneError,
+    UploadsBusyError,
+)
 
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -65,6 +71,28 @@ async def test_body_is_handed_on_in_one_piece_and_then_the_connection() -> None:
 async def test_announced_body_over_the_limit_is_refused_unread(length: bytes) -> None:
     with pytest.raises(BodyTooLargeError, match="at most 10 bytes"):
         await pass_through([part(b"x")], length)
+
+
+@pytest.mark.parametrize(("coding", "is_taken"), [(b"gzip", False), (b"x, br", False), (b"Identity", True)])
+async def test_compressed_body_is_refused_unread(coding: bytes, is_taken: bool) -> None:
+    passed = Passed()
+    scope = {"type": "http", "headers": [(b"content-length", b"1"), (b"content-encoding", coding)]}
+
+    async def receive() -> Message:
+        assert is_taken, "the body was read"
+        return part(b"x", more_body=False)
+
+    async def send(message: Message) -> None:
+        raise AssertionError("the gate does not answer")
+
+    gate = BodyGate(passed, 10, None)
+    if is_taken:
+        await gate(scope, receive, send)
+        assert passed.messages[0] == part(b"x", more_body=False)
+        return
+    with pytest.raises(BodyEncodingError) as refused:
+        await gate(scope, receive, send)
+    assert refused.value.headers == {"accept-encoding": "identity"}
 
 
 async def test_endless_body_is_cut_at_the_limit() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import resource
 import socket
 import ssl
@@ -68,6 +69,30 @@ async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
             while part := await reader.read(1_000):
                 received += part
     return received
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: here\r\n\r\n",
+        HEAD.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"),
+        HEAD.replace(b"Content-Length: 4", b"Transfer-Encoding: chunked") + b"zz\r\n",
+    ],
+)
+async def test_what_is_no_http_gets_an_error_in_the_form_of_all_errors(sent: bytes) -> None:
+    async with served(echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        head, _, body = (await read_to_the_end(reader)).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    error = json.loads(body)["error"]
+    assert (error["code"], set(error)) == ("malformed_request", {"code", "message", "hint", "request_id"})
+    assert f"x-request-id: {error['request_id']}".encode() in head
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD[:20], HEAD + b"bo", HEAD + b"body" + HEAD + b"bo"])
