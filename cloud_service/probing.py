@@ -107,7 +107,7 @@ class Prober:
         self._pending.append(future)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._usage.spend("probes")
+                await self._usage.begin("probes")
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise DeadlineError(

@@ -9,6 +9,7 @@ Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schema
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
@@ -30,6 +31,7 @@ from cloud_service.errors import (
     GenerationError,
     InvalidRequestError,
     OverloadedError,
+    StoreUnavailableError,
     UnavailableError,
 )
 from cloud_service.fleet.channels import ChannelService, verify_not_reserved
@@ -369,7 +371,13 @@ class LoraService:
                 "send fewer tools or labels, or ask for any text: answer {'type': 'text'}",
                 code="too_many_choices",
             )
-        produced = await served.runner.generate(asked, self._timeout, key)
+        await self._usage.begin("generations")
+        try:
+            produced = await served.runner.generate(asked, self._timeout, key)
+        except BaseException:
+            with suppress(StoreUnavailableError):
+                await self._usage.spend("generations", -1)
+            raise
         with served.runner.finishing(produced.queue_seconds + produced.generate_seconds):
             return await self._finish(key, served, produced)
 
@@ -384,7 +392,6 @@ class LoraService:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
         await self._store.store_generation(key, stored, encode_note(generation.confidence))
         await self._ownership.record(stored.recipe_id)
-        await self._usage.spend("generations")
         await self._usage.spend("prompt-tokens", recipe.prompt_tokens)
         timings = StageSeconds(produced.queue_seconds, produced.generate_seconds)
         return _Outcome(stored, recipe, generation.confidence, timings)

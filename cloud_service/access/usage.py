@@ -157,9 +157,15 @@ class UsageMeter:
             give_back()
 
     async def begin(self, kind: Quota) -> None:
-        """Count a piece of work that begins. Raises as `verify_quota`."""
-        await self.verify_quota(kind)
-        await self.spend(kind)
+        """Count a piece of work that begins. Of those that begin at once, no more than the quota has room for do.
+
+        Raises:
+            UsageLimitError, StoreUnavailableError: As for `verify_quota`.
+        """
+        most, today = self._most(kind), self._today(kind)
+        if most and await self._store.count(today, 1, 2 * _DAY) > most:
+            await self._store.count(today, -1, 2 * _DAY)
+            raise self._used_up(kind, most)
 
     async def verify_quota(self, *kinds: Quota) -> None:
         """Return when the caller may have something done that is counted as each of these.
@@ -171,16 +177,7 @@ class UsageMeter:
         for kind in kinds:
             most = self._most(kind)
             if most and await self._store.count(self._today(kind), 0, 2 * _DAY) >= most:
-                seconds = _DAY - int(self._now()) % _DAY
-                error = UsageLimitError(
-                    f"expected at most {most} {kind.replace('-', ' ')} of one tenant or key a day, "
-                    "and they are used up",
-                    "a new day begins at midnight, UTC",
-                    code="quota_used_up",
-                    retry_after_seconds=seconds,
-                )
-                error.policy, error.state = f'"{kind}";q={most};w={_DAY}', f'"{kind}";r=0;t={seconds}'
-                raise error
+                raise self._used_up(kind, most)
 
     async def spend(self, kind: Quota, amount: int = 1) -> None:
         """Count what was done for the caller.
@@ -190,6 +187,17 @@ class UsageMeter:
         """
         if self._most(kind):
             await self._store.count(self._today(kind), amount, 2 * _DAY)
+
+    def _used_up(self, kind: Quota, most: int) -> UsageLimitError:
+        seconds = _DAY - int(self._now()) % _DAY
+        error = UsageLimitError(
+            f"expected at most {most} {kind.replace('-', ' ')} of one tenant or key a day, and they are used up",
+            "a new day begins at midnight, UTC",
+            code="quota_used_up",
+            retry_after_seconds=seconds,
+        )
+        error.policy, error.state = f'"{kind}";q={most};w={_DAY}', f'"{kind}";r=0;t={seconds}'
+        return error
 
     def _most(self, kind: Quota) -> int:
         """The quota of the caller; 0 for none."""

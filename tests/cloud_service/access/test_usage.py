@@ -1,6 +1,7 @@
 """How much a key may use."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from cloud_service.bootstrap import open_cloud
 from cloud_service.errors import OverloadedError, UsageLimitError
 from tests.cloud_service.access.fake_store import Counters, usage_within
 from tests.cloud_service.clouds import client_of, settings_for
-from tests.cloud_service.fake_generator import FakeGenerator
+from tests.cloud_service.fake_generator import PROBE, FakeGenerator
 from tests.cloud_service.guarded import Guarded
 
 KEY, OTHER = Caller("key"), Caller("other")
@@ -153,6 +154,19 @@ async def test_each_kind_of_work_has_a_quota_that_a_tenants_keys_share(kind: Quo
             await world.usage.begin(kind)
 
 
+@pytest.mark.parametrize("kind", ["generations", "probes", "refinements", "imports"])
+async def test_of_works_that_begin_at_once_no_more_do_than_the_quota_has_room_for(kind: Quota) -> None:
+    world = World(**{f"{kind}_per_day": 3})
+    replica = world.replica(**world.limits)
+    with calling(KEY):
+        both = (world.usage, replica)
+        found = await asyncio.gather(*(both[n % 2].begin(kind) for n in range(10)), return_exceptions=True)
+        assert found.count(None) == 3
+        assert all(each is None or isinstance(each, UsageLimitError) for each in found)
+        await world.usage.spend(kind, -1)  # what was not done
+        await replica.begin(kind)
+
+
 async def test_tenant_takes_its_share_of_the_places_and_leaves_the_others_theirs() -> None:
     usage = usage_within(share_percent=50)
     one, two, other = Caller("one", tenant="acme"), Caller("two", tenant="acme"), Caller("three")
@@ -191,6 +205,21 @@ async def test_places_are_bounded_for_all_together_and_given_back_whatever_happe
             async with usage.working("imports", 2):
                 pass
     assert not usage._held
+
+
+async def test_requests_that_come_at_once_get_no_more_than_the_quota(tmp_path: Path, generator: FakeGenerator) -> None:
+    settings = settings_for(tmp_path, authentication="keys", generations_per_day=2, probes_per_day=1)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        key = await Guarded(cloud, http).key(Scope.GENERATE)
+        failed = await http.post("/generate-lora", json={"description": "CRASH"}, headers=key)
+        assert failed.status_code == 500, "which costs nothing"
+        tasks = ({"description": f"Sort {n}."} for n in range(6))
+        answers = await asyncio.gather(*(http.post("/generate-lora", json=task, headers=key) for task in tasks))
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429, 429]
+        made = next(n for n, answer in enumerate(answers) if answer.status_code == 200)
+        task = {"description": f"Sort {made}.", "probe": PROBE}
+        answers = await asyncio.gather(*(http.post("/generate-lora", json=task, headers=key) for _ in range(3)))
+        assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
 
 
 async def test_limits_of_the_settings_hold_over_http(tmp_path: object, generator: FakeGenerator) -> None:
