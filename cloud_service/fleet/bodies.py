@@ -1,17 +1,35 @@
 """Schemas of requests that change channels and rollouts."""
 
-from typing import Annotated, Literal, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
-from cloud_service.body import Body
+from cloud_service.body import Body, Number, Whole
 from cloud_service.fleet.rollout import Group, HaltRule
 from cloud_service.fleet.rollouts import RolloutRequest
 from cloud_service.schemas import Digest, Labels, Name
 from loragen.contract.limits import MAX_CHANNEL_VERSION
 
-Version = Annotated[int, Field(ge=1, le=MAX_CHANNEL_VERSION)]
-_Percent = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
+Version = Annotated[Whole, Field(ge=1, le=MAX_CHANNEL_VERSION)]
+_Percent = Annotated[Number, Field(ge=0.01, le=100)]
+_LAST_SECOND = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a time as ISO 8601 writes it, found {type(value).__name__}")
+    return value
+
+
+def _verify_in_utc(time: datetime) -> datetime:
+    # Times are kept, and answered, in UTC, which knows no year 10000.
+    if not 0 <= time.timestamp() <= _LAST_SECOND:
+        raise ValueError("expected a time from 1970 to 9999, in UTC")
+    return time
+
+
+_Time = Annotated[AwareDatetime, BeforeValidator(_as_text), AfterValidator(_verify_in_utc)]
 
 
 class RollbackBody(Body):
@@ -28,14 +46,14 @@ class RolloutBody(Body):
     version: Version | None = None
     percent: _Percent = Field(default=100, description="Of the devices with these labels.")
     labels: Labels = Field(default={}, description="Only devices with all of them; none means all devices.")
-    starts_at: AwareDatetime | None = Field(default=None, description="With a time zone; by default now.")
+    starts_at: _Time | None = Field(default=None, description="With a time zone; by default now.")
     halt_failing_percent: _Percent = Field(
         default=5, description="Halt when so many of the devices that have the candidate could not put it to use."
     )
     halt_slower_percent: _Percent = Field(
         default=25, description="Halt when so many of them answer clearly more slowly with it than before."
     )
-    halt_min_devices: int = Field(default=10, ge=1, le=10_000, description="Fewer devices say nothing.")
+    halt_min_devices: Whole = Field(default=10, ge=1, le=10_000, description="Fewer devices say nothing.")
 
     @model_validator(mode="after")
     def _verify_subject(self) -> Self:

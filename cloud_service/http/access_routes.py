@@ -10,7 +10,7 @@ from cloud_service.access.audit import AuditEntry, AuditLog
 from cloud_service.access.key_service import KeyRequest, KeyService
 from cloud_service.access.keys import ApiKey
 from cloud_service.access.scopes import Scope
-from cloud_service.body import Body
+from cloud_service.body import Body, Whole
 from cloud_service.limits import (
     MAX_AUDIT_LISTED,
     MAX_KEY_LIFETIME_SECONDS,
@@ -19,7 +19,7 @@ from cloud_service.limits import (
 )
 from loragen.contract.names import DEVICE_NAME_PATTERN, NAME_PATTERN
 from loragen.key_answers import AuditedChange, AuditPage, KeyPage, KeySummary, MadeKey
-from loragen.web.body_fields import verify_unicode
+from loragen.web.body_fields import verify_unicode, verify_visible
 from loragen.web.translation import verify_json
 
 _KeyId = Annotated[str, Path(pattern="^[0-9a-z]{12}$")]
@@ -31,6 +31,7 @@ _Printable = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_KEY_NAME_CHARS, pattern=r"^[^\x00-\x1f\x7f]*$"),
     AfterValidator(verify_unicode),
+    AfterValidator(verify_visible),
 ]
 
 
@@ -45,7 +46,7 @@ class CreateKeyBody(Body):
     device: Annotated[str, StringConstraints(pattern=rf"^\*?$|{DEVICE_NAME_PATTERN}")] = Field(
         default="", description="The device that a key with the scope device speaks for; `*` for any of its tenant."
     )
-    expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_KEY_LIFETIME_SECONDS)] | None = None
+    expires_in_seconds: Annotated[Whole, Field(ge=1, le=MAX_KEY_LIFETIME_SECONDS)] | None = None
 
     def to_request(self) -> KeyRequest:
         """The same as a value of the service."""
@@ -55,7 +56,7 @@ class CreateKeyBody(Body):
 class RotateKeyBody(Body):
     """How long the old key is good beside the new one."""
 
-    grace_seconds: int = Field(default=86_400, ge=0, le=MAX_KEY_LIFETIME_SECONDS)
+    grace_seconds: Whole = Field(default=86_400, ge=0, le=MAX_KEY_LIFETIME_SECONDS)
 
 
 def access_routes(keys: KeyService, audit: AuditLog) -> APIRouter:

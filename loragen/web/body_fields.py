@@ -1,8 +1,11 @@
 """Checks of the fields of request bodies that pydantic does not make."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def verify_unicode(text: str) -> str:
@@ -39,6 +42,17 @@ def without_nulls(fields: Any, most: int) -> Any:
         return fields
     verify_few(fields, most)
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def verify_visible(text: str) -> str:
+    """The text itself, when people can see all of it where it is shown, and on one line.
+
+    Raises:
+        ValueError: It has control characters, ends of lines, or what turns the direction of a text.
+    """
+    if _UNSEEN.search(text):
+        raise ValueError("expected one line without control characters")
+    return text
 
 
 Text = Annotated[str, AfterValidator(verify_unicode)]

@@ -3,11 +3,27 @@
 import pytest
 from pydantic import ValidationError
 
-from cloud_service.body import Body
+from cloud_service.body import Body, Number, Whole
 
 
 class _Named(Body):
     name: str = "none"
+
+
+class _Counted(Body):
+    count: Whole = 0
+    share: Number = 0.0
+
+
+def test_number_is_neither_a_text_nor_true() -> None:
+    assert _Counted.model_validate({"count": 3.0, "share": 1}) == _Counted(count=3, share=1.0)
+    for field in ("count", "share"):
+        for value in ("3", True, False, [3]):
+            with pytest.raises(ValidationError, match=field):
+                _Counted.model_validate({field: value})
+    for fields in ({"count": 3.5}, {"share": float("inf")}, {"share": float("nan")}):
+        with pytest.raises(ValidationError):
+            _Counted.model_validate(fields)
 
 
 def test_null_is_the_same_as_leaving_out() -> None:

@@ -37,6 +37,15 @@ def test_rollout_of_a_version_starts_now_on_all_devices() -> None:
         {"version": 3, "percent": 0},
         {"version": 3, "percent": "nan"},
         {"version": 3, "starts_at": "2030-01-01T00:00:00"},
+        {"version": 3, "starts_at": 1_900_000_000},
+        {"version": 3, "starts_at": "1969-12-31T23:59:59Z"},
+        {"version": 3, "starts_at": "9999-12-31T23:59:59-23:59"},
+        {"version": 3, "starts_at": "0001-01-01T00:00:00+23:59"},
+        {"version": True},
+        {"version": "3"},
+        {"version": 3, "percent": True},
+        {"version": 3, "percent": "5"},
+        {"version": 3, "halt_min_devices": True},
     ],
 )
 def test_rollout_that_is_half_said_or_contradicts_itself_is_refused(fields: dict[str, Any]) -> None:

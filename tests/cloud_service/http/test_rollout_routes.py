@@ -133,6 +133,7 @@ async def test_poll_with_a_malformed_header_is_refused_while_it_matters(
         {"labels": {f"a{n}": "b" for n in range(17)}},
         {"starts_at": "2199-01-01T00:00:00"},
         {"starts_at": "soon"},
+        {"starts_at": "9999-12-31T23:59:59-23:59"},
         {"halt_failing_percent": 0},
         {"halt_slower_percent": 0},
         {"halt_min_devices": 0},
