@@ -12,16 +12,16 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StringCons
 
 from cloud_service import limits
 from cloud_service.answer.contract import is_answer
-from cloud_service.body import Body
+from cloud_service.body import Body, Number, Whole
 from cloud_service.errors import InvalidRequestError
 from cloud_service.lora_request import LoraRequest, PublishTarget
 from cloud_service.refinement import RefinePlan
 from cloud_service.store import DeviceEntry
 from cloud_service.task import Example, TaskDescription
-from cloud_service.task_bodies import AnswerBody, ExampleBody, ToolBody, answer_of_format, as_json_text
+from cloud_service.task_bodies import AnswerBody, ExampleBody, JsonText, ToolBody, answer_of_format, as_json_text
 from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import checked_value
-from loragen.contract.limits import MAX_LABELS, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
+from loragen.contract.limits import MAX_CHANNEL_VERSION, MAX_LABELS, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
 from loragen.web.body_fields import Text, verify_unicode
 
@@ -40,8 +40,8 @@ Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 class ProbeBody(Body):
     """One input to try the edge model on, and the answer expected."""
 
-    input: Text = Field(max_length=limits.MAX_PROBE_CHARS)
-    output: Text = Field(max_length=limits.MAX_PROBE_CHARS)
+    input: JsonText = Field(max_length=limits.MAX_PROBE_CHARS)
+    output: JsonText = Field(max_length=limits.MAX_PROBE_CHARS)
 
 
 def _verify_format(output_format: dict[str, Any]) -> dict[str, Any]:
@@ -63,18 +63,15 @@ class PublishBody(Body):
 class RefineBody(Body):
     """How long to tune on the examples."""
 
-    steps: int = Field(
+    steps: Whole = Field(
         default=60,
         ge=1,
         le=limits.MAX_REFINE_STEPS,
-        strict=True,
         description="Most steps of gradient for an open task; a closed set takes as many as it needs.",
     )
-    budget_seconds: float = Field(
+    budget_seconds: Number = Field(
         default=30.0,
         ge=limits.MIN_REFINE_SECONDS,
-        allow_inf_nan=False,
-        strict=True,
         description=f"Longest time; over {limits.MAX_SYNCHRONOUS_SECONDS:g} only with `Prefer: respond-async`. The "
         "wait for other refinements does not count.",
     )
@@ -110,7 +107,8 @@ class GenerateLoraBody(Body):
         | Annotated[dict[str, Any], AfterValidator(_verify_format)]
     ) = Field(
         default="",
-        description="The form of answers: in words, as an OpenAI `response_format`, or as a JSON Schema.",
+        description="The form of answers: in words, as an OpenAI `response_format`, or as a JSON Schema; one that only "
+        "lists texts is a closed set.",
     )
     answer: AnswerBody | None = Field(
         default=None,
@@ -133,6 +131,17 @@ class GenerateLoraBody(Body):
         "as on a device, and answer with both scores. Where the LoRA writes codes, each output must be one of the "
         "choices.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_two_names(cls, fields: Any) -> Any:
+        if not (isinstance(fields, dict) and {"tools", "functions"} <= fields.keys()):
+            return fields
+        given = {name: fields[name] for name in ("tools", "functions") if fields[name]}
+        if len(given) > 1:
+            raise ValueError("expected tools or functions, found both")
+        others = {name: value for name, value in fields.items() if name not in ("tools", "functions")}
+        return others | given
 
     @model_validator(mode="after")
     def _verify_task(self) -> Self:
@@ -220,7 +229,7 @@ class DeviceReport(Body):
 
     device_id: _DeviceName
     channel: Name
-    channel_version: int = Field(ge=0)
+    channel_version: Whole = Field(ge=0, le=MAX_CHANNEL_VERSION)
     specializations: list[RunningSpecialization] = Field(default=[], max_length=MAX_SPECIALIZATIONS)
     runtime_version: Text = Field(default="", max_length=100)
     edge_model_digest: str = Field(default="", pattern=r"^(?:[0-9a-f]{64})?$")

@@ -16,16 +16,24 @@ from cloud_service import limits
 from cloud_service.body import Body
 from cloud_service.task import Tool
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, AnswerContract, contract_of, encode_answer
-from loragen.contract.errors import checked_value
+from loragen.contract.errors import FormatError, checked_value
 from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters
 from loragen.contract.limits import MAX_CHOICES
-from loragen.web.body_fields import Text, verify_unicode
+from loragen.web.body_fields import Text, verify_unicode, verify_visible
 
 _PARAMETER = re.compile(r"\S{1,64}")
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")
 """OpenAI's name for the schema of a tool's arguments, Anthropic's, and that of MCP."""
 
-_JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean")
+_JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+
+
+def _is_choice(text: str) -> bool:
+    """Whether a text can be an answer that people and programs compare; nobody can type the others."""
+    try:
+        return verify_visible(text) == text.strip()
+    except ValueError:
+        return False
 
 
 def as_json_text(value: Any) -> Any:
@@ -130,7 +138,7 @@ class AnswerBody(Body):
 
     type: Literal["text", "choice", "json", "tool_calls"]
     choices: list[Text] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
-    json_schema: dict[str, Any] | bool | None = Field(default=None, description="JSON Schema of `json`.")
+    json_schema: dict[str, Any] | StrictBool | None = Field(default=None, description="JSON Schema of `json`.")
     functions: list[ToolBody] = Field(
         default=[], max_length=limits.MAX_TOOLS, description="What `tool_calls` may call, in the form of `tools`."
     )
@@ -144,8 +152,8 @@ class AnswerBody(Body):
         if self.type == "choice" and len(self.choices) < 2:
             raise ValueError(f"expected at least 2 choices, found {len(self.choices)}")
         texts = [*self.choices, *([] if self.none is None else [self.none])]
-        if any(text != text.strip() or "\n" in text for text in texts):
-            raise ValueError("expected choices of one line without white space around them")
+        if not all(map(_is_choice, texts)):
+            raise ValueError("expected choices of one line without control characters and white space around them")
         checked_value(lambda body: encode_answer(body.to_contract()), self)
         return self
 
@@ -169,8 +177,11 @@ class AnswerBody(Body):
 def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
     """The answer contract of an OpenAI `response_format` or of a JSON Schema; None for any other object.
 
+    A schema that is nothing but a list of texts is a closed set: they are answered as they are. Inside of a
+    `response_format` they are JSON, in quotes.
+
     Raises:
-        ContractError: Its schema is not supported.
+        ContractError: Its schema is missing or not supported.
     """
     match output_format:
         case {"type": "text"}:
@@ -181,6 +192,28 @@ def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
             return contract_of({"type": "json", "schema": schema})
         case {"type": "json_schema", "schema": schema}:  # as the responses interface has it
             return contract_of({"type": "json", "schema": schema})
-        case {"type": str(kind)} if kind in _JSON_TYPES:
-            return contract_of({"type": "json", "schema": output_format})
-    return None
+        case {"type": "json_schema"}:
+            raise FormatError("json_schema: expected a schema, found none")
+    if not _is_schema(output_format):
+        return None
+    contract = contract_of({"type": "json", "schema": output_format})
+    values = json.loads(contract.schema).get("enum", ())
+    if len(values) > 1 and all(isinstance(each, str) and _is_choice(each) for each in values):
+        return contract_of({"type": "choice", "choices": values})
+    return contract
+
+
+def _is_schema(value: Mapping[str, Any]) -> bool:
+    """Whether an object is a JSON Schema, and not a description of the form in keys and words."""
+    match value:
+        case {"type": str(kind)}:
+            return kind in _JSON_TYPES
+        case {"type": [*kinds]} if kinds:
+            return all(isinstance(kind, str) and kind in _JSON_TYPES for kind in kinds)
+        case {"properties": Mapping() as parts}:
+            return all(isinstance(part, Mapping | bool) for part in parts.values())
+        case {"anyOf": [*parts]} | {"oneOf": [*parts]} | {"allOf": [*parts]}:
+            return all(isinstance(part, Mapping) for part in parts)
+        case {"enum": list()} | {"$ref": str()} | {"const": _}:
+            return True
+    return False

@@ -3,6 +3,7 @@
 Rules:
 - Keywords that only describe (`title`, `description`, `default`, ...) are left out. So are bounds that a grammar cannot
   enforce: bounds of numbers, lengths over `MAX_SCHEMA_REPEATS`, and formats other than dates, times and UUIDs.
+- A keyword that is null is left out, but for `const`.
 - A reference is replaced by what it names. One that leads back to itself is refused, and so is every other keyword.
 - The properties of an object keep their order, because arguments are written in it. All other keys are sorted.
 
@@ -99,7 +100,12 @@ class _Normalizer:
             return {}
         if not isinstance(node, Mapping):
             raise FormatError(f"{place}: expected a JSON Schema, found {type(node).__name__}")
-        keywords = {key: value for key, value in node.items() if key not in _LEFT_OUT and not key.startswith("x-")}
+        keywords = {
+            key: value
+            for key, value in node.items()
+            # Some writers say null for a keyword that they do not use; for `const` it is a value.
+            if not (key in _LEFT_OUT or key.startswith("x-") or (value is None and key != "const"))
+        }
         if "$ref" in keywords:
             return self._referred(keywords, place, depth)
         if "allOf" in keywords:
@@ -258,7 +264,7 @@ def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int
         if value > MAX_SCHEMA_REPEATS:
             if key == "maxLength":
                 continue
-            raise LimitError(f"{place}.{key}: expected at most {MAX_SCHEMA_REPEATS}, found {value}")
+            raise LimitError(f"{place}.{key}: expected at most {MAX_SCHEMA_REPEATS}, found {str(value)[:40]}")
         fields[key] = value
     if fields.get(f"min{what}") == 0:
         del fields[f"min{what}"]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from cloud_service.task import Tool
 from cloud_service.task_bodies import AnswerBody, ToolBody, answer_of_format, as_json_text
 from loragen.contract.answer import AnswerContract
+from loragen.contract.errors import FormatError
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string", "description": " The\ncity. " + "x" * 200}}}
 SCHEMA = '{"properties":{"city":{"type":"string"}},"type":"object"}'
@@ -34,12 +35,42 @@ def test_tool_that_is_none_is_refused(tool: Any) -> None:
         ({"type": "json_schema", "json_schema": {"schema": PARAMETERS}}, AnswerContract("json", schema=SCHEMA)),
         ({"type": "array", "items": {}}, AnswerContract("json", schema='{"type":"array"}')),
         ({"city": "a name"}, None),
-        ({"type": ["string"]}, None),
-        ({"type": "json_schema"}, None),
+        ({"type": ["string", "xml"]}, None),
+        ({"type": "xml"}, None),
+        ({"properties": "a list of them"}, None),
+        ({"type": ["string"]}, AnswerContract("json", schema='{"type":"string"}')),
+        ({"properties": PARAMETERS["properties"]}, AnswerContract("json", schema=SCHEMA)),
+        ({"$ref": "#/$defs/a", "$defs": {"a": PARAMETERS}}, AnswerContract("json", schema=SCHEMA)),
+        ({"anyOf": [{"type": "null"}]}, AnswerContract("json", schema='{"type":"null"}')),
+        ({"const": 1}, AnswerContract("json", schema='{"enum":[1]}')),
+        ({"enum": ["yes", 1]}, AnswerContract("json", schema='{"enum":["yes",1]}')),
+        ({"enum": ["yes", "no\n"]}, AnswerContract("json", schema='{"enum":["yes","no\\n"]}')),
+        ({"enum": ["yes", "no"]}, AnswerContract("choice", ("yes", "no"))),
+        ({"type": "string", "enum": ["yes", "no"], "title": "x"}, AnswerContract("choice", ("yes", "no"))),
+        (
+            {"type": "json_schema", "json_schema": {"schema": {"enum": ["yes", "no"]}}},
+            AnswerContract("json", schema='{"enum":["yes","no"]}'),
+        ),
     ],
 )
 def test_format_that_is_a_schema_is_a_contract(asked: dict[str, Any], contract: AnswerContract | None) -> None:
     assert answer_of_format(asked) == contract
+
+
+@pytest.mark.parametrize("asked", [{"type": "json_schema"}, {"type": "json_schema", "json_schema": {"name": "a"}}])
+def test_format_of_a_schema_that_is_missing_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match="expected a schema, found none"):
+        answer_of_format(asked)
+
+
+@pytest.mark.parametrize("text", ["a\0", "a\rb", "a\u2028b", "a\u202eb", "\x1b[31ma", " a", "a\nb"])
+def test_choice_that_nobody_can_type_is_refused(text: str) -> None:
+    for body in (
+        {"type": "choice", "choices": [text, "b"]},
+        {"type": "tool_calls", "functions": [{"name": "stop"}], "none": text},
+    ):
+        with pytest.raises(ValidationError, match="without control characters and white space around them"):
+            AnswerBody.model_validate(body)
 
 
 def test_only_what_json_has_becomes_text() -> None:

@@ -1,6 +1,7 @@
 """Bad input over HTTP: a clear error with code, message, hint and request id each time, and a service that goes on."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -84,7 +85,12 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         (_tool(parameters=CYCLE), "no schema that contains itself"),
         ({"description": "a", "output_format": {"type": "json_schema", "json_schema": {"schema": CYCLE}}}, "itself"),
         ({"description": "a", "output_format": {"x": "y" * 16_000}}, "output_format"),
-        ({"description": "a", "output_format": 5}, "output_format"),
+        ({"description": "a", "output_format": 5}, "output_format: Input should be a valid string; output_format: "),
+        (
+            {"description": "a", "output_format": {"type": "json_schema"}},
+            "output_format: json_schema: expected a schema",
+        ),
+        ({"tools": [{"name": "a"}], "functions": [{"name": "b"}]}, "tools or functions, found both"),
         ({"description": "a", "answer": {"type": "json"}}, "answer: answer: no schema"),
         (_calls(functions=[]), "answer: answer: no functions"),
         (_calls(functions=[{"name": "a b"}]), "functions.0"),
@@ -139,6 +145,11 @@ async def test_target_that_nothing_can_be_published_to_is_refused_before_anythin
         ('{"description": "a"}'.encode("utf-16"), "UTF-8"),
         (b'{"description": "a", "description": "b"}', "once, found 'description' again"),
         (b'{"description": "a", "tools": NaN}', "found NaN"),
+        # Python reads so many levels, and fails at them later.
+        *(
+            (b'{"description": "a", "output_format": ' + b'{"a":' * n + b"1" + b"}" * (n + 1), "deeper nesting")
+            for n in (120, 950)
+        ),
         (b'{"description": "a", "tools": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nesting"),
         (b'{"description": ' + b"9" * 9_000 + b"}", "numbers"),
     ],
@@ -149,6 +160,13 @@ async def test_body_that_is_no_json_in_utf8_is_malformed(
     response = await http.post("/generate-lora", content=content, headers=JSON)
     error = await _verify(http, response, 400, "malformed_body")
     assert expected in error["message"]
+
+
+async def test_compressed_body_is_refused_with_what_is_taken(http: httpx2.AsyncClient) -> None:
+    headers = JSON | {"content-encoding": "gzip"}
+    response = await http.post("/generate-lora", content=gzip.compress(b'{"description": "a"}'), headers=headers)
+    await _verify(http, response, 415, "unsupported_content_encoding")
+    assert response.headers["accept-encoding"] == "identity"
 
 
 async def test_empty_body_is_invalid(http: httpx2.AsyncClient) -> None:

@@ -40,6 +40,11 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
         ({"oneOf": [{"type": "null"}, {"type": "null", "title": "x"}]}, {"type": "null"}),
         ({"allOf": [{"type": "null"}], "description": "x"}, {"type": "null"}),
         (True, {}),
+        (
+            {"type": "object", "properties": {"a": {"type": "null", "enum": None}}, "required": None, "items": None},
+            {"properties": {"a": {"type": "null"}}, "type": "object"},
+        ),
+        ({"const": None}, {"enum": [None]}),
         ({"items": {"type": "null"}, "minItems": 0}, {"items": {"type": "null"}, "type": "array"}),
         ({"type": "string", "format": "email", "maxLength": 5_000}, {"type": "string"}),
         ({"type": "string", "format": "date", "maxLength": 10}, {"format": "date", "type": "string"}),
@@ -48,6 +53,12 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
 )
 def test_what_only_describes_is_left_out(schema: object, expected: object) -> None:
     assert json.loads(canonical_schema(schema)) == expected
+
+
+def test_bound_of_very_many_digits_is_cut_in_the_message() -> None:
+    with pytest.raises(LimitError) as caught:
+        canonical_schema({"type": "string", "minLength": 10**3_000})
+    assert len(str(caught.value)) < 200
 
 
 def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
