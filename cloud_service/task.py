@@ -121,5 +121,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _trim(text: str) -> str:
-    lines: Iterable[str] = (line.rstrip() for line in text.strip().splitlines())
+    # Not `splitlines`, which would cut JSON at characters that are a part of it.
+    lines: Iterable[str] = (line.rstrip() for line in text.strip().split("\n"))
     return "\n".join(lines)

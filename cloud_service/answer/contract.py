@@ -59,7 +59,7 @@ def is_answer(text: str, contract: AnswerContract) -> bool:
         return True
     if text == contract.none:
         return True
-    if contract.parallel and len(lines := text.splitlines()) > 1:
+    if contract.parallel and len(lines := text.split("\n")) > 1:
         one = replace(contract, parallel=False, codes=(), none=None)
         return len(lines) <= MAX_PARALLEL_CALLS and all(is_answer(line, one) for line in lines)
     try:
@@ -103,7 +103,7 @@ def _calls(task: TaskDescription) -> AnswerContract:
         functions=tuple(Function(tool.name, tool.schema) for tool in task.tools),
         none=none,
         # Who shows an answer of several calls wants them.
-        parallel=any(len(example.output.splitlines()) > 1 for example in task.examples),
+        parallel=any("\n" in example.output for example in task.examples),
     )
     return contract if all(is_answer(example.output, contract) for example in task.examples) else TEXT_ANSWER
 

@@ -83,6 +83,12 @@ def test_order_of_examples_and_tools_has_a_meaning() -> None:
     assert TaskDescription("x", tools=(a, b)).normalized() != TaskDescription("x", tools=(b, a)).normalized()
 
 
+def test_characters_that_end_lines_elsewhere_stay_inside_of_json() -> None:
+    text = '{"a": "one\u2028two\x85three\x1ffour"}'
+    task = TaskDescription("x", examples=(Example("a", text), Example("b", f"{text}\r\n \t\n{text}")))
+    assert [each.output for each in task.normalized().examples] == [text, f"{text}\n\n{text}"]
+
+
 @given(TASKS)
 def test_normalizing_twice_changes_nothing(task: TaskDescription) -> None:
     once = task.normalized()

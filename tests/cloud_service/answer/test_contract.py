@@ -179,6 +179,15 @@ def test_text_is_an_answer_of_a_contract_or_not(text: str, contract: AnswerContr
     assert is_answer(text, contract) is expected
 
 
+def test_call_with_a_line_separator_in_it_is_one_call() -> None:
+    parameters = '{"properties":{"text":{"type":"string"}},"type":"object"}'
+    call = '{"name": "say", "arguments": {"text": "one\u2028two"}}'
+    tool = Tool("say", "Says a text.", ("text",), parameters)
+    found = find_answer(TaskDescription("Call the tool.", (Example("a", call),), (tool,)))
+    assert found == AnswerContract("tool_calls", functions=(Function("say", parameters),))
+    assert is_answer(f"{call}\n{call}", replace(found, parallel=True))
+
+
 def test_several_calls_are_lines_of_an_answer() -> None:
     """Where the contract says so; a task that shows them wants them."""
     one, two = '{"name": "stop", "arguments": {}}', '{"name": "stop"}'
