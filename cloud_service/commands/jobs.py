@@ -13,15 +13,28 @@ from loragen.error_lines import reporting_errors
 jobs_app = typer.Typer(no_args_is_help=True, help="See and end what a service does in the background.")
 
 _DEFAULT_URL = "http://127.0.0.1:8080"
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+_JsonAlone = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
 _Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
 
 
 @jobs_app.command("list")
-def list_jobs(url: _Url = _DEFAULT_URL) -> None:
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs.")] = 100,
+    as_json: _Json = False,
+    url: _Url = _DEFAULT_URL,
+) -> None:
     """List the jobs of a running service, the most recent first."""
     with reporting_errors(), CloudClient(url) as cloud:
-        found = cloud.jobs().jobs
-    for job in found:
+        page = cloud.jobs()
+        found = [*page.jobs]
+        while page.next_before is not None and len(found) < limit:
+            page = cloud.jobs(page.next_before)
+            found += page.jobs
+    for job in found[:limit]:
+        if as_json:
+            typer.echo(job.model_dump_json())
+            continue
         typer.echo(f"{job.id}  {job.state:9}  {job.progress.done}/{job.progress.total}  {job.created_at:%F %T}")
 
 
@@ -33,10 +46,13 @@ def show_job(job_id: Annotated[str, typer.Argument(help="Id of the job.")], url:
 
 
 @jobs_app.command("cancel")
-def cancel_job(job_id: Annotated[str, typer.Argument(help="Id of the job.")], url: _Url = _DEFAULT_URL) -> None:
+def cancel_job(
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], as_json: _JsonAlone = False, url: _Url = _DEFAULT_URL
+) -> None:
     """End a job; one that is over stays as it is."""
     with reporting_errors(), CloudClient(url) as cloud:
-        typer.echo(f"{job_id} is {cloud.cancel_job(job_id).state}")
+        job = cloud.cancel_job(job_id)
+    typer.echo(job.model_dump_json(indent=2) if as_json else f"{job_id} is {job.state}")
 
 
 def wait_with_bar(cloud: CloudClient, job_id: str) -> Generated:

@@ -109,12 +109,13 @@ def rotate(
 @keys_app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
+    json: _JsonOption = False,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Let a key be refused, within seconds on every replica."""
     with reporting_errors(), CloudClient(url) as cloud:
         key = cloud.revoke_key(key_id)
-    typer.echo(f"{key.id} ({key.name}) is {key.state}")
+    typer.echo(key.model_dump_json() if json else f"{key.id} ({key.name}) is {key.state}")
 
 
 def audit(

@@ -6,6 +6,7 @@ What commands do is done elsewhere; here they are spelled. Training is run from 
 import asyncio
 import json
 import re
+import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,12 +25,14 @@ from loragen.command_line import ConfigOption, VersionOption
 from loragen.contract.atomic import write_atomic
 from loragen.contract.bundle import BundleHeader, content_id, parse_bundle
 from loragen.contract.digest import model_digest
+from loragen.contract.errors import ContractError
 from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
 from loragen.contract.gguf_header import read_header
 from loragen.contract.limits import MAX_BUNDLE_BYTES
 from loragen.contract.names import DIGEST_PATTERN
 from loragen.contract.peft import export_peft
 from loragen.contract.peft_adapter import read_adapter, read_answer_file
+from loragen.contract.strict_json import load_strict_json
 from loragen.error_lines import naming_extra, reporting_errors
 from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
 
@@ -49,6 +52,7 @@ app.add_typer(keys_app, name="keys")
 app.command()(audit)
 
 _Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
 _DEFAULT_URL = "http://127.0.0.1:8080"
 
 
@@ -96,7 +100,10 @@ def serve(config: ConfigOption = None) -> None:
 @app.command()
 def generate(
     task: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="The request as .json, or a text: the description.")
+        Path,
+        typer.Argument(
+            help="The request as .json, or a text: the description; - for standard input, JSON or a text.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
     recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
@@ -114,6 +121,7 @@ def generate(
     budget: Annotated[
         float | None, typer.Option(min=1, help="Longest time of --refine, in seconds.", show_default="30")
     ] = None,
+    as_json: _Json = False,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
@@ -134,6 +142,9 @@ def generate(
         write_atomic(output, bundle)
         if recipe is not None:
             write_atomic(recipe, cloud.recipe(answer.recipe_id))
+    if as_json:
+        typer.echo(answer.model_dump_json(indent=2))
+        return
     source = "cached" if answer.cached else f"generated in {answer.timings.total_ms:.0f} ms"
     typer.echo(f"bundle {content_id(bundle)}")
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
@@ -163,6 +174,7 @@ def publish(
             exists=True, dir_okay=False, help="Answer contract for it, JSON; by default answer.json beside the adapter."
         ),
     ] = None,
+    as_json: _Json = False,
     url: _Url = _DEFAULT_URL,
 ) -> None:
     """Publish a bundle, or a LoRA of your own, in a channel of a running service."""
@@ -179,7 +191,9 @@ def publish(
         else:
             assert bundle_id is not None
             version = cloud.publish(channel, name, bundle_id).version
-    typer.echo(f"{channel}/{name} is {bundle_id}; the channel is at version {version}")
+    fields = {"channel": channel, "name": name, "bundle_id": bundle_id, "version": version}
+    line = f"{channel}/{name} is {bundle_id}; the channel is at version {version}"
+    typer.echo(json.dumps(fields, indent=2) if as_json else line)
 
 
 @app.command()
@@ -242,11 +256,11 @@ def _gguf_model(base: Path | None, header: BundleHeader) -> GgufModel:
 
 def _read_examples(path: Path) -> list[Any]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
+        lines = path.read_text(encoding="utf-8").split("\n")  # JSON may have other ends of lines inside
+        return [load_strict_json(line) for line in lines if line.strip()]
     except UnicodeDecodeError as e:
         raise InvalidRequestError(f"{path}: expected UTF-8, found {e.reason} at byte {e.start}") from e
-    except ValueError as e:
+    except ContractError as e:
         raise InvalidRequestError(f"{path}: expected a JSON object on each line: {e}") from e
 
 
@@ -262,13 +276,15 @@ def _report_retry(details: RetryDetails) -> None:
 
 
 def _read_task(path: Path) -> dict[str, Any]:
+    is_given = path == Path("-")
     try:
-        text = path.read_text(encoding="utf-8")
-        request = json.loads(text) if path.suffix == ".json" else {"description": text}
+        text = sys.stdin.buffer.read().decode() if is_given else path.read_text(encoding="utf-8")
+        is_json = text.lstrip().startswith("{") if is_given else path.suffix == ".json"
+        request = load_strict_json(text) if is_json else {"description": text}
     except UnicodeDecodeError as e:
         raise InvalidRequestError(f"{path}: expected UTF-8, found {e.reason} at byte {e.start}") from e
-    except ValueError as e:
-        raise InvalidRequestError(f"{path}: expected JSON: {e}", "name the file .txt if it is the description") from e
+    except ContractError as e:
+        raise InvalidRequestError(f"{path}: {e}", "name the file .txt if it is the description") from e
     if not isinstance(request, dict):
         raise InvalidRequestError(f"{path}: expected a JSON object, found {type(request).__name__}")
     return request

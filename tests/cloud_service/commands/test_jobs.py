@@ -1,5 +1,6 @@
 """`loragen jobs` against a running service, and how `generate --refine` waits for its own job."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,9 +32,12 @@ async def test_job_is_listed_shown_and_cancelled(tmp_path: Path, generator: Fake
         listed = await output("list")
         assert f"{done.id}  done       4/4" in listed
         assert listed.index(running_job.id) < listed.index(done.id), "the most recent first"
+        lines = (await output("list", "--json", "--limit", 1)).splitlines()
+        assert [json.loads(line)["id"] for line in lines if line.startswith("{")] == [running_job.id]
         assert '"tuned": "gates"' in await output("show", done.id)
         assert f"{running_job.id} is cancelled" in await output("cancel", running_job.id)
         assert f"{done.id} is done" in await output("cancel", done.id)
+        assert '"state": "done"' in await output("cancel", done.id, "--json")
         assert "job_not_found" in await output("show", "0" * 32, code=1)
         generator.tuner_gate.set()
 

@@ -42,9 +42,11 @@ async def test_first_key_is_made_in_the_store_and_makes_the_others(tmp_path: Pat
         assert len(_printed(rotated)) == 1
         revoked = await loragen("keys", "revoke", key_id, "--url", process.url, key=root)
         assert "is revoked" in revoked.output
+        again = await loragen("keys", "revoke", key_id, "--json", "--url", process.url, key=root)
+        assert json.loads(_printed(again)[0])["state"] == "revoked"
         audit = await loragen("audit", "--json", "--url", process.url, key=root)
         lines = [json.loads(line) for line in _printed(audit)]
-        assert [line["action"] for line in lines][:2] == ["key.revoke", "key.rotate"]
+        assert [line["action"] for line in lines][:3] == ["key.revoke", "key.revoke", "key.rotate"]
         assert lines[0]["key_name"] == "first admin"
         assert lines[0]["address"] == "127.0.0.1"
         table = await loragen("audit", "--limit", "1", "--url", process.url, key=root)

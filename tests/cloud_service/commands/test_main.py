@@ -55,6 +55,23 @@ async def test_text_file_is_the_description(tmp_path: Path, generator: FakeGener
     assert generator.prompts == ["Sort the mail."]
 
 
+@pytest.mark.parametrize("given", ["Sort the mail.\n", '\n{"description": "Sort the mail."}'])
+async def test_task_may_come_by_standard_input_and_the_answer_be_json(
+    tmp_path: Path, generator: FakeGenerator, given: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    async with running(tmp_path, generator) as process:
+        outcome = await loragen("generate", "-", "-o", bundle, "--json", "--url", process.url, given=given)
+        assert outcome.exit_code == 0, outcome.output
+        assert f'"bundle_bytes": {bundle.stat().st_size}' in outcome.output
+        bundle_id = content_id(bundle.read_bytes())
+        options = ("--channel", "kitchen", "--name", "mail", "--json", "--url", process.url)
+        published = await loragen("publish", bundle_id, *options)
+    assert generator.prompts == ["Sort the mail."]
+    fields = {"channel": "kitchen", "name": "mail", "bundle_id": bundle_id, "version": 1}
+    assert json.dumps(fields, indent=2) in published.output
+
+
 async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerator) -> None:
     task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
     task.write_text("Sort the mail.\n")
@@ -68,7 +85,9 @@ async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerat
 def examples(tmp_path: Path) -> Path:
     """A file of labelled examples, with an empty line at its end."""
     path = tmp_path / "examples.jsonl"
-    lines = [json.dumps({"input": f"input {number}", "output": {"number": number}}) for number in range(8)]
+    # JSON may have a line separator in a text.
+    labelled = [{"input": f"input\u2028{number}", "output": {"number": number}} for number in range(8)]
+    lines = [json.dumps(each, ensure_ascii=False) for each in labelled]
     path.write_text("\n".join(lines) + "\n\n")
     return path
 
@@ -107,6 +126,7 @@ async def test_examples_come_with_a_request_without_refine_too(
     [
         (b"\xff", ["--refine"], "expected UTF-8"),
         (b"{", ["--refine"], "expected a JSON object on each line"),
+        (b'{"input": "a", "input": "b"}', ["--refine"], "each key of an object once"),
         (b"", ["--steps", "5"], "--steps and --budget belong to --refine"),
     ],
 )
@@ -133,13 +153,20 @@ async def test_refusal_is_reported_with_its_hint_and_writes_nothing(tmp_path: Pa
     assert not bundle.exists()
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]"])
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]", b'{"description": "a", "description": "b"}'])
 def test_task_file_that_is_none_is_reported(tmp_path: Path, content: bytes) -> None:
     task = tmp_path / "task.json"
     task.write_bytes(content)
     outcome = CliRunner().invoke(cli.app, ["generate", str(task), "-o", str(tmp_path / "bundle")])
     assert outcome.exit_code == 1
     assert outcome.output.startswith("error (invalid_request): ")
+
+
+def test_task_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.txt", tmp_path):
+        outcome = CliRunner().invoke(cli.app, ["generate", str(path), "-o", str(tmp_path / "bundle")])
+        assert outcome.exit_code == 1
+        assert str(path) in "".join(outcome.output.split())
 
 
 def test_service_that_is_down_is_reported_with_each_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
