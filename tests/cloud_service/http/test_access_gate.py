@@ -1,6 +1,8 @@
 """Who may call what over HTTP."""
 
+import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from cloud_service.access.caller import Caller, calling
 from cloud_service.access.scopes import RULES, SIGN_IN_CALLS, Scope
 from cloud_service.bootstrap import open_cloud
 from cloud_service.limits import MAX_IMPORTS
+from cloud_service.store import DeviceEntry
 from loragen.web.routes import find_route
 from tests.cloud_service.clouds import client_of, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
@@ -202,3 +205,45 @@ async def test_tenant_gets_404_for_channels_of_others_and_no_metrics(guarded: Gu
         answer = await guarded.http.get(path, headers=key)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert (await guarded.http.get("/metrics", headers=key)).status_code == 403
+
+
+async def test_what_is_another_tenants_is_answered_like_what_is_not_there(
+    guarded: Guarded, generator: FakeGenerator
+) -> None:
+    """On each path that names something, over all methods: not even the message may tell the two apart."""
+    generator.tuner_gate.clear()
+    own, other = await guarded.key(Scope.ADMIN, tenant="acme"), await guarded.key(Scope.ADMIN, tenant="zeta")
+    post = partial(guarded.http.post, headers=own)
+    task = {"description": "a", "publish": {"channel": "acme.k", "name": "n"}}
+    made = (await post("/generate-lora", json=task)).json()
+    await guarded.cloud.devices.report(DeviceEntry("acme.k", "dev-1", 1, (), {}, ()), b"{}")
+    examples = [{"input": str(n), "output": str(n)} for n in range(4)]
+    job = {"description": "a", "examples": examples, "refine": {}}
+    job_id = (await post("/generate-lora", json=job, headers=own | {"prefer": "respond-async"})).json()["id"]
+    key_id = own["authorization"].split("_")[1]
+    there = {"bundle_id": made["id"], "recipe_id": made["recipe_id"], "channel": "acme.k", "job_id": job_id}
+    there |= {"key_id": key_id, "device_id": "dev-1", "name": "n", "version": "1"}
+    missing = {"bundle_id": "0" * 64, "recipe_id": "1" * 64, "channel": "acme.q", "job_id": "2" * 32}
+    missing |= {"key_id": "3" * 12, "device_id": "dev-9", "name": "q", "version": "9"}
+    bodies = {"POST /channels/{channel}/rollback": {"version": 1}, "PATCH": {"state": "aborted"}, "PUT": {}}
+    bodies |= {"POST /channels/{channel}/rollouts": {"version": 1}, "POST /keys/{key_id}/rotate": {}}
+
+    async def answer(call: str, names: dict[str, str]) -> tuple[int, str]:
+        method, template = call.split(" ")
+        body = bodies.get(call, bodies.get(method))
+        body = {"bundle_id": names["bundle_id"]} if method == "PUT" else body
+        path = template.format_map(names) + ("?from=1&old=1" if template.endswith("diff") else "")
+        found = await guarded.http.request(method, path, json=body, headers=other)
+        text = found.text
+        for name in names.values():
+            text = text.replace(name, "") if len(name) > 5 else text
+        return found.status_code, re.sub(r"[0-9a-f]{32}", "", text)
+
+    others = ("{file}", "{generator_id}", "/files/")  # which are nobody's
+    named = [call for call in CALLS if "{" in call and not any(other in call for other in others)]
+    assert len(named) > 25
+    for call in named:
+        assert await answer(call, there) == await answer(call, missing), call
+    assert (await guarded.http.get("/channels/acme.k", headers=own)).status_code == 200
+    assert (await guarded.http.get(f"/jobs/{job_id}", headers=own)).json()["state"] in ("queued", "running")
+    generator.tuner_gate.set()
