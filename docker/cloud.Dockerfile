@@ -16,15 +16,15 @@ RUN pip install -c constraints.txt uv && python -m venv --without-pip /opt/venv
 
 FROM tools AS dependencies
 ARG TORCH_BACKEND=cpu
-ENV UV_TORCH_BACKEND=${TORCH_BACKEND}
 # A layer of its own: torch is most of the image and changes least. More than a third of it are tests, headers, and names of
 # functions for debuggers.
-RUN uv pip install torch \
+RUN uv pip install ${TORCH_BACKEND:+--torch-backend $TORCH_BACKEND} torch \
     && cd /opt/venv/lib/python3*/site-packages/torch \
     && rm -r include test && find bin -type f ! -name torch_shm_manager -delete \
     && strip lib/libtorch_cpu.so lib/libtorch_python.so
 COPY pyproject.toml ./
-RUN uv pip install -r pyproject.toml --extra cloud --extra otel --extra s3 \
+RUN uv pip install ${TORCH_BACKEND:+--torch-backend $TORCH_BACKEND} -r pyproject.toml \
+        --extra cloud --extra otel --extra s3 \
     && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
     && strip /opt/venv/lib/python3*/site-packages/obstore/*.so
 

@@ -1,6 +1,7 @@
 """Images and Compose file: in step with the settings, hardened, and the device without torch."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,26 @@ def test_device_image_installs_the_edge_extra_alone(root: Path) -> None:
 
 def test_cloud_image_has_the_build_of_torch_for_cpus_by_default(root: Path, compose: dict[str, Any]) -> None:
     assert re.findall(r"^ARG TORCH_BACKEND=(.*)$", dockerfile(root, "cloud"), re.MULTILINE) == ["cpu"]
-    assert compose["services"]["cloud"]["build"]["args"] == {"TORCH_BACKEND": "${TORCH_BACKEND:-cpu}"}
+    assert compose["services"]["cloud"]["build"]["args"] == {"TORCH_BACKEND": "${TORCH_BACKEND-cpu}"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "option"), [("", ""), ("cpu", "--torch-backend cpu "), ("cu130", "--torch-backend cu130 ")]
+)
+def test_cloud_image_takes_torch_from_the_index_that_the_build_argument_names(
+    root: Path, backend: str, option: str
+) -> None:
+    """uv refuses an empty name; then it is not given one, and uses the index that it is set up with."""
+    stages = dockerfile(root, "cloud").split("\nFROM ")
+    (dependencies,) = [stage for stage in stages if stage.startswith("tools AS dependencies")]
+    assert "UV_TORCH_BACKEND" not in dependencies
+    installs = re.findall(r"^RUN (uv pip install .+?) &&", re.sub(r"\\\n\s*", "", dependencies), re.MULTILINE)
+    for command, rest in zip(installs, ("torch", "-r pyproject.toml"), strict=True):
+        asked = subprocess.run(
+            ["sh", "-euc", f'uv() {{ echo "$*"; }}; {command}'],
+            env={"TORCH_BACKEND": backend}, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert asked.startswith(f"pip install {option}{rest}")
 
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
