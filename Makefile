@@ -31,7 +31,8 @@ test: setup  ## Run all tests, or some: make test ARGS=tests/loragen/contract
 
 test-emulated: setup  ## Run the tests of a device on an emulated arm64 processor; Debian, see CONTRIBUTING.md
 	@scripts/arm64.sh
-	@ARM64_HOME=build/arm64 OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest tests/edge_runtime/test_arm64.py $(ARGS)
+	@ARM64_HOME=build/arm64 OMP_NUM_THREADS=1 $(PYTHON_BIN) -m pytest -o faulthandler_timeout=0 \
+		tests/edge_runtime/test_arm64.py $(ARGS)
 
 check: setup  ## Lint, format, types, import boundaries, and drift of generated files
 	@.venv/bin/ruff check .

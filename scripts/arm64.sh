@@ -99,7 +99,7 @@ unpack_debian python3-minimal libpython3-stdlib libgomp1 libstdc++6
 write_starter
 say "installing libraries"
 mapfile -t requirements < <(device_requirements)
-install_wheels "${requirements[@]}" diskcache pytest pytest-asyncio hypothesis tokenizers
+install_wheels "${requirements[@]}" diskcache pytest pytest-asyncio hypothesis jsonschema-rs tokenizers
 if [ ! -d "$llama" ]; then
     "${pip[@]}" download --no-deps --no-binary llama-cpp-python -c constraints.txt -d "$home" llama-cpp-python
     tar -xzf "$llama.tar.gz" -C "$home"
