@@ -33,7 +33,7 @@ def found_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tiny_run_does_not_touch_the_place_of_the_real_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(train, "train_pair", lambda config, data, out, runs: calls.append((config, out, runs)))
+    monkeypatch.setattr(train, "train_pair", lambda config, data, out, runs, start: calls.append((config, out, runs)))
     run_command("train", "qwen-llama3-8b", "--data", "x")
     run_command("train", "qwen-llama3-8b", "--data", "x", "--tiny")
     run_command("train", "qwen-llama3-8b", "--data", "x", "--tiny", "--out", "a", "--runs", "b")

@@ -124,7 +124,8 @@ async def test_restored_store_is_refused_until_it_has_passed_what_was_seen(fleet
         await publish(client, "calls")
         assert (await read(device)).version == 2
     for left in fleet.directory.glob("store.sqlite3*"):
-        left.unlink()
+        if left.is_file():  # bundles are in a folder beside it, and are built again where one is missing
+            left.unlink()
     fleet.copy_store("backup.sqlite3", "store.sqlite3")
     async with fleet.running() as (client, device):
         with pytest.raises(ChannelRefusedError):
