@@ -168,24 +168,25 @@ end
 return #expired
 """
 
-# KEYS: of imports the times at which they expire, and their lengths.
-_PRUNE_IMPORTS = """
+# Forgets imports that have expired: by the times at which they do, and their lengths. Sets `milliseconds` to now.
+_EXPIRE_IMPORTS = """
 local now = redis.call('TIME')
 local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', milliseconds)) do
-  redis.call('ZREM', KEYS[1], gone)
-  redis.call('HDEL', KEYS[2], gone)
+local function expire(times, lengths)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', times, '-inf', milliseconds)) do
+    redis.call('ZREM', times, gone)
+    redis.call('HDEL', lengths, gone)
+  end
 end
+"""
+
+_PRUNE_IMPORTS = f"""{_EXPIRE_IMPORTS}
+expire(KEYS[1], KEYS[2])
 return 1
 """
 
-_STORE_IMPORTED = """
-local now = redis.call('TIME')
-local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', milliseconds)) do
-  redis.call('ZREM', KEYS[2], gone)
-  redis.call('HDEL', KEYS[3], gone)
-end
+_STORE_IMPORTED = f"""{_EXPIRE_IMPORTS}
+expire(KEYS[2], KEYS[3])
 local total = ARGV[7] - (redis.call('HGET', KEYS[3], ARGV[1]) or 0)
 for _, size in ipairs(redis.call('HVALS', KEYS[3])) do total = total + size end
 if total > tonumber(ARGV[6]) then return 0 end
