@@ -157,7 +157,7 @@ class ArtifactService:
         Raises:
             CloudError: As for `find_bundle`.
         """
-        return await self._find_made(recipe.recipe_id) or await self._make_once(recipe)
+        return await self._make_once(recipe)
 
     async def _find_made(self, either_id: str) -> StoredLora | None:
         lora = await self._store.load_lora(either_id)
@@ -172,6 +172,8 @@ class ArtifactService:
         return lora
 
     async def _make(self, stored: StoredRecipe) -> StoredLora:
+        if (lora := await self._find_made(stored.recipe_id)) is not None:
+            return lora  # made while this request was on its way here
         if content_id(stored.recipe) != stored.recipe_id:
             raise _damaged_recipe(stored.recipe_id)
         recipe = stored.parse_recipe()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, EdgeError
 from edge_runtime.updates.canary_process import TrialRequest
-from edge_runtime.updates.reading import reading_seconds
+from edge_runtime.updates.reading import reading_seconds, size_of
 from edge_runtime.updates.trial import Candidate, TrialReport
 
 CANARY_SECONDS = 120.0
@@ -80,7 +80,7 @@ class ProcessCanary:
         if self._stopping:
             raise CanaryUnfinishedError("the device is shutting down")
         adapters = [path for path in (candidate.adapter, candidate.attached) if path is not None]
-        sizes = await asyncio.to_thread(lambda: [path.stat().st_size for path in adapters if path.exists()])
+        sizes = await asyncio.to_thread(lambda: [size_of(path) for path in adapters])
         limit_seconds = self._limit_seconds + await asyncio.to_thread(reading_seconds, candidate.loaded)
         request = TrialRequest(candidate, self._threads, self._limit_bytes + 2 * sum(sizes))
         try:

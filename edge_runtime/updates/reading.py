@@ -15,4 +15,12 @@ def reading_seconds(paths: Iterable[Path]) -> float:
 
     Files that are not there take none: whoever loads them says so. Blocking.
     """
-    return sum(2 * path.stat().st_size for path in paths if path.exists()) / SLOWEST_BYTES_PER_SECOND
+    return sum(2 * size_of(path) for path in paths) / SLOWEST_BYTES_PER_SECOND
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; none of one that is not there, or no longer. Blocking."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

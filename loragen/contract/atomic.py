@@ -7,6 +7,7 @@ killed process must leave nothing that piles up. What a rename would destroy, su
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,11 +58,14 @@ def verify_replaceable(path: Path) -> None:
     Raises:
         OSError: A directory, a device, a pipe or a socket is there.
     """
-    if path.is_file() or not path.exists():
+    try:
+        mode = path.stat().st_mode  # looked at once: between two looks somebody else may put a file there
+    except FileNotFoundError:
         return
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise OSError(errno.EINVAL, "a file is expected there, or nothing", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a file is expected there, or nothing", str(path))
 
 
 def _sync(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from cloud_service.errors import ArtifactGoneError, GenerationError, IntegrityError, NotFoundError
 from cloud_service.generation import Asked
 from cloud_service.lora_request import LoraRequest, PublishTarget
-from cloud_service.store import Store
+from cloud_service.store import Store, StoredLora, StoredRecipe
 from cloud_service.task import TaskDescription
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id
@@ -62,6 +62,32 @@ async def test_bundle_is_built_when_it_is_needed_for_the_first_time_and_once(
     publish = PublishTarget("kitchen", "mail")
     published = await service.generate(LoraRequest(TaskDescription("sort the mail"), publish=publish))
     assert (published.id, published.cached, len(built)) == (lora.bundle_id, True, 1)
+
+
+async def test_bundle_that_was_built_while_a_request_looked_for_it_is_not_built_again(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    answer = await service.generate(LoraRequest(TaskDescription("sort the mail")))
+    made: list[StoredLora] = []
+    load = store.load_recipe
+
+    async def overtaken(recipe_id: str) -> bytes | None:
+        recipe = await load(recipe_id)
+        if not made:
+            made.append(await service.artifacts.find_lora(StoredRecipe(recipe_id, answer.lora.recipe, 0)))
+        return recipe
+
+    async def build(bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
+        assert not made, "built again"
+        return await make(bank, recipe)
+
+    make = service.artifacts.build
+    monkeypatch.setattr(store, "load_recipe", overtaken)
+    monkeypatch.setattr(service.artifacts, "build", build)
+    found = await service.artifacts.find_bundle(answer.id)
+    assert found == made[0]
 
 
 async def test_damaged_recipe_makes_no_bundle(

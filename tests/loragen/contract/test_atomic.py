@@ -71,6 +71,25 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(link.stat().st_mode)
 
 
+def test_file_that_another_thread_puts_there_in_between_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads may write one path: each look at it may find what the last did not."""
+    path = tmp_path / "bundle"
+    look = Path.stat
+
+    def looked_at(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        try:
+            return look(self, follow_symlinks=follow_symlinks)
+        finally:
+            path.touch()
+
+    monkeypatch.setattr(Path, "stat", looked_at)
+    write_atomic(path, b"mine")
+    assert path.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsync of the file, rename, fsync of the directory, in this order."""
     events: list[str] = []
