@@ -192,8 +192,10 @@ def refine_curve(
     prompted: Annotated[int, typer.Option(min=0, help="Most examples that are put into a prompt, too.")] = 16,
     minutes: Annotated[float, typer.Option(min=0, help="Begin nothing new after so long.")] = 10.0,
     runs: Annotated[Path, typer.Option(help="Results; a second call adds what is missing.")] = Path("runs/refine"),
+    split: Annotated[ScoredSplit, typer.Option(help="Which tasks and inputs.")] = ScoredSplit.validation,
+    oracles: Annotated[bool, typer.Option("--oracles", help="An oracle for each task; takes minutes each.")] = False,
 ) -> None:
-    """Measure refinement on validation tasks, by the number of examples and of steps; prints a table."""
+    """Measure refinement, by the number of examples and of steps; prints a table."""
     from training.evaluation.refine_curve import Curve, curve_table, measure_curve
     from training.evaluation.suites import SUITES
     from training.evaluation.suites.tasks import SuiteSizes
@@ -206,7 +208,7 @@ def refine_curve(
     except ValueError as e:
         raise typer.BadParameter(f"expected numbers with commas between them: {e}") from e
     names, sizes = suites or ["tools-unseen", "tasks-seen", "tasks-unseen"], SuiteSizes(tasks, inputs)
-    curve = Curve(pair_at(pair), data, names, sizes, numbers, limits, prompted, runs, minutes)
+    curve = Curve(pair_at(pair), data, names, sizes, numbers, limits, prompted, runs, minutes, split.value, oracles)
     print(curve_table(measure_curve(curve)), end="")
 
 

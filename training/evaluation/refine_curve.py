@@ -1,7 +1,8 @@
 """Measures refinement: the score on inputs that nothing was tuned on, by the number of labelled examples and of steps.
 
 For each task of a suite, a generation is refined on its first examples, as the service does it, and answers the task's
-inputs; beside it stand the one-pass generation of the same request, and the edge model with the examples in its prompt.
+inputs; beside it stand the one-pass generation of the same request, the edge model with the examples in its prompt, and
+an oracle, trained on all instances that the task has to practise on.
 What was measured is kept line by line, so that a second call adds what is missing.
 """
 
@@ -30,6 +31,8 @@ from loragen.contract.assembly import assemble
 from loragen.contract.recipe import Recipe
 from training.data.corpus import Split
 from training.evaluation.edge_writer import EdgeWriter
+from training.evaluation.oracles import OracleAnswers
+from training.evaluation.scoring import score_texts
 from training.evaluation.suites import SuiteTask, load_suites
 from training.evaluation.suites.tasks import SuiteSizes
 
@@ -52,6 +55,8 @@ class Curve:
         prompted: Largest number of examples that are put into a prompt, too.
         runs: Where results stay.
         minutes: No new measurement begins later.
+        split: Which tasks and inputs.
+        oracles: Whether each task gets an oracle, which takes minutes.
     """
 
     pair: ModelPair
@@ -63,7 +68,8 @@ class Curve:
     prompted: int
     runs: Path
     minutes: float
-    split: Split = "validation"
+    split: Split
+    oracles: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Measured:
         inputs: How many are scored.
         one_pass, refined: Share of them that is right.
         prompted: Likewise, by the edge model with the examples in its prompt; None where that was not asked.
+        oracle: Likewise, by the task's oracle; None without one.
         seconds: The refinement took.
         taken: Steps taken.
     """
@@ -89,6 +96,7 @@ class Measured:
     one_pass: float
     refined: float
     prompted: float | None
+    oracle: float | None
     kept: bool
     seconds: float
     taken: int
@@ -96,12 +104,12 @@ class Measured:
 
 def measure_curve(curve: Curve) -> list[Measured]:
     """Everything that was measured by now, this call's part included."""
-    path = curve.runs / "refine-curve.jsonl"
+    path = curve.runs / f"{curve.split}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     found = [Measured(**json.loads(line)) for line in lines]
     known = {(each.suite, each.task, each.count, each.steps) for each in found}
-    bench, deadline = _Bench(curve.pair), time.monotonic() + 60 * curve.minutes
+    bench, deadline = _Bench(curve), time.monotonic() + 60 * curve.minutes
     suites = load_suites(curve.data, curve.split, curve.sizes, curve.suites)
     wanted = [(suite.name, task, count) for count in sorted(curve.counts) for suite in suites for task in suite.tasks]
     for suite, task, count in wanted:
@@ -121,12 +129,14 @@ def measure_curve(curve: Curve) -> list[Measured]:
 class _Bench:
     """A pair in memory: its generator, and one edge model that is scored and tuned."""
 
-    def __init__(self, pair: ModelPair) -> None:
+    def __init__(self, curve: Curve) -> None:
+        pair = curve.pair
         self._generator = load_generator(pair.generator, pair.cloud_model, pair.edge_model)
         edge = Path(pair.edge_model)
         model, tokenizer = load_language_model(edge, torch.float32), load_tokenizer(edge)
         self._probe, self._writer = TorchProbe(model, tokenizer), EdgeWriter(model, tokenizer, LONGEST_PROMPT)
         self._tuner = TorchTuner(model, tokenizer, self._generator.bank)
+        self._oracles = OracleAnswers(pair, curve.runs / "oracles") if curve.oracles else None
 
     def measure(self, suite: str, task: SuiteTask, count: int, steps: int, prompted: bool) -> Measured:
         """One task, refined on its first examples."""
@@ -148,6 +158,7 @@ class _Bench:
             self._score(task, recipe),
             self._score(task, refined),
             self._prompted(task, whole) if prompted else None,
+            _share_right(task, self._oracles.answer(task).texts) if self._oracles else None,
             report.kept,
             round(report.seconds, 1),
             report.steps,
@@ -166,13 +177,17 @@ class _Bench:
         prompt = render_prompt(description)
         if self._generator.count_edge_tokens(prompt) > LONGEST_PROMPT - 2 * LONGEST_ANSWER:
             return None
-        inputs, expected = [i.input for i in task.instances], [i.output for i in task.instances]
+        inputs = [instance.input for instance in task.instances]
         longest = 0 if task.choices else LONGEST_ANSWER
         answers = self._writer.answer(inputs, [prompt] * len(inputs), None, longest, task.choices)
         found = answers.texts
         if task.choices:
             found = tuple(offered[place] for offered, place in zip(task.choices, answers.chosen, strict=True))
-        return statistics.fmean(text == wanted.strip() for text, wanted in zip(found, expected, strict=True))
+        return _share_right(task, found)
+
+
+def _share_right(task: SuiteTask, texts: Sequence[str]) -> float:
+    return float(score_texts(replace(task, metric="exact"), texts).mean())
 
 
 def curve_table(measured: Sequence[Measured]) -> str:
@@ -181,19 +196,26 @@ def curve_table(measured: Sequence[Measured]) -> str:
 
 
 def _rows(measured: Sequence[Measured]) -> Iterator[str]:
-    yield "| suite | tuned | examples | most steps | tasks | inputs | prompted | one pass | refined | kept | seconds |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield (
+        "| suite | tuned | examples | most steps | tasks | inputs | prompted | one pass | refined | oracle | kept "
+        "| seconds |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     groups: dict[tuple[str, str, int, int], list[Measured]] = defaultdict(list)
     for each in measured:
         groups[each.suite, each.kind, each.count, each.steps].append(each)
     for (suite, kind, count, steps), group in sorted(groups.items()):
-        asked = [each.prompted for each in group if each.prompted is not None]
-        prompted = f"{statistics.fmean(asked):.1%}" if len(asked) == len(group) else ""
+        prompted, oracle = (_mean([getattr(each, name) for each in group]) for name in ("prompted", "oracle"))
         one_pass, refined = (
             statistics.fmean(getattr(each, name) for each in group) for name in ("one_pass", "refined")
         )
         yield (
             f"| {suite} | {kind} | {count} | {steps or ''} | {len(group)} | {sum(each.inputs for each in group)} "
-            f"| {prompted} | {one_pass:.1%} | {refined:.1%} | {sum(each.kept for each in group)} "
+            f"| {prompted} | {one_pass:.1%} | {refined:.1%} | {oracle} | {sum(each.kept for each in group)} "
             f"| {statistics.fmean(each.seconds for each in group):.0f} |"
         )
+
+
+def _mean(shares: Sequence[float | None]) -> str:
+    known = [share for share in shares if share is not None]
+    return f"{statistics.fmean(known):.1%}" if len(known) == len(shares) else ""

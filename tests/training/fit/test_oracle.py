@@ -1,5 +1,7 @@
 """Oracles learn their own task, alone or in company, once."""
 
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,14 +49,20 @@ def test_oracle_answers_its_task_and_leaves_the_model_alone(
     assert all(torch.equal(value, before[name]) for name, value in edge.model.state_dict().items())
 
 
-def test_company_in_the_batch_changes_no_oracle(edge: EdgeAnswers, tmp_path: Path) -> None:
-    settings = OracleSettings(rank=2, alpha=4.0, steps=5, rows=3)
-    tasks = [task("a", "one"), task("b", "two")]
-    together = fit_oracles(edge, "d", tasks, settings, tmp_path / "together")
-    (alone,) = fit_oracles(edge, "d", tasks[1:], settings, tmp_path / "alone")
-    for key, (a, b) in alone.items():
-        torch.testing.assert_close(together[1][key][0], a, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(together[1][key][1], b, rtol=1e-3, atol=1e-4)
+def test_training_ends_when_held_out_instances_get_no_better_and_the_best_factors_stay(
+    edge: EdgeAnswers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers by chance: what is learned of some is wrong for the others."""
+    rng = random.Random(0)
+    noise = tuple(Instance(f"say {number}", rng.choice(["yes", "no", "on", "off"])) for number in range(32))
+    one = replace(task("noise", ""), practice=noise)
+    (best,) = fit_oracles(edge, "d", [one], replace(SETTINGS, steps=300), tmp_path)
+    assert "300 steps" not in capsys.readouterr().out
+    (longer,) = fit_oracles(edge, "d", [one], replace(SETTINGS, steps=300, look=301), tmp_path)
+    batch = edge.chat.batch(noise, [None] * len(noise))
+    with torch.inference_mode():
+        losses = [answer_loss(edge.logits(batch, factors), batch).item() for factors in (best, longer)]
+    assert losses[0] > losses[1], "the longer one has learned its practice by heart"
 
 
 def test_finished_oracle_is_read_from_disk_unless_something_that_decides_it_changed(
