@@ -131,7 +131,7 @@ def evaluate(
         float | None,
         typer.Option(min=0, help="Stop asking after so long, and report; 0 for all tasks.", show_default="25"),
     ] = None,
-    oracles: Annotated[int, typer.Option(min=0, help="Tasks of each suite that get an oracle; takes hours.")] = 0,
+    oracles: Annotated[int, typer.Option(min=0, help="Tasks of each suite that get an oracle; minutes each.")] = 0,
     larger: Annotated[
         Path | None, typer.Option(exists=True, help="GGUF of a larger model, prompted on a sample of the tasks.")
     ] = None,

@@ -1,8 +1,8 @@
 """Oracles: one LoRA fine-tuned on each task's own training instances, at the rank and targets that the generator has.
 
-An oracle sees what no description says, and is what a LoRA of this size can reach. Training ends when held-out instances
-get no better; the best factors stay. Finished oracles stay on disk under the digest of everything that decides them, so
-that a second evaluation reads them.
+An oracle sees what no description says, and is what a LoRA of this size can reach. Training ends when held-out
+instances get no better; the best factors stay. Finished oracles stay on disk under the digest of all that decides them,
+so that a second evaluation reads them.
 """
 
 import hashlib
