@@ -1,8 +1,8 @@
-"""Generated bundles as files of a folder, beside a database that says which of them are kept.
+"""Bundles as files of a folder, beside a database that says which of them are kept.
 
 A bundle has megabytes. In the database it would hold up every other call while it is written; here it is written on a
-thread beside it. A file is there whole or not at all, unless the power fails: nothing waits for the disk, because each
-reader compares a bundle with its id, and a lost one is built again.
+thread beside it. A file is there whole or not at all. Generated ones are so unless the power fails: nothing waits for
+the disk, because each reader compares a bundle with its id, and a lost one is built again.
 """
 
 import asyncio
@@ -36,10 +36,12 @@ class BundleFolder:
     Args:
         folder: Where they are; made when the first one comes.
         timeout_seconds: For one call, with those before it.
+        durable: Whether what was written outlives a power cut.
     """
 
-    def __init__(self, folder: Path, timeout_seconds: float) -> None:
+    def __init__(self, folder: Path, timeout_seconds: float, *, durable: bool = False) -> None:
         self._folder = folder
+        self._durable = durable
         self._timeout = timeout_seconds
         self._failures = StoreFailures("bundles")
         self._thread = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="bundles")
@@ -56,11 +58,20 @@ class BundleFolder:
         """Delete bundles, those that are gone already among them."""
         gone = list(bundle_ids)
         if gone:
-            await self._run(lambda: self._unlink(gone))
+            await self._run(lambda: self.delete_now(gone))
 
     async def list_settled(self, grace_seconds: float) -> list[str]:
         """All that were written so long ago, parts of files that were never finished among them."""
         return await self._run(lambda: self._settled(time.time() - grace_seconds))
+
+    def has(self, bundle_id: str) -> bool:
+        """Whether one is there, asked on the thread of the caller."""
+        return (self._folder / bundle_id).exists()
+
+    def delete_now(self, names: Iterable[str]) -> None:
+        """The same as `delete`, on the thread of the caller."""
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
 
     async def aclose(self) -> None:
         """Finish what is being written."""
@@ -68,7 +79,7 @@ class BundleFolder:
 
     def _write(self, bundle_id: str, bundle: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._folder / bundle_id, bundle, durable=False)
+        write_atomic(self._folder / bundle_id, bundle, durable=self._durable)
 
     def _read(self, bundle_id: str) -> bytes | None:
         path = self._folder / bundle_id
@@ -79,10 +90,6 @@ class BundleFolder:
             return None
         _log.error("stored_bundle_damaged", bundle_id=bundle_id)
         return None
-
-    def _unlink(self, names: list[str]) -> None:
-        for name in names:
-            (self._folder / name).unlink(missing_ok=True)
 
     def _settled(self, before: float) -> list[str]:
         if not self._folder.exists():

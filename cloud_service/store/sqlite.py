@@ -1,7 +1,8 @@
 """The store in one SQLite file: the default, for a single machine.
 
 Publishing syncs the disk before it answers. Everything else can be generated again, and SQLite decides when to sync it.
-Generated bundles are files beside it (`bundle_folder`); the file knows which, and in which order they were used.
+Bundles are files in two folders beside it (`bundle_folder`): generated ones, of which the database knows in which order
+they were used, and imported ones, which are on the disk before anybody hears of them.
 Channels and devices are in `sqlite_fleet`.
 """
 
@@ -26,7 +27,7 @@ from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 13
+_SCHEMA_VERSION = 14
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -45,7 +46,7 @@ CREATE TABLE bundles (
 CREATE INDEX bundles_used ON bundles (used, bytes);
 CREATE TABLE imported (
     bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, edge_model_id TEXT NOT NULL, edge_model_digest TEXT NOT NULL,
-    expires REAL, pinned INTEGER, data BLOB NOT NULL
+    expires REAL, pinned INTEGER
 );
 CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
@@ -85,6 +86,7 @@ class SqliteStore:
         schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
         self._bundles = BundleFolder(path.with_name(f"{path.name}-bundles"), limits.timeout_seconds)
+        self._imports = BundleFolder(path.with_name(f"{path.name}-imported"), limits.timeout_seconds, durable=True)
         self._db = self._file.db
         self._run, self._change = self._file.run, self._file.change
         self.channels = SqliteChannels(self._file, limits.versions_per_channel, limits.events_per_channel)
@@ -176,18 +178,21 @@ class SqliteStore:
         def store() -> bool:
             now = time.time()
             self._db.execute("DELETE FROM imported WHERE expires <= ?", (now,))
-            (others,) = self._db.execute(
-                "SELECT coalesce(sum(bytes), 0) FROM imported WHERE bundle_id <> ?", (imported.bundle_id,)
-            ).fetchone()
-            if others + imported.bundle_bytes > self._import_budget:
+            if not self._has_room(imported):
                 return False
+            if bundle is not None and not self._imports.has(imported.bundle_id):
+                raise FileNotFoundError("the file was deleted with those of expired bundles")
             self._db.execute(
-                "INSERT INTO imported VALUES (?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (bundle_id) DO UPDATE SET"
-                " data = excluded.data, expires = iif(expires IS NULL, NULL, excluded.expires)",
-                (*astuple(imported), now + self._recipe_ttl, bundle or b""),
+                "INSERT INTO imported VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (bundle_id) DO UPDATE SET"
+                " expires = iif(expires IS NULL, NULL, excluded.expires)",
+                (*astuple(imported), now + self._recipe_ttl),
             )
             return True
 
+        if bundle is not None:
+            if not await self._run(lambda: self._has_room(imported)):
+                return False
+            await self._imports.put(imported.bundle_id, bundle)
         return await self._change(store)
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
@@ -202,8 +207,7 @@ class SqliteStore:
         return await self._run(find)
 
     async def load_imported(self, bundle_id: str) -> bytes | None:
-        statement = "SELECT data FROM imported WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
-        return await self._run(lambda: self._blob(statement, bundle_id, time.time()) or None)
+        return None if await self.find_imported(bundle_id) is None else await self._imports.get(bundle_id)
 
     async def pin_imported(self, bundle_id: str) -> bool:
         def pin() -> bool:
@@ -255,7 +259,10 @@ class SqliteStore:
         lost = await self._change(lambda: self._db.execute(_LOST_BUNDLES).fetchall())
         await self._bundles.delete(bundle_id for (bundle_id,) in lost)
         settled = await self._bundles.list_settled(_GRACE_SECONDS)
-        await self._bundles.delete(await self._run(lambda: [name for name in settled if not self._has_bundle(name)]))
+        await self._bundles.delete(await self._run(lambda: self._unknown("bundles", settled)))
+        old = await self._imports.list_settled(_GRACE_SECONDS)
+        # In one transaction, so that none is deleted while it is imported once more.
+        await self._change(lambda: self._imports.delete_now(self._unknown("imported", old)))
         for part in (self.devices, self.jobs, self.sessions, self.access):
             await part.prune()
 
@@ -265,6 +272,7 @@ class SqliteStore:
 
     async def aclose(self) -> None:
         await self._bundles.aclose()
+        await self._imports.aclose()
         await self._file.aclose()
 
     def _set_pinned(self, table: str, bundle_id: str) -> bool:
@@ -310,8 +318,15 @@ class SqliteStore:
                     break
         return gone
 
-    def _has_bundle(self, bundle_id: str) -> bool:
-        return self._db.execute("SELECT 1 FROM bundles WHERE bundle_id = ?", (bundle_id,)).fetchone() is not None
+    def _has_room(self, imported: StoredImport) -> bool:
+        statement = "SELECT coalesce(sum(bytes), 0) FROM imported WHERE bundle_id <> ? AND coalesce(expires > ?, TRUE)"
+        (others,) = self._db.execute(statement, (imported.bundle_id, time.time())).fetchone()
+        return bool(others + imported.bundle_bytes <= self._import_budget)
+
+    def _unknown(self, table: str, names: list[str]) -> list[str]:
+        """Those of some files that the database does not name."""
+        statement = f"SELECT 1 FROM {table} WHERE bundle_id = ?"
+        return [name for name in names if self._db.execute(statement, (name,)).fetchone() is None]
 
     def _blob(self, statement: str, *values: object) -> bytes | None:
         row = self._db.execute(statement, values).fetchone()

@@ -1,15 +1,16 @@
-"""Generated bundles as files beside the database."""
+"""Bundles as files beside the database."""
 
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from cloud_service.store import StoredLora
+from cloud_service.store import StoredImport, StoredLora
 from cloud_service.store.bundle_folder import BundleFolder
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import SqliteBackend, failing, store_lora
@@ -18,6 +19,7 @@ from tests.full_disk import full_disk, read_only_disk
 pytestmark = pytest.mark.usefixtures("every_failure_is_logged")
 
 LORA = StoredLora(sha256_hex(b"recipe"), b"recipe", 6, sha256_hex(b"bundle"))
+IMPORT = StoredImport(sha256_hex(b"import"), 6, "edge", "e" * 64)
 
 
 @pytest_asyncio.fixture
@@ -55,27 +57,88 @@ async def test_file_larger_than_any_bundle_is_not_read(folder: BundleFolder, mon
     assert await folder.get("a") is None
 
 
-async def test_nobody_waits_while_a_bundle_is_written(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or a tenant could tell by its own calls that another has fetched something."""
+@pytest.mark.parametrize("kind", ["generated", "imported"])
+async def test_nobody_waits_while_a_bundle_is_written(
+    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Or a tenant could tell by its own calls that another has fetched something, and probes would fail meanwhile."""
     store, other = await sqlite.open(), await sqlite.open()
     began, go_on = threading.Event(), threading.Event()
-    replace = Path.replace
+    move = Path.replace
 
     def slow(path: Path, target: Path) -> Path:
         began.set()
         assert go_on.wait(10)
-        return replace(path, target)
+        return move(path, target)
 
     monkeypatch.setattr(Path, "replace", slow)
-    storing = asyncio.create_task(store_lora(store, "key", LORA, b"bundle"))
+    work: Coroutine[None, None, object]
+    if kind == "generated":
+        work = store_lora(store, "key", LORA, b"bundle")
+    else:
+        work = store.store_imported(IMPORT, b"import")
+    storing = asyncio.create_task(work)
     assert await asyncio.to_thread(began.wait, 10)
     for one in (store, other):
-        assert await one.find_generation("key") is not None
+        await one.find_generation("key")
+        assert await one.find_imported(IMPORT.bundle_id) is None, "nobody hears of it before it is there"
         await one.verify_writable()
     assert not storing.done()
     go_on.set()
     await storing
-    assert await other.load_bundle(LORA.bundle_id) == b"bundle"
+    if kind == "generated":
+        assert await other.load_bundle(LORA.bundle_id) == b"bundle"
+    else:
+        assert await other.load_imported(IMPORT.bundle_id) == b"import"
+
+
+async def test_imported_bundle_without_room_or_past_its_time_leaves_no_file(sqlite: SqliteBackend) -> None:
+    store = await sqlite.open(import_budget_bytes=10, recipe_ttl_seconds=0.05)
+    folder = sqlite.path.with_name("store.sqlite3-imported")
+    assert not await store.store_imported(replace(IMPORT, bundle_bytes=11), b"import")
+    assert not folder.exists()
+    assert await store.store_imported(IMPORT, b"import")
+    await asyncio.sleep(0.1)
+    assert await store.load_imported(IMPORT.bundle_id) is None
+    os.utime(folder / IMPORT.bundle_id, (1, 1))
+    await store.prune()
+    assert not list(folder.iterdir())
+
+
+async def test_file_that_is_deleted_while_its_bundle_is_imported_again_is_not_taken_for_stored(
+    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await sqlite.open()
+    put = BundleFolder.put
+
+    async def put_and_lose(folder: BundleFolder, bundle_id: str, bundle: bytes) -> None:
+        await put(folder, bundle_id, bundle)
+        folder.delete_now([bundle_id])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BundleFolder, "put", put_and_lose)
+        with failing("was deleted"):
+            await store.store_imported(IMPORT, b"import")
+    assert await store.find_imported(IMPORT.bundle_id) is None
+    assert await store.store_imported(IMPORT, b"import")
+
+
+async def test_imported_bundle_is_on_the_disk_before_anybody_hears_of_it(
+    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can build it again."""
+    store, synced, fsync = await sqlite.open(), 0, os.fsync
+
+    def count(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", count)
+    assert await store.store_imported(IMPORT, b"import")
+    assert synced == 2, "the file, and its folder"
+    await store_lora(store, "key", LORA, b"bundle")
+    assert synced == 2
 
 
 async def test_evicted_bundles_and_parts_that_were_never_finished_leave_the_folder(sqlite: SqliteBackend) -> None:

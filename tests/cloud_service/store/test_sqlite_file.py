@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.store import StoredImport
 from cloud_service.store.sqlite import SqliteStore
-from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import LIMITS, SqliteBackend, failing, swap
 from tests.full_disk import full_disk
 
@@ -65,9 +63,8 @@ async def test_calls_behind_a_foreign_lock_wait_for_one_time_and_not_one_after_t
 
 async def test_disk_that_fills_up_amid_a_transaction_is_named_and_leaves_none_open(sqlite: SqliteBackend) -> None:
     """SQLite rolls back by itself there, when its cache overflows to the disk."""
-    store = await sqlite.open(import_budget_bytes=10**8)
-    imported = StoredImport(sha256_hex(b"own"), 10**7, "model", "digest")
+    store = await sqlite.open()
     with full_disk(1_000_000), failing("disk"):
-        await store.store_imported(imported, bytes(10**7))
-    assert await store.store_imported(imported, b"bundle")
-    assert await store.load_imported(imported.bundle_id) == b"bundle"
+        await swap(store, "c", 0, 1, bytes(10**7))
+    assert await swap(store, "c", 0, 1, b"document")
+    assert await store.channels.load("c") == b"document"
