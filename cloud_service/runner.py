@@ -189,6 +189,10 @@ class Runner:
                 self._waiting.remove(ticket)
                 self._queue_changed()
 
+    async def count_edge_tokens(self, asked: Asked) -> int:
+        """Length of a prompt in tokens of the edge model, which its recipe will tell; `verify_characters` passed it."""
+        return await asyncio.to_thread(self._generator.count_edge_tokens, asked.prompt)
+
     def is_long(self, prompt: str) -> bool:
         """Whether a prompt has too many characters, unless the choice head reads it."""
         return len(prompt) > self._most_chars

@@ -9,7 +9,6 @@ Knows no HTTP, gRPC, Redis or torch. What clients may send is checked by `schema
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
@@ -31,7 +30,6 @@ from cloud_service.errors import (
     GenerationError,
     InvalidRequestError,
     OverloadedError,
-    StoreUnavailableError,
     UnavailableError,
 )
 from cloud_service.fleet.channels import ChannelService, verify_not_reserved
@@ -371,15 +369,12 @@ class LoraService:
                 "send fewer tools or labels, or ask for any text: answer {'type': 'text'}",
                 code="too_many_choices",
             )
-        await self._usage.begin("generations")
-        try:
+        # What it costs is known before the model is asked, so that requests which come at once share what is left.
+        tokens = await served.runner.count_edge_tokens(asked) if self._usage.has_quota("prompt-tokens") else 0
+        async with self._usage.spending({"generations": 1, "prompt-tokens": tokens}):
             produced = await served.runner.generate(asked, self._timeout, key)
-        except BaseException:
-            with suppress(StoreUnavailableError):
-                await self._usage.spend("generations", -1)
-            raise
-        with served.runner.finishing(produced.queue_seconds + produced.generate_seconds):
-            return await self._finish(key, served, produced)
+            with served.runner.finishing(produced.queue_seconds + produced.generate_seconds):
+                return await self._finish(key, served, produced)
 
     async def _finish(self, key: str, served: ServedGenerator, produced: Produced) -> _Outcome:
         past_spans(queue_wait=produced.queue_seconds, forward_pass=produced.generate_seconds)
@@ -392,6 +387,5 @@ class LoraService:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
         await self._store.store_generation(key, stored, encode_note(generation.confidence))
         await self._ownership.record(stored.recipe_id)
-        await self._usage.spend("prompt-tokens", recipe.prompt_tokens)
         timings = StageSeconds(produced.queue_seconds, produced.generate_seconds)
         return _Outcome(stored, recipe, generation.confidence, timings)

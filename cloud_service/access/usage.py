@@ -14,13 +14,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from cloud_service.access.caller import Caller, current_caller
-from cloud_service.errors import OverloadedError, UsageLimitError
+from cloud_service.errors import OverloadedError, StoreUnavailableError, UsageLimitError
 from cloud_service.store.access import CounterStore
 
 _MINUTE = 60
@@ -157,15 +157,36 @@ class UsageMeter:
             give_back()
 
     async def begin(self, kind: Quota) -> None:
-        """Count a piece of work that begins. Of those that begin at once, no more than the quota has room for do.
+        """Count a piece of work that begins. Of those that begin at once, no more do than the quota has room for.
 
         Raises:
             UsageLimitError, StoreUnavailableError: As for `verify_quota`.
         """
-        most, today = self._most(kind), self._today(kind)
-        if most and await self._store.count(today, 1, 2 * _DAY) > most:
-            await self._store.count(today, -1, 2 * _DAY)
-            raise self._used_up(kind, most)
+        await self._take(kind, 1, self._today(kind))
+
+    @asynccontextmanager
+    async def spending(self, amounts: Mapping[Quota, int]) -> AsyncIterator[None]:
+        """The same for work, the block, that costs nothing when it fails, and that counts as each kind by an amount.
+
+        Raises:
+            UsageLimitError, StoreUnavailableError: As for `verify_quota`.
+        """
+        taken: dict[str, int] = {}
+        try:
+            for kind, amount in amounts.items():
+                await self._take(kind, amount, today := self._today(kind))
+                if self._most(kind):
+                    taken[today] = amount
+            yield
+        except BaseException:
+            with suppress(StoreUnavailableError):
+                for today, amount in taken.items():
+                    await self._store.count(today, -amount, 2 * _DAY)
+            raise
+
+    def has_quota(self, kind: Quota) -> bool:
+        """Whether anything is counted as this for the caller."""
+        return self._most(kind) > 0
 
     async def verify_quota(self, *kinds: Quota) -> None:
         """Return when the caller may have something done that is counted as each of these.
@@ -179,24 +200,22 @@ class UsageMeter:
             if most and await self._store.count(self._today(kind), 0, 2 * _DAY) >= most:
                 raise self._used_up(kind, most)
 
-    async def spend(self, kind: Quota, amount: int = 1) -> None:
-        """Count what was done for the caller.
+    async def _take(self, kind: Quota, amount: int, today: str) -> None:
+        most = self._most(kind)
+        if most and (count := await self._store.count(today, amount, 2 * _DAY)) > most:
+            await self._store.count(today, -amount, 2 * _DAY)
+            raise self._used_up(kind, most, left=most - count + amount, amount=amount)
 
-        Raises:
-            StoreUnavailableError: The store does not answer.
-        """
-        if self._most(kind):
-            await self._store.count(self._today(kind), amount, 2 * _DAY)
-
-    def _used_up(self, kind: Quota, most: int) -> UsageLimitError:
+    def _used_up(self, kind: Quota, most: int, left: int = 0, amount: int = 1) -> UsageLimitError:
         seconds = _DAY - int(self._now()) % _DAY
+        found = f"of which {left} are left, and this takes {amount}" if left > 0 else "and they are used up"
         error = UsageLimitError(
-            f"expected at most {most} {kind.replace('-', ' ')} of one tenant or key a day, and they are used up",
+            f"expected at most {most} {kind.replace('-', ' ')} of one tenant or key a day, {found}",
             "a new day begins at midnight, UTC",
             code="quota_used_up",
             retry_after_seconds=seconds,
         )
-        error.policy, error.state = f'"{kind}";q={most};w={_DAY}', f'"{kind}";r=0;t={seconds}'
+        error.policy, error.state = f'"{kind}";q={most};w={_DAY}', f'"{kind}";r={max(0, left)};t={seconds}'
         return error
 
     def _most(self, kind: Quota) -> int:

@@ -41,7 +41,8 @@ async def test_without_limits_nothing_is_counted() -> None:
         assert await world.call() == ""
     with calling(KEY):
         await world.usage.verify_quota("generations", "prompt-tokens")
-        await world.usage.spend("prompt-tokens", 100)
+        async with world.usage.spending({"prompt-tokens": 100}):
+            assert not world.usage.has_quota("prompt-tokens")
         for _ in range(100):
             world.usage.hold("probes", 4)
     assert world.counters.calls == 0
@@ -121,21 +122,49 @@ async def test_calls_at_a_time_are_bounded_and_those_that_end_make_room() -> Non
 
 async def test_quotas_end_with_the_day() -> None:
     world = World(generations_per_day=2, prompt_tokens_per_day=100)
-    verify, spend = world.usage.verify_quota, world.usage.spend
+    verify, spending = world.usage.verify_quota, world.usage.spending
     with calling(KEY):
         for tokens in (60, 10):
             await verify("generations", "prompt-tokens")
-            await spend("generations")
-            await spend("prompt-tokens", tokens)
+            async with spending({"generations": 1, "prompt-tokens": tokens}):
+                pass
         with pytest.raises(UsageLimitError, match="2 generations") as caught:
             await verify("generations", "prompt-tokens")
         assert (caught.value.code, int(caught.value.headers["retry-after"])) == ("quota_used_up", 86_400 - 6_000)
         world.time += 86_400
-        await spend("prompt-tokens", 100)
-        with pytest.raises(UsageLimitError, match="100 prompt tokens"):
+        async with spending({"prompt-tokens": 100}):
+            pass
+        with pytest.raises(UsageLimitError, match=r"100 prompt tokens .* used up"):
             await verify("generations", "prompt-tokens")
     with calling(OTHER):
         await verify("generations", "prompt-tokens")
+
+
+async def test_work_that_takes_more_than_is_left_is_refused_and_takes_nothing() -> None:
+    world = World(generations_per_day=5, prompt_tokens_per_day=100)
+    with calling(KEY):
+        async with world.usage.spending({"generations": 1, "prompt-tokens": 60}):
+            with pytest.raises(UsageLimitError, match="of which 40 are left, and this takes 41") as caught:
+                async with world.usage.spending({"generations": 1, "prompt-tokens": 41}):
+                    pass
+        assert caught.value.headers["ratelimit"].startswith('"prompt-tokens";r=40;')
+        async with world.usage.spending({"generations": 4, "prompt-tokens": 40}):
+            pass
+
+
+async def test_work_that_fails_costs_nothing_on_the_day_that_it_began() -> None:
+    world = World(prompt_tokens_per_day=100)
+    with calling(KEY):
+        failing = world.usage.spending({"prompt-tokens": 100})
+        await failing.__aenter__()
+        world.time += 86_400
+        assert not await failing.__aexit__(ZeroDivisionError, ZeroDivisionError(), None)
+        for _ in range(2):
+            async with world.usage.spending({"prompt-tokens": 100}):
+                pass
+            with pytest.raises(UsageLimitError):
+                await world.usage.verify_quota("prompt-tokens")
+            world.time -= 86_400
 
 
 @pytest.mark.parametrize("kind", ["probes", "refinements", "imports"])
@@ -163,8 +192,6 @@ async def test_of_works_that_begin_at_once_no_more_do_than_the_quota_has_room_fo
         found = await asyncio.gather(*(both[n % 2].begin(kind) for n in range(10)), return_exceptions=True)
         assert found.count(None) == 3
         assert all(each is None or isinstance(each, UsageLimitError) for each in found)
-        await world.usage.spend(kind, -1)  # what was not done
-        await replica.begin(kind)
 
 
 async def test_tenant_takes_its_share_of_the_places_and_leaves_the_others_theirs() -> None:
@@ -220,6 +247,24 @@ async def test_requests_that_come_at_once_get_no_more_than_the_quota(tmp_path: P
         task = {"description": f"Sort {made}.", "probe": PROBE}
         answers = await asyncio.gather(*(http.post("/generate-lora", json=task, headers=key) for _ in range(3)))
         assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
+
+
+async def test_requests_that_come_at_once_read_no_more_tokens_than_the_quota(
+    tmp_path: Path, generator: FakeGenerator
+) -> None:
+    settings = settings_for(tmp_path, authentication="keys", prompt_tokens_per_day=10)
+    async with open_cloud(settings, [generator]) as cloud, client_of(cloud) as http:
+        key = await Guarded(cloud, http).key(Scope.GENERATE)
+        failed = await http.post("/generate-lora", json={"description": "CRASH a b c d e"}, headers=key)
+        assert failed.status_code == 500, "which costs nothing"
+        generator.gate.clear()
+        tasks = ({"description": f"Sort the mail by {n}."} for n in range(4))
+        asked = [asyncio.create_task(http.post("/generate-lora", json=task, headers=key)) for task in tasks]
+        await asyncio.wait(asked, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        generator.gate.set()
+        answers = await asyncio.gather(*asked)
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
+        assert len(generator.prompts) == 3
 
 
 async def test_limits_of_the_settings_hold_over_http(tmp_path: object, generator: FakeGenerator) -> None:
