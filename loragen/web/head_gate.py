@@ -1,7 +1,7 @@
 """The gate that a request's head passes: bounded in size, and meant for this service.
 
 What the rule against foreign hosts is for, and what it says, is in `hosts`. Pages of other sites get nothing, unless
-the operator names them.
+the operator names them. A question about the server as a whole, `OPTIONS *`, goes no further.
 """
 
 from collections.abc import Collection
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from loragen.web.errors import HeadTooLargeError, HostError, OriginError
 from loragen.web.headers import find_header
 from loragen.web.hosts import AllowedHosts
+from loragen.web.request_targets import SERVER_TARGET
 
 _MAX_HEAD_BYTES = 16 * 1024
 """As uvicorn bounds a head that comes in pieces. One that comes in one piece may be longer there."""
@@ -37,6 +38,10 @@ class HeadGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             self._verify(scope)
+            if scope["path"] == SERVER_TARGET and scope["method"] == "OPTIONS":
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+                return
         await self._app(scope, receive, send)
 
     def _verify(self, scope: Scope) -> None:

@@ -20,6 +20,7 @@ from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import CutOffError
 from loragen.web.headers import find_header, put_headers
 from loragen.web.routes import route_template
+from loragen.web.request_targets import put_in_origin_form
 from loragen.web.tracing import name_request, trace_fields
 
 _log = structlog.get_logger(__name__)
@@ -115,6 +116,7 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        put_in_origin_form(scope)
         request_id = new_request_id(find_header(scope, b"x-request-id"))
         record = self._make_record(request_id=request_id, method=scope["method"], path=scope["path"][:200])
         scope.setdefault("state", {})["record"] = record

@@ -20,6 +20,8 @@ async def passes(target: str = "/", **headers: str) -> bool:
     scope: dict[str, Any] = {
         "type": "http",
         "scheme": "http",
+        "method": "GET",
+        "path": path,
         "raw_path": path.encode(),
         "query_string": query.encode(),
     }
