@@ -129,6 +129,7 @@ def test_compose_services_are_hardened_and_watched(compose: dict[str, Any]) -> N
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert "healthcheck" in service, name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, f"{name}: its log grows for ever"
 
 
 def test_compose_starts_each_service_after_what_it_needs(compose: dict[str, Any]) -> None:
@@ -230,6 +231,7 @@ def test_secure_services_are_hardened_and_talk_tls(root: Path) -> None:
     certificate = secure["certificate"]
     assert certificate["read_only"] is True
     assert certificate["cap_drop"] == ["ALL"]
+    assert certificate["logging"]["options"].keys() == {"max-size", "max-file"}
     for name in ("cloud", "edge"):
         assert "https://" in secure[name]["healthcheck"]["test"][-1]
     assert "http://" not in (root / "docker-compose.secure.yml").read_text()
