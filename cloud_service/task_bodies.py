@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from cloud_service import limits
+from cloud_service.answer.choices import are_distinct
 from cloud_service.body import Body
 from cloud_service.task import Tool
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, AnswerContract, contract_of, encode_answer
@@ -155,6 +156,8 @@ class AnswerBody(Body):
         if not all(map(_is_choice, texts)):
             raise ValueError("expected choices of one line without control characters and white space around them")
         checked_value(lambda body: encode_answer(body.to_contract()), self)
+        if not are_distinct(texts):
+            raise ValueError("expected each choice once, found two that only Unicode writes differently")
         return self
 
     def to_contract(self) -> AnswerContract:
@@ -198,7 +201,7 @@ def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
         return None
     contract = contract_of({"type": "json", "schema": output_format})
     values = json.loads(contract.schema).get("enum", ())
-    if len(values) > 1 and all(isinstance(each, str) and _is_choice(each) for each in values):
+    if len(values) > 1 and all(isinstance(each, str) and _is_choice(each) for each in values) and are_distinct(values):
         return contract_of({"type": "choice", "choices": values})
     return contract
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from cloud_service.answer.tool_choices import answers_of
 from cloud_service.task import TaskDescription, Tool
@@ -30,6 +31,11 @@ class Choice:
     text: str
     meaning: str
     examples: tuple[str, ...] = ()
+
+
+def are_distinct(choices: Sequence[str]) -> bool:
+    """Whether no two choices are the same to who reads them: Unicode can write `é` as one character, and as two."""
+    return len({normalize("NFC", choice) for choice in choices}) == len(choices)
 
 
 def describe_choices(task: TaskDescription, choices: Sequence[str]) -> tuple[Choice, ...]:

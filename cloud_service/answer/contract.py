@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from cloud_service.answer.choices import are_distinct
 from cloud_service.answer.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
 from cloud_service.task import TaskDescription
@@ -47,7 +48,7 @@ def find_answer(task: TaskDescription) -> AnswerContract:
     if task.tools and _wants_calls(task):
         return _calls(task)
     for found in choices_of_tools(task) if task.tools else _stated(task):
-        if len(found) > 1 and set(outputs) <= set(found):
+        if len(found) > 1 and set(outputs) <= set(found) and are_distinct(found):
             return AnswerContract("choice", found)
     repeated = () if task.tools else _repeated_outputs(outputs)
     return AnswerContract("choice", repeated) if repeated else TEXT_ANSWER
@@ -121,6 +122,7 @@ def _repeated_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     if (
         len(counts) < 2
         or "" in counts
+        or not are_distinct(tuple(counts))
         or min(counts.values()) < FEWEST_REPEATS
         or max(map(len, counts)) > LONGEST_LABEL
     ):

@@ -4,13 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, UploadFile
 
+from cloud_service.answer.choices import are_distinct
 from cloud_service.errors import InvalidRequestError
 from cloud_service.http.generation_routes import answer_contract
 from cloud_service.importing import ImportRequest, ImportService
 from cloud_service.lora_request import PublishTarget
 from loragen.cloud_answers import Imported, ImportLinks, Reference
 from loragen.contract.answer import TEXT_ANSWER
-from loragen.contract.errors import ContractError
+from loragen.contract.errors import ContractError, FormatError
 from loragen.contract.limits import MAX_ADAPTER_CONFIG_BYTES
 from loragen.contract.names import NAME_PATTERN
 from loragen.contract.peft_adapter import PeftAdapter, answer_of
@@ -48,6 +49,8 @@ def import_routes(service: ImportService) -> APIRouter:
         config = await adapter_config.read(MAX_ADAPTER_CONFIG_BYTES + 1)
         try:
             contract = answer_of(answer.encode()) if answer else TEXT_ANSWER
+            if not are_distinct(contract.options):
+                raise FormatError("answer: expected each choice once, found two that only Unicode writes differently")
         except (ContractError, UnicodeEncodeError) as e:
             raise InvalidRequestError(f"{e}", getattr(e, "hint", ""), code="invalid_answer") from e
         imported = await service.import_adapter(

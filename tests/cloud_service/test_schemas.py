@@ -46,6 +46,7 @@ def test_given_answer_is_taken_as_it_is() -> None:
         ({"type": "choice"}, "at least 2 choices, found 0"),
         ({"type": "text", "choices": ["a", "b"]}, "found choices for an answer of type 'text'"),
         ({"type": "choice", "choices": ["a", "a"]}, "each of them once"),
+        ({"type": "choice", "choices": ["caf\u00e9", "cafe\u0301"]}, "only Unicode writes differently"),
         ({"type": "choice", "choices": ["a", " b"]}, "white space around them"),
         ({"type": "choice", "choices": ["a", "b" * 401]}, "at most 400 bytes"),
         ({"type": "choice", "choices": [str(n) for n in range(257)]}, "at most 256"),

@@ -201,3 +201,12 @@ def test_several_calls_are_lines_of_an_answer() -> None:
     for output, parallel in ((one, False), (f"{one}\n{two}", True)):
         task = TaskDescription("Answer with the calls of the tools that serve it.", (Example("a", output),), tools, "")
         assert find_answer(task) == AnswerContract("tool_calls", functions=(Function("stop"),), parallel=parallel)
+
+
+def test_texts_that_only_unicode_writes_differently_are_no_closed_set() -> None:
+    """Whoever reads them sees one choice twice."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert find_answer(TaskDescription(f"Answer {composed} or tea.")).choices == (composed, "tea")
+    assert find_answer(TaskDescription(f"Answer {composed} or {decomposed}.")) == AnswerContract()
+    shown = tuple(Example(str(n), each) for n in range(3) for each in (composed, decomposed))
+    assert find_answer(TaskDescription("Sort.", shown)) == AnswerContract()

@@ -48,7 +48,6 @@ def openapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_any_request_is_answered_as_the_schema_says(openapi: BaseSchema, mode: GenerationMode) -> None:
     operations = [result.ok() for result in openapi.get_all_operations()]

@@ -91,6 +91,7 @@ async def test_adapter_that_is_no_bundle_is_refused_with_its_reason(
     [
         ({"answer": "{"}, "invalid_answer"),
         ({"answer": '{"type": "choice", "choices": ["a", "a"]}'}, "invalid_answer"),
+        ({"answer": '{"type": "choice", "choices": ["caf\\u00e9", "cafe\\u0301"]}'}, "invalid_answer"),
         ({"channel": "kitchen"}, "invalid_request"),
         ({"channel": "../x", "name": "mails"}, "invalid_request"),
         ({"channel": "kitchen", "name": "base"}, "reserved_name"),
