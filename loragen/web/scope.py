@@ -19,8 +19,8 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import CutOffError
 from loragen.web.headers import find_header, put_headers
-from loragen.web.routes import route_template
 from loragen.web.request_targets import put_in_origin_form
+from loragen.web.routes import route_template
 from loragen.web.tracing import name_request, trace_fields
 
 _log = structlog.get_logger(__name__)
