@@ -5,15 +5,26 @@ The converter is made stricter, so that whatever follows the grammar is JSON, an
 """
 
 import json
+from collections.abc import Set
 from typing import Any
 
 from llama_cpp.llama_grammar import PRIMITIVE_RULES, STRING_FORMAT_RULES, SchemaConverter
 
+from edge_runtime.serving.number_grammar import decimals_between
+from loragen.contract.number_bounds import written_range
+
 _ANY = {"type": "any"}
 """Stands for the schema of any value: the converter takes an empty schema for an object, or for none at all."""
 
-_CHARACTER = r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
-"""Without control characters, which JSON wants escaped."""
+_PLAIN = r'"\\\x00-\x1F\x7F'
+"""What does not stand for itself in a text: JSON wants control characters escaped."""
+
+_HEX = "[0-9a-fA-F]"
+_CHARACTER = f"""[^{_PLAIN}] | "\\\\" (["\\\\/bfnrt] | "u" ([0-9abcefABCEF] {_HEX} | [dD] [0-7]) {_HEX} {_HEX})"""
+"""Without halves of surrogate pairs: one alone is no Unicode, and two are one character, which a length counts once."""
+
+_BLOCK = 256
+"""Characters of a long text that are one rule: so its bounds are spelled in some hundred parts."""
 
 _NUMBER = '("-"? integral-part) ("." decimal-part)? ([eE] [-+]? [0-9] [0-9]?)? space'
 """With two digits of the exponent at most, so that it is finite: many readers take 1e999 for infinity or refuse it."""
@@ -41,7 +52,13 @@ class _StrictConverter(SchemaConverter):
         """The name of the rule for a schema."""
         if schema in ({}, _ANY):
             return str(self._add_rule(name, "value"))
-        if schema.get("type") == "array" and not schema.get("items"):
+        kind = schema.get("type")
+        if kind in ("number", "integer") and len(schema) > 1:
+            return str(self._add_rule(name, decimals_between(written_range(schema))))
+        if kind == "string" and not {"minLength", "maxLength"}.isdisjoint(schema):
+            text = self._characters(schema.get("minLength", 0), schema.get("maxLength"))
+            return str(self._add_rule(name, rf'"\"" {text} "\""'))
+        if kind == "array" and not schema.get("items"):
             schema = {**schema, "items": _ANY}
         return str(super().visit(schema, name))
 
@@ -50,11 +67,28 @@ class _StrictConverter(SchemaConverter):
         text = json.dumps(json.loads(literal), ensure_ascii=False)
         return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))
 
+    def _characters(self, least: int, most: int | None) -> str:
+        """So many characters, in blocks: nobody need try where one ends, but whether the last is whole."""
+        blocks, rest = divmod(least, _BLOCK)
+        block = self._add_rule("char-block", f"char{{{_BLOCK}}}")
+        text = f"{block}{{{blocks}}} char{{{rest}}}"
+        if most is None:
+            return f"{text} char*"
+        blocks, rest = divmod(most - least, _BLOCK)
+        if not blocks:
+            return f"{text} char{{0,{rest}}}"
+        return f"{text} ({block}{{0,{blocks - 1}}} char{{0,{_BLOCK - 1}}} | {block}{{{blocks}}} char{{0,{rest}}})"
+
     def _build_object_rule(
-        self, properties: list[tuple[str, Any]], required: set[str], name: str, _others: object
+        self, properties: list[tuple[str, Any]], required: set[str], name: str, others: dict[str, Any] | None
     ) -> str:
         # The library's own rule has all required properties first; here each stands in its place.
         first = rest = '""'  # of what follows: with nothing in front of it, and with a property
+        if others:
+            key = _other_text({key for key, _ in properties} | {""})
+            value = self.visit(others, f"{name}-others")
+            pair = self._add_rule(f"{name}-others-pair", rf'"\"" {key} "\": " {value}')
+            first, rest = f'({pair} (", " {pair})*)?', f'(", " {pair})*'
         for key, schema in reversed(properties):
             value = self.visit(schema, f"{name}-{key}")
             pair = self._add_rule(f"{name}-{key}-pair", f'{self._format_literal(json.dumps(key))} ": " {value}')
@@ -72,3 +106,16 @@ class _StrictConverter(SchemaConverter):
         text = "\n".join(f"{name} ::= {rule}" for name, rule in rules.items())
         # No text of the schema has these quotes, for in a literal they are escaped.
         return text.replace('":" space', '": "').replace('"," space', '", "')
+
+
+def _other_text(texts: Set[str]) -> str:
+    """An expression for all texts without escapes but these."""
+    after: dict[str, set[str]] = {}
+    for text in texts - {""}:
+        after.setdefault(text[0], set()).add(text[1:])
+    letters = "".join(f"\\U{ord(letter):08x}" for letter in after)
+    parts = [f"[^{_PLAIN}{letters}] [^{_PLAIN}]*"]
+    parts += [f'"\\U{ord(letter):08x}" {_other_text(rest)}' for letter, rest in after.items()]
+    # An operator such as ? counts all rules inside, and llama.cpp takes some thousand of them.
+    parts += [] if "" in texts else ['""']
+    return f"({' | '.join(parts)})"

@@ -1,8 +1,9 @@
 """The JSON Schemas that an answer contract may hold: those that a grammar can enforce, in one normal form.
 
 Rules:
-- Keywords that only describe (`title`, `description`, `default`, ...) are left out. So are bounds that a grammar cannot
-  enforce: bounds of numbers, lengths over `MAX_SCHEMA_REPEATS`, and formats other than dates, times and UUIDs.
+- Keywords that only describe (`title`, `description`, `default`, ...) are left out, and with them formats other than
+  dates, times and UUIDs, and a `maxLength` over `MAX_SCHEMA_LENGTH`.
+- A keyword that no grammar can enforce is refused by name.
 - A keyword that is null is left out, but for `const`.
 - A reference is replaced by what it names. One that leads back to itself is refused, and so is every other keyword.
 - The properties of an object keep their order, because arguments are written in it. All other keys are sorted.
@@ -11,6 +12,7 @@ Rules:
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,10 +22,12 @@ from loragen.contract.limits import (
     MAX_CHOICES,
     MAX_CONTRACT_BYTES,
     MAX_SCHEMA_DEPTH,
+    MAX_SCHEMA_LENGTH,
     MAX_SCHEMA_NODES,
     MAX_SCHEMA_PROPERTIES,
     MAX_SCHEMA_REPEATS,
 )
+from loragen.contract.number_bounds import BOUND_KEYWORDS, canonical_number
 
 ANY_OBJECT = '{"type":"object"}'
 """The schema of any JSON object."""
@@ -31,20 +35,19 @@ ANY_OBJECT = '{"type":"object"}'
 _DEFINITIONS = ("$defs", "definitions")
 _LEFT_OUT = frozenset(
     (*_DEFINITIONS, "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly")
-).union(
-    ("$schema", "$id", "$comment", "strict", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    ("multipleOf", "uniqueItems"),
-)
+).union(("$schema", "$id", "$comment", "strict"))
 _OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset(("properties", "required", "additionalProperties")),
-    "array": frozenset(("items", "minItems", "maxItems")),
+    "array": frozenset(("items", "minItems", "maxItems", "uniqueItems")),
     "string": frozenset(("minLength", "maxLength", "format")),
-    "number": frozenset(("format",)),
-    "integer": frozenset(("format",)),
+    "number": BOUND_KEYWORDS | {"format"},
+    "integer": BOUND_KEYWORDS | {"format"},
     "boolean": frozenset(),
     "null": frozenset(),
 }
 _REPEATS_OF_A_PART = 16
+_MOST_SPELLED = 512
+"""Of a long text's bounds: a grammar spells them as so many blocks and a rest."""
 _FORMATS = frozenset(("date", "time", "date-time", "uuid"))
 
 
@@ -128,7 +131,7 @@ class _Normalizer:
     def _bounds(self, keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
         bounds = _bounds(keywords, what, place)
         # A grammar spells each repetition, so that large bounds count as parts too.
-        self._count(sum(bounds.values()) // _REPEATS_OF_A_PART)
+        self._count(sum(min(bound, _MOST_SPELLED) for bound in bounds.values()) // _REPEATS_OF_A_PART)
         return bounds
 
     def _referred(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
@@ -184,7 +187,9 @@ class _Normalizer:
             ]
             return self._union(parts, f"{place}.type", depth)
         if kind is None:
-            kind = next((each for each in ("object", "array", "string") if keywords.keys() & _OF_TYPE[each]), None)
+            kind = next(
+                (each for each in ("object", "array", "string", "number") if keywords.keys() & _OF_TYPE[each]), None
+            )
             if kind is None and not keywords:
                 return {}
         if not isinstance(kind, str) or kind not in _OF_TYPE:
@@ -196,7 +201,11 @@ class _Normalizer:
         fields: dict[str, Any] = {"type": kind}
         if kind == "object":
             fields |= self._object(keywords, place, depth)
+        elif kind in ("number", "integer"):
+            return canonical_number(kind, keywords, place)
         elif kind == "array":
+            if keywords.get("uniqueItems", False) is not False:
+                raise FormatError(f"{place}: 'uniqueItems' is not supported")
             fields |= self._bounds(keywords, "Items", place)
             if items := self.normalize(keywords.get("items", True), f"{place}.items", depth + 1):
                 fields["items"] = items
@@ -209,29 +218,28 @@ class _Normalizer:
     def _object(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         properties, required = keywords.get("properties"), keywords.get("required", [])
         others = keywords.get("additionalProperties", True)
-        if not isinstance(others, bool) and others != {}:
-            raise FormatError(f"{place}.additionalProperties: a schema is not supported; leave it out, or say false")
-        if properties is None:
-            properties = None if others is not False else {}
+        fields: dict[str, Any] = {}
+        # Of an object with properties that may have any others too, a device writes those with a name here.
+        if not isinstance(others, bool):
+            fields["additionalProperties"] = self.normalize(others, f"{place}.additionalProperties", depth + 1)
+            fields = fields if fields["additionalProperties"] else {}
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise FormatError(f"{place}.required: expected a list of names")
         if properties is None:
             if required:
                 raise FormatError(f"{place}.required: expected 'properties' that have these names")
-            return {}
+            return {"properties": {}} if others is False else fields
         if not isinstance(properties, Mapping):
             raise FormatError(f"{place}.properties: expected an object")
         if len(properties) > MAX_SCHEMA_PROPERTIES:
             raise LimitError(f"{place}.properties: expected at most {MAX_SCHEMA_PROPERTIES}, found {len(properties)}")
         if unknown := set(required) - properties.keys():
             raise FormatError(f"{place}.required: {_names(unknown)} is not among the properties")
-        fields: dict[str, Any] = {
-            "properties": {
-                _verified(name, f"{place}.properties"): self.normalize(
-                    schema, f"{place}.properties.{ascii(name)[1:-1][:40]}", depth + 1
-                )
-                for name, schema in properties.items()
-            }
+        fields["properties"] = {
+            _verified(name, f"{place}.properties"): self.normalize(
+                schema, f"{place}.properties.{ascii(name)[1:-1][:40]}", depth + 1
+            )
+            for name, schema in properties.items()
         }
         if required:
             fields["required"] = [name for name in properties if name in required]
@@ -245,8 +253,10 @@ def _enumerated(values: object, place: str) -> dict[str, Any]:
         raise LimitError(f"{place}: expected at most {MAX_CHOICES} values, found {len(values)}")
     found: dict[tuple[type, object], object] = {}
     for value in values:
-        if value is not None and type(value) not in (str, int, bool):
-            raise FormatError(f"{place}: expected texts, integers, true, false or null, found {type(value).__name__}")
+        if value is not None and type(value) not in (str, int, bool, float):
+            raise FormatError(f"{place}: expected texts, numbers, true, false or null, found {type(value).__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FormatError(f"{place}: expected finite numbers")
         _verified(str(value), place)
         found[type(value), value] = value
     return {"enum": list(found.values())}
@@ -261,14 +271,15 @@ def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int
         value = keywords[key]
         if type(value) is not int or value < 0:
             raise FormatError(f"{place}.{key}: expected a count")
-        if value > MAX_SCHEMA_REPEATS:
+        most = MAX_SCHEMA_REPEATS if what == "Items" else MAX_SCHEMA_LENGTH
+        if value > most:
             if key == "maxLength":
                 continue
-            raise LimitError(f"{place}.{key}: expected at most {MAX_SCHEMA_REPEATS}, found {str(value)[:40]}")
+            raise LimitError(f"{place}.{key}: expected at most {most}, found {str(value)[:40]}")
         fields[key] = value
     if fields.get(f"min{what}") == 0:
         del fields[f"min{what}"]
-    if fields.get(f"min{what}", 0) > fields.get(f"max{what}", MAX_SCHEMA_REPEATS):
+    if fields.get(f"min{what}", 0) > fields.get(f"max{what}", math.inf):
         raise FormatError(f"{place}: expected min{what} of at most max{what}")
     return fields
 

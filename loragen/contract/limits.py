@@ -51,7 +51,10 @@ MAX_SCHEMA_PROPERTIES = 64
 """Properties of one object."""
 
 MAX_SCHEMA_REPEATS = 256
-"""The largest bound of a length or of a number of items: a grammar spells each of them."""
+"""The largest bound of a number of items: a grammar spells each of them."""
+
+MAX_SCHEMA_LENGTH = 65_536
+"""The largest bound of a length, in characters: 256 blocks of 256. A device's answers are shorter by default."""
 
 MAX_CONTRACT_BYTES = 256 * 1024
 """An answer contract. As JSON in ASCII, a text may take six times its bytes; so many long ones are refused."""

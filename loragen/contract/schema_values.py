@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from loragen.contract.number_bounds import is_in_bounds
+
 
 def is_of_schema(value: object, schema: str) -> bool:
     """Whether parsed JSON is of a schema.
@@ -22,7 +24,7 @@ def _fits(value: object, schema: Mapping[str, Any]) -> bool:
     if "anyOf" in schema:
         return any(_fits(value, each) for each in schema["anyOf"])
     if "enum" in schema:
-        return any(type(value) is type(each) and value == each for each in schema["enum"])
+        return any(_is_same(value, each) for each in schema["enum"])
     match schema.get("type"), value:
         case None, _:
             return True
@@ -35,21 +37,23 @@ def _fits(value: object, schema: Mapping[str, Any]) -> bool:
             return _in_bounds(len(value), schema, "Length")
         case ("boolean", bool()) | ("null", None):
             return True
-        case "integer", int():
-            return not isinstance(value, bool)
-        case "number", int() | float():
-            return not isinstance(value, bool)
+        case ("integer", int()) | ("number", int() | float()):
+            return not isinstance(value, bool) and is_in_bounds(value, schema)
     return False
 
 
+def _is_same(value: object, other: object) -> bool:
+    """Whether two values are equal; true is not 1, but 1.0 is."""
+    return isinstance(value, bool) is isinstance(other, bool) and value == other
+
+
 def _fits_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
-    properties = schema.get("properties")
-    if properties is None:
-        return True
-    return (
-        value.keys() <= properties.keys()
-        and set(schema.get("required", ())) <= value.keys()
-        and all(_fits(each, properties[name]) for name, each in value.items())
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    others: Mapping[str, Any] | None = schema.get("additionalProperties", None if "properties" in schema else {})
+    if others is None and not value.keys() <= properties.keys():
+        return False
+    return set(schema.get("required", ())) <= value.keys() and all(
+        _fits(each, properties.get(name, others or {})) for name, each in value.items()
     )
 
 

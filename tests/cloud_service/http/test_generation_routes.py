@@ -72,8 +72,9 @@ EMPTY: dict[str, Any] = {
     "none": None,
     "parallel": False,
 }
-CITY = {"properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"], "type": "object"}
-SHOWN = CITY | {"title": "Weather", "properties": {**CITY["properties"], "days": {"type": "integer", "minimum": 1}}}  # type: ignore[dict-item]
+DAYS = {"minimum": 1, "type": "integer"}
+CITY = {"properties": {"city": {"type": "string"}, "days": DAYS}, "required": ["city"], "type": "object"}
+SHOWN = CITY | {"title": "Weather", "properties": {**CITY["properties"], "days": {**DAYS, "title": "Days"}}}  # type: ignore[dict-item]
 FUNCTIONS = [{"name": "weather", "parameters": CITY}, {"name": "stop", "parameters": None}]
 
 

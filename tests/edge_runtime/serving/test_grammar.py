@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from edge_runtime.errors import ModelOutputError
 from edge_runtime.serving.engine import Sampling
 from edge_runtime.serving.grammar import grammar_of
 from edge_runtime.serving.llama import LlamaLoader
@@ -104,7 +105,8 @@ def test_properties_come_in_their_order_and_optional_ones_may_be_missing(model: 
 def test_largest_bounds_compile(model: LlamaModel) -> None:
     grammars = Grammars(model)
     for schema in (
-        {"type": "string", "minLength": 256, "maxLength": 256},
+        {"type": "string", "minLength": 65_535, "maxLength": 65_536},
+        {"type": "string", "maxLength": 65_536},
         {"type": "array", "items": {"type": "string"}, "maxItems": 256},
         {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(64)}},
         {"enum": [f"{number}{'x' * 300}" for number in range(256)]},
@@ -131,6 +133,11 @@ for _ in range(14):
 @pytest.mark.parametrize(
     "schema",
     [
+        {"properties": {"p" * 400: {}, **{f"{number}" * 90: {} for number in range(60)}}, "additionalProperties": {}},
+        {"properties": {f"{number} {'p' * 300}": {} for number in range(60)}, "additionalProperties": {"type": "null"}},
+        {"properties": {f"p{number}": {"type": "string", "maxLength": 60_000} for number in range(14)}},
+        {"properties": {f"p{number}": {"type": "number", "minimum": -7e8, "maximum": 7.77e8} for number in range(64)}},
+        {"type": "array", "maxItems": 256, "items": {"type": "number", "minimum": -123456.5, "maximum": 123456.78}},
         {"type": "array", "maxItems": 256, "items": {"type": "array", "maxItems": 256, "items": _LONG}},
         _DEEP,
         {"type": "object", "properties": {f"p{number}": {"type": "string", "maxLength": 100} for number in range(64)}},
@@ -145,3 +152,55 @@ def test_largest_schemas_of_a_contract_have_a_grammar(model: LlamaModel, schema:
     assert not sampler.may_end
     sampler.close()
     grammars.close()
+
+
+def takes(model: LlamaModel, schema: object, text: str) -> bool:
+    """Whether the grammar of a schema takes a text."""
+    grammars = Grammars(model)
+    sampler = TokenSampler(model, Sampling(schema=canonical_schema(schema)), grammars)
+    only = np.full(model.vocab_size, -np.inf, np.float32)
+    try:
+        for token in model.tokenize(text, add_special=False, markup=False):
+            logits = only.copy()
+            logits[token] = 0
+            try:
+                sampler.choose(logits)
+            except ModelOutputError:
+                return False
+            sampler.accept(token)
+        return sampler.may_end
+    finally:
+        sampler.close()
+        grammars.close()
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "fits"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 12}, "12", True),
+        ({"type": "integer", "minimum": 1, "maximum": 12}, "13", False),
+        ({"type": "integer", "minimum": 1, "maximum": 12}, "0", False),
+        ({"type": "number", "minimum": -0.5, "exclusiveMaximum": 1}, "-0.5", True),
+        ({"type": "number", "minimum": -0.5, "exclusiveMaximum": 1}, "0.999999", True),
+        ({"type": "number", "minimum": -0.5, "exclusiveMaximum": 1}, "1", False),
+        ({"enum": [0.5, 1]}, "0.5", True),
+        ({"additionalProperties": {"type": "integer"}}, '{"größe": 1, "b": 2}', True),
+        ({"additionalProperties": {"type": "integer"}}, '{"a": "x"}', False),
+        ({"additionalProperties": {"type": "integer"}}, "{}", True),
+        ({"properties": {"ab": {}}, "additionalProperties": {"type": "null"}}, '{"ab": 1, "a": null}', True),
+        ({"properties": {"ab": {}}, "additionalProperties": {"type": "null"}}, '{"a": null, "abc": null}', True),
+        ({"properties": {"ab": {}}, "additionalProperties": {"type": "null"}}, '{"a": null, "ab": null}', False),
+        ({"properties": {"ab": {}}, "additionalProperties": {"type": "null"}}, '{"": null}', False),
+        ({"type": "string", "maxLength": 1}, r'"\ud83d\ude00"', False),
+        ({"type": "string", "maxLength": 1}, r'"\u00e9"', True),
+        *(({"type": "string", "maxLength": most}, f'"{"x" * most}"', True) for most in (255, 256, 257, 1_000)),
+        *(({"type": "string", "maxLength": most}, f'"{"x" * (most + 1)}"', False) for most in (255, 256, 257, 1_000)),
+        *(({"type": "string", "minLength": 300}, f'"{"x" * count}"', count >= 300) for count in (299, 300, 900)),
+        *(
+            ({"type": "string", "minLength": 300, "maxLength": 600}, f'"{"x" * count}"', 300 <= count <= 600)
+            for count in (299, 300, 555, 556, 557, 600, 601)
+        ),
+    ],
+)
+def test_grammar_takes_what_the_schema_says(model: LlamaModel, schema: object, text: str, fits: bool) -> None:
+    assert takes(model, schema, text) is fits

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 NAMES = st.text(min_size=1, max_size=6) | st.sampled_from(
     ["city", "value", "space", "char", "string", "decimal part", "root"]
 )
-SCALARS = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=8) | st.floats(-1e9, 1e9)
+BOUNDS = st.integers(-(10**6), 10**6) | st.floats(-100, 100)
 COUNTS = st.integers(0, 4)
 
 
@@ -17,6 +18,13 @@ def _optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, A
 
 LEAVES: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["number", "integer", "boolean", "null", "object", "array"]).map(lambda kind: {"type": kind}),
+    _optional(
+        type=st.sampled_from(["number", "integer"]),
+        minimum=BOUNDS,
+        maximum=BOUNDS,
+        exclusiveMinimum=BOUNDS,
+        multipleOf=st.sampled_from([1, 0.1, 5]),
+    ),
     _optional(
         type=st.just("string"),
         minLength=COUNTS,
@@ -37,13 +45,13 @@ def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         _optional(type=st.just("array"), items=inner, minItems=COUNTS, maxItems=st.integers(0, 6)),
         st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"anyOf": parts}),
-        st.dictionaries(NAMES, inner, max_size=4).flatmap(
-            lambda properties: st.lists(st.sampled_from(sorted(properties) or [""]), max_size=3).map(
+        st.tuples(st.dictionaries(NAMES, inner, max_size=4), st.booleans() | inner).flatmap(
+            lambda drawn: st.lists(st.sampled_from(sorted(drawn[0]) or [""]), max_size=3).map(
                 lambda required: {
                     "type": "object",
-                    "properties": properties,
+                    "properties": drawn[0],
                     "required": required,
-                    "additionalProperties": False,
+                    "additionalProperties": drawn[1],
                 }
             )
         ),

@@ -33,7 +33,7 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
 @pytest.mark.parametrize(
     ("schema", "expected"),
     [
-        ({"type": "integer", "title": "Days", "minimum": 1, "default": 2}, {"type": "integer"}),
+        ({"type": "integer", "title": "Days", "default": 2}, {"type": "integer"}),
         ({"type": ["string", "null"], "description": "x"}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
         ({"const": "a", "type": "string"}, {"enum": ["a"]}),
         ({"enum": [1, True, "1", 1]}, {"enum": [1, True, "1"]}),
@@ -46,13 +46,36 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
         ),
         ({"const": None}, {"enum": [None]}),
         ({"items": {"type": "null"}, "minItems": 0}, {"items": {"type": "null"}, "type": "array"}),
-        ({"type": "string", "format": "email", "maxLength": 5_000}, {"type": "string"}),
+        ({"type": "string", "format": "email", "maxLength": 500_000}, {"type": "string"}),
+        ({"type": "array", "uniqueItems": False}, {"type": "array"}),
         ({"type": "string", "format": "date", "maxLength": 10}, {"format": "date", "type": "string"}),
         ({"type": "object", "additionalProperties": False}, {"properties": {}, "type": "object"}),
     ],
 )
 def test_what_only_describes_is_left_out(schema: object, expected: object) -> None:
     assert json.loads(canonical_schema(schema)) == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"minimum": 1, "type": ["integer", "null"]}, '{"anyOf":[{"minimum":1,"type":"integer"},{"type":"null"}]}'),
+        ({"exclusiveMinimum": 0}, '{"exclusiveMinimum":0,"type":"number"}'),
+        ({"type": "string", "maxLength": 5_000}, '{"maxLength":5000,"type":"string"}'),
+        ({"enum": [0.5, 1, 1.0]}, '{"enum":[0.5,1,1.0]}'),
+        (
+            {"type": "object", "additionalProperties": {"type": "string", "title": "x"}},
+            '{"additionalProperties":{"type":"string"},"type":"object"}',
+        ),
+        (
+            {"properties": {"a": {}}, "additionalProperties": {"type": "null"}},
+            '{"additionalProperties":{"type":"null"},"properties":{"a":{}},"type":"object"}',
+        ),
+        ({"properties": {"a": {}}, "additionalProperties": {"title": "x"}}, '{"properties":{"a":{}},"type":"object"}'),
+    ],
+)
+def test_what_a_grammar_holds_stays(schema: object, expected: str) -> None:
+    assert canonical_schema(schema) == expected
 
 
 def test_bound_of_very_many_digits_is_cut_in_the_message() -> None:
@@ -79,13 +102,17 @@ def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
         ({"properties": {"a": {"type": "string", "pattern": "(a+)+"}}}, r"schema.properties.a: 'pattern'"),
         ({"not": {}}, "'not'"),
         ({"type": "array", "prefixItems": []}, "'prefixItems'"),
-        ({"type": "object", "additionalProperties": {"type": "string"}}, "additionalProperties"),
+        ({"type": "object", "additionalProperties": {"pattern": "a"}}, "schema.additionalProperties: 'pattern'"),
+        ({"properties": {"a": {"type": "array", "uniqueItems": True}}}, "schema.properties.a: 'uniqueItems'"),
+        ({"properties": {"a": {"type": "integer", "multipleOf": 7}}}, "schema.properties.a.multipleOf"),
+        ({"type": "string", "minimum": 1}, "'minimum' is not supported for type 'string'"),
         ({"type": "object", "properties": {}, "required": ["x"]}, r"required: 'x'"),
         ({"type": "object", "properties": {}, "anyOf": [{}]}, "not supported beside 'anyOf'"),
         ({"allOf": [{}, {}]}, "'allOf'"),
         ({"type": "text"}, "expected one of"),
         ({"enum": []}, "list of values"),
-        ({"enum": [0.5]}, "found float"),
+        ({"enum": [float("inf")]}, "finite"),
+        ({"enum": [[]]}, "found list"),
         ({"enum": ["\ud800"]}, "surrogate"),
         ({"type": "string", "minLength": -1}, "minLength"),
         ({"type": "array", "minItems": 3, "maxItems": 2}, "minItems"),
@@ -113,7 +140,7 @@ def test_limits() -> None:
         bomb,
         {"enum": [str(number) for number in range(5_000)]},
         {"enum": ["x" * 401]},
-        {"type": "string", "minLength": 257},
+        {"type": "string", "minLength": 65_537},
         {"type": "array", "maxItems": 257},
         {"properties": {str(number): {"type": "string", "maxLength": 256} for number in range(40)}},
         {"properties": {str(number): {} for number in range(65)}},

@@ -60,3 +60,24 @@ def test_enum_tells_numbers_from_truth() -> None:
     assert is_of_schema(1, '{"enum":[1,"a",null]}')
     assert is_of_schema(None, '{"enum":[1,"a",null]}')
     assert not is_of_schema(True, '{"enum":[1,"a",null]}')
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "fits"),
+    [
+        (2, {"type": "integer", "minimum": 2}, True),
+        (1, {"type": "integer", "minimum": 2}, False),
+        (0, {"type": "number", "exclusiveMinimum": 0}, False),
+        (1e-9, {"type": "number", "exclusiveMinimum": 0}, True),
+        (9.99, {"type": "number", "multipleOf": 0.01}, True),
+        ({"x": 1}, {"additionalProperties": {"type": "integer"}}, True),
+        ({"x": "1"}, {"additionalProperties": {"type": "integer"}}, False),
+        ({"a": "1", "x": 1}, {"properties": {"a": {}}, "additionalProperties": {"type": "integer"}}, True),
+        (1.0, {"enum": [1]}, True),
+        (0.5, {"enum": [0.5]}, True),
+        ({}, {"type": "object", "additionalProperties": False}, True),
+        ({"a": 1}, {"type": "object", "additionalProperties": False}, False),
+    ],
+)
+def test_bounds_and_other_properties_count(value: object, schema: object, fits: bool) -> None:
+    assert is_of_schema(value, canonical_schema(schema)) is fits
