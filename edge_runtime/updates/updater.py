@@ -125,7 +125,8 @@ class Updater:
             Seconds until something is due again.
 
         Raises:
-            asyncio.CancelledError: A command came while the tick waited for the cloud; the next tick carries it out.
+            asyncio.CancelledError: A command came while the tick waited for the cloud or the canary; the next tick
+                carries it out.
         """
         await self._obey_commands()
         await self._repair()
@@ -140,7 +141,7 @@ class Updater:
         return min(poll_in, max(self.state_store.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
 
     def command(self, command: Command) -> "asyncio.Future[str]":
-        """Let the next tick carry out a command first of all; a tick that waits for the cloud ends.
+        """Let the next tick carry out a command first of all; a tick that waits for the cloud or the canary ends.
 
         Returns:
             What is so afterwards, for the owner; or the `EdgeError` that refuses the command.
@@ -240,7 +241,10 @@ class Updater:
                 if before and before.previous and before.previous.bundle_id == wanted.bundle_id:
                     installed = await self._serve_again(name, before.previous, load_now=True)
                 else:
-                    installed = await self._installer.attach(name, wanted.bundle_id, bundle, try_first=True)
+                    # The canary of a busy device takes minutes.
+                    installed = await self._unless_commanded(
+                        self._installer.attach(name, wanted.bundle_id, bundle, try_first=True)
+                    )
         except Exception as error:
             await self.state_store.fail(name, wanted.bundle_id, error)
             return
