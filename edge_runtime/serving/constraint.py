@@ -1,7 +1,7 @@
 """Rule: what an answer is constrained to, from what a request asks and what the specialization's contract says.
 
 - A request's own closed set, schema or tools go before the contract's. Tools that are the specialization's are not its
-  own: they are in the weights already.
+  own: they are in the weights already. Of some of them, it calls no others.
 - Where the contract has codes and knows all texts of the set, the answer is one code, which is translated. Otherwise
   the model spells the texts. Codes are kept out of every other answer: the LoRA makes them likely everywhere.
 - A specialization that calls functions calls one, unless the request has its own form, wants no call, or ends with the
@@ -95,9 +95,8 @@ def constrained(
     codes = contract.codes if constrain else ()
     if not constrain:
         contract = TEXT_ANSWER
-    brings = bool(use.tools) and set(use.tools) != set(contract.functions)
-    functions = use.tools if brings else contract.functions
-    _verify_choice(use, functions)
+    brings = not set(use.tools) <= set(contract.functions)
+    _verify_choice(use, use.tools or contract.functions)
     own = bool(asked.choices or asked.schema)
     if brings and use.choice != "none":
         if own:
@@ -122,7 +121,8 @@ def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
 
 
 def _call(asked: Sampling, contract: AnswerContract, use: ToolUse) -> Constraint:
-    functions = {each.name: each for each in contract.functions if use.function in ("", each.name)}
+    offered = [each for each in contract.functions if not use.tools or each in use.tools]
+    functions = {each.name: each for each in offered if use.function in ("", each.name)}
     none = () if contract.none is None or use.function or use.choice == "required" else (contract.none,)
     options = (*functions, *none)
     most = MAX_PARALLEL_CALLS if contract.parallel and use.parallel else 1

@@ -6,17 +6,21 @@ A model that a request brings tools writes text until it opens a call in the for
 constrained in the same way. Calls that are no JSON, or are not to be constrained, are read when they are whole.
 
 Rules of the end: an answer that its greatest length cuts ends with `length`, however many whole calls are in front of
-the cut; else with `tool_calls` when it has one. What stands behind a whole call and is none is dropped.
+the cut; else with `tool_calls` when it has one. What stands behind a whole call and is none is dropped. A specialization
+that makes a call again ends there: one that was not trained on several calls repeats itself without an end.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Literal
 
+from edge_runtime.serving.answer_format import WholeAnswer
 from edge_runtime.serving.asked_arguments import GivenArguments, ask_for_all
 from edge_runtime.serving.call_forms import OWN_FORM, CallForm
+from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.constraint import Calls
 from edge_runtime.serving.engine import Engine, Sampling, TokenSequence
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
@@ -90,6 +94,7 @@ class _Answer:
         reason: Why it ends, when it ends now.
         form: How its calls are written.
         chosen: The function of the next call, when it is known.
+        made: Its calls so far, of a specialization.
         parts: What stands behind the prompt: texts, and whether control tokens that they spell are meant.
     """
 
@@ -105,6 +110,7 @@ class _Answer:
     reason: Literal["stop", "length", "tool_calls"] = "stop"
     form: CallForm = OWN_FORM
     chosen: Function | None = None
+    made: list[FunctionCall] = field(default_factory=list)
     parts: list[tuple[str, bool]] = field(default_factory=list)
 
     def choose_first(self) -> _Outcome:
@@ -138,7 +144,8 @@ class _Answer:
         if self.calls.are_brought:
             self.parts.append((self.form.opening, True))
         holds = self.form.key and self.calls.are_constrained
-        is_whole = yield from self._write_constrained() if holds else self._write_and_read()
+        writing = self._write_constrained() if holds else self._write_and_read()
+        is_whole = yield from writing if self.calls.are_brought else self._unless_made(writing)
         if not is_whole:
             return False
         yield CallFinished(self.index, self.number)
@@ -147,6 +154,28 @@ class _Answer:
             return False
         yield from self._prefill()
         return (yield from self._opens_another() if self.calls.are_brought else self._chooses_another())
+
+    def _unless_made(self, writing: _Outcome) -> _Outcome:
+        """Pass on a call as it is written; one behind others is held until it is known to be none of them."""
+        made, held = WholeAnswer(), list[Event]()
+        with closing(writing):
+            while True:
+                try:
+                    event = next(writing)
+                except StopIteration as end:
+                    is_whole: bool = end.value
+                    break
+                if event is not None:
+                    made.add(event)
+                if event is None or not self.number:
+                    yield event
+                else:
+                    held.append(event)
+        if is_whole and made.calls[0] in self.made:
+            return False
+        yield from held
+        self.made += made.calls
+        return is_whole
 
     def _write_constrained(self) -> _Outcome:
         if self.chosen is None:

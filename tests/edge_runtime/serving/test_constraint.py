@@ -113,6 +113,24 @@ def test_tools_that_a_request_brings_go_before_the_contract(
     assert calls.are_constrained == constrain
 
 
+@pytest.mark.parametrize(
+    ("use", "options", "codes"),
+    [
+        (ToolUse(tools=CALLS.functions[1:]), ("stop", "none"), (66, 67)),
+        (ToolUse(tools=CALLS.functions[::-1]), ("find", "stop", "none"), (65, 66, 67)),
+        (ToolUse("required", tools=CALLS.functions[:1]), ("find",), (65,)),
+    ],
+)
+def test_some_of_a_specializations_tools_are_the_only_ones_it_calls(
+    use: ToolUse, options: tuple[str, ...], codes: tuple[int, ...]
+) -> None:
+    """They are in its weights already, so that they are not shown again."""
+    found = constrained(Sampling(), CALLS, use=use)
+    assert (found.sampling.choices, found.sampling.codes, found.shows_tools) == (options, codes, False)
+    with pytest.raises(InvalidRequestError, match="the function find"):
+        constrained(Sampling(), CALLS, use=ToolUse("required", "find", CALLS.functions[1:]))
+
+
 def test_brought_tools_are_not_shown_where_no_call_is_wanted() -> None:
     found = constrained(Sampling(), CALLS, use=ToolUse("none", tools=BROUGHT))
     assert (found.calls, found.shows_tools, found.sampling.avoided) == (None, False, CALLS.codes)

@@ -343,3 +343,27 @@ def test_several_calls_of_a_specialization() -> None:
         assert ([name for name, _ in added(events)[1]], events[-1].reason) == (expected, reason)
     text = "".join(event.text for event in with_calls_as_text(iter(events)) if isinstance(event, TextPiece))
     assert text == '{"name": "find", "arguments": {"unit": "km"}}'
+
+
+@pytest.mark.parametrize(
+    ("second", "most", "units", "reason"),
+    [
+        (' {"unit": "km"}', 500, ["km"], "tool_calls"),
+        (' {"place": null, "unit": "km"}', 500, ["km"], "tool_calls"),  # the same to a client
+        (' {"unit": "mi"}', 500, ["km", "mi"], "tool_calls"),
+        (' {"unit": "km"}', 87, ["km", ""], "length"),  # nobody knows what it would have been
+    ],
+)
+def test_specialization_that_makes_a_call_again_ends_there(
+    second: str, most: int, units: list[str], reason: str
+) -> None:
+    """One that was trained on single calls repeats itself, up to the last call that an answer may have."""
+    between = '\n{"name": "find", "arguments":'
+    engine = ScriptedEngine([], FakeLoader(), context_tokens=5_000, sequences=9)
+    engine.script(FIND_HEAD, ' {"unit": "km"}', between, second, "")
+    held = constrained(GREEDY, replace(CALLS, codes=(), parallel=True))
+    assert held.calls is not None
+    calls = call_functions(engine, engine.open(), PROMPT, held.sampling, held.calls, (), most, 0)
+    _, made, ended = added([event for event in calls if event is not None])
+    found = [arguments.rpartition('": "')[2].removesuffix('"}') if "}" in arguments else "" for _, arguments in made]
+    assert (found, ended) == (units, reason)
