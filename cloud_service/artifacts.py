@@ -32,6 +32,7 @@ from cloud_service.errors import (
 from cloud_service.single_flight import SingleFlight
 from cloud_service.store import ImportStore, LoraStore, StoredImport, StoredLora, StoredRecipe
 from cloud_service.store.access import OwnerStore
+from cloud_service.store.waiting import apart
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bank import Bank
 from loragen.contract.bundle import content_id
@@ -129,7 +130,8 @@ class ArtifactService:
         if len(self._fresh) > _MOST_FRESH:
             del self._fresh[next(iter(self._fresh))]
         if self._storing is None or self._storing.done():
-            self._storing = asyncio.create_task(self._store_fresh())
+            with apart():
+                self._storing = asyncio.create_task(self._store_fresh())
         return view
 
     async def find_bundle(self, either_id: str) -> StoredLora | StoredImport:

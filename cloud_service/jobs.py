@@ -36,6 +36,7 @@ from cloud_service.lora_request import GeneratedLora, LoraRequest
 from cloud_service.refine.refiner import QueuePlace
 from cloud_service.service import LoraService
 from cloud_service.store import JobStore, StoredJob
+from cloud_service.store.waiting import apart
 from loragen.cloud_answers import Generated, Job, JobError, JobList, JobProgress
 from loragen.web.logs import describe_crash
 
@@ -113,7 +114,8 @@ class JobService:
             place.give_back()
             raise
         self._live[job.id] = live
-        task = asyncio.create_task(self._run(live, request, place, describe), name=f"job {job.id}")
+        with apart():
+            task = asyncio.create_task(self._run(live, request, place, describe), name=f"job {job.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return job

@@ -43,7 +43,6 @@ from cloud_service.refinement import OnProgress, RefinementOutcome, ignore_progr
 from cloud_service.runner import Produced
 from cloud_service.single_flight import Leases, SingleFlight
 from cloud_service.store import Store, StoredRecipe
-from cloud_service.store.waiting import together
 from cloud_service.task import TaskDescription, render_prompt
 from loragen.contract.answer import encode_answer
 from loragen.contract.assembly import measure_bundle
@@ -150,9 +149,8 @@ class LoraService:
             CloudError: As for `ChannelService.publish`.
         """
         if request.refine is None:
-            with together():
-                return await self._answer(request, False, on_progress)
-        with place or self._refining.reserve(), together():
+            return await self._answer(request, False, on_progress)
+        with place or self._refining.reserve():
             async with self._revocation.unless_refused():
                 return await self._answer(request, place is not None, on_progress)
 

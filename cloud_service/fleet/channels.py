@@ -39,7 +39,6 @@ from cloud_service.store import (
     StoredLora,
     StoredVersion,
 )
-from cloud_service.store.waiting import together
 from loragen.contract.channel import RecipeReference, Specialization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME, verify_name
@@ -131,15 +130,14 @@ class ChannelService:
         """
         verify(channel)
         verify_channel(channel)
-        with together():
-            await self.verify_may_have(channel)
-            specialization = await self.pin(channel, name, bundle_id)
+        await self.verify_may_have(channel)
+        specialization = await self.pin(channel, name, bundle_id)
 
-            def put(entries: Entries) -> None:
-                entries[name] = specialization
+        def put(entries: Entries) -> None:
+            entries[name] = specialization
 
-            event = ("publish", f"{name} is {specialization.bundle_id}")
-            return await self._change(channel, name, put, condition, event, creates=True)
+        event = ("publish", f"{name} is {specialization.bundle_id}")
+        return await self._change(channel, name, put, condition, event, creates=True)
 
     async def verify_may_have(self, channel: str) -> None:
         """Return when there is such a channel, or the caller's tenant may have another.
@@ -175,8 +173,7 @@ class ChannelService:
             if entries.pop(name, None) is None:
                 raise NotFoundError(f"no specialization {name!r} in channel {channel!r}")
 
-        with together():
-            return await self._change(channel, name, remove, condition, ("withdraw", name))
+        return await self._change(channel, name, remove, condition, ("withdraw", name))
 
     async def roll_back(self, channel: str, version: int, condition: Condition = always) -> PublishedChannel:
         """Give a channel the content that it had at a version, as a new version.
@@ -186,16 +183,15 @@ class ChannelService:
             NotFoundError: The channel does not exist, or the version is not kept.
             PreconditionError, ConflictError, StoreUnavailableError: As for `publish`.
         """
-        with together():
-            old = await self.load_version(channel, version)
-            for each in old.channel.specializations:
-                await self.pin(channel, each.name, each.bundle_id)
+        old = await self.load_version(channel, version)
+        for each in old.channel.specializations:
+            await self.pin(channel, each.name, each.bundle_id)
 
-            def restore(entries: Entries) -> None:
-                entries.clear()
-                entries.update({each.name: each for each in old.channel.specializations})
+        def restore(entries: Entries) -> None:
+            entries.clear()
+            entries.update({each.name: each for each in old.channel.specializations})
 
-            return await self._change(channel, None, restore, condition, ("rollback", f"to version {version}"))
+        return await self._change(channel, None, restore, condition, ("rollback", f"to version {version}"))
 
     async def delete(self, channel: str, condition: Condition = always) -> None:
         """Delete a channel with its versions. Devices keep what they have.
@@ -216,8 +212,7 @@ class ChannelService:
             verify_condition(channel, content_of(channel, row), True, condition)
             return Change(ChannelRow(version=row.version), StoredEvent("delete", "", row.version))
 
-        with together():
-            await self.writer.change(channel, decide)
+        await self.writer.change(channel, decide)
 
     async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         """Channels of the caller by name, those behind `after`.

@@ -40,7 +40,6 @@ from cloud_service.fleet.rollout import (
 )
 from cloud_service.limits import MAX_ROLLOUT_GROUPS
 from cloud_service.store import ChannelRow, ChannelStore, StoredEvent
-from cloud_service.store.waiting import together
 from loragen.contract.channel import Specialization
 from loragen.contract.digest import sha256_hex
 from loragen.contract.polling import PollingDevice, format_labels
@@ -133,30 +132,29 @@ class RolloutService:
             PreconditionError: The condition does not hold.
             StoreUnavailableError: The store does not answer.
         """
-        with together():
-            about, content_from = await self._prepare(channel, request)
+        about, content_from = await self._prepare(channel, request)
 
-            def decide(row: ChannelRow) -> Change | None:
-                if not row.document:
-                    raise unknown(channel)
-                verify_free(channel, row)
-                current = content_of(channel, row)
-                verify_condition(channel, current, True, condition)
-                content = content_from(current.channel.specializations)
-                candidate = encode(channel, row.version + 1, content)
-                rollout = Rollout(
-                    about=about,
-                    document=candidate.document,
-                    version=row.version + 1,
-                    bundles=new_bundles(current.channel, content),
-                    groups=(request.group,),
-                    halt=request.halt,
-                    starts_at=request.starts_at,
-                    created_at=_now(),
-                )
-                return _change(row, rollout, "rollout", f"{about}, {_describe(request.group)}")
+        def decide(row: ChannelRow) -> Change | None:
+            if not row.document:
+                raise unknown(channel)
+            verify_free(channel, row)
+            current = content_of(channel, row)
+            verify_condition(channel, current, True, condition)
+            content = content_from(current.channel.specializations)
+            candidate = encode(channel, row.version + 1, content)
+            rollout = Rollout(
+                about=about,
+                document=candidate.document,
+                version=row.version + 1,
+                bundles=new_bundles(current.channel, content),
+                groups=(request.group,),
+                halt=request.halt,
+                starts_at=request.starts_at,
+                created_at=_now(),
+            )
+            return _change(row, rollout, "rollout", f"{about}, {_describe(request.group)}")
 
-            row = await self._channels.writer.change(channel, decide)
+        row = await self._channels.writer.change(channel, decide)
         return await self._answer(channel, row)
 
     async def widen(self, channel: str, version: int, group: Group) -> RolloutProgress:
@@ -204,8 +202,7 @@ class RolloutService:
             action = "pause" if state == "paused" else "resume"
             return _change(row, replace(rollout, state=state), action, rollout.about)
 
-        with together():
-            row = await self._channels.writer.change(channel, decide)
+        row = await self._channels.writer.change(channel, decide)
         return await self._answer(channel, row)
 
     async def load(self, channel: str) -> RolloutProgress | None:

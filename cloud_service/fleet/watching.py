@@ -118,7 +118,8 @@ class ChannelWatch:
             await asyncio.sleep(self._interval)  # between two looks, however many begin to watch
             if pause > self._interval:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(topic.look.wait(), pause - self._interval)
+                    async with asyncio.timeout(pause - self._interval):
+                        await topic.look.wait()
 
     def _wake(self, topic: _Topic) -> None:
         topic.changed.set()

@@ -26,6 +26,7 @@ from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import rule_of
 from cloud_service.access.usage import UsageMeter
 from cloud_service.limits import MAX_WATCHES
+from cloud_service.store.waiting import together
 
 _OURS = "/loragen."
 
@@ -64,10 +65,11 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
             return caller
 
         async def unary(request: Any, context: Any) -> Any:
-            caller = await admit(request, context)
-            with calling(caller):
-                async with self._usage.call(caller):
-                    return await handler.unary_unary(request, context)
+            with together():
+                caller = await admit(request, context)
+                with calling(caller):
+                    async with self._usage.call(caller):
+                        return await handler.unary_unary(request, context)
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             # A call has a task of its own, and a generator must not reset what may be read from another task's context.

@@ -21,6 +21,7 @@ from cloud_service.access.usage import UsageMeter
 from cloud_service.artifacts import unknown_bundle, unknown_recipe
 from cloud_service.http.console.browser import is_console, session_of
 from cloud_service.limits import MAX_IMPORTS
+from cloud_service.store.waiting import together
 from loragen.contract.polling import DEVICE_HEADER
 from loragen.web.headers import find_header
 from loragen.web.routes import find_route
@@ -79,26 +80,27 @@ class AccessGate:
         if rule.is_open:
             await self._app(scope, receive, send)
             return
-        caller = await self._identify(scope)
-        client = scope.get("client")
-        caller = at_address(caller, client[0] if client else "", record.request_id)
-        if caller.key_id:
-            bind_contextvars(key=caller.key_id)
-        scope["state"]["caller"] = caller
-        with calling(caller):
-            # A path or a method that does not exist is left to the application, which says so.
-            if template is not None:
-                verify_rule(caller, rule)
-            if (channel := parameters.get("channel")) is not None:
-                verify_channel(channel)
-            if (device := find_header(scope, _DEVICE)) is not None:
-                verify_device(device)
-            await self._verify_artifact(parameters)
-            if not caller.key_id and call != _IMPORT:  # without a key there is nothing else to count
-                await self._app(scope, receive, send)
-                return
-            async with self._usage.call(caller) as left, self._place(call):
-                await self._app(scope, receive, _sent_privately(send, left) if caller.key_id else send)
+        with together():
+            caller = await self._identify(scope)
+            client = scope.get("client")
+            caller = at_address(caller, client[0] if client else "", record.request_id)
+            if caller.key_id:
+                bind_contextvars(key=caller.key_id)
+            scope["state"]["caller"] = caller
+            with calling(caller):
+                # A path or a method that does not exist is left to the application, which says so.
+                if template is not None:
+                    verify_rule(caller, rule)
+                if (channel := parameters.get("channel")) is not None:
+                    verify_channel(channel)
+                if (device := find_header(scope, _DEVICE)) is not None:
+                    verify_device(device)
+                await self._verify_artifact(parameters)
+                if not caller.key_id and call != _IMPORT:  # without a key there is nothing else to count
+                    await self._app(scope, receive, send)
+                    return
+                async with self._usage.call(caller) as left, self._place(call):
+                    await self._app(scope, receive, _sent_privately(send, left) if caller.key_id else send)
 
     def _place(self, call: str) -> AbstractAsyncContextManager[None]:
         # Before the body is read: each of these has many megabytes of it.

@@ -1,8 +1,9 @@
 """How long a request may wait for the store: for each call, and for all its calls together.
 
 A request makes several calls. If each of them could wait for the whole time, a store that hangs would hold the request
-for their sum. So a use case says which calls belong `together`, and each of them takes what it waited from the next.
-Time that the request spends elsewhere, on the model for example, does not count.
+for their sum. So the gate of each protocol says that the calls of a request belong `together`, and each of them takes
+what it waited from the next. Time that the request spends elsewhere, on the model for example, does not count. What
+goes on behind the answer is `apart`.
 """
 
 import asyncio
@@ -34,6 +35,16 @@ def together() -> Iterator[None]:
         _waited.reset(token)
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Calls in tasks that begin within the block have each a time of its own, whatever the block belongs to."""
+    token = _waited.set(None)
+    try:
+        yield
+    finally:
+        _waited.reset(token)
+
+
 @asynccontextmanager
 async def waiting(most_seconds: float) -> AsyncIterator[float]:
     """One call of the store; gives the monotonic time at which it has to be over.
@@ -43,10 +54,19 @@ async def waiting(most_seconds: float) -> AsyncIterator[float]:
     """
     waited = _waited.get()
     started = time.monotonic()
+    task = asyncio.current_task()
+    assert task is not None
+    cancelling = task.cancelling()
     seconds = most_seconds if waited is None else max(0.0, most_seconds - waited.seconds)
     try:
         async with asyncio.timeout(seconds):
-            yield started + seconds
+            try:
+                yield started + seconds
+            finally:
+                # redis-py sends with `asyncio.wait_for`, which loses, in Python 3.11, a cancellation that comes when it
+                # has just sent. A shutdown would then wait for ever, and this time would have no end.
+                if task.cancelling() > cancelling:
+                    raise asyncio.CancelledError
     finally:
         took = time.monotonic() - started
         if waited is not None and took > _PROMPT_SECONDS:

@@ -1,10 +1,11 @@
 """One deadline for all calls of a request, whatever it does between them."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
-from cloud_service.store.waiting import together, waiting
+from cloud_service.store.waiting import apart, together, waiting
 
 
 async def call(seconds: float, most_seconds: float = 0.5) -> None:
@@ -45,3 +46,28 @@ async def test_call_that_may_not_wait_any_more_fails_at_once() -> None:
         with pytest.raises(TimeoutError):
             await call(5)
         assert asyncio.get_running_loop().time() - began < 0.1
+
+
+async def test_what_goes_on_behind_the_answer_has_its_own_time() -> None:
+    with together():
+        await call(0.4)
+        with apart():
+            later = [asyncio.create_task(call(0.4)) for _ in range(2)]
+        with pytest.raises(TimeoutError):
+            await call(0.4)
+    await asyncio.gather(*later)
+
+
+async def test_cancellation_that_a_library_lost_is_made_good() -> None:
+    async def lose(most_seconds: float) -> None:
+        async with waiting(most_seconds):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(5)
+
+    with pytest.raises(TimeoutError):
+        await lose(0.1)
+    task = asyncio.create_task(lose(5))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
