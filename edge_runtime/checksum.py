@@ -3,7 +3,7 @@
 llama.cpp ends the whole process on some damaged headers, so that a device would crash at every start; and it cannot
 notice damaged weights. A file's checksum lies beside it. It is CRC-32, which guards against damage and not against an
 attacker: one who can write the file can write its checksum too. Callers decide what becomes of a damaged file, and of
-one without a checksum (the base GGUF, or a file whose maker was killed in between).
+one without a checksum (its maker was killed in between). Of the base GGUF, `updates.base_note` has it.
 """
 
 import zlib
@@ -30,7 +30,7 @@ def write_checksum(path: Path) -> None:
     """
     beside = checksum_path(path)
     beside.unlink(missing_ok=True)
-    write_atomic(beside, _checksum(path))
+    write_atomic(beside, _written(path))
 
 
 def remove_with_checksum(path: Path) -> None:
@@ -56,7 +56,7 @@ def verify_checksum(path: Path, *, required: bool = False) -> None:
     """
     try:
         expected = checksum_path(path).read_bytes()
-        found = _checksum(path)
+        found = _written(path)
     except FileNotFoundError as error:
         if required:
             raise ModelLoadError(f"{path.name} is missing, or has no checksum") from error
@@ -67,9 +67,18 @@ def verify_checksum(path: Path, *, required: bool = False) -> None:
         raise ModelLoadError(f"{path.name} is not what was written", "the disk damaged it; it is made again")
 
 
-def _checksum(path: Path) -> bytes:
+def checksum(path: Path) -> str:
+    """CRC-32 of a file, in hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     value = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             value = zlib.crc32(chunk, value)
-    return f"{value:08x}\n".encode()
+    return f"{value:08x}"
+
+
+def _written(path: Path) -> bytes:
+    return f"{checksum(path)}\n".encode()

@@ -7,13 +7,14 @@ Rule: to open it takes no numpy, which is loaded with the first model or merge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge_runtime.errors import MergeError
 from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
 from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
+from edge_runtime.updates.base_note import BaseNote, verify_undamaged
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_adapter import GgufModel
 from loragen.contract.gguf_header import row_bytes
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from edge_runtime.merge.merger import MergeReport
     from edge_runtime.merge.writer import Progress
     from loragen.contract.bundle import Bundle, BundleHeader
+
+
+_NOTE = "base.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class DeviceModel:
         served_bytes: Of the tensors of a slot that no LoRA touches.
         served_type: Type that most of the model's matrices have in a slot that no LoRA touches.
         serves_base_gguf: The base GGUF itself serves as the base: quantizing would change nothing in it.
-        cache_dir: Where quantized tensors that no LoRA touches are kept.
+        cache_dir: Where quantized tensors that no LoRA touches are kept, and what is remembered of the base GGUF.
     """
 
     path: Path
@@ -63,7 +67,7 @@ class DeviceModel:
         try:
             path = find_base_gguf(path)
             with BaseGguf(path) as base_gguf:
-                digest = base_gguf.digest or admitted_digest or model_digest(path)
+                digest = base_gguf.digest or admitted_digest or _own_digest(path, cache_dir / _NOTE)
                 served = [(info, storage_type(info, quantization)) for info in base_gguf.header.tensors]
                 if admitted_digest is not None and digest != admitted_digest:
                     raise ConfigurationError(
@@ -96,6 +100,14 @@ class DeviceModel:
         with BaseGguf(self.path) as base_gguf:
             verify_admitted(base_gguf, header, self.digest)
 
+    def verify_undamaged(self) -> None:
+        """Check that the disk did not change the base GGUF.
+
+        Raises:
+            BaseGgufError, BaseGgufUnreadableError: It did, or cannot be read.
+        """
+        verify_undamaged(self.path, self.cache_dir / _NOTE)
+
     def merge(self, bundle: Bundle, out: Path, progress: Progress) -> MergeReport:
         """Write the model with a bundle merged into it.
 
@@ -104,6 +116,7 @@ class DeviceModel:
         """
         from edge_runtime.merge.merger import merge
 
+        self.verify_undamaged()
         return merge(self.path, bundle, out, self.quantization, self.cache_dir, progress, self.digest)
 
     def quantize_base(self, out: Path, progress: Progress) -> None:
@@ -114,4 +127,14 @@ class DeviceModel:
         """
         from edge_runtime.merge.merger import quantize_base
 
+        self.verify_undamaged()
         quantize_base(self.path, out, self.quantization, self.cache_dir, progress)
+
+
+def _own_digest(path: Path, note_path: Path) -> str:
+    """The digest of a base GGUF that says none, as it was before the disk damaged it."""
+    note = BaseNote.of(path, note_path)
+    if not note.digest:
+        note = replace(note, digest=model_digest(path))
+        note.store(note_path)
+    return note.digest

@@ -10,6 +10,7 @@
     slots/ID.TYPE.gguf    merged; slots/base.TYPE.IDENTITY.gguf the base
     trust/CHANNEL/        TUF metadata of a signed channel (edge_runtime/cloud/trust.py)
     cache/                quantized tensors that no LoRA touches (edge_runtime/merge)
+    cache/base.json       what is remembered of the base GGUF (updates/base_note.py)
     commands.sock         where a running device takes its owner's commands (edge_runtime/commands.py)
     lock                  locked by a running device (updates/lock.py)
     *.part, *.partial, *.tmp   unfinished

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.checksum import remove_with_checksum, verify_checksum, write_checksum
 from edge_runtime.errors import (
+    BaseGgufError,
     CanaryUnfinishedError,
     EdgeError,
     MergeCancelledError,
     MergeError,
     ModelLoadError,
     OutputError,
+    describe_error,
 )
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.serving.specialization_metadata import read_metadata
@@ -82,7 +84,7 @@ class Installer:
             EdgeError: Not even the base GGUF can serve.
         """
         if self._model.serves_base_gguf:
-            return await self._serve_base(self._model.path)
+            return await self._serve_base(self._model.path, await self._damage())
         try:
             if self._quantized.exists():
                 try:
@@ -100,6 +102,13 @@ class Installer:
             raise
         except EdgeError as error:
             return await self._serve_base(self._model.path, f"served at the base GGUF's precision: {error}")
+
+    async def _damage(self) -> str:
+        try:
+            await asyncio.to_thread(self._model.verify_undamaged)
+        except BaseGgufError as error:
+            return describe_error(error)
+        return ""
 
     async def _serve_base(self, path: Path, message: str = "") -> str:
         await self._serve(Revision(BASE_NAME, None, "base", path))
