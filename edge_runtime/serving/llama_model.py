@@ -55,6 +55,7 @@ class LlamaModel:
     """A mapped model file and its vocabulary, shared by the engines that use it.
 
     Attributes:
+        tokens: (vocabulary,) int32, all of them.
         longest_token_bytes: Of the longest spelling of a token.
         first_bytes: (vocabulary,) uint8, the first byte of each token's spelling; 0 where there is none.
         tokens_of_bytes: (256,) int32, a token that is spelled as this one byte and ends nothing; -1 for none.
@@ -75,6 +76,7 @@ class LlamaModel:
         self.path = path
         self.vocab = llama_cpp.llama_model_get_vocab(self.handle)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.tokens = np.arange(self.vocab_size, dtype=np.int32)
         self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self.handle)
         self.markup = ControlMarkup(
             self._token_text(token)

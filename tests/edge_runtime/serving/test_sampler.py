@@ -11,7 +11,7 @@ from edge_runtime.serving import sampler as module
 from edge_runtime.serving.engine import Sampling
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.llama_model import LlamaModel
-from edge_runtime.serving.sampler import Grammars, TokenSampler
+from edge_runtime.serving.sampler import Grammars, TokenSampler, likelihoods
 
 SCHEMA = '{"enum":[1,2,3]}'
 DRAWS = 800
@@ -171,3 +171,29 @@ def test_what_a_grammar_lets_through_is_utf8(model: LlamaModel) -> None:
     assert model.piece(token)[0] & 0xC0 == 0x80
     made.close()
     grammars.close()
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0.7, seed=3), Sampling(temperature=0.7, seed=3, min_p=1e-9)])
+def test_tokens_are_drawn_as_often_as_they_are_probable(model: LlamaModel, sampling: Sampling) -> None:
+    """By llama.cpp's samplers, and without them where nothing is cut."""
+    logits = np.full(model.vocab_size, -np.inf, np.float32)
+    logits[[5, 9, 11]] = np.log([0.5, 0.3, 0.2])
+    made = TokenSampler(model, sampling, Grammars(model))
+    drawn = Counter(made.choose(logits) for _ in range(DRAWS))
+    made.close()
+    shares = np.array([0.5, 0.3, 0.2]) ** (1 / 0.7)
+    for token, share in zip((5, 9, 11), shares / shares.sum(), strict=True):
+        assert abs(drawn.pop(token) / DRAWS - share) < 0.06
+    assert not drawn
+
+
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_likeliest_tokens_come_in_their_order(model: LlamaModel, count: int) -> None:
+    logits = np.random.default_rng(5).standard_normal(model.vocab_size).astype(np.float32)
+    token, *likeliest = likelihoods(model, logits, 7, count)
+    exact = logits.astype(np.float64) - np.log(np.exp(logits.astype(np.float64)).sum())
+    assert token.logprob == pytest.approx(exact[7])
+    assert [each.logprob for each in likeliest] == pytest.approx(sorted(exact, reverse=True)[:count])
+    assert [each.piece for each in likeliest] == [
+        model.piece(int(at), markup=True) for at in np.argsort(-exact)[:count]
+    ]
