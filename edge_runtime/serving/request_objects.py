@@ -1,4 +1,4 @@
-"""Parts that several bodies share: objects without nulls, and texts of bounded length."""
+"""The base of what requests are made of: in an object null says nothing, and a number is neither a text nor true."""
 
 from typing import Any
 
@@ -11,12 +11,20 @@ MAX_FIELDS = 128
 
 
 class Fields(BaseModel):
-    """An object of a request, in which null means the same as leaving a field out."""
+    """An object of a request, in which null means the same as leaving a field out, and 8.0 the same as 8."""
+
+    model_config = ConfigDict(strict=True)
 
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, fields: Any) -> Any:
-        return without_nulls(fields, MAX_FIELDS)
+        found = without_nulls(fields, MAX_FIELDS)
+        if not isinstance(found, dict):
+            return found
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in found.items()
+        }
 
 
 class OpenFields(Fields):

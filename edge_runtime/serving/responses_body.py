@@ -7,7 +7,7 @@ of `serving.schemas`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, StrictBool, Tag, ValidationError
+from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion import CompletionRequest
@@ -120,7 +120,7 @@ class ResponsesBody(OpenFields):
     top_p: float = 1.0
     tools: Annotated[list[_Tool], Field(max_length=MAX_CHOICES, fail_fast=True)] = Field(default=[])
     tool_choice: Literal["none", "auto", "required"] | _NamedTool = "auto"
-    parallel_tool_calls: StrictBool = True
+    parallel_tool_calls: bool = True
     text: _TextOptions = _TextOptions()
     stream: bool = False
     constrain: bool = Field(default=True, description="As for chat completions.")

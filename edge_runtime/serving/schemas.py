@@ -19,7 +19,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    StrictBool,
     Tag,
 )
 
@@ -262,7 +261,7 @@ class ChatCompletionBody(_Body):
     )
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: Annotated[
-        StrictBool, Field(description="With false an answer is one call at most. With true it may be several.")
+        bool, Field(description="With false an answer is one call at most. With true it may be several.")
     ] = True
     chat_template_kwargs: Annotated[dict[str, Any], BeforeValidator(verify_variables)] = Field(
         default={}, description="Variables of the model's chat template, such as Qwen 3's `enable_thinking`."

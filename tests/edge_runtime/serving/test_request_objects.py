@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.serving.request_objects import MAX_FIELDS, Fields, OpenFields
+from edge_runtime.serving.schemas import ChatCompletionBody, CompletionBody
 
 
 class _Body(Fields):
@@ -21,6 +22,25 @@ def test_null_is_what_leaving_out_is() -> None:
         _Body.model_validate({"must": None})
     assert _Open.model_validate({"other": None}).model_extra == {}
     assert _Open.model_validate({"other": 0}).model_extra == {"other": 0}
+
+
+@pytest.mark.parametrize("value", ["1", True, 1.5, float("inf"), [1]])
+def test_number_is_neither_a_text_nor_true(value: object) -> None:
+    with pytest.raises(ValidationError, match="must"):
+        _Body.model_validate({"must": value})
+    assert _Body.model_validate({"must": 1.0}).must == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("temperature", True), ("temperature", "0.5"), ("stream", "yes"), ("n", "1")]
+)
+def test_completion_with_a_value_of_another_type_is_refused(field: str, value: object) -> None:
+    for body, more in (
+        (CompletionBody, {"prompt": "x"}),
+        (ChatCompletionBody, {"messages": [{"role": "user", "content": "x"}]}),
+    ):
+        with pytest.raises(ValidationError, match=field):
+            body.model_validate({"model": "base", **more, field: value})
 
 
 def test_fields_are_bounded() -> None:
