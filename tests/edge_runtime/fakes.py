@@ -31,16 +31,21 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
+        self.wrong_by = 0.0
         self.waits: list[float] = []
 
     def unix(self) -> float:
-        return self.now
+        return self.now + self.wrong_by
 
     def monotonic(self) -> float:
         return self.now
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the time of day anew, so much later; what waits does not notice."""
+        self.wrong_by += seconds
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         self.waits.append(seconds)

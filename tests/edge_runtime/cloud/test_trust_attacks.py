@@ -2,8 +2,7 @@
 
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import timedelta
 
 import pytest
 from securesystemslib.signer import CryptoSigner
@@ -28,24 +27,6 @@ async def recovers(signed: Signed) -> None:
     signed.cloud.heal()
     document = signed.publish("honest", 9)
     assert await signed.poll() == document
-
-
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Moves the clock by which TUF's client judges expiry."""
-
-    def move(by: timedelta) -> None:
-        class Moved(datetime):
-            @classmethod
-            def now(cls, tz=None):  # type: ignore[no-untyped-def]
-                return datetime.now(tz or UTC) + by
-
-        monkeypatch.setattr(
-            "tuf.ngclient._internal.trusted_metadata_set.datetime",
-            SimpleNamespace(datetime=Moved, timezone=SimpleNamespace(utc=UTC)),
-        )
-
-    return move
 
 
 async def test_arbitrary_document_is_refused(signed: Signed) -> None:

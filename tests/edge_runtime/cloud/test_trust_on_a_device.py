@@ -1,11 +1,14 @@
 """A whole device that trusts a root: it runs what is signed, and goes on with what it has when something is not."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.bootstrap import Parts
+from edge_runtime.cloud.trust import VERIFY_SECONDS
 from edge_runtime.config import EdgeSettings
 from loragen.contract.channel import Channel, encode_channel
 from loragen.contract.digest import sha256_hex
@@ -165,3 +168,30 @@ async def test_root_of_another_channel_follows_nothing(owner: Owner) -> None:
         assert await owner.tick(parts) == "channel_refused"
         assert len(parts.device.models()) == 1
         assert owner.cloud.asked(FOLDER) > 0
+
+
+async def test_clock_that_jumps_by_years_stops_nothing_for_good(
+    owner: Owner, set_clock: Callable[[timedelta], None]
+) -> None:
+    """A board without a battery starts in 1970, or far in the future, until it has heard the time."""
+    owner.cloud.publish(owner.cloud.make("router"))
+    owner.sign()
+    async with device(owner.settings, owner.clock, FakeLoader()) as parts:
+        assert await owner.tick(parts) == "ok"
+        for years, outcome in ((20, "signature_expired"), (-50, "unchanged"), (0, "unchanged")):
+            set_clock(timedelta(days=365 * years))
+            owner.clock.jump(365 * 86_400.0 * years)
+            owner.clock.advance(VERIFY_SECONDS)
+            assert await owner.tick(parts) == outcome
+            assert await ask(parts, "router")
+            assert parts.updater.poller is not None
+            assert parts.updater.poller.due_in() <= 11
+        newer = owner.cloud.make("router", 1)
+        owner.cloud.publish(newer)
+        owner.sign()
+        owner.clock.jump(-365 * 86_400.0 * 50)
+        assert await owner.tick(parts) == "ok"
+        assert entry(parts, "router").bundle_id == newer.bundle_id
+    # And started with a clock of long ago, what served last serves again.
+    async with device(owner.settings, owner.clock, FakeLoader()) as parts:
+        assert (await ask(parts, "router"))[1] == f"adapter-{newer.bundle_id}"
