@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cloud_service.errors import CloudError
-from cloud_service.log_limit import LogLimit
+from loragen.web.log_limit import LogLimit
 from loragen.web.logs import describe_crash
 
 _log = structlog.get_logger(__name__)

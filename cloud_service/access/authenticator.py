@@ -15,10 +15,10 @@ import structlog
 from cloud_service.access.caller import Caller
 from cloud_service.access.keys import ApiKey, digest_of, id_of, parse_key
 from cloud_service.errors import StoreUnavailableError, UnauthenticatedError
-from cloud_service.log_limit import LogLimit
 from cloud_service.store.access import KeyStore
 from loragen.web.errors import ConfigurationError
 from loragen.web.hosts import is_loopback
+from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 

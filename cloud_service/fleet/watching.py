@@ -17,8 +17,8 @@ import structlog
 
 from cloud_service.errors import OverloadedError, StoreUnavailableError
 from cloud_service.limits import MAX_WATCHES
-from cloud_service.log_limit import LogLimit
 from cloud_service.store import ChannelStore
+from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 

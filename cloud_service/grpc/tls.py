@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-import structlog
 
 from loragen.web.errors import ConfigurationError
-from loragen.web.tls import TlsFiles
-
-_log = structlog.get_logger(__name__)
+from loragen.web.log_limit import LogLimit
+from loragen.web.tls import TlsFiles, log_not_reloaded
 
 
 def server_credentials(files: TlsFiles) -> Any:
@@ -29,7 +27,7 @@ def server_credentials(files: TlsFiles) -> Any:
 
 
 def _fetcher(files: TlsFiles) -> Callable[[], Any]:
-    seen = files.seen(clients=True)
+    seen, limit = files.seen(clients=True), LogLimit()
 
     def fetch() -> Any:
         nonlocal seen
@@ -39,7 +37,7 @@ def _fetcher(files: TlsFiles) -> Callable[[], Any]:
                 return None
             configuration, seen = _read(files), now
         except OSError as e:
-            _log.warning("certificate_not_reloaded", certificate=str(files.certificate), reason=str(e))
+            log_not_reloaded(files, e, limit)
             return None
         return configuration
 

@@ -6,7 +6,7 @@ The client's message does not name the cause. The log has it at once, and again 
 import structlog
 
 from cloud_service.errors import StoreUnavailableError
-from cloud_service.log_limit import LogLimit
+from loragen.web.log_limit import LogLimit
 
 _SECONDS = 30.0
 """Between two lines about one cause."""

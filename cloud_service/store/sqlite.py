@@ -16,7 +16,6 @@ from typing import cast
 
 import structlog
 
-from cloud_service.log_limit import LogLimit
 from cloud_service.store.bundle_folder import BundleFolder
 from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
@@ -24,6 +23,7 @@ from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
 from cloud_service.store.sqlite_jobs import JOB_SCHEMA, SqliteJobs
 from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
+from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from loragen.web.errors import ConfigurationError
+from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class ServerTls:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
+        self._log_limit = LogLimit()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -88,7 +90,14 @@ class ServerTls:
                 self._seen = seen
                 _log.info("certificate_reloaded", certificate=str(self._files.certificate))
         except (OSError, ValueError) as e:
-            _log.warning("certificate_not_reloaded", certificate=str(self._files.certificate), reason=str(e))
+            log_not_reloaded(self._files, e, self._log_limit)
+
+
+def log_not_reloaded(files: TlsFiles, error: Exception, limit: LogLimit) -> None:
+    """Say that a replaced certificate is no good. Clients decide how many handshakes find that out."""
+    if (left_out := limit.pass_line(type(error).__name__)) is not None:
+        path, reason = str(files.certificate), str(error)
+        _log.warning("certificate_not_reloaded", certificate=path, reason=reason, left_out=left_out)
 
 
 def client_context(ca_file: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:

@@ -1,6 +1,6 @@
 """The same line of the log comes back only after a while, and tells how many were left out."""
 
-from cloud_service.log_limit import LogLimit
+from loragen.web.log_limit import LogLimit
 
 
 def test_lines_of_one_kind_are_left_out_for_a_while_and_counted() -> None:
