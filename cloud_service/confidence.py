@@ -1,14 +1,15 @@
 """Rules of confidence: which warnings an answer carries, and when a strict request is refused.
 
 The generator estimates the confidence (`cloud_service.generation.Confidence`), the share of a task's inputs that its
-LoRA gains. Contradictions between examples are a fact and no estimate, so they are found here. Messages never quote
-what a client wrote.
+LoRA gains. Contradictions of examples, to each other and to what the task names, are facts and no estimates. Messages
+never quote what a client wrote.
 """
 
 import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 
+from cloud_service.answer.contract import find_outside
 from cloud_service.errors import InvalidRequestError, LowConfidenceError
 from cloud_service.generation import Confidence
 from cloud_service.task import TaskDescription
@@ -16,6 +17,10 @@ from loragen.contract.digest import canonical_json
 
 LOW_CONFIDENCE = 0.5
 """Below one half, the LoRA is expected to change nothing for the better on most inputs."""
+
+
+MOST_NAMED = 16
+"""Examples that one warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,13 @@ def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple
         examples = ", ".join(map(str, numbers))
         message = f"examples {examples} repeat an input with another output"
         warnings.append(DescriptionWarning("contradictory_examples", message))
+    if outside := find_outside(task):
+        examples = ", ".join(map(str, outside[:MOST_NAMED])) + ("" if len(outside) <= MOST_NAMED else ", ...")
+        message = (
+            f"examples {examples} show none of the answers that the task names, so that answers may be any text; "
+            "correct them, or say in answer what an answer may be"
+        )
+        warnings.append(DescriptionWarning("examples_outside", message))
     return tuple(warnings)
 
 

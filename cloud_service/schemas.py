@@ -6,12 +6,15 @@ The service checks which generators exist, and how long a prompt is in tokens.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StringConstraints, model_validator
 
 from cloud_service import limits
-from cloud_service.answer.contract import is_answer
+from cloud_service.answer.call_shapes import is_plain_call, with_plain_calls
+from cloud_service.answer.choices import as_choice
+from cloud_service.answer.contract import find_answer_fault
 from cloud_service.body import Body, Number, Whole
 from cloud_service.errors import InvalidRequestError
 from cloud_service.lora_request import LoraRequest, PublishTarget
@@ -19,7 +22,7 @@ from cloud_service.refinement import RefinePlan
 from cloud_service.store import DeviceEntry
 from cloud_service.task import Example, TaskDescription
 from cloud_service.task_bodies import AnswerBody, ExampleBody, JsonText, ToolBody, answer_of_format, as_json_text
-from loragen.contract.answer import AnswerContract
+from loragen.contract.answer import AnswerContract, Function
 from loragen.contract.errors import checked_value
 from loragen.contract.limits import MAX_CHANNEL_VERSION, MAX_LABELS, MAX_SPECIALIZATIONS, MAX_STATUS_MESSAGE_CHARS
 from loragen.contract.names import DEVICE_NAME_PATTERN, DIGEST_PATTERN, NAME_PATTERN, verify_name
@@ -135,11 +138,17 @@ class GenerateLoraBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _one_of_two_names(cls, fields: Any) -> Any:
-        if not (isinstance(fields, dict) and {"tools", "functions"} <= fields.keys()):
+        if not isinstance(fields, dict):
             return fields
-        given = {name: fields[name] for name in ("tools", "functions") if fields[name]}
+        given = {name: fields[name] for name in ("tools", "functions") if fields.get(name)}
         if len(given) > 1:
             raise ValueError("expected tools or functions, found both")
+        answer = fields.get("answer")
+        if given and isinstance(answer, dict) and answer.get("type") == "tool_calls" and not answer.get("functions"):
+            answer = {**answer, "functions": next(iter(given.values()))}
+            fields = {**fields, "answer": answer}
+        if not {"tools", "functions"} <= fields.keys():
+            return fields
         others = {name: value for name, value in fields.items() if name not in ("tools", "functions")}
         return others | given
 
@@ -153,13 +162,30 @@ class GenerateLoraBody(Body):
             )
         names = Counter(tool.function.name for tool in self.tools)
         if twice := [name for name, count in names.items() if count > 1]:
-            raise ValueError(f"expected each tool once, found {', '.join(twice)} again")
-        if (contract := self._contract()) is not None:
-            for number, example in enumerate(self.examples):
-                if not is_answer(example.output.strip(), contract):
-                    expected = "one of answer.choices" if contract.choices else f"an answer of type {contract.kind!r}"
-                    raise ValueError(f"examples.{number}.output: expected {expected}, found another text")
+            raise ValueError(f"tools: expected each tool once, found {', '.join(twice)} again")
+        contract = self._contract()
+        for number, example in enumerate(self._labelled(self.examples)):
+            output = example.output.strip()
+            # Without a contract examples decide what answers are; but a call can be of nothing else than a tool.
+            expected = self._calls() if contract is None and is_plain_call(output) else contract
+            if expected and (fault := find_answer_fault(output, expected, f"examples.{number}.output")):
+                raise ValueError(fault)
         return self
+
+    def _calls(self) -> AnswerContract | None:
+        """Calls of the task's tools."""
+        functions = tuple(Function(tool.name, tool.schema) for tool in map(ToolBody.to_tool, self.tools))
+        return AnswerContract("tool_calls", functions=functions, parallel=True) if functions else None
+
+    def _labelled(self, examples: Sequence[ExampleBody] | Sequence[ProbeBody]) -> tuple[Example, ...]:
+        """Examples whose outputs are written as a device writes them."""
+        contract = self._contract()
+        calls = bool(self.tools) or (contract is not None and contract.kind == "tool_calls")
+        choices = () if contract is None else contract.choices
+        return tuple(
+            Example(each.input, as_choice(with_plain_calls(each.output) if calls else each.output, choices))
+            for each in examples
+        )
 
     def _contract(self) -> AnswerContract | None:
         """The answer contract that the request states; None where it follows from the task."""
@@ -171,12 +197,12 @@ class GenerateLoraBody(Body):
         """The same as a value of the service."""
         task = TaskDescription(
             description=self.description,
-            examples=tuple(Example(example.input, example.output) for example in self.examples),
+            examples=self._labelled(self.examples),
             tools=tuple(tool.to_tool() for tool in self.tools),
             output_format=as_json_text(self.output_format),
             answer=self._contract(),
         )
-        probe = tuple(Example(probed.input, probed.output) for probed in self.probe)
+        probe = self._labelled(self.probe)
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)
         refine = None if self.refine is None else RefinePlan(self.refine.steps, self.refine.budget_seconds)
         return LoraRequest(

@@ -17,9 +17,10 @@ from cloud_service.answer.choices import are_distinct
 from cloud_service.body import Body
 from cloud_service.task import Tool
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, AnswerContract, contract_of, encode_answer
-from loragen.contract.errors import FormatError, checked_value
+from loragen.contract.errors import ContractError, FormatError, checked_value
 from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters
 from loragen.contract.limits import MAX_CHOICES
+from loragen.contract.schema_values import closed_values
 from loragen.web.body_fields import Text, verify_unicode, verify_visible
 
 _PARAMETER = re.compile(r"\S{1,64}")
@@ -78,9 +79,11 @@ def _parameters(schema: Any) -> Parameters:
     text = checked_value(canonical_parameters, schema)
     if not text:
         return Parameters()
-    names = json.loads(text)["properties"]
-    if any(_PARAMETER.fullmatch(name) is None for name in names):
-        raise ValueError("properties: expected names of 1 to 64 characters without white space")
+    names = json.loads(text).get("properties", {})
+    if strange := [name for name in names if _PARAMETER.fullmatch(name) is None]:
+        raise ValueError(
+            f"properties: expected names of 1 to 64 characters without white space, found {ascii(strange[0])[:80]}"
+        )
     said = schema.get("properties", {})
     notes = {
         name: " ".join(verify_unicode(note).split())[: limits.MAX_PARAMETER_NOTE_CHARS]
@@ -114,23 +117,31 @@ class ToolBody(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: FunctionBody
 
     @model_validator(mode="before")
     @classmethod
     def _of_any_shape(cls, tool: Any) -> Any:
-        if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
-            return tool
+        if not isinstance(tool, dict):
+            raise ValueError(f"expected a tool as an object, found {type(tool).__name__}")
         kind = tool.get("type") or "function"
+        if kind != "function" and not (kind == "custom" and "input_schema" in tool):  # as Anthropic calls functions
+            raise ValueError(
+                f"expected a function, found a tool of the type {ascii(kind)[:40]}; "
+                "leave out tools that their maker's servers run, and describe others by name and parameters"
+            )
+        if "function" in tool:
+            return {"function": tool["function"]}
+        if "name" not in tool:
+            raise ValueError('expected a name: {"name", "description", "parameters"}, alone or as "function"')
         schema = next((tool[key] for key in _SCHEMA_KEYS if tool.get(key) is not None), None)
-        function = {"name": tool["name"], "description": tool.get("description"), "parameters": schema}
-        return {"type": "function" if kind == "custom" else kind, "function": function}
+        return {"function": {"name": tool["name"], "description": tool.get("description"), "parameters": schema}}
 
     def to_tool(self) -> Tool:
         """The same as a value of the task."""
         function, schema = self.function, self.function.parameters.schema_text
-        names = tuple(json.loads(schema)["properties"]) if schema else ()
+        names = tuple(json.loads(schema).get("properties", ())) if schema else ()
         return Tool(function.name, function.description, names, schema, function.parameters.notes)
 
 
@@ -138,10 +149,12 @@ class AnswerBody(Body):
     """What an answer may look like."""
 
     type: Literal["text", "choice", "json", "tool_calls"]
-    choices: list[Text] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
+    choices: list[JsonText] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
     json_schema: dict[str, Any] | StrictBool | None = Field(default=None, description="JSON Schema of `json`.")
     functions: list[ToolBody] = Field(
-        default=[], max_length=limits.MAX_TOOLS, description="What `tool_calls` may call, in the form of `tools`."
+        default=[],
+        max_length=limits.MAX_TOOLS,
+        description="What `tool_calls` may call, in the form of `tools`, which stand for it.",
     )
     none: Text | None = Field(
         default=None, description="What stands for calling none of the functions; without it every answer is a call."
@@ -152,6 +165,10 @@ class AnswerBody(Body):
     def _verify(self) -> Self:
         if self.type == "choice" and len(self.choices) < 2:
             raise ValueError(f"expected at least 2 choices, found {len(self.choices)}")
+        if self.type == "json" and self.json_schema is None:
+            raise ValueError('expected json_schema for an answer of type \'json\', such as {"type": "object"}')
+        if self.type == "tool_calls" and not self.functions:
+            raise ValueError("expected functions for an answer of type 'tool_calls', here or as the task's tools")
         texts = [*self.choices, *([] if self.none is None else [self.none])]
         if not all(map(_is_choice, texts)):
             raise ValueError("expected choices of one line without control characters and white space around them")
@@ -180,11 +197,11 @@ class AnswerBody(Body):
 def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
     """The answer contract of an OpenAI `response_format` or of a JSON Schema; None for any other object.
 
-    A schema that is nothing but a list of texts is a closed set: they are answered as they are. Inside of a
-    `response_format` they are JSON, in quotes.
+    A schema that leaves nothing open but a label is a closed set, of JSON: `"spam"` or `{"label": "spam"}`. One that is
+    nothing but a list of texts is the set of these, as they are, but inside of a `response_format`.
 
     Raises:
-        ContractError: Its schema is missing or not supported.
+        ContractError: Its schema is missing or not supported, or its type is not known.
     """
     match output_format:
         case {"type": "text"}:
@@ -192,18 +209,29 @@ def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
         case {"type": "json_object"}:
             return contract_of({"type": "json", "schema": json.loads(ANY_OBJECT)})
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
-            return contract_of({"type": "json", "schema": schema})
+            return _answer_of_schema(schema)
         case {"type": "json_schema", "schema": schema}:  # as the responses interface has it
-            return contract_of({"type": "json", "schema": schema})
+            return _answer_of_schema(schema)
         case {"type": "json_schema"}:
             raise FormatError("json_schema: expected a schema, found none")
-    if not _is_schema(output_format):
-        return None
-    contract = contract_of({"type": "json", "schema": output_format})
-    values = json.loads(contract.schema).get("enum", ())
-    if len(values) > 1 and all(isinstance(each, str) and _is_choice(each) for each in values) and are_distinct(values):
-        return contract_of({"type": "choice", "choices": values})
-    return contract
+        case {"type": kind, "json_schema": dict()} | {"type": kind, "schema": dict()}:
+            raise FormatError(f"type: expected text, json_object or json_schema, found {ascii(kind)[:40]}")
+    return _answer_of_schema(output_format, are_bare=True) if _is_schema(output_format) else None
+
+
+def _answer_of_schema(schema: object, *, are_bare: bool = False) -> AnswerContract:
+    """JSON of a schema, or a closed set; texts are answered without quotes where they are bare."""
+    contract = contract_of({"type": "json", "schema": schema})
+    values = closed_values(contract.schema)
+    choices = [text for _, text in values]
+    if are_bare and all(text == json.dumps(label, ensure_ascii=False) for label, text in values):
+        choices = [label for label, _ in values]
+    if not 1 < len(choices) <= limits.MAX_TOOLS or not all(map(_is_choice, choices)) or not are_distinct(choices):
+        return contract
+    try:
+        return contract_of({"type": "choice", "choices": choices})
+    except ContractError:  # a text is too long
+        return contract
 
 
 def _is_schema(value: Mapping[str, Any]) -> bool:

@@ -283,5 +283,7 @@ def _lists_after(text: str, match: re.Match[str], announcement: _Announcement) -
             *words, begun = reading.items[-1].split()
             if words and begun in (*reading.items[:-1], " ".join(words)):
                 yield Reading((*reading.items[:-1], " ".join(words)), reading.is_sure)
+            elif is_polar(reading.items):  # `Answer yes or no: is it late?`
+                yield reading
         else:
             yield reading

@@ -6,7 +6,9 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from unicodedata import normalize
 
 from cloud_service.answer.tool_choices import answers_of
@@ -38,17 +40,51 @@ def are_distinct(choices: Sequence[str]) -> bool:
     return len({normalize("NFC", choice) for choice in choices}) == len(choices)
 
 
+def as_choice(output: str, choices: tuple[str, ...]) -> str:
+    """An output as the choice that it is, where both are JSON that is written differently; else as it is."""
+    if output.strip() in choices:
+        return output.strip()
+    try:
+        return _by_value(choices).get(json.dumps(json.loads(output), sort_keys=True), output)
+    except (ValueError, RecursionError):
+        return output
+
+
+@lru_cache(maxsize=16)
+def _by_value(choices: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for choice in choices:
+        with suppress(ValueError, RecursionError):
+            found[json.dumps(json.loads(choice), sort_keys=True)] = choice
+    return found
+
+
+def bare_labels(choices: Sequence[str]) -> Sequence[str]:
+    """The choices by what tells them apart, where they are JSON: `{"label": "spam"}` is spam."""
+    try:
+        values = [json.loads(choice) for choice in choices]
+    except (ValueError, RecursionError):
+        return choices
+    while all(isinstance(value, dict) for value in values):
+        different = [key for key in values[0] if any(value.get(key) != values[0][key] for value in values)]
+        if len(different) != 1 or not all(different[0] in value for value in values):
+            return choices
+        values = [value[different[0]] for value in values]
+    return values if all(isinstance(value, str) for value in values) else choices
+
+
 def describe_choices(task: TaskDescription, choices: Sequence[str]) -> tuple[Choice, ...]:
     """What the task says of each choice."""
     task = task.normalized()
     answers = {answer: tool for tool in task.tools for answer in answers_of(task, tool.name)}
+    labels = bare_labels(choices)
     return tuple(
         Choice(
             text,
-            tool_meaning(answers[text]) if text in answers else _label_meaning(task, text, choices),
+            tool_meaning(answers[text]) if text in answers else _label_meaning(task, label, labels),
             tuple(example.input for example in task.examples if text in _chosen(example.output))[:MOST_EXAMPLES],
         )
-        for text in choices
+        for text, label in zip(choices, labels, strict=True)
     )
 
 

@@ -4,7 +4,7 @@ It is given with the request, or follows from its tools, or is stated in words o
 answer is any text.
 - Tools are answered by their names, or by calls: where the task speaks of calls or arguments, or where tools have
   parameters and the task does not ask for a name.
-- Examples that show other answers than these win.
+- Examples that show other answers than these win, and decide how labels are spelled.
 """
 
 import json
@@ -19,7 +19,7 @@ from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_
 from cloud_service.task import TaskDescription
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
-from loragen.contract.schema_values import is_of_schema
+from loragen.contract.schema_values import find_fault
 
 FEWEST_REPEATS = 3
 """How often examples must repeat each label before they alone make a closed set."""
@@ -47,7 +47,7 @@ def find_answer(task: TaskDescription) -> AnswerContract:
     outputs = [example.output for example in task.examples]
     if task.tools and _wants_calls(task):
         return _calls(task)
-    for found in choices_of_tools(task) if task.tools else _stated(task):
+    for found in choices_of_tools(task) if task.tools else _spelled(_stated(task)):
         if len(found) > 1 and set(outputs) <= set(found) and are_distinct(found):
             return AnswerContract("choice", found)
     repeated = () if task.tools else _repeated_outputs(outputs)
@@ -56,27 +56,54 @@ def find_answer(task: TaskDescription) -> AnswerContract:
 
 def is_answer(text: str, contract: AnswerContract) -> bool:
     """Whether a text is an answer that a contract takes; a call is JSON, with `name` and `arguments`, on one line."""
-    if contract.kind == "text" or text in contract.choices:
-        return True
-    if text == contract.none:
-        return True
+    return not find_answer_fault(text, contract, "answer")
+
+
+def find_answer_fault(text: str, contract: AnswerContract, place: str) -> str:
+    """What keeps a text from being an answer that a contract takes, with its place; empty when it is one.
+
+    Args:
+        text: An answer.
+        contract: What it may be.
+        place: What the answer is called.
+    """
+    if contract.kind == "text" or text in contract.choices or text == contract.none:
+        return ""
+    if contract.kind == "choice":
+        return f"{place}: expected one of the choices, found another text"
     if contract.parallel and len(lines := text.split("\n")) > 1:
+        if len(lines) > MAX_PARALLEL_CALLS:
+            return f"{place}: expected at most {MAX_PARALLEL_CALLS} calls, found {len(lines)}"
         one = replace(contract, parallel=False, codes=(), none=None)
-        return len(lines) <= MAX_PARALLEL_CALLS and all(is_answer(line, one) for line in lines)
+        return next(filter(None, (find_answer_fault(line, one, place) for line in lines)), "")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return f"{place}: expected {'a call, as JSON' if contract.functions else 'JSON'}, found another text"
     if contract.schema:
-        return is_of_schema(value, contract.schema)
-    return isinstance(value, dict) and any(_is_call(value, function) for function in contract.functions)
+        return find_fault(value, contract.schema, place)
+    return _fault_of_call(value, contract.functions, place)
 
 
-def _is_call(value: dict[str, object], function: Function) -> bool:
-    if value.get("name") != function.name or not value.keys() <= {"name", "arguments"}:
-        return False
-    arguments = value.get("arguments", {})
-    return is_of_schema(arguments, function.parameters) if function.parameters else arguments in ({}, None)
+def find_outside(task: TaskDescription) -> tuple[int, ...]:
+    """Numbers, from 1, of the examples that show other answers than the task names, so that these may be any text."""
+    if not task.examples or task.answer is not None or find_answer(task).kind != "text":
+        return ()
+    named = find_answer(replace(task, examples=()))
+    examples = task.normalized().examples
+    return tuple(number for number, each in enumerate(examples, 1) if not is_answer(each.output, named))
+
+
+def _fault_of_call(value: object, functions: Sequence[Function], place: str) -> str:
+    if not isinstance(value, dict) or not {"name"} <= value.keys() <= {"name", "arguments"}:
+        return f'{place}: expected a call, {{"name": ..., "arguments": {{...}}}}, found other JSON'
+    function = next((each for each in functions if each.name == value["name"]), None)
+    if function is None:
+        return f"{place}.name: expected the name of one of the functions"
+    arguments, place = value.get("arguments", {}), f"{place}.arguments"
+    if function.parameters:
+        return find_fault(arguments, function.parameters, place)
+    return "" if arguments in ({}, None) else f"{place}: expected none: the function is described without parameters"
 
 
 def _wants_calls(task: TaskDescription) -> bool:
@@ -115,6 +142,14 @@ def _stated(task: TaskDescription) -> Iterator[tuple[str, ...]]:
     for stated in stated_sets(task.description, task.output_format):
         if stated.is_plain or task.examples:
             yield stated.members
+
+
+def _spelled(sets: Iterator[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """The sets in each spelling that examples may show: `yes or no` is often answered by Yes and No, or with a stop."""
+    for found in sets:
+        for end in ("", "."):
+            for spell in (str, str.capitalize, str.lower, str.upper, str.title):
+                yield tuple(spell(member) + end for member in found)
 
 
 def _repeated_outputs(outputs: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 - A request's own closed set, schema or tools go before the contract's. Tools that are the specialization's are not its
   own: they are in the weights already. Of some of them, it calls no others.
 - Where the contract has codes and knows all texts of the set, the answer is one code, which is translated. Otherwise
-  the model spells the texts. Codes are kept out of every other answer: the LoRA makes them likely everywhere.
+  the model spells the texts. A schema that leaves only a label open, such as that of `{"desk": "billing"}`, is such a
+  set, too. Codes are kept out of every other answer: the LoRA makes them likely everywhere.
 - A specialization that calls functions calls one, unless the request has its own form, wants no call, or ends with the
   result of a call: then the answer is text. A request may demand another call by `tool_choice`.
 - A model that is brought tools decides by itself whether to call one, unless the request demands it.
@@ -20,6 +21,7 @@ from edge_runtime.serving.call_forms import OWN_FORM
 from edge_runtime.serving.engine import Sampling
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
+from loragen.contract.schema_values import closed_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def constrained(
 def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
     asked = replace(asked, avoided=contract.codes)
     own = bool(asked.choices or asked.schema)
+    if contract.choices and asked.schema and (labelled := _labelled(asked, contract)):
+        return Constraint(labelled)
     if asked.schema or (contract.schema and not own):
         return Constraint(replace(asked, schema=asked.schema or contract.schema))
     # Without codes this is empty, and so is the result's.
@@ -118,6 +122,17 @@ def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
     choices = tuple(dict.fromkeys(asked.choices or contract.choices))
     codes = tuple(code_of[choice] for choice in choices if choice in code_of)
     return Constraint(replace(asked, choices=choices, codes=codes if len(codes) == len(choices) else ()))
+
+
+def _labelled(asked: Sampling, contract: AnswerContract) -> Sampling | None:
+    """A request's own schema as the choice that it is, written in its JSON; None where it is of other labels."""
+    code_of = dict(zip(contract.choices, contract.codes, strict=False))
+    values = closed_values(asked.schema)
+    found = (code_of.get(text, code_of.get(label)) for label, text in values)
+    codes = tuple(dict.fromkeys(code for code in found if code is not None))
+    if not values or len(codes) < len(values):
+        return None
+    return replace(asked, schema="", choices=tuple(text for _, text in values), codes=codes)
 
 
 def _call(asked: Sampling, contract: AnswerContract, use: ToolUse) -> Constraint:

@@ -6,8 +6,8 @@ A model that a request brings tools writes text until it opens a call in the for
 constrained in the same way. Calls that are no JSON, or are not to be constrained, are read when they are whole.
 
 Rules of the end: an answer that its greatest length cuts ends with `length`, however many whole calls are in front of
-the cut; else with `tool_calls` when it has one. What stands behind a whole call and is none is dropped. A specialization
-that makes a call again ends there: one that was not trained on several calls repeats itself without an end.
+the cut; else with `tool_calls` when it has one. What stands behind a whole call and is none is dropped. A
+specialization that makes a call again ends there: one that was not trained on several calls repeats itself for ever.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence

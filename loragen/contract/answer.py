@@ -179,10 +179,13 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
     """
     choices, codes = fields.get("choices", []), fields.get("codes", [])
     functions, none, parallel = fields.get("functions", []), fields.get("none"), fields.get("parallel", False)
+    schema = fields.get("schema", fields.get("json_schema"))  # as the interface calls it
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise FormatError("answer: expected a list of texts as choices")
     if not isinstance(codes, list):
         raise FormatError("answer: expected a list of tokens as codes")
+    if isinstance(functions, list):  # as OpenAI wraps them
+        functions = [each.get("function", each) if isinstance(each, Mapping) else each for each in functions]
     if not isinstance(functions, list) or not all(
         isinstance(each, Mapping) and isinstance(each.get("name"), str) for each in functions
     ):
@@ -198,7 +201,7 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         fields.get("type", ""),
         tuple(choices),
         tuple(codes),
-        canonical_schema(fields["schema"]) if "schema" in fields else "",
+        "" if schema is None else canonical_schema(schema),
         tuple(Function(each["name"], canonical_parameters(each.get("parameters"))) for each in functions),
         none,
         parallel,

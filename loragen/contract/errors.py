@@ -78,4 +78,4 @@ def checked_value(verify: Callable[[T], R], value: T) -> R:
     try:
         return verify(value)
     except ContractError as e:
-        raise ValueError(str(e)) from e
+        raise ValueError(f"{e}; {e.hint}" if e.hint else str(e)) from e

@@ -4,7 +4,7 @@ Rules:
 - Keywords that only describe (`title`, `description`, `default`, ...) are left out, and with them formats other than
   dates, times and UUIDs, and a `maxLength` over `MAX_SCHEMA_LENGTH`.
 - A keyword that no grammar can enforce is refused by name.
-- A keyword that is null is left out, but for `const`.
+- A keyword that is null is left out, but for `const`. `nullable`, of OpenAPI 3.0, adds null.
 - A reference is replaced by what it names. One that leads back to itself is refused, and so is every other keyword.
 - The properties of an object keep their order, because arguments are written in it. All other keys are sorted.
 
@@ -35,7 +35,7 @@ ANY_OBJECT = '{"type":"object"}'
 _DEFINITIONS = ("$defs", "definitions")
 _LEFT_OUT = frozenset(
     (*_DEFINITIONS, "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly")
-).union(("$schema", "$id", "$comment", "strict"))
+).union(("$schema", "$id", "$comment", "strict", "discriminator", "contentEncoding", "contentMediaType"))
 _OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset(("properties", "required", "additionalProperties")),
     "array": frozenset(("items", "minItems", "maxItems", "uniqueItems")),
@@ -109,6 +109,10 @@ class _Normalizer:
             # Some writers say null for a keyword that they do not use; for `const` it is a value.
             if not (key in _LEFT_OUT or key.startswith("x-") or (value is None and key != "const"))
         }
+        if keywords.pop("nullable", False) is True:
+            return self._union([keywords, {"type": "null"}], place, depth)
+        if keywords.get("propertyNames") == {"type": "string"}:  # as zod says of every record
+            keywords.pop("propertyNames")
         if "$ref" in keywords:
             return self._referred(keywords, place, depth)
         if "allOf" in keywords:
@@ -161,7 +165,7 @@ class _Normalizer:
         self, keywords: dict[str, Any], key: str, place: str, normalized: Callable[[object, str], dict[str, Any]]
     ) -> dict[str, Any]:
         if others := keywords.keys() - {key}:
-            raise FormatError(f"{place}: {_names(others)} is not supported beside {key!r}")
+            raise _unsupported(place, others, f" beside {key!r}")
         return normalized(keywords[key], f"{place}.{key}")
 
     def _union(self, parts: object, place: str, depth: int) -> dict[str, Any]:
@@ -180,7 +184,7 @@ class _Normalizer:
                 raise FormatError(f"{place}.type: expected names of types")
             shared = {key for each in kind for key in _OF_TYPE.get(each, ())}
             if unknown := keywords.keys() - shared:
-                raise FormatError(f"{place}: {_names(unknown)} is not supported for these types")
+                raise _unsupported(place, unknown, " for these types")
             parts = [
                 {"type": each, **{key: keywords[key] for key in _OF_TYPE.get(each, ()) if key in keywords}}
                 for each in kind
@@ -194,10 +198,10 @@ class _Normalizer:
                 return {}
         if not isinstance(kind, str) or kind not in _OF_TYPE:
             if kind is None:
-                raise FormatError(f"{place}: {_names(keywords)} is not supported")
+                raise _unsupported(place, keywords)
             raise FormatError(f"{place}.type: expected one of {', '.join(sorted(_OF_TYPE))}, found {ascii(kind)[:40]}")
         if unknown := keywords.keys() - _OF_TYPE[kind]:
-            raise FormatError(f"{place}: {_names(unknown)} is not supported for type {kind!r}")
+            raise _unsupported(place, unknown, f" for type {kind!r}")
         fields: dict[str, Any] = {"type": kind}
         if kind == "object":
             fields |= self._object(keywords, place, depth)
@@ -205,7 +209,7 @@ class _Normalizer:
             return canonical_number(kind, keywords, place)
         elif kind == "array":
             if keywords.get("uniqueItems", False) is not False:
-                raise FormatError(f"{place}: 'uniqueItems' is not supported")
+                raise _unsupported(place, ["uniqueItems"])
             fields |= self._bounds(keywords, "Items", place)
             if items := self.normalize(keywords.get("items", True), f"{place}.items", depth + 1):
                 fields["items"] = items
@@ -282,6 +286,11 @@ def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int
     if fields.get(f"min{what}", 0) > fields.get(f"max{what}", math.inf):
         raise FormatError(f"{place}: expected min{what} of at most max{what}")
     return fields
+
+
+def _unsupported(place: str, keywords: Iterable[str], where: str = "") -> FormatError:
+    way_out = "leave it out: no device could hold an answer to it"
+    return FormatError(f"{place}: {_names(keywords)} is not supported{where}", hint=way_out)
 
 
 def _verified(text: str, place: str) -> str:

@@ -1,12 +1,14 @@
-"""Rule: whether a JSON value is of a schema in the normal form of `loragen.contract.json_schema`.
+"""Rule: which JSON values are of a schema in the normal form of `loragen.contract.json_schema`, and why others are not.
 
 The form of dates, times and ids is left to the grammar that a device writes them by.
 """
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
+from loragen.contract.limits import MAX_CHOICES
 from loragen.contract.number_bounds import is_in_bounds
 
 
@@ -18,6 +20,90 @@ def is_of_schema(value: object, schema: str) -> bool:
         schema: As `canonical_schema` writes it.
     """
     return _fits(value, json.loads(schema))
+
+
+def find_fault(value: object, schema: str, place: str) -> str:
+    """What keeps parsed JSON from being of a schema, with its place in the value; empty when it is.
+
+    Args:
+        value: Parsed JSON.
+        schema: As `canonical_schema` writes it.
+        place: What the value is called.
+    """
+    return _fault(value, json.loads(schema), place)
+
+
+def closed_values(schema: str) -> tuple[tuple[str, str], ...]:
+    """The values of a schema that leaves one label open and nothing else; empty for any other schema.
+
+    Returns:
+        Of each value the label, and the JSON that a device writes: `("billing", '{"desk": "billing"}')`.
+    """
+    values = _closed(json.loads(schema))
+    if not 1 < len(values) <= MAX_CHOICES:
+        return ()
+    return tuple((label, json.dumps(value, ensure_ascii=False)) for label, value in values)
+
+
+def _closed(schema: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Label and value of all values; empty where there are others too."""
+    match schema:
+        case {"enum": values}:
+            return [(each if isinstance(each, str) else json.dumps(each), each) for each in values]
+        case {"anyOf": parts}:
+            found = [_closed(part) for part in parts]
+            return list(chain(*found)) if all(found) else []
+        case {"type": "boolean"}:
+            return [("true", True), ("false", False)]
+        case {"type": "null"}:
+            return [("null", None)]
+        case {"type": "object", "properties": properties, "required": required} if len(required) == len(properties):
+            if "additionalProperties" in schema:
+                return []
+            members = {name: _closed(part) for name, part in properties.items()}
+            choices = [name for name, values in members.items() if len(values) != 1]
+            if len(choices) > 1 or not all(members.values()):
+                return []
+            first = {name: values[0][1] for name, values in members.items()}  # in the order of the properties
+            if not choices:
+                return [(json.dumps(first), first)]
+            return [(label, {**first, choices[0]: value}) for label, value in members[choices[0]]]
+    return []
+
+
+def _fault(value: object, schema: Mapping[str, Any], place: str) -> str:
+    if _fits(value, schema):
+        return ""
+    kind = schema.get("type")
+    if kind == "object" and isinstance(value, dict):
+        return _fault_of_object(value, schema, place)
+    if kind == "array" and isinstance(value, list):
+        faults = (_fault(each, schema.get("items", {}), f"{place}.{number}") for number, each in enumerate(value))
+        return next(filter(None, faults), f"{place}: expected another number of items, found {len(value)}")
+    if "enum" in schema:
+        return f"{place}: expected one of the values of its enum"
+    if kind is None:
+        return f"{place}: expected a value of one of the schemas of its anyOf"
+    bounds = "" if len(schema) == 1 or kind != _type_name(value) else " within its bounds"
+    return f"{place}: expected {kind}{bounds}, found {_type_name(value)}"
+
+
+def _fault_of_object(value: Mapping[str, Any], schema: Mapping[str, Any], place: str) -> str:
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    if missing := [name for name in schema.get("required", ()) if name not in value]:
+        return f"{place}: expected {ascii(missing[0])[:64]}, which is required"
+    for name, each in value.items():
+        if name not in properties and others is None:
+            return f"{place}: expected no {ascii(name)[:64]}, which its schema does not have"
+        if fault := _fault(each, properties.get(name, others or {}), f"{place}.{ascii(name)[1:-1][:64]}"):
+            return fault
+    return ""
+
+
+def _type_name(value: object) -> str:
+    return {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", type(None): "null"}.get(
+        type(value), "number"
+    )
 
 
 def _fits(value: object, schema: Mapping[str, Any]) -> bool:

@@ -21,6 +21,12 @@ from loragen.web.routes import allowed_methods
 _FORM = re.compile(r"(function-\w+|literal|list|dict|tuple|set|nullable|tagged-union)\[|constrained-\w+$")
 """What pydantic calls a form that a field may have, among the parts of a place. It names code and no field."""
 
+_PLAIN = {
+    "extra_forbidden": "expected no such field",
+    "model_attributes_type": "expected an object",
+}
+"""What pydantic says in words of Python."""
+
 _MAX_FAULTS = 5
 """Faults in one message. A client with more of them has to send its request again anyway."""
 
@@ -111,8 +117,11 @@ def _describe(fault: Mapping[str, Any]) -> str:
     place = ".".join(ascii(part)[1:-1][:64] if isinstance(part, str) else str(part) for part in parts)
     found = fault.get("input")
     suffix = f", found {len(found)}" if fault["type"] == "string_too_long" and isinstance(found, str) else ""
-    message = f"{fault['msg'].removeprefix('Value error, ')}{suffix}"
-    return f"{place.removeprefix('body.')}: {message}" if place else message
+    message = _PLAIN.get(fault["type"]) or f"{fault['msg'].removeprefix('Value error, ')}{suffix}"
+    place = place.removeprefix("body.")
+    # What is checked of a whole body, or of a part that names itself, says where the fault is.
+    is_named = place == "body" and fault["type"] == "value_error"
+    return message if not place or is_named or message.startswith(f"{place}: ") else f"{place}: {message}"
 
 
 def _describe_unreadable(error: HTTPException) -> tuple[str, str]:

@@ -56,6 +56,16 @@ def test_contradiction_names_the_examples_by_number_and_quotes_nothing() -> None
     assert "secret" not in warning.message
 
 
+def test_examples_outside_of_the_labels_are_warned_of() -> None:
+    """By number, and of many the first ones."""
+    task = TaskDescription("Labels: good, bad", tuple(Example(str(n), "fine") for n in range(20)))
+    (warning,) = find_warnings(task, GOOD)
+    assert warning.code == "examples_outside"
+    assert "examples 1, 2, 3" in warning.message
+    assert ", 16, ..." in warning.message
+    assert "fine" not in warning.message
+
+
 def test_strict_refuses_low_confidence_and_a_generator_that_cannot_tell() -> None:
     verify_confident(GOOD)
     verify_confident(Confidence(LOW_CONFIDENCE, False))

@@ -11,17 +11,24 @@ from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import FormatError
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string", "description": " The\ncity. " + "x" * 200}}}
+LABELLED = {"properties": {"form": {"const": "v1"}, "label": {"enum": ["spam", "Müll"]}}, "required": ["form", "label"]}
 SCHEMA = '{"properties":{"city":{"type":"string"}},"type":"object"}'
 
 
 def test_tool_is_read_whole() -> None:
     tool = ToolBody.model_validate({"name": "find", "description": "Finds.", "inputSchema": PARAMETERS}).to_tool()
     assert tool == Tool("find", "Finds.", ("city",), SCHEMA, (("city", "The city. " + "x" * 90),))
-    plain = ToolBody.model_validate({"type": "custom", "name": "find"}).to_tool()
+    plain = ToolBody.model_validate({"type": "custom", "name": "find", "input_schema": None}).to_tool()
     assert plain == Tool("find", "")
+    free = {"type": "object", "additionalProperties": {"type": "string"}}
+    mapped = ToolBody.model_validate({"name": "find", "input_schema": free}).to_tool()
+    assert mapped == Tool("find", "", (), '{"additionalProperties":{"type":"string"},"type":"object"}')
 
 
-@pytest.mark.parametrize("tool", [{"name": "a", "type": "web"}, {"type": "function"}, "a", {}, {"name": ["a"]}])
+@pytest.mark.parametrize(
+    "tool",
+    [{"name": "a", "type": "web"}, {"name": "a", "type": "custom"}, {"type": "function"}, "a", {}, {"name": ["a"]}],
+)
 def test_tool_that_is_none_is_refused(tool: Any) -> None:
     with pytest.raises(ValidationError):
         ToolBody.model_validate(tool)
@@ -43,13 +50,29 @@ def test_tool_that_is_none_is_refused(tool: Any) -> None:
         ({"$ref": "#/$defs/a", "$defs": {"a": PARAMETERS}}, AnswerContract("json", schema=SCHEMA)),
         ({"anyOf": [{"type": "null"}]}, AnswerContract("json", schema='{"type":"null"}')),
         ({"const": 1}, AnswerContract("json", schema='{"enum":[1]}')),
-        ({"enum": ["yes", 1]}, AnswerContract("json", schema='{"enum":["yes",1]}')),
+        ({"enum": ["yes", 1]}, AnswerContract("choice", ('"yes"', "1"))),
+        ({"enum": [1, 2, 3]}, AnswerContract("choice", ("1", "2", "3"))),
+        ({"enum": ["yes", "n" * 399]}, AnswerContract("choice", ("yes", "n" * 399))),
+        ({"enum": ["no", "no"]}, AnswerContract("json", schema='{"enum":["no"]}')),
         ({"enum": ["yes", "no\n"]}, AnswerContract("json", schema='{"enum":["yes","no\\n"]}')),
         ({"enum": ["yes", "no"]}, AnswerContract("choice", ("yes", "no"))),
         ({"type": "string", "enum": ["yes", "no"], "title": "x"}, AnswerContract("choice", ("yes", "no"))),
         (
             {"type": "json_schema", "json_schema": {"schema": {"enum": ["yes", "no"]}}},
-            AnswerContract("json", schema='{"enum":["yes","no"]}'),
+            AnswerContract("choice", ('"yes"', '"no"')),
+        ),
+        (
+            {"type": "json_schema", "schema": {**LABELLED, "additionalProperties": False}},
+            AnswerContract("choice", ('{"form": "v1", "label": "spam"}', '{"form": "v1", "label": "Müll"}')),
+        ),
+        (
+            {"properties": {"n": {"enum": list(range(65))}}, "required": ["n"]},
+            AnswerContract(
+                "json",
+                schema=f'{{"properties":{{"n":{{"enum":{list(range(65))}}}}},"required":["n"],"type":"object"}}'.replace(
+                    " ", ""
+                ),
+            ),
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """What a task says of each choice."""
 
-from cloud_service.answer.choices import describe_choices, in_words
+from cloud_service.answer.choices import as_choice, bare_labels, describe_choices, in_words
 from cloud_service.task import Example, TaskDescription, Tool
 
 TOOLS = (Tool("play_music", "Plays a song.", ("song",)), Tool("set_alarm", ""))
@@ -24,3 +24,20 @@ def test_example_of_a_call_belongs_to_its_function() -> None:
 
 def test_names_become_words() -> None:
     assert [in_words(name) for name in ("PlayMusic_2", "play_music-2", "__")] == ["play music 2", "play music 2", "__"]
+
+
+def test_choices_that_are_json_are_described_by_what_tells_them_apart() -> None:
+    choices = ('{"v": 1, "at": {"label": "spam"}}', '{"v": 1, "at": {"label": "ham"}}')
+    assert bare_labels(choices) == ["spam", "ham"]
+    described = describe_choices(TaskDescription("Write spam for advertisements. Sort."), choices)
+    assert [choice.meaning for choice in described] == ["spam: Write spam for advertisements.", "ham"]
+    for others in (("spam", "ham"), ("1", "2"), ('{"a": "x", "b": "y"}', '{"a": "z", "b": "w"}'), ("{}", '{"a": "x"}')):
+        assert bare_labels(others) == others
+
+
+def test_output_is_a_choice_however_its_json_is_written() -> None:
+    choices = ('{"a": 1, "label": "spam"}', "ham")
+    assert as_choice('{"label":"spam","a":1}', choices) == choices[0]
+    assert as_choice(" ham ", choices) == "ham"
+    for output in ("spam", '{"label":"spam"}', "[" * 5_000):
+        assert as_choice(output, choices) == output

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloud_service.answer.contract import find_answer, is_answer
+from cloud_service.answer.contract import find_answer, find_outside, is_answer
 from cloud_service.task import Example, TaskDescription, Tool
 from loragen.contract.answer import AnswerContract, Function
 
@@ -87,6 +87,31 @@ def test_examples_show_the_key_and_how_it_is_written() -> None:
 )
 def test_no_set_where_answers_may_be_others(task: TaskDescription) -> None:
     assert find_choices(task) == ()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "choices"),
+    [
+        (("Yes", "No"), ("Yes", "No")),
+        (("yes.",), ("yes.", "no.")),
+        (("NO",), ("YES", "NO")),
+        (("Yes", "no"), ()),
+    ],
+)
+def test_examples_decide_how_labels_are_spelled(outputs: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    examples = tuple(Example(str(number), output) for number, output in enumerate(outputs))
+    task = TaskDescription("Answer yes or no: is the mail angry?", examples)
+    assert find_choices(task) == choices
+    assert find_outside(task) == (() if choices else (1,))
+
+
+def test_example_outside_of_what_a_task_names_is_found() -> None:
+    labels = TaskDescription("Labels: good, bad", (Example("a", "good"), Example("b", "fine"), Example("c", "bad")))
+    assert find_outside(labels) == (2,)
+    assert find_outside(replace(labels, examples=labels.examples[::2])) == ()
+    assert find_outside(replace(labels, answer=AnswerContract())) == ()
+    assert find_outside(_tools("Pick a tool.", "", "set_alarm", "snooze")) == (2,)
+    assert find_outside(TaskDescription("Say where it is.", (Example("a", "Rome"),))) == ()
 
 
 def test_format_comes_before_description() -> None:

@@ -39,6 +39,12 @@ def _calls(**answer: Any) -> dict[str, Any]:
     return {"description": "a", "answer": {"type": "tool_calls", "functions": [{"name": "find"}], **answer}}
 
 
+def _called(output: object) -> dict[str, Any]:
+    """A tool, and an example that calls it."""
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    return _tool(parameters=parameters) | {"examples": [{"input": "Rome", "output": output}]}
+
+
 CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}
 
 
@@ -59,12 +65,14 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         ({"description": "a", "strict": 1}, "strict: Input should be a valid boolean"),
         ({"description": "a", "include": ["keys"]}, "include.0"),
         ({"output_format": "a" * 2001, "description": "a"}, "output_format"),
-        ({"tools": [{"type": "web_search", "name": "find"}]}, "tools.0.type"),
+        ({"tools": [{"type": "web_search", "name": "find"}]}, "tools.0: expected a function, found a tool of the type"),
+        ({"tools": [{"type": "custom", "name": "find"}]}, "tools.0: expected a function"),
         ({"tools": [{"name": "a b"}]}, "tools.0.function.name"),
-        ({"tools": [{"title": "find"}]}, "tools.0"),
-        ({"tools": ["find"]}, "tools.0"),
-        ({"tools": [{"type": "function"}]}, "tools.0.function"),
-        ({"tools": [{"type": "retrieval", "function": {"name": "find"}}]}, "tools.0.type"),
+        ({"tools": [{"title": "find"}]}, "tools.0: expected a name"),
+        ({"tools": ["find"]}, "tools.0: expected a tool as an object, found str"),
+        ({"tools": [{"type": "function"}]}, "tools.0: expected a name"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools.0.function.name"),
+        ({"tools": [{"type": "retrieval", "function": {"name": "find"}}]}, "tools.0: expected a function"),
         ({"tools": _tool()["tools"] * 65}, "tools"),
         ({"tools": _tool()["tools"] * 2}, "each tool once"),
         (_tool(name="a b"), "tools.0.function.name"),
@@ -81,6 +89,7 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         (_tool(parameters={"properties": {"a\nb": {}}}), "tools.0.function.parameters: properties"),
         (_tool(parameters={"properties": {f"p{i}": {} for i in range(65)}}), "at most 64"),
         (_tool(parameters={"properties": {"a": {"pattern": "(a+)+"}}}), "schema.properties.a: 'pattern' is not"),
+        (_tool(parameters={"properties": {"a": {"pattern": "a"}}}), "'pattern' is not supported; leave it out"),
         (_tool(parameters={"properties": {"a": {"enum": [str(n) for n in range(3000)]}}}), "at most 256 values"),
         (_tool(parameters=CYCLE), "no schema that contains itself"),
         ({"description": "a", "output_format": {"type": "json_schema", "json_schema": {"schema": CYCLE}}}, "itself"),
@@ -91,18 +100,30 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
             "output_format: json_schema: expected a schema",
         ),
         ({"tools": [{"name": "a"}], "functions": [{"name": "b"}]}, "tools or functions, found both"),
-        ({"description": "a", "answer": {"type": "json"}}, "answer: answer: no schema"),
-        (_calls(functions=[]), "answer: answer: no functions"),
+        ({"description": "a", "answer": {"type": "json"}}, "answer: expected json_schema for an answer of type"),
+        (_calls(functions=[]), "answer: expected functions for an answer of type"),
+        ({"description": "a", "answer": {"type": "choice", "choices": ["a", "a"]}}, "answer: expected choices that"),
+        (
+            {"description": "a", "output_format": {"type": "json_shema", "json_schema": {"schema": {}}}},
+            "output_format: type: expected text, json_object or json_schema, found 'json_shema'",
+        ),
         (_calls(functions=[{"name": "a b"}]), "functions.0"),
         (_calls(none="find"), "each of them once"),
         (_calls(parallel="several"), "parallel"),
         (_calls() | {"examples": [{"input": "a", "output": "b"}]}, "examples.0"),
         ({"examples": [{"input": "a", "output": 5}], "output_format": {"type": "json_object"}}, "examples.0.output"),
-        ({"description": "a", "exmaples": []}, "exmaples"),
+        (
+            _called({"name": "stop", "arguments": {}}),
+            "examples.0.output.name: expected the name of one of the functions",
+        ),
+        (_called({"name": "find", "arguments": {}}), "examples.0.output.arguments: expected 'city', which is required"),
+        (_called({"name": "find", "arguments": {"city": 5}}), "arguments.city: expected string, found integer"),
+        (_called({"type": "tool_use", "name": "find", "input": {"town": "Rome"}}), "output.arguments: expected 'city'"),
+        ({"description": "a", "exmaples": []}, "exmaples: expected no such field"),
         ({"description": "a", "publish": {"channel": "../x", "name": "y"}}, "publish.channel"),
         ({"description": "a", "publish": {"channel": "x"}}, "publish.name"),
-        ([], "dictionary"),
-        ("text", "dictionary"),
+        ([], "body: expected an object"),
+        ("text", "body: expected an object"),
     ],
 )
 async def test_field_that_is_none_is_named_with_what_was_expected(

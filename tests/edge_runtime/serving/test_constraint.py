@@ -1,5 +1,6 @@
 """What an answer is constrained to."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -47,6 +48,29 @@ def test_schema_of_the_contract_holds_unless_the_request_has_its_own_form() -> N
     assert constrained(Sampling(choices=("a",)), contract) == Constraint(Sampling(choices=("a",)))
     own = constrained(Sampling(schema='{"type":"null"}'), DESKS).sampling
     assert (own.choices, own.codes, own.avoided) == ((), (), DESKS.codes)
+
+
+def _labelled(*desks: str, name: str = "desk") -> Sampling:
+    """A request for JSON that holds one of these desks."""
+    schema = {"properties": {name: {"enum": desks}}, "required": [name], "type": "object"}
+    return Sampling(schema=json.dumps(schema, separators=(",", ":")))
+
+
+def test_schema_of_known_labels_is_a_choice_in_its_json() -> None:
+    """As clients send whose library makes a schema of a class."""
+    found = constrained(_labelled("delivery", "billing"), DESKS).sampling
+    assert found.choices == ('{"desk": "delivery"}', '{"desk": "billing"}')
+    assert (found.codes, found.schema) == ((66, 65), "")
+    written = replace(DESKS, choices=tuple(json.dumps({"desk": desk}) for desk in DESKS.choices))
+    assert constrained(_labelled("delivery", "billing"), written) == constrained(
+        _labelled("delivery", "billing"), DESKS
+    )
+
+
+@pytest.mark.parametrize("contract", [replace(DESKS, codes=()), TEXT_ANSWER, DESKS])
+def test_schema_of_other_labels_is_spelled(contract: AnswerContract) -> None:
+    asked = _labelled("delivery", "tech" if contract.codes else "billing")
+    assert constrained(asked, contract).sampling == replace(asked, avoided=contract.codes)
 
 
 def test_call_is_chosen_by_code_or_by_its_beginning() -> None:

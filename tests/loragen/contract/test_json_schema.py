@@ -45,6 +45,13 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
             {"properties": {"a": {"type": "null"}}, "type": "object"},
         ),
         ({"const": None}, {"enum": [None]}),
+        ({"type": "string", "nullable": True}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"type": "string", "nullable": False, "contentEncoding": "base64"}, {"type": "string"}),
+        ({"oneOf": [{"const": "a"}], "discriminator": {"propertyName": "kind"}}, {"enum": ["a"]}),
+        (
+            {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": {"type": "null"}},
+            {"additionalProperties": {"type": "null"}, "type": "object"},
+        ),
         ({"items": {"type": "null"}, "minItems": 0}, {"items": {"type": "null"}, "type": "array"}),
         ({"type": "string", "format": "email", "maxLength": 500_000}, {"type": "string"}),
         ({"type": "array", "uniqueItems": False}, {"type": "array"}),

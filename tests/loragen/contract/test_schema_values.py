@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loragen.contract.errors import ContractError
 from loragen.contract.json_schema import canonical_schema
-from loragen.contract.schema_values import is_of_schema
+from loragen.contract.schema_values import closed_values, find_fault, is_of_schema
 from tests.loragen.contract.schemas import SCALARS, SCHEMAS
 
 VALUES = st.recursive(
@@ -81,3 +81,58 @@ def test_enum_tells_numbers_from_truth() -> None:
 )
 def test_bounds_and_other_properties_count(value: object, schema: object, fits: bool) -> None:
     assert is_of_schema(value, canonical_schema(schema)) is fits
+
+
+DESK = {"desk": {"enum": ["billing", "Zürich"]}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "values"),
+    [
+        ({"enum": ["a", 1, None]}, [("a", '"a"'), ("1", "1"), ("null", "null")]),
+        ({"type": "boolean"}, [("true", "true"), ("false", "false")]),
+        ({"anyOf": [{"enum": ["a"]}, {"type": "null"}]}, [("a", '"a"'), ("null", "null")]),
+        (
+            {"properties": DESK, "required": ["desk"]},
+            [("billing", '{"desk": "billing"}'), ("Zürich", '{"desk": "Zürich"}')],
+        ),
+        (
+            {
+                "properties": {"a": {"properties": DESK, "required": ["desk"]}, "v": {"const": 1}},
+                "required": ["v", "a"],
+            },
+            [("billing", '{"a": {"desk": "billing"}, "v": 1}'), ("Zürich", '{"a": {"desk": "Zürich"}, "v": 1}')],
+        ),
+        ({"enum": ["a"]}, []),
+        ({"properties": DESK}, []),
+        ({"properties": {**DESK, "other": {"type": "boolean"}}, "required": ["desk", "other"]}, []),
+        ({"properties": {**DESK, "why": {"type": "string"}}, "required": ["desk", "why"]}, []),
+        ({"properties": DESK, "required": ["desk"], "additionalProperties": {"type": "string"}}, []),
+        ({"anyOf": [{"enum": ["a", "b"]}, {"type": "string"}]}, []),
+        ({"type": "object"}, []),
+        ({}, []),
+    ],
+)
+def test_schema_that_leaves_a_label_open_has_few_values(schema: object, values: list[tuple[str, str]]) -> None:
+    normal = canonical_schema(schema)
+    assert list(closed_values(normal)) == values
+    assert all(is_of_schema(json.loads(text), normal) for _, text in values)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ({"days": 2}, "x: expected 'city', which is required"),
+        ({"city": "Hamburg"}, "x.city: expected string within its bounds, found string"),
+        ({"city": "Oslo", "days": True}, "x.days: expected a value of one of the schemas of its anyOf"),
+        ({"city": "Oslo", "tags": ["a", 5]}, "x.tags.1: expected one of the values of its enum"),
+        ({"city": "Oslo", "tags": ["a"] * 3}, "x.tags: expected another number of items, found 3"),
+        ({"city": "Oslo", "town": 1}, "x: expected no 'town', which its schema does not have"),
+        ([], "x: expected object, found array"),
+        ({"city": "Oslo", "tags": []}, ""),
+    ],
+)
+def test_fault_of_a_value_names_its_place(value: object, fault: str) -> None:
+    fields = json.loads(PLACE)
+    fields["properties"]["tags"] = {"type": "array", "items": {"enum": ["a"]}, "maxItems": 2}
+    assert find_fault(value, canonical_schema(fields), "x") == fault
