@@ -5,11 +5,15 @@ What commands do is done elsewhere; here they are spelled. Training is run from 
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -61,6 +65,8 @@ class ExportFormat(StrEnum):
 
     peft = "peft"
     gguf_adapter = "gguf-adapter"
+    gguf_merged = "gguf-merged"
+    ollama = "ollama"
 
 
 @app.callback()
@@ -199,23 +205,34 @@ def publish(
 @app.command()
 def export(
     bundle: Annotated[str, typer.Argument(help="A bundle file, or the id of a bundle of a running service.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for peft, file for gguf-adapter.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for peft and ollama, else a file.")],
     export_format: Annotated[ExportFormat, typer.Option("--format", help="Kind of file.")] = ExportFormat.peft,
     base: Annotated[
         Path | None,
-        typer.Option(help="GGUF file of the edge model, or package:NAME/PATH, for gguf-adapter."),
+        typer.Option(help="GGUF file of the edge model, or package:NAME/PATH; for all formats but peft."),
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option("--type", help="Quantization of gguf-merged and ollama.", show_default="Q4_K")
     ] = None,
     base_model: Annotated[str, typer.Option(help="Base model that the PEFT configuration names.")] = "",
     url: _Url = _DEFAULT_URL,
 ) -> None:
-    """Export a bundle to a PEFT directory or to a GGUF adapter; `loragen-edge merge` makes whole models."""
+    """Export a bundle: for PEFT, for llama.cpp, or merged into its edge model, alone or as a folder for Ollama.
+
+    Whole models are made by `loragen-edge merge`, which takes a bundle's file, or a PEFT adapter, too.
+    """
     with reporting_errors():
-        parsed = parse_bundle(_load_bundle(bundle, url))
+        content = _load_bundle(bundle, url)
+        parsed = parse_bundle(content)
         header = parsed.header
         if export_format is ExportFormat.peft:
             export_peft(parsed, output, base_model or header.edge_model_id)
         else:
-            write_gguf_adapter(parsed, output, _gguf_model(base, header))
+            gguf, model = _gguf_model(base, header, export_format)
+            if export_format is not ExportFormat.gguf_adapter:
+                _merge(content, gguf, output, quantization, is_folder=export_format is ExportFormat.ollama)
+                return
+            write_gguf_adapter(parsed, output, model)
     typer.echo(f"wrote {output}")
     if header.answer.codes:
         typer.echo(
@@ -229,16 +246,38 @@ def _load_bundle(bundle: str, url: str) -> bytes:
     if not path.exists() and re.fullmatch(DIGEST_PATTERN, bundle):
         with CloudClient(url) as cloud:
             return cloud.bundle(bundle)
+    if not path.is_file():
+        raise InvalidRequestError(
+            f"expected a bundle's file, or its id of 64 digits 0-9 a-f, found {bundle!r}",
+            "loragen generate writes such a file; loragen publish --adapter makes a bundle of a PEFT folder",
+        )
     with path.open("rb") as file:
         return file.read(MAX_BUNDLE_BYTES + 1)  # one byte too many is refused by the parser
 
 
-def _gguf_model(base: Path | None, header: BundleHeader) -> GgufModel:
-    """How llama.cpp has the edge model of a bundle, from a GGUF file of that model."""
+def _merge(bundle: bytes, base: Path, output: Path, quantization: str | None, *, is_folder: bool) -> None:
+    """Let `loragen-edge merge` make a whole model: how is the edge runtime's to know."""
+    program = which("loragen-edge", path=os.pathsep.join((str(Path(sys.executable).parent), *os.get_exec_path())))
+    if program is None:
+        raise InvalidRequestError(
+            "gguf-merged and ollama need loragen-edge, which is not installed here",
+            "pip install 'loragen[edge]', or export to peft and call loragen-edge merge where it is",
+        )
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "bundle.safetensors"
+        file.write_bytes(bundle)
+        options = [*(["--ollama"] if is_folder else []), *([] if quantization is None else ["--type", quantization])]
+        done = subprocess.run([program, "merge", str(base), str(file), "-o", str(output), *options], check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+def _gguf_model(base: Path | None, header: BundleHeader, export_format: ExportFormat) -> tuple[Path, GgufModel]:
+    """A GGUF file of the edge model of a bundle, and how llama.cpp has that model."""
     if base is None:
         raise InvalidRequestError(
-            "gguf-adapter needs --base: the architecture of an adapter is that of its model",
-            f"name the GGUF file of {header.edge_model_id} that the adapter is for",
+            f"{export_format} needs --base: the architecture, and what is merged into, is that of the model",
+            f"name the GGUF file of {header.edge_model_id} that the bundle is for",
         )
     try:
         path = find_packaged_model(base) if is_package_reference(base) else base
@@ -251,7 +290,7 @@ def _gguf_model(base: Path | None, header: BundleHeader) -> GgufModel:
             f"({digest})",
             "name the GGUF file that the bundle's edge model is, or that loragen-edge convert made of it",
         )
-    return GgufModel.of(read_header(path))
+    return path, GgufModel.of(read_header(path))
 
 
 def _read_examples(path: Path) -> list[Any]:

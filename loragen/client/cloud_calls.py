@@ -18,7 +18,7 @@ from loragen.contract.answer import encode_answer
 from loragen.contract.channel import parse_channel
 from loragen.contract.digest import file_sha256, sha256_hex
 from loragen.contract.limits import MAX_BANK_BYTES, MAX_BUNDLE_BYTES, MAX_CHANNEL_BYTES, MAX_RECIPE_BYTES
-from loragen.contract.peft_adapter import PeftAdapter, read_adapter
+from loragen.contract.peft_adapter import PeftAdapter, read_adapter, verify_plain
 
 _NOT_MODIFIED = frozenset({304})
 
@@ -106,7 +106,7 @@ def import_adapter(
         generator: Id of the generator whose edge model it is for.
 
     Raises:
-        ContractError: The files are missing or too large.
+        ContractError: The files are missing, too large, or hold what a bundle cannot.
         OSError: They cannot be read.
         RemoteError: No answer, or a refusal: `adapter_unsupported`, `adapter_mismatch`, `body_too_large`, ...
 
@@ -115,6 +115,7 @@ def import_adapter(
     """
     if not isinstance(adapter, PeftAdapter):
         adapter = read_adapter(Path(adapter))
+    verify_plain(adapter)
     form = {"answer": encode_answer(adapter.answer) if answer is None else json.dumps(answer)}
     form |= {name: value for name, value in (("edge_model", edge_model), ("generator", generator)) if value}
     if publish is not None:

@@ -179,7 +179,6 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
     """
     choices, codes = fields.get("choices", []), fields.get("codes", [])
     functions, none, parallel = fields.get("functions", []), fields.get("none"), fields.get("parallel", False)
-    schema = fields.get("schema", fields.get("json_schema"))  # as the interface calls it
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise FormatError("answer: expected a list of texts as choices")
     if not isinstance(codes, list):
@@ -201,7 +200,7 @@ def contract_of(fields: Mapping[str, Any]) -> AnswerContract:
         fields.get("type", ""),
         tuple(choices),
         tuple(codes),
-        "" if schema is None else canonical_schema(schema),
+        canonical_schema(fields["schema"]) if "schema" in fields else "",
         tuple(Function(each["name"], canonical_parameters(each.get("parameters"))) for each in functions),
         none,
         parallel,

@@ -121,10 +121,30 @@ def answer_of(text: bytes) -> AnswerContract:
         raise FormatError(f"answer: {e}", hint=hint) from e
     if not isinstance(fields, dict):
         raise FormatError("answer: expected a JSON object", hint=hint)
+    # As the interface writes a contract: its schema under another name, and with what is empty.
+    fields = {
+        "schema" if name == "json_schema" else name: value
+        for name, value in fields.items()
+        if value is not None and value != [] and value is not False
+    }
     contract = contract_of(fields)
     if unknown := fields.keys() - answer_fields(contract).keys():
         raise FormatError(f"answer: the field {ascii(min(unknown))[:80]} says nothing here", hint=hint)
     return contract
+
+
+def verify_plain(adapter: PeftAdapter) -> None:
+    """Check by configuration and names that an adapter is a plain LoRA, before it is sent anywhere.
+
+    Whole modules and embeddings make the file so large that nobody takes it, who could say why.
+
+    Raises:
+        UnsupportedError: The adapter has what a bundle cannot hold.
+        FormatError, LimitError: It is no adapter, or too large.
+    """
+    parse_peft_config(adapter.config)
+    for name, _ in _tensors(adapter.weights):
+        _parse_name(name)
 
 
 def imported_bundle(
@@ -180,8 +200,8 @@ def _read(path: Path, most: int) -> bytes:
     return data
 
 
-def _parse_pairs(weights: bytes) -> dict[Block, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """A and B by layer and projection, float32, from the bytes of a safetensors file."""
+def _tensors(weights: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Name and content of each tensor of a safetensors file."""
     if len(weights) > MAX_ADAPTER_BYTES:
         raise LimitError(f"adapter: expected at most {MAX_ADAPTER_BYTES} bytes, found {len(weights)}")
     try:
@@ -192,8 +212,13 @@ def _parse_pairs(weights: bytes) -> dict[Block, tuple[NDArray[np.float32], NDArr
         ) from e
     if len(tensors) > MAX_TENSORS:
         raise LimitError(f"{WEIGHTS_FILE}: expected at most {MAX_TENSORS} tensors, found {len(tensors)}")
+    return tensors
+
+
+def _parse_pairs(weights: bytes) -> dict[Block, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """A and B by layer and projection, float32, from the bytes of a safetensors file."""
     sides: dict[Block, dict[str, NDArray[np.float32]]] = {}
-    for name, entry in tensors:
+    for name, entry in _tensors(weights):
         block, side = _parse_name(name)
         if side in sides.setdefault(block, {}):
             message = f"{WEIGHTS_FILE}: {_shown(name)} is there twice, under two names"

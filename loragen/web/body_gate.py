@@ -22,6 +22,7 @@ from loragen.web.errors import (
 from loragen.web.headers import find_header
 
 _UPLOADS_AT_ONCE = 2
+_UPLOAD_HINT = "send the factors of the LoRA alone, without whole modules and embeddings, in bfloat16 or float16"
 _NO_UPLOADS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -60,16 +61,22 @@ class BodyGate:
             raise UploadsBusyError(f"{_UPLOADS_AT_ONCE} uploads are being taken, no more at a time", "send it again")
         self._uploading += 1
         try:
-            await self._pass_on(scope, receive, send, most, None)
+            await self._pass_on(scope, receive, send, most, None, _UPLOAD_HINT)
         finally:
             self._uploading -= 1
 
     async def _pass_on(
-        self, scope: Scope, receive: Receive, send: Send, max_bytes: int, timeout_seconds: float | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        max_bytes: int,
+        timeout_seconds: float | None,
+        hint: str = "send less at a time",
     ) -> None:
         announced = find_header(scope, b"content-length")
         if announced is not None and (not announced.isdecimal() or int(announced) > max_bytes):
-            raise _too_large(max_bytes, f"{announced[:20]} announced")
+            raise _too_large(max_bytes, f"{announced[:20]} announced", hint)
         if announced is None and find_header(scope, b"transfer-encoding") is None:  # by HTTP it has no body then
             await self._app(scope, receive, send)
             return
@@ -78,7 +85,7 @@ class BodyGate:
             raise BodyEncodingError(coding)
         try:
             async with asyncio.timeout(timeout_seconds):
-                body = await _read(receive, max_bytes)
+                body = await _read(receive, max_bytes, hint)
         except TimeoutError:
             raise BodyTimeoutError(f"expected the whole body within {timeout_seconds:g} s") from None
         handed_on = False
@@ -93,7 +100,7 @@ class BodyGate:
         await self._app(scope, replay, send)
 
 
-async def _read(receive: Receive, max_bytes: int) -> bytes:
+async def _read(receive: Receive, max_bytes: int, hint: str) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
@@ -101,10 +108,10 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
             raise ClientGoneError("the client left before its body was complete")
         body += message.get("body", b"")
         if len(body) > max_bytes:
-            raise _too_large(max_bytes, f"{len(body)} so far")
+            raise _too_large(max_bytes, f"{len(body)} so far", hint)
         if not message.get("more_body", False):
             return bytes(body)
 
 
-def _too_large(max_bytes: int, found: str) -> BodyTooLargeError:
-    return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, found {found}")
+def _too_large(max_bytes: int, found: str, hint: str) -> BodyTooLargeError:
+    return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, found {found}", hint)

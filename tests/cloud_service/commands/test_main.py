@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,7 @@ async def test_own_lora_that_no_bundle_holds_is_refused(tmp_path: Path, generato
     assert outcome.exit_code == 1
     assert "modules_to_save" in outcome.output
     assert "hint: train without modules_to_save" in outcome.output
+    assert "HTTP" not in outcome.output, "known before it is sent: such a file may be too large to be taken at all"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +269,39 @@ def test_gguf_adapter_without_its_model_is_refused(tmp_path: Path) -> None:
         assert outcome.exit_code == 1
         assert outcome.output.startswith("error")
     assert not (tmp_path / "adapter.gguf").exists()
+
+
+@pytest.mark.parametrize(("export_format", "is_folder"), [("gguf-merged", False), ("ollama", True)])
+def test_whole_model_is_made_by_the_edge_runtimes_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, export_format: str, is_folder: bool
+) -> None:
+    """Found beside this Python first, or not installed."""
+    base, bundle, seen = _base(tmp_path / "base.gguf"), tmp_path / "bundle", tmp_path / "seen"
+    imported = imported_bundle(random_adapter(LINEARS), SHAPE, LINEARS, "tiny-edge", model_digest(base))
+    bundle.write_bytes(encode_bundle(imported))
+    program = tmp_path / "bin" / "loragen-edge"
+    program.parent.mkdir()
+    options = ["export", str(bundle), "--format", export_format, "-o", "out", "--base", str(base), "--type", "Q8_0"]
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = CliRunner().invoke(cli.app, options)
+    assert outcome.exit_code == 1
+    assert "loragen[edge]" in outcome.output
+    program.write_text(f'#!/bin/sh\necho "$@" > {seen}; /bin/cat "$3" > {seen}.bundle; exit 3\n')
+    program.chmod(0o755)
+    assert CliRunner().invoke(cli.app, options).exit_code == 3
+    merge, of, _, *rest = seen.read_text().split()
+    assert (merge, of) == ("merge", str(base))
+    assert rest == ["-o", "out", *(["--ollama"] if is_folder else []), "--type", "Q8_0"]
+    assert seen.with_suffix(".bundle").read_bytes() == bundle.read_bytes()
+
+
+def test_export_of_what_is_no_bundle_says_what_one_is(tmp_path: Path) -> None:
+    for named in ("kitchen/mails", str(tmp_path)):
+        outcome = CliRunner().invoke(cli.app, ["export", named, "-o", str(tmp_path / "out")])
+        assert outcome.exit_code == 1
+        assert "id of 64 digits" in outcome.output
+        assert "--adapter" in outcome.output
 
 
 def test_export_of_a_damaged_bundle_is_reported(tmp_path: Path) -> None:

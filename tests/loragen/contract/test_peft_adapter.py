@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load, load_file, save
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from loragen.contract.answer import TEXT_ANSWER, AnswerContract
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.bundle import Bundle, encode_bundle, parse_bundle
 from loragen.contract.errors import (
     ContractError,
@@ -26,7 +26,13 @@ from loragen.contract.errors import (
 from loragen.contract.lora import EdgeShape
 from loragen.contract.names import LINEARS, module_name
 from loragen.contract.peft import export_peft
-from loragen.contract.peft_adapter import PeftAdapter, imported_bundle, read_adapter
+from loragen.contract.peft_adapter import (
+    PeftAdapter,
+    imported_bundle,
+    read_adapter,
+    read_answer_file,
+    verify_plain,
+)
 from tests.loragen.contract.conftest import attention_widths
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -215,6 +221,9 @@ def test_weights_that_no_bundle_can_hold_are_refused_by_name(
     with pytest.raises(error, match=message) as refused:
         import_adapter(edited(adapter, edit))
     assert refused.value.hint or error is NonFiniteError
+    if error is UnsupportedError and message != "I8":
+        with pytest.raises(error, match=message):
+            verify_plain(edited(adapter, edit))
 
 
 @pytest.mark.parametrize("weights", [b"", b"\x80\x02}q\x00.", b"\xff" * 100, b"\x08" + bytes(7) + b'{"a":1} '])
@@ -266,6 +275,24 @@ def test_answer_file_that_is_no_contract_is_refused(tmp_path: Path, answer: str)
     (tmp_path / "answer.json").write_text(answer)
     with pytest.raises(FormatError, match="answer"):
         read_adapter(tmp_path)
+
+
+def test_answer_file_may_be_what_the_interface_shows(tmp_path: Path) -> None:
+    """With its name of a schema, with what is empty, and with tools as OpenAI wraps them."""
+    shown = {
+        "type": "json",
+        "json_schema": {"type": "null"},
+        "choices": [],
+        "codes": [],
+        "none": None,
+        "parallel": False,
+    }
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps(shown))
+    assert read_answer_file(path) == AnswerContract("json", schema='{"type":"null"}')
+    tool = {"type": "function", "function": {"name": "find", "description": "Finds.", "parameters": None}}
+    path.write_text(json.dumps({"type": "tool_calls", "functions": [tool]}))
+    assert read_answer_file(path) == AnswerContract("tool_calls", functions=(Function("find"),))
 
 
 def test_configuration_of_another_adapter_is_refused(adapter: PeftAdapter) -> None:
