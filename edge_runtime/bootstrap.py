@@ -6,8 +6,10 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx2
 import structlog
@@ -45,6 +47,9 @@ from edge_runtime.updates.updater import Updater
 from loragen.contract.polling import PollingDevice, poll_headers
 from loragen.device_answers import ChannelTrust
 from loragen.version import package_version
+
+if TYPE_CHECKING:
+    from edge_runtime.serving.llama import LlamaLoader
 
 _log = structlog.get_logger(__name__)
 
@@ -85,7 +90,10 @@ async def open_parts(
     disk = DataDirectory(settings.data_dir)
     telemetry.on_update = History(disk.history, clock.unix).add
     model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
-    loader = loader or _LateLlama(settings)
+    threads: Callable[[], int] = partial(getattr, settings, "effective_threads")
+    if loader is None:
+        loader = llama = _LateLlama(settings)
+        threads = llama.threads
     limits = RequestLimits(settings.queue_seconds, settings.answer_tokens, settings.max_answer_tokens)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue, limits=limits)
     async with contextlib.AsyncExitStack() as stack:
@@ -132,7 +140,13 @@ async def open_parts(
             max_merged=settings.merged_limit(model.served_bytes),
         )
         device = Device(
-            settings.effective_device_id, model, slots, updater, disk.history, settings.effective_threads, trust
+            settings.effective_device_id,
+            model,
+            slots,
+            updater,
+            disk.history,
+            threads,
+            trust,
         )
         link: CloudLink | None = None
         if settings.cloud_grpc:
@@ -168,13 +182,17 @@ class _LateLlama:
         if find_spec("llama_cpp") is None:
             raise ModuleNotFoundError("llama-cpp-python is not installed", name="llama_cpp")
         self._settings = settings
-        self._loader: EngineLoader | None = None
+        self._loader: LlamaLoader | None = None
         self._lock = threading.Lock()
 
     def load(self, model: Path, adapter: Path | None) -> Engine:
         return self._llama().load(model, adapter)
 
-    def _llama(self) -> EngineLoader:
+    def threads(self) -> int:
+        """Threads of one engine."""
+        return self._settings.effective_threads if self._loader is None else self._loader.threads
+
+    def _llama(self) -> "LlamaLoader":
         """The loader.
 
         Raises:
@@ -193,6 +211,7 @@ class _LateLlama:
                 self._settings.gpu_layers,
                 sequences=self._settings.sequences,
                 context_bytes=self._settings.slot_context_bytes,
+                measures_threads=self._settings.threads == 0,
             )
             return self._loader
 

@@ -194,8 +194,9 @@ class EdgeSettings(ServiceSettings):
         default=0,
         ge=0,
         le=1024,
-        description="Threads of one slot; 0 takes the processors it may use, by affinity and by its control group's "
-        "quota.",
+        description="Threads of one slot; 0 takes as many as pay, by a measurement with the first model, of the "
+        "processors it may use, by affinity and by its control group's quota. The number changes the last bits of "
+        "logits: set it where answers at temperature 0 are to be the same after each start.",
     )
     gpu_layers: int = Field(
         default=0,
@@ -211,7 +212,7 @@ class EdgeSettings(ServiceSettings):
 
     @property
     def effective_threads(self) -> int:
-        """Threads of one slot: the configured number, or the processors that this process may use."""
+        """Threads of one slot: the configured number, or at most the processors that this process may use."""
         return self.threads or usable_processors()
 
     def merged_limit(self, model_bytes: int) -> int:

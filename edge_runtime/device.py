@@ -38,7 +38,7 @@ class Device:
     slots: SlotTable
     updater: Updater
     history: Path
-    threads: int = 0
+    threads: Callable[[], int] = lambda: 0
     trust: Callable[[], ChannelTrust | None] = lambda: None
     stopping: bool = False
 
@@ -101,7 +101,7 @@ class Device:
             last_poll_at=outcome.at,
             trust=self.trust(),
             problem=self.updater.state_store.problem,
-            threads=self.threads,
+            threads=self.threads(),
             memory_bytes=resident_memory(),
             max_merged=self.updater.max_merged,
             max_resident=self.slots.max_resident,

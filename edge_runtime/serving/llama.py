@@ -34,6 +34,7 @@ from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_met
 from edge_runtime.serving.llama_sequences import LlamaSequence, LlamaSequences
 from edge_runtime.serving.prefix_cache import LATER_CHUNK
 from edge_runtime.serving.specialization_metadata import parse_metadata, verify_codes
+from edge_runtime.serving.thread_choice import best_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class LlamaEngine:
         self.sequences = max(1, min(limits.sequences, fitting))
         batch_tokens = max(LATER_CHUNK, self.sequences)
         context = LlamaContext(model, lora, self.context_tokens, self.sequences, batch_tokens, limits.threads, owned)
+        self.use_threads, self.step_seconds = context.use_threads, context.step_seconds
         self._sequences = LlamaSequences(model, context, self.sequences, limits.prefix_cache)
         owned.callback(self._sequences.close)
 
@@ -163,12 +165,13 @@ class LlamaLoader:
 
     Args:
         context_tokens: As in `ContextLimits`.
-        threads: Threads of one engine.
+        threads: Threads of one engine; the most of them where they are measured.
         gpu_layers: Layers to put on an accelerator, when the llama.cpp build has one.
         prefix_cache: As in `ContextLimits`.
         sequences: Most of one engine.
         context_bytes: As in `ContextLimits`.
         repack: Let llama.cpp copy matrices into a faster order; off, every matrix stays in its mapped file.
+        measures_threads: With the first model find out how many threads pay, and use so many for all.
     """
 
     def __init__(
@@ -180,7 +183,10 @@ class LlamaLoader:
         sequences: int = 1,
         context_bytes: int = 1 << 62,
         repack: bool = True,
+        measures_threads: bool = False,
     ) -> None:
+        self._threads = None if measures_threads and gpu_layers == 0 else threads
+        self._measuring = threading.Lock()
         self._limits = ContextLimits(context_tokens, threads, sequences, context_bytes, prefix_cache)
         self._repack = repack
         self._gpu_layers = gpu_layers
@@ -190,6 +196,11 @@ class LlamaLoader:
         llama_cpp.llama_log_set(on_native_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 
+    @property
+    def threads(self) -> int:
+        """Threads of one engine."""
+        return self._threads or self._limits.threads
+
     def load(self, model: Path, adapter: Path | None) -> LlamaEngine:
         versions = [self._verify(path) for path in (model, adapter) if path is not None]
         file = (model, versions[0])
@@ -197,6 +208,10 @@ class LlamaLoader:
             shared = self._borrow(file)
             owned.callback(self._return, file)
             engine = LlamaEngine(shared, adapter, self._limits, owned)
+            with self._measuring:
+                if self._threads is None:
+                    self._threads = best_threads(self._limits.threads, engine.step_seconds)
+            engine.use_threads(self._threads)
             # Now the engine's close() frees what it owns. After a failure above, leaving the block frees it.
             engine._owned = owned.pop_all()
             return engine

@@ -5,6 +5,7 @@ logits would depend on the other sequences. `serving.llama` decides what is comp
 """
 
 import ctypes
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelLoadError, ModelOutputError
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel
+
+_STEPS = 4
+"""Of which the fastest tells how fast a step is."""
 
 
 class LlamaContext:
@@ -82,6 +86,25 @@ class LlamaContext:
             batch.logits[place] = all_logits or place + 1 == len(tokens)
         if code := llama_cpp.llama_decode(self._handle, batch):
             raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {NATIVE_LOG.last_error}")
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from now on."""
+        llama_cpp.llama_set_n_threads(self._handle, threads, threads)
+
+    def step_seconds(self, threads: int) -> float:
+        """What computing one token takes with so many threads, when nothing disturbs it; in an unused context.
+
+        Raises:
+            ModelOutputError: As for `compute`.
+        """
+        self.use_threads(threads)
+        seconds = []
+        for position in range(_STEPS):
+            started = time.perf_counter()
+            self.compute([(0, position, 0)], all_logits=True)
+            seconds.append(time.perf_counter() - started)
+        self.cut(0, 0)
+        return min(seconds[1:])  # the first one makes the threads, and reads the file
 
     def logits(self, place: int) -> NDArray[np.float32]:
         """The logits after a token of the last batch: llama.cpp's own buffer until the next one; not to be changed.

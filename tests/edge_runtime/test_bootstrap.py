@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from edge_runtime.bootstrap import open_parts
 from edge_runtime.config import EdgeSettings
 from edge_runtime.errors import ModelLoadError
+from edge_runtime.processors import usable_processors
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fakes import FakeLoader
 
@@ -54,6 +55,14 @@ async def test_directory_belongs_to_one_device_until_the_block_is_left(tmp_path:
                 pass
     async with open_parts(settings, FakeLoader()):
         pass
+
+
+@pytest.mark.parametrize(("threads", "most"), [(0, usable_processors()), (1, 1)])
+async def test_status_says_how_many_threads_pay(tmp_path: Path, tiny_base: Path, threads: int, most: int) -> None:
+    async with open_parts(settings_of(tmp_path, tiny_base, threads=threads)) as parts:
+        assert parts.device.status().threads == most
+        await parts.updater.restore()
+        assert 1 <= parts.device.status().threads <= most
 
 
 async def test_gauges_read_the_parts(tmp_path: Path, tiny_base: Path) -> None:

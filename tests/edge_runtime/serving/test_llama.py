@@ -21,6 +21,7 @@ from edge_runtime.merge.merger import merge
 from edge_runtime.serving.chat import ChatMessage
 from edge_runtime.serving.engine import GREEDY, Sampling
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from edge_runtime.serving.llama_context import LlamaContext
 from edge_runtime.serving.prefix_cache import CHUNK
 from loragen.contract.bundle import parse_bundle
 from tests.edge_runtime.contracts import DESKS
@@ -65,6 +66,29 @@ def test_greedy_answer_is_that_of_the_high_level_class(engine: LlamaEngine, tiny
     tokens = engine.tokenize(PROMPT)
     expected = reference(tiny_base, tokens, 12)
     assert answer(engine, tokens)[1] == b"".join(engine._model.piece(token) for token in expected)
+
+
+def test_threads_are_measured_once_and_leave_nothing_behind(
+    engine: LlamaEngine, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def step_seconds(context: LlamaContext, threads: int) -> float:
+        measured.append(threads)
+        real(context, threads)
+        return float(threads)
+
+    real = LlamaContext.step_seconds
+    monkeypatch.setattr(LlamaContext, "step_seconds", step_seconds)
+    loader = LlamaLoader(context_tokens=256, threads=2, measures_threads=True)
+    assert loader.threads == 2
+    for _ in range(2):
+        made = loader.load(tiny_base, None)
+        tokens = made.tokenize(PROMPT)
+        assert answer(made, tokens) == answer(engine, tokens)
+        made.close()
+    assert measured == [2, 1]
+    assert loader.threads == 1
 
 
 def test_common_prefix_is_computed_once_and_changes_nothing(
