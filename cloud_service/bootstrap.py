@@ -159,6 +159,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
     tokens = _make_tokens(settings)
     store = _open_with_bundles(settings)
     try:
+        await store.verify_supported()
         access = AccessControl.over(
             store.access,
             settings.authentication,

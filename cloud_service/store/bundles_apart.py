@@ -170,6 +170,9 @@ class BundlesApart:
     async def prune(self) -> None:
         await self._rows.prune()
 
+    async def verify_supported(self) -> None:
+        await self._rows.verify_supported()
+
     async def verify_writable(self) -> None:
         await self._rows.verify_writable()
         # Until it was reached once, the settings may be wrong. Later on all replicas miss it together when it is away,

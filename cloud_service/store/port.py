@@ -224,6 +224,14 @@ class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
         """Take away what has expired, and what belonged to it: no answer depends on it, only the room that it takes."""
         ...
 
+    async def verify_supported(self) -> None:
+        """Return when it is a server that the adapter works with, or does not answer. Ask once, at the start.
+
+        Raises:
+            ConfigurationError: It is another one.
+        """
+        ...
+
     async def verify_writable(self) -> None:
         """Return when the store takes a write.
 

@@ -341,6 +341,9 @@ class RedisStore:
         await self._run(self._prune_imports(keys=[_key("imports", "expires"), _key("imports", "bytes")]))
         await self.jobs.prune()
 
+    async def verify_supported(self) -> None:
+        await self._server.verify_supported()
+
     async def verify_writable(self) -> None:
         await self._run(self._redis.set(_key("writable", "yes"), b"", px=_WRITABLE_MS))
 

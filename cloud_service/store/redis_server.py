@@ -1,7 +1,7 @@
 """The connection to Redis or Valkey (7 or later). The only file that imports redis.
 
-All keys begin with `{loragen}:`. The braces put them into one slot of a cluster, so that a script may use several. What
-the keys are is decided by `redis` and by the modules beside it.
+All keys begin with `{loragen}:`, and scripts make the names of some, so it has to be one server: not a cluster, nor
+Dragonfly, which refuses such scripts. What the keys are is decided by `redis` and by the modules beside it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,11 +13,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError
 
+from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.failures import StoreFailures
 from cloud_service.store.waiting import waiting
+from loragen.web.errors import ConfigurationError
 from loragen.web.tracing import span
 
 PREFIX = "{loragen}:"
+
+_OLDEST = 7
 
 _MAX_CONNECTIONS = 32
 """Of one process. Redis answers one command at a time, so with more connections calls would only wait there."""
@@ -68,6 +72,31 @@ class RedisServer:
                     return await cast(Awaitable[Any], call)
         except (RedisError, OSError, TimeoutError) as e:
             raise self._failures.unavailable(e) from e
+
+    async def verify_supported(self) -> None:
+        """Return when this code works with the server, or the server does not say what it is.
+
+        Raises:
+            ConfigurationError: It does not.
+        """
+        try:
+            about = await self.run(self.client.info("server"))
+        except StoreUnavailableError:
+            return  # it is away, which readiness tells, or may not be asked
+        mode, version = about.get("redis_mode", "standalone"), str(about.get("redis_version", ""))
+        major = version.partition(".")[0]
+        if any(name.startswith("dragonfly") for name in about):
+            found = "Dragonfly"
+        elif mode != "standalone":
+            found = f"Redis {mode.capitalize()}"
+        elif major.isdecimal() and int(major) < _OLDEST:
+            found = f"Redis {version}"
+        else:
+            return
+        raise ConfigurationError(
+            f"expected one server of Redis or Valkey, {_OLDEST} or later, found {found}",
+            "point LORAGEN_CLOUD_STORE_URL at one without cluster mode; replicas of it may take over",
+        )
 
     async def aclose(self) -> None:
         """Close all connections."""

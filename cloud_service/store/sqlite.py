@@ -266,6 +266,9 @@ class SqliteStore:
         for part in (self.devices, self.jobs, self.sessions, self.access):
             await part.prune()
 
+    async def verify_supported(self) -> None:
+        """Whatever is wrong with a file was found when it was opened."""
+
     async def verify_writable(self) -> None:
         # A lease that has ended already. It replaces itself, so the file does not grow.
         await self._change(lambda: self._db.execute("INSERT OR REPLACE INTO leases VALUES ('writable', '', 0)"))

@@ -124,9 +124,9 @@ class RedisBackend:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self._port}/0"
 
-    async def open(self, **limits: Any) -> Store:
-        if self._server is None:
-            await self._start()
+    async def open(self, *, running: bool = True, cluster: bool = False, **limits: Any) -> Store:
+        if self._server is None and running:
+            await self._start("--cluster-enabled", "yes" if cluster else "no")
         store = RedisStore(self.url, replace(LIMITS, **limits))
         self._stores.append(store)
         return store
@@ -155,8 +155,8 @@ class RedisBackend:
             await store.aclose()
         await self.kill()
 
-    async def _start(self) -> None:
-        self._server = _start_redis(self._port, self.directory)
+    async def _start(self, *options: str) -> None:
+        self._server = _start_redis(self._port, self.directory, *options)
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1) as server:
                 server.sendall(b"PING\r\n")
@@ -170,12 +170,12 @@ BACKENDS: dict[str, Callable[[Path], StoreBackend]] = {"sqlite": SqliteBackend, 
 """By name, what every test of a port runs on: each makes its store in a folder of the test."""
 
 
-def _start_redis(port: int, directory: Path) -> subprocess.Popen[bytes]:
+def _start_redis(port: int, directory: Path, *options: str) -> subprocess.Popen[bytes]:
     program = shutil.which("redis-server")
     assert program is not None, "redis-server is missing: apt-get install redis-server"
     where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
     durability = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-    return subprocess.Popen([program, *where, *durability], stdout=subprocess.DEVNULL)
+    return subprocess.Popen([program, *where, *durability, *options], stdout=subprocess.DEVNULL)
 
 
 def recipe_of(lora: StoredLora) -> StoredRecipe:

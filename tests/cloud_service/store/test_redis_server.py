@@ -1,12 +1,18 @@
 """The connection to Redis: a server that is away, restarts or hangs, and more calls than connections."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from cloud_service.bootstrap import open_cloud
 from cloud_service.errors import StoreUnavailableError
+from cloud_service.store.redis_server import RedisServer
 from cloud_service.store.waiting import together
+from loragen.web.errors import ConfigurationError
+from tests.cloud_service.clouds import settings_for
+from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.store_backends import RedisBackend, swap
 
 
@@ -62,3 +68,40 @@ async def test_server_that_hangs_is_given_up_after_one_time(redis: RedisBackend)
     assert asyncio.get_running_loop().time() - began < 1
     redis.go_on()
     assert await store.channels.load("c") is None
+
+
+async def test_cluster_is_refused_by_name_at_the_start(
+    redis: RedisBackend, tmp_path: Path, generator: FakeGenerator
+) -> None:
+    """It would answer most calls with the address of another server."""
+    await redis.open(cluster=True)
+    with pytest.raises(ConfigurationError, match="found Redis Cluster"):
+        async with open_cloud(settings_for(tmp_path, store_url=redis.url), [generator]):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("about", "found"),
+    [
+        ({"redis_version": "7.4.0", "redis_mode": "standalone", "dragonfly_version": "df-v1.30.0"}, "Dragonfly"),
+        ({"redis_version": "6.2.14", "redis_mode": "standalone"}, "Redis 6.2.14"),
+        ({"redis_version": "7.2.4", "redis_mode": "sentinel"}, "Redis Sentinel"),
+    ],
+)
+async def test_server_that_scripts_do_not_run_on_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, about: dict[str, str], found: str
+) -> None:
+    server = RedisServer("redis://127.0.0.1:1", 1.0)
+
+    async def info(section: str) -> dict[str, str]:
+        return about
+
+    monkeypatch.setattr(server.client, "info", info)
+    with pytest.raises(ConfigurationError, match=f"found {found}"):
+        await server.verify_supported()
+
+
+async def test_server_that_is_away_or_does_not_say_what_it_is_stops_no_start(redis: RedisBackend) -> None:
+    await (await redis.open()).verify_supported()
+    await redis.kill()
+    await (await redis.open(running=False)).verify_supported()
