@@ -195,12 +195,15 @@ class GenerateLoraBody(Body):
 
     def to_request(self) -> LoraRequest:
         """The same as a value of the service."""
+        contract = self._contract()
+        # A device chooses among the values of a schema: it need not read the schema in each prompt.
+        is_chosen = contract is not None and contract.kind == "choice" and isinstance(self.output_format, dict)
         task = TaskDescription(
             description=self.description,
             examples=self._labelled(self.examples),
             tools=tuple(tool.to_tool() for tool in self.tools),
-            output_format=as_json_text(self.output_format),
-            answer=self._contract(),
+            output_format="" if is_chosen else as_json_text(self.output_format),
+            answer=contract,
         )
         probe = self._labelled(self.probe)
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)

@@ -10,7 +10,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 
 from cloud_service import limits
 from cloud_service.answer.choices import are_distinct
@@ -150,7 +159,11 @@ class AnswerBody(Body):
 
     type: Literal["text", "choice", "json", "tool_calls"]
     choices: list[JsonText] = Field(default=[], max_length=MAX_CHOICES, description="At least two texts for `choice`.")
-    json_schema: dict[str, Any] | StrictBool | None = Field(default=None, description="JSON Schema of `json`.")
+    json_schema: dict[str, Any] | StrictBool | None = Field(
+        default=None,
+        validation_alias=AliasChoices("json_schema", "schema"),
+        description="JSON Schema of `json`; `schema`, its name in files, is taken too.",
+    )
     functions: list[ToolBody] = Field(
         default=[],
         max_length=limits.MAX_TOOLS,

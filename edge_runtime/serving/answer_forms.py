@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.constraint import ToolUse
@@ -105,7 +105,21 @@ class NamedTool(Fields):
 
 
 Tools = Annotated[list[ChatTool], Field(max_length=MAX_CHOICES, fail_fast=True)]
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
+def verify_choice(choice: Any) -> Any:
+    """The choice itself, when it has one of the forms that are known: other forms would be told one by one.
+
+    Raises:
+        ValueError: It has another form, such as OpenAI's `allowed_tools`.
+    """
+    is_known = choice.get("type") == "function" if isinstance(choice, dict) else choice in ("none", "auto", "required")
+    if not (is_known or isinstance(choice, BaseModel)):
+        raise ValueError("expected none, auto, required or a function; to allow some tools, send these alone")
+    return choice
+
+
+ToolChoice = Annotated[Literal["none", "auto", "required"] | NamedTool, BeforeValidator(verify_choice)]
 
 
 def tool_use(tools: list[ChatTool], choice: ToolChoice, has_result: bool, parallel: bool = True) -> ToolUse:

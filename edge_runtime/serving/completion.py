@@ -123,7 +123,11 @@ def completion_events(
             code="unsupported_parameter",
         )
     if any(not 0 <= token < engine.vocab_tokens for token, _ in sampling.logit_bias):
-        raise InvalidRequestError(f"'logit_bias': expected tokens between 0 and {engine.vocab_tokens - 1}")
+        raise InvalidRequestError(
+            f"'logit_bias': expected tokens between 0 and {engine.vocab_tokens - 1}",
+            "POST /tokenize says which tokens a text is made of",
+            field="logit_bias",
+        )
     first = request.prompt
     if isinstance(first, ChatPrompt) and not constraint.shows_tools:
         first = replace(first, rendering=replace(first.rendering, tools=()))

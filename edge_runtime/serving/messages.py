@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.chat import ChatMessage, FunctionCall
-from edge_runtime.serving.neutral_fields import MESSAGE, verify_neutral
+from edge_runtime.serving.neutral_fields import MESSAGE, MESSAGE_HINTS, verify_neutral
 from edge_runtime.serving.request_objects import Fields, OpenFields
 from loragen.contract.answer import FUNCTION_NAME_PATTERN
 from loragen.web.body_fields import Text
@@ -58,11 +58,19 @@ class MessageBody(OpenFields):
         Raises:
             InvalidRequestError: It has no content, or asks for something that is not supported.
         """
-        verify_neutral(self.model_extra, MESSAGE)
+        verify_neutral(self.model_extra, MESSAGE, MESSAGE_HINTS)
         if self.tool_calls and self.role != "assistant":
-            raise InvalidRequestError(f"messages: 'tool_calls' of the role {self.role!r}; only 'assistant' calls")
+            raise InvalidRequestError(
+                f"messages: 'tool_calls' of the role {self.role!r}; only 'assistant' calls",
+                "the result of a call is a message of the role 'tool' with 'tool_call_id' and 'content'",
+                field="messages",
+            )
         if self.content is None and not self.tool_calls:
-            raise InvalidRequestError(f"messages: the content of a message of the role {self.role!r} is missing")
+            raise InvalidRequestError(
+                f"messages: the content of a message of the role {self.role!r} is missing",
+                "send a text; where a function returns nothing, an empty one",
+                field="messages",
+            )
         content = self.content or ""
         return ChatMessage(
             "system" if self.role == "developer" else self.role,

@@ -107,6 +107,8 @@ REQUEST_HINTS: Mapping[str, str] = {
 }
 """What to do instead of a field, where there is something."""
 
+MESSAGE_HINTS: Mapping[str, str] = {"function_call": "'tool_calls' is its successor"}
+
 RESPONSES_HINTS: Mapping[str, str] = {
     **dict.fromkeys(("previous_response_id", "conversation", "store", "background"), _STATELESS),
     "reasoning": _THINKING,

@@ -7,9 +7,10 @@ of `serving.schemas`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.answer_forms import verify_choice
 from edge_runtime.serving.completion import CompletionRequest
 from edge_runtime.serving.messages import MAX_PARTS
 from edge_runtime.serving.neutral_fields import RESPONSES, RESPONSES_HINTS, verify_neutral
@@ -119,7 +120,7 @@ class ResponsesBody(OpenFields):
     temperature: float = 1.0
     top_p: float = 1.0
     tools: Annotated[list[_Tool], Field(max_length=MAX_CHOICES, fail_fast=True)] = Field(default=[])
-    tool_choice: Literal["none", "auto", "required"] | _NamedTool = "auto"
+    tool_choice: Annotated[Literal["none", "auto", "required"] | _NamedTool, BeforeValidator(verify_choice)] = "auto"
     parallel_tool_calls: bool = True
     text: _TextOptions = _TextOptions()
     stream: bool = False

@@ -63,3 +63,31 @@ def test_answer_that_cannot_be_is_refused(answer: dict[str, object], message: st
     body = {"examples": [{"input": "1", "output": "a"}], "answer": answer}
     with pytest.raises(ValidationError, match=message):
         GenerateLoraBody.model_validate(body)
+
+
+def test_schema_of_a_closed_set_does_not_stay_in_the_task() -> None:
+    """Else a device would read it in front of each input, only to choose among the values that it has."""
+    schema = {"type": "object", "properties": {"label": {"enum": ["spam", "ham"]}}, "required": ["label"]}
+    body = {"description": "Sort.", "examples": [{"input": "a", "output": '{"label":"spam"}'}], "output_format": schema}
+    task = GenerateLoraBody.model_validate(body).to_request().task
+    assert (task.output_format, find_answer(task).choices) == ("", ('{"label": "spam"}', '{"label": "ham"}'))
+    assert task.examples[0].output == '{"label": "spam"}'
+    schema["properties"] = {"label": {"type": "string"}}
+    assert "label" in GenerateLoraBody.model_validate(body).to_request().task.output_format
+
+
+def test_tools_stand_for_the_functions_of_an_answer() -> None:
+    tools = [{"name": "find", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
+    for name in ("tools", "functions"):
+        body = {name: tools, "answer": {"type": "tool_calls", "parallel": True}}
+        answer = GenerateLoraBody.model_validate(body).to_request().task.answer
+        assert answer is not None
+        assert ([each.name for each in answer.functions], answer.parallel) == (["find"], True)
+
+
+def test_schema_of_an_answer_has_two_names() -> None:
+    for name in ("json_schema", "schema"):
+        body = {"description": "a", "answer": {"type": "json", name: {"type": "null"}}}
+        assert GenerateLoraBody.model_validate(body).to_request().task.answer == AnswerContract(
+            "json", schema='{"type":"null"}'
+        )

@@ -51,8 +51,10 @@ def test_result_of_a_call_knows_which_function_was_called() -> None:
     ],
 )
 def test_what_would_be_lost_is_refused(message: dict[str, Any], found: str) -> None:
-    with pytest.raises(InvalidRequestError, match=found):
+    with pytest.raises(InvalidRequestError, match=found) as caught:
         MessageBody.model_validate(message).to_message()
+    assert caught.value.hint
+    assert caught.value.field in ("messages", "function_call")
 
 
 @pytest.mark.parametrize(

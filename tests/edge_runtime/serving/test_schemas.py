@@ -122,6 +122,13 @@ def test_value_out_of_its_range_is_refused(change: dict[str, Any]) -> None:
         ChatCompletionBody.model_validate({"model": "base", "messages": [HI]} | change)
 
 
+def test_form_of_tool_choice_that_is_not_known_is_one_fault() -> None:
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
+    with pytest.raises(ValidationError, match="to allow some tools, send these alone") as caught:
+        ChatCompletionBody.model_validate({"model": "base", "messages": [HI], "tool_choice": allowed})
+    assert caught.value.error_count() == 1
+
+
 @pytest.mark.parametrize("stop", ["", None, []])
 def test_nothing_to_stop_at_is_none(stop: object) -> None:
     body = ChatCompletionBody.model_validate({"model": "base", "messages": [HI], "stop": stop})
