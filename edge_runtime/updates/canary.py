@@ -9,9 +9,11 @@ import json
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, EdgeError
@@ -20,7 +22,10 @@ from edge_runtime.updates.reading import reading_seconds, size_of
 from edge_runtime.updates.trial import Candidate, TrialReport
 
 CANARY_SECONDS = 120.0
-"""For one trial, beside the time that its files take to be read."""
+"""For one trial, beside the time that its files take to be read, and that it waits for a processor."""
+
+MOST_WAITED_SECONDS = 1_200.0
+"""For a processor. Requests come first: on a device that answers all the time, a trial gets a few per cent of it."""
 
 CANARY_BYTES = 512 * 1024**2
 """For one trial, beside mapped files and adapters; llama.cpp takes 60 MB for SmolLM2, and 200 MB where the vocabulary
@@ -84,8 +89,7 @@ class ProcessCanary:
         limit_seconds = self._limit_seconds + await asyncio.to_thread(reading_seconds, candidate.loaded)
         request = TrialRequest(candidate, self._threads, self._limit_bytes + 2 * sum(sizes))
         try:
-            async with asyncio.timeout(limit_seconds):
-                answer = await self._ask(request)
+            answer = await self._ask(request, limit_seconds)
         except TimeoutError as error:
             raise CanaryUnfinishedError(
                 f"{candidate.model.name}: the canary did not end within {limit_seconds:g} s",
@@ -100,7 +104,7 @@ class ProcessCanary:
         for process in self._running:
             _kill(process)
 
-    async def _ask(self, request: TrialRequest) -> dict[str, Any]:
+    async def _ask(self, request: TrialRequest, limit_seconds: float) -> dict[str, Any]:
         environment = {**os.environ, **_ONE_THREAD}
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
@@ -117,13 +121,44 @@ class ProcessCanary:
             with suppress(ConnectionError):
                 process.stdin.write(request.encode())
                 await process.stdin.drain()
-            code = await process.wait()
+            code = await _ended(process, limit_seconds)
             return _parse(await answering) or _death(code, await saying)
         finally:
             self._running.discard(process)
             _kill(process)
             process.stdin.close()
             await process.wait()
+
+
+async def _ended(process: Process, limit_seconds: float) -> int:
+    """Wait for a child's end, for so long as it may do something.
+
+    Raises:
+        TimeoutError: It hangs.
+    """
+    started = time.monotonic()
+    while True:
+        waited = min(await asyncio.to_thread(waited_seconds, process.pid), MOST_WAITED_SECONDS)
+        left = started + limit_seconds + waited - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                return await process.wait()
+
+
+def waited_seconds(process: int, proc: Path = Path("/proc")) -> float:
+    """How long a process could have run, and others did: of its threads, the one that waited longest; 0 where unknown.
+
+    Args:
+        process: Its number.
+        proc: Where the system tells of processes.
+    """
+    waited = [0]
+    for thread in proc.glob(f"{process}/task/*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):
+            waited.append(int(thread.read_text().split()[1]))
+    return max(waited) / 1e9
 
 
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}

@@ -1,6 +1,7 @@
 """A candidate that ends its process, hangs, floods or takes all memory ends the canary, never the device."""
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import CanaryError, CanaryUnfinishedError, UpdateError
-from edge_runtime.updates.canary import ProcessCanary
+from edge_runtime.updates import canary as module
+from edge_runtime.updates.canary import ProcessCanary, waited_seconds
 from edge_runtime.updates.trial import Candidate, TrialReport
 from tests.edge_runtime.fakes import eventually
 
@@ -71,6 +73,25 @@ async def test_large_files_give_the_child_more_time(tmp_path: Path) -> None:
     assert await canary(slow, 0.2).verify(Candidate(model, None, model)) == TrialReport(2.0, 1.5)
     with pytest.raises(CanaryUnfinishedError, match=r"within 0\.2 s"):
         await canary(slow, 0.2).verify(ANY)
+
+
+async def test_child_that_waits_for_a_processor_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a busy device refuses a good bundle for good, after some trials that came to no end."""
+    slow = f"import time; time.sleep(1); print('{REPORT}')"
+    monkeypatch.setattr(module, "waited_seconds", lambda _process: 60.0)
+    assert await canary(slow, 0.2).verify(ANY) == TrialReport(2.0, 1.5)
+    monkeypatch.setattr(module, "MOST_WAITED_SECONDS", 0.3)
+    with pytest.raises(CanaryUnfinishedError, match=r"within 0\.2 s"):
+        await canary(slow, 0.2).verify(ANY)
+
+
+def test_thread_that_waited_longest_for_a_processor_counts(tmp_path: Path) -> None:
+    for thread, text in (("7", "5 1500000000 3\n"), ("8", "5 2500000000 3\n"), ("9", "")):
+        (tmp_path / "7/task" / thread).mkdir(parents=True)
+        (tmp_path / "7/task" / thread / "schedstat").write_text(text)
+    assert waited_seconds(7, tmp_path) == 2.5
+    assert waited_seconds(8, tmp_path) == 0.0
+    assert waited_seconds(os.getpid()) >= 0.0
 
 
 async def test_stopping_ends_what_is_tried(tmp_path: Path) -> None:
