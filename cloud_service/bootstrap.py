@@ -39,6 +39,7 @@ from cloud_service.signing.port import MetadataSource
 from cloud_service.store import Store, StoreLimits
 from cloud_service.store.backends import open_objects, open_store
 from cloud_service.store.bundles_apart import SWEEP_SECONDS, BundlesApart
+from cloud_service.store.waiting import together
 from cloud_service.telemetry import Metrics
 from cloud_service.upkeep import repeat
 from loragen.contract.errors import ContractError
@@ -154,12 +155,11 @@ def _open_with_bundles(settings: CloudSettings) -> Store:
 
 @asynccontextmanager
 async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerator]) -> AsyncIterator[Cloud]:
-    """Everything of one process, with runners that run; closed on the way out."""
+    """Everything of one process, with runners that run; closed on the way out. Raises as `run`."""
     metrics = Metrics()
     tokens = _make_tokens(settings)
     store = _open_with_bundles(settings)
     try:
-        await store.verify_supported()
         access = AccessControl.over(
             store.access,
             settings.authentication,
@@ -239,11 +239,14 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             hosts=settings.hosts,
             signer=_make_signer(settings, store, metrics),
         )
+        with together():  # a signal that comes meanwhile waits, so a store that hangs is waited for once
+            await store.verify_supported()
+            await access.authenticator.verify_start(settings.host)
+            with suppress(StoreUnavailableError):
+                # Known from the first poll on, or a device that has a candidate would see the channel go back.
+                await rollouts.refresh()
         for runner in runners:
             runner.start()
-        with suppress(StoreUnavailableError):
-            # Known from the first poll on, or a device that has a candidate would see the channel go back.
-            await rollouts.refresh()
         deleted_seconds = settings.deleted_days * DAY_SECONDS
         upkeep = [
             asyncio.create_task(repeat("rollouts", settings.watch_interval_seconds, rollouts.look)),
@@ -286,5 +289,4 @@ async def run(
         StoreUnavailableError: The embedded store cannot be opened, or a store does not say whether there are keys.
     """
     async with open_cloud(settings, generators) as cloud:
-        await cloud.access.authenticator.verify_start(settings.host)
         await serve(settings, cloud.app, cloud.grpc_server, cloud.service, cloud.channels, stop, listening)

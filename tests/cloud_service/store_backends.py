@@ -126,7 +126,8 @@ class RedisBackend:
 
     async def open(self, *, running: bool = True, cluster: bool = False, **limits: Any) -> Store:
         if self._server is None and running:
-            await self._start("--cluster-enabled", "yes" if cluster else "no")
+            (bus,) = free_ports(1)  # by default that is 10,000 above the other port, which may be none
+            await self._start(*(["--cluster-enabled", "yes", "--cluster-port", str(bus)] if cluster else []))
         store = RedisStore(self.url, replace(LIMITS, **limits))
         self._stores.append(store)
         return store

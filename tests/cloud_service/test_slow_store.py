@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from cloud_service.bootstrap import Cloud, open_cloud
+from cloud_service.errors import StoreUnavailableError
 from tests.cloud_service.clouds import client_of, publish_to, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.store_backends import RedisBackend
@@ -66,3 +67,16 @@ async def test_call_waits_once_for_a_store_that_hangs(redis: RedisBackend, cloud
         assert asyncio.get_running_loop().time() - began < 1.8 * TIMEOUT
         redis.go_on()
         assert (await CALLS[call](http)).status_code < 500
+
+
+async def test_start_waits_once_for_a_store_that_hangs(
+    redis: RedisBackend, tmp_path: Path, generator: FakeGenerator
+) -> None:
+    """A signal to stop would wait for it."""
+    settings = settings_for(tmp_path, store_url=redis.url, store_timeout_seconds=TIMEOUT)
+    redis.pause()
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(StoreUnavailableError):
+        async with open_cloud(settings, [generator]):
+            pass
+    assert asyncio.get_running_loop().time() - began < 1.8 * TIMEOUT
