@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import grpc
 import httpx2
 import pytest
 import pytest_asyncio
 
 from cloud_service.bootstrap import Cloud, open_cloud
 from cloud_service.errors import StoreUnavailableError
+from loragen.contract.stubs import loragen_pb2 as pb
+from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from tests.cloud_service.clouds import client_of, publish_to, settings_for
 from tests.cloud_service.fake_generator import FakeGenerator
 from tests.cloud_service.store_backends import RedisBackend
@@ -67,6 +70,21 @@ async def test_call_waits_once_for_a_store_that_hangs(redis: RedisBackend, cloud
         assert asyncio.get_running_loop().time() - began < 1.8 * TIMEOUT
         redis.go_on()
         assert (await CALLS[call](http)).status_code < 500
+
+
+async def test_grpc_call_waits_once_for_a_store_that_hangs(redis: RedisBackend, cloud: Cloud) -> None:
+    port = await cloud.grpc_server.start("127.0.0.1", 0)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        report = stubs.ChannelsStub(channel).ReportStatus
+        redis.pause()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await report(pb.DeviceReport(device_id="toaster", channel="c"))
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert asyncio.get_running_loop().time() - began < 1.8 * TIMEOUT
+        redis.go_on()
+        await report(pb.DeviceReport(device_id="toaster", channel="c"))
+    await cloud.grpc_server.stop(1)
 
 
 async def test_start_waits_once_for_a_store_that_hangs(
