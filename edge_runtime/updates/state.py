@@ -277,7 +277,8 @@ def parse_state(data: bytes) -> DeviceState:
         return _DOCUMENT.validate_json(data).state
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise StateError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = ".".join(map(str, first["loc"]))
+        raise StateError(f"{place}: {first['msg']}" if place else first["msg"]) from error
     except ContractError as error:
         raise StateError(str(error)) from error
 
