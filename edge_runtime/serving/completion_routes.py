@@ -290,7 +290,7 @@ class Completions:
             lease.callback(self._slots.unload, self._device.slot_name(model))
         try:
             slot = await self._lease(lease, request, model)
-            job = slot.worker.submit(wanted.over(self._template_variables))
+            job = slot.worker.submit(wanted.over(self._template_variables), is_streamed)
         except BaseException:
             await lease.aclose()
             raise

@@ -142,15 +142,19 @@ class Worker:
         """Whether the engine is gone."""
         return not self._thread.is_alive()
 
-    def submit(self, request: CompletionRequest) -> CompletionJob:
+    def submit(self, request: CompletionRequest, is_streamed: bool = True) -> CompletionJob:
         """Queue a request.
+
+        Args:
+            request: What is asked for.
+            is_streamed: As in `CompletionJob`.
 
         Raises:
             InvalidRequestError: It asks for too much.
             BusyError: The queue is full, or the worker is closing.
         """
         now = time.monotonic()
-        job = CompletionJob(self._limits.bounded(request), now + self._limits.queue_seconds)
+        job = CompletionJob(self._limits.bounded(request), now + self._limits.queue_seconds, is_streamed)
         with self._changed:
             self._verify_open()
             self._drop_abandoned()
