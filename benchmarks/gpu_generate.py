@@ -238,7 +238,7 @@ def _serve(
     bank = open_bank(folder, manifest, generator.shape)
     size = PromptFeatures.count(generator.prompt_encoder.meta.shape[1])
     calibration = Calibration(
-        Regression(np.zeros(size, np.float32), np.ones(size, np.float32), np.zeros(size + 1, np.float32), 0.0, 1.0)
+        Regression(np.zeros(size, np.float32), np.ones(size, np.float32), np.zeros(size + 1, np.float32), 0.0, 1.0, 1.0)
     )
     features = PromptFeatures(cloud)
     if generator.prompt_encoder.adapter is not None:

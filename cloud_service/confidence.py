@@ -7,7 +7,9 @@ never quote what a client wrote.
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from cloud_service.answer.contract import find_outside
 from cloud_service.errors import InvalidRequestError, LowConfidenceError
@@ -93,9 +95,18 @@ def parse_note(note: bytes) -> Confidence | None:
     """The confidence in a note; None when the note is empty or unreadable."""
     try:
         fields = json.loads(note)
-        return Confidence(float(fields["score"]), bool(fields["is_familiar"]))
+        return confidence_of(fields)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def confidence_of(fields: Mapping[str, Any]) -> Confidence:
+    """A confidence from its fields as they were stored.
+
+    Raises:
+        KeyError, TypeError, ValueError: They are none.
+    """
+    return Confidence(float(fields["score"]), bool(fields["is_familiar"]), float(fields["weight"]))
 
 
 def _find_contradictions(task: TaskDescription) -> list[int]:

@@ -101,6 +101,7 @@ class Confidence:
         score: The expected share, in [0, 1], of the task's inputs that the edge model answers right with the LoRA, and
             not without it.
         is_familiar: Whether the task is near those on which such shares were observed: as near as nearly all of them.
+        weight: As many inputs that are answered tell as much of the task as the score does.
 
     Raises:
         ValueError: The score is not in [0, 1].
@@ -108,10 +109,20 @@ class Confidence:
 
     score: float
     is_familiar: bool
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
             raise ValueError(f"expected a confidence in [0, 1], found {self.score}")
+
+    def after(self, gained: int, answered: int) -> "Confidence":
+        """The confidence once inputs of the task were answered and some of them gained.
+
+        It is the mean of the beta distribution that was before, with mean `score` and `weight` as its two parameters
+        together, after these outcomes.
+        """
+        weight = self.weight + answered
+        return Confidence((self.weight * self.score + gained) / weight, self.is_familiar, weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +175,18 @@ class EdgeScores:
     Under a contract with codes the answer is one token, and both scores are taken among the codes alone.
 
     Attributes:
-        exact_match: Share of the inputs that greedy decoding answers exactly, in [0, 1].
+        right: Whether greedy decoding answers exactly, for each input; at least one.
         log_likelihood: Natural logarithm of the probability of a whole answer, its end included, or of the code of the
             expected choice; mean over the inputs.
     """
 
-    exact_match: float
+    right: tuple[bool, ...]
     log_likelihood: float
+
+    @property
+    def exact_match(self) -> float:
+        """Share of the inputs that are right, in [0, 1]."""
+        return sum(self.right) / len(self.right)
 
 
 class EdgeProbe(Protocol):

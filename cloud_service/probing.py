@@ -44,6 +44,11 @@ class ProbeComparison:
     base: EdgeScores
     specialized: EdgeScores
 
+    @property
+    def gained(self) -> int:
+        """How many inputs are right with the LoRA, and not without it."""
+        return sum(right and not known for right, known in zip(self.specialized.right, self.base.right, strict=True))
+
 
 class Prober:
     """Probes one edge model.

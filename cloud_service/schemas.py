@@ -125,14 +125,15 @@ class GenerateLoraBody(Body):
     )
     strict: StrictBool = Field(
         default=False,
-        description="Refuse, with 422 `low_confidence`, a task with a confidence below 0.5.",
+        description="Refuse, with 422 `low_confidence`, a task with a confidence below 0.5, after the probe if there "
+        "is one.",
     )
     probe: list[ProbeBody] = Field(
         default=[],
         max_length=limits.MAX_PROBES,
         description="Run the edge model on these without the LoRA and with it, then with the residual prompt in front "
         "as on a device, and answer with both scores. Where the LoRA writes codes, each output must be one of the "
-        "choices.",
+        "choices. The confidence then counts what was found: give inputs that are none of the examples.",
     )
 
     @model_validator(mode="before")

@@ -259,7 +259,7 @@ class LoraService:
             wait = inf if is_job else self._timeout
             outcome, cached = await self._refine(prepared, served, one_pass, wait, on_progress)
         self._events.answered(cached=cached)
-        if request.strict:
+        if request.strict and (prober is None or outcome.confidence is None):
             verify_confident(outcome.confidence)
         stored, bundle, timings = outcome.stored, None, outcome.timings
         if request.needs_bundle:
@@ -268,15 +268,20 @@ class LoraService:
             if request.include_bundle or prober is not None:
                 bundle = await self.artifacts.fetch_bundle(lora)
             timings = replace(timings, assemble=timings.assemble + time.perf_counter() - asked)
-        probe = None if prober is None or bundle is None else await prober.compare(request.probe, bundle)
+        probe, confidence = None, outcome.confidence
+        if prober is not None and bundle is not None:
+            probe = await prober.compare(request.probe, bundle)
+            confidence = confidence and confidence.after(probe.gained, len(request.probe))
+            if request.strict:
+                verify_confident(confidence)
         timings = replace(timings, total=time.perf_counter() - started)
         answer = GeneratedLora(
             lora=stored,
             recipe=outcome.recipe,
             cached=cached,
             timings=timings,
-            confidence=outcome.confidence,
-            warnings=find_warnings(request.task, outcome.confidence),
+            confidence=confidence,
+            warnings=find_warnings(request.task, confidence),
             probe=probe,
             channel=None if request.publish is None else request.publish.channel,
             bundle=bundle if request.include_bundle else None,

@@ -146,7 +146,7 @@ class Generated(AnswerModel):
     answer: AllowedAnswer
     confidence: float | None = Field(
         description="Expected share of the task's inputs that the edge model answers right with the LoRA, and not "
-        "without it; null when the generator was not calibrated."
+        "without it. What a probe found counts. Null when the generator was not calibrated."
     )
     warnings: tuple[TaskWarning, ...]
     probe: Probe | None = Field(default=None, exclude_if=lambda probe: probe is None)

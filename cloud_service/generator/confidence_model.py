@@ -148,6 +148,7 @@ class Regression:
         weights: (features + 1,) float32, of the deviations and of the distance.
         bias: Of the logistic regression.
         farthest: Nearly all tasks of the fit are nearer than this distance.
+        evidence: The `weight` of a confidence: how many answered inputs tell as much of a task as its features do.
     """
 
     center: NDArray[np.float32]
@@ -155,12 +156,15 @@ class Regression:
     weights: NDArray[np.float32]
     bias: float
     farthest: float
+    evidence: float
 
     def judge(self, features: NDArray[np.float32]) -> Confidence:
         """The confidence in one task, from (features,) float32."""
         inputs = regression_inputs(features[None], self.center, self.scale)[0]
         logit = float(inputs @ self.weights.astype(np.float64)) + self.bias
-        return Confidence(1 / (1 + math.exp(-max(-50.0, min(logit, 50.0)))), bool(inputs[-1] <= self.farthest))
+        return Confidence(
+            1 / (1 + math.exp(-max(-50.0, min(logit, 50.0)))), bool(inputs[-1] <= self.farthest), self.evidence
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +217,14 @@ def load_calibration(path: Path, features: int, *, closed: bool = False) -> Cali
     found = {name: tensor.size for name, tensor in tensors.items()}
     if found != expected or not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise CheckpointError(f"{path} holds {found}, expected finite {expected}", hint=_HINT)
-    if not all((tensors[f"{kind}.scale"] > 0).all() for kind in kinds):
-        raise CheckpointError(f"{path} holds a scale that is not positive", hint=_HINT)
+    for name in ("scale", "evidence"):
+        if not all((tensors[f"{kind}.{name}"] > 0).all() for kind in kinds):
+            raise CheckpointError(f"{path} holds a {name} that is not positive", hint=_HINT)
     return Calibration(_regression("open", tensors), _regression("closed", tensors) if closed else None)
 
 
 def _sizes(features: int) -> dict[str, int]:
-    return {"center": features, "scale": features, "weights": features + 1, "bias": 1, "farthest": 1}
+    return {"center": features, "scale": features, "weights": features + 1, "bias": 1, "farthest": 1, "evidence": 1}
 
 
 def _tensors(kind: str, regression: Regression) -> dict[str, NDArray[Any]]:
@@ -229,9 +234,10 @@ def _tensors(kind: str, regression: Regression) -> dict[str, NDArray[Any]]:
         f"{kind}.weights": regression.weights,
         f"{kind}.bias": np.array([regression.bias], np.float64),
         f"{kind}.farthest": np.array([regression.farthest], np.float64),
+        f"{kind}.evidence": np.array([regression.evidence], np.float64),
     }
 
 
 def _regression(kind: str, tensors: Mapping[str, NDArray[np.float32]]) -> Regression:
-    center, scale, weights, bias, farthest = (tensors[f"{kind}.{name}"].ravel() for name in _sizes(0))
-    return Regression(center, scale, weights, float(bias[0]), float(farthest[0]))
+    center, scale, weights, *numbers = (tensors[f"{kind}.{name}"].ravel() for name in _sizes(0))
+    return Regression(center, scale, weights, *(float(number[0]) for number in numbers))

@@ -240,7 +240,7 @@ class TorchGenerator:
 
 
 def load_generator(
-    directory: Path, cloud_model: str | Path, edge_model: str | Path, device: str = "cpu"
+    directory: Path, cloud_model: str | Path, edge_model: str | Path, device: str = "cpu", *, calibrated: bool = True
 ) -> TorchGenerator:
     """Loads a checkpoint together with the models that it was trained for.
 
@@ -253,6 +253,7 @@ def load_generator(
         cloud_model: Folder or hub id of the cloud model, or `package:` and the name of an installed package.
         edge_model: Folder or hub id of the edge model; its weights are loaded by `TorchGenerator.load_probe` only.
         device: `cpu`, `cuda`, `cuda:1`, ...
+        calibrated: Whether it reads the calibration, if there is one. Without, it has no confidence.
 
     Raises:
         CheckpointError: The checkpoint is altered, or belongs to other models.
@@ -278,7 +279,8 @@ def load_generator(
     load_parameters(directory, generator)
     if generator.prompt_encoder.adapter is not None:
         generator.prompt_encoder.adapter.to(cloud.dtype)  # once, and not for every prompt
-    calibration = read_calibration(directory, manifest, PromptFeatures.count(generator.prompt_encoder.meta.shape[1]))
+    features = PromptFeatures.count(generator.prompt_encoder.meta.shape[1])
+    calibration = read_calibration(directory, manifest, features) if calibrated else None
     cloud.to(target)
     return TorchGenerator(
         manifest,

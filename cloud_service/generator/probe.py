@@ -53,8 +53,8 @@ class TorchProbe:
                 else self._score_text(each, residual_prompt)
                 for each in examples
             ]
-        exact, likelihoods = zip(*scores, strict=True)
-        return EdgeScores(sum(exact) / len(exact), sum(likelihoods) / len(likelihoods))
+        right, likelihoods = zip(*scores, strict=True)
+        return EdgeScores(right, sum(likelihoods) / len(likelihoods))
 
     def _score_text(self, example: Example, residual_prompt: str) -> tuple[bool, float]:
         """Whether an answer is exact, and its log-likelihood.

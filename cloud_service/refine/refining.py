@@ -11,6 +11,7 @@ from cloud_service.answer.choices import chosen_option
 from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import ServedGenerator
+from cloud_service.confidence import confidence_of
 from cloud_service.errors import GenerationError, InvalidRequestError
 from cloud_service.generation import Confidence
 from cloud_service.limits import MAX_REFINE_TOKENS, MIN_REFINE_EXAMPLES
@@ -226,7 +227,7 @@ def _parse_note(note: bytes) -> tuple[Confidence | None, RefinementOutcome] | No
         scores = {name: ExampleScore(**report[name]) for name in ("before", "after")}
         confidence = fields["confidence"]
         if confidence is not None:
-            confidence = Confidence(float(confidence["score"]), bool(confidence["is_familiar"]))
+            confidence = confidence_of(confidence)
         return confidence, RefinementOutcome(**{**report, **scores})
     except (ValueError, KeyError, TypeError):
         return None

@@ -210,9 +210,9 @@ class FakeProbe:
         for example in examples:
             if "CRASH" in example.input:
                 raise RuntimeError(f"cannot read {example.input!r}")
-        known = sum(lora is not None and example.input == example.output for example in examples)
-        likelihood = float("nan") if any("NAN" in example.input for example in examples) else -8.0 + known
-        return EdgeScores(known / len(examples), likelihood / 4 if answer.codes else likelihood)
+        right = tuple(lora is not None and example.input == example.output for example in examples)
+        likelihood = float("nan") if any("NAN" in example.input for example in examples) else -8.0 + sum(right)
+        return EdgeScores(right, likelihood / 4 if answer.codes else likelihood)
 
 
 class FakeTuner:

@@ -15,6 +15,14 @@ def test_confidence_outside_of_its_range_cannot_be_made(score: float) -> None:
         Confidence(score, is_familiar=True)
 
 
+def test_what_was_found_moves_a_confidence_by_its_weight() -> None:
+    before = Confidence(0.25, is_familiar=True, weight=2.0)
+    assert before.after(gained=0, answered=0) == before
+    assert before.after(gained=2, answered=2) == Confidence(0.625, is_familiar=True, weight=4.0)
+    step_by_step = before.after(1, 1).after(0, 1)
+    assert step_by_step.score == pytest.approx(before.after(1, 2).score)
+
+
 def test_cache_key_follows_every_part_of_the_request_and_the_generator(tmp_path: Path) -> None:
     info = FakeGenerator(tmp_path).info
     other = FakeGenerator(tmp_path, generator_id="other").info

@@ -63,7 +63,8 @@ async def test_both_scores_come_from_one_model_loaded_once_on_a_thread_of_its_ow
     assert generator.probes == []
     for _ in range(2):
         compared = await prober.compare(EXAMPLES, bundle)
-        assert compared == ProbeComparison(EdgeScores(0.0, -8.0), EdgeScores(0.5, -7.0))
+        assert compared == ProbeComparison(EdgeScores((False, False), -8.0), EdgeScores((True, False), -7.0))
+        assert (compared.gained, compared.specialized.exact_match) == (1, 0.5)
     (probe,) = generator.probes
     assert len(probe.threads) == 1
     assert threading.current_thread().name not in probe.threads
@@ -82,7 +83,12 @@ async def test_bundle_with_codes_is_scored_among_them_and_the_base_model_by_its_
     make_prober: MakeProber, coded: bytes
 ) -> None:
     compared = await make_prober(FakeProbe).compare([Example("billing", "billing")], coded)
-    assert compared == ProbeComparison(EdgeScores(0.0, -8.0), EdgeScores(1.0, -1.75))
+    assert compared == ProbeComparison(EdgeScores((False,), -8.0), EdgeScores((True,), -1.75))
+
+
+def test_input_is_gained_where_the_lora_is_right_and_the_base_model_is_not() -> None:
+    base, specialized = EdgeScores((True, True, False, False), -1.0), EdgeScores((True, False, True, False), -1.0)
+    assert ProbeComparison(base, specialized).gained == 1
 
 
 async def test_residual_prompt_is_in_front_with_the_lora_alone_and_counts(

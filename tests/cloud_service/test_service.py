@@ -228,6 +228,26 @@ async def test_strict_holds_for_closed_sets_too(
         await service.generate(replace(_request(f"NONSENSE {CHOOSE}"), strict=True))
 
 
+async def test_probe_counts_in_the_confidence_and_strict_waits_for_it(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await backend.open()
+    service = services(store, generator)
+    gained, not_gained = Example("echo", "echo"), Example("ping", "pong")
+    doubtful = replace(_request("NONSENSE"), strict=True)
+    with pytest.raises(LowConfidenceError):
+        await service.generate(doubtful)
+    answer = await service.generate(replace(doubtful, probe=(gained, gained)))
+    assert answer.confidence == Confidence(0.125, is_familiar=True).after(gained=2, answered=2)
+    assert answer.warnings == ()
+    trusted = replace(_request("sort the mail"), strict=True)
+    await service.generate(trusted)
+    refused = replace(trusted, probe=(not_gained, not_gained), publish=PublishTarget("kitchen", "mail"))
+    with pytest.raises(LowConfidenceError):
+        await service.generate(refused)
+    assert await store.channels.load("kitchen") is None, "nothing was published"
+
+
 async def test_closed_set_over_the_codes_is_refused(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:

@@ -5,6 +5,7 @@ the validation part, and writes them into the generator's checkpoint, whose dige
 are among the open tasks, and gain nothing. A report on the test part says how far the confidence can be trusted.
 """
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import betaln
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -26,6 +29,9 @@ from training.fit.observed_gains import GainRecords, ObservedGains, draw_tasks, 
 FARTHEST_QUANTILE = 0.99
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 """Weights of the squared coefficients, tried on a fifth of the tasks that the fit leaves out."""
+
+EVIDENCE_RANGE = (0.1, 100.0)
+"""Between tasks of which one answer tells nearly all, and tasks of which the features tell all."""
 
 TEST_SHARE = 2 / 5
 """Tasks of the test part, for each of the validation part."""
@@ -70,7 +76,9 @@ def calibrate_pair(run: CalibrationRun, *, store: bool = True) -> CalibrationRep
         ValueError: The data hold no task of a kind that the generator answers.
     """
     pair = run.pair
-    generator = load_generator(pair.generator, Path(pair.cloud_model), Path(pair.edge_model), run.device)
+    models = Path(pair.cloud_model), Path(pair.edge_model)
+    # Without a calibration that may be there: it is replaced, and may be none that can be read.
+    generator = load_generator(pair.generator, *models, run.device, calibrated=False)
     parts = load_descriptions(run.data, run.families)
     kinds: dict[Kind, int] = {"open": run.descriptions}
     if generator.info.most_choices:
@@ -139,14 +147,31 @@ def fit(observed: ObservedGains, unreal: Features | None = None) -> Regression:
     }
     best = _regress(inputs, gains, min(losses, key=losses.__getitem__))
     # 3. A task that is farther away than nearly all of these is not familiar.
-    distances = regression_inputs(observed.features, center, scale)[:, -1]
+    real = regression_inputs(observed.features, center, scale)
     return Regression(
         center,
         scale,
         best.coef_[0].astype(np.float32),
         float(best.intercept_[0]),
-        float(np.quantile(distances, FARTHEST_QUANTILE)),
+        float(np.quantile(real[:, -1], FARTHEST_QUANTILE)),
+        fit_evidence(best.predict_proba(real)[:, 1], observed),
     )
+
+
+def fit_evidence(means: NDArray[np.float64], observed: ObservedGains) -> float:
+    """How much the gains of tasks with like features differ: the sum of a beta distribution's two parameters.
+
+    Each task's own share of gained inputs is drawn from a beta distribution around the mean that the regression gives,
+    and its inputs are gained with that share. The most likely sum is returned, within `EVIDENCE_RANGE`.
+    """
+    gained = observed.gains * observed.inputs
+
+    def loss(log_sum: float) -> float:
+        a, b = math.exp(log_sum) * means, math.exp(log_sum) * (1 - means)
+        return -float((betaln(a + gained, b + observed.inputs - gained) - betaln(a, b)).sum())
+
+    low, high = EVIDENCE_RANGE
+    return math.exp(minimize_scalar(loss, bounds=(math.log(low), math.log(high)), method="bounded").x)
 
 
 def _regress(inputs: NDArray[np.float64], gains: NDArray[np.float64], penalty: float) -> LogisticRegression:

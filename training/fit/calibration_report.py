@@ -4,6 +4,7 @@ Every input of a task counts as one prediction: that it is gained, with the conf
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ Made by `python -m training calibrate --report FILE`; do not edit.
 
 The confidence is the expected share of a task's inputs that the edge model answers right with the LoRA, and not without
 it. All tasks below are of the test part, which no fit saw. *Of the constant*: the Brier score of the best constant, the
-mean gain.
+mean gain. *After a probe*: when half of the inputs that were answered are a probe, the scores of the others.
 
 """
 _TITLES = {"open": "Open tasks, answered by gates", "closed": "Closed sets, answered by codes"}
@@ -66,6 +67,21 @@ class ConfidenceScores:
     brier_of_constant: float
     area_under_roc: float | None
     curve: tuple[CurveBin, ...]
+    probed: "ProbedScores"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedScores:
+    """The confidence in the same tasks once some inputs were answered, judged on the others.
+
+    Attributes:
+        inputs: How many of a task's inputs were a probe.
+        brier, area_under_roc: As in `ConfidenceScores`.
+    """
+
+    inputs: int
+    brier: float
+    area_under_roc: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +122,44 @@ def judge_tasks(regression: Regression, observed: ObservedGains) -> ConfidenceSc
     """Scores of a regression on at least one task."""
     scores, gains = _scores(regression, observed.features), observed.gains
     mean = float(gains.mean())
-    # Of a task's inputs the share g is gained: their mean square is g (1 - p)^2 + (1 - g) p^2.
-    brier = float((gains * (1 - scores) ** 2 + (1 - gains) * scores**2).mean())
-    area = None
-    if 0 < mean < 1:
-        gained, weights = np.repeat([True, False], len(gains)), np.concatenate([gains, 1 - gains])
-        area = float(roc_auc_score(gained, np.tile(scores, 2), sample_weight=weights))
+    brier, area = _judge(scores, gains, np.ones(len(gains)))
     return ConfidenceScores(
-        len(gains), mean, float(scores.mean()), brier, mean * (1 - mean), area, _curve(scores, gains)
+        len(gains),
+        mean,
+        float(scores.mean()),
+        brier,
+        mean * (1 - mean),
+        area,
+        _curve(scores, gains),
+        _judge_probed(regression, observed),
     )
+
+
+def _judge_probed(regression: Regression, observed: ObservedGains) -> ProbedScores:
+    """Over all ways to choose the probe among a task's inputs."""
+    count, probed = observed.inputs, observed.inputs // 2
+    rows = [
+        (confidence.after(found, probed).score, (gained - found) / (count - probed), chance)
+        for confidence, gained in zip(
+            map(regression.judge, observed.features), (observed.gains * count).round().astype(int), strict=True
+        )
+        for found in range(probed + 1)
+        if (chance := math.comb(gained, found) * math.comb(count - gained, probed - found))
+    ]
+    return ProbedScores(probed, *_judge(*np.array(rows).T))
+
+
+def _judge(
+    scores: NDArray[np.float64], gains: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[float, float | None]:
+    """Brier score, and area under the ROC curve."""
+    # Of a task's inputs the share g is gained: their mean square is g (1 - p)^2 + (1 - g) p^2.
+    brier = float(np.average(gains * (1 - scores) ** 2 + (1 - gains) * scores**2, weights=weights))
+    if not 0 < np.average(gains, weights=weights) < 1:
+        return brier, None
+    gained = np.repeat([True, False], len(gains))
+    each = np.concatenate([weights * gains, weights * (1 - gains)])
+    return brier, float(roc_auc_score(gained, np.tile(scores, 2), sample_weight=each))
 
 
 def judge_unreal(regression: Regression, features: NDArray[np.float32]) -> UnrealScores:
@@ -130,7 +175,6 @@ def markdown(report: CalibrationReport) -> str:
         f"Generator {report.generator}, digest {report.generator_digest}.\n",
     ]
     for kind, scores in report.tasks.items():
-        area = "-" if scores.area_under_roc is None else f"{scores.area_under_roc:.3f}"
         parts.append(f"\n## {_TITLES[kind]}\n\n")
         parts += _table(
             ("fitted on", "tasks", "mean gain", "mean confidence", "Brier score", "of the constant", "area under ROC"),
@@ -142,8 +186,17 @@ def markdown(report: CalibrationReport) -> str:
                     f"{scores.confidence:.3f}",
                     f"{scores.brier:.3f}",
                     f"{scores.brier_of_constant:.3f}",
-                    area,
-                )
+                    _area(scores.area_under_roc),
+                ),
+                (
+                    "",
+                    f"after a probe of {scores.probed.inputs}",
+                    "",
+                    "",
+                    f"{scores.probed.brier:.3f}",
+                    "",
+                    _area(scores.probed.area_under_roc),
+                ),
             ],
         )
         parts.append("\n")
@@ -158,6 +211,10 @@ def markdown(report: CalibrationReport) -> str:
         ],
     )
     return "".join(parts)
+
+
+def _area(area: float | None) -> str:
+    return "-" if area is None else f"{area:.3f}"
 
 
 def _scores(regression: Regression, features: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -49,10 +49,12 @@ class ObservedGains:
     Attributes:
         features: (tasks, features) float32.
         gains: (tasks,), the share of each task's inputs that it gains.
+        inputs: How many inputs of each task were answered.
     """
 
     features: NDArray[np.float32]
     gains: NDArray[np.float64]
+    inputs: int
 
 
 class GainRecords:
@@ -103,9 +105,9 @@ def observe_gain(generator: LoadedGenerator, probe: EdgeProbe, task: DrawnTask) 
     lora = assemble(generator.bank, generation.gates, generation.keys)
     gained = 0
     for example in task.examples:
-        right = probe.score([example], lora, generation.answer, generation.residual_prompt).exact_match
+        (right,) = probe.score([example], lora, generation.answer, generation.residual_prompt).right
         # Where the answer is wrong nothing was gained, and the edge model alone need not be asked.
-        gained += right == 1 and probe.score([example], None).exact_match == 0
+        gained += right and not probe.score([example], None).right[0]
     return gained / len(task.examples)
 
 
@@ -135,7 +137,7 @@ def gains_of(generator: TorchGenerator, tasks: Sequence[DrawnTask], kind: Kind, 
         features = generator.measure([task.asked.prompt for task in tasks])
     else:
         features = generator.measure_sets([task.asked.choices for task in tasks])
-    return ObservedGains(features, np.array(gains, np.float64))
+    return ObservedGains(features, np.array(gains, np.float64), INPUTS[kind])
 
 
 def _draw(source: Descriptions, rng: random.Random, kind: Kind) -> DrawnTask:

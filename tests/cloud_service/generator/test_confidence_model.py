@@ -41,7 +41,7 @@ def regression(features: int = FEATURES, seed: int = 0) -> Regression:
     center, scale, weights = (
         random.standard_normal(size).astype(np.float32) for size in (features, features, features + 1)
     )
-    return Regression(center, np.abs(scale) + 0.1, 0.1 * weights, 0.25, 1.5)
+    return Regression(center, np.abs(scale) + 0.1, 0.1 * weights, 0.25, 1.5, 3.0)
 
 
 def calibration(features: int = FEATURES, seed: int = 0) -> Calibration:
@@ -112,7 +112,9 @@ def test_coherence_takes_the_place_of_surprise_in_an_encoder() -> None:
 def test_score_rises_with_the_logit_and_far_means_beyond_the_farthest() -> None:
     weights = np.zeros(FEATURES + 1, np.float32)
     weights[0] = 2.0
-    plain = Regression(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, -1.0, farthest=2.0)
+    plain = Regression(
+        np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, -1.0, farthest=2.0, evidence=3.0
+    )
     features = np.zeros(FEATURES, np.float32)
     features[0] = 0.5
     assert plain.judge(features).score == pytest.approx(0.5)
@@ -170,8 +172,9 @@ def test_calibration_file_that_is_none_is_refused(tmp_path: Path) -> None:
         load_calibration(path, FEATURES)
     sound = regression()
     for broken in (
-        Regression(sound.center, sound.scale, sound.weights, float("nan"), 1.0),
-        Regression(sound.center, -sound.scale, sound.weights, 0.0, 1.0),
+        Regression(sound.center, sound.scale, sound.weights, float("nan"), 1.0, 1.0),
+        Regression(sound.center, -sound.scale, sound.weights, 0.0, 1.0, 1.0),
+        Regression(sound.center, sound.scale, sound.weights, 0.0, 1.0, 0.0),
     ):
         store_calibration(path, Calibration(broken))
         with pytest.raises(CheckpointError, match="holds"):

@@ -370,7 +370,7 @@ def test_parts_that_were_not_asked_for_are_absent() -> None:
 
 
 def test_warnings_probe_and_channel_are_included() -> None:
-    comparison = ProbeComparison(EdgeScores(0.0, -8.00004), EdgeScores(1.0, -0.5))
+    comparison = ProbeComparison(EdgeScores((False,), -8.00004), EdgeScores((True,), -0.5))
     answer = _answer(warnings=(DescriptionWarning("low_confidence", "message"),), probe=comparison, channel="kitchen")
     assert answer["warnings"] == [{"code": "low_confidence", "message": "message"}]
     assert answer["probe"] == {

@@ -17,7 +17,7 @@ from tests.training.commands import run_command
 from tests.training.conftest import TrainedPair
 from training.data.descriptions import UNREAL
 from training.fit import observed_gains
-from training.fit.calibrate import CalibrationRun, calibrate_pair, fit
+from training.fit.calibrate import CalibrationRun, calibrate_pair, fit, fit_evidence
 from training.fit.observed_gains import ObservedGains
 
 
@@ -27,7 +27,7 @@ def _observed(seed: int, telling: float, count: int = 400) -> ObservedGains:
     features = draw.standard_normal((count, 10)).astype(np.float32)
     features[:, 4] = 7
     chance = 1 / (1 + np.exp(-telling * features[:, 5]))
-    return ObservedGains(features, draw.binomial(2, chance) / 2)
+    return ObservedGains(features, draw.binomial(2, chance) / 2, inputs=2)
 
 
 def test_fit_predicts_fractional_gains() -> None:
@@ -62,6 +62,15 @@ def test_gains_all_alike_give_a_finite_fit(gain: float) -> None:
     regression = fit(observed)
     assert np.isfinite(regression.bias)
     assert abs(regression.judge(observed.features[0]).score - gain) < 0.02
+
+
+@pytest.mark.parametrize("evidence", [0.5, 4.0])
+def test_evidence_is_how_little_tasks_with_like_features_differ(evidence: float) -> None:
+    draw = np.random.default_rng(3)
+    means = draw.uniform(0.1, 0.9, 4000)
+    shares = draw.beta(evidence * means, evidence * (1 - means))
+    observed = ObservedGains(np.zeros((4000, 1), np.float32), draw.binomial(4, shares) / 4, inputs=4)
+    assert fit_evidence(means, observed) == pytest.approx(evidence, rel=0.15)
 
 
 def test_nearly_all_tasks_of_the_fit_are_familiar_and_far_ones_are_not() -> None:

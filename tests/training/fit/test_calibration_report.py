@@ -10,17 +10,17 @@ from training.fit.observed_gains import ObservedGains
 FEATURES = 5
 
 
-def regression(slope: float = 1.0) -> Regression:
+def regression(slope: float = 1.0, evidence: float = 2.0) -> Regression:
     """Says the logistic function of the first feature."""
     weights = np.zeros(FEATURES + 1, np.float32)
     weights[0] = slope
-    return Regression(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, 0.0, 1.0)
+    return Regression(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32), weights, 0.0, 1.0, evidence)
 
 
 def observed(scores: list[float], gains: list[float]) -> ObservedGains:
     features = np.zeros((len(scores), FEATURES), np.float32)
     features[:, 0] = [np.log(score / (1 - score)) for score in scores]
-    return ObservedGains(features, np.array(gains))
+    return ObservedGains(features, np.array(gains), inputs=2)
 
 
 def test_brier_score_counts_inputs_and_is_compared_with_the_mean_gain() -> None:
@@ -45,8 +45,20 @@ def test_curve_has_ten_bins_without_the_empty_ones() -> None:
         CurveBin(pytest.approx(0.15), 0.25, 2),  # type: ignore[arg-type]
         CurveBin(pytest.approx(0.99), 1.0, 1),  # type: ignore[arg-type]
     )
-    certain = ObservedGains(np.full((1, FEATURES), 5.0, np.float32), np.array([1.0]))
+    certain = ObservedGains(np.full((1, FEATURES), 5.0, np.float32), np.array([1.0]), inputs=2)
     assert judge_tasks(regression(10.0), certain).curve[0].tasks == 1  # a confidence of 1 has a bin, too
+
+
+def test_probe_of_half_the_inputs_tells_of_the_others() -> None:
+    """Of two inputs each may be the probe: after one that was gained, 0.5 becomes (2 * 0.5 + 1) / 3."""
+    alike = observed([0.5, 0.5, 0.5], [1.0, 0.0, 0.5])
+    probed = judge_tasks(regression(), alike).probed
+    after = [(2 / 3, 1), (2 / 3, 1), (1 / 3, 0), (1 / 3, 0), (2 / 3, 0), (1 / 3, 1)]
+    assert probed.inputs == 1
+    assert probed.brier == pytest.approx(np.mean([(said - was) ** 2 for said, was in after]))
+    assert probed.area_under_roc == pytest.approx(6 / 9)
+    certain = judge_tasks(regression(evidence=0.01), observed([0.5, 0.5], [1.0, 0.0])).probed
+    assert (certain.brier < 0.001, certain.area_under_roc) == (True, 1.0)
 
 
 def test_unreal_texts_are_reported_by_how_many_are_warned_of() -> None:
@@ -64,6 +76,7 @@ def test_tables_show_every_number() -> None:
     text = markdown(report)
     assert "Generator tiny, digest d1." in text
     assert "| 7 | 2 | 0.250 | 0.500 | 0.190 | 0.188 | 0.833 |" in text
+    assert "|  | after a probe of 1 |  |  | 0.251 |  | 0.667 |" in text
     assert "| 9 | 2 | 0.000 | 0.500 | 0.340 | 0.000 | - |" in text
     assert "| 0.80 | 0.50 | 1 |" in text
     assert "| prose | 2 | 0.400 | 50 % |" in text

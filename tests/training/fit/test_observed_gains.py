@@ -63,7 +63,7 @@ class ScriptedProbe:
     ) -> EdgeScores:
         (example,) = examples
         self.asked.append((example.input, lora is not None, residual_prompt))
-        return EdgeScores(float(example.input in (self._base if lora is None else self._specialized)), -1.0)
+        return EdgeScores((example.input in (self._base if lora is None else self._specialized),), -1.0)
 
 
 def test_an_input_is_gained_where_the_lora_is_right_and_the_base_model_is_not(generator: TorchGenerator) -> None:
