@@ -10,7 +10,9 @@ import pytest
 
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
-from cloud_service.generator.checkpoint import read_manifest
+from cloud_service.generator.checkpoint import add_calibration, read_manifest
+from cloud_service.generator.confidence_model import Calibration
+from cloud_service.generator.errors import CheckpointError
 from cloud_service.task import TaskDescription
 from loragen.client import ModelPair
 from tests.training.commands import run_command
@@ -92,8 +94,12 @@ def test_command_calibrates_the_checkpoint_and_changes_no_gate(
     out, table = tmp_path / "out" / "report.json", tmp_path / "docs" / "confidence.md"
     options: list[object] = ["--data", described, "--pair", pair, "--out", out, "--config", tiny_pair.config]
     options += ["--runs", tmp_path / "runs", "--descriptions", 6, "--sets", 5]
+    add_calibration(pair / "generator", Calibration(fit(_observed(1, 0.0))))
+    with pytest.raises(CheckpointError, match="expected finite"):  # of another generator: it cannot be read
+        load_generator(pair / "generator", pair / "cloud", pair / "edge")
+    unreadable = read_manifest(pair / "generator").digest
     run_command("calibrate", *options, "--dry-run")
-    assert read_manifest(pair / "generator").digest == before.info.digest
+    assert read_manifest(pair / "generator").digest == unreadable
     assert not table.exists()
     run_command("calibrate", *options, "--report", table)
     report = json.loads(out.read_text())
