@@ -155,7 +155,7 @@ async def test_quota_is_reported_when_a_job_is_asked_for(tmp_path: Path, generat
         ({"publish": {"channel": "c", "name": "base"}}, "publish.name"),
         (
             {"answer": {"type": "choice", "choices": ["a", "b"]}},
-            "examples.0.output: expected one of answer.choices",
+            "examples.0.output: expected one of the choices",
         ),
     ],
 )
