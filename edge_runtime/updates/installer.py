@@ -84,7 +84,9 @@ class Installer:
             EdgeError: Not even the base GGUF can serve.
         """
         if self._model.serves_base_gguf:
-            return await self._serve_base(self._model.path, await self._damage())
+            await self._serve_base(self._model.path)
+            # After it: by then its first answer has read the file.
+            return await self._damage()
         try:
             if self._quantized.exists():
                 try:
