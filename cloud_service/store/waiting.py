@@ -54,19 +54,10 @@ async def waiting(most_seconds: float) -> AsyncIterator[float]:
     """
     waited = _waited.get()
     started = time.monotonic()
-    task = asyncio.current_task()
-    assert task is not None
-    cancelling = task.cancelling()
     seconds = most_seconds if waited is None else max(0.0, most_seconds - waited.seconds)
     try:
         async with asyncio.timeout(seconds):
-            try:
-                yield started + seconds
-            finally:
-                # redis-py sends with `asyncio.wait_for`, which loses, in Python 3.11, a cancellation that comes when it
-                # has just sent. A shutdown would then wait for ever, and this time would have no end.
-                if task.cancelling() > cancelling:
-                    raise asyncio.CancelledError
+            yield started + seconds
     finally:
         took = time.monotonic() - started
         if waited is not None and took > _PROMPT_SECONDS:

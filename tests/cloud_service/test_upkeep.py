@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -88,3 +89,15 @@ async def test_service_whose_store_is_away_logs_little(redis: RedisBackend, gene
     # Causes of Redis differ with the moment: a connection that ends, one that is refused.
     assert 1 <= events.count("store_failed") <= 3
     assert set(events) == {"upkeep_failed", "watch_lookup_failed", "store_failed"}
+
+
+async def test_cancellation_that_a_library_lost_ends_it() -> None:
+    async def lose() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+
+    task = asyncio.create_task(repeat("losing", 5, lose))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task}, timeout=2)
+    assert task.cancelled()

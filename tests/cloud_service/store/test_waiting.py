@@ -1,7 +1,6 @@
 """One deadline for all calls of a request, whatever it does between them."""
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 
@@ -56,18 +55,3 @@ async def test_what_goes_on_behind_the_answer_has_its_own_time() -> None:
         with pytest.raises(TimeoutError):
             await call(0.4)
     await asyncio.gather(*later)
-
-
-async def test_cancellation_that_a_library_lost_is_made_good() -> None:
-    async def lose(most_seconds: float) -> None:
-        async with waiting(most_seconds):
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(5)
-
-    with pytest.raises(TimeoutError):
-        await lose(0.1)
-    task = asyncio.create_task(lose(5))
-    await asyncio.sleep(0.1)
-    task.cancel()
-    await asyncio.wait({task})
-    assert task.cancelled()
