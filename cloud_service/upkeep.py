@@ -31,8 +31,8 @@ async def repeat(name: str, interval_seconds: float, work: Callable[[], Awaitabl
             if is_logged:
                 _log.info("upkeep_recovered", work=name, failures=failures)
             failures, is_logged = 0, False
-        # redis-py sends with `asyncio.wait_for`, which loses, in Python 3.11, a cancellation that comes when it has just
-        # sent. Who ended this would wait for ever.
+        # redis-py sends with `asyncio.wait_for`, which loses, in Python 3.11, a cancellation that comes when it has
+        # just sent. Who ended this would wait for ever.
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError
         await asyncio.sleep(interval_seconds)
