@@ -22,7 +22,7 @@ async def test_result_shows_figures_evidence_and_gates(http: httpx2.AsyncClient)
     page = await http.post(PATH, data=form)
     assert page.status_code == 200
     assert not Page(page.text).faults
-    for shown in ("prompt tokens saved a call", "88 %", "to break even", "<td>with the LoRA</td><td>50 %</td>"):
+    for shown in ("prompt tokens saved a call", "62 %", "to break even", "<td>with the LoRA</td><td>50 %</td>"):
         assert shown in page.text
     picture = page.text.partition('<img src="')[2].partition('"')[0]
     image = await http.get(picture)
