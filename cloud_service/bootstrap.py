@@ -17,6 +17,7 @@ from cloud_service.access.usage import UsageMeter
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.config import CloudSettings
+from cloud_service.deletion import DeletionService
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import DeviceService
@@ -230,6 +231,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         app = create_app(
             service,
             importing,
+            DeletionService(store, channels),
             Fleet(channels, rollouts, devices, settings.channel_cache_seconds),
             jobs,
             metrics,

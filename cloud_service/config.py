@@ -177,7 +177,7 @@ class CloudSettings(ServiceSettings):
         default=256 * 1024**2,
         ge=0,
         description="Bundles of users' own LoRAs kept, which are never evicted; when they fill it, no other is taken "
-        "until one expires. 0 takes none.",
+        "until one expires or is deleted. 0 takes none.",
     )
     recipe_ttl_seconds: int = Field(
         default=90 * 86400,

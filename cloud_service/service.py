@@ -361,7 +361,7 @@ class LoraService:
             _log.error("stored_recipe_damaged", recipe_id=stored.recipe_id)
             return None
         if not await self._ownership.sees(stored.recipe_id):
-            # The process ended between storing the recipe and noting whose it is.
+            # The process ended between storing the recipe and noting whose it is, or the tenant has deleted it since.
             await self._ownership.record(stored.recipe_id)
         return _Outcome(stored, stored.parse_recipe(), parse_note(found.note))
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from cloud_service.commands.artifacts import bundles_app, recipes_app
 from cloud_service.commands.fleet import channels_app, devices_app, rollouts_app
 from cloud_service.commands.jobs import describe_refinement, jobs_app, wait_with_bar
 from cloud_service.commands.keys import audit, keys_app
@@ -47,6 +48,8 @@ app = typer.Typer(
 )
 
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(bundles_app, name="bundles")
+app.add_typer(recipes_app, name="recipes")
 app.add_typer(channels_app, name="channels")
 app.add_typer(rollouts_app, name="rollouts")
 app.add_typer(devices_app, name="devices")

@@ -300,7 +300,7 @@ class ChannelService:
             specialization, pin = Specialization(name=name, **asdict(found), recipe=None), self._store.pin_imported
         else:
             specialization, pin = _specialization(name, found), self._store.pin
-        if not await pin(found.bundle_id):  # it has expired since
+        if not await pin(found.bundle_id, current_caller().tenant):  # it has expired, or was deleted, since
             raise unknown_bundle(bundle_id)
         return specialization
 

@@ -14,7 +14,8 @@ import structlog
 
 from cloud_service.fleet.channel_writer import published
 from cloud_service.fleet.rollout import parse_rollout
-from cloud_service.store import ChannelRow, Store
+from cloud_service.store import ChannelRow, ChannelStore, Store
+from loragen.contract.channel import Specialization
 
 _log = structlog.get_logger(__name__)
 
@@ -72,18 +73,25 @@ async def _named(store: Store) -> set[str]:
     after = ""
     while listed := await store.channels.list_channels(_PAGE, after):
         for each in listed:
-            # The row is read last. A version that appeared after the list was read names only bundles that were pinned
-            # too recently to be in this sweep.
-            kept = [
-                await store.channels.load_kept(each.name, version.version)
-                for version in await store.channels.list_versions(each.name)
-            ]
-            row = await store.channels.load_row(each.name)
-            for document in (*kept, row.document, _candidate(row)):
-                if document:
-                    named.update(entry.bundle_id for entry in published(document).channel.specializations)
+            named.update(entry.bundle_id for entry in await list_named(store.channels, each.name))
         after = listed[-1].name
     return named
+
+
+async def list_named(channels: ChannelStore, name: str) -> list[Specialization]:
+    """All that a channel, its kept versions and its rollout name.
+
+    A version that appears meanwhile may be missed: it names only bundles that were pinned a moment ago.
+
+    Raises:
+        StoreUnavailableError: The store does not answer.
+        IntegrityError: The channel is damaged.
+    """
+    versions = await channels.list_versions(name)
+    kept = [await channels.load_kept(name, version.version) for version in versions]
+    row = await channels.load_row(name)  # the last to be read
+    documents = (*kept, row.document, _candidate(row))
+    return [entry for document in documents if document for entry in published(document).channel.specializations]
 
 
 def _candidate(row: ChannelRow) -> bytes:

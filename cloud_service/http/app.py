@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from cloud_service.access.control import AccessControl
 from cloud_service.access.sessions import Sessions
+from cloud_service.deletion import DeletionService
 from cloud_service.errors import InvalidRequestError, MalformedBodyError
 from cloud_service.http.access_gate import AccessGate
 from cloud_service.http.access_routes import access_routes
@@ -41,6 +42,7 @@ from loragen.web.translation import install_translation
 def create_app(
     service: LoraService,
     importing: ImportService,
+    deletion: DeletionService,
     fleet: Fleet,
     jobs: JobService,
     metrics: Metrics,
@@ -56,6 +58,7 @@ def create_app(
     Args:
         service: Generates.
         importing: Takes users' own LoRAs.
+        deletion: Deletes bundles and recipes.
         fleet: Channels, rollouts and devices.
         jobs: Answers in the background.
         metrics: Counts.
@@ -109,7 +112,7 @@ def create_app(
         generation_routes(service, jobs, memory),
         job_routes(jobs),
         import_routes(importing),
-        artifact_routes(service.artifacts, service.catalog),
+        artifact_routes(service.artifacts, deletion, service.catalog, memory),
         metadata_routes(signer),
         channel_routes(fleet),
         history_routes(fleet),

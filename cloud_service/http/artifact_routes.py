@@ -1,5 +1,7 @@
 """Routes of the artifacts that devices download: bundles, recipes and banks; conditional, cacheable and resumable.
 
+Bundles and recipes are deleted here too.
+
 A bundle or a recipe never changes under its id, so any HTTP cache may store it for ever. A generator has another bank
 when it is trained again, so caches must revalidate a bank by its digest. Ranges are our own, because Starlette's
 `FileResponse` has them for files only, and a bundle is bytes in memory.
@@ -11,9 +13,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import StreamingResponse
 
+from cloud_service.access.caller import current_caller
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
+from cloud_service.deletion import DeletionService
 from cloud_service.http.conditional import is_known, select_range, verify_match
+from cloud_service.http.known_answers import AnswerMemory
 from cloud_service.store import StoredLora
 from loragen.cloud_answers import RECIPE_HEADER, BankSummary, GeneratorList, GeneratorSummary, Reference
 from loragen.contract.names import DIGEST_PATTERN, NAME_PATTERN
@@ -37,7 +42,9 @@ _Digest = Annotated[str, Path(pattern=DIGEST_PATTERN)]
 _Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 
 
-def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
+def artifact_routes(
+    artifacts: ArtifactService, deletion: DeletionService, catalog: Catalog, memory: AnswerMemory
+) -> APIRouter:
     """`/bundles`, `/recipes` and `/generators`."""
     router = APIRouter(tags=["artifacts"])
 
@@ -73,6 +80,18 @@ def artifact_routes(artifacts: ArtifactService, catalog: Catalog) -> APIRouter:
         ("/generators/{generator_id}/bank", bank),
     ):
         router.add_api_route(path, endpoint, methods=["GET"], response_class=Response, responses=_ANSWERS)
+
+    @router.delete("/bundles/{bundle_id}", status_code=204)
+    async def delete_bundle(bundle_id: _Digest) -> None:
+        """Delete a bundle, with the recipe that makes it, by the id of either. What a channel names is refused."""
+        await deletion.delete_bundle(bundle_id)
+        memory.forget_all(current_caller().tenant)
+
+    @router.delete("/recipes/{recipe_id}", status_code=204)
+    async def delete_recipe(recipe_id: _Digest) -> None:
+        """Delete a recipe, with the bundle that it makes. What a channel names is refused."""
+        await deletion.delete_recipe(recipe_id)
+        memory.forget_all(current_caller().tenant)
 
     @router.get("/generators")
     async def generators() -> GeneratorList:

@@ -1,7 +1,8 @@
 """The shortest way to an answer, for the two most frequent requests.
 
 - The same body of `POST /generate-lora` again: its answer, bytes and all, is remembered for a few seconds after the
-  store gave it. Nothing of an answer can change meanwhile: a recipe that was found lives for a minute at least.
+  store gave it. Nothing of an answer can change meanwhile: a recipe that was found lives for a minute at least, unless
+  somebody deletes it. Then this replica forgets; another may answer with the id for those few seconds.
 - A poll of a channel that has not changed: 304, by the channel's entity tag alone.
 
 And to a refusal: a request for which there is no room, and no answer in the store, goes no further than this.
@@ -12,7 +13,7 @@ answers are remembered for each tenant apart, so none learns what another has as
 
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -71,6 +72,7 @@ class AnswerMemory:
         self._now = now
         self._left = most_bytes
         self._answers: OrderedDict[bytes, tuple[float, KnownAnswer]] = OrderedDict()
+        self._deletions: Counter[str] = Counter()
 
     def find(self, asked: bytes) -> KnownAnswer | None:
         """The answer, while it is fresh."""
@@ -92,6 +94,14 @@ class AnswerMemory:
         self._left -= answer.size
         while self._left < 0:
             self._forget(next(iter(self._answers)))
+
+    def forget_all(self, tenant: str) -> None:
+        """Give no answer again that was asked for before, by a tenant; by anybody if that is the operator."""
+        self._deletions[tenant] += 1
+
+    def age(self, tenant: str) -> str:
+        """What a tenant's requests are remembered by, besides themselves."""
+        return f"{self._deletions['']}/{self._deletions[tenant]}"
 
     def _forget(self, asked: bytes) -> None:
         if (found := self._answers.pop(asked, None)) is not None:
@@ -139,7 +149,7 @@ class KnownAnswers:
         started = time.perf_counter()
         message = await receive()  # the gate before this one hands on the whole body
         body = message.get("body", b"")
-        asked = _asked(scope, body)
+        asked = _asked(scope, body, self._memory.age(current_caller().tenant))
         known = self._memory.find(asked)
         if known is None:
             await self._verify_room(body)
@@ -179,9 +189,14 @@ def asked_of(scope: Scope) -> bytes:
     return asked
 
 
-def _asked(scope: Scope, body: bytes) -> bytes:
+def _asked(scope: Scope, body: bytes, age: str) -> bytes:
     """Everything that the answer follows from, in short."""
-    parts = [current_caller().tenant, find_header(scope, b"accept") or "", find_header(scope, b"content-type") or ""]
+    parts = [
+        age,
+        current_caller().tenant,
+        find_header(scope, b"accept") or "",
+        find_header(scope, b"content-type") or "",
+    ]
     digest = sha256()
     for part in (*(part.encode() for part in parts), scope["query_string"]):
         digest.update(len(part).to_bytes(4, "little") + part)

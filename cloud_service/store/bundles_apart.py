@@ -134,15 +134,15 @@ class BundlesApart:
         if len(bundle) <= self._budget:
             await self._objects.put(f"{_GENERATED}/{bundle_id}", bundle)
 
-    async def pin(self, bundle_id: str) -> bool:
-        return await self._rows.pin(bundle_id)
+    async def pin(self, bundle_id: str, tenant: str = "") -> bool:
+        return await self._rows.pin(bundle_id, tenant)
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
         # The bytes first: nobody may hear of a bundle that cannot be read. When the budget refuses it, a sweep deletes
         # them.
         if bundle is not None:
             await self._objects.put(f"{_IMPORTED}/{imported.bundle_id}", bundle)
-        return await self._rows.store_imported(imported, None)
+        return await self._rows.store_imported(imported, None, tenant)
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
         return await self._rows.find_imported(bundle_id)
@@ -152,8 +152,11 @@ class BundlesApart:
             return None
         return await self._objects.get(f"{_IMPORTED}/{bundle_id}") or await self._rows.load_imported(bundle_id)
 
-    async def pin_imported(self, bundle_id: str) -> bool:
-        return await self._rows.pin_imported(bundle_id)
+    async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
+        return await self._rows.pin_imported(bundle_id, tenant)
+
+    async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
+        return await self._rows.disown(tenant, either_id, settled_seconds)  # a sweep deletes the bytes
 
     async def list_pinned(self, before: int) -> list[str]:
         return await self._rows.list_pinned(before)

@@ -124,8 +124,8 @@ class StoredImport:
 class ImportStore(Protocol):
     """Bundles that users imported."""
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
-        """Store one, or renew its time to live; False when the budget leaves no room for it.
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
+        """Store one of a tenant or of the operator, or renew its time to live; False when the budget has no room.
 
         Without the bundle, somebody else keeps the bytes; they count in the budget all the same.
         """
@@ -139,8 +139,8 @@ class ImportStore(Protocol):
         """The bytes of one, if they are here."""
         ...
 
-    async def pin_imported(self, bundle_id: str) -> bool:
-        """Store one for ever, because a channel names it; False when it is not there."""
+    async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
+        """Store one for ever, because a tenant's channel names it; False when it is not there, or not the tenant's."""
         ...
 
 
@@ -175,8 +175,26 @@ class LoraStore(Protocol):
         """Store a bundle; the least recently used bundles make room."""
         ...
 
-    async def pin(self, bundle_id: str) -> bool:
-        """Store a recipe for ever, because a channel names its bundle; False when it, or the note, is not there."""
+    async def pin(self, bundle_id: str, tenant: str = "") -> bool:
+        """Store a recipe for ever, because a tenant's channel names its bundle.
+
+        False when it, or the note, is not there, or one of the two is not the tenant's.
+        """
+        ...
+
+
+class DeletionStore(Protocol):
+    """Takes recipes and bundles away from whom they belong to."""
+
+    async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
+        """Let a recipe and the bundle that it makes, by either id, or an imported bundle, be a tenant's no more.
+
+        Of the operator, whose name is empty, they are taken away from all tenants, and are gone. An imported bundle is
+        gone when it is nobody's; generated ones expire.
+
+        Returns:
+            False, and nothing changes, when one of them was pinned for the tenant within so many seconds.
+        """
         ...
 
 
@@ -192,7 +210,7 @@ class LeaseStore(Protocol):
         ...
 
 
-class Store(LoraStore, ImportStore, LeaseStore, PinStore, Protocol):
+class Store(LoraStore, ImportStore, DeletionStore, LeaseStore, PinStore, Protocol):
     """Everything that the service stores, behind one connection."""
 
     @property

@@ -13,6 +13,7 @@ All keys begin with `{loragen}:`; those of channels and devices are in `redis_fl
     imported:<bundle id> hash of a bundle that a user imported:
                         bundle_bytes, bundle, edge_model_id, edge_model_digest,
                         pinned                                                     expires unless pinned
+    gone:<bundle id>    one of those that was deleted                              expires
     imports:expires    sorted set of their ids by the millisecond in which they expire
     imports:bytes      hash: length of each of them
     pins:used           sorted set of pinned bundle ids by the time of their last pinning, in microseconds
@@ -96,11 +97,18 @@ local recipe = redis.call('HGET', KEYS[1], 'recipe_id')
 if not recipe then return 0 end
 recipe = ARGV[1] .. 'recipe:' .. recipe
 if redis.call('EXISTS', recipe) == 0 then return 0 end
-local now = redis.call('TIME')
-redis.call('HSET', recipe, 'pinned', '1')
+if ARGV[3] ~= 'owner:' then
+  for _, owned in ipairs({recipe, KEYS[1]}) do
+    if redis.call('HEXISTS', owned, ARGV[3]) == 0 then return 0 end
+  end
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+redis.call('HSET', recipe, 'pinned', '1', ARGV[3], now)
+redis.call('HSET', KEYS[1], ARGV[3], now)
 redis.call('PERSIST', recipe)
 redis.call('PERSIST', KEYS[1])
-redis.call('ZADD', KEYS[2], now[1] * 1000000 + now[2], ARGV[2])
+redis.call('ZADD', KEYS[2], now, ARGV[2])
 return 1
 """
 
@@ -192,6 +200,7 @@ for _, size in ipairs(redis.call('HVALS', KEYS[3])) do total = total + size end
 if total > tonumber(ARGV[6]) then return 0 end
 redis.call('HSET', KEYS[1], 'bundle_bytes', ARGV[7], 'bundle', ARGV[2])
 redis.call('HSET', KEYS[1], 'edge_model_id', ARGV[3], 'edge_model_digest', ARGV[4])
+redis.call('HSETNX', KEYS[1], ARGV[8], '0')
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[7])
 if redis.call('HEXISTS', KEYS[1], 'pinned') == 1 then
   redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
@@ -204,11 +213,54 @@ return 1
 
 _PIN_IMPORTED = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'pinned', '1')
+if ARGV[2] ~= 'owner:' and redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+redis.call('HSET', KEYS[1], 'pinned', '1', ARGV[2], now)
 redis.call('PERSIST', KEYS[1])
-local now = redis.call('TIME')
 redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
-redis.call('ZADD', KEYS[3], now[1] * 1000000 + now[2], ARGV[1])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
+return 1
+"""
+
+# KEYS: recipe, LoRA and import of the id, times and lengths of imports, pins.
+# ARGV: key prefix, the id, the owner's field, microseconds since the last pin.
+# The bytes of an import are freed a second later, so that no time tells whether another tenant has the same bundle.
+_DISOWN = """
+local bundle = redis.call('HGET', KEYS[1], 'bundle_id') or ARGV[2]
+local recipe = redis.call('HGET', KEYS[2], 'recipe_id') or ARGV[2]
+local time = redis.call('TIME')
+local since = time[1] * 1000000 + time[2] - ARGV[4]
+local generated = {ARGV[1] .. 'recipe:' .. recipe, ARGV[1] .. 'lora:' .. bundle}
+local function owners(key)
+  local found = {}
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if string.sub(field, 1, 6) == 'owner:' then table.insert(found, field) end
+  end
+  return found
+end
+local owned = {}
+for _, key in ipairs({generated[1], generated[2], KEYS[3]}) do
+  for _, field in ipairs(owners(key)) do
+    if ARGV[3] == 'owner:' or field == ARGV[3] then
+      if tonumber(redis.call('HGET', key, field)) > since then return 0 end
+      table.insert(owned, {key, field})
+    end
+  end
+end
+for _, each in ipairs(owned) do redis.call('HDEL', each[1], each[2]) end
+if ARGV[3] == 'owner:' then
+  redis.call('UNLINK', generated[1], generated[2])
+  redis.call('ZREM', KEYS[6], bundle)
+end
+if redis.call('EXISTS', KEYS[3]) == 1 and #owners(KEYS[3]) == 0 then
+  local gone = ARGV[1] .. 'gone:' .. ARGV[2]
+  redis.call('RENAME', KEYS[3], gone)
+  redis.call('PEXPIRE', gone, 1000)
+  redis.call('ZREM', KEYS[4], ARGV[2])
+  redis.call('HDEL', KEYS[5], ARGV[2])
+  redis.call('ZREM', KEYS[6], ARGV[2])
+end
 return 1
 """
 
@@ -253,6 +305,7 @@ class RedisStore:
         self._load_bundle = self._server.script(_LOAD_BUNDLE)
         self._store_imported = self._server.script(_STORE_IMPORTED)
         self._pin_imported = self._server.script(_PIN_IMPORTED)
+        self._disown = self._server.script(_DISOWN)
         self._prune_bundles = self._server.script(_PRUNE_BUNDLES)
         self._prune_imports = self._server.script(_PRUNE_IMPORTS)
         self._unpin = self._server.script(_UNPIN)
@@ -295,13 +348,14 @@ class RedisStore:
         args: list[Any] = [bundle_id, bundle, len(bundle), self._budget, PREFIX, self._recipe_ttl_ms]
         await self._run(self._store_bundle(keys=keys, args=args))
 
-    async def pin(self, bundle_id: str) -> bool:
-        return bool(await self._run(self._pin(keys=[_key("lora", bundle_id), _PINS], args=[PREFIX, bundle_id])))
+    async def pin(self, bundle_id: str, tenant: str = "") -> bool:
+        keys, args = [_key("lora", bundle_id), _PINS], [PREFIX, bundle_id, f"owner:{tenant}"]
+        return bool(await self._run(self._pin(keys=keys, args=args)))
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
         keys = [_key("imported", imported.bundle_id), _key("imports", "expires"), _key("imports", "bytes")]
         args: list[Any] = [imported.bundle_id, bundle or b"", imported.edge_model_id, imported.edge_model_digest]
-        args += [self._recipe_ttl_ms, self._import_budget, imported.bundle_bytes]
+        args += [self._recipe_ttl_ms, self._import_budget, imported.bundle_bytes, f"owner:{tenant}"]
         return bool(await self._run(self._store_imported(keys=keys, args=args)))
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
@@ -315,9 +369,15 @@ class RedisStore:
         bundle = await self._run(self._redis.hget(_key("imported", bundle_id), "bundle"))
         return cast(bytes | None, bundle or None)
 
-    async def pin_imported(self, bundle_id: str) -> bool:
+    async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
         keys = [_key("imported", bundle_id), _key("imports", "expires"), _PINS]
-        return bool(await self._run(self._pin_imported(keys=keys, args=[bundle_id])))
+        return bool(await self._run(self._pin_imported(keys=keys, args=[bundle_id, f"owner:{tenant}"])))
+
+    async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
+        keys = [_key(kind, either_id) for kind in ("recipe", "lora", "imported")]
+        keys += [_key("imports", "expires"), _key("imports", "bytes"), _PINS]
+        args: list[Any] = [PREFIX, either_id, f"owner:{tenant}", round(settled_seconds * 1e6)]
+        return bool(await self._run(self._disown(keys=keys, args=args)))
 
     async def list_pinned(self, before: int) -> list[str]:
         pinned = await self._run(self._redis.zrangebyscore(_PINS, "-inf", f"({before}"))

@@ -8,7 +8,8 @@
     audit:tenants       set of the tenants that have any
     counter:<name>      a counter                                                  expires
 
-Whose a recipe or a bundle is, is a field of its own hash (`redis`), `owner:<tenant>`, and expires with it.
+Whose a recipe or a bundle is, is a field of its own hash (`redis`), `owner:<tenant>`, and expires with it. Its value is
+the microsecond at which it was pinned last for that tenant, or 0.
 """
 
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ return redis.call('SREM', KEYS[2], ARGV[1])
 
 _OWN = """
 for place = 1, #KEYS do
-  if redis.call('EXISTS', KEYS[place]) == 1 then redis.call('HSET', KEYS[place], ARGV[1], '1') end
+  if redis.call('EXISTS', KEYS[place]) == 1 then redis.call('HSETNX', KEYS[place], ARGV[1], '0') end
 end
 return 1
 """

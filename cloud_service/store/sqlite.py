@@ -6,9 +6,11 @@ they were used, and imported ones, which are on the disk before anybody hears of
 Channels and devices are in `sqlite_fleet`.
 """
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import cast
 
 import structlog
 
+from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.bundle_folder import BundleFolder
 from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
@@ -23,11 +26,12 @@ from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
 from cloud_service.store.sqlite_jobs import JOB_SCHEMA, SqliteJobs
 from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
+from cloud_service.store.waiting import apart
 from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 14
+_SCHEMA_VERSION = 15
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -83,6 +87,7 @@ class SqliteStore:
         self._import_budget = limits.import_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
         self._log_limit = LogLimit()
+        self._freeing: set[asyncio.Task[None]] = set()
         schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
         self._bundles = BundleFolder(path.with_name(f"{path.name}-bundles"), limits.timeout_seconds)
@@ -168,13 +173,14 @@ class SqliteStore:
             await self._bundles.put(bundle_id, bundle)
             await self._bundles.delete(await self._change(lambda: self._note_bundle(bundle_id, len(bundle))))
 
-    async def pin(self, bundle_id: str) -> bool:
+    async def pin(self, bundle_id: str, tenant: str = "") -> bool:
         def pin() -> bool:
-            return self._set_pinned("loras", bundle_id)
+            row = self._db.execute("SELECT recipe_id FROM loras WHERE bundle_id = ?", (bundle_id,)).fetchone()
+            return row is not None and self._set_pinned("loras", bundle_id, tenant, row[0])
 
         return await self._change(pin, durable=True)
 
-    async def store_imported(self, imported: StoredImport, bundle: bytes | None) -> bool:
+    async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
         def store() -> bool:
             now = time.time()
             self._db.execute("DELETE FROM imported WHERE expires <= ?", (now,))
@@ -187,6 +193,7 @@ class SqliteStore:
                 " expires = iif(expires IS NULL, NULL, excluded.expires)",
                 (*astuple(imported), now + self._recipe_ttl),
             )
+            self._db.execute("INSERT OR IGNORE INTO owners (id, tenant) VALUES (?, ?)", (imported.bundle_id, tenant))
             return True
 
         if bundle is not None:
@@ -209,11 +216,39 @@ class SqliteStore:
     async def load_imported(self, bundle_id: str) -> bytes | None:
         return None if await self.find_imported(bundle_id) is None else await self._imports.get(bundle_id)
 
-    async def pin_imported(self, bundle_id: str) -> bool:
+    async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
         def pin() -> bool:
-            return self._set_pinned("imported", bundle_id)
+            return self._set_pinned("imported", bundle_id, tenant)
 
         return await self._change(pin, durable=True)
+
+    async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
+        def disown() -> bool:
+            statement = "SELECT recipe_id, bundle_id FROM loras WHERE recipe_id = ? OR bundle_id = ?"
+            lora = self._db.execute(statement, (either_id, either_id)).fetchone() or ()
+            since = time.time_ns() // 1_000 - round(settled_seconds * 1e6)
+            ids = {either_id, *filter(None, lora)}
+            of_tenant = "id = ? AND ? IN (tenant, '')"
+            for each in ids:
+                statement = f"SELECT 1 FROM owners WHERE {of_tenant} AND pinned > ?"
+                if self._db.execute(statement, (each, tenant, since)).fetchone() is not None:
+                    return False
+            for each in ids:
+                self._db.execute(f"DELETE FROM owners WHERE {of_tenant}", (each, tenant))
+                nobodys = "bundle_id = ? AND NOT EXISTS (SELECT 1 FROM owners WHERE id = bundle_id)"
+                self._db.execute(f"DELETE FROM imported WHERE {nobodys}", (each,))
+            if not tenant and lora:
+                self._db.execute("DELETE FROM loras WHERE recipe_id = ?", lora[:1])
+            return True
+
+        done = await self._change(disown, durable=True)
+        if done:
+            # Nobody waits for this, so that no time tells whether another tenant has the same bundle.
+            with apart():
+                freeing = asyncio.create_task(self._free_import(either_id))
+            self._freeing.add(freeing)
+            freeing.add_done_callback(self._freeing.discard)
+        return done
 
     async def list_pinned(self, before: int) -> list[str]:
         def load() -> list[str]:
@@ -274,15 +309,32 @@ class SqliteStore:
         await self._change(lambda: self._db.execute("INSERT OR REPLACE INTO leases VALUES ('writable', '', 0)"))
 
     async def aclose(self) -> None:
+        await asyncio.gather(*self._freeing)
         await self._bundles.aclose()
         await self._imports.aclose()
         await self._file.aclose()
 
-    def _set_pinned(self, table: str, bundle_id: str) -> bool:
+    async def _free_import(self, bundle_id: str) -> None:
+        # Upkeep does it when this fails. In one transaction, as there.
+        with suppress(StoreUnavailableError):
+            await self._change(lambda: self._imports.delete_now(self._unknown("imported", [bundle_id])))
+
+    def _set_pinned(self, table: str, bundle_id: str, tenant: str, *recipe_ids: str) -> bool:
+        ids = (bundle_id, *recipe_ids)
+        owned = "SELECT 1 FROM owners WHERE id = ? AND tenant = ?"
+        if tenant and any(self._db.execute(owned, (each, tenant)).fetchone() is None for each in ids):
+            return False
+        now = time.time_ns() // 1_000
         statement = (
             f"UPDATE {table} SET expires = NULL, pinned = ? WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
         )
-        return self._db.execute(statement, (time.time_ns() // 1_000, bundle_id, time.time())).rowcount == 1
+        if self._db.execute(statement, (now, bundle_id, time.time())).rowcount != 1:
+            return False
+        self._db.executemany(
+            "INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT (id, tenant) DO UPDATE SET pinned = excluded.pinned",
+            [(each, tenant, now) for each in ids],
+        )
+        return True
 
     def _renew(self, key: str, recipe_id: str, expires: float) -> None:
         self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))

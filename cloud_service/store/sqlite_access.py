@@ -15,7 +15,9 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_of_tenant ON audit (tenant, number);
-CREATE TABLE owners (id TEXT NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY (id, tenant)) WITHOUT ROWID;
+CREATE TABLE owners (
+    id TEXT NOT NULL, tenant TEXT NOT NULL, pinned INTEGER, PRIMARY KEY (id, tenant)
+) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
 

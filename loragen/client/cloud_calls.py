@@ -158,6 +158,33 @@ def recipe(recipe_id: str) -> ApiCall[bytes]:
     return _artifact(path_of("recipes", recipe_id), recipe_id, MAX_RECIPE_BYTES)
 
 
+def delete_bundle(bundle_id: str) -> ApiCall[None]:
+    """Delete a bundle, with the recipe that makes it. An equal request makes it again.
+
+    Args:
+        bundle_id: Of the bundle, or of the recipe that makes it.
+
+    Raises:
+        RemoteError: No answer, or a refusal: `bundle_not_found`, `bundle_in_use` while a channel names it.
+
+    Example:
+        >>> cloud.delete_bundle(answer.id)
+    """
+    return _deletion(path_of("bundles", bundle_id))
+
+
+def delete_recipe(recipe_id: str) -> ApiCall[None]:
+    """Delete a recipe, with the bundle that it makes. An equal request makes it again.
+
+    Raises:
+        RemoteError: No answer, or a refusal: `recipe_not_found`, `bundle_in_use` while a channel names it.
+
+    Example:
+        >>> cloud.delete_recipe(answer.recipe_id)
+    """
+    return _deletion(path_of("recipes", recipe_id))
+
+
 def generators() -> ApiCall[tuple[GeneratorSummary, ...]]:
     """The loaded generators; the first is the default.
 
@@ -278,6 +305,10 @@ def _artifact(path: str, digest: str, max_bytes: int) -> ApiCall[bytes]:
         return answer.body
 
     return ApiCall("GET", path, parse, max_bytes=max_bytes)
+
+
+def _deletion(path: str) -> ApiCall[None]:
+    return ApiCall("DELETE", path, lambda _answer: None, accepts=frozenset({204}), repeatable=False)
 
 
 def _change(

@@ -47,7 +47,9 @@ async def test_published_name_is_read_back_with_everything_a_device_needs(
 
 async def test_tenant_has_a_bounded_number_of_channels(backend: StoreBackend, generator: FakeGenerator) -> None:
     store = await backend.open()
-    lora = await generate_lora(store, generator, "sort the mail")
+    for tenant in ("acme", "another"):
+        with calling(Caller("key", tenant=tenant)):
+            lora = await generate_lora(store, generator, "sort the mail")
     channels = make_channels(store, per_tenant=2)
     with calling(Caller("key", tenant="acme")):
         for name in ("acme.a", "acme.b"):
@@ -72,9 +74,9 @@ async def test_channels_that_are_made_at_the_same_moment_are_counted(
     sqlite: SqliteBackend, generator: FakeGenerator
 ) -> None:
     store = await sqlite.open()
-    lora = await generate_lora(store, generator, "sort the mail")
     channels = make_channels(store, per_tenant=3)
     with calling(Caller("key", tenant="acme")):
+        lora = await generate_lora(store, generator, "sort the mail")
         names = [f"acme.{number}" for number in range(12)]
         made = await asyncio.gather(
             *(channels.publish(name, "mail", lora.bundle_id) for name in names), return_exceptions=True

@@ -40,6 +40,26 @@ async def test_history_and_the_way_back(cloud: AsyncCloudClient) -> None:
     assert caught.value.status == 404
 
 
+async def test_bundle_and_recipe_are_deleted_unless_a_channel_names_them(cloud: AsyncCloudClient) -> None:
+    named = await cloud.generate("first", publish="kitchen/mail")
+    with pytest.raises(RemoteError) as caught:
+        await cloud.delete_bundle(named.id)
+    assert (caught.value.status, caught.value.code) == (409, "bundle_in_use")
+    assert "'kitchen'" in str(caught.value)
+    made = await cloud.generate("second")
+    await cloud.delete_bundle(made.id)
+    with pytest.raises(RemoteError) as caught:
+        await cloud.delete_recipe(made.recipe_id)
+    assert (caught.value.status, caught.value.code) == (404, "recipe_not_found")
+    again = await cloud.generate("second")
+    assert (again.id, again.cached) == (made.id, False)
+    assert await cloud.bundle(again.id)
+    await cloud.delete_recipe(again.recipe_id)
+    with pytest.raises(RemoteError) as caught:
+        await cloud.bundle(again.id)
+    assert caught.value.code == "bundle_not_found"
+
+
 async def test_rollout_from_start_to_end(cloud: AsyncCloudClient) -> None:
     first, second = await _two_versions(cloud)
     assert await cloud.rollouts("kitchen") == ()
