@@ -111,6 +111,8 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
         fields = await read_form(request)
         channel = fields.get("channel", "")
         try:
+            if fields.get("action") == "start":  # the channel's page asks for the rest
+                return await _show(request, channel, fields=fields)
             notice = await actions.publish(channel, fields)
         except CloudError as error:
             return _nothing(request, error)

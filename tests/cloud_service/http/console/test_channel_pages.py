@@ -113,6 +113,26 @@ async def test_rollout_from_start_to_end(http: httpx2.AsyncClient) -> None:
     assert (await http.post(PATH, data={"action": "aborted", "version": "2"})).status_code == 409
 
 
+async def test_what_was_generated_goes_to_some_devices_first(http: httpx2.AsyncClient) -> None:
+    """Its bundle was not made yet, so the recipe stands for it."""
+    first = await _publish(http, "mail", "first")
+    form = next(
+        form
+        for form in Page((await http.post("/console/generate", data={"description": "second"})).text).forms
+        if "bundle_id" in form
+    )
+    asked = form | {"channel": "kitchen", "name": "mail", "action": "start"}
+    page = Page((await http.post("/console", data=asked)).text)
+    (entry,) = parse_channel((await http.get("/channels/kitchen")).content).specializations
+    assert entry.bundle_id == first
+    started = next(form for form in page.forms if "halt_failing_percent" in form)
+    assert (started["name"], started["bundle_id"]) == ("mail", form["bundle_id"])
+    answer = await http.post(PATH, data=started | {"action": "start"})
+    assert "The rollout of version 2 has begun." in answer.text
+    missing = await http.post("/console", data=asked | {"channel": "garden"})
+    assert missing.status_code == 404
+
+
 async def test_form_of_a_rollout_has_all_that_the_api_has(http: httpx2.AsyncClient) -> None:
     bundle_id = await _publish(http, "mail", "first")
     form = next(form for form in Page((await http.get(PATH)).text).forms if "halt_failing_percent" in form)
