@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,10 +89,9 @@ async def open_parts(
     disk = DataDirectory(settings.data_dir)
     telemetry.on_update = History(disk.history, clock.unix).add
     model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
-    threads: Callable[[], int] = partial(getattr, settings, "effective_threads")
+    llama: _LateLlama | None = None
     if loader is None:
         loader = llama = _LateLlama(settings)
-        threads = llama.threads
     limits = RequestLimits(settings.queue_seconds, settings.answer_tokens, settings.max_answer_tokens)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue, limits=limits)
     async with contextlib.AsyncExitStack() as stack:
@@ -145,8 +143,8 @@ async def open_parts(
             slots,
             updater,
             disk.history,
-            threads,
-            trust,
+            threads=lambda: settings.effective_threads if llama is None else llama.threads(),
+            trust=trust,
         )
         link: CloudLink | None = None
         if settings.cloud_grpc:
