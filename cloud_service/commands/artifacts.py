@@ -4,22 +4,19 @@ from typing import Annotated
 
 import typer
 
+from cloud_service.commands.options import DEFAULT_URL, Url, Yes
 from loragen import CloudClient
 from loragen.error_lines import reporting_errors
 
 bundles_app = typer.Typer(no_args_is_help=True, help="Delete bundles that no channel names.")
 recipes_app = typer.Typer(no_args_is_help=True, help="Delete recipes that no channel names.")
 
-_DEFAULT_URL = "http://127.0.0.1:8080"
-_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
 
 @bundles_app.command("delete")
 def delete_bundle(
     bundle_id: Annotated[str, typer.Argument(help="Id of the bundle, or of the recipe that makes it.")],
-    yes: _Yes = False,
-    url: _Url = _DEFAULT_URL,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Delete a bundle, with the recipe that makes it."""
     if not yes:
@@ -31,7 +28,7 @@ def delete_bundle(
 
 @recipes_app.command("delete")
 def delete_recipe(
-    recipe_id: Annotated[str, typer.Argument(help="Id of the recipe.")], yes: _Yes = False, url: _Url = _DEFAULT_URL
+    recipe_id: Annotated[str, typer.Argument(help="Id of the recipe.")], yes: Yes = False, url: Url = DEFAULT_URL
 ) -> None:
     """Delete a recipe, with the bundle that it makes."""
     if not yes:

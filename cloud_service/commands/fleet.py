@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cloud_service.commands.options import DEFAULT_URL, AsJson, Url, Yes
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
 from loragen.client.cloud_answers import ChannelSnapshot
@@ -26,9 +27,6 @@ channels_app = typer.Typer(no_args_is_help=True, help="List channels, see their 
 rollouts_app = typer.Typer(no_args_is_help=True, help="Bring a change to some devices first.")
 devices_app = typer.Typer(no_args_is_help=True, help="See what devices report.")
 
-_DEFAULT_URL = "http://127.0.0.1:8080"
-_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
 _Channel = Annotated[str, typer.Argument(help="Name of the channel.")]
 _IfVersion = Annotated[
     int | None, typer.Option("--if-version", help="Only while the channel is at this version; else nothing changes.")
@@ -41,7 +39,7 @@ _Rollout = Annotated[
 
 
 @channels_app.command("list")
-def list_channels(as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
+def list_channels(as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """List the channels."""
     with reporting_errors(), CloudClient(url) as cloud:
         page = cloud.channels()
@@ -57,8 +55,8 @@ def list_channels(as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
 def show_channel(
     channel: _Channel,
     version: Annotated[int | None, typer.Option(help="As it was at this version.")] = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Show what a channel lists."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -74,8 +72,8 @@ def show_channel(
 def history(
     channel: _Channel,
     events: Annotated[bool, typer.Option("--events", help="Everything that was done, not versions alone.")] = False,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Show the versions of a channel that are kept, and what made them."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -94,8 +92,8 @@ def diff(
     channel: _Channel,
     old: Annotated[int, typer.Argument(help="A kept version.")],
     new: Annotated[int | None, typer.Argument(help="Another; by default the present one.")] = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Show what changes from one version to another."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -113,8 +111,8 @@ def rollback(
     channel: _Channel,
     version: Annotated[int, typer.Argument(help="A kept version.")],
     if_version: _IfVersion = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Give a channel the content that it had at a version, as a new version."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -127,8 +125,8 @@ def withdraw(
     channel: _Channel,
     name: Annotated[str, typer.Argument(help="Name of a specialization.")],
     if_version: _IfVersion = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Take a name out of a channel; devices go back to their base model."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -139,9 +137,9 @@ def withdraw(
 @channels_app.command("delete")
 def delete_channel(
     channel: _Channel,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     if_version: _IfVersion = None,
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Delete a channel with its versions; devices keep what they have."""
     if not yes:
@@ -164,8 +162,8 @@ def start_rollout(
     halt_slower: Annotated[float, typer.Option(min=0.01, max=100, help="Halt when so many devices get slower.")] = 25,
     halt_devices: Annotated[int, typer.Option(min=1, help="Fewer devices say nothing.")] = 10,
     if_version: _IfVersion = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Start a rollout of a bundle, or of a version that is kept."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -186,7 +184,7 @@ def start_rollout(
 
 
 @rollouts_app.command("show")
-def show_rollout(channel: _Channel, as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
+def show_rollout(channel: _Channel, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Show how far the last rollout of a channel has come."""
     with reporting_errors(), CloudClient(url) as cloud:
         found = cloud.rollouts(channel)
@@ -199,8 +197,8 @@ def widen(
     percent: _Percent = 100,
     label: _Label = None,
     rollout: _Rollout = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Bring a rollout to more devices; it never gets fewer."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -210,25 +208,25 @@ def widen(
 
 
 @rollouts_app.command("pause")
-def pause(channel: _Channel, rollout: _Rollout = None, as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
+def pause(channel: _Channel, rollout: _Rollout = None, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Bring it to no further device; those that have it keep it."""
     _set_state(channel, rollout, "paused", as_json, url)
 
 
 @rollouts_app.command("resume")
-def resume(channel: _Channel, rollout: _Rollout = None, as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
+def resume(channel: _Channel, rollout: _Rollout = None, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Let a paused rollout go on."""
     _set_state(channel, rollout, "running", as_json, url)
 
 
 @rollouts_app.command("promote")
-def promote(channel: _Channel, rollout: _Rollout = None, as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
+def promote(channel: _Channel, rollout: _Rollout = None, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Bring it to all devices, and end the rollout."""
     _set_state(channel, rollout, "promoted", as_json, url)
 
 
 @rollouts_app.command("abort")
-def abort(channel: _Channel, rollout: _Rollout = None, as_json: _Json = False, url: _Url = _DEFAULT_URL) -> None:
+def abort(channel: _Channel, rollout: _Rollout = None, as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     """Give all devices what they had, as a new version, and end the rollout."""
     _set_state(channel, rollout, "aborted", as_json, url)
 
@@ -242,8 +240,8 @@ def list_devices(
     ] = None,
     seen: Annotated[float | None, typer.Option(min=0, metavar="HOURS", help="Only those heard of since then.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most devices.")] = 100,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """List devices, those heard of last first."""
     after = None if seen is None else datetime.now(UTC) - timedelta(hours=seen)
@@ -269,7 +267,7 @@ def list_devices(
 def delete_device(
     channel: _Channel,
     device_id: Annotated[str, typer.Argument(help="Name of the device.")],
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Forget a device; it is listed again with its next report."""
     with reporting_errors(), CloudClient(url) as cloud:

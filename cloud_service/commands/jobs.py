@@ -6,23 +6,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cloud_service.commands.options import DEFAULT_URL, AsJson, AsJsonLines, Url
 from loragen import CloudClient
 from loragen.cloud_answers import Generated, Job, Refinement
 from loragen.error_lines import reporting_errors
 
 jobs_app = typer.Typer(no_args_is_help=True, help="See and end what a service does in the background.")
 
-_DEFAULT_URL = "http://127.0.0.1:8080"
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-_JsonAlone = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
-_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
-
 
 @jobs_app.command("list")
 def list_jobs(
     limit: Annotated[int, typer.Option(min=1, help="Most jobs.")] = 100,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJsonLines = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """List the jobs of a running service, the most recent first."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -39,7 +35,7 @@ def list_jobs(
 
 
 @jobs_app.command("show")
-def show_job(job_id: Annotated[str, typer.Argument(help="Id of the job.")], url: _Url = _DEFAULT_URL) -> None:
+def show_job(job_id: Annotated[str, typer.Argument(help="Id of the job.")], url: Url = DEFAULT_URL) -> None:
     """Show a job as JSON, with its answer when it is done."""
     with reporting_errors(), CloudClient(url) as cloud:
         typer.echo(cloud.job(job_id).model_dump_json(indent=2))
@@ -47,7 +43,7 @@ def show_job(job_id: Annotated[str, typer.Argument(help="Id of the job.")], url:
 
 @jobs_app.command("cancel")
 def cancel_job(
-    job_id: Annotated[str, typer.Argument(help="Id of the job.")], as_json: _JsonAlone = False, url: _Url = _DEFAULT_URL
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], as_json: AsJson = False, url: Url = DEFAULT_URL
 ) -> None:
     """End a job; one that is over stays as it is."""
     with reporting_errors(), CloudClient(url) as cloud:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud_service.access.scopes import Scope
+from cloud_service.commands.options import DEFAULT_URL, AsJsonLines, Url
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
 from loragen.command_line import ConfigOption
@@ -22,16 +23,13 @@ if TYPE_CHECKING:
 
 keys_app = typer.Typer(no_args_is_help=True, help="Make, list, rotate and revoke API keys.")
 
-_DEFAULT_URL = "http://127.0.0.1:8080"
-_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _BOOTSTRAP_NAME = "first admin"
 
 
 @keys_app.command()
-def bootstrap(config: ConfigOption = None, json: _JsonOption = False) -> None:
+def bootstrap(config: ConfigOption = None, json: AsJsonLines = False) -> None:
     """Make an admin key straight in the store, on the server's side: the first key, or one after all others are lost.
 
     Reads the settings of the service (LORAGEN_CLOUD_STORE_URL). A running service asks for keys within three seconds.
@@ -54,8 +52,8 @@ def create(
         str, typer.Option(help="Makes a device's key, which speaks for this device only; * for any of the tenant.")
     ] = "",
     expires_in: Annotated[str, typer.Option(metavar="TIME", help="Such as 12h or 90d; by default never.")] = "",
-    json: _JsonOption = False,
-    url: _Url = _DEFAULT_URL,
+    json: AsJsonLines = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Make an API key and show it, this once."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -67,7 +65,7 @@ def create(
 
 
 @keys_app.command(name="list")
-def list_keys(json: _JsonOption = False, url: _Url = _DEFAULT_URL) -> None:
+def list_keys(json: AsJsonLines = False, url: Url = DEFAULT_URL) -> None:
     """List the API keys, without their secrets."""
     with reporting_errors(), CloudClient(url) as cloud:
         keys = sorted(_all_keys(cloud), key=lambda key: key.created_at)
@@ -98,8 +96,8 @@ def list_keys(json: _JsonOption = False, url: _Url = _DEFAULT_URL) -> None:
 def rotate(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
     grace: Annotated[str, typer.Option(metavar="TIME", help="How long the old key is good beside the new one.")] = "1d",
-    json: _JsonOption = False,
-    url: _Url = _DEFAULT_URL,
+    json: AsJsonLines = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Make a key like another one, which stays good for a while."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -109,8 +107,8 @@ def rotate(
 @keys_app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
-    json: _JsonOption = False,
-    url: _Url = _DEFAULT_URL,
+    json: AsJsonLines = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Let a key be refused, within seconds on every replica."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -120,8 +118,8 @@ def revoke(
 
 def audit(
     limit: Annotated[int, typer.Option(min=1, help="Most entries.")] = 100,
-    json: _JsonOption = False,
-    url: _Url = _DEFAULT_URL,
+    json: AsJsonLines = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Show who changed which channel or key, when and from where, the newest first."""
     with reporting_errors(), CloudClient(url) as cloud:

@@ -23,6 +23,7 @@ from cloud_service.commands.artifacts import bundles_app, recipes_app
 from cloud_service.commands.fleet import channels_app, devices_app, rollouts_app
 from cloud_service.commands.jobs import describe_refinement, jobs_app, wait_with_bar
 from cloud_service.commands.keys import audit, keys_app
+from cloud_service.commands.options import DEFAULT_URL, AsJson, Url
 from cloud_service.commands.signing import init, rotate
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
@@ -57,10 +58,6 @@ for _command in (init, rotate):
     channels_app.command()(_command)
 app.add_typer(keys_app, name="keys")
 app.command()(audit)
-
-_Url = Annotated[str, typer.Option("--url", envvar="LORAGEN_URL", help="Base URL of the service.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
-_DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 class ExportFormat(StrEnum):
@@ -130,8 +127,8 @@ def generate(
     budget: Annotated[
         float | None, typer.Option(min=1, help="Longest time of --refine, in seconds.", show_default="30")
     ] = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Generate a LoRA for a task on a running service, and write the bundle."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -183,8 +180,8 @@ def publish(
             exists=True, dir_okay=False, help="Answer contract for it, JSON; by default answer.json beside the adapter."
         ),
     ] = None,
-    as_json: _Json = False,
-    url: _Url = _DEFAULT_URL,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Publish a bundle, or a LoRA of your own, in a channel of a running service."""
     with reporting_errors(), CloudClient(url) as cloud:
@@ -218,7 +215,7 @@ def export(
         str | None, typer.Option("--type", help="Quantization of gguf-merged and ollama.", show_default="Q4_K")
     ] = None,
     base_model: Annotated[str, typer.Option(help="Base model that the PEFT configuration names.")] = "",
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Export a bundle: for PEFT, for llama.cpp, or merged into its edge model, alone or as a folder for Ollama.
 

@@ -10,14 +10,13 @@ from cloud_service.store.fleet import (
     StoredEvent,
     StoredVersion,
 )
+from cloud_service.store.imports import ImportStore, StoredImport
 from cloud_service.store.jobs import JobStore, StoredJob
 from cloud_service.store.port import (
-    ImportStore,
     LeaseStore,
     LoraStore,
     Store,
     StoredGeneration,
-    StoredImport,
     StoredLora,
     StoredRecipe,
     StoreLimits,

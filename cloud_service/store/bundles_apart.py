@@ -18,8 +18,9 @@ import structlog
 
 from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore
+from cloud_service.store.imports import StoredImport
 from cloud_service.store.jobs import JobStore
-from cloud_service.store.port import Store, StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
+from cloud_service.store.port import Store, StoredGeneration, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sessions import SessionStore
 
 _log = structlog.get_logger(__name__)

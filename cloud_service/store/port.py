@@ -19,6 +19,7 @@ from cloud_service.errors import IntegrityError
 from cloud_service.limits import JOB_SECONDS_KEPT, MAX_JOBS_KEPT
 from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore, PinStore
+from cloud_service.store.imports import ImportStore
 from cloud_service.store.jobs import JobStore
 from cloud_service.store.sessions import SessionStore
 from loragen.contract.errors import ContractError
@@ -102,46 +103,6 @@ class StoredGeneration:
 
     recipe: StoredRecipe
     note: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImport:
-    """What the store knows of a bundle that a user imported.
-
-    Attributes:
-        bundle_id: sha256 of its bytes.
-        bundle_bytes: Its length.
-        edge_model_id: The edge model that it is for.
-        edge_model_digest: Its digest.
-    """
-
-    bundle_id: str
-    bundle_bytes: int
-    edge_model_id: str
-    edge_model_digest: str
-
-
-class ImportStore(Protocol):
-    """Bundles that users imported."""
-
-    async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
-        """Store one of a tenant or of the operator, or renew its time to live; False when the budget has no room.
-
-        Without the bundle, somebody else keeps the bytes; they count in the budget all the same.
-        """
-        ...
-
-    async def find_imported(self, bundle_id: str) -> StoredImport | None:
-        """What is known of one."""
-        ...
-
-    async def load_imported(self, bundle_id: str) -> bytes | None:
-        """The bytes of one, if they are here."""
-        ...
-
-    async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
-        """Store one for ever, because a tenant's channel names it; False when it is not there, or not the tenant's."""
-        ...
 
 
 class LoraStore(Protocol):

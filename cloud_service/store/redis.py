@@ -1,6 +1,7 @@
 """The store in Redis or Valkey, shared by all replicas.
 
-All keys begin with `{loragen}:`; those of channels and devices are in `redis_fleet`.
+All keys begin with `{loragen}:`; those of channels and devices are in `redis_fleet`, those of imported bundles in
+`redis_imports`.
 
     generation:<key>    id of the recipe that a request led to, then its note      expires
     recipe:<recipe id>  hash: recipe, bundle_bytes, pinned, and bundle_id
@@ -10,12 +11,6 @@ All keys begin with `{loragen}:`; those of channels and devices are in `redis_fl
     bundles:used        sorted set of bundle ids by last use, in microseconds
     bundles:bytes       hash: length of each bundle
     bundles:total       sum of these lengths
-    imported:<bundle id> hash of a bundle that a user imported:
-                        bundle_bytes, bundle, edge_model_id, edge_model_digest,
-                        pinned                                                     expires unless pinned
-    gone:<bundle id>    one of those that was deleted                              expires
-    imports:expires    sorted set of their ids by the millisecond in which they expire
-    imports:bytes      hash: length of each of them
     pins:used           sorted set of pinned bundle ids by the time of their last pinning, in microseconds
     lease:<key>         owner                                                      expires
     writable:yes        nothing; written to see whether the server takes it        expires
@@ -29,17 +24,17 @@ from typing import Any, cast
 
 import structlog
 
-from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
+from cloud_service.store.imports import StoredImport
+from cloud_service.store.port import StoredGeneration, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.redis_access import RedisAccess
 from cloud_service.store.redis_fleet import RedisChannels, RedisDevices
+from cloud_service.store.redis_imports import EXPIRES, LENGTHS, PINS, RedisImports
 from cloud_service.store.redis_jobs import RedisJobs
 from cloud_service.store.redis_server import PREFIX, RedisServer
 from cloud_service.store.redis_server import key as _key
 from cloud_service.store.redis_sessions import RedisSessions
 
 _log = structlog.get_logger(__name__)
-
-_PINS = _key("pins", "used")
 
 _WRITABLE_MS = 60_000
 """Nobody reads what is written to see whether the server takes it."""
@@ -176,53 +171,6 @@ end
 return #expired
 """
 
-# Forgets imports that have expired: by the times at which they do, and their lengths. Sets `milliseconds` to now.
-_EXPIRE_IMPORTS = """
-local now = redis.call('TIME')
-local milliseconds = now[1] * 1000 + math.floor(now[2] / 1000)
-local function expire(times, lengths)
-  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', times, '-inf', milliseconds)) do
-    redis.call('ZREM', times, gone)
-    redis.call('HDEL', lengths, gone)
-  end
-end
-"""
-
-_PRUNE_IMPORTS = f"""{_EXPIRE_IMPORTS}
-expire(KEYS[1], KEYS[2])
-return 1
-"""
-
-_STORE_IMPORTED = f"""{_EXPIRE_IMPORTS}
-expire(KEYS[2], KEYS[3])
-local total = ARGV[7] - (redis.call('HGET', KEYS[3], ARGV[1]) or 0)
-for _, size in ipairs(redis.call('HVALS', KEYS[3])) do total = total + size end
-if total > tonumber(ARGV[6]) then return 0 end
-redis.call('HSET', KEYS[1], 'bundle_bytes', ARGV[7], 'bundle', ARGV[2])
-redis.call('HSET', KEYS[1], 'edge_model_id', ARGV[3], 'edge_model_digest', ARGV[4])
-redis.call('HSETNX', KEYS[1], ARGV[8], '0')
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[7])
-if redis.call('HEXISTS', KEYS[1], 'pinned') == 1 then
-  redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
-else
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('ZADD', KEYS[2], milliseconds + ARGV[5], ARGV[1])
-end
-return 1
-"""
-
-_PIN_IMPORTED = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[2] ~= 'owner:' and redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then return 0 end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-redis.call('HSET', KEYS[1], 'pinned', '1', ARGV[2], now)
-redis.call('PERSIST', KEYS[1])
-redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
-redis.call('ZADD', KEYS[3], now, ARGV[1])
-return 1
-"""
-
 # KEYS: recipe, LoRA and import of the id, times and lengths of imports, pins.
 # ARGV: key prefix, the id, the owner's field, microseconds since the last pin.
 # The bytes of an import are freed a second later, so that no time tells whether another tenant has the same bundle.
@@ -293,8 +241,8 @@ class RedisStore:
         self.sessions = RedisSessions(self._server)
         self.devices = RedisDevices(self._server, limits.device_ttl_seconds, limits.devices_per_channel)
         self.jobs = RedisJobs(self._server, limits.job_seconds, limits.jobs_kept)
+        self._imports = RedisImports(self._server, limits.import_budget_bytes, limits.recipe_ttl_seconds)
         self._budget = limits.bundle_budget_bytes
-        self._import_budget = limits.import_budget_bytes
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
         self._find = self._server.script(_FIND)
         self._store = self._server.script(_STORE)
@@ -303,11 +251,8 @@ class RedisStore:
         self._pin = self._server.script(_PIN)
         self._store_bundle = self._server.script(_STORE_BUNDLE)
         self._load_bundle = self._server.script(_LOAD_BUNDLE)
-        self._store_imported = self._server.script(_STORE_IMPORTED)
-        self._pin_imported = self._server.script(_PIN_IMPORTED)
         self._disown = self._server.script(_DISOWN)
         self._prune_bundles = self._server.script(_PRUNE_BUNDLES)
-        self._prune_imports = self._server.script(_PRUNE_IMPORTS)
         self._unpin = self._server.script(_UNPIN)
         self._acquire = self._server.script(_ACQUIRE)
         self._release = self._server.script(_RELEASE)
@@ -349,42 +294,33 @@ class RedisStore:
         await self._run(self._store_bundle(keys=keys, args=args))
 
     async def pin(self, bundle_id: str, tenant: str = "") -> bool:
-        keys, args = [_key("lora", bundle_id), _PINS], [PREFIX, bundle_id, f"owner:{tenant}"]
+        keys, args = [_key("lora", bundle_id), PINS], [PREFIX, bundle_id, f"owner:{tenant}"]
         return bool(await self._run(self._pin(keys=keys, args=args)))
 
     async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
-        keys = [_key("imported", imported.bundle_id), _key("imports", "expires"), _key("imports", "bytes")]
-        args: list[Any] = [imported.bundle_id, bundle or b"", imported.edge_model_id, imported.edge_model_digest]
-        args += [self._recipe_ttl_ms, self._import_budget, imported.bundle_bytes, f"owner:{tenant}"]
-        return bool(await self._run(self._store_imported(keys=keys, args=args)))
+        return await self._imports.store_imported(imported, bundle, tenant)
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
-        fields = ["bundle_bytes", "edge_model_id", "edge_model_digest"]
-        found = await self._run(self._redis.hmget(_key("imported", bundle_id), fields))
-        if None in found:
-            return None
-        return StoredImport(bundle_id, int(found[0]), *(each.decode() for each in found[1:]))
+        return await self._imports.find_imported(bundle_id)
 
     async def load_imported(self, bundle_id: str) -> bytes | None:
-        bundle = await self._run(self._redis.hget(_key("imported", bundle_id), "bundle"))
-        return cast(bytes | None, bundle or None)
+        return await self._imports.load_imported(bundle_id)
 
     async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
-        keys = [_key("imported", bundle_id), _key("imports", "expires"), _PINS]
-        return bool(await self._run(self._pin_imported(keys=keys, args=[bundle_id, f"owner:{tenant}"])))
+        return await self._imports.pin_imported(bundle_id, tenant)
 
     async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
         keys = [_key(kind, either_id) for kind in ("recipe", "lora", "imported")]
-        keys += [_key("imports", "expires"), _key("imports", "bytes"), _PINS]
+        keys += [EXPIRES, LENGTHS, PINS]
         args: list[Any] = [PREFIX, either_id, f"owner:{tenant}", round(settled_seconds * 1e6)]
         return bool(await self._run(self._disown(keys=keys, args=args)))
 
     async def list_pinned(self, before: int) -> list[str]:
-        pinned = await self._run(self._redis.zrangebyscore(_PINS, "-inf", f"({before}"))
+        pinned = await self._run(self._redis.zrangebyscore(PINS, "-inf", f"({before}"))
         return [bundle_id.decode() for bundle_id in pinned]
 
     async def unpin(self, bundle_id: str, before: int) -> None:
-        keys = [_PINS, _key("lora", bundle_id), _key("imported", bundle_id), _key("imports", "expires")]
+        keys = [PINS, _key("lora", bundle_id), _key("imported", bundle_id), EXPIRES]
         args: list[Any] = [bundle_id, before, self._recipe_ttl_ms, PREFIX]
         await self._run(self._unpin(keys=keys, args=args))
 
@@ -398,7 +334,7 @@ class RedisStore:
         bundles = [_key("bundles", part) for part in ("used", "bytes", "total")]
         while await self._run(self._prune_bundles(keys=bundles, args=[PREFIX, self._recipe_ttl_ms])):
             pass
-        await self._run(self._prune_imports(keys=[_key("imports", "expires"), _key("imports", "bytes")]))
+        await self._imports.prune()
         await self.jobs.prune()
 
     async def verify_supported(self) -> None:

@@ -2,8 +2,7 @@
 
 Publishing syncs the disk before it answers. Everything else can be generated again, and SQLite decides when to sync it.
 Bundles are files in two folders beside it (`bundle_folder`): generated ones, of which the database knows in which order
-they were used, and imported ones, which are on the disk before anybody hears of them.
-Channels and devices are in `sqlite_fleet`.
+they were used, and imported ones (`sqlite_imports`). Channels and devices are in `sqlite_fleet`.
 """
 
 import asyncio
@@ -11,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -20,10 +18,12 @@ import structlog
 
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.bundle_folder import BundleFolder
-from cloud_service.store.port import StoredGeneration, StoredImport, StoredLora, StoredRecipe, StoreLimits
-from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess
+from cloud_service.store.imports import StoredImport
+from cloud_service.store.port import StoredGeneration, StoredLora, StoredRecipe, StoreLimits
+from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess, pin_owned
 from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
+from cloud_service.store.sqlite_imports import IMPORT_SCHEMA, SqliteImports
 from cloud_service.store.sqlite_jobs import JOB_SCHEMA, SqliteJobs
 from cloud_service.store.sqlite_sessions import SESSION_SCHEMA, SqliteSessions
 from cloud_service.store.waiting import apart
@@ -48,10 +48,6 @@ CREATE TABLE bundles (
     bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, used INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX bundles_used ON bundles (used, bytes);
-CREATE TABLE imported (
-    bundle_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL, edge_model_id TEXT NOT NULL, edge_model_digest TEXT NOT NULL,
-    expires REAL, pinned INTEGER
-);
 CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
 
@@ -84,14 +80,15 @@ class SqliteStore:
 
     def __init__(self, path: Path, limits: StoreLimits) -> None:
         self._budget = limits.bundle_budget_bytes
-        self._import_budget = limits.import_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
         self._log_limit = LogLimit()
         self._freeing: set[asyncio.Task[None]] = set()
-        schema = _SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
+        schema = _SCHEMA + IMPORT_SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
         self._bundles = BundleFolder(path.with_name(f"{path.name}-bundles"), limits.timeout_seconds)
-        self._imports = BundleFolder(path.with_name(f"{path.name}-imported"), limits.timeout_seconds, durable=True)
+        self._imported = BundleFolder(path.with_name(f"{path.name}-imported"), limits.timeout_seconds, durable=True)
+        kept = limits.import_budget_bytes, limits.recipe_ttl_seconds
+        self._imports = SqliteImports(self._file, self._imported, *kept)
         self._db = self._file.db
         self._run, self._change = self._file.run, self._file.change
         self.channels = SqliteChannels(self._file, limits.versions_per_channel, limits.events_per_channel)
@@ -176,51 +173,21 @@ class SqliteStore:
     async def pin(self, bundle_id: str, tenant: str = "") -> bool:
         def pin() -> bool:
             row = self._db.execute("SELECT recipe_id FROM loras WHERE bundle_id = ?", (bundle_id,)).fetchone()
-            return row is not None and self._set_pinned("loras", bundle_id, tenant, row[0])
+            return row is not None and pin_owned(self._db, "loras", bundle_id, tenant, row[0])
 
         return await self._change(pin, durable=True)
 
     async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
-        def store() -> bool:
-            now = time.time()
-            self._db.execute("DELETE FROM imported WHERE expires <= ?", (now,))
-            if not self._has_room(imported):
-                return False
-            if bundle is not None and not self._imports.has(imported.bundle_id):
-                raise FileNotFoundError("the file was deleted with those of expired bundles")
-            self._db.execute(
-                "INSERT INTO imported VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (bundle_id) DO UPDATE SET"
-                " expires = iif(expires IS NULL, NULL, excluded.expires)",
-                (*astuple(imported), now + self._recipe_ttl),
-            )
-            self._db.execute("INSERT OR IGNORE INTO owners (id, tenant) VALUES (?, ?)", (imported.bundle_id, tenant))
-            return True
-
-        if bundle is not None:
-            if not await self._run(lambda: self._has_room(imported)):
-                return False
-            await self._imports.put(imported.bundle_id, bundle)
-        return await self._change(store)
+        return await self._imports.store_imported(imported, bundle, tenant)
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:
-        def find() -> StoredImport | None:
-            row = self._db.execute(
-                "SELECT bundle_id, bytes, edge_model_id, edge_model_digest FROM imported"
-                " WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)",
-                (bundle_id, time.time()),
-            ).fetchone()
-            return None if row is None else StoredImport(*row)
-
-        return await self._run(find)
+        return await self._imports.find_imported(bundle_id)
 
     async def load_imported(self, bundle_id: str) -> bytes | None:
-        return None if await self.find_imported(bundle_id) is None else await self._imports.get(bundle_id)
+        return await self._imports.load_imported(bundle_id)
 
     async def pin_imported(self, bundle_id: str, tenant: str = "") -> bool:
-        def pin() -> bool:
-            return self._set_pinned("imported", bundle_id, tenant)
-
-        return await self._change(pin, durable=True)
+        return await self._imports.pin_imported(bundle_id, tenant)
 
     async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
         def disown() -> bool:
@@ -294,10 +261,8 @@ class SqliteStore:
         lost = await self._change(lambda: self._db.execute(_LOST_BUNDLES).fetchall())
         await self._bundles.delete(bundle_id for (bundle_id,) in lost)
         settled = await self._bundles.list_settled(_GRACE_SECONDS)
-        await self._bundles.delete(await self._run(lambda: self._unknown("bundles", settled)))
-        old = await self._imports.list_settled(_GRACE_SECONDS)
-        # In one transaction, so that none is deleted while it is imported once more.
-        await self._change(lambda: self._imports.delete_now(self._unknown("imported", old)))
+        await self._bundles.delete(await self._run(lambda: self._unknown(settled)))
+        await self._imports.delete_unknown(await self._imported.list_settled(_GRACE_SECONDS))
         for part in (self.devices, self.jobs, self.sessions, self.access):
             await part.prune()
 
@@ -311,30 +276,13 @@ class SqliteStore:
     async def aclose(self) -> None:
         await asyncio.gather(*self._freeing)
         await self._bundles.aclose()
-        await self._imports.aclose()
+        await self._imported.aclose()
         await self._file.aclose()
 
     async def _free_import(self, bundle_id: str) -> None:
-        # Upkeep does it when this fails. In one transaction, as there.
+        # Upkeep does it when this fails.
         with suppress(StoreUnavailableError):
-            await self._change(lambda: self._imports.delete_now(self._unknown("imported", [bundle_id])))
-
-    def _set_pinned(self, table: str, bundle_id: str, tenant: str, *recipe_ids: str) -> bool:
-        ids = (bundle_id, *recipe_ids)
-        owned = "SELECT 1 FROM owners WHERE id = ? AND tenant = ?"
-        if tenant and any(self._db.execute(owned, (each, tenant)).fetchone() is None for each in ids):
-            return False
-        now = time.time_ns() // 1_000
-        statement = (
-            f"UPDATE {table} SET expires = NULL, pinned = ? WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
-        )
-        if self._db.execute(statement, (now, bundle_id, time.time())).rowcount != 1:
-            return False
-        self._db.executemany(
-            "INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT (id, tenant) DO UPDATE SET pinned = excluded.pinned",
-            [(each, tenant, now) for each in ids],
-        )
-        return True
+            await self._imports.delete_unknown([bundle_id])
 
     def _renew(self, key: str, recipe_id: str, expires: float) -> None:
         self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))
@@ -373,14 +321,9 @@ class SqliteStore:
                     break
         return gone
 
-    def _has_room(self, imported: StoredImport) -> bool:
-        statement = "SELECT coalesce(sum(bytes), 0) FROM imported WHERE bundle_id <> ? AND coalesce(expires > ?, TRUE)"
-        (others,) = self._db.execute(statement, (imported.bundle_id, time.time())).fetchone()
-        return bool(others + imported.bundle_bytes <= self._import_budget)
-
-    def _unknown(self, table: str, names: list[str]) -> list[str]:
+    def _unknown(self, names: list[str]) -> list[str]:
         """Those of some files that the database does not name."""
-        statement = f"SELECT 1 FROM {table} WHERE bundle_id = ?"
+        statement = "SELECT 1 FROM bundles WHERE bundle_id = ?"
         return [name for name in names if self._db.execute(statement, (name,)).fetchone() is None]
 
     def _blob(self, statement: str, *values: object) -> bytes | None:

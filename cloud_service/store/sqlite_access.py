@@ -1,5 +1,6 @@
 """What `cloud_service.access` keeps, in the SQLite file. Keys and the audit log outlive a power cut."""
 
+import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -118,3 +119,25 @@ class SqliteAccess:
             self._db.execute("DELETE FROM counters WHERE expires <= ?", (time.time(),))
 
         await self._file.change(prune)
+
+
+def pin_owned(db: sqlite3.Connection, table: str, bundle_id: str, tenant: str, *recipe_ids: str) -> bool:
+    """Keep a bundle of a table for ever, because a tenant's channel names it; False when it is not there, or not its.
+
+    To be called within a transaction.
+    """
+    ids = (bundle_id, *recipe_ids)
+    owned = "SELECT 1 FROM owners WHERE id = ? AND tenant = ?"
+    if tenant and any(db.execute(owned, (each, tenant)).fetchone() is None for each in ids):
+        return False
+    now = time.time_ns() // 1_000
+    statement = (
+        f"UPDATE {table} SET expires = NULL, pinned = ? WHERE bundle_id = ? AND (expires IS NULL OR expires > ?)"
+    )
+    if db.execute(statement, (now, bundle_id, time.time())).rowcount != 1:
+        return False
+    db.executemany(
+        "INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT (id, tenant) DO UPDATE SET pinned = excluded.pinned",
+        [(each, tenant, now) for each in ids],
+    )
+    return True

@@ -1,10 +1,13 @@
 """What the tests of stores share."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from tests.cloud_service.s3_server import S3Server
+from tests.cloud_service.s3_server import BUCKET, S3Server
+from tests.cloud_service.store_backends import BACKENDS, S3Backend, StoreBackend
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,16 @@ def s3(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 def every_failure_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that look for the cause of one failure after the other."""
     monkeypatch.setattr("cloud_service.store.failures._SECONDS", 0.0)
+
+
+@pytest_asyncio.fixture(params=[*BACKENDS, "s3"])
+async def everywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreBackend]:
+    """Each kind of store in turn, and one with bundles in a bucket."""
+    backend: StoreBackend
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+        backend = S3Backend(tmp_path, f"s3://{BUCKET}")
+    else:
+        backend = BACKENDS[request.param](tmp_path)
+    yield backend
+    await backend.stop()

@@ -2,19 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from cloud_service.store import StoredGeneration, StoredImport, StoredLora
+from cloud_service.store import StoredGeneration, StoredLora
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.s3_server import BUCKET
 from tests.cloud_service.store_backends import (
-    BACKENDS,
-    S3Backend,
     StoreBackend,
     load_reports,
     recipe_of,
@@ -23,17 +17,10 @@ from tests.cloud_service.store_backends import (
 )
 
 
-@pytest_asyncio.fixture(params=[*BACKENDS, "s3"])
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreBackend]:
+@pytest.fixture
+def backend(everywhere: StoreBackend) -> StoreBackend:
     """Each kind of store in turn."""
-    backend: StoreBackend
-    if request.param == "s3":
-        request.getfixturevalue("s3")
-        backend = S3Backend(tmp_path, f"s3://{BUCKET}")
-    else:
-        backend = BACKENDS[request.param](tmp_path)
-    yield backend
-    await backend.stop()
+    return everywhere
 
 
 def _lora(text: str, size: int = 1000) -> tuple[StoredLora, bytes]:
@@ -130,7 +117,7 @@ async def test_note_belongs_to_the_request_and_not_to_the_lora(backend: StoreBac
 
 
 # In a bucket, sweeps evict: test_s3.py.
-@pytest.mark.parametrize("backend", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("everywhere", ["sqlite", "redis"], indirect=True)
 async def test_bundles_used_least_recently_are_evicted_and_recipes_stay(backend: StoreBackend) -> None:
     store = await backend.open(bundle_budget_bytes=3000)
     loras = [_lora(name) for name in ("a", "b", "c")]
@@ -235,41 +222,3 @@ async def test_restart_keeps_recipes_bundles_and_channels(backend: StoreBackend)
     assert await store.load_bundle(lora.bundle_id) == bundle
     assert await store.channels.load("c") == b"document"
     await store.verify_writable()
-
-
-def _imported(text: str, size: int = 1000) -> tuple[StoredImport, bytes]:
-    bundle = text.encode().ljust(size, b"\0")
-    return StoredImport(sha256_hex(bundle), size, "tiny-edge", "e" * 64), bundle
-
-
-async def test_imported_bundle_is_found_with_what_it_is_for(backend: StoreBackend) -> None:
-    store = await backend.open()
-    imported, bundle = _imported("one")
-    for _ in range(2):
-        assert await store.store_imported(imported, bundle)
-    assert await store.find_imported(imported.bundle_id) == imported
-    assert await store.load_imported(imported.bundle_id) == bundle
-
-
-async def test_imported_bundles_have_a_budget_that_evicts_nothing(backend: StoreBackend) -> None:
-    store = await backend.open(import_budget_bytes=2500)
-    stored = [_imported(text) for text in ("one", "two", "three")]
-    assert [await store.store_imported(*each) for each in stored] == [True, True, False]
-    assert await store.find_imported(stored[0][0].bundle_id) == stored[0][0]
-    assert await store.find_imported(stored[2][0].bundle_id) is None
-    assert await store.store_imported(*stored[1])
-
-
-async def test_imported_bundle_expires_unless_it_is_pinned(backend: StoreBackend) -> None:
-    store = await backend.open(recipe_ttl_seconds=0.2, import_budget_bytes=2000)
-    (kept, kept_bytes), lost = _imported("kept"), _imported("lost")
-    assert await store.store_imported(kept, kept_bytes)
-    assert await store.store_imported(*lost)
-    assert await store.pin_imported(kept.bundle_id)
-    assert await store.store_imported(kept, kept_bytes)
-    await asyncio.sleep(0.3)
-    assert await store.load_imported(kept.bundle_id) == kept_bytes
-    assert await store.load_imported(lost[0].bundle_id) is None
-    assert not await store.pin_imported(lost[0].bundle_id)
-    assert await store.store_imported(*_imported("more"))
-    assert not await store.store_imported(*_imported("too much"))
