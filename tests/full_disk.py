@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def read_only_disk() -> Iterator[None]:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     def only_to_read(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        if flags & (os.O_WRONLY | os.O_RDWR) or (flags & os.O_CREAT and not Path(path).exists()):
             refuse(path)
         return really_open(path, flags, *rest, **named)
 

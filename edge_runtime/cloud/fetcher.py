@@ -13,7 +13,6 @@ What to fetch, and what a failure means, is decided by the coordinators.
 import asyncio
 import errno
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from edge_runtime.errors import (
     OutputError,
     TooLongError,
 )
+from edge_runtime.free_space import free_bytes
 from loragen.client.retries import parse_retry_after
 from loragen.contract.digest import file_sha256, sha256_hex
 from loragen.contract.limits import MAX_CHANNEL_BYTES
@@ -280,11 +280,6 @@ def _verify_space(wanted: _Download, more_bytes: int) -> None:
             f"not fit the {free} that are free",
             "free some space; a bank that does not fit is not fetched, and bundles are fetched instead",
         )
-
-
-def free_bytes(directory: Path) -> int:
-    """What this process may still write to the disk of a directory."""
-    return shutil.disk_usage(directory).free
 
 
 def _drop(partial: Path) -> None:

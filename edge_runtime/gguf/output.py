@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_runtime.errors import OutputError
+from edge_runtime.free_space import SPARE_BYTES, free_bytes
 from loragen.contract.atomic import verify_replaceable
 
 PARTIAL_SUFFIX = ".partial"
@@ -29,7 +30,8 @@ def replacing(path: Path, size: int) -> Iterator[BinaryIO]:
 
     Args:
         path: The target.
-        size: Final length in bytes, reserved at once, so that a full disk is noticed before any work is done.
+        size: Final length in bytes, reserved at once, so that a full disk is noticed before any work is done. The disk
+            has `SPARE_BYTES` left then.
 
     Raises:
         OutputError: The file cannot be written: disk full, no permission, another writer, a directory or a device in
@@ -46,6 +48,8 @@ def replacing(path: Path, size: int) -> Iterator[BinaryIO]:
         with file:
             file.truncate(0)
             os.posix_fallocate(file.fileno(), 0, size)
+            if free_bytes(path.parent) < SPARE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -11,11 +11,13 @@ Rule: what reads numbers is imported by the threads that do, so that a device wi
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_runtime.cloud.fetcher import HttpFetcher
 from edge_runtime.errors import CloudUnreachableError, DigestMismatchError, OutputError, UpdateError
+from edge_runtime.free_space import SPARE_BYTES
 from edge_runtime.updates.disk import DataDirectory, is_shortage
 from edge_runtime.updates.rules import verify_announced
 from loragen.contract.atomic import write_atomic
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from loragen.contract.recipe import Recipe
 
 Source = Literal["disk", "recipe", "bundle"]
-
-_SPARE_BYTES = 256 * 1024
-"""Left on the disk by every download: for the state, which is written twice, and what else is small."""
 
 
 class Artifacts:
@@ -89,7 +88,7 @@ class Artifacts:
         path = self._disk.bundle(wanted.bundle_id)
         try:
             # Its adapter is as long.
-            spare = wanted.bundle_bytes + _SPARE_BYTES
+            spare = wanted.bundle_bytes + SPARE_BYTES
             await self._fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, path, spare)
         except (UpdateError, OutputError) as error:
             if by_recipe is not None:
@@ -100,7 +99,7 @@ class Artifacts:
     async def _build(self, wanted: Specialization, source: RecipeReference) -> None:
         data = await self._fetcher.fetch_recipe(source.id, source.bytes)
         recipe = await asyncio.to_thread(_parse_recipe, data)
-        bank = await self._open_bank(source, 2 * wanted.bundle_bytes + _SPARE_BYTES)
+        bank = await self._open_bank(source, 2 * wanted.bundle_bytes + SPARE_BYTES)
         built, built_id = await asyncio.to_thread(_build_bundle, bank, recipe)
         if built_id != wanted.bundle_id:
             raise DigestMismatchError(
@@ -148,7 +147,7 @@ def _open_bank(path: Path, digest: str) -> Bank:
         return Bank.open(path, expected_digest=digest)
     except ContractError:
         # Damaged on disk, or malformed though its digest is right: either way this file will not do.
-        path.unlink(missing_ok=True)
+        _drop(path)
         raise
     except FileNotFoundError:
         raise
@@ -170,6 +169,12 @@ def _read_bundle(path: Path, bundle_id: str) -> Bundle:
             f"bundle {bundle_id} is not on disk: {error.strerror}", "it is fetched again"
         ) from error
     if content_id(data) != bundle_id:
-        path.unlink(missing_ok=True)
+        _drop(path)
         raise DigestMismatchError(f"bundle {bundle_id} was damaged on disk", "it is fetched again")
     return parse_bundle(data)
+
+
+def _drop(path: Path) -> None:
+    """Delete a file that will not do; on a disk that became read-only it is found to be so again."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

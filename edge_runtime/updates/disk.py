@@ -13,13 +13,14 @@
     cache/base.json       what is remembered of the base GGUF (updates/base_note.py)
     commands.sock         where a running device takes its owner's commands (edge_runtime/commands.py)
     lock                  locked by a running device (updates/lock.py)
-    *.part, *.partial, *.tmp   unfinished
+    *.part, *.partial, .*.tmp  unfinished
 
 Every name is made of digests, or chosen by the device's owner, never by a cloud or a client. Which files are needed is
 decided by the updater.
 """
 
 import errno
+import time
 from collections.abc import Set
 from pathlib import Path
 
@@ -30,6 +31,10 @@ from edge_runtime.updates.state import Entry
 from loragen.web.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
+
+_ABANDONED_SECONDS = 600.0
+"""A file for the time being, which is written in seconds, belongs to nobody after so long: its disk did not let it be
+deleted."""
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -116,6 +121,8 @@ class DataDirectory:
     def collect(self, needed: Set[Path], banks: Set[str] | None) -> list[str]:
         """Delete bundles, adapters and slots that are not in `needed`, and banks whose digest is not in `banks`.
 
+        What an earlier attempt had to leave half written goes with them.
+
         Args:
             needed: Files that stay. A download in progress stays with the file it will become.
             banks: Digests; None deletes no bank.
@@ -132,7 +139,15 @@ class DataDirectory:
                     deleted.append(path)
         if banks is not None:
             deleted += [path for path in self._banks.iterdir() if path.stem not in banks and path.suffix != ".tmp"]
+        deleted += [path for path in self.root.rglob(".*.tmp") if _is_abandoned(path)]
         return [path.name for path in deleted if _delete(path)]
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime + _ABANDONED_SECONDS < time.time()
+    except FileNotFoundError:
+        return False
 
 
 def _delete(path: Path) -> bool:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from loragen.web.errors import ConfigurationError
 
-_READ_ONLY = (errno.EROFS, errno.EACCES)
-
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
@@ -20,16 +18,15 @@ def locked(root: Path) -> Iterator[None]:
         ConfigurationError: Another daemon has it, or it cannot be written and never was.
     """
     try:
-        descriptor = _open(root / "lock")
-    except OSError as error:
-        raise ConfigurationError(f"LORAGEN_EDGE_DATA_DIR: cannot write in {root}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        descriptor = _lock(root / "lock", os.O_CREAT)
     except BlockingIOError as error:
         raise ConfigurationError(
             f"LORAGEN_EDGE_DATA_DIR: another daemon runs on {root}", "stop it, or give this one a directory of its own"
         ) from error
+    except OSError as error:
+        raise ConfigurationError(f"LORAGEN_EDGE_DATA_DIR: cannot write in {root}: {error.strerror}") from error
+    try:
+        yield
     finally:
         os.close(descriptor)
 
@@ -37,23 +34,36 @@ def locked(root: Path) -> Iterator[None]:
 def is_locked(root: Path) -> bool:
     """Whether a daemon runs on a directory; none does where there is no such directory, or it cannot be looked into."""
     try:
-        descriptor = os.open(root / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(_lock(root / "lock"))
     except BlockingIOError:
         return True
-    finally:
-        os.close(descriptor)
+    except OSError:
+        return False
     return False
 
 
-def _open(path: Path) -> int:
+def _lock(path: Path, flags: int = 0) -> int:
+    """A descriptor that has the lock.
+
+    Raises:
+        BlockingIOError: Another one has it.
+        OSError: The file cannot be opened.
+    """
+    # To read, where that is enough: a disk with a file that is open to be written cannot be made read-only, and on one
+    # that is, nothing else can be opened. Network disks want writing.
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return _opened(path, os.O_RDONLY | flags)
     except OSError as error:
-        if error.errno not in _READ_ONLY or not path.exists():
+        if error.errno != errno.EBADF:
             raise
-        # What is on a disk that became read-only can serve: a lock needs no writing.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _opened(path, os.O_RDWR | flags)
+
+
+def _opened(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -56,6 +56,7 @@ class StateStore:
         self._draw = draw
         self._retry_at: dict[str, float] = {}
         self._writing = asyncio.Lock()
+        self._on_disk = empty
         self._is_written = True
 
     async def load(self) -> None:
@@ -69,6 +70,7 @@ class StateStore:
         if found is None:
             self.is_lost = await asyncio.to_thread(self._file.has_remains)
             return
+        self._on_disk = found
         # After a change of the channel, what serves goes on serving until the new channel has been fetched.
         version = found.channel_version if found.channel == self.state.channel else None
         self.state = replace(
@@ -87,6 +89,10 @@ class StateStore:
     def entry(self, name: str) -> Entry | None:
         """What serves under `name`."""
         return self.state.entries.get(name)
+
+    def kept(self) -> Sequence[Entry]:
+        """What serves now, and what would serve after a restart: another while the disk refuses the newest state."""
+        return [*self.entries.values(), *self._on_disk.entries.values()]
 
     def newest_first(self) -> Sequence[tuple[str, Entry]]:
         """Names and entries, the one that was activated last at the front."""
@@ -194,8 +200,9 @@ class StateStore:
         async with self._writing:
             try:
                 # The newest state: it includes what changed while this waited for the lock.
-                await asyncio.to_thread(self._file.store, self.state)
-                self.problem, self._is_written = "", True
+                state = self.state
+                await asyncio.to_thread(self._file.store, state)
+                self.problem, self._is_written, self._on_disk = "", True, state
             except OSError as error:
                 self._is_written = False
                 self.problem = f"the state cannot be written: {error.strerror or error}"

@@ -386,7 +386,7 @@ class Updater:
         if self.state_store.is_lost and wanted is None:
             return
         needed = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.quantization)}
-        for entry in self.state_store.entries.values():
+        for entry in self.state_store.kept():
             needed |= self._disk.files_of(entry, self._model.quantization)
         banks: set[str] | None = None
         if wanted is not None:

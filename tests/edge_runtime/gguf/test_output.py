@@ -1,11 +1,14 @@
 """A large file is the old one or the new one, whole, and has one writer."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_runtime.errors import OutputError
+from edge_runtime.free_space import SPARE_BYTES
 from edge_runtime.gguf.output import replacing
 from tests.full_disk import full_disk, read_only_disk
 
@@ -70,3 +73,18 @@ def test_what_a_kill_left_is_overwritten(tmp_path: Path) -> None:
     with replacing(path, 3) as file:
         file.write(b"new")
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("model.gguf", b"new")]
+
+
+def test_disk_that_would_have_no_room_for_what_is_small_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.gguf"
+    outcomes: list[tuple[int, Any]] = [
+        (SPARE_BYTES, nullcontext()),
+        (SPARE_BYTES - 1, pytest.raises(OutputError, match="no space")),
+    ]
+    for free, outcome in outcomes:
+        monkeypatch.setattr("edge_runtime.gguf.output.free_bytes", lambda _, free=free: free)
+        with outcome, replacing(path, 3) as file:
+            file.write(b"new")
+        assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -29,6 +30,7 @@ from edge_runtime.updates.trial import Candidate, TrialReport
 from loragen.web.logs import configure_logging
 from tests.edge_runtime.fakes import ThreadCanary
 from tests.full_disk import full_disk, read_only_disk
+from tests.small_disk import fill, make_read_only
 
 Step = Literal[
     "poll", "verify", "download", "attach", "merge", "check", "activate", "commit", "report", "clean up", "restore"
@@ -46,12 +48,14 @@ class Fault:
     Attributes:
         bundle_id: The step is meant where it concerns this bundle.
         fired: Grows by a byte each time it happens.
+        disk: A real disk that it happens to; None pretends it.
     """
 
     step: Step
     kind: Kind
     bundle_id: str
     fired: Path
+    disk: Path | None = None
 
 
 def start_device(settings: dict[str, Any], fault: Fault | None, log: Path) -> multiprocessing.process.BaseProcess:
@@ -88,6 +92,12 @@ def _inject(patch: pytest.MonkeyPatch, fault: Fault) -> None:
             _wrap(patch, target, concerns(fault), before=lambda: _note(fault), hang=True)
         else:
             _wrap(patch, target, concerns(fault), before=lambda: _BEFORE[fault.kind](fault))
+
+
+def spoil(patch: pytest.MonkeyPatch, fault: Fault, before: Callable[[], None]) -> None:
+    """Let `before` happen each time that the step begins, in this process."""
+    target, concerns = _STEPS[fault.step]
+    _wrap(patch, target, concerns(fault), before=before)
 
 
 Call = Callable[..., bool]
@@ -208,17 +218,30 @@ _ENTERED: list[Any] = []
 
 
 def _fill(fault: Fault) -> None:
-    if not _ENTERED:
-        _note(fault)
-        _ENTERED.append(full_disk(_FULL_BYTES))
-        _ENTERED[-1].__enter__()
+    if fault.disk is not None:
+        _once(fault, lambda disk: fill(disk))
+    elif not _ENTERED:
+        _enter(fault, full_disk(_FULL_BYTES))
 
 
 def _lock(fault: Fault) -> None:
-    if not _ENTERED:
-        _note(fault)
-        _ENTERED.append(read_only_disk())
-        _ENTERED[-1].__enter__()
+    if fault.disk is not None:
+        _once(fault, lambda disk: make_read_only(disk))
+    elif not _ENTERED:
+        _enter(fault, read_only_disk())
+
+
+def _once(fault: Fault, happen: Callable[[Path], None]) -> None:
+    assert fault.disk is not None
+    if not fault.fired.exists():
+        happen(fault.disk)
+    _note(fault)
+
+
+def _enter(fault: Fault, disk: AbstractContextManager[None]) -> None:
+    _note(fault)
+    _ENTERED.append(disk)
+    disk.__enter__()
 
 
 _BEFORE: dict[Kind, Callable[[Fault], None]] = {

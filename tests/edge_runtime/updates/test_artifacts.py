@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.free_space import SPARE_BYTES
 from edge_runtime.gguf.base_gguf import BaseGguf
 from loragen.contract.digest import sha256_hex
 from tests.adapters import random_adapter
 from tests.edge_runtime.fake_cloud import FakeCloud
 from tests.edge_runtime.fakes import LONG, FakeClock, FakeLoader, device, entry, files, make_settings
+from tests.full_disk import read_only_disk
 
 
 async def test_recipes_share_one_bank(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ async def test_bank_that_does_not_fit_the_disk_leaves_its_place_to_bundles(
         pass
     partial = tmp_path / f"edge/banks/{cloud.bank.digest}.part"
     partial.write_bytes(cloud.bank_bytes[:-1_000])
-    room = 2 * first.bundle_bytes + 257 * 1024
+    room = 2 * first.bundle_bytes + SPARE_BYTES + 1_000
     monkeypatch.setattr("edge_runtime.cloud.fetcher.free_bytes", lambda _: 0 if partial.exists() else room)
     clock = FakeClock()
     async with device(settings, clock, FakeLoader()) as parts:
@@ -100,6 +102,19 @@ async def test_nothing_is_fetched_that_would_fill_the_disk(
         clock.advance(LONG)
         await parts.updater.tick()
         assert entry(parts, "router").state == "adapter"
+
+
+async def test_damaged_bank_on_a_disk_that_became_read_only_is_gone_around(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """It cannot be deleted; what is said is the reason why nothing comes in its place."""
+    cloud.publish(cloud.make("router"))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        (tmp_path / f"edge/banks/{cloud.bank.digest}.safetensors").write_bytes(b"damaged")
+        with read_only_disk():
+            await parts.updater.tick()
+        assert parts.updater.state_store.state.failures["router"].code == "output_not_written"
+        assert cloud.asked("/bundles/") == 1
 
 
 async def test_recipe_that_builds_another_bundle_is_not_trusted(

@@ -1,5 +1,7 @@
 """The data directory: nothing is deleted that is needed."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,15 @@ def test_what_cannot_be_deleted_stops_nothing(tmp_path: Path) -> None:
         assert disk.collect(set(), None) == []
     reported = {(record["event"], record["path"], record["reason"]) for record in records}
     assert ("file_not_deleted", str(disk.bundle(ONE)), "Read-only file system") in reported
+
+
+def test_what_a_disk_did_not_let_be_deleted_is_deleted_later(tmp_path: Path) -> None:
+    """What is being written now stays."""
+    disk = DataDirectory(tmp_path)
+    for name in ("adapters/.x.0123.tmp", "cache/.y.0123.tmp", ".state.json.0123.tmp"):
+        path = tmp_path / name
+        path.write_text("")
+        assert disk.collect(set(), None) == []
+        an_hour_ago = time.time() - 3_600
+        os.utime(path, (an_hour_ago, an_hour_ago))
+        assert disk.collect(set(), None) == [path.name]
