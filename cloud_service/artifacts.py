@@ -134,6 +134,10 @@ class ArtifactService:
                 self._storing = asyncio.create_task(self._store_fresh())
         return view
 
+    async def verify_room(self, size: int = 1, artifact_id: str = "") -> None:
+        """As `Ownership.verify_room`."""
+        await self._ownership.verify_room(size, artifact_id)
+
     async def find_bundle(self, either_id: str) -> StoredLora | StoredImport:
         """A bundle, without its bytes, by its id or by that of the recipe that makes it; it is built now if need be.
 

@@ -135,6 +135,9 @@ def _store_limits(settings: CloudSettings) -> StoreLimits:
         settings.channel_versions,
         MAX_EVENTS_KEPT,
         settings.store_timeout_seconds,
+        bytes_per_tenant=settings.bytes_per_tenant,
+        channels_per_tenant=settings.channels_per_tenant,
+        devices_per_tenant=settings.devices_per_tenant,
     )
 
 
@@ -206,7 +209,6 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             store,
             artifacts,
             watch_interval_seconds=settings.watch_interval_seconds,
-            per_tenant=settings.channels_per_tenant,
             changed=metrics.channel_changed,
         )
         devices = DeviceService(store.devices, store.channels)

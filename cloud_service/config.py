@@ -134,8 +134,18 @@ class CloudSettings(ServiceSettings):
         "tenant, or one API key without a tenant, may take; 0 sets no limit.",
     )
 
+    bytes_per_tenant: int = Field(
+        default=128 * 1024**2,
+        ge=0,
+        description="Most bytes of recipes and imported LoRAs that one tenant has in the store; 0 sets no limit.",
+    )
     channels_per_tenant: int = Field(
         default=1_000, ge=0, description="Most channels that one tenant has at a time; 0 sets no limit."
+    )
+    devices_per_tenant: int = Field(
+        default=100_000,
+        ge=0,
+        description="Most devices that report to the channels of one tenant with its keys; 0 sets no limit.",
     )
 
     audit_days: int = Field(

@@ -78,7 +78,7 @@ class ImportService:
 
         Raises:
             InvalidRequestError: It is no adapter, for another model, or holds what a bundle cannot.
-            ImportBudgetError: There is no room for it.
+            ImportBudgetError, UsageLimitError: There is no room for it, or none in the tenant's share of the store.
             StoreUnavailableError: The store does not answer.
             CloudError: As for `ChannelService.publish`.
         """
@@ -93,7 +93,9 @@ class ImportService:
                 raise InvalidRequestError(str(e), e.hint, code=f"adapter_{e.code}") from e
             header = bundle.header
             imported = StoredImport(content_id(data), len(data), header.edge_model_id, header.edge_model_digest)
+            await self._artifacts.verify_room(len(data), imported.bundle_id)
             if not await self._store.store_imported(imported, data, current_caller().tenant):
+                await self._artifacts.verify_room(len(data), imported.bundle_id)
                 raise ImportBudgetError(
                     f"no room for a bundle of {len(data)} bytes: the budget for users' own LoRAs is used up",
                     "delete one, wait until one expires, or let the operator raise LORAGEN_CLOUD_IMPORT_BUDGET_BYTES",

@@ -81,6 +81,9 @@ MAX_PROBE_CHARS = 2_000
 MAX_PROBE_TOKENS = 4_096
 """All inputs and answers of one probe, in tokens of the edge model: some seconds on two cores, 128 for each of 32."""
 
+STORAGE_AGAIN_SECONDS = 3_600
+"""Retry-After of a tenant whose share of the store is used up: as often is taken out what has expired."""
+
 MAX_REPORT_BYTES = 128 * 1024
 """One report of a device, as JSON: room for 600 specializations, and for a message of each of 100."""
 

@@ -335,6 +335,7 @@ class LoraService:
     async def _verify_room(self, key: str, task: TaskDescription, served: ServedGenerator) -> None:
         """Whoever is refused must hear it soon, so this comes before the lease and all else that takes time."""
         await self._usage.verify_quota("generations", "prompt-tokens")
+        await self._ownership.verify_room()
         if served.runner.is_long(render_prompt(task)):
             served.runner.verify_characters(_asked_of(task))
         try:

@@ -1,4 +1,4 @@
-"""Values: API keys and the audit log as they go over the wire; the service writes them and clients read them."""
+"""Values: API keys, what they used, and the audit log, as the service writes them and clients read them."""
 
 from typing import Any
 
@@ -62,3 +62,26 @@ class AuditPage(AnswerModel):
 
     entries: tuple[AuditedChange, ...]
     next_before: int | None = None
+
+
+class Used(AnswerModel):
+    """How much is used of something; `most` is 0 where there is no limit."""
+
+    used: int
+    most: int
+
+
+class UsageAnswer(AnswerModel):
+    """What a tenant, or a key without one, has used.
+
+    Attributes:
+        tenant: Whose usage it is; empty for the calling key's own.
+        today: By what is counted by the day, UTC: `generations`, `prompt-tokens`, `probes`, `refinements`, `imports`;
+            only what has a quota.
+        stored: What the tenant has in the store: `bytes` of recipes and imported LoRAs, `channels`, `devices`; empty
+            without a tenant.
+    """
+
+    tenant: str = ""
+    today: dict[str, Used] = Field(default_factory=dict)
+    stored: dict[str, Used] = Field(default_factory=dict)

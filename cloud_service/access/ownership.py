@@ -6,7 +6,9 @@ of the other. The operator sees all of them, and what the operator makes belongs
 """
 
 from cloud_service.access.caller import current_caller
-from cloud_service.store.access import OwnerStore
+from cloud_service.errors import UsageLimitError
+from cloud_service.limits import STORAGE_AGAIN_SECONDS
+from cloud_service.store.access import OwnerStore, Share
 
 
 class Ownership:
@@ -23,10 +25,31 @@ class Ownership:
         """Let a stored recipe or bundle be the caller's.
 
         Raises:
+            UsageLimitError: Its tenant's share of the store has no room.
             StoreUnavailableError: The store does not answer.
         """
-        if tenant := current_caller().tenant:
-            await self._store.own(tenant, artifact_id)
+        tenant = current_caller().tenant
+        if tenant and not await self._store.own(tenant, artifact_id):
+            raise _used_up(await self._store.share(tenant))
+
+    async def share(self) -> Share | None:
+        """The bytes that the caller's tenant has in the store; None for the operator.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        tenant = current_caller().tenant
+        return await self._store.share(tenant) if tenant else None
+
+    async def verify_room(self, size: int = 1, artifact_id: str = "") -> None:
+        """Return when the caller has this already, or may have so many bytes more. Ask before work that makes them.
+
+        Raises:
+            UsageLimitError, StoreUnavailableError: As for `record`.
+        """
+        share = await self.share()
+        if share is not None and share.lacks(size) and not (artifact_id and await self.sees(artifact_id)):
+            raise _used_up(share)
 
     async def sees(self, artifact_id: str) -> bool:
         """Whether the caller may know that a recipe or a bundle is there.
@@ -36,3 +59,12 @@ class Ownership:
         """
         tenant = current_caller().tenant
         return not tenant or await self._store.owns(tenant, artifact_id)
+
+
+def _used_up(share: Share) -> UsageLimitError:
+    return UsageLimitError(
+        f"expected at most {share.most} bytes of recipes and imported LoRAs of one tenant, {share.used} of them in use",
+        "delete bundles or recipes that no channel names, or let the operator raise LORAGEN_CLOUD_BYTES_PER_TENANT",
+        code="storage_used_up",
+        retry_after_seconds=STORAGE_AGAIN_SECONDS,
+    )

@@ -47,6 +47,8 @@ _FOLLOW = Rule((Scope.READ, Scope.DEVICE))
 _ADMIN = Rule((Scope.ADMIN,))
 # Whoever may start a job may see how far it is, and what came of it.
 _READ_JOBS = Rule((Scope.READ, Scope.GENERATE))
+# Of no use to a device; what it asks for is counted for its tenant.
+_OWN_USAGE = Rule((Scope.READ, Scope.GENERATE, Scope.PUBLISH))
 _METRICS = Rule((Scope.READ,), operator_only=True)
 
 SIGN_IN_CALLS = (
@@ -118,6 +120,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "POST /keys/{key_id}/rotate": _ADMIN,
         "DELETE /keys/{key_id}": _ADMIN,
         "GET /audit": _ADMIN,
+        "GET /usage": _OWN_USAGE,
         "/loragen.v1.Generator/GenerateLora": _GENERATE,
         "/loragen.v1.Channels/Watch": _FOLLOW,
         "/loragen.v1.Channels/ReportStatus": _DEVICE,

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from cloud_service.access.caller import Caller, current_caller
 from cloud_service.errors import OverloadedError, StoreUnavailableError, UsageLimitError
@@ -187,6 +187,15 @@ class UsageMeter:
     def has_quota(self, kind: Quota) -> bool:
         """Whether anything is counted as this for the caller."""
         return self._most(kind) > 0
+
+    async def today(self) -> Mapping[Quota, tuple[int, int]]:
+        """What is counted for the caller today, and what it may; the quotas that are set.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        kinds = [kind for kind in get_args(Quota) if self._most(kind)]
+        return {kind: (await self._store.count(self._today(kind), 0, 2 * _DAY), self._most(kind)) for kind in kinds}
 
     async def verify_quota(self, *kinds: Quota) -> None:
         """Return when the caller may have something done that is counted as each of these.

@@ -1,4 +1,4 @@
-"""The commands `loragen keys` and `loragen audit`."""
+"""The commands `loragen keys`, `loragen usage` and `loragen audit`."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud_service.access.scopes import Scope
-from cloud_service.commands.options import DEFAULT_URL, AsJsonLines, Url
+from cloud_service.commands.options import DEFAULT_URL, AsJson, AsJsonLines, Url
 from cloud_service.errors import InvalidRequestError
 from loragen import CloudClient
 from loragen.command_line import ConfigOption
@@ -141,6 +141,18 @@ def audit(
         for entry in entries
     ]
     _print_table(("at", "by", "tenant", "from", "did", "to"), rows)
+
+
+def usage(as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
+    """Show what the key's tenant, or the key itself, has used of its quotas and of its share of the store."""
+    with reporting_errors(), CloudClient(url) as cloud:
+        found = cloud.usage()
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    kinds = [*((f"{kind} today", used) for kind, used in found.today.items())]
+    kinds += [(f"{kind} stored", used) for kind, used in found.stored.items()]
+    _print_table(("what", "used", "most"), [(kind, str(each.used), str(each.most or "-")) for kind, each in kinds])
 
 
 async def _bootstrap(settings: "CloudSettings") -> MadeKey:

@@ -22,7 +22,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from cloud_service.commands.artifacts import bundles_app, recipes_app
 from cloud_service.commands.fleet import channels_app, devices_app, rollouts_app
 from cloud_service.commands.jobs import describe_refinement, jobs_app, wait_with_bar
-from cloud_service.commands.keys import audit, keys_app
+from cloud_service.commands.keys import audit, keys_app, usage
 from cloud_service.commands.options import DEFAULT_URL, AsJson, Url
 from cloud_service.commands.signing import init, rotate
 from cloud_service.errors import InvalidRequestError
@@ -58,6 +58,7 @@ for _command in (init, rotate):
     channels_app.command()(_command)
 app.add_typer(keys_app, name="keys")
 app.command()(audit)
+app.command()(usage)
 
 
 class ExportFormat(StrEnum):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from cloud_service.access.audit import Audit
+from cloud_service.access.caller import current_caller
 from cloud_service.errors import ConflictError, IntegrityError, InvalidRequestError, PreconditionError
 from cloud_service.fleet.watching import ChannelWatch
 from cloud_service.store import ChannelRow, ChannelStore, StoredEvent
@@ -85,7 +86,7 @@ class ChannelWriter:
         Args:
             name: Of the channel.
             decide: What is to be written, given the row as it is; None for nothing. May be asked several times.
-            verify_new: Raises the error for a channel that would be new; no other is made here meanwhile.
+            verify_new: Raises the error for a channel that would be one too many; the store then refuses to write it.
 
         Returns:
             The row as it is afterwards.
@@ -114,8 +115,8 @@ class ChannelWriter:
         raise ConflictError(f"channel {name!r} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
 
     async def _write(self, name: str, current: ChannelRow, row: ChannelRow, event: StoredEvent) -> bool:
-        """Write a row, tell those who watch, and note it; False when another writer was faster."""
-        if not await self._store.write(name, row, event):
+        """Write a row, tell those who watch, and note it; False when the store did not take it."""
+        if not await self._store.write(name, row, event, current_caller().tenant):
             return False
         _log.info("channel_changed", channel=name, action=event.action, version=event.version)
         self._changed(event.action)

@@ -15,7 +15,7 @@ from typing import Protocol
 from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.artifacts import unknown_bundle
-from cloud_service.errors import ConflictError, InvalidRequestError, NotFoundError
+from cloud_service.errors import InvalidRequestError, NotFoundError, UsageLimitError
 from cloud_service.fleet.channel_writer import (
     Change,
     ChannelWriter,
@@ -29,6 +29,7 @@ from cloud_service.fleet.channel_writer import (
     verify_free,
 )
 from cloud_service.fleet.watching import ChannelWatch
+from cloud_service.limits import STORAGE_AGAIN_SECONDS
 from cloud_service.single_flight import SharedLookups
 from cloud_service.store import (
     ChannelEntry,
@@ -39,6 +40,7 @@ from cloud_service.store import (
     StoredLora,
     StoredVersion,
 )
+from cloud_service.store.access import Share
 from loragen.contract.channel import RecipeReference, Specialization
 from loragen.contract.errors import ContractError
 from loragen.contract.names import BASE_NAME, verify_name
@@ -66,7 +68,6 @@ class ChannelService:
         store: Where channels live.
         bundles: Where what is published is found.
         watch_interval_seconds: How often a watched channel is looked up for changes by other replicas.
-        per_tenant: Most channels of one tenant; 0 for any number.
         changed: Called with the action of each change, a rollout's too: a hook for whoever counts them.
     """
 
@@ -76,12 +77,10 @@ class ChannelService:
         bundles: Bundles,
         *,
         watch_interval_seconds: float,
-        per_tenant: int = 0,
         changed: Callable[[str], None] = lambda action: None,
     ) -> None:
         self._store = store
         self._bundles = bundles
-        self._per_tenant = per_tenant
         self._watch = ChannelWatch(store.channels, watch_interval_seconds)
         self.writer = ChannelWriter(store.channels, self._watch, changed, AuditLog(store.access))
         self._digests = SharedLookups(store.channels.load_digest)
@@ -125,7 +124,8 @@ class ChannelService:
             InvalidRequestError: A name is not valid or belongs to the base model, or the channel is full.
             NotFoundError: The bundle is not known.
             PreconditionError: The condition does not hold.
-            ConflictError: Other writers were always faster, a rollout goes on, or as for `verify_may_have`.
+            UsageLimitError: As for `verify_may_have`.
+            ConflictError: Other writers were always faster, or a rollout goes on.
             StoreUnavailableError: The store does not answer.
         """
         verify(channel)
@@ -142,21 +142,27 @@ class ChannelService:
     async def verify_may_have(self, channel: str) -> None:
         """Return when there is such a channel, or the caller's tenant may have another.
 
-        Replicas that create channels at the same moment do not see each other's: each may go one beyond the limit.
-
         Raises:
-            ConflictError: The tenant has as many as it may have.
+            UsageLimitError: The tenant has as many as it may have.
             StoreUnavailableError: The store does not answer.
         """
-        most = self._per_tenant if current_caller().tenant else 0
-        if not most or await self._store.channels.load_version(channel) is not None:
-            return
-        if len(await self.list_channels(most)) >= most:
-            raise ConflictError(
-                f"expected at most {most} channels of one tenant, found one more",
-                "delete one that no device follows",
+        share = await self.share()
+        if share is not None and share.lacks(1) and await self._store.channels.load_version(channel) is None:
+            raise UsageLimitError(
+                f"expected at most {share.most} channels of one tenant, found one more",
+                "delete one that no device follows, or let the operator raise LORAGEN_CLOUD_CHANNELS_PER_TENANT",
                 code="too_many_channels",
+                retry_after_seconds=STORAGE_AGAIN_SECONDS,
             )
+
+    async def share(self) -> Share | None:
+        """How many channels the caller's tenant has; None for the operator.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        tenant = current_caller().tenant
+        return await self._store.channels.share(tenant) if tenant else None
 
     async def withdraw(self, channel: str, name: str, condition: Condition = always) -> PublishedChannel:
         """Take a name out of the channel; devices go back to their base model.

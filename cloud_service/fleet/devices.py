@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from cloud_service.access.caller import current_caller, verify_channel
-from cloud_service.errors import InvalidRequestError, NotFoundError
+from cloud_service.errors import InvalidRequestError, NotFoundError, UsageLimitError
 from cloud_service.fleet.channels import unknown, verify
-from cloud_service.limits import MAX_DEVICES_SCANNED, MAX_REPORT_BYTES
+from cloud_service.limits import MAX_DEVICES_SCANNED, MAX_REPORT_BYTES, STORAGE_AGAIN_SECONDS
 from cloud_service.store import ChannelStore, DeviceEntry, DeviceStore
+from cloud_service.store.access import Share
 from loragen.contract.names import verify_device_name
 
 _CHUNK = 1_000
@@ -112,6 +113,7 @@ class DeviceService:
 
         Raises:
             InvalidRequestError: The name of the channel or of the device is not valid, or the report is too long.
+            UsageLimitError: It is a new device of a tenant that has as many as it may have.
             NotFoundError: Nothing was ever published to the channel.
             StoreUnavailableError: The store does not answer.
         """
@@ -124,7 +126,23 @@ class DeviceService:
                 code="report_too_large",
             )
         await self._verify_published(entry.channel)
-        await self._store.store(entry, report)
+        if not await self._store.store(entry, report, current_caller().tenant):
+            share = await self.share()
+            raise UsageLimitError(
+                f"expected at most {share and share.most} devices of one tenant, found one more",
+                "delete some, wait until silent ones leave, or let the operator raise LORAGEN_CLOUD_DEVICES_PER_TENANT",
+                code="too_many_devices",
+                retry_after_seconds=STORAGE_AGAIN_SECONDS,
+            )
+
+    async def share(self) -> Share | None:
+        """How many devices the caller's tenant has; None for the operator.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        tenant = current_caller().tenant
+        return await self._store.share(tenant) if tenant else None
 
     async def find(self, wanted: DeviceFilter, limit: int) -> DevicePage:
         """A page of the caller's devices. It may have fewer than `limit` of them, or none, and still not be the last.

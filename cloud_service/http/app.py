@@ -23,6 +23,7 @@ from cloud_service.http.metadata_routes import metadata_routes
 from cloud_service.http.operation_routes import operation_routes
 from cloud_service.http.rollout_routes import rollout_routes
 from cloud_service.http.status import ERROR_ANSWERS
+from cloud_service.http.usage_routes import usage_routes
 from cloud_service.importing import ImportService
 from cloud_service.jobs import JobService
 from cloud_service.limits import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
@@ -120,6 +121,7 @@ def create_app(
         device_routes(fleet),
         *console_routes(service, fleet, jobs, access, sessions),
         access_routes(access.keys, access.audit),
+        usage_routes(access, fleet),
         operation_routes(service, metrics),
     )
     return app

@@ -157,11 +157,13 @@ class RefiningService:
 
         Raises:
             DeadlineError: Others took too long.
+            UsageLimitError: The tenant's share of the store has no room.
             CloudError: As for `Refiner.refine`.
         """
         key = _key(one_pass_key, prepared)
         if (found := await self._find(key)) is not None:
             return found
+        await self._artifacts.verify_room()
         async with self._refiner.turn(wait_seconds):
             # An equal request may have been the one before.
             if (found := await self._find(key)) is not None:

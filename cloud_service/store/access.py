@@ -5,6 +5,8 @@ Every adapter keeps these rules, and the contract test proves them for each:
   is never taken away: that there are keys is what makes the service ask for them.
 - An entry of the audit log is never changed, and is taken away only by its age. Numbers grow.
 - Whose a bundle is is known as long as the bundle's recipe, or the bundle that a user imported, is stored.
+- What a tenant takes is counted in the step that takes it, so tenants that do much at once go over no limit. What was
+  deleted is free at once, what expired within some time.
 """
 
 from collections.abc import Sequence
@@ -64,11 +66,36 @@ class AuditStore(Protocol):
         ...
 
 
-class OwnerStore(Protocol):
-    """Which tenants a recipe or a bundle belongs to; several, when equal requests made it."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of one kind a tenant has in the store.
 
-    async def own(self, tenant: str, artifact_id: str) -> None:
-        """A stored recipe, or a bundle that the store knows of, belongs to a tenant too."""
+    Attributes:
+        used: Bytes, or how many.
+        most: What it may have; 0 for no limit.
+    """
+
+    used: int
+    most: int
+
+    def lacks(self, more: int) -> bool:
+        """Whether there is no room for so much more."""
+        return 0 < self.most < self.used + more
+
+
+class OwnerStore(Protocol):
+    """Which tenants a recipe or a bundle belongs to; several, when equal requests made it.
+
+    Recipes and imported bundles count with all their bytes for each of them. Generated bundles do not: they have a
+    budget of their own, from which they may be evicted.
+    """
+
+    async def own(self, tenant: str, artifact_id: str) -> bool:
+        """A stored recipe, or a bundle that the store knows of, belongs to a tenant too; False when it has no room."""
+        ...
+
+    async def share(self, tenant: str) -> Share:
+        """The bytes that a tenant has."""
         ...
 
     async def owns(self, tenant: str, artifact_id: str) -> bool:

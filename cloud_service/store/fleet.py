@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cloud_service.store.access import Share
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelRow:
@@ -88,11 +90,16 @@ class ChannelStore(Protocol):
         """Everything that `write` needs."""
         ...
 
-    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent, tenant: str = "") -> bool:
         """Write the row if the channel is still at the revision before it; False when it is not.
 
         A document with a new version is kept as that version. An empty one deletes the versions.
+        False, too, when the channel would be one more of the tenant than it may have.
         """
+        ...
+
+    async def share(self, tenant: str) -> Share:
+        """The channels of a tenant: those whose names begin with its own and a dot."""
         ...
 
     async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
@@ -148,8 +155,12 @@ class DeviceEntry:
 class DeviceStore(Protocol):
     """The last report of each device."""
 
-    async def store(self, entry: DeviceEntry, report: bytes) -> None:
-        """Replace the device's last report."""
+    async def store(self, entry: DeviceEntry, report: bytes, tenant: str = "") -> bool:
+        """Replace the device's last report; False when it is a new device of a tenant that may have no other."""
+        ...
+
+    async def share(self, tenant: str) -> Share:
+        """The devices of a tenant's channels."""
         ...
 
     async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:

@@ -29,7 +29,9 @@ class ImportStore(Protocol):
     """Bundles that users imported."""
 
     async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
-        """Store one of a tenant or of the operator, or renew its time to live; False when the budget has no room.
+        """Store one of a tenant or of the operator, or renew its time to live.
+
+        False when the budget has no room, or the tenant's share (`OwnerStore.share`).
 
         Without the bundle, somebody else keeps the bytes; they count in the budget all the same.
         """

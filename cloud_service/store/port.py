@@ -41,6 +41,9 @@ class StoreLimits:
         timeout_seconds: Longest wait for one answer, with a connection or another process's lock.
         job_seconds: How long a job is kept after its last change.
         jobs_kept: Most jobs kept; the oldest that are over make room.
+        bytes_per_tenant: Most bytes of recipes and imported bundles of one tenant; 0 for any number, here and below.
+        channels_per_tenant: Most channels of one tenant.
+        devices_per_tenant: Most devices of one tenant.
     """
 
     bundle_budget_bytes: int
@@ -53,6 +56,9 @@ class StoreLimits:
     timeout_seconds: float
     job_seconds: float = JOB_SECONDS_KEPT
     jobs_kept: int = MAX_JOBS_KEPT
+    bytes_per_tenant: int = 0
+    channels_per_tenant: int = 0
+    devices_per_tenant: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from cloud_service.store.redis_jobs import RedisJobs
 from cloud_service.store.redis_server import PREFIX, RedisServer
 from cloud_service.store.redis_server import key as _key
 from cloud_service.store.redis_sessions import RedisSessions
+from cloud_service.store.redis_shares import DUE, HOLDING, SIZES
 
 _log = structlog.get_logger(__name__)
 
@@ -172,31 +173,35 @@ return #expired
 """
 
 # KEYS: recipe, LoRA and import of the id, times and lengths of imports, pins.
-# ARGV: key prefix, the id, the owner's field, microseconds since the last pin.
+# ARGV: key prefix, the id, the owner's field, microseconds since the last pin, prefixes of what tenants hold.
 # The bytes of an import are freed a second later, so that no time tells whether another tenant has the same bundle.
-_DISOWN = """
+_DISOWN = f"""{HOLDING}
 local bundle = redis.call('HGET', KEYS[1], 'bundle_id') or ARGV[2]
 local recipe = redis.call('HGET', KEYS[2], 'recipe_id') or ARGV[2]
 local time = redis.call('TIME')
 local since = time[1] * 1000000 + time[2] - ARGV[4]
-local generated = {ARGV[1] .. 'recipe:' .. recipe, ARGV[1] .. 'lora:' .. bundle}
+local generated = {{ARGV[1] .. 'recipe:' .. recipe, ARGV[1] .. 'lora:' .. bundle}}
 local function owners(key)
-  local found = {}
+  local found = {{}}
   for _, field in ipairs(redis.call('HKEYS', key)) do
     if string.sub(field, 1, 6) == 'owner:' then table.insert(found, field) end
   end
   return found
 end
-local owned = {}
-for _, key in ipairs({generated[1], generated[2], KEYS[3]}) do
+local owned = {{}}
+for _, key in ipairs({{generated[1], generated[2], KEYS[3]}}) do
   for _, field in ipairs(owners(key)) do
     if ARGV[3] == 'owner:' or field == ARGV[3] then
       if tonumber(redis.call('HGET', key, field)) > since then return 0 end
-      table.insert(owned, {key, field})
+      table.insert(owned, {{key, field}})
     end
   end
 end
-for _, each in ipairs(owned) do redis.call('HDEL', each[1], each[2]) end
+for _, each in ipairs(owned) do
+  redis.call('HDEL', each[1], each[2])
+  local tenant = string.sub(each[2], 7)
+  let_go(ARGV[5] .. tenant, ARGV[6] .. tenant, string.sub(each[1], #ARGV[1] + 1))
+end
 if ARGV[3] == 'owner:' then
   redis.call('UNLINK', generated[1], generated[2])
   redis.call('ZREM', KEYS[6], bundle)
@@ -236,14 +241,20 @@ class RedisStore:
     def __init__(self, url: str, limits: StoreLimits) -> None:
         self._server = RedisServer(url, limits.timeout_seconds)
         self._redis, self._run = self._server.client, self._server.run
-        self.channels = RedisChannels(self._server, limits.versions_per_channel, limits.events_per_channel)
-        self.access = RedisAccess(self._server)
-        self.sessions = RedisSessions(self._server)
-        self.devices = RedisDevices(self._server, limits.device_ttl_seconds, limits.devices_per_channel)
-        self.jobs = RedisJobs(self._server, limits.job_seconds, limits.jobs_kept)
-        self._imports = RedisImports(self._server, limits.import_budget_bytes, limits.recipe_ttl_seconds)
-        self._budget = limits.bundle_budget_bytes
+        self.channels = RedisChannels(
+            self._server, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
+        )
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
+        self.access = RedisAccess(self._server, limits.bytes_per_tenant, self._recipe_ttl_ms)
+        self.sessions = RedisSessions(self._server)
+        self.devices = RedisDevices(
+            self._server, limits.device_ttl_seconds, limits.devices_per_channel, limits.devices_per_tenant
+        )
+        self.jobs = RedisJobs(self._server, limits.job_seconds, limits.jobs_kept)
+        self._imports = RedisImports(
+            self._server, limits.import_budget_bytes, limits.recipe_ttl_seconds, limits.bytes_per_tenant
+        )
+        self._budget = limits.bundle_budget_bytes
         self._find = self._server.script(_FIND)
         self._store = self._server.script(_STORE)
         self._name = self._server.script(_NAME_BUNDLE)
@@ -312,7 +323,7 @@ class RedisStore:
     async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
         keys = [_key(kind, either_id) for kind in ("recipe", "lora", "imported")]
         keys += [EXPIRES, LENGTHS, PINS]
-        args: list[Any] = [PREFIX, either_id, f"owner:{tenant}", round(settled_seconds * 1e6)]
+        args: list[Any] = [PREFIX, either_id, f"owner:{tenant}", round(settled_seconds * 1e6), DUE, SIZES]
         return bool(await self._run(self._disown(keys=keys, args=args)))
 
     async def list_pinned(self, before: int) -> list[str]:
@@ -336,6 +347,7 @@ class RedisStore:
             pass
         await self._imports.prune()
         await self.jobs.prune()
+        await self.access.prune()
 
     async def verify_supported(self) -> None:
         await self._server.verify_supported()

@@ -15,8 +15,9 @@ the microsecond at which it was pinned last for that tenant, or 0.
 from collections.abc import Sequence
 from typing import Any, cast
 
-from cloud_service.store.access import StoredEntry
-from cloud_service.store.redis_server import RedisServer, key
+from cloud_service.store.access import Share, StoredEntry
+from cloud_service.store.redis_server import PREFIX, RedisServer, key
+from cloud_service.store.redis_shares import HELD, HOLDING, LOOK_MS, TENANTS, held_by
 
 _IDS = key("keys", "ids")
 _NUMBER, _ALL, _TENANTS = key("audit", "number"), key("audit", "all"), key("audit", "tenants")
@@ -53,8 +54,17 @@ redis.call('DEL', KEYS[1])
 return redis.call('SREM', KEYS[2], ARGV[1])
 """
 
-_OWN = """
-for place = 1, #KEYS do
+# KEYS: recipe, LoRA and import of the id, then what the tenant holds.
+# ARGV: the owner's field, key prefix, the id, longest time until a look, most bytes.
+_OWN = f"""{HOLDING}
+local function holds(kind, size)
+  return hold(KEYS[4], KEYS[5], KEYS[6], ARGV[2], ARGV[1], ARGV[4], kind .. ':' .. ARGV[3], size, ARGV[5])
+end
+local recipe = redis.call('HSTRLEN', KEYS[1], 'recipe')
+if recipe > 0 and not holds('recipe', recipe) then return 0 end
+local imported = redis.call('HGET', KEYS[3], 'bundle_bytes')
+if imported and not holds('imported', imported) then return 0 end
+for place = 1, 3 do
   if redis.call('EXISTS', KEYS[place]) == 1 then redis.call('HSETNX', KEYS[place], ARGV[1], '0') end
 end
 return 1
@@ -75,9 +85,17 @@ return value
 
 
 class RedisAccess:
-    """`AccessStore` in Redis."""
+    """`AccessStore` in Redis.
 
-    def __init__(self, server: RedisServer) -> None:
+    Args:
+        server: Where it is.
+        most_bytes: Of one tenant.
+        ttl_ms: Shortest time after which recipes and imported bundles expire.
+    """
+
+    def __init__(self, server: RedisServer, most_bytes: int, ttl_ms: int) -> None:
+        self._most_bytes = most_bytes
+        self._look_ms = min(ttl_ms, LOOK_MS)
         self._run = server.run
         self._redis = server.client
         self._swap = server.script(_SWAP)
@@ -86,6 +104,7 @@ class RedisAccess:
         self._append = server.script(_APPEND)
         self._own = server.script(_OWN)
         self._owns = server.script(_OWNS)
+        self._held = server.script(HELD)
         self._count = server.script(_COUNT)
 
     async def load_key(self, key_id: str) -> bytes | None:
@@ -134,11 +153,26 @@ class RedisAccess:
         entries = await self._run(self._redis.xrevrange(stream, newest, "-", limit))
         return [StoredEntry(int(number.split(b"-")[0]), fields[b"entry"]) for number, fields in entries]
 
-    async def own(self, tenant: str, artifact_id: str) -> None:
-        await self._run(self._own(keys=_owned(artifact_id), args=[f"owner:{tenant}"]))
+    async def own(self, tenant: str, artifact_id: str) -> bool:
+        args: list[Any] = [f"owner:{tenant}", PREFIX, artifact_id, self._look_ms, self._most_bytes]
+        return bool(await self._run(self._own(keys=[*_owned(artifact_id), *held_by(tenant)], args=args)))
+
+    async def share(self, tenant: str) -> Share:
+        return Share((await self._look(tenant))[0], self._most_bytes)
+
+    async def prune(self) -> None:
+        """Count no more what tenants held that has expired."""
+        for tenant in await self._run(self._redis.smembers(TENANTS)):
+            while (await self._look(tenant.decode()))[1]:
+                pass
 
     async def owns(self, tenant: str, artifact_id: str) -> bool:
         return bool(await self._run(self._owns(keys=_owned(artifact_id), args=[f"owner:{tenant}"])))
+
+    async def _look(self, tenant: str) -> tuple[int, int]:
+        held = self._held(keys=held_by(tenant), args=[PREFIX, f"owner:{tenant}", self._look_ms])
+        used, due = await self._run(held)
+        return used, due
 
     async def count(self, name: str, amount: int, ttl_seconds: int) -> int:
         return int(await self._run(self._count(keys=[key("counter", name)], args=[amount, ttl_seconds])))

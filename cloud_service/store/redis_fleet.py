@@ -20,8 +20,10 @@ from typing import Any, cast
 
 import structlog
 
+from cloud_service.store.access import Share
 from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion
 from cloud_service.store.redis_server import RedisServer, key
+from cloud_service.store.redis_shares import devices_of
 from loragen.contract.digest import sha256_hex
 
 _log = structlog.get_logger(__name__)
@@ -35,10 +37,16 @@ _MOST_DEVICES = 1_000_000
 """Devices of all channels that the common listing knows, the most recent ones: 100 MB."""
 
 # KEYS: channel, listed, rolling, versions, history, events, deleted.
-# ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events.
+# ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events, most
+# channels of the tenant and between which names they are.
 _WRITE = """
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 if tonumber(revision) ~= tonumber(ARGV[2]) - 1 then return 0 end
+local most = tonumber(ARGV[12])
+if most > 0 and ARGV[7] ~= '' and not redis.call('ZSCORE', KEYS[2], ARGV[1])
+  and redis.call('ZLEXCOUNT', KEYS[2], ARGV[13], ARGV[14]) >= most then
+  return 0
+end
 local time = redis.call('TIME')
 local now = string.format('%d%06d', time[1], time[2])
 redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'version', ARGV[3], 'digest', ARGV[4], 'changed', now,
@@ -79,22 +87,31 @@ redis.call('DEL', KEYS[1], KEYS[2])
 return redis.call('ZREM', KEYS[3], ARGV[1])
 """
 
-# KEYS: report, short report, devices of the channel, all devices.
+# KEYS: report, short report, devices of the channel, all devices, those of the tenant whose channel it is, if any.
 # ARGV: channel, device id, report, short report, time to live in ms, most devices of a channel, of all, key prefixes of
-# reports and of short reports.
+# reports and of short reports, most devices of the tenant.
 _STORE = """
 local now = redis.call('TIME')
 local score = now[1] * 1000000 + now[2]
+local name = ARGV[1] .. ':' .. ARGV[2]
+if KEYS[5] then
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', score - ARGV[5] * 1000)
+  local most = tonumber(ARGV[10])
+  if most > 0 and not redis.call('ZSCORE', KEYS[5], name) and redis.call('ZCARD', KEYS[5]) >= most then return 0 end
+  redis.call('ZADD', KEYS[5], score, name)
+  redis.call('PEXPIRE', KEYS[5], ARGV[5])
+end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[5])
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
 for _, devices in ipairs({KEYS[3], KEYS[4]}) do
   redis.call('ZREMRANGEBYSCORE', devices, '-inf', score - ARGV[5] * 1000)
 end
 redis.call('ZADD', KEYS[3], score, ARGV[2])
-redis.call('ZADD', KEYS[4], score, ARGV[1] .. ':' .. ARGV[2])
+redis.call('ZADD', KEYS[4], score, name)
 for _, oldest in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1 - ARGV[6])) do
   redis.call('ZREM', KEYS[3], oldest)
   redis.call('ZREM', KEYS[4], ARGV[1] .. ':' .. oldest)
+  if KEYS[5] then redis.call('ZREM', KEYS[5], ARGV[1] .. ':' .. oldest) end
   redis.call('UNLINK', ARGV[8] .. oldest, ARGV[9] .. oldest)
 end
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[7])
@@ -105,7 +122,7 @@ return 1
 
 _DELETE = """
 redis.call('UNLINK', KEYS[1], KEYS[2])
-redis.call('ZREM', KEYS[4], ARGV[1] .. ':' .. ARGV[2])
+for place = 4, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1] .. ':' .. ARGV[2]) end
 return redis.call('ZREM', KEYS[3], ARGV[2])
 """
 
@@ -113,8 +130,9 @@ return redis.call('ZREM', KEYS[3], ARGV[2])
 class RedisChannels:
     """`ChannelStore` in Redis."""
 
-    def __init__(self, server: RedisServer, most_versions: int, most_events: int) -> None:
+    def __init__(self, server: RedisServer, most_versions: int, most_events: int, most_of_tenant: int) -> None:
         self._server = server
+        self._most_of_tenant = most_of_tenant
         self._redis = server.client
         self._most = (most_versions, most_events)
         self._write = server.script(_WRITE)
@@ -138,7 +156,7 @@ class RedisChannels:
             return ChannelRow()
         return ChannelRow(int(row[0]), int(row[1]), row[2], row[3], row[4] == b"1")
 
-    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent, tenant: str = "") -> bool:
         digest = sha256_hex(row.document) if row.document else ""
         keys = [
             key("channel", name),
@@ -148,9 +166,12 @@ class RedisChannels:
             _DELETED,
         ]
         args: list[Any] = [name, row.revision, row.version, digest, int(row.rolling), row.rollout, row.document]
-        return bool(
-            await self._server.run(self._write(keys=keys, args=[*args, event.action, event.detail, *self._most]))
-        )
+        args += [event.action, event.detail, *self._most, self._most_of_tenant if tenant else 0, *_names_of(tenant)]
+        return bool(await self._server.run(self._write(keys=keys, args=args)))
+
+    async def share(self, tenant: str) -> Share:
+        count = await self._server.run(self._redis.zlexcount(_LISTED, *_names_of(tenant)))
+        return Share(int(count), self._most_of_tenant)
 
     async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         first = f"({after}" if after else "-"
@@ -199,15 +220,16 @@ class RedisChannels:
 class RedisDevices:
     """`DeviceStore` in Redis."""
 
-    def __init__(self, server: RedisServer, ttl_seconds: float, most_devices: int) -> None:
+    def __init__(self, server: RedisServer, ttl_seconds: float, most_devices: int, most_of_tenant: int) -> None:
         self._server = server
+        self._most_of_tenant = most_of_tenant
         self._redis = server.client
         self._ttl_ms = round(ttl_seconds * 1000)
         self._most_devices = most_devices
         self._store = server.script(_STORE)
         self._delete = server.script(_DELETE)
 
-    async def store(self, entry: DeviceEntry, report: bytes) -> None:
+    async def store(self, entry: DeviceEntry, report: bytes, tenant: str = "") -> bool:
         about = {"version": entry.version, "failed": entry.failed, "labels": dict(entry.labels), "slower": entry.slower}
         short = json.dumps(about)
         args: list[Any] = [
@@ -220,7 +242,14 @@ class RedisDevices:
             _MOST_DEVICES,
         ]
         args += [key("device", f"{entry.channel}:"), key("seen", f"{entry.channel}:")]
-        await self._server.run(self._store(keys=_device_keys(entry.channel, entry.device_id), args=args))
+        args += [self._most_of_tenant if tenant else 0]
+        keys = _device_keys(entry.channel, entry.device_id)
+        return bool(await self._server.run(self._store(keys=keys, args=args)))
+
+    async def share(self, tenant: str) -> Share:
+        oldest = time.time_ns() // 1_000 - self._ttl_ms * 1_000
+        (devices,) = devices_of(f"{tenant}.")
+        return Share(int(await self._server.run(self._redis.zcount(devices, oldest, "+inf"))), self._most_of_tenant)
 
     async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:
         newest, oldest = "+inf" if before is None else f"({before}", time.time_ns() // 1_000 - self._ttl_ms * 1_000
@@ -253,7 +282,12 @@ class RedisDevices:
 
 def _device_keys(channel: str, device_id: str) -> list[str]:
     device = f"{channel}:{device_id}"
-    return [key("device", device), key("seen", device), key("devices", channel), _ALL_DEVICES]
+    return [key("device", device), key("seen", device), key("devices", channel), _ALL_DEVICES, *devices_of(channel)]
+
+
+def _names_of(tenant: str) -> tuple[str, str]:
+    """Between which names the channels of a tenant are, as sorted sets have it: `/` comes after the dot."""
+    return f"[{tenant}.", f"({tenant}/"
 
 
 def _event(about: Mapping[str, Any]) -> StoredEvent:

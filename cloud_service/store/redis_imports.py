@@ -9,7 +9,8 @@ imports:bytes           hash: length of each of them
 from typing import Any, cast
 
 from cloud_service.store.imports import StoredImport
-from cloud_service.store.redis_server import RedisServer, key
+from cloud_service.store.redis_server import PREFIX, RedisServer, key
+from cloud_service.store.redis_shares import HOLDING, LOOK_MS, held_by
 
 EXPIRES, LENGTHS = key("imports", "expires"), key("imports", "bytes")
 PINS = key("pins", "used")
@@ -32,11 +33,15 @@ expire(KEYS[1], KEYS[2])
 return 1
 """
 
-_STORE = f"""{_EXPIRE}
+_STORE = f"""{_EXPIRE}{HOLDING}
 expire(KEYS[2], KEYS[3])
 local total = ARGV[7] - (redis.call('HGET', KEYS[3], ARGV[1]) or 0)
 for _, size in ipairs(redis.call('HVALS', KEYS[3])) do total = total + size end
 if total > tonumber(ARGV[6]) then return 0 end
+if #KEYS > 3 then
+  local member = 'imported:' .. ARGV[1]
+  if not hold(KEYS[4], KEYS[5], KEYS[6], ARGV[9], ARGV[8], ARGV[10], member, ARGV[7], ARGV[11]) then return 0 end
+end
 redis.call('HSET', KEYS[1], 'bundle_bytes', ARGV[7], 'bundle', ARGV[2])
 redis.call('HSET', KEYS[1], 'edge_model_id', ARGV[3], 'edge_model_digest', ARGV[4])
 redis.call('HSETNX', KEYS[1], ARGV[8], '0')
@@ -70,9 +75,11 @@ class RedisImports:
         server: Where it is.
         budget_bytes: Largest sum of the lengths of all of them.
         ttl_seconds: How long one is kept that no channel names.
+        bytes_per_tenant: Most that one tenant has, with its recipes.
     """
 
-    def __init__(self, server: RedisServer, budget_bytes: int, ttl_seconds: float) -> None:
+    def __init__(self, server: RedisServer, budget_bytes: int, ttl_seconds: float, bytes_per_tenant: int) -> None:
+        self._bytes_per_tenant = bytes_per_tenant
         self._redis, self._run = server.client, server.run
         self._budget = budget_bytes
         self._ttl_ms = round(ttl_seconds * 1000)
@@ -81,9 +88,10 @@ class RedisImports:
         self._prune = server.script(_PRUNE)
 
     async def store_imported(self, imported: StoredImport, bundle: bytes | None, tenant: str = "") -> bool:
-        keys = [key("imported", imported.bundle_id), EXPIRES, LENGTHS]
+        keys = [key("imported", imported.bundle_id), EXPIRES, LENGTHS, *held_by(tenant)]
         args: list[Any] = [imported.bundle_id, bundle or b"", imported.edge_model_id, imported.edge_model_digest]
         args += [self._ttl_ms, self._budget, imported.bundle_bytes, f"owner:{tenant}"]
+        args += [PREFIX, min(self._ttl_ms, LOOK_MS), self._bytes_per_tenant]
         return bool(await self._run(self._store(keys=keys, args=args)))
 
     async def find_imported(self, bundle_id: str) -> StoredImport | None:

@@ -31,7 +31,7 @@ from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 15
+_SCHEMA_VERSION = 16
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -87,15 +87,19 @@ class SqliteStore:
         self._file = SqliteFile(path, limits.timeout_seconds, schema, _SCHEMA_VERSION)
         self._bundles = BundleFolder(path.with_name(f"{path.name}-bundles"), limits.timeout_seconds)
         self._imported = BundleFolder(path.with_name(f"{path.name}-imported"), limits.timeout_seconds, durable=True)
-        kept = limits.import_budget_bytes, limits.recipe_ttl_seconds
+        kept = limits.import_budget_bytes, limits.recipe_ttl_seconds, limits.bytes_per_tenant
         self._imports = SqliteImports(self._file, self._imported, *kept)
         self._db = self._file.db
         self._run, self._change = self._file.run, self._file.change
-        self.channels = SqliteChannels(self._file, limits.versions_per_channel, limits.events_per_channel)
-        self.access = SqliteAccess(self._file)
+        self.channels = SqliteChannels(
+            self._file, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
+        )
+        self.access = SqliteAccess(self._file, limits.bytes_per_tenant)
         self.sessions = SqliteSessions(self._file)
         self.jobs = SqliteJobs(self._file, limits.job_seconds, limits.jobs_kept)
-        self.devices = SqliteDevices(self._file, limits.device_ttl_seconds, limits.devices_per_channel)
+        self.devices = SqliteDevices(
+            self._file, limits.device_ttl_seconds, limits.devices_per_channel, limits.devices_per_tenant
+        )
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
         def find() -> StoredGeneration | None:

@@ -4,7 +4,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
-from cloud_service.store.access import StoredEntry
+from cloud_service.store.access import Share, StoredEntry
 from cloud_service.store.sqlite_file import SqliteFile
 
 _NEVER = 2**62
@@ -17,17 +17,24 @@ CREATE TABLE audit (
 CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_of_tenant ON audit (tenant, number);
 CREATE TABLE owners (
-    id TEXT NOT NULL, tenant TEXT NOT NULL, pinned INTEGER, PRIMARY KEY (id, tenant)
+    id TEXT NOT NULL, tenant TEXT NOT NULL, pinned INTEGER, bytes INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (id, tenant)
 ) WITHOUT ROWID;
+CREATE INDEX owners_of_tenant ON owners (tenant, bytes);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
 
 
 class SqliteAccess:
-    """`AccessStore` in a file."""
+    """`AccessStore` in a file.
 
-    def __init__(self, file: SqliteFile) -> None:
+    Args:
+        file: Where it is.
+        most_bytes: Of one tenant.
+    """
+
+    def __init__(self, file: SqliteFile, most_bytes: int) -> None:
         self._file = file
+        self._most_bytes = most_bytes
         self._db = file.db
 
     async def load_key(self, key_id: str) -> bytes | None:
@@ -84,11 +91,19 @@ class SqliteAccess:
             lambda: [StoredEntry(number, bytes(entry)) for number, entry in self._db.execute(statement, values)]
         )
 
-    async def own(self, tenant: str, artifact_id: str) -> None:
-        def own() -> None:
-            self._db.execute("INSERT OR IGNORE INTO owners (id, tenant) VALUES (?, ?)", (artifact_id, tenant))
+    async def own(self, tenant: str, artifact_id: str) -> bool:
+        def own() -> bool:
+            statement = (
+                "SELECT coalesce((SELECT length(recipe) FROM loras WHERE recipe_id = :id),"
+                " (SELECT bytes FROM imported WHERE bundle_id = :id), 0)"
+            )
+            (size,) = self._db.execute(statement, {"id": artifact_id}).fetchone()
+            return note_owner(self._db, artifact_id, tenant, size, self._most_bytes)
 
-        await self._file.change(own)
+        return await self._file.change(own)
+
+    async def share(self, tenant: str) -> Share:
+        return Share(await self._file.run(lambda: _held_bytes(self._db, tenant)), self._most_bytes)
 
     async def owns(self, tenant: str, artifact_id: str) -> bool:
         statement = "SELECT 1 FROM owners WHERE id = ? AND tenant = ?"
@@ -121,6 +136,23 @@ class SqliteAccess:
         await self._file.change(prune)
 
 
+def note_owner(db: sqlite3.Connection, artifact_id: str, tenant: str, size: int, most_bytes: int) -> bool:
+    """Let something of so many bytes be a tenant's, or the operator's; False when the tenant has no room.
+
+    To be called within a transaction.
+    """
+    if db.execute("SELECT 1 FROM owners WHERE id = ? AND tenant = ?", (artifact_id, tenant)).fetchone() is not None:
+        return True
+    if tenant and most_bytes and size and _held_bytes(db, tenant) + size > most_bytes:
+        return False
+    db.execute("INSERT INTO owners (id, tenant, bytes) VALUES (?, ?, ?)", (artifact_id, tenant, size))
+    return True
+
+
+def _held_bytes(db: sqlite3.Connection, tenant: str) -> int:
+    return int(db.execute("SELECT coalesce(sum(bytes), 0) FROM owners WHERE tenant = ?", (tenant,)).fetchone()[0])
+
+
 def pin_owned(db: sqlite3.Connection, table: str, bundle_id: str, tenant: str, *recipe_ids: str) -> bool:
     """Keep a bundle of a table for ever, because a tenant's channel names it; False when it is not there, or not its.
 
@@ -137,7 +169,8 @@ def pin_owned(db: sqlite3.Connection, table: str, bundle_id: str, tenant: str, *
     if db.execute(statement, (now, bundle_id, time.time())).rowcount != 1:
         return False
     db.executemany(
-        "INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT (id, tenant) DO UPDATE SET pinned = excluded.pinned",
+        "INSERT INTO owners (id, tenant, pinned) VALUES (?, ?, ?)"
+        " ON CONFLICT (id, tenant) DO UPDATE SET pinned = excluded.pinned",
         [(each, tenant, now) for each in ids],
     )
     return True

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cloud_service.store.access import Share
 from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion
 from cloud_service.store.sqlite_file import SqliteFile
 from loragen.contract.digest import sha256_hex
@@ -42,7 +43,8 @@ CREATE INDEX devices_of_channel ON devices (channel, reported);
 class SqliteChannels:
     """`ChannelStore` in a file."""
 
-    def __init__(self, file: SqliteFile, most_versions: int, most_events: int) -> None:
+    def __init__(self, file: SqliteFile, most_versions: int, most_events: int, most_of_tenant: int) -> None:
+        self._most_of_tenant = most_of_tenant
         self._file = file
         self._db = file.db
         self._most_versions = most_versions
@@ -67,8 +69,10 @@ class SqliteChannels:
         revision, version, document, rollout, rolling = row
         return ChannelRow(revision, version, document, rollout, bool(rolling))
 
-    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent, tenant: str = "") -> bool:
         def write() -> bool:
+            if row.document and self._is_full(tenant) and not self._is_listed(name):
+                return False
             now = time.time_ns() // 1_000
             digest = sha256_hex(row.document) if row.document else ""
             values = (row.revision, row.version, digest, now, row.rolling, row.rollout, row.document, name)
@@ -86,6 +90,9 @@ class SqliteChannels:
             return True
 
         return await self._file.change(write, durable=True)
+
+    async def share(self, tenant: str) -> Share:
+        return Share(await self._file.run(lambda: self._count(tenant)), self._most_of_tenant)
 
     async def list_channels(self, limit: int, after: str = "") -> list[ChannelEntry]:
         statement = (
@@ -137,6 +144,17 @@ class SqliteChannels:
 
         return await self._file.change(forget, durable=True)
 
+    def _is_full(self, tenant: str) -> bool:
+        return bool(tenant and self._most_of_tenant) and self._count(tenant) >= self._most_of_tenant
+
+    def _is_listed(self, name: str) -> bool:
+        statement = "SELECT 1 FROM channels WHERE name = ? AND digest <> ''"
+        return self._db.execute(statement, (name,)).fetchone() is not None
+
+    def _count(self, tenant: str) -> int:
+        statement = "SELECT count(*) FROM channels WHERE name > ? AND name < ? AND digest <> ''"
+        return int(self._db.execute(statement, _names_of(tenant)).fetchone()[0])
+
     def _keep(self, name: str, row: ChannelRow, digest: str, event: StoredEvent, now: int) -> None:
         self._db.execute(
             "INSERT INTO channel_events (channel, action, detail, version, at) VALUES (?, ?, ?, ?, ?)",
@@ -167,17 +185,20 @@ class SqliteChannels:
 class SqliteDevices:
     """`DeviceStore` in a file."""
 
-    def __init__(self, file: SqliteFile, ttl_seconds: float, most_devices: int) -> None:
+    def __init__(self, file: SqliteFile, ttl_seconds: float, most_devices: int, most_of_tenant: int) -> None:
+        self._most_of_tenant = most_of_tenant
         self._file = file
         self._db = file.db
         self._ttl_us = round(ttl_seconds * 1e6)
         self._most_devices = most_devices
 
-    async def store(self, entry: DeviceEntry, report: bytes) -> None:
-        def store() -> None:
+    async def store(self, entry: DeviceEntry, report: bytes, tenant: str = "") -> bool:
+        def store() -> bool:
             now = time.time_ns() // 1_000
             about = (json.dumps(entry.failed), json.dumps(dict(entry.labels)), json.dumps(entry.slower))
             self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._ttl_us,))
+            if self._is_full(tenant) and not self._is_known(entry):
+                return False
             self._db.execute(
                 "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (entry.channel, entry.device_id, now, entry.version, *about, report),
@@ -187,8 +208,12 @@ class SqliteDevices:
                 " (SELECT reported FROM devices WHERE channel = ? ORDER BY reported DESC LIMIT 1 OFFSET ?)",
                 (entry.channel, entry.channel, self._most_devices),
             )
+            return True
 
-        await self._file.change(store)
+        return await self._file.change(store)
+
+    async def share(self, tenant: str) -> Share:
+        return Share(await self._file.run(lambda: self._count(tenant)), self._most_of_tenant)
 
     async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:
         def scan() -> list[DeviceEntry]:
@@ -222,6 +247,23 @@ class SqliteDevices:
         """Take away the devices that went silent."""
         oldest = time.time_ns() // 1_000 - self._ttl_us
         await self._file.change(lambda: self._db.execute("DELETE FROM devices WHERE reported <= ?", (oldest,)))
+
+    def _is_full(self, tenant: str) -> bool:
+        return bool(tenant and self._most_of_tenant) and self._count(tenant) >= self._most_of_tenant
+
+    def _is_known(self, entry: DeviceEntry) -> bool:
+        statement = "SELECT 1 FROM devices WHERE channel = ? AND device_id = ?"
+        return self._db.execute(statement, (entry.channel, entry.device_id)).fetchone() is not None
+
+    def _count(self, tenant: str) -> int:
+        statement = "SELECT count(*) FROM devices WHERE channel > ? AND channel < ? AND reported > ?"
+        values = (*_names_of(tenant), time.time_ns() // 1_000 - self._ttl_us)
+        return int(self._db.execute(statement, values).fetchone()[0])
+
+
+def _names_of(tenant: str) -> tuple[str, str]:
+    """Between which names the channels of a tenant are: `/` comes after the dot."""
+    return f"{tenant}.", f"{tenant}/"
 
 
 def _entry(

@@ -9,7 +9,7 @@ from dataclasses import astuple
 
 from cloud_service.store.bundle_folder import BundleFolder
 from cloud_service.store.imports import StoredImport
-from cloud_service.store.sqlite_access import pin_owned
+from cloud_service.store.sqlite_access import note_owner, pin_owned
 from cloud_service.store.sqlite_file import SqliteFile
 
 IMPORT_SCHEMA = """
@@ -28,9 +28,13 @@ class SqliteImports:
         folder: Their bytes.
         budget_bytes: Largest sum of the lengths of all of them.
         ttl_seconds: How long one is kept that no channel names.
+        bytes_per_tenant: Most that one tenant has, with its recipes.
     """
 
-    def __init__(self, file: SqliteFile, folder: BundleFolder, budget_bytes: int, ttl_seconds: float) -> None:
+    def __init__(
+        self, file: SqliteFile, folder: BundleFolder, budget_bytes: int, ttl_seconds: float, bytes_per_tenant: int
+    ) -> None:
+        self._bytes_per_tenant = bytes_per_tenant
         self._file = file
         self._db = file.db
         self._folder = folder
@@ -45,12 +49,14 @@ class SqliteImports:
                 return False
             if bundle is not None and not self._folder.has(imported.bundle_id):
                 raise FileNotFoundError("the file was deleted with those of expired bundles")
+            size = imported.bundle_bytes
+            if not note_owner(self._db, imported.bundle_id, tenant, size, self._bytes_per_tenant):
+                return False
             self._db.execute(
                 "INSERT INTO imported VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (bundle_id) DO UPDATE SET"
                 " expires = iif(expires IS NULL, NULL, excluded.expires)",
                 (*astuple(imported), now + self._ttl),
             )
-            self._db.execute("INSERT OR IGNORE INTO owners (id, tenant) VALUES (?, ?)", (imported.bundle_id, tenant))
             return True
 
         if bundle is not None:

@@ -68,6 +68,7 @@ class CloudClient(Session):
     rotate_key = sends(access.rotate_key)
     revoke_key = sends(access.revoke_key)
     audit = sends(access.audit)
+    usage = sends(access.usage)
 
     def wait_for_job(
         self, job_id: str, timeout_seconds: float = 3600, on_progress: Callable[[Job], None] | None = None
@@ -133,6 +134,7 @@ class AsyncCloudClient(AsyncSession):
     rotate_key = sends_async(access.rotate_key)
     revoke_key = sends_async(access.revoke_key)
     audit = sends_async(access.audit)
+    usage = sends_async(access.usage)
 
     async def wait_for_job(
         self, job_id: str, timeout_seconds: float = 3600, on_progress: Callable[[Job], None] | None = None

@@ -1,6 +1,6 @@
-"""The calls about API keys and the audit log; `CloudClient` and `AsyncCloudClient` have a method for each.
+"""The calls about API keys, what they used, and the audit log; both clients of the cloud have a method for each.
 
-All of them need a key with the scope `admin`. In the examples, `cloud` is a `CloudClient`.
+All but `usage` need a key with the scope `admin`. In the examples, `cloud` is a `CloudClient`.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from loragen.client.call import ApiCall, as_model, path_of
-from loragen.key_answers import AuditPage, KeyPage, KeySummary, MadeKey
+from loragen.key_answers import AuditPage, KeyPage, KeySummary, MadeKey, UsageAnswer
 
 _CREATED = frozenset({201})
 
@@ -96,3 +96,13 @@ def audit(before: int | None = None) -> ApiCall[AuditPage]:
         >>> [(entry.at, entry.key_name, entry.action, entry.target) for entry in cloud.audit().entries]
     """
     return ApiCall("GET", "/audit" + ("" if before is None else f"?before={before}"), as_model(AuditPage))
+
+
+def usage() -> ApiCall[UsageAnswer]:
+    """What the calling key's tenant, or the key itself, has used of its quotas and of its share of the store.
+
+    Example:
+        >>> stored = cloud.usage().stored["bytes"]
+        >>> print(f"{stored.used} of {stored.most} bytes")
+    """
+    return ApiCall("GET", "/usage", as_model(UsageAnswer))

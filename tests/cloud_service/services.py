@@ -48,14 +48,12 @@ def make_channels(
     store: Store,
     watch_interval_seconds: float = 0.05,
     changed: Callable[[str], None] = lambda action: None,
-    per_tenant: int = 0,
 ) -> ChannelService:
     """Channels that publish what was made already."""
     return ChannelService(
         store,
         MadeBundles(store),
         watch_interval_seconds=watch_interval_seconds,
-        per_tenant=per_tenant,
         changed=changed,
     )
 
@@ -71,7 +69,6 @@ def make_service(
     lease_seconds: float = 5,
     max_queue: int = 16,
     max_batch: int = 4,
-    channels_per_tenant: int = 0,
 ) -> LoraService:
     """A service whose runners run; close it."""
     metrics = metrics or Metrics()
@@ -92,7 +89,7 @@ def make_service(
         catalog,
         store,
         artifacts,
-        ChannelService(store, artifacts, watch_interval_seconds=0.05, per_tenant=channels_per_tenant),
+        ChannelService(store, artifacts, watch_interval_seconds=0.05),
         RefiningService(store, artifacts, refiner, max_budget_seconds=100),
         usage=usage,
         revocation=Revocation(store.access),

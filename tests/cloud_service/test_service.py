@@ -10,12 +10,12 @@ import pytest
 from cloud_service.access.caller import Caller, calling
 from cloud_service.access.scopes import Scope
 from cloud_service.errors import (
-    ConflictError,
     DeadlineError,
     GenerationError,
     InvalidRequestError,
     LowConfidenceError,
     PromptTooLongError,
+    UsageLimitError,
 )
 from cloud_service.generation import Asked, Confidence, cache_key
 from cloud_service.lora_request import LoraRequest, PublishTarget
@@ -260,12 +260,12 @@ async def test_closed_set_over_the_codes_is_refused(
 async def test_channel_that_the_tenant_may_not_have_is_refused_before_anything_is_generated(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:
-    service = services(await backend.open(), generator, channels_per_tenant=1)
+    service = services(await backend.open(channels_per_tenant=1), generator)
     with calling(Caller("key", tenant="acme", scopes=frozenset({Scope.PUBLISH}))):
         await service.generate(replace(_request("first"), publish=PublishTarget("acme.a", "mail")))
         another = replace(_request("second"), publish=PublishTarget("acme.b", "mail"))
         for asked in (service.generate, service.verify):
-            with pytest.raises(ConflictError) as caught:
+            with pytest.raises(UsageLimitError) as caught:
                 await asked(another)
             assert caught.value.code == "too_many_channels"
         await service.generate(replace(_request("third"), publish=PublishTarget("acme.a", "mail")))

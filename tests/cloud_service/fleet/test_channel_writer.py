@@ -29,7 +29,7 @@ class _OneRow:
     async def load_version(self, name: str) -> int:
         return self.row.version
 
-    async def write(self, name: str, row: ChannelRow, event: StoredEvent) -> bool:
+    async def write(self, name: str, row: ChannelRow, event: StoredEvent, tenant: str) -> bool:
         if self.losses:
             self.losses -= 1
             self.row = replace(self.row, revision=self.row.revision + 1, version=self.row.version + 1)

@@ -12,6 +12,7 @@ from cloud_service.errors import (
     InvalidRequestError,
     NotFoundError,
     PreconditionError,
+    UsageLimitError,
 )
 from cloud_service.fleet.channel_writer import PublishedChannel
 from cloud_service.fleet.channels import ChannelService
@@ -46,15 +47,15 @@ async def test_published_name_is_read_back_with_everything_a_device_needs(
 
 
 async def test_tenant_has_a_bounded_number_of_channels(backend: StoreBackend, generator: FakeGenerator) -> None:
-    store = await backend.open()
+    store = await backend.open(channels_per_tenant=2)
     for tenant in ("acme", "another"):
         with calling(Caller("key", tenant=tenant)):
             lora = await generate_lora(store, generator, "sort the mail")
-    channels = make_channels(store, per_tenant=2)
+    channels = make_channels(store)
     with calling(Caller("key", tenant="acme")):
         for name in ("acme.a", "acme.b"):
             await channels.publish(name, "mail", lora.bundle_id)
-        with pytest.raises(ConflictError, match="at most 2 channels") as caught:
+        with pytest.raises(UsageLimitError, match="at most 2 channels") as caught:
             await channels.publish("acme.c", "mail", lora.bundle_id)
         assert caught.value.code == "too_many_channels"
         await channels.publish("acme.a", "post", lora.bundle_id)
@@ -73,8 +74,8 @@ async def test_tenant_has_a_bounded_number_of_channels(backend: StoreBackend, ge
 async def test_channels_that_are_made_at_the_same_moment_are_counted(
     sqlite: SqliteBackend, generator: FakeGenerator
 ) -> None:
-    store = await sqlite.open()
-    channels = make_channels(store, per_tenant=3)
+    store = await sqlite.open(channels_per_tenant=3)
+    channels = make_channels(store)
     with calling(Caller("key", tenant="acme")):
         lora = await generate_lora(store, generator, "sort the mail")
         names = [f"acme.{number}" for number in range(12)]
@@ -82,7 +83,7 @@ async def test_channels_that_are_made_at_the_same_moment_are_counted(
             *(channels.publish(name, "mail", lora.bundle_id) for name in names), return_exceptions=True
         )
         assert len(await channels.list_channels(100)) == 3
-    assert sum(isinstance(each, ConflictError) for each in made) == 9
+    assert sum(isinstance(each, UsageLimitError) for each in made) == 9
 
 
 async def test_going_back_in_a_channel_that_is_deleted_meanwhile_makes_none(

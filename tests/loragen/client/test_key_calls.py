@@ -34,6 +34,9 @@ async def test_key_is_made_used_rotated_and_revoked(service: Cloud) -> None:
         assert made.about.expires_at is not None
         assert made.key not in repr(made), "the secret is in no log"
         async with _client(service, made.key) as phone:
+            used = await phone.usage()
+            assert (used.tenant, used.today) == ("acme", {})
+            assert (used.stored["channels"].used, used.stored["channels"].most) == (0, 1_000)
             assert (await phone.channels()).channels == ()
             with pytest.raises(RemoteError) as forbidden:
                 await phone.create_key("more", ["admin"])

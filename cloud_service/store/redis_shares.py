@@ -1,0 +1,78 @@
+"""How much of the store each tenant holds, in Redis.
+
+held:due:<tenant>       sorted set of the keys that it holds, `recipe:<id>` and `imported:<id>`, by the millisecond in
+                        which to see whether they are still there
+held:bytes:<tenant>     hash: length of each of them, and `total`
+held:tenants            set of the tenants that hold any
+held:devices:<tenant>   sorted set of its devices as <channel>:<device id>, by last report, in microseconds    expires
+
+What expires, or is evicted, does not say so. So each key is looked at when it would have expired, or after a day, by
+whatever asks next, or by upkeep. `HOLDING` goes in front of the scripts that use it.
+"""
+
+from cloud_service.store.redis_server import PREFIX, key
+
+LOOK_MS = 86_400_000
+"""Longest time until a key that a tenant holds is looked at."""
+
+HOLDING = """
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function let_go(due, sizes, member)
+  redis.call('ZREM', due, member)
+  local size = redis.call('HGET', sizes, member)
+  if size then
+    redis.call('HDEL', sizes, member)
+    redis.call('HINCRBY', sizes, 'total', -size)
+  end
+  if redis.call('ZCARD', due) == 0 then redis.call('DEL', sizes) end
+end
+local function look(due, sizes, prefix, owner, longest)
+  local now = clock()
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 100)) do
+    if redis.call('HEXISTS', prefix .. member, owner) == 1 then
+      local left = redis.call('PTTL', prefix .. member)
+      if left < 0 or left > tonumber(longest) then left = longest end
+      redis.call('ZADD', due, now + left, member)
+    else
+      let_go(due, sizes, member)
+    end
+  end
+  return tonumber(redis.call('HGET', sizes, 'total') or 0)
+end
+local function hold(due, sizes, tenants, prefix, owner, longest, member, size, most)
+  local total = look(due, sizes, prefix, owner, longest)
+  if redis.call('HEXISTS', sizes, member) == 1 then return true end
+  if tonumber(most) > 0 and total + size > tonumber(most) then return false end
+  redis.call('HSET', sizes, member, size)
+  redis.call('HINCRBY', sizes, 'total', size)
+  redis.call('ZADD', due, clock() + longest, member)
+  redis.call('SADD', tenants, string.sub(owner, 7))
+  return true
+end
+"""
+
+HELD = f"""{HOLDING}
+local total = look(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+if redis.call('ZCARD', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], string.sub(ARGV[2], 7)) end
+return {{total, redis.call('ZCOUNT', KEYS[1], '-inf', clock())}}
+"""
+"""Gives the bytes that a tenant holds, and how many of its keys are still to be looked at."""
+
+DUE, SIZES = f"{PREFIX}held:due:", f"{PREFIX}held:bytes:"
+"""In front of a tenant's name."""
+
+TENANTS = key("held", "tenants")
+
+
+def held_by(tenant: str) -> list[str]:
+    """The keys that say what a tenant holds; none for the operator."""
+    return [f"{DUE}{tenant}", f"{SIZES}{tenant}", TENANTS] if tenant else []
+
+
+def devices_of(channel: str) -> list[str]:
+    """The key that lists the devices of the tenant whose channel it is; none when it is no tenant's."""
+    tenant, dot, _ = channel.partition(".")
+    return [key("held", f"devices:{tenant}")] if dot else []

@@ -1,0 +1,168 @@
+"""What every adapter promises of tenants' shares: against Redis, SQLite, and SQLite with bundles in a bucket."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+
+from cloud_service.store import ChannelRow, DeviceEntry, Store, StoredEvent, StoredImport, StoredLora
+from cloud_service.store.access import Share
+from loragen.contract.digest import sha256_hex
+from tests.cloud_service.store_backends import StoreBackend, store_lora
+
+
+@pytest.fixture
+def backend(everywhere: StoreBackend) -> StoreBackend:
+    """Each kind of store in turn."""
+    return everywhere
+
+
+def _lora(text: str, size: int = 100) -> StoredLora:
+    recipe = text.encode().ljust(size)
+    return StoredLora(sha256_hex(recipe), recipe, 1000, sha256_hex(recipe + b"bundle"))
+
+
+def _imported(text: str, size: int = 100) -> tuple[StoredImport, bytes]:
+    bundle = f"import {text}".encode().ljust(size)
+    return StoredImport(sha256_hex(bundle), size, "edge", "e" * 64), bundle
+
+
+async def _own(store: Store, tenant: str, text: str, size: int = 100) -> bool:
+    """Have a recipe made for a tenant; whether there was room."""
+    lora = _lora(text, size)
+    await store_lora(store, f"{tenant} {text}", lora, b"bundle")
+    taken = await store.access.own(tenant, lora.recipe_id)
+    return taken and await store.access.own(tenant, lora.bundle_id)
+
+
+async def _used(store: Store, tenant: str = "acme") -> int:
+    return (await store.access.share(tenant)).used
+
+
+async def test_share_says_what_has_room() -> None:
+    assert not Share(10**12, 0).lacks(1)
+    assert not Share(9, 10).lacks(1)
+    assert Share(10, 10).lacks(1)
+    assert Share(8, 10).lacks(3)
+
+
+async def test_recipes_and_imports_of_a_tenant_share_its_bytes(backend: StoreBackend) -> None:
+    store = await backend.open(bytes_per_tenant=250)
+    assert await store.access.share("acme") == Share(0, 250)
+    assert await _own(store, "acme", "one")
+    assert await store.store_imported(*_imported("mine"), "acme")
+    assert await store.access.share("acme") == Share(200, 250), "generated bundles do not count"
+    assert not await _own(store, "acme", "two")
+    assert not await store.access.owns("acme", _lora("two").recipe_id)
+    assert not await store.store_imported(*_imported("more"), "acme")
+    assert await store.find_imported(_imported("more")[0].bundle_id) is None
+    # What it has already takes nothing more.
+    assert await _own(store, "acme", "one")
+    assert await store.store_imported(*_imported("mine"), "acme")
+    assert await _own(store, "acme", "small", 50)
+    assert await _used(store) == 250
+    # Others have shares of their own, for the same things too, and the operator has none.
+    assert await _own(store, "other", "one")
+    assert await store.store_imported(*_imported("mine"), "other")
+    assert await _used(store, "other") == 200
+    assert await store.store_imported(*_imported("large", 5_000))
+    await backend.restart()
+    store = await backend.open(bytes_per_tenant=250)
+    assert (await _used(store), await _used(store, "other")) == (250, 200)
+
+
+@pytest.mark.parametrize("deleted_by", ["acme", ""])
+async def test_what_is_deleted_is_free_at_once(backend: StoreBackend, deleted_by: str) -> None:
+    store = await backend.open(bytes_per_tenant=200)
+    imported, bundle = _imported("mine")
+    for tenant in ("acme", "other"):
+        assert await _own(store, tenant, "one")
+        assert await store.store_imported(imported, bundle, tenant)
+    assert not await _own(store, "acme", "two")
+    for either_id in (_lora("one").bundle_id, imported.bundle_id):
+        assert await store.disown(deleted_by, either_id, 0)
+    others = 0 if deleted_by == "" else 200
+    assert (await _used(store), await _used(store, "other")) == (0, others)
+    assert await _own(store, "acme", "two")
+    assert await store.store_imported(*_imported("new"), "acme")
+    assert not await _own(store, "acme", "three")
+
+
+async def test_what_has_expired_is_free_and_what_is_pinned_is_not(backend: StoreBackend) -> None:
+    store = await backend.open(bytes_per_tenant=400, recipe_ttl_seconds=1.0)
+    for text in ("gone", "kept"):
+        assert await _own(store, "acme", text)
+        assert await store.store_imported(*_imported(text), "acme")
+    assert await store.pin(_lora("kept").bundle_id, "acme")
+    assert await store.pin_imported(_imported("kept")[0].bundle_id, "acme")
+    assert not await _own(store, "acme", "more")
+    for _ in range(2):
+        await asyncio.sleep(1.2)
+        await store.prune()
+        assert await _used(store) == 200
+        assert await _own(store, "acme", "more")
+
+
+async def test_what_is_done_at_once_goes_over_no_share(backend: StoreBackend) -> None:
+    stores = [await backend.open(bytes_per_tenant=300, channels_per_tenant=3, devices_per_tenant=3) for _ in range(2)]
+    loras = [_lora(f"{n}") for n in range(8)]
+    for n, lora in enumerate(loras):
+        await store_lora(stores[0], str(n), lora, None)
+
+    async def count(calls: list[Awaitable[bool]]) -> int:
+        return sum(await asyncio.gather(*calls))
+
+    assert await count([stores[n % 2].access.own("acme", lora.recipe_id) for n, lora in enumerate(loras)]) == 3
+    imports = [stores[n % 2].store_imported(*_imported(f"{n}"), "other") for n in range(8)]
+    assert await count(list(imports)) == 3
+    row, event = ChannelRow(1, 1, b"document"), StoredEvent("publish", "", 1)
+    channels = [stores[n % 2].channels.write(f"acme.{n}", row, event, "acme") for n in range(8)]
+    assert await count(list(channels)) == 3
+    devices = [stores[n % 2].devices.store(DeviceEntry("acme.c", f"{n}", 1), b"{}", "acme") for n in range(8)]
+    assert await count(list(devices)) == 3
+    used = [await each.share("acme") for each in (stores[0].access, stores[0].channels, stores[0].devices)]
+    assert used == [Share(300, 300), Share(3, 3), Share(3, 3)]
+
+
+async def test_channels_of_a_tenant_are_those_under_its_name(backend: StoreBackend) -> None:
+    channels = (await backend.open(channels_per_tenant=1)).channels
+    row, event = ChannelRow(1, 1, b"document"), StoredEvent("publish", "", 1)
+    for name in ("acme", "acme-.a", "acmf.a", "acm.a"):
+        assert await channels.write(name, row, event)
+    assert await channels.share("acme") == Share(0, 1)
+    assert await channels.write("acme.a", row, event, "acme")
+    assert not await channels.write("acme.b", row, event, "acme")
+    assert await channels.write("acme.a", ChannelRow(2, 2, b"changed"), event, "acme"), "it is no new one"
+    assert await channels.write("acme.b", row, event), "the operator may"
+    assert await channels.share("acme") == Share(2, 1)
+    for name, revision in (("acme.a", 3), ("acme.b", 2)):
+        assert await channels.write(name, ChannelRow(revision, revision), StoredEvent("delete", "", 2), "acme")
+    assert await channels.share("acme") == Share(0, 1)
+    assert await channels.write("acme.c", row, event, "acme")
+    assert not await channels.write("acme.a", ChannelRow(4, 4, b"again"), event, "acme"), "it was deleted"
+
+
+async def test_devices_of_a_tenant_make_room_when_they_leave(backend: StoreBackend) -> None:
+    limits = {"devices_per_tenant": 2, "devices_per_channel": 2, "device_ttl_seconds": 0.5}
+    devices = (await backend.open(**limits)).devices
+
+    async def report(channel: str, device: str, tenant: str = "acme") -> bool:
+        return await devices.store(DeviceEntry(channel, device, 1), b"{}", tenant)
+
+    assert await report("kitchen", "a", "")
+    assert await report("acme.one", "a")
+    assert await report("acme.two", "a")
+    assert not await report("acme.two", "b")
+    assert await report("acme.two", "a"), "it is known"
+    assert await devices.load_reports(await devices.scan("acme.two", 9)) == [b"{}"]
+    assert await report("acme.two", "b", ""), "the operator may"
+    assert await devices.share("acme") == Share(3, 2)
+    assert await report("acme.two", "c", ""), "of a channel, the oldest makes room"
+    assert await devices.share("acme") == Share(3, 2)
+    for device in ("b", "c"):
+        assert await devices.delete("acme.two", device)
+    assert await devices.share("acme") == Share(1, 2)
+    assert await report("acme.two", "d")
+    await asyncio.sleep(0.7)
+    assert await devices.share("acme") == Share(0, 2)
+    assert await report("acme.two", "e")
