@@ -33,6 +33,7 @@ from edge_runtime.serving.worker import RequestLimits
 from edge_runtime.telemetry import Telemetry
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
+from edge_runtime.updates.base_slot import BaseSlot
 from edge_runtime.updates.canary import Canary, ProcessCanary
 from edge_runtime.updates.device_model import DeviceModel
 from edge_runtime.updates.disk import DataDirectory
@@ -89,11 +90,14 @@ async def open_parts(
     disk = DataDirectory(settings.data_dir)
     telemetry.on_update = History(disk.history, clock.unix).add
     model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
+    if model.problem:
+        _log.warning("base_gguf_lost", reason=model.problem)
     llama: _LateLlama | None = None
     if loader is None:
         loader = llama = _LateLlama(settings)
     limits = RequestLimits(settings.queue_seconds, settings.answer_tokens, settings.max_answer_tokens)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue, limits=limits)
+    base = BaseSlot(model, disk, slots)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(locked(disk.root))
         stack.push_async_callback(slots.close)
@@ -129,17 +133,17 @@ async def open_parts(
         updater = Updater(
             poller=poller,
             artifacts=Artifacts(disk, fetcher, settings.max_bank_bytes),
-            installer=Installer(model, disk, slots, canary or ProcessCanary(settings.effective_threads), clock.unix),
+            installer=Installer(base, disk, slots, canary or ProcessCanary(settings.effective_threads), clock.unix),
             state_store=state_store,
             slots=slots,
-            model=model,
+            base=base,
             disk=disk,
             attempts=Attempts(settings.channel, clock, telemetry, Journal(disk.journal)),
             max_merged=settings.merged_limit(model.served_bytes),
         )
         device = Device(
             settings.effective_device_id,
-            model,
+            base,
             slots,
             updater,
             disk.history,

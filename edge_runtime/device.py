@@ -12,7 +12,7 @@ from typing import Any
 from edge_runtime.cloud.poller import PollOutcome
 from edge_runtime.memory import resident_memory
 from edge_runtime.serving.slots import Revision, SlotTable
-from edge_runtime.updates.device_model import DeviceModel
+from edge_runtime.updates.base_slot import BaseSlot
 from edge_runtime.updates.history import read_failures
 from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
@@ -34,7 +34,7 @@ class Device:
     """
 
     device_id: str
-    model: DeviceModel
+    base: BaseSlot
     slots: SlotTable
     updater: Updater
     history: Path
@@ -43,7 +43,7 @@ class Device:
     stopping: bool = False
 
     def slot_name(self, model: str) -> str:
-        return BASE_NAME if model in (BASE_NAME, self.model.model_id) else model
+        return BASE_NAME if model in (BASE_NAME, self.base.model.model_id) else model
 
     def models(self) -> Sequence[ServedModel]:
         state = self.updater.state_store.state
@@ -57,9 +57,9 @@ class Device:
             served.setdefault(wanted.name, ServedModel(wanted.name, "pending", wanted.bundle_id, message="on its way"))
         revision = self.slots.revisions().get(BASE_NAME)
         base = ServedModel(
-            self.model.model_id,
-            "base",
-            message="; ".join(each for each in (self.updater.base_message, _chat_problem(revision)) if each),
+            self.base.model.model_id,
+            "failed" if revision is None and self.updater.is_restored else "base",
+            message="; ".join(each for each in (self.base.message, _chat_problem(revision)) if each),
             resident=self.slots.is_resident(BASE_NAME),
             answer=_answer_of(revision),
             context_length=self._context_length(),
@@ -76,9 +76,9 @@ class Device:
     def not_ready_reason(self) -> str | None:
         if self.stopping:
             return "the device is shutting down"
-        if BASE_NAME not in self.slots.revisions():
-            return "the device is starting: the base model is being prepared"
         if not self.updater.is_restored:
+            if BASE_NAME not in self.slots.revisions():
+                return "the device is starting: the base model is being prepared"
             return "the device is starting: what served before is being brought back"
         return None
 
@@ -89,9 +89,9 @@ class Device:
         return DeviceStatus(
             device_id=self.device_id,
             version=package_version(),
-            edge_model_id=self.model.model_id,
-            edge_model_digest=self.model.digest,
-            quantization=self.model.served_type,
+            edge_model_id=self.base.model.model_id,
+            edge_model_digest=self.base.model.digest,
+            quantization=self.base.model.served_type,
             ready=reason is None,
             reason=reason or "",
             channel=state.channel,
@@ -146,7 +146,7 @@ class Device:
             pinned=entry.pinned,
             permanent=is_lost,
             answer=_answer_of(revision),
-            context_length=None if revision is None else self._context_length(),
+            context_length=None if revision is None else revision.context_tokens or self._context_length(),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )
 

@@ -306,13 +306,14 @@ class Completions:
         if not self._slots.revisions():
             return BusyError("the device is starting", "ask again; /health/ready says when", code="starting")
         for model in self._device.models():
-            if model.id == name and model.permanent:
+            asked = self._device.slot_name(model.id) == name
+            if asked and model.permanent:
                 return UnknownModelError(
                     f"{name} cannot serve: {model.message}",
                     "publish another bundle under this name, then ask again",
                     code="specialization_failed",
                 )
-            if model.id == name:
+            if asked:
                 return BusyError(
                     f"{name} does not serve yet: {model.message}",
                     "GET /status says more",

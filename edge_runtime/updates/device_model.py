@@ -2,19 +2,24 @@
 
 A thin value over `edge_runtime.merge`, which does the work and has its own rules. Everything here blocks.
 
-Rule: to open it takes no numpy, which is loaded with the first model or merge.
+Rules: to open it takes no numpy, which is loaded with the first model or merge. What was found is remembered, so that a
+device whose base GGUF is lost knows which model it has.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from edge_runtime.errors import MergeError
+from pydantic import TypeAdapter, ValidationError
+
+from edge_runtime.errors import BaseGgufError, MergeError
 from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
 from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
 from edge_runtime.updates.base_note import BaseNote, verify_undamaged
+from loragen.contract.atomic import write_atomic
 from loragen.contract.digest import model_digest
 from loragen.contract.gguf_adapter import GgufModel
 from loragen.contract.gguf_header import row_bytes
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
 
 _NOTE = "base.json"
+_MODEL = "model.json"
+_MAX_MODEL_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class DeviceModel:
         served_type: Type that most of the model's matrices have in a slot that no LoRA touches.
         serves_base_gguf: The base GGUF itself serves as the base: quantizing would change nothing in it.
         cache_dir: Where quantized tensors that no LoRA touches are kept, and what is remembered of the base GGUF.
+        asked: What it was read for: the base GGUF as the setting names it, the type of slots, the admitted digest.
+        problem: Why the base GGUF cannot be read; the rest is as it was when it could. Empty when it can.
     """
 
     path: Path
@@ -56,40 +65,80 @@ class DeviceModel:
     served_type: str
     serves_base_gguf: bool
     cache_dir: Path
+    asked: tuple[Path, Quantization, str | None]
+    problem: str = ""
 
     @classmethod
-    def open(cls, path: Path, quantization: Quantization, cache_dir: Path, admitted_digest: str | None) -> Self:
+    def open(cls, path: Path, quantization: Quantization, cache_dir: Path, admitted_digest: str | None) -> DeviceModel:
+        """Read what the base GGUF says of itself; where it is lost, take what it said when it was read last.
+
+        Raises:
+            ConfigurationError: It is missing or damaged and was never read with these settings, or it contradicts
+                `admitted_digest`.
+        """
+        try:
+            model = cls.read(path, quantization, cache_dir, admitted_digest)
+        except MergeError as error:
+            problem, known = f"LORAGEN_EDGE_BASE_MODEL: {error}", _recall(cache_dir / _MODEL)
+            if known is None or known.asked != (path, quantization, admitted_digest):
+                raise ConfigurationError(problem, error.hint or "loragen-edge convert makes one") from error
+            return replace(known, cache_dir=cache_dir, problem=problem)
+        model.remember()
+        return model
+
+    @classmethod
+    def read(cls, path: Path, quantization: Quantization, cache_dir: Path, admitted_digest: str | None) -> Self:
         """Read what the base GGUF says of itself.
 
         Raises:
-            ConfigurationError: It is missing, damaged, or contradicts `admitted_digest`.
+            MergeError: It is missing or damaged.
+            ConfigurationError: It contradicts `admitted_digest`.
         """
-        try:
-            path = find_base_gguf(path)
-            with BaseGguf(path) as base_gguf:
-                digest = base_gguf.digest or admitted_digest or _own_digest(path, cache_dir / _NOTE)
-                served = [(info, storage_type(info, quantization)) for info in base_gguf.header.tensors]
-                if admitted_digest is not None and digest != admitted_digest:
-                    raise ConfigurationError(
-                        f"LORAGEN_EDGE_ADMIT_BASE_DIGEST: {admitted_digest} is set, the base GGUF says {digest}",
-                        "unset it: it is for base GGUFs that say nothing",
-                    )
-                return cls(
-                    path=path,
-                    model_id=base_gguf.model_id or path.stem,
-                    digest=digest,
-                    identity=base_gguf.identity(),
-                    gguf_model=GgufModel.of(base_gguf.header),
-                    quantization=quantization,
-                    served_bytes=sum(info.rows * row_bytes(info.columns, dtype) for info, dtype in served),
-                    served_type=main_type(served).name,
-                    serves_base_gguf=all(info.type is dtype for info, dtype in served),
-                    cache_dir=cache_dir,
+        asked, path = (path, quantization, admitted_digest), find_base_gguf(path)
+        with BaseGguf(path) as base_gguf:
+            digest = base_gguf.digest or admitted_digest or _own_digest(path, cache_dir / _NOTE)
+            served = [(info, storage_type(info, quantization)) for info in base_gguf.header.tensors]
+            if admitted_digest is not None and digest != admitted_digest:
+                raise ConfigurationError(
+                    f"LORAGEN_EDGE_ADMIT_BASE_DIGEST: {admitted_digest} is set, the base GGUF says {digest}",
+                    "unset it: it is for base GGUFs that say nothing",
                 )
-        except MergeError as error:
-            raise ConfigurationError(
-                f"LORAGEN_EDGE_BASE_MODEL: {error}", error.hint or "loragen-edge convert makes one"
-            ) from error
+            return cls(
+                path=path,
+                model_id=base_gguf.model_id or path.stem,
+                digest=digest,
+                identity=base_gguf.identity(),
+                gguf_model=GgufModel.of(base_gguf.header),
+                quantization=quantization,
+                served_bytes=sum(info.rows * row_bytes(info.columns, dtype) for info, dtype in served),
+                served_type=main_type(served).name,
+                serves_base_gguf=all(info.type is dtype for info, dtype in served),
+                cache_dir=cache_dir,
+                asked=asked,
+            )
+
+    def read_again(self) -> DeviceModel:
+        """The model with what the base GGUF says now, where it could not be read before.
+
+        Raises:
+            MergeError: It is still missing or damaged, or is another model now.
+            ConfigurationError: As `read`.
+        """
+        path, quantization, admitted_digest = self.asked
+        found = DeviceModel.read(path, quantization, self.cache_dir, admitted_digest)
+        if found.digest != self.digest:
+            raise BaseGgufError(
+                f"{found.path.name} is edge model {found.digest} now, and was {self.digest}", "restart the device"
+            )
+        found.remember()
+        return found
+
+    def remember(self) -> None:
+        """Note what was read, for a start without the base GGUF."""
+        path, data = self.cache_dir / _MODEL, _AS_JSON.dump_json(self)
+        with suppress(OSError):
+            if not path.exists() or path.read_bytes() != data:
+                write_atomic(path, data)
 
     def verify_admitted(self, header: BundleHeader) -> None:
         """Check that a bundle belongs to this model.
@@ -97,6 +146,11 @@ class DeviceModel:
         Raises:
             BaseGgufError: It does not.
         """
+        if self.problem:
+            # What was made of the base GGUF before is there, and serves with it.
+            if header.edge_model_digest != self.digest:
+                raise BaseGgufError(f"the bundle is for edge model {header.edge_model_digest}, not {self.digest}")
+            return
         with BaseGguf(self.path) as base_gguf:
             verify_admitted(base_gguf, header, self.digest)
 
@@ -138,3 +192,14 @@ def _own_digest(path: Path, note_path: Path) -> str:
         note = replace(note, digest=model_digest(path))
         note.store(note_path)
     return note.digest
+
+
+_AS_JSON = TypeAdapter(DeviceModel)
+
+
+def _recall(path: Path) -> DeviceModel | None:
+    try:
+        with path.open("rb") as file:
+            return _AS_JSON.validate_json(file.read(_MAX_MODEL_BYTES))
+    except (OSError, ValidationError):
+        return None

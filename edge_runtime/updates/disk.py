@@ -10,7 +10,8 @@
     slots/ID.TYPE.gguf    merged; slots/base.TYPE.IDENTITY.gguf the base
     trust/CHANNEL/        TUF metadata of a signed channel (edge_runtime/cloud/trust.py)
     cache/                quantized tensors that no LoRA touches (edge_runtime/merge)
-    cache/base.json       what is remembered of the base GGUF (updates/base_note.py)
+    cache/base.json       what is remembered of the base GGUF's file (updates/base_note.py)
+    cache/model.json      and of the model in it (updates/device_model.py)
     commands.sock         where a running device takes its owner's commands (edge_runtime/commands.py)
     lock                  locked by a running device (updates/lock.py)
     *.part, *.partial, .*.tmp  unfinished
@@ -22,11 +23,13 @@ decided by the updater.
 import errno
 import time
 from collections.abc import Set
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
-from edge_runtime.checksum import CHECKSUM_SUFFIX
+from edge_runtime.checksum import CHECKSUM_SUFFIX, verify_checksum, write_checksum
+from edge_runtime.errors import ModelLoadError
 from edge_runtime.updates.state import Entry
 from loragen.web.errors import ConfigurationError
 
@@ -42,6 +45,21 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 def is_shortage(error: OSError) -> bool:
     """Whether a file could not be read because descriptors or memory ran out; the file itself may be sound."""
     return error.errno in _SHORTAGES
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a model file has its checksum, as far as it can be read now. Blocking."""
+    try:
+        verify_checksum(path, required=True)
+    except ModelLoadError as error:
+        return isinstance(error.__cause__, OSError) and is_shortage(error.__cause__)
+    return True
+
+
+def note_checksum(path: Path) -> None:
+    """Write the checksum of a model file. One without serves too; damage to it is then found late. Blocking."""
+    with suppress(OSError):
+        write_checksum(path)
 
 
 class DataDirectory:

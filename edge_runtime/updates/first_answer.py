@@ -6,12 +6,13 @@ process of its own first (`updates.canary`).
 """
 
 import asyncio
+from collections.abc import Callable
 
-from edge_runtime.errors import BusyError, CanaryError, CanaryUnfinishedError, ServingError
+from edge_runtime.errors import BusyError, CanaryError, CanaryUnfinishedError, MergeCancelledError, ServingError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.events import Finished
-from edge_runtime.serving.slots import Slot
+from edge_runtime.serving.slots import Revision, Slot, SlotTable
 from edge_runtime.updates.reading import reading_seconds
 
 FIRST_TOKENS = 8
@@ -49,3 +50,26 @@ async def verify_answers(slot: Slot, limit_seconds: float = FIRST_ANSWER_SECONDS
         ) from error
     if not events or not isinstance(events[-1], Finished):
         raise CanaryError(f"{name}: the answer has no end")
+
+
+async def serve(slots: SlotTable, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    """Load a revision, let it answer, and let it serve.
+
+    Args:
+        slots: Where it serves.
+        revision: What is loaded.
+        is_wanted: Asked once it has answered.
+
+    Raises:
+        ModelLoadError, UpdateError: It does not work.
+        MergeCancelledError: It is no longer wanted.
+    """
+    slot = await slots.prepare(revision)
+    try:
+        await verify_answers(slot)
+        if not is_wanted():
+            raise MergeCancelledError(f"{revision.name} was replaced meanwhile")
+    except BaseException:
+        await slots.discard(slot)
+        raise
+    slots.activate(slot)

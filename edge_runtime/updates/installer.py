@@ -8,34 +8,23 @@ decided by `updates.updater`.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.checksum import remove_with_checksum, verify_checksum, write_checksum
-from edge_runtime.errors import (
-    BaseGgufError,
-    CanaryUnfinishedError,
-    EdgeError,
-    MergeCancelledError,
-    MergeError,
-    ModelLoadError,
-    OutputError,
-    describe_error,
-)
+from edge_runtime.checksum import remove_with_checksum
+from edge_runtime.errors import CanaryUnfinishedError, EdgeError, MergeCancelledError, MergeError, OutputError
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.serving.specialization_metadata import read_metadata
+from edge_runtime.updates.base_slot import BaseSlot
 from edge_runtime.updates.canary import Canary
-from edge_runtime.updates.device_model import DeviceModel
-from edge_runtime.updates.disk import DataDirectory, is_shortage
-from edge_runtime.updates.first_answer import verify_answers
+from edge_runtime.updates.disk import DataDirectory, is_intact, note_checksum
+from edge_runtime.updates.first_answer import serve
 from edge_runtime.updates.state import Installed, MergeSummary
 from edge_runtime.updates.trial import Candidate, TrialReport
 from loragen.contract.gguf_adapter import write_gguf_adapter
-from loragen.contract.names import BASE_NAME
 
 if TYPE_CHECKING:
     from loragen.contract.bundle import Bundle
@@ -45,7 +34,7 @@ class Installer:
     """Makes files and slots.
 
     Args:
-        model: The device's edge model.
+        base: The base model's slot, and the device's edge model.
         disk: Where files go.
         slots: Where slots go.
         canary: Tries what never served.
@@ -53,69 +42,18 @@ class Installer:
     """
 
     def __init__(
-        self, model: DeviceModel, disk: DataDirectory, slots: SlotTable, canary: Canary, now: Callable[[], float]
+        self, base: BaseSlot, disk: DataDirectory, slots: SlotTable, canary: Canary, now: Callable[[], float]
     ) -> None:
-        self._model = model
+        self._base = base
         self._disk = disk
         self._slots = slots
         self._canary = canary
         self._now = now
-        self._stopping = threading.Event()
-        self._quantized = disk.base(model.identity, model.quantization)
-        self._base = self._quantized
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether `stop` was called."""
-        return self._stopping.is_set()
 
     def stop(self) -> None:
         """End a merge in progress at its next step, and what the canary tries."""
-        self._stopping.set()
+        self._base.stop()
         self._canary.stop()
-
-    async def bring_up_base(self) -> str:
-        """Let the quantized base GGUF serve as the base; the base GGUF itself, when it needs or takes no quantizing.
-
-        Returns:
-            Why it is not the quantized one; empty when it is.
-
-        Raises:
-            EdgeError: Not even the base GGUF can serve.
-        """
-        if self._model.serves_base_gguf:
-            await self._serve_base(self._model.path)
-            # After it: by then its first answer has read the file.
-            return await self._damage()
-        try:
-            if self._quantized.exists():
-                try:
-                    return await self._serve_base(self._quantized)
-                except EdgeError:
-                    if await asyncio.to_thread(_is_intact, self._quantized):
-                        # Another one would be the same.
-                        raise
-                    with suppress(OSError):
-                        remove_with_checksum(self._quantized)
-            await asyncio.to_thread(self._model.quantize_base, self._quantized, self._verify_running)
-            await self._note_checksum(self._quantized)
-            return await self._serve_base(self._quantized)
-        except MergeCancelledError:
-            raise
-        except EdgeError as error:
-            return await self._serve_base(self._model.path, f"served at the base GGUF's precision: {error}")
-
-    async def _damage(self) -> str:
-        try:
-            await asyncio.to_thread(self._model.verify_undamaged)
-        except BaseGgufError as error:
-            return describe_error(error)
-        return ""
-
-    async def _serve_base(self, path: Path, message: str = "") -> str:
-        await self._serve(Revision(BASE_NAME, None, "base", path))
-        self._base = path
-        return message
 
     async def attach(
         self, name: str, bundle_id: str, bundle: Bundle, *, try_first: bool, load_now: bool = True
@@ -131,22 +69,24 @@ class Installer:
 
         Raises:
             BaseGgufError: The bundle is for another model.
+            BaseGgufUnreadableError: There is no base model that it could be attached to now.
             ContractError: Its numbers are not finite.
             UpdateError, ModelLoadError, OutputError: The adapter does not work, or could not be written.
         """
-        await asyncio.to_thread(self._model.verify_admitted, bundle.header)
+        self._base.verify_serving()
+        await asyncio.to_thread(self._base.model.verify_admitted, bundle.header)
         path = self._disk.adapter(bundle_id)
         try:
-            await asyncio.to_thread(write_gguf_adapter, bundle, path, self._model.gguf_model)
+            await asyncio.to_thread(write_gguf_adapter, bundle, path, self._base.model.gguf_model)
         except OSError as error:
             # An adapter that is there was written whole, of the same bytes: it serves on a full disk too.
             if not path.exists():
                 raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
-        await self._note_checksum(path)
+        await asyncio.to_thread(note_checksum, path)
         if try_first:
-            await self._try(Candidate(self._base, path, self._base))
-        revision = Revision(name, bundle_id, "adapter", self._base, path)
-        await (self._serve(revision) if load_now else self._register(revision))
+            await self._try(Candidate(self._base.path, path, self._base.path))
+        revision = Revision(name, bundle_id, "adapter", self._base.path, path)
+        await (serve(self._slots, revision) if load_now else self._register(revision))
         return Installed(bundle_id, "adapter", bundle.header.tokens_saved_per_call, int(self._now()))
 
     async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed:
@@ -160,17 +100,17 @@ class Installer:
         """
 
         def watch(_written: int, _total: int) -> None:
-            self._verify_running()
+            self._base.verify_running()
             if not is_wanted():
                 raise MergeCancelledError(f"{name} was replaced while it was merged")
 
-        path = self._disk.slot(bundle_id, self._model.quantization)
-        report = await asyncio.to_thread(self._model.merge, bundle, path, watch)
-        await self._note_checksum(path)
+        path = self._disk.slot(bundle_id, self._base.model.quantization)
+        report = await asyncio.to_thread(self._base.model.merge, bundle, path, watch)
+        await asyncio.to_thread(note_checksum, path)
         adapter = self._disk.adapter(bundle_id)
         try:
-            trial = await self._try(Candidate(path, None, self._base, adapter if adapter.exists() else None))
-            await self._serve(Revision(name, bundle_id, "merged", path), is_wanted)
+            trial = await self._try(Candidate(path, None, self._base.path, adapter if adapter.exists() else None))
+            await serve(self._slots, Revision(name, bundle_id, "merged", path), is_wanted)
         except MergeCancelledError:
             raise
         except EdgeError:
@@ -178,7 +118,7 @@ class Installer:
                 remove_with_checksum(path)
             raise
         summary = MergeSummary(
-            quantization=self._model.quantization,
+            quantization=self._base.model.quantization,
             strategy=report.strategy,
             seconds=round(report.seconds, 3),
             retained_delta=round(report.min_retained_delta, 4),
@@ -213,21 +153,16 @@ class Installer:
             raise MergeError(f"{path.name} is gone")
         revision = Revision(name, installed.bundle_id, "merged", path)
         if try_first:
-            await self._try(Candidate(path, None, self._base))
-        await (self._serve(revision, is_wanted) if load_now else self._register(revision))
+            await self._try(Candidate(path, None, self._base.path))
+        await (serve(self._slots, revision, is_wanted) if load_now else self._register(revision))
 
     async def is_merged_intact(self, installed: Installed) -> bool:
         """Whether a merged slot is on disk as it was written, so that only loading it can have failed."""
-        return await asyncio.to_thread(_is_intact, self._merged_path(installed))
+        return await asyncio.to_thread(is_intact, self._merged_path(installed))
 
     def _merged_path(self, installed: Installed) -> Path:
-        quantization = installed.merge.quantization if installed.merge else self._model.quantization
+        quantization = installed.merge.quantization if installed.merge else self._base.model.quantization
         return self._disk.slot(installed.bundle_id, quantization)
-
-    async def _note_checksum(self, path: Path) -> None:
-        # A slot without a checksum serves too; damage to it is then found late.
-        with suppress(OSError):
-            await asyncio.to_thread(write_checksum, path)
 
     async def _register(self, revision: Revision) -> None:
         found = await asyncio.to_thread(read_metadata, revision.adapter or revision.model)
@@ -237,29 +172,5 @@ class Installer:
         try:
             return await self._canary.verify(candidate)
         except CanaryUnfinishedError:
-            self._verify_running()
+            self._base.verify_running()
             raise
-
-    async def _serve(self, revision: Revision, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        slot = await self._slots.prepare(revision)
-        try:
-            await verify_answers(slot)
-            if not is_wanted():
-                raise MergeCancelledError(f"{revision.name} was replaced meanwhile")
-        except BaseException:
-            await self._slots.discard(slot)
-            raise
-        self._slots.activate(slot)
-
-    def _verify_running(self, _written: int = 0, _total: int = 0) -> None:
-        if self._stopping.is_set():
-            raise MergeCancelledError("the device is shutting down")
-
-
-def _is_intact(path: Path) -> bool:
-    """Whether a model file has its checksum, as far as it can be read now."""
-    try:
-        verify_checksum(path, required=True)
-    except ModelLoadError as error:
-        return isinstance(error.__cause__, OSError) and is_shortage(error.__cause__)
-    return True

@@ -182,6 +182,10 @@ class StateStore:
         """Whether `name` is not waiting for its next attempt."""
         return self._retry_at.get(name, -math.inf) <= self._clock.monotonic()
 
+    def retry_all(self) -> None:
+        """Wait no longer for anything: what many attempts failed of is over."""
+        self._retry_at.clear()
+
     def due_in(self) -> float:
         """Seconds until the next attempt; infinite when none is waited for."""
         return max(0.0, min(self._retry_at.values(), default=math.inf) - self._clock.monotonic())

@@ -17,6 +17,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ import structlog
 
 from edge_runtime.cloud.poller import Poller
 from edge_runtime.errors import (
+    BaseGgufUnreadableError,
     CanaryError,
     DeadlyAttemptError,
     DigestMismatchError,
@@ -34,7 +36,7 @@ from edge_runtime.errors import (
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
-from edge_runtime.updates.device_model import DeviceModel
+from edge_runtime.updates.base_slot import DOWN, BaseSlot
 from edge_runtime.updates.disk import DataDirectory
 from edge_runtime.updates.installer import Installer
 from edge_runtime.updates.rules import describe_outcome, is_permanent, verify_wanted
@@ -52,8 +54,6 @@ IDLE_SECONDS = 3_600.0
 _RETRY_CHECK_SECONDS = 1.0
 """Between two ticks while something is due that runs beside them: a merge that is tried again."""
 
-_DOWN = "does not serve now: "
-
 _T = TypeVar("_T")
 
 
@@ -66,13 +66,12 @@ class Updater:
         installer: Makes slots of them.
         state_store: What is known of each specialization.
         slots: What serves.
-        model: The device's model.
+        base: The base model's slot, and the device's edge model.
         disk: Its files.
         attempts: Records each attempt.
         max_merged: Most specializations that are merged.
 
     Attributes:
-        base_message: Why the base model is not as it should be; empty when it is.
         is_restored: Whether `restore` is done.
         max_merged: Most specializations that are merged.
     """
@@ -85,19 +84,18 @@ class Updater:
         installer: Installer,
         state_store: StateStore,
         slots: SlotTable,
-        model: DeviceModel,
+        base: BaseSlot,
         disk: DataDirectory,
         attempts: Attempts,
         max_merged: int,
     ) -> None:
         self.poller = poller
         self.state_store = state_store
-        self.base_message = ""
         self.is_restored = False
         self._artifacts = artifacts
         self._installer = installer
         self._slots = slots
-        self._model = model
+        self._base = base
         self._disk = disk
         self._recorded = attempts.recorded
         self._has_died = attempts.has_died
@@ -109,13 +107,19 @@ class Updater:
         """Bring up the base and everything that served before the restart, without the cloud.
 
         Raises:
-            EdgeError: Not even the base can serve.
+            EdgeError: Not even the base can serve; where its base GGUF is lost, nothing can.
         """
+        lost: BaseGgufUnreadableError | None = None
         await asyncio.to_thread(self._disk.remove_unfinished)
         await self.state_store.load()
-        self.base_message = await self._installer.bring_up_base()
+        try:
+            await self._base.bring_up()
+        except BaseGgufUnreadableError as error:
+            lost = error
         for count, (name, entry) in enumerate(self.state_store.newest_first(), start=1):
             await self._bring_up(name, entry, load_now=count < self._slots.max_resident)
+        if lost is not None and not self._slots.revisions():
+            raise lost
         self.is_restored = True
 
     async def tick(self) -> float:
@@ -129,6 +133,8 @@ class Updater:
                 carries it out.
         """
         await self._obey_commands()
+        if await self._base.look_for_base_gguf():
+            self.state_store.retry_all()
         await self._repair()
         if self.poller is not None:
             if self.poller.due_in() <= 0:
@@ -158,8 +164,10 @@ class Updater:
             How many merges were tried.
         """
         attempts = 0
-        while not self._installer.is_stopping:
-            name = self.state_store.next_to_merge(self._model.quantization, self.max_merged, self._slots.requests())
+        while not (self._base.is_stopping or self._base.model.problem):
+            name = self.state_store.next_to_merge(
+                self._base.model.quantization, self.max_merged, self._slots.requests()
+            )
             if name is None:
                 break
             await self._merge(name)
@@ -233,7 +241,7 @@ class Updater:
         name = wanted.name
         try:
             with self._recorded("fetch", name, wanted.bundle_id) as record:
-                verify_wanted(wanted, self._model.model_id, self._model.digest)
+                verify_wanted(wanted, self._base.model.model_id, self._base.model.digest)
                 bundle, source = await self._unless_commanded(self._artifacts.bundle(wanted))
                 record(source=source)
             before = self.state_store.entry(name)
@@ -291,7 +299,7 @@ class Updater:
         Raises:
             MergeCancelledError: `is_wanted` said no in the meantime.
         """
-        for twin in self.state_store.merged(bundle_id, self._model.quantization):
+        for twin in self.state_store.merged(bundle_id, self._base.model.quantization):
             try:
                 await self._installer.bring_up_merged(name, twin, True, is_wanted)
             except MergeCancelledError:
@@ -317,7 +325,7 @@ class Updater:
             else:
                 # `_repair` tries a name again that has an entry and no slot, unless it failed for good.
                 self._slots.remove(name)
-                down = replace(entry.active, message=_DOWN + describe_error(error))
+                down = replace(entry.active, message=DOWN + describe_error(error))
                 await self.state_store.note(name, replace(entry, active=down))
             await self.state_store.fail(name, entry.active.bundle_id, error)
             return
@@ -341,7 +349,7 @@ class Updater:
             IntegrityError, ContractError: Neither is what it was.
             EdgeError: It cannot be served now.
         """
-        message = "" if installed.message.startswith(_DOWN) else installed.message
+        message = "" if installed.message.startswith(DOWN) else installed.message
         unusable: EdgeError | None = None
         if installed.state == "merged":
             try:
@@ -366,7 +374,8 @@ class Updater:
         for revision in self._slots.take_broken():
             entry = self.state_store.entry(revision.name)
             if revision.name == BASE_NAME:
-                await self._repair_base()
+                with suppress(EdgeError):
+                    await self._base.bring_up()
             elif entry is not None and entry.active.bundle_id == revision.bundle_id:
                 await self._bring_up(revision.name, entry, load_now=True)
         for name, entry in self.state_store.entries.items():
@@ -374,20 +383,13 @@ class Updater:
             if is_down and self.state_store.may_try(name, entry.active.bundle_id):
                 await self._bring_up(name, entry, load_now=True)
 
-    async def _repair_base(self) -> None:
-        try:
-            self.base_message = await self._installer.bring_up_base()
-        except EdgeError as error:
-            # The next request for it finds it broken again.
-            self.base_message = _DOWN + describe_error(error)
-
     async def _collect(self) -> None:
         wanted = None if self.poller is None else self.poller.wanted
         if self.state_store.is_lost and wanted is None:
             return
-        needed = self._slots.paths_in_use() | {self._disk.base(self._model.identity, self._model.quantization)}
+        needed = self._slots.paths_in_use() | {self._base.quantized}
         for entry in self.state_store.kept():
-            needed |= self._disk.files_of(entry, self._model.quantization)
+            needed |= self._disk.files_of(entry, self._base.model.quantization)
         banks: set[str] | None = None
         if wanted is not None:
             banks = {each.recipe.bank_digest for each in wanted.specializations if each.recipe is not None}

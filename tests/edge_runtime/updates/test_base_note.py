@@ -89,8 +89,8 @@ async def test_device_serves_what_it_has_and_merges_nothing_from_a_damaged_base(
 async def test_damaged_base_that_serves_itself_is_reported(base: Path, tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "edge", base, None, quantization="F16")
     async with device(settings) as parts:
-        assert parts.updater.base_message == ""
+        assert parts.device.base.message == ""
     flip_bit(base)
     async with device(settings) as parts:
-        assert "damaged" in parts.updater.base_message
+        assert "damaged" in parts.device.base.message
         assert "damaged" in entry(parts, "tiny-edge").message

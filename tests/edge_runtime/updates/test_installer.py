@@ -71,13 +71,13 @@ async def test_base_that_serves_as_the_base_is_never_deleted(tiny_base: Path, tm
             loader.refuses = lambda path: True
             await repair()
             assert base_gguf.exists()
-            assert "out of memory" in parts.updater.base_message
+            assert "out of memory" in parts.device.base.message
             loader.refuses = lambda path: False
             await repair()
-            assert "no space left" in parts.updater.base_message
+            assert "no space left" in parts.device.base.message
             full.close()
             await repair()
-            assert parts.updater.base_message == ""
+            assert parts.device.base.message == ""
             assert parts.slots.revisions()["base"].model != base_gguf
             assert base_gguf.exists()
 
@@ -91,7 +91,7 @@ async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_base: Pat
         parts.slots.mark_broken(base)
         await parts.updater.tick()
         assert parts.slots.revisions()["base"].model == tiny_base
-        assert "at the base GGUF's precision" in parts.updater.base_message
+        assert "at the base GGUF's precision" in parts.device.base.message
         loader.refuses = lambda path: False
         parts.slots.mark_broken(parts.slots.revisions()["base"])
         await parts.updater.tick()
