@@ -1,6 +1,8 @@
 """Rule: the prompt that a model's chat template makes of a chat.
 
-- A chat without tools is rendered as in training (`loragen.contract.chat_format`), and calls that stand in it are text.
+- A chat without tools is rendered as in training (`loragen.contract.chat_format`). Calls that stand in it are text
+  where the weights were made to call functions. Any other model gets calls and results as its template writes them, or
+  where that knows none, results in words (`serving.results_in_words`).
 - With tools the template gets them, and the calls and results of the conversation as such. For a template that knows no
   calls they become a system message and text, in the form that most models have met.
 - Messages of a role that a template refuses become the user's.
@@ -8,12 +10,13 @@
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from edge_runtime.serving.call_forms import HERMES_FORM, OWN_FORM, CallForm
 from edge_runtime.serving.chat import ChatMessage, Rendering
+from edge_runtime.serving.results_in_words import with_instruction, with_results_in_words
 from loragen.contract.chat_format import render_chat
 
 Mark = Callable[[str], str]
@@ -42,7 +45,9 @@ def call_form_of(template: Template) -> CallForm:
     return template.call_form or HERMES_FORM
 
 
-def chat_prompt(template: Template, messages: Sequence[ChatMessage], rendering: Rendering, mark: Mark = str) -> str:
+def chat_prompt(
+    template: Template, messages: Sequence[ChatMessage], rendering: Rendering, mark: Mark = str, own_calls: bool = False
+) -> str:
     """The prompt of a chat.
 
     Args:
@@ -50,21 +55,27 @@ def chat_prompt(template: Template, messages: Sequence[ChatMessage], rendering: 
         messages: At least one.
         rendering: What the template is given besides.
         mark: Applied to each text that a client wrote.
+        own_calls: The weights were made to call functions, in this project's form.
 
     Raises:
         Exception: Whatever the template raises.
     """
     tools = [json.loads(tool) for tool in rendering.tools]
-    if tools and template.call_form is None:
+    knows_calls = template.call_form is not None
+    if tools and not knows_calls:
         messages, tools = _with_tools_in_words(messages, rendering.tools), []
-    if not tools:
-        messages = [message_as_text(message, HERMES_FORM if rendering.tools else OWN_FORM) for message in messages]
+    if rendering.tools and not knows_calls:
+        messages = [message_as_text(message, HERMES_FORM) for message in messages]
+    elif own_calls and not tools:
+        messages = [message_as_text(message) for message in messages]
+    elif not knows_calls:
+        messages = [message_as_text(message) for message in with_results_in_words(messages)]
     variables = json.loads(rendering.variables)
     while True:
         try:
-            return _render(template, *_marked([[_fields(each) for each in messages], tools, variables], mark))
+            return _render(template, *_marked([_all_fields(messages), tools, variables], mark))
         except Exception:  # a template is a program of the model's maker: it may raise anything
-            if (folded := _folded(messages)) is None:
+            if (folded := _folded(messages, shows_tools=bool(tools))) is None:
                 raise
             messages = folded
 
@@ -86,17 +97,24 @@ def _render(
     )
 
 
-def _fields(message: ChatMessage) -> dict[str, Any]:
-    """A message as templates know it: arguments are an object, where they are one."""
-    fields: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.name:
-        fields["name"] = message.name
-    if message.calls:
-        fields["tool_calls"] = [
-            {"type": "function", "function": {"name": call.name, "arguments": _object_of(call.arguments)}}
-            for call in message.calls
-        ]
-    return fields
+def _all_fields(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """Messages as templates know them. Calls have ids of nine letters, as Mistral's wants; results follow in order."""
+    found, open_calls, count = [], deque[str](), 0
+    for message in messages:
+        fields: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.name:
+            fields["name"] = message.name
+        if message.role == "tool" and open_calls:
+            fields["tool_call_id"] = open_calls.popleft()
+        if message.calls:
+            ids = [f"call{count + number:05}" for number in range(len(message.calls))]
+            fields["tool_calls"] = [
+                {"type": "function", "id": name, "function": {"name": c.name, "arguments": _object_of(c.arguments)}}
+                for name, c in zip(ids, message.calls, strict=True)
+            ]
+            open_calls, count = deque(ids), count + len(ids)
+        found.append(fields)
+    return found
 
 
 def _object_of(arguments: str) -> Any:
@@ -130,14 +148,13 @@ def _with_tools_in_words(messages: Sequence[ChatMessage], tools: Sequence[str]) 
             shape,
         )
     )
-    if messages[0].role == "system":
-        own, *others = messages
-        return [replace(own, content=f"{own.content}\n\n{text}"), *others]
-    return [ChatMessage("system", text), *messages]
+    return with_instruction(messages, text)
 
 
-def _folded(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
+def _folded(messages: Sequence[ChatMessage], shows_tools: bool) -> list[ChatMessage] | None:
     """The messages with fewer roles; None when nothing is left to be folded."""
+    if not shows_tools and any(message.calls for message in messages):  # some know no calls without tools
+        return [message_as_text(message) for message in with_results_in_words(messages)]
     if any(message.role == "tool" for message in messages):  # many know no results of calls
         return [ChatMessage("user", m.content) if m.role == "tool" else m for m in messages]
     if [message.role for message in messages[:2]] == ["system", "user"]:  # Gemma's knows no system role

@@ -10,11 +10,12 @@ from typing import Any, Self
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError
 from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
-from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained
+from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse, constrained, is_for_base
 from edge_runtime.serving.engine import Engine, Sampling, Steps, Token, TokenSequence
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.free_text import write_choice, write_text
 from edge_runtime.serving.tool_calls import call_functions, with_calls_as_text
+from loragen.contract.answer import AnswerContract
 
 MAX_REPORTED = 524_288
 """Tokens and likelihoods of tokens in the answers to a request that asks for likelihoods or its prompts: some 50 MB
@@ -79,6 +80,30 @@ class CompletionRequest:
         if not template_variables or not isinstance(self.prompt, ChatPrompt):
             return self
         return replace(self, prompt=replace(self.prompt, rendering=self.prompt.rendering.over(template_variables)))
+
+
+def request_for_base(
+    request: CompletionRequest, contract: AnswerContract, residual_prompt: str
+) -> CompletionRequest | None:
+    """What the base model is asked in the place of a specialization; None where that answers itself.
+
+    Args:
+        request: To the specialization.
+        contract: Of the specialization, whose functions the base model is not told.
+        residual_prompt: Of the specialization.
+
+    Raises:
+        InvalidRequestError: It demands a call of a function that is not there.
+    """
+    use, prompt = request.tool_use, request.prompt
+    if not is_for_base(request.sampling, contract, request.constrain, use):
+        return None
+    if use.choice == "none" or set(use.tools) <= set(contract.functions):
+        use = NO_TOOL_USE
+    if isinstance(prompt, ChatPrompt):
+        rendering = prompt.rendering if use.tools else replace(prompt.rendering, tools=())
+        prompt = ChatPrompt(tuple(with_residual_prompt(prompt.messages, residual_prompt)), rendering)
+    return replace(request, prompt=prompt, tool_use=use)
 
 
 def complete_alone(engine: Engine, request: CompletionRequest) -> Iterator[Event]:

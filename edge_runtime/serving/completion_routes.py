@@ -2,8 +2,8 @@
 
 Rules: the event loop never waits for a model; an error before a stream begins is a status and a body, after it an event
 in the stream; a stream begins with the first token, or with comments when that takes long, so that proxies keep it; the
-slot that a request started on stays open until its last byte is sent; a client that hangs up ends its generation. Which
-slots exist is not decided here.
+slot that a request started on stays open until its last byte is sent; a client that hangs up ends its generation. What
+a specialization cannot write, the base model answers under its name. Which slots exist is not decided here.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from edge_runtime.errors import BusyError, ServingError, UnknownModelError
 from edge_runtime.serving.answer_format import AnswerFormat, TokenCounts, WholeAnswer
-from edge_runtime.serving.completion import CompletionRequest
+from edge_runtime.serving.completion import CompletionRequest, request_for_base
 from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.engine import Engine
 from edge_runtime.serving.events import Event, Finished, Started
@@ -31,6 +31,7 @@ from edge_runtime.serving.slots import Slot, SlotTable
 from edge_runtime.serving.status import ERROR_ANSWERS
 from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord
+from loragen.contract.names import BASE_NAME
 from loragen.web.errors import CutOffError, ServiceError
 from loragen.web.hanging_up import unless_hung_up
 from loragen.web.scope import record_of
@@ -274,6 +275,19 @@ class Completions:
         record.model = name
         return slot
 
+    async def _lease_answering(
+        self, lease: AsyncExitStack, request: Request, model: str, wanted: CompletionRequest
+    ) -> tuple[Slot, CompletionRequest]:
+        """The slot that answers, and what it is asked."""
+        async with AsyncExitStack() as own:
+            slot = await self._lease(own, request, model)
+            for_base = request_for_base(wanted, slot.revision.answer, slot.revision.residual_prompt)
+            if for_base is None or BASE_NAME not in self._slots.revisions():
+                lease.push_async_callback(own.pop_all().aclose)
+                return slot, wanted
+        # Not both at a time: a device may have room for one.
+        return await lease.enter_async_context(self._slots.lease(BASE_NAME)), for_base
+
     async def _begin(
         self,
         request: Request,
@@ -289,7 +303,7 @@ class Completions:
         if then_unload:  # after everything else in this stack
             lease.callback(self._slots.unload, self._device.slot_name(model))
         try:
-            slot = await self._lease(lease, request, model)
+            slot, wanted = await self._lease_answering(lease, request, model, wanted)
             job = slot.worker.submit(wanted.over(self._template_variables), is_streamed)
         except BaseException:
             await lease.aclose()

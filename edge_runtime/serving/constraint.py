@@ -8,6 +8,8 @@
 - A specialization that calls functions calls one, unless the request has its own form, wants no call, or ends with the
   result of a call: then the answer is text. A request may demand another call by `tool_choice`.
 - A model that is brought tools decides by itself whether to call one, unless the request demands it.
+- Weights that were made to write codes write nothing else well, but for the arguments of calls. What such a
+  specialization would answer in any other form, the base model answers in its place.
 - A request that says `"constrain": false` is answered as if there were no contract. Its own form still counts, but
   calls of the tools that it brings are only read, and constrained to nothing.
 """
@@ -108,6 +110,28 @@ def constrained(
     if contract.kind == "tool_calls" and not own and not is_text:
         return _call(asked, contract, use)
     return _text(asked, contract)
+
+
+def is_for_base(asked: Sampling, contract: AnswerContract, constrain: bool = True, use: ToolUse = NO_TOOL_USE) -> bool:
+    """Whether the base model answers in the place of a specialization.
+
+    Args:
+        asked: As for `constrained`.
+        contract: Of the specialization.
+        constrain: As for `constrained`.
+        use: As for `constrained`.
+
+    Raises:
+        InvalidRequestError: As for `constrained`.
+    """
+    if not contract.codes or not constrain:
+        return False
+    found = constrained(asked, contract, constrain, use)
+    if found.calls is not None:
+        return found.calls.are_brought
+    # A schema of the request's own is filled in like the arguments of a call.
+    is_filled_in = contract.kind == "tool_calls" and found.sampling.schema and not found.shows_tools
+    return not found.sampling.codes and not is_filled_in
 
 
 def _text(asked: Sampling, contract: AnswerContract) -> Constraint:

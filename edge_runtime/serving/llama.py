@@ -135,7 +135,8 @@ class LlamaEngine:
         if not self._model.has_template:
             raise InvalidRequestError(self._model.template_problem, "use /v1/completions", code="chat_template_missing")
         try:
-            return chat_prompt(self._model, messages, rendering, self._model.markup.mark)
+            own_calls = self.answer.kind == "tool_calls"
+            return chat_prompt(self._model, messages, rendering, self._model.markup.mark, own_calls)
         except Exception as error:  # a template is a program of the model's maker: it may raise anything
             raise InvalidRequestError(
                 f"the model's chat template refuses these messages: {error}",

@@ -28,20 +28,19 @@ SPELLED_CALLS = AnswerContract("tool_calls", functions=CALLS.functions, none="no
 PLACE = {"type": "object", "properties": {"place": {"enum": ["Zürich", "Oslo"]}}, "required": ["place"]}
 SEVERAL = replace(CALLS, parallel=True, none=None, codes=(65, 66))
 JSON = AnswerContract("json", schema=canonical_schema(PLACE))
-JSON = AnswerContract(
-    "json", schema='{"properties":{"place":{"enum":["Z\\u00fcrich","Oslo"]}},"required":["place"],"type":"object"}'
-)
 
 
 @pytest.fixture
-async def client(cloud: FakeCloud, tiny_base: Path, tmp_path: Path) -> AsyncIterator[openai.AsyncOpenAI]:
-    """A device with the tiny model as `base`, and with adapters that have contracts."""
+async def client(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[openai.AsyncOpenAI]:
+    """A device with the tiny model as `base`, and with adapters that have contracts; its parameter: slots in memory."""
     bundle = parse_bundle(cloud.bundles[cloud.make("router").bundle_id])
     # Longer than it was trained for, because its tokenizer makes many tokens of tools.
     base = with_answer(tiny_base, tmp_path / "base.gguf", None, context_tokens=1_024)
     plain = tmp_path / "plain.gguf"
     write_gguf_adapter(bundle, plain, GgufModel("llama"))
-    slots = SlotTable(LlamaLoader(context_tokens=1_024, threads=1), max_resident=5, max_queue=4)
+    slots = SlotTable(LlamaLoader(context_tokens=1_024, threads=1), getattr(request, "param", 5), max_queue=4)
     slots.activate(await slots.prepare(Revision("base", None, "base", base)))
     for name, contract in (("router", CALLS), ("several", SEVERAL), ("speller", SPELLED_CALLS), ("late", JSON)):
         path = with_answer(plain, tmp_path / f"{name}.gguf", encode_answer(contract))
@@ -142,6 +141,7 @@ async def test_several_calls_of_a_specialization(client: openai.AsyncOpenAI) -> 
     assert max(counts) > 1
 
 
+@pytest.mark.parametrize("client", [5, 1], indirect=True)
 async def test_agent_loop_of_two_turns(client: openai.AsyncOpenAI) -> None:
     """The call, its result, and then a text, however the client says which tools there are."""
     for tools in ({}, {"tools": TOOLS}):
@@ -153,6 +153,32 @@ async def test_agent_loop_of_two_turns(client: openai.AsyncOpenAI) -> None:
         assert second.finish_reason in ("stop", "length")
         again = (await ask(client, messages=messages, tool_choice="required", max_tokens=40)).choices[0]
         assert again.message.tool_calls
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_text_is_written_by_the_base_under_the_name_of_the_specialization(
+    client: openai.AsyncOpenAI, stream: bool
+) -> None:
+    """Its own weights write codes and calls: behind a result, and where no call is wanted."""
+    call = {"id": "a", "type": "function", "function": {"name": "stop", "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": "a", "content": "12 km"}
+    loop = [USER, {"role": "assistant", "tool_calls": [call]}, result]
+
+    async def text_of(model: str, **more: Any) -> tuple[str, str, str]:
+        if not stream:
+            answer = await ask(client, model, max_tokens=12, **more)
+            return answer.choices[0].message.content, answer.model, answer.system_fingerprint
+        chunks = [chunk async for chunk in await ask(client, model, max_tokens=12, stream=True, **more)]
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        return text, chunks[0].model, chunks[0].system_fingerprint
+
+    for more in ({"messages": loop}, {"messages": loop, "tools": TOOLS}, {"tool_choice": "none", "tools": TOOLS}):
+        expected, _, revision = await text_of("base", **{k: v for k, v in more.items() if k == "messages"})
+        assert await text_of("router", **more) == (expected, "router", revision)
+        assert revision == "base"
+    own, _, revision = await text_of("router", messages=loop, extra_body={"constrain": False})
+    assert revision.startswith("adapter")
+    assert own != (await text_of("base", messages=loop))[0]
 
 
 OTHERS = [tool("other", PLACE), tool("plain", {})]

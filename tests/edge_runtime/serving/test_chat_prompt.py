@@ -7,6 +7,7 @@ import pytest
 from edge_runtime.serving.call_forms import HERMES_FORM
 from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, FunctionCall, Rendering
 from edge_runtime.serving.chat_prompt import call_form_of, chat_prompt, message_as_text
+from edge_runtime.serving.results_in_words import INSTRUCTION
 from tests.edge_runtime.serving.templates import BARE, HERMES, MARKED, PLAIN, FormattedTemplate
 
 TOOL = {
@@ -65,9 +66,52 @@ def test_template_without_tools_has_them_as_system_message() -> None:
 @pytest.mark.parametrize("template", [HERMES, BARE, MARKED, PLAIN])
 def test_without_tools_calls_are_text_as_in_the_weights(template: str) -> None:
     messages = [USER, CALLED, ChatMessage("user", "and now?")]
-    prompt = chat_prompt(FormattedTemplate(template), messages, PLAIN_RENDERING)
+    prompt = chat_prompt(FormattedTemplate(template), messages, PLAIN_RENDERING, own_calls=True)
     assert '{"name": "find", "arguments": {"place": "Zürich"}}' in prompt
     assert "Finds a place." not in prompt
+
+
+@pytest.mark.parametrize(
+    ("template", "call", "result"),
+    [
+        (HERMES, "<tool_call>", "<tool_response>\nhere"),
+        (BARE, '"parameters": {"place": "Zürich"}', "<|start|>ipython<|end|>\n\nhere"),
+        (MARKED, "<start_function_call>call:find", "response:find{value:<escape>here"),
+    ],
+)
+def test_model_that_was_not_made_for_calls_gets_them_as_its_template_writes_them(
+    template: str, call: str, result: str
+) -> None:
+    prompt = chat_prompt(FormattedTemplate(template), [USER, CALLED, RESULT], PLAIN_RENDERING)
+    assert call in prompt
+    assert result in prompt
+
+
+def test_template_without_calls_gets_results_in_words() -> None:
+    prompt = chat_prompt(FormattedTemplate(PLAIN), [USER, CALLED, RESULT], PLAIN_RENDERING)
+    assert prompt == f"[system]{INSTRUCTION}[user]Where is Zürich?\n\nResult: here[assistant]"
+
+
+def test_template_that_knows_calls_with_tools_alone_gets_results_in_words_without() -> None:
+    """It raises, or it is one that knows one call at a time."""
+    twice = ChatMessage("assistant", "", CALLED.calls * 2)
+    prompt = chat_prompt(FormattedTemplate(BARE), [USER, twice, RESULT, RESULT], PLAIN_RENDERING)
+    assert "Result: here\nResult: here" in prompt
+    assert "parameters" not in prompt
+
+
+def test_calls_and_their_results_have_ids_of_nine_letters() -> None:
+    """Mistral's templates raise without."""
+    template = """\
+{%- for m in messages %}[{{ m.role }}]
+{%- for call in m.tool_calls %}{% if call.id | length != 9 %}{{ raise_exception('id') }}{% endif %}
+{{- '{"name": "' + call.function.name + '", "arguments": ' + call.function.arguments | tojson + '}' + call.id }}
+{%- endfor %}{% if m.role == 'tool' %}{{ m.tool_call_id }}{% endif %}{{ m.content }}{% endfor %}"""
+    two = ChatMessage("assistant", "", CALLED.calls * 2)
+    prompt = chat_prompt(FormattedTemplate(template), [USER, CALLED, RESULT, two, RESULT, RESULT], TOOLS)
+    call = '{"name": "find", "arguments": {"place": "Zürich"}}'
+    assert f"[assistant]{call}call00000[tool]call00000here" in prompt
+    assert f"[assistant]{call}call00001{call}call00002[tool]call00001here[tool]call00002here" in prompt
 
 
 def test_calls_follow_the_text_of_their_message() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelOutputError
-from edge_runtime.serving.chat import ChatMessage
+from edge_runtime.serving.chat import ChatMessage, Rendering
 from edge_runtime.serving.completion import (
     ChatPrompt,
     CompletionRequest,
@@ -14,11 +14,13 @@ from edge_runtime.serving.completion import (
     TokenPrompt,
     complete_alone,
     prefill_residual_prompt,
+    request_for_base,
 )
+from edge_runtime.serving.constraint import NO_TOOL_USE, ToolUse
 from edge_runtime.serving.engine import GREEDY, Sampling
 from edge_runtime.serving.events import Finished, Started, TextPiece
-from loragen.contract.answer import TEXT_ANSWER, AnswerContract
-from tests.edge_runtime.contracts import DESKS, SPELLED
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from tests.edge_runtime.contracts import CALLS, DESKS, SPELLED
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader
 
 
@@ -169,3 +171,27 @@ def test_beginning_of_all_chats_is_computed_ahead() -> None:
     list(prefill_residual_prompt(fake))
     assert len(fake.prefilled) == 1
     assert fake.open_sequences == 0
+
+
+def test_base_is_asked_without_the_functions_of_the_specialization() -> None:
+    user = ChatMessage("user", "hi")
+    chat = ChatPrompt((user,), Rendering(("{}",), '{"enable_thinking": false}'))
+    asked = CompletionRequest(chat, GREEDY, 10, tool_use=ToolUse(tools=CALLS.functions, has_result=True))
+    assert request_for_base(replace(asked, tool_use=ToolUse(tools=CALLS.functions)), CALLS, "") is None
+    found = request_for_base(asked, CALLS, "")
+    assert found == replace(
+        asked, prompt=ChatPrompt((user,), Rendering((), chat.rendering.variables)), tool_use=NO_TOOL_USE
+    )
+    brought = replace(asked, tool_use=ToolUse(tools=(Function("other"),), has_result=True))
+    assert request_for_base(brought, CALLS, "") == brought
+    unwanted = replace(asked, tool_use=ToolUse("none", tools=(Function("other"),)))
+    assert request_for_base(unwanted, CALLS, "") == found
+
+
+def test_base_is_asked_with_the_residual_prompt_of_the_specialization() -> None:
+    schema = replace(GREEDY, schema='{"type":"string"}')
+    found = request_for_base(CompletionRequest(ChatPrompt((ChatMessage("user", "hi"),)), schema, 10), DESKS, "Sort.")
+    assert found is not None
+    assert found.prompt == ChatPrompt((ChatMessage("system", "Sort."), ChatMessage("user", "hi")))
+    text = replace(request(), sampling=schema)
+    assert request_for_base(text, DESKS, "Sort.") == text

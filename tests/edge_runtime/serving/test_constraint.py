@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime.errors import InvalidRequestError
-from edge_runtime.serving.constraint import Constraint, ToolUse, constrained
+from edge_runtime.serving.constraint import Constraint, ToolUse, constrained, is_for_base
 from edge_runtime.serving.engine import Sampling
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
@@ -194,3 +194,39 @@ def test_call_cannot_be_demanded_of_a_model_without_functions() -> None:
     for constrain, contract in ((True, DESKS), (False, CALLS)):
         with pytest.raises(InvalidRequestError, match="'tool_choice'"):
             constrained(Sampling(), contract, constrain, ToolUse("required"))
+
+
+OTHER = Function("other")
+SCHEMA = Sampling(schema='{"type":"string"}')
+
+
+@pytest.mark.parametrize(
+    ("contract", "asked", "use", "expected"),
+    [
+        (CALLS, Sampling(), ToolUse(), False),
+        (CALLS, Sampling(), ToolUse(tools=CALLS.functions), False),
+        (CALLS, Sampling(), ToolUse(has_result=True), True),
+        (CALLS, Sampling(), ToolUse(tools=CALLS.functions, has_result=True), True),
+        (CALLS, Sampling(), ToolUse("required", has_result=True), False),
+        (CALLS, Sampling(), ToolUse("none"), True),
+        (CALLS, Sampling(), ToolUse(tools=(OTHER,)), True),
+        (CALLS, Sampling(), ToolUse("none", tools=(OTHER,)), True),
+        (CALLS, SCHEMA, ToolUse(), False),
+        (CALLS, SCHEMA, ToolUse(has_result=True), False),
+        (CALLS, SCHEMA, ToolUse(tools=(OTHER,)), True),
+        (CALLS, Sampling(choices=("a", "b")), ToolUse(), True),
+        (DESKS, Sampling(), ToolUse(), False),
+        (DESKS, Sampling(choices=("billing",)), ToolUse(), False),
+        (DESKS, Sampling(choices=("billing", "tech")), ToolUse(), True),
+        (DESKS, _labelled("delivery", "billing"), ToolUse(), False),
+        (DESKS, SCHEMA, ToolUse(), True),
+        (SPELLED, SCHEMA, ToolUse(), False),
+        (replace(CALLS, codes=()), Sampling(), ToolUse(has_result=True), False),
+        (TEXT_ANSWER, Sampling(), ToolUse(has_result=True), False),
+    ],
+)
+def test_what_weights_of_codes_cannot_write_is_for_the_base(
+    contract: AnswerContract, asked: Sampling, use: ToolUse, expected: bool
+) -> None:
+    assert is_for_base(asked, contract, use=use) is expected
+    assert is_for_base(asked, contract, constrain=False, use=use) is False
