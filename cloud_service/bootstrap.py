@@ -96,6 +96,7 @@ def _make_prober(settings: CloudSettings, generator: LoadedGenerator, usage: Usa
         return None
     return Prober(
         generator.load_probe,
+        generator.bank,
         max_waiting=settings.probe_max_queue,
         timeout_seconds=settings.request_timeout_seconds,
         usage=usage,

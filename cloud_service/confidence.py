@@ -44,7 +44,7 @@ def find_warnings(task: TaskDescription, confidence: Confidence | None) -> tuple
     if confidence is not None and confidence.score < LOW_CONFIDENCE:
         message = (
             f"about {confidence.score:.0%} of the inputs should be answered right with this LoRA and not without it; "
-            "probe it with inputs of your own, or say more of the task"
+            "probe it with inputs of your own or with the examples (probe_examples), or say more of the task"
         )
         warnings.append(DescriptionWarning("low_confidence", message))
     if confidence is not None and not confidence.is_familiar:
@@ -82,7 +82,7 @@ def verify_confident(confidence: Confidence | None) -> None:
         raise LowConfidenceError(
             f"expected a confidence of at least {LOW_CONFIDENCE}, found {confidence.score:.2f}, the share of the inputs"
             " that should be answered right with the LoRA and not without it",
-            "say what the input is and what to answer, add examples or tools, or leave out strict",
+            "say what input and answer are, send a probe, or examples with probe_examples, or leave strict out",
         )
 
 

@@ -84,6 +84,12 @@ MAX_PROBE_TOKENS = 4_096
 STORAGE_AGAIN_SECONDS = 3_600
 """Retry-After of a tenant whose share of the store is used up: as often is taken out what has expired."""
 
+MIN_LEFT_OUT = 2
+"""Different inputs of a task's examples that may be left out in turn: without one of them, one is left."""
+
+MAX_LEFT_OUT = 8
+"""Inputs of a task's examples that are left out in turn; each costs a generation, and two runs of the edge model."""
+
 MAX_REPORT_BYTES = 128 * 1024
 """One report of a device, as JSON: room for 600 specializations, and for a message of each of 100."""
 

@@ -32,6 +32,7 @@ class LoraRequest:
         generator: None lets the service choose.
         strict: Refuse a task on which the generator has low confidence.
         probe: Inputs with expected answers, to compare the edge model without the LoRA and with it.
+        probe_examples: Compare it on the task's examples instead, each under a LoRA that is made without it.
         publish: Where to publish the bundle.
         include_bundle: Answer with the bundle's bytes too.
         refine: Tune on the task's examples, and how long; None for a generation in one pass.
@@ -45,11 +46,17 @@ class LoraRequest:
     publish: PublishTarget | None = None
     include_bundle: bool = False
     refine: RefinePlan | None = None
+    probe_examples: bool = False
+
+    @property
+    def probes(self) -> bool:
+        """Whether the edge model is to be run."""
+        return bool(self.probe) or self.probe_examples
 
     @property
     def needs_bundle(self) -> bool:
         """Whether it cannot be answered without the bundle; else this is built when somebody fetches it."""
-        return self.publish is not None or self.refine is not None or self.include_bundle or bool(self.probe)
+        return self.publish is not None or self.refine is not None or self.include_bundle or self.probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class GeneratedLora:
         timings: Where the time went.
         confidence: None when the generator was not calibrated.
         warnings: What the client should know of its task.
-        probe: None when the request had none.
+        probe: None when the request asked for none.
         channel: Where the bundle was published; None when the request did not ask for it.
         bundle: The bytes; None when the request did not ask for them.
         refinement: What tuning came to; None when the request did not ask for it.

@@ -1,4 +1,4 @@
-"""The prober: shows what a bundle changes on a client's own inputs, by running the edge model without it and with it.
+"""The prober: shows what LoRAs change on a client's own inputs, by running the edge model without them and with them.
 
 The weights of the edge model are loaded for the first probe and stay in memory. The model runs on a thread of its own,
 neither on the event loop nor on the generator's thread. The number of waiting probes and the tokens of each are
@@ -10,7 +10,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,11 +30,26 @@ from cloud_service.errors import (
 from cloud_service.generation import EdgeProbe, EdgeScores
 from cloud_service.limits import MAX_PROBE_TOKENS
 from cloud_service.task import Example
-from loragen.contract.bundle import parse_bundle
+from loragen.contract.assembly import assemble
+from loragen.contract.bank import Bank
+from loragen.contract.recipe import Recipe
 from loragen.web.logs import describe_crash
 from loragen.web.retry_after import RetryAfter
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Inputs that the edge model is to answer under one LoRA.
+
+    Attributes:
+        recipe: Of the LoRA.
+        examples: At least one input with the answer expected, by its place in the request, such as `probe.0`.
+    """
+
+    recipe: Recipe
+    examples: Mapping[str, Example]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,11 @@ class ProbeComparison:
 
     base: EdgeScores
     specialized: EdgeScores
+
+    @property
+    def answered(self) -> int:
+        """How many inputs there were."""
+        return len(self.base.right)
 
     @property
     def gained(self) -> int:
@@ -55,15 +75,16 @@ class Prober:
 
     Args:
         load: Loads the edge model.
+        bank: Makes LoRAs of recipes.
         max_waiting: Most probes that wait or run.
         timeout_seconds: Longest time for one probe; that of the first includes loading the weights.
         usage: Knows how many of them may be one tenant's, and counts them.
     """
 
     def __init__(
-        self, load: Callable[[], EdgeProbe], *, max_waiting: int, timeout_seconds: float, usage: UsageMeter
+        self, load: Callable[[], EdgeProbe], bank: Bank, *, max_waiting: int, timeout_seconds: float, usage: UsageMeter
     ) -> None:
-        self._load = load
+        self._load, self._bank = load, bank
         self._max_waiting = max_waiting
         self._timeout = timeout_seconds
         self._usage = usage
@@ -74,17 +95,11 @@ class Prober:
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
 
-    async def compare(self, examples: Sequence[Example], bundle: bytes | memoryview) -> ProbeComparison:
-        """Scores on at least one input and answer, without a bundle and with it.
+    async def verify_room(self) -> None:
+        """Return when a probe would be taken now. Ask before other work, which would be in vain.
 
         Raises:
-            InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
-                choices that the bundle has codes for.
-            OverloadedError: Too many probes wait.
-            UsageLimitError: Too many of them are the caller's, today or now.
-            DrainingError: The prober was closed before the probe was ready.
-            DeadlineError: Not ready in time.
-            GenerationError: The edge model cannot be loaded, or failed.
+            OverloadedError, UsageLimitError, DrainingError: As for `compare`.
         """
         await self._usage.verify_quota("probes")
         self._pending = [future for future in self._pending if not future.done()]
@@ -98,6 +113,20 @@ class Prober:
                 "come back after Retry-After seconds, or ask without the probe",
                 retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds, current_caller().holder),
             )
+
+    async def compare(self, trials: Sequence[Trial]) -> ProbeComparison:
+        """Scores on the inputs of at least one trial, without a LoRA and each with that of its trial.
+
+        Raises:
+            InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
+                choices that the LoRA has codes for.
+            OverloadedError: Too many probes wait.
+            UsageLimitError: Too many of them are the caller's, today or now.
+            DrainingError: The prober was closed before the probe was ready.
+            DeadlineError: Not ready in time.
+            GenerationError: The edge model cannot be loaded, or failed.
+        """
+        await self.verify_room()
         give_back, loop = self._usage.hold("probes", self._max_waiting), asyncio.get_running_loop()
 
         def over(_: object) -> None:
@@ -107,7 +136,7 @@ class Prober:
 
         wanted = threading.Event()
         wanted.set()
-        future = self._thread.submit(self._compare, examples, bundle, wanted)
+        future = self._thread.submit(self._compare, trials, wanted)
         future.add_done_callback(over)
         self._pending.append(future)
         try:
@@ -131,24 +160,18 @@ class Prober:
         self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _compare(
-        self, examples: Sequence[Example], bundle: bytes | memoryview, wanted: threading.Event
-    ) -> ProbeComparison:
+    def _compare(self, trials: Sequence[Trial], wanted: threading.Event) -> ProbeComparison:
         # On the prober's thread.
         self._began = started = time.monotonic()
         try:
-            parsed = parse_bundle(bundle)
-            answer, residual_prompt = parsed.header.answer, parsed.header.residual_prompt
-            if answer.codes:
-                verify_expected(examples, answer.options)
+            for trial in trials:
+                if trial.recipe.answer.codes:
+                    verify_expected(trial.examples, trial.recipe.answer.options)
             if self._probe is None:
                 self._probe = self._load()
-            _verify_lengths(self._probe, examples, residual_prompt)
-            base = self._probe.score(examples, None)
-            if not wanted.is_set() or self._closed:
-                raise DrainingError("nobody waits for the probe any more")
-            specialized = self._probe.score(examples, parsed.lora, answer, residual_prompt)
-            compared = ProbeComparison(base, specialized)
+            _verify_lengths(self._probe, trials)
+            base = self._probe.score([each for trial in trials for each in trial.examples.values()], None)
+            compared = ProbeComparison(base, _join([self._specialize(self._probe, trial, wanted) for trial in trials]))
             self._retry_after.measured(time.monotonic() - started)
         except CloudError:
             raise
@@ -163,36 +186,54 @@ class Prober:
             raise GenerationError("the probe gave no finite likelihood", "ask without it", code="probe_failed")
         return compared
 
+    def _specialize(self, probe: EdgeProbe, trial: Trial, wanted: threading.Event) -> EdgeScores:
+        if not wanted.is_set() or self._closed:
+            raise DrainingError("nobody waits for the probe any more")
+        recipe = trial.recipe
+        lora = assemble(self._bank, recipe.gates, recipe.keys)
+        return probe.score(list(trial.examples.values()), lora, recipe.answer, recipe.residual_prompt)
 
-def verify_expected(examples: Sequence[Example], choices: Sequence[str]) -> None:
+
+def verify_expected(examples: Mapping[str, Example], choices: Sequence[str]) -> None:
     """Check that each expected answer is one of the choices.
+
+    Args:
+        examples: By their places in the request.
+        choices: What answers are.
 
     Raises:
         InvalidRequestError: One is not.
     """
-    for number, example in enumerate(examples):
+    for place, example in examples.items():
         if example.output not in choices:
             raise InvalidRequestError(
-                f"probe.{number}.output: expected one of the {len(choices)} choices of the task, found another text",
+                f"{place}.output: expected one of the {len(choices)} choices of the task, found another text",
                 "without a probe, the answer lists them as answer.choices; answer {'type': 'text'} asks for any text",
                 code="probe_not_a_choice",
             )
 
 
-def _verify_lengths(probe: EdgeProbe, examples: Sequence[Example], residual_prompt: str) -> None:
+def _join(scores: Sequence[EdgeScores]) -> EdgeScores:
+    right = tuple(each for part in scores for each in part.right)
+    return EdgeScores(right, sum(part.log_likelihood * len(part.right) for part in scores) / len(right))
+
+
+def _verify_lengths(probe: EdgeProbe, trials: Sequence[Trial]) -> None:
     total = 0
-    for number, example in enumerate(examples):
-        tokens = probe.count_tokens(example, residual_prompt)
-        total += tokens
-        if tokens > probe.max_tokens:
-            raise InvalidRequestError(
-                f"probe.{number}: expected at most {probe.max_tokens} tokens with the answer, found {tokens}",
-                "shorten the input or its answer",
-                code="probe_too_long",
-            )
-        if total > MAX_PROBE_TOKENS:
-            raise InvalidRequestError(
-                f"probe: expected at most {MAX_PROBE_TOKENS} tokens in all, found {total} up to probe.{number}",
-                "send fewer or shorter inputs",
-                code="probe_too_long",
-            )
+    for trial in trials:
+        for place, example in trial.examples.items():
+            tokens = probe.count_tokens(example, trial.recipe.residual_prompt)
+            total += tokens
+            if tokens > probe.max_tokens:
+                raise InvalidRequestError(
+                    f"{place}: expected at most {probe.max_tokens} tokens with the answer, found {tokens}",
+                    "shorten the input or its answer",
+                    code="probe_too_long",
+                )
+            if total > MAX_PROBE_TOKENS:
+                field, most = place.partition(".")[0], MAX_PROBE_TOKENS
+                raise InvalidRequestError(
+                    f"{field}: expected at most {most} tokens in all, found {total} up to {place}",
+                    "send fewer or shorter inputs",
+                    code="probe_too_long",
+                )

@@ -125,8 +125,8 @@ class GenerateLoraBody(Body):
     )
     strict: StrictBool = Field(
         default=False,
-        description="Refuse, with 422 `low_confidence`, a task with a confidence below 0.5, after the probe if there "
-        "is one.",
+        description="Refuse, with 422 `low_confidence`, a task with a confidence below 0.5, after the probe, or that "
+        "of the examples, if there is one.",
     )
     probe: list[ProbeBody] = Field(
         default=[],
@@ -134,6 +134,13 @@ class GenerateLoraBody(Body):
         description="Run the edge model on these without the LoRA and with it, then with the residual prompt in front "
         "as on a device, and answer with both scores. Where the LoRA writes codes, each output must be one of the "
         "choices. The confidence then counts what was found: give inputs that are none of the examples.",
+    )
+    probe_examples: StrictBool = Field(
+        default=False,
+        description="In place of a probe: for each of the examples, generate without it, run the edge model on it "
+        f"without that LoRA and with it, and answer with both scores as `probe`. At least {limits.MIN_LEFT_OUT} "
+        f"different inputs; of more than {limits.MAX_LEFT_OUT}, so many are left out. The confidence counts what was "
+        "found. Each takes the time of a generation and of two answers of the edge model.",
     )
 
     @model_validator(mode="before")
@@ -161,6 +168,9 @@ class GenerateLoraBody(Body):
             raise ValueError(
                 f"examples: expected at most {limits.MAX_EXAMPLES} items without refine, found {len(self.examples)}"
             )
+        if self.probe_examples and (self.probe or self.refine):
+            other = "probe" if self.probe else "refine, which holds out examples itself"
+            raise ValueError(f"probe_examples: expected nothing else that tries the LoRA, found {other}")
         names = Counter(tool.function.name for tool in self.tools)
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"tools: expected each tool once, found {', '.join(twice)} again")
@@ -210,13 +220,20 @@ class GenerateLoraBody(Body):
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)
         refine = None if self.refine is None else RefinePlan(self.refine.steps, self.refine.budget_seconds)
         return LoraRequest(
-            task, self.edge_model or None, self.generator or None, self.strict, probe, publish, refine=refine
+            task,
+            self.edge_model or None,
+            self.generator or None,
+            self.strict,
+            probe,
+            publish,
+            refine=refine,
+            probe_examples=self.probe_examples,
         )
 
     @property
     def only_asks(self) -> bool:
         """Whether nothing is to be done but to answer."""
-        return self.refine is None and self.publish is None and not self.probe
+        return self.refine is None and self.publish is None and not (self.probe or self.probe_examples)
 
     def verify_synchronous(self) -> None:
         """Return when the connection can wait for the answer.

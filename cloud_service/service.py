@@ -20,7 +20,6 @@ from cloud_service.access.caller import current_caller, verify_publishing
 from cloud_service.access.ownership import Ownership
 from cloud_service.access.revocation import Revocation
 from cloud_service.access.usage import UsageMeter
-from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.confidence import encode_note, find_warnings, parse_note, verify_confident
@@ -32,10 +31,10 @@ from cloud_service.errors import (
     OverloadedError,
     UnavailableError,
 )
+from cloud_service.evidence import gather_evidence, verify_evidence
 from cloud_service.fleet.channels import ChannelService, verify_not_reserved
 from cloud_service.generation import Asked, Confidence, GeneratorInfo, cache_key
 from cloud_service.lora_request import GeneratedLora, LoraRequest, StageSeconds
-from cloud_service.probing import Prober, verify_expected
 from cloud_service.readiness import SharedCheck
 from cloud_service.refine.refiner import QueuePlace
 from cloud_service.refine.refining import PreparedTask, RefiningService
@@ -236,20 +235,17 @@ class LoraService:
                 served.prober.close()
         return cut_off
 
-    async def _verify_extras(self, request: LoraRequest, served: ServedGenerator) -> Prober | None:
+    async def _verify_extras(self, request: LoraRequest, served: ServedGenerator) -> None:
         if request.publish is not None:
             verify_publishing(request.publish.channel)
             verify_not_reserved(request.publish.name, served.info.edge_model_id, "publish.name")
             await self._channels.verify_may_have(request.publish.channel)
-        prober = served.require_prober() if request.probe else None
-        if request.probe and served.info.most_choices and len(options := find_answer(request.task).options) > 1:
-            verify_expected(request.probe, options)
-        return prober
+        verify_evidence(request, served)
 
     async def _answer(self, request: LoraRequest, is_job: bool, on_progress: OnProgress) -> GeneratedLora:
         started = time.perf_counter()
         served = self.catalog.select(request.generator, request.edge_model)
-        prober = await self._verify_extras(request, served)
+        await self._verify_extras(request, served)
         if request.refine is None:
             outcome, cached = await self._find_or_generate(request.task, served)
         else:
@@ -259,19 +255,20 @@ class LoraService:
             wait = inf if is_job else self._timeout
             outcome, cached = await self._refine(prepared, served, one_pass, wait, on_progress)
         self._events.answered(cached=cached)
-        if request.strict and (prober is None or outcome.confidence is None):
+        if request.strict and (not request.probes or outcome.confidence is None):
             verify_confident(outcome.confidence)
         stored, bundle, timings = outcome.stored, None, outcome.timings
         if request.needs_bundle:
             asked = time.perf_counter()
             stored = lora = await self.artifacts.find_lora(stored)
-            if request.include_bundle or prober is not None:
+            if request.include_bundle:
                 bundle = await self.artifacts.fetch_bundle(lora)
             timings = replace(timings, assemble=timings.assemble + time.perf_counter() - asked)
         probe, confidence = None, outcome.confidence
-        if prober is not None and bundle is not None:
-            probe = await prober.compare(request.probe, bundle)
-            confidence = confidence and confidence.after(probe.gained, len(request.probe))
+        if request.probes:
+            key = cache_key(request.task, served.info, current_caller().tenant)
+            probe = await gather_evidence(request, served, outcome.recipe, key, self._timeout)
+            confidence = confidence and confidence.after(probe.gained, probe.answered)
             if request.strict:
                 verify_confident(confidence)
         timings = replace(timings, total=time.perf_counter() - started)
@@ -284,7 +281,7 @@ class LoraService:
             warnings=find_warnings(request.task, confidence),
             probe=probe,
             channel=None if request.publish is None else request.publish.channel,
-            bundle=bundle if request.include_bundle else None,
+            bundle=bundle,
             refinement=outcome.refinement,
         )
         bind_contextvars(**answer.logged)

@@ -62,7 +62,7 @@ class ProbeScores(AnswerModel):
 
 
 class Probe(AnswerModel):
-    """The edge model on the probe's inputs: as it is, and with the LoRA and its residual prompt in front."""
+    """The edge model on the probe's inputs, or on the examples: as it is, and with the LoRA and its residual prompt."""
 
     base: ProbeScores
     specialized: ProbeScores
@@ -122,9 +122,9 @@ class Generated(AnswerModel):
     """The LoRA for a task description."""
 
     id: str = Field(
-        description="Names the LoRA wherever the id of a bundle is asked for. With `publish`, `probe` or `refine` it "
-        "is the bundle's, the sha256 of its bytes. Else the bundle is not made before somebody needs it, and it is "
-        "the recipe's."
+        description="Names the LoRA wherever the id of a bundle is asked for. With `publish`, `probe`, `refine` or "
+        "`probe_examples` it is the bundle's, the sha256 of its bytes. Else the bundle is not made before somebody "
+        "needs it, and it is the recipe's."
     )
     bundle_bytes: int
     recipe_id: str = Field(description="sha256 of the recipe's bytes.")

@@ -123,6 +123,12 @@ def generate(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help='Labelled examples, a line {"input": ..., "output": ...} each.'),
     ] = None,
+    probe_examples: Annotated[
+        bool,
+        typer.Option(
+            "--probe-examples", help="Try the edge model on the examples, each with a LoRA that is made without it."
+        ),
+    ] = False,
     refine: Annotated[bool, typer.Option("--refine", help="Tune the LoRA on the examples, as a job.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Most steps of --refine.", show_default="60")] = None,
     budget: Annotated[
@@ -138,13 +144,15 @@ def generate(
             request["answer"] = {"type": "choice", "choices": [choice.strip() for choice in choices.split(",")]}
         if examples is not None:
             request["examples"] = [*request.get("examples", []), *_read_examples(examples)]
+        if refine and probe_examples:
+            raise InvalidRequestError("--probe-examples does not go with --refine, which holds out examples itself")
         if refine:
             plan = {name: value for name, value in (("steps", steps), ("budget_seconds", budget)) if value is not None}
             answer = wait_with_bar(cloud, cloud.start_job(request, refine=plan, publish=publish, strict=strict).id)
         elif steps is not None or budget is not None:
             raise InvalidRequestError("--steps and --budget belong to --refine")
         else:
-            answer = cloud.generate(request, publish=publish, strict=strict)
+            answer = cloud.generate(request, publish=publish, strict=strict, probe_examples=probe_examples)
         bundle = cloud.bundle(answer.id)
         write_atomic(output, bundle)
         if recipe is not None:
@@ -160,6 +168,9 @@ def generate(
         typer.echo(f"keeps in front of each chat: {answer.residual_prompt}")
     if answer.confidence is not None:
         typer.echo(f"confidence {answer.confidence:.2f}")
+    if answer.probe is not None:
+        scores = answer.probe.base.exact_match, answer.probe.specialized.exact_match
+        typer.echo("inputs tried: {:.0%} right without the LoRA, {:.0%} with it".format(*scores))
     if answer.refinement is not None:
         typer.echo(describe_refinement(answer.refinement))
     for warning in answer.warnings:

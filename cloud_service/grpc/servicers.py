@@ -111,6 +111,7 @@ def _to_body(request: messages.GenerateLoraRequest) -> dict[str, Any]:
         "probe": [
             {"input": probed.input, "output": probed.output} for probed in request.probe[: limits.MAX_PROBES + 1]
         ],
+        "probe_examples": request.probe_examples,
         "refine": _to_refine(request.refine) if request.HasField("refine") else None,
     }
 

@@ -77,7 +77,9 @@ def make_service(
     for generator in generators:
         runner = Runner(generator, max_batch=max_batch, max_delay_seconds=0.005, max_queue=max_queue, events=metrics)
         runner.start()
-        prober = Prober(generator.load_probe, max_waiting=2, timeout_seconds=request_timeout_seconds, usage=usage)
+        prober = Prober(
+            generator.load_probe, generator.bank, max_waiting=2, timeout_seconds=request_timeout_seconds, usage=usage
+        )
         tuning = Tuning(generator.load_tuner, generator.count_edge_tokens)
         served.append(ServedGenerator(generator.info, generator.bank, runner, prober, generator.linears, tuning))
     catalog = Catalog(served)

@@ -65,6 +65,21 @@ def test_answer_that_cannot_be_is_refused(answer: dict[str, object], message: st
         GenerateLoraBody.model_validate(body)
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"probe": [{"input": "a", "output": "b"}]}, "probe_examples: expected nothing else .*, found probe"),
+        ({"refine": {}}, "probe_examples: expected nothing else .*, found refine"),
+    ],
+)
+def test_examples_are_tried_alone(other: dict[str, object], message: str) -> None:
+    body = {"examples": [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}], "probe_examples": True}
+    plain = GenerateLoraBody.model_validate(body)
+    assert (plain.to_request().probe_examples, plain.only_asks) == (True, False)
+    with pytest.raises(ValidationError, match=message):
+        GenerateLoraBody.model_validate(body | other)
+
+
 def test_schema_of_a_closed_set_does_not_stay_in_the_task() -> None:
     """Else a device would read it in front of each input, only to choose among the values that it has."""
     schema = {"type": "object", "properties": {"label": {"enum": ["spam", "ham"]}}, "required": ["label"]}

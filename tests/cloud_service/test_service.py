@@ -248,6 +248,28 @@ async def test_probe_counts_in_the_confidence_and_strict_waits_for_it(
     assert await store.channels.load("kitchen") is None, "nothing was published"
 
 
+async def test_examples_left_out_count_like_a_probe_and_strict_waits_for_them(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    service = services(await backend.open(), generator)
+    gained, not_gained = (Example("echo", "echo"), Example("again", "again")), (Example("a", "b"), Example("c", "d"))
+    task = TaskDescription("NONSENSE", gained)
+    plain = await service.generate(LoraRequest(task))
+    answer = await service.generate(LoraRequest(task, strict=True, probe_examples=True))
+    assert answer.confidence == Confidence(0.125, is_familiar=True).after(gained=2, answered=2)
+    assert answer.probe is not None
+    assert (answer.probe.specialized.exact_match, answer.warnings) == (1, ())
+    assert (answer.cached, answer.lora.recipe_id) == (True, plain.lora.recipe_id)
+    assert np.array_equal(answer.recipe.gates, plain.recipe.gates), "the LoRA is that of all examples"
+    assert len(generator.prompts) == 1 + 2
+    trusted = LoraRequest(TaskDescription("Sort.", not_gained), strict=True, probe_examples=True)
+    await service.generate(replace(trusted, probe_examples=False))
+    with pytest.raises(LowConfidenceError):
+        await service.generate(trusted)
+    after = await service.generate(LoraRequest(task))
+    assert after.confidence == plain.confidence, "what was found belongs to one request"
+
+
 async def test_closed_set_over_the_codes_is_refused(
     backend: StoreBackend, generator: FakeGenerator, services: MakeService
 ) -> None:

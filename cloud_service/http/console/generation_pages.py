@@ -111,6 +111,7 @@ def _task(fields: FormFields) -> GenerateLoraBody:
         tools=tools_of(fields),
         answer={"type": "choice", "choices": choices} if choices else None,
         probe=pairs_of(fields, "probe"),
+        probe_examples=bool(fields.get("probe_examples")),
         refine=refine,
         generator=fields.get("generator") or None,
     )

@@ -47,7 +47,7 @@ class PublishTarget(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class GenerateLoraRequest(_message.Message):
-    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe", "answer", "refine", "include_gates")
+    __slots__ = ("description", "examples", "tools", "output_format", "edge_model", "generator", "publish", "include_bundle", "strict", "probe", "answer", "refine", "include_gates", "probe_examples")
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,7 @@ class GenerateLoraRequest(_message.Message):
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     REFINE_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_GATES_FIELD_NUMBER: _ClassVar[int]
+    PROBE_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     description: str
     examples: _containers.RepeatedCompositeFieldContainer[Example]
     tools: _containers.RepeatedCompositeFieldContainer[Tool]
@@ -74,7 +75,8 @@ class GenerateLoraRequest(_message.Message):
     answer: AnswerContract
     refine: Refine
     include_gates: bool
-    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ..., refine: _Optional[_Union[Refine, _Mapping]] = ..., include_gates: _Optional[bool] = ...) -> None: ...
+    probe_examples: bool
+    def __init__(self, description: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., output_format: _Optional[str] = ..., edge_model: _Optional[str] = ..., generator: _Optional[str] = ..., publish: _Optional[_Union[PublishTarget, _Mapping]] = ..., include_bundle: _Optional[bool] = ..., strict: _Optional[bool] = ..., probe: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., answer: _Optional[_Union[AnswerContract, _Mapping]] = ..., refine: _Optional[_Union[Refine, _Mapping]] = ..., include_gates: _Optional[bool] = ..., probe_examples: _Optional[bool] = ...) -> None: ...
 
 class Refine(_message.Message):
     __slots__ = ("steps", "budget_seconds")

@@ -73,6 +73,20 @@ async def test_task_may_come_by_standard_input_and_the_answer_be_json(
     assert json.dumps(fields, indent=2) in published.output
 
 
+async def test_examples_are_tried_and_what_was_found_is_said(tmp_path: Path, generator: FakeGenerator) -> None:
+    task, examples = tmp_path / "task.txt", tmp_path / "examples.jsonl"
+    task.write_text("Repeat.")
+    examples.write_text('{"input": "a", "output": "a"}\n{"input": "b", "output": "c"}\n')
+    async with running(tmp_path, generator) as process:
+        options = ("-o", tmp_path / "bundle", "--examples", examples, "--probe-examples", "--url", process.url)
+        outcome = await loragen("generate", task, *options)
+        assert outcome.exit_code == 0, outcome.output
+        assert "inputs tried: 0% right without the LoRA, 50% with it" in outcome.output
+        refused = await loragen("generate", task, *options, "--refine")
+    assert refused.exit_code == 1
+    assert "--probe-examples does not go with --refine" in refused.output
+
+
 async def test_choices_are_the_closed_set(tmp_path: Path, generator: FakeGenerator) -> None:
     task, bundle = tmp_path / "task.txt", tmp_path / "bundle"
     task.write_text("Sort the mail.\n")

@@ -226,6 +226,18 @@ async def test_grpc_mirrors_confidence_warnings_and_probe(generator_stub: stubs.
         assert {"exact_match": message.exact_match, "log_likelihood": message.log_likelihood} == scores
 
 
+async def test_grpc_tries_examples_each_left_out(generator_stub: stubs.GeneratorStub, generator: FakeGenerator) -> None:
+    examples = [pb.Example(**each) for each in PROBE]
+    request = pb.GenerateLoraRequest(description="Sort.", examples=examples, probe_examples=True)
+    answer = await generator_stub.GenerateLora(request)
+    assert answer.confidence == pytest.approx((0.875 + 1) / 3)
+    assert answer.probe.specialized.exact_match == 0.5
+    assert [prompt.count("Input:") for prompt in generator.prompts] == [2, 1, 1]
+    with pytest.raises(grpc.aio.AioRpcError, match="examples: expected at least 2") as refused:
+        await generator_stub.GenerateLora(pb.GenerateLoraRequest(description="Sort.", probe_examples=True))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_grpc_strict_is_refused_and_null_is_absent(
     generator_stub: stubs.GeneratorStub, generator: FakeGenerator
 ) -> None:

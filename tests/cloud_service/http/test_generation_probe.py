@@ -56,6 +56,30 @@ async def test_probe_of_a_closed_set_expects_its_choices(http: httpx2.AsyncClien
     assert answer["probe"]["specialized"] == {"exact_match": 1.0, "log_likelihood": -1.75}
 
 
+async def test_examples_are_tried_each_under_a_lora_without_it(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    request = {"description": "Repeat.", "examples": PROBE}
+    plain = (await http.post("/generate-lora", json=request)).json()
+    tried = (await http.post("/generate-lora", json=request | {"probe_examples": True})).json()
+    specialized = {"exact_match": 0.5, "log_likelihood": -7.5}
+    assert (tried["probe"], tried["recipe_id"]) == (PROBED | {"specialized": specialized}, plain["recipe_id"])
+    assert tried["confidence"] == round((0.875 + 1) / 3, 4)
+    assert [prompt.count("Input:") for prompt in generator.prompts] == [2, 1, 1]
+
+
+async def test_fewer_than_two_examples_to_try_are_refused_by_field(
+    http: httpx2.AsyncClient, generator: FakeGenerator
+) -> None:
+    for examples in ([], PROBE[:1], PROBE[:1] * 2):
+        request = {"description": "Repeat.", "examples": examples, "probe_examples": True}
+        refused = await http.post("/generate-lora", json=request)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (422, "too_few_examples")
+        assert error["message"].startswith("examples: expected at least 2 different inputs with probe_examples")
+    assert generator.prompts == []
+
+
 async def test_probe_of_a_closed_set_without_codes_expects_any_text(tmp_path: Path, generator: FakeGenerator) -> None:
     generator.info = replace(generator.info, most_choices=0)
     generation = replace(generator._generate(Asked("Sort.")), answer=replace(CHOICE, codes=()))

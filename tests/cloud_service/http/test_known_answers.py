@@ -171,7 +171,14 @@ async def test_another_body_accept_or_content_type_is_another_question(http: htt
     assert seen.count == 5
 
 
-@pytest.mark.parametrize("more", [{"publish": {"channel": "kitchen", "name": "mail"}}, {"probe": PROBE}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"publish": {"channel": "kitchen", "name": "mail"}},
+        {"probe": PROBE},
+        {"examples": PROBE, "probe_examples": True},
+    ],
+)
 async def test_what_does_more_than_answer_is_done_each_time(
     more: dict[str, Any], http: httpx2.AsyncClient, seen: Seen
 ) -> None:

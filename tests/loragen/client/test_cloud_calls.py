@@ -71,6 +71,13 @@ async def test_probe_and_warnings_come_with_the_answer(cloud: AsyncCloudClient) 
     assert (caught.value.code, caught.value.status) == ("low_confidence", 422)
 
 
+async def test_examples_can_be_tried_each_left_out(cloud: AsyncCloudClient) -> None:
+    examples = [{"input": "a", "output": "a"}, {"input": "b", "output": "c"}]
+    answer = await cloud.generate({"description": "Repeat.", "examples": examples}, probe_examples=True)
+    assert answer.probe is not None
+    assert (answer.probe.base.exact_match, answer.probe.specialized.exact_match) == (0, 0.5)
+
+
 async def test_refusal_is_the_services_own(cloud: AsyncCloudClient) -> None:
     with pytest.raises(RemoteError, match="other") as caught:
         await cloud.generate({**TASK, "generator": "other"})

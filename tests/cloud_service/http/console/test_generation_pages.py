@@ -31,6 +31,13 @@ async def test_result_shows_figures_evidence_and_gates(http: httpx2.AsyncClient)
     assert "Echo each word.\nNothing else.</textarea>" in page.text
 
 
+async def test_examples_are_tried_where_the_box_is_ticked(http: httpx2.AsyncClient) -> None:
+    form = {"description": "Echo.", "examples": "echo => echo\r\nping => pong", "probe_examples": "yes"}
+    page = (await http.post(PATH, data=form)).text
+    assert "<td>with the LoRA</td><td>50 %</td>" in page
+    assert 'name="probe_examples" value="yes" checked>' in page
+
+
 async def test_console_and_api_ask_for_the_same(http: httpx2.AsyncClient) -> None:
     """Lines that a browser sends end with two characters, which are no other task."""
     examples = [{"input": "a", "output": "b"}, {"input": "c\nd", "output": "e"}]
