@@ -134,10 +134,6 @@ class ArtifactService:
                 self._storing = asyncio.create_task(self._store_fresh())
         return view
 
-    async def verify_room(self, size: int = 1, artifact_id: str = "") -> None:
-        """As `Ownership.verify_room`."""
-        await self._ownership.verify_room(size, artifact_id)
-
     async def find_bundle(self, either_id: str) -> StoredLora | StoredImport:
         """A bundle, without its bytes, by its id or by that of the recipe that makes it; it is built now if need be.
 
@@ -196,13 +192,14 @@ class ArtifactService:
         return await self.note(stored, bundle_id, bundle)
 
     async def note(self, recipe: StoredRecipe, bundle_id: str, bundle: bytes) -> StoredLora:
-        """Record that a stored recipe's bundle was built, and that the caller may fetch it. Its bytes stay for a while.
+        """Record that the bundle of one of the caller's recipes was built. Its bytes stay for a while.
 
         Raises:
+            NotFoundError: The recipe was deleted meanwhile, and its bundle with it.
             StoreUnavailableError: The store does not answer.
         """
-        await self._store.name_bundle(recipe.recipe_id, bundle_id)
-        await self._ownership.record(bundle_id)
+        if not await self._store.name_bundle(recipe.recipe_id, bundle_id, current_caller().tenant):
+            raise unknown_recipe(recipe.recipe_id)
         self.store_later(bundle_id, bundle)
         return StoredLora(recipe.recipe_id, recipe.recipe, len(bundle), bundle_id)
 

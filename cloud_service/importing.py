@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from structlog.contextvars import bind_contextvars
 
 from cloud_service.access.caller import current_caller, verify_publishing
+from cloud_service.access.ownership import Ownership
 from cloud_service.artifacts import ArtifactService
 from cloud_service.catalog import Catalog, ServedGenerator
 from cloud_service.errors import ImportBudgetError, InvalidRequestError
@@ -68,6 +69,7 @@ class ImportService:
     def __init__(self, catalog: Catalog, store: Store, artifacts: ArtifactService, channels: ChannelService) -> None:
         self._catalog = catalog
         self._store = store
+        self._ownership = Ownership(store.access)
         self._artifacts = artifacts
         self._channels = channels
         # An adapter takes several times its size while it is converted.
@@ -93,9 +95,9 @@ class ImportService:
                 raise InvalidRequestError(str(e), e.hint, code=f"adapter_{e.code}") from e
             header = bundle.header
             imported = StoredImport(content_id(data), len(data), header.edge_model_id, header.edge_model_digest)
-            await self._artifacts.verify_room(len(data), imported.bundle_id)
+            await self._ownership.verify_room(len(data), imported.bundle_id)
             if not await self._store.store_imported(imported, data, current_caller().tenant):
-                await self._artifacts.verify_room(len(data), imported.bundle_id)
+                await self._ownership.verify_room(len(data), imported.bundle_id)
                 raise ImportBudgetError(
                     f"no room for a bundle of {len(data)} bytes: the budget for users' own LoRAs is used up",
                     "delete one, wait until one expires, or let the operator raise LORAGEN_CLOUD_IMPORT_BUDGET_BYTES",

@@ -7,6 +7,7 @@ like any other, under a key of its own, so that an equal request is answered at 
 import json
 from dataclasses import asdict, dataclass, replace
 
+from cloud_service.access.ownership import Ownership
 from cloud_service.answer.choices import chosen_option
 from cloud_service.answer.contract import find_answer
 from cloud_service.artifacts import ArtifactService
@@ -26,7 +27,7 @@ from cloud_service.refinement import (
     example_too_long,
     shown_examples,
 )
-from cloud_service.store import LoraStore, StoredRecipe
+from cloud_service.store import Store, StoredRecipe
 from cloud_service.task import Example, TaskDescription
 from loragen.contract.bundle import content_id
 from loragen.contract.digest import canonical_json, sha256_hex
@@ -84,9 +85,10 @@ class RefiningService:
     """
 
     def __init__(
-        self, store: LoraStore, artifacts: ArtifactService, refiner: Refiner, *, max_budget_seconds: float
+        self, store: Store, artifacts: ArtifactService, refiner: Refiner, *, max_budget_seconds: float
     ) -> None:
         self._store = store
+        self._ownership = Ownership(store.access)
         self._artifacts = artifacts
         self._refiner = refiner
         self._max_budget = max_budget_seconds
@@ -163,7 +165,7 @@ class RefiningService:
         key = _key(one_pass_key, prepared)
         if (found := await self._find(key)) is not None:
             return found
-        await self._artifacts.verify_room()
+        await self._ownership.verify_room()
         async with self._refiner.turn(wait_seconds):
             # An equal request may have been the one before.
             if (found := await self._find(key)) is not None:
@@ -194,6 +196,7 @@ class RefiningService:
             raise GenerationError(f"the refinement made no usable LoRA: {e}", e.hint, code="refine_failed") from e
         stored = StoredRecipe(content_id(recipe_bytes), recipe_bytes, len(bundle))
         await self._store.store_generation(key, stored, _encode_note(confidence, refinement))
+        await self._ownership.record(stored.recipe_id)
         await self._artifacts.note(stored, bundle_id, bundle)
         return RefinedLora(stored, recipe, confidence, refinement, False, seconds)
 

@@ -3,11 +3,13 @@
 Bundles are the large part: immutable, and named by the digest of their bytes, which their readers verify. They are
 `generated/<bundle id>` and `imported/<bundle id>`. What is known of an imported one, its size in the budget among it,
 stays in the other store. So only `sweep` has to know what is in the bucket, and it asks the bucket: bytes that were
-written by a process that died, or for an import that was refused, are found there and deleted.
+written by a process that died, or for an import that was refused, are found there and deleted. An import and a sweep of
+one bundle exclude each other, by a lease that outlives both: no bundle is deleted that was imported again meanwhile.
 
 Bundles that were in the other store before stay readable.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from uuid import uuid4
 
 import structlog
 
+from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.access import AccessStore
 from cloud_service.store.fleet import ChannelStore, DeviceStore
 from cloud_service.store.imports import StoredImport
@@ -30,6 +33,9 @@ SWEEP_SECONDS = 300.0
 
 _GRACE_SECONDS = 3600.0
 """An imported bundle is written some seconds before the other store knows it; this is far longer."""
+
+_AGAIN_SECONDS = 0.05
+"""An import asks so often whether a sweep is done with its bundle."""
 
 _GENERATED, _IMPORTED, _WRITABLE = "generated", "imported", "writable"
 
@@ -91,6 +97,8 @@ class BundlesApart:
         self._ttl = limits.recipe_ttl_seconds
         self._clock = clock
         self._owner = uuid4().hex
+        # An import writes an object and a row, a sweep deletes an object.
+        self._lease_seconds = 4 * limits.timeout_seconds
         self._was_reached = False
 
     @property
@@ -119,8 +127,8 @@ class BundlesApart:
     async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
         await self._rows.store_generation(key, recipe, note)
 
-    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
-        await self._rows.name_bundle(recipe_id, bundle_id)
+    async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
+        return await self._rows.name_bundle(recipe_id, bundle_id, tenant)
 
     async def load_lora(self, either_id: str) -> StoredLora | None:
         return await self._rows.load_lora(either_id)
@@ -142,6 +150,7 @@ class BundlesApart:
         # The bytes first: nobody may hear of a bundle that cannot be read. When the budget refuses it, a sweep deletes
         # them.
         if bundle is not None:
+            await self._keep_from_sweeps(imported.bundle_id)
             await self._objects.put(f"{_IMPORTED}/{imported.bundle_id}", bundle)
         return await self._rows.store_imported(imported, None, tenant)
 
@@ -201,11 +210,38 @@ class BundlesApart:
         """
         if not await self._rows.acquire_lease("bundle-sweep", self._owner, 0.9 * SWEEP_SECONDS):
             return 0
-        lost = [*await self._lost_generated(), *await self._lost_imported()]
+        lost = await self._lost_generated()
         if lost:
             await self._objects.delete(lost)
-            _log.info("bundles_swept", deleted=len(lost))
-        return len(lost)
+        deleted = len(lost) + sum([await self._delete_imported(name) for name in await self._lost_imported()])
+        if deleted:
+            _log.info("bundles_swept", deleted=deleted)
+        return deleted
+
+    async def _keep_from_sweeps(self, bundle_id: str) -> None:
+        """Return when no sweep deletes this bundle, and none will before it is written and known.
+
+        Raises:
+            StoreUnavailableError: A sweep took too long.
+        """
+        for _ in range(round(self._lease_seconds / _AGAIN_SECONDS)):
+            if await self._rows.acquire_lease(f"import/{bundle_id}", _IMPORTED, self._lease_seconds):
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+        raise StoreUnavailableError("the store is not available", "ask again later")
+
+    async def _delete_imported(self, name: str) -> bool:
+        """Delete one that was lost when the bucket was listed, unless somebody has imported it again since."""
+        bundle_id = name.rpartition("/")[2]
+        if not await self._rows.acquire_lease(f"import/{bundle_id}", self._owner, self._lease_seconds):
+            return False
+        try:
+            if await self._rows.find_imported(bundle_id) is not None:
+                return False
+            await self._objects.delete([name])
+            return True
+        finally:
+            await self._rows.release_lease(f"import/{bundle_id}", self._owner)
 
     async def _lost_generated(self) -> list[str]:
         lost: list[str] = []

@@ -7,7 +7,8 @@ Every adapter keeps these rules, and the contract test proves them for each:
   rebuilds them.
 - A bundle that a user imported cannot be rebuilt, so it is never evicted: it expires like a recipe, and when the budget
   of its kind is used up, no other is taken.
-- A lease ends by itself. It saves work, and nothing relies on it for correctness.
+- A lease ends by itself. It saves work, and but for imports to a bucket (`bundles_apart`) nothing relies on it for
+  correctness.
 - Every failure is a `StoreUnavailableError`, whose cause is in the log and not in its message, which clients read.
 - No call, and no request with all its calls, waits longer than the limit (`waiting`).
 """
@@ -122,8 +123,11 @@ class LoraStore(Protocol):
         """Store what a request led to, in one step; storing the same twice changes nothing."""
         ...
 
-    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
-        """Note which bundle a recipe makes; nothing happens when the recipe is not there."""
+    async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
+        """Note which bundle a recipe makes, and that it is the tenant's too.
+
+        False, and nothing happens, when the recipe is not there, or not the tenant's.
+        """
         ...
 
     async def load_lora(self, either_id: str) -> StoredLora | None:

@@ -73,6 +73,10 @@ return 1
 
 _NAME_BUNDLE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if ARGV[3] ~= 'owner:' then
+  if redis.call('HEXISTS', KEYS[1], ARGV[3]) == 0 then return 0 end
+  redis.call('HSETNX', KEYS[2], ARGV[3], '0')
+end
 redis.call('HSET', KEYS[1], 'bundle_id', ARGV[2])
 redis.call('HSET', KEYS[2], 'recipe_id', ARGV[1])
 local left = redis.call('PTTL', KEYS[1])
@@ -281,9 +285,9 @@ class RedisStore:
         args: list[Any] = [recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, self._recipe_ttl_ms, note, PREFIX]
         await self._run(self._store(keys=keys, args=args))
 
-    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
+    async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
         keys = [_key("recipe", recipe_id), _key("lora", bundle_id)]
-        await self._run(self._name(keys=keys, args=[recipe_id, bundle_id]))
+        return bool(await self._run(self._name(keys=keys, args=[recipe_id, bundle_id, f"owner:{tenant}"])))
 
     async def load_lora(self, either_id: str) -> StoredLora | None:
         found = await self._run(self._load_lora(keys=[_key("lora", either_id)], args=[PREFIX, either_id]))

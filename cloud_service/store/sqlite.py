@@ -20,7 +20,7 @@ from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.bundle_folder import BundleFolder
 from cloud_service.store.imports import StoredImport
 from cloud_service.store.port import StoredGeneration, StoredLora, StoredRecipe, StoreLimits
-from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess, pin_owned
+from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess, note_owner, pin_owned
 from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
 from cloud_service.store.sqlite_imports import IMPORT_SCHEMA, SqliteImports
@@ -139,9 +139,17 @@ class SqliteStore:
 
         await self._change(store)
 
-    async def name_bundle(self, recipe_id: str, bundle_id: str) -> None:
-        statement = "UPDATE loras SET bundle_id = ? WHERE recipe_id = ?"
-        await self._change(lambda: self._db.execute(statement, (bundle_id, recipe_id)))
+    async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
+        def name() -> bool:
+            owned = "SELECT 1 FROM owners WHERE id = ? AND tenant = ?"
+            if tenant and self._db.execute(owned, (recipe_id, tenant)).fetchone() is None:
+                return False
+            statement = "UPDATE loras SET bundle_id = ? WHERE recipe_id = ?"
+            if self._db.execute(statement, (bundle_id, recipe_id)).rowcount != 1:
+                return False
+            return not tenant or note_owner(self._db, bundle_id, tenant, 0, 0)
+
+        return await self._change(name)
 
     async def load_lora(self, either_id: str) -> StoredLora | None:
         def load() -> StoredLora | None:

@@ -1,5 +1,6 @@
 """`DELETE /bundles/{id}` and `/recipes/{id}`: what is deleted, what is refused, and what others see of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest_asyncio
 from cloud_service import deletion
 from cloud_service.access.caller import Caller, calling
 from cloud_service.access.scopes import Scope
+from cloud_service.artifacts import ArtifactService
 from cloud_service.bootstrap import open_cloud
 from cloud_service.deletion import DeletionService
 from cloud_service.errors import ConflictError, NotFoundError
@@ -19,6 +21,11 @@ from cloud_service.lora_request import LoraRequest
 from cloud_service.service import LoraService
 from cloud_service.store import StoredImport, StoredLora
 from cloud_service.task import TaskDescription
+from cloud_service.telemetry import Metrics
+from loragen.contract.assembly import build_bundle
+from loragen.contract.bank import Bank
+from loragen.contract.bundle import content_id
+from loragen.contract.recipe import Recipe
 from tests.adapters import random_adapter
 from tests.cloud_service.clouds import client_of, make_bundle, settings_for
 from tests.cloud_service.fake_generator import LINEARS, FakeGenerator
@@ -231,3 +238,89 @@ async def test_publish_comes_before_a_deletion_or_fails(
             with pytest.raises(ConflictError):
                 await deleting.delete_bundle(either_id)
         assert await service.artifacts.find_bundle(entry.bundle_id)
+
+
+class _SlowBuild(ArtifactService):
+    """Builds a bundle only once it may."""
+
+    asked: asyncio.Event
+    may_go_on: asyncio.Event
+
+    async def build(self, bank: Bank, recipe: Recipe) -> tuple[str, bytes, float]:
+        """The bundle, later."""
+        self.asked.set()
+        await self.may_go_on.wait()
+        return await super().build(bank, recipe)
+
+
+@pytest.mark.parametrize("tenant", ["acme", ""])
+async def test_recipe_that_is_deleted_while_its_bundle_is_built_stays_deleted(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService, tenant: str
+) -> None:
+    """The deletion comes from another replica; whoever asked for the bundle hears that it is gone."""
+    one, two = await backend.open(), await backend.open()
+    service, deleting = services(one, generator), DeletionService(two, make_channels(two))
+    slow = _SlowBuild(one, one.access, service.catalog, timeout_seconds=10, threads=1, events=Metrics())
+    slow.asked, slow.may_go_on = asyncio.Event(), asyncio.Event()
+    with calling(Caller(key_id="key", tenant=tenant)):
+        made = await service.generate(LoraRequest(TaskDescription("Sort.")))
+        building = asyncio.create_task(slow.find_bundle(made.id))
+        await asyncio.wait_for(slow.asked.wait(), 5)
+        await deleting.delete_recipe(made.id)
+        slow.may_go_on.set()
+        with pytest.raises(NotFoundError):
+            await building
+        bundle_id = content_id(build_bundle(generator.bank, made.recipe))
+        for either_id in (made.id, bundle_id):
+            with pytest.raises(NotFoundError):
+                await service.artifacts.find_bundle(either_id)
+    await slow.close(1)
+
+
+async def test_bundle_that_is_deleted_while_it_is_fetched_is_sent_whole_or_not_at_all(cloud: Guarded) -> None:
+    key = await cloud.key(*ALL, tenant="acme")
+    path = f"/bundles/{(await _import(cloud, key)).json()['id']}"
+    size = int((await cloud.http.head(path, headers=key)).headers["content-length"])
+    fetches = [asyncio.create_task(cloud.http.get(path, headers=key)) for _ in range(20)]
+    deleted = asyncio.create_task(cloud.http.delete(path, headers=key))
+    fetches += [asyncio.create_task(cloud.http.get(path, headers=key)) for _ in range(20)]
+    answers = await asyncio.gather(*fetches)
+    assert (await deleted).status_code == 204
+    assert {(answer.status_code, len(answer.content) == size) for answer in answers} <= {(200, True), (404, False)}
+    assert (await cloud.http.get(path, headers=key)).status_code == 404
+
+
+async def test_bundle_is_not_deleted_while_a_rollout_of_it_begins_or_goes_on(cloud: Guarded) -> None:
+    """A deletion that comes with the rollout either is refused, or has the rollout refused."""
+    key = await cloud.key(*ALL, tenant="acme")
+    first = (await _import(cloud, key)).json()["id"]
+    assert (await cloud.http.put(KEPT, json={"bundle_id": first}, headers=key)).status_code == 200
+    for _ in range(5):
+        second = await make_bundle(cloud.http, BODY["description"], key)
+        body = {"name": "mail", "bundle_id": second, "percent": 1}
+        begun, deleted = await asyncio.gather(
+            cloud.http.post("/channels/acme.kitchen/rollouts", json=body, headers=key),
+            cloud.http.delete(f"/bundles/{second}", headers=key),
+        )
+        assert (begun.status_code, deleted.status_code) in ((201, 409), (404, 204))
+        there = await _status(cloud, "GET", f"/bundles/{second}", key)
+        assert there == (200 if begun.status_code == 201 else 404)
+        if begun.status_code == 201:
+            break
+
+
+async def test_channel_that_is_deleted_while_it_is_published_to_names_what_is_there(cloud: Guarded) -> None:
+    key = await cloud.key(*ALL, tenant="acme")
+    for _ in range(5):
+        made = await make_bundle(cloud.http, BODY["description"], key)
+        published, _, deleted = await asyncio.gather(
+            cloud.http.put(KEPT, json={"bundle_id": made}, headers=key),
+            cloud.http.delete("/channels/acme.kitchen", headers=key),
+            cloud.http.delete(f"/bundles/{made}", headers=key),
+        )
+        assert published.status_code in (200, 404)
+        assert deleted.status_code in (204, 409)
+        channel = await cloud.http.get("/channels/acme.kitchen", headers=key)
+        if channel.status_code == 200:
+            for entry in channel.json()["specializations"]:
+                assert await _status(cloud, "GET", f"/bundles/{entry['bundle_id']}", key) == 200

@@ -14,6 +14,7 @@ from cloud_service.lora_request import LoraRequest
 from cloud_service.store import StoredImport, StoredLora
 from cloud_service.store.backends import open_objects
 from cloud_service.store.bundles_apart import BundlesApart
+from cloud_service.store.s3 import S3Objects
 from cloud_service.store.sqlite import SqliteStore
 from cloud_service.task import TaskDescription
 from loragen.contract.bundle import content_id
@@ -157,9 +158,58 @@ async def test_sweep_deletes_imported_bundles_that_the_store_does_not_know_and_l
     assert len(s3.names()) == 2
     assert await store.sweep() == 0
     stores.later = 2 * HOURS
+    await _let_leases_end(store, refused[0].bundle_id)
     assert await store.sweep() == 1
     assert s3.names() == [f"fleet/one/imported/{known[0].bundle_id}"]
     assert await store.load_imported(known[0].bundle_id) == known[1]
+
+
+class _Slow(S3Objects):
+    """A bucket whose next deletion waits until it is let go, once it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(URL, LIMITS.timeout_seconds)
+        self.asked, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def delete(self, names: list[str]) -> None:
+        self.asked.set()
+        await self.may_go_on.wait()
+        await super().delete(names)
+
+
+async def test_bundle_that_is_imported_again_while_it_is_swept_is_there(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    imported, bundle = _imported("mine")
+    assert await one.store_imported(imported, bundle, "acme")
+    assert await one.disown("acme", imported.bundle_id, 0)
+    stores.later = 2 * HOURS
+    one._objects = slow = _Slow()
+    await _let_leases_end(one, imported.bundle_id)
+    sweeping = asyncio.create_task(one.sweep())
+    await asyncio.wait_for(slow.asked.wait(), 5)
+    importing = asyncio.create_task(two.store_imported(imported, bundle, "acme"))
+    await asyncio.sleep(0.2)
+    slow.may_go_on.set()
+    assert (await sweeping, await importing) == (1, True)
+    assert await two.load_imported(imported.bundle_id) == bundle
+
+
+async def test_sweep_that_listed_a_bundle_before_it_was_imported_again_leaves_it(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    imported, bundle = _imported("mine")
+    assert await one.store_imported(imported, bundle)
+    assert await one.disown("", imported.bundle_id, 0)
+    stores.later = 2 * HOURS
+    (name,) = await one._lost_imported()
+    assert await two.store_imported(imported, bundle)
+    assert not await one._delete_imported(name), "it may be about to be written"
+    await _let_leases_end(one, imported.bundle_id)
+    assert not await one._delete_imported(name), "it is known"
+    assert await two.load_imported(imported.bundle_id) == bundle
+
+
+async def _let_leases_end(store: BundlesApart, bundle_id: str) -> None:
+    await store.release_lease(f"import/{bundle_id}", "imported")
 
 
 @pytest.mark.slow

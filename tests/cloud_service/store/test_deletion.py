@@ -8,7 +8,7 @@ import pytest
 from cloud_service.store import Store, StoredImport, StoredLora
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.clouds import eventually
-from tests.cloud_service.store_backends import SqliteBackend, StoreBackend, store_lora
+from tests.cloud_service.store_backends import SqliteBackend, StoreBackend, recipe_of, store_lora
 
 LORA = StoredLora(sha256_hex(b"recipe"), b"recipe", 6, sha256_hex(b"bundle"))
 IMPORT = StoredImport(sha256_hex(b"own"), 3, "model", "digest")
@@ -148,3 +148,22 @@ async def test_publish_and_deletion_at_once_are_never_both_done(backend: StoreBa
         assert pinned_import != deleted_import
         for either_id in (LORA.recipe_id, IMPORT.bundle_id):
             assert await one.disown(tenant, either_id, LONG_AGO)
+
+
+@pytest.mark.parametrize("tenant", ["acme", ""])
+async def test_bundle_that_was_being_built_does_not_bring_back_a_deleted_recipe(
+    backend: StoreBackend, tenant: str
+) -> None:
+    store = await backend.open()
+    await store.store_generation("key", recipe_of(LORA))
+    if tenant:
+        assert await store.access.own(tenant, LORA.recipe_id)
+        assert await store.access.own("other", LORA.recipe_id)
+    assert await store.disown(tenant, LORA.recipe_id, LONG_AGO)
+    assert not await store.name_bundle(LORA.recipe_id, LORA.bundle_id, tenant)
+    assert await _owners(store, LORA.bundle_id) == []
+    if tenant:
+        assert await store.name_bundle(LORA.recipe_id, LORA.bundle_id, "other")
+        assert await _owners(store, LORA.bundle_id) == ["other"]
+        assert await store.disown("other", LORA.bundle_id, LONG_AGO)
+        assert await _owners(store, LORA.bundle_id, LORA.recipe_id) == []
