@@ -14,13 +14,17 @@ fetch channel documents and no bundles, which are immutable and which any HTTP c
 - `fleet_back_seconds`: from there until 99 % of the devices have the old content again.
 
     python -m benchmarks.fleet [--devices 2000] [--interval 10] [--seconds 240]
+
+Each figure is written to standard error as soon as it is there, and what there is when the time is over, to standard
+output.
 """
 
 import argparse
 import asyncio
 import re
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +83,21 @@ class PollingConnection:
         bytes_moved: Sent and received.
     """
 
-    def __init__(self, url: httpx2.URL, connection: Connection) -> None:
+    def __init__(self, url: httpx2.URL, connection: Connection, known: dict[str, tuple[int, str]]) -> None:
         self._url, self._connection = url, connection
+        self._known = known
         self.bytes_moved = 0
 
     @classmethod
-    async def open(cls, url: httpx2.URL) -> "PollingConnection":
-        """Connect to the service."""
-        return cls(url, await Connection.open(url.host, url.port or 80))
+    async def open(cls, url: httpx2.URL, known: dict[str, tuple[int, str]]) -> "PollingConnection":
+        """Connect to the service.
+
+        Args:
+            url: Of the service.
+            known: By entity tag, the version of a document and its first bundle. Devices share it: each has a
+                processor of its own to read documents with, and the virtual ones would take the service's.
+        """
+        return cls(url, await Connection.open(url.host, url.port or 80), known)
 
     def close(self) -> None:
         """Hang up."""
@@ -112,11 +123,15 @@ class PollingConnection:
         if reply.status == 304:
             return False
         verify_status(reply, 200)
-        channel = parse_channel(reply.body)
-        if channel.version < device.version:
-            raise BenchmarkError(f"{device.name} has version {device.version} and was sent version {channel.version}")
-        device.etag, device.version = reply.header("etag") or "", channel.version
-        device.bundle_id = next(each.bundle_id for each in channel.specializations if each.name == "task-0")
+        etag = reply.header("etag") or ""
+        if etag not in self._known:
+            channel = parse_channel(reply.body)
+            bundle_id = next(each.bundle_id for each in channel.specializations if each.name == "task-0")
+            self._known[etag] = channel.version, bundle_id
+        version, bundle_id = self._known[etag]
+        if version < device.version:
+            raise BenchmarkError(f"{device.name} has version {device.version} and was sent version {version}")
+        device.etag, device.version, device.bundle_id = etag, version, bundle_id
         return True
 
 
@@ -141,7 +156,8 @@ class VirtualFleet:
     async def connect(self) -> None:
         """Open the connections."""
         url = httpx2.URL(str(self._cloud.url))
-        self._connections = [await PollingConnection.open(url) for _ in range(CONNECTIONS)]
+        known: dict[str, tuple[int, str]] = {}
+        self._connections = [await PollingConnection.open(url, known) for _ in range(CONNECTIONS)]
         self._grpc = grpc.aio.insecure_channel(f"127.0.0.1:{self._grpc_port}")
         self._stub = pb_grpc.ChannelsStub(self._grpc)  # type: ignore[no-untyped-call]
 
@@ -231,6 +247,7 @@ def run(
     devices: int = DEVICES,
     interval_seconds: float = INTERVAL_SECONDS,
     most_seconds: float = MOST_SECONDS,
+    note: Callable[[str, Figure], None] = lambda name, figure: None,
 ) -> Figures:
     """Measure.
 
@@ -239,6 +256,7 @@ def run(
         devices: At most 20,000.
         interval_seconds: Between two polls of a device.
         most_seconds: For everything after the start of the service.
+        note: Called with each figure as soon as it is there.
 
     Raises:
         BenchmarkError: A device was answered wrongly, or the time is over.
@@ -256,7 +274,7 @@ def run(
             stack.cloud.publish(CHANNEL, f"task-{number}", bundles[number])
         fleet = VirtualFleet(stack.cloud, grpc_port, devices, interval_seconds)
         try:
-            return asyncio.run(measure(fleet, stack.cloud, bundles[ENTRIES:], command, most_seconds))
+            return asyncio.run(measure(fleet, stack.cloud, bundles[ENTRIES:], command, most_seconds, note))
         except TimeoutError as error:
             raise BenchmarkError(f"not done within {most_seconds:g} s") from error
         except grpc.aio.AioRpcError as error:
@@ -264,7 +282,12 @@ def run(
 
 
 async def measure(
-    fleet: VirtualFleet, cloud: CloudClient, bundles: Sequence[str], command: str, most_seconds: float
+    fleet: VirtualFleet,
+    cloud: CloudClient,
+    bundles: Sequence[str],
+    command: str,
+    most_seconds: float,
+    note: Callable[[str, Figure], None] = lambda name, figure: None,
 ) -> Figures:
     """Measure with a fleet whose channel has one version.
 
@@ -274,31 +297,36 @@ async def measure(
         bundles: Two, which the channel does not have.
         command: Makes the figures again.
         most_seconds: For all of it.
+        note: Called with each figure as soon as it is there.
 
     Raises:
         BenchmarkError: A device was answered wrongly.
         TimeoutError: The time is over.
     """
     count = len(fleet.devices)
+    baseline = SHARE * fleet.interval_seconds
+    figures: dict[str, Figure] = {}
+
+    def found(name: str, value: float, unit: str, baseline: float | None = None) -> None:
+        figures[name] = Figure.of(value, unit, command, baseline=baseline)
+        note(name, figures[name])
+
     async with asyncio.timeout(most_seconds):
         await fleet.connect()
         await fleet.poll_all()
         used = await asyncio.to_thread(_cpu_seconds, cloud)
         moved = await fleet.poll_all() + await fleet.poll_all()
         used = await asyncio.to_thread(_cpu_seconds, cloud) - used
-        figures = {
-            "fleet_polls_per_core_second": Figure.of(2 * count / used, "polls/s", command),
-            "fleet_bytes_per_poll": Figure.of(moved / 2 / count, "bytes", command),
-        }
+        found("fleet_polls_per_core_second", 2 * count / used, "polls/s")
+        found("fleet_bytes_per_poll", moved / 2 / count, "bytes")
         used = await asyncio.to_thread(_cpu_seconds, cloud)
         await fleet.report_all()
         used = await asyncio.to_thread(_cpu_seconds, cloud) - used
-        figures["fleet_reports_per_core_second"] = Figure.of(count / used, "reports/s", command)
+        found("fleet_reports_per_core_second", count / used, "reports/s")
         following = asyncio.create_task(fleet.follow(bundles[1]))
         published = await asyncio.to_thread(cloud.publish, CHANNEL, "task-0", bundles[0])
         seconds = await _while_running(following, fleet.wait_for(published.version))
-        baseline = SHARE * fleet.interval_seconds
-        figures["fleet_update_seconds"] = Figure.of(seconds, "s", command, baseline=baseline)
+        found("fleet_update_seconds", seconds, "s", baseline)
 
         started = time.monotonic()
         rollout = await asyncio.to_thread(
@@ -310,12 +338,12 @@ async def measure(
                 halt_min_devices=min(HALT_MIN_DEVICES, count // 4 or 1),
             )
         )
-        await _while_running(following, _wait_until_halted(cloud))
+        await _while_running(following, _wait_until_halted(cloud, rollout.version))
         reached = fleet.having(rollout.version)
-        figures["fleet_halt_seconds"] = Figure.of(time.monotonic() - started, "s", command)
-        figures["fleet_halt_devices"] = Figure.of(reached, "devices", command, baseline=count)
+        found("fleet_halt_seconds", time.monotonic() - started, "s")
+        found("fleet_halt_devices", reached, "devices", count)
         seconds = await _while_running(following, fleet.wait_for(rollout.version + 1))
-        figures["fleet_back_seconds"] = Figure.of(seconds, "s", command, baseline=baseline)
+        found("fleet_back_seconds", seconds, "s", baseline)
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
@@ -333,14 +361,15 @@ async def _while_running(following: "asyncio.Task[None]", work: Any) -> Any:
     return await task
 
 
-async def _wait_until_halted(cloud: CloudClient) -> None:
+async def _wait_until_halted(cloud: CloudClient, version: int) -> None:
+    # The channel's version tells it, without the devices being counted for each look, as for the rollout's progress.
     while True:
-        (rollout,) = await asyncio.to_thread(cloud.rollouts, CHANNEL)
-        if rollout.state == "halted":
-            return
-        if rollout.state != "running":
-            raise BenchmarkError(f"expected the rollout to halt, it is {rollout.state}")
+        if (await asyncio.to_thread(cloud.channel, CHANNEL)).version > version:
+            break
         await asyncio.sleep(0.2)
+    (rollout,) = await asyncio.to_thread(cloud.rollouts, CHANNEL)
+    if rollout.state != "halted":
+        raise BenchmarkError(f"expected the rollout to halt, it is {rollout.state}")
 
 
 def _cpu_seconds(cloud: CloudClient) -> float:
@@ -352,15 +381,23 @@ def _cpu_seconds(cloud: CloudClient) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the figures as JSON."""
+    """Print the figures as JSON, also those of a run that was not done in time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", type=Path, default=DEFAULT_PAIR.folder)
     parser.add_argument("--devices", type=int, default=DEVICES)
     parser.add_argument("--interval", type=float, default=INTERVAL_SECONDS)
     parser.add_argument("--seconds", type=float, default=MOST_SECONDS)
     arguments = parser.parse_args(argv)
-    figures = run(arguments.pair, arguments.devices, arguments.interval, arguments.seconds)
-    print_figures(figures)
+    figures: dict[str, Figure] = {}
+
+    def note(name: str, figure: Figure) -> None:
+        figures[name] = figure
+        sys.stderr.write(f"{name} {figure.value:g} {figure.unit}\n")
+
+    try:
+        run(arguments.pair, arguments.devices, arguments.interval, arguments.seconds, note)
+    finally:
+        print_figures(figures)
 
 
 if __name__ == "__main__":
