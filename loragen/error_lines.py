@@ -1,4 +1,4 @@
-"""How an error ends a program: with one line, and a hint where there is one.
+"""How an error ends a program: with one line, a hint where there is one, and a link to what the error means.
 
 The packages of both services are always installed; what they need of others comes with an extra.
 """
@@ -18,7 +18,7 @@ _BOLD_RED, _PLAIN = "\x1b[31m\x1b[1m", "\x1b[0m"
 
 @contextmanager
 def reporting_errors(exit_code: int = 1) -> Iterator[None]:
-    """End the program with one line, and a hint where there is one, on an error that was raised on purpose."""
+    """End the program with a line, a hint and a link where there are any, on an error that was raised on purpose."""
     try:
         yield
     except (ServiceError, ClientError, ContractError, OSError) as e:
@@ -27,6 +27,8 @@ def reporting_errors(exit_code: int = 1) -> Iterator[None]:
         lines = [f"{label}{code and f' ({code})'}: {e}"]
         if hint := getattr(e, "hint", ""):
             lines.append(f"hint: {hint}")
+        if url := getattr(e, "documentation_url", ""):
+            lines.append(f"see: {url}")
         sys.stderr.write("\n".join(lines) + "\n")
         raise SystemExit(exit_code) from e
 

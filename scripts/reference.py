@@ -1,4 +1,4 @@
-"""Makes `docs/reference.md` from the settings classes and command lines, or checks that it is what they give.
+"""Makes `docs/reference.md` from the settings classes, command lines and errors, or checks that it is what they give.
 
 Run it through `make reference`; `make check` calls it with `--check`.
 """
@@ -17,15 +17,20 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 import cloud_service.commands.main
 import cloud_service.config
+import cloud_service.http.error_codes
 import edge_runtime.cli
 import edge_runtime.config
+import edge_runtime.serving.error_codes
+from cloud_service.errors import CloudError
+from cloud_service.grpc.status import GRPC_STATUS
 from loragen.settings import OTHER_VARIABLES, ServiceSettings
+from loragen.web.error_reference import ErrorEntry
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "reference.md"
 HEAD = """# Reference
 
-<!-- Made by `make reference` from the settings classes and command lines; `make check` finds drift. -->
+<!-- Made by `make reference` from the settings classes, command lines and errors; `make check` finds drift. -->
 
 Settings are environment variables. They may also stand in a YAML or TOML file, named by `--config FILE`, under the same
 names in lower case and without the prefix; a variable wins over the file. An empty value counts as none.
@@ -56,6 +61,16 @@ def render() -> str:
         *_commands("loragen", cloud_service.commands.main.app),
         "\n## Command line `loragen-edge`\n",
         *_commands("loragen-edge", edge_runtime.cli.app),
+        "\n## Errors of the cloud service\n",
+        "Errors link to the same at `/errors` of the service. What has no gRPC status is HTTP's alone.\n",
+        "| code | HTTP | gRPC | meaning |",
+        "|---|---|---|---|",
+        *(_error(each, _grpc_name(each)) for each in cloud_service.http.error_codes.ERROR_CODES),
+        "\n## Errors of a device\n",
+        "Those of updates are in its `/status`; the others are answers, and link to `/errors` of the device.\n",
+        "| code | HTTP | meaning |",
+        "|---|---|---|",
+        *(_error(each) for each in edge_runtime.serving.error_codes.ERROR_CODES),
     ]
     return "\n".join(part.rstrip("\n") if part.startswith("|") else part for part in parts).rstrip() + "\n"
 
@@ -80,6 +95,16 @@ def _settings(settings: type[ServiceSettings]) -> Iterator[str]:
             choices = [each.value for each in kind]
         meaning = (field.description or "") + _one_of(choices)
         yield f"| `{(prefix + name).upper()}` | {_cell(shown)} | {_cell(meaning)} |"
+
+
+def _error(entry: ErrorEntry, *more: str) -> str:
+    return f"| `{entry.code}` | {entry.status} | {''.join(f'{each} | ' for each in more)}{_cell(entry.meaning)} |"
+
+
+def _grpc_name(entry: ErrorEntry) -> str:
+    # What the front of HTTP refuses has no counterpart.
+    status = GRPC_STATUS.get(entry.error) if issubclass(entry.error, CloudError) else None
+    return "" if status is None else f"`{status.name}`"
 
 
 def _commands(program: str, app: typer.Typer) -> Iterator[str]:

@@ -24,6 +24,7 @@ SAME_MODULES = {
     "device": "a device, and the client of one",
     "device_answers": "what a device answers, and what a client makes of it",
     "device_routes": "routes about devices",
+    "error_codes": "what the codes of a service's errors mean",
     "errors": "the errors of a package",
     "fleet": "channels and devices: their store, their commands, their benchmark",
     "jobs": "refinement jobs: the service, their store, their commands",

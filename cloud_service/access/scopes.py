@@ -66,6 +66,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "GET /health/live": OPEN,
         "GET /health/ready": OPEN,
+        "GET /errors": OPEN,
         **dict.fromkeys(METRICS_CALLS, _METRICS),
         **dict.fromkeys(DOCS_CALLS, _READ),
         "POST /generate-lora": _GENERATE,
@@ -105,6 +106,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "GET /console/recipes/{recipe_id}/gates.png": _READ_JOBS,
         "GET /console/recipes/{recipe_id}": _READ_JOBS,
         "GET /console/bundles/{bundle_id}": _READ_JOBS,
+        "POST /console/bundles": _PUBLISH,
         "GET /console/jobs": _READ_JOBS,
         "GET /console/jobs/{job_id}": _READ_JOBS,
         "POST /console/jobs/{job_id}": _GENERATE,

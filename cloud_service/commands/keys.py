@@ -152,6 +152,9 @@ def usage(as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
         return
     kinds = [*((f"{kind} today", used) for kind, used in found.today.items())]
     kinds += [(f"{kind} stored", used) for kind, used in found.stored.items()]
+    if not kinds:
+        typer.echo("nothing is counted for this key")
+        return
     _print_table(("what", "used", "most"), [(kind, str(each.used), str(each.most or "-")) for kind, each in kinds])
 
 

@@ -18,6 +18,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from cloud_service.errors import CloudError, MalformedBodyError
 from cloud_service.grpc.status import grpc_status
 from cloud_service.telemetry import Metrics
+from loragen.web.error_reference import documentation_url
 from loragen.web.logs import describe_crash
 from loragen.web.scope import RequestRecord, log_request, new_request_id
 from loragen.web.tracing import call_span, end_call, trace_fields
@@ -104,6 +105,7 @@ def _trailers(error: CloudError, request_id: str) -> tuple[tuple[str, str], ...]
         ("loragen-error-code", error.code),
         ("loragen-error-hint", _ascii(error.hint)),
         ("loragen-request-id", request_id),
+        ("loragen-error-documentation", documentation_url(error.code)),
         *((name, value) for name, value in error.headers.items() if name == "retry-after"),
     )
 

@@ -14,6 +14,7 @@ from cloud_service.http.channel_routes import Fleet, channel_routes
 from cloud_service.http.compression import Compression
 from cloud_service.http.console import ConsoleErrors, console_routes
 from cloud_service.http.device_routes import device_routes
+from cloud_service.http.error_codes import ERROR_CODES
 from cloud_service.http.generation_routes import generation_routes, room_verifier
 from cloud_service.http.history_routes import history_routes
 from cloud_service.http.import_routes import BRING_PATH, import_routes
@@ -33,6 +34,7 @@ from cloud_service.telemetry import Metrics
 from loragen.web.application import make_application
 from loragen.web.body_gate import BodyGate
 from loragen.web.error_answers import ErrorBody
+from loragen.web.error_reference import error_routes
 from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes
@@ -119,9 +121,10 @@ def create_app(
         history_routes(fleet),
         rollout_routes(fleet),
         device_routes(fleet),
-        *console_routes(service, fleet, jobs, access, sessions),
+        *console_routes(service, deletion, fleet, jobs, access, sessions),
         access_routes(access.keys, access.audit),
         usage_routes(access, fleet),
         operation_routes(service, metrics),
+        error_routes("cloud service", ERROR_CODES),
     )
     return app

@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.completion_routes import Completions, completion_routes
 from edge_runtime.serving.device_routes import device_routes
+from edge_runtime.serving.error_codes import ERROR_CODES
 from edge_runtime.serving.key_gate import KeyGate
 from edge_runtime.serving.ollama_routes import ollama_routes
 from edge_runtime.serving.openai import ErrorAnswer
@@ -25,6 +26,7 @@ from edge_runtime.serving.view import DeviceView
 from edge_runtime.telemetry import CompletionRecord, Telemetry
 from loragen.web.application import make_application
 from loragen.web.body_gate import BodyGate
+from loragen.web.error_reference import error_routes
 from loragen.web.head_gate import HeadGate
 from loragen.web.hosts import LOOPBACK, AllowedHosts
 from loragen.web.routes import include_routes
@@ -84,6 +86,7 @@ def create_app(slots: SlotTable, device: DeviceView, telemetry: Telemetry, front
         token_routes(completions, front.template_variables),
         device_routes(device, telemetry),
         page_routes(completions, device, telemetry),
+        error_routes("device", ERROR_CODES),
     )
     return app
 

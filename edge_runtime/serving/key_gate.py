@@ -1,7 +1,7 @@
 """The gate that a request passes with the device's API key, where the operator has set one.
 
-Probes stay open: they say nothing but whether the device lives and is ready. For the device's page, a browser asks for
-the key as a password.
+Probes stay open, which say nothing but whether the device lives and is ready, and so does the page of errors, which is
+the same everywhere. For the device's page, a browser asks for the key as a password.
 """
 
 import base64
@@ -13,8 +13,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge_runtime.errors import UnauthorizedError
+from loragen.web.error_reference import ERROR_PAGE
 
-_OPEN = ("/health/live", "/health/ready")
+_OPEN = ("/health/live", "/health/ready", ERROR_PAGE)
 _PAGE = "/"
 
 

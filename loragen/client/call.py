@@ -7,11 +7,11 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
@@ -37,6 +37,7 @@ class _ErrorDetail(AnswerModel):
     message: str
     hint: str = ""
     request_id: str = ""
+    documentation_url: str = ""
 
 
 class _ErrorBody(AnswerModel):
@@ -45,11 +46,12 @@ class _ErrorBody(AnswerModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose status the call accepts; `body` is empty when it went to a file."""
+    """An answer of the service at `url`; `body` is empty when it went to a file."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Receiver(Generic[T]):
         response = self._response
         answer = Answer(response.status_code, response.headers, bytes(self._body))
         if not self._accepted:
-            raise refusal(answer)
+            raise refusal(replace(answer, url=str(response.url)))
         if self._call.file is not None and answer.status == httpx2.codes.OK:
             verify_sha256(self._sha256.hexdigest(), entity_digest(answer.headers), self._call)
         result = parse(self._call, answer)
@@ -239,6 +241,7 @@ def refusal(answer: Answer) -> RemoteError:
         code=detail.code,
         status=answer.status,
         request_id=detail.request_id,
+        documentation_url=detail.documentation_url and urljoin(answer.url, detail.documentation_url),
         retry_after_seconds=retry_after,
     )
 

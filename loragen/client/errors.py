@@ -30,6 +30,7 @@ class RemoteError(ClientError):
         message: What happened, as the service says it.
         hint: What can be done about it, as the service says it.
         status: HTTP status; None when there was no answer.
+        documentation_url: Where the service says what the code means; empty when it did not say.
         request_id: What the service's log calls the request; empty when it did not say.
         retry_after_seconds: When the service wants to be asked again; None when it did not say.
     """
@@ -43,6 +44,7 @@ class RemoteError(ClientError):
         status: int | None = None,
         request_id: str = "",
         retry_after_seconds: float | None = None,
+        documentation_url: str = "",
     ) -> None:
         answer = f" (HTTP {status}{', request ' if request_id else ''}{request_id})" if status else ""
         super().__init__(f"{message}{answer}", hint)
@@ -50,6 +52,7 @@ class RemoteError(ClientError):
         self.message = message
         self.status = status
         self.request_id = request_id
+        self.documentation_url = documentation_url
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -1,4 +1,4 @@
-"""How a service answers with an error: a status, and `{"error": {"code", "message", "hint", "request_id"}}`."""
+"""How a service answers with an error: a status, and `{"error": {"code", "message", "hint", "request_id", ...}}`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
+from loragen.web.error_reference import documentation_url
 from loragen.web.errors import FrontError, ServiceError
 from loragen.web.logs import describe_crash
 
@@ -22,6 +23,7 @@ class ErrorDetail(BaseModel):
     message: str
     hint: str
     request_id: str
+    documentation_url: str = Field(description="What the code means: a page of the service, relative to its address.")
 
 
 class ErrorBody(BaseModel):
@@ -62,7 +64,7 @@ class ErrorAnswers:
 
     def body(self, error: ServiceError, request_id: str) -> dict[str, Any]:
         """The body of a known error."""
-        fields = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
+        fields = error_fields(error, request_id)
         return {"error": {**fields, **self.more_fields(error, self.status(error))}}
 
     def response(self, error: ServiceError, request_id: str, path: str = "") -> JSONResponse:
@@ -73,3 +75,14 @@ class ErrorAnswers:
             fields = body["error"]
             body = {"error": fields.pop("message"), **fields}
         return JSONResponse(body, self.status(error), headers)
+
+
+def error_fields(error: ServiceError, request_id: str) -> dict[str, str]:
+    """What the body of every error says."""
+    return {
+        "code": error.code,
+        "message": str(error),
+        "hint": error.hint,
+        "request_id": request_id,
+        "documentation_url": documentation_url(error.code),
+    }

@@ -30,6 +30,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import Server
 
+from loragen.web.error_answers import error_fields
 from loragen.web.errors import ConfigurationError, HttpSyntaxError
 from loragen.web.joined_writes import JoinedWrites
 from loragen.web.scope import new_request_id
@@ -228,8 +229,7 @@ class _BoundedH11(H11Protocol):
             self.transport.abort()  # amid an answer
             return
         error, request_id = HttpSyntaxError(), new_request_id(None)
-        fields = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
-        body = json.dumps({"error": fields}).encode()
+        body = json.dumps({"error": error_fields(error, request_id)}).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body)), "x-request-id": request_id}
         headers |= {"connection": "close", "cache-control": "no-store"}
         for event in (

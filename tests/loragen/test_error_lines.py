@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from loragen import RemoteError
 from loragen.error_lines import naming_extra, reporting_errors
 from loragen.web.errors import ConfigurationError
 from tests.loragen.programs import PROGRAMS, run
@@ -20,6 +21,12 @@ def test_command_without_its_extra_ends_with_one_line_that_names_it(root: Path, 
 def test_missing_module_of_ours_is_a_fault_and_no_missing_extra() -> None:
     with pytest.raises(ModuleNotFoundError), naming_extra("cloud"):
         raise ModuleNotFoundError(name="cloud_service.missing")
+
+
+def test_error_of_a_service_has_its_link(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), reporting_errors():
+        raise RemoteError("no room", code="full", documentation_url="http://a/errors#full")
+    assert capsys.readouterr().err.splitlines() == ["error (full): no room", "see: http://a/errors#full"]
 
 
 def test_error_is_one_line_with_its_code_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:

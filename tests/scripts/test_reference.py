@@ -18,6 +18,9 @@ def test_document_in_the_repository_is_what_the_code_gives() -> None:
         "| `LORAGEN_EDGE_LOG_LEVEL` | `info` | Least level logged. One of debug, info, warning, error. |",
         "### `loragen publish BUNDLE_ID`",
         "### `loragen-edge run`",
+        "| `not_acceptable` | 406 | `INVALID_ARGUMENT` | The client accepts none of the media types on offer. |",
+        "| `head_too_large` | 431 |  | Path and headers are longer than the limit. |",
+        "| `specialization_failed` | 404 | The specialization failed; `/status` says why. |",
         "| `--config` | none | YAML or TOML file of settings; environment variables win over it. |",
     ],
 )

@@ -34,6 +34,7 @@ class _Actions:
             "publish": self.publish,
             "withdraw": self.withdraw,
             "rollback": self.roll_back,
+            "delete": self.delete,
             "start": self.start,
             "widen": self.widen,
             "forget": self.forget,
@@ -59,6 +60,10 @@ class _Actions:
         body = body_of(RollbackBody, version=number_of(fields, "version"))
         done = await self._fleet.channels.roll_back(channel, body.version, as_seen(fields))
         return f"Version {done.channel.version} has the content of version {body.version}."
+
+    async def delete(self, channel: str, fields: FormFields) -> str:
+        await self._fleet.channels.delete(channel, as_seen(fields))
+        return f"Channel {channel} is deleted."
 
     async def start(self, channel: str, fields: FormFields) -> str:
         body = body_of(
@@ -132,6 +137,8 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
             notice = await action(channel, fields)
         except CloudError as error:
             return await _show(request, channel, error=error, fields=fields)
+        if fields["action"] == "delete":
+            return _nothing(request, notice=notice)
         return await _show(request, channel, notice=notice)
 
     @router.get("/channels/{channel}/diff")
@@ -181,8 +188,8 @@ def channel_pages(pages: Pages, fleet: Fleet) -> APIRouter:
             request, "channel.html", values | paging | {"fields": fields or {}}, notice=notice, error=error
         )
 
-    def _nothing(request: Request, error: CloudError) -> Response:
+    def _nothing(request: Request, error: CloudError | None = None, notice: str = "") -> Response:
         values: dict[str, Any] = {"channels": None, "after": "", "more": ""}
-        return pages.page(request, "index.html", values, error=error)
+        return pages.page(request, "index.html", values, error=error, notice=notice)
 
     return router

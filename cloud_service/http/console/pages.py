@@ -21,6 +21,7 @@ from cloud_service.http.console.browser import CONSOLE
 from cloud_service.http.status import ERROR_ANSWERS
 from loragen.contract.polling import format_labels
 from loragen.fleet_answers import time_text
+from loragen.web.error_reference import documentation_url
 from loragen.web.errors import PathError, ServiceError
 
 _FOLDER = Path(__file__).parent
@@ -65,6 +66,7 @@ class Pages:
         self._templates.filters["labels"] = lambda labels: format_labels(labels)
         self._templates.filters["short_ids"] = lambda text: _ID.sub(r"\1…", text)
         self._templates.globals["file"] = self._address
+        self._templates.globals["documentation_url"] = documentation_url
 
     def page(
         self,

@@ -27,7 +27,7 @@ async def _verify(http: httpx2.AsyncClient, response: httpx2.Response, status: i
     error: dict[str, str] = response.json()["error"]
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
-    assert set(error) == {"code", "message", "hint", "request_id"}
+    assert set(error) == {"code", "message", "hint", "request_id", "documentation_url"}
     assert error["code"] == code
     assert error["message"]
     assert error["request_id"] == response.headers["x-request-id"]

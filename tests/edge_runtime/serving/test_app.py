@@ -87,7 +87,7 @@ async def test_refused_request_has_a_whole_error_body(
     assert error["code"] == code
     assert error["message"]
     assert error["request_id"] == answer.headers["x-request-id"]
-    assert set(error) == {"code", "message", "hint", "request_id", "type", "param"}
+    assert set(error) == {"code", "message", "hint", "request_id", "documentation_url", "type", "param"}
     assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
 
 
@@ -213,7 +213,11 @@ async def test_body_over_the_limit_is_refused_announced_or_not(client: httpx2.As
 async def test_wrong_paths_have_the_same_error_body(client: httpx2.AsyncClient, path: str, status: int) -> None:
     answer = await client.get(path)
     assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"code", "message", "hint", "request_id", "type", "param"}
+    error = answer.json()["error"]
+    assert set(error) == {"code", "message", "hint", "request_id", "documentation_url", "type", "param"}
+    page = await client.get(error["documentation_url"])
+    assert page.status_code == 200
+    assert f'<div id="{error["code"]}"><dt>{error["code"]}</dt><dd>HTTP {status}.' in page.text
 
 
 async def test_full_queue_is_503_with_retry_after(client: httpx2.AsyncClient, loader: FakeLoader) -> None:

@@ -56,7 +56,7 @@ async def test_only_the_key_opens_the_device(slots: SlotTable, header: str, stat
 async def test_all_but_probes_needs_the_key(slots: SlotTable, path: str) -> None:
     async with served(slots, api_key=SecretStr(KEY)) as client:
         assert (await client.get(path)).status_code == 401
-        for probe in ("/health/live", "/health/ready"):
+        for probe in ("/health/live", "/health/ready", "/errors"):
             assert (await client.get(probe)).status_code == 200
 
 

@@ -29,4 +29,7 @@ class Scripted(httpx2.MockTransport):
 def refused(status: int, code: str, headers: dict[str, str] | None = None) -> httpx2.Response:
     """A service's own error answer."""
     error: dict[str, Any] = {"code": code, "message": f"it is {code}", "hint": "do otherwise", "request_id": "r1"}
-    return httpx2.Response(status, json={"error": error}, headers=headers)
+    error["documentation_url"] = f"/errors#{code}"
+    return httpx2.Response(
+        status, json={"error": error}, headers=headers, request=httpx2.Request("GET", "http://cloud/number")
+    )

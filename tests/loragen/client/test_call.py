@@ -59,6 +59,16 @@ def test_refusal_has_all_that_the_service_said() -> None:
     error = caught.value
     assert (error.code, error.message, error.hint) == ("draining", "it is draining", "do otherwise")
     assert (error.status, error.request_id, error.retry_after_seconds) == (503, "r1", 7)
+    assert error.documentation_url == "http://cloud/errors#draining"
+
+
+def test_link_of_a_refusal_is_made_whole() -> None:
+    body = b'{"error": {"code": "full", "message": "no", "documentation_url": "/errors#full"}}'
+    error = refusal(Answer(409, {}, body, "https://a.example:8443/channels/x?y=1"))
+    assert error.documentation_url == "https://a.example:8443/errors#full"
+    assert (
+        refusal(Answer(409, {}, b'{"error": {"code": "full", "message": "no"}}', "https://a")).documentation_url == ""
+    )
 
 
 def test_retry_after_may_be_a_date() -> None:

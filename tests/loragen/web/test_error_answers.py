@@ -23,7 +23,8 @@ def test_answer_has_the_status_of_the_table_the_body_and_the_headers_of_the_erro
     assert response.headers["retry-after"] == "3"
     assert response.headers["cache-control"] == "no-store"
     body = json.loads(bytes(response.body))
-    assert body == {"error": {"code": "full", "message": "no room", "hint": "wait", "request_id": "abc"}}
+    fields = {"code": "full", "message": "no room", "hint": "wait", "request_id": "abc"}
+    assert body == {"error": {**fields, "documentation_url": "/errors#full"}}
     assert ErrorBody.model_validate(body).error.code == "full"
 
 
@@ -40,7 +41,7 @@ def test_error_is_a_text_for_clients_that_expect_one() -> None:
     response = answers.response(FullError("no room", "wait"), "abc", "/api/chat")
     body = json.loads(bytes(response.body))
     assert (response.status_code, body.pop("error"), body.pop("hint")) == (503, "no room", "wait")
-    assert set(body) == {"code", "request_id"}
+    assert set(body) == {"code", "request_id", "documentation_url"}
 
 
 def test_body_may_say_more_by_the_error_and_its_status() -> None:

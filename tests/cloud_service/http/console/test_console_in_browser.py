@@ -141,6 +141,30 @@ def test_rollout_goes_on_under_the_eyes_of_whoever_looks(service: Service, brows
         expect(page.get_by_role("status")).to_contain_text("is promoted")
 
 
+def test_lora_and_channel_are_deleted_by_keyboard(service: Service, browser: Browser) -> None:
+    with tab(browser, service.url, statuses=(409,)) as page:
+        generate(page, "Sort.")
+        press(page, "Delete it…", "summary")
+        verify_for_all(page)
+        press(page, "Delete this LoRA")
+        expect(page.get_by_role("status")).to_contain_text("is deleted.")
+        generate(page, "Sort.")
+        bundle_id = page.locator("input[name=bundle_id]").first.input_value()
+        publish(page, "mail")
+        page.goto("/console")
+        press(page, "Delete a bundle or a recipe", "summary")
+        type_into(page, "Id of the bundle, or of the recipe that makes it; both go", bundle_id)
+        press(page, "Delete…", "summary")
+        press(page, "Delete both")
+        expect(page.get_by_role("alert")).to_contain_text("'kitchen'")
+        page.goto("/console/channels/kitchen")
+        press(page, "Delete the channel…", "summary")
+        verify_for_all(page)
+        press(page, "Delete channel kitchen")
+        expect(page.get_by_role("status")).to_contain_text("Channel kitchen is deleted.")
+        verify_for_all(page)
+
+
 def test_mistakes_are_said_as_text_and_keep_what_was_typed(service: Service, browser: Browser) -> None:
     with tab(browser, service.url, statuses=(422,)) as page:
         page.goto("/console/generate")
