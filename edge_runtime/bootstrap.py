@@ -25,6 +25,7 @@ from edge_runtime.daemon import Daemon
 from edge_runtime.device import Device
 from edge_runtime.errors import ModelLoadError
 from edge_runtime.memory import give_back
+from edge_runtime.processors import usable_processors
 from edge_runtime.server import serve
 from edge_runtime.serving.app import Front, create_app
 from edge_runtime.serving.engine import Engine, EngineLoader
@@ -214,6 +215,7 @@ class _LateLlama:
                 sequences=self._settings.sequences,
                 context_bytes=self._settings.slot_context_bytes,
                 measures_threads=self._settings.threads == 0,
+                processors=usable_processors(),
             )
             return self._loader
 

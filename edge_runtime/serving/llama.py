@@ -34,6 +34,7 @@ from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel, adapter_met
 from edge_runtime.serving.llama_sequences import LlamaSequence, LlamaSequences
 from edge_runtime.serving.prefix_cache import LATER_CHUNK
 from edge_runtime.serving.specialization_metadata import parse_metadata, verify_codes
+from edge_runtime.serving.thread_budget import ThreadBudget, ThreadShare
 from edge_runtime.serving.thread_choice import best_threads
 
 
@@ -59,8 +60,12 @@ class ContextLimits:
 class LlamaEngine:
     """One context on a model, with an adapter attached when there is one. Made by `LlamaLoader`."""
 
-    def __init__(self, model: LlamaModel, adapter: Path | None, limits: ContextLimits, owned: ExitStack) -> None:
+    def __init__(
+        self, model: LlamaModel, adapter: Path | None, limits: ContextLimits, share: ThreadShare, owned: ExitStack
+    ) -> None:
         self._model = model
+        self._share = share
+        self._threads = limits.threads
         self._owned = owned
         self.context_tokens = min(limits.context_tokens, model.trained_context)
         self.vocab_tokens = model.vocab_size
@@ -74,7 +79,7 @@ class LlamaEngine:
         self.sequences = max(1, min(limits.sequences, fitting))
         batch_tokens = max(LATER_CHUNK, self.sequences)
         context = LlamaContext(model, lora, self.context_tokens, self.sequences, batch_tokens, limits.threads, owned)
-        self.use_threads, self.step_seconds = context.use_threads, context.step_seconds
+        self._context, self.step_seconds = context, context.step_seconds
         self._sequences = LlamaSequences(model, context, self.sequences, limits.prefix_cache)
         owned.callback(self._sequences.close)
 
@@ -147,12 +152,20 @@ class LlamaEngine:
     def open(self) -> LlamaSequence:
         return self._sequences.open()
 
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from now on."""
+        self._threads = threads
+        self._context.use_threads(threads)
+
     def step(self) -> None:
-        self._sequences.step()
+        with self._share.taken(self._threads):
+            self._sequences.step()
 
     def close(self) -> None:
         self._owned.close()
 
+
+_MANY = 1 << 20
 
 _Version = tuple[int, int, int]
 """Inode, size and time of the last change, in nanoseconds."""
@@ -173,6 +186,7 @@ class LlamaLoader:
         context_bytes: As in `ContextLimits`.
         repack: Let llama.cpp copy matrices into a faster order; off, every matrix stays in its mapped file.
         measures_threads: With the first model find out how many threads pay, and use so many for all.
+        processors: How many threads of all engines together compute at a time; 0 for those of one engine.
     """
 
     def __init__(
@@ -185,7 +199,10 @@ class LlamaLoader:
         context_bytes: int = 1 << 62,
         repack: bool = True,
         measures_threads: bool = False,
+        processors: int = 0,
     ) -> None:
+        # On an accelerator the threads have next to nothing to do.
+        self._budget = ThreadBudget(max(processors, threads) if gpu_layers == 0 else _MANY)
         self._threads = None if measures_threads and gpu_layers == 0 else threads
         self._measuring = threading.Lock()
         self._limits = ContextLimits(context_tokens, threads, sequences, context_bytes, prefix_cache)
@@ -208,7 +225,9 @@ class LlamaLoader:
         with ExitStack() as owned:
             shared = self._borrow(file)
             owned.callback(self._return, file)
-            engine = LlamaEngine(shared, adapter, self._limits, owned)
+            share = self._budget.share()
+            owned.callback(share.close)
+            engine = LlamaEngine(shared, adapter, self._limits, share, owned)
             with self._measuring:
                 if self._threads is None:
                     self._threads = best_threads(self._limits.threads, engine.step_seconds)
