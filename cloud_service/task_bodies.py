@@ -36,6 +36,9 @@ _PARAMETER = re.compile(r"\S{1,64}")
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")
 """OpenAI's name for the schema of a tool's arguments, Anthropic's, and that of MCP."""
 
+_OTHER_PARAMETERS = re.compile(r"(?:input|param|arg|propert|schema|json_?schema)", re.IGNORECASE)
+"""Beginnings of names, such as Cohere's `parameter_definitions` and smolagents' `inputs`."""
+
 _JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 
 
@@ -102,6 +105,14 @@ def _parameters(schema: Any) -> Parameters:
     return Parameters(schema_text=text, notes=tuple(notes.items()))
 
 
+def _verify_parameters_are_known(function: object) -> None:
+    """Refuse what other makers call parameters, rather than lose it."""
+    if isinstance(function, Mapping) and not any(function.get(key) for key in _SCHEMA_KEYS):
+        for key in function:
+            if isinstance(key, str) and function[key] and _OTHER_PARAMETERS.match(key):
+                raise ValueError(f"expected the parameters as JSON Schema in 'parameters', found {ascii(key)[:40]}")
+
+
 class FunctionBody(BaseModel):
     """The function of a tool, as in the OpenAI schema."""
 
@@ -141,9 +152,11 @@ class ToolBody(BaseModel):
                 "leave out tools that their maker's servers run, and describe others by name and parameters"
             )
         if "function" in tool:
+            _verify_parameters_are_known(tool["function"])
             return {"function": tool["function"]}
         if "name" not in tool:
             raise ValueError('expected a name: {"name", "description", "parameters"}, alone or as "function"')
+        _verify_parameters_are_known(tool)
         schema = next((tool[key] for key in _SCHEMA_KEYS if tool.get(key) is not None), None)
         return {"function": {"name": tool["name"], "description": tool.get("description"), "parameters": schema}}
 

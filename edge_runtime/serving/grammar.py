@@ -11,7 +11,9 @@ from typing import Any
 from llama_cpp.llama_grammar import PRIMITIVE_RULES, STRING_FORMAT_RULES, SchemaConverter
 
 from edge_runtime.serving.number_grammar import decimals_between
+from edge_runtime.serving.pattern_grammar import texts_of
 from loragen.contract.number_bounds import written_range
+from loragen.contract.text_pattern import parse_pattern
 
 _ANY = {"type": "any"}
 """Stands for the schema of any value: the converter takes an empty schema for an object, or for none at all."""
@@ -55,6 +57,14 @@ class _StrictConverter(SchemaConverter):
         kind = schema.get("type")
         if kind in ("number", "integer") and len(schema) > 1:
             return str(self._add_rule(name, decimals_between(written_range(schema))))
+        if "pattern" in schema:
+            text = texts_of(parse_pattern(schema["pattern"], schema.get("minLength", 0), schema.get("maxLength")))
+            return str(self._add_rule(name, rf'"\"" {text} "\""'))
+        if "prefixItems" in schema:
+            items = [self.visit(each, f"{name}-{number}") for number, each in enumerate(schema["prefixItems"])]
+            return str(self._add_rule(name, '"[" {} "]"'.format(' ", " '.join(items))))
+        if not {"minProperties", "maxProperties"}.isdisjoint(schema):
+            return str(self._add_rule(name, self._counted_object(schema, name)))
         if kind == "string" and not {"minLength", "maxLength"}.isdisjoint(schema):
             text = self._characters(schema.get("minLength", 0), schema.get("maxLength"))
             return str(self._add_rule(name, rf'"\"" {text} "\""'))
@@ -79,15 +89,24 @@ class _StrictConverter(SchemaConverter):
             return f"{text} char{{0,{rest}}}"
         return f"{text} ({block}{{0,{blocks - 1}}} char{{0,{_BLOCK - 1}}} | {block}{{{blocks}}} char{{0,{rest}}})"
 
+    def _counted_object(self, schema: dict[str, Any], name: str) -> str:
+        """An object of any names, so many of them."""
+        pair = self._other_pair(set(), schema.get("additionalProperties", {}), name)
+        most = schema.get("maxProperties")
+        pairs = f'{pair} (", " {pair}){"*" if most is None else f"{{0,{most - 1}}}"}'
+        return f'"{{" {pairs} "}}"' if schema.get("minProperties") else f'"{{" ({pairs})? "}}"'
+
+    def _other_pair(self, known: Set[str], others: dict[str, Any], name: str) -> str:
+        value = self.visit(others, f"{name}-others")
+        return str(self._add_rule(f"{name}-others-pair", rf'"\"" {_other_text(known | {""})} "\": " {value}'))
+
     def _build_object_rule(
         self, properties: list[tuple[str, Any]], required: set[str], name: str, others: dict[str, Any] | None
     ) -> str:
         # The library's own rule has all required properties first; here each stands in its place.
         first = rest = '""'  # of what follows: with nothing in front of it, and with a property
         if others:
-            key = _other_text({key for key, _ in properties} | {""})
-            value = self.visit(others, f"{name}-others")
-            pair = self._add_rule(f"{name}-others-pair", rf'"\"" {key} "\": " {value}')
+            pair = self._other_pair({key for key, _ in properties}, others, name)
             first, rest = f'({pair} (", " {pair})*)?', f'(", " {pair})*'
         for key, schema in reversed(properties):
             value = self.visit(schema, f"{name}-{key}")

@@ -28,6 +28,7 @@ from loragen.contract.limits import (
     MAX_SCHEMA_REPEATS,
 )
 from loragen.contract.number_bounds import BOUND_KEYWORDS, canonical_number
+from loragen.contract.text_pattern import parse_pattern, parts_of
 
 ANY_OBJECT = '{"type":"object"}'
 """The schema of any JSON object."""
@@ -37,9 +38,11 @@ _LEFT_OUT = frozenset(
     (*_DEFINITIONS, "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly")
 ).union(("$schema", "$id", "$comment", "strict", "discriminator", "contentEncoding", "contentMediaType"))
 _OF_TYPE: dict[str, frozenset[str]] = {
-    "object": frozenset(("properties", "required", "additionalProperties")),
-    "array": frozenset(("items", "minItems", "maxItems", "uniqueItems")),
-    "string": frozenset(("minLength", "maxLength", "format")),
+    "object": frozenset(
+        ("properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties")
+    ),
+    "array": frozenset(("items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems")),
+    "string": frozenset(("minLength", "maxLength", "format", "pattern")),
     "number": BOUND_KEYWORDS | {"format"},
     "integer": BOUND_KEYWORDS | {"format"},
     "boolean": frozenset(),
@@ -111,8 +114,6 @@ class _Normalizer:
         }
         if keywords.pop("nullable", False) is True:
             return self._union([keywords, {"type": "null"}], place, depth)
-        if keywords.get("propertyNames") == {"type": "string"}:  # as zod says of every record
-            keywords.pop("propertyNames")
         if "$ref" in keywords:
             return self._referred(keywords, place, depth)
         if "allOf" in keywords:
@@ -143,7 +144,9 @@ class _Normalizer:
         if len(keywords) > 1 or not isinstance(reference, str):
             raise FormatError(f"{place}: expected a text, and nothing else, as $ref")
         if reference in self._open:
-            raise FormatError(f"{place}.$ref: expected no schema that contains itself")
+            raise FormatError(
+                f"{place}.$ref: expected no schema that contains itself", hint="write out as many levels as are needed"
+            )
         way = reference.split("/")
         if len(way) != 3 or way[0] != "#" or way[1] not in _DEFINITIONS:
             raise FormatError(f"{place}.$ref: expected '#/$defs/NAME', found {ascii(reference)[:60]}")
@@ -173,6 +176,8 @@ class _Normalizer:
             raise FormatError(f"{place}: expected a list of schemas")
         found: list[dict[str, Any]] = []
         for number, part in enumerate(parts):
+            if part == {"not": {}} and len(parts) > 1:  # as zod says of what may be undefined
+                continue
             schema = self.normalize(part, f"{place}.{number}", depth + 1)
             found += [schema] if schema not in found else []
         return found[0] if len(found) == 1 else {"anyOf": found}
@@ -210,18 +215,54 @@ class _Normalizer:
         elif kind == "array":
             if keywords.get("uniqueItems", False) is not False:
                 raise _unsupported(place, ["uniqueItems"])
-            fields |= self._bounds(keywords, "Items", place)
-            if items := self.normalize(keywords.get("items", True), f"{place}.items", depth + 1):
-                fields["items"] = items
+            fields |= self._array(keywords, place, depth)
         elif kind == "string":
             fields |= self._bounds(keywords, "Length", place)
-            if isinstance(form := keywords.get("format"), str) and form in _FORMATS:
+            if "pattern" in keywords:
+                fields["pattern"] = self._pattern(keywords["pattern"], fields, f"{place}.pattern")
+            elif isinstance(form := keywords.get("format"), str) and form in _FORMATS:
                 fields = {"type": kind, "format": form}
         return dict(sorted(fields.items()))
+
+    def _pattern(self, pattern: object, bounds: Mapping[str, Any], place: str) -> str:
+        if not isinstance(pattern, str):
+            raise FormatError(f"{place}: expected a text")
+        try:
+            _verified(pattern, place)
+            found = parse_pattern(pattern, bounds.get("minLength", 0), bounds.get("maxLength"))
+        except (FormatError, LimitError) as e:
+            raise type(e)(f"{place}: {e}", hint="write it otherwise, or leave it out") from e
+        self._count(parts_of(found) // _REPEATS_OF_A_PART)
+        return pattern
+
+    def _array(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        fields: dict[str, Any] = self._bounds(keywords, "Items", place)
+        first, rest = keywords.get("prefixItems"), keywords.get("items", True)
+        if isinstance(rest, list):  # as JSON Schema had it before 2020
+            first, rest = rest, keywords.get("additionalItems", True)
+        if first is None:
+            if items := self.normalize(rest, f"{place}.items", depth + 1):
+                fields["items"] = items
+            return fields
+        if not isinstance(first, list) or not first:
+            raise FormatError(f"{place}.prefixItems: expected a list of schemas")
+        count = len(first)
+        if fields.get("minItems", 0) > count or fields.get("maxItems", count) < count:
+            raise FormatError(f"{place}: expected as many items as 'prefixItems' has, {count}: no others are written")
+        parts = [self.normalize(each, f"{place}.prefixItems.{number}", depth + 1) for number, each in enumerate(first)]
+        return {"maxItems": count, "minItems": count, "prefixItems": parts}
 
     def _object(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         properties, required = keywords.get("properties"), keywords.get("required", [])
         others = keywords.get("additionalProperties", True)
+        if "propertyNames" in keywords:
+            names = self.normalize(keywords["propertyNames"], f"{place}.propertyNames", depth + 1)
+            names.setdefault("type", "string")
+            if "enum" in names and not properties:
+                properties = dict.fromkeys([name for name in names["enum"] if isinstance(name, str)], others)
+                others = False
+            elif names != {"type": "string"}:  # as zod says of every record
+                raise _unsupported(place, ["propertyNames"], ", but as an enum")
         fields: dict[str, Any] = {}
         # Of an object with properties that may have any others too, a device writes those with a name here.
         if not isinstance(others, bool):
@@ -232,11 +273,13 @@ class _Normalizer:
         if properties is None:
             if required:
                 raise FormatError(f"{place}.required: expected 'properties' that have these names")
-            return {"properties": {}} if others is False else fields
+            counts = self._property_counts(keywords, None, 0, place)
+            return {"properties": {}} if others is False else fields | counts
         if not isinstance(properties, Mapping):
             raise FormatError(f"{place}.properties: expected an object")
         if len(properties) > MAX_SCHEMA_PROPERTIES:
             raise LimitError(f"{place}.properties: expected at most {MAX_SCHEMA_PROPERTIES}, found {len(properties)}")
+        self._property_counts(keywords, None if fields else len(properties), len(required), place, is_closed=True)
         if unknown := set(required) - properties.keys():
             raise FormatError(f"{place}.required: {_names(unknown)} is not among the properties")
         fields["properties"] = {
@@ -248,6 +291,21 @@ class _Normalizer:
         if required:
             fields["required"] = [name for name in properties if name in required]
         return fields
+
+    def _property_counts(
+        self, keywords: dict[str, Any], most: int | None, least: int, place: str, is_closed: bool = False
+    ) -> dict[str, int]:
+        """Bounds of an object of any names; of one with properties they must follow from these."""
+        counts = self._bounds(keywords, "Properties", place)
+        if counts.get("minProperties", 0) <= least:
+            counts.pop("minProperties", None)
+        if most is not None and counts.get("maxProperties", most) >= most:
+            counts.pop("maxProperties", None)
+        if (is_closed and counts) or counts.get("minProperties", 0) > 1:
+            raise _unsupported(place, counts, ": a device does not count names")
+        if counts.get("maxProperties") == 0:
+            raise FormatError(f"{place}.maxProperties: expected at least 1")
+        return counts
 
 
 def _enumerated(values: object, place: str) -> dict[str, Any]:
@@ -267,7 +325,7 @@ def _enumerated(values: object, place: str) -> dict[str, Any]:
 
 
 def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
-    """`minItems` and `maxItems`, or the same of a length; a longest length that no grammar can count to is left out."""
+    """`minItems` and `maxItems`, or the same of a length or of properties; too long a `maxLength` is left out."""
     fields: dict[str, int] = {}
     for key in (f"min{what}", f"max{what}"):
         if key not in keywords:
@@ -275,7 +333,7 @@ def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int
         value = keywords[key]
         if type(value) is not int or value < 0:
             raise FormatError(f"{place}.{key}: expected a count")
-        most = MAX_SCHEMA_REPEATS if what == "Items" else MAX_SCHEMA_LENGTH
+        most = MAX_SCHEMA_LENGTH if what == "Length" else MAX_SCHEMA_REPEATS
         if value > most:
             if key == "maxLength":
                 continue

@@ -56,6 +56,12 @@ MAX_SCHEMA_REPEATS = 256
 MAX_SCHEMA_LENGTH = 65_536
 """The largest bound of a length, in characters: 256 blocks of 256. A device's answers are shorter by default."""
 
+MAX_PATTERN_PARTS = 512
+"""Characters, groups and repetitions of one pattern, each repetition spelled: a grammar grows with them."""
+
+MAX_PATTERN_CHARACTERS = 1_024
+"""Of one pattern, as it is written."""
+
 MAX_CONTRACT_BYTES = 256 * 1024
 """An answer contract. As JSON in ASCII, a text may take six times its bytes; so many long ones are refused."""
 

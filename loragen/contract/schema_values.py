@@ -1,6 +1,6 @@
 """Rule: which JSON values are of a schema in the normal form of `loragen.contract.json_schema`, and why others are not.
 
-The form of dates, times and ids is left to the grammar that a device writes them by.
+The form of dates, times and ids, and patterns are left to the grammar that a device writes them by.
 """
 
 import json
@@ -78,7 +78,10 @@ def _fault(value: object, schema: Mapping[str, Any], place: str) -> str:
     if kind == "object" and isinstance(value, dict):
         return _fault_of_object(value, schema, place)
     if kind == "array" and isinstance(value, list):
-        faults = (_fault(each, schema.get("items", {}), f"{place}.{number}") for number, each in enumerate(value))
+        faults = (
+            _fault(each, part, f"{place}.{number}")
+            for number, (each, part) in enumerate(zip(value, _parts_of(schema, len(value)), strict=False))
+        )
         return next(filter(None, faults), f"{place}: expected another number of items, found {len(value)}")
     if "enum" in schema:
         return f"{place}: expected one of the values of its enum"
@@ -97,7 +100,7 @@ def _fault_of_object(value: Mapping[str, Any], schema: Mapping[str, Any], place:
             return f"{place}: expected no {ascii(name)[:64]}, which its schema does not have"
         if fault := _fault(each, properties.get(name, others or {}), f"{place}.{ascii(name)[1:-1][:64]}"):
             return fault
-    return ""
+    return f"{place}: expected another number of properties, found {len(value)}"
 
 
 def _type_name(value: object) -> str:
@@ -117,8 +120,8 @@ def _fits(value: object, schema: Mapping[str, Any]) -> bool:
         case "object", dict():
             return _fits_object(value, schema)
         case "array", list():
-            items = schema.get("items", {})
-            return _in_bounds(len(value), schema, "Items") and all(_fits(each, items) for each in value)
+            parts = _parts_of(schema, len(value))
+            return _in_bounds(len(value), schema, "Items") and all(map(_fits, value, parts))
         case "string", str():
             return _in_bounds(len(value), schema, "Length")
         case ("boolean", bool()) | ("null", None):
@@ -126,6 +129,12 @@ def _fits(value: object, schema: Mapping[str, Any]) -> bool:
         case ("integer", int()) | ("number", int() | float()):
             return not isinstance(value, bool) and is_in_bounds(value, schema)
     return False
+
+
+def _parts_of(schema: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
+    """The schema of each item of an array."""
+    parts: list[Mapping[str, Any]] = schema.get("prefixItems", [schema.get("items", {})] * count)
+    return parts
 
 
 def _is_same(value: object, other: object) -> bool:
@@ -137,6 +146,8 @@ def _fits_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
     properties: Mapping[str, Any] = schema.get("properties", {})
     others: Mapping[str, Any] | None = schema.get("additionalProperties", None if "properties" in schema else {})
     if others is None and not value.keys() <= properties.keys():
+        return False
+    if not _in_bounds(len(value), schema, "Properties"):
         return False
     return set(schema.get("required", ())) <= value.keys() and all(
         _fits(each, properties.get(name, others or {})) for name, each in value.items()

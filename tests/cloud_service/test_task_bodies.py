@@ -35,6 +35,22 @@ def test_tool_that_is_none_is_refused(tool: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tool", "key"),
+    [
+        ({"name": "a", "parameter_definitions": {"day": {"type": "str"}}}, "parameter_definitions"),
+        ({"name": "a", "description": "b", "inputs": {"day": {"type": "string"}}}, "inputs"),
+        ({"type": "function", "function": {"name": "a", "properties": {"day": {}}}}, "properties"),
+        ({"name": "a", "parameters": {}, "args_schema": {"type": "object"}}, "args_schema"),
+    ],
+)
+def test_parameters_in_the_form_of_other_makers_are_refused_rather_than_lost(tool: Any, key: str) -> None:
+    with pytest.raises(ValidationError, match=f"in 'parameters', found '{key}'"):
+        ToolBody.model_validate(tool)
+    result = {"name": "a", "outputSchema": {"type": "object"}, "annotations": {"title": "A"}, "parameters": None}
+    assert ToolBody.model_validate(result).to_tool() == Tool("a", "")
+
+
+@pytest.mark.parametrize(
     ("asked", "contract"),
     [
         ({"type": "text"}, AnswerContract()),

@@ -119,6 +119,30 @@ def test_largest_bounds_compile(model: LlamaModel) -> None:
     grammars.close()
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"pattern": r"^\d{4}-\d{2}-\d{2}to\d{4}-\d{2}-\d{2}$"},
+        {"pattern": r"^(foo|bar)\.[a-z0-9_]*$"},
+        {"pattern": "^[a-z]+$", "minLength": 3, "maxLength": 9},
+        {"pattern": r'^["\\é]{1,4}$'},
+        {"pattern": "^b.b$"},
+        {"pattern": "^(a+)+b$"},
+        {"pattern": r"^[^\s@]{1,4}@[^\s@]{1,4}\.[a-z]{2,3}$"},
+        {"prefixItems": [{"type": "boolean"}, {"pattern": "^x$"}, {}], "type": "array"},
+        {"type": "object", "minProperties": 1, "maxProperties": 2, "additionalProperties": {"type": "null"}},
+        {"type": "object", "maxProperties": 1},
+    ],
+)
+def test_patterns_tuples_and_counted_objects_are_held(model: LlamaModel, schema: object) -> None:
+    normal = canonical_schema(schema)
+    found = [text for text, is_whole in (written(model, normal, seed) for seed in range(12)) if is_whole]
+    assert found
+    validator = jsonschema_rs.validator_for(json.loads(normal))
+    for text in found:
+        validator.validate(json.loads(text))
+
+
 def test_beginning_stands_in_front() -> None:
     assert '"{" x' not in grammar_of('{"type":"null"}')
     assert 'root ::= " " null' in grammar_of('{"type":"null"}', " ")
@@ -139,6 +163,9 @@ for _ in range(14):
         {"properties": {f"p{number}": {"type": "number", "minimum": -7e8, "maximum": 7.77e8} for number in range(64)}},
         {"type": "array", "maxItems": 256, "items": {"type": "number", "minimum": -123456.5, "maximum": 123456.78}},
         {"type": "array", "maxItems": 256, "items": {"type": "array", "maxItems": 256, "items": _LONG}},
+        {"properties": {f"p{number}": {"pattern": "^([a-z]{0,250}x?[0-9]{1,200})$"} for number in range(13)}},
+        {"type": "array", "maxItems": 256, "items": {"pattern": "^((a|b|[c-z]+){1,60}-?)$"}},
+        {"type": "object", "minProperties": 1, "maxProperties": 256},
         _DEEP,
         {"type": "object", "properties": {f"p{number}": {"type": "string", "maxLength": 100} for number in range(64)}},
         {"type": "array", "maxItems": 256, "items": {"enum": [f"value {number}" for number in range(256)]}},

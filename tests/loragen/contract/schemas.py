@@ -16,6 +16,37 @@ def _optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, A
     return st.fixed_dictionaries({}, optional=fields)
 
 
+_PART = st.sampled_from(
+    [
+        "a",
+        "é",
+        r"\.",
+        r'"',
+        r"\\",
+        "/",
+        "-",
+        ".",
+        r"\d",
+        r"\w",
+        r"\S",
+        "[a-c]",
+        "[^a-z]",
+        r"[\w.-]",
+        r'["\\]',
+        r"\u0041",
+    ]
+)
+PATTERNS = st.recursive(
+    st.tuples(_PART, st.sampled_from(["", "", "+", "{2}", "{1,3}", "*?"])).map("".join),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map("".join),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: f"({'|'.join(parts)})"),
+        inner.map(lambda part: f"(?:{part}x){{0,2}}"),
+    ),
+    max_leaves=5,
+)
+"""Most of them of the kind that is supported."""
+
 LEAVES: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["number", "integer", "boolean", "null", "object", "array"]).map(lambda kind: {"type": kind}),
     _optional(
@@ -36,7 +67,14 @@ LEAVES: st.SearchStrategy[Any] = st.one_of(
     SCALARS.map(lambda value: {"const": value}),
     st.just({}),
     st.just({"type": ["string", "null"], "maxLength": 3}),
-    st.just({"type": "string", "pattern": "a+"}),
+    st.tuples(st.sampled_from(["^{}$", "{}"]), PATTERNS).map(
+        lambda drawn: {"type": "string", "pattern": drawn[0].format(drawn[1])}
+    ),
+    st.tuples(_PART, COUNTS, COUNTS).map(
+        lambda drawn: {"pattern": f"^b{drawn[0]}*$", "minLength": drawn[1], "maxLength": drawn[1] + drawn[2]}
+    ),
+    _optional(type=st.just("object"), minProperties=st.integers(0, 2), maxProperties=st.integers(0, 3)),
+    st.just({"type": "object", "propertyNames": {"enum": ["a", "b"]}, "additionalProperties": {"type": "null"}}),
     st.just({"$ref": "#/$defs/thing"}),
 )
 
@@ -45,6 +83,7 @@ def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         _optional(type=st.just("array"), items=inner, minItems=COUNTS, maxItems=st.integers(0, 6)),
         st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"anyOf": parts}),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"type": "array", "prefixItems": parts}),
         st.tuples(st.dictionaries(NAMES, inner, max_size=4), st.booleans() | inner).flatmap(
             lambda drawn: st.lists(st.sampled_from(sorted(drawn[0]) or [""]), max_size=3).map(
                 lambda required: {

@@ -106,10 +106,22 @@ def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("schema", "found"),
     [
-        ({"properties": {"a": {"type": "string", "pattern": "(a+)+"}}}, r"schema.properties.a: 'pattern'"),
+        ({"properties": {"a": {"pattern": "(a*)+"}}}, r"schema.properties.a.pattern: expected no repetition"),
+        ({"pattern": "^(?=a)"}, "schema.pattern: groups with"),
+        ({"pattern": 3}, "schema.pattern: expected a text"),
+        ({"pattern": "abc", "maxLength": 9}, "schema.pattern: expected a pattern that says itself how long"),
         ({"not": {}}, "'not'"),
-        ({"type": "array", "prefixItems": []}, "'prefixItems'"),
-        ({"type": "object", "additionalProperties": {"pattern": "a"}}, "schema.additionalProperties: 'pattern'"),
+        ({"type": "array", "prefixItems": []}, "prefixItems: expected a list"),
+        ({"type": "array", "prefixItems": [{}], "minItems": 2}, "as many items as 'prefixItems' has, 1"),
+        ({"type": "array", "prefixItems": [{}, {}], "maxItems": 1}, "as many items as 'prefixItems' has, 2"),
+        ({"type": "object", "additionalProperties": {"pattern": "("}}, "schema.additionalProperties.pattern"),
+        ({"type": "object", "minProperties": 2}, "'minProperties' is not supported: a device does not count"),
+        ({"properties": {"a": {}}, "minProperties": 1}, "'minProperties' is not supported"),
+        ({"properties": {"a": {}, "b": {}}, "maxProperties": 1}, "'maxProperties' is not supported"),
+        ({"properties": {"a": {}}, "additionalProperties": {"type": "null"}, "maxProperties": 9}, "'maxProperties'"),
+        ({"properties": {}, "minProperties": 1}, "'minProperties'"),
+        ({"type": "object", "maxProperties": 0}, "maxProperties: expected at least 1"),
+        ({"propertyNames": {"pattern": "^a$"}, "type": "object"}, "'propertyNames' is not supported, but as an enum"),
         ({"properties": {"a": {"type": "array", "uniqueItems": True}}}, "schema.properties.a: 'uniqueItems'"),
         ({"properties": {"a": {"type": "integer", "multipleOf": 7}}}, "schema.properties.a.multipleOf"),
         ({"type": "string", "minimum": 1}, "'minimum' is not supported for type 'string'"),
@@ -127,7 +139,7 @@ def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
         ({"$ref": "#/$defs/a", "$defs": {"b": {}}}, "not defined"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "contains itself"),
         (3, "found int"),
-        ({"type": "array", "items": [{}]}, "found list"),
+        ({"type": "array", "items": [3]}, "schema.prefixItems.0: expected a JSON Schema, found int"),
     ],
 )
 def test_what_no_grammar_enforces_is_refused_by_name(schema: object, found: str) -> None:
@@ -168,3 +180,38 @@ def test_parameters_are_those_of_an_object_or_none() -> None:
 def test_items_that_may_be_anything_are_left_out_however_they_are_written() -> None:
     for items in (True, {}, {"anyOf": [{}]}, {"description": "anything"}):
         assert canonical_schema({"type": "array", "items": items}) == '{"type":"array"}'
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"pattern": "^[a-z]+$", "maxLength": 9}, '{"maxLength":9,"pattern":"^[a-z]+$","type":"string"}'),
+        ({"type": ["string", "null"], "pattern": "a"}, '{"anyOf":[{"pattern":"a","type":"string"},{"type":"null"}]}'),
+        (
+            {"type": "array", "prefixItems": [{"type": "null"}, {}], "maxItems": 2},
+            '{"maxItems":2,"minItems":2,"prefixItems":[{"type":"null"},{}],"type":"array"}',
+        ),
+        (
+            {"type": "array", "items": [{"type": "null"}], "additionalItems": False},
+            '{"maxItems":1,"minItems":1,"prefixItems":[{"type":"null"}],"type":"array"}',
+        ),
+        (
+            {"type": "object", "minProperties": 1, "maxProperties": 3},
+            '{"maxProperties":3,"minProperties":1,"type":"object"}',
+        ),
+        (
+            {"properties": {"a": {}}, "required": ["a"], "minProperties": 1, "maxProperties": 1},
+            '{"properties":{"a":{}},"required":["a"],"type":"object"}',
+        ),
+        (
+            {"type": "object", "propertyNames": {"$ref": "#/$defs/K"}, "additionalProperties": {"type": "null"}}
+            | {"$defs": {"K": {"enum": ["a", "b"], "type": "string"}}},
+            '{"properties":{"a":{"type":"null"},"b":{"type":"null"}},"type":"object"}',
+        ),
+        ({"anyOf": [{"not": {}}, {"type": "null"}]}, '{"type":"null"}'),
+    ],
+)
+def test_what_libraries_of_clients_write_is_held(schema: object, expected: str) -> None:
+    """Tuples, records of an enum's names, patterns and their lengths, and zod's undefined."""
+    assert canonical_schema(schema) == expected
+    assert canonical_schema(json.loads(expected)) == expected

@@ -136,3 +136,15 @@ def test_fault_of_a_value_names_its_place(value: object, fault: str) -> None:
     fields = json.loads(PLACE)
     fields["properties"]["tags"] = {"type": "array", "items": {"enum": ["a"]}, "maxItems": 2}
     assert find_fault(value, canonical_schema(fields), "x") == fault
+
+
+def test_items_of_a_tuple_and_counts_of_properties() -> None:
+    pair = canonical_schema({"prefixItems": [{"type": "integer"}, {"type": "string"}], "type": "array"})
+    assert is_of_schema([1, "a"], pair)
+    assert not is_of_schema([1], pair)
+    assert not is_of_schema(["a", 1], pair)
+    assert find_fault([1, 2], pair, "x") == "x.1: expected string, found integer"
+    assert find_fault([1, "a", 2], pair, "x") == "x: expected another number of items, found 3"
+    some = canonical_schema({"type": "object", "minProperties": 1, "maxProperties": 2})
+    assert [is_of_schema(dict.fromkeys(names), some) for names in ("", "a", "ab", "abc")] == [False, True, True, False]
+    assert find_fault({}, some, "x") == "x: expected another number of properties, found 0"

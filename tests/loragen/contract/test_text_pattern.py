@@ -1,0 +1,91 @@
+"""Which patterns a contract takes, and of what their texts are made."""
+
+import pytest
+
+from loragen.contract.errors import FormatError, LimitError
+from loragen.contract.text_pattern import Characters, InOrder, OneOf, Repeated, parse_pattern
+
+A = Characters(((0x61, 0x61),))
+DIGIT = Characters(((0x30, 0x39),))
+ANY_TEXT = parse_pattern("^.*$")
+LOWER = Characters(((0x61, 0x7A),))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("^a$", A),
+        ("^$", InOrder(())),
+        ("^a|a$", OneOf((InOrder((A, ANY_TEXT)), InOrder((ANY_TEXT, A))))),
+        ("a", InOrder((ANY_TEXT, A, ANY_TEXT))),
+        ("", ANY_TEXT),
+        (r"^\d{4}$", Repeated(DIGIT, 4, 4)),
+        (r"^[0-9]{2,}?$", Repeated(DIGIT, 2, None)),
+        ("^(?:a|[a-z]+)$", OneOf((A, Repeated(LOWER, 1, None)))),
+        ("^(?P<name>a)?$", Repeated(A, 0, 1)),
+        (r"^[\x61-\u007a]$", LOWER),
+        ("^[]a-]$", Characters(((0x2D, 0x2D), (0x5D, 0x5D), (0x61, 0x61)))),
+        ("^{$", Characters(((0x7B, 0x7B),))),
+        ("^[a\\n]$", A),
+    ],
+)
+def test_pattern_is_read(pattern: str, expected: object) -> None:
+    assert parse_pattern(pattern) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("^(?=a)b$", "look-around"),
+        ("(?i)a", "flags"),
+        (r"^(a)\1$", r"'\\1' is not supported"),
+        (r"\bword", r"'\\b' is not supported"),
+        (r"^\p{L}+$", r"'\\p' is not supported"),
+        (r"^a\nb$", "control characters"),
+        ("^a^b$", "in front of an alternative"),
+        ("^(^a|b)$", "outside of groups"),
+        ("^(a*)*$", "may be empty"),
+        ("^(a|b?)+$", "may be empty"),
+        ("^a{3,2}$", "least to the most"),
+        ("^a**$", "one count"),
+        ("^a++$", "one count"),
+        ("^*$", "in front of"),
+        ("^(a$", r"outside of groups|for each '\('"),
+        ("^a)$", r"for each '\)'"),
+        ("^[a", "whole"),
+        ("^[b-a]$", "range"),
+        (r"^[\d-z]$", "range"),
+        ("^\\", "whole"),
+        ("^[\\u0001]$", "can be written"),
+        ("^a{257}$", "256 repetitions"),
+        ("^(a{200}b){3}$", "512 parts"),
+        ("(" * 20 + "a" + ")" * 20, "16 levels"),
+        ("a" * 2_000, "1024 characters"),
+    ],
+)
+def test_pattern_that_cannot_be_held_is_refused_with_its_reason(pattern: str, reason: str) -> None:
+    with pytest.raises((FormatError, LimitError), match=reason):
+        parse_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "least", "most", "expected"),
+    [
+        ("^[a-z]+$", 0, 20, Repeated(LOWER, 1, 20)),
+        ("^[a-z]*$", 3, None, Repeated(LOWER, 3, None)),
+        (r"^a\d{1,9}$", 3, 5, InOrder((A, Repeated(DIGIT, 2, 4)))),
+        (r"^\d{4}$", 1, 9, Repeated(DIGIT, 4, 4)),
+        ("^(a|aa)$", 1, 2, OneOf((A, InOrder((A, A))))),
+    ],
+)
+def test_length_beside_a_pattern_is_a_part_of_it(pattern: str, least: int, most: int | None, expected: object) -> None:
+    found = parse_pattern(pattern, least, most)
+    assert (found.parts[0] if isinstance(found, InOrder) and len(found.parts) == 1 else found) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "least", "most"), [("a", 0, 9), ("^[a-z]*a+$", 0, 9), ("^a{3}$", 4, 9), ("^a{1,3}$", 4, 9)]
+)
+def test_length_that_a_pattern_does_not_say_is_refused(pattern: str, least: int, most: int) -> None:
+    with pytest.raises(FormatError, match="how long a text is"):
+        parse_pattern(pattern, least, most)
