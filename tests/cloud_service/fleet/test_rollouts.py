@@ -1,14 +1,16 @@
 """Rollouts over both real stores."""
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
 from cloud_service.errors import ConflictError, InvalidRequestError, NotFoundError, PreconditionError
 from cloud_service.fleet.channels import ChannelService
-from cloud_service.fleet.devices import DeviceService
+from cloud_service.fleet.devices import CandidateCount, DeviceService
 from cloud_service.fleet.rollout import Group, HaltRule
 from cloud_service.fleet.rollouts import RolloutRequest, RolloutService
 from cloud_service.store import DeviceEntry, Store, StoredEvent
@@ -171,6 +173,34 @@ async def test_rollout_whose_devices_get_slower_is_halted(backend: StoreBackend,
     assert progress is not None
     assert (progress.rollout.state, progress.rollout.reason) == ("halted", "slower on 2 of 4 devices")
     assert (progress.updated, progress.failing, progress.slower) == (4, 0, 2)
+
+
+async def test_rollout_that_takes_long_to_look_at_is_looked_at_more_seldom(
+    backend: StoreBackend, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every replica looks at up to 10,000 devices, for each rollout that goes on."""
+    replica, _, new = await _fleet(await backend.open(), generator)
+    await replica.rollouts.start("kitchen", _to(new))
+    count_with, seconds = replica.devices.count_with, 0.0
+    looked: list[float] = []
+
+    async def count(channel: str, version: int, bundles: tuple[str, ...]) -> CandidateCount:
+        looked.append(time.monotonic())
+        await asyncio.sleep(seconds)
+        return await count_with(channel, version, bundles)
+
+    monkeypatch.setattr(replica.devices, "count_with", count)
+    for _ in range(3):
+        await replica.rollouts.look()
+    assert len(looked) == 3, "as often as asked, while it takes no time"
+    seconds = 0.15
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        await replica.rollouts.look()
+        await asyncio.sleep(0.02)
+    pauses = [later - earlier for earlier, later in pairwise(looked[3:])]
+    assert len(pauses) < 2
+    assert all(pause > 0.6 for pause in pauses)
 
 
 async def test_one_damaged_rollout_hides_no_other_and_is_reported_once(
