@@ -87,7 +87,13 @@ async def test_error_has_its_body_and_its_code_in_the_record() -> None:
     response = await front.get("/things/full")
     error = response.json()["error"]
     assert response.status_code == 503
-    assert error == {"code": "full", "message": "no room", "hint": "wait", "request_id": front.records[0].request_id}
+    assert error == {
+        "code": "full",
+        "message": "no room",
+        "hint": "wait",
+        "request_id": front.records[0].request_id,
+        "documentation_url": "/errors#full",
+    }
     assert (front.records[0].status, front.records[0].code) == (503, "full")
 
 
