@@ -20,6 +20,7 @@ from cloud_service.answer.choices import chosen_option
 from cloud_service.answer.contract import find_answer
 from cloud_service.generation import Asked
 from cloud_service.generator import load_generator
+from cloud_service.generator.edge import lora_factors
 from cloud_service.generator.pretrained import load_language_model, load_tokenizer
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.generator.tuner import TorchTuner
@@ -39,7 +40,7 @@ from training.evaluation.suites.tasks import SuiteSizes
 LONGEST_PROMPT = 2_000
 """Tokens of the edge model; more examples than fit are not prompted."""
 
-LONGEST_ANSWER = 32
+LONGEST_ANSWER = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Measured:
         kind: `keys`, a closed set, or `gates`, an open task.
         steps: Most steps; 0 for a closed set.
         inputs: How many are scored.
-        one_pass, refined: Share of them that is right.
+        one_pass, refined: Mean score by the task's metric, in [0, 1]: the share that is right, or ROUGE-L.
         prompted: Likewise, by the edge model with the examples in its prompt; None where that was not asked.
         oracle: Likewise, by the task's oracle; None without one.
         seconds: The refinement took.
@@ -158,19 +159,22 @@ class _Bench:
             self._score(task, recipe),
             self._score(task, refined),
             self._prompted(task, whole) if prompted else None,
-            _share_right(task, self._oracles.answer(task).texts) if self._oracles else None,
+            _mean_score(task, self._oracles.answer(task).texts) if self._oracles else None,
             report.kept,
             round(report.seconds, 1),
             report.steps,
         )
 
     def _score(self, task: SuiteTask, recipe: Recipe) -> float:
-        examples = [Example(each.input, each.output) for each in task.instances]
-        if recipe.keys is not None:
-            options = recipe.answer.options
-            chosen = [chosen_option(each.output, options) for each in examples]
-            examples = [replace(e, output=options[c]) for e, c in zip(examples, chosen, strict=True) if c is not None]
         lora = assemble(self._generator.bank, recipe.gates, recipe.keys)
+        if recipe.keys is None:
+            inputs = [instance.input for instance in task.instances]
+            kept = [recipe.residual_prompt or None] * len(inputs)
+            return _mean_score(task, self._writer.answer(inputs, kept, lora_factors(lora), LONGEST_ANSWER).texts)
+        options = recipe.answer.options
+        examples = [Example(each.input, each.output) for each in task.instances]
+        chosen = [chosen_option(each.output, options) for each in examples]
+        examples = [replace(e, output=options[c]) for e, c in zip(examples, chosen, strict=True) if c is not None]
         return self._probe.score(examples, lora, recipe.answer, recipe.residual_prompt).exact_match
 
     def _prompted(self, task: SuiteTask, description: TaskDescription) -> float | None:
@@ -183,11 +187,11 @@ class _Bench:
         found = answers.texts
         if task.choices:
             found = tuple(offered[place] for offered, place in zip(task.choices, answers.chosen, strict=True))
-        return _share_right(task, found)
+        return _mean_score(task, found)
 
 
-def _share_right(task: SuiteTask, texts: Sequence[str]) -> float:
-    return float(score_texts(replace(task, metric="exact"), texts).mean())
+def _mean_score(task: SuiteTask, texts: Sequence[str]) -> float:
+    return float(score_texts(task, texts).mean())
 
 
 def curve_table(measured: Sequence[Measured]) -> str:
