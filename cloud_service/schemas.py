@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictBool, StringCons
 from cloud_service import limits
 from cloud_service.answer.call_shapes import is_plain_call, with_plain_calls
 from cloud_service.answer.choices import as_choice
-from cloud_service.answer.contract import find_answer_fault
+from cloud_service.answer.contract import find_answer_fault, find_contradiction
 from cloud_service.body import Body, Number, Whole
 from cloud_service.errors import InvalidRequestError
 from cloud_service.lora_request import LoraRequest, PublishTarget
@@ -181,7 +181,24 @@ class GenerateLoraBody(Body):
             expected = self._calls() if contract is None and is_plain_call(output) else contract
             if expected and (fault := find_answer_fault(output, expected, f"examples.{number}.output")):
                 raise ValueError(fault)
+        if (outside := find_contradiction(self._task())) is not None:
+            raise ValueError(
+                f"examples.{outside}.output: expected one of the answers that the task names and other examples show, "
+                "found another; correct it, add it to what the task names, or say in 'answer' what an answer may be"
+            )
         return self
+
+    def _task(self) -> TaskDescription:
+        contract = self._contract()
+        # A device chooses among the values of a schema: it need not read the schema in each prompt.
+        is_chosen = contract is not None and contract.kind == "choice" and isinstance(self.output_format, dict)
+        return TaskDescription(
+            description=self.description,
+            examples=self._labelled(self.examples),
+            tools=tuple(tool.to_tool() for tool in self.tools),
+            output_format="" if is_chosen else as_json_text(self.output_format),
+            answer=contract,
+        )
 
     def _calls(self) -> AnswerContract | None:
         """Calls of the task's tools."""
@@ -206,16 +223,7 @@ class GenerateLoraBody(Body):
 
     def to_request(self) -> LoraRequest:
         """The same as a value of the service."""
-        contract = self._contract()
-        # A device chooses among the values of a schema: it need not read the schema in each prompt.
-        is_chosen = contract is not None and contract.kind == "choice" and isinstance(self.output_format, dict)
-        task = TaskDescription(
-            description=self.description,
-            examples=self._labelled(self.examples),
-            tools=tuple(tool.to_tool() for tool in self.tools),
-            output_format="" if is_chosen else as_json_text(self.output_format),
-            answer=contract,
-        )
+        task = self._task()
         probe = self._labelled(self.probe)
         publish = None if self.publish is None else PublishTarget(self.publish.channel, self.publish.name)
         refine = None if self.refine is None else RefinePlan(self.refine.steps, self.refine.budget_seconds)

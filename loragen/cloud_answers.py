@@ -46,7 +46,9 @@ class Links(AnswerModel):
 class TaskWarning(AnswerModel):
     """A warning about the task description."""
 
-    code: str = Field(description="`low_confidence`, `far_from_training` or `contradictory_examples`.")
+    code: str = Field(
+        description="`low_confidence`, `far_from_training`, `contradictory_examples` or `examples_outside`."
+    )
     message: str
 
 

@@ -4,7 +4,8 @@ It is given with the request, or follows from its tools, or is stated in words o
 answer is any text.
 - Tools are answered by their names, or by calls: where the task speaks of calls or arguments, or where tools have
   parameters and the task does not ask for a name.
-- Examples that show other answers than these win, and decide how labels are spelled.
+- Examples that show other answers than these win, and decide how labels are spelled: the set may have been read wrong.
+  Where others of them confirm it, one that shows another label contradicts it.
 """
 
 import json
@@ -92,6 +93,34 @@ def find_outside(task: TaskDescription) -> tuple[int, ...]:
     named = find_answer(replace(task, examples=()))
     examples = task.normalized().examples
     return tuple(number for number, each in enumerate(examples, 1) if not is_answer(each.output, named))
+
+
+def find_contradiction(task: TaskDescription) -> int | None:
+    """The place of an example, from 0, with a label outside of the closed set that others confirm; None for none.
+
+    They confirm it by one of its tools, or by two labels, in as many examples as are outside of it. A longer answer, or
+    a label that is one of the set in another spelling, contradicts nothing.
+    """
+    if not task.examples or task.answer is not None or find_answer(task).kind != "text":
+        return None
+    named = find_answer(replace(task, examples=()))
+    if named.kind != "choice":
+        return None
+    outputs = [example.output for example in task.normalized().examples]
+    outside = [number for number, output in enumerate(outputs) if output not in named.choices]
+    shown = set(outputs) & set(named.choices)
+    if len(shown) < (1 if task.tools else 2) or 2 * len(outside) > len(outputs):
+        return None
+    known = {_bare(choice) for choice in (*named.choices, *NONE_WORDS)}
+    return next((number for number in outside if _is_other_label(outputs[number], known)), None)
+
+
+def _is_other_label(text: str, known: set[str]) -> bool:
+    return len(text) <= LONGEST_LABEL and len(text.split()) <= 2 and _bare(text) not in known
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).casefold()
 
 
 def _fault_of_call(value: object, functions: Sequence[Function], place: str) -> str:

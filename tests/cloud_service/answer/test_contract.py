@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloud_service.answer.contract import find_answer, find_outside, is_answer
+from cloud_service.answer.contract import find_answer, find_contradiction, find_outside, is_answer
 from cloud_service.task import Example, TaskDescription, Tool
 from loragen.contract.answer import AnswerContract, Function
 
@@ -103,6 +103,35 @@ def test_examples_decide_how_labels_are_spelled(outputs: tuple[str, ...], choice
     task = TaskDescription("Answer yes or no: is the mail angry?", examples)
     assert find_choices(task) == choices
     assert find_outside(task) == (() if choices else (1,))
+
+
+@pytest.mark.parametrize(
+    ("description", "outputs", "expected"),
+    [
+        ("Labels: good, bad", ("good", "fine", "bad"), 1),
+        ("Labels: good, bad", ("good", "bad", "very good"), 2),
+        ("Labels: good, bad", ("good", "bad", "good"), None),
+        ("Labels: good, bad", ("good", "fine"), None),  # one label may be there by chance
+        ("Labels: good, bad", ("good", "bad", "fine", "poor", "dull"), None),
+        ("Labels: good, bad", ("good", "bad", "Good."), None),
+        ("Labels: good, bad", ("good", "bad", "unknown"), None),
+        ("Labels: good, bad", ("good", "bad", "good, because it ends well"), None),
+        ("Say where it is.", ("Rome", "Oslo", "Bonn"), None),
+    ],
+)
+def test_label_outside_of_a_set_that_others_confirm_contradicts_it(
+    description: str, outputs: tuple[str, ...], expected: int | None
+) -> None:
+    examples = tuple(Example(str(number), output) for number, output in enumerate(outputs))
+    task = TaskDescription(description, examples)
+    assert find_contradiction(task) == expected
+    assert find_contradiction(replace(task, answer=AnswerContract())) is None
+
+
+def test_tool_that_is_not_there_contradicts_one_that_is() -> None:
+    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "snooze")) == 1
+    assert find_contradiction(_tools("Pick a tool.", "", "snooze")) is None
+    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "none")) is None
 
 
 def test_example_outside_of_what_a_task_names_is_found() -> None:

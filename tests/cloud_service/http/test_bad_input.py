@@ -75,6 +75,13 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         ({"tools": [{"type": "retrieval", "function": {"name": "find"}}]}, "tools.0: expected a function"),
         ({"tools": _tool()["tools"] * 65}, "tools"),
         ({"tools": _tool()["tools"] * 2}, "each tool once"),
+        (
+            {
+                "description": "Labels: good, bad",
+                "examples": [{"input": str(n), "output": text} for n, text in enumerate(("good", "bad", "fine"))],
+            },
+            "examples.2.output: expected one of the answers that the task names",
+        ),
         (_tool(name="a b"), "tools.0.function.name"),
         (_tool(name=""), "tools.0.function.name"),
         (_tool(name="../../etc"), "tools.0.function.name"),
