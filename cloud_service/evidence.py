@@ -1,9 +1,10 @@
 """Evidence of what a LoRA gains: the edge model's answers to a request's probe, or to its own examples.
 
-An example tells nothing while the LoRA was made with it. So each is left out in turn, the generator reads the rest, and
-the edge model answers the example under that LoRA. These LoRAs are for the one request and are stored nowhere. They are
-generated one after the other, so that they take one place of the queue, and count as a part of the probe: not as
-generations of the tenant. Which examples are left out is decided in `left_out`.
+A LoRA that was made with an example answers it better than other inputs: the choice head reads examples. So each is
+left out in turn, the generator reads the rest, and the edge model answers the example under that LoRA. These LoRAs are
+for the one request and are stored nowhere. They are generated one after the other, so that they take one place of the
+queue, and count as a part of the probe: not as generations of the tenant. Which examples are left out is decided in
+`left_out`.
 """
 
 import asyncio

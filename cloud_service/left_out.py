@@ -35,7 +35,7 @@ def leave_each_out(task: TaskDescription, *, has_codes: bool) -> tuple[LeftOut, 
     Args:
         task: With examples.
         has_codes: Whether closed sets are answered by codes. Then the output expected is the option that an example
-            chooses: of a call, the function's name.
+            chooses: of calls, the first function's name.
 
     Raises:
         InvalidRequestError: There are fewer than `MIN_LEFT_OUT` different inputs, or an example chooses no option.
@@ -47,7 +47,9 @@ def leave_each_out(task: TaskDescription, *, has_codes: bool) -> tuple[LeftOut, 
     for number, example in enumerate(task.examples):
         place, expected = f"examples.{number}", example
         if options:
-            chosen = chosen_option(example.output, options)
+            # What a code stands for is the first of several calls.
+            begins = example.output.partition("\n")[0] if answer.parallel else example.output
+            chosen = chosen_option(begins, options)
             if chosen is None:
                 raise InvalidRequestError(
                     f"{place}.output: expected one of the {len(options)} choices, found another",

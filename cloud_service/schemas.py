@@ -139,8 +139,9 @@ class GenerateLoraBody(Body):
         default=False,
         description="In place of a probe: for each of the examples, generate without it, run the edge model on it "
         f"without that LoRA and with it, and answer with both scores as `probe`. At least {limits.MIN_LEFT_OUT} "
-        f"different inputs; of more than {limits.MAX_LEFT_OUT}, so many are left out. The confidence counts what was "
-        "found. Each takes the time of a generation and of two answers of the edge model.",
+        f"different inputs; of more than {limits.MAX_LEFT_OUT}, so many are left out. Of calls that begin with "
+        "a code, only the first function counts. The confidence counts what was found. Each takes the time of a "
+        "generation and of two answers of the edge model.",
     )
 
     @model_validator(mode="before")

@@ -56,11 +56,16 @@ def test_set_that_examples_alone_make_stays_closed_without_one_of_them() -> None
 def test_call_is_expected_by_its_function_where_functions_have_codes() -> None:
     functions = (Function("play"), Function("wake"))
     calls = tuple(Example(f"do {each.name}", f'{{"name":"{each.name}","arguments":{{}}}}') for each in functions)
-    task = TaskDescription("Call.", calls, answer=AnswerContract("tool_calls", functions=functions))
+    contract = AnswerContract("tool_calls", functions=functions)
+    task = TaskDescription("Call.", calls, answer=contract)
     expected = [[example.output for example in each.examples.values()] for each in leave_each_out(task, has_codes=True)]
     assert expected == [["play"], ["wake"]]
     whole = [[example.output for example in each.examples.values()] for each in leave_each_out(task, has_codes=False)]
     assert whole == [[call.output] for call in calls]
+    both = Example("do both", "\n".join(call.output for call in reversed(calls)))
+    several = replace(task, answer=replace(contract, parallel=True), examples=(both, calls[0]))
+    first, second = (dict(each.examples) for each in leave_each_out(several, has_codes=True))
+    assert (first["examples.0"].output, second["examples.1"].output) == ("wake", "play")
     with pytest.raises(InvalidRequestError, match=r"^examples\.2\.output: expected one of the 2 choices") as refused:
         leave_each_out(replace(task, examples=(*calls, A)), has_codes=True)
     assert refused.value.code == "example_not_a_choice"
