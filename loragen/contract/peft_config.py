@@ -1,8 +1,9 @@
 """Values: the `adapter_config.json` of a PEFT adapter, as far as it decides what the adapter adds to its model.
 
 A field that is not known here must be empty: a newer PEFT may give it a meaning that changes the model. Patterns for
-rank and alpha are compared as names of modules or their ends, as PEFT does for plain names; a real regular expression
-is refused, because the file comes from strangers and such an expression can run for hours.
+rank and alpha are compared as names of modules or their ends, as PEFT does for plain names; the points of a name may be
+escaped, and it may have `^`, `$` or `.*` around it. Any other regular expression is refused, because the file comes
+from strangers and such an expression can run for hours.
 """
 
 import json
@@ -64,7 +65,7 @@ _REFUSED = {
 _PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 """Values of `init_lora_weights` that leave the base model as it is; others, such as PiSSA and LoftQ, change it."""
 
-_MODULE = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+_MODULE = re.compile(r"(?P<whole>\^)?(?:\.\*\\?\.)?(?P<name>[A-Za-z0-9_]+(?:\\?\.[A-Za-z0-9_]+)*)\$?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class PeftConfig:
     Attributes:
         r: Rank of the modules that no pattern names.
         lora_alpha: Their alpha.
-        rank_pattern: Rank by the name of a module or its end; the first that fits counts.
+        rank_pattern: Rank by the name of a module or its end, or by `^` and its whole name; the first that fits counts.
         alpha_pattern: Alpha in the same way.
         use_rslora: The scale is alpha / sqrt(rank) instead of alpha / rank.
     """
@@ -165,17 +166,22 @@ def _pattern(fields: Mapping[str, Any], name: str, read: Callable[[object, str],
     pattern = fields.get(name) or {}
     if not isinstance(pattern, dict):
         raise FormatError(f"{_FILE}: {name}: expected a JSON object, found {type(pattern).__name__}")
-    for module in pattern:
-        if _MODULE.fullmatch(module) is None:
+    found: dict[str, _T] = {}
+    for module, value in pattern.items():
+        match = _MODULE.fullmatch(module)
+        if match is None:
             raise UnsupportedError(
                 f"{_FILE}: {name}: expected names of modules, found the regular expression {ascii(module)[:80]}",
                 hint="write the names of the modules, or their ends such as q_proj",
             )
-    return {module: read(value, name) for module, value in pattern.items()}
+        is_whole = match["whole"] and ".*" not in module
+        # The first of two that mean the same counts.
+        found.setdefault(("^" if is_whole else "") + match["name"].replace("\\", ""), read(value, name))
+    return found
 
 
 def _find(pattern: Mapping[str, _T], module: str, otherwise: _T) -> _T:
     for name, value in pattern.items():
-        if module == name or module.endswith("." + name):
+        if module == name.removeprefix("^") or module.endswith("." + name):
             return value
     return otherwise

@@ -51,6 +51,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "rank_pattern": {"v_proj": 2, "layers.1.mlp.down_proj": 7},
         "alpha_pattern": {"model.layers.0.self_attn.q_proj": 3, "down_proj": 1},
     },
+    "escaped patterns": {
+        "target_modules": ["q_proj", "v_proj", "down_proj"],
+        "r": 4,
+        "lora_alpha": 8,
+        "rank_pattern": {r"layers\.1\.mlp\.down_proj": 7, "^model.layers.0.self_attn.v_proj$": 3},
+        "alpha_pattern": {r".*\.q_proj": 3, r"^.*\.down_proj": 1},
+    },
     "rank-stabilized": {"target_modules": ["o_proj", "up_proj"], "r": 9, "lora_alpha": 6, "use_rslora": True},
     "one layer": {"target_modules": ["k_proj"], "layers_to_transform": [1], "r": 2, "lora_alpha": 2},
 }

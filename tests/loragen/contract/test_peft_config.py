@@ -33,6 +33,9 @@ def test_configuration_as_peft_saves_it_is_read() -> None:
         {"layers.3.self_attn.q_proj": 2, "q_proj": 1},
         {"model.layers.3.self_attn.q_proj": 3},
         {"proj": 4, "j": 4, "3.self_attn.q_proj": 5},
+        {r"layers\.3\.self_attn\.q_proj": 2, "q_proj": 1},
+        {"^q_proj": 2, "^layers.3.self_attn.q_proj": 3, "^model.layers.3.self_attn.q_proj$": 4, "q_proj$": 5},
+        {r".*\.up_proj": 2, r"^.*\.self_attn\.q_proj": 3},
     ],
 )
 def test_pattern_picks_what_peft_picks(pattern: dict[str, int]) -> None:
