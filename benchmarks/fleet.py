@@ -208,7 +208,8 @@ class VirtualFleet:
                 if await connection.poll(device):
                     fails = device.bundle_id == failing_bundle and number % FAILING_EACH == 0
                     await self._report(device, fails=fails)
-                queue.put_nowait((due + self.interval_seconds, number))
+                # As a device does, from when it was answered: one that is late does not poll more often for it.
+                queue.put_nowait((time.monotonic() + self.interval_seconds, number))
 
         async with asyncio.TaskGroup() as tasks:
             for connection in self._connections:
