@@ -9,7 +9,8 @@
   result of a call: then the answer is text. A request may demand another call by `tool_choice`.
 - A model that is brought tools decides by itself whether to call one, unless the request demands it.
 - Weights that were made to write codes write nothing else well, but for the arguments of calls. What such a
-  specialization would answer in any other form, the base model answers in its place.
+  specialization would answer in any other form, the base model answers in its place. But a closed set of the request's
+  own is spelled by the weights that were asked: so a wrong specialization shows as one in an evaluation.
 - A request that says `"constrain": false` is answered as if there were no contract. Its own form still counts, but
   calls of the tools that it brings are only read, and constrained to nothing.
 """
@@ -124,7 +125,7 @@ def is_for_base(asked: Sampling, contract: AnswerContract, constrain: bool = Tru
     Raises:
         InvalidRequestError: As for `constrained`.
     """
-    if not contract.codes or not constrain:
+    if not contract.codes or not constrain or asked.choices:
         return False
     found = constrained(asked, contract, constrain, use)
     if found.calls is not None:
