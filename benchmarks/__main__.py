@@ -25,8 +25,10 @@ from benchmarks import (
     grammar_cost,
     idle_memory,
     merge_speed,
+    serving_modes,
     shared_slot,
     sizes,
+    swaps,
 )
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures, merge_figures, render_table
@@ -66,10 +68,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "tenant_timing": _tenant_timing,
     "fleet": lambda pair: fleet.run(pair),
     "edge_shapes": lambda _pair: edge_shapes.run(),
+    "serving_modes": lambda _pair: serving_modes.run(),
+    "swaps": lambda _pair: {**swaps.run("attached"), **swaps.run("merged")},
 }
 
-ON_REQUEST = frozenset({"gpu_generate", "edge_shapes"})
-"""Run only by name: they are made for a GPU, and for 12 GB of memory and 14 GB of disk."""
+ON_REQUEST = frozenset({"gpu_generate", "edge_shapes", "serving_modes", "swaps"})
+"""Run only by name: they are made for a GPU, for 12 GB of memory and 14 GB of disk, and take many minutes."""
 
 _FAILURES = (BenchmarkError, ClientError, ServiceError, ContractError, OSError, subprocess.CalledProcessError)
 

