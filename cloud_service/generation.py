@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -17,8 +17,11 @@ from cloud_service.task import Example, TaskDescription, render_prompt, residual
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.digest import canonical_json, sha256_hex
+from loragen.contract.errors import ContractError
+from loragen.contract.limits import MAX_PROMPT_TOKENS
 from loragen.contract.lora import Linears, Lora
-from loragen.contract.recipe import Recipe
+from loragen.contract.recipe import Recipe, encode_recipe
+from loragen.contract.residual_prompt import verify_residual_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,22 @@ class Generation:
             residual_prompt=self.residual_prompt,
             residual_prompt_tokens=self.residual_prompt_tokens,
         )
+
+
+def most_recipe_bytes(asked: Asked, info: GeneratorInfo, bank: Bank) -> int:
+    """Length of the longest recipe that a generator with this bank can make of a task."""
+    answer, keys, count = asked.answer, None, len(asked.choices)
+    if bank.header.choice is not None and 0 < count <= info.most_choices:
+        answer = replace(answer, codes=tuple(sorted(bank.header.choice.codes)[-count:]))
+        keys = np.zeros((len(bank.header.choice_layers), count, bank.header.choice.rank), np.float32)
+    try:
+        kept = verify_residual_prompt(asked.residual_text)
+    except ContractError:
+        kept = ""
+    gates = np.zeros(bank.header.gates_shape, np.float32)
+    tokens = MAX_PROMPT_TOKENS if kept else 0
+    longest = Generation(gates, MAX_PROMPT_TOKENS, None, answer, keys, kept, tokens)
+    return len(encode_recipe(longest.recipe(info, bank.digest)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from cloud_service.errors import (
 )
 from cloud_service.evidence import gather_evidence, verify_evidence
 from cloud_service.fleet.channels import ChannelService, verify_not_reserved
-from cloud_service.generation import Asked, Confidence, GeneratorInfo, cache_key
+from cloud_service.generation import Asked, Confidence, GeneratorInfo, cache_key, most_recipe_bytes
 from cloud_service.lora_request import GeneratedLora, LoraRequest, StageSeconds
 from cloud_service.readiness import SharedCheck
 from cloud_service.refine.refiner import QueuePlace
@@ -332,7 +332,7 @@ class LoraService:
     async def _verify_room(self, key: str, task: TaskDescription, served: ServedGenerator) -> None:
         """Whoever is refused must hear it soon, so this comes before the lease and all else that takes time."""
         await self._usage.verify_quota("generations", "prompt-tokens")
-        await self._ownership.verify_room()
+        await self._ownership.verify_room(1)
         if served.runner.is_long(render_prompt(task)):
             served.runner.verify_characters(_asked_of(task))
         try:
@@ -359,7 +359,7 @@ class LoraService:
             _log.error("stored_recipe_damaged", recipe_id=stored.recipe_id)
             return None
         if not await self._ownership.sees(stored.recipe_id):
-            # The process ended between storing the recipe and noting whose it is, or the tenant has deleted it since.
+            # The tenant has deleted it since.
             await self._ownership.record(stored.recipe_id)
         return _Outcome(stored, stored.parse_recipe(), parse_note(found.note))
 
@@ -370,14 +370,20 @@ class LoraService:
                 "send fewer tools or labels, or ask for any text: answer {'type': 'text'}",
                 code="too_many_choices",
             )
+        await self._ownership.verify_room(most_recipe_bytes(asked, served.info, served.bank))
         # What it costs is known before the model is asked, so that requests which come at once share what is left.
         tokens = await served.runner.count_edge_tokens(asked) if self._usage.has_quota("prompt-tokens") else 0
         async with self._usage.spending({"generations": 1, "prompt-tokens": tokens}):
             produced = await served.runner.generate(asked, self._timeout, key)
             with served.runner.finishing(produced.queue_seconds + produced.generate_seconds):
-                return await self._finish(key, served, produced)
+                outcome = await self._finish(key, served, produced)
+        if outcome is None:
+            # Requests that came at once took the room. The model has worked, so it is paid for.
+            raise await self._ownership.used_up()
+        return outcome
 
-    async def _finish(self, key: str, served: ServedGenerator, produced: Produced) -> _Outcome:
+    async def _finish(self, key: str, served: ServedGenerator, produced: Produced) -> _Outcome | None:
+        """What was made, stored; None, and nothing is stored, when the tenant has no room for it."""
         past_spans(queue_wait=produced.queue_seconds, forward_pass=produced.generate_seconds)
         info, generation = served.info, produced.generation
         try:
@@ -386,7 +392,8 @@ class LoraService:
             stored = StoredRecipe(content_id(recipe_bytes), recipe_bytes, measure_bundle(served.bank, recipe))
         except ContractError as e:
             raise GenerationError(f"the generator {info.id} made no usable LoRA: {e}", e.hint) from e
-        await self._store.store_generation(key, stored, encode_note(generation.confidence))
-        await self._ownership.record(stored.recipe_id)
+        note, tenant = encode_note(generation.confidence), current_caller().tenant
+        if not await self._store.store_generation(key, stored, note, tenant):
+            return None
         timings = StageSeconds(produced.queue_seconds, produced.generate_seconds)
         return _Outcome(stored, recipe, generation.confidence, timings)

@@ -30,7 +30,7 @@ class Ownership:
         """
         tenant = current_caller().tenant
         if tenant and not await self._store.own(tenant, artifact_id):
-            raise _used_up(await self._store.share(tenant))
+            raise await self.used_up()
 
     async def share(self) -> Share | None:
         """The bytes that the caller's tenant has in the store; None for the operator.
@@ -41,7 +41,7 @@ class Ownership:
         tenant = current_caller().tenant
         return await self._store.share(tenant) if tenant else None
 
-    async def verify_room(self, size: int = 1, artifact_id: str = "") -> None:
+    async def verify_room(self, size: int, artifact_id: str = "") -> None:
         """Return when the caller has this already, or may have so many bytes more. Ask before work that makes them.
 
         Raises:
@@ -49,7 +49,22 @@ class Ownership:
         """
         share = await self.share()
         if share is not None and share.lacks(size) and not (artifact_id and await self.sees(artifact_id)):
-            raise _used_up(share)
+            raise await self.used_up()
+
+    async def used_up(self) -> UsageLimitError:
+        """The refusal of what a tenant's share of the store has no room for.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        share = await self._store.share(current_caller().tenant)
+        return UsageLimitError(
+            f"expected at most {share.most} bytes of recipes and imported LoRAs of one tenant, "
+            f"{share.used} of them in use",
+            "delete bundles or recipes that no channel names, or let the operator raise LORAGEN_CLOUD_BYTES_PER_TENANT",
+            code="storage_used_up",
+            retry_after_seconds=STORAGE_AGAIN_SECONDS,
+        )
 
     async def sees(self, artifact_id: str) -> bool:
         """Whether the caller may know that a recipe or a bundle is there.
@@ -59,12 +74,3 @@ class Ownership:
         """
         tenant = current_caller().tenant
         return not tenant or await self._store.owns(tenant, artifact_id)
-
-
-def _used_up(share: Share) -> UsageLimitError:
-    return UsageLimitError(
-        f"expected at most {share.most} bytes of recipes and imported LoRAs of one tenant, {share.used} of them in use",
-        "delete bundles or recipes that no channel names, or let the operator raise LORAGEN_CLOUD_BYTES_PER_TENANT",
-        code="storage_used_up",
-        retry_after_seconds=STORAGE_AGAIN_SECONDS,
-    )

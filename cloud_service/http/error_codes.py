@@ -53,7 +53,7 @@ _CODES: dict[str, tuple[type[CloudError], str]] = {
         errors.UsageLimitError,
         "The tenant's recipes and imported LoRAs take the bytes that it may have in the store.",
     ),
-    "too_few_examples": (errors.InvalidRequestError, "There are too few different examples to refine on."),
+    "too_few_examples": (errors.InvalidRequestError, "There are too few different examples to refine on, or to probe."),
     "too_many_calls": (errors.UsageLimitError, "The API key has as many calls at a time as it may."),
     "too_many_channels": (errors.UsageLimitError, "The tenant has as many channels as it may have."),
     "too_many_choices": (errors.InvalidRequestError, "The closed set has more choices than the generator answers."),

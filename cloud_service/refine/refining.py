@@ -7,6 +7,7 @@ like any other, under a key of its own, so that an equal request is answered at 
 import json
 from dataclasses import asdict, dataclass, replace
 
+from cloud_service.access.caller import current_caller
 from cloud_service.access.ownership import Ownership
 from cloud_service.answer.choices import chosen_option
 from cloud_service.answer.contract import find_answer
@@ -165,7 +166,8 @@ class RefiningService:
         key = _key(one_pass_key, prepared)
         if (found := await self._find(key)) is not None:
             return found
-        await self._ownership.verify_room()
+        # Tuning changes numbers, so that a refined recipe is as long as that of one pass.
+        await self._ownership.verify_room(len(encode_recipe(one_pass)))
         async with self._refiner.turn(wait_seconds):
             # An equal request may have been the one before.
             if (found := await self._find(key)) is not None:
@@ -195,8 +197,9 @@ class RefiningService:
         except ContractError as e:
             raise GenerationError(f"the refinement made no usable LoRA: {e}", e.hint, code="refine_failed") from e
         stored = StoredRecipe(content_id(recipe_bytes), recipe_bytes, len(bundle))
-        await self._store.store_generation(key, stored, _encode_note(confidence, refinement))
-        await self._ownership.record(stored.recipe_id)
+        note, tenant = _encode_note(confidence, refinement), current_caller().tenant
+        if not await self._store.store_generation(key, stored, note, tenant):
+            raise await self._ownership.used_up()
         await self._artifacts.note(stored, bundle_id, bundle)
         return RefinedLora(stored, recipe, confidence, refinement, False, seconds)
 

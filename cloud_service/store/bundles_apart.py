@@ -124,8 +124,8 @@ class BundlesApart:
     async def find_generation(self, key: str) -> StoredGeneration | None:
         return await self._rows.find_generation(key)
 
-    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
-        await self._rows.store_generation(key, recipe, note)
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"", tenant: str = "") -> bool:
+        return await self._rows.store_generation(key, recipe, note, tenant)
 
     async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
         return await self._rows.name_bundle(recipe_id, bundle_id, tenant)

@@ -119,8 +119,11 @@ class LoraStore(Protocol):
         """What an equal request led to; finding it renews its time to live, and that of its recipe."""
         ...
 
-    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
-        """Store what a request led to, in one step; storing the same twice changes nothing."""
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"", tenant: str = "") -> bool:
+        """Store what a request led to, and that it is the tenant's too, in one step; twice the same changes nothing.
+
+        False, and nothing is stored, when the tenant's share of the store has no room.
+        """
         ...
 
     async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:

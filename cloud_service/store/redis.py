@@ -33,7 +33,7 @@ from cloud_service.store.redis_jobs import RedisJobs
 from cloud_service.store.redis_server import PREFIX, RedisServer
 from cloud_service.store.redis_server import key as _key
 from cloud_service.store.redis_sessions import RedisSessions
-from cloud_service.store.redis_shares import DUE, HOLDING, SIZES
+from cloud_service.store.redis_shares import DUE, HOLDING, LOOK_MS, SIZES, held_by
 
 _log = structlog.get_logger(__name__)
 
@@ -60,9 +60,18 @@ end
 return {id, found[1], found[2], note}
 """
 
-_STORE = """
+# KEYS: generation, recipe, and of a tenant what it holds.
+# ARGV: recipe id, recipe, bundle's length, time to live, note, key prefix; of a tenant the owner's field, the longest
+# time until what it holds is looked at, its most bytes.
+_STORE = f"""{HOLDING}
+if #KEYS > 2 then
+  local member = 'recipe:' .. ARGV[1]
+  local size = string.len(ARGV[2])
+  if not hold(KEYS[3], KEYS[4], KEYS[5], ARGV[6], ARGV[7], ARGV[8], member, size, ARGV[9]) then return 0 end
+end
 redis.call('SET', KEYS[1], ARGV[1] .. ARGV[5], 'PX', ARGV[4])
 redis.call('HSET', KEYS[2], 'recipe', ARGV[2], 'bundle_bytes', ARGV[3])
+if #KEYS > 2 then redis.call('HSETNX', KEYS[2], ARGV[7], '0') end
 if redis.call('HEXISTS', KEYS[2], 'pinned') == 0 then
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
   local bundle = redis.call('HGET', KEYS[2], 'bundle_id')
@@ -259,6 +268,7 @@ class RedisStore:
             self._server, limits.import_budget_bytes, limits.recipe_ttl_seconds, limits.bytes_per_tenant
         )
         self._budget = limits.bundle_budget_bytes
+        self._bytes_per_tenant = limits.bytes_per_tenant
         self._find = self._server.script(_FIND)
         self._store = self._server.script(_STORE)
         self._name = self._server.script(_NAME_BUNDLE)
@@ -280,10 +290,11 @@ class RedisStore:
         recipe = _parse_recipe(found[0].decode(), *found[1:3])
         return None if recipe is None else StoredGeneration(recipe, found[3])
 
-    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
-        keys = [_key("generation", key), _key("recipe", recipe.recipe_id)]
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"", tenant: str = "") -> bool:
+        keys = [_key("generation", key), _key("recipe", recipe.recipe_id), *held_by(tenant)]
         args: list[Any] = [recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, self._recipe_ttl_ms, note, PREFIX]
-        await self._run(self._store(keys=keys, args=args))
+        args += [f"owner:{tenant}", min(self._recipe_ttl_ms, LOOK_MS), self._bytes_per_tenant]
+        return bool(await self._run(self._store(keys=keys, args=args)))
 
     async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
         keys = [_key("recipe", recipe_id), _key("lora", bundle_id)]

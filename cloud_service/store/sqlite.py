@@ -81,6 +81,7 @@ class SqliteStore:
     def __init__(self, path: Path, limits: StoreLimits) -> None:
         self._budget = limits.bundle_budget_bytes
         self._recipe_ttl = limits.recipe_ttl_seconds
+        self._bytes_per_tenant = limits.bytes_per_tenant
         self._log_limit = LogLimit()
         self._freeing: set[asyncio.Task[None]] = set()
         schema = _SCHEMA + IMPORT_SCHEMA + FLEET_SCHEMA + ACCESS_SCHEMA + JOB_SCHEMA + SESSION_SCHEMA
@@ -119,12 +120,15 @@ class SqliteStore:
 
         return await self._run(find)
 
-    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"") -> None:
-        def store() -> None:
+    async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"", tenant: str = "") -> bool:
+        def store() -> bool:
             now = time.time()
             expires = now + self._recipe_ttl
             self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
             self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
+            size = len(recipe.recipe)
+            if tenant and not note_owner(self._db, recipe.recipe_id, tenant, size, self._bytes_per_tenant):
+                return False
             self._db.execute(
                 "INSERT OR REPLACE INTO generations (key, recipe_id, expires, note) VALUES (?, ?, ?, ?)",
                 (key, recipe.recipe_id, expires, note),
@@ -136,8 +140,9 @@ class SqliteStore:
                 " recipe = excluded.recipe, expires = iif(expires IS NULL, NULL, excluded.expires)",
                 (recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, expires),
             )
+            return True
 
-        await self._change(store)
+        return await self._change(store)
 
     async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
         def name() -> bool:

@@ -71,7 +71,7 @@ class SqliteChannels:
 
     async def write(self, name: str, row: ChannelRow, event: StoredEvent, tenant: str = "") -> bool:
         def write() -> bool:
-            if row.document and self._is_full(tenant) and not self._is_listed(name):
+            if row.document and not self._is_listed(name) and self._is_full(tenant):
                 return False
             now = time.time_ns() // 1_000
             digest = sha256_hex(row.document) if row.document else ""
@@ -197,7 +197,8 @@ class SqliteDevices:
             now = time.time_ns() // 1_000
             about = (json.dumps(entry.failed), json.dumps(dict(entry.labels)), json.dumps(entry.slower))
             self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._ttl_us,))
-            if self._is_full(tenant) and not self._is_known(entry):
+            # In this order: a report of a device that is known counts no others.
+            if not self._is_known(entry) and self._is_full(tenant):
                 return False
             self._db.execute(
                 "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

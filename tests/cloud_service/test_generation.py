@@ -1,12 +1,14 @@
 """Values between the service and a generator."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloud_service.generation import Confidence, cache_key
+from cloud_service.generation import Asked, Confidence, cache_key, most_recipe_bytes
 from cloud_service.task import Example, TaskDescription
-from tests.cloud_service.fake_generator import FakeGenerator
+from loragen.contract.recipe import encode_recipe
+from tests.cloud_service.fake_generator import CHOOSE, FakeGenerator
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
@@ -35,3 +37,31 @@ def test_cache_key_follows_every_part_of_the_request_and_the_generator(tmp_path:
     keys = [cache_key(task, info) for task in tasks] + [cache_key(tasks[0], other)]
     assert len(set(keys)) == len(keys)
     assert cache_key(TaskDescription(" sort \n"), info) == keys[0]
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["Sort.", "Ordne die Briefe: „Größe“ \\ \x01", CHOOSE, "long " * 1_000],
+    ids=["short", "escaped", "choices", "long"],
+)
+@pytest.mark.parametrize("kept_words", [0, 100])
+def test_no_recipe_is_longer_than_foretold(tmp_path: Path, description: str, kept_words: int) -> None:
+    generator = FakeGenerator(tmp_path)
+    generator.residual_prompt_words = kept_words
+    asked = Asked.of(TaskDescription(description))
+    (made,) = generator.generate([asked])
+    length = len(encode_recipe(made.recipe(generator.info, generator.bank.digest)))
+    most = most_recipe_bytes(asked, generator.info, generator.bank)
+    # The counts of tokens may have more digits, a residual prompt may be kept, and codes may be longer.
+    slack = 16 + 6 * len(asked.residual_text[:2048]) + 2 * len(asked.choices)
+    assert length <= most <= length + slack + 8
+
+
+def test_length_of_a_recipe_is_foretold_where_no_head_answers(tmp_path: Path) -> None:
+    generator = FakeGenerator(tmp_path)
+    info, asked = replace(generator.info, most_choices=0), Asked.of(TaskDescription(CHOOSE))
+    (made,) = generator.generate([asked])
+    plain = replace(made, answer=asked.answer, keys=None)
+    most = most_recipe_bytes(asked, info, generator.bank)
+    assert len(encode_recipe(plain.recipe(info, generator.bank.digest))) <= most
+    assert most < most_recipe_bytes(asked, generator.info, generator.bank)

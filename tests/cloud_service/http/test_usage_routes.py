@@ -1,5 +1,6 @@
 """What a tenant may have in the store: refused beyond it, over HTTP and gRPC, told at `/usage`, freed by deletion."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from cloud_service.bootstrap import open_cloud
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from tests.adapters import random_adapter
-from tests.cloud_service.clouds import client_of, settings_for
+from tests.cloud_service.clouds import client_of, eventually, settings_for
 from tests.cloud_service.fake_generator import LINEARS, FakeGenerator
 from tests.cloud_service.guarded import Guarded
 from tests.cloud_service.store_backends import RedisBackend
@@ -111,6 +112,76 @@ async def test_bytes_are_told_refused_and_freed_by_deletion(start: Open, generat
     assert _refused(await _import(cloud, key, 1), "storage_used_up", "LORAGEN_CLOUD_BYTES_PER_TENANT")
     assert (await cloud.http.delete(f"/recipes/{made['recipe_id']}", headers=key)).status_code == 204
     assert (await _import(cloud, key, 1)).status_code == 200
+
+
+async def _recipe_bytes(start: Open) -> int:
+    """How many bytes a recipe takes."""
+    cloud = await start(bytes_per_tenant=0)
+    key = await cloud.key(*ALL, tenant="sized")
+    await _generate(cloud, key, "first")
+    used: int = (await _usage(cloud, key))["stored"]["bytes"]["used"]
+    return used
+
+
+async def test_generation_for_which_some_room_is_left_but_not_enough_never_begins(
+    start: Open, generator: FakeGenerator
+) -> None:
+    recipe = await _recipe_bytes(start)
+    probe = await start(bytes_per_tenant=0)
+    sized = await probe.key(*ALL, tenant="imports")
+    await _import(probe, sized, 0)
+    imported = (await _usage(probe, sized))["stored"]["bytes"]["used"]
+
+    cloud = await start(bytes_per_tenant=recipe + imported + 1, generations_per_day=9)
+    key = await cloud.key(*ALL, tenant="acme")
+    assert (await _generate(cloud, key, "first")).status_code == 200
+    assert (await _import(cloud, key, 0)).status_code == 200
+    asked = list(generator.prompts)
+    for _ in range(2):
+        assert _refused(await _generate(cloud, key, "second"), "storage_used_up", "LORAGEN_CLOUD_BYTES_PER_TENANT")
+    assert generator.prompts == asked
+    assert (await _usage(cloud, key))["today"]["generations"]["used"] == 1
+
+
+async def test_refinement_for_which_some_room_is_left_but_not_enough_never_begins(
+    start: Open, generator: FakeGenerator
+) -> None:
+    cloud = await start(bytes_per_tenant=2 * await _recipe_bytes(start) - 1)
+    key = await cloud.key(*ALL, tenant="acme")
+    examples = [{"input": f"{n}", "output": f"{n}"} for n in range(8)]
+    body = {"description": "first", "examples": examples, "refine": {}}
+    for _ in range(2):
+        answer = await cloud.http.post("/generate-lora", json=body, headers=key)
+        assert _refused(answer, "storage_used_up", "LORAGEN_CLOUD_BYTES_PER_TENANT")
+    assert generator.tuners == []
+
+
+async def test_generation_that_finds_its_room_taken_is_paid_for_and_not_stored(
+    start: Open, generator: FakeGenerator
+) -> None:
+    recipe = await _recipe_bytes(start)
+    quotas = {"generations_per_day": 9, "prompt_tokens_per_day": 900}
+    cloud = await start(bytes_per_tenant=2 * recipe - 1, max_batch=1, max_delay_seconds=0, **quotas)
+    key = await cloud.key(*ALL, tenant="acme")
+    generator.gate.clear()
+    first = asyncio.create_task(_generate(cloud, key, "first"))
+    (served,) = cloud.cloud.service.catalog
+    await eventually(lambda: len(generator.prompts) == 2)
+    second = asyncio.create_task(_generate(cloud, key, "second"))
+    await eventually(lambda: served.runner.waiting == 1)
+    generator.gate.set()
+    made = (await first).json()
+    assert _refused(await second, "storage_used_up", "LORAGEN_CLOUD_BYTES_PER_TENANT")
+    usage = await _usage(cloud, key)
+    tokens = usage["today"]["prompt-tokens"]["used"]
+    assert (usage["today"]["generations"]["used"], usage["stored"]["bytes"]["used"]) == (2, recipe)
+
+    assert (await cloud.http.delete(f"/recipes/{made['recipe_id']}", headers=key)).status_code == 204
+    again = await _generate(cloud, key, "second")
+    assert (again.status_code, again.json()["cached"], len(generator.prompts)) == (200, False, 4)
+    today = (await _usage(cloud, key))["today"]
+    # Both descriptions have as many tokens.
+    assert (today["generations"]["used"], 2 * today["prompt-tokens"]["used"]) == (3, 3 * tokens)
 
 
 async def test_channels_and_devices_are_told_refused_and_freed_by_deletion(start: Open) -> None:

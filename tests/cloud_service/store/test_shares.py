@@ -8,7 +8,7 @@ import pytest
 from cloud_service.store import ChannelRow, DeviceEntry, Store, StoredEvent, StoredImport, StoredLora
 from cloud_service.store.access import Share
 from loragen.contract.digest import sha256_hex
-from tests.cloud_service.store_backends import StoreBackend, store_lora
+from tests.cloud_service.store_backends import StoreBackend, recipe_of, store_lora
 
 
 @pytest.fixture
@@ -69,6 +69,31 @@ async def test_recipes_and_imports_of_a_tenant_share_its_bytes(backend: StoreBac
     await backend.restart()
     store = await backend.open(bytes_per_tenant=250)
     assert (await _used(store), await _used(store, "other")) == (250, 200)
+
+
+async def test_generation_is_counted_in_the_step_that_stores_it(backend: StoreBackend) -> None:
+    store = await backend.open(bytes_per_tenant=250)
+
+    async def keep(text: str, tenant: str) -> bool:
+        return await store.store_generation(f"{tenant} {text}", recipe_of(_lora(text)), b"note", tenant)
+
+    assert await keep("one", "acme")
+    assert await store.access.owns("acme", _lora("one").recipe_id)
+    assert await keep("two", "acme")
+    assert not await keep("three", "acme")
+    assert await store.find_generation("acme three") is None
+    assert await store.load_recipe(_lora("three").recipe_id) is None
+    assert await keep("one", "acme"), "it has that already"
+    assert await _used(store) == 200
+    assert await keep("three", "other")
+    assert not await keep("three", "acme"), "that another has it makes no room"
+    assert await store.find_generation("acme three") is None
+    assert not await store.access.owns("acme", _lora("three").recipe_id)
+    assert await keep("four", ""), "the operator has no share"
+    assert await store.disown("acme", _lora("one").recipe_id, 0)
+    assert await keep("three", "acme")
+    at_once = await asyncio.gather(*(keep(f"{n}", "third") for n in range(8)))
+    assert (sum(at_once), await _used(store, "third")) == (2, 200)
 
 
 @pytest.mark.parametrize("deleted_by", ["acme", ""])

@@ -4,7 +4,8 @@ import sqlite3
 
 import pytest
 
-from cloud_service.store import StoredGeneration, StoredLora
+from cloud_service.store import ChannelRow, DeviceEntry, StoredEvent, StoredGeneration, StoredLora
+from cloud_service.store.sqlite import SqliteStore
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import SqliteBackend, failing, recipe_of, store_lora, swap
 from tests.full_disk import full_disk
@@ -45,3 +46,21 @@ async def test_lease_that_ends_later_than_any_can_is_taken_over(sqlite: SqliteBa
     assert await store.acquire_lease("k", "dead", 3600)
     assert await store.acquire_lease("k", "me", 30)
     assert not await store.acquire_lease("k", "you", 30)
+
+
+async def test_report_of_a_known_device_and_change_of_a_known_channel_count_no_others(sqlite: SqliteBackend) -> None:
+    store = await sqlite.open(devices_per_tenant=9, channels_per_tenant=9)
+    assert isinstance(store, SqliteStore)
+    statements: list[str] = []
+    store._db.set_trace_callback(statements.append)
+
+    async def counts(device: str, revision: int) -> tuple[int, int]:
+        statements.clear()
+        assert await store.devices.store(DeviceEntry("acme.a", device, 1), b"{}", "acme")
+        row = ChannelRow(revision, revision, f"{device} {revision}".encode())
+        assert await store.channels.write("acme.a", row, StoredEvent("publish", "", revision), "acme")
+        found = [each.split(" FROM ")[1].split()[0] for each in statements if each.startswith("SELECT count(*)")]
+        return found.count("devices"), found.count("channels")
+
+    assert await counts("one", 1) == (1, 1)
+    assert await counts("one", 2) == (0, 0)
