@@ -90,18 +90,19 @@ async def open_parts(
     telemetry = Telemetry()
     disk = DataDirectory(settings.data_dir)
     telemetry.on_update = History(disk.history, clock.unix).add
-    model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
-    if model.problem:
-        _log.warning("base_gguf_lost", reason=model.problem)
     llama: _LateLlama | None = None
     if loader is None:
         loader = llama = _LateLlama(settings)
     limits = RequestLimits(settings.queue_seconds, settings.answer_tokens, settings.max_answer_tokens)
     slots = SlotTable(loader, settings.max_resident, settings.max_queue, limits=limits)
-    base = BaseSlot(model, disk, slots)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(locked(disk.root))
         stack.push_async_callback(slots.close)
+        # Under the lock: what is remembered of the model belongs to the device that runs on the directory.
+        model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
+        if model.problem:
+            _log.warning("base_gguf_lost", reason=model.problem)
+        base = BaseSlot(model, disk, slots)
         key = key_source(settings)
         client = await stack.enter_async_context(_http_client(settings, key))
         fetcher = HttpFetcher(

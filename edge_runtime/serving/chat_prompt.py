@@ -127,13 +127,13 @@ def _object_of(arguments: str) -> Any:
 
 
 def _marked(value: Any, mark: Mark) -> Any:
-    """JSON with all its texts marked."""
+    """JSON with all its texts marked, also those that are keys."""
     if isinstance(value, str):
         return mark(value)
     if isinstance(value, list):
         return [_marked(each, mark) for each in value]
     if isinstance(value, dict):
-        return {key: _marked(each, mark) for key, each in value.items()}
+        return {mark(key): _marked(each, mark) for key, each in value.items()}
     return value
 
 

@@ -3,9 +3,9 @@
 llama.cpp's threads wait for each other in a loop, so that two slots with a thread on each processor take far longer
 than one after the other. Rules:
 - A step takes its slot's threads out of the budget, and gives them back at its end. One that does not fit waits.
-- Slots that are busy have the processors for the same time, however long their steps are: who had more waits while the
-  others wait, or are between two steps.
-- A slot that was idle saved nothing up.
+- Slots that are busy have the processors for the same time, however long their steps are: who had more leaves the
+  others what they take, while they wait or are between two steps. What is free beyond that it may have.
+- A slot that was idle saved nothing up, and owes nothing to one that began meanwhile.
 
 Slots of one thread wait for nobody: the system itself shares processors well among threads that do not wait for each
 other.
@@ -42,7 +42,7 @@ class ThreadBudget:
     def _taken(self, share: "ThreadShare", threads: int) -> Iterator[None]:
         threads = min(threads, self._processors)
         with self._changed:
-            self._join(share)
+            self._join(share, threads)
             while not self._is_next(share, threads):
                 self._changed.wait(BETWEEN_STEPS_SECONDS)
             share.is_computing, self._free = True, self._free - threads
@@ -57,21 +57,21 @@ class ThreadBudget:
                 self._free += threads
                 self._changed.notify_all()
 
-    def _join(self, share: "ThreadShare") -> None:
+    def _join(self, share: "ThreadShare", threads: int) -> None:
         if not self._is_busy(share):
-            others = [other.seconds for other in self._shares if self._is_busy(other)]
-            share.seconds = max(share.seconds, min(others, default=0.0))
-        share.is_waiting = True
+            busy = [other.seconds for other in self._shares if self._is_busy(other)]
+            most = max((other.seconds for other in self._shares), default=0.0)
+            share.seconds = max(share.seconds, min(busy, default=most))
+        share.threads, share.is_waiting = threads, True
         self._shares.add(share)
 
     def _is_next(self, share: "ThreadShare", threads: int) -> bool:
-        if threads > self._free:
-            return False
-        return not any(
-            other.seconds < share.seconds and not other.is_computing and self._is_busy(other)
+        left_to_others = sum(
+            other.threads
             for other in self._shares
-            if other is not share
+            if other.seconds < share.seconds and not other.is_computing and self._is_busy(other)
         )
+        return left_to_others + threads <= self._free
 
     def _is_busy(self, share: "ThreadShare") -> bool:
         return share.is_waiting or self._now() - share.ended < BETWEEN_STEPS_SECONDS
@@ -87,6 +87,7 @@ class ThreadShare:
 
     Attributes:
         seconds: Thread-seconds that it had, or was counted as having when it was idle.
+        threads: What its last step took, or the one that waits wants.
         ended: When its last step ended.
         is_waiting: It is in a step, or waits for one.
         is_computing: It has its threads.
@@ -95,6 +96,7 @@ class ThreadShare:
     def __init__(self, budget: ThreadBudget) -> None:
         self._budget = budget
         self.seconds = 0.0
+        self.threads = 0
         self.ended = float("-inf")
         self.is_waiting = False
         self.is_computing = False

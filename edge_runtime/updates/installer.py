@@ -79,10 +79,11 @@ class Installer:
         try:
             await asyncio.to_thread(write_gguf_adapter, bundle, path, self._base.model.gguf_model)
         except OSError as error:
-            # An adapter that is there was written whole, of the same bytes: it serves on a full disk too.
-            if not path.exists():
+            # An adapter that is there was made of the same bundle: while it is intact it serves on a full disk too.
+            if not (path.exists() and await asyncio.to_thread(is_intact, path)):
                 raise OutputError(f"cannot write an adapter: {error.strerror or error}", "free some space") from error
-        await asyncio.to_thread(note_checksum, path)
+        else:
+            await asyncio.to_thread(note_checksum, path)
         if try_first:
             await self._try(Candidate(self._base.path, path, self._base.path))
         revision = Revision(name, bundle_id, "adapter", self._base.path, path)

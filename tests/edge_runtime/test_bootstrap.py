@@ -20,6 +20,12 @@ def settings_of(directory: Path, tiny_base: Path, **more: object) -> EdgeSetting
     return EdgeSettings.model_validate({"base_model": tiny_base, "data_dir": directory, **more})
 
 
+def nameless_base(tiny_base: Path, path: Path) -> Path:
+    """A base GGUF that does not say which model it is."""
+    path.write_bytes(tiny_base.read_bytes().replace(b"loragen.edge_model.", b"another.edge_model."))
+    return path
+
+
 async def test_device_without_a_cloud_never_polls(tmp_path: Path, tiny_base: Path) -> None:
     async with open_parts(settings_of(tmp_path, tiny_base), FakeLoader()) as parts:
         assert parts.updater.poller is None
@@ -55,6 +61,19 @@ async def test_directory_belongs_to_one_device_until_the_block_is_left(tmp_path:
                 pass
     async with open_parts(settings, FakeLoader()):
         pass
+
+
+async def test_device_that_is_started_twice_by_mistake_forgets_no_model(tmp_path: Path, tiny_base: Path) -> None:
+    other = nameless_base(tiny_base, tmp_path / "other.gguf")
+    data_dir = tmp_path / "edge"
+    notes = [data_dir / "cache/model.json", data_dir / "cache/base.json"]
+    async with open_parts(settings_of(data_dir, tiny_base), FakeLoader()):
+        before = [note.read_bytes() if note.exists() else b"" for note in notes]
+        assert before[0]
+        with pytest.raises(ConfigurationError, match="another daemon"):
+            async with open_parts(settings_of(data_dir, other), FakeLoader()):
+                pass
+        assert [note.read_bytes() if note.exists() else b"" for note in notes] == before
 
 
 @pytest.mark.parametrize(("threads", "most"), [(0, usable_processors()), (1, 1)])

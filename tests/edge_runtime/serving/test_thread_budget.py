@@ -10,7 +10,7 @@ import pytest
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt, complete_alone
 from edge_runtime.serving.engine import GREEDY
 from edge_runtime.serving.llama import LlamaLoader
-from edge_runtime.serving.thread_budget import ThreadBudget
+from edge_runtime.serving.thread_budget import ThreadBudget, ThreadShare
 
 
 class Meter:
@@ -79,6 +79,45 @@ def test_slot_that_was_idle_saved_nothing_up() -> None:
     # Together they had half a second: if the one had a claim to the time before, it would have had all of it.
     assert meter.seconds["early"] > 0.5 + 0.1
     assert meter.seconds["late"] > 0.1
+
+
+class StandingTime:
+    """Time that moves only within a step."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def step(self, share: ThreadShare, seconds: float) -> None:
+        with share.taken(2):
+            self.now += seconds
+
+
+def test_slot_that_worked_owes_nothing_to_one_that_began_while_it_was_idle() -> None:
+    """Otherwise it would wait until the new one had computed for as long as itself."""
+    time_ = StandingTime()
+    budget = ThreadBudget(2, lambda: time_.now)
+    early, late = budget.share(), budget.share()
+    time_.step(early, 3_600.0)
+    time_.now += 1.0
+    time_.step(late, 0.004)
+    _in_threads(lambda: time_.step(early, 0.004))
+
+
+@pytest.mark.parametrize(("processors", "waits"), [(3, True), (4, False)])
+def test_slot_leaves_others_what_they_take_and_no_more(processors: int, waits: bool) -> None:
+    """Where there are threads for both, as on a GPU, the one that had more does not wait for the other's next step."""
+    time_ = StandingTime()
+    budget = ThreadBudget(processors, lambda: time_.now)
+    more, less = budget.share(), budget.share()
+    time_.step(less, 0.001)
+    time_.step(more, 0.003)
+    thread = threading.Thread(target=lambda: time_.step(more, 0.001), daemon=True)
+    thread.start()
+    thread.join(timeout=0.3 if waits else 30)
+    assert thread.is_alive() is waits
+    time_.now += 1.0  # nobody is between two steps any more
+    thread.join(timeout=30)
+    assert not thread.is_alive()
 
 
 def test_slot_that_ends_or_fails_holds_nobody_up() -> None:

@@ -99,6 +99,30 @@ async def test_intact_base_that_does_not_load_for_a_while_is_kept(tiny_base: Pat
         assert base.model.stat().st_ino == made.st_ino
 
 
+async def test_adapter_that_the_disk_damaged_does_not_serve_on_a_full_one(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    """It cannot be written anew; once there is room it is, and serves."""
+    cloud.publish(cloud.make("router"))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url)) as parts:
+        await parts.updater.tick()
+        before = await ask(parts, "router")
+    (adapter,) = (tmp_path / "edge/adapters").glob("*.gguf")
+    data = bytearray(adapter.read_bytes())
+    data[-1_000] ^= 4
+    adapter.write_bytes(data)
+    clock = FakeClock()
+    with ExitStack() as full:
+        full.enter_context(full_disk(8_000))
+        async with device(make_settings(tmp_path / "edge", tiny_base, None), clock) as parts:
+            assert "free some space" in entry(parts, "router").message
+            assert list(parts.slots.revisions()) == ["base"]
+            full.close()
+            clock.advance(LONG)
+            await parts.updater.tick()
+            assert await ask(parts, "router") == before
+
+
 class StrictCanary(TrustingCanary):
     """Refuses what has this in the name of its file."""
 
