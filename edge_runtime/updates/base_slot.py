@@ -113,8 +113,12 @@ class BaseSlot:
             return False
         _log.info("base_gguf_found", path=str(model.path))
         self.model = model
-        with suppress(EdgeError):
+        try:
             await self.bring_up()
+        except EdgeError as error:
+            # It is looked for again, as what does not serve yet.
+            self.model = replace(model, problem=describe_error(error))
+            return False
         return True
 
     async def _bring_up(self) -> None:

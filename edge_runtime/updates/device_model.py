@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge_runtime.errors import BaseGgufError, MergeError
+from edge_runtime.errors import BaseGgufError, BaseGgufUnreadableError, MergeError
 from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
 from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
 from edge_runtime.updates.base_note import BaseNote, verify_undamaged
 from loragen.contract.atomic import write_atomic
 from loragen.contract.digest import model_digest
+from loragen.contract.errors import ContractError
 from loragen.contract.gguf_adapter import GgufModel
 from loragen.contract.gguf_header import row_bytes
 from loragen.web.errors import ConfigurationError
@@ -186,11 +187,20 @@ class DeviceModel:
 
 
 def _own_digest(path: Path, note_path: Path) -> str:
-    """The digest of a base GGUF that says none, as it was before the disk damaged it."""
-    note = BaseNote.of(path, note_path)
-    if not note.digest:
-        note = replace(note, digest=model_digest(path))
-        note.store(note_path)
+    """The digest of a base GGUF that says none, as it was before the disk damaged it.
+
+    Raises:
+        BaseGgufError, BaseGgufUnreadableError: It is damaged, or cannot be read.
+    """
+    try:
+        note = BaseNote.of(path, note_path)
+        if not note.digest:
+            note = replace(note, digest=model_digest(path))
+            note.store(note_path)
+    except OSError as error:
+        raise BaseGgufUnreadableError(f"cannot read {path.name}: {error.strerror or error}") from error
+    except ContractError as error:
+        raise BaseGgufError(f"{path.name}: {error}") from error
     return note.digest
 
 

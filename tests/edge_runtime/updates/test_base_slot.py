@@ -1,18 +1,22 @@
 """A base GGUF that is lost: what was made of it serves on, and the device says so, until it is back."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from edge_runtime.bootstrap import open_parts
+from edge_runtime.bootstrap import Parts, open_parts
 from edge_runtime.errors import BaseGgufUnreadableError
+from loragen.contract.errors import FormatError
 from loragen.web.errors import ConfigurationError
 from tests.edge_runtime.fake_cloud import FakeCloud
-from tests.edge_runtime.fakes import LONG, FakeClock, ask, device, entry, make_settings
+from tests.edge_runtime.fakes import LONG, FakeClock, FlakyLoader, ask, device, entry, make_settings
+from tests.edge_runtime.test_bootstrap import nameless_base
 from tests.edge_runtime.updates.test_updater_base import other_base
 
 
@@ -31,6 +35,12 @@ def _truncate(path: Path) -> None:
 
 def _bring_back(path: Path, tiny_base: Path) -> None:
     path.write_bytes(tiny_base.read_bytes())
+
+
+async def _ticks_until_back(parts: Parts) -> None:
+    for _ in range(2):
+        await parts.updater.tick()
+    assert parts.device.base.model.problem == ""
 
 
 lost_in_any_way = pytest.mark.parametrize("lose", [_remove, _zero_header, _truncate])
@@ -115,6 +125,50 @@ async def test_base_gguf_that_serves_itself_is_missed_alone(
         assert (parts.device.models()[0].state, parts.device.models()[0].message) == ("base", "")
         assert (await ask(parts, "base"))[1] == "base"
         assert (await ask(parts, "desk"))[1] == f"adapter-{second.bundle_id}"
+
+
+async def test_base_gguf_that_is_back_and_does_not_load_is_tried_again(
+    cloud: FakeCloud, base: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Memory was short for a while; nobody can ask for the base meanwhile, so no request finds it broken."""
+    cloud.publish(cloud.make("router", 1))
+    settings, loader = make_settings(tmp_path / "edge", base, cloud.url, quantization="F16"), FlakyLoader()
+    async with device(settings, loader=loader) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+    _remove(base)
+    async with device(settings, loader=loader) as parts:
+        _bring_back(base, tiny_base)
+        loader.refuses = lambda path: path == base
+        for _ in range(3):
+            await parts.updater.tick()
+        assert parts.device.models()[0].state == "failed"
+        assert "out of memory" in parts.device.models()[0].message
+        loader.refuses = lambda path: False
+        await _ticks_until_back(parts)
+        assert (parts.device.models()[0].state, parts.device.models()[0].message) == ("base", "")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "input/output error"), FormatError("it ends inside a tensor")])
+async def test_base_gguf_whose_digest_cannot_be_computed_is_not_back(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """And ends no tick, which has other things to do."""
+    nameless = nameless_base(base, tmp_path / "nameless.gguf")
+    _bring_back(base, nameless)
+    settings = make_settings(tmp_path / "edge", base, None)
+    async with device(settings):
+        pass
+    _remove(base)
+    async with device(settings) as parts:
+        _bring_back(base, nameless)
+        with monkeypatch.context() as patched:
+            patched.setattr("edge_runtime.updates.device_model.model_digest", Mock(side_effect=error))
+            for _ in range(3):
+                await parts.updater.tick()
+            assert error.args[-1] in parts.device.base.model.problem
+        await _ticks_until_back(parts)
+        assert parts.device.base.message == ""
 
 
 async def test_device_that_has_nothing_to_serve_without_its_base_gguf_refuses_the_start(
