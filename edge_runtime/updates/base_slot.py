@@ -4,7 +4,7 @@ Rules:
 - The quantized base GGUF serves; the base GGUF itself, when it needs or takes no quantizing.
 - A base GGUF that is lost, on a device that knows from an earlier start which model it has, stops neither the start nor
   what was made of it: the quantized one, and what was merged. Nothing is made of it until it is back, for which each
-  tick looks. Another model in its place is not taken for it.
+  tick looks. Another model in its place is not taken for it, nor is a file that still changes: somebody copies it.
 
 What serves beside the base is decided by `updates.updater`.
 """
@@ -12,6 +12,7 @@ What serves beside the base is decided by `updates.updater`.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +30,9 @@ from loragen.contract.names import BASE_NAME
 from loragen.web.errors import ConfigurationError
 
 DOWN = "does not serve now: "
+
+_SETTLED_SECONDS = 5.0
+"""A file that nobody wrote for so long is whole: who copies one, writes all the time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +57,7 @@ class BaseSlot:
         self._disk = disk
         self._slots = slots
         self._stopping = threading.Event()
+        self._seen = ""
         self.path = self.quantized
 
     @property
@@ -91,7 +96,7 @@ class BaseSlot:
         """Let it serve.
 
         Raises:
-            EdgeError: Not even the base GGUF can serve; `BaseGgufUnreadableError` when it is lost.
+            EdgeError: Not even the base GGUF can serve; `BaseGgufUnreadableError` when it is lost, and then looked for.
         """
         try:
             await (self._bring_up_without() if self.model.problem else self._bring_up())
@@ -100,11 +105,24 @@ class BaseSlot:
         except EdgeError as error:
             # The next request for it finds it broken again.
             self.message = DOWN + describe_error(error)
+            if isinstance(error, BaseGgufUnreadableError) and not self.model.problem:
+                self.model = replace(self.model, problem=describe_error(error))
             raise
 
+    def due_in(self) -> float:
+        """Seconds until it should be looked again for a base GGUF that was just seen; infinite when none was."""
+        return _SETTLED_SECONDS if self._seen else math.inf
+
     async def look_for_base_gguf(self) -> bool:
-        """Whether a base GGUF that was lost is back; what is made of it serves then."""
+        """Whether a base GGUF that was lost is back; what is made of it serves then.
+
+        It is back when two looks see the same file.
+        """
         if not self.model.problem:
+            return False
+        before, now = self._seen, await asyncio.to_thread(self.model.file_now)
+        self._seen = now if now != before else ""
+        if self._seen:
             return False
         try:
             model = await asyncio.to_thread(self.model.read_again)
@@ -141,7 +159,7 @@ class BaseSlot:
             await asyncio.to_thread(model.quantize_base, quantized, self.verify_running)
             await asyncio.to_thread(note_checksum, quantized)
             await self._serve(quantized)
-        except MergeCancelledError:
+        except (MergeCancelledError, BaseGgufUnreadableError):
             raise
         except EdgeError as error:
             await self._serve(model.path, f"served at the base GGUF's precision: {error}")

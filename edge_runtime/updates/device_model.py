@@ -8,13 +8,15 @@ device whose base GGUF is lost knows which model it has.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge_runtime.checksum import remove_with_checksum
 from edge_runtime.errors import BaseGgufError, BaseGgufUnreadableError, MergeError
 from edge_runtime.gguf.base_gguf import BaseGguf, find_base_gguf, verify_admitted
 from edge_runtime.gguf.quantization import Quantization, main_type, storage_type
@@ -155,6 +157,13 @@ class DeviceModel:
         with BaseGguf(self.path) as base_gguf:
             verify_admitted(base_gguf, header, self.digest)
 
+    def file_now(self) -> str:
+        """Which file is in the base GGUF's place now: changes when somebody writes it; empty when there is none."""
+        try:
+            return BaseNote.of(find_base_gguf(self.asked[0]), self.cache_dir / _NOTE).file
+        except (MergeError, OSError):
+            return ""
+
     def verify_undamaged(self) -> None:
         """Check that the disk did not change the base GGUF.
 
@@ -171,8 +180,9 @@ class DeviceModel:
         """
         from edge_runtime.merge.merger import merge
 
-        self.verify_undamaged()
-        return merge(self.path, bundle, out, self.quantization, self.cache_dir, progress, self.digest)
+        with self._unchanged(out):
+            self.verify_undamaged()
+            return merge(self.path, bundle, out, self.quantization, self.cache_dir, progress, self.digest)
 
     def quantize_base(self, out: Path, progress: Progress) -> None:
         """Write the model without a LoRA.
@@ -182,8 +192,23 @@ class DeviceModel:
         """
         from edge_runtime.merge.merger import quantize_base
 
-        self.verify_undamaged()
-        quantize_base(self.path, out, self.quantization, self.cache_dir, progress)
+        with self._unchanged(out):
+            self.verify_undamaged()
+            quantize_base(self.path, out, self.quantization, self.cache_dir, progress)
+
+    @contextmanager
+    def _unchanged(self, out: Path) -> Iterator[None]:
+        """Delete what the block makes when the base GGUF was written meanwhile.
+
+        Raises:
+            BaseGgufUnreadableError: It was.
+        """
+        before = self.file_now()
+        yield
+        if self.file_now() != before:
+            with suppress(OSError):
+                remove_with_checksum(out)
+            raise BaseGgufUnreadableError(f"{self.path.name} was written while it was read", "is it still copied?")
 
 
 def _own_digest(path: Path, note_path: Path) -> str:

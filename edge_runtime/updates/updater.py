@@ -144,7 +144,7 @@ class Updater:
         await self._collect()
         await self.state_store.write_again()
         poll_in = math.inf if self.poller is None else self.poller.due_in()
-        return min(poll_in, max(self.state_store.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
+        return min(poll_in, self._base.due_in(), max(self.state_store.due_in(), _RETRY_CHECK_SECONDS), IDLE_SECONDS)
 
     def command(self, command: Command) -> "asyncio.Future[str]":
         """Let the next tick carry out a command first of all; a tick that waits for the cloud or the canary ends.

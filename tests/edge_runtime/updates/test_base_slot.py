@@ -4,12 +4,14 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
+import edge_runtime.merge.merger
 from edge_runtime.bootstrap import Parts, open_parts
 from edge_runtime.errors import BaseGgufUnreadableError
 from loragen.contract.errors import FormatError
@@ -35,6 +37,13 @@ def _truncate(path: Path) -> None:
 
 def _bring_back(path: Path, tiny_base: Path) -> None:
     path.write_bytes(tiny_base.read_bytes())
+
+
+def _copy_part(source: Path, path: Path, share: float) -> None:
+    """As a copier does that sets the size first."""
+    data = source.read_bytes()
+    written = int(len(data) * share)
+    path.write_bytes(data[:written] + bytes(len(data) - written))
 
 
 async def _ticks_until_back(parts: Parts) -> None:
@@ -79,7 +88,7 @@ async def test_device_without_its_base_gguf_serves_what_was_made_of_it(
             assert "nothing is merged without" in parts.device.models()[0].message
             clock.advance(LONG)
             _bring_back(base, tiny_base)
-            await parts.updater.tick()
+            await _ticks_until_back(parts)
             assert parts.device.models()[0].message == ""
             assert await ask(parts, "base") == before[0]
             assert await parts.updater.merge_pending() == 1
@@ -121,7 +130,7 @@ async def test_base_gguf_that_serves_itself_is_missed_alone(
         assert "base.gguf" in entry(parts, "desk").message
         _bring_back(base, tiny_base)
         # What failed for want of the base waits no longer.
-        await parts.updater.tick()
+        await _ticks_until_back(parts)
         assert (parts.device.models()[0].state, parts.device.models()[0].message) == ("base", "")
         assert (await ask(parts, "base"))[1] == "base"
         assert (await ask(parts, "desk"))[1] == f"adapter-{second.bundle_id}"
@@ -168,6 +177,53 @@ async def test_base_gguf_whose_digest_cannot_be_computed_is_not_back(
                 await parts.updater.tick()
             assert error.args[-1] in parts.device.base.model.problem
         await _ticks_until_back(parts)
+        assert parts.device.base.message == ""
+
+
+async def test_base_gguf_that_is_still_copied_is_not_back(base: Path, tiny_base: Path, tmp_path: Path) -> None:
+    """A copier may set the size first, so that the header alone looks whole; without a cloud it takes no hour."""
+    settings = make_settings(tmp_path / "edge", base, None)
+    async with device(settings) as parts:
+        before = await ask(parts, "base")
+    _remove(base)
+    async with device(settings) as parts:
+        for part in (2, 3, 4):
+            _copy_part(tiny_base, base, 1 - 1 / part)
+            assert await parts.updater.tick() < 10
+            assert parts.device.base.model.problem
+            assert await ask(parts, "base") == before
+        _bring_back(base, tiny_base)
+        await _ticks_until_back(parts)
+        assert await ask(parts, "base") == before
+        assert parts.device.base.message == ""
+
+
+async def test_base_gguf_that_is_written_while_it_is_quantized_is_not_back(
+    base: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made of half a file serves never, nor does that file."""
+    settings = make_settings(tmp_path / "edge", base, None)
+    async with device(settings) as parts:
+        before = await ask(parts, "base")
+    _remove(base)
+    really = edge_runtime.merge.merger.quantize_base
+
+    def quantize(*arguments: Any) -> Path:
+        out = really(*arguments)
+        _copy_part(tiny_base, base, 0.9)
+        return out
+
+    async with device(settings) as parts:
+        _copy_part(tiny_base, base, 0.5)
+        with monkeypatch.context() as patched:
+            patched.setattr("edge_runtime.merge.merger.quantize_base", quantize)
+            for _ in range(2):
+                await parts.updater.tick()
+        assert "was written while it was read" in parts.device.base.model.problem
+        assert await ask(parts, "base") == before
+        _bring_back(base, tiny_base)
+        await _ticks_until_back(parts)
+        assert await ask(parts, "base") == before
         assert parts.device.base.message == ""
 
 
@@ -226,7 +282,8 @@ async def test_another_model_is_not_taken_for_the_one_that_was_lost(
     _remove(base)
     async with device(settings, clock) as parts:
         other_base(tiny_base, base, cloud.edge_model_digest)
-        await parts.updater.tick()
+        for _ in range(2):
+            await parts.updater.tick()
         assert "is edge model ffffffff" in parts.device.base.model.problem
         assert await parts.updater.merge_pending() == 0
         assert entry(parts, "router").state == "adapter"

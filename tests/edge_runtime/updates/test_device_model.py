@@ -1,10 +1,13 @@
 """What a device reads from its base GGUF, and the base GGUFs that it refuses."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.bootstrap import open_parts
+from edge_runtime.errors import BaseGgufUnreadableError
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.merge import merge
@@ -48,6 +51,23 @@ def test_merged_file_is_no_base(tiny_base: Path, tiny_digest: str, tmp_path: Pat
     with pytest.raises(ConfigurationError, match=r"LORAGEN_EDGE_BASE_MODEL.*merged into it already") as caught:
         DeviceModel.open(merged, Quantization.Q4_0, tmp_path, None)
     assert "base GGUF that it was made of" in caught.value.hint
+
+
+@pytest.mark.parametrize("merges", [False, True])
+def test_what_is_made_of_a_base_that_is_written_meanwhile_is_deleted(
+    tiny_base: Path, tiny_digest: str, tmp_path: Path, merges: bool
+) -> None:
+    base, out = tmp_path / "base.gguf", tmp_path / "out.gguf"
+    base.write_bytes(tiny_base.read_bytes())
+    model = DeviceModel.open(base, Quantization.Q4_0, tmp_path, None)
+    with BaseGguf(base) as base_gguf:
+        bundle = tiny_bundle(base_gguf.shape, tiny_digest)
+    make = partial(model.merge, bundle) if merges else model.quantize_base
+    with pytest.raises(BaseGgufUnreadableError, match="written while it was read"):
+        make(out, lambda _written, _total: os.utime(base))
+    assert not out.exists()
+    make(out, lambda _written, _total: None)
+    assert out.exists()
 
 
 def test_missing_base_is_a_configuration_error_with_a_hint(tmp_path: Path) -> None:
