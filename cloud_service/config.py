@@ -232,7 +232,11 @@ class CloudSettings(ServiceSettings):
         default=True,
         description="Whether requests may carry a probe; the first one loads the edge model's weights.",
     )
-    probe_max_queue: int = Field(default=8, ge=1, description="Most waiting probes; beyond it, 503 with Retry-After.")
+    probe_max_queue: int = Field(
+        default=8,
+        ge=1,
+        description="Most probes that are prepared, wait or run; beyond it, 503 with Retry-After.",
+    )
     refine: bool = Field(
         default=True,
         description="Whether requests may be refined on their examples; the first one loads the edge model's weights.",

@@ -2,12 +2,14 @@
 
 A LoRA that was made with an example answers it better than other inputs: the choice head reads examples. So each is
 left out in turn, the generator reads the rest, and the edge model answers the example under that LoRA. These LoRAs are
-for the one request and are stored nowhere. They are generated one after the other, so that they take one place of the
-queue, and count as a part of the probe: not as generations of the tenant. Which examples are left out is decided in
-`left_out`.
+for the one request and are stored nowhere. They count as a part of the probe, not as generations of the tenant; so the
+probe takes its place and counts for the day before the first of them, and what is too long for the edge model is
+refused before it. They are generated one after the other: when the generator's queue has room for the first, the others
+are not refused. Which examples are left out is decided in `left_out`.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from cloud_service.answer.contract import find_answer
 from cloud_service.catalog import ServedGenerator
@@ -56,13 +58,24 @@ async def gather_evidence(
     prober = served.require_prober()
     if not request.probe_examples:
         return await prober.compare([Trial(recipe, _probe(request))])
-    await prober.verify_room()
+    left_out = _left_out(request, served)
+    served.runner.verify_room(key)
+    async with prober.reserve() as place:
+        # What a residual prompt keeps of a task does not depend on the examples.
+        await prober.verify_lengths([Trial(recipe, each.examples) for each in left_out], place)
+        trials = await _generate_each(left_out, served, key, timeout_seconds)
+        return await prober.compare(trials, place)
+
+
+async def _generate_each(
+    left_out: Sequence[LeftOut], served: ServedGenerator, key: str, timeout_seconds: float
+) -> list[Trial]:
     trials = []
     try:
         async with asyncio.timeout(timeout_seconds):
-            for left_out in _left_out(request, served):
-                made = await served.runner.generate(Asked.of(left_out.task), timeout_seconds, key)
-                trials.append(Trial(made.generation.recipe(served.info, served.bank.digest), left_out.examples))
+            for each in left_out:
+                made = await served.runner.generate(Asked.of(each.task), timeout_seconds, key, has_room=True)
+                trials.append(Trial(made.generation.recipe(served.info, served.bank.digest), each.examples))
     except TimeoutError:
         raise DeadlineError(
             f"examples: not left out one after the other within {timeout_seconds:g} s",
@@ -70,7 +83,7 @@ async def gather_evidence(
         ) from None
     except ContractError as e:
         raise GenerationError(f"the generator {served.info.id} made no usable LoRA: {e}", e.hint) from e
-    return await prober.compare(trials)
+    return trials
 
 
 def _left_out(request: LoraRequest, served: ServedGenerator) -> tuple[LeftOut, ...]:

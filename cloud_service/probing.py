@@ -2,18 +2,19 @@
 
 The weights of the edge model are loaded for the first probe and stay in memory. The model runs on a thread of its own,
 neither on the event loop nor on the generator's thread. The number of waiting probes and the tokens of each are
-bounded, every wait has a deadline, and a probe that nobody waits for any more ends soon. Results belong to one request
-and are stored nowhere.
+bounded, every wait has a deadline, and a probe that nobody waits for any more ends soon. A probe takes its place, and
+counts for the day, before the work that it needs. Results belong to one request and are stored nowhere.
 """
 
 import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import structlog
 
@@ -35,6 +36,8 @@ from loragen.contract.bank import Bank
 from loragen.contract.recipe import Recipe
 from loragen.web.logs import describe_crash
 from loragen.web.retry_after import RetryAfter
+
+_T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
 
@@ -70,13 +73,24 @@ class ProbeComparison:
         return sum(right and not known for right, known in zip(self.specialized.right, self.base.right, strict=True))
 
 
+@dataclass(slots=True, eq=False)
+class ProbePlace:
+    """One of a prober's places.
+
+    Attributes:
+        last: What was begun last on the prober's thread for whoever has the place.
+    """
+
+    last: Future[Any] | None = None
+
+
 class Prober:
     """Probes one edge model.
 
     Args:
         load: Loads the edge model.
         bank: Makes LoRAs of recipes.
-        max_waiting: Most probes that wait or run.
+        max_waiting: Most probes that are prepared, wait or run.
         timeout_seconds: Longest time for one probe; that of the first includes loading the weights.
         usage: Knows how many of them may be one tenant's, and counts them.
     """
@@ -89,59 +103,104 @@ class Prober:
         self._timeout = timeout_seconds
         self._usage = usage
         self._probe: EdgeProbe | None = None
-        self._pending: list[Future[ProbeComparison]] = []
+        self._taken = 0
         self._began: float | None = None
         self._retry_after = RetryAfter()
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
 
-    async def verify_room(self) -> None:
-        """Return when a probe would be taken now. Ask before other work, which would be in vain.
+    @asynccontextmanager
+    async def reserve(self) -> AsyncIterator[ProbePlace]:
+        """A place for one probe, which counts for today whatever comes of it. Reserve it before other work.
+
+        It is given back when the block is left and the thread is done with it.
 
         Raises:
-            OverloadedError, UsageLimitError, DrainingError: As for `compare`.
+            OverloadedError: Too many probes are prepared, wait or run.
+            UsageLimitError: Too many of them are the caller's, today or now.
+            DrainingError: The prober was closed.
         """
-        await self._usage.verify_quota("probes")
-        self._pending = [future for future in self._pending if not future.done()]
-        if self._closed:
-            raise DrainingError("the service is shutting down", "ask another replica")
-        if len(self._pending) >= self._max_waiting:
+        self._verify_open()
+        if self._taken >= self._max_waiting:
             now = time.monotonic()
             running_seconds = 0.0 if self._began is None else now - self._began
             raise OverloadedError(
-                f"{len(self._pending)} probes are waiting, the most allowed",
+                f"{self._taken} probes are waiting, the most allowed",
                 "come back after Retry-After seconds, or ask without the probe",
                 retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds, current_caller().holder),
             )
-
-    async def compare(self, trials: Sequence[Trial]) -> ProbeComparison:
-        """Scores on the inputs of at least one trial, without a LoRA and each with that of its trial.
-
-        Raises:
-            InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
-                choices that the LoRA has codes for.
-            OverloadedError: Too many probes wait.
-            UsageLimitError: Too many of them are the caller's, today or now.
-            DrainingError: The prober was closed before the probe was ready.
-            DeadlineError: Not ready in time.
-            GenerationError: The edge model cannot be loaded, or failed.
-        """
-        await self.verify_room()
         give_back, loop = self._usage.hold("probes", self._max_waiting), asyncio.get_running_loop()
+        self._taken += 1
+
+        def leave() -> None:
+            self._taken -= 1
+            give_back()
 
         def over(_: object) -> None:
             # A place is free when the thread is done, not when the client has gone. At the end there is no loop.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(give_back)
+                loop.call_soon_threadsafe(leave)
 
+        place = ProbePlace()
+        try:
+            await self._usage.begin("probes")
+            yield place
+        finally:
+            if place.last is None or place.last.done():
+                leave()
+            else:
+                place.last.add_done_callback(over)
+
+    async def verify_lengths(self, trials: Sequence[Trial], place: ProbePlace) -> None:
+        """Return when the edge model can read the inputs of at least one trial. Ask before their LoRAs are generated.
+
+        Args:
+            trials: Of their recipes only the residual prompts matter.
+            place: That of the probe.
+
+        Raises:
+            InvalidRequestError: An input with its answer is too long, or all of them are.
+            DrainingError, DeadlineError, GenerationError: As for `compare`.
+        """
+        await self._run(place, lambda _: _verify_lengths(self._loaded(), trials))
+
+    async def compare(self, trials: Sequence[Trial], place: ProbePlace | None = None) -> ProbeComparison:
+        """Scores on the inputs of at least one trial, without a LoRA and each with that of its trial.
+
+        Args:
+            trials: Inputs and LoRAs.
+            place: That of the probe; by default it is reserved here.
+
+        Raises:
+            InvalidRequestError: An input with its answer is too long for the edge model, or an answer is none of the
+                choices that the LoRA has codes for.
+            OverloadedError, UsageLimitError: As for `reserve`.
+            DrainingError: The prober was closed before the probe was ready.
+            DeadlineError: Not ready in time.
+            GenerationError: The edge model cannot be loaded, or failed.
+        """
+        if place is None:
+            async with self.reserve() as place:
+                return await self.compare(trials, place)
+        return await self._run(place, lambda wanted: self._compare(trials, wanted))
+
+    def close(self) -> None:
+        """Drop waiting probes; a running one ends by itself."""
+        self._closed = True
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _verify_open(self) -> None:
+        if self._closed:
+            raise DrainingError("the service is shutting down", "ask another replica")
+
+    async def _run(self, place: ProbePlace, work: Callable[[threading.Event], _T]) -> _T:
+        """Do work on the prober's thread; the event it gets is cleared when nobody waits for it any more."""
+        self._verify_open()
         wanted = threading.Event()
         wanted.set()
-        future = self._thread.submit(self._compare, trials, wanted)
-        future.add_done_callback(over)
-        self._pending.append(future)
+        place.last = future = self._thread.submit(self._attempt, work, wanted)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._usage.begin("probes")
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise DeadlineError(
@@ -155,24 +214,11 @@ class Prober:
         finally:
             wanted.clear()
 
-    def close(self) -> None:
-        """Drop waiting probes; a running one ends by itself."""
-        self._closed = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _compare(self, trials: Sequence[Trial], wanted: threading.Event) -> ProbeComparison:
+    def _attempt(self, work: Callable[[threading.Event], _T], wanted: threading.Event) -> _T:
         # On the prober's thread.
-        self._began = started = time.monotonic()
+        self._began = time.monotonic()
         try:
-            for trial in trials:
-                if trial.recipe.answer.codes:
-                    verify_expected(trial.examples, trial.recipe.answer.options)
-            if self._probe is None:
-                self._probe = self._load()
-            _verify_lengths(self._probe, trials)
-            base = self._probe.score([each for trial in trials for each in trial.examples.values()], None)
-            compared = ProbeComparison(base, _join([self._specialize(self._probe, trial, wanted) for trial in trials]))
-            self._retry_after.measured(time.monotonic() - started)
+            return work(wanted)
         except CloudError:
             raise
         except Exception as e:
@@ -182,6 +228,22 @@ class Prober:
             ) from e
         finally:
             self._began = None
+
+    def _loaded(self) -> EdgeProbe:
+        if self._probe is None:
+            self._probe = self._load()
+        return self._probe
+
+    def _compare(self, trials: Sequence[Trial], wanted: threading.Event) -> ProbeComparison:
+        started = time.monotonic()
+        for trial in trials:
+            if trial.recipe.answer.codes:
+                verify_expected(trial.examples, trial.recipe.answer.options)
+        probe = self._loaded()
+        _verify_lengths(probe, trials)
+        base = probe.score([each for trial in trials for each in trial.examples.values()], None)
+        compared = ProbeComparison(base, _join([self._specialize(probe, trial, wanted) for trial in trials]))
+        self._retry_after.measured(time.monotonic() - started)
         if not all(math.isfinite(scores.log_likelihood) for scores in (compared.base, compared.specialized)):
             raise GenerationError("the probe gave no finite likelihood", "ask without it", code="probe_failed")
         return compared

@@ -5,7 +5,8 @@ Rules:
 - Prompts that wait together run together, after at most `max_delay_seconds`: up to `max_batch` of them, as far as the
   generator computes so many together.
 - A full queue refuses at once and says when to come back, and every wait has a deadline. A part of the queue is for
-  clients alone that were refused and come back when they were asked to.
+  clients alone that were refused and come back when they were asked to. A series of tasks that the queue has taken goes
+  on; whoever asks for them bounds how many series there are.
 - What a prompt costs is bounded before it waits: by characters at once, by tokens on the model's thread.
 - When a prompt makes the model fail, the others of its batch are not affected.
 
@@ -154,13 +155,16 @@ class Runner:
         """How long the current batch has been running; 0 when there is none."""
         return 0.0 if self._batch_began is None else asyncio.get_running_loop().time() - self._batch_began
 
-    async def generate(self, asked: Asked, timeout_seconds: float, key: str | None = None) -> Produced:
+    async def generate(
+        self, asked: Asked, timeout_seconds: float, key: str | None = None, *, has_room: bool = False
+    ) -> Produced:
         """The generation for one task.
 
         Args:
             asked: The task.
             timeout_seconds: Longest time for it.
             key: What the request was refused by, if it was (`verify_room`); by default its prompt.
+            has_room: Whether `verify_room` was asked already, for the series of tasks that this one is of.
 
         Raises:
             PromptTooLongError: The prompt has more characters or tokens than the generator takes.
@@ -171,7 +175,10 @@ class Runner:
         """
         key = asked.prompt if key is None else key
         self.verify_characters(asked)
-        self.verify_room(key)
+        if has_room:
+            self._verify_open()
+        else:
+            self.verify_room(key)
         self._return_times.forget(current_caller().holder, key)
         loop = asyncio.get_running_loop()
         ticket = _Ticket(asked, loop.time(), loop.create_future())
@@ -216,8 +223,7 @@ class Runner:
         Raises:
             OverloadedError, DrainingError: As for `generate`.
         """
-        if self._closing:
-            raise DrainingError("the service is shutting down", "ask another replica")
+        self._verify_open()
         now, holder = asyncio.get_running_loop().time(), current_caller().holder
         if self._taken_places < self._places(returns=self._return_times.has_come(holder, key, now)):
             return
@@ -234,6 +240,10 @@ class Runner:
             "come back after Retry-After seconds",
             retry_after_seconds=seconds,
         )
+
+    def _verify_open(self) -> None:
+        if self._closing:
+            raise DrainingError("the service is shutting down", "ask another replica")
 
     def _places(self, *, returns: bool) -> int:
         return self._max_queue - (0 if returns else self._max_queue // _SHARE_OF_RETURNING)

@@ -189,6 +189,36 @@ async def test_probes_count_for_the_day(make_prober: MakeProber, recipe: Recipe)
     assert len(probe.residual_prompts) == 2, "one without the LoRA, and one with it"
 
 
+async def test_place_is_taken_and_counts_before_the_work_that_a_probe_needs(
+    make_prober: MakeProber, recipe: Recipe
+) -> None:
+    prober = make_prober(FakeProbe, max_waiting=1, probes_per_day=2)
+    with calling(Caller("one")):
+        async with prober.reserve() as place:
+            with pytest.raises(OverloadedError, match="1 probes are waiting"):
+                await prober.compare(probe_of(EXAMPLES, recipe))
+            await prober.verify_lengths(probe_of(EXAMPLES, recipe), place)
+            await prober.compare(probe_of(EXAMPLES, recipe), place)
+        with pytest.raises(ZeroDivisionError):
+            async with prober.reserve():
+                raise ZeroDivisionError
+        with pytest.raises(UsageLimitError, match="2 probes"):
+            await prober.compare(probe_of(EXAMPLES, recipe))
+    await prober.compare(probe_of(EXAMPLES, recipe))
+
+
+async def test_lengths_are_verified_without_a_lora(make_prober: MakeProber, recipe: Recipe) -> None:
+    probe = FakeProbe()
+    prober = make_prober(lambda: probe)
+    async with prober.reserve() as place:
+        with pytest.raises(InvalidRequestError, match=r"probe\.0: expected at most 20 tokens .* found 31"):
+            await prober.verify_lengths(probe_of([Example("word " * 30, "x")], recipe), place)
+    prober.close()
+    with pytest.raises(DrainingError):
+        await prober.verify_lengths(probe_of(EXAMPLES, recipe), place)
+    assert probe.residual_prompts == []
+
+
 def _cannot_load() -> EdgeProbe:
     raise MemoryError("no room")
 

@@ -192,6 +192,19 @@ async def test_task_that_was_refused_is_known_by_its_key_when_it_comes_back(
     assert not runner.is_full
 
 
+async def test_task_of_a_series_needs_no_further_room_but_a_runner_that_is_open(make_runner: MakeRunner) -> None:
+    runner = make_runner(max_queue=1)
+    runner.verify_room("series")
+    with runner.finishing(0.0):
+        with pytest.raises(OverloadedError):
+            await runner.generate(Asked("first"), 5, "series")
+        for prompt in ("first", "second"):
+            await runner.generate(Asked(prompt), 5, "series", has_room=True)
+    await runner.close(5)
+    with pytest.raises(DrainingError):
+        await runner.generate(Asked("third"), 5, "series", has_room=True)
+
+
 async def test_refusals_of_one_tenant_take_neither_time_nor_mark_of_another(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
