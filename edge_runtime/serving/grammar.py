@@ -11,7 +11,7 @@ from typing import Any
 from llama_cpp.llama_grammar import PRIMITIVE_RULES, STRING_FORMAT_RULES, SchemaConverter
 
 from edge_runtime.serving.number_grammar import decimals_between
-from edge_runtime.serving.pattern_grammar import texts_of
+from edge_runtime.serving.pattern_grammar import BLOCK, repeated_character, texts_of
 from loragen.contract.number_bounds import written_range
 from loragen.contract.text_pattern import parse_pattern
 
@@ -24,9 +24,6 @@ _PLAIN = r'"\\\x00-\x1F\x7F'
 _HEX = "[0-9a-fA-F]"
 _CHARACTER = f"""[^{_PLAIN}] | "\\\\" (["\\\\/bfnrt] | "u" ([0-9abcefABCEF] {_HEX} | [dD] [0-7]) {_HEX} {_HEX})"""
 """Without halves of surrogate pairs: one alone is no Unicode, and two are one character, which a length counts once."""
-
-_BLOCK = 256
-"""Characters of a long text that are one rule: so its bounds are spelled in some hundred parts."""
 
 _NUMBER = '("-"? integral-part) ("." decimal-part)? ([eE] [-+]? [0-9] [0-9]?)? space'
 """With two digits of the exponent at most, so that it is finite: many readers take 1e999 for infinity or refuse it."""
@@ -66,7 +63,8 @@ class _StrictConverter(SchemaConverter):
         if not {"minProperties", "maxProperties"}.isdisjoint(schema):
             return str(self._add_rule(name, self._counted_object(schema, name)))
         if kind == "string" and not {"minLength", "maxLength"}.isdisjoint(schema):
-            text = self._characters(schema.get("minLength", 0), schema.get("maxLength"))
+            block = self._add_rule("char-block", f"char{{{BLOCK}}}")
+            text = repeated_character("char", block, schema.get("minLength", 0), schema.get("maxLength"))
             return str(self._add_rule(name, rf'"\"" {text} "\""'))
         if kind == "array" and not schema.get("items"):
             schema = {**schema, "items": _ANY}
@@ -76,18 +74,6 @@ class _StrictConverter(SchemaConverter):
         # It comes as JSON in ASCII. The model writes letters as they are, and what JSON escapes needs two backslashes.
         text = json.dumps(json.loads(literal), ensure_ascii=False)
         return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))
-
-    def _characters(self, least: int, most: int | None) -> str:
-        """So many characters, in blocks: nobody need try where one ends, but whether the last is whole."""
-        blocks, rest = divmod(least, _BLOCK)
-        block = self._add_rule("char-block", f"char{{{_BLOCK}}}")
-        text = f"{block}{{{blocks}}} char{{{rest}}}"
-        if most is None:
-            return f"{text} char*"
-        blocks, rest = divmod(most - least, _BLOCK)
-        if not blocks:
-            return f"{text} char{{0,{rest}}}"
-        return f"{text} ({block}{{0,{blocks - 1}}} char{{0,{_BLOCK - 1}}} | {block}{{{blocks}}} char{{0,{rest}}})"
 
     def _counted_object(self, schema: dict[str, Any], name: str) -> str:
         """An object of any names, so many of them."""

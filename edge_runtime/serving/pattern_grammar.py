@@ -8,6 +8,13 @@ from loragen.contract.text_pattern import Characters, InOrder, OneOf, Part, Repe
 _ESCAPED = {'"': r'"\\\""', "\\": r'"\\\\"'}
 """Literals of what JSON escapes."""
 
+BLOCK = 256
+"""Characters of a long text that are one rule: so its bounds are spelled in some hundred parts. llama.cpp takes no more
+than 2,000 repetitions."""
+
+_RANGES_TO_REPEAT = 16
+"""A set of more is a group: then llama.cpp repeats its name, not its ranges."""
+
 
 def texts_of(part: Part) -> str:
     """An expression for the texts of a part."""
@@ -18,8 +25,31 @@ def texts_of(part: Part) -> str:
             return f"({' '.join(map(texts_of, parts))})" if parts else '""'
         case OneOf(parts):
             return f"({' | '.join(map(texts_of, parts))})"
+        case Repeated(Characters(ranges), least, most) if max(least, most or 0) > BLOCK:
+            character = _character(ranges)
+            return f"({repeated_character(character, f'({character}{{{BLOCK}}})', least, most)})"
         case Repeated(each, least, most):
             return f"{texts_of(each)}{{{least},{'' if most is None else most}}}" if most != 0 else '""'
+
+
+def repeated_character(character: str, block: str, least: int, most: int | None) -> str:
+    """So many characters, in blocks: nobody need try where one ends, but whether the last is whole.
+
+    Args:
+        character: An expression for one.
+        block: One for `BLOCK` of them.
+        least: How many at least.
+        most: At most; None for any number.
+    """
+    blocks, rest = divmod(least, BLOCK)
+    text = f"{block}{{{blocks}}} {character}{{{rest}}}"
+    if most is None:
+        return f"{text} {character}*"
+    blocks, rest = divmod(most - least, BLOCK)
+    if not blocks:
+        return f"{text} {character}{{0,{rest}}}"
+    some = f"{block}{{0,{blocks - 1}}} {character}{{0,{BLOCK - 1}}}"
+    return f"{text} ({some} | {block}{{{blocks}}} {character}{{0,{rest}}})"
 
 
 def _character(ranges: tuple[tuple[int, int], ...]) -> str:
@@ -32,4 +62,4 @@ def _character(ranges: tuple[tuple[int, int], ...]) -> str:
             plain = list(dict.fromkeys((low, high) for low, high in parts if low <= high))
     spelled = "".join(f"\\U{low:08x}" + (f"-\\U{high:08x}" if high > low else "") for low, high in plain)
     options = [*([f"[{spelled}]"] if spelled else []), *escaped]
-    return options[0] if len(options) == 1 else f"({' | '.join(options)})"
+    return options[0] if len(options) == 1 and len(plain) <= _RANGES_TO_REPEAT else f"({' | '.join(options)})"

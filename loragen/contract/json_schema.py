@@ -21,6 +21,7 @@ from loragen.contract.limits import (
     MAX_CHOICE_BYTES,
     MAX_CHOICES,
     MAX_CONTRACT_BYTES,
+    MAX_PATTERN_CHARACTERS,
     MAX_SCHEMA_DEPTH,
     MAX_SCHEMA_LENGTH,
     MAX_SCHEMA_NODES,
@@ -28,7 +29,7 @@ from loragen.contract.limits import (
     MAX_SCHEMA_REPEATS,
 )
 from loragen.contract.number_bounds import BOUND_KEYWORDS, canonical_number
-from loragen.contract.text_pattern import parse_pattern, parts_of
+from loragen.contract.text_pattern import MOST_SPELLED, parse_pattern, parts_of
 
 ANY_OBJECT = '{"type":"object"}'
 """The schema of any JSON object."""
@@ -49,8 +50,6 @@ _OF_TYPE: dict[str, frozenset[str]] = {
     "null": frozenset(),
 }
 _REPEATS_OF_A_PART = 16
-_MOST_SPELLED = 512
-"""Of a long text's bounds: a grammar spells them as so many blocks and a rest."""
 _FORMATS = frozenset(("date", "time", "date-time", "uuid"))
 
 
@@ -136,7 +135,7 @@ class _Normalizer:
     def _bounds(self, keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
         bounds = _bounds(keywords, what, place)
         # A grammar spells each repetition, so that large bounds count as parts too.
-        self._count(sum(min(bound, _MOST_SPELLED) for bound in bounds.values()) // _REPEATS_OF_A_PART)
+        self._count(sum(min(bound, MOST_SPELLED) for bound in bounds.values()) // _REPEATS_OF_A_PART)
         return bounds
 
     def _referred(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
@@ -228,7 +227,7 @@ class _Normalizer:
         if not isinstance(pattern, str):
             raise FormatError(f"{place}: expected a text")
         try:
-            _verified(pattern, place)
+            _verified(pattern, place, 4 * MAX_PATTERN_CHARACTERS)
             found = parse_pattern(pattern, bounds.get("minLength", 0), bounds.get("maxLength"))
         except (FormatError, LimitError) as e:
             raise type(e)(f"{place}: {e}", hint="write it otherwise, or leave it out") from e
@@ -351,13 +350,13 @@ def _unsupported(place: str, keywords: Iterable[str], where: str = "") -> Format
     return FormatError(f"{place}: {_names(keywords)} is not supported{where}", hint=way_out)
 
 
-def _verified(text: str, place: str) -> str:
+def _verified(text: str, place: str, most: int = MAX_CHOICE_BYTES) -> str:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as e:
         raise FormatError(f"{place}: expected Unicode, found half a surrogate pair") from e
-    if size > MAX_CHOICE_BYTES:
-        raise LimitError(f"{place}: expected texts of at most {MAX_CHOICE_BYTES} bytes, found {size}")
+    if size > most:
+        raise LimitError(f"{place}: expected texts of at most {most} bytes, found {size}")
     return text
 
 

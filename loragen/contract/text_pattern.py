@@ -2,7 +2,8 @@
 
 Taken are literals, classes, groups, alternatives and counts, with anchors at the ends of a whole alternative alone. One
 without an anchor allows any characters there, as JSON Schema has it. Look-around, back references, word boundaries and
-flags are refused by name. Control characters are left out of every class: no device writes them.
+flags are refused by name, and so is what some readers take otherwise than ECMAScript. Control characters are left out
+of every class: no device writes them.
 
 `edge_runtime.serving.pattern_grammar` makes a grammar of what is parsed here.
 """
@@ -49,13 +50,32 @@ class Repeated:
 
 Part: TypeAlias = Characters | InOrder | OneOf | Repeated
 
+MOST_SPELLED = 512
+"""Of a long text's bounds: a grammar spells them as so many blocks and a rest."""
+
 _WRITABLE = ((0x20, 0x7E), (0x80, 0xD7FF), (0xE000, 0x10FFFF))
 _DIGITS = ((0x30, 0x39),)
 _WORD = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 _BLANK = ((0x20, 0x20),)
+_WHITE = (
+    (0x09, 0x0D),
+    (0x20, 0x20),
+    (0xA0, 0xA0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200A),
+    (0x2028, 0x2029),
+    (0x202F, 0x202F),
+    (0x205F, 0x205F),
+    (0x3000, 0x3000),
+    (0xFEFF, 0xFEFF),
+)
+"""White space of ECMAScript. Of it a device writes the space alone, but none of it where none may be."""
+
+_LINE_ENDS = ((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029))
 _CONTROL = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _ANY_NUMBER = Repeated(Characters(_WRITABLE), 0, None)
-_COUNT = re.compile(r"\{(\d{1,6})(?:(,)(\d{0,6}))?\}")
+_COUNT = re.compile(r"\{([0-9]+)(?:(,)([0-9]*))?\}")
+_SET = re.compile(r"\\[dDsSwW]")
 _GROUP = re.compile(r"\?(?::|P?<[A-Za-z_]\w*>)")
 _CODE = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})")
 
@@ -143,9 +163,11 @@ class _Reader:
             return _characters(self._class())
         if sign == "\\":
             return _characters(self._escaped())
+        if sign == ".":
+            return _characters(_without(_LINE_ENDS))
         if sign in "*+?":
             raise FormatError(f"expected something in front of {sign!r}")
-        return _characters(_WRITABLE if sign == "." else ((ord(sign), ord(sign)),))
+        return _characters(((ord(sign), ord(sign)),))
 
     def _counted(self, part: Part) -> Part:
         count = _COUNT.match(self._pattern, self.at)
@@ -170,7 +192,7 @@ class _Reader:
             raise FormatError("expected counts from the least to the most")
         if most != 1 and _lengths(part)[0] == 0:
             raise FormatError("expected no repetition of what may be empty")
-        return Repeated(part, least, most)
+        return InOrder(()) if _lengths(part)[1] == 0 else Repeated(part, least, most)
 
     def _is_count_sign(self) -> bool:
         return self._next() in ("*", "+", "?")
@@ -178,30 +200,37 @@ class _Reader:
     def _class(self) -> Sequence[tuple[int, int]]:
         is_negated = self._next() == "^"
         self.at += is_negated
+        if self._next() == "]":  # some readers take it for a character, and others for the end
+            raise FormatError(r"expected a class with characters, and in it '\]' for a ']'")
         ranges: list[tuple[int, int]] = []
-        while self._next() != "]" or not ranges:
-            first = self._member()
+        while self._next() != "]":
+            is_character = not self._is_set()
+            first = self._member(is_negated)
             if self._next() == "-" and self._pattern[self.at + 1 : self.at + 2] not in ("]", ""):
                 self.at += 1
-                last = self._member()
-                if len(first) > 1 or len(last) > 1 or first[0][0] != first[0][1] or first[0][0] > last[0][1]:
+                is_character &= not self._is_set()
+                last = self._member(is_negated)
+                if not is_character or first[0][0] > last[0][1]:
                     raise FormatError("expected a range of characters from the first to the last")
                 first = ((first[0][0], last[0][1]),)
             ranges += first
         self.at += 1
         return _without(_merged(ranges)) if is_negated else ranges
 
-    def _member(self) -> Sequence[tuple[int, int]]:
-        sign = self._take()
-        return self._escaped() if sign == "\\" else ((ord(sign), ord(sign)),)
+    def _is_set(self) -> bool:
+        return _SET.match(self._pattern, self.at) is not None
 
-    def _escaped(self) -> Sequence[tuple[int, int]]:
+    def _member(self, is_negated: bool) -> Sequence[tuple[int, int]]:
+        sign = self._take()
+        return self._escaped(is_negated) if sign == "\\" else ((ord(sign), ord(sign)),)
+
+    def _escaped(self, is_negated: bool = False) -> Sequence[tuple[int, int]]:
         if code := _CODE.match(self._pattern, self.at):
             self.at = code.end()
             number = int(code[1] or code[2], 16)
             return ((number, number),)
         sign = self._take()
-        known = {"d": _DIGITS, "w": _WORD, "s": _BLANK}
+        known = {"d": _DIGITS, "w": _WORD, "s": _WHITE if is_negated != (sign == "S") else _BLANK}
         if sign.lower() in known:
             return known[sign] if sign in known else _without(known[sign.lower()])
         if sign in _CONTROL:
@@ -241,7 +270,8 @@ def parts_of(part: Part) -> int:
         case Characters():
             return 1
         case Repeated(each, least, most):
-            return 1 + parts_of(each) * max(1, least, most or 0)
+            count = max(1, least, most or 0)
+            return 1 + parts_of(each) * (min(count, MOST_SPELLED) if isinstance(each, Characters) else count)
         case _:
             return 1 + sum(map(parts_of, part.parts))
 

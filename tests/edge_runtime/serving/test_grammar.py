@@ -119,6 +119,33 @@ def test_largest_bounds_compile(model: LlamaModel) -> None:
     grammars.close()
 
 
+MANY_RANGES = "".join(chr(0x1000 + 2 * number) for number in range(990))
+LONGEST_PATTERNS = [
+    {"pattern": "^[a-z]+$", "minLength": 3_000},
+    {"pattern": "^[a-z]+$", "maxLength": 3_000},
+    {"pattern": "^[a-z]+$", "minLength": 65_535, "maxLength": 65_536},
+    {"pattern": "^[a-z]*$", "maxLength": 0},
+    {"pattern": f"^x[{MANY_RANGES}]+$", "minLength": 2, "maxLength": 65_536},
+    {"pattern": f"^[{MANY_RANGES}]{{256}}$"},
+    {"pattern": "^" + "".join(f"{each}{{250}}" for each in "ab") + "$"},
+    {"pattern": "^" + "x" * 500 + "$"},
+    {"pattern": "^" + "|".join("(ab)?" for _ in range(100)) + "$"},
+    {"pattern": "^(((ab?){7}c){7}d){2}$"},
+    {"pattern": "^" + "(" * 15 + "a" + ")?" * 15 + "$"},
+    {"pattern": "^a()?$"},
+    {"pattern": "^(a{0})?$"},
+    {"pattern": "^((a{0}()|b{0}){0,1})?$"},
+    {"pattern": "^(|a)?(a|b?)?$"},
+]
+
+
+@pytest.mark.parametrize("schema", LONGEST_PATTERNS)
+def test_patterns_at_the_bounds_of_a_contract_compile(model: LlamaModel, schema: object) -> None:
+    grammars = Grammars(model)
+    TokenSampler(model, Sampling(schema=canonical_schema(schema)), grammars).close()
+    grammars.close()
+
+
 @pytest.mark.parametrize(
     "schema",
     [
@@ -222,6 +249,12 @@ def takes(model: LlamaModel, schema: object, text: str) -> bool:
         ({"type": "string", "maxLength": 1}, r'"\u00e9"', True),
         *(({"type": "string", "maxLength": most}, f'"{"x" * most}"', True) for most in (255, 256, 257, 1_000)),
         *(({"type": "string", "maxLength": most}, f'"{"x" * (most + 1)}"', False) for most in (255, 256, 257, 1_000)),
+        *(({"pattern": "^x+$", "maxLength": 700}, f'"{"x" * count}"', 0 < count <= 700) for count in (0, 1, 700, 701)),
+        *(({"pattern": "^ax*$", "minLength": 300}, f'"a{"x" * count}"', count >= 299) for count in (298, 299, 900)),
+        *(({"pattern": "^(x{2})?$"}, f'"{"x" * count}"', count in (0, 2)) for count in range(4)),
+        *(({"pattern": "^(x{2}){2}$"}, f'"{"x" * count}"', count == 4) for count in range(6)),
+        *(({"pattern": "^((xx?){2})?$"}, f'"{"x" * count}"', count in (0, 2, 3, 4)) for count in range(6)),
+        *(({"pattern": "^((x?)?)?()?$"}, f'"{"x" * count}"', count < 2) for count in range(3)),
         *(({"type": "string", "minLength": 300}, f'"{"x" * count}"', count >= 300) for count in (299, 300, 900)),
         *(
             ({"type": "string", "minLength": 300, "maxLength": 600}, f'"{"x" * count}"', 300 <= count <= 600)

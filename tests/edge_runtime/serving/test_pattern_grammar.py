@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_runtime.serving.pattern_grammar import texts_of
-from loragen.contract.text_pattern import parse_pattern
+from edge_runtime.serving.pattern_grammar import repeated_character, texts_of
+from loragen.contract.text_pattern import Characters, Repeated, parse_pattern
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,27 @@ from loragen.contract.text_pattern import parse_pattern
         (r"^[\\\]]$", r'([\U0000005d] | "\\\\")'),
         (r"^[!-#]$", r'([\U00000021\U00000023] | "\\\"")'),
         ("^a{0}$", '""'),
+        ("^(a{0}())?$", '""'),
     ],
 )
 def test_pattern_is_spelled_as_it_stands_in_json(pattern: str, expected: str) -> None:
     assert texts_of(parse_pattern(pattern)) == expected
+
+
+def test_set_of_many_ranges_is_spelled_once_however_often_it_is_repeated() -> None:
+    many = Characters(tuple((code, code) for code in range(0x1000, 0x1100, 2)))
+    assert texts_of(Repeated(many, 3, 3)).startswith("([")
+    assert texts_of(Repeated(many, 3, 3)).endswith("]){3,3}")
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"),
+    [
+        (3, None, "B{0} c{3} c*"),
+        (600, None, "B{2} c{88} c*"),
+        (1, 200, "B{0} c{1} c{0,199}"),
+        (0, 600, "B{0} c{0} (B{0,1} c{0,255} | B{2} c{0,88})"),
+    ],
+)
+def test_long_text_is_spelled_in_blocks(least: int, most: int | None, expected: str) -> None:
+    assert repeated_character("c", "B", least, most) == expected

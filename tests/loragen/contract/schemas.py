@@ -34,6 +34,8 @@ _PART = st.sampled_from(
         r"[\w.-]",
         r'["\\]',
         r"\u0041",
+        "()",
+        "(a{0})",
     ]
 )
 PATTERNS = st.recursive(
@@ -42,6 +44,7 @@ PATTERNS = st.recursive(
         st.lists(inner, min_size=1, max_size=3).map("".join),
         st.lists(inner, min_size=1, max_size=3).map(lambda parts: f"({'|'.join(parts)})"),
         inner.map(lambda part: f"(?:{part}x){{0,2}}"),
+        inner.map(lambda part: f"({part})?"),
     ),
     max_leaves=5,
 )

@@ -215,3 +215,10 @@ def test_what_libraries_of_clients_write_is_held(schema: object, expected: str) 
     """Tuples, records of an enum's names, patterns and their lengths, and zod's undefined."""
     assert canonical_schema(schema) == expected
     assert canonical_schema(json.loads(expected)) == expected
+
+
+def test_pattern_may_be_as_long_as_its_own_limit() -> None:
+    longest = "|".join("é" * 511) + "|é"
+    assert json.loads(canonical_schema({"pattern": longest}))["pattern"] == longest
+    with pytest.raises(LimitError, match="1024 characters"):
+        canonical_schema({"pattern": f"{longest}aa"})

@@ -1,13 +1,17 @@
 """Which patterns a contract takes, and of what their texts are made."""
 
+import re
+
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from loragen.contract.errors import FormatError, LimitError
 from loragen.contract.text_pattern import Characters, InOrder, OneOf, Repeated, parse_pattern
 
 A = Characters(((0x61, 0x61),))
 DIGIT = Characters(((0x30, 0x39),))
-ANY_TEXT = parse_pattern("^.*$")
+ANY_TEXT = parse_pattern("")
 LOWER = Characters(((0x61, 0x7A),))
 
 
@@ -24,7 +28,7 @@ LOWER = Characters(((0x61, 0x7A),))
         ("^(?:a|[a-z]+)$", OneOf((A, Repeated(LOWER, 1, None)))),
         ("^(?P<name>a)?$", Repeated(A, 0, 1)),
         (r"^[\x61-\u007a]$", LOWER),
-        ("^[]a-]$", Characters(((0x2D, 0x2D), (0x5D, 0x5D), (0x61, 0x61)))),
+        (r"^[\]a-]$", Characters(((0x2D, 0x2D), (0x5D, 0x5D), (0x61, 0x61)))),
         ("^{$", Characters(((0x7B, 0x7B),))),
         ("^[a\\n]$", A),
     ],
@@ -54,7 +58,10 @@ def test_pattern_is_read(pattern: str, expected: object) -> None:
         ("^a)$", r"for each '\)'"),
         ("^[a", "whole"),
         ("^[b-a]$", "range"),
-        (r"^[\d-z]$", "range"),
+        *((f"^{each}$", "range") for each in (r"[\d-z]", r"[\s-_]", r"[_\s-.]", r"[+-\d]", r"[!-\s]", r"[\w-.]")),
+        ("^[^]]$", "class with characters"),
+        ("^[]a-]$", "class with characters"),
+        *((f"^a{{{count}}}$", "256 repetitions") for count in ("1000000000", "1000000000,", "1,1000000000")),
         ("^\\", "whole"),
         ("^[\\u0001]$", "can be written"),
         ("^a{257}$", "256 repetitions"),
@@ -89,3 +96,41 @@ def test_length_beside_a_pattern_is_a_part_of_it(pattern: str, least: int, most:
 def test_length_that_a_pattern_does_not_say_is_refused(pattern: str, least: int, most: int) -> None:
     with pytest.raises(FormatError, match="how long a text is"):
         parse_pattern(pattern, least, most)
+
+
+WHITE = "\u00a0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+"""All kinds of white space of ECMAScript but the space and control characters."""
+
+SIGNS = [*map(chr, range(0x20, 0x7F)), *"\u0085é߀１中" + WHITE]
+MEMBERS = st.sampled_from([*" -_.+a^é", *(f"\\{each}" for each in r"dDwWsS-]\.^"), r"\x41", r"\u00a0", "A-Z", "+-9"])
+
+
+def signs_of(pattern: str) -> set[str]:
+    found = parse_pattern(f"^{pattern}$")
+    assert isinstance(found, Characters)
+    return {sign for sign in SIGNS if any(low <= ord(sign) <= high for low, high in found.ranges)}
+
+
+@pytest.mark.parametrize("pattern", [r"\S", r"[^\s]", r"[^a\s]", r"[\S]"])
+def test_no_white_space_is_none_of_ecmascripts(pattern: str) -> None:
+    assert signs_of(pattern).isdisjoint(f" {WHITE}")
+    assert signs_of(pattern) >= set("!_é中\u0085")
+
+
+def test_white_space_and_points_are_as_ecmascript_has_them() -> None:
+    assert signs_of(r"\s") == signs_of(r"[\s]") == signs_of(r"[^\S]") == {" "}
+    assert signs_of(".") == set(SIGNS) - set("\u2028\u2029")
+    assert signs_of(r"[^\n]") == set(SIGNS)
+
+
+@pytest.mark.filterwarnings("ignore:Possible set difference:FutureWarning")
+@given(st.lists(MEMBERS, min_size=1, max_size=5).map("".join), st.booleans())
+def test_no_class_has_a_character_that_python_does_not_take(members: str, is_negated: bool) -> None:
+    assume(is_negated or not members.startswith("^"))
+    pattern = f"[{'^' if is_negated else ''}{members}]"
+    try:
+        found = signs_of(pattern)
+    except FormatError:
+        return
+    taken = re.compile(pattern, re.ASCII)
+    assert found <= {sign for sign in SIGNS if taken.fullmatch(sign)}
