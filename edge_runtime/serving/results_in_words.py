@@ -15,6 +15,8 @@ from edge_runtime.serving.chat import ChatMessage
 INSTRUCTION = "Answer the user in one short sentence, from the result."
 """System message of a chat that ends with a result."""
 
+_NOTHING = "none"
+
 
 def with_results_in_words(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """The chat without calls that have a result, and with the results as words of the user.
@@ -47,17 +49,22 @@ def with_instruction(messages: Sequence[ChatMessage], text: str) -> list[ChatMes
 
 def _result(message: ChatMessage) -> str:
     try:
-        text = _words(json.loads(message.content))
+        text = _words(json.loads(message.content, parse_float=str, parse_int=str))  # numbers stay as they are written
         text.encode()  # half a surrogate pair, which JSON can spell, stays an escape
     except (ValueError, RecursionError):
         text = message.content
-    return f"Result: {text}"
+    return f"Result: {text or _NOTHING}"
 
 
 def _words(value: Any, is_inside: bool = False) -> str:
+    """JSON in words; in brackets is an object inside of another, also in a list there, and a list inside a list."""
+    if value in ("", [], {}):
+        return _NOTHING
     if isinstance(value, Mapping):
         text = ", ".join(f"{name.replace('_', ' ')}: {_words(each, True)}" for name, each in value.items())
         return f"({text})" if is_inside else text
     if isinstance(value, list):
-        return "; ".join(_words(each) for each in value)
+        return "; ".join(
+            f"({_words(each)})" if isinstance(each, list) and each else _words(each, is_inside) for each in value
+        )
     return value if isinstance(value, str) else json.dumps(value)
