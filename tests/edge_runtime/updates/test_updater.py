@@ -165,7 +165,7 @@ async def test_bundle_that_is_replaced_while_it_is_merged_never_serves(
             clock.advance(LONG)
             await parts.updater.tick()
 
-        monkeypatch.setattr("edge_runtime.updates.installer.verify_answers", slow_canary)
+        monkeypatch.setattr("edge_runtime.updates.first_answer.verify_answers", slow_canary)
         await parts.updater.merge_pending()
         assert (await ask(parts, "router"))[1] == f"merged-{new.bundle_id}"
         assert entry(parts, "router").bundle_id == new.bundle_id
