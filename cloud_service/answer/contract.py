@@ -18,7 +18,7 @@ from cloud_service.answer.choices import are_distinct
 from cloud_service.answer.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
 from cloud_service.task import TaskDescription
-from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.answer import FUNCTION_NAME_PATTERN, TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from loragen.contract.schema_values import find_fault
 
@@ -98,8 +98,9 @@ def find_outside(task: TaskDescription) -> tuple[int, ...]:
 def find_contradiction(task: TaskDescription) -> int | None:
     """The place of an example, from 0, with a label outside of the closed set that others confirm; None for none.
 
-    They confirm it by one of its tools, or by two labels, in as many examples as are outside of it. A longer answer, or
-    a label that is one of the set in another spelling, contradicts nothing.
+    They confirm it by two labels, in as many examples as are outside of it, or by tools in more of them. A longer
+    answer, one that is no name where tools are, or a label that is one of the set in another spelling, contradicts
+    nothing.
     """
     if not task.examples or task.answer is not None or find_answer(task).kind != "text":
         return None
@@ -108,15 +109,21 @@ def find_contradiction(task: TaskDescription) -> int | None:
         return None
     outputs = [example.output for example in task.normalized().examples]
     outside = [number for number, output in enumerate(outputs) if output not in named.choices]
-    shown = set(outputs) & set(named.choices)
-    if len(shown) < (1 if task.tools else 2) or 2 * len(outside) > len(outputs):
+    inside = len(outputs) - len(outside)
+    if task.tools:
+        is_confirmed = inside > len(outside)
+    else:
+        is_confirmed = len(set(outputs) & set(named.choices)) >= 2 and inside >= len(outside)
+    if not is_confirmed:
         return None
     known = {_bare(choice) for choice in (*named.choices, *NONE_WORDS)}
-    return next((number for number in outside if _is_other_label(outputs[number], known)), None)
+    return next((n for n in outside if _is_other_label(outputs[n], known, is_tool=bool(task.tools))), None)
 
 
-def _is_other_label(text: str, known: set[str]) -> bool:
-    return len(text) <= LONGEST_LABEL and len(text.split()) <= 2 and _bare(text) not in known
+def _is_other_label(text: str, known: set[str], is_tool: bool) -> bool:
+    if len(text) > LONGEST_LABEL or _bare(text) in known:
+        return False
+    return re.fullmatch(FUNCTION_NAME_PATTERN, text) is not None if is_tool else len(text.split()) <= 2
 
 
 def _bare(text: str) -> str:

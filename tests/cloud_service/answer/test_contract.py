@@ -129,9 +129,11 @@ def test_label_outside_of_a_set_that_others_confirm_contradicts_it(
 
 
 def test_tool_that_is_not_there_contradicts_one_that_is() -> None:
-    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "snooze")) == 1
+    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "set_alarm", "snooze")) == 2
+    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "snooze")) is None
     assert find_contradiction(_tools("Pick a tool.", "", "snooze")) is None
-    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "none")) is None
+    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "set_alarm", "none")) is None
+    assert find_contradiction(_tools("Pick a tool.", "", "set_alarm", "set_alarm", "You're welcome")) is None
 
 
 def test_example_outside_of_what_a_task_names_is_found() -> None:
