@@ -69,9 +69,9 @@ def entries_of(
 def error_routes(service: str, entries: tuple[ErrorEntry, ...]) -> APIRouter:
     """The page, which needs no key: what it says is public."""
     page = _render(service, entries)
-    router = APIRouter(tags=["operations"])
+    router = APIRouter()
 
-    @router.get(ERROR_PAGE, response_class=HTMLResponse)
+    @router.get(ERROR_PAGE, response_class=HTMLResponse, include_in_schema=False)
     async def read_errors() -> HTMLResponse:
         """What each code of an error means, as a page; error bodies link to it."""
         return HTMLResponse(page, headers=_HEADERS)

@@ -109,7 +109,7 @@ def _any(fault: Fault) -> Call:
 
 
 def _of_path(fault: Fault) -> Call:
-    return lambda _self, path, *_, **__: fault.bundle_id in str(path)
+    return lambda path: fault.bundle_id in str(path)
 
 
 def _of_slot(fault: Fault) -> Call:
@@ -143,8 +143,8 @@ _STEPS: dict[Step, tuple[str, Callable[[Fault], Call]]] = {
 _DAMAGED: dict[Step, tuple[str, str, Callable[[Fault], Call]]] = {
     "verify": ("edge_runtime.cloud.fetcher.HttpFetcher.download_bundle", "bundles/{}.safetensors", _any),
     "download": ("edge_runtime.cloud.fetcher.HttpFetcher._append", "bundles/{}.part", _any),
-    "attach": ("edge_runtime.updates.installer.Installer._note_checksum", "adapters/{}.gguf", _of_path),
-    "merge": ("edge_runtime.updates.installer.Installer._note_checksum", "slots/{}.Q8_0.gguf", _of_path),
+    "attach": ("edge_runtime.updates.installer.note_checksum", "adapters/{}.gguf", _of_path),
+    "merge": ("edge_runtime.updates.installer.note_checksum", "slots/{}.Q8_0.gguf", _of_path),
     "activate": ("edge_runtime.updates.installer.Installer._try", "slots/{}.Q8_0.gguf", _any),
     "commit": ("edge_runtime.updates.state.StateFile.store", "state.json", _of_state),
 }
