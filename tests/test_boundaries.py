@@ -28,7 +28,9 @@ for root in roots:
 print(count)
 """
 TORCH = "torch,transformers,peft,accelerate"
-REDIS = tuple(f"store.redis{part}" for part in ("", "_access", "_fleet", "_imports", "_jobs", "_server", "_sessions", "_shares"))
+REDIS = tuple(
+    f"store.redis{part}" for part in ("", "_access", "_fleet", "_imports", "_jobs", "_server", "_sessions", "_shares")
+)
 ADAPTER = ",".join(
     f"edge_runtime.serving.{module}"
     for module in ("grammar", "llama", "llama_context", "llama_model", "llama_sequences", "sampler")
