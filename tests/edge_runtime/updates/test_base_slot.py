@@ -227,6 +227,33 @@ async def test_base_gguf_that_is_written_while_it_is_quantized_is_not_back(
         assert parts.device.base.message == ""
 
 
+async def test_device_that_starts_while_its_base_gguf_is_written_serves_what_is_merged(
+    cloud: FakeCloud, base: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.publish(cloud.make("router", 1))
+    settings = make_settings(tmp_path / "edge", base, cloud.url)
+    async with device(settings) as parts:
+        await parts.updater.tick()
+        await parts.updater.merge_pending()
+        before = [await ask(parts, name) for name in ("base", "router")]
+    really = edge_runtime.merge.merger.quantize_base
+
+    def quantize(*arguments: Any) -> Path:
+        out = really(*arguments)
+        _copy_part(tiny_base, base, 0.9)
+        return out
+
+    _copy_part(tiny_base, base, 0.5)
+    monkeypatch.setattr("edge_runtime.merge.merger.quantize_base", quantize)
+    async with device(settings) as parts:
+        monkeypatch.undo()
+        assert parts.device.models()[0].state == "failed"
+        assert await ask(parts, "router") == before[1]
+        _bring_back(base, tiny_base)
+        await _ticks_until_back(parts)
+        assert [await ask(parts, name) for name in ("base", "router")] == before
+
+
 async def test_device_that_has_nothing_to_serve_without_its_base_gguf_refuses_the_start(
     base: Path, tmp_path: Path
 ) -> None:
