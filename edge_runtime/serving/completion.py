@@ -157,6 +157,7 @@ def completion_events(
     if isinstance(first, ChatPrompt) and not constraint.shows_tools:
         first = replace(first, rendering=replace(first.rendering, tools=()))
     prompts = [_fitting(engine, each) for each in (first, *request.more_prompts)]
+    beginning = _beginning(engine, first, prompts[0]) if isinstance(first, ChatPrompt) else 0
     greatest = [_greatest_length(engine, request, sampling, prompt) for prompt in prompts]
     _verify_size(request, prompts, greatest)
     for index in range(request.answers_in_all):
@@ -167,7 +168,7 @@ def completion_events(
         if request.echo:
             scored = tuple((yield from sequence.score(prompt, sampling.logprobs or 0)))
         else:
-            cached = yield from sequence.prefill(prompt)
+            cached = yield from sequence.prefill(prompt, 0 if number else beginning)
         if index == 0:
             probabilities = None
             if request.choice_probabilities:
@@ -186,7 +187,9 @@ def completion_events(
         if is_scored or max_tokens == 0:
             yield Finished("length", max_tokens, index)
         elif constraint.calls is not None:
-            called = call_functions(engine, sequence, prompt, seeded, constraint.calls, request.stop, max_tokens, index)
+            called = call_functions(
+                engine, sequence, prompt, beginning, seeded, constraint.calls, request.stop, max_tokens, index
+            )
             yield from called if isinstance(request.prompt, ChatPrompt) else with_calls_as_text(called)
         else:
             if seeded.choices:
@@ -231,19 +234,27 @@ def _fitting(engine: Engine, prompt: TextPrompt | TokenPrompt | ChatPrompt) -> l
     return tokens
 
 
+def _beginning(engine: Engine, chat: ChatPrompt, prompt: Sequence[int]) -> int:
+    """How many tokens of a chat's prompt all chats with its system message share; 0 where it has none."""
+    system = with_residual_prompt(chat.messages, engine.residual_prompt)[0]
+    if system.role != "system":
+        return 0
+    beginning = engine.chat_beginning(system.content, chat.rendering)
+    return len(beginning) if list(prompt[: len(beginning)]) == list(beginning) else 0
+
+
 def prefill_residual_prompt(engine: Engine) -> Steps[None]:
     """Compute what all chats of this engine begin with, so that the first one need not.
 
     Raises:
-        ServingError: The chat template refuses the simplest chat, or the model failed.
+        ServingError: The model failed.
     """
     if not engine.residual_prompt:
         return
-    first, second = (prompt_tokens(engine, ChatPrompt((ChatMessage("user", text),))) for text in ("a", "1"))
-    differ = next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), 0)
-    if 0 < differ < engine.context_tokens:
+    beginning = engine.chat_beginning(engine.residual_prompt)
+    if 0 < len(beginning) < engine.context_tokens:
         with closing(engine.open()) as sequence:
-            yield from sequence.prefill(first[:differ])
+            yield from sequence.prefill(beginning, len(beginning))
 
 
 def with_residual_prompt(messages: Sequence[ChatMessage], residual_prompt: str) -> Sequence[ChatMessage]:

@@ -100,8 +100,12 @@ Steps = Generator[None, None, _ResultT]
 class TokenSequence(Protocol):
     """One request's part of the context."""
 
-    def prefill(self, prompt: Sequence[int]) -> Steps[int]:
+    def prefill(self, prompt: Sequence[int], beginning: int = 0) -> Steps[int]:
         """Bring the sequence to the end of `prompt`.
+
+        Args:
+            prompt: Not empty.
+            beginning: How many of its first tokens other prompts share; all of them can then be used again.
 
         Returns:
             How many leading tokens were in the context and were not computed again.
@@ -232,6 +236,10 @@ class Engine(Protocol):
             InvalidRequestError: The model has no template, or the template refuses the messages.
             ContextLengthError: As for `tokenize`.
         """
+        ...
+
+    def chat_beginning(self, system: str, rendering: Rendering = PLAIN_RENDERING) -> Sequence[int]:
+        """Tokens that all chats with this system message begin with; none where there are no such chats."""
         ...
 
     def detokenize(self, tokens: Sequence[int]) -> str:

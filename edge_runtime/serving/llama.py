@@ -24,7 +24,7 @@ from typing import Any
 import llama_cpp.llama_cpp as llama_cpp
 
 from edge_runtime.checksum import verify_checksum
-from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError
+from edge_runtime.errors import ContextLengthError, InvalidRequestError, ModelLoadError, ServingError
 from edge_runtime.serving.call_forms import CallForm
 from edge_runtime.serving.chat import PLAIN_RENDERING, ChatMessage, Rendering
 from edge_runtime.serving.chat_prompt import call_form_of, chat_prompt
@@ -57,6 +57,10 @@ class ContextLimits:
     prefix_cache: bool
 
 
+_BEGINNINGS = 32
+"""System messages of which an engine remembers the tokens."""
+
+
 class LlamaEngine:
     """One context on a model, with an adapter attached when there is one. Made by `LlamaLoader`."""
 
@@ -80,6 +84,7 @@ class LlamaEngine:
         batch_tokens = max(LATER_CHUNK, self.sequences)
         context = LlamaContext(model, lora, self.context_tokens, self.sequences, batch_tokens, limits.threads, owned)
         self._context, self.step_seconds = context, context.step_seconds
+        self._beginnings: dict[tuple[str, Rendering], Sequence[int]] = {}
         self._sequences = LlamaSequences(model, context, self.sequences, limits.prefix_cache)
         owned.callback(self._sequences.close)
 
@@ -120,6 +125,20 @@ class LlamaEngine:
         for text, is_control in parts:
             tokens += self._model.tokenize(text, add_special=False, markup=is_control)
         return tokens
+
+    def chat_beginning(self, system: str, rendering: Rendering = PLAIN_RENDERING) -> Sequence[int]:
+        if (found := self._beginnings.get((system, rendering))) is None:
+            chats = ([ChatMessage("system", system), ChatMessage("user", text)] for text in ("a", "1"))
+            try:
+                one, other = (self.tokenize_chat(chat, rendering) for chat in chats)
+            except ServingError:  # not of this request, which may have another form
+                one, other = [], []
+            differ = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), 0)
+            found = one[:differ]
+            if len(self._beginnings) >= _BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[system, rendering] = found
+        return found
 
     def tokenize_answer(self, text: str, markup: bool = False) -> list[int]:
         return self._model.tokenize(text, add_special=False, markup=markup)

@@ -37,6 +37,7 @@ class LlamaSequence:
     Attributes:
         place: Where it is; None before its first prompt.
         prompt: What it is to begin with.
+        beginning: How many of its first tokens chats share that begin alike.
         scores: Whether the logits after each token of the prompt are wanted.
         cached: How many tokens of the prompt were not computed for it.
         next_token: The token of the answer that is to be computed; None for none.
@@ -51,6 +52,7 @@ class LlamaSequence:
         self._grammars = grammars
         self.place: CachedSequence | None = None
         self.prompt: list[int] = []
+        self.beginning = 0
         self.scores = False
         self.cached = 0
         self.next_token: int | None = None
@@ -62,8 +64,8 @@ class LlamaSequence:
         """Whether all of the prompt is computed."""
         return self.place is not None and len(self.place.tokens) >= len(self.prompt)
 
-    def prefill(self, prompt: Sequence[int]) -> Steps[int]:
-        self._owner.begin(self, prompt, scores=False)
+    def prefill(self, prompt: Sequence[int], beginning: int = 0) -> Steps[int]:
+        self._owner.begin(self, prompt, beginning)
         while not self.is_complete:
             yield from self._step()
         return self.cached
@@ -165,16 +167,19 @@ class LlamaSequences:
         self._open.append(sequence)
         return sequence
 
-    def begin(self, sequence: LlamaSequence, prompt: Sequence[int], scores: bool) -> CachedSequence:
+    def begin(
+        self, sequence: LlamaSequence, prompt: Sequence[int], beginning: int = 0, scores: bool = False
+    ) -> CachedSequence:
         """Let a sequence begin with `prompt` from the next steps on; the place where it does."""
-        sequence.prompt, sequence.scores = list(prompt), scores
+        sequence.prompt, sequence.beginning, sequence.scores = list(prompt), beginning, scores
         sequence.next_token = sequence.error = None
         if sequence.place is None:
-            sequence.place = choose_place(self._places, sequence.prompt)
+            sequence.place = choose_place(self._places, sequence.prompt, beginning)
             self._use(sequence.place, is_busy=True)
         place = sequence.place
-        kept = reusable_tokens(place, sequence.prompt) if self._prefix_cache and not scores else 0
+        kept = reusable_tokens(place, sequence.prompt, beginning) if self._prefix_cache and not scores else 0
         sequence.cached = self._cut(place, kept)
+        place.beginning = beginning
         self._scheduler.leave(sequence)
         self._scheduler.join(sequence)
         return place
@@ -218,11 +223,11 @@ class LlamaSequences:
             self._copy_from_another(sequence, place)
         start = len(place.tokens)
         # llama.cpp keeps the logits of a whole chunk to score it, a megabyte for each token of a large vocabulary.
-        tokens = prompt[start : start + CHUNK] if sequence.scores else chunk(prompt, start)
+        tokens = prompt[start : start + CHUNK] if sequence.scores else chunk(prompt, start, place.beginning)
         batch = [(place.number, start + at, token) for at, token in enumerate(tokens)]
         if self._compute(batch, [sequence], all_logits=sequence.scores):
             place.tokens += tokens
-            place.reusable = 0 if sequence.scores else whole_chunks(len(place.tokens))
+            place.reusable = 0 if sequence.scores else whole_chunks(len(place.tokens), place.beginning)
             sequence.row = len(tokens) - 1
         return len(tokens)
 
@@ -231,7 +236,7 @@ class LlamaSequences:
         if not self._can_copy:
             return
         others = (each for each in self._places if each is not place)
-        source, count = best_source(others, sequence.prompt, more_than=len(place.tokens))
+        source, count = best_source(others, sequence.prompt, place.beginning, more_than=len(place.tokens))
         if source is None:
             return
         self._context.copy(source.number, place.number)

@@ -53,6 +53,7 @@ def call_functions(
     engine: Engine,
     sequence: TokenSequence,
     prompt: Sequence[int],
+    beginning: int,
     sampling: Sampling,
     calls: Calls,
     stop: tuple[str, ...],
@@ -65,6 +66,7 @@ def call_functions(
         engine: The model.
         sequence: It ends with the prompt.
         prompt: What is in the sequence.
+        beginning: How many of its first tokens other chats share.
         sampling: How; its choices are what the model chooses from.
         calls: What may be called.
         stop: Text that stands in front of a call ends before the first of these.
@@ -77,7 +79,7 @@ def call_functions(
     Raises:
         ModelOutputError: The model failed.
     """
-    answer = _Answer(engine, sequence, prompt, sampling, calls, max_tokens, index)
+    answer = _Answer(engine, sequence, prompt, beginning, sampling, calls, max_tokens, index)
     goes_on = yield from answer.open_first(stop) if calls.are_brought else answer.choose_first()
     while goes_on:
         goes_on = yield from answer.next_call()
@@ -101,6 +103,7 @@ class _Answer:
     engine: Engine
     sequence: TokenSequence
     prompt: Sequence[int]
+    beginning: int
     sampling: Sampling
     calls: Calls
     max_tokens: int
@@ -315,7 +318,7 @@ class _Answer:
 
     def _prefill(self) -> Generator[None, None, None]:
         if self._room() > 0:
-            yield from self.sequence.prefill(self._context())
+            yield from self.sequence.prefill(self._context(), self.beginning)
 
     def _room(self) -> int:
         return min(self.max_tokens - self.count, self.engine.context_tokens - len(self._context()))

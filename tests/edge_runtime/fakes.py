@@ -85,6 +85,11 @@ class FakeEngine:
         tools = "".join(rendering.tools)
         return self.tokenize(tools + "".join(f"<{m.role}>{m.content}" for m in messages))[1:]
 
+    def chat_beginning(self, system: str, rendering: Rendering = PLAIN_RENDERING) -> Sequence[int]:
+        chats = ([ChatMessage("system", system), ChatMessage("user", text)] for text in ("a", "1"))
+        one, other = (self.tokenize_chat(chat, rendering) for chat in chats)
+        return one[: next(at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])]
+
     def tokenize_answer(self, text: str, markup: bool = False) -> list[int]:
         return self.tokenize(text)[1:]
 
@@ -124,7 +129,7 @@ class FakeSequence:
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
 
-    def prefill(self, prompt: Sequence[int]) -> Steps[int]:
+    def prefill(self, prompt: Sequence[int], beginning: int = 0) -> Steps[int]:
         self.engine.prefilled.append(list(prompt))
         while not self.engine.loader.hold.is_set():
             yield

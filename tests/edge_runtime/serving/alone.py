@@ -29,8 +29,8 @@ def taken(engine: LlamaEngine, steps: Steps[ResultT]) -> ResultT:
         engine.step()
 
 
-def prefill(engine: LlamaEngine, prompt: Sequence[int]) -> int:
-    return taken(engine, only(engine).prefill(prompt))
+def prefill(engine: LlamaEngine, prompt: Sequence[int], beginning: int = 0) -> int:
+    return taken(engine, only(engine).prefill(prompt, beginning))
 
 
 def score(engine: LlamaEngine, prompt: Sequence[int], count: int) -> list[Token]:

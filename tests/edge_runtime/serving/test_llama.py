@@ -123,6 +123,26 @@ def test_prompt_gives_the_same_logits_whatever_was_cached(engine: LlamaEngine, t
         assert probabilities(engine, everything) == expected
 
 
+@pytest.mark.parametrize(("count", "beginning"), [(45, 20), (100, 32), (100, 47), (140, 139)])
+def test_system_message_that_was_used_again_gives_the_same_logits(
+    engine: LlamaEngine, tiny_base: Path, count: int, beginning: int
+) -> None:
+    rng = np.random.default_rng(count)
+    prompt = [int(token) for token in rng.integers(len(SPECIAL), engine.vocab_tokens, count)]
+    everything = range(engine.vocab_tokens)
+    uncached = LlamaLoader(256, 1, prefix_cache=False).load(tiny_base, None)
+    prefill(uncached, prompt, beginning)
+    expected = probabilities(uncached, everything)
+    uncached.close()
+    others = ((prompt[:beginning], beginning), ([*prompt[:beginning], 7, 8], beginning), (prompt, 0), (prompt, 16))
+    for other, its_beginning in others:
+        prefill(engine, [*other], its_beginning)
+        cached = prefill(engine, prompt, beginning)
+        assert probabilities(engine, everything) == expected
+        if its_beginning == beginning:
+            assert cached == beginning
+
+
 def test_score_tells_each_token_what_the_model_gave_it(engine: LlamaEngine) -> None:
     """As decoding it step by step would; afterwards an answer follows as ever."""
     prompt = engine.tokenize(PROMPT * 4)

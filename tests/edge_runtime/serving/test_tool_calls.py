@@ -51,7 +51,7 @@ def events(engine: CallingEngine, codes: bool = True, most: int = 50, use: ToolU
     contract = CALLS if codes else replace(CALLS, codes=())
     held = constrained(GREEDY, contract, use=use or ToolUse())
     assert held.calls is not None
-    calls = call_functions(engine, engine.open(), PROMPT, held.sampling, held.calls, (), most, 0)
+    calls = call_functions(engine, engine.open(), PROMPT, 0, held.sampling, held.calls, (), most, 0)
     return [event for event in calls if event is not None]
 
 
@@ -81,7 +81,7 @@ def test_a_client_never_sees_the_null_of_an_optional_parameter_and_the_model_doe
     parallel.words = fake.words
     held = constrained(GREEDY, replace(CALLS, parallel=True))
     assert held.calls is not None
-    list(call_functions(parallel, parallel.open(), PROMPT, held.sampling, held.calls, (), 50, 0))
+    list(call_functions(parallel, parallel.open(), PROMPT, 0, held.sampling, held.calls, (), 50, 0))
     written = '{"name": "find", "arguments": {"place": null, "unit": "km"}}'
     assert parallel.prefilled[1] == [*PROMPT, *parallel.tokenize_answer(written)]
 
@@ -93,7 +93,7 @@ def test_tools_that_a_request_brings_are_not_asked_for_one_by_one() -> None:
     function = Function("find", '{"properties":{"place":{"type":"null"}},"type":"object"}')
     held = constrained(GREEDY, TEXT_ANSWER, use=ToolUse("required", tools=(function,)))
     assert held.calls is not None
-    calls = list(call_functions(fake, fake.open(), PROMPT, held.sampling, held.calls, (), 50, 0))
+    calls = list(call_functions(fake, fake.open(), PROMPT, 0, held.sampling, held.calls, (), 50, 0))
     assert "".join(event.text for event in calls if isinstance(event, ArgumentsPiece)) == '{"place": null}'
     assert [sampling.schema for sampling in fake.asked if sampling.schema] == [function.parameters]
 
@@ -189,7 +189,7 @@ def brought(
     engine = ScriptedEngine([], FakeLoader(), context_tokens=5_000, sequences=9).script(*texts, form=form)
     held = constrained(GREEDY, TEXT_ANSWER, constrain, use or ToolUse(tools=(FIND, STOP)))
     assert held.calls is not None
-    calls = call_functions(engine, engine.open(), PROMPT, held.sampling, held.calls, stop, most, 0)
+    calls = call_functions(engine, engine.open(), PROMPT, 0, held.sampling, held.calls, stop, most, 0)
     return [event for event in calls if event is not None], engine
 
 
@@ -337,7 +337,7 @@ def test_several_calls_of_a_specialization() -> None:
         calls = replace(held.calls, functions={each.name: each for each in parallel.functions})
         events = [
             event
-            for event in call_functions(engine, engine.open(), PROMPT, held.sampling, calls, (), most, 0)
+            for event in call_functions(engine, engine.open(), PROMPT, 0, held.sampling, calls, (), most, 0)
             if event is not None
         ]
         assert ([name for name, _ in added(events)[1]], events[-1].reason) == (expected, reason)
@@ -363,7 +363,7 @@ def test_specialization_that_makes_a_call_again_ends_there(
     engine.script(FIND_HEAD, ' {"unit": "km"}', between, second, "")
     held = constrained(GREEDY, replace(CALLS, codes=(), parallel=True))
     assert held.calls is not None
-    calls = call_functions(engine, engine.open(), PROMPT, held.sampling, held.calls, (), most, 0)
+    calls = call_functions(engine, engine.open(), PROMPT, 0, held.sampling, held.calls, (), most, 0)
     _, made, ended = added([event for event in calls if event is not None])
     found = [arguments.rpartition('": "')[2].removesuffix('"}') if "}" in arguments else "" for _, arguments in made]
     assert (found, ended) == (units, reason)
