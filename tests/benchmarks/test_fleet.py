@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import fleet
+from benchmarks import fleet, virtual_fleet
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figure
 from loragen import CloudClient
@@ -19,7 +19,7 @@ from tests.cloud_service.test_server import running
 async def test_fleet_follows_a_publish_and_a_rollout_that_halts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "FAILING_EACH", 5)
+    monkeypatch.setattr(virtual_fleet, "FAILING_EACH", 5)
     async with running(tmp_path, FakeGenerator(tmp_path)) as process:
         with CloudClient(process.url) as cloud:
             ids = [(await asyncio.to_thread(cloud.generate_bundle, text)).id for text in ("a", "b", "c")]
