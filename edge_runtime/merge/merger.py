@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from edge_runtime.gguf.quantization import (
 )
 from edge_runtime.merge.cache import cached
 from edge_runtime.merge.delta import Delta, measure_retained_delta
-from edge_runtime.merge.writer import THREADS, PlannedTensor, Progress, Stored, write_model
+from edge_runtime.merge.writer import PlannedTensor, Progress, Stored, merging_threads, write_model
 from loragen.contract.answer import encode_answer
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.errors import MismatchError
@@ -121,7 +120,7 @@ def merge(
                 f"the bundle is for {bundle.lora.shape}, the base GGUF is {base_gguf.shape}", code="base_not_admitted"
             )
         deltas = _deltas(bundle, base_gguf)
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="retained_delta") as pool:
+        with merging_threads() as pool:
             shares = pool.map(lambda n: _place(base_gguf, base_gguf.tensors[n], deltas[n], quantization, codec), deltas)
             placed = dict(zip(deltas, shares, strict=True))
         types = {name: dtype for name, (dtype, _) in placed.items()}

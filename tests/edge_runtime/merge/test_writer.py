@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -12,8 +13,9 @@ from edge_runtime.errors import (
     MergeCancelledError,
     OutputError,
 )
-from edge_runtime.gguf.quantization import Quantization
+from edge_runtime.gguf.quantization import Codec, Quantization
 from edge_runtime.merge import merge
+from edge_runtime.merge.writer import merging_threads
 from loragen.contract.bundle import encode_bundle
 from tests.full_disk import full_disk
 
@@ -91,3 +93,30 @@ def test_two_merges_to_one_file_do_not_mix(base_gguf, bundle, tmp_path):
 
     report = merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0, progress=second)
     assert (tmp_path / "out.gguf").stat().st_size == report.bytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+def test_what_computes_a_merge_comes_behind_what_answers(base_gguf, bundle, tmp_path, monkeypatch):
+    encode, found = Codec.encode, set()
+
+    def noted(codec, weights, dtype, name):
+        found.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return encode(codec, weights, dtype, name)
+
+    monkeypatch.setattr(Codec, "encode", noted)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0, cache_dir=tmp_path / "cache")
+    assert found == {max(before, 10)}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_a_merge_computes_with_no_more_threads_than_there_are_processors(monkeypatch):
+    for processors, expected in ((1, 1), (2, 2), (8, 2)):
+        monkeypatch.setattr("edge_runtime.merge.writer.usable_processors", lambda count=processors: count)
+        with merging_threads() as pool:
+            waiting = threading.Barrier(expected + 1)
+            others = [pool.submit(waiting.wait, 10) for _ in range(expected)]
+            waiting.wait(10)  # all of them run at a time
+            extra = [pool.submit(threading.get_ident) for _ in range(8)]
+            assert len({each.result() for each in extra}) <= expected
+            assert all(each.result() is not None for each in others)
