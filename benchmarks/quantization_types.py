@@ -162,7 +162,7 @@ def measure_types(types: Sequence[str] = TYPES, texts: int = TEXTS) -> list[Row]
             agreement, speed, size = base.agreement(model), model.tokens_per_second(TIMED_TOKENS), path.stat().st_size
             touched = _write(BUILD / "touched.gguf", published, _touched_in(kept, deltas), deltas, codec)
             shares = [
-                measure_retained_delta(published, published.tensors[tensor], delta, kept, codec)
+                measure_retained_delta(published, published.tensors[tensor], delta, kept, codec)[0]
                 for tensor, delta in list(deltas.items())[::9]
             ]
             rows.append(

@@ -6,7 +6,7 @@ Retained delta of a tensor: <served - base, delta> / <delta, delta>. Here `serve
 device multiplies with, after W + delta and W were quantized in the same way. 1 means that the whole delta is left
 (quantization noise is not correlated with it). 0 means that rounding has removed it. Rounding can also amplify a small
 delta, where the weights lie halfway between two steps (4-bit weights stored as Q8_0: seven times); a value above 1
-counts as the same distance below 1. It is measured on evenly spaced rows, and on all rows before a low value counts.
+counts as the same distance below 1. It is measured on evenly spaced rows, and on all rows where these leave a doubt.
 """
 
 from __future__ import annotations
@@ -72,14 +72,17 @@ def measure_retained_delta(
     codec: Codec,
     *,
     all_rows: bool = False,
-) -> float:
-    """Retained delta of a tensor stored as `dtype`, at most 1, measured on evenly spaced rows or on all.
+) -> tuple[float, float]:
+    """Retained delta of a tensor stored as `dtype`, measured on evenly spaced rows or on all.
+
+    Returns:
+        The share, at most 1, and its standard error by how much the measured rows differ; 0 where that was all.
 
     Raises:
         MergeError: The merged weights are not finite.
     """
     stride = 1 if all_rows else max(1, info.rows * info.columns // SAMPLED_WEIGHTS)
-    left = whole = 0.0
+    products: list[npt.NDArray[np.float64]] = []
     index = np.arange(0, info.rows, stride, dtype=np.int64)
     step = max(1, _MEASURED_AT_ONCE // info.columns)
     for start in range(0, len(index), step):
@@ -90,11 +93,14 @@ def measure_retained_delta(
         # What a device would multiply with: W and W + delta, each rounded to `dtype` and read back.
         base = codec.decode(codec.encode(weights, dtype, info.name), dtype, info.columns)
         served = codec.decode(codec.encode(weights + added, dtype, info.name), dtype, info.columns)
-        left += _inner(served - base, added)
-        whole += _inner(added, added)
-    # Rows that the LoRA does not change lose nothing.
-    share = left / whole if whole else 1.0
-    return min(share, 2.0 - share)
+        products.append(np.stack([_inner(served - base, added), _inner(added, added)]))
+    left, whole = np.concatenate(products, axis=1)  # (measured rows,) each
+    if not whole.any():
+        return 1.0, 0.0  # Rows that the LoRA does not change lose nothing.
+    share = float(left.sum() / whole.sum())
+    # Of a ratio of two sums over rows that are drawn: the square root of the sum of squared residuals.
+    error = 0.0 if stride == 1 else float(np.linalg.norm(left - share * whole) / whole.sum())
+    return min(share, 2.0 - share), error
 
 
 def _read(base_gguf: BaseGguf, info: TensorInfo, rows: npt.NDArray[np.int64], stride: int) -> npt.NDArray[np.uint8]:
@@ -103,6 +109,7 @@ def _read(base_gguf: BaseGguf, info: TensorInfo, rows: npt.NDArray[np.int64], st
     return np.concatenate([base_gguf.read(info, row, row + 1) for row in rows.tolist()])
 
 
-def _inner(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:
+def _inner(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The product of each pair of rows, (rows,)."""
     # einsum stays in this thread, where a BLAS dot product would start others.
-    return float(np.einsum("ij,ij->", left, right, dtype=np.float64))
+    return np.einsum("ij,ij->i", left, right, dtype=np.float64)

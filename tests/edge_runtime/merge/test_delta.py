@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from gguf.constants import GGMLQuantizationType
 
-from edge_runtime.merge.delta import Delta
+from edge_runtime.gguf.base_gguf import BaseGguf
+from edge_runtime.gguf.quantization import Codec
+from edge_runtime.merge import delta as measured
+from edge_runtime.merge.delta import Delta, measure_retained_delta
 
 
 def factors(rank: int, width_in: int, width_out: int) -> tuple[np.ndarray, np.ndarray]:
@@ -27,3 +31,23 @@ def test_delta_with_a_zero_factor_is_none(zero):
     pair = list(factors(4, 32, 8))
     pair[zero] = np.zeros_like(pair[zero])
     assert Delta.of(*pair) is None
+
+
+@pytest.mark.parametrize("size", [0.003, 0.01, 0.03])
+def test_share_on_some_rows_says_how_far_it_may_be_from_that_on_all(size, base_gguf, monkeypatch):
+    monkeypatch.setattr(measured, "SAMPLED_WEIGHTS", 2**13)
+    off = []
+    with BaseGguf(base_gguf) as opened:
+        for name, info in opened.tensors.items():
+            if not name.endswith(("ffn_up.weight", "ffn_down.weight")):
+                continue
+            a, b = factors(8, info.columns, info.rows)
+            delta = Delta.of(a, (size / 50 * b).astype(np.float16))
+            share, error = measure_retained_delta(opened, info, delta, GGMLQuantizationType.Q4_0, Codec())
+            exact, none = measure_retained_delta(opened, info, delta, GGMLQuantizationType.Q4_0, Codec(), all_rows=True)
+            assert none == 0.0
+            assert error > 0.0
+            off.append(abs(share - exact) / error)
+    assert len(off) > 3
+    assert max(off) < 4
+    assert max(off) > 0.1  # not so wide that it says nothing

@@ -17,7 +17,7 @@ from edge_runtime.errors import (
     RetainedDeltaError,
 )
 from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.merge import merge, quantize_base
+from edge_runtime.merge import merge, merger, quantize_base
 from loragen.contract.answer import AnswerContract, parse_answer
 from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.digest import model_digest
@@ -139,6 +139,26 @@ def test_reported_retained_delta_is_that_of_the_written_file(base_gguf, bundle, 
         delta = b.astype(np.float64) @ a.astype(np.float64)
         share = np.vdot(merged[name] - base[name], delta) / np.vdot(delta, delta)
         assert report.retained_delta[name] == pytest.approx(min(share, 2 - share), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("on_some_rows", "is_measured_on_all"),
+    [((0.82, 0.001), False), ((0.82, 0.04), True), ((0.899, 0.001), True), ((0.5, 1.0), False), ((0.95, 0.1), False)],
+)
+def test_what_is_clearly_lost_is_not_measured_twice(
+    on_some_rows, is_measured_on_all, base_gguf, bundle, tmp_path, monkeypatch
+):
+    asked = []
+
+    def measure(_base, info, _delta, dtype, _codec, *, all_rows=False):
+        asked.append((info.name, dtype.name, all_rows))
+        return (0.99, 0.0) if all_rows or dtype.name != "Q4_0" else on_some_rows
+
+    monkeypatch.setattr(merger, "measure_retained_delta", measure)
+    report = merge(base_gguf, bundle, tmp_path / "out.gguf", Quantization.Q4_0)
+    assert {dtype for _, dtype, all_rows in asked if all_rows} == ({"Q4_0"} if is_measured_on_all else set())
+    kept = is_measured_on_all or on_some_rows[0] > 0.9
+    assert set(report.types.values()) == {"Q4_0" if kept else "Q5_1"}
 
 
 def test_small_delta_on_a_q4_0_base_is_stored_in_a_larger_type(base_gguf, bundle, tmp_path):
