@@ -21,6 +21,7 @@ from loragen.contract.peft import CONFIG_FILE, WEIGHTS_FILE
 from loragen.contract.peft_adapter import imported_bundle, read_adapter
 
 _UNNAMED = "unnamed"
+_GGUF = b"GGUF"
 
 
 def load_merge_input(path: Path, base_path: Path, admitted_digest: str | None) -> Bundle:
@@ -46,6 +47,11 @@ def load_merge_input(path: Path, base_path: Path, admitted_digest: str | None) -
         raise MismatchError(
             f"{path.name} is not the bundle that it is named after: expected sha256 {path.stem}, found {found}",
             hint="it was damaged or changed: fetch it again, or give it another name",
+        )
+    if data.startswith(_GGUF):
+        raise FormatError(
+            f"{path.name} is a GGUF file, no bundle",
+            hint="an adapter of llama.cpp is not merged: name the bundle or the PEFT folder that it was made of",
         )
     try:
         return parse_bundle(data)

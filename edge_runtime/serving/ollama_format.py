@@ -103,14 +103,19 @@ class OllamaError(BaseModel):
     param: str | None
 
 
-def tag_entry(model: ServedModel) -> Json:
-    """One entry of `GET /api/tags`."""
+def tag_entry(model: ServedModel, base_digest: str) -> Json:
+    """One entry of `GET /api/tags`.
+
+    Args:
+        model: What is listed.
+        base_digest: Stands for what no bundle is in; Ollama's command line cuts the first twelve characters of each.
+    """
     return {
         "name": model.id,
         "model": model.id,
         "modified_at": datetime.fromtimestamp(model.created, UTC).isoformat(),
         "size": 0,
-        "digest": model.bundle_id or "",
+        "digest": model.bundle_id or base_digest,
         "details": {"format": "gguf", "family": "", "parameter_size": "", "quantization_level": ""},
     }
 

@@ -49,8 +49,9 @@ def ollama_routes(completions: Completions, device: DeviceView) -> APIRouter:
     @router.get("/tags")
     async def tags() -> Response:
         """The models that serve now."""
-        served = [model for model in device.models() if model.state not in ("pending", "failed")]
-        return JSONResponse({"models": [tag_entry(model) for model in served]})
+        status = device.status()
+        served = [model for model in status.models if model.state not in ("pending", "failed")]
+        return JSONResponse({"models": [tag_entry(model, status.edge_model_digest or "") for model in served]})
 
     @router.get("/version")
     async def version() -> Response:

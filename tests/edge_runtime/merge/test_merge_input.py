@@ -127,6 +127,15 @@ def test_bundle_for_other_heads_is_refused_whole(bundle: Bundle, base_gguf, tmp_
     assert not (tmp_path / "out.gguf").exists()
 
 
+def test_gguf_in_place_of_a_bundle_is_named(bundle, base_gguf, tmp_path):
+    adapter = tmp_path / "adapter.gguf"
+    write_gguf_adapter(bundle, adapter, GgufModel("llama"))
+    for path in (adapter, base_gguf):
+        with pytest.raises(FormatError, match="is a GGUF file, no bundle") as refused:
+            load_merge_input(path, base_gguf, None)
+        assert "PEFT folder" in refused.value.hint
+
+
 def test_merged_file_is_no_base(bundle, base_gguf, tmp_path):
     """Another bundle would be added to the first, without a word."""
     merge(base_gguf, bundle, tmp_path / "once.gguf", Quantization.F16)

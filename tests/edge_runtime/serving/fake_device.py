@@ -40,7 +40,9 @@ class FakeDevice:
         return [{"at": "2026-11-29", "step": "fetch", "name": "late", "outcome": "digest_mismatch"}][:count]
 
     def status(self) -> DeviceStatus:
-        return DeviceStatus("dev", "0", "tiny", "Q4_K", True, "default", models=tuple(self.entries))
+        return DeviceStatus(
+            "dev", "0", "tiny", "Q4_K", True, "default", edge_model_digest="cd" * 32, models=tuple(self.entries)
+        )
 
 
 class RecordingTelemetry(Telemetry):

@@ -187,7 +187,9 @@ async def test_ollama_chats_generates_and_lists(url: str) -> None:
         assert [piece.done for piece in pieces[-2:]] == [False, True]
         shaped = await client.chat("base", [USER], format=PLACE, options=options)
         assert json.loads(shaped.message.content or "")["place"] in ("Zürich", "Oslo")
-        assert [model.model for model in (await client.list()).models] == ["org/Tiny-Edge", "router"]
+        listed = (await client.list()).models
+        assert [model.model for model in listed] == ["org/Tiny-Edge", "router"]
+        assert all(len(model.digest or "") == 64 for model in listed)  # its command line cuts a part of each
         assert (await client.chat("base", [])).done_reason == "load"
         for change in ({"think": True}, {"options": {"mirostat": 2}}):
             with pytest.raises(ollama.ResponseError):
@@ -259,3 +261,28 @@ async def test_openai_responses_whole_and_streamed(url: str) -> None:
         for change in ({"previous_response_id": "resp_1"}, {"store": True}, {"background": True}):
             with pytest.raises(openai.BadRequestError, match=next(iter(change))):
                 await client.responses.create(**plain, **change)
+
+
+@pytest.mark.slow
+async def test_lm_eval_scores_choices_and_generates(url: str) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval, which brings much, is not installed by set-up")
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    def ask(kind: str, *arguments: Any) -> list[Any]:
+        model = LocalCompletionsAPI(
+            model="base", base_url=f"{url}/v1/completions", tokenizer_backend="remote", num_concurrent=4
+        )
+        asked = [Instance(kind, {}, each, number) for number, each in enumerate(arguments)]
+        found: list[Any] = getattr(model, kind)(asked)
+        return found
+
+    choices = (("How far is it", " to Oslo"), ("How far is it", " zzz"))
+    scores = await asyncio.to_thread(ask, "loglikelihood", *choices)
+    assert all(score < 0 for score, _ in scores)
+    assert len({score for score, _ in scores}) == 2
+    (whole,) = await asyncio.to_thread(ask, "loglikelihood_rolling", ("How far is it to Oslo",))
+    assert whole < 0
+    answers = await asyncio.to_thread(ask, "generate_until", ("The", {"until": ["\n"], "max_gen_toks": 4}))
+    assert len(answers) == 1
+    assert "\n" not in answers[0]

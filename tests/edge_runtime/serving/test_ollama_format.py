@@ -93,5 +93,6 @@ def test_failure_is_a_line_and_loading_an_answer() -> None:
 
 
 def test_model_has_a_tag_entry() -> None:
-    entry = tag_entry(ServedModel("desks", "merged", "ab" * 32, created=1_700_000_000))
+    entry = tag_entry(ServedModel("desks", "merged", "ab" * 32, created=1_700_000_000), "cd" * 32)
     assert (entry["name"], entry["digest"], entry["modified_at"][:4]) == ("desks", "ab" * 32, "2023")
+    assert tag_entry(ServedModel("base", "base"), "cd" * 32)["digest"] == "cd" * 32
