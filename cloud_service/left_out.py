@@ -47,9 +47,7 @@ def leave_each_out(task: TaskDescription, *, has_codes: bool) -> tuple[LeftOut, 
     for number, example in enumerate(task.examples):
         place, expected = f"examples.{number}", example
         if options:
-            # What a code stands for is the first of several calls.
-            begins = example.output.partition("\n")[0] if answer.parallel else example.output
-            chosen = chosen_option(begins, options)
+            chosen = chosen_option(example.output, options)
             if chosen is None:
                 raise InvalidRequestError(
                     f"{place}.output: expected one of the {len(options)} choices, found another",

@@ -111,7 +111,7 @@ class EdgeTuner(Protocol):
         Args:
             recipe: Of a generator whose bank the tuner has.
             examples: Different ones, at least `limits.MIN_REFINE_EXAMPLES`; under a contract with codes each output is
-                one of its options, or a call of one.
+                one of its options, or a call of one, or several calls: then the first counts.
             shown: So many of the first were read by the generator; they are never held out.
             plan: How long to tune.
             on_progress: Called between steps.

@@ -94,9 +94,9 @@ def chosen_option(output: str, options: Sequence[str]) -> int | None:
 
 
 def _chosen(output: str) -> tuple[str, ...]:
-    """What an example chooses: its output, and of a call the function's name."""
+    """What an example chooses: its output, and of a call, the first of several, the function's name."""
     try:
-        called = json.loads(output)
+        called = json.loads(output.partition("\n")[0])
     except (ValueError, RecursionError):
         return (output,)
     name = called.get("name") if isinstance(called, dict) and "arguments" in called else None

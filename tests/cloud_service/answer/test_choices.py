@@ -1,6 +1,6 @@
 """What a task says of each choice."""
 
-from cloud_service.answer.choices import as_choice, bare_labels, describe_choices, in_words
+from cloud_service.answer.choices import as_choice, bare_labels, chosen_option, describe_choices, in_words
 from cloud_service.task import Example, TaskDescription, Tool
 
 TOOLS = (Tool("play_music", "Plays a song.", ("song",)), Tool("set_alarm", ""))
@@ -20,6 +20,16 @@ def test_example_of_a_call_belongs_to_its_function() -> None:
     call = Example("Play it again", '{"name": "play_music", "arguments": {"song": "it"}}')
     music, alarm = describe_choices(TaskDescription("Call.", (call,), TOOLS), NAMES)
     assert (music.examples, alarm.examples) == (("Play it again",), ())
+
+
+def test_example_of_several_calls_belongs_to_the_first() -> None:
+    """A code stands for the first of several calls."""
+    calls = '{"name": "set_alarm", "arguments": {}}\n{"name": "play_music", "arguments": {"song": "it"}}'
+    task = TaskDescription("Call.", (Example("Wake me with it", calls),), TOOLS)
+    music, alarm = describe_choices(task, NAMES)
+    assert (music.examples, alarm.examples) == ((), ("Wake me with it",))
+    assert chosen_option(calls, NAMES) == 1
+    assert chosen_option(f"play_music\n{calls}", NAMES) is None
 
 
 def test_names_become_words() -> None:

@@ -12,6 +12,7 @@ from cloud_service.limits import MAX_REFINE_TOKENS
 from cloud_service.lora_request import LoraRequest
 from cloud_service.refinement import MOST_SHOWN, RefinePlan
 from cloud_service.task import Example, TaskDescription
+from loragen.contract.answer import AnswerContract, Function
 from loragen.contract.assembly import build_bundle
 from loragen.contract.recipe import parse_recipe
 from tests.cloud_service.clouds import eventually
@@ -142,6 +143,23 @@ async def test_output_outside_of_the_set_is_refused_with_its_number(
     with pytest.raises(InvalidRequestError, match=r"examples\.6\.output: expected one of the 2 choices") as refused:
         await service.generate(LoraRequest(task, refine=PLAN))
     assert refused.value.code == "example_not_a_choice"
+
+
+async def test_examples_of_several_calls_are_tuned_on(
+    backend: StoreBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    """The first of them is the option; one that calls nothing known is refused with its number."""
+    contract = AnswerContract("tool_calls", functions=(Function("play"), Function("wake")), parallel=True)
+    call = {name: f'{{"name": "{name}", "arguments": {{}}}}' for name in ("play", "wake", "other")}
+    several = tuple(Example(f"do {n}", f"{call['wake']}\n{call['play']}") for n in range(7))
+    task = TaskDescription(CHOOSE, (*several, Example("play", call["play"])), answer=contract)
+    service = services(await backend.open(), generator)
+    answer = await service.generate(LoraRequest(task, refine=PLAN))
+    assert answer.refinement is not None
+    assert answer.refinement.examples == 8
+    wrong = replace(task, examples=(*task.examples, Example("else", f"{call['other']}\n{call['play']}")))
+    with pytest.raises(InvalidRequestError, match=r"examples\.8\.output: expected one of the 2 choices"):
+        await service.generate(LoraRequest(wrong, refine=PLAN))
 
 
 async def test_budget_over_the_operators_limit_is_refused(
