@@ -1,8 +1,9 @@
 """The JSON Schemas that an answer contract may hold: those that a grammar can enforce, in one normal form.
 
 Rules:
-- Keywords that only describe (`title`, `description`, `default`, ...) are left out, and with them formats other than
-  dates, times and UUIDs, and a `maxLength` over `MAX_SCHEMA_LENGTH`.
+- Keywords that only describe (`title`, `description`, `default`, ...) are left out, and with them formats that are not
+  in `_FORMATS` or `text_formats`, and a `maxLength` over `MAX_SCHEMA_LENGTH`.
+- A format of `text_formats` becomes its pattern, but where the text has a pattern or a length of its own: these count.
 - A keyword that no grammar can enforce is refused by name.
 - A keyword that is null is left out, but for `const`. `nullable`, of OpenAPI 3.0, adds null.
 - A reference is replaced by what it names. One that leads back to itself is refused, and so is every other keyword.
@@ -29,6 +30,7 @@ from loragen.contract.limits import (
     MAX_SCHEMA_REPEATS,
 )
 from loragen.contract.number_bounds import BOUND_KEYWORDS, canonical_number
+from loragen.contract.text_formats import PATTERN_OF_FORMAT
 from loragen.contract.text_pattern import MOST_SPELLED, parse_pattern, parts_of
 
 ANY_OBJECT = '{"type":"object"}'
@@ -51,6 +53,12 @@ _OF_TYPE: dict[str, frozenset[str]] = {
 }
 _REPEATS_OF_A_PART = 16
 _FORMATS = frozenset(("date", "time", "date-time", "uuid"))
+
+_ANY_NAMES = (
+    {"type": "string"},  # as zod says of every record
+    *({"pattern": pattern, "type": "string"} for pattern in PATTERN_OF_FORMAT.values()),
+)
+"""Schemas of property names that are left out: a device writes names of any format."""
 
 
 def canonical_schema(schema: object) -> str:
@@ -219,8 +227,12 @@ class _Normalizer:
             fields |= self._bounds(keywords, "Length", place)
             if "pattern" in keywords:
                 fields["pattern"] = self._pattern(keywords["pattern"], fields, f"{place}.pattern")
-            elif isinstance(form := keywords.get("format"), str) and form in _FORMATS:
+            elif not isinstance(form := keywords.get("format"), str):
+                pass
+            elif form in _FORMATS:
                 fields = {"type": kind, "format": form}
+            elif form in PATTERN_OF_FORMAT and len(fields) == 1:
+                fields["pattern"] = self._pattern(PATTERN_OF_FORMAT[form], fields, f"{place}.format")
         return dict(sorted(fields.items()))
 
     def _pattern(self, pattern: object, bounds: Mapping[str, Any], place: str) -> str:
@@ -260,7 +272,7 @@ class _Normalizer:
             if "enum" in names and not properties:
                 properties = dict.fromkeys([name for name in names["enum"] if isinstance(name, str)], others)
                 others = False
-            elif names != {"type": "string"}:  # as zod says of every record
+            elif names not in _ANY_NAMES:
                 raise _unsupported(place, ["propertyNames"], ", but as an enum")
         fields: dict[str, Any] = {}
         # Of an object with properties that may have any others too, a device writes those with a name here.

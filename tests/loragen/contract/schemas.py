@@ -4,6 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from loragen.contract.text_formats import PATTERN_OF_FORMAT
+
 NAMES = st.text(min_size=1, max_size=6) | st.sampled_from(
     ["city", "value", "space", "char", "string", "decimal part", "root"]
 )
@@ -64,7 +66,7 @@ LEAVES: st.SearchStrategy[Any] = st.one_of(
         minLength=COUNTS,
         maxLength=st.integers(0, 9),
         title=st.text(max_size=4),
-        format=st.sampled_from(["date", "time", "date-time", "uuid", "email"]),
+        format=st.sampled_from(["date", "time", "date-time", "uuid", "password", *PATTERN_OF_FORMAT]),
     ),
     st.lists(SCALARS, min_size=1, max_size=5).map(lambda values: {"enum": values}),
     SCALARS.map(lambda value: {"const": value}),
