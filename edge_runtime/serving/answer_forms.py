@@ -37,17 +37,26 @@ class StructuredOutputs(Fields):
 
 
 class NamedSchema(Fields):
-    """A JSON Schema with the name that OpenAI gives it."""
+    """A JSON Schema with the name that OpenAI gives it; it holds whether `strict` or not."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: str = ""
+    description: str = ""
+    strict: bool = True
     schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
 
 
 class ResponseFormat(Fields):
-    """OpenAI's `response_format`."""
+    """OpenAI's `response_format`, with the schema also where llama.cpp has it."""
+
+    model_config = ConfigDict(extra="forbid")
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
+    schema_: Annotated[
+        dict[str, Any] | None, Field(alias="schema", description="llama.cpp's place for the schema, beside `type`.")
+    ] = None
 
     def to_schema(self) -> str:
         """The JSON Schema of the answer; empty for any text.
@@ -55,13 +64,22 @@ class ResponseFormat(Fields):
         Raises:
             InvalidRequestError: There is none, or it is not supported.
         """
-        if self.type == "text":
-            return ""
-        if self.type == "json_object":
-            return ANY_OBJECT
-        if self.json_schema is None:
+        named, bare = self.json_schema, self.schema_
+        if named is not None and (bare is not None or self.type != "json_schema"):
+            raise InvalidRequestError(
+                "response_format.json_schema: expected alone, with the type 'json_schema'", field="response_format"
+            )
+        if bare is not None and self.type == "text":
+            raise InvalidRequestError(
+                "response_format.schema: expected with the type 'json_schema' or 'json_object'", field="response_format"
+            )
+        if named is not None:
+            return _supported("response_format.json_schema", partial(canonical_schema, named.schema_))
+        if bare is not None:
+            return _supported("response_format.schema", partial(canonical_schema, bare))
+        if self.type == "json_schema":
             raise InvalidRequestError("response_format.json_schema: Field required", field="response_format")
-        return _supported("response_format.json_schema", partial(canonical_schema, self.json_schema.schema_))
+        return ANY_OBJECT if self.type == "json_object" else ""
 
 
 def _verify_encodable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -91,17 +91,23 @@ class _NamedTool(Fields):
 
 
 class _TextFormat(Fields):
+    model_config = ConfigDict(extra="forbid")
+
     type: Literal["text", "json_object", "json_schema"]
     name: str = ""
+    description: str = ""
+    strict: bool = True
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
     def to_chat(self) -> dict[str, Any]:
         if self.type != "json_schema":
-            return {"type": self.type}
+            return {"type": self.type, "schema": self.schema_}
         return {"type": self.type, "json_schema": {"name": self.name, "schema": self.schema_}}
 
 
 class _TextOptions(Fields):
+    model_config = ConfigDict(extra="forbid")
+
     format: _TextFormat = _TextFormat(type="text")
     verbosity: Literal["medium"] = "medium"
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -67,6 +68,14 @@ def _form_of(prompt: Any) -> str:
     return "texts" if isinstance(first, str) else "token lists" if isinstance(first, list) else "tokens"
 
 
+def _verify_not_zero(tokens: int) -> int:
+    if tokens == 0:
+        raise ValueError("expected at least 1, or -1 for as long as the context allows")
+    return tokens
+
+
+AnswerTokens = Annotated[int, Field(ge=-1, le=MAX_TOKENS), AfterValidator(_verify_not_zero)]
+
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
@@ -75,9 +84,15 @@ class StreamOptions(Fields):
 
     Attributes:
         include_usage: Send token counts in a last chunk.
+        include_obfuscation: OpenAI's; chunks are not padded.
+        continuous_usage_stats: vLLM's; token counts are in no other chunk.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     include_usage: bool = False
+    include_obfuscation: Literal[False] = False
+    continuous_usage_stats: Literal[False] = False
 
 
 class _Body(OpenFields):
@@ -245,11 +260,11 @@ class ChatCompletionBody(_Body):
 
     messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     max_completion_tokens: Annotated[
-        Literal[-1] | Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None,
+        AnswerTokens | None,
         Field(description="-1 and null: for as long as the context allows."),
     ] = None
     max_tokens: Annotated[
-        Literal[-1] | Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None,
+        AnswerTokens | None,
         Field(description="The older name of `max_completion_tokens`, which wins."),
     ] = None
     logprobs: bool = False

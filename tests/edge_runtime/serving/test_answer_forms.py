@@ -20,10 +20,30 @@ from loragen.contract.json_schema import ANY_OBJECT
         ({"type": "json_object"}, ANY_OBJECT),
         ({"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"title": "A"}}}, "{}"),
         ({"type": "json_schema", "json_schema": {"schema": {"type": "null"}}}, '{"type":"null"}'),
+        ({"type": "json_object", "schema": {"type": "null"}}, '{"type":"null"}'),  # as llama.cpp has it
+        ({"type": "json_schema", "schema": {"type": "null"}}, '{"type":"null"}'),
+        ({"type": "json_object", "schema": None}, ANY_OBJECT),
     ],
 )
 def test_response_format_is_a_schema(asked: dict[str, Any], schema: str) -> None:
     assert ResponseFormat.model_validate(asked).to_schema() == schema
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"type": "text", "schema": {"type": "null"}},
+        {"type": "text", "json_schema": {"schema": {"type": "null"}}},
+        {"type": "json_object", "json_schema": {"schema": {"type": "null"}}},
+        {"type": "json_schema", "schema": {}, "json_schema": {"schema": {"type": "null"}}},
+        {"type": "json_schema", "json_schema": {"type": "object", "properties": {}}},
+        {"type": "json_object", "grammar": "root ::= .*"},
+    ],
+)
+def test_schema_in_a_place_where_nobody_reads_it_is_refused(asked: dict[str, Any]) -> None:
+    """An answer of any form would come in place of the one that was asked for."""
+    with pytest.raises((InvalidRequestError, ValidationError), match=r"expected|Extra inputs"):
+        ResponseFormat.model_validate(asked).to_schema()
 
 
 def test_schema_that_no_grammar_enforces_is_refused_by_name() -> None:

@@ -114,7 +114,7 @@ def test_what_would_change_the_answer_is_refused_by_name(change: dict[str, Any])
 @pytest.mark.parametrize(
     ("change", "field", "message"),
     [
-        ({"options": {"num_predict": 0}}, "options.num_predict", "options.num_predict: Input should be"),
+        ({"options": {"num_predict": 0}}, "options.num_predict", "options.num_predict: expected at least 1"),
         ({"options": {"top_k": -2}}, "options.top_k", "options.top_k: Input should be"),
         ({"options": {"stop": [""]}}, "options.stop", "options.stop.0: String should have"),
         ({"format": {"type": "nothing"}}, "format", "format.json_schema: schema.type"),

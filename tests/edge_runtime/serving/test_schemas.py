@@ -115,11 +115,25 @@ def test_sampling_is_what_the_fields_say() -> None:
         {"tools": [{"type": "function", "function": {"name": "no name"}}]},
         {"tool_choice": {"type": "function"}},
         {"tool_choice": "sometimes"},
+        {"stream_options": {"continuous_usage_stats": True}},
+        {"stream_options": {"include_obfuscation": True}},
+        {"stream_options": {"unheard_of": 1}},
     ],
 )
 def test_value_out_of_its_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ChatCompletionBody.model_validate({"model": "base", "messages": [HI]} | change)
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(
+    ("length", "found"),
+    [(0, "at least 1, or -1"), (-2, "equal to -1"), ("5", "integer"), (1.5, "integer"), (2**20 + 1, "less than")],
+)
+def test_length_that_cannot_be_is_one_fault_that_fits(field: str, length: object, found: str) -> None:
+    with pytest.raises(ValidationError, match=found) as caught:
+        ChatCompletionBody.model_validate({"model": "base", "messages": [HI], field: length})
+    assert caught.value.error_count() == 1
 
 
 def test_form_of_tool_choice_that_is_not_known_is_one_fault() -> None:
