@@ -132,7 +132,8 @@ class EdgeSettings(ServiceSettings):
     serving_mode: ServingMode = Field(
         default=ServingMode.AUTO,
         description="`merged` merges specializations into models of their own, `attached` leaves them run-time "
-        "adapters on one shared model; `auto` merges as many as there is memory for, by LORAGEN_EDGE_MAX_MODEL_BYTES.",
+        "adapters on one shared model; `auto` merges as many as there is memory for, by LORAGEN_EDGE_MAX_MODEL_BYTES, "
+        "because a merged one reads its input faster; for long answers `attached` is as fast (docs/quantization.md).",
     )
     max_model_bytes: int = Field(
         default=0,
