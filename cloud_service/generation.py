@@ -194,7 +194,8 @@ class EdgeScores:
     Under a contract with codes the answer is one token, and both scores are taken among the codes alone.
 
     Attributes:
-        right: Whether greedy decoding answers exactly, for each input; at least one.
+        right: Whether greedy decoding, held to the contract as on a device, answers exactly, for each input; at least
+            one.
         log_likelihood: Natural logarithm of the probability of a whole answer, its end included, or of the code of the
             expected choice; mean over the inputs.
     """
@@ -232,7 +233,7 @@ class EdgeProbe(Protocol):
         Args:
             examples: Inputs with their answers; where the contract has codes, each answer is one of its choices.
             lora: None scores the base model.
-            answer: What the LoRA was made to write. Only its codes matter.
+            answer: What the LoRA was made to write, and a device holds it to; any text for the base model.
             residual_prompt: What stands in front of each input; empty for nothing.
         """
         ...

@@ -132,8 +132,9 @@ class GenerateLoraBody(Body):
         default=[],
         max_length=limits.MAX_PROBES,
         description="Run the edge model on these without the LoRA and with it, then with the residual prompt in front "
-        "as on a device, and answer with both scores. Where the LoRA writes codes, each output must be one of the "
-        "choices. The confidence then counts what was found: give inputs that are none of the examples.",
+        "as on a device, which holds answers to the contract, and answer with both scores. Where the LoRA writes "
+        "codes, each output must be one of the choices. The confidence then counts what was found: give inputs that "
+        "are none of the examples.",
     )
     probe_examples: StrictBool = Field(
         default=False,

@@ -15,6 +15,7 @@ SAME_CLASSES = {"InvalidRequestError"}
 SAME_MODULES = {
     "access_gate": "who may call, at HTTP and at gRPC",
     "app": "the HTTP application of a service",
+    "asked_arguments": "arguments that all are asked for: the schema, and what a client sees of them",
     "artifacts": "bundles and recipes by their ids, in the cloud and on a device",
     "bootstrap": "puts a service together",
     "chat_format": "what a model sees of a chat: the text, and its tokens for the service and for training",

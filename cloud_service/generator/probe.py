@@ -3,19 +3,23 @@
 Implements `cloud_service.generation.EdgeProbe`. As on a device, the model gets the input without the task description,
 or with what the LoRA keeps of it, the residual prompt, in front.
 The LoRA is not merged, so the effect of a device's quantization is not measured here.
-Under a contract with codes the device samples the first token among the codes, and so does the probe.
+Under a contract with codes the device samples the first token among the codes, and so does the probe. JSON of a schema,
+calls, and choices without codes are held to the contract as on a device (`held_decoding`); likelihoods are not.
 """
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from cloud_service.answer.written_answers import answer_pattern, written_answer
 from cloud_service.generation import EdgeScores
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
+from cloud_service.generator.held_decoding import HeldDecoding
 from cloud_service.task import Example
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.lora import Lora
@@ -27,6 +31,7 @@ class TorchProbe:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._unmerged = UnmergedLora(model)
+        self._held = HeldDecoding(tokenizer)
 
     @property
     def max_tokens(self) -> int:
@@ -50,23 +55,27 @@ class TorchProbe:
             scores = [
                 self._score_code(each, answer, residual_prompt)
                 if answer.codes
-                else self._score_text(each, residual_prompt)
+                else self._score_text(each, answer, residual_prompt)
                 for each in examples
             ]
         right, likelihoods = zip(*scores, strict=True)
         return EdgeScores(right, sum(likelihoods) / len(likelihoods))
 
-    def _score_text(self, example: Example, residual_prompt: str) -> tuple[bool, float]:
+    def _score_text(self, example: Example, answer: AnswerContract, residual_prompt: str) -> tuple[bool, float]:
         """Whether an answer is exact, and its log-likelihood.
 
         Greedy decoding gives an answer exactly when each of its tokens, its end included, is the likeliest one after
-        the tokens before it.
+        the tokens before it; under a contract, of those that the device allows.
         """
-        question, answer = self._encode(example, residual_prompt)
-        targets = torch.tensor(answer, device=self._model.device)
-        logits = self._logits(question + answer, len(answer) + 1)[:-1]  # each from the tokens before its own
+        text, pattern = written_answer(example.output, answer), answer_pattern(answer)
+        question, ids = self._encode(replace(example, output=text), residual_prompt)
+        targets = torch.tensor(ids, device=self._model.device)
+        logits = self._logits(question + ids, len(ids) + 1)[:-1]  # each from the tokens before its own
         log_probabilities = logits.log_softmax(-1)  # (answer tokens, vocabulary)
-        exact = bool((log_probabilities.argmax(-1) == targets).all())
+        if pattern is None:
+            exact = bool((log_probabilities.argmax(-1) == targets).all())
+        else:
+            exact = self._held.gives(text, logits, pattern)
         return exact, log_probabilities.gather(1, targets[:, None]).sum().item()
 
     def _score_code(self, example: Example, answer: AnswerContract, residual_prompt: str) -> tuple[bool, float]:

@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Literal
 
 from edge_runtime.serving.answer_format import WholeAnswer
-from edge_runtime.serving.asked_arguments import GivenArguments, ask_for_all
+from edge_runtime.serving.asked_arguments import GivenArguments
 from edge_runtime.serving.call_forms import OWN_FORM, CallForm
 from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.constraint import Calls
@@ -27,6 +27,7 @@ from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarte
 from edge_runtime.serving.free_text import write_text
 from edge_runtime.serving.text_assembler import TextAssembler
 from loragen.contract.answer import Function
+from loragen.contract.asked_arguments import ask_for_all
 
 _Outcome = Generator[Event | None, None, bool]
 """Events of one part of an answer, and whether the answer goes on."""

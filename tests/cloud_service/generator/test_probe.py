@@ -11,7 +11,7 @@ from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import edge_shape
 from cloud_service.generator.probe import TorchProbe
 from cloud_service.task import Example
-from loragen.contract.answer import AnswerContract
+from loragen.contract.answer import TEXT_ANSWER, AnswerContract, contract_of
 from loragen.contract.lora import Lora
 from tests.cloud_service.generator.tiny import Pair, merge_lora, random_model, tokenizer
 
@@ -105,10 +105,32 @@ def test_code_is_exact_when_it_is_the_likeliest_of_the_codes(codes: tuple[int, i
     assert probe.score([right, wrong], None, answer).exact_match == 0.5
 
 
-def test_contract_without_codes_changes_nothing() -> None:
-    probe, lora = TorchProbe(random_model("qwen2"), tokenizer()), random_lora()
-    contract = AnswerContract("choice", tuple(example.output for example in EXAMPLES[:2]))
-    assert probe.score(EXAMPLES, lora, contract) == probe.score(EXAMPLES, lora)
+def test_answer_is_right_when_what_the_model_prefers_is_not_allowed() -> None:
+    """A head that wants the end at once: JSON, a call and a choice are right where the contract leaves nothing else."""
+    model, words = random_model("qwen2"), tokenizer()
+    end = words.eos_token_id
+    with torch.no_grad():
+        state = model.get_decoder()(input_ids=torch.tensor([question_ids(words, "go")])).last_hidden_state[0, -1]
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[end] = 1e-3 * state.sign()
+    probe, schema = (
+        TorchProbe(model, words),
+        {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]},
+    )
+    held = contract_of({"type": "json", "schema": schema})
+    call = contract_of({"type": "tool_calls", "functions": [{"name": "f", "parameters": schema}]})
+    choice = AnswerContract("choice", ("x", "y"))
+    json_text, call_text = '{"a": "x"}', '{"name": "f", "arguments": {"a": "x"}}'
+    for contract, output in ((held, json_text), (call, call_text)):
+        assert probe.score([Example("go", output)], None, contract).exact_match == 1
+        assert probe.score([Example("go", output)], None).exact_match == 0
+        free, likely = (
+            probe.score([Example("go", output)], None, each).log_likelihood for each in (TEXT_ANSWER, contract)
+        )
+        assert free == likely
+    assert probe.score([Example("go", '{"a":"x"}')], None, held).exact_match == 1, "as a device writes it"
+    assert probe.score([Example("go", '{"a": "y"}')], None, held).exact_match == 0
+    assert probe.score([Example("go", "z")], None, choice).exact_match == 0
 
 
 def test_residual_prompt_stands_in_front_of_each_input() -> None:

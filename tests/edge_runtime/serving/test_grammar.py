@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from cloud_service.answer.written_answers import answer_pattern
 from edge_runtime.errors import ModelOutputError
 from edge_runtime.serving.engine import Sampling
 from edge_runtime.serving.grammar import grammar_of
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.llama_model import LlamaModel
 from edge_runtime.serving.sampler import Grammars, TokenSampler
+from loragen.contract.answer import contract_of
 from loragen.contract.errors import ContractError
 from loragen.contract.json_schema import canonical_schema
 from tests.loragen.contract.schemas import SCHEMAS
@@ -71,6 +73,9 @@ def test_every_schema_that_a_contract_takes_has_a_grammar_whose_texts_are_of_it(
     if is_whole:
         value = json.loads(text)
         jsonschema_rs.validator_for(json.loads(normal)).validate(value)
+        probed = answer_pattern(contract_of({"type": "json", "schema": json.loads(normal)}))
+        assert probed is not None
+        assert probed.fullmatch(text), "the cloud's probe takes fewer texts than a device writes"
 
 
 def test_white_space_is_that_of_python(model: LlamaModel) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from edge_runtime.serving.answer_format import WholeAnswer
-from edge_runtime.serving.asked_arguments import ask_for_all
 from edge_runtime.serving.call_forms import HERMES_FORM, CallForm
 from edge_runtime.serving.chat import FunctionCall
 from edge_runtime.serving.constraint import ToolUse, constrained
@@ -14,6 +13,7 @@ from edge_runtime.serving.engine import GREEDY, Sampling, Token
 from edge_runtime.serving.events import ArgumentsPiece, CallFinished, CallStarted, Event, Finished, TextPiece
 from edge_runtime.serving.tool_calls import call_functions, with_calls_as_text
 from loragen.contract.answer import TEXT_ANSWER, Function
+from loragen.contract.asked_arguments import ask_for_all
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from tests.edge_runtime.contracts import CALLS
 from tests.edge_runtime.fakes import FakeEngine, FakeLoader
