@@ -17,11 +17,13 @@ class CompletionJob:
         deadline: Monotonic seconds until which it must have begun.
         is_streamed: Each piece of an answer is wanted at once. Otherwise those behind the first come with the answer's
             end: to wake the loop for each takes a thirtieth of a small model's time.
+        client: Who asks, as far as it is known.
     """
 
-    def __init__(self, request: CompletionRequest, deadline: float, is_streamed: bool = True) -> None:
+    def __init__(self, request: CompletionRequest, deadline: float, is_streamed: bool = True, client: str = "") -> None:
         self.request = request
         self.deadline = deadline
+        self.client = client
         self._is_streamed = is_streamed
         self._has_begun = False
         self._held: list[Event | ServingError | None] = []

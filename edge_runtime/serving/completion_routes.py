@@ -304,7 +304,8 @@ class Completions:
             lease.callback(self._slots.unload, self._device.slot_name(model))
         try:
             slot, wanted = await self._lease_answering(lease, request, model, wanted)
-            job = slot.worker.submit(wanted.over(self._template_variables), is_streamed)
+            client = "" if request.client is None else request.client.host
+            job = slot.worker.submit(wanted.over(self._template_variables), is_streamed, client)
         except BaseException:
             await lease.aclose()
             raise

@@ -5,6 +5,8 @@ Rules:
   joins as soon as another leaves, between two steps of the engine.
 - A full queue refuses at once and says when to come back, by the measured rate. A request that has waited too long is
   refused, too.
+- Clients are equal, however much each asks: who has the fewest answers being written is next, and in a full queue who
+  waits with most makes room for one who has clearly less.
 - While there are no requests, it computes the beginning that all chats share, until that is done.
 - A client that is gone costs at most the step that is being computed, and no place in the queue.
 
@@ -14,7 +16,7 @@ Which engine serves which name is decided in `serving.slots`, what a step comput
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -105,6 +107,7 @@ class Worker:
         self._limits = limits
         self._waiting: deque[CompletionJob] = deque()
         self._running: list[_Running] = []
+        self._turns: dict[str, int] = {}
         self._warming: Steps[None] | None = None
         self._is_warm = False
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
@@ -142,28 +145,34 @@ class Worker:
         """Whether the engine is gone."""
         return not self._thread.is_alive()
 
-    def submit(self, request: CompletionRequest, is_streamed: bool = True) -> CompletionJob:
+    def submit(self, request: CompletionRequest, is_streamed: bool = True, client: str = "") -> CompletionJob:
         """Queue a request.
 
         Args:
             request: What is asked for.
             is_streamed: As in `CompletionJob`.
+            client: Who asks, as far as it is known.
 
         Raises:
             InvalidRequestError: It asks for too much.
             BusyError: The queue is full, or the worker is closing.
         """
         now = time.monotonic()
-        job = CompletionJob(self._limits.bounded(request), now + self._limits.queue_seconds, is_streamed)
+        job = CompletionJob(self._limits.bounded(request), now + self._limits.queue_seconds, is_streamed, client)
         with self._changed:
             self._verify_open()
             self._drop_abandoned()
             if (count := len(self._waiting) + len(self._running)) >= self._max_queue:
-                raise BusyError(
+                full = BusyError(
                     f"{count} requests are waiting for this model, at most {self._max_queue} may",
                     "ask again after Retry-After seconds",
                     retry_after_seconds=self._seconds_until_free(now),
                 )
+                other = self._job_in_the_way_of(client)
+                if other is None:
+                    raise full
+                self._waiting.remove(other)
+                other.end(full)
             self._waiting.append(job)
             self._changed.notify()
         return job
@@ -200,6 +209,24 @@ class Worker:
         for job in [job for job in self._waiting if job.is_cancelled()]:
             self._waiting.remove(job)
             job.end()
+
+    def _job_in_the_way_of(self, client: str) -> CompletionJob | None:
+        """The last that came of the client with most requests, where `client` has fewer even with one more."""
+        counts = Counter(job.client for job in (*self._waiting, *(each.job for each in self._running)))
+        greediest, most = counts.most_common(1)[0]
+        if counts[client] + 1 >= most:
+            return None
+        return next((job for job in reversed(self._waiting) if job.client == greediest), None)
+
+    def _take_next(self) -> CompletionJob:
+        """The request that begins: of the client with the fewest answers being written, then who began longest ago."""
+        running = Counter(each.job.client for each in self._running)
+        present = running.keys() | {job.client for job in self._waiting}
+        self._turns = {client: turn for client, turn in self._turns.items() if client in present}
+        job = min(self._waiting, key=lambda waiting: (running[waiting.client], self._turns.get(waiting.client, 0)))
+        self._waiting.remove(job)
+        self._turns[job.client] = 1 + max(self._turns.values(), default=0)
+        return job
 
     def _seconds_until_free(self, now: float) -> int:
         return self._retry_after.seconds(now, len(self._running), now - self._measured_from if self._running else 0.0)
@@ -274,7 +301,7 @@ class Worker:
                 self._stop_warming_up()
                 self._measured_from = now
             while self._waiting and len(self._running) < self._engine.sequences:
-                job, sequence = self._waiting.popleft(), self._engine.open()
+                job, sequence = self._take_next(), self._engine.open()
                 self._running.append(_Running(job, sequence, completion_events(self._engine, sequence, job.request)))
 
     def _resume(self, each: _Running) -> None:

@@ -233,6 +233,24 @@ async def test_full_queue_is_503_with_retry_after(client: httpx2.AsyncClient, lo
     assert {task.status_code for task in await asyncio.gather(*waiting)} == {200}
 
 
+async def test_client_at_another_address_is_answered_though_one_fills_the_queue(
+    client: httpx2.AsyncClient, slots: SlotTable, device: FakeDevice, loader: FakeLoader
+) -> None:
+    loader.hold.clear()
+    first, second = (asyncio.create_task(client.post("/v1/chat/completions", json=chat())) for _ in range(2))
+    await eventually(lambda: slots.requests_waiting() == 1)
+    app = create_app(slots, device, RecordingTelemetry())
+    transport = httpx2.ASGITransport(app, client=("192.0.2.7", 50_000))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as other:
+        answering = asyncio.create_task(other.post("/v1/chat/completions", json=chat()))
+        done, _ = await asyncio.wait({first, second}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        (refused,) = [task.result() for task in done]
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        loader.hold.set()
+        assert (await answering).status_code == 200
+    assert sorted(task.status_code for task in await asyncio.gather(first, second)) == [200, 503]
+
+
 async def test_model_failure_before_the_first_token_is_a_500(client: httpx2.AsyncClient, loader: FakeLoader) -> None:
     loader.engines[1].words = [b"NaN"]
     answer = await client.post("/v1/chat/completions", json=chat())

@@ -53,6 +53,48 @@ async def test_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
     await asyncio.to_thread(worker.close)
 
 
+async def test_client_that_fills_the_queue_makes_room_for_one_that_asks_little() -> None:
+    worker, _, loader = make([b"a"], max_queue=4)
+    loader.hold.clear()
+    many = [worker.submit(REQUEST, client="much") for _ in range(4)]
+    few = [worker.submit(REQUEST, client="little") for _ in range(2)]
+    for client in ("little", "much"):  # they have the same now
+        with pytest.raises(BusyError, match="4 requests are waiting"):
+            worker.submit(REQUEST, client=client)
+    for job in many[2:]:
+        with pytest.raises(BusyError) as caught:
+            await read(job)
+        assert caught.value.retry_after_seconds >= 1
+    loader.hold.set()
+    for job in (*many[:2], *few):
+        assert (await read(job))[-1] == Finished("stop", 1)
+    await asyncio.to_thread(worker.close)
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+async def test_clients_take_turns_however_much_one_asks(sequences: int) -> None:
+    worker, engine, loader = make([b"a"], max_queue=16, sequences=sequences)
+    loader.hold.clear()
+    asked = [
+        f"{client} {number}" for client, count in (("much", 6), ("little", 2), ("single", 1)) for number in range(count)
+    ]
+    jobs = []
+    for text in asked:
+        jobs.append(worker.submit(CompletionRequest(TextPrompt(text), GREEDY, 10), client=text[:-2]))
+        await eventually(lambda: worker.running == min(len(jobs), sequences))
+    loader.hold.set()
+    for job in jobs:
+        await read(job)
+    clients = {tuple(engine.tokenize(client)): client[:-2] for client in asked}
+    order = [clients[tuple(prompt)] for prompt in engine.prefilled]
+    assert order[0] == "much"  # nobody else was there
+    turn = order[sequences:]  # those behind what began at once
+    assert set(turn[:2]) == {"little", "single"}
+    assert turn.index("little", turn.index("little") + 1) <= 3
+    assert set(turn[5:]) <= {"much"}
+    await asyncio.to_thread(worker.close)
+
+
 async def test_cancelled_job_ends_and_the_next_is_answered() -> None:
     worker, _, loader = make([b"a"] * 1000)
     loader.step.clear()
