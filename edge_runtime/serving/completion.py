@@ -49,7 +49,8 @@ class CompletionRequest:
     """What a client asks for.
 
     Attributes:
-        max_tokens: Longest answer; None for as long as the context allows. It cuts no choice.
+        max_tokens: Longest answer; None for as long as the context allows. It cuts no choice,
+            but calls.
         stop: The answer ends before the first of these strings.
         constrain: Hold the answer to the contract of the specialization.
         choice_probabilities: Say how likely each choice is; only where the contract has codes.
@@ -158,7 +159,8 @@ def completion_events(
         first = replace(first, rendering=replace(first.rendering, tools=()))
     prompts = [_fitting(engine, each) for each in (first, *request.more_prompts)]
     beginning = _beginning(engine, first, prompts[0]) if isinstance(first, ChatPrompt) else 0
-    greatest = [_greatest_length(engine, request, sampling, prompt) for prompt in prompts]
+    longest_choice = 0 if constraint.calls else sampling.longest_choice
+    greatest = [_greatest_length(engine, request, longest_choice, prompt) for prompt in prompts]
     _verify_size(request, prompts, greatest)
     for index in range(request.answers_in_all):
         number, answer = divmod(index, request.answers)
@@ -199,12 +201,12 @@ def completion_events(
             yield Finished("stop" if written.is_whole else "length", written.tokens, index)
 
 
-def _greatest_length(engine: Engine, request: CompletionRequest, sampling: Sampling, prompt: Sequence[int]) -> int:
+def _greatest_length(engine: Engine, request: CompletionRequest, longest_choice: int, prompt: Sequence[int]) -> int:
     """Most tokens of an answer to a prompt. What a client allows cuts no choice: half of one would be no answer."""
     room = engine.context_tokens - len(prompt)
     if request.max_tokens is None:
         return room
-    return min(request.max_tokens and max(request.max_tokens, sampling.longest_choice), room)
+    return min(request.max_tokens and max(request.max_tokens, longest_choice), room)
 
 
 def _verify_size(request: CompletionRequest, prompts: Sequence[Sequence[int]], greatest: Sequence[int]) -> None:

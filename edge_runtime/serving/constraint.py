@@ -193,4 +193,5 @@ def _verify_choice(use: ToolUse, functions: tuple[Function, ...]) -> None:
             "which this model does not have",
             "send it in 'tools'; GET /v1/models/{id} shows which functions a specialization knows",
             code="unsupported_parameter",
+            field="tool_choice",
         )

@@ -26,6 +26,7 @@ FIND = json.loads(CALLS.functions[0].parameters)
 USER = {"role": "user", "content": "How far is it to Zürich?"}
 SPELLED_CALLS = AnswerContract("tool_calls", functions=CALLS.functions, none="none")
 PLACE = {"type": "object", "properties": {"place": {"enum": ["Zürich", "Oslo"]}}, "required": ["place"]}
+ONE_CALL = AnswerContract("tool_calls", functions=CALLS.functions[:1])
 SEVERAL = replace(CALLS, parallel=True, none=None, codes=(65, 66))
 JSON = AnswerContract("json", schema=canonical_schema(PLACE))
 
@@ -40,9 +41,10 @@ async def client(
     base = with_answer(tiny_base, tmp_path / "base.gguf", None, context_tokens=1_024)
     plain = tmp_path / "plain.gguf"
     write_gguf_adapter(bundle, plain, GgufModel("llama"))
-    slots = SlotTable(LlamaLoader(context_tokens=1_024, threads=1), getattr(request, "param", 5), max_queue=4)
+    slots = SlotTable(LlamaLoader(context_tokens=1_024, threads=1), getattr(request, "param", 6), max_queue=4)
     slots.activate(await slots.prepare(Revision("base", None, "base", base)))
-    for name, contract in (("router", CALLS), ("several", SEVERAL), ("speller", SPELLED_CALLS), ("late", JSON)):
+    contracts = {"router": CALLS, "several": SEVERAL, "speller": SPELLED_CALLS, "late": JSON, "one": ONE_CALL}
+    for name, contract in contracts.items():
         path = with_answer(plain, tmp_path / f"{name}.gguf", encode_answer(contract))
         slots.activate(await slots.prepare(Revision(name, BUNDLE, "adapter", base, path)))
     transport = httpx2.ASGITransport(create_app(slots, FakeDevice(), RecordingTelemetry()))
@@ -54,6 +56,18 @@ async def client(
     ) as made:
         yield made
     await slots.close()
+
+
+@pytest.mark.parametrize("model", ["router", "speller", "one"])
+async def test_call_is_cut_where_the_client_says(client: openai.AsyncOpenAI, model: str) -> None:
+    """Also one whose beginning no code stands for: as long as it may be, its arguments are no choice."""
+    call = {"type": "function", "function": {"name": "find"}}
+    for most in (1, 3):
+        answer = await client.chat.completions.create(
+            model=model, messages=[USER], temperature=0, max_tokens=most, tool_choice=call
+        )
+        assert answer.usage is not None
+        assert (answer.choices[0].finish_reason, answer.usage.completion_tokens) == ("length", most)
 
 
 def verify_found(arguments: str) -> None:
