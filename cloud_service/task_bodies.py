@@ -238,6 +238,8 @@ def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
             return _answer_of_schema(schema)
         case {"type": "json_schema", "schema": schema}:  # as the responses interface has it
             return _answer_of_schema(schema)
+        case {"format": {"type": "text" | "json_object" | "json_schema"} as form} if len(output_format) == 1:
+            return answer_of_format(form)  # its field `text`
         case {"type": "json_schema"}:
             raise FormatError("json_schema: expected a schema, found none")
         case {"type": kind, "json_schema": dict()} | {"type": kind, "schema": dict()}:

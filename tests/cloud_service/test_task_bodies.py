@@ -56,6 +56,8 @@ def test_parameters_in_the_form_of_other_makers_are_refused_rather_than_lost(too
         ({"type": "text"}, AnswerContract()),
         ({"type": "json_object"}, AnswerContract("json", schema='{"type":"object"}')),
         ({"type": "json_schema", "json_schema": {"schema": PARAMETERS}}, AnswerContract("json", schema=SCHEMA)),
+        ({"format": {"type": "json_schema", "schema": PARAMETERS}}, AnswerContract("json", schema=SCHEMA)),
+        ({"format": {"type": "a date"}}, None),
         ({"type": "array", "items": {}}, AnswerContract("json", schema='{"type":"array"}')),
         ({"city": "a name"}, None),
         ({"type": ["string", "xml"]}, None),

@@ -1,5 +1,6 @@
 """A user's own PEFT adapter is merged as PEFT merges it."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from cloud_service.generator.pretrained import load_language_model
 from edge_runtime.errors import BaseGgufError, OutputError
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.gguf.quantization import Quantization
@@ -18,6 +20,8 @@ from loragen.contract.bundle import Bundle, content_id, encode_bundle
 from loragen.contract.digest import model_digest
 from loragen.contract.errors import FormatError, MismatchError
 from loragen.contract.gguf_adapter import GgufModel, write_gguf_adapter
+from loragen.default_pair import DEFAULT_PAIR
+from loragen.packages import find_packaged_model
 from tests.edge_runtime.tiny_models import TEXT, hf_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -61,6 +65,32 @@ def test_merged_file_gives_the_logits_of_peft(
     plain = hf_logits(base, ids)
     expected = hf_logits(PeftModel.from_pretrained(base, adapter).merge_and_unload(), ids)
     assert np.abs(gguf.logits(ids) - expected).mean() < tolerance * np.abs(plain - expected).mean()
+
+
+@pytest.mark.slow
+def test_merged_default_edge_model_gives_the_logits_of_peft(tmp_path, open_gguf):
+    """The same on SmolLM2 itself, whose base GGUF is Q4_1: torch has its weights exactly, llama.cpp rounds inputs."""
+    path = find_packaged_model(DEFAULT_PAIR.edge_model)
+    torch.manual_seed(1)
+    options = {**OPTIONS["everything"], "alpha_pattern": {"down_proj": 8}}
+    peft = get_peft_model(load_language_model(path, torch.float32), LoraConfig(task_type="CAUSAL_LM", **options))
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # PEFT looks for the base model's files, to see its vocabulary
+        peft.save_pretrained(tmp_path / "adapter")
+    bundle = load_merge_input(tmp_path / "adapter", path, None)
+    ids = None
+    for quantization, tolerance in ((Quantization.F16, 0.07), (Quantization.Q8_0, 0.25)):
+        merge(path, bundle, tmp_path / "out.gguf", quantization)
+        gguf = open_gguf(tmp_path / "out.gguf")
+        if ids is None:
+            ids = gguf.ids(TEXT)
+            with peft.disable_adapter():
+                plain = hf_logits(peft, ids)
+            expected = hf_logits(peft.merge_and_unload(), ids)
+        assert np.abs(gguf.logits(ids) - expected).mean() < tolerance * np.abs(plain - expected).mean()
 
 
 def test_bundle_of_an_adapter_is_for_the_base_gguf_at_hand(llama_directory, base_gguf, tmp_path):
