@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.answer.choices import chosen_option
+from cloud_service.answer.written_answers import written_answer
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
 from cloud_service.generator.gate_tuning import Encoded, OpenTask, tune_gates
@@ -67,7 +68,7 @@ class TorchTuner:
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress
     ) -> tuple[Recipe, RefinementOutcome]:
         deadline = time.monotonic() + plan.budget_seconds
-        encoded = self._encode(examples, recipe.residual_prompt)
+        encoded = self._encode(examples, recipe)
         held_out = set(hold_out(examples, shown, lambda number: sum(map(len, encoded[number]))))
         task = OpenTask(
             self._model,
@@ -87,7 +88,7 @@ class TorchTuner:
         if len(recipe.keys) != 1:
             raise ValueError(f"the choice head has {len(recipe.keys)} layers, expected the last one alone")
         began, options = time.monotonic(), recipe.answer.options
-        self._encode(examples, recipe.residual_prompt)
+        self._encode(examples, recipe)
         layer = LastLayer(self._model, self._tokenizer, self._context)
         states = self._read(layer, recipe, examples, began + READING_SHARE * plan.budget_seconds, on_progress)
         chosen = [chosen_option(example.output, options) for example in examples[: len(states.read)]]
@@ -124,16 +125,16 @@ class TorchTuner:
         parts = ((each.read for each in found), (each.written for each in found), (each.rest for each in found))
         return LastStates(*(torch.cat(list(part)) for part in parts))
 
-    def _encode(self, examples: Sequence[Example], residual_prompt: str) -> list[Encoded]:
-        """Ids of the questions and answers.
+    def _encode(self, examples: Sequence[Example], recipe: Recipe) -> list[Encoded]:
+        """Ids of the questions and answers, these as a device lets the model write them.
 
         Raises:
             InvalidRequestError: One does not fit the edge model's context.
         """
         encoded = []
         for number, each in enumerate(examples):
-            question = question_ids(self._tokenizer, each.input, residual_prompt or None)
-            answer = answer_ids(self._tokenizer, each.output)
+            question = question_ids(self._tokenizer, each.input, recipe.residual_prompt or None)
+            answer = answer_ids(self._tokenizer, written_answer(each.output, recipe.answer))
             if len(question) + len(answer) > self._context:
                 raise example_too_long(number, self._context, len(question) + len(answer))
             encoded.append((question, answer))

@@ -7,11 +7,14 @@ import torch
 
 from cloud_service.errors import InvalidRequestError
 from cloud_service.generator import TorchGenerator
+from cloud_service.generator.chat_format import answer_ids
+from cloud_service.generator.gate_tuning import OpenTask
 from cloud_service.generator.tuner import TorchTuner
-from cloud_service.refinement import RefinePlan
+from cloud_service.refinement import ExampleScore, RefinementOutcome, RefinePlan
 from cloud_service.task import Example, TaskDescription
-from loragen.contract.answer import AnswerContract
+from loragen.contract.answer import AnswerContract, contract_of
 from loragen.contract.recipe import encode_recipe
+from tests.cloud_service.generator.tiny import tokenizer
 from tests.cloud_service.generator.tuning import CHOICE, CHOSEN, PLAN, WRITTEN, ignore, one_pass
 
 
@@ -64,6 +67,26 @@ def test_progress_may_end_the_work(loaded: TorchGenerator, tuner: TorchTuner) ->
         assert seen[-1][0] == 3
         # Whatever was applied is gone, and the next one works.
         assert tuner.refine(one_pass(loaded, task), examples, 1, RefinePlan(1, 60), ignore)[1].examples == len(examples)
+
+
+def test_calls_are_tuned_on_as_a_device_asks_for_them(
+    loaded: TorchGenerator, tuner: TorchTuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every parameter, in the order of the schema; what the example does not give is null."""
+    parameters = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    answer = contract_of({"type": "tool_calls", "functions": [{"name": "f", "parameters": parameters}]})
+    seen: list[OpenTask] = []
+
+    def keep(task: OpenTask, *_: object) -> tuple[object, RefinementOutcome]:
+        seen.append(task)
+        score = ExampleScore(0, 0)
+        return task.gates, RefinementOutcome("gates", False, 5, 1, score, score, 0, 0, "steps")
+
+    monkeypatch.setattr("cloud_service.generator.tuner.tune_gates", keep)
+    examples = [Example(f"{n}", '{"name":"f","arguments":{"b":"x"}}') for n in range(5)]
+    tuner.refine(one_pass(loaded, TaskDescription("Call.", answer=answer)), examples, 1, PLAN, ignore)
+    expected = answer_ids(tokenizer(), '{"name": "f", "arguments": {"a": null, "b": "x"}}')
+    assert {tuple(ids) for _, ids in (*seen[0].trained, *seen[0].held_out)} == {tuple(expected)}
 
 
 @pytest.mark.parametrize("answer", [CHOICE, None])
