@@ -65,6 +65,11 @@ def model_digest(path: Path) -> str:
 
 
 def _folder_digest(directory: Path) -> str:
+    if not directory.exists():
+        raise FormatError(
+            f"expected a model at {directory}, found nothing there",
+            hint="name a GGUF file, or a directory in Hugging Face form",
+        )
     config = directory / "config.json"
     weights = sorted(directory.glob("*.safetensors"))
     if not config.is_file() or not weights:

@@ -91,3 +91,8 @@ def test_converted_gguf_file_has_the_digest_of_its_origin(golden: Path, tmp_path
     repacked(golden / "model-1.gguf", tmp_path / "a.gguf", {BASE_MODEL_DIGEST: text("abc")})
     with pytest.raises(FormatError, match="sha256"):
         model_digest(tmp_path / "a.gguf")
+
+
+def test_model_digest_of_a_missing_path_says_that_nothing_is_there(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"expected a model at .*absent\.gguf, found nothing there"):
+        model_digest(tmp_path / "absent.gguf")
