@@ -102,7 +102,8 @@ async def open_parts(
         model = DeviceModel.open(settings.base_model, settings.quantization, disk.cache, settings.admit_base_digest)
         if model.problem:
             _log.warning("base_gguf_lost", reason=model.problem)
-        base = BaseSlot(model, disk, slots)
+        attempts = Attempts(settings.channel, clock, telemetry, Journal(disk.journal))
+        base = BaseSlot(model, disk, slots, attempts, settings.model_bytes_budget, clock.monotonic)
         key = key_source(settings)
         client = await stack.enter_async_context(_http_client(settings, key))
         fetcher = HttpFetcher(
@@ -140,7 +141,7 @@ async def open_parts(
             slots=slots,
             base=base,
             disk=disk,
-            attempts=Attempts(settings.channel, clock, telemetry, Journal(disk.journal)),
+            attempts=attempts,
             max_merged=settings.merged_limit(model.served_bytes),
         )
         device = Device(

@@ -228,8 +228,12 @@ class EdgeSettings(ServiceSettings):
             case ServingMode.MERGED:
                 return self.max_merged
             case ServingMode.AUTO:
-                budget = self.max_model_bytes or usable_memory() // 2
-                return min(self.max_merged, models_that_fit(model_bytes, budget))
+                return min(self.max_merged, models_that_fit(model_bytes, self.model_bytes_budget))
+
+    @property
+    def model_bytes_budget(self) -> int:
+        """Memory that models may take."""
+        return self.max_model_bytes or usable_memory() // 2
 
     @property
     def slot_context_bytes(self) -> int:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes build/arm64: Debian's Python for arm64 and what a device needs, to run emulated on this machine (`make test-arm64`).
+# Makes build/arm64: Debian's Python for arm64 and what a device needs, to run emulated on this machine (`make test-emulated`).
 # What is there already stays; without network it does nothing then.
 #
 #   root/usr/bin/python   runs it: ARM64_CPU=cortex-a72, a Raspberry Pi 4, or another that `qemu-aarch64-static -cpu help` lists

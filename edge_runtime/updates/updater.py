@@ -158,12 +158,12 @@ class Updater:
         return done
 
     async def merge_pending(self) -> int:
-        """Merge, one after another, what serves as an adapter and is due, as long as there may be more merged ones.
+        """Quantize the base if that is due; then merge, one after another, what is due and may be merged.
 
         Returns:
-            How many merges were tried.
+            How often something was tried.
         """
-        attempts = 0
+        attempts = await self._base.quantize_pending()
         while not (self._base.is_stopping or self._base.model.problem):
             name = self.state_store.next_to_merge(
                 self._base.model.quantization, self.max_merged, self._slots.requests()

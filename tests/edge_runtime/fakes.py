@@ -251,10 +251,11 @@ async def device(
     loader: EngineLoader | None = None,
     canary: Canary | None = None,
 ) -> AsyncIterator[Parts]:
-    """A device that has come up, without an HTTP port."""
+    """A device that has come up and quantized its base, without an HTTP port."""
     canary = canary or (TrustingCanary() if loader else ThreadCanary())
     async with open_parts(settings, loader, clock or FakeClock(), canary) as parts:
         await parts.updater.restore()
+        await parts.device.base.quantize_pending()
         yield parts
 
 

@@ -246,7 +246,10 @@ async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
 
 
 async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_base: Path, tmp_path: Path) -> None:
-    async with open_parts(make_settings(tmp_path / "edge", tiny_base, None), clock=FakeClock()) as parts:
+    # Just written, so that it serves once it is quantized.
+    base = tmp_path / "base.gguf"
+    base.write_bytes(tiny_base.read_bytes())
+    async with open_parts(make_settings(tmp_path / "edge", base, None), clock=FakeClock()) as parts:
         parts.daemon.stop()
         await parts.daemon.run()
         assert parts.slots.revisions() == {}

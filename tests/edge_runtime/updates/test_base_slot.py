@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -50,6 +51,7 @@ async def _ticks_until_back(parts: Parts) -> None:
     for _ in range(2):
         await parts.updater.tick()
     assert parts.device.base.model.problem == ""
+    await parts.device.base.quantize_pending()
 
 
 lost_in_any_way = pytest.mark.parametrize("lose", [_remove, _zero_header, _truncate])
@@ -136,7 +138,7 @@ async def test_base_gguf_that_serves_itself_is_missed_alone(
         assert (await ask(parts, "desk"))[1] == f"adapter-{second.bundle_id}"
 
 
-async def test_base_gguf_that_is_back_and_does_not_load_is_tried_again(
+async def test_base_gguf_that_is_back_and_does_not_load_is_tried_again_later_and_later(
     cloud: FakeCloud, base: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
     """Memory was short for a while; nobody can ask for the base meanwhile, so no request finds it broken."""
@@ -146,16 +148,46 @@ async def test_base_gguf_that_is_back_and_does_not_load_is_tried_again(
         await parts.updater.tick()
         await parts.updater.merge_pending()
     _remove(base)
-    async with device(settings, loader=loader) as parts:
+    clock, tries = FakeClock(), list[float]()
+
+    def refuse(path: Path) -> bool:
+        if path == base:
+            tries.append(clock.now)
+        return path == base
+
+    async with device(settings, clock, loader) as parts:
         _bring_back(base, tiny_base)
-        loader.refuses = lambda path: path == base
-        for _ in range(3):
+        loader.refuses = refuse
+        for _ in range(1000):
             await parts.updater.tick()
+            clock.advance(1)
+        waits = [after - before for before, after in pairwise(tries)]
+        assert len(tries) < 10
+        assert waits == sorted(waits)
         assert parts.device.models()[0].state == "failed"
         assert "out of memory" in parts.device.models()[0].message
         loader.refuses = lambda path: False
+        clock.advance(LONG)
         await _ticks_until_back(parts)
         assert (parts.device.models()[0].state, parts.device.models()[0].message) == ("base", "")
+
+
+async def test_base_gguf_that_does_not_load_and_is_replaced_is_tried_at_once(
+    base: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    settings, loader = make_settings(tmp_path / "edge", base, None), FlakyLoader()
+    async with device(settings, loader=loader):
+        pass
+    _remove(base)
+    async with device(settings, loader=loader) as parts:
+        for _ in range(10):
+            _copy_part(tiny_base, base, 0)
+            for _ in range(2):
+                await parts.updater.tick()
+        assert parts.device.base.model.problem
+        _remove(base)
+        _bring_back(base, tiny_base)
+        await _ticks_until_back(parts)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "input/output error"), FormatError("it ends inside a tensor")])
@@ -169,13 +201,15 @@ async def test_base_gguf_whose_digest_cannot_be_computed_is_not_back(
     async with device(settings):
         pass
     _remove(base)
-    async with device(settings) as parts:
+    clock = FakeClock()
+    async with device(settings, clock) as parts:
         _bring_back(base, nameless)
         with monkeypatch.context() as patched:
             patched.setattr("edge_runtime.updates.device_model.model_digest", Mock(side_effect=error))
             for _ in range(3):
                 await parts.updater.tick()
             assert error.args[-1] in parts.device.base.model.problem
+        clock.advance(LONG)
         await _ticks_until_back(parts)
         assert parts.device.base.message == ""
 
@@ -219,6 +253,8 @@ async def test_base_gguf_that_is_written_while_it_is_quantized_is_not_back(
             patched.setattr("edge_runtime.merge.merger.quantize_base", quantize)
             for _ in range(2):
                 await parts.updater.tick()
+            assert await ask(parts, "base") == before
+            await parts.updater.merge_pending()
         assert "was written while it was read" in parts.device.base.model.problem
         assert await ask(parts, "base") == before
         _bring_back(base, tiny_base)
