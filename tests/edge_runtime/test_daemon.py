@@ -1,6 +1,7 @@
 """The loop around the tick, with time that moves only when the daemon waits."""
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 
@@ -221,8 +222,9 @@ async def test_command_is_carried_out_between_two_polls(cloud: FakeCloud, tiny_b
             await parts.updater.tick()
             await parts.updater.merge_pending()
     async with open_parts(settings, clock=clock) as parts:
+        before = cloud.asked("/channels/")
         running = asyncio.create_task(parts.daemon.run())
-        await eventually(lambda: clock.waits)
+        await eventually(lambda: clock.waits and cloud.asked("/channels/") > before)
         polls = cloud.asked("/channels/")
         answer = await asyncio.to_thread(send, parts.disk.socket, Command("rollback", "router"))
         assert first.bundle_id in answer
@@ -248,7 +250,7 @@ async def test_stopping_abandons_the_merge_and_leaves_nothing_half_written(
 async def test_stopping_while_the_base_is_quantized_ends_in_order(tiny_base: Path, tmp_path: Path) -> None:
     # Just written, so that it serves once it is quantized.
     base = tmp_path / "base.gguf"
-    base.write_bytes(tiny_base.read_bytes())
+    await asyncio.to_thread(shutil.copy, tiny_base, base)
     async with open_parts(make_settings(tmp_path / "edge", base, None), clock=FakeClock()) as parts:
         parts.daemon.stop()
         await parts.daemon.run()
