@@ -26,6 +26,10 @@ from cloud_service.store.sessions import SessionStore
 from loragen.contract.errors import ContractError
 from loragen.contract.recipe import Recipe, parse_recipe
 
+NOBODYS_SECONDS = 600.0
+"""How long a generated recipe is kept that belongs to nobody any more, so that no share counts it: for requests of
+others that have just found it. Whoever it belongs to next has it as long as any."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
@@ -116,11 +120,11 @@ class LoraStore(Protocol):
     """Recipes, which are stored for long, and bundles under a byte budget."""
 
     async def find_generation(self, key: str) -> StoredGeneration | None:
-        """What an equal request led to; finding it renews its time to live, and that of its recipe."""
+        """What an equal request led to; finding it renews its time to live, and that of a recipe that is anybody's."""
         ...
 
     async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"", tenant: str = "") -> bool:
-        """Store what a request led to, and that it is the tenant's too, in one step; twice the same changes nothing.
+        """Store what a request led to, and whose it is too, in one step; twice the same changes nothing.
 
         False, and nothing is stored, when the tenant's share of the store has no room.
         """
@@ -164,7 +168,7 @@ class DeletionStore(Protocol):
         """Let a recipe and the bundle that it makes, by either id, or an imported bundle, be a tenant's no more.
 
         Of the operator, whose name is empty, they are taken away from all tenants, and are gone. An imported bundle is
-        gone when it is nobody's; generated ones expire.
+        gone when it is nobody's; generated ones expire, within `NOBODYS_SECONDS` when they are nobody's.
 
         Returns:
             False, and nothing changes, when one of them was pinned for the tenant within so many seconds.

@@ -4,8 +4,8 @@ All keys begin with `{loragen}:`; those of channels and devices are in `redis_fl
 `redis_imports`.
 
     generation:<key>    id of the recipe that a request led to, then its note      expires
-    recipe:<recipe id>  hash: recipe, bundle_bytes, pinned, and bundle_id
-                        once the bundle was made                                   expires unless pinned
+    recipe:<recipe id>  hash: recipe, bundle_bytes, pinned, the last generation,
+                        and bundle_id once the bundle was made                     expires unless pinned
     lora:<bundle id>    hash: recipe_id                                            expires with its recipe
     bundle:<bundle id>  the bytes                                                  expires
     bundles:used        sorted set of bundle ids by last use, in microseconds
@@ -25,7 +25,7 @@ from typing import Any, cast
 import structlog
 
 from cloud_service.store.imports import StoredImport
-from cloud_service.store.port import StoredGeneration, StoredLora, StoredRecipe, StoreLimits
+from cloud_service.store.port import NOBODYS_SECONDS, StoredGeneration, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.redis_access import RedisAccess
 from cloud_service.store.redis_fleet import RedisChannels, RedisDevices
 from cloud_service.store.redis_imports import EXPIRES, LENGTHS, PINS, RedisImports
@@ -33,9 +33,11 @@ from cloud_service.store.redis_jobs import RedisJobs
 from cloud_service.store.redis_server import PREFIX, RedisServer
 from cloud_service.store.redis_server import key as _key
 from cloud_service.store.redis_sessions import RedisSessions
-from cloud_service.store.redis_shares import DUE, HOLDING, LOOK_MS, SIZES, held_by
+from cloud_service.store.redis_shares import DUE, EXPIRING, HOLDING, LOOK_MS, SIZES, held_by
 
 _log = structlog.get_logger(__name__)
+
+_NOBODYS_MS = round(NOBODYS_SECONDS * 1000)
 
 _WRITABLE_MS = 60_000
 """Nobody reads what is written to see whether the server takes it."""
@@ -45,24 +47,23 @@ _ID_CHARS = 64
 
 # Reads what a request led to, and renews the time to live of everything that belongs to it: after a tenth of that time,
 # since otherwise every cached answer would be a write.
-_FIND = """
+_FIND = f"""{EXPIRING}
 local value = redis.call('GET', KEYS[1])
 if not value then return false end
 local id, note = string.sub(value, 1, ARGV[3]), string.sub(value, ARGV[3] + 1)
 local recipe = ARGV[1] .. 'recipe:' .. id
-local found = redis.call('HMGET', recipe, 'recipe', 'bundle_bytes', 'bundle_id')
+local found = redis.call('HMGET', recipe, 'recipe', 'bundle_bytes')
 if not found[1] then return false end
-if redis.call('PTTL', KEYS[1]) < 0.9 * ARGV[2] then
+if redis.call('PTTL', KEYS[1]) < 0.9 * ARGV[2] and not is_nobodys(recipe) then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  redis.call('PEXPIRE', recipe, ARGV[2], 'XX')
-  if found[3] then redis.call('PEXPIRE', ARGV[1] .. 'lora:' .. found[3], ARGV[2], 'XX') end
+  keep(ARGV[1], recipe, ARGV[2])
 end
-return {id, found[1], found[2], note}
+return {{id, found[1], found[2], note}}
 """
 
 # KEYS: generation, recipe, and of a tenant what it holds.
-# ARGV: recipe id, recipe, bundle's length, time to live, note, key prefix; of a tenant the owner's field, the longest
-# time until what it holds is looked at, its most bytes.
+# ARGV: recipe id, recipe, bundle's length, time to live, note, key prefix, the owner's field; of a tenant the longest
+# time until what it holds is looked at, its most bytes; the generation.
 _STORE = f"""{HOLDING}
 if #KEYS > 2 then
   local member = 'recipe:' .. ARGV[1]
@@ -70,8 +71,8 @@ if #KEYS > 2 then
   if not hold(KEYS[3], KEYS[4], KEYS[5], ARGV[6], ARGV[7], ARGV[8], member, size, ARGV[9]) then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[1] .. ARGV[5], 'PX', ARGV[4])
-redis.call('HSET', KEYS[2], 'recipe', ARGV[2], 'bundle_bytes', ARGV[3])
-if #KEYS > 2 then redis.call('HSETNX', KEYS[2], ARGV[7], '0') end
+redis.call('HSET', KEYS[2], 'recipe', ARGV[2], 'bundle_bytes', ARGV[3], 'generation', ARGV[10])
+redis.call('HSETNX', KEYS[2], ARGV[7], '0')
 if redis.call('HEXISTS', KEYS[2], 'pinned') == 0 then
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
   local bundle = redis.call('HGET', KEYS[2], 'bundle_id')
@@ -121,7 +122,7 @@ redis.call('ZADD', KEYS[2], now, ARGV[2])
 return 1
 """
 
-_UNPIN = """
+_UNPIN = f"""{EXPIRING}
 local pinned = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not pinned or tonumber(pinned) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZREM', KEYS[1], ARGV[1])
@@ -129,6 +130,7 @@ local recipe = redis.call('HGET', KEYS[2], 'recipe_id')
 if recipe and redis.call('HDEL', ARGV[4] .. 'recipe:' .. recipe, 'pinned') == 1 then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
   redis.call('PEXPIRE', ARGV[4] .. 'recipe:' .. recipe, ARGV[3])
+  hasten(ARGV[4], ARGV[4] .. 'recipe:' .. recipe, ARGV[5])
 end
 if redis.call('HDEL', KEYS[3], 'pinned') == 1 then
   local now = redis.call('TIME')
@@ -186,9 +188,10 @@ return #expired
 """
 
 # KEYS: recipe, LoRA and import of the id, times and lengths of imports, pins.
-# ARGV: key prefix, the id, the owner's field, microseconds since the last pin, prefixes of what tenants hold.
+# ARGV: key prefix, the id, the owner's field, microseconds since the last pin, prefixes of what tenants hold, how long
+# a recipe is kept that is nobody's.
 # The bytes of an import are freed a second later, so that no time tells whether another tenant has the same bundle.
-_DISOWN = f"""{HOLDING}
+_DISOWN = f"""{HOLDING}{EXPIRING}
 local bundle = redis.call('HGET', KEYS[1], 'bundle_id') or ARGV[2]
 local recipe = redis.call('HGET', KEYS[2], 'recipe_id') or ARGV[2]
 local time = redis.call('TIME')
@@ -219,6 +222,7 @@ if ARGV[3] == 'owner:' then
   redis.call('UNLINK', generated[1], generated[2])
   redis.call('ZREM', KEYS[6], bundle)
 end
+hasten(ARGV[1], generated[1], ARGV[7])
 if redis.call('EXISTS', KEYS[3]) == 1 and #owners(KEYS[3]) == 0 then
   local gone = ARGV[1] .. 'gone:' .. ARGV[2]
   redis.call('RENAME', KEYS[3], gone)
@@ -293,7 +297,7 @@ class RedisStore:
     async def store_generation(self, key: str, recipe: StoredRecipe, note: bytes = b"", tenant: str = "") -> bool:
         keys = [_key("generation", key), _key("recipe", recipe.recipe_id), *held_by(tenant)]
         args: list[Any] = [recipe.recipe_id, recipe.recipe, recipe.bundle_bytes, self._recipe_ttl_ms, note, PREFIX]
-        args += [f"owner:{tenant}", min(self._recipe_ttl_ms, LOOK_MS), self._bytes_per_tenant]
+        args += [f"owner:{tenant}", min(self._recipe_ttl_ms, LOOK_MS), self._bytes_per_tenant, key]
         return bool(await self._run(self._store(keys=keys, args=args)))
 
     async def name_bundle(self, recipe_id: str, bundle_id: str, tenant: str = "") -> bool:
@@ -338,7 +342,7 @@ class RedisStore:
     async def disown(self, tenant: str, either_id: str, settled_seconds: float) -> bool:
         keys = [_key(kind, either_id) for kind in ("recipe", "lora", "imported")]
         keys += [EXPIRES, LENGTHS, PINS]
-        args: list[Any] = [PREFIX, either_id, f"owner:{tenant}", round(settled_seconds * 1e6), DUE, SIZES]
+        args: list[Any] = [PREFIX, either_id, f"owner:{tenant}", round(settled_seconds * 1e6), DUE, SIZES, _NOBODYS_MS]
         return bool(await self._run(self._disown(keys=keys, args=args)))
 
     async def list_pinned(self, before: int) -> list[str]:
@@ -347,7 +351,7 @@ class RedisStore:
 
     async def unpin(self, bundle_id: str, before: int) -> None:
         keys = [PINS, _key("lora", bundle_id), _key("imported", bundle_id), EXPIRES]
-        args: list[Any] = [bundle_id, before, self._recipe_ttl_ms, PREFIX]
+        args: list[Any] = [bundle_id, before, self._recipe_ttl_ms, PREFIX, _NOBODYS_MS]
         await self._run(self._unpin(keys=keys, args=args))
 
     async def acquire_lease(self, key: str, owner: str, seconds: float) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from cloud_service.store.access import Share, StoredEntry
 from cloud_service.store.redis_server import PREFIX, RedisServer, key
-from cloud_service.store.redis_shares import HELD, HOLDING, LOOK_MS, TENANTS, held_by
+from cloud_service.store.redis_shares import EXPIRING, HELD, HOLDING, LOOK_MS, TENANTS, held_by
 
 _IDS = key("keys", "ids")
 _NUMBER, _ALL, _TENANTS = key("audit", "number"), key("audit", "all"), key("audit", "tenants")
@@ -55,8 +55,9 @@ return redis.call('SREM', KEYS[2], ARGV[1])
 """
 
 # KEYS: recipe, LoRA and import of the id, then what the tenant holds.
-# ARGV: the owner's field, key prefix, the id, longest time until a look, most bytes.
-_OWN = f"""{HOLDING}
+# ARGV: the owner's field, key prefix, the id, longest time until a look, most bytes, time to live of a recipe: it may
+# have been nobody's, and then expires soon.
+_OWN = f"""{HOLDING}{EXPIRING}
 local function holds(kind, size)
   return hold(KEYS[4], KEYS[5], KEYS[6], ARGV[2], ARGV[1], ARGV[4], kind .. ':' .. ARGV[3], size, ARGV[5])
 end
@@ -67,6 +68,7 @@ if imported and not holds('imported', imported) then return 0 end
 for place = 1, 3 do
   if redis.call('EXISTS', KEYS[place]) == 1 then redis.call('HSETNX', KEYS[place], ARGV[1], '0') end
 end
+if redis.call('PTTL', KEYS[1]) < 0.9 * ARGV[6] then keep(ARGV[2], KEYS[1], ARGV[6]) end
 return 1
 """
 
@@ -95,6 +97,7 @@ class RedisAccess:
 
     def __init__(self, server: RedisServer, most_bytes: int, ttl_ms: int) -> None:
         self._most_bytes = most_bytes
+        self._ttl_ms = ttl_ms
         self._look_ms = min(ttl_ms, LOOK_MS)
         self._run = server.run
         self._redis = server.client
@@ -154,7 +157,7 @@ class RedisAccess:
         return [StoredEntry(int(number.split(b"-")[0]), fields[b"entry"]) for number, fields in entries]
 
     async def own(self, tenant: str, artifact_id: str) -> bool:
-        args: list[Any] = [f"owner:{tenant}", PREFIX, artifact_id, self._look_ms, self._most_bytes]
+        args: list[Any] = [f"owner:{tenant}", PREFIX, artifact_id, self._look_ms, self._most_bytes, self._ttl_ms]
         return bool(await self._run(self._own(keys=[*_owned(artifact_id), *held_by(tenant)], args=args)))
 
     async def share(self, tenant: str) -> Share:

@@ -7,7 +7,8 @@ held:tenants            set of the tenants that hold any
 held:devices:<tenant>   sorted set of its devices as <channel>:<device id>, by last report, in microseconds    expires
 
 What expires, or is evicted, does not say so. So each key is looked at when it would have expired, or after a day, by
-whatever asks next, or by upkeep. `HOLDING` goes in front of the scripts that use it.
+whatever asks next, or by upkeep. `HOLDING` and `EXPIRING` go in front of the scripts
+that use them.
 """
 
 from cloud_service.store.redis_server import PREFIX, key
@@ -53,6 +54,27 @@ local function hold(due, sizes, tenants, prefix, owner, longest, member, size, m
   return true
 end
 """
+
+EXPIRING = """
+local function is_nobodys(recipe)
+  for _, field in ipairs(redis.call('HKEYS', recipe)) do
+    if string.sub(field, 1, 6) == 'owner:' then return false end
+  end
+  return true
+end
+local function keep(prefix, recipe, milliseconds)
+  local found = redis.call('HMGET', recipe, 'bundle_id', 'generation')
+  local keys = {recipe}
+  if found[1] then table.insert(keys, prefix .. 'lora:' .. found[1]) end
+  if found[2] then table.insert(keys, prefix .. 'generation:' .. found[2]) end
+  for _, key in ipairs(keys) do redis.call('PEXPIRE', key, milliseconds, 'XX') end
+end
+local function hasten(prefix, recipe, milliseconds)
+  local left = redis.call('PTTL', recipe)
+  if left > tonumber(milliseconds) and is_nobodys(recipe) then keep(prefix, recipe, milliseconds) end
+end
+"""
+"""Of a generated recipe: whether it is nobody's; let it and what leads to it expire at a time, or soon if it is."""
 
 HELD = f"""{HOLDING}
 local total = look(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])

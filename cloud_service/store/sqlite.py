@@ -19,7 +19,7 @@ import structlog
 from cloud_service.errors import StoreUnavailableError
 from cloud_service.store.bundle_folder import BundleFolder
 from cloud_service.store.imports import StoredImport
-from cloud_service.store.port import StoredGeneration, StoredLora, StoredRecipe, StoreLimits
+from cloud_service.store.port import NOBODYS_SECONDS, StoredGeneration, StoredLora, StoredRecipe, StoreLimits
 from cloud_service.store.sqlite_access import ACCESS_SCHEMA, SqliteAccess, note_owner, pin_owned
 from cloud_service.store.sqlite_file import SqliteFile
 from cloud_service.store.sqlite_fleet import FLEET_SCHEMA, SqliteChannels, SqliteDevices
@@ -54,6 +54,7 @@ CREATE TABLE leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT
 _EXPIRED = (
     "DELETE FROM generations WHERE expires <= :now",
     "DELETE FROM loras WHERE expires <= :now",
+    "DELETE FROM generations WHERE recipe_id NOT IN (SELECT recipe_id FROM loras)",
     "DELETE FROM imported WHERE expires <= :now",
     "DELETE FROM leases WHERE expires <= :now",
 )
@@ -95,7 +96,7 @@ class SqliteStore:
         self.channels = SqliteChannels(
             self._file, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
         )
-        self.access = SqliteAccess(self._file, limits.bytes_per_tenant)
+        self.access = SqliteAccess(self._file, limits.bytes_per_tenant, limits.recipe_ttl_seconds)
         self.sessions = SqliteSessions(self._file)
         self.jobs = SqliteJobs(self._file, limits.job_seconds, limits.jobs_kept)
         self.devices = SqliteDevices(
@@ -127,7 +128,7 @@ class SqliteStore:
             self._db.execute("DELETE FROM generations WHERE expires <= ?", (now,))
             self._db.execute("DELETE FROM loras WHERE expires <= ?", (now,))
             size = len(recipe.recipe)
-            if tenant and not note_owner(self._db, recipe.recipe_id, tenant, size, self._bytes_per_tenant):
+            if not note_owner(self._db, recipe.recipe_id, tenant, size, self._bytes_per_tenant):
                 return False
             self._db.execute(
                 "INSERT OR REPLACE INTO generations (key, recipe_id, expires, note) VALUES (?, ?, ?, ?)",
@@ -223,6 +224,7 @@ class SqliteStore:
                 self._db.execute(f"DELETE FROM imported WHERE {nobodys}", (each,))
             if not tenant and lora:
                 self._db.execute("DELETE FROM loras WHERE recipe_id = ?", lora[:1])
+            self._hasten(either_id)
             return True
 
         done = await self._change(disown, durable=True)
@@ -250,6 +252,7 @@ class SqliteStore:
                 self._db.execute(
                     f"UPDATE {table} SET expires = ?, pinned = NULL WHERE bundle_id = ? AND pinned < ?", values
                 )
+            self._hasten(bundle_id)
 
         await self._change(unpin)
 
@@ -302,9 +305,19 @@ class SqliteStore:
             await self._imports.delete_unknown([bundle_id])
 
     def _renew(self, key: str, recipe_id: str, expires: float) -> None:
+        if self._db.execute("SELECT 1 FROM owners WHERE id = ? LIMIT 1", (recipe_id,)).fetchone() is None:
+            return
         self._db.execute("UPDATE generations SET expires = ? WHERE key = ?", (expires, key))
         self._db.execute(
             "UPDATE loras SET expires = ? WHERE recipe_id = ? AND expires IS NOT NULL", (expires, recipe_id)
+        )
+
+    def _hasten(self, either_id: str) -> None:
+        """Let a recipe, by its id or its bundle's, expire soon if it is nobody's."""
+        self._db.execute(
+            "UPDATE loras SET expires = min(expires, ?) WHERE (recipe_id = ? OR bundle_id = ?)"
+            " AND expires IS NOT NULL AND NOT EXISTS (SELECT 1 FROM owners WHERE id = recipe_id)",
+            (time.time() + NOBODYS_SECONDS, either_id, either_id),
         )
 
     def _use(self, bundle_id: str) -> None:

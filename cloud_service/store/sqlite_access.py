@@ -30,11 +30,13 @@ class SqliteAccess:
     Args:
         file: Where it is.
         most_bytes: Of one tenant.
+        recipe_ttl_seconds: How long a recipe is kept that is anybody's.
     """
 
-    def __init__(self, file: SqliteFile, most_bytes: int) -> None:
+    def __init__(self, file: SqliteFile, most_bytes: int, recipe_ttl_seconds: float) -> None:
         self._file = file
         self._most_bytes = most_bytes
+        self._recipe_ttl = recipe_ttl_seconds
         self._db = file.db
 
     async def load_key(self, key_id: str) -> bytes | None:
@@ -98,7 +100,15 @@ class SqliteAccess:
                 " (SELECT bytes FROM imported WHERE bundle_id = :id), 0)"
             )
             (size,) = self._db.execute(statement, {"id": artifact_id}).fetchone()
-            return note_owner(self._db, artifact_id, tenant, size, self._most_bytes)
+            if not note_owner(self._db, artifact_id, tenant, size, self._most_bytes):
+                return False
+            # It may have been nobody's, and then expires soon.
+            now = time.time()
+            self._db.execute(
+                "UPDATE loras SET expires = ? WHERE recipe_id = ? AND expires < ?",
+                (now + self._recipe_ttl, artifact_id, now + 0.9 * self._recipe_ttl),
+            )
+            return True
 
         return await self._file.change(own)
 

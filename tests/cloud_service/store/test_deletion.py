@@ -43,6 +43,74 @@ async def test_recipe_and_its_bundle_are_a_tenants_no_more_and_anothers_still(
     assert await _owners(store, LORA.recipe_id) == ["acme", "other"]
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is nobody's expires after a moment."""
+    monkeypatch.setattr("cloud_service.store.sqlite.NOBODYS_SECONDS", 0.3)
+    monkeypatch.setattr("cloud_service.store.redis._NOBODYS_MS", 300)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("either_id", [LORA.recipe_id, LORA.bundle_id])
+async def test_recipe_that_is_nobodys_any_more_expires_soon_however_often_it_is_found(
+    backend: StoreBackend, either_id: str
+) -> None:
+    store = await backend.open()
+    await store.store_generation("key", recipe_of(LORA), b"", "acme")
+    assert await store.name_bundle(LORA.recipe_id, LORA.bundle_id, "acme")
+    assert await store.disown("acme", either_id, AN_HOUR)
+    for _ in range(3):
+        await asyncio.sleep(0.15)
+        await store.find_generation("key")
+    assert await store.find_generation("key") is None
+    assert await store.load_recipe(LORA.recipe_id) is None
+    assert await store.load_lora(either_id) is None
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("other", ["other", "", "acme"])
+async def test_recipe_that_is_somebodys_again_or_anothers_stays(backend: StoreBackend, other: str) -> None:
+    store = await backend.open()
+    await store.store_generation("key", recipe_of(LORA), b"", "acme")
+    assert await store.name_bundle(LORA.recipe_id, LORA.bundle_id, "acme")
+    if other != "acme":
+        await store.store_generation("key", recipe_of(LORA), b"", other)
+    assert await store.disown("acme", LORA.recipe_id, AN_HOUR)
+    if other == "acme":
+        assert await store.find_generation("key") is not None
+        assert await store.access.own(other, LORA.recipe_id)
+    await asyncio.sleep(0.5)
+    assert await store.find_generation("key") is not None
+    assert await store.load_lora(LORA.bundle_id) == LORA
+
+
+@pytest.mark.usefixtures("soon")
+async def test_recipe_that_no_channel_names_any_more_expires_soon_if_it_is_nobodys(backend: StoreBackend) -> None:
+    store = await backend.open()
+    await _store_lora(store)
+    await store.store_generation("key", recipe_of(LORA), b"", "acme")
+    assert await store.name_bundle(LORA.recipe_id, LORA.bundle_id, "acme")
+    assert await store.pin(LORA.bundle_id, "acme")
+    assert await store.disown("acme", LORA.recipe_id, LONG_AGO)
+    await store.unpin(LORA.bundle_id, 2**60)
+    await asyncio.sleep(0.5)
+    assert await store.load_recipe(LORA.recipe_id) is not None, "it is the operator's, too"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_was_pinned_for_a_tenant_that_left_it_expires_soon(backend: StoreBackend) -> None:
+    store = await backend.open()
+    await store.store_generation("key", recipe_of(LORA), b"", "acme")
+    assert await store.name_bundle(LORA.recipe_id, LORA.bundle_id, "acme")
+    assert await store.pin(LORA.bundle_id, "acme")
+    assert await store.disown("acme", LORA.recipe_id, LONG_AGO)
+    await asyncio.sleep(0.5)
+    assert await store.load_recipe(LORA.recipe_id) is not None, "a channel names it still"
+    await store.unpin(LORA.bundle_id, 2**60)
+    await asyncio.sleep(0.5)
+    assert await store.load_recipe(LORA.recipe_id) is None
+
+
 @pytest.mark.parametrize("either_id", [LORA.recipe_id, LORA.bundle_id])
 async def test_what_the_operator_deletes_is_gone_for_all(backend: StoreBackend, either_id: str) -> None:
     store = await backend.open()
