@@ -78,9 +78,11 @@ class ProbePlace:
     """One of a prober's places.
 
     Attributes:
+        taken_at: When it was taken, on the monotonic clock.
         last: What was begun last on the prober's thread for whoever has the place.
     """
 
+    taken_at: float
     last: Future[Any] | None = None
 
 
@@ -103,8 +105,8 @@ class Prober:
         self._timeout = timeout_seconds
         self._usage = usage
         self._probe: EdgeProbe | None = None
-        self._taken = 0
-        self._began: float | None = None
+        self._places: dict[ProbePlace, None] = {}  # in the order in which they were taken
+        self._left_at = -math.inf
         self._retry_after = RetryAfter()
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prober")
@@ -121,27 +123,32 @@ class Prober:
             DrainingError: The prober was closed.
         """
         self._verify_open()
-        if self._taken >= self._max_waiting:
-            now = time.monotonic()
-            running_seconds = 0.0 if self._began is None else now - self._began
+        now = time.monotonic()
+        if len(self._places) >= self._max_waiting:
+            running_seconds = now - max(next(iter(self._places)).taken_at, self._left_at)
             raise OverloadedError(
-                f"{self._taken} probes are waiting, the most allowed",
+                f"{len(self._places)} probes are waiting, the most allowed",
                 "come back after Retry-After seconds, or ask without the probe",
                 retry_after_seconds=self._retry_after.seconds(now, 1, running_seconds, current_caller().holder),
             )
         give_back, loop = self._usage.hold("probes", self._max_waiting), asyncio.get_running_loop()
-        self._taken += 1
+        place = ProbePlace(now)
+        self._places[place] = None
 
         def leave() -> None:
-            self._taken -= 1
+            del self._places[place]
             give_back()
+            if place.last is not None:
+                # What prepared the probe counts, whatever came of it: so long it takes until a place is free again.
+                left_at = time.monotonic()
+                self._retry_after.measured(left_at - max(place.taken_at, self._left_at))
+                self._left_at = left_at
 
         def over(_: object) -> None:
             # A place is free when the thread is done, not when the client has gone. At the end there is no loop.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(leave)
 
-        place = ProbePlace()
         try:
             await self._usage.begin("probes")
             yield place
@@ -216,7 +223,6 @@ class Prober:
 
     def _attempt(self, work: Callable[[threading.Event], _T], wanted: threading.Event) -> _T:
         # On the prober's thread.
-        self._began = time.monotonic()
         try:
             return work(wanted)
         except CloudError:
@@ -226,8 +232,6 @@ class Prober:
             raise GenerationError(
                 f"the probe failed: {type(e).__name__}", "ask without it; the service goes on", code="probe_failed"
             ) from e
-        finally:
-            self._began = None
 
     def _loaded(self) -> EdgeProbe:
         if self._probe is None:
@@ -235,7 +239,6 @@ class Prober:
         return self._probe
 
     def _compare(self, trials: Sequence[Trial], wanted: threading.Event) -> ProbeComparison:
-        started = time.monotonic()
         for trial in trials:
             if trial.recipe.answer.codes:
                 verify_expected(trial.examples, trial.recipe.answer.options)
@@ -243,7 +246,6 @@ class Prober:
         _verify_lengths(probe, trials)
         base = probe.score([each for trial in trials for each in trial.examples.values()], None)
         compared = ProbeComparison(base, _join([self._specialize(probe, trial, wanted) for trial in trials]))
-        self._retry_after.measured(time.monotonic() - started)
         if not all(math.isfinite(scores.log_likelihood) for scores in (compared.base, compared.specialized)):
             raise GenerationError("the probe gave no finite likelihood", "ask without it", code="probe_failed")
         return compared

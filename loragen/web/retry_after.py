@@ -56,9 +56,11 @@ class RetryAfter:
             party: Who asks, where several share the queue.
         """
         if self._seconds == 0:
-            return 1
+            # Nothing is known but that the first piece, which may load a model, is not done by now.
+            return min(max(1, math.ceil(running_seconds)), _MOST_SECONDS)
         self._fit_slots(now)
-        soonest = math.ceil((running + 1) * self._seconds - running_seconds)
+        # A piece that takes longer than others is about to be done, for all that is known; then one more has its turn.
+        soonest = math.ceil((running + 1) * self._seconds - min(running_seconds, running * self._seconds))
         for seconds in range(max(1, soonest), _MOST_SECONDS + 1):
             if self._take(now + seconds, party):
                 return seconds

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -269,6 +270,35 @@ async def test_refused_probe_is_asked_to_come_back_by_the_measured_rate(
     assert 12 <= (caught.value.retry_after_seconds or 0) <= 14
     probe.gate.set()
     await waiting
+
+
+async def test_rate_of_probes_counts_what_prepares_them_and_those_that_fail(
+    make_prober: MakeProber, recipe: Recipe
+) -> None:
+    prober = make_prober(FakeProbe, max_waiting=1)
+    for recipe_of_probe in (recipe, replace(recipe, bank_digest="0" * 64)):
+        async with prober.reserve() as place:
+            await asyncio.sleep(1.2)  # as long as a generation takes
+            with suppress(GenerationError):
+                await prober.compare(probe_of(EXAMPLES, recipe_of_probe), place)
+    async with prober.reserve():
+        with pytest.raises(OverloadedError) as caught:
+            await prober.compare(probe_of(EXAMPLES, recipe))
+        assert caught.value.retry_after_seconds == 3
+
+
+async def test_place_that_was_left_without_work_says_nothing_of_the_rate(
+    make_prober: MakeProber, recipe: Recipe
+) -> None:
+    prober = make_prober(FakeProbe, max_waiting=1)
+    prober._retry_after.measured(7.0)
+    for _ in range(50):
+        async with prober.reserve():
+            pass
+    async with prober.reserve():
+        with pytest.raises(OverloadedError) as caught:
+            await prober.compare(probe_of(EXAMPLES, recipe))
+        assert 13 <= (caught.value.retry_after_seconds or 0) <= 14
 
 
 async def test_probe_that_nobody_waits_for_is_not_run_to_its_end(make_prober: MakeProber, recipe: Recipe) -> None:

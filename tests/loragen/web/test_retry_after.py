@@ -114,3 +114,14 @@ def test_nine_of_ten_that_obey_are_served(clients: int, places: int) -> None:
         waiting = max(0, waiting - 1)
     assert not comes
     assert refused_again <= clients / 10
+
+
+def test_before_a_piece_is_done_it_takes_as_long_again_as_it_took_so_far() -> None:
+    retry_after = RetryAfter()
+    assert [retry_after.seconds(100.0, 1, running) for running in (0.0, 0.5, 16.2, 500.0)] == [1, 1, 17, 60]
+
+
+def test_piece_that_takes_longer_than_others_leaves_the_time_of_the_next_one() -> None:
+    retry_after = RetryAfter()
+    retry_after.measured(10.0)
+    assert retry_after.seconds(100.0, running=1, running_seconds=40.0) == 10
