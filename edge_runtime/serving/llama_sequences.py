@@ -37,7 +37,6 @@ class LlamaSequence:
     Attributes:
         place: Where it is; None before its first prompt.
         prompt: What it is to begin with.
-        beginning: How many of its first tokens chats share that begin alike.
         scores: Whether the logits after each token of the prompt are wanted.
         cached: How many tokens of the prompt were not computed for it.
         next_token: The token of the answer that is to be computed; None for none.
@@ -52,7 +51,6 @@ class LlamaSequence:
         self._grammars = grammars
         self.place: CachedSequence | None = None
         self.prompt: list[int] = []
-        self.beginning = 0
         self.scores = False
         self.cached = 0
         self.next_token: int | None = None
@@ -171,7 +169,7 @@ class LlamaSequences:
         self, sequence: LlamaSequence, prompt: Sequence[int], beginning: int = 0, scores: bool = False
     ) -> CachedSequence:
         """Let a sequence begin with `prompt` from the next steps on; the place where it does."""
-        sequence.prompt, sequence.beginning, sequence.scores = list(prompt), beginning, scores
+        sequence.prompt, sequence.scores = list(prompt), scores
         sequence.next_token = sequence.error = None
         if sequence.place is None:
             sequence.place = choose_place(self._places, sequence.prompt, beginning)

@@ -107,7 +107,7 @@ class Worker:
         self._limits = limits
         self._waiting: deque[CompletionJob] = deque()
         self._running: list[_Running] = []
-        self._turns: dict[str, int] = {}
+        self._turns: dict[str, float] = {}
         self._warming: Steps[None] | None = None
         self._is_warm = False
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
@@ -173,6 +173,8 @@ class Worker:
                     raise full
                 self._waiting.remove(other)
                 other.end(full)
+            # Before who began last and behind all others: else those who come and go always come before one who stays.
+            self._turns.setdefault(client, max(self._turns.values(), default=0.0) - 0.5)
             self._waiting.append(job)
             self._changed.notify()
         return job
@@ -211,19 +213,17 @@ class Worker:
             job.end()
 
     def _job_in_the_way_of(self, client: str) -> CompletionJob | None:
-        """The last that came of the client with most requests, where `client` has fewer even with one more."""
+        """The last that came of those that wait of the client with most requests; None unless `client` has fewer."""
         counts = Counter(job.client for job in (*self._waiting, *(each.job for each in self._running)))
-        greediest, most = counts.most_common(1)[0]
-        if counts[client] + 1 >= most:
-            return None
-        return next((job for job in reversed(self._waiting) if job.client == greediest), None)
+        last = max(reversed(self._waiting), key=lambda waiting: counts[waiting.client], default=None)
+        return last if last is not None and counts[client] + 1 < counts[last.client] else None
 
     def _take_next(self) -> CompletionJob:
         """The request that begins: of the client with the fewest answers being written, then who began longest ago."""
         running = Counter(each.job.client for each in self._running)
         present = running.keys() | {job.client for job in self._waiting}
         self._turns = {client: turn for client, turn in self._turns.items() if client in present}
-        job = min(self._waiting, key=lambda waiting: (running[waiting.client], self._turns.get(waiting.client, 0)))
+        job = min(self._waiting, key=lambda waiting: (running[waiting.client], self._turns[waiting.client]))
         self._waiting.remove(job)
         self._turns[job.client] = 1 + max(self._turns.values(), default=0)
         return job

@@ -1,6 +1,7 @@
 """One thread in front of one engine: its requests, one after another and together."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -92,6 +93,36 @@ async def test_clients_take_turns_however_much_one_asks(sequences: int) -> None:
     assert set(turn[:2]) == {"little", "single"}
     assert turn.index("little", turn.index("little") + 1) <= 3
     assert set(turn[5:]) <= {"much"}
+    await asyncio.to_thread(worker.close)
+
+
+async def test_client_that_stays_has_its_turn_beside_those_that_come_and_go() -> None:
+    """Three ask one thing at a time, and so are gone whenever one is chosen; one has two requests waiting always."""
+    worker, _, _ = make([b"a"] * 8, max_queue=16)
+    answered: Counter[str] = Counter()
+
+    async def ask(client: str) -> None:
+        while answered.total() < 40:
+            await read(worker.submit(REQUEST, client=client))
+            answered[client] += 1
+
+    await asyncio.gather(*(ask(client) for client in ("one", "two", "three", "stays", "stays")))
+    assert min(answered.values()) >= 8, answered
+    await asyncio.to_thread(worker.close)
+
+
+async def test_client_whose_requests_all_run_keeps_no_other_from_making_room() -> None:
+    worker, _, loader = make([b"a"], max_queue=7, sequences=4)
+    loader.hold.clear()
+    running = [worker.submit(REQUEST, client="runs") for _ in range(4)]
+    await eventually(lambda: worker.running == 4)
+    waiting = [worker.submit(REQUEST, client="waits") for _ in range(3)]
+    new = worker.submit(REQUEST, client="new")
+    with pytest.raises(BusyError):
+        await read(waiting[-1])
+    loader.hold.set()
+    for job in (*running, *waiting[:2], new):
+        assert (await read(job))[-1] == Finished("stop", 1)
     await asyncio.to_thread(worker.close)
 
 

@@ -23,7 +23,7 @@ INVALID = {
     "ipv4": ["1.2.3", "256.1.1.1", "1.2.3.4.5", "01.2.3.4"],
     "ipv6": ["", ":", "1:2:3", "1::2::3", "12345::", "1:2:3:4:5:6:7:8:9"],
     "duration": ["P", "PT", "1D", "P1H", "PT1D", "P1YT", "P1W2D", "P1Y2D"],
-    "uri": ["example.com", "//example.com", "http://a b", "http://x/%2", ":x"],
+    "uri": ["example.com", "//example.com", "http://a b", "http://x/%2", ":x", "http://a#b#c"],
 }
 
 
