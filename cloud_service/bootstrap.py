@@ -139,6 +139,8 @@ def _store_limits(settings: CloudSettings) -> StoreLimits:
         bytes_per_tenant=settings.bytes_per_tenant,
         channels_per_tenant=settings.channels_per_tenant,
         devices_per_tenant=settings.devices_per_tenant,
+        keys_per_tenant=settings.keys_per_tenant,
+        audit_entries=settings.audit_entries,
     )
 
 

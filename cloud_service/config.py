@@ -148,8 +148,21 @@ class CloudSettings(ServiceSettings):
         description="Most devices that report to the channels of one tenant with its keys; 0 sets no limit.",
     )
 
+    keys_per_tenant: int = Field(
+        default=200_000,
+        ge=0,
+        description="Most API keys that one tenant has: by default one for each of its devices, and another one while "
+        "that is rotated. Those that were revoked or have expired make room for new ones; 0 sets no limit.",
+    )
+
     audit_days: int = Field(
         default=365, ge=0, le=36_500, description="How long entries of the audit log are kept; 0 keeps them for ever."
+    )
+    audit_entries: int = Field(
+        default=100_000,
+        ge=0,
+        description="Most entries of the audit log about what one tenant, or the operator, did; the oldest make room "
+        "and are in the service's log then. 0 sets no limit.",
     )
 
     deleted_days: int = Field(

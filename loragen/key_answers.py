@@ -78,8 +78,8 @@ class UsageAnswer(AnswerModel):
         tenant: Whose usage it is; empty for the calling key's own.
         today: By what is counted by the day, UTC: `generations`, `prompt-tokens`, `probes`, `refinements`, `imports`;
             only what has a quota.
-        stored: What the tenant has in the store: `bytes` of recipes and imported LoRAs, `channels`, `devices`; empty
-            without a tenant.
+        stored: What the tenant has in the store: `bytes` of recipes and imported LoRAs, `channels`, `devices`, API
+            `keys`; empty without a tenant.
     """
 
     tenant: str = ""

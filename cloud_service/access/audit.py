@@ -1,9 +1,10 @@
 """The audit log: who changed which channel or key, when, from where. Entries are added, and never changed.
 
-They are kept for a time that the operator sets, and not up to a number: else whoever may change something could push
-out what it did before. One that is damaged hides no other.
+They are kept for a time, and up to a number for each tenant and for the operator, which the operator sets. So no tenant
+pushes out what another one did, and who pushes out what it did itself hides nothing: an entry that makes room is in the
+service's log then. One that is damaged hides no other.
 
-A change that was made is answered even when its entry cannot be stored: the entry is in the service's log then.
+A change that was made is answered even when its entry cannot be stored: that is in the service's log, too.
 """
 
 import json
@@ -76,9 +77,12 @@ class AuditLog:
         at = round(self._now(), 3)
         entry = {"at": at, "action": action, "by": by, "target": target}
         try:
-            await self._store.append_entry(caller.tenant, at, json.dumps(entry).encode())
+            gone = await self._store.append_entry(caller.tenant, at, json.dumps(entry).encode())
         except StoreUnavailableError:
             _log.error("audit_entry_not_stored", entry=entry)
+            return
+        for each in gone:
+            _log.warning("audit_entry_made_room", entry=each.decode(errors="replace"))
 
     async def page(self, limit: int, before: int | None = None) -> tuple[list[AuditEntry], int | None]:
         """Entries, the newest first, and what `before` has to be for the next page, None on the last one.

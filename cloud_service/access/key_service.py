@@ -14,8 +14,16 @@ from cloud_service.access.audit import Audit
 from cloud_service.access.caller import current_caller
 from cloud_service.access.keys import ANY_DEVICE, ApiKey, digest_of, encode_key, make_token, parse_key
 from cloud_service.access.scopes import Scope
-from cloud_service.errors import ConflictError, ForbiddenError, IntegrityError, InvalidRequestError, NotFoundError
-from cloud_service.store.access import KeyStore
+from cloud_service.errors import (
+    ConflictError,
+    ForbiddenError,
+    IntegrityError,
+    InvalidRequestError,
+    NotFoundError,
+    UsageLimitError,
+)
+from cloud_service.limits import STORAGE_AGAIN_SECONDS
+from cloud_service.store.access import KeyStore, Share
 from loragen.contract.errors import ContractError
 from loragen.contract.names import verify_device_name, verify_name
 
@@ -77,6 +85,7 @@ class KeyService:
         Raises:
             InvalidRequestError: The request makes no sense.
             ForbiddenError: It is for another tenant.
+            UsageLimitError: The tenant has as many keys as it may have, and none of them has ended.
             StoreUnavailableError: The store does not answer.
         """
         tenant = _verify_tenant(request.tenant)
@@ -90,21 +99,25 @@ class KeyService:
         return made
 
     async def page(self, limit: int, after: str = "") -> tuple[list[ApiKey], str | None]:
-        """A page of keys by id, and what `after` has to be for the next one, None on the last.
+        """A page of the caller's keys by id, and what `after` has to be for the next one, None on the last.
 
-        A page of a tenant may have fewer than `limit` of them, or none, and still not be the last. A key that is
-        damaged in the store is left out.
+        A key that is damaged in the store is left out.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        records = await self._store.list_keys(limit, after, current_caller().tenant)
+        listed = [key for key in map(_readable, records) if key is not None]
+        return listed, listed[-1].id if listed and len(records) == limit else None
+
+    async def share(self) -> Share | None:
+        """How many keys the caller's tenant has; None for the operator.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
         tenant = current_caller().tenant
-        records = await self._store.list_keys(_MOST_SCANNED, after)
-        listed = [key for key in map(_readable, records) if key is not None]
-        seen = [key for key in listed if tenant in ("", key.tenant)][:limit]
-        if len(seen) == limit:
-            return seen, seen[-1].id
-        return seen, listed[-1].id if listed and len(records) == _MOST_SCANNED else None
+        return await self._store.key_share(tenant) if tenant else None
 
     async def rotate(self, key_id: str, grace_seconds: int) -> tuple[str, ApiKey]:
         """Make a key like another one, which expires after a while, or sooner if it was to.
@@ -112,6 +125,7 @@ class KeyService:
         Raises:
             NotFoundError: There is no such key.
             InvalidRequestError: It is not good any more.
+            UsageLimitError: As for `create`.
             ConflictError: It changes all the time.
             StoreUnavailableError: The store does not answer.
         """
@@ -152,7 +166,7 @@ class KeyService:
             keys = [(record, key) for record in records if (key := _readable(record)) is not None]
             for record, key in keys:
                 if key.ends_at is not None and key.ends_at < oldest:
-                    forgotten += await self._store.forget_key(key.id, record)
+                    forgotten += await self._store.forget_key(key.id, record, key.tenant)
             if len(records) < _MOST_SCANNED or not keys:
                 break
             after = keys[-1][1].id
@@ -164,8 +178,15 @@ class KeyService:
         for _ in range(_MAX_ATTEMPTS):
             token, key_id = make_token()
             key = ApiKey(key_id, digest_of(token), name, scopes, tenant, device, int(self._now()), expires_at)
-            if await self._store.swap_key(key_id, None, encode_key(key)):
+            if await self._store.swap_key(key_id, None, encode_key(key), tenant, key.ends_at):
                 return token, key
+            if tenant and (share := await self._store.key_share(tenant)).lacks(1):
+                raise UsageLimitError(
+                    f"expected at most {share.most} API keys of one tenant that are active, found one more",
+                    "revoke some, or let the operator raise LORAGEN_CLOUD_KEYS_PER_TENANT",
+                    code="too_many_keys",
+                    retry_after_seconds=STORAGE_AGAIN_SECONDS,
+                )
         raise ConflictError("no free id for a key", "try again")
 
     async def _find(self, key_id: str) -> ApiKey:
@@ -181,7 +202,7 @@ class KeyService:
             if stored is None:
                 raise NotFoundError(f"no API key {key_id}", "list them", code="key_not_found")
             changed = change(parse_key(stored))
-            if await self._store.swap_key(key_id, stored, encode_key(changed)):
+            if await self._store.swap_key(key_id, stored, encode_key(changed), changed.tenant, changed.ends_at):
                 return changed
         raise ConflictError(f"API key {key_id} changed {_MAX_ATTEMPTS} times while this change was tried", "try again")
 

@@ -58,6 +58,7 @@ _CODES: dict[str, tuple[type[CloudError], str]] = {
     "too_many_channels": (errors.UsageLimitError, "The tenant has as many channels as it may have."),
     "too_many_choices": (errors.InvalidRequestError, "The closed set has more choices than the generator answers."),
     "too_many_devices": (errors.UsageLimitError, "The tenant has as many devices as it may have; this one is new."),
+    "too_many_keys": (errors.UsageLimitError, "The tenant has as many active API keys as it may have."),
     "version_not_found": (errors.NotFoundError, "The version of the channel is not kept."),
     "wrong_device": (errors.ForbiddenError, "The API key speaks for another device."),
     **{

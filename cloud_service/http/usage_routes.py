@@ -23,6 +23,7 @@ def usage_routes(access: AccessControl, fleet: Fleet) -> APIRouter:
             "bytes": await access.ownership.share(),
             "channels": await fleet.channels.share(),
             "devices": await fleet.devices.share(),
+            "keys": await access.keys.share(),
         }
         stored = {kind: Used(used=share.used, most=share.most) for kind, share in shares.items() if share is not None}
         return UsageAnswer(tenant=current_caller().tenant, today=today, stored=stored)

@@ -49,6 +49,8 @@ class StoreLimits:
         bytes_per_tenant: Most bytes of recipes and imported bundles of one tenant; 0 for any number, here and below.
         channels_per_tenant: Most channels of one tenant.
         devices_per_tenant: Most devices of one tenant.
+        keys_per_tenant: Most API keys of one tenant.
+        audit_entries: Most entries of the audit log about what one tenant, or the operator, did.
     """
 
     bundle_budget_bytes: int
@@ -64,6 +66,8 @@ class StoreLimits:
     bytes_per_tenant: int = 0
     channels_per_tenant: int = 0
     devices_per_tenant: int = 0
+    keys_per_tenant: int = 0
+    audit_entries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,7 +262,9 @@ class RedisStore:
             self._server, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
         )
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
-        self.access = RedisAccess(self._server, limits.bytes_per_tenant, self._recipe_ttl_ms)
+        self.access = RedisAccess(
+            self._server, limits.bytes_per_tenant, self._recipe_ttl_ms, limits.keys_per_tenant, limits.audit_entries
+        )
         self.sessions = RedisSessions(self._server)
         self.devices = RedisDevices(
             self._server, limits.device_ttl_seconds, limits.devices_per_channel, limits.devices_per_tenant

@@ -31,7 +31,7 @@ from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 16
+_SCHEMA_VERSION = 17
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -96,7 +96,13 @@ class SqliteStore:
         self.channels = SqliteChannels(
             self._file, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
         )
-        self.access = SqliteAccess(self._file, limits.bytes_per_tenant, limits.recipe_ttl_seconds)
+        self.access = SqliteAccess(
+            self._file,
+            limits.bytes_per_tenant,
+            limits.recipe_ttl_seconds,
+            limits.keys_per_tenant,
+            limits.audit_entries,
+        )
         self.sessions = SqliteSessions(self._file)
         self.jobs = SqliteJobs(self._file, limits.job_seconds, limits.jobs_kept)
         self.devices = SqliteDevices(

@@ -2,20 +2,24 @@
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Sequence
 
-from cloud_service.store.access import Share, StoredEntry
+from cloud_service.store.access import FORGOTTEN_AT_ONCE, Share, StoredEntry
 from cloud_service.store.sqlite_file import SqliteFile
 
 _NEVER = 2**62
 
 ACCESS_SCHEMA = """
-CREATE TABLE api_keys (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE api_keys (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, ends INTEGER, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX keys_of_tenant ON api_keys (tenant);
+CREATE INDEX keys_that_end ON api_keys (tenant, ends) WHERE ends IS NOT NULL;
 CREATE TABLE audit (
     number INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, at REAL NOT NULL, entry BLOB NOT NULL
 );
 CREATE INDEX audit_at ON audit (at);
 CREATE INDEX audit_of_tenant ON audit (tenant, number);
+CREATE TABLE audit_counts (tenant TEXT PRIMARY KEY, entries INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE owners (
     id TEXT NOT NULL, tenant TEXT NOT NULL, pinned INTEGER, bytes INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (id, tenant)
 ) WITHOUT ROWID;
@@ -31,11 +35,16 @@ class SqliteAccess:
         file: Where it is.
         most_bytes: Of one tenant.
         recipe_ttl_seconds: How long a recipe is kept that is anybody's.
+        most_keys: Of one tenant.
+        most_entries: Of the audit log, of one tenant or of the operator.
     """
 
-    def __init__(self, file: SqliteFile, most_bytes: int, recipe_ttl_seconds: float) -> None:
+    def __init__(
+        self, file: SqliteFile, most_bytes: int, recipe_ttl_seconds: float, most_keys: int, most_entries: int
+    ) -> None:
         self._file = file
         self._most_bytes = most_bytes
+        self._most_keys, self._most_entries = most_keys, most_entries
         self._recipe_ttl = recipe_ttl_seconds
         self._db = file.db
 
@@ -50,17 +59,21 @@ class SqliteAccess:
 
         return await self._file.run(load)
 
-    async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
+    async def swap_key(
+        self, key_id: str, expected: bytes | None, record: bytes, tenant: str = "", ends_at: int | None = None
+    ) -> bool:
         def swap() -> bool:
             if expected is None:
-                statement, values = "INSERT OR IGNORE INTO api_keys (record, id) VALUES (?, ?)", (record, key_id)
-                return self._db.execute(statement, values).rowcount == 1
-            statement = "UPDATE api_keys SET record = ? WHERE id = ? AND record = ?"
-            return self._db.execute(statement, (record, key_id, expected)).rowcount == 1
+                if not self._make_room(tenant):
+                    return False
+                statement = "INSERT OR IGNORE INTO api_keys (record, ends, id, tenant) VALUES (?, ?, ?, ?)"
+                return self._db.execute(statement, (record, ends_at, key_id, tenant)).rowcount == 1
+            statement = "UPDATE api_keys SET record = ?, ends = ? WHERE id = ? AND record = ?"
+            return self._db.execute(statement, (record, ends_at, key_id, expected)).rowcount == 1
 
         return await self._file.change(swap, durable=True)
 
-    async def forget_key(self, key_id: str, expected: bytes) -> bool:
+    async def forget_key(self, key_id: str, expected: bytes, tenant: str = "") -> bool:
         def forget() -> bool:
             statement = (
                 "DELETE FROM api_keys WHERE id = ? AND record = ? AND EXISTS (SELECT 1 FROM api_keys WHERE id <> ?)"
@@ -69,21 +82,42 @@ class SqliteAccess:
 
         return await self._file.change(forget, durable=True)
 
-    async def list_keys(self, limit: int, after: str = "") -> list[bytes]:
-        statement = "SELECT record FROM api_keys WHERE id > ? ORDER BY id LIMIT ?"
-        return await self._file.run(lambda: [bytes(row[0]) for row in self._db.execute(statement, (after, limit))])
+    async def list_keys(self, limit: int, after: str = "", tenant: str = "") -> list[bytes]:
+        of_tenant = "tenant = ? AND" if tenant else "? = '' AND"
+        statement = f"SELECT record FROM api_keys WHERE {of_tenant} id > ? ORDER BY id LIMIT ?"
+        values = (tenant, after, limit)
+        return await self._file.run(lambda: [bytes(row[0]) for row in self._db.execute(statement, values)])
+
+    async def key_share(self, tenant: str) -> Share:
+        return Share(await self._file.run(lambda: self._count_keys(tenant)), self._most_keys)
 
     async def has_keys(self) -> bool:
         return await self._file.run(lambda: self._db.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone() is not None)
 
-    async def append_entry(self, tenant: str, at: float, entry: bytes) -> None:
-        def append() -> None:
+    async def append_entry(self, tenant: str, at: float, entry: bytes) -> list[bytes]:
+        def append() -> list[bytes]:
             self._db.execute("INSERT INTO audit (tenant, at, entry) VALUES (?, ?, ?)", (tenant, at, entry))
+            excess = self._count_entries(tenant, 1) - self._most_entries
+            if excess <= 0 or not self._most_entries:
+                return []
+            gone = self._db.execute(
+                "DELETE FROM audit WHERE number IN"
+                " (SELECT number FROM audit WHERE tenant = ? ORDER BY number LIMIT ?) RETURNING entry",
+                (tenant, min(excess, FORGOTTEN_AT_ONCE)),
+            ).fetchall()
+            self._count_entries(tenant, -len(gone))
+            return [bytes(row[0]) for row in gone]
 
-        await self._file.change(append, durable=True)
+        return await self._file.change(append, durable=True)
 
     async def forget_entries(self, before: float) -> None:
-        await self._file.change(lambda: self._db.execute("DELETE FROM audit WHERE at < ?", (before,)))
+        def forget() -> None:
+            rows = self._db.execute("DELETE FROM audit WHERE at < ? RETURNING tenant", (before,))
+            for tenant, entries in Counter(tenant for (tenant,) in rows).items():
+                self._count_entries(tenant, -entries)
+            self._db.execute("DELETE FROM audit_counts WHERE entries = 0")
+
+        await self._file.change(forget)
 
     async def list_entries(self, limit: int, before: int | None = None, tenant: str = "") -> list[StoredEntry]:
         of_tenant = "tenant = ? AND" if tenant else "? = '' AND"
@@ -144,6 +178,25 @@ class SqliteAccess:
             self._db.execute("DELETE FROM counters WHERE expires <= ?", (time.time(),))
 
         await self._file.change(prune)
+
+    def _make_room(self, tenant: str) -> bool:
+        """Whether a tenant may have one more key, if need be in place of one that has ended."""
+        if not tenant or not self._most_keys or self._count_keys(tenant) < self._most_keys:
+            return True
+        oldest = "SELECT id FROM api_keys WHERE tenant = ? AND ends <= ? ORDER BY ends LIMIT 1"
+        forget = f"DELETE FROM api_keys WHERE id = ({oldest})"
+        return self._db.execute(forget, (tenant, time.time())).rowcount == 1
+
+    def _count_keys(self, tenant: str) -> int:
+        return int(self._db.execute("SELECT count(*) FROM api_keys WHERE tenant = ?", (tenant,)).fetchone()[0])
+
+    def _count_entries(self, tenant: str, more: int) -> int:
+        """How many entries a tenant has in the audit log, after so many more."""
+        statement = (
+            "INSERT INTO audit_counts (tenant, entries) VALUES (?, ?)"
+            " ON CONFLICT (tenant) DO UPDATE SET entries = entries + excluded.entries RETURNING entries"
+        )
+        return int(self._db.execute(statement, (tenant, more)).fetchall()[0][0])
 
 
 def note_owner(db: sqlite3.Connection, artifact_id: str, tenant: str, size: int, most_bytes: int) -> bool:

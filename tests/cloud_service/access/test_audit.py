@@ -1,6 +1,9 @@
 """Who did what is remembered."""
 
+import json
+
 import pytest
+from structlog.testing import capture_logs
 
 from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import Caller, calling
@@ -64,3 +67,14 @@ async def test_entries_are_kept_for_some_days_or_for_ever() -> None:
     assert store.forgotten_before == []
     await AuditLog(store, days=2, now=lambda: 1e6).prune()
     assert store.forgotten_before == [1e6 - 2 * 86_400]
+
+
+async def test_entry_that_makes_room_is_in_the_log_of_the_service() -> None:
+    log = AuditLog(MemoryStore(most_entries=2))
+    with capture_logs() as logged:
+        for number in range(3):
+            await log.record("a", number=number)
+    (gone,) = logged
+    assert gone["event"] == "audit_entry_made_room"
+    assert json.loads(gone["entry"])["target"] == {"number": 0}
+    assert len((await log.page(10))[0]) == 2

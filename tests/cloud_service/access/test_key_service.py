@@ -11,7 +11,14 @@ from cloud_service.access.caller import Caller, calling
 from cloud_service.access.key_service import KeyRequest, KeyService
 from cloud_service.access.keys import encode_key, parse_key
 from cloud_service.access.scopes import Scope
-from cloud_service.errors import ConflictError, ForbiddenError, InvalidRequestError, NotFoundError
+from cloud_service.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    UsageLimitError,
+)
+from cloud_service.store.access import Share
 from tests.cloud_service.access.fake_store import MemoryStore
 
 READER = KeyRequest("reader", (Scope.READ,))
@@ -79,6 +86,36 @@ async def test_pages_bring_every_key_once() -> None:
     assert sorted(found) == sorted(made)
 
 
+async def test_page_of_a_tenant_is_full_and_leads_to_no_other_tenants_key() -> None:
+    service = _service(MemoryStore())
+    own: set[str] = set()
+    for tenant in ("other", "acme") * 5:
+        _, key = await service.create(replace(READER, tenant=tenant))
+        own |= {key.id} if tenant == "acme" else set()
+    with calling(ACME_ADMIN):
+        first, after = await service.page(3)
+        rest, end = await service.page(3, after or "")
+    assert after in own
+    assert {key.id for key in (*first, *rest)} == own
+    assert (len(first), end) == (3, None)
+
+
+async def test_tenant_has_no_more_keys_than_it_may_and_the_operator_any_number() -> None:
+    service = _service(MemoryStore(most_keys=2))
+    for _ in range(3):
+        await service.create(READER)
+    with calling(ACME_ADMIN):
+        _, key = await service.create(READER)
+        await service.create(READER)
+        for more in (service.create(READER), service.rotate(key.id, 0)):
+            with pytest.raises(UsageLimitError, match="at most 2 API keys") as caught:
+                await more
+            assert caught.value.code == "too_many_keys"
+        assert await service.share() == Share(2, 2)
+    assert await service.share() is None
+    await service.create(replace(READER, tenant="other"))
+
+
 async def test_damaged_key_hides_no_other() -> None:
     store = MemoryStore()
     service = _service(store)
@@ -115,11 +152,11 @@ async def test_revocation_beside_a_rotation_is_not_lost() -> None:
 
         raced = False
 
-        async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
+        async def swap_key(self, key_id: str, expected: bytes | None, *changed: Any) -> bool:
             if expected is not None and not self.raced:
                 self.raced = True
                 self.keys[key_id] = encode_key(replace(parse_key(self.keys[key_id]), revoked_at=999))
-            return await super().swap_key(key_id, expected, record)
+            return await super().swap_key(key_id, expected, *changed)
 
     store = Racing()
     service = _service(store)
@@ -130,8 +167,8 @@ async def test_revocation_beside_a_rotation_is_not_lost() -> None:
 
 async def test_key_that_changes_all_the_time_is_a_conflict() -> None:
     class Restless(MemoryStore):
-        async def swap_key(self, key_id: str, expected: bytes | None, record: bytes) -> bool:
-            return expected is None and await super().swap_key(key_id, expected, record)
+        async def swap_key(self, key_id: str, expected: bytes | None, *changed: Any) -> bool:
+            return expected is None and await super().swap_key(key_id, expected, *changed)
 
     service = _service(Restless())
     _, key = await service.create(READER)

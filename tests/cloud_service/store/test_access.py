@@ -1,11 +1,12 @@
 """What every adapter promises of keys, the audit log, owners and counters; against Redis and SQLite."""
 
 import asyncio
+import time
 
 import pytest
 
 from cloud_service.store import StoredImport, StoredLora
-from cloud_service.store.access import StoredEntry
+from cloud_service.store.access import Share, StoredEntry
 from loragen.contract.digest import sha256_hex
 from tests.cloud_service.store_backends import StoreBackend, store_lora
 
@@ -44,6 +45,42 @@ async def test_keys_are_listed_by_id_page_by_page(backend: StoreBackend) -> None
     assert await access.list_keys(2, "c") == []
 
 
+async def test_keys_of_a_tenant_are_listed_for_themselves(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    for key_id, tenant in (("d", "acme"), ("a", "acme"), ("b", "other"), ("c", "")):
+        await access.swap_key(key_id, None, key_id.encode(), tenant)
+    assert await access.list_keys(1, "", "acme") == [b"a"]
+    assert await access.list_keys(2, "a", "acme") == [b"d"]
+    assert await access.list_keys(9) == [b"a", b"b", b"c", b"d"]
+    assert await access.forget_key("d", b"d", "acme")
+    assert await access.list_keys(9, "", "acme") == [b"a"]
+
+
+async def test_tenant_has_so_many_keys_and_those_that_ended_make_room(backend: StoreBackend) -> None:
+    access, now = (await backend.open(keys_per_tenant=3)).access, int(time.time())
+    for key_id, ends_at in (("late", now - 10), ("early", now - 20), ("on", now + 100)):
+        assert await access.swap_key(key_id, None, b"old", "acme", ends_at)
+    assert await access.key_share("acme") == Share(3, 3)
+    assert await access.swap_key("new", None, b"new", "acme")
+    assert [await access.load_key(each) for each in ("early", "late")] == [None, b"old"]
+    assert await access.swap_key("newer", None, b"newer", "acme")
+    assert not await access.swap_key("no", None, b"no", "acme")
+    assert await access.load_key("no") is None
+    assert await access.swap_key("on", b"old", b"revoked", "acme", now), "one that is there is changed all the same"
+    assert await access.swap_key("no", None, b"no", "acme")
+    assert await access.list_keys(9, "", "acme") == [b"new", b"newer", b"no"]
+    assert await access.key_share("acme") == Share(3, 3)
+    assert await access.swap_key("other", None, b"other", "other")
+    for number in range(4):
+        assert await access.swap_key(f"operator{number}", None, b"any number")
+
+
+async def test_keys_made_at_once_go_over_no_share(backend: StoreBackend) -> None:
+    access = (await backend.open(keys_per_tenant=3)).access
+    made = await asyncio.gather(*(access.swap_key(f"{n}", None, b"key", "acme") for n in range(8)))
+    assert sum(made) == len(await access.list_keys(9)) == 3
+
+
 async def test_key_is_taken_away_if_it_is_as_expected_and_not_the_only_one(backend: StoreBackend) -> None:
     access = (await backend.open()).access
     for key_id in ("one", "two"):
@@ -76,7 +113,7 @@ async def test_audit_entries_are_numbered_kept_and_found_by_tenant(backend: Stor
 async def test_audit_entries_are_forgotten_by_their_age_in_every_listing(
     backend: StoreBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloud_service.store.redis_access._FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("cloud_service.store.redis_access.FORGOTTEN_AT_ONCE", 2)
     access = (await backend.open()).access
     await access.forget_entries(1e9)
     for number in range(7):
@@ -87,6 +124,27 @@ async def test_audit_entries_are_forgotten_by_their_age_in_every_listing(
     await access.append_entry("", 2_000.0, b"new")
     newest, *_ = await access.list_entries(10)
     assert newest.number == 8, "numbers grow on"
+
+
+async def test_oldest_audit_entries_of_who_has_too_many_make_room(backend: StoreBackend) -> None:
+    access = (await backend.open(audit_entries=2)).access
+    gone = [await access.append_entry(tenant, 1.0, tenant.encode()) for tenant in ("", "acme", "", "acme", "other")]
+    assert gone == [[]] * 5
+    assert await access.append_entry("acme", 2.0, b"third") == [b"acme"]
+    assert await access.append_entry("", 2.0, b"operator's") == [b""]
+    assert [each.entry for each in await access.list_entries(10, None, "acme")] == [b"third", b"acme"]
+    assert [each.entry for each in await access.list_entries(10)] == [b"operator's", b"third", b"other", b"acme", b""]
+    await access.forget_entries(1.5)
+    assert await access.append_entry("acme", 3.0, b"fourth") == [], "what was forgotten by its age counts no more"
+    assert await access.append_entry("acme", 3.0, b"fifth") == [b"third"]
+
+
+async def test_smaller_audit_log_is_reached_soon(backend: StoreBackend) -> None:
+    access = (await backend.open()).access
+    for number in range(5):
+        await access.append_entry("acme", 1.0, b"%d" % number)
+    access = (await backend.open(audit_entries=2)).access
+    assert await access.append_entry("acme", 1.0, b"5") == [b"0", b"1", b"2", b"3"]
 
 
 async def test_bundle_belongs_to_those_who_made_it(backend: StoreBackend) -> None:

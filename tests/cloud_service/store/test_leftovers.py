@@ -37,7 +37,7 @@ async def _use(store: Store) -> None:
     await store.sessions.store_session("digest", "one", 1, 10)
     await store.access.count("counter", 1, 1)
     for key_id in ("one", "two"):
-        await store.access.swap_key(key_id, None, b"key")
+        await store.access.swap_key(key_id, None, b"key", "acme", 1)
     await store.access.append_entry("acme", 1.0, b"old")
     await store.access.append_entry("", 3.0, b"kept")
 
@@ -49,7 +49,7 @@ async def _clean(store: Store) -> None:
     # Without another job the whole listing in Redis would expire by itself.
     assert await store.jobs.swap_job(StoredJob("b" * 32, 1, 2, b"over"))
     await asyncio.sleep(1.2)
-    assert await store.access.forget_key("one", b"key")
+    assert await store.access.forget_key("one", b"key", "acme")
     await store.access.forget_entries(2.0)
     assert await forget_deleted(store, 0.1) == 1
     await store.prune()
@@ -63,7 +63,7 @@ async def test_sqlite_has_no_rows_left(tmp_path: Path) -> None:
     assert all(before[name] for name in before if name != "channel_versions"), "this test uses every table"
     await _clean(store)
     left = {name: count for name, count in _rows(backend.path).items() if count}
-    assert left == {"api_keys": 1, "audit": 1, "jobs": 1}
+    assert left == {"api_keys": 1, "audit": 1, "audit_counts": 1, "jobs": 1}
     assert await store.jobs.load_job("b" * 32) is not None
     assert list(backend.path.with_name("store.sqlite3-bundles").iterdir()) == []
     await backend.stop()
@@ -89,11 +89,15 @@ async def test_redis_has_no_keys_left(tmp_path: Path, writes: int) -> None:
         assert left == [
             "audit:all",
             "audit:number",
+            "audit:of:",
+            "audit:tenants",
             "bundles:total",
             "job:" + "b" * 32,
             "jobs:created",
             "key:two",
+            "keys:ends:acme",
             "keys:ids",
+            "keys:of:acme",
         ]
         assert redis.get("{loragen}:bundles:total") == b"0"
         assert redis.zcard("{loragen}:jobs:created") == 1
