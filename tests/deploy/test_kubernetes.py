@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
@@ -44,7 +45,7 @@ def by_identity(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
 
 
 def is_of_kubernetes(manifest: Manifest) -> bool:
-    """Not of an operator, whose kinds no schema here knows."""
+    """Not of an operator: `test_operators.py` is for those."""
     group = manifest["apiVersion"].rpartition("/")[0]
     return "." not in group or group.endswith(".k8s.io")
 
@@ -90,17 +91,16 @@ def test_every_combination_of_components_is_valid_and_keeps_what_the_base_promis
             verify_settings(manifests, patch)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl")
-def test_components_together_and_alone_render_what_kubectl_renders(
+def test_every_combination_of_components_renders_what_kubectl_renders(
     root: Path, combine: Combine, tmp_path: Path
 ) -> None:
-    for names in (*((name,) for name in COMPONENTS), tuple(COMPONENTS)):
-        folder = tmp_path / "-".join(names)
-        folder.mkdir()
-        k8s = Path(os.path.relpath(root / "k8s", folder))
-        kustomization = {"resources": [str(k8s / "base")], "components": [f"{k8s}/components/{name}" for name in names]}
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        assert by_identity(render_with_kubectl(folder)) == by_identity(combine(names)), names
+    k8s = Path(os.path.relpath(root / "k8s", tmp_path))
+    for names in COMBINATIONS:
+        kustomization = {"resources": [f"{k8s}/base"], "components": [f"{k8s}/components/{name}" for name in names]}
+        (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        assert by_identity(render_with_kubectl(tmp_path)) == by_identity(combine(names)), names
 
 
 def test_every_component_says_what_it_is_for(root: Path) -> None:
@@ -260,6 +260,23 @@ def test_certificate_has_the_name_that_devices_use_and_its_key_stays_with_the_cl
     (cloud,) = find(manifests, "Deployment", "loragen-cloud")["spec"]["template"]["spec"]["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert cloud[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
+def test_pods_that_speak_tls_are_scraped_by_it(combine: Combine) -> None:
+    """By a mark on the pod, so that neither component asks for the other."""
+    manifests = combine(["cert-manager", "observability"])
+    (endpoint,) = find(manifests, "PodMonitor", "loragen")["spec"]["podMetricsEndpoints"]
+    (rule,) = endpoint["relabelings"]
+    (source,) = rule["sourceLabels"]
+    schemes = {}
+    for workload in workloads(manifests):
+        marks = workload["spec"]["template"]["metadata"].get("annotations", {})
+        # Prometheus names the label so, with an underscore for every other character.
+        named = {"__meta_kubernetes_pod_annotation_" + re.sub(r"\W", "_", key): value for key, value in marks.items()}
+        found = re.fullmatch(rule["regex"], named.get(source, ""))
+        schemes[workload["metadata"]["name"]] = found[1] if found else "http"
+    assert schemes == {"loragen-cloud": "https", "loragen-edge": "http", "valkey": "http"}
+    assert rule["targetLabel"] == "__scheme__"
 
 
 @every_kustomization
