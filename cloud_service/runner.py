@@ -39,7 +39,7 @@ from cloud_service.generation import Asked, Generation, LoadedGenerator
 from cloud_service.limits import MAX_CLOSED_SET_CHARS
 from cloud_service.return_times import ReturnTimes
 from loragen.web.logs import describe_crash
-from loragen.web.retry_after import RetryAfter
+from loragen.web.retry_after import MOST_SECONDS, RetryAfter
 
 _log = structlog.get_logger(__name__)
 
@@ -233,8 +233,12 @@ class Runner:
             # Whoever asks again before its time takes no further one from others.
             seconds = math.ceil(left)
         else:
-            seconds = self._retry_after.seconds(now, len(self._running), self.running_seconds, holder)
-            self._return_times.remember(holder, key, now, now + seconds)
+            promised = self._retry_after.promise(now, len(self._running), self.running_seconds, holder)
+            seconds = promised or MOST_SECONDS
+            if promised is not None:
+                # One without a slot comes back as a newcomer. Else who asks for much would come, with all that it was
+                # refused, when a slot is another's.
+                self._return_times.remember(holder, key, now, now + seconds)
         raise OverloadedError(
             f"{self._taken_places} requests are waiting, the most allowed",
             "come back after Retry-After seconds",

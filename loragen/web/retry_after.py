@@ -12,8 +12,11 @@ away may be refused once more.
 import math
 from collections import Counter
 
-_MOST_SECONDS = 60
+MOST_SECONDS = 60
 """With a longer wait, a client had better ask another replica."""
+
+_GUESS_SECONDS = 0.25
+"""What a piece of work takes, before one was measured; or as long as one has taken that is under way."""
 
 _NEWEST = 0.1
 """Weight of the newest measurement in the mean."""
@@ -55,16 +58,19 @@ class RetryAfter:
             running_seconds: For how long they have been.
             party: Who asks, where several share the queue.
         """
-        if self._seconds == 0:
-            # Nothing is known but that the first piece, which may load a model, is not done by now.
-            return min(max(1, math.ceil(running_seconds)), _MOST_SECONDS)
-        self._fit_slots(now)
+        return self.promise(now, running, running_seconds, party) or MOST_SECONDS
+
+    def promise(self, now: float, running: int, running_seconds: float, party: str = "") -> int | None:
+        """The same, for a client that has a slot of its own then; None when all of them are given away."""
+        # The first piece of all may load a model: nothing is known but that it is not done by now.
+        piece = self._seconds or max(_GUESS_SECONDS, running_seconds)
+        self._fit_slots(now, piece)
         # A piece that takes longer than others is about to be done, for all that is known; then one more has its turn.
-        soonest = math.ceil((running + 1) * self._seconds - min(running_seconds, running * self._seconds))
-        for seconds in range(max(1, soonest), _MOST_SECONDS + 1):
+        soonest = math.ceil((running + 1) * piece - min(running_seconds, running * piece))
+        for seconds in range(min(max(1, soonest), MOST_SECONDS), MOST_SECONDS + 1):
             if self._take(now + seconds, party):
                 return seconds
-        return _MOST_SECONDS
+        return None
 
     def _take(self, at: float, party: str) -> bool:
         own = int(at / self._slot)
@@ -80,11 +86,11 @@ class RetryAfter:
             return True
         return False
 
-    def _fit_slots(self, now: float) -> None:
-        """Forget slots that are over, and divide anew when the work takes another time than the slots are made for."""
-        slot = max(self._seconds / _SHARE, _SHORTEST_SLOT)
+    def _fit_slots(self, now: float, piece: float) -> None:
+        """Forget slots that are over, and divide anew when a piece takes another time than the slots are made for."""
+        slot = max(piece / _SHARE, _SHORTEST_SLOT)
         fits = 0.8 * self._slot <= slot <= 1.25 * self._slot
-        if fits and len(self._taken) * self._slot <= 2 * _MOST_SECONDS:
+        if fits and len(self._taken) * self._slot <= 2 * MOST_SECONDS:
             return
         promised = sorted(taken for taken in self._taken.values() if taken[0] > now)
         self._slot = self._slot if fits else slot

@@ -237,6 +237,29 @@ async def test_refusals_of_one_tenant_take_neither_time_nor_mark_of_another(
                 runner.verify_room(key)
 
 
+async def test_only_so_many_of_one_tenant_come_back_together_as_there_are_slots(
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is refused 20,000 things fills no second with all of them."""
+    runner = make_runner(max_queue=3)
+    with runner.finishing(1.0):  # what a piece of work takes
+        pass
+    loop, now = asyncio.get_running_loop(), 1000.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+    with runner.finishing(0.0), runner.finishing(0.0), calling(Caller(key_id="1", tenant="loud")):
+
+        def is_refused(key: int) -> bool:
+            try:
+                runner.verify_room(f"{key}")
+            except OverloadedError:
+                return True
+            return False
+
+        assert all(is_refused(number) for number in range(20_000))
+        now += 60
+        assert sum(not is_refused(number) for number in range(20_000)) <= 10
+
+
 async def test_client_that_does_not_wait_takes_one_time_only_and_keeps_it(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,26 @@ def test_before_a_piece_is_done_it_takes_as_long_again_as_it_took_so_far() -> No
     assert [retry_after.seconds(100.0, 1, running) for running in (0.0, 0.5, 16.2, 500.0)] == [1, 1, 17, 60]
 
 
+@pytest.mark.parametrize(("running", "running_seconds"), [(0, 0.0), (1, 0.0), (1, 2.0)])
+def test_clients_are_spread_before_anything_is_measured(running: int, running_seconds: float) -> None:
+    retry_after = RetryAfter()
+    given = Counter(retry_after.seconds(100.0, running, running_seconds) for _ in range(20))
+    assert max(given.values()) <= 6
+    for _ in range(40):
+        retry_after.measured(5.0)
+    later = Counter(retry_after.seconds(100.0, running, 0.0) for _ in range(3))
+    assert min(later) > max(given), "who was told first comes first"
+
+
+def test_nothing_is_promised_when_all_slots_are_given_away() -> None:
+    retry_after = RetryAfter()
+    retry_after.measured(1.0)
+    promised = [retry_after.promise(100.0, 1, 0.0) for _ in range(200)]
+    assert sum(each is not None for each in promised) <= 60
+    assert promised[-1] is None
+    assert retry_after.seconds(100.0, 1, 0.0) == 60
+
+
 def test_piece_that_takes_longer_than_others_leaves_the_time_of_the_next_one() -> None:
     retry_after = RetryAfter()
     retry_after.measured(10.0)
