@@ -117,9 +117,9 @@ MAX_STREAMS = 64
 MAX_WATCHES = 10_000
 """Open watch streams of one process."""
 
-MAX_IMPORTS = 4
+MAX_IMPORTS = 2
 """Uploads of users' own LoRAs at a time at one replica: each may hold 64 MiB, and several times that while it is
-converted."""
+converted. A tenant has a share of them, so one that sends slowly leaves a place to others."""
 
 MAX_KEYS_LISTED = 500
 """API keys on one page of a listing."""

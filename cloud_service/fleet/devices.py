@@ -155,14 +155,14 @@ class DeviceService:
         if wanted.channel is not None:
             verify(wanted.channel)
             verify_channel(wanted.channel)
-        caller = current_caller()
+        tenant = current_caller().tenant
         found: list[DeviceEntry] = []
         looked_at, next_before = 0, wanted.seen_before
-        async for entry in self._scan(wanted.channel, wanted.seen_before, MAX_DEVICES_SCANNED):
+        async for entry in self._scan(wanted.channel, wanted.seen_before, MAX_DEVICES_SCANNED, tenant):
             if entry.seen_at <= wanted.seen_after:
                 break
             looked_at, next_before = looked_at + 1, entry.seen_at
-            if wanted.has(entry) and caller.sees(entry.channel):
+            if wanted.has(entry):
                 found.append(entry)
                 if len(found) == limit:
                     return DevicePage(await self._with_reports(found), next_before)
@@ -231,9 +231,11 @@ class DeviceService:
         if len(self._known) < _MOST_REMEMBERED:
             self._known.add(channel)
 
-    async def _scan(self, channel: str | None, before: int | None, most: int) -> AsyncIterator[DeviceEntry]:
+    async def _scan(
+        self, channel: str | None, before: int | None, most: int, tenant: str = ""
+    ) -> AsyncIterator[DeviceEntry]:
         while most > 0:
-            entries = await self._store.scan(channel, min(most, _CHUNK), before)
+            entries = await self._store.scan(channel, min(most, _CHUNK), before, tenant)
             for entry in entries:
                 yield entry
             if len(entries) < _CHUNK:

@@ -3,7 +3,7 @@
 Every adapter keeps these rules, and the contract test proves them for each:
 - A channel changes by compare-and-swap on its revision, so concurrent writers lose nothing. A revision and a version
   are not used twice: a channel that was deleted goes on where it ended, because devices refuse one that goes back. Only
-  when it is forgotten does it begin anew.
+  when it is forgotten does it begin anew: after a time, or because its tenant deleted too many others since.
 - A version is stored in the same step as the change that makes it, and so is the event. The oldest of both make room.
 - A device that went silent leaves the listing by itself.
 """
@@ -94,7 +94,8 @@ class ChannelStore(Protocol):
         """Write the row if the channel is still at the revision before it; False when it is not.
 
         A document with a new version is kept as that version. An empty one deletes the versions.
-        False, too, when the channel would be one more of the tenant than it may have.
+        False, too, when the channel would be one more of the tenant than it may have. Of the channels that a tenant
+        deleted, as many are known, and those that were deleted longest ago are forgotten.
         """
         ...
 
@@ -163,8 +164,13 @@ class DeviceStore(Protocol):
         """The devices of a tenant's channels."""
         ...
 
-    async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:
-        """Entries of a channel or of all, the most recent first; of those seen `before` a time, if given."""
+    async def scan(
+        self, channel: str | None, limit: int, before: int | None = None, tenant: str = ""
+    ) -> list[DeviceEntry]:
+        """Entries of a channel or of all, the most recent first; of those seen `before` a time, if given.
+
+        Of all channels those of one tenant, if given.
+        """
         ...
 
     async def load_reports(self, entries: Sequence[DeviceEntry]) -> list[bytes]:

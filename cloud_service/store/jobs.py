@@ -2,8 +2,8 @@
 
 Adapters keep the rules of `cloud_service.store.port`, and these:
 - A job changes by compare-and-swap only, so that a cancellation by another replica is not overwritten.
-- It is kept for a time after its last change. Of too many, the oldest that are over make room, and never one that goes
-  on: while all of them do, no new one is taken.
+- It is kept for a time after its last change. Of too many, those that are over make room, the oldest of the tenant that
+  has most of them, and never one that goes on: while all of them do, no new one is taken.
 """
 
 from dataclasses import dataclass

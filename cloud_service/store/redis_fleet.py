@@ -3,6 +3,7 @@
 channel:<name>      hash: revision, version, digest, changed, rolling, rollout, document
 channels:listed     sorted set of the names of channels with a document, all with score 0
 channels:deleted    sorted set of the names of those that were deleted, by the microsecond of it
+deleted:<tenant>    those of one tenant, once more
 channels:rolling    hash: revision of each channel with a rollout that goes on
 versions:<name>     hash: document of each version that is kept
 history:<name>      hash: what made each of these versions, and its digest, as JSON
@@ -36,9 +37,9 @@ _ALL_DEVICES = key("devices", "")
 _MOST_DEVICES = 1_000_000
 """Devices of all channels that the common listing knows, the most recent ones: 100 MB."""
 
-# KEYS: channel, listed, rolling, versions, history, events, deleted.
+# KEYS: channel, listed, rolling, versions, history, events, deleted, those of the tenant whose channel it is, if any.
 # ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events, most
-# channels of the tenant and between which names they are.
+# channels of the tenant and between which names they are, key prefixes of channels and of events.
 _WRITE = """
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 if tonumber(revision) ~= tonumber(ARGV[2]) - 1 then return 0 end
@@ -63,10 +64,16 @@ if ARGV[7] == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('ZADD', KEYS[7], now, ARGV[1])
   redis.call('DEL', KEYS[4], KEYS[5])
+  if KEYS[8] then redis.call('ZADD', KEYS[8], now, ARGV[1]) end
+  for _, oldest in ipairs(KEYS[8] and most > 0 and redis.call('ZRANGE', KEYS[8], 0, -1 - most) or {}) do
+    redis.call('DEL', ARGV[15] .. oldest, ARGV[16] .. oldest)
+    redis.call('ZREM', KEYS[7], oldest)
+    redis.call('ZREM', KEYS[8], oldest)
+  end
   return 1
 end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
-redis.call('ZREM', KEYS[7], ARGV[1])
+for place = 7, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1]) end
 if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[7]) == 1 then
   redis.call('HSET', KEYS[5], ARGV[3], cjson.encode(about))
   local versions = redis.call('HKEYS', KEYS[5])
@@ -79,12 +86,13 @@ end
 return 1
 """
 
-# KEYS: channel, events, deleted. ARGV: name, time.
+# KEYS: channel, events, deleted, those of the tenant whose channel it is, if any. ARGV: name, time.
 _FORGET = """
 local deleted = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not deleted or tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
-return redis.call('ZREM', KEYS[3], ARGV[1])
+for place = 3, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1]) end
+return 1
 """
 
 # KEYS: report, short report, devices of the channel, all devices, those of the tenant whose channel it is, if any.
@@ -163,10 +171,11 @@ class RedisChannels:
             _LISTED,
             _ROLLING,
             *(key(kind, name) for kind in ("versions", "history", "events")),
-            _DELETED,
+            *_deleted(name),
         ]
         args: list[Any] = [name, row.revision, row.version, digest, int(row.rolling), row.rollout, row.document]
         args += [event.action, event.detail, *self._most, self._most_of_tenant if tenant else 0, *_names_of(tenant)]
+        args += [key("channel", ""), key("events", "")]
         return bool(await self._server.run(self._write(keys=keys, args=args)))
 
     async def share(self, tenant: str) -> Share:
@@ -210,7 +219,7 @@ class RedisChannels:
         return sorted(name.decode() for name in names)
 
     async def forget(self, name: str, before: int) -> bool:
-        keys = [key("channel", name), key("events", name), _DELETED]
+        keys = [key("channel", name), key("events", name), *_deleted(name)]
         return bool(await self._server.run(self._forget(keys=keys, args=[name, before])))
 
     async def _field(self, name: str, field: str) -> Any:
@@ -251,9 +260,12 @@ class RedisDevices:
         (devices,) = devices_of(f"{tenant}.")
         return Share(int(await self._server.run(self._redis.zcount(devices, oldest, "+inf"))), self._most_of_tenant)
 
-    async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:
+    async def scan(
+        self, channel: str | None, limit: int, before: int | None = None, tenant: str = ""
+    ) -> list[DeviceEntry]:
         newest, oldest = "+inf" if before is None else f"({before}", time.time_ns() // 1_000 - self._ttl_ms * 1_000
-        devices = _ALL_DEVICES if channel is None else key("devices", channel)
+        (of_all,) = devices_of(f"{tenant}.") if tenant else [_ALL_DEVICES]
+        devices = of_all if channel is None else key("devices", channel)
         listed = await self._server.run(
             self._redis.zrevrangebyscore(devices, newest, oldest, 0, limit, withscores=True)
         )
@@ -283,6 +295,12 @@ class RedisDevices:
 def _device_keys(channel: str, device_id: str) -> list[str]:
     device = f"{channel}:{device_id}"
     return [key("device", device), key("seen", device), key("devices", channel), _ALL_DEVICES, *devices_of(channel)]
+
+
+def _deleted(name: str) -> list[str]:
+    """Where a deleted channel is listed."""
+    tenant, dot, _ = name.partition(".")
+    return [_DELETED, *([key("deleted", tenant)] if dot else [])]
 
 
 def _names_of(tenant: str) -> tuple[str, str]:

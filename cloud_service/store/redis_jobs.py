@@ -23,18 +23,28 @@ local version = redis.call('HGET', KEYS[1], 'version') or '0'
 if version ~= ARGV[1] then return 0 end
 local function id_in(name) return string.match(name, '[^/]*$') end
 if version == '0' then
-  local names = redis.call('ZRANGE', KEYS[2], 0, -1)
-  local excess = #names + 1 - ARGV[9]
-  for _, name in ipairs(names) do
-    if excess <= 0 then break end
+  local excess = redis.call('ZCARD', KEYS[2]) + 1 - ARGV[9]
+  local names = excess > 0 and redis.call('ZRANGE', KEYS[2], 0, -1) or {}
+  local over = {}
+  for place, name in ipairs(names) do
     if tonumber(redis.call('HGET', KEYS[3], name) or 0) <= tonumber(ARGV[10]) then
-      redis.call('ZREM', KEYS[2], name)
-      redis.call('HDEL', KEYS[3], name)
-      redis.call('UNLINK', ARGV[11] .. id_in(name))
-      excess = excess - 1
+      local tenant = string.match(name, '^[^/]*')
+      over[tenant] = over[tenant] or {}
+      table.insert(over[tenant], place)
     end
   end
-  if excess > 0 then return 0 end
+  while excess > 0 do
+    local most = {}
+    for _, places in pairs(over) do
+      if #places > #most or #places == #most and #most > 0 and places[1] < most[1] then most = places end
+    end
+    if #most == 0 then return 0 end
+    local name = names[table.remove(most, 1)]
+    redis.call('ZREM', KEYS[2], name)
+    redis.call('HDEL', KEYS[3], name)
+    redis.call('UNLINK', ARGV[11] .. id_in(name))
+    excess = excess - 1
+  end
 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'created', ARGV[3], 'document', ARGV[4], 'tenant', ARGV[5],
   'busy_until', ARGV[6])

@@ -37,6 +37,7 @@ CREATE TABLE devices (
 );
 CREATE INDEX devices_reported ON devices (reported);
 CREATE INDEX devices_of_channel ON devices (channel, reported);
+CREATE INDEX devices_of_tenant ON devices (substr(channel, 1, instr(channel, '.')), reported);
 """
 
 
@@ -87,6 +88,8 @@ class SqliteChannels:
             if self._db.execute(statement, values).rowcount != 1:
                 return False
             self._keep(name, row, digest, event, now)
+            if tenant and self._most_of_tenant and not row.document:
+                self._forget_oldest_deleted(tenant)
             return True
 
         return await self._file.change(write, durable=True)
@@ -143,6 +146,15 @@ class SqliteChannels:
             return True
 
         return await self._file.change(forget, durable=True)
+
+    def _forget_oldest_deleted(self, tenant: str) -> None:
+        deleted = (
+            "SELECT name FROM channels WHERE name > ? AND name < ? AND digest = '' ORDER BY changed DESC"
+            " LIMIT -1 OFFSET ?"
+        )
+        for (name,) in self._db.execute(deleted, (*_names_of(tenant), self._most_of_tenant)).fetchall():
+            self._db.execute("DELETE FROM channels WHERE name = ?", (name,))
+            self._db.execute("DELETE FROM channel_events WHERE channel = ?", (name,))
 
     def _is_full(self, tenant: str) -> bool:
         return bool(tenant and self._most_of_tenant) and self._count(tenant) >= self._most_of_tenant
@@ -216,10 +228,14 @@ class SqliteDevices:
     async def share(self, tenant: str) -> Share:
         return Share(await self._file.run(lambda: self._count(tenant)), self._most_of_tenant)
 
-    async def scan(self, channel: str | None, limit: int, before: int | None = None) -> list[DeviceEntry]:
+    async def scan(
+        self, channel: str | None, limit: int, before: int | None = None, tenant: str = ""
+    ) -> list[DeviceEntry]:
         def scan() -> list[DeviceEntry]:
             oldest, newest = time.time_ns() // 1_000 - self._ttl_us, _NEVER_US if before is None else before
             condition, values = ("", ()) if channel is None else ("channel = ? AND ", (channel,))
+            if channel is None and tenant:
+                condition, values = "substr(channel, 1, instr(channel, '.')) = ? AND ", (f"{tenant}.",)
             rows = self._db.execute(
                 f"SELECT channel, device_id, version, failed, labels, slower, reported FROM devices WHERE {condition}"
                 "reported > ? AND reported < ? ORDER BY reported DESC LIMIT ?",

@@ -81,12 +81,15 @@ class SqliteJobs:
         await self._change(lambda: self._db.execute("DELETE FROM jobs WHERE expires <= ?", (time.time(),)))
 
     def _make_room(self, now: int) -> bool:
-        """Forget the oldest jobs that are over until one more fits; False when too many go on."""
+        """Forget jobs that are over until one more fits; False when too many go on."""
         (kept,) = self._db.execute("SELECT count(*) FROM jobs").fetchone()
-        if kept < self._most:
-            return True
-        forgotten = self._db.execute(
-            "DELETE FROM jobs WHERE job_id IN (SELECT job_id FROM jobs WHERE busy_until <= ? ORDER BY created LIMIT ?)",
-            (now, kept + 1 - self._most),
-        ).rowcount
-        return kept - forgotten < self._most
+        tenant = (
+            "SELECT tenant FROM jobs WHERE busy_until <= :now GROUP BY tenant ORDER BY count(*) DESC, min(created)"
+            " LIMIT 1"
+        )
+        oldest = f"SELECT job_id FROM jobs WHERE busy_until <= :now AND tenant = ({tenant}) ORDER BY created LIMIT 1"
+        while kept >= self._most:
+            if not self._db.execute(f"DELETE FROM jobs WHERE job_id = ({oldest})", {"now": now}).rowcount:
+                return False
+            kept -= 1
+        return True

@@ -1,9 +1,8 @@
 """The gate that a request's body passes before anything else reads it: bounded in size and in time.
 
 A body that announces too many bytes is refused unread, as is a compressed one, whose size is not that of its content;
-one that keeps coming is cut at the limit. Uploads may be larger
-than other bodies, but only a few are taken at a time, and they are in memory until they are answered. What the bytes
-mean is left to the routes.
+one that keeps coming is cut at the limit. Uploads may be larger than other bodies, and are in memory until they are
+answered: how many there are at a time is left to who lets them in, what the bytes mean to the routes.
 """
 
 import asyncio
@@ -17,11 +16,9 @@ from loragen.web.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     ClientGoneError,
-    UploadsBusyError,
 )
 from loragen.web.headers import find_header
 
-_UPLOADS_AT_ONCE = 2
 _UPLOAD_HINT = "send the factors of the LoRA alone, without whole modules and embeddings, in bfloat16 or float16"
 _NO_UPLOADS: Mapping[str, int] = MappingProxyType({})
 
@@ -47,7 +44,6 @@ class BodyGate:
         self._max_bytes = max_bytes
         self._timeout = timeout_seconds
         self._uploads = uploads
-        self._uploading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,13 +53,7 @@ class BodyGate:
         if most is None:
             await self._pass_on(scope, receive, send, self._max_bytes, self._timeout)
             return
-        if self._uploading >= _UPLOADS_AT_ONCE:
-            raise UploadsBusyError(f"{_UPLOADS_AT_ONCE} uploads are being taken, no more at a time", "send it again")
-        self._uploading += 1
-        try:
-            await self._pass_on(scope, receive, send, most, None, _UPLOAD_HINT)
-        finally:
-            self._uploading -= 1
+        await self._pass_on(scope, receive, send, most, None, _UPLOAD_HINT)
 
     async def _pass_on(
         self,

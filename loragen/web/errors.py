@@ -14,7 +14,6 @@
         ├── JsonError           JSON of which readers make different things
         ├── BodyTooLargeError   a body over the limit
         ├── BodyTimeoutError    a body that did not arrive in time
-        ├── UploadsBusyError    a large body while others are taken
         ├── CutOffError         a request that was not answered when the time for the shutdown was over
         └── ClientGoneError     the client closed its connection before it had an answer
 
@@ -176,14 +175,6 @@ class BodyTimeoutError(FrontError):
 
     code = "body_timeout"
     status = HTTPStatus.REQUEST_TIMEOUT
-
-
-class UploadsBusyError(FrontError):
-    """As many large bodies are taken as there is memory for."""
-
-    code = "too_many_uploads"
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    retry_after_seconds: float = 5
 
 
 class CutOffError(FrontError):

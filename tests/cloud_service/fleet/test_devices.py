@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from cloud_service.access.caller import Caller, calling
 from cloud_service.errors import InvalidRequestError, NotFoundError
 from cloud_service.fleet import devices as devices_module
-from cloud_service.fleet.devices import CandidateCount, DeviceFilter, DeviceService
+from cloud_service.fleet.devices import CandidateCount, DeviceFilter, DevicePage, DeviceService
 from cloud_service.limits import MAX_REPORT_BYTES
 from cloud_service.store import DeviceEntry, Store
 from tests.cloud_service.store_backends import SqliteBackend, StoreBackend, swap
@@ -42,6 +43,23 @@ async def test_those_that_have_a_version_are_counted_and_those_of_them_that_fail
     assert await service.count_with("kitchen", 2, ("x", "z")) == CandidateCount(4, 2, 0)
     count = await service.count("kitchen")
     assert (count.devices, count.failing, count.versions) == (5, 4, {1: 1, 2: 3, 3: 1})
+
+
+async def test_page_of_a_tenant_tells_nothing_of_the_devices_of_others(
+    backend: StoreBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by pages without devices, nor by the time where the next page begins."""
+    monkeypatch.setattr(devices_module, "MAX_DEVICES_SCANNED", 2)
+    store = await backend.open()
+    service = await _service(store)
+    assert await swap(store, "acme.c", 0, 1, b"{}")
+    await service.report(DeviceEntry("acme.c", "own", 1), b"{}")
+    for number in range(5):
+        await service.report(DeviceEntry("kitchen", f"d{number}", 1), b"{}")
+    with calling(Caller("key", tenant="acme")):
+        page = await service.find(DeviceFilter(), 10)
+        assert ([each.entry.device_id for each in page.devices], page.next_before) == (["own"], None)
+        assert await service.find(DeviceFilter(seen_before=page.devices[0].entry.seen_at), 10) == DevicePage((), None)
 
 
 async def test_page_looks_at_a_bounded_number_of_devices(

@@ -111,6 +111,8 @@ async def test_import_over_the_bound_is_refused_before_its_body_is_read(guarded:
         held = [usage.hold("imports", MAX_IMPORTS) for _ in range(MAX_IMPORTS // 2)]
     answer = await guarded.http.post("/bundles", content=body(), headers=key)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "share_used_up")
+    other = await guarded.http.post("/bundles", headers=await guarded.key(Scope.PUBLISH, tenant="other"))
+    assert other.status_code == 422, "another tenant has a place"
     with calling(Caller("third")):
         held += [usage.hold("imports", MAX_IMPORTS) for _ in range(MAX_IMPORTS // 2)]
     answer = await guarded.http.post("/bundles", content=body(), headers=await guarded.key(Scope.PUBLISH))

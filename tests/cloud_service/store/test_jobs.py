@@ -66,6 +66,23 @@ async def test_oldest_jobs_that_are_over_make_room(backend: StoreBackend) -> Non
     assert await jobs.load_job(made[0].job_id) is None
 
 
+async def test_who_has_most_jobs_that_are_over_makes_room(backend: StoreBackend) -> None:
+    """Else one tenant's jobs would push out what others have not fetched yet."""
+    jobs = (await backend.open(jobs_kept=4)).jobs
+    tenants = ("few", "few", "many", "many", "many", "many", "many")
+    made = [
+        replace(JOB, job_id=f"{number:032x}", created_at=1000 + number, tenant=tenant, busy_until=0)
+        for number, tenant in enumerate(tenants)
+    ]
+    for job in made[:4]:
+        assert await jobs.swap_job(job)
+    assert await jobs.swap_job(made[4])
+    assert await jobs.load_jobs(10, tenant="few") == [made[1]], "as many as the other has, and older"
+    for job in made[5:]:
+        assert await jobs.swap_job(job)
+    assert await jobs.load_jobs(10) == [made[6], made[5], made[4], made[1]]
+
+
 async def test_job_that_goes_on_never_makes_room(backend: StoreBackend) -> None:
     """However old it is: whoever asked for it would be told that there is none."""
     jobs = (await backend.open(jobs_kept=3)).jobs

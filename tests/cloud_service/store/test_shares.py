@@ -167,6 +167,38 @@ async def test_channels_of_a_tenant_are_those_under_its_name(backend: StoreBacke
     assert not await channels.write("acme.a", ChannelRow(4, 4, b"again"), event, "acme"), "it was deleted"
 
 
+async def test_deleted_channels_of_a_tenant_are_known_up_to_its_share(backend: StoreBackend) -> None:
+    """Else a tenant that makes and deletes channels would leave rows without end."""
+    channels = (await backend.open(channels_per_tenant=2)).channels
+    row, event, gone = ChannelRow(1, 1, b"document"), StoredEvent("publish", "", 1), StoredEvent("delete", "", 1)
+    for name, tenant in (("acme.x", ""), ("acme.a", "acme"), ("other.a", "other"), ("acme.b", "acme")):
+        assert await channels.write(name, row, event, tenant)
+        assert await channels.write(name, ChannelRow(2, 1), gone, tenant)
+    assert await channels.list_deleted(2**53) == ["acme.a", "acme.b", "other.a"]
+    assert await channels.list_events("acme.x") == []
+    assert await channels.load_row("acme.x") == ChannelRow()
+    assert await channels.write("acme.a", ChannelRow(3, 2, b"again"), event, "acme"), "it counts on"
+    for name in ("acme.c", "acme.d"):
+        assert await channels.write(name, row, event, "acme")
+        assert await channels.write(name, ChannelRow(2, 1), gone, "acme")
+    assert await channels.list_deleted(2**53) == ["acme.c", "acme.d", "other.a"]
+    assert await channels.forget("acme.d", 2**53)
+    assert await channels.write("acme.a", ChannelRow(4, 2), gone, "acme")
+    assert await channels.list_deleted(2**53) == ["acme.a", "acme.c", "other.a"]
+
+
+async def test_devices_of_a_tenant_are_found_without_those_of_others(backend: StoreBackend) -> None:
+    devices = (await backend.open()).devices
+    for channel in ("acme.one", "kitchen", "acme-x.one", "acme.two", "other.one"):
+        await devices.store(DeviceEntry(channel, "a", 1), b"{}")
+    found = await devices.scan(None, 9, None, "acme")
+    assert [each.channel for each in found] == ["acme.two", "acme.one"]
+    assert [each.channel for each in await devices.scan(None, 9, found[0].seen_at, "acme")] == ["acme.one"]
+    assert [each.channel for each in await devices.scan(None, 1, None, "acme")] == ["acme.two"]
+    assert [each.channel for each in await devices.scan("kitchen", 9, None, "")] == ["kitchen"]
+    assert len(await devices.scan(None, 9)) == 5
+
+
 async def test_devices_of_a_tenant_make_room_when_they_leave(backend: StoreBackend) -> None:
     limits = {"devices_per_tenant": 2, "devices_per_channel": 2, "device_ttl_seconds": 0.5}
     devices = (await backend.open(**limits)).devices

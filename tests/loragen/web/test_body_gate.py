@@ -13,7 +13,6 @@ from loragen.web.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     ClientGoneError,
-    UploadsBusyError,
 )
 
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -132,24 +131,3 @@ async def test_upload_may_be_longer_on_its_path_alone() -> None:
     for body, path, method in ((21, "/bundles", "POST"), (11, "/bundles/1", "POST"), (11, "/bundles", "PUT")):
         with pytest.raises(BodyTooLargeError):
             await upload(gate, b"x" * body, path, method)
-
-
-async def test_only_a_few_uploads_are_taken_at_a_time() -> None:
-    """Each is in memory until it is answered; the place of one that fails is free again."""
-    answered = asyncio.Event()
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        await answered.wait()
-
-    gate = BodyGate(slow, 10, None, {"/bundles": 20})
-    first = [asyncio.create_task(upload(gate, b"x")) for _ in range(2)]
-    await asyncio.sleep(0)
-    with pytest.raises(UploadsBusyError) as busy:
-        await upload(gate, b"x")
-    assert busy.value.headers["retry-after"] == "5"
-    first[0].cancel()
-    await asyncio.gather(first[0], return_exceptions=True)
-    first.append(asyncio.create_task(upload(gate, b"x")))
-    await asyncio.sleep(0)
-    answered.set()
-    await asyncio.gather(*first[1:])
