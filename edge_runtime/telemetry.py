@@ -93,7 +93,8 @@ class Telemetry:
     def request_finished(self, record: CompletionRecord) -> None:
         """Count a request."""
         self._requests.labels(record.route, record.code or str(record.status), str(record.status)).inc()
-        state, _, bundle_id = (record.fingerprint or "none").partition("-")
+        revision, _, bundle_id = (record.fingerprint or "none").partition("-")
+        state = revision.partition(".")[0]
         for kind, count in (
             ("prompt", record.prompt_tokens),
             ("cached", record.cached_tokens),

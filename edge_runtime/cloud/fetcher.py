@@ -40,6 +40,9 @@ MAX_ETAG_CHARS = 200
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+_PORTAL = (301, 302, 303, 307, 308, 511)
+"""Statuses of a network that wants a login first, and never of a cloud."""
+
 _RESUMES = 5
 """Times that one download is resumed at once, each time having come further, before it is left to the next attempt."""
 
@@ -241,18 +244,27 @@ class HttpFetcher:
             ) from error
 
     def _verify_success(self, answer: httpx2.Response, expected: int) -> None:
-        if answer.status_code == expected:
+        status = answer.status_code
+        found = f"{answer.request.url.path}: expected status {expected}, the cloud answers {status}"
+        is_page = status == expected and answer.headers.get("Content-Type", "").startswith("text/html")
+        if is_page or status in _PORTAL:
+            raise CloudUnreachableError(
+                f"{found}{', with a page' if is_page else ''}",
+                "does something in between want a login, as in a hotel, or has the cloud's address changed?",
+            )
+        if status == expected:
             return
-        if answer.status_code in (401, 403):
+        if status in (401, 403):
             hint = "is LORAGEN_EDGE_CLOUD_API_KEY a key of this device, and still good? "
         else:
             hint = ""
         request_id = answer.headers.get("X-Request-ID", "(none)")[:64]
+        wait = parse_retry_after(answer.headers.get("Retry-After"), self._now())
         raise CloudStatusError(
-            f"{answer.request.url.path}: expected status {expected}, the cloud answers {answer.status_code}",
+            found if wait is None else f"{found} and asks for a pause of {wait:.0f} s",
             f"{hint}the cloud's log has more, under its request id {request_id}",
-            status=answer.status_code,
-            retry_after_seconds=parse_retry_after(answer.headers.get("Retry-After"), self._now()),
+            status=status,
+            retry_after_seconds=wait,
         )
 
 

@@ -26,6 +26,7 @@ from edge_runtime.errors import BusyError, ModelLoadError, ServingError, Unknown
 from edge_runtime.serving.engine import Engine, EngineLoader
 from edge_runtime.serving.worker import DEFAULT_LIMITS, RequestLimits, Worker
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
+from loragen.contract.digest import sha256_hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,12 @@ class Revision:
 
     @property
     def fingerprint(self) -> str:
-        """Names the revision in its answers."""
-        return self.state if self.bundle_id is None else f"{self.state}-{self.bundle_id}"
+        """Names the revision in its answers: `STATE.WEIGHTS` or `STATE.WEIGHTS-BUNDLE`.
+
+        WEIGHTS stands for the model file: what is attached answers otherwise once the base is quantized.
+        """
+        weights = f"{self.state}.{sha256_hex(self.model.name.encode())[:8]}"
+        return weights if self.bundle_id is None else f"{weights}-{self.bundle_id}"
 
     @property
     def files(self) -> tuple[Path, ...]:

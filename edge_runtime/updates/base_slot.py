@@ -151,11 +151,9 @@ class BaseSlot:
         if not self._awaits_quantizing or self.model.problem or self.is_stopping or not self._may_try():
             return 0
         try:
-            # What the device dies of, such as a lack of memory, it does not do for ever.
-            with self._recorded("quantize", BASE_NAME, self.model.identity):
-                async with self._changing:
-                    if self._awaits_quantizing:
-                        await self._quantize()
+            async with self._changing:
+                if self._awaits_quantizing:
+                    await self._quantize()
         except MergeCancelledError:
             pass
         except BaseGgufUnreadableError as error:
@@ -243,7 +241,7 @@ class BaseSlot:
                 await self._quantize()
         except (MergeCancelledError, BaseGgufUnreadableError):
             raise
-        except EdgeError as error:
+        except Exception as error:
             await self._serve(model.path)
             self._note_unquantized(error)
 
@@ -263,11 +261,13 @@ class BaseSlot:
 
     async def _quantize(self) -> None:
         quantized = self.quantized
-        # It may be there, and have failed to load for a while.
-        if not await asyncio.to_thread(is_intact, quantized):
-            await asyncio.to_thread(self.model.quantize_base, quantized, self.verify_running)
-            await asyncio.to_thread(note_checksum, quantized)
-        await self._serve(quantized)
+        # What the device dies of, such as a lack of memory, it does not do for ever.
+        with self._recorded("quantize", BASE_NAME, self.model.identity):
+            # It may be there, and have failed to load for a while.
+            if not await asyncio.to_thread(is_intact, quantized):
+                await asyncio.to_thread(self.model.quantize_base, quantized, self.verify_running)
+                await asyncio.to_thread(note_checksum, quantized)
+            await self._serve(quantized)
         self._awaits_quantizing, self._failures, self._try_at = False, 0, -math.inf
 
     async def _bring_up_without(self) -> None:
@@ -283,9 +283,9 @@ class BaseSlot:
     async def _serve(self, path: Path, message: str = "") -> None:
         await serve(self._slots, Revision(BASE_NAME, None, "base", path))
         self.path, self.message = path, message
-        await self._move_adapters()
+        await self.move_adapters()
 
-    async def _move_adapters(self) -> None:
+    async def move_adapters(self) -> None:
         """Attach to what serves now the adapters that are on another file: it would stay in memory for them."""
         for name, revision in self._slots.revisions().items():
             if revision.state != "adapter" or revision.model == self.path or not self._is_current(revision):

@@ -88,6 +88,9 @@ class Installer:
             await self._try(Candidate(self._base.path, path, self._base.path))
         revision = Revision(name, bundle_id, "adapter", self._base.path, path)
         await (serve(self._slots, revision) if load_now else self._register(revision))
+        if revision.model != self._base.path:
+            # The base changed while it was loaded, and moved only the adapters that served by then.
+            await self._base.move_adapters()
         return Installed(bundle_id, "adapter", bundle.header.tokens_saved_per_call, int(self._now()))
 
     async def merge(self, name: str, bundle_id: str, bundle: Bundle, is_wanted: Callable[[], bool]) -> Installed:

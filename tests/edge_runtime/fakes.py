@@ -260,7 +260,7 @@ async def device(
 
 
 async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tokens: int = 8) -> tuple[str, str]:
-    """A greedy answer of a device's slot, and the fingerprint of what gave it."""
+    """A greedy answer of a device's slot, and what gave it: its fingerprint, without what stands for the weights."""
     from edge_runtime.serving.completion import CompletionRequest, TextPrompt
     from edge_runtime.serving.engine import GREEDY
     from edge_runtime.serving.events import TextPiece
@@ -268,7 +268,13 @@ async def ask(parts: Parts, model: str, prompt: str = "The quick brown", max_tok
     async with parts.slots.lease(parts.device.slot_name(model)) as slot:
         job = slot.worker.submit(CompletionRequest(TextPrompt(prompt), GREEDY, max_tokens))
         text = "".join([event.text async for event in job.events() if isinstance(event, TextPiece)])
-        return text, slot.revision.fingerprint
+        return text, without_weights(slot.revision.fingerprint)
+
+
+def without_weights(fingerprint: str) -> str:
+    """`STATE-BUNDLE` or `STATE` of a revision's name."""
+    revision, *bundle_id = fingerprint.split("-")
+    return "-".join((revision.partition(".")[0], *bundle_id))
 
 
 async def command(parts: Parts, action: Action, name: str = "router") -> str:

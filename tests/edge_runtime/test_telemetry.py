@@ -20,7 +20,7 @@ def samples(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
 def test_completion_is_counted_with_its_tokens_and_times() -> None:
     telemetry = Telemetry()
     record = CompletionRecord(request_id="a", method="POST", route="/v1/completions", status=200)
-    record.fingerprint = "merged-" + "a" * 64
+    record.fingerprint = "merged.12345678-" + "a" * 64
     record.prompt_tokens, record.cached_tokens, record.completion_tokens = 8, 0, 5
     record.first_token_seconds, record.decode_seconds = 0.5, 2.0
     telemetry.request_finished(record)
@@ -74,7 +74,7 @@ def test_speed_of_each_models_last_answer_is_known() -> None:
 
 def test_model_that_got_slower_with_another_bundle_is_known_and_another_state_of_one_bundle_is_none() -> None:
     telemetry = Telemetry()
-    for fingerprint, seconds in (("adapter-old", 1.0), ("merged-old", 1.0), ("merged-new", 3.0)):
+    for fingerprint, seconds in (("adapter.1-old", 1.0), ("merged.2-old", 1.0), ("merged.3-new", 3.0)):
         assert telemetry.slower() == frozenset()
         for _ in range(9):
             record = CompletionRecord(request_id="a", model="router", completion_tokens=31, decode_seconds=seconds)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -50,6 +51,35 @@ async def test_unchanged_is_no_answer_to_who_did_not_ask_for_changes(
     assert caught.value.status == 304
 
 
+@pytest.mark.parametrize(
+    "portal",
+    [
+        {"status": 302, "headers": {"Location": "http://login.example/"}},
+        {"status": 511},
+        {"headers": {"Content-Type": "text/html; charset=utf-8"}, "change": lambda _: b"<html>Please log in</html>"},
+    ],
+)
+async def test_network_that_wants_a_login_is_no_answer_of_the_cloud(
+    cloud: FakeCloud, fetcher: HttpFetcher, portal: dict[str, Any], tmp_path: Path
+) -> None:
+    """So the device asks again within the minute, and keeps nothing of the page."""
+    cloud.publish(wanted := cloud.make("router"))
+    cloud.fail("/", **portal)
+    with pytest.raises(CloudUnreachableError) as caught:
+        await fetcher.fetch_channel("default", None)
+    assert "login" in caught.value.hint
+    with pytest.raises(CloudUnreachableError):
+        await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "bundles/one")
+    assert files(tmp_path / "bundles") == set()
+
+
+async def test_pause_that_the_cloud_asks_for_is_said(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
+    cloud.fail("/channels/", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(CloudStatusError, match="answers 429 and asks for a pause of 3600 s") as caught:
+        await fetcher.fetch_channel("default", None)
+    assert caught.value.retry_after_seconds == 3600
+
+
 async def test_poll_says_who_asks_and_a_download_does_not(cloud: FakeCloud) -> None:
     identify = lambda: poll_headers(PollingDevice("toaster", {"ring": "canary"}, 3))  # noqa: E731
     recipe = recipe_of(specialization := cloud.make("router"))
@@ -63,7 +93,7 @@ async def test_poll_says_who_asks_and_a_download_does_not(cloud: FakeCloud) -> N
     assert not downloaded.keys() & set(POLL_HEADERS)
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 404, 410, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [204, 400, 401, 404, 410, 429, 500, 502, 503])
 async def test_status_is_kept_in_the_error(cloud: FakeCloud, fetcher: HttpFetcher, status: int) -> None:
     cloud.fail("/channels/", status=status, headers={"Location": "http://127.0.0.1:1/"})
     with pytest.raises(CloudStatusError) as caught:

@@ -75,7 +75,8 @@ async def test_swap_under_real_connections_finishes_the_stream_on_the_old_slot(t
             loader.step.set()
             text = "".join([piece async for piece in answer.aiter_text()])
         assert text.count("old ") == 5
-        assert "merged-" + "0" * 64 in text
+        assert "merged." in text
+        assert "-" + "0" * 64 in text
         after = await client.post("/v1/completions", json={**body, "stream": False})
         assert after.json()["choices"][0]["text"] == "new " * 5
         await slots.drained()

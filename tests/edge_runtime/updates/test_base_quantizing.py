@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import edge_runtime.merge.merger
+import edge_runtime.updates.installer
 from edge_runtime.bootstrap import Parts, open_parts
 from edge_runtime.gguf.base_gguf import BaseGguf
 from edge_runtime.updates.journal import MAX_DEATHS, Journal
@@ -62,6 +63,10 @@ def _base_message(parts: Parts) -> str:
     return parts.device.models()[0].message
 
 
+def _fingerprints(parts: Parts) -> list[str]:
+    return [parts.slots.revision(name).fingerprint for name in ("base", "router")]
+
+
 def _models_in_use(parts: Parts) -> set[Path]:
     return {revision.model for revision in parts.slots.revisions().values()}
 
@@ -82,11 +87,14 @@ async def test_device_is_ready_and_follows_its_channel_while_its_base_is_quantiz
             assert (await ask(parts, "base"))[1] == "base"
             assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
             assert _models_in_use(parts) == {base}
+            before = _fingerprints(parts)
         finally:
             held.release.set()
         quantized = parts.device.base.quantized
         # What is attached follows: otherwise both would stay in memory.
         await eventually(lambda: _models_in_use(parts) == {quantized})
+        # Other weights answer otherwise, and under another name.
+        assert not {*before} & {*_fingerprints(parts)}
         await eventually(lambda: base not in parts.slots.paths_in_use())
         assert (_base_message(parts), entry(parts, "router").message) == ("", "")
         assert (await ask(parts, "router"))[1] == f"adapter-{wanted.bundle_id}"
@@ -112,6 +120,26 @@ async def test_adapter_follows_the_base_whether_it_is_loaded_or_not(
         assert await parts.device.base.quantize_pending() == 1
         assert parts.slots.revision("router").model == parts.device.base.quantized
         assert parts.slots.is_resident("router") == is_resident
+
+
+async def test_adapter_that_is_loaded_while_the_base_changes_follows_it(
+    cloud: FakeCloud, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves only after the base has moved those that served."""
+    cloud.publish(cloud.make("router"))
+    settings = make_settings(tmp_path / "edge", base, cloud.url)
+    async with open_parts(settings, FakeLoader(), FakeClock(), TrustingCanary()) as parts:
+        await parts.updater.restore()
+
+        async def serve_late(slots: Any, revision: Any, *more: Any) -> None:
+            if await parts.device.base.quantize_pending():
+                assert "router" not in parts.slots.revisions()
+            await really_serve(slots, revision, *more)
+
+        really_serve = edge_runtime.updates.installer.serve
+        monkeypatch.setattr("edge_runtime.updates.installer.serve", serve_late)
+        await parts.updater.tick()
+        assert _models_in_use(parts) == {parts.device.base.quantized}
 
 
 async def test_device_that_is_stopped_while_its_base_is_quantized_leaves_nothing_behind(
@@ -164,9 +192,11 @@ async def test_quantizing_that_found_no_disk_is_tried_again_later(base: Path, tm
         assert _base_message(parts) == ""
 
 
-async def test_device_that_dies_of_quantizing_serves_without(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["beside serving", "before it serves"])
+async def test_device_that_dies_of_quantizing_serves_without(base: Path, tmp_path: Path, when: str) -> None:
     """Until the restart after that, which may have more memory."""
-    settings = make_settings(tmp_path / "edge", base, None)
+    first = when == "before it serves"
+    settings = make_settings(tmp_path / "edge", base, None, **({"max_model_bytes": 10_000} if first else {}))
     with BaseGguf(base) as base_gguf:
         identity = base_gguf.identity()
     (tmp_path / "edge").mkdir()
@@ -175,15 +205,29 @@ async def test_device_that_dies_of_quantizing_serves_without(base: Path, tmp_pat
     clock = FakeClock()
     async with open_parts(settings, FakeLoader(), clock, TrustingCanary()) as parts:
         await parts.updater.restore()
-        assert await parts.device.base.quantize_pending() == 1
+        assert await parts.device.base.quantize_pending() == (0 if first else 1)
         clock.advance(LONG)
         assert await parts.device.base.quantize_pending() == 0
         assert f"ended {MAX_DEATHS} times" in _base_message(parts)
         assert _models_in_use(parts) == {base}
     async with open_parts(settings, FakeLoader(), clock, TrustingCanary()) as parts:
         await parts.updater.restore()
-        assert await parts.device.base.quantize_pending() == 1
+        assert await parts.device.base.quantize_pending() == (0 if first else 1)
         assert _models_in_use(parts) == {parts.device.base.quantized}
+
+
+async def test_unforeseen_failure_of_quantizing_before_it_serves_stops_no_start(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("edge_runtime.merge.merger.quantize_base", fail)
+    settings = make_settings(tmp_path / "edge", base, None, max_model_bytes=10_000)
+    async with open_parts(settings, FakeLoader(), FakeClock(), TrustingCanary()) as parts:
+        await parts.updater.restore()
+        assert _models_in_use(parts) == {base}
+        assert "unforeseen" in _base_message(parts)
 
 
 async def test_quantized_base_that_did_not_load_is_not_made_anew(
