@@ -142,7 +142,7 @@ async def open_parts(
             base=base,
             disk=disk,
             attempts=attempts,
-            max_merged=settings.merged_limit(model.served_bytes),
+            merge_policy=settings.merge_policy(model.served_bytes),
         )
         device = Device(
             settings.effective_device_id,

@@ -6,7 +6,6 @@ How they are read, and what both services can be set to, is `loragen.settings`. 
 import json
 import platform
 import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.memory import models_that_fit, usable_memory
+from edge_runtime.merge_policy import MergePolicy, ServingMode
 from edge_runtime.processors import usable_processors
 from edge_runtime.serving.chat import verify_variables
 from loragen.contract.errors import checked_value
@@ -22,14 +22,6 @@ from loragen.contract.names import verify_device_name, verify_digest, verify_nam
 from loragen.contract.polling import parse_labels, verify_labels
 from loragen.default_pair import DEFAULT_PAIR
 from loragen.settings import EDGE_PREFIX, CommaList, ServiceSettings
-
-
-class ServingMode(StrEnum):
-    """How specializations are served."""
-
-    AUTO = "auto"
-    MERGED = "merged"
-    ATTACHED = "attached"
 
 
 class EdgeSettings(ServiceSettings):
@@ -133,7 +125,8 @@ class EdgeSettings(ServiceSettings):
         default=ServingMode.AUTO,
         description="`merged` merges specializations into models of their own, `attached` leaves them run-time "
         "adapters on one shared model; `auto` merges as many as there is memory for, by LORAGEN_EDGE_MAX_MODEL_BYTES, "
-        "because a merged one reads its input faster; for long answers `attached` is as fast (docs/quantization.md).",
+        "those that gain most: a merged one reads faster and writes no faster, so one whose answers are long for what "
+        "it reads stays attached (docs/quantization.md).",
     )
     max_model_bytes: int = Field(
         default=0,
@@ -216,19 +209,20 @@ class EdgeSettings(ServiceSettings):
         """Threads of one slot: the configured number, or at most the processors that this process may use."""
         return self.threads or usable_processors()
 
-    def merged_limit(self, model_bytes: int) -> int:
-        """How many specializations may be merged.
+    def merge_policy(self, model_bytes: int) -> MergePolicy:
+        """Which specializations are merged.
 
         Args:
             model_bytes: Of one model as it is served.
         """
-        match self.serving_mode:
-            case ServingMode.ATTACHED:
-                return 0
-            case ServingMode.MERGED:
-                return self.max_merged
-            case ServingMode.AUTO:
-                return min(self.max_merged, models_that_fit(model_bytes, self.model_bytes_budget))
+        mode, most, limit = self.serving_mode, self.max_merged, "LORAGEN_EDGE_MAX_MERGED"
+        if mode is ServingMode.ATTACHED:
+            most, limit = 0, "LORAGEN_EDGE_SERVING_MODE"
+        elif mode is ServingMode.AUTO:
+            fit = models_that_fit(model_bytes, self.model_bytes_budget)
+            if fit < most:
+                most, limit = fit, f"the memory for models, {self.model_bytes_budget // 10**6} MB"
+        return MergePolicy(mode, most, limit)
 
     @property
     def model_bytes_budget(self) -> int:

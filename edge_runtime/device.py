@@ -14,7 +14,8 @@ from edge_runtime.memory import resident_memory
 from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.base_slot import BaseSlot
 from edge_runtime.updates.history import read_failures
-from edge_runtime.updates.state import Entry, Failure
+from edge_runtime.updates.merge_choice import why_attached
+from edge_runtime.updates.state import Entry, Failure, Installed
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
@@ -103,7 +104,8 @@ class Device:
             problem=self.updater.state_store.problem,
             threads=self.threads(),
             memory_bytes=resident_memory(),
-            max_merged=self.updater.max_merged,
+            max_merged=self.updater.merge_policy.max_merged,
+            serving_mode=str(self.updater.merge_policy),
             max_resident=self.slots.max_resident,
             sequences=self.slots.sequences(),
             sequences_in_use=self.slots.sequences_in_use(),
@@ -123,7 +125,7 @@ class Device:
         revision = self.slots.revisions().get(name)
         newer = failure if failure is not None and failure.bundle_id != active.bundle_id else None
         messages = [
-            active.message,
+            active.message or self._why_attached(name, active),
             _chat_problem(revision),
             "" if newer is None else f"a newer bundle failed: {newer.message}",
         ]
@@ -149,6 +151,11 @@ class Device:
             context_length=None if revision is None else revision.context_tokens or self._context_length(),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )
+
+    def _why_attached(self, name: str, active: Installed) -> str:
+        if active.state != "adapter":
+            return ""
+        return why_attached(name, self.updater.state_store.entries, self.updater.merge_policy, self.slots.uses())
 
     def _context_length(self) -> int | None:
         # One setting and one edge model for all: what the base has, the others have once they are loaded.

@@ -141,6 +141,7 @@ class DeviceStatus:
         threads: Threads of one slot.
         memory_bytes: What the device's process has in memory now, pages of model files counted that others could use;
             None where the system does not say.
+        serving_mode: Which specializations are merged, and what decides it; empty on older devices.
         max_merged: How many specializations may be merged, by settings and memory; the others stay run-time adapters.
         max_resident: Slots in memory at a time.
         sequences: Requests that the loaded slots can answer at a time.
@@ -164,6 +165,7 @@ class DeviceStatus:
     problem: str = ""
     threads: int = 0
     memory_bytes: int | None = None
+    serving_mode: str = ""
     max_merged: int = 0
     max_resident: int = 0
     sequences: int = 0

@@ -239,9 +239,12 @@ class HttpFetcher:
         except httpx2.HTTPError as error:
             if answered:
                 raise DownloadError(f"{url}: the answer was cut short: {error}") from error
-            raise CloudUnreachableError(
-                f"{url}: {str(error) or type(error).__name__}", "check LORAGEN_EDGE_CLOUD_URL and the network"
-            ) from error
+            hint = "check LORAGEN_EDGE_CLOUD_URL and the network"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                hint = (
+                    "is this device's clock right, the cloud's certificate good, and its authority known to the device?"
+                )
+            raise CloudUnreachableError(f"{url}: {str(error) or type(error).__name__}", hint) from error
 
     def _verify_success(self, answer: httpx2.Response, expected: int) -> None:
         status = answer.status_code

@@ -83,7 +83,9 @@ def _let_others_go_first() -> None:
     """Lower the priority of this thread alone, which only Linux can."""
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            # A process that was started behind others stays there: root could move ahead.
+            os.setpriority(os.PRIO_PROCESS, thread, max(os.getpriority(os.PRIO_PROCESS, thread), _NICENESS))
 
 
 def write_model(

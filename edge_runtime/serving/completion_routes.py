@@ -311,7 +311,12 @@ class Completions:
             raise
         record.fingerprint = slot.revision.fingerprint
         record.streamed = is_streamed
+        lease.callback(self._note_use, slot.revision.name, record)
         return _Answer(job, lease, form_of(slot.revision.fingerprint), record, arrived)
+
+    def _note_use(self, name: str, record: CompletionRecord) -> None:
+        read = (record.prompt_tokens or 0) - (record.cached_tokens or 0)
+        self._slots.note_tokens(name, read, record.completion_tokens or 0)
 
     def _explain(self, name: str, unknown: UnknownModelError) -> ServingError:
         """A name that will be served soon is not unknown: say that it is on its way, or why it is not.

@@ -229,7 +229,7 @@ def _facts(status: DeviceStatus) -> Sequence[tuple[str, object]]:
         ("signatures", status.trust),
         ("last poll", " ".join(str(each) for each in (status.last_poll, polled, status.last_poll_message) if each)),
         ("memory", _megabytes(status.memory_bytes)),
-        ("merged at most", status.max_merged),
+        ("serving mode", status.serving_mode),
         ("loaded at most", status.max_resident),
         ("threads", status.threads),
         ("answers now", f"{status.sequences_in_use} of {status.sequences} at a time" if status.sequences else ""),

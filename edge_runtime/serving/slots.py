@@ -15,7 +15,7 @@ What a revision is made of and whether it is fit to serve is decided by `updates
 
 import asyncio
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from edge_runtime.errors import BusyError, ModelLoadError, ServingError, UnknownModelError
 from edge_runtime.serving.engine import Engine, EngineLoader
+from edge_runtime.serving.use import Use
 from edge_runtime.serving.worker import DEFAULT_LIMITS, RequestLimits, Worker
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.digest import sha256_hex
@@ -114,7 +115,7 @@ class SlotTable:
         self._opening: Counter[Path] = Counter()
         self._changed = asyncio.Event()
         self._uses = itertools.count(1)
-        self._requests: Counter[str] = Counter()
+        self._use_of: defaultdict[str, Use] = defaultdict(Use)
         self._broken: set[Revision] = set()
         self.on_broken: Callable[[], None] = lambda: None
         """Called when a revision is broken; `updates` then takes it and repairs it."""
@@ -128,9 +129,16 @@ class SlotTable:
         """What serves under each name."""
         return dict(self._revisions)
 
-    def requests(self) -> dict[str, int]:
-        """How many requests each name had since the start."""
-        return dict(self._requests)
+    def uses(self) -> dict[str, Use]:
+        """What requests had the model of each name do since the start."""
+        return dict(self._use_of)
+
+    def note_tokens(self, name: str, read: int, written: int) -> None:
+        """Add what one request had the model of a name do."""
+        use = self._use_of[name]
+        self._use_of[name] = replace(
+            use, read_tokens=use.read_tokens + read, written_tokens=use.written_tokens + written
+        )
 
     def revision(self, name: str) -> Revision:
         """What serves under a name.
@@ -180,7 +188,7 @@ class SlotTable:
         slot = await self._acquire(name)
         slot.leases += 1
         slot.used = next(self._uses)
-        self._requests[name] += 1
+        self._use_of[name] = replace(self._use_of[name], requests=self._use_of[name].requests + 1)
         try:
             yield slot
         finally:

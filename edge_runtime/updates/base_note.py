@@ -44,7 +44,7 @@ class BaseNote:
         try:
             with path.open("rb") as file:
                 found = cls(**json.loads(file.read(_MAX_BYTES)))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return fresh
         is_sound = all(isinstance(value, str) for value in asdict(found).values())
         return found if is_sound and found.file == fresh.file else fresh

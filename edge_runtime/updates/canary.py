@@ -176,7 +176,7 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
 def _parse(answer: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

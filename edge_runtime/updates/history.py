@@ -81,6 +81,6 @@ def _older(path: Path) -> Path:
 def _parse(line: str) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

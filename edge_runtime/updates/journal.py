@@ -85,5 +85,5 @@ def _died_in(path: Path) -> dict[str, int]:
         found = json.loads(path.read_bytes())
         begun, deaths = found["begun"], found["deaths"]
         return {str(key): int(deaths[key]) + 1 for key in begun} if found["format"] == _FORMAT else {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return {}

@@ -6,7 +6,6 @@ or the device restarts. Every other failure is tried again, more and more slowly
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,7 @@ from edge_runtime.errors import (
     RetainedDeltaError,
     UpdateError,
 )
-from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.updates.state import Command, DeviceState, Entry, Installed
+from edge_runtime.updates.state import Command, DeviceState, Entry
 from loragen.contract.channel import Channel, Specialization
 from loragen.contract.errors import ContractError, MismatchError
 from loragen.contract.names import BASE_NAME
@@ -173,35 +171,6 @@ def verify_announced(header: BundleHeader, specialization: Specialization) -> No
                 f"{specialization.name}: the channel says {field} {expected}, the bundle {found}",
                 hint="publish the specialization again",
             )
-
-
-def needs_merge(installed: Installed, quantization: Quantization) -> bool:
-    """Whether a bundle that serves is to be merged: it is an adapter, or was merged as another type."""
-    if installed.state == "adapter":
-        return not installed.merge_refused
-    return installed.merge is None or installed.merge.quantization is not quantization
-
-
-def choose_merge(
-    entries: Mapping[str, Entry],
-    due: Collection[str],
-    quantization: Quantization,
-    max_merged: int,
-    requests: Mapping[str, int],
-) -> str | None:
-    """The specialization to merge next: the one that is asked most. None when none is to be merged now.
-
-    A merged model has a file of its own, and memory of its own; an adapter shares the base model. So at most
-    `max_merged` are merged. Where there are more specializations than that, one is merged only once it was asked.
-    """
-    merged = {name for name, entry in entries.items() if entry.active.state == "merged"}
-    candidates = [name for name in due if needs_merge(entries[name].active, quantization)]
-    if len(merged) >= max_merged:
-        # One that was merged as another type takes no place that it does not have.
-        candidates = [name for name in candidates if name in merged] if max_merged else []
-    elif len(entries) > max_merged:
-        candidates = [name for name in candidates if name in merged or requests.get(name)]
-    return max(candidates, key=lambda name: requests.get(name, 0), default=None)
 
 
 def is_permanent(error: Exception, attempts: int = 1) -> bool:

@@ -10,7 +10,7 @@ What to do about a state that was lost is decided by the coordinators.
 
 import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -178,6 +178,8 @@ class _Document:
 
 _DOCUMENT = TypeAdapter(_Document)
 
+_CORRUPT = ".corrupt-"
+
 
 class StateFile:
     """Loads and stores the state.
@@ -192,12 +194,16 @@ class StateFile:
         self._stored: bytes | None = None
 
     def load(self) -> tuple[DeviceState | None, str]:
-        """The newest state that can be read.
+        """The newest state that can be read; one that could not be read at an earlier start, when there is no other.
 
         Returns:
             The state, None when there is none, and what was wrong with the files, empty when nothing was.
         """
-        return self._newest((self._path, self._backup), _move_aside)
+        state, problem = self._newest((self._path, self._backup), _move_aside)
+        if state is None:
+            # The disk may have failed for a moment only.
+            state, _ = self._newest(self._moved_aside(), lambda path: "")
+        return state, problem
 
     def load_of(self, edge_model_digest: str | None) -> tuple[DeviceState | None, str]:
         """As `load`, for one edge model. The state of another model is set aside; one of this model is used again.
@@ -224,7 +230,7 @@ class StateFile:
         """As `load`, for a process that does not own the file: nothing is moved."""
         return self._newest((self._path, self._backup), lambda path: "")
 
-    def _newest(self, paths: tuple[Path, ...], on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
+    def _newest(self, paths: Iterable[Path], on_unreadable: Callable[[Path], str]) -> tuple[DeviceState | None, str]:
         problems: list[str] = []
         for path in paths:
             try:
@@ -252,6 +258,9 @@ class StateFile:
             write_atomic(self._backup, self._path.read_bytes())
         write_atomic(self._path, data)
         self._stored = data
+
+    def _moved_aside(self) -> tuple[Path, ...]:
+        return tuple(sorted(self._path.parent.glob(f"{self._path.name}{_CORRUPT}*"), key=_moved_at, reverse=True))
 
     def _aside(self, edge_model_digest: str | None) -> Path:
         return self._path.with_name(f"{self._path.name}.of-{edge_model_digest or 'unknown'}")
@@ -290,7 +299,12 @@ def _read(path: Path) -> bytes:
 
 
 def _move_aside(path: Path) -> str:
-    return _rename(path, path.with_name(f"{path.name}.corrupt-{time.time_ns()}"))
+    return _rename(path, path.with_name(f"{path.name}{_CORRUPT}{time.time_ns()}"))
+
+
+def _moved_at(path: Path) -> int:
+    digits = path.name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def _rename(path: Path, to: Path) -> str:

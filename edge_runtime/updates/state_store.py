@@ -16,7 +16,10 @@ from edge_runtime.clock import Clock
 from edge_runtime.cloud.pacing import backoff_delay
 from edge_runtime.errors import describe_error, error_code
 from edge_runtime.gguf.quantization import Quantization
-from edge_runtime.updates.rules import Plan, choose_merge, is_permanent, needs_merge, plan_changes, state_after
+from edge_runtime.merge_policy import MergePolicy
+from edge_runtime.serving.use import Use
+from edge_runtime.updates.merge_choice import choose_merge, needs_merge
+from edge_runtime.updates.rules import Plan, is_permanent, plan_changes, state_after
 from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, StateFile
 from loragen.contract.channel import Channel
 
@@ -115,16 +118,16 @@ class StateStore:
         """
         return state_after(command, self.state)
 
-    def next_to_merge(self, quantization: Quantization, max_merged: int, requests: Mapping[str, int]) -> str | None:
+    def next_to_merge(self, quantization: Quantization, policy: MergePolicy, uses: Mapping[str, Use]) -> str | None:
         """A name whose bundle is to be merged now; None when there is none.
 
         Args:
             quantization: Type of the merged models.
-            max_merged: How many may be merged.
-            requests: Requests that each name had so far.
+            policy: Which are merged.
+            uses: What requests had each name do so far.
         """
         due = [name for name, entry in self.entries.items() if self.may_try(name, entry.active.bundle_id)]
-        return choose_merge(self.entries, due, quantization, max_merged, requests)
+        return choose_merge(self.entries, due, quantization, policy, uses)
 
     def merged(self, bundle_id: str, quantization: Quantization) -> Sequence[Installed]:
         """Where this bundle serves merged, of this quantization."""

@@ -33,6 +33,7 @@ from edge_runtime.errors import (
     MergeCancelledError,
     describe_error,
 )
+from edge_runtime.merge_policy import MergePolicy
 from edge_runtime.serving.slots import SlotTable
 from edge_runtime.updates.artifacts import Artifacts
 from edge_runtime.updates.attempts import Attempts
@@ -69,11 +70,11 @@ class Updater:
         base: The base model's slot, and the device's edge model.
         disk: Its files.
         attempts: Records each attempt.
-        max_merged: Most specializations that are merged.
+        merge_policy: Which specializations are merged.
 
     Attributes:
         is_restored: Whether `restore` is done.
-        max_merged: Most specializations that are merged.
+        merge_policy: Which specializations are merged.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Updater:
         base: BaseSlot,
         disk: DataDirectory,
         attempts: Attempts,
-        max_merged: int,
+        merge_policy: MergePolicy,
     ) -> None:
         self.poller = poller
         self.state_store = state_store
@@ -99,7 +100,7 @@ class Updater:
         self._disk = disk
         self._recorded = attempts.recorded
         self._has_died = attempts.has_died
-        self.max_merged = max_merged
+        self.merge_policy = merge_policy
         self._commands: deque[tuple[Command, asyncio.Future[str]]] = deque()
         self._commanded = asyncio.Event()
 
@@ -165,9 +166,8 @@ class Updater:
         """
         attempts = await self._base.quantize_pending()
         while not (self._base.is_stopping or self._base.model.problem):
-            name = self.state_store.next_to_merge(
-                self._base.model.quantization, self.max_merged, self._slots.requests()
-            )
+            quantization = self._base.model.quantization
+            name = self.state_store.next_to_merge(quantization, self.merge_policy, self._slots.uses())
             if name is None:
                 break
             await self._merge(name)

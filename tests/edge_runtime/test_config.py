@@ -125,13 +125,17 @@ def test_slots_share_the_memory_of_their_contexts() -> None:
 )
 def test_as_many_are_merged_as_mode_and_memory_allow(mode: str, budget: int, expected: int) -> None:
     settings = EdgeSettings.model_validate({"serving_mode": mode, "max_model_bytes": budget})
-    assert settings.merged_limit(100) == expected
+    policy = settings.merge_policy(100)
+    assert policy.max_merged == expected
+    assert str(policy).startswith(f"{mode}: ")
 
 
 def test_half_of_the_memory_is_for_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """SmolLM2 on a device of 1 GB: one specialization is merged, thirty and more are adapters."""
     monkeypatch.setattr("edge_runtime.config.usable_memory", lambda: 1_000_000_000)
-    assert EdgeSettings().merged_limit(98_000_000) == 1
+    policy = EdgeSettings().merge_policy(98_000_000)
+    assert policy.max_merged == 1
+    assert "500 MB" in str(policy)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,24 @@ async def test_entry_says_what_failed_what_was_rolled_back_and_what_is_pinned(
         assert "a newer bundle failed" in served.message
 
 
+async def test_status_says_why_a_specialization_stays_a_runtime_adapter(
+    cloud: FakeCloud, tiny_base: Path, tmp_path: Path
+) -> None:
+    cloud.publish(*(cloud.make(f"n{number}", number) for number in range(3)))
+    async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
+        await parts.updater.tick()
+        await ask(parts, "n1")
+        parts.slots.note_tokens("n1", read=10, written=100)
+        assert parts.device.status().serving_mode.startswith("auto: at most 8 are merged, by LORAGEN_EDGE_MAX_MERGED")
+        assert await parts.updater.merge_pending() == 2
+        _, *served = parts.device.models()
+        assert [each.state for each in served] == ["merged", "adapter", "merged"]
+        assert [bool(each.message) for each in served] == [False, True, False]
+        assert "it wrote 100 tokens and read 10" in served[1].message
+        parts.slots.note_tokens("n1", read=1_000, written=0)
+        assert await parts.updater.merge_pending() == 1
+
+
 async def test_contract_and_residual_prompt_of_a_bundle_hold_however_it_is_applied(
     cloud: FakeCloud, tiny_base: Path, tmp_path: Path
 ) -> None:

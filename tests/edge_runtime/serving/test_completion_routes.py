@@ -7,6 +7,8 @@ import httpx2
 import pytest
 
 from edge_runtime.serving import completion_routes
+from edge_runtime.serving.slots import SlotTable
+from edge_runtime.serving.use import Use
 from loragen.contract.answer import TEXT_ANSWER
 from tests.edge_runtime.contracts import DESKS
 from tests.edge_runtime.fakes import FakeLoader, eventually, without_weights
@@ -30,6 +32,18 @@ async def test_chat_answers_as_openai_does(client: httpx2.AsyncClient) -> None:
         "total_tokens": 11,
         "prompt_tokens_details": {"cached_tokens": 0},
     }
+
+
+async def test_what_a_model_read_and_wrote_is_counted(client: httpx2.AsyncClient, slots: SlotTable) -> None:
+    """What its merge is worth goes by it. What the base model answers in its stead is none of it."""
+    for stream in (False, True):
+        await client.post("/v1/chat/completions", json=chat(stream=stream))
+    use = slots.uses()["router"]
+    assert (use.requests, use.written_tokens) == (2, 6)
+    assert 8 <= use.read_tokens <= 16
+    await client.post("/v1/completions", json={"model": "base", "prompt": "hi", "max_tokens": 1})
+    assert slots.uses()["router"] == use
+    assert slots.uses()["base"] == Use(1, 3, 1)
 
 
 async def test_completion_answers_as_openai_does(client: httpx2.AsyncClient) -> None:

@@ -42,7 +42,7 @@ def test_damage_is_found_and_a_new_file_is_not_taken_for_it(base: Path, tmp_path
     verify_undamaged(base, note)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"file": 3}', b"\xff" * 10_000])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"file": 3}', b"\xff" * 10_000, b"[" * 4_000])
 def test_note_that_cannot_be_read_is_none(base: Path, tmp_path: Path, content: bytes) -> None:
     note = tmp_path / "note"
     note.write_bytes(content)

@@ -52,7 +52,7 @@ def test_damaged_line_costs_only_itself(tmp_path: Path) -> None:
     history = History(tmp_path / "h", lambda: NOW)
     history.add(record("attach", "ok", "a"))
     with (tmp_path / "h").open("ab") as file:
-        file.write(b'{"at": "20\n\xff\xfe\n[1]\n')
+        file.write(b'{"at": "20\n\xff\xfe\n[1]\n' + b"[" * 100_000 + b"\n")
     history.add(record("attach", "ok", "b"))
     assert [each["name"] for each in read_history(tmp_path / "h", 10)] == ["a", "b"]
 

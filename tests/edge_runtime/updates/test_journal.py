@@ -53,6 +53,8 @@ def test_deaths_count_in_a_row_only(tmp_path: Path) -> None:
         b'{"format": 1, "begun": ["x"], "deaths": []}',
         b'{"format": 1, "begun": 5, "deaths": {}}',
         b'{"format": 1, "begun": ["x"], "deaths": {"x": "many"}}',
+        b'{"format": 1, "begun": ["x"], "deaths": {"x": 1e400}}',
+        b"[" * 100_000,
         b"\xff" * 100,
         b" " * 2_000_000,
     ],

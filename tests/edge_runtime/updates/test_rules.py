@@ -17,19 +17,16 @@ from edge_runtime.errors import (
     OutputError,
     UpdateError,
 )
-from edge_runtime.gguf.quantization import Quantization
 from edge_runtime.updates.rules import (
-    choose_merge,
     describe_outcome,
     entry_after,
     is_permanent,
-    needs_merge,
     plan_changes,
     state_after,
     verify_announced,
     verify_wanted,
 )
-from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed, MergeSummary
+from edge_runtime.updates.state import Command, DeviceState, Entry, Failure, Installed
 from loragen.contract.bundle import BundleHeader
 from loragen.contract.channel import Channel, RecipeReference, Specialization
 from loragen.contract.errors import FormatError, MismatchError
@@ -102,20 +99,6 @@ def test_command_for_a_name_that_is_not_installed_is_refused(action: Literal["ro
     assert caught.value.code == "not_installed"
 
 
-@pytest.mark.parametrize(
-    ("installed", "expected"),
-    [
-        (Installed("1" * 64, "adapter", 1, 1), True),
-        (Installed("1" * 64, "adapter", 1, 1, merge_refused=True), False),
-        (Installed("1" * 64, "merged", 1, 1), True),
-        (Installed("1" * 64, "merged", 1, 1, MergeSummary(Quantization.Q4_K, "requested", 1.0, 1.0, 1.0)), False),
-        (Installed("1" * 64, "merged", 1, 1, MergeSummary(Quantization.Q8_0, "requested", 1.0, 1.0, 1.0)), True),
-    ],
-)
-def test_adapters_and_merges_of_another_type_are_to_be_merged(installed: Installed, expected: bool) -> None:
-    assert needs_merge(installed, Quantization.Q4_K) is expected
-
-
 @pytest.mark.parametrize(("permanent", "tries"), [(True, 0), (False, 1)])
 def test_permanent_failure_is_not_tried_again(permanent: bool, tries: int) -> None:
     failed = replace(state(), failures={"router": Failure("1" * 64, "mismatch", "x", 1, permanent)})
@@ -169,34 +152,3 @@ def test_accepted_channel_may_have_any_version() -> None:
     with pytest.raises(UpdateError, match="follows the channel 'default'") as caught:
         state_after(Command("accept", "other"), before)
     assert caught.value.code == "not_followed"
-
-
-MERGED = MergeSummary(Quantization.Q8_0, "requested", 1.0, 1.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("merged", "adapters", "max_merged", "requests", "expected"),
-    [
-        ("", "ab", 8, {}, "a"),
-        ("", "ab", 8, {"b": 3}, "b"),
-        ("a", "bc", 2, {}, None),
-        ("a", "bc", 2, {"c": 1}, "c"),
-        ("ab", "c", 2, {"c": 99}, None),
-        ("", "ab", 0, {"a": 9}, None),
-    ],
-)
-def test_what_is_asked_most_is_merged_as_long_as_there_is_room(
-    merged: str, adapters: str, max_merged: int, requests: dict[str, int], expected: str | None
-) -> None:
-    entries = {name: Entry(Installed("1" * 64, "merged", 1, 1, MERGED)) for name in merged}
-    entries |= {name: Entry(Installed("2" * 64, "adapter", 1, 1)) for name in adapters}
-    assert choose_merge(entries, list(entries), Quantization.Q8_0, max_merged, requests) == expected
-
-
-def test_merge_of_another_type_takes_no_more_room() -> None:
-    entries = {
-        "a": Entry(Installed("1" * 64, "merged", 1, 1, MERGED)),
-        "b": Entry(Installed("2" * 64, "adapter", 1, 1)),
-    }
-    assert choose_merge(entries, ["a", "b"], Quantization.Q4_0, 1, {"b": 5}) == "a"
-    assert choose_merge(entries, ["b"], Quantization.Q4_0, 1, {"b": 5}) is None

@@ -141,6 +141,26 @@ def test_corrupt_files_are_moved_aside_and_never_deleted(tmp_path: Path) -> None
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"first", b"second"]
 
 
+def test_state_that_a_disk_could_not_read_for_a_moment_is_used_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device without a cloud knows nothing else of what served."""
+    file = StateFile(tmp_path / "state.json")
+    file.store(DeviceState("a" * 64, "older"))
+    file.store(STATE)
+
+    def fail(_path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fail)
+        state, problem = file.load()
+    assert state is None
+    assert problem.count("Input/output error") == 2
+    (tmp_path / "state.json.corrupt-1").write_bytes(b"of long ago")
+    assert file.load() == (STATE, "")
+
+
 def test_corrupt_file_on_a_read_only_disk_is_passed_over(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "state.json")
     file.store(STATE)
