@@ -115,6 +115,16 @@ class TokenSequence(Protocol):
         """
         ...
 
+    def extend(self, prompt: Sequence[int], beginning: int = 0) -> Steps[int]:
+        """As `prefill`, but where `prompt` goes on with what the sequence has by now, only the rest is computed.
+
+        What is computed so is not used again by other requests.
+
+        Raises:
+            ModelOutputError: Decoding failed.
+        """
+        ...
+
     def score(self, prompt: Sequence[int], count: int) -> Steps[list[Token]]:
         """As `prefill`, and say how likely the model takes each token of the prompt after those before it.
 

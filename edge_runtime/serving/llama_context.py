@@ -6,7 +6,7 @@ logits would depend on the other sequences. `serving.llama` decides what is comp
 
 import ctypes
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -33,6 +33,9 @@ class LlamaContext:
         threads: Threads that compute.
         owned: Frees what is made here.
 
+    Attributes:
+        batch_tokens: As given.
+
     Raises:
         ModelLoadError: llama.cpp refuses.
     """
@@ -47,6 +50,7 @@ class LlamaContext:
         threads: int,
         owned: ExitStack,
     ) -> None:
+        self.batch_tokens = batch_tokens
         self._row = ctypes.c_float * model.vocab_size
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = context_tokens * sequences
@@ -68,12 +72,12 @@ class LlamaContext:
             if llama_cpp.llama_set_adapters_lora(self._handle, adapters, 1, (ctypes.c_float * 1)(1.0)):
                 raise ModelLoadError(f"llama.cpp cannot attach the adapter: {NATIVE_LOG.last_error}")
 
-    def compute(self, tokens: Sequence[tuple[int, int, int]], all_logits: bool) -> None:
+    def compute(self, tokens: Sequence[tuple[int, int, int]], wanted: Collection[int]) -> None:
         """Compute tokens that go on with their sequences.
 
         Args:
-            tokens: Of each its sequence, its position there, and itself.
-            all_logits: Keep the logits after each; otherwise after the last one of the batch.
+            tokens: Of each its sequence, its position there, and itself; at most `batch_tokens`.
+            wanted: After which of them, by their places here, the logits are kept.
 
         Raises:
             ModelOutputError: llama.cpp failed; what is in those sequences is not known any more.
@@ -83,7 +87,7 @@ class LlamaContext:
         for place, (sequence, position, token) in enumerate(tokens):
             batch.token[place], batch.pos[place] = token, position
             batch.n_seq_id[place], batch.seq_id[place][0] = 1, sequence
-            batch.logits[place] = all_logits or place + 1 == len(tokens)
+            batch.logits[place] = place in wanted
         if code := llama_cpp.llama_decode(self._handle, batch):
             raise ModelOutputError(f"llama_decode returned {code} at {len(tokens)} tokens: {NATIVE_LOG.last_error}")
 
@@ -101,7 +105,7 @@ class LlamaContext:
         seconds = []
         for position in range(_STEPS):
             started = time.perf_counter()
-            self.compute([(0, position, 0)], all_logits=True)
+            self.compute([(0, position, 0)], wanted=[0])
             seconds.append(time.perf_counter() - started)
         self.cut(0, 0)
         return min(seconds[1:])  # the first one makes the threads, and reads the file

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import llama_cpp.llama_cpp as llama_cpp
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.errors import InvalidRequestError, ModelLoadError
 from edge_runtime.serving.call_forms import CallForm, find_call_form
@@ -196,6 +197,13 @@ class LlamaModel:
             if piece := self.piece(token):
                 found.setdefault(piece, []).append(token)
         return found
+
+    @cached_property
+    def known_bytes(self) -> NDArray[np.intp]:
+        """The bytes that a token is spelled as; none where a token begins with another, or one of ASCII is missing."""
+        known = np.flatnonzero(self.tokens_of_bytes >= 0)
+        is_complete = np.isin(self.first_bytes, [0, *known]).all() and np.isin(np.arange(32, 127), known).all()
+        return known if is_complete else known[:0]
 
     @cached_property
     def ends(self) -> list[int]:

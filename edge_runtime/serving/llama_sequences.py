@@ -1,13 +1,15 @@
 """Adapter: the sequences of one context of llama.cpp. Each implements the engine port's sequence for one request.
 
-A step is one batch: either a chunk of one prompt, or one token of each answer. A prompt never shares its batch, so its
+A step is one batch: either a chunk of one prompt, or what comes next of each answer: a token, and with it the text
+that a grammar leaves no choice about. That is cut into tokens as a prompt is, so the model reads what it knows: token
+by token it would spell an unlikely name in pieces that it never saw together. A prompt never shares its batch, so its
 logits do not depend on other requests. `serving.step_scheduler` decides what a step computes, and
 `serving.prefix_cache` which part of a prompt is in the context already.
 """
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -39,8 +41,8 @@ class LlamaSequence:
         prompt: What it is to begin with.
         scores: Whether the logits after each token of the prompt are wanted.
         cached: How many tokens of the prompt were not computed for it.
-        next_token: The token of the answer that is to be computed; None for none.
-        row: Where its logits are in the last batch.
+        next_tokens: Tokens of the answer that are to be computed.
+        row: Where the logits after the last computed token are in the last batch.
         error: What went wrong in the last step that computed it.
     """
 
@@ -53,7 +55,7 @@ class LlamaSequence:
         self.prompt: list[int] = []
         self.scores = False
         self.cached = 0
-        self.next_token: int | None = None
+        self.next_tokens: list[int] = []
         self.row = 0
         self.error: ModelOutputError | None = None
 
@@ -67,6 +69,14 @@ class LlamaSequence:
         while not self.is_complete:
             yield from self._step()
         return self.cached
+
+    def extend(self, prompt: Sequence[int], beginning: int = 0) -> Steps[int]:
+        present = [] if self.place is None else self.place.tokens
+        if not present or len(prompt) <= len(present) or list(prompt[: len(present)]) != present:
+            return (yield from self.prefill(prompt, beginning))
+        kept = len(present)
+        yield from self._compute(prompt[kept:])
+        return kept
 
     def score(self, prompt: Sequence[int], count: int) -> Steps[list[Token]]:
         place = self._owner.begin(self, prompt, scores=True)
@@ -93,7 +103,8 @@ class LlamaSequence:
         if sampling.choices and not sampling.codes:
             guide = ChoiceGuide(sampling.choices, model.tokens_of, model.longest_token_bytes)
         with closing(TokenSampler(model, sampling, self._grammars)) as sampler:
-            for step in range(max_tokens):
+            count = 0
+            while count < max_tokens:
                 logits = self._logits(self.row)
                 only: Sequence[int] | None = sampling.codes or None
                 if guide is not None:
@@ -113,16 +124,30 @@ class LlamaSequence:
                 piece = model.piece(token, markup=token in sampling.spelled)
                 if guide is not None:
                     guide.advance(piece)
+                count += 1
                 yield Token(piece, sampler.may_end if guide is None else guide.may_end, likelihood, tuple(likeliest))
                 if sampler.must_end() if guide is None else guide.must_end:
                     return
-                if step + 1 < max_tokens:
-                    self.next_token = token
-                    while self.next_token is not None:
-                        yield from self._step()
+                # Without logits nothing could be said of their likelihoods.
+                forced = sampler.forced() if sampling.logprobs is None else []
+                forced = forced[: max_tokens - count]
+                for each in forced:
+                    sampler.accept(each)
+                    count += 1
+                    yield Token(model.piece(each), sampler.may_end)
+                if forced and sampler.must_end():
+                    return
+                if count < max_tokens:
+                    yield from self._compute([token, *forced])
 
     def close(self) -> None:
         self._owner.release(self)
+
+    def _compute(self, tokens: Sequence[int]) -> Steps[None]:
+        """Go on with tokens that are known."""
+        self.next_tokens = list(tokens)
+        while self.next_tokens:
+            yield from self._step()
 
     def _step(self) -> Steps[None]:
         yield
@@ -170,7 +195,7 @@ class LlamaSequences:
     ) -> CachedSequence:
         """Let a sequence begin with `prompt` from the next steps on; the place where it does."""
         sequence.prompt, sequence.scores = list(prompt), scores
-        sequence.next_token = sequence.error = None
+        sequence.next_tokens, sequence.error = [], None
         if sequence.place is None:
             sequence.place = choose_place(self._places, sequence.prompt, beginning)
             self._use(sequence.place, is_busy=True)
@@ -197,7 +222,7 @@ class LlamaSequences:
 
     def step(self) -> None:
         """Compute one batch."""
-        answering = [sequence for sequence in self._open if sequence.next_token is not None]
+        answering = [sequence for sequence in self._open if sequence.next_tokens]
         prompt = self._scheduler.next(bool(answering))
         started = time.perf_counter()
         if prompt is not None:
@@ -223,7 +248,8 @@ class LlamaSequences:
         # llama.cpp keeps the logits of a whole chunk to score it, a megabyte for each token of a large vocabulary.
         tokens = prompt[start : start + CHUNK] if sequence.scores else chunk(prompt, start, place.beginning)
         batch = [(place.number, start + at, token) for at, token in enumerate(tokens)]
-        if self._compute(batch, [sequence], all_logits=sequence.scores):
+        wanted = range(len(tokens)) if sequence.scores else [len(tokens) - 1]
+        if self._compute(batch, [sequence], wanted):
             place.tokens += tokens
             place.reusable = 0 if sequence.scores else whole_chunks(len(place.tokens), place.beginning)
             sequence.row = len(tokens) - 1
@@ -246,22 +272,27 @@ class LlamaSequences:
             self._can_copy, sequence.cached = False, 0
 
     def _compute_answers(self, answering: Sequence[LlamaSequence]) -> None:
-        batch = []
+        longest = max(1, self._context.batch_tokens // len(answering))
+        batch: list[tuple[int, int, int]] = []
+        rows = []
         for sequence in answering:
             assert sequence.place is not None
-            assert sequence.next_token is not None
-            batch.append((sequence.place.number, len(sequence.place.tokens), sequence.next_token))
-        if self._compute(batch, answering, all_logits=True):
-            for row, (sequence, (_, _, token)) in enumerate(zip(answering, batch, strict=True)):
+            first = len(sequence.place.tokens)
+            tokens = sequence.next_tokens[:longest]
+            batch += [(sequence.place.number, first + at, token) for at, token in enumerate(tokens)]
+            rows.append(len(batch) - 1)
+        if self._compute(batch, answering, rows):
+            for sequence, row in zip(answering, rows, strict=True):
                 assert sequence.place is not None
-                sequence.place.tokens.append(token)
-                sequence.row, sequence.next_token = row, None
+                sequence.place.tokens += sequence.next_tokens[:longest]
+                del sequence.next_tokens[:longest]
+                sequence.row = row
 
     def _compute(
-        self, batch: Sequence[tuple[int, int, int]], sequences: Sequence[LlamaSequence], all_logits: bool
+        self, batch: Sequence[tuple[int, int, int]], sequences: Sequence[LlamaSequence], wanted: Collection[int]
     ) -> bool:
         try:
-            self._context.compute(batch, all_logits)
+            self._context.compute(batch, wanted)
         except ModelOutputError as error:
             for sequence in sequences:
                 self.forget(sequence)

@@ -319,7 +319,7 @@ class _Answer:
 
     def _prefill(self) -> Generator[None, None, None]:
         if self._room() > 0:
-            yield from self.sequence.prefill(self._context(), self.beginning)
+            yield from self.sequence.extend(self._context(), self.beginning)
 
     def _room(self) -> int:
         return min(self.max_tokens - self.count, self.engine.context_tokens - len(self._context()))

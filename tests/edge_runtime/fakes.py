@@ -135,6 +135,9 @@ class FakeSequence:
             yield
         return 0
 
+    def extend(self, prompt: Sequence[int], beginning: int = 0) -> Steps[int]:
+        return self.prefill(prompt, beginning)
+
     def score(self, prompt: Sequence[int], count: int) -> Steps[list[Token]]:
         yield from self.prefill(prompt)
         one = Likelihood(b"x", -0.5)

@@ -38,7 +38,7 @@ def context(model: LlamaModel, owned: ExitStack) -> LlamaContext:
 
 def _computed(context: LlamaContext, sequence: int, tokens: tuple[int, ...], first: int = 0) -> NDArray[np.float32]:
     """The logits after tokens that go on with a sequence."""
-    context.compute([(sequence, first + place, token) for place, token in enumerate(tokens)], all_logits=False)
+    context.compute([(sequence, first + place, token) for place, token in enumerate(tokens)], wanted=[len(tokens) - 1])
     return context.logits(len(tokens) - 1).copy()
 
 
@@ -62,7 +62,7 @@ def test_what_was_kept_or_copied_is_as_if_it_were_computed(context: LlamaContext
 
 
 def test_logits_are_kept_after_each_token_where_they_are_wanted(context: LlamaContext) -> None:
-    context.compute([(0, place, token) for place, token in enumerate(TOKENS)], all_logits=True)
+    context.compute([(0, place, token) for place, token in enumerate(TOKENS)], wanted=range(len(TOKENS)))
     each = [context.logits(place).copy() for place in range(4)]
     context.cut(0, 0)
     for count in range(1, 5):
@@ -72,7 +72,7 @@ def test_logits_are_kept_after_each_token_where_they_are_wanted(context: LlamaCo
 
 def test_batch_that_llama_cpp_refuses_is_an_error(context: LlamaContext, model: LlamaModel) -> None:
     with pytest.raises(ModelOutputError, match="llama_decode returned -1 at 1 tokens"):
-        context.compute([(0, 0, model.vocab_size)], all_logits=False)
+        context.compute([(0, 0, model.vocab_size)], wanted=[0])
 
 
 def test_logits_that_are_not_finite_are_an_error(context: LlamaContext, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Several sequences in one context of llama.cpp, on a tiny real model."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from edge_runtime.errors import ModelOutputError
 from edge_runtime.serving.completion import CompletionRequest, TextPrompt, completion_events
-from edge_runtime.serving.engine import GREEDY, Sampling
+from edge_runtime.serving.engine import GREEDY, Sampling, Token
 from edge_runtime.serving.events import Event, Finished, Started, TextPiece
 from edge_runtime.serving.llama import LlamaEngine, LlamaLoader
+from edge_runtime.serving.llama_sequences import LlamaSequence
 from edge_runtime.serving.prefix_cache import CHUNK
 from tests.edge_runtime.serving.alone import taken
 from tests.edge_runtime.tiny_models import SPECIAL
@@ -59,6 +61,30 @@ def together(engine: LlamaEngine, requests: list[CompletionRequest]) -> list[lis
                 sequences[at].close()
         engine.step()
     return found
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that are computed from now on."""
+    computed: list[int] = []
+    decode = llama_cpp.llama_decode
+
+    def counting(context: Any, batch: Any) -> int:
+        computed.append(batch.n_tokens)
+        code: int = decode(context, batch)
+        return code
+
+    monkeypatch.setattr(llama_cpp.llama_cpp, "llama_decode", counting)
+    return computed
+
+
+def answer(engine: LlamaEngine, sequence: LlamaSequence, sampling: Sampling, most: int) -> list[Token]:
+    tokens = []
+    for token in sequence.decode(sampling, most):
+        if token is None:
+            engine.step()
+        else:
+            tokens.append(token)
+    return tokens
 
 
 def text(events: list[Event]) -> str:
@@ -116,15 +142,7 @@ def test_beginning_is_copied_from_a_request_that_still_runs(engine: LlamaEngine)
 
 
 def test_same_prompt_of_several_at_once_is_computed_once(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    computed: list[int] = []
-    decode = llama_cpp.llama_decode
-
-    def counting(context: Any, batch: Any) -> int:
-        computed.append(batch.n_tokens)
-        code: int = decode(context, batch)
-        return code
-
-    monkeypatch.setattr(llama_cpp.llama_cpp, "llama_decode", counting)
+    computed = counted(monkeypatch)
     prompt = "The quick brown fox, aged 12. " * 14
     count = len(engine.tokenize(prompt))
     assert count > 3 * CHUNK
@@ -198,3 +216,103 @@ def test_beginning_cannot_be_copied_where_a_sequence_cannot_be_shortened(
         assert second.probabilities(range(engine.vocab_tokens)) == expected
         first.close()
         second.close()
+
+
+FORM = '{"properties":{"seats_wanted":{"type":"boolean"},"departure_is_late":{"type":"boolean"}},"required":["seats_wanted","departure_is_late"],"type":"object"}'  # noqa: E501
+
+
+def test_what_a_schema_leaves_no_choice_about_takes_no_step_of_its_own(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = engine.tokenize("Zürich")
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(prompt))
+        computed = counted(monkeypatch)
+        tokens = answer(engine, sequence, Sampling(temperature=0.0, schema=FORM), 200)
+    written = b"".join(token.piece for token in tokens).decode()
+    assert set(json.loads(written)) == {"seats_wanted", "departure_is_late"}
+    assert len(computed) < len(tokens) / 3
+    assert sum(computed) <= len(tokens), "each is computed once"
+    assert tokens[-1].may_end
+    assert not any(token.may_end for token in tokens[:-1])
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9, 200])
+def test_forced_text_is_cut_by_the_greatest_length_and_counts_for_it(engine: LlamaEngine, most: int) -> None:
+    prompt, sampling = engine.tokenize("Zürich"), Sampling(temperature=0.0, schema=FORM)
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(prompt))
+        whole = answer(engine, sequence, sampling, 200)
+        taken(engine, sequence.prefill(prompt))
+        assert answer(engine, sequence, sampling, most) == whole[:most]
+
+
+def test_answer_with_likelihoods_tells_them_for_forced_text_too(engine: LlamaEngine) -> None:
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(engine.tokenize("Zürich")))
+        tokens = answer(engine, sequence, Sampling(temperature=0.0, schema=FORM, logprobs=1), 60)
+    assert len(tokens) > 4
+    assert all(token.likelihood is not None for token in tokens)
+
+
+def test_what_follows_forced_text_is_what_follows_it_in_a_prompt(engine: LlamaEngine) -> None:
+    """The logits after it are those of the whole text, but for their last bits."""
+    sampling = Sampling(temperature=0.0, schema=FORM)
+    prompt = engine.tokenize("Zürich")
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(prompt))
+        tokens = sequence.decode(sampling, 200)
+        pieces = b""
+        while b"true" not in pieces and b"false" not in pieces:
+            token = next(tokens)
+            if token is None:
+                after_forced = pieces
+                engine.step()
+            else:
+                pieces += token.piece
+        written = list(sequence.place.tokens) if sequence.place else []
+    assert after_forced.startswith(b'{"seats_wanted":')
+    with closing(engine.open()) as other:
+        taken(engine, other.prefill(written))
+        expected = other.probabilities(range(engine.vocab_tokens))
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(prompt))
+        taken(engine, sequence.extend(written))
+        np.testing.assert_allclose(sequence.probabilities(range(engine.vocab_tokens)), expected, atol=1e-4)
+
+
+def test_text_behind_a_prompt_is_computed_alone(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt, more = drawn(engine, 40, 1), drawn(engine, 100, 2)
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(prompt))
+        computed = counted(monkeypatch)
+        assert taken(engine, sequence.extend([*prompt, *more])) == 40
+        assert sum(computed) == 100
+        assert max(computed) <= 48
+        # Another text takes the place of what is there, and so does the same once more.
+        assert taken(engine, sequence.extend([*prompt[:35], 9, 9])) == 32
+        assert taken(engine, sequence.extend([*prompt[:35], 9, 9])) == 32
+
+
+def test_what_was_computed_behind_a_prompt_is_not_used_again(engine: LlamaEngine) -> None:
+    """Its logits may differ in their last bits from those of a prompt's whole chunks."""
+    prompt = drawn(engine, 40, 1)
+    longer = [*prompt, *drawn(engine, 60, 2)]
+    with closing(engine.open()) as sequence:
+        taken(engine, sequence.prefill(prompt))
+        taken(engine, sequence.extend(longer))
+    with closing(engine.open()) as sequence:
+        assert taken(engine, sequence.prefill(longer)) == 32
+
+
+def test_forced_texts_of_many_together_fit_into_a_batch(
+    engine: LlamaEngine, alone: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The context has room for 48 tokens in a batch; four answers have 80 and more to compute at once."""
+    long = json.dumps({"properties": {"x" * 60: {"type": "boolean"}}, "required": ["x" * 60], "type": "object"})
+    request = CompletionRequest(TextPrompt("Zürich"), Sampling(temperature=0.0, schema=long), 200)
+    expected = text(together(alone, [request])[0])
+    computed = counted(monkeypatch)
+    found = together(engine, [request] * 4)
+    assert [text(events) for events in found] == [expected] * 4
+    assert max(computed) <= 48

@@ -1,7 +1,8 @@
 """What is drawn where a grammar refuses most: each token as probable as it is among those that fit."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from edge_runtime.serving.engine import Sampling
 from edge_runtime.serving.llama import LlamaLoader
 from edge_runtime.serving.llama_model import LlamaModel
 from edge_runtime.serving.sampler import Grammars, TokenSampler, likelihoods
+from loragen.contract.json_schema import canonical_schema
 
 SCHEMA = '{"enum":[1,2,3]}'
 DRAWS = 800
@@ -197,3 +199,82 @@ def test_likeliest_tokens_come_in_their_order(model: LlamaModel, count: int) -> 
     assert [each.piece for each in likeliest] == [
         model.piece(int(at), markup=True) for at in np.argsort(-exact)[:count]
     ]
+
+
+FORM = '{"properties":{"city_of_departure":{"type":"string"},"class":{"enum":["eco","eco plus"]}},"required":["city_of_departure","class"],"type":"object"}'  # noqa: E501
+
+
+@pytest.fixture
+def writer(model: LlamaModel) -> Iterator[Callable[[str, str], TokenSampler]]:
+    """Samplers of a schema that stand behind a text."""
+    grammars, made = Grammars(model), list[TokenSampler]()
+
+    def behind(schema: str, text: str) -> TokenSampler:
+        made.append(TokenSampler(model, Sampling(temperature=0.0, schema=schema), grammars))
+        for token in model.tokenize(text, add_special=False, markup=False):
+            made[-1].accept(token)
+        return made[-1]
+
+    yield behind
+    for each in made:
+        each.close()
+    grammars.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "forced"),
+    [
+        ("", '{"city_of_departure": "'),
+        ('{"city', '_of_departure": "'),
+        ('{"city_of_departure": "Oslo",', ' "class": "eco'),
+        ('{"city_of_departure": "Os', ""),
+        ('{"city_of_departure": "Oslo", "class": "eco', ""),
+    ],
+)
+def test_text_that_a_grammar_leaves_no_choice_about_is_forced(
+    model: LlamaModel, writer: Callable[[str, str], TokenSampler], written: str, forced: str
+) -> None:
+    """In the tokens of the whole text, whatever follows: a sign may be one token with what stands behind it."""
+    tokens = writer(FORM, written).forced()
+    assert len(forced) - 4 <= len(b"".join(map(model.piece, tokens))) <= len(forced)
+    for follower in ("a", "7", "#1", " b", '"'):
+        whole = model.tokenize(forced + follower, add_special=False, markup=False)
+        assert tokens == whole[: len(tokens)]
+
+
+def test_text_is_forced_to_its_end_where_nothing_may_follow(
+    model: LlamaModel, writer: Callable[[str, str], TokenSampler]
+) -> None:
+    written = '{"city_of_departure": "Oslo", "class": "eco plus'
+    sampler = writer(FORM, written)
+    tokens = sampler.forced()
+    assert b"".join(map(model.piece, tokens)) == b'"}'
+    for token in tokens:
+        sampler.accept(token)
+    assert sampler.may_end
+    assert sampler.must_end()
+    assert sampler.forced() == []
+
+
+@pytest.mark.parametrize("name", ["Größe_in_Metern", "東京の駅", 'say "hi"', "x" * 390])
+def test_forced_text_may_be_any_text(model: LlamaModel, writer: Callable[[str, str], TokenSampler], name: str) -> None:
+    schema = canonical_schema({"type": "object", "properties": {name: {"type": "null"}}, "required": [name]})
+    sampler, written = writer(schema, ""), b""
+    while tokens := sampler.forced():
+        for token in tokens:
+            sampler.accept(token)
+            written += model.piece(token)
+    assert json.loads(written) == {name: None}
+    assert sampler.may_end
+
+
+def test_nothing_is_forced_without_a_grammar_or_without_tokens_for_all_bytes(
+    model: LlamaModel, writer: Callable[[str, str], TokenSampler]
+) -> None:
+    free = TokenSampler(model, Sampling(temperature=0.0), Grammars(model))
+    assert free.forced() == []
+    free.close()
+    sampler = writer(FORM, "")
+    assert sampler.forced()
+    model.known_bytes = model.known_bytes[:0]
+    assert sampler.forced() == []
