@@ -178,7 +178,7 @@ class TokenSampler:
         Its end is left to the model as far as that depends on what follows: a tokenizer takes a quotation mark and a
         sign behind it together.
         """
-        if self._grammar is None:
+        if self._grammar is None or self._decoder.getstate()[0]:  # nothing is said of the rest of a character
             return []
         text, is_end = self._forced_text()
         if not text:

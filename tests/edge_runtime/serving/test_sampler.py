@@ -278,3 +278,21 @@ def test_nothing_is_forced_without_a_grammar_or_without_tokens_for_all_bytes(
     assert sampler.forced()
     model.known_bytes = model.known_bytes[:0]
     assert sampler.forced() == []
+
+
+@pytest.mark.parametrize("values", [["é1", "è2"], ["éé"], ["x東", "x京"], ["東京"]])
+def test_nothing_is_forced_within_a_character(
+    model: LlamaModel, writer: Callable[[str, str], TokenSampler], values: list[str]
+) -> None:
+    """One that is written byte by byte: llama.cpp ends the process where a grammar is told of what it does not take."""
+    sampler, text = writer(canonical_schema({"enum": values}), ""), f'"{values[-1]}"'.encode()
+    written = b""
+    while written != text:
+        for token in sampler.forced():
+            sampler.accept(token)
+            written += model.piece(token)
+        assert text.startswith(written)
+        if written != text:
+            sampler.accept(int(model.tokens_of_bytes[text[len(written)]]))
+            written += text[len(written) : len(written) + 1]
+    assert sampler.may_end
