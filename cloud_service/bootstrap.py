@@ -214,7 +214,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             watch_interval_seconds=settings.watch_interval_seconds,
             changed=metrics.channel_changed,
         )
-        devices = DeviceService(store.devices, store.channels)
+        devices = DeviceService(store.devices, store.channels, access.audit)
         rollouts = RolloutService(channels, store.channels, devices)
         refiner = Refiner(
             max_queue=settings.refine_max_queue, threads=settings.refine_threads, usage=access.usage, events=metrics

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from structlog.contextvars import bind_contextvars
 
+from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import current_caller, verify_publishing
 from cloud_service.access.ownership import Ownership
 from cloud_service.artifacts import ArtifactService
@@ -70,6 +71,7 @@ class ImportService:
         self._catalog = catalog
         self._store = store
         self._ownership = Ownership(store.access)
+        self._audit = AuditLog(store.access)
         self._artifacts = artifacts
         self._channels = channels
         # An adapter takes several times its size while it is converted.
@@ -102,6 +104,7 @@ class ImportService:
                     f"no room for a bundle of {len(data)} bytes: the budget for users' own LoRAs is used up",
                     "delete one, wait until one expires, or let the operator raise LORAGEN_CLOUD_IMPORT_BUDGET_BYTES",
                 )
+        await self._audit.record("bundle.import", id=imported.bundle_id, bytes=imported.bundle_bytes)
         bind_contextvars(bundle_id=imported.bundle_id, bundle_bytes=imported.bundle_bytes)
         if request.publish is not None:
             await self._channels.publish(request.publish.channel, request.publish.name, imported.bundle_id)

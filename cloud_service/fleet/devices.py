@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
+from cloud_service.access.audit import Audit
 from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.errors import InvalidRequestError, NotFoundError, UsageLimitError
 from cloud_service.fleet.channels import unknown, verify
@@ -101,10 +102,12 @@ class DeviceService:
     Args:
         store: Where it is kept.
         channels: Which channels there are.
+        audit: Hears of each device that somebody has forgotten.
     """
 
-    def __init__(self, store: DeviceStore, channels: ChannelStore) -> None:
+    def __init__(self, store: DeviceStore, channels: ChannelStore, audit: Audit) -> None:
         self._store = store
+        self._audit = audit
         self._channels = channels
         self._known: set[str] = set()
 
@@ -219,6 +222,7 @@ class DeviceService:
         verify(device_id, verify_device_name)
         if not await self._store.delete(channel, device_id):
             raise NotFoundError(f"no device {device_id!r} follows channel {channel!r}", code="device_not_found")
+        await self._audit.record("device.delete", channel=channel, device=device_id)
 
     async def _verify_published(self, channel: str) -> None:
         if channel in self._known:

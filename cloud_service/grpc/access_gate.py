@@ -7,9 +7,10 @@ A watch may stay open for days. It ends with its key: each message is sent only 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from cloud_service.access.authenticator import Authenticator, at_address
 from cloud_service.access.caller import (
@@ -59,7 +60,7 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
             if caller.key_id:
                 bind_contextvars(key=caller.key_id, **_place(request))
             verify_rule(caller, rule_of(method))
-            caller = at_address(caller, str(context.peer()), "")
+            caller = at_address(caller, address_of(context.peer()), str(get_contextvars().get("request_id", "")))
             with calling(caller):
                 _verify_message(request)
             return caller
@@ -99,6 +100,12 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
                 if current_caller().key_id:
                     await self._authenticator.identify(authorization)
                 yield message
+
+
+def address_of(peer: str) -> str:
+    """The address in a peer's name, as HTTP has it: `ipv6:%5B::1%5D:4242` is `::1`."""
+    kind, _, place = unquote(peer).partition(":")
+    return place.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
 
 
 def _place(request: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cloud_service.access.audit import AuditLog
 from cloud_service.errors import ImportBudgetError, IntegrityError, NotFoundError
 from cloud_service.importing import ImportRequest, ImportService
 from cloud_service.lora_request import PublishTarget
@@ -36,6 +37,16 @@ async def test_published_bundle_outlives_its_time_and_a_restart(
     assert content_id(data) == kept.bundle.bundle_id
     with pytest.raises(NotFoundError):
         await artifacts.find_bundle(lost.bundle.bundle_id)
+
+
+async def test_import_is_in_the_audit_log(
+    sqlite: SqliteBackend, generator: FakeGenerator, services: MakeService
+) -> None:
+    store = await sqlite.open()
+    bundle = (await import_service(services, store, generator).import_adapter(ImportRequest(ADAPTER))).bundle
+    ((entry,), _) = await AuditLog(store.access).page(10)
+    target = {"id": bundle.bundle_id, "bytes": bundle.bundle_bytes}
+    assert (entry.action, entry.target) == ("bundle.import", target)
 
 
 async def test_expired_bundles_make_room(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from cloud_service.access.audit import AuditLog
 from cloud_service.access.caller import Caller, calling
 from cloud_service.errors import InvalidRequestError, NotFoundError
 from cloud_service.fleet import devices as devices_module
@@ -16,7 +17,7 @@ from tests.cloud_service.store_backends import SqliteBackend, StoreBackend, swap
 async def _service(store: Store) -> DeviceService:
     """Over a store with one channel."""
     assert await swap(store, "kitchen", 0, 1, b"{}")
-    return DeviceService(store.devices, store.channels)
+    return DeviceService(store.devices, store.channels, AuditLog(store.access))
 
 
 async def test_device_is_found_with_what_it_said(backend: StoreBackend) -> None:
@@ -34,6 +35,15 @@ async def test_device_is_found_with_what_it_said(backend: StoreBackend) -> None:
     with pytest.raises(NotFoundError):
         await service.delete("kitchen", "a")
     assert (await service.find(DeviceFilter(), 10)).devices == ()
+
+
+async def test_device_that_somebody_had_forgotten_is_in_the_audit_log(backend: StoreBackend) -> None:
+    store = await backend.open()
+    service = await _service(store)
+    await service.report(DeviceEntry("kitchen", "a", 1), b"{}")
+    await service.delete("kitchen", "a")
+    ((entry,), _) = await AuditLog(store.access).page(10)
+    assert (entry.action, entry.target) == ("device.delete", {"channel": "kitchen", "device": "a"})
 
 
 async def test_those_that_have_a_version_are_counted_and_those_of_them_that_fail_on_it(backend: StoreBackend) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from cloud_service.access.audit import AuditLog
 from cloud_service.fleet.devices import DeviceService
 from cloud_service.fleet.retention import forget_deleted, sweep
 from cloud_service.fleet.rollout import Group, HaltRule
@@ -18,7 +19,9 @@ async def test_what_no_channel_names_expires_and_everything_else_stays(
 ) -> None:
     store = await backend.open(recipe_ttl_seconds=1.0, versions_per_channel=2)
     channels = make_channels(store, 1)
-    rollouts = RolloutService(channels, store.channels, DeviceService(store.devices, store.channels))
+    rollouts = RolloutService(
+        channels, store.channels, DeviceService(store.devices, store.channels, AuditLog(store.access))
+    )
     forgotten, kept, present, rolling = [await generate_lora(store, generator, text) for text in "abcd"]
     imported = StoredImport(sha256_hex(b"mine"), 4, "tiny-edge", "e" * 64)
     await store.store_imported(imported, b"mine")

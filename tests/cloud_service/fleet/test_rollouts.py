@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
+from cloud_service.access.audit import AuditLog
 from cloud_service.errors import ConflictError, InvalidRequestError, NotFoundError, PreconditionError
 from cloud_service.fleet.channels import ChannelService
 from cloud_service.fleet.devices import CandidateCount, DeviceService
@@ -33,7 +34,7 @@ class Replica:
     @classmethod
     def of(cls, store: Store) -> "Replica":
         channels = make_channels(store)
-        devices = DeviceService(store.devices, store.channels)
+        devices = DeviceService(store.devices, store.channels, AuditLog(store.access))
         return cls(channels, RolloutService(channels, store.channels, devices), devices)
 
     def sees(self, device: PollingDevice) -> bool:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from cloud_service.access.key_service import KeyRequest
 from cloud_service.access.scopes import Scope
 from cloud_service.bootstrap import Cloud
+from cloud_service.grpc.access_gate import address_of
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
 from tests.cloud_service.clouds import eventually, publish_to
@@ -63,6 +64,31 @@ async def test_call_needs_a_key_with_its_scope(connected: Connected) -> None:
     publishing = pb.GenerateLoraRequest(description="Sort.", publish=pb.PublishTarget(channel="kitchen", name="mail"))
     assert await _refused(generate(publishing, metadata=key)) == ("PERMISSION_DENIED", "missing_scope")
     assert (await generate(publishing, metadata=await connected.key(Scope.GENERATE, Scope.PUBLISH))).id
+
+
+async def test_change_is_in_the_audit_log_as_over_http(connected: Connected) -> None:
+    key = await connected.key(Scope.GENERATE, Scope.PUBLISH)
+    target = pb.PublishTarget(channel="kitchen", name="mail")
+    request = pb.GenerateLoraRequest(description="Sort.", publish=target)
+    metadata = (*key, ("x-request-id", "a-request"))
+    await stubs.GeneratorStub(connected.channel).GenerateLora(request, metadata=metadata)
+    entries, _ = await connected.cloud.access.audit.page(1)
+    (entry,) = entries
+    assert entry.action == "channel.publish"
+    assert (entry.by["address"], entry.by["request_id"]) == ("127.0.0.1", "a-request")
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:10.0.0.7:4242", "10.0.0.7"),
+        ("ipv6:%5B2001:db8::1%5D:4242", "2001:db8::1"),
+        ("ipv6:[::1]:4242", "::1"),
+        ("unix:/run/x", "unix:/run/x"),
+    ],
+)
+def test_address_of_a_peer_has_neither_kind_nor_port(peer: str, address: str) -> None:
+    assert address_of(peer) == address
 
 
 async def test_device_reports_as_itself_only(connected: Connected) -> None:
