@@ -4,6 +4,7 @@ All keys begin with `{loragen}:`, and scripts make the names of some, so it has 
 Dragonfly, which refuses such scripts. What the keys are is decided by `redis` and by the modules beside it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -66,10 +67,18 @@ class RedisServer:
         Raises:
             StoreUnavailableError: It failed, or was not answered in time.
         """
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
         try:
             with span("redis", **{"db.system.name": "redis"}):
                 async with waiting(self._timeout):
-                    return await cast(Awaitable[Any], call)
+                    answer = await cast(Awaitable[Any], call)
+                    # redis-py sends by `asyncio.wait_for`, which before Python 3.12 loses a cancellation, that of a
+                    # time-out too, when it comes just after the command was sent. Whoever waits for the end of what
+                    # it cancelled would wait for ever.
+                    if task.cancelling() > cancelling:
+                        raise asyncio.CancelledError
+                    return answer
         except (RedisError, OSError, TimeoutError) as e:
             raise self._failures.unavailable(e) from e
 

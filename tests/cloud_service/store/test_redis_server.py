@@ -1,6 +1,7 @@
 """The connection to Redis: a server that is away, restarts or hangs, and more calls than connections."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,39 @@ async def test_server_that_hangs_is_given_up_after_one_time(redis: RedisBackend)
     assert asyncio.get_running_loop().time() - began < 1
     redis.go_on()
     assert await store.channels.load("c") is None
+
+
+async def test_call_ends_whenever_it_is_cancelled(redis: RedisBackend) -> None:
+    """Whoever calls in a loop would go on, and its owner would wait for its end."""
+    store = await redis.open()
+    await store.acquire_lease("k", "me", 5)
+
+    async def renew() -> None:
+        while True:
+            await store.acquire_lease("k", "me", 5)
+
+    for steps in range(40):
+        renewing = asyncio.create_task(renew())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        renewing.cancel()
+        try:
+            await asyncio.wait({renewing}, timeout=2)
+            assert renewing.cancelled(), f"goes on when it is cancelled after {steps} steps of the loop"
+        finally:
+            renewing.cancel()
+
+
+async def test_time_out_that_the_client_loses_ends_the_call() -> None:
+    server = RedisServer("redis://127.0.0.1:1", 0.05)
+
+    async def lose() -> bytes:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return b"late"
+
+    with pytest.raises(StoreUnavailableError):
+        await server.run(lose())
 
 
 async def test_cluster_is_refused_by_name_at_the_start(
