@@ -2,8 +2,9 @@
 
 A device holds an answer to a grammar; the cloud knows no llama.cpp. It need not: whoever has an expected answer asks
 only whether another token could stand in the place of the next one, and that a partial match of `regex` tells.
-The expression takes what the device's grammar takes, in the same spacing, and a little more: bounds of numbers are not
-in it. So a probe that uses it may take an answer for wrong that a device gives.
+The expression takes what the device's grammar takes, in the same spacing, and a little more: bounds of numbers, what a
+pattern looks ahead for, and what else holds beside a pattern or a format are not in it. So a probe that uses it may
+take an answer for wrong that a device gives.
 """
 
 import json
@@ -16,7 +17,8 @@ import regex
 from loragen.contract.answer import AnswerContract, Function
 from loragen.contract.asked_arguments import ask_for_all
 from loragen.contract.limits import MAX_PARALLEL_CALLS
-from loragen.contract.text_pattern import Characters, InOrder, OneOf, Part, Repeated, parse_pattern
+from loragen.contract.text_formats import PATTERN_OF_FORMAT
+from loragen.contract.text_pattern import Characters, InOrder, OneOf, Part, Repeated, of_length, parse_pattern
 
 _CHARACTER = r'(?:[^"\\\x00-\x1f\x7f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))'
 _TEXT = f'"{_CHARACTER}*+"'
@@ -24,14 +26,6 @@ _INTEGER = r"-?(?:0|[1-9]\d{0,15})"
 _NUMBER = rf"{_INTEGER}(?:\.\d{{1,16}})?(?:[eE][-+]?\d\d?)?"
 _PAIRS = rf"\{{(?:{_TEXT}: (?&any)(?:, {_TEXT}: (?&any))*)?\}}"
 _ANY = rf"(?(DEFINE)(?<any>{_TEXT}|{_NUMBER}|true|false|null|\[(?:(?&any)(?:, (?&any))*)?\]|{_PAIRS}))"
-_DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
-_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
-_FORMATS = {
-    "date": _DATE,
-    "time": _TIME,
-    "date-time": f"{_DATE}T{_TIME}",
-    "uuid": "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
-}
 _OF_TYPE = {"integer": _INTEGER, "number": _NUMBER, "boolean": "true|false", "null": "null"}
 _NEXT = r"(?:(?<=\{)|(?<!\{), )"
 """In front of each property: what separates it from one before it, if there is one."""
@@ -108,9 +102,11 @@ def _value(schema: Mapping[str, Any]) -> str:
         case {"type": "array"}:
             return rf"\[{_repeated(_value(schema.get('items', {})), schema, 'Items')}\]"
         case {"pattern": pattern}:
-            return f'"{_texts(parse_pattern(pattern, schema.get("minLength", 0), schema.get("maxLength")))}"'
+            found = parse_pattern(pattern).part
+            part = of_length(found, schema.get("minLength", 0), schema.get("maxLength"))
+            return f'"{_texts(found if part is None else part)}"'
         case {"format": form}:
-            return f'"{_FORMATS[form]}"'
+            return f'"{_texts(parse_pattern(PATTERN_OF_FORMAT[form]).part)}"'
         case {"type": "string"}:
             return f'"{_CHARACTER}{{{schema.get("minLength", 0)},{schema.get("maxLength", "")}}}"'
         case {"type": kind}:
@@ -127,7 +123,7 @@ def _object(schema: Mapping[str, Any]) -> str:
         pairs += pair if name in required else f"(?:{pair})?"
     if others is None:
         return rf"\{{{pairs}\}}"
-    other = f"{_TEXT}: {_value(others)}"
+    other = f"{_value(schema['propertyNames']) if 'propertyNames' in schema else _TEXT}: {_value(others)}"
     if not properties:
         return rf"\{{{_repeated(other, schema, 'Properties')}\}}"
     return rf"\{{{pairs}(?:{_NEXT}{other})*\}}"

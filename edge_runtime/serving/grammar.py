@@ -8,12 +8,12 @@ import json
 from collections.abc import Set
 from typing import Any
 
-from llama_cpp.llama_grammar import PRIMITIVE_RULES, STRING_FORMAT_RULES, SchemaConverter
+from llama_cpp.llama_grammar import PRIMITIVE_RULES, SchemaConverter
 
 from edge_runtime.serving.number_grammar import decimals_between
-from edge_runtime.serving.pattern_grammar import BLOCK, repeated_character, texts_of
+from edge_runtime.serving.pattern_grammar import BLOCK, repeated_character, rules_of, texts_of
 from loragen.contract.number_bounds import written_range
-from loragen.contract.text_pattern import parse_pattern
+from loragen.contract.schema_texts import is_plain, written_texts
 
 _ANY = {"type": "any"}
 """Stands for the schema of any value: the converter takes an empty schema for an object, or for none at all."""
@@ -45,7 +45,8 @@ class _StrictConverter(SchemaConverter):
     def __init__(self) -> None:
         super().__init__(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
         # Rules of its own come first: a property may have the name of one.
-        self._rules |= {name: rule.content for name, rule in (PRIMITIVE_RULES | STRING_FORMAT_RULES).items()}
+        self._rules |= {name: rule.content for name, rule in PRIMITIVE_RULES.items()}
+        self._texts: dict[str, str] = {}  # names of rules for patterns and formats
 
     def visit(self, schema: dict[str, Any], name: str) -> str:
         """The name of the rule for a schema."""
@@ -54,13 +55,12 @@ class _StrictConverter(SchemaConverter):
         kind = schema.get("type")
         if kind in ("number", "integer") and len(schema) > 1:
             return str(self._add_rule(name, decimals_between(written_range(schema))))
-        if "pattern" in schema:
-            text = texts_of(parse_pattern(schema["pattern"], schema.get("minLength", 0), schema.get("maxLength")))
-            return str(self._add_rule(name, rf'"\"" {text} "\""'))
+        if kind == "string" and not is_plain(schema):
+            return self._patterned(schema)
         if "prefixItems" in schema:
             items = [self.visit(each, f"{name}-{number}") for number, each in enumerate(schema["prefixItems"])]
             return str(self._add_rule(name, '"[" {} "]"'.format(' ", " '.join(items))))
-        if not {"minProperties", "maxProperties"}.isdisjoint(schema):
+        if not {"minProperties", "maxProperties", "propertyNames"}.isdisjoint(schema):
             return str(self._add_rule(name, self._counted_object(schema, name)))
         if kind == "string" and not {"minLength", "maxLength"}.isdisjoint(schema):
             block = self._add_rule("char-block", f"char{{{BLOCK}}}")
@@ -70,14 +70,32 @@ class _StrictConverter(SchemaConverter):
             schema = {**schema, "items": _ANY}
         return str(super().visit(schema, name))
 
+    def _patterned(self, schema: dict[str, Any]) -> str:
+        """The rule of a text with a pattern or a format; equal ones have one."""
+        key = json.dumps(schema, sort_keys=True)
+        if key not in self._texts:
+            name = self._texts[key] = f"text-{len(self._texts)}"
+            written = written_texts(schema)
+            if isinstance(written, tuple):
+                self._rules |= rules_of(written, f"{name}-")
+                self._rules[name] = rf'"\"" {name}-0 "\""'
+            else:
+                self._rules[name] = rf'"\"" {texts_of(written)} "\""'
+        return self._texts[key]
+
     def _format_literal(self, literal: str) -> str:
         # It comes as JSON in ASCII. The model writes letters as they are, and what JSON escapes needs two backslashes.
         text = json.dumps(json.loads(literal), ensure_ascii=False)
         return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))
 
     def _counted_object(self, schema: dict[str, Any], name: str) -> str:
-        """An object of any names, so many of them."""
-        pair = self._other_pair(set(), schema.get("additionalProperties", {}), name)
+        """An object of any names, or of such names, so many of them."""
+        if "propertyNames" in schema:
+            names = self.visit(schema["propertyNames"], f"{name}-names")
+            value = self.visit(schema.get("additionalProperties", {}), f"{name}-others")
+            pair = str(self._add_rule(f"{name}-pair", f'{names} ": " {value}'))
+        else:
+            pair = self._other_pair(set(), schema.get("additionalProperties", {}), name)
         most = schema.get("maxProperties")
         pairs = f'{pair} (", " {pair}){"*" if most is None else f"{{0,{most - 1}}}"}'
         return f'"{{" {pairs} "}}"' if schema.get("minProperties") else f'"{{" ({pairs})? "}}"'

@@ -3,6 +3,9 @@
 Which patterns there are is `loragen.contract.text_pattern`.
 """
 
+from collections.abc import Sequence
+
+from loragen.contract.text_automaton import TextState
 from loragen.contract.text_pattern import Characters, InOrder, OneOf, Part, Repeated
 
 _ESCAPED = {'"': r'"\\\""', "\\": r'"\\\\"'}
@@ -30,6 +33,20 @@ def texts_of(part: Part) -> str:
             return f"({repeated_character(character, f'({character}{{{BLOCK}}})', least, most)})"
         case Repeated(each, least, most):
             return f"{texts_of(each)}{{{least},{'' if most is None else most}}}" if most != 0 else '""'
+
+
+def rules_of(states: Sequence[TextState], name: str) -> dict[str, str]:
+    """Rules for texts that go through states, by their names; that of the beginning has the number 0.
+
+    Args:
+        states: At least one.
+        name: What the name of each rule begins with; its number follows.
+    """
+    rules = {}
+    for number, state in enumerate(states):
+        ways = [f"{_character(ranges)} {name}{following}" for ranges, following in state.ways]
+        rules[f"{name}{number}"] = " | ".join([*ways, *(['""'] if state.may_end else [])])
+    return rules
 
 
 def repeated_character(character: str, block: str, least: int, most: int | None) -> str:

@@ -2,8 +2,8 @@
 
 Rules:
 - Keywords that only describe (`title`, `description`, `default`, ...) are left out, and with them formats that are not
-  in `_FORMATS` or `text_formats`, and a `maxLength` over `MAX_SCHEMA_LENGTH`.
-- A format of `text_formats` becomes its pattern, but where the text has a pattern or a length of its own: these count.
+  in `text_formats`, and a `maxLength` over `MAX_SCHEMA_LENGTH`. What a format, a pattern and a length of one text say
+  counts together.
 - A keyword that no grammar can enforce is refused by name.
 - A keyword that is null is left out, but for `const`. `nullable`, of OpenAPI 3.0, adds null.
 - A reference is replaced by what it names. One that leads back to itself is refused, and so is every other keyword.
@@ -19,8 +19,6 @@ from typing import Any
 
 from loragen.contract.errors import FormatError, LimitError
 from loragen.contract.limits import (
-    MAX_CHOICE_BYTES,
-    MAX_CHOICES,
     MAX_CONTRACT_BYTES,
     MAX_PATTERN_CHARACTERS,
     MAX_SCHEMA_DEPTH,
@@ -30,8 +28,10 @@ from loragen.contract.limits import (
     MAX_SCHEMA_REPEATS,
 )
 from loragen.contract.number_bounds import BOUND_KEYWORDS, canonical_number
+from loragen.contract.schema_enums import enum_values, verified_text
+from loragen.contract.schema_texts import is_plain, lengths_of_format, size_of_texts
 from loragen.contract.text_formats import PATTERN_OF_FORMAT
-from loragen.contract.text_pattern import MOST_SPELLED, parse_pattern, parts_of
+from loragen.contract.text_pattern import MOST_SPELLED
 
 ANY_OBJECT = '{"type":"object"}'
 """The schema of any JSON object."""
@@ -42,7 +42,10 @@ _LEFT_OUT = frozenset(
 ).union(("$schema", "$id", "$comment", "strict", "discriminator", "contentEncoding", "contentMediaType"))
 _OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset(
-        ("properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties")
+        (
+            *("properties", "required", "additionalProperties", "propertyNames", "patternProperties"),
+            *("minProperties", "maxProperties"),
+        )
     ),
     "array": frozenset(("items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems")),
     "string": frozenset(("minLength", "maxLength", "format", "pattern")),
@@ -52,13 +55,6 @@ _OF_TYPE: dict[str, frozenset[str]] = {
     "null": frozenset(),
 }
 _REPEATS_OF_A_PART = 16
-_FORMATS = frozenset(("date", "time", "date-time", "uuid"))
-
-_ANY_NAMES = (
-    {"type": "string"},  # as zod says of every record
-    *({"pattern": pattern, "type": "string"} for pattern in PATTERN_OF_FORMAT.values()),
-)
-"""Schemas of property names that are left out: a device writes names of any format."""
 
 
 def canonical_schema(schema: object) -> str:
@@ -104,6 +100,7 @@ class _Normalizer:
         self._root = root
         self._nodes = 0
         self._open: list[str] = []  # references that are being replaced now
+        self._texts: set[str] = set()  # patterns and formats that were counted
 
     def normalize(self, node: object, place: str, depth: int) -> dict[str, Any]:
         self._count(1)
@@ -128,8 +125,8 @@ class _Normalizer:
         if "const" in keywords:
             keywords["enum"] = [keywords.pop("const")]
         if "enum" in keywords:
-            keywords.pop("type", None)
-            return self._only(keywords, "enum", place, _enumerated)
+            kinds = keywords.pop("type", None)
+            return self._only(keywords, "enum", place, lambda values, at: {"enum": enum_values(values, kinds, at)})
         for union in ("anyOf", "oneOf"):
             if union in keywords:
                 return self._only(keywords, union, place, lambda value, at: self._union(value, at, depth))
@@ -142,9 +139,13 @@ class _Normalizer:
 
     def _bounds(self, keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
         bounds = _bounds(keywords, what, place)
-        # A grammar spells each repetition, so that large bounds count as parts too.
-        self._count(sum(min(bound, MOST_SPELLED) for bound in bounds.values()) // _REPEATS_OF_A_PART)
+        self._count_bounds(bounds)
         return bounds
+
+    def _count_bounds(self, bounds: Mapping[str, Any]) -> None:
+        # A grammar spells each repetition, so that large bounds count as parts too.
+        counts = [min(bound, MOST_SPELLED) for bound in bounds.values() if isinstance(bound, int)]
+        self._count(sum(counts) // _REPEATS_OF_A_PART)
 
     def _referred(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         reference = keywords["$ref"]
@@ -224,27 +225,35 @@ class _Normalizer:
                 raise _unsupported(place, ["uniqueItems"])
             fields |= self._array(keywords, place, depth)
         elif kind == "string":
-            fields |= self._bounds(keywords, "Length", place)
-            if "pattern" in keywords:
-                fields["pattern"] = self._pattern(keywords["pattern"], fields, f"{place}.pattern")
-            elif not isinstance(form := keywords.get("format"), str):
-                pass
-            elif form in _FORMATS:
-                fields = {"type": kind, "format": form}
-            elif form in PATTERN_OF_FORMAT and len(fields) == 1:
-                fields["pattern"] = self._pattern(PATTERN_OF_FORMAT[form], fields, f"{place}.format")
+            fields |= self._string(keywords, place)
         return dict(sorted(fields.items()))
 
-    def _pattern(self, pattern: object, bounds: Mapping[str, Any], place: str) -> str:
-        if not isinstance(pattern, str):
-            raise FormatError(f"{place}: expected a text")
-        try:
-            _verified(pattern, place, 4 * MAX_PATTERN_CHARACTERS)
-            found = parse_pattern(pattern, bounds.get("minLength", 0), bounds.get("maxLength"))
-        except (FormatError, LimitError) as e:
-            raise type(e)(f"{place}: {e}", hint="write it otherwise, or leave it out") from e
-        self._count(parts_of(found) // _REPEATS_OF_A_PART)
-        return pattern
+    def _string(self, keywords: Mapping[str, Any], place: str) -> dict[str, Any]:
+        fields: dict[str, Any] = _bounds(keywords, "Length", place)
+        if isinstance(form := keywords.get("format"), str) and form in PATTERN_OF_FORMAT:
+            fields["format"] = form
+            fewest, longest = lengths_of_format(form)
+            if fields.get("minLength", 0) <= fewest:
+                fields.pop("minLength", None)
+            if longest is not None and fields.get("maxLength", longest) >= longest:
+                fields.pop("maxLength", None)
+        if "pattern" in keywords:
+            if not isinstance(keywords["pattern"], str):
+                raise FormatError(f"{place}.pattern: expected a text")
+            fields["pattern"] = verified_text(keywords["pattern"], f"{place}.pattern", 4 * MAX_PATTERN_CHARACTERS)
+        # A grammar spells equal texts once.
+        key = json.dumps(fields, sort_keys=True)
+        if is_plain(fields):
+            self._count_bounds(fields)
+        elif key not in self._texts:
+            self._texts.add(key)
+            self._count_bounds(fields)
+            what = "pattern" if "pattern" in fields else "format"
+            try:
+                self._count(size_of_texts(fields) // _REPEATS_OF_A_PART)
+            except (FormatError, LimitError) as e:
+                raise type(e)(f"{place}.{what}: {e}", hint=e.hint or "write it otherwise, or leave it out") from e
+        return fields
 
     def _array(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         fields: dict[str, Any] = self._bounds(keywords, "Items", place)
@@ -266,19 +275,29 @@ class _Normalizer:
     def _object(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         properties, required = keywords.get("properties"), keywords.get("required", [])
         others = keywords.get("additionalProperties", True)
+        fields: dict[str, Any] = {}
+        if patterns := keywords.get("patternProperties"):
+            # Of an object with a pattern of names that may have any others too, a device writes those of the pattern.
+            if not isinstance(patterns, Mapping) or len(patterns) > 1 or properties or "propertyNames" in keywords:
+                raise _unsupported(place, ["patternProperties"], ", but with one pattern and no other names")
+            (pattern, others), *_ = patterns.items()
+            keywords = {**keywords, "propertyNames": {"pattern": pattern}}
         if "propertyNames" in keywords:
             names = self.normalize(keywords["propertyNames"], f"{place}.propertyNames", depth + 1)
-            names.setdefault("type", "string")
             if "enum" in names and not properties:
                 properties = dict.fromkeys([name for name in names["enum"] if isinstance(name, str)], others)
                 others = False
-            elif names not in _ANY_NAMES:
-                raise _unsupported(place, ["propertyNames"], ", but as an enum")
-        fields: dict[str, Any] = {}
+            elif names.setdefault("type", "string") != "string":
+                raise _unsupported(place, ["propertyNames"], ", but of texts")
+            elif names != {"type": "string"} and properties:
+                raise _unsupported(place, ["propertyNames"], " beside 'properties'")
+            elif names != {"type": "string"}:  # which zod says of every record
+                properties, fields["propertyNames"] = None, names
         # Of an object with properties that may have any others too, a device writes those with a name here.
-        if not isinstance(others, bool):
-            fields["additionalProperties"] = self.normalize(others, f"{place}.additionalProperties", depth + 1)
-            fields = fields if fields["additionalProperties"] else {}
+        if not isinstance(others, bool) and (
+            schema := self.normalize(others, f"{place}.additionalProperties", depth + 1)
+        ):
+            fields["additionalProperties"] = schema
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise FormatError(f"{place}.required: expected a list of names")
         if properties is None:
@@ -294,7 +313,7 @@ class _Normalizer:
         if unknown := set(required) - properties.keys():
             raise FormatError(f"{place}.required: {_names(unknown)} is not among the properties")
         fields["properties"] = {
-            _verified(name, f"{place}.properties"): self.normalize(
+            verified_text(name, f"{place}.properties"): self.normalize(
                 schema, f"{place}.properties.{ascii(name)[1:-1][:40]}", depth + 1
             )
             for name, schema in properties.items()
@@ -317,22 +336,6 @@ class _Normalizer:
         if counts.get("maxProperties") == 0:
             raise FormatError(f"{place}.maxProperties: expected at least 1")
         return counts
-
-
-def _enumerated(values: object, place: str) -> dict[str, Any]:
-    if not isinstance(values, list) or not values:
-        raise FormatError(f"{place}: expected a list of values")
-    if len(values) > MAX_CHOICES:
-        raise LimitError(f"{place}: expected at most {MAX_CHOICES} values, found {len(values)}")
-    found: dict[tuple[type, object], object] = {}
-    for value in values:
-        if value is not None and type(value) not in (str, int, bool, float):
-            raise FormatError(f"{place}: expected texts, numbers, true, false or null, found {type(value).__name__}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise FormatError(f"{place}: expected finite numbers")
-        _verified(str(value), place)
-        found[type(value), value] = value
-    return {"enum": list(found.values())}
 
 
 def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int]:
@@ -360,16 +363,6 @@ def _bounds(keywords: Mapping[str, Any], what: str, place: str) -> dict[str, int
 def _unsupported(place: str, keywords: Iterable[str], where: str = "") -> FormatError:
     way_out = "leave it out: no device could hold an answer to it"
     return FormatError(f"{place}: {_names(keywords)} is not supported{where}", hint=way_out)
-
-
-def _verified(text: str, place: str, most: int = MAX_CHOICE_BYTES) -> str:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as e:
-        raise FormatError(f"{place}: expected Unicode, found half a surrogate pair") from e
-    if size > most:
-        raise LimitError(f"{place}: expected texts of at most {most} bytes, found {size}")
-    return text
 
 
 def _names(keys: Iterable[str]) -> str:

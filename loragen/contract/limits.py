@@ -62,6 +62,12 @@ MAX_PATTERN_PARTS = 512
 MAX_PATTERN_CHARACTERS = 1_024
 """Of one pattern, as it is written."""
 
+MAX_TEXT_STEPS = 16_384
+"""Steps that tell the texts of one pattern apart; computing so many takes a tenth of a second."""
+
+MAX_TEXT_STATES = 8_192
+"""States of texts that have to be of a pattern and of a length or format besides: a grammar has a rule for each."""
+
 MAX_CONTRACT_BYTES = 256 * 1024
 """An answer contract. As JSON in ASCII, a text may take six times its bytes; so many long ones are refused."""
 

@@ -1,7 +1,4 @@
-"""Rule: which JSON values are of a schema in the normal form of `loragen.contract.json_schema`, and why others are not.
-
-The form of dates, times and ids, and patterns are left to the grammar that a device writes them by.
-"""
+"""Rule: which JSON values are of a schema in the normal form of `json_schema`, and why others are not."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +7,9 @@ from typing import Any
 
 from loragen.contract.limits import MAX_CHOICES
 from loragen.contract.number_bounds import is_in_bounds
+from loragen.contract.schema_texts import is_plain, takes_text
+
+_LENGTHS = ("minLength", "maxLength")
 
 
 def is_of_schema(value: object, schema: str) -> bool:
@@ -87,6 +87,8 @@ def _fault(value: object, schema: Mapping[str, Any], place: str) -> str:
         return f"{place}: expected one of the values of its enum"
     if kind is None:
         return f"{place}: expected a value of one of the schemas of its anyOf"
+    if kind == "string" and isinstance(value, str):
+        return f"{place}: expected {_text_name(schema)}"
     bounds = "" if len(schema) == 1 or kind != _type_name(value) else " within its bounds"
     return f"{place}: expected {kind}{bounds}, found {_type_name(value)}"
 
@@ -96,11 +98,23 @@ def _fault_of_object(value: Mapping[str, Any], schema: Mapping[str, Any], place:
     if missing := [name for name in schema.get("required", ()) if name not in value]:
         return f"{place}: expected {ascii(missing[0])[:64]}, which is required"
     for name, each in value.items():
-        if name not in properties and others is None:
+        if fault := _fault(name, schema.get("propertyNames", {}), f"{place}: the name {ascii(name)[:64]}"):
+            return fault
+        if name not in properties and others is None and "properties" in schema:
             return f"{place}: expected no {ascii(name)[:64]}, which its schema does not have"
         if fault := _fault(each, properties.get(name, others or {}), f"{place}.{ascii(name)[1:-1][:64]}"):
             return fault
     return f"{place}: expected another number of properties, found {len(value)}"
+
+
+def _text_name(schema: Mapping[str, Any]) -> str:
+    """What a text should be, in words."""
+    length = "a length of " + " and ".join(
+        f"{word} {schema[key]}" for key, word in (("minLength", "at least"), ("maxLength", "at most")) if key in schema
+    )
+    parts = [f"the format {schema['format']}"] if "format" in schema else []
+    parts += [f"the pattern {ascii(schema['pattern'])[:80]}"] if "pattern" in schema else []
+    return "a text of " + ", ".join([*parts, *([length] if not schema.keys().isdisjoint(_LENGTHS) else [])])
 
 
 def _type_name(value: object) -> str:
@@ -123,7 +137,7 @@ def _fits(value: object, schema: Mapping[str, Any]) -> bool:
             parts = _parts_of(schema, len(value))
             return _in_bounds(len(value), schema, "Items") and all(map(_fits, value, parts))
         case "string", str():
-            return _in_bounds(len(value), schema, "Length")
+            return _in_bounds(len(value), schema, "Length") if is_plain(schema) else takes_text(schema, value)
         case ("boolean", bool()) | ("null", None):
             return True
         case ("integer", int()) | ("number", int() | float()):
@@ -148,6 +162,8 @@ def _fits_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
     if others is None and not value.keys() <= properties.keys():
         return False
     if not _in_bounds(len(value), schema, "Properties"):
+        return False
+    if "propertyNames" in schema and not all(_fits(name, schema["propertyNames"]) for name in value):
         return False
     return set(schema.get("required", ())) <= value.keys() and all(
         _fits(each, properties.get(name, others or {})) for name, each in value.items()

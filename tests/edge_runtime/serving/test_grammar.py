@@ -22,6 +22,7 @@ from edge_runtime.serving.sampler import Grammars, TokenSampler
 from loragen.contract.answer import contract_of
 from loragen.contract.errors import ContractError
 from loragen.contract.json_schema import canonical_schema
+from loragen.contract.text_formats import PATTERN_OF_FORMAT
 from tests.loragen.contract.schemas import SCHEMAS
 
 LONGEST = 250
@@ -144,6 +145,17 @@ LONGEST_PATTERNS = [
 ]
 
 
+@pytest.mark.parametrize("form", PATTERN_OF_FORMAT)
+def test_every_field_of_a_schema_may_have_a_format(model: LlamaModel, form: str) -> None:
+    """Equal texts are spelled once, so they do not cost a field each; and each format has an end."""
+    schema = canonical_schema({"properties": {f"p{number}": {"format": form} for number in range(64)}})
+    grammars = Grammars(model)
+    sampler = TokenSampler(model, Sampling(schema=schema), grammars)
+    assert not sampler.may_end
+    sampler.close()
+    grammars.close()
+
+
 @pytest.mark.parametrize("schema", LONGEST_PATTERNS)
 def test_patterns_at_the_bounds_of_a_contract_compile(model: LlamaModel, schema: object) -> None:
     grammars = Grammars(model)
@@ -196,7 +208,7 @@ for _ in range(14):
         {"type": "array", "maxItems": 256, "items": {"type": "number", "minimum": -123456.5, "maximum": 123456.78}},
         {"type": "array", "maxItems": 256, "items": {"type": "array", "maxItems": 256, "items": _LONG}},
         {"properties": {f"p{number}": {"pattern": "^([a-z]{0,250}x?[0-9]{1,200})$"} for number in range(13)}},
-        {"type": "array", "maxItems": 256, "items": {"pattern": "^((a|b|[c-z]+){1,60}-?)$"}},
+        {"type": "array", "maxItems": 256, "items": {"pattern": "^((a|b|[c-z]+){1,30}-?)$"}},
         {"type": "object", "minProperties": 1, "maxProperties": 256},
         _DEEP,
         {"type": "object", "properties": {f"p{number}": {"type": "string", "maxLength": 100} for number in range(64)}},
@@ -233,6 +245,13 @@ def takes(model: LlamaModel, schema: object, text: str) -> bool:
         grammars.close()
 
 
+ZOD_EMAIL = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+"""As zod 4 writes it beside the format."""
+
+CONTAINING = {"ac": True, "xbcx": True, "xabc": True, "c": False, "xxxac": False, '\\"bcx': True}
+PASSWORD = r"^(?=.*[A-Z])(?=.*\d).{3,9}$"
+
+
 @pytest.mark.parametrize(
     ("schema", "text", "fits"),
     [
@@ -260,6 +279,25 @@ def takes(model: LlamaModel, schema: object, text: str) -> bool:
         ({"type": "string", "format": "duration"}, '"P15"', False),
         ({"type": "string", "format": "uri"}, '"https://example.com/a?b=c"', True),
         ({"type": "string", "format": "uri"}, '"example"', False),
+        ({"type": "string", "format": "date"}, '"2024-02-29"', True),
+        ({"type": "string", "format": "date"}, '"2026-02-29"', False),
+        ({"type": "string", "format": "date-time"}, '"2026-02-28T10:00:00.25Z"', True),
+        ({"type": "string", "format": "email", "maxLength": 9}, '"a@bcd.com"', True),
+        ({"type": "string", "format": "email", "maxLength": 9}, '"a@bcde.com"', False),
+        ({"type": "string", "format": "uri", "pattern": "^https:"}, '"https://a.b"', True),
+        ({"type": "string", "format": "uri", "pattern": "^https:"}, '"http://a.b"', False),
+        ({"type": "string", "format": "email", "pattern": ZOD_EMAIL}, '"first.last@mail.example.com"', True),
+        ({"type": "string", "format": "email", "pattern": ZOD_EMAIL}, '"first..last@mail.example.com"', False),
+        *(({"pattern": "[ab]c", "maxLength": 4}, f'"{text}"', fits) for text, fits in CONTAINING.items()),
+        *(({"pattern": PASSWORD}, f'"{text}"', fits) for text, fits in {"abcD1": True, "abcd1": False}.items()),
+        ({"propertyNames": {"pattern": "^[ab]$"}}, '{"a": 1, "b": "x"}', True),
+        ({"propertyNames": {"pattern": "^[ab]$"}}, '{"c": 1}', False),
+        ({"propertyNames": {"format": "date"}, "additionalProperties": {"type": "null"}}, '{"2026-01-31": null}', True),
+        (
+            {"propertyNames": {"format": "date"}, "additionalProperties": {"type": "null"}},
+            '{"2026-01-32": null}',
+            False,
+        ),
         *(({"type": "string", "maxLength": most}, f'"{"x" * most}"', True) for most in (255, 256, 257, 1_000)),
         *(({"type": "string", "maxLength": most}, f'"{"x" * (most + 1)}"', False) for most in (255, 256, 257, 1_000)),
         *(({"pattern": "^x+$", "maxLength": 700}, f'"{"x" * count}"', 0 < count <= 700) for count in (0, 1, 700, 701)),

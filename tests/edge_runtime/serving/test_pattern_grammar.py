@@ -2,7 +2,8 @@
 
 import pytest
 
-from edge_runtime.serving.pattern_grammar import repeated_character, texts_of
+from edge_runtime.serving.pattern_grammar import repeated_character, rules_of, texts_of
+from loragen.contract.text_automaton import TextState
 from loragen.contract.text_pattern import Characters, Repeated, parse_pattern
 
 
@@ -21,7 +22,16 @@ from loragen.contract.text_pattern import Characters, Repeated, parse_pattern
     ],
 )
 def test_pattern_is_spelled_as_it_stands_in_json(pattern: str, expected: str) -> None:
-    assert texts_of(parse_pattern(pattern)) == expected
+    assert texts_of(parse_pattern(pattern).part) == expected
+
+
+def test_states_are_rules_that_name_each_other() -> None:
+    digits = ((0x30, 0x39),)
+    states = (TextState(False, ((digits, 1),)), TextState(True, ((digits, 1), (((0x22, 0x22),), 0))))
+    assert rules_of(states, "t") == {
+        "t0": r"[\U00000030-\U00000039] t1",
+        "t1": r'[\U00000030-\U00000039] t1 | "\\\"" t0 | ""',
+    }
 
 
 def test_set_of_many_ranges_is_spelled_once_however_often_it_is_repeated() -> None:

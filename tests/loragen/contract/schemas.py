@@ -66,7 +66,8 @@ LEAVES: st.SearchStrategy[Any] = st.one_of(
         minLength=COUNTS,
         maxLength=st.integers(0, 9),
         title=st.text(max_size=4),
-        format=st.sampled_from(["date", "time", "date-time", "uuid", "password", *PATTERN_OF_FORMAT]),
+        format=st.sampled_from(["password", *PATTERN_OF_FORMAT]),
+        pattern=st.sampled_from(["^(?!a)", "^.{9,30}$", "1", "@"]),
     ),
     st.lists(SCALARS, min_size=1, max_size=5).map(lambda values: {"enum": values}),
     SCALARS.map(lambda value: {"const": value}),
@@ -79,6 +80,9 @@ LEAVES: st.SearchStrategy[Any] = st.one_of(
         lambda drawn: {"pattern": f"^b{drawn[0]}*$", "minLength": drawn[1], "maxLength": drawn[1] + drawn[2]}
     ),
     _optional(type=st.just("object"), minProperties=st.integers(0, 2), maxProperties=st.integers(0, 3)),
+    st.sampled_from([{"pattern": "^[a-c]{1,3}$"}, {"minLength": 2}, {"format": "uuid"}]).map(
+        lambda names: {"type": "object", "propertyNames": names, "additionalProperties": {"type": "boolean"}}
+    ),
     st.just({"type": "object", "propertyNames": {"enum": ["a", "b"]}, "additionalProperties": {"type": "null"}}),
     st.just({"$ref": "#/$defs/thing"}),
 )

@@ -54,13 +54,8 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
         ),
         ({"items": {"type": "null"}, "minItems": 0}, {"items": {"type": "null"}, "type": "array"}),
         ({"type": "string", "format": "password", "maxLength": 500_000}, {"type": "string"}),
-        ({"type": "string", "format": "email", "maxLength": 254}, {"maxLength": 254, "type": "string"}),
-        ({"type": "string", "format": "uri", "pattern": "^https:"}, {"pattern": "^https:", "type": "string"}),
         ({"type": "string", "format": ["email"]}, {"type": "string"}),
-        (
-            {"additionalProperties": {"type": "null"}, "propertyNames": {"type": "string", "format": "email"}},
-            {"additionalProperties": {"type": "null"}, "type": "object"},
-        ),
+        ({"type": "string", "format": "email", "minLength": 1}, {"format": "email", "type": "string"}),
         ({"type": "array", "uniqueItems": False}, {"type": "array"}),
         ({"type": "string", "format": "date", "maxLength": 10}, {"format": "date", "type": "string"}),
         ({"type": "object", "additionalProperties": False}, {"properties": {}, "type": "object"}),
@@ -86,10 +81,34 @@ def test_what_only_describes_is_left_out(schema: object, expected: object) -> No
             '{"additionalProperties":{"type":"null"},"properties":{"a":{}},"type":"object"}',
         ),
         ({"properties": {"a": {}}, "additionalProperties": {"title": "x"}}, '{"properties":{"a":{}},"type":"object"}'),
+        ({"format": "email", "maxLength": 99}, '{"format":"email","maxLength":99,"type":"string"}'),
+        ({"format": "uri", "pattern": "^https:"}, '{"format":"uri","pattern":"^https:","type":"string"}'),
+        ({"pattern": "^[a-z]+.$", "maxLength": 9}, '{"maxLength":9,"pattern":"^[a-z]+.$","type":"string"}'),
+        ({"pattern": "^(?=a)..$"}, '{"pattern":"^(?=a)..$","type":"string"}'),
+        (
+            {"propertyNames": {"format": "uuid"}, "additionalProperties": {"type": "null"}},
+            '{"additionalProperties":{"type":"null"},"propertyNames":{"format":"uuid","type":"string"},"type":"object"}',
+        ),
+        ({"type": "string", "enum": ["a", 1, None]}, '{"enum":["a"]}'),
+        ({"type": ["integer", "null"], "enum": ["a", 1, 2.0, 2.5, True, None]}, '{"enum":[1,2.0,null]}'),
+        ({"type": "boolean", "enum": [1, True]}, '{"enum":[true]}'),
+        (
+            {"patternProperties": {"^a": {"type": "null"}}, "additionalProperties": False},
+            '{"additionalProperties":{"type":"null"},"propertyNames":{"pattern":"^a","type":"string"},"type":"object"}',
+        ),
+        (
+            {"propertyNames": {"minLength": 1}, "properties": {}},
+            '{"propertyNames":{"minLength":1,"type":"string"},"type":"object"}',
+        ),
     ],
 )
 def test_what_a_grammar_holds_stays(schema: object, expected: str) -> None:
     assert canonical_schema(schema) == expected
+
+
+def test_pattern_that_is_compared_with_texts_too_slowly_is_refused() -> None:
+    with pytest.raises(LimitError, match=r"schema\.pattern: expected texts that are told apart"):
+        canonical_schema({"pattern": "^(a|b)*a(a|b){20}$"})
 
 
 def test_bound_of_very_many_digits_is_cut_in_the_message() -> None:
@@ -114,9 +133,16 @@ def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
     ("schema", "found"),
     [
         ({"properties": {"a": {"pattern": "(a*)+"}}}, r"schema.properties.a.pattern: expected no repetition"),
-        ({"pattern": "^(?=a)"}, "schema.pattern: groups with"),
+        ({"pattern": "(?=a)"}, "schema.pattern: groups with"),
+        ({"pattern": "^a+$", "format": "email"}, "schema.pattern: expected a text that is of the pattern, the format"),
+        ({"format": "email", "maxLength": 5}, "schema.format: expected a text that is of the pattern, the format"),
+        ({"pattern": "^a{3}$", "minLength": 4}, "schema.pattern: expected a text that is of the pattern"),
+        ({"propertyNames": {"type": "integer"}}, "'propertyNames' is not supported, but of texts"),
+        ({"propertyNames": {"format": "email"}, "properties": {"a": {}}}, "'propertyNames' is not supported beside"),
         ({"pattern": 3}, "schema.pattern: expected a text"),
-        ({"pattern": "abc", "maxLength": 9}, "schema.pattern: expected a pattern that says itself how long"),
+        ({"type": "string", "enum": [1]}, "schema.enum: expected values of the type"),
+        ({"patternProperties": {"a": {}, "b": {}}}, "'patternProperties' is not supported, but with one pattern"),
+        ({"patternProperties": {"a": {}}, "properties": {"b": {}}}, "'patternProperties' is not supported, but with"),
         ({"not": {}}, "'not'"),
         ({"type": "array", "prefixItems": []}, "prefixItems: expected a list"),
         ({"type": "array", "prefixItems": [{}], "minItems": 2}, "as many items as 'prefixItems' has, 1"),
@@ -128,7 +154,6 @@ def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
         ({"properties": {"a": {}}, "additionalProperties": {"type": "null"}, "maxProperties": 9}, "'maxProperties'"),
         ({"properties": {}, "minProperties": 1}, "'minProperties'"),
         ({"type": "object", "maxProperties": 0}, "maxProperties: expected at least 1"),
-        ({"propertyNames": {"pattern": "^a$"}, "type": "object"}, "'propertyNames' is not supported, but as an enum"),
         ({"properties": {"a": {"type": "array", "uniqueItems": True}}}, "schema.properties.a: 'uniqueItems'"),
         ({"properties": {"a": {"type": "integer", "multipleOf": 7}}}, "schema.properties.a.multipleOf"),
         ({"type": "string", "minimum": 1}, "'minimum' is not supported for type 'string'"),

@@ -123,7 +123,7 @@ def test_schema_that_leaves_a_label_open_has_few_values(schema: object, values: 
     ("value", "fault"),
     [
         ({"days": 2}, "x: expected 'city', which is required"),
-        ({"city": "Hamburg"}, "x.city: expected string within its bounds, found string"),
+        ({"city": "Hamburg"}, "x.city: expected a text of a length of at most 6"),
         ({"city": "Oslo", "days": True}, "x.days: expected a value of one of the schemas of its anyOf"),
         ({"city": "Oslo", "tags": ["a", 5]}, "x.tags.1: expected one of the values of its enum"),
         ({"city": "Oslo", "tags": ["a"] * 3}, "x.tags: expected another number of items, found 3"),

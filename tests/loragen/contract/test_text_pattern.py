@@ -7,11 +7,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loragen.contract.errors import FormatError, LimitError
-from loragen.contract.text_pattern import Characters, InOrder, OneOf, Repeated, parse_pattern
+from loragen.contract.text_pattern import Characters, InOrder, OneOf, Repeated, of_length, parse_pattern
 
 A = Characters(((0x61, 0x61),))
 DIGIT = Characters(((0x30, 0x39),))
-ANY_TEXT = parse_pattern("")
+ANY_TEXT = parse_pattern("").part
 LOWER = Characters(((0x61, 0x7A),))
 
 
@@ -34,13 +34,21 @@ LOWER = Characters(((0x61, 0x7A),))
     ],
 )
 def test_pattern_is_read(pattern: str, expected: object) -> None:
-    assert parse_pattern(pattern) == expected
+    found = parse_pattern(pattern)
+    assert found.part == expected
+    assert found.ahead == found.not_ahead == ()
 
 
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("^(?=a)b$", "look-around"),
+        ("(?=a)b$", "look-around"),
+        ("^b(?=a)$", "look-around"),
+        ("^(x(?=a))$", "look-around"),
+        ("^(?<=a)b$", "look-around"),
+        ("^(?=a)b|c$", "with alternatives"),
+        ("^(?=a)*b$", "no count behind"),
+        ("^(?=a(b$))b$", "outside of groups"),
         ("(?i)a", "flags"),
         (r"^(a)\1$", r"'\\1' is not supported"),
         (r"\bword", r"'\\b' is not supported"),
@@ -86,16 +94,24 @@ def test_pattern_that_cannot_be_held_is_refused_with_its_reason(pattern: str, re
     ],
 )
 def test_length_beside_a_pattern_is_a_part_of_it(pattern: str, least: int, most: int | None, expected: object) -> None:
-    found = parse_pattern(pattern, least, most)
+    found = of_length(parse_pattern(pattern).part, least, most)
     assert (found.parts[0] if isinstance(found, InOrder) and len(found.parts) == 1 else found) == expected
 
 
 @pytest.mark.parametrize(
     ("pattern", "least", "most"), [("a", 0, 9), ("^[a-z]*a+$", 0, 9), ("^a{3}$", 4, 9), ("^a{1,3}$", 4, 9)]
 )
-def test_length_that_a_pattern_does_not_say_is_refused(pattern: str, least: int, most: int) -> None:
-    with pytest.raises(FormatError, match="how long a text is"):
-        parse_pattern(pattern, least, most)
+def test_length_that_a_pattern_does_not_say_is_none_of_its_parts(pattern: str, least: int, most: int) -> None:
+    assert of_length(parse_pattern(pattern).part, least, most) is None
+
+
+def test_look_ahead_is_read_apart() -> None:
+    found = parse_pattern(r"^(?=.{1,9}$)(?!a|b$)\d+$")
+    assert found.part == Repeated(DIGIT, 1, None)
+    point = parse_pattern("^.$").part
+    assert found.ahead == (Repeated(point, 1, 9),)
+    assert parse_pattern(r"^(?!^a$)b$").not_ahead == (A,)
+    assert found.not_ahead == (OneOf((InOrder((A, ANY_TEXT)), Characters(((0x62, 0x62),)))),)
 
 
 WHITE = "\u00a0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -106,7 +122,7 @@ MEMBERS = st.sampled_from([*" -_.+a^é", *(f"\\{each}" for each in r"dDwWsS-]\.^
 
 
 def signs_of(pattern: str) -> set[str]:
-    found = parse_pattern(f"^{pattern}$")
+    found = parse_pattern(f"^{pattern}$").part
     assert isinstance(found, Characters)
     return {sign for sign in SIGNS if any(low <= ord(sign) <= high for low, high in found.ranges)}
 
