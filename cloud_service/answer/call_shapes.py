@@ -8,12 +8,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from loragen.contract.errors import ContractError
+from loragen.contract.strict_json import load_strict_json
+
 
 def with_plain_calls(output: str) -> str:
     """An example's output with its calls in the form of devices; what is no call, or more than calls, as it is."""
     try:
-        value = json.loads(output)
-    except (ValueError, RecursionError):
+        value = load_strict_json(output)
+    except ContractError:
         return output
     calls = [_call(each) for each in _parts(value)]
     if not calls or not all(calls):
@@ -54,8 +57,8 @@ def _call(value: Any) -> dict[str, Any] | None:
             return None
     if isinstance(given, str):
         try:
-            given = json.loads(given or "{}")
-        except (ValueError, RecursionError):
+            given = load_strict_json(given or "{}")
+        except ContractError:
             return None
     given = {} if given is None else given
     return {"name": name, "arguments": given} if isinstance(given, Mapping) else None

@@ -8,7 +8,6 @@ answer is any text.
   Where others of them confirm it, one that shows another label contradicts it.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,10 @@ from cloud_service.answer.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
 from cloud_service.task import TaskDescription
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.errors import ContractError
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from loragen.contract.schema_values import find_fault
+from loragen.contract.strict_json import load_strict_json
 
 FEWEST_REPEATS = 3
 """How often examples must repeat each label before they alone make a closed set."""
@@ -78,9 +79,10 @@ def find_answer_fault(text: str, contract: AnswerContract, place: str) -> str:
         one = replace(contract, parallel=False, codes=(), none=None)
         return next(filter(None, (find_answer_fault(line, one, place) for line in lines)), "")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return f"{place}: expected {'a call, as JSON' if contract.functions else 'JSON'}, found another text"
+        value = load_strict_json(text)
+    except ContractError as e:
+        what = "a call, as JSON" if contract.functions else "JSON"
+        return f"{place}: expected {what}, found another text: {e}"
     if contract.schema:
         return find_fault(value, contract.schema, place)
     return _fault_of_call(value, contract.functions, place)

@@ -1,10 +1,12 @@
 """JSON that every reader understands alike, and that can be handled without counting its levels again.
 
-Refused are a key twice in one object, which readers resolve differently; NaN and infinity, which JSON does not have;
-and nesting that some later step would fail at, since Python handles JSON by recursion.
+Refused are a key twice in one object, which readers resolve differently; NaN and infinity, which JSON does not have,
+and numbers that many readers take for infinity; and nesting that some later step would fail at, since Python handles
+JSON by recursion.
 """
 
 import json
+import math
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -23,7 +25,7 @@ def load_strict_json(text: str | bytes) -> Any:
         LimitError: It is too deep.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_fields, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=_fields, parse_constant=_refuse_constant, parse_float=_finite_number)
     except RecursionError as e:
         raise _too_deep() from e
     except UnicodeDecodeError as e:
@@ -46,6 +48,13 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise FormatError(f"expected JSON, found {name}", hint="JSON has no numbers that are not finite")
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise FormatError(f"expected JSON with numbers of reasonable size, found {text[:40]}")
+    return value
 
 
 def _verify_depth(value: Any) -> None:

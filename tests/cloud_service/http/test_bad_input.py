@@ -41,8 +41,15 @@ def _calls(**answer: Any) -> dict[str, Any]:
 
 def _called(output: object) -> dict[str, Any]:
     """A tool, and an example that calls it."""
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    properties = {"city": {"type": "string"}, "mail": {"type": "string", "format": "email"}}
+    parameters = {"type": "object", "properties": properties, "required": ["city"]}
     return _tool(parameters=parameters) | {"examples": [{"input": "Rome", "output": output}]}
+
+
+def _json_example(schema: dict[str, Any], value: object, text: str = "") -> dict[str, Any]:
+    """An answer whose field `x` is of a schema, and an example with a value for it, or with another text."""
+    answer = {"type": "json", "schema": {"type": "object", "properties": {"x": schema}, "required": ["x"]}}
+    return {"description": "a", "answer": answer, "examples": [{"input": "a", "output": text or {"x": value}}]}
 
 
 CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}
@@ -132,6 +139,18 @@ CYCLE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": 
         (_called({"name": "find", "arguments": {}}), "examples.0.output.arguments: expected 'city', which is required"),
         (_called({"name": "find", "arguments": {"city": 5}}), "arguments.city: expected string, found integer"),
         (_called({"type": "tool_use", "name": "find", "input": {"town": "Rome"}}), "output.arguments: expected 'city'"),
+        (_json_example({"type": "string", "format": "email"}, "none"), "output.x: expected a text of the format email"),
+        (_json_example({"format": "date"}, "2026-02-30"), "examples.0.output.x: expected a text of the format date"),
+        (_json_example({"pattern": "^[A-Z]{2}$"}, "de"), "examples.0.output.x: expected a text of the pattern '^[A-Z]"),
+        (_json_example({"pattern": "^((a+)+b)+$"}, "a" * 3_000), "output.x: expected a text of the pattern"),
+        (_json_example({"pattern": "^(?!x)", "maxLength": 3}, "abcd"), "a length of at most 3"),
+        (_json_example({"propertyNames": {"format": "uuid"}}, {"a": 1}), "output.x: the name 'a': expected a text of"),
+        (_json_example({"type": "number"}, "", text='{"x": 1e999}'), "examples.0.output: expected JSON, found another"),
+        (_json_example({}, "", text='{"x": 1, "x": 2}'), "examples.0.output: expected JSON, found another text"),
+        (
+            _called({"name": "find", "arguments": {"city": "x", "mail": "nobody"}}),
+            "examples.0.output.arguments.mail: expected a text of the format email",
+        ),
         ({"description": "a", "exmaples": []}, "exmaples: expected no such field"),
         ({"description": "a", "publish": {"channel": "../x", "name": "y"}}, "publish.channel"),
         ({"description": "a", "publish": {"channel": "x"}}, "publish.name"),

@@ -37,6 +37,7 @@ def test_any_bytes_raise_contract_errors_alone(data: bytes) -> None:
         ('[{"b": {"a": 1, "c": 2, "a": 1}}]', FormatError, "found 'a' again"),
         ("[NaN]", FormatError, "found NaN"),
         ("-Infinity", FormatError, "found -Infinity"),
+        ("[1e999]", FormatError, "reasonable size, found 1e999"),
         ("{", FormatError, "a fault at character 1"),
         (b'"\xff"', FormatError, "expected UTF-8"),
         ("9" * 9_000, FormatError, "a longer one"),
