@@ -141,7 +141,7 @@ def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
     if contract.choices and asked.schema and (labelled := _labelled(asked, contract)):
         return Constraint(labelled)
     if asked.schema or (contract.schema and not own):
-        return Constraint(replace(asked, schema=asked.schema or contract.schema))
+        return Constraint(replace(asked, schema=asked.schema or contract.schema, ends_in_time=True))
     # Without codes this is empty, and so is the result's.
     code_of = dict(zip(contract.options, contract.codes, strict=False))
     choices = tuple(dict.fromkeys(asked.choices or contract.choices))

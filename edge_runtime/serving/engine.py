@@ -36,6 +36,7 @@ class Sampling:
             model spell the choices.
         schema: The answer is JSON of this schema, as `canonical_schema` writes it; empty for any text.
         beginning: What stands in front of that JSON.
+        ends_in_time: It is closed when it repeats itself, or when its greatest length is near.
         avoided: Tokens that the answer does without, unless nothing else is left.
         spelled: Control tokens that stand for their spelling, which otherwise stand for no text.
     """
@@ -54,6 +55,7 @@ class Sampling:
     logprobs: int | None = None
     schema: str = ""
     beginning: str = ""
+    ends_in_time: bool = False
     avoided: tuple[int, ...] = ()
     spelled: tuple[int, ...] = ()
 
@@ -81,6 +83,7 @@ class Token:
     Attributes:
         piece: The bytes that it stands for; empty for a special token, the choice's text for a code.
         may_end: The answer is all that it was to be, and may end here.
+        was_cut: JSON was closed, here or before, because its greatest length was near.
         likelihood: Where it was asked for.
         likeliest: As many of the likeliest tokens as were asked for.
     """
@@ -89,6 +92,7 @@ class Token:
     may_end: bool = False
     likelihood: Likelihood | None = None
     likeliest: tuple[Likelihood, ...] = ()
+    was_cut: bool = False
 
 
 _ResultT = TypeVar("_ResultT")

@@ -51,13 +51,13 @@ def write_text(
     """
     assembler = TextAssembler(stop)
     text, head = "", ""
-    count, may_end = 0, False
+    count, may_end, was_cut = 0, False, False
     waiting: list[Token] = []
     for token in sequence.decode(sampling, max_tokens):
         if token is None:
             yield None
             continue
-        count, may_end = count + 1, token.may_end
+        count, may_end, was_cut = count + 1, token.may_end, token.was_cut
         waiting += [token] if token.likelihood is not None else []
         certain = assembler.push(token.piece)
         if first:
@@ -78,7 +78,7 @@ def write_text(
     if rest or (waiting and not assembler.stopped):
         yield TextPiece(rest, index, tuple(waiting))
     # An engine that ends on its own met an end-of-generation token before the count was full.
-    is_whole = assembler.stopped or may_end or count < max_tokens
+    is_whole = not was_cut and (assembler.stopped or may_end or count < max_tokens)
     return Written(text + rest, count, is_whole, assembler.met)
 
 

@@ -109,7 +109,7 @@ class LlamaSequence:
                 only: Sequence[int] | None = sampling.codes or None
                 if guide is not None:
                     only = guide.next_tokens() + (model.ends if guide.may_end else [])
-                token = sampler.choose(logits, only)
+                token = sampler.choose(logits, only, max_tokens - count)
                 likelihood: Likelihood | None = None
                 likeliest: list[Likelihood] = []
                 if sampling.logprobs is not None:
@@ -125,7 +125,8 @@ class LlamaSequence:
                 if guide is not None:
                     guide.advance(piece)
                 count += 1
-                yield Token(piece, sampler.may_end if guide is None else guide.may_end, likelihood, tuple(likeliest))
+                may_end = sampler.may_end if guide is None else guide.may_end
+                yield Token(piece, may_end, likelihood, tuple(likeliest), sampler.was_cut)
                 if sampler.must_end() if guide is None else guide.must_end:
                     return
                 # Without logits nothing could be said of their likelihoods.
@@ -134,7 +135,7 @@ class LlamaSequence:
                 for each in forced:
                     sampler.accept(each)
                     count += 1
-                    yield Token(model.piece(each), sampler.may_end)
+                    yield Token(model.piece(each), sampler.may_end, was_cut=sampler.was_cut)
                 if forced and sampler.must_end():
                     return
                 if count < max_tokens:

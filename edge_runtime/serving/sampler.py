@@ -11,7 +11,7 @@ top_p and min_p cut before each draw, and before the first one what does not fit
 So with them a fitting token that is likely from the start is drawn somewhat more often than if they cut among fitting
 tokens alone. llama.cpp's own programs do the same.
 
-What a grammar lets through is UTF-8 where it can be.
+What a grammar lets through is UTF-8 where it can be. A JSON answer is closed in time (`json_ends`).
 """
 
 import codecs
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InvalidRequestError, ModelOutputError
 from edge_runtime.serving.engine import Likelihood, Sampling
 from edge_runtime.serving.grammar import grammar_of
+from edge_runtime.serving.json_ends import JsonEnds
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel
 
 _PENALTY_WINDOW = 1_024
@@ -102,6 +103,9 @@ class Grammars:
 class TokenSampler:
     """Chooses the tokens of one answer.
 
+    Attributes:
+        was_cut: It closed something because no room was left, where the model would have gone on.
+
     Args:
         model: Whose tokens.
         sampling: How.
@@ -113,9 +117,11 @@ class TokenSampler:
 
     def __init__(self, model: LlamaModel, sampling: Sampling, grammars: Grammars) -> None:
         self._model = model
+        self.was_cut = False
         self._avoided = list(sampling.avoided)
         self._grammar = grammars.start(sampling.schema, sampling.beginning) if sampling.schema else None
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        self._ends = JsonEnds() if sampling.schema and sampling.ends_in_time else None
         self._is_greedy = sampling.temperature < _GREEDY_BELOW or sampling.top_p == 0
         self._chain = _make_chain(sampling, self._is_greedy, model.vocab_size)
         # Without anything that changes logits or cuts, a token is found in a quarter of the chain's time, and less.
@@ -124,12 +130,13 @@ class TokenSampler:
         self._takes_any = is_plain and not (self._is_greedy or sampling.top_k or sampling.top_p < 1 or sampling.min_p)
         self._temperature, self._random = sampling.temperature, random.Random(sampling.seed)
 
-    def choose(self, logits: NDArray[np.float32], only: Sequence[int] | None = None) -> int:
+    def choose(self, logits: NDArray[np.float32], only: Sequence[int] | None = None, left: int | None = None) -> int:
         """The next token.
 
         Args:
             logits: (vocabulary,) float32, finite; left as they are.
             only: The tokens to choose from; None for all.
+            left: How many tokens there may be, this one included; None for any number.
 
         Raises:
             ModelOutputError: None of them fits.
@@ -151,7 +158,7 @@ class TokenSampler:
             token = self._fitting(free)
         if token is None:
             raise ModelOutputError("this model has no token that goes on with the answer as its schema wants it")
-        return token
+        return token if self._ends is None else self._in_time(token, left)
 
     def accept(self, token: int) -> None:
         """Take the token that was chosen; not one that ends the answer."""
@@ -162,6 +169,8 @@ class TokenSampler:
                 self._decoder.reset()
             else:
                 self._decoder.decode(self._model.piece(token))
+        if self._ends is not None:
+            self._ends.push(self._model.piece(token).decode("utf-8", "replace"))
 
     @property
     def may_end(self) -> bool:
@@ -197,6 +206,21 @@ class TokenSampler:
         llama_cpp.llama_sampler_free(self._chain)
         if self._grammar is not None:
             llama_cpp.llama_sampler_free(self._grammar)
+
+    def _in_time(self, token: int, left: int | None) -> int:
+        """A token, or the one that closes something where it has to be closed now."""
+        assert self._ends is not None
+        if token in self._model.ends:
+            return token
+        is_late = left is not None and not self._ends.has_room_behind(
+            self._model.piece(token).decode("utf-8", "replace"), left - 1
+        )
+        if not is_late and not self._ends.repeats_itself:
+            return token
+        closings = [each for closing in self._ends.closings for each in self._model.tokens_of.get(closing, ())[:1]]
+        closing = next((each for each in closings if self._goes_on(each)), token)
+        self.was_cut |= is_late and closing != token
+        return closing
 
     def _fitting(self, logits: NDArray[np.float32]) -> int | None:
         tokens = self._model.tokens

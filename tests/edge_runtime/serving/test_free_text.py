@@ -1,6 +1,6 @@
 """Text ends by itself, at its greatest length, before a stop string, or where a call begins."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 
@@ -16,7 +16,10 @@ def _write(
     words: Sequence[bytes], stop: tuple[str, ...] = (), most: int = LONG, first: str = ""
 ) -> tuple[str, Written]:
     """What came in pieces, and how it ended."""
-    writing = write_text(FakeSequence(FakeEngine(words, FakeLoader())), GREEDY, stop, most, 0, first)
+    return _finished(write_text(FakeSequence(FakeEngine(words, FakeLoader())), GREEDY, stop, most, 0, first))
+
+
+def _finished(writing: Generator[TextPiece | None, None, Written]) -> tuple[str, Written]:
     pieces = ""
     while True:
         try:
@@ -48,6 +51,20 @@ def test_text_that_begins_a_call_is_no_text() -> None:
     assert _write([b" \n", b"<to", b"ol>", b"{}"], first="<tool>") == ("", Written("", 3, True, "<tool>"))
     assert _write([b"<to", b" be"], first="<tool>") == ("<to be", Written("<to be", 2, True))
     assert _write([b"<to"], first="<tool>") == ("<to", Written("<to", 1, True))
+
+
+def test_json_that_was_closed_in_time_is_not_whole() -> None:
+    """It is JSON, and may end there; but the model would have gone on."""
+
+    class Closing(FakeEngine):
+        def decode(self, sampling: Sampling, max_tokens: int):  # type: ignore[no-untyped-def]
+            yield Token(b'["a')
+            yield Token(b'"', was_cut=True)
+            yield Token(b"]", may_end=True, was_cut=True)
+
+    assert _finished(write_text(FakeSequence(Closing([], FakeLoader())), GREEDY, (), LONG, 0))[1] == Written(
+        '["a"]', 3, False
+    )
 
 
 def test_tokens_travel_with_the_text_that_they_make() -> None:

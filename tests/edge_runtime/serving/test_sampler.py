@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jsonschema_rs
 import numpy as np
 import pytest
 
@@ -296,3 +297,48 @@ def test_nothing_is_forced_within_a_character(
             sampler.accept(int(model.tokens_of_bytes[text[len(written)]]))
             written += text[len(written) : len(written) + 1]
     assert sampler.may_end
+
+
+LIKES_A = {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]}
+LIKES_LISTS = {"type": "array", "items": {"type": "integer"}}
+
+
+def written(model: LlamaModel, schema: object, liked: str, most: int, *, ends_in_time: bool = True) -> tuple[str, bool]:
+    """What a model writes that likes one thing after the other, for ever, and whether it was cut."""
+    grammars = Grammars(model)
+    sampling = Sampling(schema=canonical_schema(schema), temperature=0, ends_in_time=ends_in_time)
+    made, text = TokenSampler(model, sampling, grammars), b""
+    for step in range(most):
+        logits = np.zeros(model.vocab_size, np.float32)
+        logits[model.tokens_of[liked[step % len(liked)].encode()][0]] = 9
+        token = made.choose(logits, left=most - step)
+        if token in model.ends:
+            break
+        made.accept(token)
+        text += model.piece(token)
+        if made.must_end():
+            break
+    made.close()
+    grammars.close()
+    return text.decode(), made.was_cut
+
+
+@pytest.mark.parametrize("most", [12, 30, 31, 60])
+@pytest.mark.parametrize(("schema", "liked"), [(LIKES_A, "abcdefghijklmnopqrs"), (LIKES_LISTS, "[1, 2, 3, 4, ")])
+def test_json_is_closed_before_its_greatest_length(model: LlamaModel, schema: object, liked: str, most: int) -> None:
+    text, was_cut = written(model, schema, liked, most)
+    assert was_cut
+    jsonschema_rs.validator_for(schema).validate(json.loads(text))
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+        json.loads(written(model, schema, liked, most, ends_in_time=False)[0])
+
+
+def test_text_that_repeats_itself_is_closed_and_is_whole(model: LlamaModel) -> None:
+    text, was_cut = written(model, LIKES_A, "ab", 400)
+    assert not was_cut
+    assert 96 <= len(json.loads(text)["x"]) < 120
+
+
+def test_json_that_just_fits_is_not_cut(model: LlamaModel) -> None:
+    liked = '{"x": "abc"}'
+    assert written(model, LIKES_A, liked, len(liked)) == (liked, False)

@@ -1,0 +1,121 @@
+"""Rule: when JSON on its way has to come to its end: because little room is left, or because it repeats itself.
+
+A small model often goes on for ever inside of a text, a list, or an object of any names. A grammar does not mind. So
+the open brackets are counted, and a token behind which they could not be closed any more is not written; a closing one
+is, where the grammar lets it. No value is made up: what is required and still missing is left to the model.
+"""
+
+from dataclasses import dataclass, replace
+
+_LONGEST_UNIT = 64
+_REPEATED_TEXT = 96
+_REPEATED_JSON = 192
+"""Characters of something repeated, in a text or of JSON, from which on it is a loop: three times at least. Lines of
+dashes and lists of zeros are shorter."""
+
+_BEHIND_NAME = 2
+"""A colon and a value."""
+
+_MOST_COMPARED = max(_REPEATED_JSON, 3 * _LONGEST_UNIT)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or an object that is open.
+
+    Attributes:
+        sign: What opened it.
+        began: Tokens in front of its last member.
+        shortest: Tokens of the shortest member so far; a comma counts.
+    """
+
+    sign: str
+    began: int
+    shortest: int = 1
+
+
+class JsonEnds:
+    """Follows one JSON value as it is written."""
+
+    def __init__(self) -> None:
+        self._open: list[_Open] = []
+        self._tokens = 0
+        self._is_text = self._is_escaped = False
+        self._before = self._last = ""  # signs outside of texts; of a text there is its first
+        self._json = self._text = ""  # all of it, and the text that is open; no more than is compared
+
+    def push(self, piece: str) -> None:
+        """Take the next token's text."""
+        self._tokens += 1
+        self._json = (self._json + piece)[-_MOST_COMPARED:]
+        for sign in piece:
+            self._take(sign)
+        self._text = self._text[-_MOST_COMPARED:]
+
+    def has_room_behind(self, piece: str, left: int) -> bool:
+        """Whether so many tokens can close what is open behind a further one."""
+        longest = max((each.shortest for each in self._open), default=0) + _BEHIND_NAME + 2
+        if left > len(self._open) + len(piece) + longest:
+            return True
+        after = self._copy()
+        after.push(piece)
+        return after._needed <= left
+
+    @property
+    def closings(self) -> tuple[bytes, ...]:
+        """What may close the innermost thing that is open."""
+        if self._is_text:
+            return () if self._is_escaped else (b'"',)
+        return (b"]", b"}")
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether what was written last is one thing again and again."""
+        text, least = (self._text, _REPEATED_TEXT) if self._is_text else (self._json, _REPEATED_JSON)
+        for unit in range(1, _LONGEST_UNIT + 1):
+            size = max(least, 3 * unit)
+            if len(text) >= size and text[-size:-unit] == text[unit - size :]:
+                return True
+        return False
+
+    @property
+    def _needed(self) -> int:
+        """Tokens that close what is open, one each, behind a member that is begun."""
+        if self._is_text:
+            return len(self._open) + 1 + self._is_escaped + (_BEHIND_NAME if self._is_name else 0)
+        if self._last == "," and self._open:
+            return len(self._open) + self._open[-1].shortest
+        return len(self._open) + (1 if self._last == ":" else _BEHIND_NAME if self._is_name else 0)
+
+    @property
+    def _is_name(self) -> bool:
+        """Whether the text that is open, or was last, is the name of a member."""
+        return self._last == '"' and bool(self._open) and self._open[-1].sign == "{" and self._before in "{,"
+
+    def _take(self, sign: str) -> None:
+        if self._is_text:
+            self._is_text = self._is_escaped or sign != '"'
+            self._is_escaped = not self._is_escaped and sign == "\\"
+            self._text += sign
+            return
+        if sign.isspace():
+            return
+        self._before, self._last = self._last, sign
+        if sign == '"':
+            self._is_text, self._text = True, ""
+        elif sign in "[{":
+            self._open.append(_Open(sign, self._tokens))
+        elif sign in "]}" and self._open:
+            self._open.pop()
+        elif sign == "," and self._open:
+            last = self._open[-1]
+            length = max(1, self._tokens - last.began)
+            last.shortest = length if last.shortest == 1 else min(last.shortest, length)
+            last.began = self._tokens
+
+    def _copy(self) -> "JsonEnds":
+        copied = JsonEnds()
+        copied._open = [replace(each) for each in self._open]
+        copied._tokens, copied._before, copied._last = self._tokens, self._before, self._last
+        copied._is_text, copied._is_escaped = self._is_text, self._is_escaped
+        return copied

@@ -1,0 +1,73 @@
+"""When JSON is closed: in time for its greatest length, and where it repeats itself."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from edge_runtime.serving.json_ends import JsonEnds
+
+
+def following(pieces: Iterable[str]) -> JsonEnds:
+    ends = JsonEnds()
+    for piece in pieces:
+        ends.push(piece)
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("written", "piece", "needed"),
+    [
+        ('{"a": "', "x", 2),
+        ('{"a": "', "\\", 3),
+        ('{"a": ["', 'x"', 2),
+        ('[{"a": 1}', "]", 0),
+        ("[1", "]", 0),
+        ("[1", ",", 3),
+        ('{"a"', ":", 2),
+        ('{"a', "x", 4),
+        ('{"a', '"', 3),
+        ('{"a": {"b": 1, "c', "x", 5),
+        ('{"a": ["b", "c', "x", 3),
+        ('{"a": "b", "c', '"', 3),
+        ('"', "x", 1),
+        ('"', '"', 0),
+        ('["[{', "x", 2),
+        (r'["\"[', "x", 2),
+    ],
+)
+def test_everything_that_is_open_takes_a_token(written: str, piece: str, needed: int) -> None:
+    ends = following(written)
+    assert ends.has_room_behind(piece, needed)
+    assert not ends.has_room_behind(piece, needed - 1)
+
+
+def test_no_member_is_begun_that_is_longer_than_what_is_left() -> None:
+    ends = following(["[", "[1", ", 2", "]", ",", " [", "3", "]"])
+    assert ends.has_room_behind(",", 5)
+    assert not ends.has_room_behind(",", 4)
+    assert ends.has_room_behind("]", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ('{"a": "' + "12.50, " * 20, True),
+        ('{"a": "' + "12.50, " * 12, False),
+        ('{"a": "' + "-" * 80, False),
+        ('{"a": "' + " ".join(map(str, range(90))), False),
+        ("[" + "0, " * 80 + "0", True),
+        ("[" + "0, " * 40 + "0", False),
+        ("[" + '"2026-05-03", ' * 10 + '"20', False),
+        ("{" + '"date": 2026, ' * 20 + '"date": 2026', True),
+        (json.dumps({"a": "x" * 90, "b": "y" * 90}), False),
+    ],
+)
+def test_what_comes_again_and_again_is_seen(text: str, repeats: bool) -> None:
+    assert following(text).repeats_itself is repeats
+
+
+def test_only_what_is_open_is_closed() -> None:
+    assert following('{"a').closings == (b'"',)
+    assert following('{"a\\').closings == ()
+    assert following("[1").closings == (b"]", b"}")
