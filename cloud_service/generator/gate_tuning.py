@@ -8,7 +8,7 @@ gates make. When they get no better for long, it stops early.
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,8 @@ class OpenTask:
         gates: (layers, groups, experts) float32, from the one-pass generation.
         trained: Examples to tune on.
         held_out: Examples to score on.
+        gives: Whether a device that holds answers to a contract gives an answer, from its ids and the logits
+            (answer tokens, vocabulary) float32 that predict them; None where it writes the likeliest tokens.
     """
 
     model: PreTrainedModel
@@ -96,6 +98,7 @@ class OpenTask:
     gates: NDArray[np.float32]
     trained: Sequence[Encoded]
     held_out: Sequence[Encoded]
+    gives: Callable[[list[int], Tensor], bool] | None = None
 
     @torch.no_grad()
     def score(self, gates: NDArray[np.float32]) -> ExampleScore:
@@ -109,10 +112,16 @@ class OpenTask:
         right, loss = 0, 0.0
         waiting = sorted(self.held_out, key=lambda each: sum(map(len, each)))
         while waiting:
-            batch = AnswerBatch.of(_take(waiting)).to(device)
+            rows = _take(waiting)
+            batch = AnswerBatch.of(rows).to(device)
             with self.unmerged.applied(factors):
                 logits = answer_logits(self.model, batch)
-            right += int(exact_answers(logits, batch).sum())
+            if self.gives is None:
+                right += int(exact_answers(logits, batch).sum())
+            else:
+                answers = [answer for _, answer in rows]
+                each = logits.split([len(answer) for answer in answers])
+                right += sum(map(self.gives, answers, each))
             loss += float(answer_losses(logits, batch).sum())
         score = ExampleScore(right / len(self.held_out), loss / len(self.held_out))
         return score if math.isfinite(score.loss) else WORST

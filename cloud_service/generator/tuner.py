@@ -6,19 +6,21 @@ gets each input without the task description, or with the residual prompt in fro
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cloud_service.answer.choices import chosen_option
-from cloud_service.answer.written_answers import written_answer
+from cloud_service.answer.written_answers import answer_pattern, written_answer
 from cloud_service.generator.chat_format import answer_ids, question_ids
 from cloud_service.generator.edge import UnmergedLora, lora_factors
 from cloud_service.generator.gate_tuning import Encoded, OpenTask, tune_gates
+from cloud_service.generator.held_decoding import HeldDecoding
 from cloud_service.generator.key_tuning import FOLDS, ClosedSet, tune_keys
 from cloud_service.generator.last_layer import LastLayer, LastStates
 from cloud_service.refine.held_out import folds, hold_out
@@ -45,6 +47,7 @@ class TorchTuner:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, bank: Bank) -> None:
         self._model, self._tokenizer, self._bank = model, tokenizer, bank
         self._unmerged = UnmergedLora(model)
+        self._held = HeldDecoding(tokenizer)
         self._context = int(model.config.get_text_config().max_position_embeddings)
 
     def use_threads(self, count: int) -> None:
@@ -77,9 +80,19 @@ class TorchTuner:
             recipe.gates,
             [each for number, each in enumerate(encoded) if number not in held_out],
             [each for number, each in enumerate(encoded) if number in held_out],
+            self._judge(examples, recipe),
         )
         gates, report = tune_gates(task, plan.steps, deadline, on_progress)
         return (replace(recipe, gates=gates) if report.kept else recipe), report
+
+    def _judge(self, examples: Sequence[Example], recipe: Recipe) -> Callable[[list[int], Tensor], bool] | None:
+        """What says whether a device gives an answer under the recipe's contract; None where it may be any text."""
+        pattern = answer_pattern(recipe.answer)
+        if pattern is None:
+            return None
+        written = {written_answer(each.output, recipe.answer) for each in examples}
+        text_of = {tuple(answer_ids(self._tokenizer, text)): text for text in written}
+        return lambda answer, logits: self._held.gives(text_of[tuple(answer)], logits, pattern)
 
     def _refine_keys(
         self, recipe: Recipe, examples: Sequence[Example], shown: int, plan: RefinePlan, on_progress: OnProgress

@@ -89,6 +89,17 @@ def test_calls_are_tuned_on_as_a_device_asks_for_them(
     assert {tuple(ids) for _, ids in (*seen[0].trained, *seen[0].held_out)} == {tuple(expected)}
 
 
+def test_held_out_examples_are_scored_as_a_device_answers_them(loaded: TorchGenerator, tuner: TorchTuner) -> None:
+    """A model that writes something else is right all the same where the contract leaves it nothing else to write."""
+    value = {"type": "object", "properties": {"way": {"enum": ["there"]}}, "required": ["way"]}
+    answer = contract_of({"type": "json", "schema": value})
+    examples = [Example(f"go {n}", '{"way":"there"}') for n in range(5)]
+    recipe = one_pass(loaded, TaskDescription("Where?", answer=answer))
+    assert tuner.refine(recipe, examples, 1, RefinePlan(1, 60), ignore)[1].before.right == 1.0
+    free = one_pass(loaded, TaskDescription("Where?", answer=contract_of({"type": "text"})))
+    assert tuner.refine(free, examples, 1, RefinePlan(1, 60), ignore)[1].before.right == 0.0
+
+
 @pytest.mark.parametrize("answer", [CHOICE, None])
 def test_example_that_does_not_fit_is_refused(
     loaded: TorchGenerator, tuner: TorchTuner, answer: AnswerContract | None
