@@ -267,7 +267,13 @@ class ChatCompletionBody(_Body):
         AnswerTokens | None,
         Field(description="The older name of `max_completion_tokens`, which wins."),
     ] = None
-    logprobs: bool = False
+    logprobs: Annotated[
+        bool,
+        Field(
+            description="How likely each token of the answer's text was. As with OpenAI, a call of a function has "
+            "none; where a specialization has codes, `choice_probabilities` says how likely each function was."
+        ),
+    ] = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] = 0
     tools: Tools = Field(
         default=[],
