@@ -137,7 +137,8 @@ class CloudSettings(ServiceSettings):
     bytes_per_tenant: int = Field(
         default=128 * 1024**2,
         ge=0,
-        description="Most bytes of recipes and imported LoRAs that one tenant has in the store; 0 sets no limit.",
+        description="Most bytes of recipes and imported LoRAs that one tenant has in the store, and as many again of "
+        "versions of its channels, of which older ones make room; 0 sets no limit.",
     )
     channels_per_tenant: int = Field(
         default=1_000, ge=0, description="Most channels that one tenant has at a time; 0 sets no limit."

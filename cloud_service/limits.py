@@ -93,6 +93,9 @@ MAX_LEFT_OUT = 8
 MAX_REPORT_BYTES = 128 * 1024
 """One report of a device, as JSON: room for 600 specializations, and for a message of each of 100."""
 
+COUNTED_REPORT_BYTES = 4 * 1024
+"""A device of a tenant counts once for each of so many bytes of its report: room for some 20 specializations."""
+
 MAX_DEVICES_KEPT = 10_000
 """Reports of one channel that are kept, the most recent ones: 10 to 20 MB where devices have a few specializations."""
 

@@ -14,7 +14,7 @@ from cloud_service.access.audit import Audit
 from cloud_service.access.caller import current_caller, verify_channel
 from cloud_service.errors import InvalidRequestError, NotFoundError, UsageLimitError
 from cloud_service.fleet.channels import unknown, verify
-from cloud_service.limits import MAX_DEVICES_SCANNED, MAX_REPORT_BYTES, STORAGE_AGAIN_SECONDS
+from cloud_service.limits import COUNTED_REPORT_BYTES, MAX_DEVICES_SCANNED, MAX_REPORT_BYTES, STORAGE_AGAIN_SECONDS
 from cloud_service.store import ChannelStore, DeviceEntry, DeviceStore
 from cloud_service.store.access import Share
 from loragen.contract.names import verify_device_name
@@ -116,7 +116,7 @@ class DeviceService:
 
         Raises:
             InvalidRequestError: The name of the channel or of the device is not valid, or the report is too long.
-            UsageLimitError: It is a new device of a tenant that has as many as it may have.
+            UsageLimitError: It is a new device, or has a longer report, of a tenant that has as many as it may have.
             NotFoundError: Nothing was ever published to the channel.
             StoreUnavailableError: The store does not answer.
         """
@@ -132,7 +132,8 @@ class DeviceService:
         if not await self._store.store(entry, report, current_caller().tenant):
             share = await self.share()
             raise UsageLimitError(
-                f"expected at most {share and share.most} devices of one tenant, found one more",
+                f"expected at most {share and share.most} devices of one tenant, found one more; one counts once for "
+                f"each {COUNTED_REPORT_BYTES} bytes of its report",
                 "delete some, wait until silent ones leave, or let the operator raise LORAGEN_CLOUD_DEVICES_PER_TENANT",
                 code="too_many_devices",
                 retry_after_seconds=STORAGE_AGAIN_SECONDS,

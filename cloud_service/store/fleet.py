@@ -8,10 +8,12 @@ Every adapter keeps these rules, and the contract test proves them for each:
 - A device that went silent leaves the listing by itself.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cloud_service.limits import COUNTED_REPORT_BYTES
 from cloud_service.store.access import Share
 
 
@@ -93,7 +95,8 @@ class ChannelStore(Protocol):
     async def write(self, name: str, row: ChannelRow, event: StoredEvent, tenant: str = "") -> bool:
         """Write the row if the channel is still at the revision before it; False when it is not.
 
-        A document with a new version is kept as that version. An empty one deletes the versions.
+        A document with a new version is kept as that version. An empty one deletes the versions. The oldest of the
+        channel make room, of too many, and when all versions of its tenant's channels take too many bytes.
         False, too, when the channel would be one more of the tenant than it may have. Of the channels that a tenant
         deleted, as many are known, and those that were deleted longest ago are forgotten.
         """
@@ -153,15 +156,20 @@ class DeviceEntry:
     seen_at: int = 0
 
 
+def places(report: bytes) -> int:
+    """How many times a device with such a report counts."""
+    return max(1, math.ceil(len(report) / COUNTED_REPORT_BYTES))
+
+
 class DeviceStore(Protocol):
     """The last report of each device."""
 
     async def store(self, entry: DeviceEntry, report: bytes, tenant: str = "") -> bool:
-        """Replace the device's last report; False when it is a new device of a tenant that may have no other."""
+        """Replace the device's last report; False when its tenant may have no other device, or no longer report."""
         ...
 
     async def share(self, tenant: str) -> Share:
-        """The devices of a tenant's channels."""
+        """The devices of a tenant's channels; one with a long report counts several times (`places`)."""
         ...
 
     async def scan(

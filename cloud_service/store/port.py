@@ -46,7 +46,8 @@ class StoreLimits:
         timeout_seconds: Longest wait for one answer, with a connection or another process's lock.
         job_seconds: How long a job is kept after its last change.
         jobs_kept: Most jobs kept; the oldest that are over make room.
-        bytes_per_tenant: Most bytes of recipes and imported bundles of one tenant; 0 for any number, here and below.
+        bytes_per_tenant: Most bytes of recipes and imported bundles of one tenant, and as many again of versions of its
+            channels; 0 for any number, here and below.
         channels_per_tenant: Most channels of one tenant.
         devices_per_tenant: Most devices of one tenant.
         keys_per_tenant: Most API keys of one tenant.

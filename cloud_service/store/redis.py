@@ -259,7 +259,11 @@ class RedisStore:
         self._server = RedisServer(url, limits.timeout_seconds)
         self._redis, self._run = self._server.client, self._server.run
         self.channels = RedisChannels(
-            self._server, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
+            self._server,
+            limits.versions_per_channel,
+            limits.events_per_channel,
+            limits.channels_per_tenant,
+            limits.bytes_per_tenant,
         )
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)
         self.access = RedisAccess(

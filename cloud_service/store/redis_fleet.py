@@ -6,6 +6,7 @@ channels:deleted    sorted set of the names of those that were deleted, by the m
 deleted:<tenant>    those of one tenant, once more
 channels:rolling    hash: revision of each channel with a rollout that goes on
 versions:<name>     hash: document of each version that is kept
+kept:<tenant>       sum of their lengths, of all channels of one tenant
 history:<name>      hash: what made each of these versions, and its digest, as JSON
 events:<name>       list of events as JSON, the newest first
 devices:<channel>   sorted set of device ids by last report, in microseconds   expires
@@ -22,9 +23,9 @@ from typing import Any, cast
 import structlog
 
 from cloud_service.store.access import Share
-from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion
+from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion, places
 from cloud_service.store.redis_server import RedisServer, key
-from cloud_service.store.redis_shares import devices_of
+from cloud_service.store.redis_shares import LEAVING, devices_of
 from loragen.contract.digest import sha256_hex
 
 _log = structlog.get_logger(__name__)
@@ -37,10 +38,19 @@ _ALL_DEVICES = key("devices", "")
 _MOST_DEVICES = 1_000_000
 """Devices of all channels that the common listing knows, the most recent ones: 100 MB."""
 
-# KEYS: channel, listed, rolling, versions, history, events, deleted, those of the tenant whose channel it is, if any.
+# KEYS: channel, listed, rolling, versions, history, events, deleted; of the tenant whose channel it is, if any, those
+# that were deleted, and the bytes of its versions.
 # ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events, most
-# channels of the tenant and between which names they are, key prefixes of channels and of events.
+# channels of the tenant and between which names they are, key prefixes of channels and of events, most bytes of all
+# versions of the tenant.
 _WRITE = """
+local function forget(version)
+  if KEYS[9] and redis.call('DECRBY', KEYS[9], redis.call('HSTRLEN', KEYS[4], version)) <= 0 then
+    redis.call('DEL', KEYS[9])
+  end
+  redis.call('HDEL', KEYS[4], version)
+  redis.call('HDEL', KEYS[5], version)
+end
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 if tonumber(revision) ~= tonumber(ARGV[2]) - 1 then return 0 end
 local most = tonumber(ARGV[12])
@@ -63,7 +73,7 @@ redis.call('LTRIM', KEYS[6], 0, ARGV[11] - 1)
 if ARGV[7] == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('ZADD', KEYS[7], now, ARGV[1])
-  redis.call('DEL', KEYS[4], KEYS[5])
+  for _, version in ipairs(redis.call('HKEYS', KEYS[4])) do forget(version) end
   if KEYS[8] then redis.call('ZADD', KEYS[8], now, ARGV[1]) end
   for _, oldest in ipairs(KEYS[8] and most > 0 and redis.call('ZRANGE', KEYS[8], 0, -1 - most) or {}) do
     redis.call('DEL', ARGV[15] .. oldest, ARGV[16] .. oldest)
@@ -73,14 +83,18 @@ if ARGV[7] == '' then
   return 1
 end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
-for place = 7, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1]) end
+redis.call('ZREM', KEYS[7], ARGV[1])
+if KEYS[8] then redis.call('ZREM', KEYS[8], ARGV[1]) end
 if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[7]) == 1 then
   redis.call('HSET', KEYS[5], ARGV[3], cjson.encode(about))
+  local bytes, most_bytes = 0, tonumber(ARGV[17])
+  if KEYS[9] then bytes = redis.call('INCRBY', KEYS[9], string.len(ARGV[7])) end
   local versions = redis.call('HKEYS', KEYS[5])
   table.sort(versions, function(a, b) return tonumber(a) < tonumber(b) end)
-  for place = 1, #versions - ARGV[10] do
-    redis.call('HDEL', KEYS[4], versions[place])
-    redis.call('HDEL', KEYS[5], versions[place])
+  for place = 1, #versions - 1 do
+    if place > #versions - ARGV[10] and (most_bytes == 0 or bytes <= most_bytes) then break end
+    bytes = bytes - redis.call('HSTRLEN', KEYS[4], versions[place])
+    forget(versions[place])
   end
 end
 return 1
@@ -95,23 +109,36 @@ for place = 3, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1]) end
 return 1
 """
 
-# KEYS: report, short report, devices of the channel, all devices, those of the tenant whose channel it is, if any.
+# KEYS: report, short report, devices of the channel, all devices; of the tenant whose channel it is, if any, its
+# devices, and how many times more than once those with long reports count.
 # ARGV: channel, device id, report, short report, time to live in ms, most devices of a channel, of all, key prefixes of
-# reports and of short reports, most devices of the tenant.
-_STORE = """
+# reports and of short reports, most devices of the tenant, how many times this one counts.
+_STORE = f"""{LEAVING}
 local now = redis.call('TIME')
 local score = now[1] * 1000000 + now[2]
 local name = ARGV[1] .. ':' .. ARGV[2]
 if KEYS[5] then
-  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', score - ARGV[5] * 1000)
-  local most = tonumber(ARGV[10])
-  if most > 0 and not redis.call('ZSCORE', KEYS[5], name) and redis.call('ZCARD', KEYS[5]) >= most then return 0 end
+  local silent = score - ARGV[5] * 1000
+  if redis.call('EXISTS', KEYS[6]) == 1 then
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', silent)) do leave(KEYS[5], KEYS[6], gone) end
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', silent)
+  local most, before = tonumber(ARGV[10]), 0
+  if redis.call('ZSCORE', KEYS[5], name) then before = 1 + (redis.call('HGET', KEYS[6], name) or 0) end
+  local more = ARGV[11] - before
+  if most > 0 and more > 0 and counted(KEYS[5], KEYS[6]) + more > most then return 0 end
+  leave(KEYS[5], KEYS[6], name)
   redis.call('ZADD', KEYS[5], score, name)
+  if tonumber(ARGV[11]) > 1 then
+    redis.call('HSET', KEYS[6], name, ARGV[11] - 1)
+    redis.call('HINCRBY', KEYS[6], '', ARGV[11] - 1)
+  end
   redis.call('PEXPIRE', KEYS[5], ARGV[5])
+  redis.call('PEXPIRE', KEYS[6], ARGV[5])
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[5])
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
-for _, devices in ipairs({KEYS[3], KEYS[4]}) do
+for _, devices in ipairs({{KEYS[3], KEYS[4]}}) do
   redis.call('ZREMRANGEBYSCORE', devices, '-inf', score - ARGV[5] * 1000)
 end
 redis.call('ZADD', KEYS[3], score, ARGV[2])
@@ -119,7 +146,7 @@ redis.call('ZADD', KEYS[4], score, name)
 for _, oldest in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1 - ARGV[6])) do
   redis.call('ZREM', KEYS[3], oldest)
   redis.call('ZREM', KEYS[4], ARGV[1] .. ':' .. oldest)
-  if KEYS[5] then redis.call('ZREM', KEYS[5], ARGV[1] .. ':' .. oldest) end
+  if KEYS[5] then leave(KEYS[5], KEYS[6], ARGV[1] .. ':' .. oldest) end
   redis.call('UNLINK', ARGV[8] .. oldest, ARGV[9] .. oldest)
 end
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[7])
@@ -128,9 +155,10 @@ redis.call('PEXPIRE', KEYS[4], ARGV[5])
 return 1
 """
 
-_DELETE = """
+_DELETE = f"""{LEAVING}
 redis.call('UNLINK', KEYS[1], KEYS[2])
-for place = 4, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1] .. ':' .. ARGV[2]) end
+redis.call('ZREM', KEYS[4], ARGV[1] .. ':' .. ARGV[2])
+if KEYS[5] then leave(KEYS[5], KEYS[6], ARGV[1] .. ':' .. ARGV[2]) end
 return redis.call('ZREM', KEYS[3], ARGV[2])
 """
 
@@ -138,9 +166,11 @@ return redis.call('ZREM', KEYS[3], ARGV[2])
 class RedisChannels:
     """`ChannelStore` in Redis."""
 
-    def __init__(self, server: RedisServer, most_versions: int, most_events: int, most_of_tenant: int) -> None:
+    def __init__(
+        self, server: RedisServer, most_versions: int, most_events: int, most_of_tenant: int, most_bytes: int
+    ) -> None:
         self._server = server
-        self._most_of_tenant = most_of_tenant
+        self._most_of_tenant, self._most_bytes = most_of_tenant, most_bytes
         self._redis = server.client
         self._most = (most_versions, most_events)
         self._write = server.script(_WRITE)
@@ -172,10 +202,11 @@ class RedisChannels:
             _ROLLING,
             *(key(kind, name) for kind in ("versions", "history", "events")),
             *_deleted(name),
+            *_kept(name),
         ]
         args: list[Any] = [name, row.revision, row.version, digest, int(row.rolling), row.rollout, row.document]
         args += [event.action, event.detail, *self._most, self._most_of_tenant if tenant else 0, *_names_of(tenant)]
-        args += [key("channel", ""), key("events", "")]
+        args += [key("channel", ""), key("events", ""), self._most_bytes if tenant else 0]
         return bool(await self._server.run(self._write(keys=keys, args=args)))
 
     async def share(self, tenant: str) -> Share:
@@ -251,20 +282,22 @@ class RedisDevices:
             _MOST_DEVICES,
         ]
         args += [key("device", f"{entry.channel}:"), key("seen", f"{entry.channel}:")]
-        args += [self._most_of_tenant if tenant else 0]
+        args += [self._most_of_tenant if tenant else 0, places(report)]
         keys = _device_keys(entry.channel, entry.device_id)
         return bool(await self._server.run(self._store(keys=keys, args=args)))
 
     async def share(self, tenant: str) -> Share:
         oldest = time.time_ns() // 1_000 - self._ttl_ms * 1_000
-        (devices,) = devices_of(f"{tenant}.")
-        return Share(int(await self._server.run(self._redis.zcount(devices, oldest, "+inf"))), self._most_of_tenant)
+        devices, more = devices_of(f"{tenant}.")
+        listed = await self._server.run(self._redis.zcount(devices, oldest, "+inf"))
+        counted_more = await self._server.run(self._redis.hget(more, "")) if listed else None
+        return Share(int(listed) + int(counted_more or 0), self._most_of_tenant)
 
     async def scan(
         self, channel: str | None, limit: int, before: int | None = None, tenant: str = ""
     ) -> list[DeviceEntry]:
         newest, oldest = "+inf" if before is None else f"({before}", time.time_ns() // 1_000 - self._ttl_ms * 1_000
-        (of_all,) = devices_of(f"{tenant}.") if tenant else [_ALL_DEVICES]
+        of_all = devices_of(f"{tenant}.")[0] if tenant else _ALL_DEVICES
         devices = of_all if channel is None else key("devices", channel)
         listed = await self._server.run(
             self._redis.zrevrangebyscore(devices, newest, oldest, 0, limit, withscores=True)
@@ -301,6 +334,12 @@ def _deleted(name: str) -> list[str]:
     """Where a deleted channel is listed."""
     tenant, dot, _ = name.partition(".")
     return [_DELETED, *([key("deleted", tenant)] if dot else [])]
+
+
+def _kept(name: str) -> list[str]:
+    """Where the bytes of a tenant's versions are counted."""
+    tenant, dot, _ = name.partition(".")
+    return [key("kept", tenant)] if dot else []
 
 
 def _names_of(tenant: str) -> tuple[str, str]:

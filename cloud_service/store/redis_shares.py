@@ -5,6 +5,8 @@ held:due:<tenant>       sorted set of the keys that it holds, `recipe:<id>` and 
 held:bytes:<tenant>     hash: length of each of them, and `total`
 held:tenants            set of the tenants that hold any
 held:devices:<tenant>   sorted set of its devices as <channel>:<device id>, by last report, in microseconds    expires
+held:more:<tenant>      hash: of those with long reports, how many times more than once they count, and the sum of it
+                        under the empty name                                                                   expires
 
 What expires, or is evicted, does not say so. So each key is looked at when it would have expired, or after a day, by
 whatever asks next, or by upkeep. `HOLDING` and `EXPIRING` go in front of the scripts
@@ -83,6 +85,21 @@ return {{total, redis.call('ZCOUNT', KEYS[1], '-inf', clock())}}
 """
 """Gives the bytes that a tenant holds, and how many of its keys are still to be looked at."""
 
+LEAVING = """
+local function leave(devices, more, name)
+  redis.call('ZREM', devices, name)
+  local counts = redis.call('HGET', more, name)
+  if counts then
+    redis.call('HDEL', more, name)
+    if redis.call('HINCRBY', more, '', -counts) <= 0 then redis.call('DEL', more) end
+  end
+end
+local function counted(devices, more)
+  return redis.call('ZCARD', devices) + (redis.call('HGET', more, '') or 0)
+end
+"""
+"""Of a tenant's devices: let one go, and how many they count as."""
+
 DUE, SIZES = f"{PREFIX}held:due:", f"{PREFIX}held:bytes:"
 """In front of a tenant's name."""
 
@@ -95,6 +112,6 @@ def held_by(tenant: str) -> list[str]:
 
 
 def devices_of(channel: str) -> list[str]:
-    """The key that lists the devices of the tenant whose channel it is; none when it is no tenant's."""
+    """The keys that list and count the devices of the tenant whose channel it is; none when it is no tenant's."""
     tenant, dot, _ = channel.partition(".")
-    return [key("held", f"devices:{tenant}")] if dot else []
+    return [key("held", f"{kind}:{tenant}") for kind in ("devices", "more")] if dot else []

@@ -31,7 +31,7 @@ from loragen.web.log_limit import LogLimit
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 17
+_SCHEMA_VERSION = 18
 
 # Lengths come before the blobs, so that summing the lengths does not read the blobs.
 _SCHEMA = """
@@ -94,7 +94,11 @@ class SqliteStore:
         self._db = self._file.db
         self._run, self._change = self._file.run, self._file.change
         self.channels = SqliteChannels(
-            self._file, limits.versions_per_channel, limits.events_per_channel, limits.channels_per_tenant
+            self._file,
+            limits.versions_per_channel,
+            limits.events_per_channel,
+            limits.channels_per_tenant,
+            limits.bytes_per_tenant,
         )
         self.access = SqliteAccess(
             self._file,

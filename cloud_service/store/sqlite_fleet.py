@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloud_service.store.access import Share
-from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion
+from cloud_service.store.fleet import ChannelEntry, ChannelRow, DeviceEntry, StoredEvent, StoredVersion, places
 from cloud_service.store.sqlite_file import SqliteFile
 from loragen.contract.digest import sha256_hex
 
@@ -22,9 +22,10 @@ CREATE TABLE channels (
 CREATE INDEX channels_rolling ON channels (name, revision) WHERE rolling;
 CREATE TABLE channel_versions (
     channel TEXT NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL,
-    stored INTEGER NOT NULL, document BLOB NOT NULL,
+    stored INTEGER NOT NULL, bytes INTEGER NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (channel, version)
 );
+CREATE INDEX versions_bytes ON channel_versions (channel, bytes);
 CREATE TABLE channel_events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL,
     version INTEGER NOT NULL, at INTEGER NOT NULL
@@ -32,11 +33,11 @@ CREATE TABLE channel_events (
 CREATE INDEX events_of_channel ON channel_events (channel, number);
 CREATE TABLE devices (
     channel TEXT NOT NULL, device_id TEXT NOT NULL, reported INTEGER NOT NULL, version INTEGER NOT NULL,
-    failed TEXT NOT NULL, labels TEXT NOT NULL, slower TEXT NOT NULL, report BLOB NOT NULL,
+    failed TEXT NOT NULL, labels TEXT NOT NULL, slower TEXT NOT NULL, places INTEGER NOT NULL, report BLOB NOT NULL,
     PRIMARY KEY (channel, device_id)
 );
 CREATE INDEX devices_reported ON devices (reported);
-CREATE INDEX devices_of_channel ON devices (channel, reported);
+CREATE INDEX devices_of_channel ON devices (channel, reported, places);
 CREATE INDEX devices_of_tenant ON devices (substr(channel, 1, instr(channel, '.')), reported);
 """
 
@@ -44,8 +45,10 @@ CREATE INDEX devices_of_tenant ON devices (substr(channel, 1, instr(channel, '.'
 class SqliteChannels:
     """`ChannelStore` in a file."""
 
-    def __init__(self, file: SqliteFile, most_versions: int, most_events: int, most_of_tenant: int) -> None:
-        self._most_of_tenant = most_of_tenant
+    def __init__(
+        self, file: SqliteFile, most_versions: int, most_events: int, most_of_tenant: int, most_bytes: int
+    ) -> None:
+        self._most_of_tenant, self._most_bytes = most_of_tenant, most_bytes
         self._file = file
         self._db = file.db
         self._most_versions = most_versions
@@ -88,6 +91,8 @@ class SqliteChannels:
             if self._db.execute(statement, values).rowcount != 1:
                 return False
             self._keep(name, row, digest, event, now)
+            if tenant and self._most_bytes and row.document:
+                self._forget_versions_beyond_bytes(name, row.version, tenant)
             if tenant and self._most_of_tenant and not row.document:
                 self._forget_oldest_deleted(tenant)
             return True
@@ -181,14 +186,26 @@ class SqliteChannels:
             self._db.execute("DELETE FROM channel_versions WHERE channel = ?", (name,))
             return
         self._db.execute(
-            "INSERT OR IGNORE INTO channel_versions VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name, row.version, digest, event.action, event.detail, now, row.document),
+            "INSERT OR IGNORE INTO channel_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (name, row.version, digest, event.action, event.detail, now, len(row.document), row.document),
         )
         self._db.execute(
             "DELETE FROM channel_versions WHERE channel = ? AND version <= (SELECT version FROM channel_versions"
             " WHERE channel = ? ORDER BY version DESC LIMIT 1 OFFSET ?)",
             (name, name, self._most_versions),
         )
+
+    def _forget_versions_beyond_bytes(self, name: str, version: int, tenant: str) -> None:
+        kept = "SELECT coalesce(sum(bytes), 0) FROM channel_versions WHERE channel > ? AND channel < ?"
+        excess = int(self._db.execute(kept, _names_of(tenant)).fetchone()[0]) - self._most_bytes
+        if excess <= 0:
+            return
+        older = "SELECT version, bytes FROM channel_versions WHERE channel = ? AND version < ? ORDER BY version"
+        for oldest, size in self._db.execute(older, (name, version)).fetchall():
+            self._db.execute("DELETE FROM channel_versions WHERE channel = ? AND version = ?", (name, oldest))
+            excess -= size
+            if excess <= 0:
+                return
 
     async def _one(self, statement: str, *values: object) -> Any:
         return await self._file.run(lambda: self._db.execute(statement, values).fetchone())
@@ -209,12 +226,13 @@ class SqliteDevices:
             now = time.time_ns() // 1_000
             about = (json.dumps(entry.failed), json.dumps(dict(entry.labels)), json.dumps(entry.slower))
             self._db.execute("DELETE FROM devices WHERE reported <= ?", (now - self._ttl_us,))
-            # In this order: a report of a device that is known counts no others.
-            if not self._is_known(entry) and self._is_full(tenant):
+            # In this order: a report of a device that is known, and no longer than the last one, counts no others.
+            more = places(report) - self._places_of(entry)
+            if more > 0 and tenant and Share(self._count(tenant), self._most_of_tenant).lacks(more):
                 return False
             self._db.execute(
-                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (entry.channel, entry.device_id, now, entry.version, *about, report),
+                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (entry.channel, entry.device_id, now, entry.version, *about, places(report), report),
             )
             self._db.execute(
                 "DELETE FROM devices WHERE channel = ? AND reported <="
@@ -265,15 +283,12 @@ class SqliteDevices:
         oldest = time.time_ns() // 1_000 - self._ttl_us
         await self._file.change(lambda: self._db.execute("DELETE FROM devices WHERE reported <= ?", (oldest,)))
 
-    def _is_full(self, tenant: str) -> bool:
-        return bool(tenant and self._most_of_tenant) and self._count(tenant) >= self._most_of_tenant
-
-    def _is_known(self, entry: DeviceEntry) -> bool:
-        statement = "SELECT 1 FROM devices WHERE channel = ? AND device_id = ?"
-        return self._db.execute(statement, (entry.channel, entry.device_id)).fetchone() is not None
+    def _places_of(self, entry: DeviceEntry) -> int:
+        statement = "SELECT coalesce(sum(places), 0) FROM devices WHERE channel = ? AND device_id = ?"
+        return int(self._db.execute(statement, (entry.channel, entry.device_id)).fetchone()[0])
 
     def _count(self, tenant: str) -> int:
-        statement = "SELECT count(*) FROM devices WHERE channel > ? AND channel < ? AND reported > ?"
+        statement = "SELECT coalesce(sum(places), 0) FROM devices WHERE channel > ? AND channel < ? AND reported > ?"
         values = (*_names_of(tenant), time.time_ns() // 1_000 - self._ttl_us)
         return int(self._db.execute(statement, values).fetchone()[0])
 

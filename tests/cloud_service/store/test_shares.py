@@ -199,6 +199,60 @@ async def test_devices_of_a_tenant_are_found_without_those_of_others(backend: St
     assert len(await devices.scan(None, 9)) == 5
 
 
+async def test_versions_of_a_tenant_take_so_many_bytes_and_the_oldest_of_the_channel_make_room(
+    backend: StoreBackend,
+) -> None:
+    """Else 1,000 channels of 50 versions, each with 1,024 entries, would be 30 GB."""
+    channels = (await backend.open(bytes_per_tenant=250)).channels
+
+    async def write(name: str, version: int, size: int = 100, tenant: str = "acme") -> list[int]:
+        row = ChannelRow(version, version, bytes(size))
+        assert await channels.write(name, row, StoredEvent("publish", "", version), tenant)
+        return [each.version for each in await channels.list_versions(name)]
+
+    for name, version in (("acme.a", 1), ("acme.b", 1)):
+        assert await write(name, version) == [1]
+    assert await write("acme.a", 2) == [2], "the other's stay"
+    assert await write("acme.b", 2, 50) == [2, 1]
+    assert await write("acme.b", 3, 500) == [3], "never the present one"
+    assert await channels.load_kept("acme.a", 2) == bytes(100)
+    assert await write("acme.a", 3, 1) == [3]
+    assert await write("kitchen", 1, tenant="") == [1]
+    assert await write("acme.a", 4, 100, "") == [4, 3], "the operator may"
+    assert await channels.write("acme.b", ChannelRow(4, 3), StoredEvent("delete", "", 3), "acme")
+    assert await write("acme.a", 5, 149) == [5, 4, 3], "what was deleted counts no more"
+    assert await write("acme.a", 6, 1) == [6, 5, 4], "3 was enough"
+
+
+async def test_device_counts_once_for_each_piece_of_its_report(backend: StoreBackend) -> None:
+    """Else 100,000 reports of 128 KiB, sent with one key, would be 12 GB."""
+    limits = {"devices_per_tenant": 6, "devices_per_channel": 3, "device_ttl_seconds": 1.0}
+    devices = (await backend.open(**limits)).devices
+
+    async def report(device: str, pieces: float, tenant: str = "acme") -> bool:
+        return await devices.store(DeviceEntry("acme.c", device, 1), bytes(int(pieces * 4096)), tenant)
+
+    assert await report("a", 1)
+    assert await report("b", 2.5)
+    assert await devices.share("acme") == Share(4, 6)
+    assert not await report("c", 3)
+    assert await report("c", 2)
+    assert not await report("a", 1.1), "a longer one of a device that is known"
+    assert await report("b", 3)
+    assert await report("b", 0.1)
+    assert await report("a", 3)
+    assert await devices.share("acme") == Share(6, 6)
+    assert await report("d", 0, ""), "of a channel the oldest makes room, c with both of its places"
+    assert await devices.share("acme") == Share(5, 6)
+    assert await devices.delete("acme.c", "a")
+    assert await devices.share("acme") == Share(2, 6)
+    await asyncio.sleep(1.2)
+    assert await report("e", 6), "who went silent counts no more"
+    assert await devices.share("acme") == Share(6, 6)
+    assert await devices.delete("acme.c", "e")
+    assert await devices.share("acme") == Share(0, 6)
+
+
 async def test_devices_of_a_tenant_make_room_when_they_leave(backend: StoreBackend) -> None:
     limits = {"devices_per_tenant": 2, "devices_per_channel": 2, "device_ttl_seconds": 0.5}
     devices = (await backend.open(**limits)).devices
