@@ -27,7 +27,7 @@ _KINDS = (
     r"(?:labels?|categor(?:y|ies)|class(?:es)?|options|tags?|values|answers|choices|box(?:es)?|bucket|group|kind|type"
     r"|sentiment|tone|opinion|mood|attitude|verdict|feeling|emotion|polarity|stance|topic|subject(?: area)?"
     r"|section|theme|language|register|field|domain|area|department|desk|team|queue|folder|intent|genre|level"
-    r"|priority|urgency|severity|rating|length|season|era|status|kind of \w+|letter)"
+    r"|priority|urgency|severity|rating|length|season|era|status|kind of \w+|letter|emoji|symbol)"
 )
 _SAY = r"(?:say|answer|reply|respond|return|write|output|print)"
 _BEGIN = (
@@ -43,7 +43,8 @@ _HOW = r"(?:\s+(?:only|just|exactly|either|simply|always|back|in lower ?case|in 
 _WITH = rf"{_HOW}(?:\s+(?:with|using|by){_HOW})?"
 _OF_WORDS = (
     r"(?: (?:these|the|those)\b)?(?: (?:following|given|two|three|four|five|six))?"
-    rf"(?: (?:possible |allowed |valid )?(?:words|letters|strings|{_SETS}))?"
+    r"(?: (?:possible |allowed |valid )?(?:words|letters|strings|groups|kinds|types|bins|teams|departments|topics"
+    rf"|sections|folders|levels|{_SETS}))?"
 )
 _LIST = r"(?!\w)\s*[:\n]?\s*"
 _WHAT = (
@@ -119,7 +120,7 @@ _ANNOUNCEMENTS = [
         _Announcement(
             rf"{_BEGIN}(?:choose|pick|select|assign|decide)(?: (?:exactly|only|just))? "
             rf"(?:one|an?|the)(?: (?:one|option|label|answer|word|tag|{_KINDS}))?"
-            r"(?! (?:random )?(?:word|sentence|phrase|title|name)\b)(?: [\w ]{1,40})?:\s+",
+            r"(?! (?:random )?(?:word|sentence|phrase|title|name)\b)(?: [\w ]{1,40})?(?::| [-–—])\s+",
             _WIDE,
         ),
         # "Use the tags can wait, soon, urgent", "Answer using only the words past, present"
@@ -156,7 +157,8 @@ _ANNOUNCEMENTS = [
         # "The category must be either news or sport"
         _Announcement(
             rf"\b(?:(?:your|the|each) (?:{_KINDS}|answer|reply|output|response)|{_KINDS})"
-            r" (?:is|must be|should be|can be|may be|will be)(?: (?:either|always|one of:?|only))?\s+"
+            r" (?:is|(?:must|should|can|may|will)(?: only)? be|has to be|needs to be)"
+            r"(?: (?:either|always|one of:?|only))?\s+"
             r"(?!(?:friendly|polite|brief|concise|clear|simple)\b)",
             _WIDE_OR,
         ),
@@ -174,7 +176,7 @@ _ANNOUNCEMENTS = [
         # "Decide if the premise supports the claim: yes, no or not sure"
         _Announcement(r"\b(?:decide|say|tell|judge|determine) (?:if|whether) [^.;:?\n]{1,80}:\s+", _WIDE_OR),
         # "Which team should read it: sales, support"
-        _Announcement(rf"\bwhich (?:of (?:these|the) )?{_KINDS} [^,.;:?\n]{{1,40}}[,:]\s+", _COMMAS),
+        _Announcement(rf"\bwhich (?:of (?:these|the) )?{_KINDS} [^,.;:?()\n]{{1,40}}[,:]\s+", _COMMAS),
         # "Classify each review as good or bad"
         _Announcement(
             r"\b(?:classify|label|tag|mark|sort|flag|rate|categorize|divide|describe|marked|labelled|tagged|rated|map"
@@ -206,6 +208,8 @@ _ANNOUNCEMENTS = [
         _Announcement(rf"\b{_KINDS}\b[^.;:?()\n]{{0,40}}(?=\()", _COMMAS),
         # "Say whether the text is about food (yes or no)"
         _Announcement(r"\b(?:whether|if|is it|is the \w+|question)\b[^.;()\n]{0,80}(?=\()"),
+        # "Which continent is it on? Africa, Asia or Europe"
+        _Announcement(r"(?:\A|(?<=[.;:] )|(?<=\n))which [\w-]+ [^.;:?\n]{1,80}\?\s+(?=[^.?\n]{3,100}[,/])"),
         # "Is this remark good or bad?"
         _Announcement(_ASKED, asking=True),
         # "Which of red, green or blue fits the text?"

@@ -8,6 +8,7 @@ begins, its items must be labels of one scale (`opposites`). The rest of the des
 import re
 from collections.abc import Iterator
 
+from cloud_service.answer.announcements import is_polar
 from cloud_service.answer.choice_lists import (
     INNER_PREPOSITION,
     LIST_MARK,
@@ -19,6 +20,7 @@ from cloud_service.answer.choice_lists import (
     without_capital,
     without_common_tail,
 )
+from cloud_service.answer.explained_labels import is_reworked
 from cloud_service.answer.opposites import are_opposites, negated_end
 from cloud_service.answer.polar_questions import polar_sets
 from cloud_service.answer.task_sentences import Request, requests_of
@@ -102,6 +104,10 @@ _COLON = re.compile(
 _YES_NO = re.compile(
     r"[^?]{3,200}\?\s*(?P<list>(?:yes(?:,|/| or) ?no|no(?:,|/| or) ?yes)\b.*?)\.?", re.IGNORECASE | re.DOTALL
 )
+_JUDGES = re.compile(
+    r"(?:please )?(?:judge|decide|classify|determine|(?:tell me|say|state) (?:which|what it is))\b", re.IGNORECASE
+)
+_LEADING = re.compile(r"(?P<list>[^.:;?!\n]{3,80}?)(?:[:?.]| [-–—])\s+\S")
 _CODES = re.compile(r"(?:[\w+-]{1,12} ?= ?[\w' -]{1,40}(?:[,;] ?|\Z)){2,20}")
 
 _BEFORE_LABEL = re.compile(
@@ -130,6 +136,7 @@ def asked_sets(text: str) -> Iterator[tuple[str, ...]]:
     text = re.sub(
         r"\b((?:which|what)(?: one)? is (?:it|this|that))\? ([A-Z](?=[a-z])|[a-z])", _joined, text, flags=re.IGNORECASE
     )
+    yield from _one(_leading(text))
     for request in requests_of(text):
         yield from _sets_of(request)
         yield from polar_sets(request)
@@ -159,6 +166,16 @@ def _sets_of(request: Request) -> Iterator[tuple[str, ...]]:
         yield from _one(items if are_opposites(items) else ())
         if _CODES.fullmatch(text):
             yield from _one(_codes(text))
+
+
+def _leading(text: str) -> tuple[str, ...]:
+    """The labels of `Yes or no: is it late?` and of `Fact or opinion? Judge the text`."""
+    match = _LEADING.match(text)
+    if match is None or is_reworked(text):
+        return ()
+    items = without_capital(_items(match["list"], _OR) or ("",))
+    is_judged = _JUDGES.match(text[match.end() - 1 :]) is not None
+    return items if is_polar(items) or are_opposites(items) or is_judged else ()
 
 
 def _joined(match: re.Match[str]) -> str:

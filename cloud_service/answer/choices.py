@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from unicodedata import normalize
 
+from cloud_service.answer.label_meanings import meaning_within
 from cloud_service.answer.tool_choices import answers_of
 from cloud_service.task import TaskDescription, Tool
 
@@ -117,11 +118,13 @@ def in_words(name: str) -> str:
 
 
 def _label_meaning(task: TaskDescription, label: str, choices: Sequence[str]) -> str:
-    """The label in words, with the sentences of the description that name this choice and no other."""
+    """The label in words, with the sentences of the description that name this choice, or what they say of it."""
     spoken = in_words(label)
     clauses = []
     for sentence in re.split(r"(?<=[.!?;])\s+|\n+", task.description):
         named = [choice for choice in choices if re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", sentence)]
         if named == [label]:
             clauses.append(sentence.strip())
+        elif label in named and (said := meaning_within(sentence, label, named)):
+            clauses.append(said)
     return f"{spoken}: {' '.join(clauses)}"[:LONGEST_MEANING] if clauses else spoken

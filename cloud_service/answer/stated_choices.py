@@ -14,16 +14,27 @@ from itertools import islice
 from cloud_service.answer.announcements import MOST_MATCHES, announced_sets, is_polar, sets_of_format
 from cloud_service.answer.answer_cases import case_sets
 from cloud_service.answer.asked_choices import asked_sets
+from cloud_service.answer.case_chains import chained_sets
+from cloud_service.answer.explained_labels import explained_sets, listed_sets
 from cloud_service.answer.opposites import are_opposites
+from cloud_service.answer.other_languages import in_english
 from cloud_service.answer.task_sentences import is_brief_format
 
 LONGEST_LABEL = 40
 LONGEST_READ = 4_000
 """Characters of a text that are searched. This bounds the time; a set is stated early in a description."""
 
-_QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)")
+_QUOTED = re.compile(
+    r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)|„([^“”\n]+)[“”]|«([^»\n]+)»"
+    r"|((?:[\u2191\u2193\u2300-\u23FF\u2600-\u27BF\u2B00-\u2BFF\U0001F000-\U0001FAFF][\uFE0E\uFE0F\u200D]*)+)"
+    r"|(?<!\S)([<>=])(?= (?:if|when|for)\b)"
+)
 _FIRST_MASK = 0xE000
-"""Quotations are replaced by characters of the private use area, from this one on: their commas separate nothing."""
+"""Quotations and symbols are replaced by characters of the private use area, from this one on: their commas separate
+nothing."""
+
+_IS_LABEL = re.compile(r"\S+(?: \S+){0,2}(?<![.,:;!?…])")
+"""A quotation that is a label rather than a sentence to be written."""
 
 _BULLETS = re.compile(r"(?<=[:?])[ ]*\n((?:[ ]*(?:[-*•]|\d+[.)]) [^\n]+(?:\n|$))+)")
 _DEFINITIONS = re.compile(r"(?<=:)[ ]*\n((?:[^\n:]{1,40}?(?::| [-–—=]) [^\n]+(?:\n|$)){2,})")
@@ -34,8 +45,12 @@ _SEVERAL = re.compile(
     re.IGNORECASE,
 )
 _COMMAND = r"(?:\A|[.;:!?,\n]\s*|\b(?:and|then|please|must|should|will|that|to)\s+)"
+_LABEL_NOUN = (
+    r"(?:single |right |matching |correct )?(?:name of the (?:shelf|team|desk|category|class|group|folder|queue)"
+    r"|letter|code|label|category|tag|digit|sign|symbol|abbreviation|class|grade|emoji)\b(?! (?:to|from)\b)"
+)
 _GENERATES = re.compile(
-    rf"\b(?:summari[sz]e|translate|paraphrase)|{_COMMAND}write (?-i:an?|the) (?!for\b)"
+    rf"\b(?:summari[sz]e|translate|paraphrase)|{_COMMAND}write (?-i:an?|the) (?!for\b)(?!{_LABEL_NOUN})"
     rf"|(?:{_COMMAND}|\byou )(?:rewrite|compose|draft|generate|create|extract"
     r"|list (?:the|all)|suggest|recommend|explain)\b"
     r"|(?<!not )(?<!n't )\b(?:explain|justify) (?:the|your|why|it)\b|\bgive (?:\w+ )?reasons?\b"
@@ -94,9 +109,24 @@ class StatedSet:
 
 def stated_sets(description: str, output_format: str = "") -> Iterator[StatedSet]:
     """Closed sets that a task states; those of the output format, and of the surest patterns, come first."""
+    english = in_english(f"{description}\f{output_format}"[: 2 * LONGEST_READ])
+    if english is not None:
+        description, _, output_format = english.text.partition("\f")
+    for stated in _stated_sets(description, output_format):
+        if english is None or english.has_labels(stated.members):
+            yield stated
+
+
+def _stated_sets(description: str, output_format: str) -> Iterator[StatedSet]:
     text, form = map(_readable, (description, output_format))
     rests = _answers_of_rest(f"{text}\n{form}")
     for source in (form, text):
+        if not (_SEVERAL.search(source) or _GENERATES.search(source)):
+            for members in listed_sets(source):
+                yield from _with_rest(members, rests, True)
+        for members, is_plain in _unmasked(source, _chained):
+            if all(_IS_LABEL.fullmatch(member) for member in members):
+                yield from _with_rest(members, rests, is_plain)
         for members, is_plain in _unmasked(source, _announced):
             yield from _with_rest(members, rests, is_plain)
         if source is form and not _GENERATES.search(text):
@@ -130,8 +160,14 @@ def _readable(text: str) -> str:
 
 def _announced(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     if not (_SEVERAL.search(text) or _GENERATES.search(text)):
+        yield from ((members, True) for members in explained_sets(text))
         yield from ((members, True) for members in case_sets(text))
         yield from announced_sets(text)
+
+
+def _chained(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
+    if not (_SEVERAL.search(text) or _GENERATES.search(text)):
+        yield from ((members, True) for members in chained_sets(text))
 
 
 def _asked(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:

@@ -19,7 +19,9 @@ _OTHER_WORK = re.compile(
     re.IGNORECASE,
 )
 _ONLY_FORM = re.compile(
-    r"\b(?:only|just|(?:one|single) (?:word|label|letter)|nothing (?:else|more)|(?:lower|upper)[ -]?case|without"
+    r"\A(?:please )?(?:say|tell (?:me|us)|state|answer|name|reply|write down|give) (?:with )?(?:which(?: one)?|the kind"
+    r"|the one|it)\W*\Z"
+    r"|\b(?:only|just|(?:one|single) (?:word|label|letter)|nothing (?:else|more)|(?:lower|upper)[ -]?case|without"
     r"|no (?:explanation|comment|punctuation|reason)|the (?:label|word|category|class|answer|team|department))",
     re.IGNORECASE,
 )

@@ -374,7 +374,7 @@ HOSTILE = (
     "a, ", "a or ", "say a ", "Labels: a, b ", "one of: a, ", "single letter ", "is this a ", "say a if b, ",
     "a for b, ", "a = b, ", "a -> b, ", "(a) ", "which kind of x ", "choose the best ", "from ", "'a' ", "\n- a: b",
     "a: b\n", "( ", "[", "/ ", "whether the a ", "score from 1 to 5 ", "a b c d e ", "to the ", " ", "\n",
-    "If a, say b, ",
+    "If a, say b, ", "say A if b, ", "a (B), ", "| a | b |\n", "A means b, ", "is either a, ", "🟢 ", "gib a ",
 )  # fmt: skip
 
 
@@ -392,9 +392,9 @@ def test_time_is_bounded_for_many_different_cases() -> None:
     list(stated_sets("a", "b"))  # compiles the expressions
     started = time.process_time()
     sets = list(stated_sets(text, text[: LONGEST_READ // 2]))
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 0.3
     assert sets[0].members == ("aag", "aah")
     rests = "".join(f"if {word}, say unknown. labels: {word}g, {word}h. " for word in words)[:LONGEST_READ]
     started = time.process_time()
     list(stated_sets(rests, rests[: LONGEST_READ // 2]))
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 0.3

@@ -1,0 +1,27 @@
+"""Values: the words with which texts ask for an answer, as parts of regular expressions.
+
+Texts are searched with their quotations and symbols masked: each is one character of the private use area.
+"""
+
+import re
+
+MASK = re.compile(r"[\uE000-\uF8FF]")
+"""A quotation or a symbol."""
+
+WORD = r"[\w+#&\uE000-\uF8FF-]{1,40}"
+"""A label of one word."""
+
+SAY = (
+    r"(?:say|answer|reply|respond|return|write|output|print|give|use|mark(?: it)?|react|show|put|enter|choose|pick)"
+    r"(?: (?:back|only|just))?(?: with)?"
+    r"(?: (?:(?:the|one|an?) )?(?:single )?(?:word|letter|label|code|tag|digit|number|emoji|sign|symbol):?)?"
+)
+"""A command that a label follows."""
+
+NO_LABEL = re.compile(
+    r"(?:(?-i:a)|an|the|in|with|by|to|for|at|on|of|if|when|about|from|its?|your|that|this|one|only|exactly|either|each|any"
+    r"|all|as|how|what|which|word|and|or|you|me|is|are|was|were|does|do|did|can|could|should|would|will|has|have|not"
+    r"|nothing|so|he|she|his|her|him|them|they|null|empty|something|anything|everything|us|there|back|out|up to)$",
+    re.IGNORECASE,
+)
+"""Words that are no labels, though they stand where one may."""
