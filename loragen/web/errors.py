@@ -87,6 +87,11 @@ class HttpSyntaxError(FrontError):
             "one Host, one length of the body, and a path in ASCII; TLS only where the service has it",
         )
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        # Where the next request begins is not known.
+        return {"connection": "close"}
+
 
 class PathError(FrontError):
     """Nothing has this path."""

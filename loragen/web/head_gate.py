@@ -1,4 +1,8 @@
-"""The gate that a request's head passes: bounded in size, and meant for this service.
+"""The gate that a request's head passes: bounded in size, with one length of the body, and meant for this service.
+
+A proxy may take the length that a request announces, and this service the chunks that it is sent in. What one takes for
+the end of a body is then the next request to the other, perhaps with another's key before it. So a request with both is
+refused, and its connection closed (RFC 9112, section 6.1).
 
 What the rule against foreign hosts is for, and what it says, is in `hosts`. Pages of other sites get nothing, unless
 the operator names them. A question about the server as a whole, `OPTIONS *`, goes no further.
@@ -8,7 +12,7 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loragen.web.errors import HeadTooLargeError, HostError, OriginError
+from loragen.web.errors import HeadTooLargeError, HostError, HttpSyntaxError, OriginError
 from loragen.web.headers import find_header
 from loragen.web.hosts import AllowedHosts
 from loragen.web.request_targets import SERVER_TARGET
@@ -49,6 +53,10 @@ class HeadGate:
         size = target + sum(len(name) + len(value) + 4 for name, value in scope["headers"])  # ": " and a line's end
         if size > _MAX_HEAD_BYTES:
             raise HeadTooLargeError(f"expected a head of at most {_MAX_HEAD_BYTES} bytes, found {size}")
+        if find_header(scope, b"transfer-encoding") is not None and (
+            find_header(scope, b"content-length") is not None or scope.get("http_version") == "1.0"
+        ):
+            raise HttpSyntaxError
         # A browser always says the host, so what does not, such as a probe of HTTP/1.0, cannot be led here by a page.
         host, origin = find_header(scope, b"host"), find_header(scope, b"origin")
         if host is not None and host not in self._seen:

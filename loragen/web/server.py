@@ -231,7 +231,7 @@ class _BoundedH11(H11Protocol):
         error, request_id = HttpSyntaxError(), new_request_id(None)
         body = json.dumps({"error": error_fields(error, request_id)}).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body)), "x-request-id": request_id}
-        headers |= {"connection": "close", "cache-control": "no-store"}
+        headers |= {"cache-control": "no-store", **error.headers}
         for event in (
             h11.Response(status_code=error.status, headers=list(headers.items()), reason=b"Bad Request"),
             h11.Data(data=body),

@@ -1,13 +1,17 @@
 """What passes the gate of a head: requests of bounded size, to our own hosts, by no page of another site."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from loragen.web.errors import HeadTooLargeError, HostError, OriginError
+from loragen.web.error_answers import ErrorAnswers
+from loragen.web.errors import HeadTooLargeError, HostError, HttpSyntaxError, OriginError, ServiceError
 from loragen.web.head_gate import HeadGate
-from loragen.web.hosts import AllowedHosts
+from loragen.web.hosts import LOOPBACK, AllowedHosts
+from loragen.web.scope import RequestRecord, RequestScope
+from loragen.web.server import HttpServer, listen
 
 
 async def passes(target: str = "/", **headers: str) -> bool:
@@ -59,3 +63,36 @@ async def test_head_over_the_limit_is_refused_wherever_it_is_long(where: str) ->
     target = {"path": f"/{long}", "query": f"/?{long}", "header": "/"}[where]
     with pytest.raises(HeadTooLargeError, match="at most 16384 bytes, found 20"):
         await passes(target, **({"x-a": long} if where == "header" else {}))
+
+
+async def test_body_with_two_lengths_is_refused() -> None:
+    both = {"content-length": "4", "transfer-encoding": "chunked"}
+    with pytest.raises(HttpSyntaxError) as caught:
+        await passes(**both)
+    assert caught.value.headers == {"connection": "close"}
+    for one in both:
+        assert await passes(**{one: both[one]})
+
+
+async def test_nothing_behind_a_body_with_two_lengths_is_taken_for_a_request() -> None:
+    """By the one length there is a second request in the body, by the other it stands behind it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("a request passed")
+
+    answers = ErrorAnswers({}, ServiceError("internal error"))
+    front = RequestScope(HeadGate(app, LOOPBACK), answers, lambda record: None, RequestRecord)
+    http = HttpServer(front, listen("127.0.0.1", 0, "PORT"), 1)
+    serving = asyncio.create_task(http.run())
+    reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+    lengths = b"Content-Length: 100\r\nTransfer-Encoding: chunked"
+    writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + lengths + b"\r\n\r\n0\r\n\r\n")
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(10):
+        received = await reader.read()
+    writer.close()
+    http.stop()
+    await serving
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"date: ") == 1, "one answer"
+    assert b"connection: close" in received
