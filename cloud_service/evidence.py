@@ -61,7 +61,7 @@ async def gather_evidence(
     left_out = _left_out(request, served)
     served.runner.verify_room(key)
     async with prober.reserve() as place:
-        # What a residual prompt keeps of a task does not depend on the examples.
+        # A residual prompt without one of the examples is no longer than that of all.
         await prober.verify_lengths([Trial(recipe, each.examples) for each in left_out], place)
         trials = await _generate_each(left_out, served, key, timeout_seconds)
         return await prober.compare(trials, place)

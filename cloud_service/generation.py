@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cloud_service.answer.choices import Choice, describe_choices
 from cloud_service.answer.contract import find_answer
 from cloud_service.refinement import EdgeTuner
-from cloud_service.task import Example, TaskDescription, render_prompt, residual_text
+from cloud_service.task import Example, TaskDescription, render_prompt, residual_texts
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract
 from loragen.contract.bank import Bank
 from loragen.contract.digest import canonical_json, sha256_hex
@@ -79,13 +79,14 @@ class Asked:
     Attributes:
         prompt: The rendered prompt.
         choices: What answers choose from, with what the task says of each; empty where there is nothing to choose.
-        residual_text: What of the task a device may keep in front of each input; the generator decides whether it does.
+        residual_texts: What of the task a device may keep in front of each input, the most first, and last without
+            examples; the generator decides what is kept.
         answer: What answers may look like, without codes.
     """
 
     prompt: str
     choices: tuple[Choice, ...] = ()
-    residual_text: str = ""
+    residual_texts: tuple[str, ...] = ()
     answer: AnswerContract = TEXT_ANSWER
 
     @classmethod
@@ -93,7 +94,7 @@ class Asked:
         """What is read of a task description."""
         answer = find_answer(task)
         choices = describe_choices(task, answer.options) if len(answer.options) > 1 else ()
-        return cls(render_prompt(task), choices, residual_text(task), answer)
+        return cls(render_prompt(task), choices, residual_texts(task), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +178,18 @@ def most_recipe_bytes(asked: Asked, info: GeneratorInfo, bank: Bank) -> int:
     if bank.header.choice is not None and 0 < count <= info.most_choices:
         answer = replace(answer, codes=tuple(sorted(bank.header.choice.codes)[-count:]))
         keys = np.zeros((len(bank.header.choice_layers), count, bank.header.choice.rank), np.float32)
-    try:
-        kept = verify_residual_prompt(asked.residual_text)
-    except ContractError:
-        kept = ""
+    kept = max(map(_verified_residual_prompt, asked.residual_texts), key=len, default="")
     gates = np.zeros(bank.header.gates_shape, np.float32)
     tokens = MAX_PROMPT_TOKENS if kept else 0
     longest = Generation(gates, MAX_PROMPT_TOKENS, None, answer, keys, kept, tokens)
     return len(encode_recipe(longest.recipe(info, bank.digest)))
+
+
+def _verified_residual_prompt(text: str) -> str:
+    try:
+        return verify_residual_prompt(text)
+    except ContractError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

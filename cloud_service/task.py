@@ -80,19 +80,36 @@ def render_prompt(task: TaskDescription) -> str:
     if task.tools:
         parts.append("Tools:\n" + "\n".join(_render_tool(tool) for tool in task.tools))
     if task.examples:
-        parts.append("Examples:\n" + "\n".join(f"Input: {e.input}\nOutput: {e.output}" for e in task.examples))
+        parts.append("Examples:\n" + "\n".join(map(_render_example, task.examples)))
     if task.output_format:
         parts.append(f"Output format: {task.output_format}")
     return "\n\n".join(parts)
 
 
-def residual_text(task: TaskDescription) -> str:
-    """What of a task a device may keep in front of each input: the description and the output format.
+def residual_texts(task: TaskDescription) -> tuple[str, ...]:
+    """What of a task a device may keep in front of each input, the most first; none of a task with tools.
 
-    Examples are left to the LoRA, and a task with tools is left to it as a whole.
+    That is the description, the examples and the output format. Where all examples take too much room, fewer do, the
+    first ones; at last none.
     """
     task = task.normalized()
-    return "" if task.tools else "\n".join(part for part in (task.description, task.output_format) if part)
+    if task.tools:
+        return ()
+    texts = []
+    for count in range(len(task.examples), 0, -1):
+        examples = "\n".join(map(_render_example, task.examples[:count]))
+        texts.append("\n\n".join(filter(None, (task.description, examples, task.output_format))))
+    texts.append("\n".join(filter(None, (task.description, task.output_format))))
+    return tuple(filter(None, texts))
+
+
+def is_shown_in(residual_text: str, example: Example) -> bool:
+    """Whether a residual text has an example in it."""
+    return _render_example(example) in residual_text
+
+
+def _render_example(example: Example) -> str:
+    return f"Input: {example.input}\nOutput: {example.output}"
 
 
 def _render_tool(tool: Tool) -> str:

@@ -203,7 +203,7 @@ class TorchGenerator:
         return gates
 
     def _gated(self, asked: Asked, output: _Output, prompt_tokens: int) -> Generation:
-        kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
+        kept, kept_tokens = residual_prompt(asked.residual_texts, self._edge_tokenizer, self._residual_prompt_tokens)
         confidence = self._judge(output)
         gates = self._gates(asked, output.gates)
         return Generation(gates, prompt_tokens, confidence, asked.answer, None, kept, kept_tokens)
@@ -219,7 +219,8 @@ class TorchGenerator:
         # Label experts need the question in front of each input. Without one the head answers alone, as it was fitted.
         kept, kept_tokens = ("", 0)
         if self._generator.config.label_experts:
-            kept, kept_tokens = residual_prompt(asked.residual_text, self._edge_tokenizer, self._residual_prompt_tokens)
+            plain = asked.residual_texts[-1:]
+            kept, kept_tokens = residual_prompt(plain, self._edge_tokenizer, self._residual_prompt_tokens)
         gates = self._gates(asked, None, has_labels=bool(kept))
         confidence = None
         if self._calibration is not None and self._calibration.closed is not None:

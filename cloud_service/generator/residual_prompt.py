@@ -4,29 +4,32 @@ A model of a hundred million parameters does an open task better when its LoRA t
 still tell it what. A device reads them once for each slot and keeps them, so that they cost memory and hardly any time.
 """
 
+from collections.abc import Iterable
+
 from transformers import PreTrainedTokenizerBase
 
 from loragen.contract.errors import ContractError
 from loragen.contract.residual_prompt import verify_residual_prompt
 
 
-def residual_prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> tuple[str, int]:
+def residual_prompt(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, longest: int) -> tuple[str, int]:
     """The residual prompt of a task, and its tokens.
 
     Args:
-        text: What may be kept, `cloud_service.task.residual_text`.
+        texts: What may be kept, the best first, `cloud_service.task.residual_texts`.
         tokenizer: Of the edge model.
         longest: Tokens that a residual prompt may have; 0 for a generator without.
 
     Returns:
-        The text, or an empty one when it is longer than that, or a recipe cannot hold it. It is never cut, because half
-        a description may say the opposite of the whole.
+        The first text that is no longer than that, and that a recipe can hold; an empty one where there is none. A text
+        is never cut, because half a description may say the opposite of the whole.
     """
-    if not text or not longest:
-        return "", 0
-    try:
-        verify_residual_prompt(text)
-    except ContractError:
-        return "", 0
-    tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return (text, tokens) if 0 < tokens <= longest else ("", 0)
+    for text in texts:
+        try:
+            verify_residual_prompt(text)
+        except ContractError:
+            continue
+        tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"]) if longest else 0
+        if 0 < tokens <= longest:
+            return text, tokens
+    return "", 0

@@ -25,7 +25,7 @@ from cloud_service.generator.key_tuning import FOLDS, ClosedSet, tune_keys
 from cloud_service.generator.last_layer import LastLayer, LastStates
 from cloud_service.refine.held_out import folds, hold_out
 from cloud_service.refinement import OnProgress, RefinementOutcome, RefinePlan, example_too_long
-from cloud_service.task import Example
+from cloud_service.task import Example, is_shown_in
 from loragen.contract.assembly import assemble
 from loragen.contract.bank import Bank
 from loragen.contract.recipe import Recipe
@@ -73,13 +73,18 @@ class TorchTuner:
         deadline = time.monotonic() + plan.budget_seconds
         encoded = self._encode(examples, recipe)
         held_out = set(hold_out(examples, shown, lambda number: sum(map(len, encoded[number]))))
+        trained = [number for number in range(len(examples)) if number not in held_out]
+        # The answer of one that stands in the residual prompt could be copied from there.
+        tuned_on = [
+            number for number in trained if not is_shown_in(recipe.residual_prompt, examples[number])
+        ] or trained
         task = OpenTask(
             self._model,
             self._unmerged,
             self._bank,
             recipe.gates,
-            [each for number, each in enumerate(encoded) if number not in held_out],
-            [each for number, each in enumerate(encoded) if number in held_out],
+            [encoded[number] for number in tuned_on],
+            [encoded[number] for number in sorted(held_out)],
             self._judge(examples, recipe),
         )
         gates, report = tune_gates(task, plan.steps, deadline, on_progress)

@@ -144,16 +144,16 @@ class FakeGenerator:
             answer = replace(answer, codes=HEAD.codes[:count])
             keys = np.random.default_rng(seed + 1).standard_normal((1, count, HEAD.rank)).astype(np.float32)
             gates[:] = 0
-        words = len(asked.residual_text.split())
-        kept = keys is None and words <= self.residual_prompt_words
+        most = self.residual_prompt_words if keys is None else 0
+        kept = next((text for text in asked.residual_texts if len(text.split()) <= most), "")
         return Generation(
             gates,
             len(prompt.split()),
             confidence if self.calibrated else None,
             answer,
             keys,
-            asked.residual_text if kept else "",
-            words if kept else 0,
+            kept,
+            len(kept.split()),
         )
 
     def load_probe(self) -> "FakeProbe":

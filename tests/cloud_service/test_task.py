@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_service.task import Example, TaskDescription, Tool, render_prompt, residual_text
+from cloud_service.task import Example, TaskDescription, Tool, render_prompt, residual_texts
 
 TEXT = st.text(st.sampled_from("ab \t\n\r\v\x1c\u2028\u00a0.é"), max_size=12)
 TASKS = st.builds(
@@ -53,13 +53,17 @@ def test_empty_parts_are_left_out() -> None:
     assert render_prompt(TaskDescription("")) == ""
 
 
-def test_description_and_format_may_be_kept_and_nothing_of_a_task_with_tools() -> None:
-    examples = (Example("a", "b"),)
+def test_description_examples_and_format_may_be_kept_with_as_many_examples_as_fit() -> None:
+    examples = (Example("a", "b"), Example(" c \n", "d"))
     task = TaskDescription(" Find the city. \n", examples, output_format="The name,\t\nin English.")
-    assert residual_text(task) == "Find the city.\nThe name,\nin English."
-    assert residual_text(TaskDescription("", examples, output_format="JSON")) == "JSON"
-    assert residual_text(TaskDescription("", examples)) == ""
-    assert residual_text(TaskDescription("Route.", tools=(Tool("stop", ""),))) == ""
+    assert residual_texts(task) == (
+        "Find the city.\n\nInput: a\nOutput: b\nInput: c\nOutput: d\n\nThe name,\nin English.",
+        "Find the city.\n\nInput: a\nOutput: b\n\nThe name,\nin English.",
+        "Find the city.\nThe name,\nin English.",
+    )
+    assert residual_texts(TaskDescription("", examples[:1])) == ("Input: a\nOutput: b",)
+    assert residual_texts(TaskDescription("Find it.")) == ("Find it.",)
+    assert residual_texts(TaskDescription("Route.", examples, tools=(Tool("stop", ""),))) == ()
 
 
 def test_white_space_without_meaning_makes_no_other_task() -> None:

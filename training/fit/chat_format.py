@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from cloud_service.generator.answer_batch import AnswerBatch
 from cloud_service.generator.chat_format import answer_ids, answer_spans, question_ids
 from cloud_service.generator.residual_prompt import residual_prompt
-from cloud_service.task import TaskDescription, residual_text
+from cloud_service.task import TaskDescription, residual_texts
 from training.data.episodes import Instance
 
 
@@ -24,14 +24,16 @@ class ChatFormat:
         """Ids up to where the answer begins. Without a chat template, a plain layout of lines."""
         return question_ids(self.tokenizer, text, system)
 
-    def residual_prompt(self, task: TaskDescription, longest: int) -> str | None:
+    def residual_prompt(self, task: TaskDescription, longest: int, *, has_codes: bool = False) -> str | None:
         """The system prompt that a specialization for a task keeps; None where it keeps none.
 
         Args:
             task: What the generator reads.
             longest: The generator's `residual_prompt_tokens`.
+            has_codes: The choice head answers; then no examples stay.
         """
-        return residual_prompt(residual_text(task), self.tokenizer, longest)[0] or None
+        texts = residual_texts(task)
+        return residual_prompt(texts[-1:] if has_codes else texts, self.tokenizer, longest)[0] or None
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer with its end."""

@@ -133,4 +133,4 @@ class LabelStep:
         return [chat.question(i.input, system)[-self._settings.longest_question :] for i in episode.instances]
 
     def _residual_prompt(self, episode: Episode) -> str | None:
-        return self._edge.chat.residual_prompt(episode.task, self._residual_prompt_tokens)
+        return self._edge.chat.residual_prompt(episode.task, self._residual_prompt_tokens, has_codes=True)

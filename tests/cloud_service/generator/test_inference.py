@@ -15,7 +15,7 @@ from cloud_service.generator import CheckpointError, TorchGenerator, load_genera
 from cloud_service.generator.checkpoint import read_manifest
 from cloud_service.generator.pretrained import load_cloud_model
 from cloud_service.generator.prompt_encoder import encode_prompts, pad_right
-from cloud_service.task import Example, TaskDescription, render_prompt
+from cloud_service.task import Example, TaskDescription, render_prompt, residual_texts
 from loragen.contract.assembly import build_bundle
 from loragen.contract.bundle import parse_bundle
 from loragen.contract.digest import file_sha256, model_digest
@@ -123,7 +123,7 @@ def test_short_description_is_kept_and_not_counted_as_saved(tmp_path: Path, load
     pair = make_pair(tmp_path, residual_prompt_tokens=12)
     keeps = load_generator(pair.generator, pair.cloud, pair.edge)
     edge = AutoTokenizer.from_pretrained(pair.edge)
-    short = TaskDescription("route the message", (Example("a", "b"),), output_format="a tool")
+    short = TaskDescription("route the message", output_format="a tool")
     for task, kept in ((short, "route the message\na tool"), (replace(short, description="route " * 20), "")):
         (generation,) = keeps.generate([Asked.of(task)])
         tokens = len(edge(kept)["input_ids"]) if kept else 0
@@ -134,6 +134,19 @@ def test_short_description_is_kept_and_not_counted_as_saved(tmp_path: Path, load
         assert header.tokens_saved_per_call == len(edge(render_prompt(task))["input_ids"]) - tokens
         (without,) = loaded.generate([Asked.of(task)])
         assert (without.residual_prompt, without.residual_prompt_tokens) == ("", 0)
+
+
+def test_as_many_examples_are_kept_as_fit(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, residual_prompt_tokens=60)
+    keeps = load_generator(pair.generator, pair.cloud, pair.edge)
+    edge = AutoTokenizer.from_pretrained(pair.edge)
+    task = TaskDescription("route the message", tuple(Example(f"the message {n}", "a tool") for n in range(9)))
+    texts = residual_texts(task)
+    lengths = [len(edge(text)["input_ids"]) for text in texts]
+    (generation,) = keeps.generate([Asked.of(task)])
+    kept = texts.index(generation.residual_prompt)
+    assert 0 < kept < len(texts) - 1
+    assert lengths[kept] == generation.residual_prompt_tokens <= 60 < lengths[kept - 1]
 
 
 def test_info_tells_what_was_loaded(pair: Pair, loaded: TorchGenerator) -> None:

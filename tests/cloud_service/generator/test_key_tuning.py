@@ -67,8 +67,8 @@ def test_labels_are_tuned_behind_the_residual_prompt_and_beside_their_experts(tm
     settings = {"choice": head, "codes": CODES, "label_experts": 2, "mix": "deltas", "residual_prompt_tokens": 60}
     pair = make_pair(tmp_path, **settings)
     judging = load_generator(pair.generator, pair.cloud, pair.edge)
-    recipe = one_pass(judging, TaskDescription("When is it?", answer=CHOICE))
-    assert recipe.residual_prompt == "When is it?"
+    recipe = one_pass(judging, TaskDescription("When is it?", tuple(CHOSEN[:2]), answer=CHOICE))
+    assert recipe.residual_prompt == "When is it?", "label experts were trained without examples in front"
     assert recipe.gates.any()
     refined, report = judging.load_tuner().refine(recipe, CHOSEN, 2, PLAN, ignore)
     assert report.kept

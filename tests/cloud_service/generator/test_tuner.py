@@ -1,6 +1,7 @@
 """Refinement through a tiny edge model: what is returned answers held-out examples better, or is what came in."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from cloud_service.generator.chat_format import answer_ids
 from cloud_service.generator.gate_tuning import OpenTask
 from cloud_service.generator.tuner import TorchTuner
 from cloud_service.refinement import ExampleScore, RefinementOutcome, RefinePlan
-from cloud_service.task import Example, TaskDescription
+from cloud_service.task import Example, TaskDescription, residual_texts
 from loragen.contract.answer import AnswerContract, contract_of
 from loragen.contract.recipe import encode_recipe
 from tests.cloud_service.generator.tiny import tokenizer
@@ -69,12 +70,8 @@ def test_progress_may_end_the_work(loaded: TorchGenerator, tuner: TorchTuner) ->
         assert tuner.refine(one_pass(loaded, task), examples, 1, RefinePlan(1, 60), ignore)[1].examples == len(examples)
 
 
-def test_calls_are_tuned_on_as_a_device_asks_for_them(
-    loaded: TorchGenerator, tuner: TorchTuner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With every parameter, in the order of the schema; what the example does not give is null."""
-    parameters = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
-    answer = contract_of({"type": "tool_calls", "functions": [{"name": "f", "parameters": parameters}]})
+def tuned_tasks(monkeypatch: pytest.MonkeyPatch) -> list[OpenTask]:
+    """Every task whose gates are to be tuned from now on; nothing is tuned."""
     seen: list[OpenTask] = []
 
     def keep(task: OpenTask, *_: object) -> tuple[object, RefinementOutcome]:
@@ -83,6 +80,32 @@ def test_calls_are_tuned_on_as_a_device_asks_for_them(
         return task.gates, RefinementOutcome("gates", False, 5, 1, score, score, 0, 0, "steps")
 
     monkeypatch.setattr("cloud_service.generator.tuner.tune_gates", keep)
+    return seen
+
+
+def test_example_in_the_residual_prompt_is_not_tuned_on(
+    loaded: TorchGenerator, tuner: TorchTuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer could be copied from there; unless there is no other."""
+    seen, examples = tuned_tasks(monkeypatch), [Example(f"word {n}", f"{n}") for n in range(8)]
+    task = TaskDescription("Say it.", tuple(examples[:2]))
+    recipe = replace(one_pass(loaded, task), residual_prompt=residual_texts(task)[0], residual_prompt_tokens=30)
+    tuner.refine(recipe, examples, 2, PLAN, ignore)
+    tuner.refine(replace(recipe, residual_prompt="Say it.", residual_prompt_tokens=2), examples, 2, PLAN, ignore)
+    tuner.refine(recipe, [*examples[:2], examples[5]], 2, PLAN, ignore)
+    assert [len(task.trained) for task in seen] == [4, 6, 2]
+    assert [len(task.held_out) for task in seen] == [2, 2, 1]
+    answers = {tuple(ids) for _, ids in seen[0].trained}
+    assert answers.isdisjoint({tuple(answer_ids(tokenizer(), each.output)) for each in examples[:2]})
+
+
+def test_calls_are_tuned_on_as_a_device_asks_for_them(
+    loaded: TorchGenerator, tuner: TorchTuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every parameter, in the order of the schema; what the example does not give is null."""
+    parameters = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    answer = contract_of({"type": "tool_calls", "functions": [{"name": "f", "parameters": parameters}]})
+    seen = tuned_tasks(monkeypatch)
     examples = [Example(f"{n}", '{"name":"f","arguments":{"b":"x"}}') for n in range(5)]
     tuner.refine(one_pass(loaded, TaskDescription("Call.", answer=answer)), examples, 1, PLAN, ignore)
     expected = answer_ids(tokenizer(), '{"name": "f", "arguments": {"a": null, "b": "x"}}')
