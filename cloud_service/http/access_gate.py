@@ -30,12 +30,6 @@ from loragen.web.scope import record_of
 _IMPORT = "POST /bundles"
 _DEVICE = DEVICE_HEADER.lower().encode("ascii")
 
-_LONGEST_PATH = 300
-"""Characters of a path that is remembered: callers without a key write them, and the memory has a bound."""
-
-_MOST_PATHS = 4_096
-"""Paths whose route is remembered: a fleet polls few, and to look through all routes takes longer than all the rest."""
-
 
 class AccessGate:
     """ASGI middleware.
@@ -64,13 +58,12 @@ class AccessGate:
         self._authenticator = authenticator
         self._sessions = sessions
         self._open_calls = frozenset(open_calls)
-        self._found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        template, parameters = self._find(scope)
+        template, parameters = find_route(scope)
         record = record_of(scope)
         if template is not None:
             record.route = template
@@ -121,17 +114,6 @@ class AccessGate:
             raise unknown_bundle(bundle_id)
         if recipe_id is not None and not await self._ownership.sees(recipe_id):
             raise unknown_recipe(recipe_id)
-
-    def _find(self, scope: Scope) -> tuple[str | None, dict[str, Any]]:
-        place = (scope["method"], scope["path"])
-        if (known := self._found.get(place)) is not None:
-            return known
-        template, parameters = find_route(scope)
-        if template is not None and len(scope["path"]) <= _LONGEST_PATH:
-            if len(self._found) >= _MOST_PATHS:
-                self._found.clear()
-            self._found[place] = (template, parameters)
-        return template, parameters
 
 
 def _sent_privately(send: Send, more_headers: Mapping[str, str]) -> Send:

@@ -1,16 +1,23 @@
 """What an application's routes have in common: HEAD beside every GET, and their templates and methods by path.
 
 The routes are remembered, because some requests end before the application has looked for their route, and the
-framework names only the methods of the first route of a path.
+framework names only the methods of the first route of a path. They are found by the first part of a path and the number
+of its parts, so that few of them are tried. What was asked before is not remembered: the time of an answer would tell
+others of it.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor
 from starlette.routing import Match, Route
 from starlette.types import Scope
+
+_ANY = 0
+"""In place of the number of parts, where a parameter may have several."""
 
 
 def include_routes(app: FastAPI, *routers: APIRouter) -> None:
@@ -32,7 +39,7 @@ def include_routes(app: FastAPI, *routers: APIRouter) -> None:
         ]
         app.include_router(router)
     known = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    app.state.routes = [*(route for route in app.routes if isinstance(route, Route)), *known]
+    app.state.routes = _by_shape([*(route for route in app.routes if isinstance(route, Route)), *known])
 
 
 def route_template(scope: Scope) -> str | None:
@@ -64,6 +71,26 @@ def _matching(scope: Scope) -> Iterator[Route]:
     app: Any = scope.get("app")
     if app is None:
         return
-    for route in getattr(app.state, "routes", app.routes):
-        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
-            yield route
+    known: Mapping[tuple[str, int], Sequence[Route]] | None = getattr(app.state, "routes", None)
+    shapes = known or _by_shape([route for route in app.routes if isinstance(route, Route)])
+    first, parts = _shape(scope["path"])
+    for shape in ((first, parts), (first, _ANY)):
+        for route in shapes.get(shape, ()):
+            if route.matches(scope)[0] is not Match.NONE:
+                yield route
+
+
+def _by_shape(routes: Sequence[Route]) -> Mapping[tuple[str, int], Sequence[Route]]:
+    """The routes whose paths have a shape. No template begins with a parameter."""
+    shapes: dict[tuple[str, int], list[Route]] = defaultdict(list)
+    for route in routes:
+        first, parts = _shape(route.path)
+        is_long = any(isinstance(each, PathConvertor) for each in route.param_convertors.values())
+        shapes[first, _ANY if is_long else parts].append(route)
+    return dict(shapes)
+
+
+def _shape(path: str) -> tuple[str, int]:
+    """The first part of a path, and how many it has."""
+    parts = path.split("/")
+    return parts[1] if len(parts) > 1 else "", len(parts)

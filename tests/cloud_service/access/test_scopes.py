@@ -10,7 +10,8 @@ from loragen.contract.stubs import loragen_pb2
 def _routes(cloud: Cloud) -> set[str]:
     return {
         f"{method} {route.path}"
-        for route in cloud.app.state.routes
+        for routes in cloud.app.state.routes.values()
+        for route in routes
         for method in route.methods
         if method not in ("HEAD", "OPTIONS")
     }

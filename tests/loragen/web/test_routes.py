@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from loragen.web.body_gate import BodyGate
 from loragen.web.error_answers import ErrorAnswers
 from loragen.web.errors import ServiceError
-from loragen.web.routes import include_routes
+from loragen.web.routes import find_route, include_routes
 from loragen.web.scope import RequestRecord, RequestScope
 from loragen.web.translation import install_translation
 
@@ -26,6 +26,10 @@ def make_app(records: list[Any]) -> FastAPI:
     @router.get("")
     async def read(name: str) -> Thing:
         return Thing(name=name)
+
+    @router.get("/files/{file:path}")
+    async def read_file(name: str, file: str) -> str:
+        return file
 
     @router.put("/parts")
     async def put(name: str) -> Response:
@@ -80,3 +84,18 @@ async def test_request_that_ends_before_its_route_is_reached_is_recorded_under_i
 ) -> None:
     assert (await client.put(path, content=b"x" * 11)).status_code == 413
     assert records[0].route == route
+
+
+@pytest.mark.parametrize("file", ["a", "a/b", "a/b/c/d"])
+async def test_path_whose_parameter_has_several_parts_has_its_route(
+    client: httpx2.AsyncClient, records: list[RequestRecord], file: str
+) -> None:
+    assert (await client.get(f"/things/a/files/{file}")).json() == file
+    assert (await client.post(f"/things/a/files/{file}", content=b"x" * 11)).status_code == 413
+    assert {record.route for record in records} == {"/things/{name}/files/{file:path}"}
+
+
+@pytest.mark.parametrize("path", ["/", "", "//", "/things", "/things//parts", "/things/a/", "*"])
+async def test_path_of_no_route_has_none(path: str) -> None:
+    scope = {"type": "http", "method": "GET", "path": path, "app": make_app([]), "headers": [], "root_path": ""}
+    assert find_route(scope) == (None, {})

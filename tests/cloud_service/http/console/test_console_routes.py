@@ -10,7 +10,9 @@ OPEN = ("/console/sign-in", "/console/sign-out", "/console/files/")
 
 
 async def test_every_page_leads_to_signing_in(guarded: Guarded) -> None:
-    routes = [route for route in guarded.cloud.app.state.routes if isinstance(route, APIRoute)]
+    routes = [
+        route for found in guarded.cloud.app.state.routes.values() for route in found if isinstance(route, APIRoute)
+    ]
     pages = [route for route in routes if route.path.startswith("/console") and not route.path.startswith(OPEN)]
     assert len({route.path for route in pages}) > 10
     for route in pages:
