@@ -15,7 +15,7 @@ from edge_runtime.serving.slots import Revision, SlotTable
 from edge_runtime.updates.base_slot import BaseSlot
 from edge_runtime.updates.history import read_failures
 from edge_runtime.updates.merge_choice import why_attached
-from edge_runtime.updates.state import Entry, Failure, Installed
+from edge_runtime.updates.state import Entry, Failure
 from edge_runtime.updates.updater import Updater
 from loragen.contract.channel import Specialization
 from loragen.contract.names import BASE_NAME
@@ -48,7 +48,11 @@ class Device:
 
     def models(self) -> Sequence[ServedModel]:
         state = self.updater.state_store.state
-        served = {name: self._served(name, entry, state.failures.get(name)) for name, entry in state.entries.items()}
+        attached = why_attached(state.entries, self.updater.merge_policy, self.slots.uses())
+        served = {
+            name: self._served(name, entry, state.failures.get(name), attached.get(name, ""))
+            for name, entry in state.entries.items()
+        }
         for name, failure in state.failures.items():
             served.setdefault(
                 name,
@@ -120,12 +124,12 @@ class Device:
         poller = self.updater.poller
         return () if poller is None or poller.wanted is None else poller.wanted.specializations
 
-    def _served(self, name: str, entry: Entry, failure: Failure | None) -> ServedModel:
+    def _served(self, name: str, entry: Entry, failure: Failure | None, attached_because: str) -> ServedModel:
         active, merge = entry.active, entry.active.merge
         revision = self.slots.revisions().get(name)
         newer = failure if failure is not None and failure.bundle_id != active.bundle_id else None
         messages = [
-            active.message or self._why_attached(name, active),
+            active.message or attached_because,
             _chat_problem(revision),
             "" if newer is None else f"a newer bundle failed: {newer.message}",
         ]
@@ -151,11 +155,6 @@ class Device:
             context_length=None if revision is None else revision.context_tokens or self._context_length(),
             residual_prompt="" if revision is None else revision.residual_prompt,
         )
-
-    def _why_attached(self, name: str, active: Installed) -> str:
-        if active.state != "adapter":
-            return ""
-        return why_attached(name, self.updater.state_store.entries, self.updater.merge_policy, self.slots.uses())
 
     def _context_length(self) -> int | None:
         # One setting and one edge model for all: what the base has, the others have once they are loaded.

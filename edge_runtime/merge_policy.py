@@ -13,6 +13,10 @@ _WRITTEN_FOR_READ = 1.4
 reads, where an adapter takes 7.3, and 17.0 for each that it writes, where an adapter takes 15.5."""
 
 
+_ENOUGH_TOKENS = 1_000
+"""Written tokens before they count against a merge: a few requests say nothing of what is to come."""
+
+
 class ServingMode(StrEnum):
     """How specializations are served."""
 
@@ -44,6 +48,9 @@ class MergePolicy:
     def worth(self, use: Use) -> float:
         """What a merged model would have saved so far, as the time of so many written tokens; negative for a loss.
 
-        Weighed in mode `auto` alone.
+        Weighed in mode `auto` alone, and a loss only once enough was written.
         """
-        return _WRITTEN_FOR_READ * use.read_tokens - use.written_tokens if self.mode is ServingMode.AUTO else 0.0
+        if self.mode is not ServingMode.AUTO:
+            return 0.0
+        worth = _WRITTEN_FOR_READ * use.read_tokens - use.written_tokens
+        return worth if use.written_tokens >= _ENOUGH_TOKENS else max(0.0, worth)

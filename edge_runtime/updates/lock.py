@@ -24,7 +24,10 @@ def locked(root: Path) -> Iterator[None]:
             f"LORAGEN_EDGE_DATA_DIR: another daemon runs on {root}", "stop it, or give this one a directory of its own"
         ) from error
     except OSError as error:
-        raise ConfigurationError(f"LORAGEN_EDGE_DATA_DIR: cannot write in {root}: {error.strerror}") from error
+        raise ConfigurationError(
+            f"LORAGEN_EDGE_DATA_DIR: cannot open {root / 'lock'}: {error.strerror}",
+            "does another user own the directory, or did one run a daemon on it?",
+        ) from error
     try:
         yield
     finally:

@@ -33,36 +33,33 @@ def choose_merge(
 
     Where there are more specializations than may be merged, one is merged only once it was asked.
     """
-    merged = _merged(entries)
+    merged = {name for name, entry in entries.items() if entry.active.state == "merged"}
+    waiting = set(entries) - merged - set(why_attached(entries, policy, uses))
     # One that was merged as another type takes no place that it does not have.
-    candidates = [
-        name
-        for name in due
-        if needs_merge(entries[name].active, quantization)
-        and ((name in merged and policy.max_merged) or not why_attached(name, entries, policy, uses))
-    ]
+    may_merge = waiting | merged if policy.max_merged else waiting
 
     def rank(name: str) -> tuple[float, int]:
         use = uses.get(name, _UNUSED)
         return policy.worth(use), use.requests
 
+    candidates = [name for name in due if name in may_merge and needs_merge(entries[name].active, quantization)]
     return max(candidates, key=rank, default=None)
 
 
-def why_attached(name: str, entries: Mapping[str, Entry], policy: MergePolicy, uses: Mapping[str, Use]) -> str:
-    """Why a run-time adapter is not merged, for the owner; empty when it will be."""
-    use = uses.get(name, _UNUSED)
-    if len(_merged(entries)) >= policy.max_merged:
-        return f"stays a run-time adapter: {policy}"
-    if policy.worth(use) < 0:
-        return (
-            f"stays a run-time adapter: it wrote {use.written_tokens} tokens and read {use.read_tokens}, and a merged "
-            "model is faster in reading alone"
-        )
-    if len(entries) > policy.max_merged and not use.requests:
-        return f"a run-time adapter until it is asked: of {len(entries)} at most {policy.max_merged} are merged"
-    return ""
-
-
-def _merged(entries: Mapping[str, Entry]) -> set[str]:
-    return {name for name, entry in entries.items() if entry.active.state == "merged"}
+def why_attached(entries: Mapping[str, Entry], policy: MergePolicy, uses: Mapping[str, Use]) -> Mapping[str, str]:
+    """Why the run-time adapters that will not be merged now are not, for the owner."""
+    adapters = [name for name, entry in entries.items() if entry.active.state == "adapter"]
+    if len(entries) - len(adapters) >= policy.max_merged:
+        return dict.fromkeys(adapters, f"stays a run-time adapter: {policy}")
+    reasons = {}
+    for name in adapters:
+        use = uses.get(name, _UNUSED)
+        if policy.worth(use) < 0:
+            reasons[name] = (
+                f"stays a run-time adapter: it wrote {use.written_tokens} tokens and read {use.read_tokens}, and a "
+                "merged model is faster in reading alone"
+            )
+        elif len(entries) > policy.max_merged and not use.requests:
+            most = policy.max_merged
+            reasons[name] = f"a run-time adapter until it is asked: of {len(entries)} at most {most} are merged"
+    return reasons

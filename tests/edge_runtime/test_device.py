@@ -69,14 +69,14 @@ async def test_status_says_why_a_specialization_stays_a_runtime_adapter(
     async with device(make_settings(tmp_path / "edge", tiny_base, cloud.url), loader=FakeLoader()) as parts:
         await parts.updater.tick()
         await ask(parts, "n1")
-        parts.slots.note_tokens("n1", read=10, written=100)
+        parts.slots.note_tokens("n1", read=10, written=2_000)
         assert parts.device.status().serving_mode.startswith("auto: at most 8 are merged, by LORAGEN_EDGE_MAX_MERGED")
         assert await parts.updater.merge_pending() == 2
         _, *served = parts.device.models()
         assert [each.state for each in served] == ["merged", "adapter", "merged"]
         assert [bool(each.message) for each in served] == [False, True, False]
-        assert "it wrote 100 tokens and read 10" in served[1].message
-        parts.slots.note_tokens("n1", read=1_000, written=0)
+        assert "it wrote 2000 tokens and read 10" in served[1].message
+        parts.slots.note_tokens("n1", read=2_000, written=0)
         assert await parts.updater.merge_pending() == 1
 
 

@@ -7,7 +7,8 @@ from edge_runtime.serving.use import Use
 
 
 @pytest.mark.parametrize(
-    ("read", "written", "sign"), [(0, 0, 0), (100, 8, 1), (100, 139, 1), (100, 141, -1), (0, 1, -1)]
+    ("read", "written", "sign"),
+    [(0, 0, 0), (100, 8, 1), (1_000, 1_399, 1), (1_000, 1_401, -1), (0, 999, 0), (0, 1_000, -1)],
 )
 def test_merge_is_worth_it_while_little_is_written_for_what_is_read(read: int, written: int, sign: int) -> None:
     worth = MergePolicy(ServingMode.AUTO, 8, "a setting").worth(Use(1, read, written))

@@ -73,6 +73,16 @@ async def test_network_that_wants_a_login_is_no_answer_of_the_cloud(
     assert files(tmp_path / "bundles") == set()
 
 
+async def test_certificate_that_is_refused_asks_for_the_clock() -> None:
+    def refuse(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired")
+
+    async with httpx2.AsyncClient(base_url="https://cloud", transport=httpx2.MockTransport(refuse)) as client:
+        with pytest.raises(CloudUnreachableError, match="certificate has expired") as caught:
+            await HttpFetcher(client, deadline_seconds=30.0, now=lambda: NOW).fetch_channel("default", None)
+    assert "clock" in caught.value.hint
+
+
 async def test_pause_that_the_cloud_asks_for_is_said(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
     cloud.fail("/channels/", status=429, headers={"Retry-After": "3600"})
     with pytest.raises(CloudStatusError, match="answers 429 and asks for a pause of 3600 s") as caught:

@@ -44,6 +44,16 @@ def test_directory_that_was_never_written_is_a_configuration_error(tmp_path: Pat
         pass
 
 
+def test_lock_of_another_user_is_said_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("edge_runtime.updates.lock.os.open", refuse)
+    with pytest.raises(ConfigurationError, match="lock: Permission denied") as caught, locked(tmp_path):
+        pass
+    assert "another user" in caught.value.hint
+
+
 def test_lock_holds_no_file_open_for_writing(tmp_path: Path) -> None:
     """Else nobody could make the disk of a running device read-only."""
     with locked(tmp_path):
