@@ -36,7 +36,8 @@ class Sampling:
             model spell the choices.
         schema: The answer is JSON of this schema, as `canonical_schema` writes it; empty for any text.
         beginning: What stands in front of that JSON.
-        ends_in_time: It is closed when it repeats itself, or when its greatest length is near.
+        ends_in_time: It is closed when it repeats itself, or when its greatest length is near, and no object of it has
+            a name twice.
         avoided: Tokens that the answer does without, unless nothing else is left.
         spelled: Control tokens that stand for their spelling, which otherwise stand for no text.
     """

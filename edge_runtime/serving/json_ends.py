@@ -3,9 +3,10 @@
 A small model often goes on for ever inside of a text, a list, or an object of any names. A grammar does not mind. So
 the open brackets are counted, and a token behind which they could not be closed any more is not written; a closing one
 is, where the grammar lets it. No value is made up: what is required and still missing is left to the model.
+No object gets a name twice, which a grammar of any names cannot see: readers resolve that differently.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 _LONGEST_UNIT = 64
 _REPEATED_TEXT = 96
@@ -27,11 +28,13 @@ class _Open:
         sign: What opened it.
         began: Tokens in front of its last member.
         shortest: Tokens of the shortest member so far; a comma counts.
+        names: Of its members, when it is an object.
     """
 
     sign: str
     began: int
     shortest: int = 1
+    names: set[str] = field(default_factory=set)
 
 
 class JsonEnds:
@@ -40,7 +43,7 @@ class JsonEnds:
     def __init__(self) -> None:
         self._open: list[_Open] = []
         self._tokens = 0
-        self._is_text = self._is_escaped = False
+        self._is_text = self._is_escaped = self._has_name_twice = False
         self._before = self._last = ""  # signs outside of texts; of a text there is its first
         self._json = self._text = ""  # all of it, and the text that is open; no more than is compared
 
@@ -60,6 +63,14 @@ class JsonEnds:
         after = self._copy()
         after.push(piece)
         return after._needed <= left
+
+    def gives_name_twice(self, piece: str) -> bool:
+        """Whether an object would have a name twice with a further token."""
+        if '"' not in piece or not any(each.names for each in self._open):
+            return False
+        after = self._copy()
+        after.push(piece)
+        return after._has_name_twice
 
     @property
     def closings(self) -> tuple[bytes, ...]:
@@ -95,6 +106,10 @@ class JsonEnds:
     def _take(self, sign: str) -> None:
         if self._is_text:
             self._is_text = self._is_escaped or sign != '"'
+            if not self._is_text and self._is_name:
+                names = self._open[-1].names
+                self._has_name_twice |= self._text in names
+                names.add(self._text)
             self._is_escaped = not self._is_escaped and sign == "\\"
             self._text += sign
             return
@@ -115,7 +130,7 @@ class JsonEnds:
 
     def _copy(self) -> "JsonEnds":
         copied = JsonEnds()
-        copied._open = [replace(each) for each in self._open]
+        copied._open = [_Open(each.sign, each.began, each.shortest, set(each.names)) for each in self._open]
         copied._tokens, copied._before, copied._last = self._tokens, self._before, self._last
-        copied._is_text, copied._is_escaped = self._is_text, self._is_escaped
+        copied._is_text, copied._is_escaped, copied._text = self._is_text, self._is_escaped, self._text
         return copied

@@ -53,6 +53,9 @@ _FREE = np.frombuffer(b"ae01", np.uint8)
 _LONGEST_FORCED = 256
 """Bytes of text that are found to be forced at a time."""
 
+_NAMES_TRIED = 16
+"""Tokens that may end a name, until one is found that does not make it one of those before."""
+
 _GRAMMARS = 32
 """Compiled grammars that an engine keeps."""
 
@@ -158,7 +161,7 @@ class TokenSampler:
             token = self._fitting(free)
         if token is None:
             raise ModelOutputError("this model has no token that goes on with the answer as its schema wants it")
-        return token if self._ends is None else self._in_time(token, left)
+        return token if self._ends is None else self._of_one_name(self._in_time(token, left), allowed)
 
     def accept(self, token: int) -> None:
         """Take the token that was chosen; not one that ends the answer."""
@@ -221,6 +224,18 @@ class TokenSampler:
         closing = next((each for each in closings if self._goes_on(each)), token)
         self.was_cut |= is_late and closing != token
         return closing
+
+    def _of_one_name(self, token: int, logits: NDArray[np.float32]) -> int:
+        """A token, or the next one where it would give an object a name twice; logits of those before are lost."""
+        assert self._ends is not None
+        for _ in range(_NAMES_TRIED):
+            if not self._ends.gives_name_twice(self._model.piece(token).decode("utf-8", "replace")):
+                break
+            logits[token] = -np.inf
+            if (other := self._fitting(logits)) is None:
+                break
+            token = other
+        return token
 
     def _fitting(self, logits: NDArray[np.float32]) -> int | None:
         tokens = self._model.tokens

@@ -67,6 +67,27 @@ def test_what_comes_again_and_again_is_seen(text: str, repeats: bool) -> None:
     assert following(text).repeats_itself is repeats
 
 
+@pytest.mark.parametrize(
+    ("written", "piece", "is_twice"),
+    [
+        ('{"a": 1, "a', '"', True),
+        ('{"a": 1, "a', '":', True),
+        ('{"a": 1, "a', 'b"', False),
+        ('{"a": 1, "', "a", False),
+        ('{"a": 1', ', "a"', True),
+        ('{"a": {"b": 1}, "b', '"', False),
+        ('{"a": {"b": 1, "b', '"', True),
+        ('{"a": "b", "b', '"', False),
+        ('{"b": "a", "c": ["b', '"', False),
+        ('[{"a": 1}, {"a', '"', False),
+    ],
+)
+def test_name_that_an_object_has_is_seen(written: str, piece: str, is_twice: bool) -> None:
+    ends = following(written)
+    assert ends.gives_name_twice(piece) is is_twice
+    assert ends.gives_name_twice(piece) is is_twice, "nothing is written by asking"
+
+
 def test_only_what_is_open_is_closed() -> None:
     assert following('{"a').closings == (b'"',)
     assert following('{"a\\').closings == ()
