@@ -14,8 +14,11 @@ _REPEATED_JSON = 192
 """Characters of something repeated, in a text or of JSON, from which on it is a loop: three times at least. Lines of
 dashes and lists of zeros are shorter."""
 
-_BEHIND_NAME = 2
-"""A colon and a value."""
+_BEHIND_NAME = 3
+"""Tokens of a colon, a blank and a value, at least."""
+
+_UNFINISHED = frozenset("tfnruas+-.E")
+"""Signs behind which a number, or true, false or null, is not whole yet."""
 
 _MOST_COMPARED = max(_REPEATED_JSON, 3 * _LONGEST_UNIT)
 
@@ -93,10 +96,14 @@ class JsonEnds:
     def _needed(self) -> int:
         """Tokens that close what is open, one each, behind a member that is begun."""
         if self._is_text:
-            return len(self._open) + 1 + self._is_escaped + (_BEHIND_NAME if self._is_name else 0)
+            # A name that the object has is made another by a further token.
+            behind = _BEHIND_NAME + (self._text in self._open[-1].names) if self._is_name else 0
+            return len(self._open) + 1 + self._is_escaped + behind
         if self._last == "," and self._open:
             return len(self._open) + self._open[-1].shortest
-        return len(self._open) + (1 if self._last == ":" else _BEHIND_NAME if self._is_name else 0)
+        if self._is_name:
+            return len(self._open) + _BEHIND_NAME
+        return len(self._open) + (_BEHIND_NAME - 1 if self._last == ":" else self._last in _UNFINISHED)
 
     @property
     def _is_name(self) -> bool:

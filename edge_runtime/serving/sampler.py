@@ -53,8 +53,8 @@ _FREE = np.frombuffer(b"ae01", np.uint8)
 _LONGEST_FORCED = 256
 """Bytes of text that are found to be forced at a time."""
 
-_NAMES_TRIED = 16
-"""Tokens that may end a name, until one is found that does not make it one of those before."""
+_OTHERS_TRIED = 16
+"""Tokens that are tried in the place of one that leaves no room to close JSON, or gives an object a name twice."""
 
 _GRAMMARS = 32
 """Compiled grammars that an engine keeps."""
@@ -161,7 +161,7 @@ class TokenSampler:
             token = self._fitting(free)
         if token is None:
             raise ModelOutputError("this model has no token that goes on with the answer as its schema wants it")
-        return token if self._ends is None else self._of_one_name(self._in_time(token, left), allowed)
+        return token if self._ends is None else self._in_time(token, allowed, left)
 
     def accept(self, token: int) -> None:
         """Take the token that was chosen; not one that ends the answer."""
@@ -173,7 +173,7 @@ class TokenSampler:
             else:
                 self._decoder.decode(self._model.piece(token))
         if self._ends is not None:
-            self._ends.push(self._model.piece(token).decode("utf-8", "replace"))
+            self._ends.push(self._text_of(token))
 
     @property
     def may_end(self) -> bool:
@@ -210,32 +210,32 @@ class TokenSampler:
         if self._grammar is not None:
             llama_cpp.llama_sampler_free(self._grammar)
 
-    def _in_time(self, token: int, left: int | None) -> int:
-        """A token, or the one that closes something where it has to be closed now."""
+    def _in_time(self, token: int, logits: NDArray[np.float32], left: int | None) -> int:
+        """A token, or one that fits better: that closes what has to be closed, or that makes another name."""
         assert self._ends is not None
+        ends = self._ends
+
+        def has_room(each: int) -> bool:
+            return left is None or ends.has_room_behind(self._text_of(each), left - 1)
+
         if token in self._model.ends:
             return token
-        is_late = left is not None and not self._ends.has_room_behind(
-            self._model.piece(token).decode("utf-8", "replace"), left - 1
-        )
-        if not is_late and not self._ends.repeats_itself:
-            return token
-        closings = [each for closing in self._ends.closings for each in self._model.tokens_of.get(closing, ())[:1]]
-        closing = next((each for each in closings if self._goes_on(each)), token)
-        self.was_cut |= is_late and closing != token
-        return closing
+        is_late, first = not has_room(token), token
+        if is_late or ends.repeats_itself:
+            closings = [each for closing in ends.closings for each in self._model.tokens_of.get(closing, ())[:1]]
+            first = next((each for each in closings if self._goes_on(each)), token)
+        found: int | None = first
+        for _ in range(_OTHERS_TRIED):
+            if found is None or (has_room(found) and not ends.gives_name_twice(self._text_of(found))):
+                break
+            logits[found] = -np.inf
+            found = self._fitting(logits)
+        found = first if found is None else found
+        self.was_cut |= is_late and found != token
+        return found
 
-    def _of_one_name(self, token: int, logits: NDArray[np.float32]) -> int:
-        """A token, or the next one where it would give an object a name twice; logits of those before are lost."""
-        assert self._ends is not None
-        for _ in range(_NAMES_TRIED):
-            if not self._ends.gives_name_twice(self._model.piece(token).decode("utf-8", "replace")):
-                break
-            logits[token] = -np.inf
-            if (other := self._fitting(logits)) is None:
-                break
-            token = other
-        return token
+    def _text_of(self, token: int) -> str:
+        return self._model.piece(token).decode("utf-8", "replace")
 
     def _fitting(self, logits: NDArray[np.float32]) -> int | None:
         tokens = self._model.tokens
