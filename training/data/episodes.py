@@ -73,13 +73,13 @@ def choose_examples(
 ) -> tuple[tuple[Instance, ...], int]:
     """Splits drawn instances into few-shot examples and the rest.
 
-    Instances are drawn with replacement, so an input can be on both sides. Training may meet that now and then; where
-    answers are scored, such an example is left out.
+    Instances are drawn with replacement; an example whose input is asked is left out, for its answer could be copied.
 
     Returns:
-        The examples (one to four) and how many instances they took; none in two draws of three.
+        The examples (one to four) and how many instances they took; none in every other draw of training, and in two
+        of three others.
     """
-    count = rng.randint(1, 4) if rng.random() < 1 / 3 else 0
+    count = rng.randint(1, 4) if rng.random() < (1 / 2 if split == "train" else 1 / 3) else 0
     count = max(0, min(count, len(instances) - inputs))
-    asked = set() if split == "train" else {instance.input for instance in instances[count : count + inputs]}
+    asked = {instance.input for instance in instances[count : count + inputs]}
     return tuple(example for example in instances[:count] if example.input not in asked), count

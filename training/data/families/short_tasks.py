@@ -65,5 +65,5 @@ class ShortTasks:
         task, known = rng.choice(self._tasks[split])
         instances = [rng.choice(known) for _ in range(inputs + 4)]
         examples, taken = choose_examples(rng, instances, inputs, split)
-        asked = describe_function(rng, rng.choice(task.descriptions), examples, TEMPLATES.formats)
+        asked = describe_function(rng, rng.choice(task.descriptions), examples, TEMPLATES.formats, split)
         return Episode(f"{self.name}/{task.name}", asked, tuple(instances[taken : taken + inputs]))

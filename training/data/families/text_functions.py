@@ -83,7 +83,7 @@ class TextFunctions:
                 instances.append(instance)
         examples, taken = choose_examples(rng, instances, inputs, split)
         asked = rng.choice(function.asks) if split == "train" else function.withheld
-        task = describe_function(rng, asked, examples, TEMPLATES.formats)
+        task = describe_function(rng, asked, examples, TEMPLATES.formats, split)
         return Episode(f"{self.name}/{function.name}", task, tuple(instances[taken : taken + inputs]), function.labels)
 
     def _text(self, rng: random.Random, split: Split) -> str:

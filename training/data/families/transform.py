@@ -13,13 +13,16 @@ from training.data.corpus import Split
 from training.data.episodes import Episode, Instance, choose_examples
 from training.data.templates import Templates, checked, load_templates, maybe
 
+VAGUE_SHARE = 0.3
+
 
 @checked
 @dataclass(frozen=True, slots=True)
 class TransformTemplates:
-    """What `transform.toml` holds; `asks` by transformation."""
+    """What `transform.toml` holds; `asks` by transformation, `vague` for tasks whose examples say what to do."""
 
     formats: Templates
+    vague: Templates
     asks: dict[str, Templates]
 
 
@@ -82,7 +85,7 @@ class TextTransformation:
         instances = [Instance(text, function.apply(text)) for text in texts]
         examples, taken = choose_examples(rng, instances, inputs, split)
         asked = rng.choice(function.asks) if split == "train" else function.withheld
-        task = describe_function(rng, asked, examples, TEMPLATES.formats)
+        task = describe_function(rng, asked, examples, TEMPLATES.formats, split)
         return Episode(f"transform/{function.name}", task, tuple(instances[taken : taken + inputs]))
 
     def _text(self, rng: random.Random, split: Split) -> str:
@@ -95,11 +98,18 @@ class TextTransformation:
 
 
 def describe_function(
-    rng: random.Random, asked: str, examples: Sequence[Instance], formats: Templates
+    rng: random.Random, asked: str, examples: Sequence[Instance], formats: Templates, split: Split
 ) -> TaskDescription:
-    """The task of a function: now and then by its examples alone, now and then with an output format."""
+    """The task of a function: now and then by its examples alone, now and then with an output format.
+
+    In training the description of some with two examples and more says nothing, and the examples say all.
+    """
+    if split == "train" and len(examples) > 1 and rng.random() < VAGUE_SHARE:
+        asked = rng.choice(TEMPLATES.vague)
+    elif rng.random() >= 0.95 and examples:
+        asked = ""
     return TaskDescription(
-        description=asked if rng.random() < 0.95 or not examples else "",
+        description=asked,
         examples=tuple(Example(e.input, e.output) for e in examples),
         output_format=maybe(rng, 0.2, formats),
     )

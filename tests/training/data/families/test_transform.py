@@ -2,8 +2,17 @@
 
 import random
 
+import pytest
+
 from training.data.corpus import SPLITS, Split
-from training.data.families.transform import TRANSFORMATIONS, TextTransformation
+from training.data.episodes import Instance
+from training.data.families.transform import (
+    TEMPLATES,
+    TRANSFORMATIONS,
+    VAGUE_SHARE,
+    TextTransformation,
+    describe_function,
+)
 
 
 def test_transformed_texts_are_parts_of_texts_of_their_split() -> None:
@@ -23,7 +32,24 @@ def test_what_validation_asks_is_never_met_in_training() -> None:
         split: {family.draw(random.Random(n), split, 2).task.description for n in range(300)} - {""} for split in SPLITS
     }
     assert asked["validation"] == asked["test"] == {t.withheld for t in TRANSFORMATIONS}
-    assert asked["train"] <= {ask for t in TRANSFORMATIONS for ask in t.asks}
+    assert asked["train"] - set(TEMPLATES.vague) <= {ask for t in TRANSFORMATIONS for ask in t.asks}
+
+
+def test_training_alone_has_tasks_that_only_their_examples_tell() -> None:
+    """And then there are two of them at least."""
+    examples = [Instance("a", "b")] * 3
+    drawn = {
+        (split, count): [
+            describe_function(random.Random(n), "Shout.", examples[:count], ("text",), split).description
+            for n in range(300)
+        ]
+        for split in SPLITS
+        for count in (0, 1, 2, 3)
+    }
+    for (split, count), descriptions in drawn.items():
+        vague = [each for each in descriptions if each in TEMPLATES.vague]
+        assert len(vague) / 300 == pytest.approx(VAGUE_SHARE if split == "train" and count > 1 else 0, abs=0.08)
+        assert set(descriptions) <= {"Shout.", *TEMPLATES.vague, *([""] if count else [])}
 
 
 def test_transformations_do_what_they_are_called() -> None:
