@@ -20,6 +20,12 @@ MOST_EXAMPLES = 16
 
 LONGEST_MEANING = 400
 
+_CODE = re.compile(r"[A-Z]{0,2}\d{0,2}|[a-z]|[^\w\s]+")
+"""A label that says nothing itself, such as `P1`, `b` or an emoji."""
+
+_LINE = re.compile(r"\s*(?:[-*•·|]|\d{1,2}[.)])\s*\S")
+"""A line of a list or of a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -123,8 +129,12 @@ def _label_meaning(task: TaskDescription, label: str, choices: Sequence[str]) ->
     clauses = []
     for sentence in re.split(r"(?<=[.!?;])\s+|\n+", task.description):
         named = [choice for choice in choices if re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", sentence)]
-        if named == [label]:
+        said = meaning_within(sentence, label, named) if label in named else ""
+        if named == [label] and not (said and (_CODE.fullmatch(label) or _LINE.match(sentence))):
             clauses.append(sentence.strip())
-        elif label in named and (said := meaning_within(sentence, label, named)):
+        elif said:
             clauses.append(said)
-    return f"{spoken}: {' '.join(clauses)}"[:LONGEST_MEANING] if clauses else spoken
+    if not clauses:
+        return spoken
+    said = " ".join(clauses)
+    return (said if _CODE.fullmatch(label) else f"{spoken}: {said}")[:LONGEST_MEANING]

@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from cloud_service.answer.announcements import is_polar
 from cloud_service.answer.choices import are_distinct
+from cloud_service.answer.opposites import are_opposites
 from cloud_service.answer.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
 from cloud_service.task import TaskDescription
@@ -25,6 +27,9 @@ from loragen.contract.strict_json import load_strict_json
 
 FEWEST_REPEATS = 3
 """How often examples must repeat each label before they alone make a closed set."""
+
+FEWEST_SHOWN, FEWEST_WORDS = 3, 3
+"""Examples that make a closed set of labels of one scale, and words of each input: see `_opposite_outputs`."""
 
 _CALLS = re.compile(
     r"(?<!without )\b(?:arguments?|parameters?)\b"
@@ -52,7 +57,7 @@ def find_answer(task: TaskDescription) -> AnswerContract:
     for found in choices_of_tools(task) if task.tools else _spelled(_stated(task)):
         if len(found) > 1 and set(outputs) <= set(found) and are_distinct(found):
             return AnswerContract("choice", found)
-    repeated = () if task.tools else _repeated_outputs(outputs)
+    repeated = () if task.tools else _repeated_outputs(outputs) or _opposite_outputs(task)
     return AnswerContract("choice", repeated) if repeated else TEXT_ANSWER
 
 
@@ -188,6 +193,23 @@ def _spelled(sets: Iterator[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
         for end in ("", "."):
             for spell in (str, str.capitalize, str.lower, str.upper, str.title):
                 yield tuple(spell(member) + end for member in found)
+
+
+def _opposite_outputs(task: TaskDescription) -> tuple[str, ...]:
+    """The labels that a few examples show, where these are words of one scale, and no words of the inputs.
+
+    `hot` for `cold` may be a task of opposites, so inputs have to be longer than labels.
+    """
+    shown = tuple(sorted({example.output for example in task.examples}))
+    if len(task.examples) < FEWEST_SHOWN or len(shown) < 2 or len(shown) == len(task.examples):
+        return ()
+    if not (is_polar(shown) or are_opposites(shown)) or not are_distinct(tuple(map(str.casefold, shown))):
+        return ()
+    for example in task.examples:
+        words = re.findall(r"\w+", example.input.casefold())
+        if len(words) < FEWEST_WORDS or any(output.casefold() in words for output in shown):
+            return ()
+    return shown
 
 
 def _repeated_outputs(outputs: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ MOST_LABELS = 16
 
 _CONNECTOR = re.compile(
     r"[\"'”»*`]*\s*(?:means?|stands? for|is for|is used for|denotes?|represents?|indicates?|signifies|marks|for|if|when"
-    r"|whenever|where|to|is|are|=|:|->|→|[-–—](?= )|\((?=[^()]{2,}\)))\s*(?=\S)",
+    r"|whenever|where|to|is|are|=|:|\||->|→|[-–—](?= )|\((?=[^()]{2,}\)))\s*(?=\S)",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(

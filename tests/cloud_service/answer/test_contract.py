@@ -156,6 +156,23 @@ def test_examples_alone_make_a_set_when_each_output_comes_often() -> None:
     assert find_choices(task) == ("bad", "good")
 
 
+def test_few_examples_make_a_set_of_labels_of_one_scale() -> None:
+    def task(*pairs: tuple[str, str]) -> TaskDescription:
+        return TaskDescription("Judge it.", tuple(Example(*pair) for pair in pairs))
+
+    formal = (("Dear Sir or Madam", "formal"), ("hey you there", "casual"), ("Yours faithfully, Tom", "formal"))
+    assert find_answer(task(*formal)) == AnswerContract("choice", ("casual", "formal"))
+    said = (("It rains a lot", "no"), ("We have two dogs", "yes"), ("She owns a cat", "yes"))
+    assert find_answer(task(*said)).choices == ("no", "yes")
+    for others in (
+        formal[:2],
+        (("the water is cold", "hot"), ("the stone is hot", "cold"), ("a cold, dark night", "hot")),
+        (("hot", "cold"), ("cold", "hot"), ("warm", "cold")),
+        (("I saw a whale", "mammal"), ("I saw a trout", "fish"), ("I saw a dog", "mammal")),
+    ):
+        assert find_answer(task(*others)).kind == "text"
+
+
 def test_example_confirms_a_set_that_is_not_plain() -> None:
     task = TaskDescription("fruit or animal?")
     assert find_choices(task) == ()

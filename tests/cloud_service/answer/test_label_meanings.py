@@ -31,7 +31,20 @@ def test_sentence_explains_each_label(sentence: str, meanings: dict[str, str]) -
 
 def test_codes_are_described_by_what_they_stand_for() -> None:
     task = TaskDescription("Sort the egg: W stands for whole, C stands for cracked. Give the letter.")
-    assert [choice.meaning for choice in describe_choices(task, ("W", "C"))] == ["w: whole", "c: cracked"]
+    assert [choice.meaning for choice in describe_choices(task, ("W", "C"))] == ["whole", "cracked"]
+
+
+@pytest.mark.parametrize(
+    ("description", "meanings"),
+    [
+        ("Tag it.\n- ui: it looks wrong\n- speed: it is slow", ["ui: it looks wrong", "speed: it is slow"]),
+        ("Tag it.\n| ui | it looks wrong |\n| speed | it is slow |", ["ui: it looks wrong", "speed: it is slow"]),
+        ("Use ui when it looks wrong. Tag it.", ["ui: Use ui when it looks wrong.", "speed"]),
+    ],
+)
+def test_word_keeps_its_name_before_what_a_line_says_of_it(description: str, meanings: list[str]) -> None:
+    described = describe_choices(TaskDescription(description), ("ui", "speed"))
+    assert [choice.meaning for choice in described] == meanings
 
 
 def test_sentence_of_very_many_labels_is_a_list() -> None:
