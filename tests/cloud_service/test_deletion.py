@@ -182,9 +182,10 @@ async def test_deletion_needs_the_scope_and_is_in_the_audit_log(cloud: Guarded) 
     await cloud.http.delete(f"/bundles/{imported}", headers=key)
     await cloud.http.delete(f"/recipes/{made['recipe_id']}", headers=key)
     entries = (await cloud.http.get("/audit", headers=await cloud.key(Scope.ADMIN, tenant="acme"))).json()["entries"]
-    assert [(entry["action"], entry["target"]) for entry in entries] == [
-        ("recipe.delete", {"id": made["recipe_id"]}),
-        ("bundle.delete", {"id": imported}),
+    assert [(entry["action"], entry["target"]["id"]) for entry in entries] == [
+        ("recipe.delete", made["recipe_id"]),
+        ("bundle.delete", imported),
+        ("bundle.import", imported),
     ]
 
 
