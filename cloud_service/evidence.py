@@ -1,11 +1,12 @@
 """Evidence of what a LoRA gains: the edge model's answers to a request's probe, or to its own examples.
 
-A LoRA that was made with an example answers it better than other inputs: the choice head reads examples. So each is
-left out in turn, the generator reads the rest, and the edge model answers the example under that LoRA. These LoRAs are
-for the one request and are stored nowhere. They count as a part of the probe, not as generations of the tenant; so the
-probe takes its place and counts for the day before the first of them, and what is too long for the edge model is
-refused before it. They are generated one after the other: when the generator's queue has room for the first, the others
-are not refused. Which examples are left out is decided in `left_out`.
+A LoRA that was made with an example answers it better than other inputs: the choice head reads examples, and those of
+an open task stand in front. So each is left out in turn, the generator reads the rest, and the edge model answers the
+example under that LoRA. These LoRAs are for the one request and are stored nowhere. They count as a part of the
+probe, not as generations of the tenant; so the probe takes its place and counts for the day before the first of them,
+and what is too long for the edge model is refused before it. They are generated one after the other: when the
+generator's queue has room for the first, the others are not refused. Which examples are left out is decided in
+`left_out`.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ async def gather_evidence(
     left_out = _left_out(request, served)
     served.runner.verify_room(key)
     async with prober.reserve() as place:
-        # A residual prompt without one of the examples is no longer than that of all.
+        # Without one of the examples others may fit into the residual prompt: what is longer then is refused behind.
         await prober.verify_lengths([Trial(recipe, each.examples) for each in left_out], place)
         trials = await _generate_each(left_out, served, key, timeout_seconds)
         return await prober.compare(trials, place)

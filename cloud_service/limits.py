@@ -78,8 +78,9 @@ MAX_PROBES = 32
 MAX_PROBE_CHARS = 2_000
 """Input, and answer, of one probe: specialized models serve short contexts."""
 
-MAX_PROBE_TOKENS = 4_096
-"""All inputs and answers of one probe, in tokens of the edge model: some seconds on two cores, 128 for each of 32."""
+MAX_PROBE_TOKENS = 8_192
+"""All inputs and answers of one probe, each with the residual prompt in front, in tokens of the edge model: some ten
+seconds on two cores, 256 for each of 32, or 8 examples that are left out in turn behind the longest residual prompt."""
 
 STORAGE_AGAIN_SECONDS = 3_600
 """Retry-After of a tenant whose share of the store is used up: as often is taken out what has expired."""

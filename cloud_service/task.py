@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loragen.contract.answer import AnswerContract
+from loragen.contract.limits import MAX_RESIDUAL_PROMPT_BYTES
 
 MOST_VALUES = 16
 """Values of one parameter that the prompt shows."""
@@ -87,25 +88,26 @@ def render_prompt(task: TaskDescription) -> str:
 
 
 def residual_texts(task: TaskDescription) -> tuple[str, ...]:
-    """What of a task a device may keep in front of each input, the most first; none of a task with tools.
+    """What of a task a device may keep in front of each input, the most first; nothing of a task with tools or calls.
 
     That is the description, the examples and the output format. Where all examples take too much room, fewer do, the
-    first ones; at last none.
+    first ones. The last text has none of them, and may be empty.
     """
     task = task.normalized()
-    if task.tools:
+    if task.tools or (task.answer is not None and task.answer.kind == "tool_calls"):
         return ()
-    texts = []
-    for count in range(len(task.examples), 0, -1):
-        examples = "\n".join(map(_render_example, task.examples[:count]))
-        texts.append("\n\n".join(filter(None, (task.description, examples, task.output_format))))
-    texts.append("\n".join(filter(None, (task.description, task.output_format))))
-    return tuple(filter(None, texts))
+    texts, shown = ["\n".join(filter(None, (task.description, task.output_format)))], ""
+    for example in task.examples:
+        shown += f"{_render_example(example)}\n"
+        if len(shown) > MAX_RESIDUAL_PROMPT_BYTES:
+            break
+        texts.append("\n\n".join(filter(None, (task.description, shown.rstrip("\n"), task.output_format))))
+    return tuple(reversed(texts))
 
 
 def is_shown_in(residual_text: str, example: Example) -> bool:
     """Whether a residual text has an example in it."""
-    return _render_example(example) in residual_text
+    return f"{_render_example(example)}\n" in f"{residual_text}\n"
 
 
 def _render_example(example: Example) -> str:

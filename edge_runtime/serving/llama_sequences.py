@@ -130,7 +130,7 @@ class LlamaSequence:
                 if sampler.must_end() if guide is None else guide.must_end:
                     return
                 # Without logits nothing could be said of their likelihoods.
-                forced = sampler.forced() if sampling.logprobs is None else []
+                forced = sampler.forced() if sampling.logprobs is None and count < max_tokens else []
                 forced = forced[: max_tokens - count]
                 for each in forced:
                     sampler.accept(each)

@@ -17,6 +17,7 @@ What a grammar lets through is UTF-8 where it can be. A JSON answer is closed in
 import codecs
 import ctypes
 import random
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -50,8 +51,10 @@ _FOLLOWERS = ("a", "1", " ", '"', "#", "}", "\n")
 _FREE = np.frombuffer(b"ae01", np.uint8)
 """Bytes of which several may come next within a text or a number: four are sooner asked about than all."""
 
-_LONGEST_FORCED = 256
-"""Bytes of text that are found to be forced at a time."""
+_WORD_AT_THE_END = re.compile(r"[^\W_]+$")
+
+_LONGEST_FORCED = 1_024
+"""Bytes of text that are found to be forced at a time; a name has 400 at most."""
 
 _OTHERS_TRIED = 16
 """Tokens that are tried in the place of one that leaves no room to close JSON, or gives an object a name twice."""
@@ -192,14 +195,16 @@ class TokenSampler:
         """
         if self._grammar is None or self._decoder.getstate()[0]:  # nothing is said of the rest of a character
             return []
-        text, is_end = self._forced_text()
+        text, is_end, following = self._forced_text()
+        if not is_end:  # a word is left whole to the model, that may be cut otherwise by what follows
+            text = _WORD_AT_THE_END.sub("", text)
         if not text:
             return []
         whole = self._tokens_of(text)
         if is_end:
             return whole
         count = len(whole)
-        for follower in _FOLLOWERS:
+        for follower in {*_FOLLOWERS, *following}:
             other = self._tokens_of(text + follower)
             count = next((at for at in range(min(count, len(other))) if whole[at] != other[at]), min(count, len(other)))
         return whole[:count]
@@ -289,12 +294,12 @@ class TokenSampler:
             self._decoder.setstate(state)
         return True
 
-    def _forced_text(self) -> tuple[str, bool]:
-        """What comes next in any case, and whether the answer ends there."""
+    def _forced_text(self) -> tuple[str, bool, str]:
+        """What comes next in any case, whether the answer ends there, and the signs of ASCII that may follow."""
         spelled = self._model.tokens_of_bytes
         known = self._model.known_bytes
         if not (self._model.ends and len(known)) or self._fits(spelled[_FREE]).sum() > 1:
-            return "", False
+            return "", False, ""
         asked = [*spelled[known], self._model.ends[0]]
         text, grammar = bytearray(), None
         try:
@@ -308,7 +313,9 @@ class TokenSampler:
         finally:
             if grammar is not None:
                 llama_cpp.llama_sampler_free(grammar)
-        return text.decode("utf-8", "ignore"), len(found) == 1 and found[0] == len(known)
+        is_end = len(found) == 1 and found[0] == len(known)
+        following = bytes(known[each] for each in found if each < len(known) and known[each] < 128).decode()
+        return text.decode("utf-8", "ignore"), is_end, following
 
     def _tokens_of(self, text: str) -> list[int]:
         """The tokens of a text within an answer; none where this tokenizer adds something to it."""

@@ -1,4 +1,4 @@
-"""Rule: what the engine computes next: one token of every answer, or a chunk of one prompt.
+"""Rule: what the engine computes next: what comes next of every answer, or a chunk of one prompt.
 
 - Prompts that have just joined and those that go on take turns: the beginning of the one, a chunk of the other. So a
   short prompt waits only for the chunk that is being computed, and an endless row of them leaves long ones half of the
@@ -82,6 +82,6 @@ class StepScheduler(Generic[_PromptT]):
             self._joined_first = True  # its beginning goes on
 
     def answers_took(self, seconds: float) -> None:
-        """All answers went on by one token."""
+        """All answers went on."""
         self._owed_seconds = max(0.0, self._owed_seconds - seconds)
         self._ahead_seconds = max(0.0, self._ahead_seconds - seconds)

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_service.task import Example, TaskDescription, Tool, render_prompt, residual_texts
+from cloud_service.task import Example, TaskDescription, Tool, is_shown_in, render_prompt, residual_texts
+from loragen.contract.answer import contract_of
 
 TEXT = st.text(st.sampled_from("ab \t\n\r\v\x1c\u2028\u00a0.é"), max_size=12)
 TASKS = st.builds(
@@ -61,9 +62,20 @@ def test_description_examples_and_format_may_be_kept_with_as_many_examples_as_fi
         "Find the city.\n\nInput: a\nOutput: b\n\nThe name,\nin English.",
         "Find the city.\nThe name,\nin English.",
     )
-    assert residual_texts(TaskDescription("", examples[:1])) == ("Input: a\nOutput: b",)
+    assert residual_texts(TaskDescription("", examples[:1])) == ("Input: a\nOutput: b", "")
     assert residual_texts(TaskDescription("Find it.")) == ("Find it.",)
     assert residual_texts(TaskDescription("Route.", examples, tools=(Tool("stop", ""),))) == ()
+    calls = contract_of({"type": "tool_calls", "functions": [{"name": "stop"}]})
+    assert residual_texts(TaskDescription("Route.", examples, answer=calls)) == ()
+    many = tuple(Example("x" * 500, str(n)) for n in range(64))
+    assert [text.count("Output") for text in residual_texts(TaskDescription("Find it.", many))] == [3, 2, 1, 0]
+
+
+def test_example_is_shown_where_it_stands_whole() -> None:
+    text = residual_texts(TaskDescription("Find it.", (Example("a", "bc"),), output_format="JSON"))[0]
+    assert is_shown_in(text, Example("a", "bc"))
+    assert not is_shown_in(text, Example("a", "b"))
+    assert not is_shown_in("Find it.", Example("a", "bc"))
 
 
 def test_white_space_without_meaning_makes_no_other_task() -> None:

@@ -227,7 +227,10 @@ def writer(model: LlamaModel) -> Iterator[Callable[[str, str], TokenSampler]]:
     [
         ("", '{"city_of_departure": "'),
         ('{"city', '_of_departure": "'),
-        ('{"city_of_departure": "Oslo",', ' "class": "eco'),
+        (
+            '{"city_of_departure": "Oslo",',
+            ' "class": "',
+        ),  # and not the beginning of a word, which has tokens of its own
         ('{"city_of_departure": "Os', ""),
         ('{"city_of_departure": "Oslo", "class": "eco', ""),
     ],

@@ -104,7 +104,7 @@ def describe_function(
 
     In training the description of some with two examples and more says nothing, and the examples say all.
     """
-    if split == "train" and len(examples) > 1 and rng.random() < VAGUE_SHARE:
+    if split == "train" and len({*examples}) > 1 and rng.random() < VAGUE_SHARE:
         asked = rng.choice(TEMPLATES.vague)
     elif rng.random() >= 0.95 and examples:
         asked = ""

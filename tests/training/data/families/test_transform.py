@@ -37,7 +37,7 @@ def test_what_validation_asks_is_never_met_in_training() -> None:
 
 def test_training_alone_has_tasks_that_only_their_examples_tell() -> None:
     """And then there are two of them at least."""
-    examples = [Instance("a", "b")] * 3
+    examples = [Instance(f"a{n}", "b") for n in range(3)]
     drawn = {
         (split, count): [
             describe_function(random.Random(n), "Shout.", examples[:count], ("text",), split).description
