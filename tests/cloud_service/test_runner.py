@@ -11,13 +11,7 @@ import pytest_asyncio
 
 from cloud_service.access.caller import Caller, calling
 from cloud_service.answer.choices import Choice
-from cloud_service.errors import (
-    DeadlineError,
-    DrainingError,
-    GenerationError,
-    OverloadedError,
-    PromptTooLongError,
-)
+from cloud_service.errors import DeadlineError, DrainingError, GenerationError, OverloadedError, PromptTooLongError
 from cloud_service.generation import Asked, Generation
 from cloud_service.runner import Runner
 from loragen.contract.answer import AnswerContract
@@ -71,6 +65,14 @@ async def make_runner(generator: FakeGenerator, recorder: Recorder) -> AsyncIter
     generator.gate.set()
     for runner in runners:
         await runner.close(5)
+
+
+def measured(make_runner: MakeRunner) -> Runner:
+    """A runner with three places that knows what a piece of work takes: a second."""
+    runner = make_runner(max_queue=3)
+    with runner.finishing(1.0):
+        pass
+    return runner
 
 
 async def test_prompts_that_wait_together_run_together(
@@ -209,9 +211,7 @@ async def test_refusals_of_one_tenant_take_neither_time_nor_mark_of_another(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One asks for 20,000 things within a second, more than are remembered in all."""
-    runner = make_runner(max_queue=3)
-    with runner.finishing(1.0):  # what a piece of work takes
-        pass
+    runner = measured(make_runner)
     loop, now = asyncio.get_running_loop(), 1000.0
     monkeypatch.setattr(loop, "time", lambda: now)
     loud, quiet = Caller(key_id="1", tenant="loud"), Caller(key_id="2", tenant="quiet")
@@ -241,9 +241,7 @@ async def test_only_so_many_of_one_tenant_come_back_together_as_there_are_slots(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is refused 20,000 things fills no second with all of them."""
-    runner = make_runner(max_queue=3)
-    with runner.finishing(1.0):  # what a piece of work takes
-        pass
+    runner = measured(make_runner)
     loop, now = asyncio.get_running_loop(), 1000.0
     monkeypatch.setattr(loop, "time", lambda: now)
     with runner.finishing(0.0), runner.finishing(0.0), calling(Caller(key_id="1", tenant="loud")):
@@ -263,9 +261,7 @@ async def test_only_so_many_of_one_tenant_come_back_together_as_there_are_slots(
 async def test_client_that_does_not_wait_takes_one_time_only_and_keeps_it(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = make_runner(max_queue=3)
-    with runner.finishing(1.0):  # what a piece of work takes
-        pass
+    runner = measured(make_runner)
     loop, now = asyncio.get_running_loop(), 1000.0
     monkeypatch.setattr(loop, "time", lambda: now)
     with runner.finishing(0.0), runner.finishing(0.0):
