@@ -121,8 +121,8 @@ def _commands(program: str, app: typer.Typer) -> Iterator[str]:
             yield "| parameter | default | meaning |"
             yield "|---|---|---|"
         for parameter in (*arguments, *options):
-            label = ", ".join(parameter.opts) if parameter in options else parameter.name.upper()
-            default = "required" if parameter.required else _default(parameter.default)
+            label = _label(parameter) if parameter in options else parameter.name.upper()
+            default = "required" if parameter.required else _default(parameter)
             kind = getattr(parameter, "type_descriptor", None)
             meaning = (getattr(parameter, "help", "") or "") + _one_of(getattr(kind, "choices", ()))
             meaning += f" Or the variable {parameter.envvar}." if parameter.envvar else ""
@@ -141,7 +141,17 @@ def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _leaves(f"{path} {name}".strip(), each)
 
 
-def _default(value: object) -> str:
+def _label(option: Any) -> str:
+    """An option's names, and what stands behind them where it has a name of its own."""
+    names = "/".join(", ".join(each) for each in (option.opts, option.secondary_opts) if each)
+    return f"{names} {option.metavar}" if option.metavar else names
+
+
+def _default(parameter: Any) -> str:
+    # Where the service knows the default, the command line only shows it.
+    if isinstance(shown := getattr(parameter, "show_default", None), str):
+        return f"`{shown}`"
+    value = parameter.default
     empty = (
         value is None or callable(value) or value in ((), "", False) or not isinstance(value, str | int | float | Path)
     )

@@ -31,8 +31,13 @@ _Channel = Annotated[str, typer.Argument(help="Name of the channel.")]
 _IfVersion = Annotated[
     int | None, typer.Option("--if-version", help="Only while the channel is at this version; else nothing changes.")
 ]
-_Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="May be repeated.")]
-_Percent = Annotated[float, typer.Option("--percent", min=0.01, max=100, help="Of the devices with these labels.")]
+_Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="A label that devices must have; may be repeated."),
+]
+_Percent = Annotated[
+    float, typer.Option("--percent", min=0.01, max=100, help="How many of the devices with these labels, in percent.")
+]
 _Rollout = Annotated[
     int | None, typer.Option("--rollout", metavar="VERSION", help="By default the channel's last rollout.")
 ]
@@ -158,9 +163,13 @@ def start_rollout(
     percent: _Percent = 100,
     label: _Label = None,
     at: Annotated[datetime | None, typer.Option(help="When it starts, in UTC; by default now.")] = None,
-    halt_percent: Annotated[float, typer.Option(min=0.01, max=100, help="Halt when so many devices fail.")] = 5,
-    halt_slower: Annotated[float, typer.Option(min=0.01, max=100, help="Halt when so many devices get slower.")] = 25,
-    halt_devices: Annotated[int, typer.Option(min=1, help="Fewer devices say nothing.")] = 10,
+    halt_percent: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Halt when so many percent of those that have it fail.")
+    ] = 5,
+    halt_slower: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Halt when so many percent of those that have it get slower.")
+    ] = 25,
+    halt_devices: Annotated[int, typer.Option(min=1, help="Only when at least so many devices have it.")] = 10,
     if_version: _IfVersion = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -238,7 +247,9 @@ def list_devices(
     failing: Annotated[
         bool | None, typer.Option("--failing/--well", help="Only devices on which a bundle failed, or the others.")
     ] = None,
-    seen: Annotated[float | None, typer.Option(min=0, metavar="HOURS", help="Only those heard of since then.")] = None,
+    seen: Annotated[
+        float | None, typer.Option(min=0, metavar="HOURS", help="Only those heard of within so many hours.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most devices.")] = 100,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,

@@ -114,7 +114,9 @@ def generate(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="Where to write the bundle.")],
     recipe: Annotated[Path | None, typer.Option(dir_okay=False, help="Where to write the recipe.")] = None,
-    publish: Annotated[str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle there.")] = None,
+    publish: Annotated[
+        str | None, typer.Option(metavar="CHANNEL/NAME", help="Publish the bundle under this name.")
+    ] = None,
     choices: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="The closed set of answers, with commas between them.")
     ] = None,

@@ -21,7 +21,9 @@ def test_document_in_the_repository_is_what_the_code_gives() -> None:
         "| `not_acceptable` | 406 | `INVALID_ARGUMENT` | The client accepts none of the media types on offer. |",
         "| `head_too_large` | 431 |  | Path and headers are longer than the limit. |",
         "| `specialization_failed` | 404 | The specialization failed; `/status` says why. |",
-        "| `--config` | none | YAML or TOML file of settings; environment variables win over it. |",
+        "| `--steps` | `60` | Most steps of --refine. |",
+        "| `--failing/--well` | none | Only devices on which a bundle failed, or the others. |",
+        "| `--config FILE` | none | YAML or TOML file of settings; environment variables win over it. |",
     ],
 )
 def test_settings_and_commands_have_lines(line: str) -> None:
