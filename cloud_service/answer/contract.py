@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cloud_service.answer.announcements import is_polar
 from cloud_service.answer.choices import are_distinct
-from cloud_service.answer.opposites import are_opposites
-from cloud_service.answer.stated_choices import LONGEST_LABEL, stated_sets
+from cloud_service.answer.stated.opposites import are_opposites, is_polar
+from cloud_service.answer.stated.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
 from cloud_service.task import TaskDescription
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, TEXT_ANSWER, AnswerContract, Function

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cloud_service.answer.answer_words import MASK, NO_LABEL, SAY, WORD
+from cloud_service.answer.stated.answer_words import MASK, NO_LABEL, SAY, WORD
 
 
 @pytest.mark.parametrize(

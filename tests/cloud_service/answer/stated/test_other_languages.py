@@ -2,8 +2,8 @@
 
 import pytest
 
-from cloud_service.answer.other_languages import in_english
-from cloud_service.answer.stated_choices import stated_sets
+from cloud_service.answer.stated.other_languages import in_english
+from cloud_service.answer.stated.stated_choices import stated_sets
 
 STATED = {
     "Enthält der Satz ein Verb? Antworte mit ja oder nein.": ("ja", "nein"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.explained_labels import asks_for_label, explained_sets, is_reworked, listed_sets
+from cloud_service.answer.stated.explained_labels import asks_for_label, explained_sets, is_reworked, listed_sets
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,19 @@
 Each case is a command and a label with a condition behind it (`Say A if ...`), or before it (`If ..., say A`), or what
 is left (`Anything else is C`). Cases that follow each other make a set. Labels are of one form, as all in capitals or
 all quoted, and conditions of one kind, so that words of a condition are not taken for labels.
+
+Without a command only few forms count, and only where they go on to the end of a sentence: `late -> A, anything else ->
+B`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from cloud_service.answer.announcements import is_polar
-from cloud_service.answer.answer_words import MASK, NO_LABEL, SAY, WORD
-from cloud_service.answer.explained_labels import asks_for_label
+from cloud_service.answer.stated.answer_words import MASK, MOST_MATCHES, NO_LABEL, SAY, WORD
+from cloud_service.answer.stated.explained_labels import asks_for_label
+from cloud_service.answer.stated.opposites import is_polar
 
 MOST_CASES = 64
 """Cases of one text that are read."""
@@ -51,6 +54,30 @@ _MORE = re.compile(
 )
 """Asks for something besides the label."""
 
+_END = r"\s*(?:\Z|(?=[.;!?\n)]))"
+_WITHOUT_COMMAND = [
+    # "Up to 3 -> S, up to 9 -> M, more -> L"
+    re.compile(
+        rf"(?:\A|[.;:?\n]\s*)(?P<cases>(?:[^,;.:>\n]{{1,120}}-> ?{WORD}, ){{1,20}})(?:{_REST}|more) ?-> ?"
+        rf"(?P<last>{WORD}){_END}",
+        re.IGNORECASE,
+    ),
+    # "pinned if there is a number, free if there is none, limited otherwise"
+    re.compile(
+        rf"(?:\A|[.;:?\n]\s*)(?P<cases>(?:{WORD} (?:for|if|when) [^,;.\n]{{1,120}}, ){{1,20}})(?P<last>{WORD})"
+        rf" (?:otherwise|in between|when it (?:is|does) not){_END}",
+        re.IGNORECASE,
+    ),
+    # "Mark it 1; mark the rest 0"
+    re.compile(rf"\bmark it (?P<cases>{WORD}); mark the rest (?P<last>{WORD}){_END}", re.IGNORECASE),
+    # "y = a good opinion, n = not a good opinion"
+    re.compile(
+        rf"(?:\A|[:;.,]\s*)(?P<cases>{WORD}) = (?P<said>[^,;.=\n]{{1,120}}), (?P<last>{WORD}) = not (?P=said){_END}",
+        re.IGNORECASE,
+    ),
+]
+_LABEL = re.compile(rf"-> ?({WORD}), |(?:\A|, )({WORD})(?: (?:for|if|when) |\Z)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -83,6 +110,21 @@ def chained_sets(text: str) -> Iterator[tuple[str, ...]]:
         if run or case.is_said:
             run.append(case)
     yield from _members(run, text)
+    yield from _sets_without_command(text)
+
+
+def _sets_without_command(text: str) -> Iterator[tuple[str, ...]]:
+    for pattern in _WITHOUT_COMMAND:
+        for match in islice(pattern.finditer(text), MOST_MATCHES):
+            members = (*(arrow or word for arrow, word in _LABEL.findall(match["cases"])), match["last"])
+            if _are_labels(members):
+                yield members
+
+
+def _are_labels(members: Sequence[str]) -> bool:
+    if len(members) == 2:
+        return is_polar(tuple(members)) or all(map(MASK.fullmatch, members))
+    return not any(map(NO_LABEL.match, members))
 
 
 def _cases(text: str) -> list[_Case]:

@@ -1,13 +1,13 @@
 """Rule: the items of a list of answers, such as `spam, ham or not sure`, and where the list ends.
 
-What announces a list is decided in `cloud_service.answer.announcements`. A list whose items are not clear has none.
+What announces a list is decided in `announcements`. A list whose items are not clear has none.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cloud_service.answer.opposites import are_opposites
+from cloud_service.answer.stated.opposites import are_opposites
 
 MOST_LABELS = 64
 """Items of a list; a longer list is not taken for a closed set."""

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from cloud_service.answer.asked_choices import asked_sets
-from cloud_service.answer.stated_choices import stated_sets
-from cloud_service.answer.task_sentences import LONGEST_SENTENCE
+from cloud_service.answer.stated.asked_choices import asked_sets
+from cloud_service.answer.stated.stated_choices import stated_sets
+from cloud_service.answer.stated.task_sentences import LONGEST_SENTENCE
 
 ASKED = {
     "Does the customer want a refund or a replacement?": "refund|replacement",

@@ -5,6 +5,9 @@ Texts are searched with their quotations and symbols masked: each is one charact
 
 import re
 
+MOST_MATCHES = 32
+"""Places of one text where one pattern is tried."""
+
 MASK = re.compile(r"[\uE000-\uF8FF]")
 """A quotation or a symbol."""
 

@@ -5,7 +5,7 @@ from string import ascii_lowercase
 
 import pytest
 
-from cloud_service.answer.stated_choices import LONGEST_READ, StatedSet, stated_sets
+from cloud_service.answer.stated.stated_choices import LONGEST_READ, StatedSet, stated_sets
 
 STATED = {
     "Classify the sentiment of the tweet as positive, negative, or neutral.": ("positive", "negative", "neutral"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.opposites import are_opposites, negated_end
+from cloud_service.answer.stated.opposites import are_opposites, is_polar, negated_end
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_negation_shows_which_words_before_it_are_the_label() -> None:
     assert negated_end("comment rather urgent", "not urgent") == "urgent"
     assert negated_end("comment rather urgent", "not late") == ""
     assert negated_end("urgent", "late") == ""
+
+
+def test_pairs_like_yes_and_no_are_known_in_both_orders() -> None:
+    assert is_polar(("NO", "yes"))
+    assert not is_polar(("yes", "maybe"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.choice_lists import (
+from cloud_service.answer.stated.choice_lists import (
     MOST_LABELS,
     ListStyle,
     Reading,

@@ -1,4 +1,4 @@
-"""Rule: whether words are labels of one scale, such as `low, medium, high` or `happy, unhappy`.
+"""Rule: whether words are labels of one scale, such as `low, medium, high`, or opposites: `happy, unhappy`, `yes, no`.
 
 Where a sentence does not show where its list of answers begins, only such words are taken for labels.
 """
@@ -50,6 +50,10 @@ _SCALES = tuple(
 _ANY_SCALE = frozenset(
     ("neutral", "neither", "mixed", "unclear", "unknown", "other", "both", "none", "unsure", "undecided", "n/a")
 )
+_POLAR = (
+    ("yes", "no"), ("true", "false"), ("y", "n"), ("1", "0"), ("t", "f"), ("ok", "skip"), ("pass", "fail"),
+    ("accept", "reject"), ("+", "-"), ("positive", "negative"), ("spam", "ham"), ("good", "bad"), ("on", "off"),
+)  # fmt: skip
 _DEGREE = re.compile(r"(?:very|somewhat|partly|partially|mostly|slightly|fairly|quite|rather|extremely|too) ")
 _NOT = r"(?:not |no |un|in|im|il|ir|dis|non-?)"
 
@@ -65,6 +69,11 @@ def are_opposites(items: Sequence[str]) -> bool:
         return True
     negated = {word for word in words for other in words if re.fullmatch(_NOT + re.escape(other), word)}
     return bool(negated) and len(labels) == 2 and len(words) <= 4
+
+
+def is_polar(members: tuple[str, ...]) -> bool:
+    """Whether they are a pair like yes and no."""
+    return tuple(member.lower() for member in members) in _POLAR + tuple(pair[::-1] for pair in _POLAR)
 
 
 def negated_end(first: str, last: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from cloud_service.answer.task_sentences import Request
+from cloud_service.answer.stated.task_sentences import Request
 
 _ANSWERS = (
     *(("yes", "no"), ("Yes", "No"), ("YES", "NO"), ("true", "false"), ("True", "False"), ("TRUE", "FALSE")),

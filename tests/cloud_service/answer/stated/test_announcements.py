@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.announcements import announced_sets, is_polar, sets_of_format
+from cloud_service.answer.stated.announcements import announced_sets, sets_of_format
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,3 @@ def test_format_that_is_a_list_is_a_set_and_with_commas_alone_an_unsure_one() ->
     assert next(sets_of_format("just up, not up or down")) == (("up", "not up", "down"), True)
     assert next(sets_of_format("up, down")) == (("up", "down"), False)
     assert not list(sets_of_format("the name"))
-
-
-def test_pairs_like_yes_and_no_are_known_in_both_orders() -> None:
-    assert is_polar(("NO", "yes"))
-    assert not is_polar(("yes", "maybe"))

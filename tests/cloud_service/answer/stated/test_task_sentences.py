@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.task_sentences import (
+from cloud_service.answer.stated.task_sentences import (
     LONGEST_SENTENCE,
     MOST_SENTENCES,
     Request,

@@ -8,8 +8,7 @@ begins, its items must be labels of one scale (`opposites`). The rest of the des
 import re
 from collections.abc import Iterator
 
-from cloud_service.answer.announcements import is_polar
-from cloud_service.answer.choice_lists import (
+from cloud_service.answer.stated.choice_lists import (
     INNER_PREPOSITION,
     LIST_MARK,
     PREPOSITION,
@@ -20,10 +19,10 @@ from cloud_service.answer.choice_lists import (
     without_capital,
     without_common_tail,
 )
-from cloud_service.answer.explained_labels import is_reworked
-from cloud_service.answer.opposites import are_opposites, negated_end
-from cloud_service.answer.polar_questions import polar_sets
-from cloud_service.answer.task_sentences import Request, requests_of
+from cloud_service.answer.stated.explained_labels import is_reworked
+from cloud_service.answer.stated.opposites import are_opposites, is_polar, negated_end
+from cloud_service.answer.stated.polar_questions import polar_sets
+from cloud_service.answer.stated.task_sentences import Request, requests_of
 
 _INPUT = (
     r"(?:e-?mails?|mails?|messages?|tickets?|requests?|calls?|cases?|letters?|questions?|complaints?|quer(?:y|ies)"

@@ -1,8 +1,8 @@
 """Rule: which closed sets of answers a task states, such as `Answer yes or no` or `Labels: spam, ham`.
 
 A wrong set makes every answer wrong, while an answer without a set is merely free. So a list counts only after words
-that announce answers (`announcements`, `answer_cases`) or in a sentence that asks for one of them (`asked_choices`),
-and only when its items are clear (`choice_lists`).
+that announce answers, or in a sentence that asks for one of them, and only when its items are clear. The package's
+docstring says which module reads what.
 `cloud_service.answer.contract` decides which of the sets a task means.
 """
 
@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from cloud_service.answer.announcements import MOST_MATCHES, announced_sets, is_polar, sets_of_format
-from cloud_service.answer.answer_cases import case_sets
-from cloud_service.answer.asked_choices import asked_sets
-from cloud_service.answer.case_chains import chained_sets
-from cloud_service.answer.explained_labels import explained_sets, listed_sets
-from cloud_service.answer.opposites import are_opposites
-from cloud_service.answer.other_languages import in_english
-from cloud_service.answer.task_sentences import is_brief_format
+from cloud_service.answer.stated.announcements import announced_sets, sets_of_format
+from cloud_service.answer.stated.answer_words import MOST_MATCHES
+from cloud_service.answer.stated.asked_choices import asked_sets
+from cloud_service.answer.stated.cases import chained_sets
+from cloud_service.answer.stated.explained_labels import explained_sets, listed_sets
+from cloud_service.answer.stated.numbers_and_letters import numbered_sets
+from cloud_service.answer.stated.opposites import are_opposites, is_polar
+from cloud_service.answer.stated.other_languages import in_english
+from cloud_service.answer.stated.task_sentences import is_brief_format
 
 LONGEST_LABEL = 40
 LONGEST_READ = 4_000
@@ -161,7 +162,7 @@ def _readable(text: str) -> str:
 def _announced(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     if not (_SEVERAL.search(text) or _GENERATES.search(text)):
         yield from ((members, True) for members in explained_sets(text))
-        yield from ((members, True) for members in case_sets(text))
+        yield from ((members, True) for members in numbered_sets(text))
         yield from announced_sets(text)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.stated_choices import stated_sets
+from cloud_service.answer.stated.stated_choices import stated_sets
 
 STATED = {
     "True or False: the thing may go into the bin.": ("True", "False"),
@@ -21,6 +21,19 @@ STATED = {
     "Return toxic for insults or threats. Everything else is clean.": ("toxic", "clean"),
     "Choose the shelf.\n1. Crime - murder\n2. Travel - journeys\n\nWrite the name of the shelf.": ("Crime", "Travel"),
     "A comment is on the opening (O) or the endgame (E). Write the single letter.": ("O", "E"),
+    "Output: positive or negative": ("positive", "negative"),
+    "Would you say the review is good or bad?": ("good", "bad"),
+    "Decide if the premise supports the claim: yes, no or not sure": ("yes", "no", "not sure"),
+    'Call each text "fine" or "odd".': ("fine", "odd"),
+    "from the following list: red, green": ("red", "green"),
+    "Decide: refund or replacement?": ("refund", "replacement"),
+    "one word (past, present or future)": ("past", "present", "future"),
+    "Only the digit: 1, 2, 3": ("1", "2", "3"),
+    "Which kind of text is it, news or opinion": ("news", "opinion"),
+    "How does the author feel, as good or bad?": ("good", "bad"),
+    "Flag it: toxic, clean": ("toxic", "clean"),
+    "Does the writer feel hopeful or resigned?": ("hopeful", "resigned"),
+    "Say whether the writer agrees or disagrees": ("agrees", "disagrees"),
 }
 
 OPEN = (

@@ -1,7 +1,7 @@
 """Rule: which words announce a list of answers: `Labels:`, `Choose from`, `Answer with`, and their like.
 
 Each pattern comes with a text that it is for. A plain announcement takes labels of many words; a vague one, such as
-`the mood: `, short ones only. `cloud_service.answer.choice_lists` decides what the items are.
+`the mood: `, short ones only. `cloud_service.answer.stated.choice_lists` decides what the items are.
 """
 
 import re
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cloud_service.answer.choice_lists import (
+from cloud_service.answer.stated.answer_words import MOST_MATCHES
+from cloud_service.answer.stated.choice_lists import (
     WORD,
     ListStyle,
     Reading,
@@ -19,6 +20,7 @@ from cloud_service.answer.choice_lists import (
     until_preposition,
     without_capital,
 )
+from cloud_service.answer.stated.opposites import is_polar
 
 _SETS = (
     "labels|categories|classes|options|tags|values|answers|choices|boxes|intents|verdicts|outputs|responses|statuses"
@@ -81,9 +83,6 @@ class _Announcement:
     plain: bool = True
     until_preposition: bool = False
 
-
-MOST_MATCHES = 32
-"""Places of one text where one pattern is tried."""
 
 _ANNOUNCEMENTS = [
     (re.compile(each.words, re.IGNORECASE), each)
@@ -236,10 +235,6 @@ _GOES_ON = re.compile(
     r"|\b(?:as (?:classes|labels|categories|tags|options)|(?:best )?fits?|appl(?:y|ies)|describes?|suits?)\b",
     re.IGNORECASE,
 )
-_POLAR = (
-    ("yes", "no"), ("true", "false"), ("y", "n"), ("1", "0"), ("t", "f"), ("ok", "skip"), ("pass", "fail"),
-    ("accept", "reject"), ("+", "-"), ("positive", "negative"), ("spam", "ham"), ("good", "bad"), ("on", "off"),
-)  # fmt: skip
 
 
 def announced_sets(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
@@ -260,11 +255,6 @@ def sets_of_format(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     for style in (ListStyle(wide=True), ListStyle(commas=True, wide=True, any_first=True)):
         for reading in read_list(sentence, style):
             yield reading.items, reading.is_sure and not style.commas
-
-
-def is_polar(members: tuple[str, ...]) -> bool:
-    """Whether they are a pair like yes and no."""
-    return tuple(member.lower() for member in members) in _POLAR + tuple(pair[::-1] for pair in _POLAR)
 
 
 def _named_again(member: str, text: str) -> bool:

@@ -3,8 +3,8 @@
 import pytest
 
 from cloud_service.answer.contract import find_answer
-from cloud_service.answer.polar_questions import polar_sets
-from cloud_service.answer.task_sentences import requests_of
+from cloud_service.answer.stated.polar_questions import polar_sets
+from cloud_service.answer.stated.task_sentences import requests_of
 from cloud_service.task import Example, TaskDescription
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud_service.answer.case_chains import MOST_CASES, chained_sets
+from cloud_service.answer.stated.cases import MOST_CASES, chained_sets
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,15 @@ from cloud_service.answer.case_chains import MOST_CASES, chained_sets
         ("Mark a sentence as claim when it can be checked. Everything else counts as opinion.", ("claim", "opinion")),
         ("Output sick for an illness. Any other message is other.", ("sick", "other")),
         ("Print GO for green, WAIT for yellow and STOP for red.", ("GO", "WAIT", "STOP")),
+        ("Answer A for agree, B for disagree, C for neutral.", ("A", "B", "C")),
+        ("Return 1 for spam and 0 for ham.", ("1", "0")),
+        ("If it is long, say cut; otherwise say keep.", ("cut", "keep")),
+        ("Up to 3 -> S, up to 9 -> M, more -> L.", ("S", "M", "L")),
+        ("fixed if it is ==, free if there is no version at all, ranged otherwise.", ("fixed", "free", "ranged")),
+        ("No when the review is critical, Yes when it is not.", ("No", "Yes")),
+        ("We keep what is short. Mark it 1; mark the rest 0.", ("1", "0")),
+        ("Decide: y = a good opinion, n = not a good opinion.", ("y", "n")),
+        ("Use A when it is about food. Use B when it is about something else in the text.", ("A", "B")),
         ("Give the level: L1 for a question, L2 for a fault, L3 for an outage.", ("L1", "L2", "L3")),
     ],
 )
@@ -35,6 +44,8 @@ def test_cases_that_follow_each_other_make_a_set(text: str, members: tuple[str, 
         "Say thanks if the guest praises us, and apologise if the guest complains.",
         "Return the time for flights. Everything else is left out.",
         "Reply stop if it is late, go if it is early, the time in both cases.",
+        "Return the year, or none if there is no year.",
+        "late if it is past ten, early otherwise",
         "If the input is a number, return its double. If it is a word, return its length.",
     ],
 )
