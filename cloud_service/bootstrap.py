@@ -228,7 +228,6 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
             usage=access.usage,
             revocation=access.revocation,
             request_timeout_seconds=settings.request_timeout_seconds,
-            lease_seconds=settings.lease_seconds,
             events=metrics,
         )
         jobs = JobService(service, store.jobs, deadline_seconds=settings.job_deadline_seconds)

@@ -237,11 +237,6 @@ class CloudSettings(ServiceSettings):
     body_timeout_seconds: float = Field(
         default=10.0, gt=0, le=30, description="Longest time for a request body to arrive; the connection has 30 s."
     )
-    lease_seconds: float = Field(
-        default=5.0,
-        ge=0.5,
-        description="After how long another replica takes over from one that died while generating.",
-    )
     probe: bool = Field(
         default=True,
         description="Whether requests may carry a probe; the first one loads the edge model's weights.",

@@ -40,7 +40,7 @@ from cloud_service.refine.refiner import QueuePlace
 from cloud_service.refine.refining import PreparedTask, RefiningService
 from cloud_service.refinement import OnProgress, RefinementOutcome, ignore_progress
 from cloud_service.runner import Produced
-from cloud_service.single_flight import Leases, SingleFlight
+from cloud_service.single_flight import LEASE_SECONDS, Leases, SingleFlight
 from cloud_service.store import Store, StoredRecipe
 from cloud_service.task import TaskDescription, render_prompt
 from loragen.contract.answer import encode_answer
@@ -96,8 +96,8 @@ class LoraService:
         usage: Counts generations.
         revocation: Ends refinements with the keys that asked for them.
         request_timeout_seconds: Longest time for one generation, queue included.
-        lease_seconds: How long a lease outlives a replica that died.
         events: Called after each answer.
+        lease_seconds: How long a lease outlives a replica that died.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class LoraService:
         usage: UsageMeter,
         revocation: Revocation,
         request_timeout_seconds: float,
-        lease_seconds: float,
         events: ServiceEvents,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._usage = usage
         self._revocation = revocation

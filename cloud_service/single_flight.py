@@ -23,6 +23,9 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger(__name__)
 
+LEASE_SECONDS = 5.0
+"""After so long another replica takes over from one that died."""
+
 _FIRST_POLL_SECONDS = 0.01
 _LAST_POLL_SECONDS = 0.2
 

@@ -15,6 +15,7 @@ from cloud_service.refine.refining import RefiningService
 from cloud_service.refinement import Tuning
 from cloud_service.runner import Runner
 from cloud_service.service import LoraService
+from cloud_service.single_flight import LEASE_SECONDS
 from cloud_service.store import Store, StoredImport, StoredLora
 from cloud_service.task import TaskDescription
 from cloud_service.telemetry import Metrics
@@ -66,7 +67,7 @@ def make_service(
     *generators: LoadedGenerator,
     metrics: Metrics | None = None,
     request_timeout_seconds: float = 10,
-    lease_seconds: float = 5,
+    lease_seconds: float = LEASE_SECONDS,
     max_queue: int = 16,
     max_batch: int = 4,
 ) -> LoraService:
