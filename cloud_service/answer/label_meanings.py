@@ -7,6 +7,8 @@ late, say B`), or the name in front of its brackets (`the opening (O)`).
 import re
 from collections.abc import Sequence
 
+from cloud_service.answer.stated.answer_words import ANSWER_VERBS
+
 MOST_LABELS = 16
 """Labels of one sentence; a sentence that names more of them is a list."""
 
@@ -16,12 +18,11 @@ _CONNECTOR = re.compile(
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
-    r"\b(?:if|when|whenever) ([^.;]{3,}?)[,:]? (?:then )?(?:say|answer|reply|respond|return|write|output|print|give"
-    r"|use)(?: with)? [\"'“`]?$",
+    rf"\b(?:if|when|whenever) ([^.;]{{3,}}?)[,:]? (?:then )?(?:{ANSWER_VERBS}|give|use)(?: with)? [\"'“`]?$",
     re.IGNORECASE,
 )
 _END = re.compile(
-    r"[\s,;.:()\"'“”«»`|*]*(?:\b(?:and|or|but|else|otherwise|say|answer|reply|respond|return|write|output|print|give|use|with"
+    rf"[\s,;.:()\"'“”«»`|*]*(?:\b(?:and|or|but|else|otherwise|{ANSWER_VERBS}|give|use|with"
     r"|it is)\b[\s,;.:\"'“”«»`]*)*$",
     re.IGNORECASE,
 )

@@ -7,11 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 
+from cloud_service.answer.stated.answer_words import ANSWER_VERBS
 from cloud_service.task import TaskDescription
 
 _KEYED = re.compile(r"""\{\s*["'](\w{1,64})["']\s*:\s*(?:"[^"{}]*"|<[^>]*>|\.\.\.|\w+)\s*\}""")
 _KEY_WORDS = re.compile(r"\b(?:key|field)\s*(?:is|:|=|named|called)?\s*[\"'`]?(\w{1,64})[\"'`]?", re.IGNORECASE)
-_SAY = r"\b(?:say|answer|reply|respond|return|write|output|print|give|use|choose|pick)(?:\s+with)?(?: just| only)?\s+"
+_SAY = rf"\b(?:{ANSWER_VERBS}|give|use|choose|pick)(?:\s+with)?(?: just| only)?\s+"
 _NONE = r"(?:\"([^\"\n]{1,40})\"|'([^'\n]{1,40})'|`([^`\n]{1,40})`|(no [\w-]{1,37}|[\w-]{1,40}))"
 _NO_TOOL = (
     r"(?:no|none|nothing|not one|neither)\b[^.;\n]{0,60}?"

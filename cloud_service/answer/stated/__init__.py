@@ -2,7 +2,8 @@
 
 It reads the output format, then the description, from the surest words to the vaguest:
 
-1. `other_languages` puts the announcing words of six languages into English; quotations become one character each.
+1. `other_languages` puts the announcing words of six languages into English; `quotations` makes each quotation one
+   character, so that its commas separate nothing.
 2. `explained_labels`: labels with what they mean, in lines, tables, sentences or brackets.
 3. `cases`: `Say UP if ..., DOWN if ... and FLAT otherwise`.
 4. `numbers_and_letters`: scales, options with letters, codes with their meanings.

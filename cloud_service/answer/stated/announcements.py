@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cloud_service.answer.stated.answer_words import MOST_MATCHES
+from cloud_service.answer.stated.answer_words import ANSWER_VERBS, MOST_MATCHES
 from cloud_service.answer.stated.choice_lists import (
     WORD,
     ListStyle,
@@ -31,7 +31,7 @@ _KINDS = (
     r"|section|theme|language|register|field|domain|area|department|desk|team|queue|folder|intent|genre|level"
     r"|priority|urgency|severity|rating|length|season|era|status|kind of \w+|letter|emoji|symbol)"
 )
-_SAY = r"(?:say|answer|reply|respond|return|write|output|print)"
+_SAY = rf"(?:{ANSWER_VERBS})"
 _BEGIN = (
     r"(?:\A|(?<=[.;:!?,)\]—–-] )|(?<=[\n(])"
     r"|(?<=\band )|(?<=\bthen )|(?<=\bplease )|(?<=\bto )|(?<=\bmust )|(?<=\bshould )|(?<=\bonly )|(?<=\balways )"

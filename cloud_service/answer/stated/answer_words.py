@@ -1,6 +1,6 @@
 """Values: the words with which texts ask for an answer, as parts of regular expressions.
 
-Texts are searched with their quotations and symbols masked: each is one character of the private use area.
+Texts are searched with their quotations and symbols masked (`quotations`).
 """
 
 import re
@@ -8,14 +8,14 @@ import re
 MOST_MATCHES = 32
 """Places of one text where one pattern is tried."""
 
-MASK = re.compile(r"[\uE000-\uF8FF]")
-"""A quotation or a symbol."""
-
 WORD = r"[\w+#&\uE000-\uF8FF-]{1,40}"
 """A label of one word."""
 
+ANSWER_VERBS = "say|answer|reply|respond|return|write|output|print"
+"""Verbs of a command that an answer follows, whatever else the sentence says."""
+
 SAY = (
-    r"(?:say|answer|reply|respond|return|write|output|print|give|use|mark(?: it)?|react|show|put|enter|choose|pick)"
+    rf"(?:{ANSWER_VERBS}|give|use|mark(?: it)?|react|show|put|enter|choose|pick)"
     r"(?: (?:back|only|just))?(?: with)?"
     r"(?: (?:(?:the|one|an?) )?(?:single )?(?:word|letter|label|code|tag|digit|number|emoji|sign|symbol):?)?"
 )

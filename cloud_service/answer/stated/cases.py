@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from cloud_service.answer.stated.answer_words import MASK, MOST_MATCHES, NO_LABEL, SAY, WORD
+from cloud_service.answer.stated.answer_words import MOST_MATCHES, NO_LABEL, SAY, WORD
 from cloud_service.answer.stated.explained_labels import asks_for_label
 from cloud_service.answer.stated.opposites import is_polar
+from cloud_service.answer.stated.quotations import MASK
 
 MOST_CASES = 64
 """Cases of one text that are read."""

@@ -18,7 +18,7 @@ MOST_WORDS, MOST_WORDS_WIDE = 3, 6
 """Words of one label without quotation marks, in a list that is announced vaguely, and in one announced plainly."""
 
 WORD = r"[\w+#&%'’/\uE000-\uF8FF-]{1,40}"
-"""One word of a label. A quotation is one character of the private use area: see `stated_choices`."""
+"""One word of a label. A quotation is one character: see `quotations`."""
 
 
 PREPOSITION = (

@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from cloud_service.answer.stated.answer_words import MASK, NO_LABEL, SAY, WORD
+from cloud_service.answer.stated.answer_words import NO_LABEL, SAY, WORD
 from cloud_service.answer.stated.choice_lists import ListStyle, first_sentence, read_list
+from cloud_service.answer.stated.quotations import MASK
 
 MOST_LABELS = 64
 LONGEST_NAME = 40

@@ -12,33 +12,22 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cloud_service.answer.stated.announcements import announced_sets, sets_of_format
-from cloud_service.answer.stated.answer_words import MOST_MATCHES
+from cloud_service.answer.stated.answer_words import ANSWER_VERBS, MOST_MATCHES
 from cloud_service.answer.stated.asked_choices import asked_sets
 from cloud_service.answer.stated.cases import chained_sets
 from cloud_service.answer.stated.explained_labels import explained_sets, listed_sets
 from cloud_service.answer.stated.numbers_and_letters import numbered_sets
 from cloud_service.answer.stated.opposites import are_opposites, is_polar
 from cloud_service.answer.stated.other_languages import in_english
+from cloud_service.answer.stated.quotations import mask, unmask, without_masks
 from cloud_service.answer.stated.task_sentences import is_brief_format
 
 LONGEST_LABEL = 40
 LONGEST_READ = 4_000
 """Characters of a text that are searched. This bounds the time; a set is stated early in a description."""
 
-_QUOTED = re.compile(
-    r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)|„([^“”\n]+)[“”]|«([^»\n]+)»"
-    r"|((?:[\u2191\u2193\u2300-\u23FF\u2600-\u27BF\u2B00-\u2BFF\U0001F000-\U0001FAFF][\uFE0E\uFE0F\u200D]*)+)"
-    r"|(?<!\S)([<>=])(?= (?:if|when|for)\b)"
-)
-_FIRST_MASK = 0xE000
-"""Quotations and symbols are replaced by characters of the private use area, from this one on: their commas separate
-nothing."""
-
 _IS_LABEL = re.compile(r"\S+(?: \S+){0,2}(?<![.,:;!?…])")
 """A quotation that is a label rather than a sentence to be written."""
-
-_BULLETS = re.compile(r"(?<=[:?])[ ]*\n((?:[ ]*(?:[-*•]|\d+[.)]) [^\n]+(?:\n|$))+)")
-_DEFINITIONS = re.compile(r"(?<=:)[ ]*\n((?:[^\n:]{1,40}?(?::| [-–—=]) [^\n]+(?:\n|$)){2,})")
 
 _SEVERAL = re.compile(
     r"\b(?:one or more|zero or more|all that apply|any that apply|all (?:the )?labels that|multiple|more than one label"
@@ -87,8 +76,8 @@ _VALUE = re.compile(
 
 _REST_WORD = r"\"?'?(unknown|unclear|unsure|none|null|other|neither|n/a|mixed|not sure|can't say)\"?'?(?!\w)"
 _REST_ANSWER = re.compile(
-    rf"\b(?:say|answer|reply|respond|return|write|output|print|use)(?: with)? {_REST_WORD}\s+(?:if|when|where|for)\b"
-    rf"|\b(?:if|when|otherwise|else)\b[^.;\n]{{0,60}}\b(?:say|answer|reply|respond|return|write|output|print|use)"
+    rf"\b(?:{ANSWER_VERBS}|use)(?: with)? {_REST_WORD}\s+(?:if|when|where|for)\b"
+    rf"|\b(?:if|when|otherwise|else)\b[^.;\n]{{0,60}}\b(?:{ANSWER_VERBS}|use)"
     rf"(?: with)? {_REST_WORD}|\w\w = {_REST_WORD}",
     re.IGNORECASE,
 )
@@ -155,7 +144,7 @@ def _are_labels(members: Sequence[str], description: str) -> bool:
 
 def _readable(text: str) -> str:
     """The text as it is searched: without the characters that stand for quotations, and without runs of spaces."""
-    text = re.sub(r"[\uE000-\uF8FF]", " ", text[:LONGEST_READ])
+    text = without_masks(text[:LONGEST_READ])
     return re.sub(r"\s+", lambda m: "\n" * min(m[0].count("\n"), 2) or " ", text)
 
 
@@ -179,9 +168,9 @@ def _unmasked(
     text: str, search: Callable[[str], Iterator[tuple[tuple[str, ...], bool]]]
 ) -> Iterator[tuple[tuple[str, ...], bool]]:
     """The sets that are found in a text whose quotations are one character each."""
-    masked, quotations = _mask(_DEFINITIONS.sub(_in_a_line, _BULLETS.sub(_in_a_line, text)))
+    masked, quotations = mask(text)
     for members, is_plain in search(masked):
-        found = tuple(_unmask(member, quotations) for member in members)
+        found = tuple(unmask(member, quotations) for member in members)
         if len(found) == len(set(found)) and all(0 < len(member) <= LONGEST_LABEL for member in found):
             if all(": " in member for member in found):
                 continue  # the lines of a form
@@ -200,28 +189,3 @@ def _with_rest(members: tuple[str, ...], rests: Sequence[str], is_plain: bool) -
     if rest is not None:
         yield StatedSet((*members, rest), is_plain)
     yield StatedSet(members, is_plain)
-
-
-def _mask(text: str) -> tuple[str, list[str]]:
-    quotations: list[str] = []
-
-    def replace(match: re.Match[str]) -> str:
-        quotations.append(next(group for group in match.groups() if group is not None).strip())
-        return chr(_FIRST_MASK + len(quotations) - 1)
-
-    return _QUOTED.sub(replace, text), quotations
-
-
-def _in_a_line(match: re.Match[str]) -> str:
-    """A list of lines as one of quotations, without what explains an item after a colon or a dash."""
-    lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)]) ", "", line) for line in match[1].splitlines()]
-    items = [re.split(r":|\s[-–—=]\s|\s\(", line, maxsplit=1)[0].strip(" .;,*\"'`") for line in lines]
-    return (
-        match[0]
-        if any("," in item or '"' in item for item in items)
-        else " " + ", ".join(f'"{i}"' for i in items) + ".\n"
-    )
-
-
-def _unmask(member: str, quotations: Sequence[str]) -> str:
-    return re.sub(r"[\uE000-\uF8FF]", lambda m: quotations[ord(m[0]) - _FIRST_MASK], member)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cloud_service.answer.stated.answer_words import MASK, NO_LABEL, SAY, WORD
+from cloud_service.answer.stated.answer_words import NO_LABEL, SAY, WORD
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,6 @@ def test_commands_are_known(text: str) -> None:
 def test_label_is_a_word_or_a_quotation() -> None:
     assert re.fullmatch(WORD, "not-urgent")
     assert re.fullmatch(WORD, "\ue000")
-    assert MASK.fullmatch("\ue001")
     assert not re.fullmatch(WORD, "not urgent")
 
 
