@@ -57,7 +57,7 @@ def transformation_groups(
         practice = short_texts(rng, texts["train"], MOST_PRACTICE)
         members = functions[start : start + FUNCTIONS_OF_A_GROUP]
         name = f"transform-{start}"
-        groups.append([transformation_task(rng, f, asked, practice, sizes, group=name) for f in members])
+        groups.append([transformation_task(rng, f, asked, practice, group=name) for f in members])
     return groups
 
 
@@ -80,7 +80,7 @@ def extraction_groups(
         for kind in (a, b):
             instances = [Instance(text, values[kind][text]) for text in asked]
             practice = messages[kind]["train"]
-            members.append(extraction_task(rng, kind, instances, practice, sizes, group=f"extract-{a}-{b}"))
+            members.append(extraction_task(rng, kind, instances, practice, group=f"extract-{a}-{b}"))
         groups.append(members)
     return groups
 
@@ -137,6 +137,6 @@ def request_groups(
             labelled = [(text, domain_of[text]) for text in texts]
             members.append(classification_task(rng, domains, answers, split, sizes, texts=labelled, group=group))
         practice = [text for known in chosen for text in known.utterances["train"]]
-        members += [transformation_task(rng, f, texts, practice, sizes, group=group) for f in functions]
+        members += [transformation_task(rng, f, texts, practice, group=group) for f in functions]
         groups.append(members)
     return groups

@@ -96,7 +96,6 @@ def extraction_task(
     kind: str,
     instances: Sequence[Instance],
     practice: Sequence[Instance],
-    sizes: SuiteSizes,
     paraphrased: bool = False,
     group: str = "",
 ) -> SuiteTask:
@@ -121,12 +120,7 @@ def extraction_tasks(
     """One task for each kind of field."""
     return [
         extraction_task(
-            rng,
-            kind,
-            draw_distinct(rng, messages[kind][split], sizes.inputs),
-            messages[kind]["train"],
-            sizes,
-            paraphrased,
+            rng, kind, draw_distinct(rng, messages[kind][split], sizes.inputs), messages[kind]["train"], paraphrased
         )
         for kind in kinds
     ]
@@ -137,7 +131,6 @@ def transformation_task(
     function: Transformation,
     texts: Sequence[str],
     practice: Sequence[str],
-    sizes: SuiteSizes,
     paraphrased: bool = False,
     group: str = "",
 ) -> SuiteTask:
@@ -161,7 +154,6 @@ def transformation_tasks(
             function,
             short_texts(rng, texts[split], sizes.inputs),
             short_texts(rng, texts["train"], MOST_PRACTICE),
-            sizes,
             paraphrased,
         )
         for function in TRANSFORMATIONS
