@@ -36,7 +36,7 @@ _Label = Annotated[
     typer.Option("--label", metavar="NAME=VALUE", help="A label that devices must have; may be repeated."),
 ]
 _Percent = Annotated[
-    float, typer.Option("--percent", min=0.01, max=100, help="How many of the devices with these labels, in percent.")
+    float, typer.Option("--percent", min=0.01, max=100, help="Of the devices with these labels, so many in a hundred.")
 ]
 _Rollout = Annotated[
     int | None, typer.Option("--rollout", metavar="VERSION", help="By default the channel's last rollout.")

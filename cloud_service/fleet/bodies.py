@@ -44,16 +44,19 @@ class RolloutBody(Body):
     name: Name | None = None
     bundle_id: Digest | None = None
     version: Version | None = None
-    percent: _Percent = Field(default=100, description="Of the devices with these labels.")
+    percent: _Percent = Field(default=100, description="Of the devices with these labels, so many in a hundred.")
     labels: Labels = Field(default={}, description="Only devices with all of them; none means all devices.")
     starts_at: _Time | None = Field(default=None, description="With a time zone; by default now.")
     halt_failing_percent: _Percent = Field(
-        default=5, description="Halt when so many of the devices that have the candidate could not put it to use."
+        default=5,
+        description="Halt when so many percent of the devices that have the candidate could not put it to use.",
     )
     halt_slower_percent: _Percent = Field(
-        default=25, description="Halt when so many of them answer clearly more slowly with it than before."
+        default=25, description="Halt when so many percent of them answer clearly more slowly with it than before."
     )
-    halt_min_devices: Whole = Field(default=10, ge=1, le=10_000, description="Fewer devices say nothing.")
+    halt_min_devices: Whole = Field(
+        default=10, ge=1, le=10_000, description="With fewer devices that have the candidate, nothing is halted."
+    )
 
     @model_validator(mode="after")
     def _verify_subject(self) -> Self:
@@ -78,7 +81,9 @@ class RolloutChangeBody(Body):
     """How a rollout goes on: another state, or more devices."""
 
     state: Literal["running", "paused", "promoted", "aborted"] | None = None
-    percent: _Percent | None = Field(default=None, description="Of the devices with these labels.")
+    percent: _Percent | None = Field(
+        default=None, description="Of the devices with these labels, so many in a hundred."
+    )
     labels: Labels = Field(default={}, description="Only devices with all of them.")
 
     @model_validator(mode="after")
