@@ -150,12 +150,12 @@ def start_rollout(
         name: That devices serve the bundle under.
         bundle_id: Of a bundle that the service has.
         version: A kept version, in place of a name and a bundle.
-        percent: Of the devices with these labels.
+        percent: Of the devices with these labels, so many in a hundred.
         labels: Only devices with all of them.
         starts_at: With a time zone; by default now.
         halt_failing_percent: Halt when so many of the devices that have it could not put it to use; by default 5.
         halt_slower_percent: Halt when so many of them answer clearly more slowly with it than before; by default 25.
-        halt_min_devices: Fewer devices say nothing; by default 10.
+        halt_min_devices: With fewer devices that have the candidate, nothing is halted; by default 10.
         expected: Refuse, with 412 `precondition_failed`, when the channel has changed since.
 
     Raises:
