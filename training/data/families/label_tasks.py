@@ -38,12 +38,14 @@ class LabelTask:
         descriptions: Ways to ask for it, without the labels.
         labels: Ways to name the labels, each in the order of `texts`.
         texts: For each label, texts that have it.
+        group: See `OwnTask`.
     """
 
     name: str
     descriptions: Templates
     labels: tuple[Templates, ...]
     texts: tuple[Templates, ...]
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not self.labels or any(len(names) != len(self.texts) for names in self.labels):

@@ -1,7 +1,7 @@
 """Rule: which of our own tasks, and which of their inputs, a split may draw; the same for closed sets and open tasks.
 
-Tasks are split by hash as a whole. Those of training are split once more by their inputs, and held-out ones are drawn
-with all of theirs.
+Tasks are split by hash as a whole, those of a group together. Those of training are split once more by their inputs,
+and held-out ones are drawn with all of theirs.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,11 @@ class OwnTask(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def group(self) -> str:
+        """What tasks on the same inputs share, so that all of them belong to one split; empty for a task by itself."""
+        ...
+
     def of_split(self, split: Split | None) -> list[Any]:
         """Its inputs of one split with what belongs to them; all of them for None."""
         ...
@@ -26,7 +31,7 @@ T = TypeVar("T", bound=OwnTask)
 
 def tasks_of_split(family: str, tasks: Sequence[T], split: Split) -> list[T]:
     """The tasks of a family that belong to a split as a whole; four in five are of training."""
-    return [task for task in tasks if split_of(f"{family}/{task.name}") == split]
+    return [task for task in tasks if split_of(f"{family}/{task.group or task.name}") == split]
 
 
 def inputs_by_split(family: str, tasks: Sequence[T], split: Split) -> dict[Split, list[tuple[T, list[Any]]]]:

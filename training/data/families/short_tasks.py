@@ -24,11 +24,13 @@ class ShortTask:
     Attributes:
         descriptions: Ways to ask for it; each alone decides every answer.
         pairs: Inputs, each with its one right output.
+        group: See `OwnTask`.
     """
 
     name: str
     descriptions: Templates
     pairs: tuple[tuple[str, str], ...]
+    group: str = ""
 
     def of_split(self, split: Split | None) -> list[Instance]:
         """Its instances of one split; all of them for None."""

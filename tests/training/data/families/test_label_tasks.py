@@ -81,3 +81,13 @@ def test_held_out_tasks_are_drawn_whole_and_never_by_training() -> None:
     assert not drawn["validation"] & drawn["test"]
     texts = {i.input for n in range(600) for i in LabelTasks("test").draw(random.Random(n), "test", 4).instances}
     assert {split_of(text) for text in texts} == set(SPLITS)
+
+
+def test_held_out_tasks_hardly_share_texts_with_those_of_training() -> None:
+    train, *held_out = (
+        tasks_of_split(LabelTasks.name, TEMPLATES.tasks, split) for split in ("train", "test", "validation")
+    )
+    seen = {text for task in train for text, _ in task.of_split(None)}
+    for tasks in held_out:
+        texts = [text for task in tasks for text, _ in task.of_split(None)]
+        assert sum(text in seen for text in texts) < len(texts) / 100

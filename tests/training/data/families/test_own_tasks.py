@@ -10,6 +10,7 @@ from training.data.families.own_tasks import inputs_by_split, tasks_of_split
 class Numbers:
     name: str
     last: int = 40
+    group: str = ""
 
     def of_split(self, split: Split | None) -> list[str]:
         texts = [str(number) for number in range(self.last)]
@@ -24,6 +25,13 @@ def test_each_task_belongs_to_one_split() -> None:
     assert sum(map(len, tasks.values())) == len({task for found in tasks.values() for task in found}) == len(TASKS)
     assert len(tasks["train"]) > 60
     assert tasks["train"] != tasks_of_split("other family", TASKS, "train")
+
+
+def test_tasks_of_a_group_belong_to_one_split() -> None:
+    grouped = [Numbers(f"task {n}", group=f"group {n // 4}") for n in range(400)]
+    found = [{task.group for task in tasks_of_split("family", grouped, split)} for split in SPLITS]
+    assert all(found)
+    assert sum(map(len, found)) == 100
 
 
 def test_inputs_of_training_tasks_are_split_and_held_out_tasks_are_whole() -> None:
