@@ -22,15 +22,15 @@ from pydantic import (
 )
 
 from cloud_service import limits
-from cloud_service.answer.choices import are_distinct
+from cloud_service.answer.choices import are_distinct, is_choice
+from cloud_service.answer.json_answers import answer_of_schema
 from cloud_service.body import Body
 from cloud_service.task import Tool
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, AnswerContract, contract_of, encode_answer
-from loragen.contract.errors import ContractError, FormatError, checked_value
+from loragen.contract.errors import FormatError, checked_value
 from loragen.contract.json_schema import ANY_OBJECT, canonical_parameters
 from loragen.contract.limits import MAX_CHOICES
-from loragen.contract.schema_values import closed_values
-from loragen.web.body_fields import Text, verify_unicode, verify_visible
+from loragen.web.body_fields import Text, verify_unicode
 
 _PARAMETER = re.compile(r"\S{1,64}")
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema")
@@ -40,14 +40,6 @@ _OTHER_PARAMETERS = re.compile(r"(?:input|param|arg|propert|schema|json_?schema)
 """Beginnings of names, such as Cohere's `parameter_definitions` and smolagents' `inputs`."""
 
 _JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-
-
-def _is_choice(text: str) -> bool:
-    """Whether a text can be an answer that people and programs compare; nobody can type the others."""
-    try:
-        return verify_visible(text) == text.strip()
-    except ValueError:
-        return False
 
 
 def as_json_text(value: Any) -> Any:
@@ -196,7 +188,7 @@ class AnswerBody(Body):
         if self.type == "tool_calls" and not self.functions:
             raise ValueError("expected functions for an answer of type 'tool_calls', here or as the task's tools")
         texts = [*self.choices, *([] if self.none is None else [self.none])]
-        if not all(map(_is_choice, texts)):
+        if not all(map(is_choice, texts)):
             raise ValueError("expected choices of one line without control characters and white space around them")
         checked_value(lambda body: encode_answer(body.to_contract()), self)
         if not are_distinct(texts):
@@ -235,31 +227,16 @@ def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
         case {"type": "json_object"}:
             return contract_of({"type": "json", "schema": json.loads(ANY_OBJECT)})
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
-            return _answer_of_schema(schema)
+            return answer_of_schema(schema)
         case {"type": "json_schema", "schema": schema}:  # as the responses interface has it
-            return _answer_of_schema(schema)
+            return answer_of_schema(schema)
         case {"format": {"type": "text" | "json_object" | "json_schema"} as form} if len(output_format) == 1:
             return answer_of_format(form)  # its field `text`
         case {"type": "json_schema"}:
             raise FormatError("json_schema: expected a schema, found none")
         case {"type": kind, "json_schema": dict()} | {"type": kind, "schema": dict()}:
             raise FormatError(f"type: expected text, json_object or json_schema, found {ascii(kind)[:40]}")
-    return _answer_of_schema(output_format, are_bare=True) if _is_schema(output_format) else None
-
-
-def _answer_of_schema(schema: object, *, are_bare: bool = False) -> AnswerContract:
-    """JSON of a schema, or a closed set; texts are answered without quotes where they are bare."""
-    contract = contract_of({"type": "json", "schema": schema})
-    values = closed_values(contract.schema)
-    choices = [text for _, text in values]
-    if are_bare and all(text == json.dumps(label, ensure_ascii=False) for label, text in values):
-        choices = [label for label, _ in values]
-    if not 1 < len(choices) <= limits.MAX_TOOLS or not all(map(_is_choice, choices)) or not are_distinct(choices):
-        return contract
-    try:
-        return contract_of({"type": "choice", "choices": choices})
-    except ContractError:  # a text is too long
-        return contract
+    return answer_of_schema(output_format, are_bare=True) if _is_schema(output_format) else None
 
 
 def _is_schema(value: Mapping[str, Any]) -> bool:

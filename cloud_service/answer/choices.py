@@ -14,6 +14,7 @@ from unicodedata import normalize
 from cloud_service.answer.label_meanings import meaning_within
 from cloud_service.answer.tool_choices import answers_of
 from cloud_service.task import TaskDescription, Tool
+from loragen.web.body_fields import verify_visible
 
 MOST_EXAMPLES = 16
 """Examples of one choice that are read."""
@@ -45,6 +46,14 @@ class Choice:
 def are_distinct(choices: Sequence[str]) -> bool:
     """Whether no two choices are the same to who reads them: Unicode can write `é` as one character, and as two."""
     return len({normalize("NFC", choice) for choice in choices}) == len(choices)
+
+
+def is_choice(text: str) -> bool:
+    """Whether a text can be an answer that people and programs compare; nobody can type the others."""
+    try:
+        return verify_visible(text) == text.strip()
+    except ValueError:
+        return False
 
 
 def as_choice(output: str, choices: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cloud_service.answer.choices import are_distinct
+from cloud_service.answer.json_answers import find_json
 from cloud_service.answer.stated.opposites import are_opposites, is_polar
 from cloud_service.answer.stated.stated_choices import LONGEST_LABEL, stated_sets
 from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
@@ -56,8 +57,11 @@ def find_answer(task: TaskDescription) -> AnswerContract:
     for found in choices_of_tools(task) if task.tools else _spelled(_stated(task)):
         if len(found) > 1 and set(outputs) <= set(found) and are_distinct(found):
             return AnswerContract("choice", found)
-    repeated = () if task.tools else _repeated_outputs(outputs) or _opposite_outputs(task)
-    return AnswerContract("choice", repeated) if repeated else TEXT_ANSWER
+    if task.tools:
+        return TEXT_ANSWER
+    if repeated := _repeated_outputs(outputs) or _opposite_outputs(task):
+        return AnswerContract("choice", repeated)
+    return find_json(task) or TEXT_ANSWER
 
 
 def is_answer(text: str, contract: AnswerContract) -> bool:
