@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from cloud_service.answer.choices import are_distinct
 from cloud_service.answer.json_answers import find_json
+from cloud_service.answer.no_tool import NONE_WORDS, none_answer, says_what_else
 from cloud_service.answer.stated.opposites import are_opposites, is_polar
 from cloud_service.answer.stated.stated_choices import LONGEST_LABEL, stated_sets
-from cloud_service.answer.tool_choices import NONE_WORDS, SOME_RULE, choices_of_tools, none_answer, task_text
+from cloud_service.answer.tool_choices import choices_of_tools, task_text
 from cloud_service.task import TaskDescription
 from loragen.contract.answer import FUNCTION_NAME_PATTERN, TEXT_ANSWER, AnswerContract, Function
 from loragen.contract.errors import ContractError
@@ -170,7 +171,9 @@ def _calls(task: TaskDescription) -> AnswerContract:
         none = others.pop() if len(others) == 1 else None
     if any(tool.parameters and not tool.schema for tool in task.tools):
         return TEXT_ANSWER  # nothing is known of their types
-    if none in names or (none is None and SOME_RULE.search(task.description)):
+    if none in names:
+        none = None  # one of the tools is called then
+    elif none is None and says_what_else(task.description):
         return TEXT_ANSWER
     contract = AnswerContract(
         "tool_calls",

@@ -7,40 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 
-from cloud_service.answer.stated.answer_words import ANSWER_VERBS
+from cloud_service.answer.no_tool import NONE_WORDS, none_answer, says_what_else
 from cloud_service.task import TaskDescription
 
 _KEYED = re.compile(r"""\{\s*["'](\w{1,64})["']\s*:\s*(?:"[^"{}]*"|<[^>]*>|\.\.\.|\w+)\s*\}""")
 _KEY_WORDS = re.compile(r"\b(?:key|field)\s*(?:is|:|=|named|called)?\s*[\"'`]?(\w{1,64})[\"'`]?", re.IGNORECASE)
-_SAY = rf"\b(?:{ANSWER_VERBS}|give|use|choose|pick)(?:\s+with)?(?: just| only)?\s+"
-_NONE = r"(?:\"([^\"\n]{1,40})\"|'([^'\n]{1,40})'|`([^`\n]{1,40})`|(no [\w-]{1,37}|[\w-]{1,40}))"
-_NO_TOOL = (
-    r"(?:no|none|nothing|not one|neither)\b[^.;\n]{0,60}?"
-    r"|(?:it|this|that|(?:the|a) \w+)\b[^.;,\n]{0,40}?(?:\bnot|n't|\belse|\boutside|\bunrelated)\b[^.;,\n]{0,40}?"
-)
-_REST = r"(?:(?:any|every)thing else|all (?:the )?others?|all other \w+|the rest)"
-_INPUTS = "requests?|messages?|questions?|queries|anything|everything"
-_GETS = r"\s*(?:\b(?:gets?|is|are|becomes?|means)|->|=)"
-_NONE_RULES = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"\b(?:if|when|where)\s+(?:{_NO_TOOL}),?\s*(?:then )?{_SAY}{_NONE}\s*(?=[.;,\n]|$)",
-        rf"{_SAY}{_NONE}\s+(?:if|when|where)\s+(?:{_NO_TOOL})\s*(?=[.;,\n]|$)",
-        rf"\b(?:otherwise|else|in all other cases)[,:]?\s+(?:the answer is\s+|{_SAY})?{_NONE}\s*(?=[.;\n]|$)",
-        rf"(?:{_SAY}|[.;]\s+){_NONE}\s+(?:for|to|on)\s+{_REST}\s*(?=[.;\n]|$)",
-        rf"\b(?:{_INPUTS})\s+(?:outside|beyond|else|other|not)\b[^.;\n]{{0,50}}?{_GETS}\s+{_NONE}\s*(?=[.;\n]|$)",
-        rf"\b(?:fall back|defaults?) (?:to|on|is)\s+{_NONE}\s*(?=[.;\n]|$)",
-    )
-]
-SOME_RULE = re.compile(r"\b(?:if|when)\s+(?:no|none|nothing)\b|\botherwise\b", re.IGNORECASE)
-"""Says that there is an answer for what no tool serves, whichever."""
-
-NONE_WORDS = frozenset(
-    ("none", "null", "other", "unknown", "fallback", "no_tool", "no tool", "no match", "nothing", "n/a", "out_of_scope")
-)
-_NOT_NONE = frozenset(
-    ("the", "a", "an", "it", "its", "one", "that", "this", "your", "to", "in", "as", "with", "directly")
-)
 
 
 def task_text(task: TaskDescription) -> str:
@@ -56,7 +27,7 @@ def choices_of_tools(task: TaskDescription) -> Iterator[tuple[str, ...]]:
     if key is None and re.search(r"\bjson\b|[{}]", said, re.IGNORECASE):
         return
     none = none_answer(said)
-    if none is None and SOME_RULE.search(task.description):
+    if none is None and says_what_else(task.description):
         return
     if none is not None:
         names.append(none)
@@ -66,16 +37,6 @@ def choices_of_tools(task: TaskDescription) -> Iterator[tuple[str, ...]]:
     others = {example.output for example in task.examples} - {_wrapped(name, key) for name in names}
     if len(others) == 1 and any(_wrapped(word, key) == next(iter(others)).lower() for word in NONE_WORDS):
         yield (*(_wrapped(name, key) for name in names), *others)
-
-
-def none_answer(said: str) -> str | None:
-    """What a rule in words tells to answer when no tool fits."""
-    for rule in _NONE_RULES:
-        for match in rule.finditer(said):
-            answer = next(group for group in match.groups() if group is not None)
-            if answer.lower() not in _NOT_NONE:
-                return answer
-    return None
 
 
 def _key(task: TaskDescription) -> str | None:

@@ -1,5 +1,6 @@
 """Examples are left out in turn, of all that the generator reads, and equal inputs together."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,18 @@ def test_set_that_examples_alone_make_stays_closed_without_one_of_them() -> None
         asked = Asked.of(each.task)
         assert asked.answer == AnswerContract("choice", ("ham", "spam"))
         assert sorted(len(choice.examples) for choice in asked.choices) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kind"),
+    [(("formal", "casual", "formal"), "choice"), ([f'{{"name": "N{n}", "age": {n}}}' for n in range(3)], "json")],
+)
+def test_contract_that_three_examples_alone_make_stays_without_one_of_them(outputs: Sequence[str], kind: str) -> None:
+    examples = tuple(Example(f"some words, {number}", output) for number, output in enumerate(outputs))
+    task = TaskDescription("Judge it.", examples)
+    whole = Asked.of(task).answer
+    assert whole.kind == kind
+    assert [Asked.of(each.task).answer for each in leave_each_out(task, has_codes=True)] == [whole] * 3
 
 
 def test_call_is_expected_by_its_function_where_functions_have_codes() -> None:

@@ -1,6 +1,6 @@
 """The answers in which a tool's name may stand."""
 
-from cloud_service.answer.tool_choices import answers_of, choices_of_tools, none_answer
+from cloud_service.answer.tool_choices import answers_of, choices_of_tools
 from cloud_service.task import TaskDescription, Tool
 
 TASK = TaskDescription("Pick.", tools=(Tool("a", ""), Tool("b", "")), output_format='{"tool": "<name>"}')
@@ -9,8 +9,3 @@ TASK = TaskDescription("Pick.", tools=(Tool("a", ""), Tool("b", "")), output_for
 def test_name_stands_by_itself_or_under_a_key() -> None:
     assert list(answers_of(TASK, "a")) == ["a", '{"tool": "a"}', '{"tool":"a"}']
     assert next(iter(choices_of_tools(TASK))) == ('{"tool": "a"}', '{"tool": "b"}')
-
-
-def test_rule_names_what_stands_for_none() -> None:
-    assert none_answer("If no tool fits, answer other.") == "other"
-    assert none_answer("Pick a tool.") is None
