@@ -222,21 +222,35 @@ def answer_of_format(output_format: Mapping[str, Any]) -> AnswerContract | None:
         ContractError: Its schema is missing or not supported, or its type is not known.
     """
     match output_format:
-        case {"type": "text"}:
-            return contract_of({"type": "text"})
-        case {"type": "json_object"}:
-            return contract_of({"type": "json", "schema": json.loads(ANY_OBJECT)})
-        case {"type": "json_schema", "json_schema": {"schema": schema}}:
-            return answer_of_schema(schema)
-        case {"type": "json_schema", "schema": schema}:  # as the responses interface has it
-            return answer_of_schema(schema)
+        case {"type": "text" | "json_object" | "json_schema" as kind}:
+            return _answer_of_kind(kind, output_format.get("json_schema"), output_format.get("schema"))
         case {"format": {"type": "text" | "json_object" | "json_schema"} as form} if len(output_format) == 1:
-            return answer_of_format(form)  # its field `text`
-        case {"type": "json_schema"}:
-            raise FormatError("json_schema: expected a schema, found none")
+            return answer_of_format(form)  # the field `text` of the responses interface
         case {"type": kind, "json_schema": dict()} | {"type": kind, "schema": dict()}:
             raise FormatError(f"type: expected text, json_object or json_schema, found {ascii(kind)[:40]}")
     return answer_of_schema(output_format, are_bare=True) if _is_schema(output_format) else None
+
+
+def _answer_of_kind(kind: str, named: object, bare: object) -> AnswerContract:
+    """The contract of a `response_format`, as devices take it.
+
+    Args:
+        kind: Its type.
+        named: Its schema with a name, as the chat interface has it.
+        bare: Its schema as the responses interface and llama.cpp have it.
+    """
+    if named is not None and (bare is not None or kind != "json_schema"):
+        raise FormatError("json_schema: expected alone, with the type 'json_schema'")
+    if kind == "text":
+        if bare is not None:
+            raise FormatError("schema: expected with the type 'json_schema' or 'json_object'")
+        return contract_of({"type": "text"})
+    schema = named.get("schema") if isinstance(named, Mapping) else bare
+    if schema is not None:
+        return answer_of_schema(schema)
+    if kind == "json_schema":
+        raise FormatError("json_schema: expected a schema, found none")
+    return contract_of({"type": "json", "schema": json.loads(ANY_OBJECT)})
 
 
 def _is_schema(value: Mapping[str, Any]) -> bool:

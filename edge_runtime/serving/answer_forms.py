@@ -44,7 +44,7 @@ class NamedSchema(Fields):
     name: str = ""
     description: str = ""
     strict: bool = True
-    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
 
 class ResponseFormat(Fields):
@@ -73,12 +73,16 @@ class ResponseFormat(Fields):
             raise InvalidRequestError(
                 "response_format.schema: expected with the type 'json_schema' or 'json_object'", field="response_format"
             )
-        if named is not None:
+        if named is not None and named.schema_ is not None:
             return _supported("response_format.json_schema", partial(canonical_schema, named.schema_))
         if bare is not None:
             return _supported("response_format.schema", partial(canonical_schema, bare))
         if self.type == "json_schema":
-            raise InvalidRequestError("response_format.json_schema: Field required", field="response_format")
+            raise InvalidRequestError(
+                "response_format: expected a schema with the type 'json_schema', found none",
+                'say {"type": "json_object"} for any object',
+                field="response_format",
+            )
         return ANY_OBJECT if self.type == "json_object" else ""
 
 

@@ -100,9 +100,7 @@ class _TextFormat(Fields):
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
     def to_chat(self) -> dict[str, Any]:
-        if self.type != "json_schema":
-            return {"type": self.type, "schema": self.schema_}
-        return {"type": self.type, "json_schema": {"name": self.name, "schema": self.schema_}}
+        return {"type": self.type, "schema": self.schema_}
 
 
 class _TextOptions(Fields):

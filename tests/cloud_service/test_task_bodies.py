@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from cloud_service.task import Tool
 from cloud_service.task_bodies import AnswerBody, ToolBody, answer_of_format, as_json_text
+from edge_runtime.errors import InvalidRequestError
+from edge_runtime.serving.answer_forms import ResponseFormat
 from loragen.contract.answer import AnswerContract
 from loragen.contract.errors import FormatError
 
@@ -98,10 +100,37 @@ def test_format_that_is_a_schema_is_a_contract(asked: dict[str, Any], contract: 
     assert answer_of_format(asked) == contract
 
 
-@pytest.mark.parametrize("asked", [{"type": "json_schema"}, {"type": "json_schema", "json_schema": {"name": "a"}}])
-def test_format_of_a_schema_that_is_missing_is_refused(asked: dict[str, Any]) -> None:
-    with pytest.raises(FormatError, match="expected a schema, found none"):
-        answer_of_format(asked)
+NULL = {"type": "null"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"type": "text"},
+        {"type": "json_object"},
+        {"type": "json_object", "schema": NULL},
+        {"type": "json_object", "schema": None, "json_schema": None},
+        {"type": "json_schema", "schema": NULL},
+        {"type": "json_schema", "json_schema": {"name": "a", "schema": NULL}},
+        {"type": "json_schema"},
+        {"type": "json_schema", "schema": None},
+        {"type": "json_schema", "json_schema": {"name": "a"}},
+        {"type": "json_schema", "json_schema": {"name": "a", "schema": None}},
+        {"type": "json_schema", "schema": NULL, "json_schema": {"schema": NULL}},
+        {"type": "json_object", "json_schema": {"schema": NULL}},
+        {"type": "text", "json_schema": {"schema": NULL}},
+        {"type": "text", "schema": NULL},
+    ],
+)
+def test_cloud_and_device_read_a_response_format_alike(asked: dict[str, Any]) -> None:
+    try:
+        found = answer_of_format(asked)
+    except FormatError:
+        with pytest.raises(InvalidRequestError, match=r"expected (?:alone|a schema|with)"):
+            ResponseFormat.model_validate(asked).to_schema()
+    else:
+        assert found is not None
+        assert found.schema == ResponseFormat.model_validate(asked).to_schema()
 
 
 @pytest.mark.parametrize("text", ["a\0", "a\rb", "a\u2028b", "a\u202eb", "\x1b[31ma", " a", "a\nb"])

@@ -38,9 +38,12 @@ def test_response_format_is_a_schema(asked: dict[str, Any], schema: str) -> None
         {"type": "json_schema", "schema": {}, "json_schema": {"schema": {"type": "null"}}},
         {"type": "json_schema", "json_schema": {"type": "object", "properties": {}}},
         {"type": "json_object", "grammar": "root ::= .*"},
+        {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": {"name": "x"}},
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": None}},
     ],
 )
-def test_schema_in_a_place_where_nobody_reads_it_is_refused(asked: dict[str, Any]) -> None:
+def test_schema_that_is_missing_or_stands_where_nobody_reads_it_is_refused(asked: dict[str, Any]) -> None:
     """An answer of any form would come in place of the one that was asked for."""
     with pytest.raises((InvalidRequestError, ValidationError), match=r"expected|Extra inputs"):
         ResponseFormat.model_validate(asked).to_schema()
