@@ -127,6 +127,8 @@ class _Normalizer:
         if "enum" in keywords:
             kinds = keywords.pop("type", None)
             return self._only(keywords, "enum", place, lambda values, at: {"enum": enum_values(values, kinds, at)})
+        if "properties" in keywords and isinstance(keywords.get("anyOf"), list):
+            return self._with_one_of_required(keywords, place, depth)
         for union in ("anyOf", "oneOf"):
             if union in keywords:
                 return self._only(keywords, union, place, lambda value, at: self._union(value, at, depth))
@@ -190,6 +192,20 @@ class _Normalizer:
             found += [schema] if schema not in found else []
         return found[0] if len(found) == 1 else {"anyOf": found}
 
+    def _with_one_of_required(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
+        """An object of which some names or some others are required: `"anyOf": [{"required": ["id"]}, ...]`."""
+        parts, required = keywords.pop("anyOf"), keywords.get("required", [])
+        found = []
+        for number, part in enumerate(parts):
+            at = f"{place}.anyOf.{number}"
+            if not isinstance(part, Mapping) or not isinstance(required, list):
+                raise FormatError(f"{at}: expected a JSON Schema, beside a list of names as 'required'")
+            others = {key for key in part if key not in _LEFT_OUT and (key, part[key]) != ("type", "object")}
+            if others != {"required"} or not isinstance(part["required"], list):
+                raise _unsupported(at, others - {"required"} or ["anyOf"], " beside 'properties'")
+            found.append({**keywords, "required": [*required, *part["required"]]})
+        return self._union(found, place, depth)
+
     def _typed(self, keywords: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         kind = keywords.pop("type", None)
         if isinstance(kind, list):
@@ -221,9 +237,9 @@ class _Normalizer:
         elif kind in ("number", "integer"):
             return canonical_number(kind, keywords, place)
         elif kind == "array":
-            if keywords.get("uniqueItems", False) is not False:
-                raise _unsupported(place, ["uniqueItems"])
             fields |= self._array(keywords, place, depth)
+            if keywords.get("uniqueItems", False) is not False and fields.get("maxItems", math.inf) > 1:
+                raise _unsupported(place, ["uniqueItems"], " where more than one item may be")
         elif kind == "string":
             fields |= self._string(keywords, place)
         return dict(sorted(fields.items()))

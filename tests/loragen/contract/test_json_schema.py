@@ -57,6 +57,24 @@ def test_any_schema_has_one_normal_form_or_is_refused(schema: object) -> None:
         ({"type": "string", "format": ["email"]}, {"type": "string"}),
         ({"type": "string", "format": "email", "minLength": 1}, {"format": "email", "type": "string"}),
         ({"type": "array", "uniqueItems": False}, {"type": "array"}),
+        ({"type": "array", "uniqueItems": True, "maxItems": 1}, {"type": "array", "maxItems": 1}),
+        (
+            {
+                "properties": {"a": {}, "b": {}, "c": {}},
+                "required": ["c"],
+                "anyOf": [{"required": ["a"], "title": "x"}, {"type": "object", "required": ["b"]}],
+            },
+            {
+                "anyOf": [
+                    {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "required": ["a", "c"]},
+                    {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "required": ["b", "c"]},
+                ]
+            },
+        ),
+        (
+            {"properties": {"a": {}}, "anyOf": [{"required": ["a"]}]},
+            {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+        ),
         ({"type": "string", "format": "date", "maxLength": 10}, {"format": "date", "type": "string"}),
         ({"type": "object", "additionalProperties": False}, {"properties": {}, "type": "object"}),
     ],
@@ -158,7 +176,14 @@ def test_references_are_put_in_place_and_properties_keep_their_order() -> None:
         ({"properties": {"a": {"type": "integer", "multipleOf": 7}}}, "schema.properties.a.multipleOf"),
         ({"type": "string", "minimum": 1}, "'minimum' is not supported for type 'string'"),
         ({"type": "object", "properties": {}, "required": ["x"]}, r"required: 'x'"),
-        ({"type": "object", "properties": {}, "anyOf": [{}]}, "not supported beside 'anyOf'"),
+        ({"type": "array", "uniqueItems": True, "maxItems": 2}, "'uniqueItems' is not supported where more than one"),
+        ({"type": "object", "properties": {}, "anyOf": [{}]}, "schema.anyOf.0: 'anyOf' is not supported beside"),
+        ({"properties": {"a": {}}, "anyOf": [{"required": ["a"], "minProperties": 1}]}, "'minProperties' is not supp"),
+        ({"properties": {"a": {}}, "anyOf": [{"required": "a"}]}, "schema.anyOf.0: 'anyOf' is not supported beside"),
+        ({"properties": {"a": {}}, "anyOf": [{"required": ["b"]}]}, "required: 'b' is not among the properties"),
+        ({"properties": {"a": {}}, "anyOf": [3]}, "schema.anyOf.0: expected a JSON Schema"),
+        ({"properties": {"a": {}}, "anyOf": []}, "expected a list of schemas"),
+        ({"properties": {"a": {}}, "oneOf": [{"required": ["a"]}]}, "'properties' is not supported beside 'oneOf'"),
         ({"allOf": [{}, {}]}, "'allOf'"),
         ({"type": "text"}, "expected one of"),
         ({"enum": []}, "list of values"),
