@@ -2,6 +2,7 @@
 
 - A request's own closed set, schema or tools go before the contract's. Tools that are the specialization's are not its
   own: they are in the weights already. Of some of them, it calls no others.
+- Any JSON object, which many clients ask for as a habit, is no form of its own where the contract gives objects.
 - Where the contract has codes and knows all texts of the set, the answer is one code, which is translated. Otherwise
   the model spells the texts. A schema that leaves only a label open, such as that of `{"desk": "billing"}`, is such a
   set, too. Codes are kept out of every other answer: the LoRA makes them likely everywhere.
@@ -15,6 +16,7 @@
   calls of the tools that it brings are only read, and constrained to nothing.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -23,6 +25,7 @@ from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.call_forms import OWN_FORM
 from edge_runtime.serving.engine import Sampling
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.json_schema import ANY_OBJECT
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from loragen.contract.schema_values import closed_values
 
@@ -137,6 +140,8 @@ def is_for_base(asked: Sampling, contract: AnswerContract, constrain: bool = Tru
 
 def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
     asked = replace(asked, avoided=contract.codes)
+    if asked.schema == ANY_OBJECT and _gives_objects(contract):
+        asked = replace(asked, schema="")
     own = bool(asked.choices or asked.schema)
     if contract.choices and asked.schema and (labelled := _labelled(asked, contract)):
         return Constraint(labelled)
@@ -147,6 +152,17 @@ def _text(asked: Sampling, contract: AnswerContract) -> Constraint:
     choices = tuple(dict.fromkeys(asked.choices or contract.choices))
     codes = tuple(code_of[choice] for choice in choices if choice in code_of)
     return Constraint(replace(asked, choices=choices, codes=codes if len(codes) == len(choices) else ()))
+
+
+def _gives_objects(contract: AnswerContract) -> bool:
+    """Whether each answer of a contract is a JSON object."""
+    if contract.kind == "json":
+        schema = json.loads(contract.schema)
+        return all(part.get("type") == "object" for part in schema.get("anyOf", [schema]))
+    try:
+        return bool(contract.choices) and all(isinstance(json.loads(choice), dict) for choice in contract.choices)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _labelled(asked: Sampling, contract: AnswerContract) -> Sampling | None:

@@ -9,8 +9,11 @@ from edge_runtime.errors import InvalidRequestError
 from edge_runtime.serving.constraint import Constraint, ToolUse, constrained, is_for_base
 from edge_runtime.serving.engine import Sampling
 from loragen.contract.answer import TEXT_ANSWER, AnswerContract, Function
+from loragen.contract.json_schema import ANY_OBJECT
 from loragen.contract.limits import MAX_PARALLEL_CALLS
 from tests.edge_runtime.contracts import CALLS, DESKS, SPELLED
+
+PERSON = '{"properties":{"name":{"type":"string"}},"required":["name"],"type":"object"}'
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,33 @@ def _labelled(*desks: str, name: str = "desk") -> Sampling:
     """A request for JSON that holds one of these desks."""
     schema = {"properties": {name: {"enum": desks}}, "required": [name], "type": "object"}
     return Sampling(schema=json.dumps(schema, separators=(",", ":")))
+
+
+@pytest.mark.parametrize(
+    ("contract", "expected"),
+    [
+        (AnswerContract("json", schema=PERSON), Sampling(schema=PERSON, ends_in_time=True)),
+        (
+            AnswerContract("choice", ('{"a": 1}', '{"a": 2}'), (65, 66)),
+            Sampling(choices=('{"a": 1}', '{"a": 2}'), codes=(65, 66), avoided=(65, 66)),
+        ),
+        (AnswerContract("choice", ('{"a": 1}', '{"a": 2}')), Sampling(choices=('{"a": 1}', '{"a": 2}'))),
+        (AnswerContract("json", schema='{"type":"array"}'), Sampling(schema=ANY_OBJECT, ends_in_time=True)),
+        (
+            AnswerContract("json", schema=f'{{"anyOf":[{PERSON},{{"type":"null"}}]}}'),
+            Sampling(schema=ANY_OBJECT, ends_in_time=True),
+        ),
+        (SPELLED, Sampling(schema=ANY_OBJECT, ends_in_time=True)),
+        (AnswerContract("choice", ("1", "2")), Sampling(schema=ANY_OBJECT, ends_in_time=True)),
+    ],
+)
+def test_any_object_is_what_the_contract_gives_where_that_are_objects(
+    contract: AnswerContract, expected: Sampling
+) -> None:
+    asked = Sampling(schema=ANY_OBJECT)
+    assert constrained(asked, contract) == Constraint(expected)
+    assert not is_for_base(asked, contract)
+    assert constrained(asked, contract, constrain=False).sampling.schema == ANY_OBJECT
 
 
 def test_schema_of_known_labels_is_a_choice_in_its_json() -> None:
