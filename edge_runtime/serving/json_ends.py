@@ -2,11 +2,15 @@
 
 A small model often goes on for ever inside of a text, a list, or an object of any names. A grammar does not mind. So
 the open brackets are counted, and a token behind which they could not be closed any more is not written; a closing one
-is, where the grammar lets it. No value is made up: what is required and still missing is left to the model.
+is, where the grammar lets it. No value is made up: what is required and still missing is left to the model. Of an
+outermost object these members keep their room, so that a long text in front of them ends in time.
 No object gets a name twice, which a grammar of any names cannot see: readers resolve that differently.
 """
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 _LONGEST_UNIT = 64
 _REPEATED_TEXT = 96
@@ -40,10 +44,56 @@ class _Open:
     names: set[str] = field(default_factory=set)
 
 
-class JsonEnds:
-    """Follows one JSON value as it is written."""
+def room_of_members(schema: str, count: Callable[[str], int]) -> dict[str, int]:
+    """Tokens that each required member of an outermost object takes, written as shortly as may be.
 
-    def __init__(self) -> None:
+    Args:
+        schema: As `loragen.contract.json_schema.canonical_schema` writes it.
+        count: How many tokens a text has.
+    """
+    parsed = json.loads(schema)
+    if parsed.get("type") != "object":
+        return {}
+    return {name: count(_member(name, parsed["properties"][name])) for name in parsed.get("required", ())}
+
+
+def _member(name: str, schema: Mapping[str, Any]) -> str:
+    return f", {json.dumps(name, ensure_ascii=False)}: {_short_value(schema)}"
+
+
+def _short_value(schema: Mapping[str, Any]) -> str:
+    """A short text of a schema; of an enum the longest, because the model chooses."""
+    match schema:
+        case {"anyOf": parts}:
+            return max(map(_short_value, parts), key=len)
+        case {"enum": values}:
+            return max((json.dumps(value, ensure_ascii=False) for value in values), key=len)
+        case {"type": "object"}:
+            members = (_member(name, schema["properties"][name]) for name in schema.get("required", ()))
+            return f"{{{''.join(members)}}}"
+        case {"prefixItems": parts}:
+            return f"[{', '.join(map(_short_value, parts))}]"
+        case {"type": "array"}:
+            return f"[{', '.join([_short_value(schema.get('items', {}))] * schema.get('minItems', 0))}]"
+        case {"format": _} | {"pattern": _}:
+            return f'"{"0-" * max(8, schema.get("minLength", 0))}"'
+        case {"type": "number" | "integer"}:
+            return "0"
+        case {"type": "boolean" | "null"}:
+            return "null"
+    return f'"{"a" * schema.get("minLength", 1)}"'
+
+
+class JsonEnds:
+    """Follows one JSON value as it is written.
+
+    Args:
+        members: Tokens that each required member of the outermost object takes.
+    """
+
+    def __init__(self, members: Mapping[str, int] | None = None) -> None:
+        self._members = members or {}
+        self._keeps_room: bool | None = None  # not known before it is asked for the first time
         self._open: list[_Open] = []
         self._tokens = 0
         self._is_text = self._is_escaped = self._has_name_twice = False
@@ -61,11 +111,14 @@ class JsonEnds:
     def has_room_behind(self, piece: str, left: int) -> bool:
         """Whether so many tokens can close what is open behind a further one."""
         longest = max((each.shortest for each in self._open), default=0) + _BEHIND_NAME + 2
-        if left > len(self._open) + len(piece) + longest:
+        if self._keeps_room is None:
+            # Where the members do not fit at all, the first of them are not cut short for it.
+            self._keeps_room = sum(self._members.values()) + _BEHIND_NAME <= left
+        if left > len(self._open) + len(piece) + longest + self._missing:
             return True
         after = self._copy()
         after.push(piece)
-        return after._needed <= left
+        return after._needed + after._missing <= left
 
     def gives_name_twice(self, piece: str) -> bool:
         """Whether an object would have a name twice with a further token."""
@@ -106,6 +159,13 @@ class JsonEnds:
         return len(self._open) + (_BEHIND_NAME - 1 if self._last == ":" else self._last in _UNFINISHED)
 
     @property
+    def _missing(self) -> int:
+        """Tokens of the members that are required and not there yet."""
+        if not self._keeps_room or not self._open:
+            return 0
+        return sum(tokens for name, tokens in self._members.items() if name not in self._open[0].names)
+
+    @property
     def _is_name(self) -> bool:
         """Whether the text that is open, or was last, is the name of a member."""
         return self._last == '"' and bool(self._open) and self._open[-1].sign == "{" and self._before in "{,"
@@ -136,7 +196,8 @@ class JsonEnds:
             last.began = self._tokens
 
     def _copy(self) -> "JsonEnds":
-        copied = JsonEnds()
+        copied = JsonEnds(self._members)
+        copied._keeps_room = self._keeps_room
         copied._open = [_Open(each.sign, each.began, each.shortest, set(each.names)) for each in self._open]
         copied._tokens, copied._before, copied._last = self._tokens, self._before, self._last
         copied._is_text, copied._is_escaped, copied._text = self._is_text, self._is_escaped, self._text

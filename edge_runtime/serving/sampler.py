@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InvalidRequestError, ModelOutputError
 from edge_runtime.serving.engine import Likelihood, Sampling
 from edge_runtime.serving.grammar import grammar_of
-from edge_runtime.serving.json_ends import JsonEnds
+from edge_runtime.serving.json_ends import JsonEnds, room_of_members
 from edge_runtime.serving.llama_model import NATIVE_LOG, LlamaModel
 
 _PENALTY_WINDOW = 1_024
@@ -127,7 +127,7 @@ class TokenSampler:
         self._avoided = list(sampling.avoided)
         self._grammar = grammars.start(sampling.schema, sampling.beginning) if sampling.schema else None
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        self._ends = JsonEnds() if sampling.schema and sampling.ends_in_time else None
+        self._ends = JsonEnds(self._room_of(sampling.schema)) if sampling.schema and sampling.ends_in_time else None
         self._is_greedy = sampling.temperature < _GREEDY_BELOW or sampling.top_p == 0
         self._chain = _make_chain(sampling, self._is_greedy, model.vocab_size)
         # Without anything that changes logits or cuts, a token is found in a quarter of the chain's time, and less.
@@ -238,6 +238,10 @@ class TokenSampler:
         found = first if found is None else found
         self.was_cut |= is_late and found != token
         return found
+
+    def _room_of(self, schema: str) -> dict[str, int]:
+        """Tokens of the members that a schema requires."""
+        return room_of_members(schema, lambda text: len(self._model.tokenize(text, add_special=False, markup=False)))
 
     def _text_of(self, token: int) -> str:
         return self._model.piece(token).decode("utf-8", "replace")

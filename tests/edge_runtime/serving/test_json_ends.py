@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from edge_runtime.serving.json_ends import JsonEnds
+from edge_runtime.serving.json_ends import JsonEnds, room_of_members
+from loragen.contract.json_schema import canonical_schema
 
 
 def following(pieces: Iterable[str]) -> JsonEnds:
@@ -45,6 +46,71 @@ def test_everything_that_is_open_takes_a_token(written: str, piece: str, needed:
     ends = following(written)
     assert ends.has_room_behind(piece, needed)
     assert not ends.has_room_behind(piece, needed - 1)
+
+
+def _with_members(written: Iterable[str], left: int) -> JsonEnds:
+    ends = JsonEnds({"a": 4, "b": 5, "c": 6})
+    for piece in written:
+        ends.push(piece)
+        ends.has_room_behind("", left)
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("written", "piece", "needed"),
+    [
+        ('{"a": "', "x", 2 + 11),
+        ('{"a": "', '"', 1 + 11),
+        ('{"a": "x", "b": [', "1", 2 + 6),
+        ('{"c": "', "x", 2 + 9),
+        ('{"a": {"b": "', "x", 3 + 11),  # another object's b
+        ('{"a": 1, "b": 2, "c": 3', "}", 0),
+    ],
+)
+def test_members_that_an_object_requires_keep_their_room(written: str, piece: str, needed: int) -> None:
+    ends = _with_members(written, 100)
+    assert ends.has_room_behind(piece, needed)
+    assert not ends.has_room_behind(piece, needed - 1)
+
+
+def test_members_that_never_had_room_cut_nothing_short() -> None:
+    ends = _with_members('{"a": "', 17)
+    assert ends.has_room_behind("x", 2)
+
+
+def test_room_of_members_is_that_of_short_values() -> None:
+    texts: list[str] = []
+
+    def count(text: str) -> int:
+        texts.append(text)
+        return len(text)
+
+    parts = {
+        "text": {"type": "string"},
+        "long": {"type": "string", "minLength": 3},
+        "day": {"type": "string", "format": "date"},
+        "kind": {"enum": ["a", "much longer", None]},
+        "both": {"anyOf": [{"type": "null"}, {"type": "integer"}]},
+        "pair": {"type": "array", "items": {"type": "number"}, "minItems": 2},
+        "first": {"type": "array", "prefixItems": [{}, {}], "minItems": 2, "maxItems": 2},
+        "inner": {"type": "object", "properties": {"x": {}, "y": {"type": "null"}}, "required": ["y"]},
+        "optional": {},
+    }
+    schema = {"type": "object", "properties": parts, "required": [name for name in parts if name != "optional"]}
+    found = room_of_members(canonical_schema(schema), count)
+    assert list(found) == list(parts)[:-1]
+    assert list(found.values()) == list(map(len, texts))
+    assert texts == [
+        ', "text": "a"',
+        ', "long": "aaa"',
+        ', "day": "0-0-0-0-0-0-0-0-"',
+        ', "kind": "much longer"',
+        ', "both": null',
+        ', "pair": [0, 0]',
+        ', "first": ["a", "a"]',
+        ', "inner": {, "y": null}',
+    ]
+    assert room_of_members('{"type":"array"}', count) == room_of_members('{"type":"object"}', count) == {}
 
 
 def test_no_member_is_begun_that_is_longer_than_what_is_left() -> None:
