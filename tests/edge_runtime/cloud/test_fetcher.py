@@ -210,7 +210,7 @@ async def test_download_cut_again_and_again_is_resumed(cloud: FakeCloud, fetcher
 async def test_download_resumes_in_a_later_attempt(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:
     wanted = cloud.make("router")
     cloud.fail("/bundles/", cut_after=1_000, times=1)
-    cloud.fail("/bundles/", status=503, times=1)
+    cloud.fail("/bundles/", status=500, times=1)
     with pytest.raises(CloudStatusError):
         await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
     await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
