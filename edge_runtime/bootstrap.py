@@ -123,7 +123,7 @@ async def open_parts(
         )
         poller, trust = None, _no_trust
         if settings.cloud_url is not None:
-            source, trust = _channel_source(settings, fetcher, disk, clock, lambda: state_store.state.channel_version)
+            source, trust = _channel_source(settings, fetcher, disk, clock, state_store)
             poller = Poller(
                 settings.channel,
                 source,
@@ -227,7 +227,7 @@ def _channel_source(
     fetcher: HttpFetcher,
     disk: DataDirectory,
     clock: Clock,
-    newest_seen: Callable[[], int | None],
+    state_store: StateStore,
 ) -> tuple[ChannelSource, Callable[[], ChannelTrust | None]]:
     """Where documents come from, and what is known of their signatures."""
     if settings.trusted_root is None:
@@ -241,7 +241,14 @@ def _channel_source(
     from edge_runtime.cloud.trust import SignedChannel, read_root
 
     root = read_root(settings.trusted_root)
-    signed = SignedChannel(fetcher, root, disk.trust / settings.channel, clock, newest_seen)
+    signed = SignedChannel(
+        fetcher,
+        root,
+        disk.trust / settings.channel,
+        clock,
+        newest_seen=lambda: state_store.state.channel_version,
+        void_versions=lambda: state_store.set_channel_version(0),
+    )
     return signed, lambda: signed.trust
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from loragen.client.errors import ClientError
 from loragen.contract.errors import ContractError
+from loragen.visible_text import visible
 from loragen.web.errors import ServiceError
 
 _OURS = ("loragen", "cloud_service", "edge_runtime")
@@ -24,12 +25,12 @@ def reporting_errors(exit_code: int = 1) -> Iterator[None]:
     except (ServiceError, ClientError, ContractError, OSError) as e:
         label = f"{_BOLD_RED}error{_PLAIN}" if sys.stderr.isatty() else "error"
         code = getattr(e, "code", "")
-        lines = [f"{label}{code and f' ({code})'}: {e}"]
+        lines = [f"{code and f' ({code})'}: {e}"]
         if hint := getattr(e, "hint", ""):
             lines.append(f"hint: {hint}")
         if url := getattr(e, "documentation_url", ""):
             lines.append(f"see: {url}")
-        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.write(label + visible("\n".join(lines)) + "\n")
         raise SystemExit(exit_code) from e
 
 

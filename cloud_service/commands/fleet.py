@@ -10,9 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from cloud_service.commands.options import DEFAULT_URL, AsJson, Url, Yes
 from cloud_service.errors import InvalidRequestError
@@ -22,6 +19,8 @@ from loragen.contract.errors import ContractError
 from loragen.contract.polling import format_labels, parse_labels
 from loragen.error_lines import reporting_errors
 from loragen.fleet_answers import RolloutStatus
+from loragen.tables import print_table
+from loragen.visible_text import visible
 
 channels_app = typer.Typer(no_args_is_help=True, help="List channels, see their history, and go back.")
 rollouts_app = typer.Typer(no_args_is_help=True, help="Bring a change to some devices first.")
@@ -340,21 +339,14 @@ def _plain(found: ChannelSnapshot) -> dict[str, Any]:
 
 
 def _say(answer: Any, as_json: bool, text: str) -> None:
-    typer.echo(_json(answer) if as_json else text)
+    typer.echo(_json(answer) if as_json else visible(text))
 
 
 def _show(answer: Any, as_json: bool, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     if as_json:
         typer.echo(_json(answer))
         return
-    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    # Ids are for copying: outside of a terminal nothing is cut to a width.
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 1_000
-    console.print(table)
+    print_table(heads, rows)
 
 
 def _json(answer: Any) -> str:

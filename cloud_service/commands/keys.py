@@ -2,13 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from cloud_service.access.scopes import Scope
 from cloud_service.commands.options import DEFAULT_URL, AsJson, AsJsonLines, Url
@@ -17,6 +14,7 @@ from loragen import CloudClient
 from loragen.command_line import ConfigOption
 from loragen.error_lines import reporting_errors
 from loragen.key_answers import AuditedChange, KeySummary, MadeKey
+from loragen.tables import print_table
 
 if TYPE_CHECKING:
     from cloud_service.config import CloudSettings
@@ -74,7 +72,7 @@ def list_keys(json: AsJsonLines = False, url: Url = DEFAULT_URL) -> None:
             typer.echo(key.model_dump_json())
         return
     columns = ("id", "name", "scopes", "tenant", "device", "state", "created", "expires")
-    _print_table(
+    print_table(
         columns,
         [
             (
@@ -140,7 +138,7 @@ def audit(
         (entry.at, entry.key_name, entry.tenant, entry.address, entry.action, _describe(entry.target))
         for entry in entries
     ]
-    _print_table(("at", "by", "tenant", "from", "did", "to"), rows)
+    print_table(("at", "by", "tenant", "from", "did", "to"), rows)
 
 
 def usage(as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
@@ -155,7 +153,7 @@ def usage(as_json: AsJson = False, url: Url = DEFAULT_URL) -> None:
     if not kinds:
         typer.echo("nothing is counted for this key")
         return
-    _print_table(("what", "used", "most"), [(kind, str(each.used), str(each.most or "-")) for kind, each in kinds])
+    print_table(("what", "used", "most"), [(kind, str(each.used), str(each.most or "-")) for kind, each in kinds])
 
 
 async def _bootstrap(settings: "CloudSettings") -> MadeKey:
@@ -203,14 +201,3 @@ def _seconds(text: str) -> int:
 
 def _describe(target: dict[str, object]) -> str:
     return " ".join(f"{name}={value}" for name, value in target.items())
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    # Ids are for copying: outside of a terminal nothing is cut to a width.
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 1_000
-    console.print(table)

@@ -41,6 +41,7 @@ from loragen.contract.peft_adapter import read_adapter, read_answer_file
 from loragen.contract.strict_json import load_strict_json
 from loragen.error_lines import naming_extra, reporting_errors
 from loragen.packages import PackagedModelError, find_packaged_model, is_package_reference
+from loragen.visible_text import visible
 
 app = typer.Typer(
     name="loragen",
@@ -167,7 +168,7 @@ def generate(
     typer.echo(f"{answer.bundle_bytes} bytes, recipe {answer.recipe_bytes} bytes, {source}")
     typer.echo(f"saves {answer.tokens_saved_per_call} prompt tokens a call")
     if answer.residual_prompt:
-        typer.echo(f"keeps in front of each chat: {answer.residual_prompt}")
+        typer.echo(f"keeps in front of each chat: {visible(answer.residual_prompt)}")
     if answer.confidence is not None:
         typer.echo(f"confidence {answer.confidence:.2f}")
     if answer.probe is not None:
@@ -176,7 +177,7 @@ def generate(
     if answer.refinement is not None:
         typer.echo(describe_refinement(answer.refinement))
     for warning in answer.warnings:
-        typer.echo(f"warning: {warning.message}", err=True)
+        typer.echo(f"warning: {visible(warning.message)}", err=True)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from edge_runtime.free_space import free_bytes
 from loragen.client.retries import parse_retry_after
 from loragen.contract.digest import file_sha256, sha256_hex
 from loragen.contract.limits import MAX_CHANNEL_BYTES
+from loragen.visible_text import visible
 
 MAX_ETAG_CHARS = 200
 """Longest ETag to be sent back: a digest has 64 characters, and the header must stay one that any server takes."""
@@ -42,6 +43,9 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _PORTAL = (301, 302, 303, 307, 308, 511)
 """Statuses of a network that wants a login first, and never of a cloud."""
+
+_GATEWAY = (502, 503, 504)
+"""Statuses of what stands in front of a cloud and gets no answer of it. The cloud's own 503 has a Retry-After."""
 
 _RESUMES = 5
 """Times that one download is resumed at once, each time having come further, before it is left to the next attempt."""
@@ -261,8 +265,10 @@ class HttpFetcher:
             hint = "is LORAGEN_EDGE_CLOUD_API_KEY a key of this device, and still good? "
         else:
             hint = ""
-        request_id = answer.headers.get("X-Request-ID", "(none)")[:64]
+        request_id = visible(answer.headers.get("X-Request-ID", "(none)")[:64])
         wait = parse_retry_after(answer.headers.get("Retry-After"), self._now())
+        if status in _GATEWAY and wait is None:
+            raise CloudUnreachableError(found, "what stands in front of the cloud gets no answer of it")
         raise CloudStatusError(
             found if wait is None else f"{found} and asks for a pause of {wait:.0f} s",
             f"{hint}the cloud's log has more, under its request id {request_id}",

@@ -122,7 +122,8 @@ class Poller:
                 retry_after = error.retry_after_seconds
             if isinstance(error, CloudStatusError) and error.status == 404:
                 # Nothing was ever published there. This is no failure: the next poll comes after the usual interval.
-                code, message = "channel_missing", f"the cloud has no channel {self._channel!r} yet"
+                known = "any more; what it listed stays" if self._newest_seen() or self.wanted else "yet"
+                code, message = "channel_missing", f"the cloud has no channel {self._channel!r} {known}"
                 self._failures = 0
             elif isinstance(error, (ChannelWentBackError, ChannelRefusedError)):
                 # The cloud answers well: it is asked at the usual pace, to be followed again as soon as can be.

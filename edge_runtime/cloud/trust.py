@@ -10,6 +10,8 @@ Rules:
   that is, the poller says: it may refuse one that is signed.
 - The memory of what was seen, against older metadata, is forgotten with the newest version of the channel: when the
   owner accepts an older one, or the state is lost.
+- Versions of the document count from zero again once a new root has revoked the keys of targets that signed them: who
+  stole them may have made one that no honest one passes. What was signed before the rotation is refused all the same.
 
 Bytes move through `cloud.fetcher`, on the event loop; TUF itself works on a thread. What a document may ask for is
 decided as for any other channel: bundles, recipes and banks are named in it by their digests.
@@ -17,7 +19,8 @@ decided as for any other channel: bundles, recipes and banks are named in it by 
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Coroutine, Iterator
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +34,7 @@ from tuf.api.exceptions import (
     LengthOrHashMismatchError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Root, Timestamp
+from tuf.api.metadata import Metadata, Root, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edge_runtime.clock import Clock
@@ -44,6 +47,7 @@ from edge_runtime.errors import (
     UpdateError,
     describe_error,
 )
+from loragen.contract.atomic import write_atomic
 from loragen.contract.errors import ContractError
 from loragen.contract.signed_channel import MAX_METADATA_BYTES, RUNTIME_FIELD, is_runtime_old, target_path
 from loragen.device_answers import ChannelTrust
@@ -57,6 +61,8 @@ REFRESH_SECONDS = 60.0
 """For all metadata files of one verification together."""
 
 _MEMORY = ("timestamp.json", "snapshot.json", "targets.json")
+_KEYS = "version_keys.json"
+"""Has the ids of the keys of targets under which versions of the document are counted."""
 _ABSENT = (403, 404)
 
 _CONFIG = UpdaterConfig(
@@ -114,6 +120,7 @@ class SignedChannel:
         directory: Where metadata are kept that were verified.
         clock: For the pace of verifications; expiry is by the machine's own clock.
         newest_seen: The newest version of the channel that was ever followed; None takes any.
+        void_versions: Lets the channel be followed from version 0 on.
     """
 
     def __init__(
@@ -123,15 +130,18 @@ class SignedChannel:
         directory: Path,
         clock: Clock,
         newest_seen: Callable[[], int | None],
+        void_versions: Callable[[], Awaitable[None]],
     ) -> None:
         self._source = source
         self._root = root
         self._directory = directory
         self._clock = clock
         self._newest_seen = newest_seen
+        self._void_versions = void_versions
         self._verified: ChannelAnswer | None = None
         self._verify_at = -float("inf")
-        self._trust = ChannelTrust()
+        # What an earlier run verified: a device that starts without the cloud has it still.
+        self._trust = ChannelTrust(**_read_memory(directory))
 
     @property
     def trust(self) -> ChannelTrust:
@@ -165,9 +175,24 @@ class SignedChannel:
 
     async def _verify(self, channel: str, answer: ChannelAnswer) -> None:
         updater = await self._refresh(channel)
+        await self._count_versions(channel)
         _verify_listed(channel, updater, answer.document)
         self._verified = answer
         self._verify_at = self._clock.monotonic() + VERIFY_SECONDS
+
+    async def _count_versions(self, channel: str) -> None:
+        """Void the versions that revoked keys signed, before their successors are noted: a kill repeats it."""
+        try:
+            before = await asyncio.to_thread(_read_keys, self._directory / _KEYS)
+            now = await asyncio.to_thread(_keys_of_targets, self._directory / "root.json")
+            if before == now:
+                return
+            if before and before.isdisjoint(now) and self._newest_seen() is not None:
+                await self._void_versions()
+            data = json.dumps(sorted(now)).encode()
+            await asyncio.to_thread(write_atomic, self._directory / _KEYS, data)
+        except (OSError, RepositoryError, ValueError) as error:
+            raise _refusal(channel, error) from error
 
     async def _refresh(self, channel: str) -> Updater:
         url = f"/channels/{channel}/metadata/"
@@ -244,7 +269,7 @@ def refresh(directory: Path, url: str, root: bytes, fetcher: FetcherInterface) -
         RepositoryError, DownloadError, OSError: As TUF's client.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for left in directory.glob("tmp*"):
+    for left in (*directory.glob("tmp*"), *directory.glob(".*.tmp")):
         # By a process that was killed while it wrote.
         left.unlink()
     updater = Updater(str(directory), url, fetcher=fetcher, config=_CONFIG, bootstrap=root)
@@ -261,6 +286,18 @@ def _read_memory(directory: Path) -> dict[str, Any]:
         timestamp = Metadata[Timestamp].from_bytes((directory / "timestamp.json").read_bytes())
         found["timestamp_expires_at"] = timestamp.signed.expires.timestamp()
     return found
+
+
+def _keys_of_targets(path: Path) -> frozenset[str]:
+    return frozenset(Metadata[Root].from_bytes(path.read_bytes()).signed.roles[Targets.type].keyids)
+
+
+def _read_keys(path: Path) -> frozenset[str]:
+    """Ids of keys; none of a file that is missing or damaged."""
+    try:
+        return frozenset(str(each) for each in json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return frozenset()
 
 
 def _verify_listed(channel: str, updater: Updater, document: bytes) -> None:

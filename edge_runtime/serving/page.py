@@ -46,7 +46,7 @@ h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margi
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; background: var(--card); }
 th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid var(--line); }
-thead th { color: var(--soft); white-space: nowrap; } tbody th { min-width: 8rem; overflow-wrap: anywhere; }
+thead th { color: var(--soft); } tbody th { min-width: 8rem; overflow-wrap: anywhere; }
 td { white-space: nowrap; unicode-bidi: isolate; }
 td:last-child { white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
 label { display: block; margin-bottom: .2rem; }
@@ -208,9 +208,9 @@ def render_page(
         answer=answer,
         failures=_table(
             "failures",
-            ("at", "step", "model", "outcome", "message"),
+            ("at (UTC)", "step", "model", "outcome", "message"),
             [
-                [_escaped(each.get(key)) for key in ("at", "step", "name", "outcome", "message")]
+                [_time(each.get("at")), *(_escaped(each.get(key)) for key in ("step", "name", "outcome", "message"))]
                 for each in reversed(failures)
             ],
         )
@@ -272,7 +272,13 @@ def _option(name: str, is_chosen: bool) -> str:
 
 
 def _table(heading: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML already, under the heading of an id; the first cell names its row."""
+    """A table of cells that are HTML already, under the heading of an id; the first cell names its row.
+
+    A column without anything in it is left out: the last one, with the reasons, is to be in sight.
+    """
+    filled = [index for index, _ in enumerate(heads) if any(row[index] for row in rows)]
+    if heads:
+        heads, rows = [heads[index] for index in filled], [[row[index] for index in filled] for row in rows]
     head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
@@ -281,6 +287,11 @@ def _table(heading: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
         f'<div class="wide" role="region" aria-labelledby="{heading}" tabindex="0"><table aria-labelledby="{heading}">'
         f"{f'<thead><tr>{head}</tr></thead>' if heads else ''}<tbody>{body}</tbody></table></div>"
     )
+
+
+def _time(at: object) -> str:
+    """A time of the history, which is of UTC."""
+    return _escaped(at).removesuffix("+00:00").replace("T", " ")
 
 
 def _escaped(value: object) -> str:

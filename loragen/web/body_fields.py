@@ -1,11 +1,10 @@
 """Checks of the fields of request bodies that pydantic does not make."""
 
-import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from loragen.visible_text import UNSEEN
 
 
 def verify_unicode(text: str) -> str:
@@ -50,7 +49,7 @@ def verify_visible(text: str) -> str:
     Raises:
         ValueError: It has control characters, ends of lines, or what turns the direction of a text.
     """
-    if _UNSEEN.search(text):
+    if UNSEEN.search(text):
         raise ValueError("expected one line without control characters")
     return text
 

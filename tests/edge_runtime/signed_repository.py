@@ -104,8 +104,17 @@ class Signed:
     def restart(self) -> None:
         self.known = None
         self.channel = SignedChannel(
-            self.fetcher, self.repository.first_root, self.directory, self.clock, lambda: self.newest_seen
+            self.fetcher,
+            self.repository.first_root,
+            self.directory,
+            self.clock,
+            lambda: self.newest_seen,
+            self.void_versions,
         )
+
+    async def void_versions(self) -> None:
+        """As a device does it."""
+        self.newest_seen = 0
 
     def document(self) -> bytes:
         assert self.cloud.channel is not None

@@ -43,6 +43,18 @@ def test_status_has_figures_where_they_are_known(capsys: pytest.CaptureFixture[s
     assert "None" not in text
 
 
+def test_terminal_obeys_nothing_that_came_over_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2Jgone\x07"
+    model = ServedModel("mails", "failed", message=evil)
+    screen.show_status(replace(STATUS, models=(model,), last_poll_message=evil, problem=evil))
+    screen.show_attempts([{"at": "noon", "step": evil, "message": evil}])
+    screen.show_line(evil)
+    screen.warn(evil)
+    shown = capsys.readouterr()
+    assert not {"\x1b", "\x07"} & set(shown.out + shown.err)
+    assert (shown.out + shown.err).count("\\x1b[2Jgone") == 7
+
+
 def test_status_that_is_not_ready_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     screen.show_status(replace(STATUS, ready=False, reason="no model yet", last_poll="", problem="disk is full"))
     text = capsys.readouterr().out

@@ -29,6 +29,12 @@ def test_error_of_a_service_has_its_link(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.splitlines() == ["error (full): no room", "see: http://a/errors#full"]
 
 
+def test_terminal_obeys_nothing_that_a_service_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), reporting_errors():
+        raise RemoteError("no\x1b[2J room", code="full", hint="\x1b]0;title\x07")
+    assert capsys.readouterr().err == "error (full): no\\x1b[2J room\nhint: \\x1b]0;title\\x07\n"
+
+
 def test_error_is_one_line_with_its_code_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, reporting_errors(exit_code=2):
         raise ConfigurationError("no room", "make some")

@@ -103,7 +103,7 @@ async def test_poll_says_who_asks_and_a_download_does_not(cloud: FakeCloud) -> N
     assert not downloaded.keys() & set(POLL_HEADERS)
 
 
-@pytest.mark.parametrize("status", [204, 400, 401, 404, 410, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [204, 400, 401, 404, 410, 429, 500])
 async def test_status_is_kept_in_the_error(cloud: FakeCloud, fetcher: HttpFetcher, status: int) -> None:
     cloud.fail("/channels/", status=status, headers={"Location": "http://127.0.0.1:1/"})
     with pytest.raises(CloudStatusError) as caught:
@@ -120,6 +120,23 @@ async def test_retry_after_is_read_in_both_forms(
     with pytest.raises(CloudStatusError) as caught:
         await fetcher.fetch_channel("default", None)
     assert caught.value.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_gateway_that_gets_no_answer_of_the_cloud_is_no_answer(
+    cloud: FakeCloud, fetcher: HttpFetcher, status: int
+) -> None:
+    """An ingress answers so while no replica runs; the cloud itself always says when to come back."""
+    cloud.fail("/channels/", status=status)
+    with pytest.raises(CloudUnreachableError, match=str(status)):
+        await fetcher.fetch_channel("default", None)
+
+
+async def test_request_id_is_shown_without_what_a_terminal_obeys(cloud: FakeCloud, fetcher: HttpFetcher) -> None:
+    cloud.fail("/channels/", status=500, headers={"X-Request-ID": "a\x1b]0;title\x07"})
+    with pytest.raises(CloudStatusError) as caught:
+        await fetcher.fetch_channel("default", None)
+    assert caught.value.hint.endswith("a\\x1b]0;title\\x07")
 
 
 async def test_cloud_that_hangs_up_or_does_not_listen_is_unreachable(fetcher: HttpFetcher, cloud: FakeCloud) -> None:
@@ -193,7 +210,7 @@ async def test_download_cut_again_and_again_is_resumed(cloud: FakeCloud, fetcher
 async def test_download_resumes_in_a_later_attempt(cloud: FakeCloud, fetcher: HttpFetcher, tmp_path: Path) -> None:
     wanted = cloud.make("router")
     cloud.fail("/bundles/", cut_after=1_000, times=1)
-    cloud.fail("/bundles/", status=503, times=1)
+    cloud.fail("/bundles/", status=500, times=1)
     with pytest.raises(CloudStatusError):
         await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")
     await fetcher.download_bundle(wanted.bundle_id, wanted.bundle_bytes, tmp_path / "b")

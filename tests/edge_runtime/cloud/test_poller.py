@@ -110,6 +110,17 @@ async def test_channel_that_is_not_there_is_no_error() -> None:
     assert poller.wanted is None
 
 
+async def test_channel_that_is_no_longer_there_is_said_to_be_gone() -> None:
+    """Whoever holds a channel back may say that there is none."""
+    poller, _ = make(CloudStatusError("x", status=404), GOOD, CloudStatusError("x", status=404))
+    await poller.poll()
+    assert poller.outcome.message.endswith("yet")
+    await poller.poll()
+    await poller.poll()
+    assert (poller.outcome.code, "any more" in poller.outcome.message) == ("channel_missing", True)
+    assert poller.wanted is not None
+
+
 async def test_another_channels_document_is_refused() -> None:
     poller, _ = make(ChannelAnswer(encode_channel(Channel("other", 1, ())), None))
     await poller.poll()

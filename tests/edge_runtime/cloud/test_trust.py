@@ -61,7 +61,9 @@ async def test_change_between_two_requests_is_no_error(signed: Signed) -> None:
 
     source = HttpFetcher(signed.fetcher._client, 30.0, lambda: 0.0)
     source.fetch_channel = fetch_then_publish  # type: ignore[method-assign]
-    signed.channel = SignedChannel(source, signed.repository.first_root, signed.directory, signed.clock, lambda: 1)
+    signed.channel = SignedChannel(
+        source, signed.repository.first_root, signed.directory, signed.clock, lambda: 1, signed.void_versions
+    )
     assert await signed.poll() == sent[0]
 
 
@@ -96,6 +98,7 @@ async def test_trust_says_root_expiry_and_the_last_refusal(signed: Signed) -> No
     assert (trust.root_version, trust.last_refusal_at) == (2, signed.clock.unix())
     assert "not signed, or no longer" in trust.last_refusal
     signed.restart()
+    assert signed.channel.trust == ChannelTrust(2, expires), "before the cloud is asked, or without one"
     signed.cloud.fail(FOLDER, status=500)
     with pytest.raises(CloudStatusError):
         await signed.poll()
@@ -151,6 +154,57 @@ async def test_fast_forward_is_repaired_by_a_rotation(signed: Signed) -> None:
     assert await signed.poll() == document
 
 
+async def test_versions_of_documents_start_anew_once_their_keys_are_revoked(signed: Signed) -> None:
+    """Only then: while the keys of targets are the same, an older document is refused."""
+    signed.publish("router")
+    await signed.poll()
+    signed.newest_seen = 10**15
+    for role in ("timestamp", "snapshot", "root"):
+        signed.repository.rotate(role)
+        signed.publish("router", 1)
+        await signed.poll()
+    assert signed.newest_seen == 10**15
+    signed.repository.rotate("targets")
+    signed.publish("router", 2)
+    signed.restart()
+    await signed.poll()
+    assert signed.newest_seen == 0
+    signed.newest_seen = 7
+    signed.publish("router", 3)
+    await signed.poll()
+    assert signed.newest_seen == 7
+
+
+async def test_kill_while_versions_start_anew_is_made_good(signed: Signed, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed.publish("router")
+    await signed.poll()
+    signed.newest_seen = 10**15
+    signed.repository.rotate("targets")
+    signed.publish("router", 1)
+
+    async def killed() -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signed.channel, "_void_versions", killed)
+        with pytest.raises(UpdateError):
+            await signed.poll()
+    signed.restart()
+    await signed.poll()
+    assert signed.newest_seen == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"7", b"[", b"{}"])
+async def test_damaged_note_of_keys_voids_nothing(signed: Signed, content: bytes) -> None:
+    signed.publish("router")
+    await signed.poll()
+    (signed.directory / "version_keys.json").write_bytes(content)
+    signed.newest_seen = 5
+    signed.publish("router", 1)
+    await signed.poll()
+    assert signed.newest_seen == 5
+
+
 async def test_owner_accepts_an_older_state_of_the_cloud(signed: Signed) -> None:
     """`loragen-edge accept` forgets the newest version of the channel, and with it the versions of metadata."""
     signed.repository.version = 50
@@ -181,6 +235,7 @@ async def test_killed_process_leaves_nothing_that_piles_up(signed: Signed) -> No
     signed.publish("router")
     signed.directory.mkdir()
     (signed.directory / "tmpabcdef").write_bytes(b"half")
+    (signed.directory / ".version_keys.json.0123.tmp").write_bytes(b"half")
     await signed.poll()
     assert {path.name for path in signed.directory.iterdir()} == {
         "root.json",
@@ -188,6 +243,7 @@ async def test_killed_process_leaves_nothing_that_piles_up(signed: Signed) -> No
         "timestamp.json",
         "snapshot.json",
         "targets.json",
+        "version_keys.json",
     }
 
 

@@ -1,5 +1,6 @@
 """The device's page: complete without scripts and network, and deaf to what names and answers try."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import httpx2
@@ -159,3 +160,19 @@ def test_page_of_a_device_that_serves_nothing_says_so() -> None:
     assert "Nothing serves yet." in page
     assert "<form" not in page
     assert Tags(page).tags.count("table") == 1
+
+
+def test_columns_without_values_leave_room_for_reasons() -> None:
+    """Only what is merged has figures; on a device of run-time adapters empty columns hid why something failed."""
+    plain = ServedModel("late", "failed", message="why")
+    merged = ServedModel("mails", "merged", "ab" * 32, retained_delta=0.98, agreement=0.9)
+    status = DeviceStatus("dev", "0", "tiny", "Q4_K", True, "default", models=(plain,))
+    failure = {"at": "2026-12-01T10:03:24+00:00", "step": "poll", "outcome": "cloud_status", "message": "why"}
+    page = render_page(status, {}, [failure])
+    assert "retained delta" not in page
+    assert "agreement" not in page
+    assert "<td>why</td>" in page
+    assert '<th scope="row">2026-12-01 10:03:24</th>' in page
+    page = render_page(replace(status, models=(plain, merged)), {}, [])
+    assert "retained delta" in page
+    assert "agreement" in page
