@@ -15,6 +15,10 @@ COPY constraints.txt ./
 RUN pip install -c constraints.txt uv && python -m venv --without-pip /opt/venv
 
 FROM tools AS dependencies
+# Without OpenBLAS, 28 MB of the wheel from the index: a device multiplies matrices by llama.cpp, and with numpy only the two
+# small factors of a LoRA. And for one set of instructions, so every processor rounds alike.
+RUN uv pip install --no-binary numpy -C setup-args=-Dblas=none -C setup-args=-Dlapack=none -C setup-args=-Dcpu-dispatch=none \
+    numpy
 ARG TARGETARCH
 ARG LLAMA_ARM_ARCH=armv8.2-a+dotprod
 # A layer of its own: minutes to build, and it changes least. Its wheel holds each library six times, under three names in

@@ -1,5 +1,6 @@
 """Images and Compose file: in step with the settings, hardened, and the device without torch."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -77,6 +78,35 @@ def test_device_image_leaves_out_what_no_device_uses(root: Path, tmp_path: Path)
     assert found is not None
     subprocess.run(["sh", "-euc", found[1]], cwd=tmp_path, check=True)
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_device_image_has_numpy_without_blas(root: Path) -> None:
+    """Made before llama-cpp-python, which would bring the wheel of the index and with it OpenBLAS."""
+    stages = dockerfile(root, "edge").split("\nFROM ")
+    (dependencies,) = [stage for stage in stages if stage.startswith("tools AS dependencies")]
+    first, second, *_ = re.findall(r"uv pip install (.+)", re.sub(r"\\\n\s*", "", dependencies))
+    assert re.search(r"--no-binary numpy .*=-Dblas=none .*=-Dlapack=none .*\bnumpy$", first)
+    assert "llama-cpp-python" in second
+
+
+def products_by_blas(source: str) -> list[str]:
+    """Expressions that numpy hands to BLAS, and that take many times as long without it."""
+    names = {"dot", "inner", "matmul", "matvec", "tensordot", "vdot", "vecdot", "vecmat"}
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.MatMult))
+        or (isinstance(node, ast.Attribute) and node.attr in names)
+    ]
+
+
+def test_nothing_on_a_device_multiplies_matrices_by_blas(root: Path) -> None:
+    files = [path for package in ("edge_runtime", "loragen") for path in sorted((root / package).rglob("*.py"))]
+    assert files
+    assert {str(path): found for path in files if (found := products_by_blas(path.read_text()))} == {}
+    assert products_by_blas("a @ b; c @= d; np.matmul(a, b); a.dot(b); np.einsum('ik,kj->ij', a, b)") == [
+        "c @= d", "a @ b", "np.matmul", "a.dot",
+    ]  # fmt: skip
 
 
 def test_cloud_image_has_the_build_of_torch_for_cpus_by_default(root: Path, compose: dict[str, Any]) -> None:
