@@ -269,7 +269,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         if tokens is not None:
             upkeep.append(asyncio.create_task(repeat("issuer_keys", _ISSUER_KEYS_SECONDS, tokens.refresh)))
         try:
-            grpc_server = GrpcServer(service, channels, devices, metrics, access)
+            grpc_server = GrpcServer(service, channels, devices, metrics, access, settings.body_timeout_seconds)
             yield Cloud(app, grpc_server, service, channels, devices, rollouts, access, jobs)
         finally:
             for task in upkeep:
