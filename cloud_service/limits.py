@@ -129,8 +129,8 @@ MAX_WATCHES = 10_000
 """Open watch streams of one process."""
 
 MAX_BUNDLES_SENT = 16
-"""Answers over gRPC with a bundle, of 16 MB for TinyLlama-1.1B, that are on their way. gRPC keeps the whole answer until
-its client has read it, and cannot be made to break off. Over HTTP, which can, there are more places."""
+"""Answers over gRPC with a bundle, of 16 MB for TinyLlama-1.1B, that are on their way. gRPC keeps the whole answer
+until its client has read it, and cannot be made to break off. Over HTTP, which can, there are more places."""
 
 MAX_IMPORTS = 2
 """Uploads of users' own LoRAs at a time at one replica: each may hold 64 MiB, and several times that while it is

@@ -159,7 +159,7 @@ class UsageMeter:
         """
         give_back = self.take(work, most)
         try:
-            if work != "watches":
+            if work != "watches" and work != "bundles":  # these begin nothing that a day counts
                 await self.begin(work)
             yield
         finally:

@@ -84,7 +84,10 @@ class GrpcServer:
     ) -> None:
         self._service = service
         options = (*_OPTIONS, *_bounds(), *server_options(ping_seconds))
-        interceptors = (GrpcScope(metrics, message_seconds), GrpcAccess(access.authenticator, access.usage, access.revocation))
+        interceptors = (
+            GrpcScope(metrics, message_seconds),
+            GrpcAccess(access.authenticator, access.usage, access.revocation),
+        )
         self._server = grpc.aio.server(interceptors=interceptors, options=options)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None

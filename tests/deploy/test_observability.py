@@ -34,8 +34,8 @@ COMPONENT = Path("k8s/components/observability")
 OF_PROMETHEUS = {"up"}
 OF_THE_MONITOR = {"job", "pod", "le"}
 NO_FAULTS = {"overloaded", "draining", "import_budget_used_up", "interrupted"}
-"""Codes of 5xx that are no fault of the service: it has as much to do, or to keep, as it may; and that of a job, which is
-no request."""
+"""Codes of 5xx that are no fault of the service: it has as much to do, or to keep, as it may; and that of a job, which
+is no request."""
 
 _SAMPLES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
