@@ -15,6 +15,7 @@ from cloud_service.telemetry import Metrics
 from loragen.contract.keepalive import client_options
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
+from tests.cloud_service.clouds import eventually
 from tests.cloud_service.grpc import http2
 
 
@@ -105,31 +106,22 @@ async def test_bundles_that_nobody_reads_are_few(cloud: Cloud, monkeypatch: pyte
     asked = pb.GenerateLoraRequest(description="Sort.", include_bundle=True)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         generate = stubs.GeneratorStub(channel).GenerateLora
-        assert [bool((await generate(asked)).bundle) for _ in range(4)] == [True] * 4, "a place is given back"
+        held = cloud.access.usage._all_held
+        for _ in range(4):
+            assert (await generate(asked)).bundle
+            await eventually(lambda: held["bundles"] == 0)
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(http2.begin(window=0))
         for stream in (1, 3):
             writer.write(http2.call(stream, "/loragen.v1.Generator/GenerateLora", asked.SerializeToString()))
-
-        async def refused() -> None:
-            while True:
-                try:
-                    await generate(asked)
-                except grpc.aio.AioRpcError as e:
-                    assert e.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017 - not the first time
-                    return
-
-        await asyncio.wait_for(refused(), 8)
+        await eventually(lambda: held["bundles"] == 2)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await generate(asked)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await generate(pb.GenerateLoraRequest(description="Sort."))).id
         writer.close()
-
-        async def answered() -> None:
-            while True:
-                with contextlib.suppress(grpc.aio.AioRpcError):
-                    await generate(asked)
-                    return
-
-        await asyncio.wait_for(answered(), 8)
+        await eventually(lambda: held["bundles"] == 0)
+        assert (await generate(asked)).bundle
     await grpc_server.stop(1)
 
 
