@@ -28,7 +28,7 @@ from cloud_service.grpc import GrpcServer
 from cloud_service.http import Fleet, create_app
 from cloud_service.importing import ImportService
 from cloud_service.jobs import JobService
-from cloud_service.limits import DAY_SECONDS, MAX_DEVICES_KEPT, MAX_EVENTS_KEPT
+from cloud_service.limits import DAY_SECONDS, MAX_DEVICES_KEPT, MAX_EVENTS_KEPT, MAX_EVENTS_OF_TENANT
 from cloud_service.probing import Prober
 from cloud_service.refine.refiner import Refiner
 from cloud_service.refine.refining import RefiningService
@@ -138,6 +138,7 @@ def _store_limits(settings: CloudSettings) -> StoreLimits:
         settings.store_timeout_seconds,
         bytes_per_tenant=settings.bytes_per_tenant,
         channels_per_tenant=settings.channels_per_tenant,
+        events_per_tenant=MAX_EVENTS_OF_TENANT,
         devices_per_tenant=settings.devices_per_tenant,
         keys_per_tenant=settings.keys_per_tenant,
         audit_entries=settings.audit_entries,
@@ -268,7 +269,7 @@ async def open_cloud(settings: CloudSettings, generators: Sequence[LoadedGenerat
         if tokens is not None:
             upkeep.append(asyncio.create_task(repeat("issuer_keys", _ISSUER_KEYS_SECONDS, tokens.refresh)))
         try:
-            grpc_server = GrpcServer(service, channels, devices, metrics, access)
+            grpc_server = GrpcServer(service, channels, devices, metrics, access, settings.body_timeout_seconds)
             yield Cloud(app, grpc_server, service, channels, devices, rollouts, access, jobs)
         finally:
             for task in upkeep:

@@ -235,7 +235,11 @@ class CloudSettings(ServiceSettings):
         "ready, and not live after four times that.",
     )
     body_timeout_seconds: float = Field(
-        default=10.0, gt=0, le=30, description="Longest time for a request body to arrive; the connection has 30 s."
+        default=10.0,
+        gt=0,
+        le=30,
+        description="Longest time for a request body, or a message over gRPC, to arrive; over HTTP "
+        "the connection has 30 s.",
     )
     probe: bool = Field(
         default=True,

@@ -110,7 +110,14 @@ MAX_CHANNELS_LISTED = 500
 """Channels on one page of a listing."""
 
 MAX_EVENTS_KEPT = 1_000
-"""Events of one channel that are kept, 200 bytes each."""
+"""Events of one channel that are kept, 200 bytes each, and at most twice as many."""
+
+MAX_EVENTS_OF_TENANT = 100_000
+"""Events of all channels of one tenant that are kept, those of deleted ones among them: 20 MB. Its channels alone, as
+many as it may have and as many deleted ones, could have twenty times as many."""
+
+MAX_SHOWN_LABELS_CHARS = 200
+"""Of the labels of a group of devices, in an event and in the audit log: a rollout may name 2 KB of them."""
 
 MAX_ROLLOUT_GROUPS = 100
 """Groups of one rollout. Each poll of its channel looks at all of them, and so does its page in the console."""
@@ -120,6 +127,10 @@ MAX_STREAMS = 64
 
 MAX_WATCHES = 10_000
 """Open watch streams of one process."""
+
+MAX_BUNDLES_SENT = 16
+"""Answers over gRPC with a bundle, of 16 MB for TinyLlama-1.1B, that are on their way. gRPC keeps the whole answer
+until its client has read it, and cannot be made to break off. Over HTTP, which can, there are more places."""
 
 MAX_IMPORTS = 2
 """Uploads of users' own LoRAs at a time at one replica: each may hold 64 MiB, and several times that while it is

@@ -30,7 +30,6 @@ from loragen.error_lines import naming_extra, reporting_errors
 app = typer.Typer(
     name="loragen-edge",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -221,7 +220,8 @@ def _command(action: Action, name: str, config: Path | None, as_json: bool) -> N
 
 def main(*arguments: str) -> None:
     """Run `loragen-edge`, with the arguments of this process or with others."""
-    with naming_extra("edge"):
+    # Around all of it: what a command prints may not fit the disk.
+    with naming_extra("edge"), reporting_errors():
         app(arguments or None)
 
 

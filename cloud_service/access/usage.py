@@ -27,7 +27,7 @@ _MINUTE = 60
 _DAY = 86_400
 _MOST_REMEMBERED = 20_000
 
-Work = Literal["watches", "probes", "refinements", "imports"]
+Work = Literal["watches", "bundles", "probes", "refinements", "imports"]
 """What has places."""
 
 Quota = Literal["generations", "prompt-tokens", "probes", "refinements", "imports"]
@@ -136,6 +136,19 @@ class UsageMeter:
         self._all_held[work] += 1
         return partial(self._give_back, work, holder)
 
+    def take(self, work: Work, most: int) -> Callable[[], None]:
+        """The same of places that nobody else counts.
+
+        Raises:
+            UsageLimitError: As for `hold`.
+            OverloadedError: None is left.
+        """
+        if self._all_held[work] >= most:
+            raise OverloadedError(
+                f"{most} {work} go on, the most allowed", "ask again later", retry_after_seconds=_AGAIN_SECONDS
+            )
+        return self.hold(work, most)
+
     @asynccontextmanager
     async def working(self, work: Work, most: int) -> AsyncIterator[None]:
         """A piece of work of the caller, which has one of `most` places for it, and counts for today.
@@ -144,13 +157,9 @@ class UsageMeter:
             UsageLimitError: The caller holds its share, or its quota for today is used up.
             OverloadedError, StoreUnavailableError: It may be asked again later.
         """
-        if self._all_held[work] >= most:
-            raise OverloadedError(
-                f"{most} {work} go on, the most allowed", "ask again later", retry_after_seconds=_AGAIN_SECONDS
-            )
-        give_back = self.hold(work, most)
+        give_back = self.take(work, most)
         try:
-            if work != "watches":
+            if work != "watches" and work != "bundles":  # these begin nothing that a day counts
                 await self.begin(work)
             yield
         finally:

@@ -321,7 +321,8 @@ def _read_examples(path: Path) -> list[Any]:
 def main(*arguments: str) -> None:
     """Run `loragen`, with the arguments of this process or with others."""
     set_on_retry_hooks([_report_retry])
-    with naming_extra("cloud"):
+    # Around all of it: what a command prints may not fit the disk.
+    with naming_extra("cloud"), reporting_errors():
         app(arguments or None)
 
 

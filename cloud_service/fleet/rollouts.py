@@ -39,7 +39,7 @@ from cloud_service.fleet.rollout import (
     parse_rollout,
     verify_going_on,
 )
-from cloud_service.limits import MAX_ROLLOUT_GROUPS
+from cloud_service.limits import MAX_ROLLOUT_GROUPS, MAX_SHOWN_LABELS_CHARS
 from cloud_service.store import ChannelRow, ChannelStore, StoredEvent
 from loragen.contract.channel import Specialization
 from loragen.contract.digest import sha256_hex
@@ -344,9 +344,10 @@ def _with_entry(content: tuple[Specialization, ...], entry: Specialization) -> t
 
 
 def _describe(group: Group) -> str:
-    return f"{group.percent:g} % of " + (
-        f"devices with {format_labels(group.labels)}" if group.labels else "all devices"
-    )
+    labels = format_labels(group.labels)
+    if len(labels) > MAX_SHOWN_LABELS_CHARS:
+        labels = f"{labels[:MAX_SHOWN_LABELS_CHARS]}... ({len(group.labels)} labels)"
+    return f"{group.percent:g} % of {f'devices with {labels}' if labels else 'all devices'}"
 
 
 def _now() -> int:

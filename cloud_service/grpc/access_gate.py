@@ -26,7 +26,7 @@ from cloud_service.access.caller import (
 from cloud_service.access.revocation import Revocation
 from cloud_service.access.scopes import rule_of
 from cloud_service.access.usage import UsageMeter
-from cloud_service.limits import MAX_WATCHES
+from cloud_service.limits import MAX_BUNDLES_SENT, MAX_WATCHES
 from cloud_service.store.waiting import together
 
 _OURS = "/loragen."
@@ -70,6 +70,10 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
                 caller = await admit(request, context)
                 with calling(caller):
                     async with self._usage.call(caller):
+                        if getattr(request, "include_bundle", False):
+                            give_back = self._usage.take("bundles", MAX_BUNDLES_SENT)
+                            # That is when the client has the answer, or is gone.
+                            context.add_done_callback(lambda _context: give_back())
                         return await handler.unary_unary(request, context)
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:

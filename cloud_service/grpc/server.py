@@ -68,6 +68,7 @@ class GrpcServer:
         devices: Takes their reports.
         metrics: Counts.
         access: Knows who may do what.
+        message_seconds: Longest time for a request's message to arrive.
         ping_seconds: Between two pings of a silent connection.
     """
 
@@ -78,11 +79,15 @@ class GrpcServer:
         devices: DeviceService,
         metrics: Metrics,
         access: AccessControl,
+        message_seconds: float = 10.0,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
         self._service = service
         options = (*_OPTIONS, *_bounds(), *server_options(ping_seconds))
-        interceptors = (GrpcScope(metrics), GrpcAccess(access.authenticator, access.usage, access.revocation))
+        interceptors = (
+            GrpcScope(metrics, message_seconds),
+            GrpcAccess(access.authenticator, access.usage, access.revocation),
+        )
         self._server = grpc.aio.server(interceptors=interceptors, options=options)
         self._health = health.aio.HealthServicer()
         self._observer: asyncio.Task[None] | None = None

@@ -4,8 +4,10 @@ from grpc import StatusCode
 
 from cloud_service import errors
 from cloud_service.errors import CloudError
+from loragen.web.errors import BodyTimeoutError, ServiceError
 
-GRPC_STATUS: dict[type[CloudError], StatusCode] = {
+GRPC_STATUS: dict[type[ServiceError], StatusCode] = {
+    BodyTimeoutError: StatusCode.DEADLINE_EXCEEDED,
     CloudError: StatusCode.INTERNAL,
     errors.RequestError: StatusCode.INVALID_ARGUMENT,
     errors.InvalidRequestError: StatusCode.INVALID_ARGUMENT,
@@ -36,6 +38,6 @@ GRPC_STATUS: dict[type[CloudError], StatusCode] = {
 """Total over the tree of errors (tested)."""
 
 
-def grpc_status(error: CloudError) -> StatusCode:
+def grpc_status(error: CloudError | BodyTimeoutError) -> StatusCode:
     """The status code of an error."""
     return GRPC_STATUS[type(error)]

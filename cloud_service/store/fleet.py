@@ -96,7 +96,8 @@ class ChannelStore(Protocol):
         """Write the row if the channel is still at the revision before it; False when it is not.
 
         A document with a new version is kept as that version. An empty one deletes the versions. The oldest of the
-        channel make room, of too many, and when all versions of its tenant's channels take too many bytes.
+        channel make room, of too many, and when all versions of its tenant's channels take too many bytes. So do its
+        oldest events, when there are too many of them, or of its tenant; its last one stays.
         False, too, when the channel would be one more of the tenant than it may have. Of the channels that a tenant
         deleted, as many are known, and those that were deleted longest ago are forgotten.
         """

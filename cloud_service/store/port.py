@@ -49,6 +49,7 @@ class StoreLimits:
         bytes_per_tenant: Most bytes of recipes and imported bundles of one tenant, and as many again of versions of its
             channels; 0 for any number, here and below.
         channels_per_tenant: Most channels of one tenant.
+        events_per_tenant: Most events kept of all channels of one tenant, deleted ones among them.
         devices_per_tenant: Most devices of one tenant.
         keys_per_tenant: Most API keys of one tenant.
         audit_entries: Most entries of the audit log about what one tenant, or the operator, did.
@@ -66,6 +67,7 @@ class StoreLimits:
     jobs_kept: int = MAX_JOBS_KEPT
     bytes_per_tenant: int = 0
     channels_per_tenant: int = 0
+    events_per_tenant: int = 0
     devices_per_tenant: int = 0
     keys_per_tenant: int = 0
     audit_entries: int = 0

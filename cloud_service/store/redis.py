@@ -263,6 +263,7 @@ class RedisStore:
             limits.versions_per_channel,
             limits.events_per_channel,
             limits.channels_per_tenant,
+            limits.events_per_tenant,
             limits.bytes_per_tenant,
         )
         self._recipe_ttl_ms = round(limits.recipe_ttl_seconds * 1000)

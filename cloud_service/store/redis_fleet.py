@@ -9,6 +9,7 @@ versions:<name>     hash: document of each version that is kept
 kept:<tenant>       sum of their lengths, of all channels of one tenant
 history:<name>      hash: what made each of these versions, and its digest, as JSON
 events:<name>       list of events as JSON, the newest first
+noted:<tenant>      how many events there are of all channels of one tenant
 devices:<channel>   sorted set of device ids by last report, in microseconds   expires
 devices:            the same for all channels, as <channel>:<device id>
 seen:<channel>:<device id>     the last report in short, as JSON                expires
@@ -39,11 +40,14 @@ _MOST_DEVICES = 1_000_000
 """Devices of all channels that the common listing knows, the most recent ones: 100 MB."""
 
 # KEYS: channel, listed, rolling, versions, history, events, deleted; of the tenant whose channel it is, if any, those
-# that were deleted, and the bytes of its versions.
+# that were deleted, the bytes of its versions, and the number of its events.
 # ARGV: name, revision, version, digest, rolling, rollout, document, action, detail, most versions, most events, most
 # channels of the tenant and between which names they are, key prefixes of channels and of events, most bytes of all
-# versions of the tenant.
+# versions of the tenant, and most of its events.
 _WRITE = """
+local function forget_events(count)
+  if KEYS[10] and redis.call('DECRBY', KEYS[10], count) <= 0 then redis.call('DEL', KEYS[10]) end
+end
 local function forget(version)
   if KEYS[9] and redis.call('DECRBY', KEYS[9], redis.call('HSTRLEN', KEYS[4], version)) <= 0 then
     redis.call('DEL', KEYS[9])
@@ -68,14 +72,19 @@ else
   redis.call('HDEL', KEYS[3], ARGV[1])
 end
 local about = {action = ARGV[8], detail = ARGV[9], at = now, version = ARGV[3], digest = ARGV[4]}
-redis.call('LPUSH', KEYS[6], cjson.encode(about))
-redis.call('LTRIM', KEYS[6], 0, ARGV[11] - 1)
+local events = redis.call('LPUSH', KEYS[6], cjson.encode(about))
+local fewer, most_noted = math.max(0, events - ARGV[11]), tonumber(ARGV[18])
+local noted = KEYS[10] and redis.call('INCR', KEYS[10])
+if most_noted > 0 then fewer = math.max(fewer, math.min(noted - most_noted, events - 1)) end
+redis.call('LTRIM', KEYS[6], 0, events - fewer - 1)
+forget_events(fewer)
 if ARGV[7] == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('ZADD', KEYS[7], now, ARGV[1])
   for _, version in ipairs(redis.call('HKEYS', KEYS[4])) do forget(version) end
   if KEYS[8] then redis.call('ZADD', KEYS[8], now, ARGV[1]) end
   for _, oldest in ipairs(KEYS[8] and most > 0 and redis.call('ZRANGE', KEYS[8], 0, -1 - most) or {}) do
+    forget_events(redis.call('LLEN', ARGV[16] .. oldest))
     redis.call('DEL', ARGV[15] .. oldest, ARGV[16] .. oldest)
     redis.call('ZREM', KEYS[7], oldest)
     redis.call('ZREM', KEYS[8], oldest)
@@ -100,12 +109,17 @@ end
 return 1
 """
 
-# KEYS: channel, events, deleted, those of the tenant whose channel it is, if any. ARGV: name, time.
+# KEYS: channel, events, deleted; of the tenant whose channel it is, if any, those that were deleted, and the number of
+# its events. ARGV: name, time.
 _FORGET = """
 local deleted = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not deleted or tonumber(deleted) >= tonumber(ARGV[2]) then return 0 end
+if KEYS[4] then
+  redis.call('ZREM', KEYS[4], ARGV[1])
+  if redis.call('DECRBY', KEYS[5], redis.call('LLEN', KEYS[2])) <= 0 then redis.call('DEL', KEYS[5]) end
+end
 redis.call('DEL', KEYS[1], KEYS[2])
-for place = 3, #KEYS do redis.call('ZREM', KEYS[place], ARGV[1]) end
+redis.call('ZREM', KEYS[3], ARGV[1])
 return 1
 """
 
@@ -167,10 +181,17 @@ class RedisChannels:
     """`ChannelStore` in Redis."""
 
     def __init__(
-        self, server: RedisServer, most_versions: int, most_events: int, most_of_tenant: int, most_bytes: int
+        self,
+        server: RedisServer,
+        most_versions: int,
+        most_events: int,
+        most_of_tenant: int,
+        most_events_of_tenant: int,
+        most_bytes: int,
     ) -> None:
         self._server = server
         self._most_of_tenant, self._most_bytes = most_of_tenant, most_bytes
+        self._most_events_of_tenant = most_events_of_tenant
         self._redis = server.client
         self._most = (most_versions, most_events)
         self._write = server.script(_WRITE)
@@ -202,11 +223,12 @@ class RedisChannels:
             _ROLLING,
             *(key(kind, name) for kind in ("versions", "history", "events")),
             *_deleted(name),
-            *_kept(name),
+            *_counted(name),
         ]
         args: list[Any] = [name, row.revision, row.version, digest, int(row.rolling), row.rollout, row.document]
         args += [event.action, event.detail, *self._most, self._most_of_tenant if tenant else 0, *_names_of(tenant)]
         args += [key("channel", ""), key("events", ""), self._most_bytes if tenant else 0]
+        args.append(self._most_events_of_tenant if tenant else 0)
         return bool(await self._server.run(self._write(keys=keys, args=args)))
 
     async def share(self, tenant: str) -> Share:
@@ -250,7 +272,7 @@ class RedisChannels:
         return sorted(name.decode() for name in names)
 
     async def forget(self, name: str, before: int) -> bool:
-        keys = [key("channel", name), key("events", name), *_deleted(name)]
+        keys = [key("channel", name), key("events", name), *_deleted(name), *_counted(name)[1:]]
         return bool(await self._server.run(self._forget(keys=keys, args=[name, before])))
 
     async def _field(self, name: str, field: str) -> Any:
@@ -336,10 +358,10 @@ def _deleted(name: str) -> list[str]:
     return [_DELETED, *([key("deleted", tenant)] if dot else [])]
 
 
-def _kept(name: str) -> list[str]:
-    """Where the bytes of a tenant's versions are counted."""
+def _counted(name: str) -> list[str]:
+    """Where the bytes of a tenant's versions are counted, and its events."""
     tenant, dot, _ = name.partition(".")
-    return [key("kept", tenant)] if dot else []
+    return [key(kind, tenant) for kind in ("kept", "noted")] if dot else []
 
 
 def _names_of(tenant: str) -> tuple[str, str]:

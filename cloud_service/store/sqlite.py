@@ -98,6 +98,7 @@ class SqliteStore:
             limits.versions_per_channel,
             limits.events_per_channel,
             limits.channels_per_tenant,
+            limits.events_per_tenant,
             limits.bytes_per_tenant,
         )
         self.access = SqliteAccess(

@@ -46,9 +46,16 @@ class SqliteChannels:
     """`ChannelStore` in a file."""
 
     def __init__(
-        self, file: SqliteFile, most_versions: int, most_events: int, most_of_tenant: int, most_bytes: int
+        self,
+        file: SqliteFile,
+        most_versions: int,
+        most_events: int,
+        most_of_tenant: int,
+        most_events_of_tenant: int,
+        most_bytes: int,
     ) -> None:
         self._most_of_tenant, self._most_bytes = most_of_tenant, most_bytes
+        self._most_events_of_tenant = most_events_of_tenant
         self._file = file
         self._db = file.db
         self._most_versions = most_versions
@@ -93,6 +100,8 @@ class SqliteChannels:
             self._keep(name, row, digest, event, now)
             if tenant and self._most_bytes and row.document:
                 self._forget_versions_beyond_bytes(name, row.version, tenant)
+            if tenant and self._most_events_of_tenant:
+                self._forget_events_beyond(name, tenant)
             if tenant and self._most_of_tenant and not row.document:
                 self._forget_oldest_deleted(tenant)
             return True
@@ -206,6 +215,16 @@ class SqliteChannels:
             excess -= size
             if excess <= 0:
                 return
+
+    def _forget_events_beyond(self, name: str, tenant: str) -> None:
+        statement = "SELECT count(*) FROM channel_events WHERE channel > ? AND channel < ?"
+        excess = int(self._db.execute(statement, _names_of(tenant)).fetchone()[0]) - self._most_events_of_tenant
+        if excess > 0:
+            self._db.execute(
+                "DELETE FROM channel_events WHERE number IN (SELECT number FROM channel_events WHERE channel = ?"
+                " AND number < (SELECT max(number) FROM channel_events WHERE channel = ?) ORDER BY number LIMIT ?)",
+                (name, name, excess),
+            )
 
     async def _one(self, statement: str, *values: object) -> Any:
         return await self._file.run(lambda: self._db.execute(statement, values).fetchone())

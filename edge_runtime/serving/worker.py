@@ -5,8 +5,7 @@ Rules:
   joins as soon as another leaves, between two steps of the engine.
 - A full queue refuses at once and says when to come back, by the measured rate. A request that has waited too long is
   refused, too.
-- Clients are equal, however much each asks: who has the fewest answers being written is next, and in a full queue who
-  waits with most makes room for one who has clearly less.
+- Clients are equal, however much each asks (`serving.turns`).
 - While there are no requests, it computes the beginning that all chats share, until that is done.
 - A client that is gone costs at most the step that is being computed, and no place in the queue.
 
@@ -16,7 +15,7 @@ Which engine serves which name is decided in `serving.slots`, what a step comput
 import asyncio
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from edge_runtime.serving.completion import CompletionRequest, completion_events
 from edge_runtime.serving.completion_job import CompletionJob
 from edge_runtime.serving.engine import Engine, Steps, TokenSequence
 from edge_runtime.serving.events import Event
+from edge_runtime.serving.turns import Turns, place_in_the_way
 from loragen.web.logs import describe_crash
 from loragen.web.retry_after import RetryAfter
 
@@ -107,7 +107,7 @@ class Worker:
         self._limits = limits
         self._waiting: deque[CompletionJob] = deque()
         self._running: list[_Running] = []
-        self._turns: dict[str, float] = {}
+        self._turns = Turns()
         self._warming: Steps[None] | None = None
         self._is_warm = False
         self._calls: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
@@ -151,7 +151,7 @@ class Worker:
         Args:
             request: What is asked for.
             is_streamed: As in `CompletionJob`.
-            client: Who asks, as far as it is known.
+            client: Who asks, as far as it is known: an address.
 
         Raises:
             InvalidRequestError: It asks for too much.
@@ -173,8 +173,7 @@ class Worker:
                     raise full
                 self._waiting.remove(other)
                 other.end(full)
-            # Before who began last and behind all others: else those who come and go always come before one who stays.
-            self._turns.setdefault(client, max(self._turns.values(), default=0.0) - 0.5)
+            self._turns.arrive(client)
             self._waiting.append(job)
             self._changed.notify()
         return job
@@ -213,20 +212,17 @@ class Worker:
             job.end()
 
     def _job_in_the_way_of(self, client: str) -> CompletionJob | None:
-        """The last that came of those that wait of the client with most requests; None unless `client` has fewer."""
-        counts = Counter(job.client for job in (*self._waiting, *(each.job for each in self._running)))
-        last = max(reversed(self._waiting), key=lambda waiting: counts[waiting.client], default=None)
-        return last if last is not None and counts[client] + 1 < counts[last.client] else None
+        place = place_in_the_way(client, *self._clients())
+        return None if place is None else self._waiting[place]
 
     def _take_next(self) -> CompletionJob:
-        """The request that begins: of the client with the fewest answers being written, then who began longest ago."""
-        running = Counter(each.job.client for each in self._running)
-        present = running.keys() | {job.client for job in self._waiting}
-        self._turns = {client: turn for client, turn in self._turns.items() if client in present}
-        job = min(self._waiting, key=lambda waiting: (running[waiting.client], self._turns[waiting.client]))
+        job = self._waiting[self._turns.take_next(*self._clients())]
         self._waiting.remove(job)
-        self._turns[job.client] = 1 + max(self._turns.values(), default=0)
         return job
+
+    def _clients(self) -> tuple[list[str], list[str]]:
+        """Of those that wait, and of those that are being answered."""
+        return [job.client for job in self._waiting], [each.job.client for each in self._running]
 
     def _seconds_until_free(self, now: float) -> int:
         return self._retry_after.seconds(now, len(self._running), now - self._measured_from if self._running else 0.0)

@@ -21,7 +21,7 @@ from loragen.web.errors import CutOffError
 from loragen.web.headers import find_header, put_headers
 from loragen.web.request_targets import put_in_origin_form
 from loragen.web.routes import route_template
-from loragen.web.tracing import name_request, trace_fields
+from loragen.web.tracing import hide_query, name_request, trace_fields
 
 _log = structlog.get_logger(__name__)
 
@@ -117,6 +117,8 @@ class RequestScope:
             await self._app(scope, receive, send)
             return
         put_in_origin_form(scope)
+        if scope.get("query_string"):
+            hide_query()
         request_id = new_request_id(find_header(scope, b"x-request-id"))
         record = self._make_record(request_id=request_id, method=scope["method"], path=scope["path"][:200])
         scope.setdefault("state", {})["record"] = record

@@ -81,6 +81,13 @@ def name_request(method: str, find_route: Callable[[], str]) -> None:
         current.set_attribute("http.route", route)
 
 
+def hide_query() -> None:
+    """Take the query out of the span of an HTTP request: it is a client's own text. FastAPI puts it there."""
+    current = trace.get_current_span()
+    if current.is_recording():
+        current.set_attribute("url.query", "REDACTED")
+
+
 @contextmanager
 def call_span(name: str, carrier: Mapping[str, str], **attributes: str) -> Iterator[None]:
     """The span of a call that this service answers; part of the caller's trace when `carrier` has a `traceparent`."""

@@ -127,14 +127,14 @@ class RedisBackend:
     async def open(self, *, running: bool = True, cluster: bool = False, **limits: Any) -> Store:
         if self._server is None and running:
             (bus,) = free_ports(1)  # by default that is 10,000 above the other port, which may be none
-            await self._start(*(["--cluster-enabled", "yes", "--cluster-port", str(bus)] if cluster else []))
+            await self.start(*(["--cluster-enabled", "yes", "--cluster-port", str(bus)] if cluster else []))
         store = RedisStore(self.url, replace(LIMITS, **limits))
         self._stores.append(store)
         return store
 
     async def restart(self) -> None:
         await self.kill()
-        await self._start()
+        await self.start()
 
     async def kill(self) -> None:
         if self._server is not None:
@@ -156,7 +156,7 @@ class RedisBackend:
             await store.aclose()
         await self.kill()
 
-    async def _start(self, *options: str) -> None:
+    async def start(self, *options: str) -> None:
         self._server = _start_redis(self._port, self.directory, *options)
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1) as server:

@@ -62,6 +62,13 @@ async def test_request_that_never_reaches_its_route_is_named_by_it(traces: Trace
     assert names == ["GET /channels/{channel}/events", "GET unmatched"]
 
 
+async def test_query_of_a_request_is_in_no_span(traces: Traces, http: httpx2.AsyncClient) -> None:
+    for path in ("/channels/kitchen?secret=a%20secret", "/nowhere?secret"):
+        await http.get(path)
+    assert "url.query" in traces.text()
+    assert "secret" not in traces.text()
+
+
 async def test_request_without_tracing_has_no_id_of_a_trace(http: httpx2.AsyncClient) -> None:
     with capture_logs() as logged:
         await http.get("/generators", headers={"traceparent": PARENT})

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
@@ -15,6 +15,8 @@ from cloud_service.telemetry import Metrics
 from loragen.contract.keepalive import client_options
 from loragen.contract.stubs import loragen_pb2 as pb
 from loragen.contract.stubs import loragen_pb2_grpc as stubs
+from tests.cloud_service.clouds import eventually
+from tests.cloud_service.grpc import http2
 
 
 async def test_message_over_the_limit_is_refused(generator_stub: stubs.GeneratorStub) -> None:
@@ -57,8 +59,70 @@ async def test_quiet_watch_is_not_ended_for_its_pings(cloud: Cloud) -> None:
     await server.stop(1)
 
 
-def _bounded_server(cloud: Cloud) -> GrpcServer:
-    return GrpcServer(cloud.service, cloud.channels, cloud.devices, Metrics(), cloud.access)
+def _bounded_server(cloud: Cloud, message_seconds: float = 10.0) -> GrpcServer:
+    return GrpcServer(cloud.service, cloud.channels, cloud.devices, Metrics(), cloud.access, message_seconds)
+
+
+METHODS = ("loragen.v1.Generator/GenerateLora", "loragen.v1.Channels/Watch", "grpc.health.v1.Health/Check")
+
+
+@pytest.mark.parametrize("method", [*METHODS, "grpc.health.v1.Health/Watch"])
+async def test_call_whose_message_does_not_come_is_ended(cloud: Cloud, method: str) -> None:
+    """gRPC itself waits for it as long as the client likes."""
+    grpc_server = _bounded_server(cloud, message_seconds=0.2)
+    port = await grpc_server.start("127.0.0.1", 0)
+
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield b""
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.stream_unary(f"/{method}")(nothing(), timeout=8)
+    assert (caught.value.code(), caught.value.details()) == (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "expected the whole message within 0.2 s",
+    )
+    await grpc_server.stop(1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_call_without_a_message_is_refused(channel: grpc.aio.Channel, method: str) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        return
+        yield b""
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await channel.stream_unary(f"/{method}")(nothing(), timeout=8)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "expected a message, found none"
+
+
+async def test_bundles_that_nobody_reads_are_few(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC keeps each until its client has read it or is gone: 64 streams of a connection kept a gigabyte."""
+    monkeypatch.setattr("cloud_service.grpc.access_gate.MAX_BUNDLES_SENT", 2)
+    grpc_server = _bounded_server(cloud)
+    port = await grpc_server.start("127.0.0.1", 0)
+    asked = pb.GenerateLoraRequest(description="Sort.", include_bundle=True)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        generate = stubs.GeneratorStub(channel).GenerateLora
+        held = cloud.access.usage._all_held
+        for _ in range(4):
+            assert (await generate(asked)).bundle
+            await eventually(lambda: held["bundles"] == 0)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(http2.begin(window=0))
+        for stream in (1, 3):
+            writer.write(http2.call(stream, "/loragen.v1.Generator/GenerateLora", asked.SerializeToString()))
+        await eventually(lambda: held["bundles"] == 2)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await generate(asked)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await generate(pb.GenerateLoraRequest(description="Sort."))).id
+        writer.close()
+        await eventually(lambda: held["bundles"] == 0)
+        assert (await generate(asked)).bundle
+    await grpc_server.stop(1)
 
 
 async def _read_to_the_end(reader: asyncio.StreamReader) -> None:

@@ -224,6 +224,38 @@ async def test_versions_of_a_tenant_take_so_many_bytes_and_the_oldest_of_the_cha
     assert await write("acme.a", 6, 1) == [6, 5, 4], "3 was enough"
 
 
+async def test_events_of_a_tenant_are_so_many_and_the_oldest_of_the_channel_make_room(backend: StoreBackend) -> None:
+    """Else a tenant's channels, those that it deleted among them, would keep two million."""
+    channels = (await backend.open(events_per_tenant=5, events_per_channel=4, channels_per_tenant=2)).channels
+    revisions: dict[str, int] = {}
+
+    async def write(name: str, action: str = "publish", tenant: str = "acme") -> int:
+        revisions[name] = revision = revisions.get(name, 0) + 1
+        row = ChannelRow(revision, revision, b"" if action == "delete" else b"document")
+        assert await channels.write(name, row, StoredEvent(action, "", revision), tenant)
+        events = await channels.list_events(name)
+        assert [each.version for each in events] == list(range(revision, revision - len(events), -1)), "the newest"
+        return len(events)
+
+    assert [await write("acme.a") for _ in range(5)] == [1, 2, 3, 4, 4]
+    assert [await write("acme.b") for _ in range(3)] == [1, 1, 1], "its own make room, the other's stay"
+    assert [await write("kitchen", tenant="") for _ in range(3)] == [1, 2, 3]
+    assert [await write("acme.b", tenant="") for _ in range(2)] == [2, 3], "the operator may"
+    assert await write("acme.a") == 2
+    assert await write("acme.a", "delete") == 2, "those of a deleted channel count"
+    assert await write("acme.b") == 3
+    assert await channels.forget("acme.a", 2**53)
+    assert [await write("acme.b") for _ in range(2)] == [4, 4]
+    for name in ("acme.c", "acme.d", "acme.b"):  # of three that are deleted two are known
+        if name != "acme.b":
+            await write(name)
+        await write(name, "delete")
+    assert await channels.list_deleted(2**53) == ["acme.b", "acme.d"]
+    assert [len(await channels.list_events(f"acme.{name}")) for name in "bcd"] == [3, 0, 1]
+    assert await channels.forget("acme.b", 2**53)
+    assert [await write("acme.e") for _ in range(4)] == [1, 2, 3, 4], "who is forgotten makes room"
+
+
 async def test_device_counts_once_for_each_piece_of_its_report(backend: StoreBackend) -> None:
     """Else 100,000 reports of 128 KiB, sent with one key, would be 12 GB."""
     limits = {"devices_per_tenant": 6, "devices_per_channel": 3, "device_ttl_seconds": 1.0}
