@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from edge_runtime.merge.merger import MergeReport
 from edge_runtime.updates.state import DeviceState
 from loragen.device_answers import DeviceStatus
-from loragen.tables import print_table
+from loragen.terminal_tables import print_table
 from loragen.visible_text import visible
 
 

@@ -19,7 +19,7 @@ from loragen.contract.errors import ContractError
 from loragen.contract.polling import format_labels, parse_labels
 from loragen.error_lines import reporting_errors
 from loragen.fleet_answers import RolloutStatus
-from loragen.tables import print_table
+from loragen.terminal_tables import print_table
 from loragen.visible_text import visible
 
 channels_app = typer.Typer(no_args_is_help=True, help="List channels, see their history, and go back.")

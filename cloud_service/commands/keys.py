@@ -14,7 +14,7 @@ from loragen import CloudClient
 from loragen.command_line import ConfigOption
 from loragen.error_lines import reporting_errors
 from loragen.key_answers import AuditedChange, KeySummary, MadeKey
-from loragen.tables import print_table
+from loragen.terminal_tables import print_table
 
 if TYPE_CHECKING:
     from cloud_service.config import CloudSettings

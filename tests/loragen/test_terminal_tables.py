@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from loragen.tables import print_table
+from loragen.terminal_tables import print_table
 
 
 def test_cells_are_text_and_whole_outside_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
