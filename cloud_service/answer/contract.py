@@ -39,6 +39,14 @@ _CALLS = re.compile(
 )
 """Says that an answer is a call with arguments, and not the name of a tool."""
 
+_JSON = re.compile(r"\bjson\b", re.IGNORECASE)
+_ASKS_FOR_FORMAT = re.compile(
+    r"\b(?:recogni[sz]e|identify|detect|guess|classify|determine|which|what)\b[^.?!\n]{0,80}\b(?:formats?|notations?|syntax"
+    r"|file types?|fragments?|snippets?|markup)\b",
+    re.IGNORECASE,
+)
+"""Asks for the format of the input, so that JSON is a label."""
+
 _NAMES = re.compile(
     r"\b(?:answer|reply|respond|return|output|write|give|say|print|only|just)\b[^.\n]{0,40}\bnames?\b"
     r"|\b(?:tool|function|api)(?:'?s)? names?\b|\bnames? (?:only|alone|of (?:the|one|a) \w+)\b|^\W*names?\b",
@@ -186,9 +194,13 @@ def _calls(task: TaskDescription) -> AnswerContract:
 
 
 def _stated(task: TaskDescription) -> Iterator[tuple[str, ...]]:
-    if re.search(r"\bjson\b|\{\s*\}|\{[^{}]{0,200}:", f"{task.description}\n{task.output_format}", re.IGNORECASE):
+    text = task_text(task)
+    is_label = _ASKS_FOR_FORMAT.search(text) is not None and len(_JSON.findall(text)) == 1
+    if re.search(r"\{\s*\}|\{[^{}]{0,200}:", text) or (_JSON.search(text) and not is_label):
         return
     for stated in stated_sets(task.description, task.output_format):
+        if is_label and not any(map(_JSON.fullmatch, stated.members)):
+            continue
         if stated.is_plain or task.examples:
             yield stated.members
 

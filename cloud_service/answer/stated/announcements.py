@@ -54,6 +54,17 @@ _WHAT = (
     rf"(?: (?:one|an?|the)?(?: (?:single|best|right|correct|closest|most fitting|matching|fitting))*"
     rf"(?: (?:one|match|answer|option|label|word|{_KINDS}))?)?"
 )
+
+_PLACE = r"(?:about|in|on|at|from|by|near|under|over|before|after)"
+_NO_FORM = (
+    r"(?!(?-i:[A-Z])"
+    r"|(?:\w+ )?(?:words?|figures|numbers?|digits|letters|sentences?|phrases?|hours|minutes|short|full)\b)"
+)
+"""Begins no label that is a place: `in English` and `in a word` say how to write."""
+
+_PERSON = r"(?:them|us|you|me|mine|yours|ours|theirs|my|your|our|their|his|hers?|its)"
+"""Behind `one of`, these words begin no list: `one of us`, `one of your tips`."""
+
 _ASKED = r"(?:\A|(?<=[.;:!?,] )|(?<=\n))is (?:this|that|the|it)\b"  # not: where is the ...
 
 _OR = ListStyle()
@@ -106,13 +117,13 @@ _ANNOUNCEMENTS = [
         _Announcement(
             rf"(?:{_BEGIN}(?:{_SAY}|use|give|assign){_WITH}\s+|{_BEGIN}|\b(?:be|is|as|with|into|from|to)\s+"
             rf"|\b(?:assign|use|exactly|only|out|always|any)\s+)"
-            rf"(?:exactly |any |only |just )?one (?:label |option |tag )?(?:out )?of(?! them\b){_OF_WORDS}{_LIST}",
+            rf"(?:exactly |any |only |just )?one (?:label |option |tag )?(?:out )?of(?! {_PERSON}\b){_OF_WORDS}{_LIST}",
             _WIDE,
         ),
         # "Choose from subjective, objective", "Select the best match from [sport, art]"
         _Announcement(
             rf"{_BEGIN}(?:choose|pick|select|take|decide){_WHAT} (?:from|among|out of|of)"
-            rf"(?: (?:this|the following|the) list)?{_OF_WORDS}(?!\s+(?:the|its?|this|that|your|their|an?)\b){_LIST}",
+            rf"(?: (?:this|the following|the) list)?{_OF_WORDS}(?!\s+(?:the|it|this|that|an?|{_PERSON})\b){_LIST}",
             _WIDE,
         ),
         # "Pick one: bigger, not bigger"
@@ -148,6 +159,16 @@ _ANNOUNCEMENTS = [
             rf"{_BEGIN}{_SAY}{_WITH}(?:\s+an? (?:simple|plain|clear|single))?"
             rf"(?: (?:the )?(?:label|word|letter|tag|single word)\b)?\s+(?!questions\b|requests\b|calls\b|mails?\b)",
             _WIDE_OR,
+        ),
+        # "Answer with about food or about something else", "Where is it? Your answer is in a house or in the open air"
+        _Announcement(
+            rf"{_BEGIN}{_SAY}{_HOW} with (?={_PLACE} (?!\d)[^,.;:\n]{{1,60}} or {_PLACE} )",
+            ListStyle(wide=True, any_first=True),
+        ),
+        _Announcement(
+            r"\bwhere\b[^\n]{1,200}?[. ](?:your|the) answer is "
+            rf"(?={_PLACE} {_NO_FORM}[^,.;:\n]{{1,60}} or {_PLACE} {_NO_FORM})",
+            ListStyle(wide=True, any_first=True),
         ),
         _Announcement(rf"{_BEGIN}(?:predict|use the (?:label|tag|word)|(?:set|change) the {_KINDS} to)\s+", _WIDE_OR),
         # "Reply in one word: yes or no"
@@ -230,6 +251,9 @@ _FORMAT_BEGIN = re.compile(
     r"|(?:an? |one |the )?(?:single )?(?:label|word|answer|category|class|tag)(?:\s*[:,—–-]\s+| (?=\()))?",
     re.IGNORECASE,
 )
+_ABOUT = re.compile(r"about (?!\d)[^,]{1,40} or about ", re.IGNORECASE)
+"""Begins labels in an output format; there, `in English or in German` says how to write."""
+
 _GOES_ON = re.compile(
     r",\s*(?:and )?(?:pick|choose|select|take|find|give|say)\b"
     r"|\b(?:as (?:classes|labels|categories|tags|options)|(?:best )?fits?|appl(?:y|ies)|describes?|suits?)\b",
@@ -252,7 +276,10 @@ def sets_of_format(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
     begin = _FORMAT_BEGIN.match(text)
     rest = text[begin.end() if begin else 0 :]
     sentence, _ = first_sentence(rest)
-    for style in (ListStyle(wide=True), ListStyle(commas=True, wide=True, any_first=True)):
+    for style in (
+        ListStyle(wide=True, any_first=_ABOUT.match(sentence) is not None),
+        ListStyle(commas=True, wide=True, any_first=True),
+    ):
         for reading in read_list(sentence, style):
             yield reading.items, reading.is_sure and not style.commas
 

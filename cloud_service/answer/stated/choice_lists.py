@@ -17,8 +17,8 @@ LONGEST_LIST = 1_000
 MOST_WORDS, MOST_WORDS_WIDE = 3, 6
 """Words of one label without quotation marks, in a list that is announced vaguely, and in one announced plainly."""
 
-WORD = r"[\w+#&%'’/\uE000-\uF8FF-]{1,40}"
-"""One word of a label. A quotation is one character: see `quotations`."""
+WORD = r"(?:[\w+#&%'’/\uE000-\uF8FF-]|(?<!\S)\.(?=[a-z])){1,40}"
+"""One word of a label, such as `.py`. A quotation is one character: see `quotations`."""
 
 
 PREPOSITION = (
@@ -71,12 +71,13 @@ _INPUT = re.compile(
 _TAIL = (
     r",?\s+(?:depending|according|based|nothing else|and nothing|without (?:any|an|further|explanation|punctuation)"
     r"|as (?:classes|labels|categories|tags|options|your answer|the|it|you|they|appropriate)"
-    r"|appl(?:y|ies) (?:best|here|to)|appl(?:y|ies)\Z|(?:best )?fits? (?:best|the|it|this)|(?:best )?fits?\Z"
+    r"|appl(?:y|ies) (?:best|here|to)|(?:best )?fits? (?:best|the|it|this)"
     r"|describes? (?:best|the|it|this)|(?:after|before|when|by) (?:reading|looking|you)|(?:to|for) (?:every|each)"
-    r"|only\Z|(?:all )?(?:(?:in|with) )?(?:lower|upper)[ -]?case|whichever|whatever(?= \S))\b"
+    r"|(?:all )?(?:(?:in|with) )?(?:lower|upper)[ -]?case|whichever|whatever(?= \S))\b"
     r"|\s+and\s+(?:write|print|return|output|give)\s+(?:it|that)\s+in\s+(?:lower|upper)\b"
-    r"|,\s*(?:and )?(?:pick|choose|select|take|find|give|say|write|answer|nothing|never|without|(?:after|before) the)\b"
-    r"(?= \S)"
+    r"|,(?<!\bit,)\s*(?:and )?(?:pick|choose|select|take|find|give(?! and take\b)|say|write|answer|nothing(?! or\b)"
+    r"|never|without)\b(?= \S)"
+    r"|\s(?<!\bor\s)(?<!\band\s)(?<!\bnot\s)(?<!n['’]t\s)(?:(?-i:only)|(?<!,\s)(?:(?:best )?fits?|appl(?:y|ies)))\Z"
     r"|\s(?-i:Write|Use|Answer|Say|Reply|If|When)\s|\s\S+ (?:means|stands for|is for|=)\s"
 )
 _SHORT_TAIL = r"|,?\s+(?:after|before|so that|without|but|(?:to|for) (?:the|a)|if|when|in (?:the|each))\b"
@@ -93,17 +94,20 @@ _FUNCTION_WORD = re.compile(
 _VALUE = re.compile(r"(?:kind|type|style|sort|name) of\b|(?:language|topic|category|label|name)\Z", re.IGNORECASE)
 _NO_FIRST = re.compile(
     r"(?:an?|the|in|with|by|to|for|at|on|of|if|when|about|from|its?|your|that|this|one|only|exactly|each|any|all|as|how"
-    r"|what|which|who|where|why|whether|word|and|or|you|me|every|they)\b(?=.)|(?:down|out) \S"
+    r"|what|which|who|where|why|whether|word|and|or|you|me|every|they|something|anything)\b(?=.)|(?:down|out) \S"
     r"|(?:it|its|the|nothing|so|he|she|his|her|them|they)$",
     re.IGNORECASE,
 )
 """Begins no first label after words such as `Answer`: `Answer in English or German`."""
 
-_PREPOSITION = re.compile(r"(?:in|with|by|for|at|on|about|from|to)\b", re.IGNORECASE)
+_PREPOSITION = re.compile(r"(?:in|with|by|for|at|on|about|from|to|after|before|under|over|near)\b", re.IGNORECASE)
+_REMARK_BEHIND = re.compile(r",\s*(?:and )?(?:after|before) the\b.*", re.IGNORECASE | re.DOTALL)
+_WITH_ONLY = re.compile(r"\w only\s*\Z", re.IGNORECASE)
 _OPEN_LIST = re.compile(
     r"(?:(?:and|or|but|so on|etc|such as|for (?:example|instance)|eg|ie|the like|similar|the rest|whichever|whatever"
     r"|(?:some|any)thing (?:like|similar|to)|not at all|then)\b"
-    r"|(?:print|give|write|return|use|say|answer|reply|respond|output|pick|choose|select|one of) \S"
+    r"|(?:print|give(?! and take\b)|write|return|use|say|answer|reply|respond|output|pick|choose|select"
+    r"|one of(?! us\b)) \S"
     r"|(?:do not|don't|as|like|which|whether|only|just the) \S"
     r"|no (?:explanations?|comments?|full|further|other|quotes|punctuation|extra|sentences?|text|words|reasons?"
     r"|greeting|articles?)\b|(?:digits|dashes|letters|characters|hyphens|dots|commas|symbols|asterisks|underscores|quotes|brackets"
@@ -111,6 +115,11 @@ _OPEN_LIST = re.compile(
     re.IGNORECASE,
 )
 """Begins an item of a list that is not closed, or that says how to write."""
+
+_CAPITALS = re.compile(r"(?!(?:THE|AN|A|ITS|YOUR) )(?=[^a-z]*[A-Z]{2})[^a-z\uE000-\uF8FF]+")
+_NO_SIDE = re.compile(r"(?:both|neither|none|nobody|no one)\b", re.IGNORECASE)
+_MASKED_AND_MORE = re.compile(rf"[\uE000-\uF8FF] {PREPOSITION}\b", re.IGNORECASE)
+"""A quotation with a remark behind it: `"a" or "an" in front of the noun`."""
 
 _CLAUSE = re.compile(
     r"\S\s(?:if|when|unless|because|but|otherwise|such as|depending|which|who|please)\s", re.IGNORECASE
@@ -121,8 +130,16 @@ _OPEN_END = re.compile(
     r"\b(?:etc|and so on|and so forth|and more|for example|e\.g|such as|or the like|as (?:asked|needed|requested))\b",
     re.IGNORECASE,
 )
-_PATTERN = re.compile(r"[YMDHS]{2,4}(?:[-/:][YMDHS]{2,4})+|.* (?:words|sentences|lines|characters)", re.IGNORECASE)
-"""Says how an answer is written: `YYYY-MM-DD`, or `two or three words`."""
+_TEXT_UNIT = r"(?:words|sentences|lines|letters|characters)"
+_PATTERN = re.compile(
+    r"[YMDHS]{2,4}(?:[-/:][YMDHS]{2,4})+"
+    r"|(?:.* )?(?:\d+|about \w+|two|three|four|five|six|ten|few|several|many|some|short|long|simple|full|single|own)"
+    rf" {_TEXT_UNIT}",
+    re.IGNORECASE,
+)
+_SOME_TEXT = re.compile(rf".* {_TEXT_UNIT}", re.IGNORECASE)
+"""Says how an answer is written: `YYYY-MM-DD`, or `two or three words`. `nice words` may be a label where
+words announce it plainly."""
 
 _MORE_THAN_A_LABEL = re.compile(
     r".*\b(?:and|plus) (?:the|an?|your|its)\b.*|(?:yes|no|true|false) (?:and|plus|as well)\b.*", re.IGNORECASE
@@ -149,14 +166,20 @@ def read_list(text: str, style: ListStyle) -> Iterator[Reading]:
     """The ways to read a list, the likeliest first; none when it is not clear what its items are."""
     if _OPEN_END.search(text):
         return
-    text = (_CUT_WIDE if style.wide else _CUT_NARROW).sub("", text).strip(" ,")
+    whole, text = text, (_CUT_WIDE if style.wide else _CUT_NARROW).sub("", text).strip(" ,")
+    if not _PREPOSITION.match(text):
+        text = _REMARK_BEHIND.sub("", text)
     text = re.sub(r"\A(?:either|exactly)\s+", "", text, flags=re.IGNORECASE)
     seen: set[tuple[str, ...]] = set()
     for parts, is_sure in _split(text, style):
         items = tuple(map(_bare, parts))
         if not style.wide:
             items = without_common_tail(items)
-        if items not in seen and _is_sound(items, style):
+        if items not in seen and _is_sound(items, style, in_capitals=text == text.upper()):
+            if style.any_first and " or " not in text and _WITH_ONLY.search(whole) and " " in "".join(items):
+                # `Labels: act, leave to others, read only`: the last word may belong to the label.
+                yield Reading((*items[:-1], f"{items[-1]} only"), is_sure=False)
+                is_sure = False
             yield Reading(items, is_sure)
         seen.add(items)
 
@@ -221,7 +244,7 @@ def _split(text: str, style: ListStyle) -> Iterator[tuple[list[str], bool]]:
     if "|" in parts[0] or re.search(r"\s/\s", text):
         return
     *parts, last = parts
-    oxford = re.match(r"(?:or|and)\s+(?:also\s+)?", last, re.IGNORECASE)
+    oxford = re.match(r"(?:or(?! else\b)|and)\s+(?:also\s+)?", last, re.IGNORECASE)
     if oxford and parts:
         if len(parts) == 1 and oxford[0][0] in "aA" and not (style.last_and and " or " not in parts[0]):
             return  # `wrong, and mend it`
@@ -245,23 +268,29 @@ def _split(text: str, style: ListStyle) -> Iterator[tuple[list[str], bool]]:
         yield [*parts, last], not is_split
 
 
-def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
+def _is_sound(items: Sequence[str], style: ListStyle, in_capitals: bool) -> bool:
     if not 1 < len(items) <= MOST_LABELS or len(set(items)) < len(items):
         return False
     if all(_DATE.fullmatch(item) for item in items) and any(len(item) > 1 for item in items):
         return False
     if any(map(_PATTERN.fullmatch, items)) or _asks_for_more(items):
         return False
+    if not style.any_first and any(map(_SOME_TEXT.fullmatch, items)):
+        return False
     longest = MOST_WORDS_WIDE if style.wide else MOST_WORDS
-    if any(
-        not re.fullmatch(rf"{WORD}(?: {WORD}){{0,{longest - 1}}}", item) or _OPEN_LIST.match(item) for item in items
-    ):
+    if any(not re.fullmatch(rf"{WORD}(?: {WORD}){{0,{longest - 1}}}", item) for item in items):
+        return False
+    if not in_capitals and all(map(_CAPITALS.fullmatch, items)):
+        return True  # `AS IS or HEAT FIRST`, whatever the words
+    if any(map(_MASKED_AND_MORE.match, items)) or _is_open_list(items, style):
         return False
     if not style.wide:
         return not any(
             (_FUNCTION_WORD.match(item) and not re.fullmatch("[A-Z]{2,}", item)) or _VALUE.match(item) for item in items
         )
     sizes = [len(item.split()) for item in items]
+    if _are_of_sides(items):
+        return True
     if any(_CLAUSE.search(item) for item in items) or sizes[-1] > max(sizes[:-1]) + MOST_WORDS:
         return False
     if re.search(r" for \d", items[-1]):
@@ -270,10 +299,38 @@ def _is_sound(items: Sequence[str], style: ListStyle) -> bool:
         return False  # a remark behind the list: `..., for the northern hemisphere`
     if not style.any_first and (_is_value_or_none(items) or any(re.match(r"an? \S", item) for item in items[1:])):
         return False  # `thanks or an apology`
-    if style.any_first or not _NO_FIRST.match(items[0]):
+    if style.any_first or f"not {items[0]}" in items:
+        return True
+    if re.match(r"(?:with|by)\b", items[-1], re.IGNORECASE) and not _PREPOSITION.match(items[0]):
+        return False  # `with care or with love`
+    if not _NO_FIRST.match(items[0]) or re.fullmatch("[A-Z]{2,}", items[0]):
         return True
     firsts = {item.split()[0].lower() for item in items}
     return firsts in ({"they"}, {"it"}) or (len(items) > 2 and all(map(_PREPOSITION.match, items)))
+
+
+def _is_open_list(items: Sequence[str], style: ListStyle) -> bool:
+    """Whether an item says that a list is not closed, or how to write.
+
+    Behind words that leave no doubt, `only tell` is a label where another follows, and `no reason` one beside `reason`.
+    """
+    for number, item in enumerate(items):
+        if not _OPEN_LIST.match(item):
+            continue
+        word, _, rest = item.lower().partition(" ")
+        others = [other.lower() for other in (*items[:number], *items[number + 1 :])]
+        is_said = word == "only" and (number < len(items) - 1 or any(other.startswith("only ") for other in others))
+        is_negated = word == "no" and any(f"{other} ".startswith(f"{rest} ") for other in others)
+        if not style.any_first or not (is_said or is_negated):
+            return True
+    return False
+
+
+def _are_of_sides(items: Sequence[str]) -> bool:
+    """Whether items are sides, and what stands for both or none: `the one who pays, the one who delivers or both`."""
+    sides = [re.match(r"the ones? who \S", item, re.IGNORECASE) is not None for item in items]
+    others = [item for item, is_side in zip(items, sides, strict=True) if not is_side]
+    return sum(sides) > 1 and bool(others) and all(map(_NO_SIDE.match, others))
 
 
 def _asks_for_more(items: Sequence[str]) -> bool:
@@ -282,6 +339,8 @@ def _asks_for_more(items: Sequence[str]) -> bool:
         return True
     if _REMARK.fullmatch(items[-1]) and not any(map(_REMARK.fullmatch, items[:-1])):
         return True
+    if len(items) == 2 and " " not in items[0] and re.search(r"\S of (?:the|this|an?)\b", items[1]):
+        return True  # `name or age of the person`
     objects = {f"{item} {word}" for item in items for word in ("it", "them", "him", "her", "this", "that")}
     return not objects.isdisjoint(items)  # `correct, and correct it`
 

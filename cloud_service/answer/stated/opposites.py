@@ -55,6 +55,11 @@ _POLAR = (
     ("accept", "reject"), ("+", "-"), ("positive", "negative"), ("spam", "ham"), ("good", "bad"), ("on", "off"),
 )  # fmt: skip
 _DEGREE = re.compile(r"(?:very|somewhat|partly|partially|mostly|slightly|fairly|quite|rather|extremely|too) ")
+_BEGINS_NEGATION = r"(?:not |no |un|non-?)"
+_DOES_NOT = r"(?:does[ _]not|doesn['’]t|do not|don['’]t|cannot|can['’]t|will not|won['’]t)[ _]"
+SHORTEST_NEGATED = 4
+"""Characters of a word that `un` negates: not `unit`."""
+
 _NOT = r"(?:not |no |un|in|im|il|ir|dis|non-?)"
 
 
@@ -74,6 +79,18 @@ def are_opposites(items: Sequence[str]) -> bool:
 def is_polar(members: tuple[str, ...]) -> bool:
     """Whether they are a pair like yes and no."""
     return tuple(member.lower() for member in members) in _POLAR + tuple(pair[::-1] for pair in _POLAR)
+
+
+def are_negations(items: Sequence[str]) -> bool:
+    """Whether one of two items says no to the other: `paid, unpaid`, `fits, does not fit`."""
+    if len(items) != 2:
+        return False
+    words = [item.lower() for item in items]
+    return any(
+        (len(said) >= SHORTEST_NEGATED and re.fullmatch(_BEGINS_NEGATION + re.escape(said), other))
+        or re.fullmatch(_DOES_NOT + re.escape(said.removesuffix("s")), other)
+        for said, other in (words, words[::-1])
+    )
 
 
 def negated_end(first: str, last: str) -> str:

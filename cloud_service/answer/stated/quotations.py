@@ -1,7 +1,7 @@
 """Rule: quotations and symbols are one character each while a text is searched, so that their commas separate nothing.
 
 Such a character stands for the quotation in the private use area of Unicode. Items of a list of lines are quotations,
-too: the list becomes a part of the sentence before it.
+too: the list becomes a part of the sentence before it. So are a.m. and p.m., whose points end no sentence.
 """
 
 import re
@@ -13,7 +13,7 @@ MASK = re.compile(r"[\uE000-\uF8FF]")
 _QUOTED = re.compile(
     r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)|„([^“”\n]+)[“”]|«([^»\n]+)»"
     r"|((?:[\u2191\u2193\u2300-\u23FF\u2600-\u27BF\u2B00-\u2BFF\U0001F000-\U0001FAFF][\uFE0E\uFE0F\u200D]*)+)"
-    r"|(?<!\S)([<>=])(?= (?:if|when|for)\b)"
+    r"|(?<!\S)([<>=])(?= (?:if|when|for)\b)|(?<![\w.])(?<!\d )([AaPp]\.[Mm]\.)(?!\w)"
 )
 _FIRST_MASK = 0xE000
 """Stands for the first quotation of a text, the next character for the second."""

@@ -17,7 +17,7 @@ from cloud_service.answer.stated.asked_choices import asked_sets
 from cloud_service.answer.stated.cases import chained_sets
 from cloud_service.answer.stated.explained_labels import explained_sets, listed_sets
 from cloud_service.answer.stated.numbers_and_letters import numbered_sets
-from cloud_service.answer.stated.opposites import are_opposites, is_polar
+from cloud_service.answer.stated.opposites import are_negations, are_opposites, is_polar
 from cloud_service.answer.stated.other_languages import in_english
 from cloud_service.answer.stated.quotations import mask, unmask, without_masks
 from cloud_service.answer.stated.task_sentences import is_brief_format
@@ -25,6 +25,9 @@ from cloud_service.answer.stated.task_sentences import is_brief_format
 LONGEST_LABEL = 40
 LONGEST_READ = 4_000
 """Characters of a text that are searched. This bounds the time; a set is stated early in a description."""
+
+MOST_EXPLAINED = 8
+"""Explained sets that are compared with lists; this bounds the time."""
 
 _IS_LABEL = re.compile(r"\S+(?: \S+){0,2}(?<![.,:;!?…])")
 """A quotation that is a label rather than a sentence to be written."""
@@ -40,7 +43,9 @@ _LABEL_NOUN = (
     r"|letter|code|label|category|tag|digit|sign|symbol|abbreviation|class|grade|emoji)\b(?! (?:to|from)\b)"
 )
 _GENERATES = re.compile(
-    rf"\b(?:summari[sz]e|translate|paraphrase)|{_COMMAND}write (?-i:an?|the) (?!for\b)(?!{_LABEL_NOUN})"
+    rf"\b(?:summari[sz]e|translate(?!d\b)|paraphrase)"
+    r"|\b(?:has to|have to|needs? to|must|should|is to|are to) be translated\b"
+    rf"|{_COMMAND}write (?-i:an?|the) (?!for\b)(?!{_LABEL_NOUN})"
     rf"|(?:{_COMMAND}|\byou )(?:rewrite|compose|draft|generate|create|extract"
     r"|list (?:the|all)|suggest|recommend|explain)\b"
     r"|(?<!not )(?<!n't )\b(?:explain|justify) (?:the|your|why|it)\b|\bgive (?:\w+ )?reasons?\b"
@@ -54,11 +59,25 @@ _GENERATES = re.compile(
 
 _SORTS = re.compile(
     r"\b(?:classify|classification|categori[sz]e|label|tag|sort|judge|rate|decide|determine|detect|assign|sentiment"
-    r"|which (?:kind|type|sort|category|class|department|team|group|label)|kind of|type of|sort of)\b"
+    r"|which (?:kind|type|sort|category|class|department|team|group|label)|kind of|type of|sort of"
+    r"|how (?!many\b|much\b)\w+ (?:is|are|was|were))\b"
     r"|(?:\A|[.!?\n]\s*)(?:is|are|does|do|did|would|will|can|could|has|have|was|were|should|may|must)\b[^.?\n]{1,200}\?",
     re.IGNORECASE,
 )
 """Such a task has few answers, so that an output format with commas may list them."""
+
+_SEVERAL_VALUES = re.compile(
+    r"\b(?:how many|count|number of|list|split|separate|group|both|each|all|amounts?|totals?|sums?|forms?|columns?"
+    r"|pairs?|opposites?|degrees|words|derive)\b",
+    re.IGNORECASE,
+)
+"""Such a task may have a value for each of two names that are opposites."""
+
+_LABEL_LIST = re.compile(
+    r"\b(?:labels|tags|categories|classes|verdicts)(?: are|:) [^.;:!?\n]{3,300}(?=[.\n]|\Z)", re.IGNORECASE
+)
+_LABEL_OF_ONE_WORD = re.compile(r"(?:(?<=[,:] )|(?<=are )|(?<= or ))\w+(?=,|\Z| or\b)")
+"""A verb in such a list is a label: `Labels: accept, rewrite`."""
 
 _LOOKS_UP = re.compile(
     r"(?:\A|[.?!\n] ?)(?:find|extract|get|look up|who|when|where|what is the|what's the|name the)\b", re.IGNORECASE
@@ -78,7 +97,7 @@ _REST_WORD = r"\"?'?(unknown|unclear|unsure|none|null|other|neither|n/a|mixed|no
 _REST_ANSWER = re.compile(
     rf"\b(?:{ANSWER_VERBS}|use)(?: with)? {_REST_WORD}\s+(?:if|when|where|for)\b"
     rf"|\b(?:if|when|otherwise|else)\b[^.;\n]{{0,60}}\b(?:{ANSWER_VERBS}|use)"
-    rf"(?: with)? {_REST_WORD}|\w\w = {_REST_WORD}",
+    rf"(?: with)? {_REST_WORD}|\w\w = {_REST_WORD}(?! \w)",
     re.IGNORECASE,
 )
 """What to answer where no label fits."""
@@ -111,7 +130,7 @@ def _stated_sets(description: str, output_format: str) -> Iterator[StatedSet]:
     text, form = map(_readable, (description, output_format))
     rests = _answers_of_rest(f"{text}\n{form}")
     for source in (form, text):
-        if not (_SEVERAL.search(source) or _GENERATES.search(source)):
+        if not _has_no_set(source):
             for members in listed_sets(source):
                 yield from _with_rest(members, rests, True)
         for members, is_plain in _unmasked(source, _chained):
@@ -119,18 +138,35 @@ def _stated_sets(description: str, output_format: str) -> Iterator[StatedSet]:
                 yield from _with_rest(members, rests, is_plain)
         for members, is_plain in _unmasked(source, _announced):
             yield from _with_rest(members, rests, is_plain)
-        if source is form and not _GENERATES.search(text):
+        if source is form and not _generates(text):
             sorts = _SORTS.search(text) is not None
             looks_up = _LOOKS_UP.search(text) is not None and not sorts and "|" not in form
             for members, is_plain in _unmasked(form.strip(), sets_of_format):
                 are_values = sum(_VALUE.fullmatch(member) is not None for member in members) * 2 >= len(members)
                 is_doubtful = are_values or (looks_up and not is_polar(members))
-                is_list = is_plain or (sorts and _are_labels(members, text))
+                is_pair = (is_polar(members) or are_negations(members)) and not _SEVERAL_VALUES.search(text)
+                is_list = is_plain or is_pair or (sorts and _are_labels(members, text))
                 yield StatedSet(members, is_list and not is_doubtful)
-    if is_brief_format(form) and not (_SEVERAL.search(text) or _GENERATES.search(text)):
+    if is_brief_format(form) and not _has_no_set(text):
         rests = _answers_of_rest(text)
         for members, is_plain in _unmasked(text, _asked):
             yield from _with_rest(members, rests, is_plain)
+
+
+def _has_no_set(text: str) -> bool:
+    """Whether a text asks for several labels, or for new text."""
+    return _SEVERAL.search(text) is not None or _generates(text)
+
+
+def _generates(text: str) -> bool:
+    """Whether a text asks for new text; a label may be a verb that elsewhere does (`Labels: accept, rewrite`)."""
+    bare = _LABEL_LIST.sub(lambda match: _LABEL_OF_ONE_WORD.sub("label", match[0]), text)
+    return _GENERATES.search(bare) is not None
+
+
+def _share_labels(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two sets share two labels, however these are written."""
+    return len({label.casefold() for label in one} & {label.casefold() for label in other}) > 1
 
 
 def _are_labels(members: Sequence[str], description: str) -> bool:
@@ -149,15 +185,26 @@ def _readable(text: str) -> str:
 
 
 def _announced(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
-    if not (_SEVERAL.search(text) or _GENERATES.search(text)):
-        yield from ((members, True) for members in explained_sets(text))
-        yield from ((members, True) for members in numbered_sets(text))
-        yield from announced_sets(text)
+    if _has_no_set(text):
+        return
+    yield from _as_listed(text, (*explained_sets(text), *numbered_sets(text)))
+    yield from announced_sets(text)
 
 
 def _chained(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
-    if not (_SEVERAL.search(text) or _GENERATES.search(text)):
-        yield from ((members, True) for members in chained_sets(text))
+    if not _has_no_set(text):
+        yield from _as_listed(text, tuple(chained_sets(text)))
+
+
+def _as_listed(text: str, explained: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Sets whose labels are explained one by one; where a plain list has the labels, too, it tells best which they are.
+
+    So it does in `Labels: red, blue. red means late, blue means lost, and other things do not count`.
+    """
+    is_read = 0 < len(explained) <= MOST_EXPLAINED
+    listed = [members for members, is_plain in announced_sets(text) if is_plain] if is_read else []
+    for members in explained:
+        yield next((each for each in listed if _share_labels(each, members)), members), True
 
 
 def _asked(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
