@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ async def _next(versions: AsyncIterator[int]) -> int:
         return await anext(versions)
 
 
+async def _first(versions: AsyncGenerator[int, None]) -> int:
+    """The first version, of a watch that is then closed: an open one goes on looking into a store that is closed."""
+    async with aclosing(versions):
+        return await _next(versions)
+
+
 async def test_watch_tells_the_present_version_then_each_change_even_from_another_replica(
     backend: StoreBackend, generator: FakeGenerator
 ) -> None:
@@ -52,8 +59,7 @@ async def test_watch_of_a_known_version_waits_for_the_next(sqlite: SqliteBackend
     lora = await generate_lora(store, generator, "sort the mail")
     channels = _channels(store)
     await channels.publish("kitchen", "a", lora.bundle_id)
-    versions = channels.watch("kitchen", 1)
-    waiting = asyncio.create_task(_next(versions))
+    waiting = asyncio.create_task(_first(channels.watch("kitchen", 1)))
     await asyncio.sleep(0.15)
     assert not waiting.done()
     await channels.publish("kitchen", "b", lora.bundle_id)
@@ -65,8 +71,7 @@ async def test_watch_outlives_an_outage_of_the_store(redis: RedisBackend, genera
     store = await redis.open()
     lora = await generate_lora(store, generator, "sort the mail")
     channels = _channels(store)
-    versions = channels.watch("kitchen", 0)
-    waiting = asyncio.create_task(_next(versions))
+    waiting = asyncio.create_task(_first(channels.watch("kitchen", 0)))
     await asyncio.sleep(0.1)
     await redis.kill()
     await asyncio.sleep(0.1)
@@ -95,13 +100,13 @@ async def test_channel_that_is_not_there_is_looked_up_more_and_more_seldom(
     channels, other_replica = make_channels(store), make_channels(store)
     await channels.publish("there", "mail", lora.bundle_id)
     names = ("there", *(f"no-{number}" for number in range(5)))
-    waiting = [asyncio.create_task(_next(channels.watch(name, 1))) for name in names]
+    waiting = [asyncio.create_task(_first(channels.watch(name, 1))) for name in names]
     await asyncio.sleep(1.0)
     looks = Counter(looked)
     assert looks["there"] >= 8
     assert max(looks[name] for name in names[1:]) <= 6
 
-    made = asyncio.create_task(_next(channels.watch("no-0", 0)))
+    made = asyncio.create_task(_first(channels.watch("no-0", 0)))
     await other_replica.publish("no-0", "mail", lora.bundle_id)
     assert await made == 1, "another replica's channel is heard of, if later"
     await channels.publish("no-1", "mail", lora.bundle_id)
@@ -162,10 +167,10 @@ async def test_who_begins_to_watch_has_the_channel_looked_up_but_once_an_interva
 async def test_watch_over_the_limit_is_refused(sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloud_service.fleet.watching.MAX_WATCHES", 1)
     channels = _channels(await sqlite.open())
-    first = asyncio.create_task(_next(channels.watch("kitchen", 0)))
+    first = asyncio.create_task(_first(channels.watch("kitchen", 0)))
     await asyncio.sleep(0.05)
     with pytest.raises(OverloadedError):
-        await _next(channels.watch("kitchen", 0))
+        await _first(channels.watch("kitchen", 0))
     channels.drain()
     await asyncio.gather(first, return_exceptions=True)
     assert channels.watches == 0
@@ -178,7 +183,7 @@ async def test_device_that_has_a_candidate_is_not_woken_for_the_channel(
     lora = await generate_lora(store, generator, "sort the mail")
     channels = _channels(store)
     await channels.publish("kitchen", "a", lora.bundle_id)
-    waiting = asyncio.create_task(_next(channels.watch("kitchen", 2)))
+    waiting = asyncio.create_task(_first(channels.watch("kitchen", 2)))
     await asyncio.sleep(0.15)
     assert not waiting.done()
     await channels.publish("kitchen", "b", lora.bundle_id)
