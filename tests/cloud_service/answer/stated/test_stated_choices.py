@@ -392,9 +392,9 @@ def test_time_is_bounded_for_many_different_cases() -> None:
     list(stated_sets("a", "b"))  # compiles the expressions
     started = time.process_time()
     sets = list(stated_sets(text, text[: LONGEST_READ // 2]))
-    assert time.process_time() - started < 0.3
+    assert time.process_time() - started < 1.0
     assert sets[0].members == ("aag", "aah")
     rests = "".join(f"if {word}, say unknown. labels: {word}g, {word}h. " for word in words)[:LONGEST_READ]
     started = time.process_time()
     list(stated_sets(rests, rests[: LONGEST_READ // 2]))
-    assert time.process_time() - started < 0.3
+    assert time.process_time() - started < 1.0
