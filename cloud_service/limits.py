@@ -110,11 +110,11 @@ MAX_CHANNELS_LISTED = 500
 """Channels on one page of a listing."""
 
 MAX_EVENTS_KEPT = 1_000
-"""Events of one channel that are kept, 200 bytes each, and at most twice as many."""
+"""Events of one channel that are kept, 200 bytes each, 400 at most."""
 
 MAX_EVENTS_OF_TENANT = 100_000
-"""Events of all channels of one tenant that are kept, those of deleted ones among them: 20 MB. Its channels alone, as
-many as it may have and as many deleted ones, could have twenty times as many."""
+"""Events of all channels of one tenant that are kept, those of deleted ones among them: 40 MB at most. Its
+channels alone, as many as it may have and as many deleted ones, could have twenty times as many."""
 
 MAX_SHOWN_LABELS_CHARS = 200
 """Of the labels of a group of devices, in an event and in the audit log: a rollout may name 2 KB of them."""

@@ -70,7 +70,7 @@ _RULES = [
 ]
 _NO_ANSWER = re.compile(
     r"(?:the|an?|it|its|one|that|this|your|to|in|as|with|back|again|normally|anyway|me|us|them|him|her|what|why|how"
-    r"|text|yourself|freely|[\w-]{3,}ly|(?!un|not|no_)[a-z]{2,}(?:ed|ing)|fine|possible|impossible)$",
+    r"|so|up|on|sorry|apologi[sz]e|decline|refuse|advice|help|text|yourself|freely|[\w-]{3,}ly|(?!un|not|no_)[a-z]{2,}(?:ed|ing)|fine|possible|impossible)$",
     re.IGNORECASE,
 )
 """Words that say how or what to answer."""

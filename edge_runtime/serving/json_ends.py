@@ -7,8 +7,9 @@ outermost object these members keep their room, so that a long text in front of 
 No object gets a name twice, which a grammar of any names cannot see: readers resolve that differently.
 """
 
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ _BEHIND_NAME = 3
 
 _UNFINISHED = frozenset("tfnruas+-.E")
 """Signs behind which a number, or true, false or null, is not whole yet."""
+
+_LONGEST_SHORT = 2**14
+"""Characters of a required member for which room is counted; what is longer hardly has room in any answer."""
 
 _MOST_COMPARED = max(_REPEATED_JSON, 3 * _LONGEST_UNIT)
 
@@ -50,38 +54,67 @@ def room_of_members(schema: str, count: Callable[[str], int]) -> dict[str, int]:
     Args:
         schema: As `loragen.contract.json_schema.canonical_schema` writes it.
         count: How many tokens a text has.
+
+    Returns:
+        By name, as `JsonEnds` compares names.
     """
     parsed = json.loads(schema)
     if parsed.get("type") != "object":
         return {}
-    return {name: count(_member(name, parsed["properties"][name])) for name in parsed.get("required", ())}
+    required = {name: parsed["properties"][name] for name in parsed.get("required", ())}
+    return {
+        json.dumps(name, ensure_ascii=False)[1:-1][-_MOST_COMPARED:]: count(_cut(_member(name, part)))
+        for name, part in required.items()
+    }
 
 
-def _member(name: str, schema: Mapping[str, Any]) -> str:
-    return f", {json.dumps(name, ensure_ascii=False)}: {_short_value(schema)}"
+def _member(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    yield f", {json.dumps(name, ensure_ascii=False)}: "
+    yield from _short_value(schema)
 
 
-def _short_value(schema: Mapping[str, Any]) -> str:
-    """A short text of a schema; of an enum the longest, because the model chooses."""
+def _short_value(schema: Mapping[str, Any]) -> Iterator[str]:
+    """A short text of a schema, in pieces; of an enum the longest, because the model chooses."""
     match schema:
         case {"anyOf": parts}:
-            return max(map(_short_value, parts), key=len)
+            yield max((_cut(_short_value(part)) for part in parts), key=len)
         case {"enum": values}:
-            return max((json.dumps(value, ensure_ascii=False) for value in values), key=len)
+            yield max((json.dumps(value, ensure_ascii=False) for value in values), key=len)
         case {"type": "object"}:
-            members = (_member(name, schema["properties"][name]) for name in schema.get("required", ()))
-            return f"{{{''.join(members)}}}"
+            yield "{"
+            for name in schema.get("required", ()):
+                yield from _member(name, schema["properties"][name])
+            yield "}"
         case {"prefixItems": parts}:
-            return f"[{', '.join(map(_short_value, parts))}]"
+            yield from _list(parts)
         case {"type": "array"}:
-            return f"[{', '.join([_short_value(schema.get('items', {}))] * schema.get('minItems', 0))}]"
+            yield from _list(itertools.repeat(schema.get("items", {}), schema.get("minItems", 0)))
         case {"format": _} | {"pattern": _}:
-            return f'"{"0-" * max(8, schema.get("minLength", 0))}"'
+            yield f'"{"0-" * max(8, schema.get("minLength", 0))}"'
         case {"type": "number" | "integer"}:
-            return "0"
+            yield "0"
         case {"type": "boolean" | "null"}:
-            return "null"
-    return f'"{"a" * schema.get("minLength", 1)}"'
+            yield "null"
+        case _:
+            yield f'"{"a" * schema.get("minLength", 1)}"'
+
+
+def _list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield "["
+    for number, item in enumerate(items):
+        yield ", " if number else ""
+        yield from _short_value(item)
+    yield "]"
+
+
+def _cut(pieces: Iterable[str]) -> str:
+    """The text of pieces, no longer than any answer: lists in lists have items without number."""
+    text = ""
+    for piece in pieces:
+        text += piece[:_LONGEST_SHORT]
+        if len(text) >= _LONGEST_SHORT:
+            break
+    return text
 
 
 class JsonEnds:

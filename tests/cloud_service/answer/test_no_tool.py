@@ -74,6 +74,11 @@ OPEN = (
     "Pick a tool. If no tool fits, ask the user what is meant.",
     "Pick a tool. If none fits, answer the question yourself.",
     "Pick a tool. If no tool fits, reply politely.",
+    "Pick a tool. If none of the tools fits, say so.",
+    "Pick a tool. If no tool fits, give up.",
+    "Pick a tool. If no tool fits, give advice.",
+    "Pick a tool. Otherwise, apologize.",
+    "Pick a tool. Otherwise decline.",
 )
 """Such an answer is any text."""
 

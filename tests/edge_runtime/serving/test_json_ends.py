@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,25 @@ def test_members_that_an_object_requires_keep_their_room(written: str, piece: st
     ends = _with_members(written, 100)
     assert ends.has_room_behind(piece, needed)
     assert not ends.has_room_behind(piece, needed - 1)
+
+
+def test_room_of_lists_in_lists_is_counted_in_little_memory() -> None:
+    part: dict[str, Any] = {"type": "integer"}
+    for _ in range(8):
+        part = {"type": "array", "items": part, "minItems": 256}  # 256 ** 8 integers
+    schema = canonical_schema({"type": "object", "properties": {"x": part}, "required": ["x"]})
+    assert 10_000 < room_of_members(schema, len)["x"] < 20_000
+
+
+def test_required_name_is_known_as_it_is_written() -> None:
+    name = 'a "b" \\ ' + "c" * 300
+    schema = canonical_schema({"type": "object", "properties": {name: {"type": "integer"}}, "required": [name]})
+    room = room_of_members(schema, len)
+    ends = JsonEnds(room)
+    assert ends.has_room_behind("", 1_000)
+    for sign in "{" + json.dumps(name) + ": 1":
+        ends.push(sign)
+    assert ends.has_room_behind("}", 0)
 
 
 def test_members_that_never_had_room_cut_nothing_short() -> None:
