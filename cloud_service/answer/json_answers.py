@@ -90,17 +90,16 @@ def _shown(task: TaskDescription, values: Sequence[Any]) -> Schema | None:
         return None
     if any(value.keys() != values[0].keys() for value in values):
         return None
-    if all(_is_in(name, example.input) for name in values[0] for example in task.examples):
+    if all(any(_is_in(name, example.input) for example in task.examples) for name in values[0]):
         return None  # they may be taken from the input
     return _schema_of(values)
 
 
 def _is_in(name: str, text: str) -> bool:
-    return _words(name) in _words(text)
-
-
-def _words(text: str) -> str:
-    return f" {' '.join(_WORD.findall(text.casefold()))} "
+    """Whether the words of a name stand in a text in any form, such as `pears` for `pear`."""
+    words = _WORD.findall(text.casefold())
+    stems = [word[: max(3, len(word) - 2)] for word in _WORD.findall(name.casefold())]
+    return all(any(word.startswith(stem) for word in words) for stem in stems)
 
 
 def _schema_of(values: Sequence[Any]) -> Schema:

@@ -28,7 +28,7 @@ _TYPES = {
 }
 _LEADING_TYPE = re.compile(
     r"(?:an? |as an? )?(?P<kind>string|integer|int|whole number|boolean|bool|true or false|true/false|number|float)"
-    r"(?=[,;:]| from\b| between\b| in\b| like\b| with\b|\Z)"
+    r"(?= (?:from|between) \d[\d.]* ?(?:to|and|-|–) ?\d[\d.]*\Z|\Z)"
 )
 _LIST = re.compile(
     r"(?:an? )?(?:list|array)(?: of (?P<items>\w+))?|(?:list|array)[\[<](?P<inner>\w+)[\]>]|(?P<of>\w+)\[\]"
@@ -42,6 +42,8 @@ _ANY_KEY = re.compile(
 """Names that stand for any: `{"key1": "value1"}`. Alone they say nothing, but `name` and `label` may be meant."""
 
 _SAID = r"[ \t]*(?://|#)[^\n]*"
+_OPEN_SAID = re.compile(r"\b(?:or|if|unless|omit\w*|skip\w*|leave|drop|optional\w*)\b", re.IGNORECASE)
+_LEFT_OUT = re.compile(r"\b(?:omit\w*|skip\w*|leave|drop|only (?:if|when)|optional\w*)\b", re.IGNORECASE)
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”"}
 
 
@@ -193,7 +195,10 @@ class _Reader:
                 return {"enum": others}
             return self._of_sample(quoted)
         words = self._matches(r"<[^<>\n]{1,80}>|[^,{}\[\]\n\"]{1,80}(?:\[\])?") or ""
-        words = re.split(r"(?:\s//|\s#)", words)[0].strip()
+        words, *said = re.split(r"(?:\s//|\s#)", words)
+        words = words.strip()
+        if any(map(_OPEN_SAID.search, said)) or _LEFT_OUT.search(words):
+            raise _NoTemplateError
         if re.fullmatch(r"-?\d+(?:\.\d+)?", words):
             self.is_plain &= float(words) == 0
             return _or_null("number")
@@ -212,6 +217,8 @@ class _Reader:
         """What a text in quotes stands for: a kind of values in words, or a sample."""
         if found := schema_of_words(quoted):
             return found
+        if _LEFT_OUT.search(quoted):
+            raise _NoTemplateError
         if quoted.strip() in ("", "...", "…"):
             return _or_null("string")
         if not _PLACEHOLDER.fullmatch(quoted) and not re.search(r"[A-Z]{2}[:-][A-Z]{2}", quoted):
@@ -232,7 +239,8 @@ class _Reader:
         self._matches(r"\s*")
 
     def _skip_said(self) -> None:
-        self._matches(rf"(?:{_SAID})?\s*(?:{_SAID}\s*)*")
+        if _OPEN_SAID.search(self._matches(rf"(?:{_SAID})?\s*(?:{_SAID}\s*)*") or ""):
+            raise _NoTemplateError
 
     def _takes(self, sign: str) -> bool:
         self._skip()

@@ -87,9 +87,11 @@ _BARE_TEMPLATE = re.compile(
     re.IGNORECASE,
 )
 
+_NO_ANSWER = r"(?:(?!\b(?:return|answer|reply|output|respond|write|give|print|produce)\b)[^.;\n()])"
 _NULLS = re.compile(
-    r"\b(?:if|when|where)\b[^.;\n()]{0,60}\b(?:use|set|write|put|leave|is|be|becomes?|as|to)\b[^.;\n()]{0,20}\bnull\b"
-    r"|(?<!return )(?<!answer )(?<!reply )(?<!output )(?<!with )\bnull\b[^.;)\n]*"
+    rf"\b(?:if|when|where)\b{_NO_ANSWER}{{0,60}}\b(?:use|set|put|leave|is|be|becomes?|as|to)\b{_NO_ANSWER}{{0,20}}\bnull\b"
+    r"|(?<!return )(?<!answer )(?<!reply )(?<!output )(?<!respond )(?<!write )(?<!give )(?<!print )(?<!produce )"
+    r"(?<!with )(?<!only )(?<!just )(?<!simply )(?<!or )\bnull\b[^.;)\n]*"
     r"|\btrue (?:if|when)\b[^.;)\n]*|\bno (?:other |extra |additional )?(?:markdown|prose|text|code block|keys|fields"
     r"|others|explanations?|comments?)(?: or \w+)?|\b(?:without|nothing) (?:else|other|markdown|explanation)\b"
     r"|\band no others\b|\bvalues? (?:is|are) (?:copied|taken)[^.;\n]*",
@@ -106,7 +108,9 @@ _OPEN = re.compile(
     r"|followed|plus|along with|together with|explain|(?:then|first) (?:write|give|add|explain|an?)"
     r"|(?:before|after) (?:the|it)|code blocks?|fence[ds]?|markdown|jsonl|ndjson|lines|(?:each|own) line"
     r"|map|maps|mapping|keyed|as (?:the )?keys?|per|(?:key|field|entry) for"
+    r"|then(?! \n)|afterwards?|(?:begin|start|end|finish|close|open)s? with|underneath|beneath|below it"
     r"|python|javascript|typescript|sql|xml|yaml|csv|schema for|(?:input|text|message) is (?:an? )?json)\b"
+    r"|(?<!string )(?<!integer )(?<!number )(?<!boolean )(?<!date )\bor null\b"
     r"|such as|\.\.\.(?=\s*(?:and|,|\.|\Z))|\bfor (?:each|every)\b"
     r"(?! (?:\w+,? (?:return|answer|respond|reply|output|write|give|produce|fill)))",
     re.IGNORECASE,
@@ -114,6 +118,13 @@ _OPEN = re.compile(
 """What leaves other answers open."""
 
 _SEVERAL = re.compile(r"\b(?:all|every|multiple|several|various)\b", re.IGNORECASE)
+_SEVERAL_THINGS = re.compile(
+    r"(?:\A|[.;:!?,\n] ?|\b(?:and|then|please|to|must|should) )"
+    r"(?:list(?! of\b)|enumerate|collect|find|extract|identify|get|name|pull|detect|recogni[sz]e)\b"
+    r"(?: (?:the|any|its))?(?: \w+)? (?!details\b)\w*[^\Wsui]s\b(?!')",
+    re.IGNORECASE,
+)
+"""A plural that is asked for: keys in words may be those of each."""
 
 _ITEM = re.compile(
     rf"(?:the )?(?:[\"“](?P<quoted>[^\"”\n]{{1,40}})[\"”]|'(?P<single>[^'\n]{{1,40}})'|`(?P<ticked>[^`\n]{{1,40}})`"
@@ -124,11 +135,14 @@ _ITEM = re.compile(
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(r",?\s(?:and|plus)\s|\s?,\s?(?:and\s)?|\s&\s", re.IGNORECASE)
-_END = re.compile(r"\s*\)?\s*(?:\Z|[.;!?](?=\s|\Z)|\n)|\s(?=\()|,?\s(?:with |or |and )?(?=null\b)", re.IGNORECASE)
+_END = re.compile(r"\s*\)?\s*(?:\Z|[.;!?](?=\s|\Z)|\n)|\s(?=\()|,?\s(?:with |and )?(?=null\b)", re.IGNORECASE)
 _BULLET = re.compile(
-    rf"[ \t]*(?:[-*•·]|\d{{1,2}}[.)])[ \t]*(?:\*\*)?[\"'`“]?(?P<name>{NAME})[\"'`”]?(?:\*\*)?[ \t]*"
-    r"(?:\((?P<said>[^()\n]{1,160})\)[^\n]*|(?:[:=]|[-–—=]+>?)[ \t]*(?P<words>[^\n]+))?[ \t]*(?:\n|\Z)"
+    rf"(?P<indent>[ \t]*)(?:[-*•·]|\d{{1,2}}[.)])[ \t]*(?:\*\*)?[\"'`“]?(?P<name>{NAME})[\"'`”]?(?:\*\*)?[ \t]*"
+    r"(?:\((?P<said>[^()\n]{1,160})\)(?P<after>[^\n]*)|(?:[:=]|[-–—=]+>?)[ \t]*(?P<words>[^\n]+))?[ \t]*(?:\n|\Z)"
 )
+_NULL_SAID = re.compile(r"(?:\A|,? ?\b)(?:or )?null (?:if|when|where|for)\b[^,;]*\Z|,? or null\Z", re.IGNORECASE)
+_SAMPLE = re.compile(r"\b(?:e\.g\.?|for example|for instance|such as)", re.IGNORECASE)
+_OPTIONAL = re.compile(r",? ?\b(?:optional|if (?:present|given|known|any|there))\b,? ?", re.IGNORECASE)
 _SIGN_OF_A_NAME = re.compile(r"_|[a-z][A-Z]")
 
 
@@ -156,19 +170,22 @@ class _Found:
 def stated_json(description: str, output_format: str = "") -> StatedJson | None:
     """The JSON that a task states; None where it states none, or several, or leaves other answers open."""
     text, form = map(_readable, (description, output_format))
-    asks = any(_ASK.search(each) for each in (text, form)) or _FORM_ASK.match(form) is not None
     found: list[_Found] = []
     rest = []
-    for source in (text, form):
-        here = list(_in_text(source, source is form, asks))
+    is_in_words = False
+    for source, is_form in ((text, False), (form, True)):
+        here = list(_in_text(source, is_form, is_form and _ASK.search(text) is not None))
         found += here
+        is_in_words |= any("{" not in source[each.begin : each.end] for each in here)
         rest.append(_without(source, here))
     if not found or any(each.schema != found[0].schema for each in found):
         return None
     if leaves_open(*rest) or re.search(r"[{}]", "".join(rest)):  # braces: another form, or an empty object
         return None
     schema = found[0].schema
-    return StatedJson(schema, all(each.is_plain for each in found) and not _is_of_several(schema, rest))
+    is_plain = all(each.is_plain for each in found) and not _is_of_several(schema, rest, is_in_words)
+    has_nulls = re.search(r"\bnull\b", "\n".join(rest), re.IGNORECASE) is not None
+    return StatedJson(_with_nulls(schema) if has_nulls else schema, is_plain)
 
 
 def leaves_open(*texts: str) -> bool:
@@ -176,15 +193,32 @@ def leaves_open(*texts: str) -> bool:
     return _OPEN.search(_NULLS.sub(" ", "\n".join(map(_readable, texts)))) is not None
 
 
-def _is_of_several(schema: Schema, rest: Sequence[str]) -> bool:
+def _with_nulls(schema: Schema) -> Schema:
+    """The schema, with null for the value of any field."""
+    if schema.get("type") == "array" and "items" in schema:
+        return {**schema, "items": _with_nulls(schema["items"])}
+    if "properties" not in schema:
+        return schema
+    parts = {name: _or_null(_with_nulls(part)) for name, part in schema["properties"].items()}
+    return {**schema, "properties": parts}
+
+
+def _or_null(schema: Schema) -> Schema:
+    is_there = not schema or "anyOf" in schema or "null" in schema.get("type", ())
+    return schema if is_there else {"anyOf": [schema, {"type": "null"}]}
+
+
+def _is_of_several(schema: Schema, rest: Sequence[str], is_in_words: bool) -> bool:
     """Whether answers may be lists of what is stated: `Extract all products. Return JSON with the keys ...`."""
     parts = schema.get("properties", {}).values()
-    return any(map(_SEVERAL.search, rest)) and not any(part.get("type") == "array" for part in (schema, *parts))
+    is_said = any(map(_SEVERAL.search, rest)) or (is_in_words and any(map(_SEVERAL_THINGS.search, rest)))
+    return is_said and not any(part.get("type") == "array" for part in (schema, *parts))
 
 
 def _readable(text: str) -> str:
     text = re.sub(r"```\w*", "\n", text[:LONGEST_READ])
-    return re.sub(r"[ \t\r]+", " ", text).strip()
+    # Indents of bullets stay: deeper ones are of other fields.
+    return re.sub(r"(?<=\S)[ \t\r]+|(?<=\n)[ \t\r]+(?![-*•·\d \t\r])", " ", text).strip()
 
 
 def _without(text: str, found: list[_Found]) -> str:
@@ -193,16 +227,16 @@ def _without(text: str, found: list[_Found]) -> str:
     return text
 
 
-def _in_text(text: str, is_form: bool, asks: bool) -> Iterator[_Found]:
+def _in_text(text: str, is_form: bool, is_asked: bool) -> Iterator[_Found]:
     """What is stated in one text; of overlapping ones the first."""
     end = 0
-    for each in sorted(_candidates(text, is_form, asks), key=lambda one: (one.begin, -one.end)):
+    for each in sorted(_candidates(text, is_form, is_asked), key=lambda one: (one.begin, -one.end)):
         if each.begin >= end:
             yield each
             end = each.end
 
 
-def _candidates(text: str, is_form: bool, asks: bool) -> Iterator[_Found]:
+def _candidates(text: str, is_form: bool, is_asked: bool) -> Iterator[_Found]:
     places = [(match.start(), match.end(), _is_array(match)) for match in _ASK.finditer(text)]
     if is_form:
         if match := _FORM_ASK.match(text):
@@ -214,9 +248,9 @@ def _candidates(text: str, is_form: bool, asks: bool) -> Iterator[_Found]:
         yield from _template(text, begin, _behind(_BEFORE_TEMPLATE, text, end))
     for match in _BARE_TEMPLATE.finditer(text):
         yield from _template(text, match.start(), match.end())
-    if asks:
-        for match in _FIELDS_APART.finditer(text):
-            yield from _of_list(text, match.start(), match.end(), False, is_plural=True)
+    asked = 0 if is_asked else min((end for _, end, _ in places), default=len(text))
+    for match in _FIELDS_APART.finditer(text, asked):  # before an ask they may be those of the input
+        yield from _of_list(text, match.start(), match.end(), False, is_plural=True)
 
 
 def _is_array(match: re.Match[str]) -> bool:
@@ -271,10 +305,17 @@ def _items(text: str, at: int) -> _Fields | None:
         name = match["quoted"] or match["single"] or match["ticked"] or match["bare"]
         is_quoted &= match["bare"] is None
         said = match["said"] or match["kind"] or match["apposition"] or ""
-        if name in fields or not re.fullmatch(rf"{NAME}(?: [\w-]+){{0,3}}", name):
+        if (
+            name in fields
+            or name.lower() in ("or", "and", "null")
+            or not re.fullmatch(rf"{NAME}(?: [\w-]+){{0,3}}", name)
+        ):
             return None
-        fields[name], is_optional = _of_words(said)
-        optional |= {name} if is_optional else set()
+        of_words = _of_words(said)
+        if of_words is None:
+            return None
+        fields[name] = of_words[0]
+        optional |= {name} if of_words[1] else set()
         at = match.end()
         if _END.match(text, at):
             return fields, optional, at, is_quoted
@@ -288,19 +329,35 @@ def _items(text: str, at: int) -> _Fields | None:
 def _bullets(text: str, at: int) -> _Fields | None:
     fields: dict[str, Schema] = {}
     optional: set[str] = set()
+    indents = set()
     at = _behind(re.compile(r"\s*\n+"), text, at)
     while match := _BULLET.match(text, at):
-        if match["name"] in fields:
+        said = match["said"] or match["words"] or ""
+        of_words = _of_words(said)
+        indents.add(match["indent"])
+        if match["name"] in fields or len(indents) > 1 or of_words is None or _is_open(match["after"] or ""):
             return None
-        fields[match["name"]], is_optional = _of_words(match["said"] or match["words"] or "")
-        optional |= {match["name"]} if is_optional else set()
+        if re.search(r"\b(?:objects?|nested)\b", said, re.IGNORECASE):  # bullets of its own may follow
+            return None
+        fields[match["name"]] = of_words[0]
+        optional |= {match["name"]} if of_words[1] else set()
         at = match.end()
     is_end = not text[at:].strip() or text[at - 1 : at] == "\n"
     is_more = re.match(r"[ \t]*(?:[-*•·]|\d{1,2}[.)])\s", text[at:]) is not None
     return (fields, optional, at, True) if fields and is_end and not is_more else None
 
 
-def _of_words(said: str) -> tuple[Schema, bool]:
-    """What is said of a field: its values, and whether it may be left out."""
-    is_optional = re.search(r"\boptional\b|\bif (?:present|given|known|any|there)\b", said, re.IGNORECASE) is not None
-    return schema_of_words(re.sub(r",? ?\boptional\b,? ?", "", said)) if said else {}, is_optional
+def _of_words(said: str) -> tuple[Schema, bool] | None:
+    """What is said of a field: its values, and whether it may be left out; None where other values are left open."""
+    is_optional = _OPTIONAL.search(said) is not None
+    kind = _OPTIONAL.sub("", said).strip()
+    values = _NULL_SAID.sub("", kind)
+    schema = schema_of_words(values) if values else {}
+    if not schema and _is_open(values):
+        return None
+    return _or_null(schema) if values != kind else schema, is_optional
+
+
+def _is_open(said: str) -> bool:
+    rest = _SAMPLE.sub(" ", _NULLS.sub(" ", said))
+    return _OPEN.search(rest) is not None or re.search(r"\bor\b", rest, re.IGNORECASE) is not None

@@ -68,6 +68,14 @@ def test_values_are_of_the_kinds_that_are_shown(outputs: tuple[str, ...], schema
         _task("Turn it into JSON.", *PEOPLE, text="name: x, age: y"),
         TaskDescription("Who is it?", tuple(Example("the same", each) for each in PEOPLE)),
         _task("Count.", "1", "2", "3"),
+        _task("Count the fruit.", *['{"apple": 2, "pear": 1}'] * 3, text="two apples and pears"),
+        TaskDescription(
+            "Count the fruit.",
+            tuple(
+                Example(text, '{"apple": 2, "pear": 1}')
+                for text in ("apples, a pear", "one Apple, two", "we had three pears")
+            ),
+        ),
         _task("Count.", "{}", "{}", "{}"),
     ],
 )

@@ -315,6 +315,28 @@ STATED = [
         "",
         ['{"time": "x", "host": "y", "event": "z"}'],
     ),
+    (
+        "Return a JSON object with the keys name and in_stock (boolean, null if unknown).",
+        "",
+        ['{"name": "a", "in_stock": null}', '{"name": "a", "in_stock": true}'],
+    ),
+    (
+        "Return a JSON object with the keys a (boolean) and b (list of strings). Use null for missing values.",
+        "",
+        ['{"a": null, "b": null}', '{"a": true, "b": []}'],
+    ),
+    (
+        'Return JSON: {"mood": "good" | "bad", "topic": string}. Use null for missing values.',
+        "",
+        ['{"mood": null, "topic": null}'],
+    ),
+    ("Return a JSON object with the keys drug and dose (number with unit).", "", ['{"drug": "x", "dose": "3 mg"}']),
+    (
+        "Return a JSON object with the keys payee and amount (number in words).",
+        "",
+        ['{"payee": "x", "amount": "three"}'],
+    ),
+    ('Return JSON: {"street": string, "floor": <integer, or \'ground\'>}', "", ['{"street": "x", "floor": "ground"}']),
 ]
 """Description, output format, and right answers."""
 
@@ -404,6 +426,29 @@ DOUBTFUL = [
     ("Return a JSON object with the fields a and b.", "JSON with the keys a and c"),
     ("Parse the address. Respond only with a JSON object containing street, city and zip.", ""),
     ('Split the full name. Return JSON like {"first": "Ada", "last": "Lovelace"}.', ""),
+    ("Return a JSON object with the keys name and age. If there is no person, return null.", ""),
+    ("Return a JSON object with the keys name and age. If no person is named, answer null.", ""),
+    ("Return a JSON object with the keys name and age, or null if there is no person.", ""),
+    ('Return a JSON object with the keys name and age (integer, or "unknown" if not stated).', ""),
+    ("Return a JSON object with the keys street and floor (integer, or 'ground').", ""),
+    ("Return a JSON object with the keys title and tags (string, or list of strings).", ""),
+    (
+        "Return a JSON object with:\n- total: number\n- discount (number) or omitted",
+        "",
+    ),
+    ("Return a JSON object with these fields:\n- total: number\n- discount: omit this field when there is none", ""),
+    ('Return JSON: {"total": number, "discount": <omit when there is none>}', ""),
+    ("The JSON has the fields question and options. Return your answer as JSON.", ""),
+    ("Return a JSON object with the fields name and age. Then tell a short story about it.", ""),
+    ("Return a JSON object with the fields name and age. Then describe the person.", ""),
+    ("Return a JSON object with the fields name and age. Begin with a greeting.", ""),
+    ("Return a JSON object with the fields name and age. End with a question.", ""),
+    ("Return a JSON object with the fields name and age. Add a comment underneath.", ""),
+    ("List the ingredients. Return JSON with the keys name and amount.", ""),
+    ("Extract the products from the receipt. Return JSON with the keys name and price.", ""),
+    ("Return a JSON object with the fields name and age. Afterwards, tell a joke.", ""),
+    ("Return a JSON object with these fields:\n  - customer\n    - name\n    - phone\n  - total", ""),
+    ("Return a JSON object with these fields:\n- customer (object)\n  - name\n  - phone\n- total", ""),
 ]
 """Description and output format of tasks that mention JSON, or show some, and leave its fields open."""
 
@@ -418,7 +463,7 @@ HOSTILE = (
         "[{",
         "extract a as ",
     ),
-    *("\n- a", "aaaa -> ", "when a use ", "keys: ", '{"a": ', "a, ", "\"'`“", " ", "// a\n"),
+    *("\n- a", "aaaa -> ", "when a use ", "keys: ", '{"a": ', "a, ", "\"'`“", " ", "// a\n", "\n    ", "\n  - a"),
 )
 
 
