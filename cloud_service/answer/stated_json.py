@@ -105,7 +105,7 @@ _OPEN = re.compile(
     r"|suitable|appropriate|whichever|some of|any of|one or more of|only (?:those|the ones)"
     r"|omit\w*|leav(?:e|ing)|left|skip\w*|drop\w*|exclud\w*"
     r"|empty|unknown|undefined|none|n/a|missing|absent"
-    r"|followed|plus|along with|together with|explain|(?:then|first) (?:write|give|add|explain|an?)"
+    r"|followed|plus|along with|together with|explain|first (?:write|give|add|explain|an?)"
     r"|(?:before|after) (?:the|it)|code blocks?|fence[ds]?|markdown|jsonl|ndjson|lines|(?:each|own) line"
     r"|map|maps|mapping|keyed|as (?:the )?keys?|per|(?:key|field|entry) for"
     r"|then(?! \n)|afterwards?|(?:begin|start|end|finish|close|open)s? with|underneath|beneath|below it"
